@@ -1,0 +1,37 @@
+"""kgenre: a Lightning-style trainer on Keras 3, and on it film genres from posters and overviews.
+
+``import kgenre`` imports no backend: names are looked up when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kgenre.callbacks import Callback
+    from kgenre.training import ArrayDataset, DataModule, Module, Trainer, TrainerError, seed_everything
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ArrayDataset": "kgenre.training",
+    "Callback": "kgenre.callbacks",
+    "DataModule": "kgenre.training",
+    "Module": "kgenre.training",
+    "Trainer": "kgenre.training",
+    "TrainerError": "kgenre.training",
+    "seed_everything": "kgenre.training",
+}
+
+__all__ = ["ArrayDataset", "Callback", "DataModule", "Module", "Trainer", "TrainerError", "seed_everything"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'kgenre' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

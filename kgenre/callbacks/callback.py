@@ -1,0 +1,142 @@
+"""The Callback: what may be hung into a run from outside, with Lightning's hooks and arguments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class Callback:
+    """Override the hooks you need; each gets the trainer and the module.
+
+    Order in a fit: ``setup``, ``on_fit_start``, ``on_sanity_check_start`` .. ``_end``, ``on_train_start``, then per epoch
+    ``on_train_epoch_start``, per batch ``on_train_batch_start`` and ``on_train_batch_end``, validation where it is due,
+    ``on_train_epoch_end``; at last ``on_train_end``, ``on_fit_end``, ``teardown``. Callbacks come before the module's
+    hook of the same name; checkpoint callbacks come last among callbacks and, at the end of an epoch, after the module.
+
+    Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely.
+    """
+
+    # Callbacks that watch logged values run after the module's hook at the end of an epoch, so that they see
+    # what it logged there.
+    monitors = False
+
+    @property
+    def state_key(self) -> str:
+        """The name of this callback's state in a checkpoint; two of one class need two keys."""
+        return type(self).__qualname__
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """A stage ("fit", "validate", "test", "predict") begins."""
+
+    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """A stage is over."""
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """Everything is built, a checkpoint to resume from is loaded."""
+
+    def on_fit_end(self, trainer: Trainer, module: Module) -> None:
+        """Fit is over."""
+
+    def on_sanity_check_start(self, trainer: Trainer, module: Module) -> None:
+        """The few validation batches before training begin."""
+
+    def on_sanity_check_end(self, trainer: Trainer, module: Module) -> None:
+        """They are over."""
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:
+        """Training begins."""
+
+    def on_train_end(self, trainer: Trainer, module: Module) -> None:
+        """Training is over."""
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """An epoch begins."""
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """An epoch is over; its values are in ``trainer.callback_metrics``."""
+
+    def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> int | None:
+        """Before a step; return -1 to skip the rest of the epoch."""
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        """After a step was enqueued."""
+
+    def on_validation_start(self, trainer: Trainer, module: Module) -> None:
+        """Validation begins."""
+
+    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
+        """Validation is over; its values are in ``trainer.callback_metrics``."""
+
+    def on_validation_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """The pass over the validation data begins."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """The pass over the validation data is over."""
+
+    def on_validation_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
+        """Before a validation step."""
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After a validation step was enqueued."""
+
+    def on_test_start(self, trainer: Trainer, module: Module) -> None:
+        """Testing begins."""
+
+    def on_test_end(self, trainer: Trainer, module: Module) -> None:
+        """Testing is over."""
+
+    def on_test_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """The pass over the test data begins."""
+
+    def on_test_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """The pass over the test data is over."""
+
+    def on_test_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
+        """Before a test step."""
+
+    def on_test_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After a test step was enqueued."""
+
+    def on_predict_start(self, trainer: Trainer, module: Module) -> None:
+        """Prediction begins."""
+
+    def on_predict_end(self, trainer: Trainer, module: Module) -> None:
+        """Prediction is over."""
+
+    def on_predict_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """The pass over the data to predict begins."""
+
+    def on_predict_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """The pass over the data to predict is over."""
+
+    def on_predict_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
+        """Before a prediction step."""
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """After a prediction step was enqueued."""
+
+    def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
+        """The run was broken off by an error or by Ctrl-C."""
+
+    def on_save_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint's state (JSON values) is about to be written; add to it."""
+
+    def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint's state was read."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of this callback: JSON values only."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave."""

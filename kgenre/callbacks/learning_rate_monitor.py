@@ -1,0 +1,42 @@
+"""Log the learning rate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class LearningRateMonitor(Callback):
+    """Logs ``lr-<optimizer>`` (with several of one class: ``lr-<optimizer>-<n>``), once an epoch or every n-th step.
+
+    Args:
+        logging_interval: "epoch", "step" (every ``log_every_n_steps``), or None for both.
+    """
+
+    def __init__(self, logging_interval: str | None = "epoch") -> None:
+        if logging_interval not in ("epoch", "step", None):
+            raise ValueError(f"logging_interval is 'epoch', 'step' or None. Received: {logging_interval!r}")
+        self.logging_interval = logging_interval
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """The rate that the epoch ended with."""
+        if self.logging_interval != "step":
+            self._log_rates(trainer)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        """The rate of this step."""
+        if self.logging_interval != "epoch" and trainer.global_step % trainer.log_every_n_steps == 0:
+            self._log_rates(trainer)
+            trainer.results.write(trainer.global_step)
+
+    def _log_rates(self, trainer: Trainer) -> None:
+        names = [f"lr-{type(optimizer).__name__}" for optimizer in trainer.optimizers]
+        for position, (name, rate) in enumerate(zip(names, trainer.learning_rates(), strict=True)):
+            trainer.results.log(f"{name}-{position}" if names.count(name) > 1 else name, rate)

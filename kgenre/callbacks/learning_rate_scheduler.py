@@ -1,0 +1,78 @@
+"""Set the learning rate from a function of the epoch or step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class LearningRateScheduler(Callback):
+    """Before each epoch (or step) the learning rate becomes ``schedule(index, learning_rate)``, as in Keras.
+
+    Args:
+        schedule: gets the index of the epoch (or of the optimizer update) and the current rate, returns the new one.
+        interval: "epoch" or "step".
+
+    Raises:
+        TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
+
+    Example:
+        >>> LearningRateScheduler(lambda epoch, rate: rate * 0.9)
+        >>> LearningRateScheduler(ConstantThenDecay(constant_epochs=10, decay=0.01))
+    """
+
+    def __init__(
+        self, schedule: Callable[[int, float], float], interval: Literal["epoch", "step"] = "epoch"
+    ) -> None:
+        if interval not in ("epoch", "step"):
+            raise ValueError(f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}")
+        self.schedule = schedule
+        self.interval = interval
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """Refuse an optimizer with a schedule of its own."""
+        for optimizer in trainer.optimizers:
+            if hasattr(optimizer._learning_rate, "get_config"):  # a LearningRateSchedule, not a variable
+                raise TypeError(
+                    "LearningRateScheduler cannot set the rate of an optimizer that was given "
+                    f"{type(optimizer._learning_rate).__name__}. Give the optimizer a number, or drop the callback."
+                )
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """The epoch's rate."""
+        # An epoch that is resumed in its middle has its rate already.
+        if self.interval == "epoch" and trainer.batch_idx == 0:
+            self._set(trainer, trainer.current_epoch)
+
+    def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
+        """The step's rate."""
+        if self.interval == "step" and batch_idx % trainer.accumulate_grad_batches == 0:
+            self._set(trainer, trainer.global_step)
+
+    def _set(self, trainer: Trainer, index: int) -> None:
+        for position, rate in enumerate(trainer.learning_rates()):
+            trainer.set_learning_rate(float(self.schedule(index, rate)), position)
+
+
+class ConstantThenDecay:
+    """The course's schedule: the rate stays for ``constant_epochs``, then shrinks by exp(-decay) each epoch.
+
+    Example:
+        >>> schedule = ConstantThenDecay(constant_epochs=10, decay=0.01)
+        >>> schedule(9, 1e-4), round(schedule(10, 1e-4), 8)
+        (0.0001, 9.9e-05)
+    """
+
+    def __init__(self, constant_epochs: int = 10, decay: float = 0.01) -> None:
+        self.constant_epochs = constant_epochs
+        self.decay = decay
+
+    def __call__(self, epoch: int, learning_rate: float) -> float:
+        return learning_rate if epoch < self.constant_epochs else learning_rate * math.exp(-self.decay)

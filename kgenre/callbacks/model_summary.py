@@ -1,0 +1,27 @@
+"""Print the layers, shapes and parameter counts before training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class ModelSummary(Callback):
+    """Prints Keras's summary of each model that the module holds, and a line for each layer outside one."""
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """Print once, before the first step."""
+        import keras
+
+        from kgenre.engines.named_variables import keras_layers
+
+        for layer in keras_layers(module):
+            if isinstance(layer, keras.Model):
+                layer.summary(print_fn=print)
+            else:
+                print(f"{layer.name} ({type(layer).__name__}): {layer.count_params():,} parameters")

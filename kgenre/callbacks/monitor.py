@@ -1,0 +1,41 @@
+"""Watching one logged value: which it is, and which of two is better."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+MODES = ("min", "max")
+
+
+class MonitorError(ValueError):
+    """The value that a callback should watch was never logged, or the mode is not one."""
+
+
+def check_mode(callback: str, mode: str) -> str:
+    """The mode, if it is one."""
+    if mode not in MODES:
+        raise MonitorError(f"{callback}(mode=...) is 'min' or 'max'. Received: {mode!r}")
+    return mode
+
+
+def worst(mode: str) -> float:
+    """A value that any other beats."""
+    return math.inf if mode == "min" else -math.inf
+
+
+def is_better(value: float, best: float, mode: str, min_delta: float = 0.0) -> bool:
+    """Whether ``value`` beats ``best`` by more than ``min_delta``; NaN never does."""
+    return value < best - min_delta if mode == "min" else value > best + min_delta
+
+
+def monitored(callback: str, monitor: str, metrics: Mapping[str, float]) -> float:
+    """The watched value.
+
+    Raises:
+        MonitorError: it was not logged; the message lists what was.
+    """
+    if monitor not in metrics:
+        known = ", ".join(sorted(metrics)) or "nothing"
+        raise MonitorError(f"{callback}(monitor={monitor!r}): no such value was logged. Logged so far: {known}.")
+    return metrics[monitor]

@@ -1,0 +1,165 @@
+"""What a run shows: one bar on a terminal, one line per epoch elsewhere."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class ProgressBar(Callback):
+    """A rich progress bar on a terminal or in a notebook; in a log file one line per epoch, nothing else.
+
+    Args:
+        refresh_rate: redraw after so many batches. Drawing never waits for the device: the metrics shown are the
+            newest that were fetched.
+    """
+
+    def __init__(self, refresh_rate: int = 1) -> None:
+        if refresh_rate < 1:
+            raise ValueError(f"ProgressBar(refresh_rate=...) must be at least 1. Received: {refresh_rate}")
+        self.refresh_rate = refresh_rate
+        self._progress: Any = None
+        self._task: Any = None
+        self._begun = 0.0
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Choose between bar and lines."""
+        from rich.console import Console
+
+        self._console = Console()
+        self._is_live = self._console.is_terminal or self._console.is_jupyter
+
+    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Leave the screen in order."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
+        """The bar must not swallow the message."""
+        self._close()
+
+    # --- training -----------------------------------------------------------------------------------------------
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """Begin an epoch's bar."""
+        self._begun = time.perf_counter()
+        self._open(self._epoch(trainer), trainer.num_training_batches, trainer.batch_idx)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        """Move it."""
+        self._advance(batch_idx, trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """Leave one line with the epoch's values."""
+        self._close()
+        seconds = time.perf_counter() - self._begun
+        shown = self._metrics(trainer)
+        self._print(f"{self._epoch(trainer)}  step {trainer.global_step}  {shown}  {seconds:.1f} s")
+
+    def on_fit_end(self, trainer: Trainer, module: Module) -> None:
+        """Where the results are."""
+        if trainer.run_dir is None:
+            return
+        self._print(f"Run folder: {trainer.run_dir}")
+        checkpoint = trainer.checkpoint_callback
+        if checkpoint is not None and checkpoint.best_model_path is not None:
+            score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4f}"
+            self._print(f"Best checkpoint: {checkpoint.best_model_path} ({score})")
+        self._print(f"Curves: tensorboard --logdir {trainer.run_dir.parent.parent}")
+
+    # --- evaluation ---------------------------------------------------------------------------------------------
+
+    def on_validation_start(self, trainer: Trainer, module: Module) -> None:
+        """A bar of its own only outside training; inside, the epoch's bar says so."""
+        if trainer.stage == "validate":
+            self._open("validate", trainer.num_val_batches)
+        elif self._progress is not None:
+            self._progress.update(self._task, metrics="validating")
+
+    def on_validation_batch_end(
+        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move it."""
+        if trainer.stage == "validate":
+            self._advance(batch_idx, trainer)
+
+    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
+        """Close it."""
+        if trainer.stage == "validate":
+            self._close()
+
+    def on_test_start(self, trainer: Trainer, module: Module) -> None:
+        """A bar for the test."""
+        self._open("test", math.inf)
+
+    def on_test_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Move it."""
+        self._advance(batch_idx, trainer)
+
+    def on_test_end(self, trainer: Trainer, module: Module) -> None:
+        """Close it."""
+        self._close()
+
+    def on_predict_start(self, trainer: Trainer, module: Module) -> None:
+        """A bar for the prediction."""
+        self._open("predict", math.inf)
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move it."""
+        self._advance(batch_idx, trainer)
+
+    def on_predict_end(self, trainer: Trainer, module: Module) -> None:
+        """Close it."""
+        self._close()
+
+    # --- drawing ------------------------------------------------------------------------------------------------
+
+    def _open(self, title: str, total: int | float, completed: int = 0) -> None:
+        if not self._is_live:
+            return
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._close()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            TextColumn("{task.fields[metrics]}"),
+            console=self._console,
+            transient=True,
+        )
+        total = None if math.isinf(total) else total
+        self._task = self._progress.add_task(title, total=total, completed=completed, metrics="")
+        self._progress.start()
+
+    def _advance(self, batch_idx: int, trainer: Trainer) -> None:
+        if self._progress is not None and (batch_idx + 1) % self.refresh_rate == 0:
+            self._progress.update(self._task, completed=batch_idx + 1, metrics=self._metrics(trainer))
+
+    def _close(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def _print(self, line: str) -> None:
+        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    @staticmethod
+    def _epoch(trainer: Trainer) -> str:
+        last = "" if math.isinf(trainer.max_epochs) else f"/{trainer.max_epochs}"
+        return f"epoch {trainer.current_epoch + 1}{last}"
+
+    @staticmethod
+    def _metrics(trainer: Trainer) -> str:
+        return "  ".join(f"{name} {value:.4g}" for name, value in trainer.progress_bar_metrics.items())

@@ -1,0 +1,50 @@
+"""How fast training runs."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class ThroughputMonitor(Callback):
+    """Logs ``throughput/samples_per_second`` and ``throughput/seconds_per_epoch`` of training, without validation.
+
+    The first epoch includes compilation. Samples are rows of the batch's first array.
+    """
+
+    def __init__(self) -> None:
+        self._samples = 0
+        self._begun = self._outside = self._left = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """Start the clock."""
+        self._samples, self._outside, self._begun = 0, 0.0, time.perf_counter()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        """Count rows; shapes are known without waiting for the step."""
+        first = batch
+        while isinstance(first, dict | list | tuple):
+            first = next(iter(first.values())) if isinstance(first, dict) else first[0]
+        self._samples += int(first.shape[0]) if first.shape else 1
+
+    def on_validation_start(self, trainer: Trainer, module: Module) -> None:
+        """Validation is not training time."""
+        self._left = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
+        """Go on counting."""
+        self._outside += time.perf_counter() - self._left
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """The epoch's values are fetched by now, so its steps are done."""
+        seconds = time.perf_counter() - self._begun - self._outside
+        trainer.results.log("throughput/seconds_per_epoch", seconds)
+        trainer.results.log("throughput/samples_per_second", self._samples / seconds)

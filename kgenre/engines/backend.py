@@ -1,0 +1,74 @@
+"""Which backend: names checked before Keras is imported, settings that would change results put right after."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import sys
+
+SUPPORTED = ("tensorflow", "jax")
+_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax"}
+_log = logging.getLogger("kgenre")
+
+
+class BackendError(RuntimeError):
+    """The backend that was asked for cannot be used; the message says which can."""
+
+
+def check_backend() -> None:
+    """Say in one line what is wrong with ``KERAS_BACKEND`` before Keras fails on it in forty.
+
+    Raises:
+        BackendError: the name is unknown, kgenre has no engine for it, or its package is not installed.
+    """
+    name = os.environ.get("KERAS_BACKEND")
+    if "keras" in sys.modules or not name:
+        name = _configured_backend()
+    if name not in SUPPORTED:
+        raise BackendError(f"KERAS_BACKEND={name}: kgenre runs on {' and '.join(SUPPORTED)}. Set one of these.")
+    if importlib.util.find_spec(_PACKAGES[name]) is None:
+        others = [other for other in SUPPORTED if importlib.util.find_spec(_PACKAGES[other])]
+        instead = f" or set KERAS_BACKEND={others[0]}, which is installed" if others else ""
+        raise BackendError(
+            f"KERAS_BACKEND={name}, but the package {_PACKAGES[name]!r} is not installed. "
+            f"Run `pip install {_PACKAGES[name]}`{instead}."
+        )
+
+
+def _configured_backend() -> str:
+    """The backend that Keras took, or will take: it falls back to its own file, then to TensorFlow."""
+    if "keras" in sys.modules:
+        return sys.modules["keras"].backend.backend()
+    import json
+    from pathlib import Path
+
+    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    try:
+        return json.loads((home / "keras.json").read_text()).get("backend", "tensorflow")
+    except (OSError, ValueError):
+        return "tensorflow"
+
+
+def prepare_keras() -> None:
+    """Import Keras with the settings that kgenre's models are written for.
+
+    A user's ``keras.json`` may ask for ``channels_first`` or ``float16``: the same script would then train another
+    model on another machine. Such settings are overridden, and each is named once in the log.
+
+    Raises:
+        BackendError: see `check_backend`.
+    """
+    check_backend()
+    import keras
+
+    for setting, wanted, get, put in (
+        ("image_data_format", "channels_last", keras.config.image_data_format, keras.config.set_image_data_format),
+        ("floatx", "float32", keras.config.floatx, keras.config.set_floatx),
+        ("epsilon", 1e-7, keras.config.epsilon, keras.config.set_epsilon),
+    ):
+        if get() != wanted:
+            _log.warning("Keras is configured with %s=%s; kgenre uses %s.", setting, get(), wanted)
+            put(wanted)
+    if keras.config.dtype_policy().name == "float16":  # floatx sets the default policy when Keras is imported
+        keras.config.set_dtype_policy("float32")

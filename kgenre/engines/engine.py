@@ -1,0 +1,108 @@
+"""The protocol of an engine: one step of training, evaluation or prediction on one backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    import keras
+    import numpy as np
+
+    from kgenre.engines.built_module import BuiltModule
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """What is compiled into the training step."""
+
+    gradient_clip_val: float | None = None
+    gradient_clip_algorithm: str = "norm"
+    accumulate_grad_batches: int = 1
+    jit_compile: bool | None = None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
+
+
+class Engine(Protocol):
+    """Runs the steps of one module on one backend and owns their state between steps.
+
+    A step enqueues work on the device and returns without waiting. What it gives back (``outputs``, the step's log
+    values) stays on the device until `to_host`. The module's Keras variables are up to date after `sync`, and
+    changes made to them outside the steps count from the next `pull` on.
+    """
+
+    name: str
+    traces: Counter[str]  # how often each stage's step was traced; more than once per shape is a defect
+    built: BuiltModule
+
+    def build(
+        self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]
+    ) -> None:
+        """Build the module on the shapes of one batch for each stage, and take over its state."""
+
+    def add_stage(self, stage: str, batch: Any) -> None:
+        """Make a built module ready for one more stage, where it is not yet."""
+
+    def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
+        """One batch: forward, backward and, with ``update``, the optimizer; else the gradient is only added up.
+
+        Returns:
+            What ``training_step`` returned (the loss under "loss"), and its logged values as one float32 vector in
+            the order of ``built.entries["train"]``.
+        """
+
+    def eval_step(self, stage: str, batch: Any) -> Any:
+        """One batch of "validation", "test" or "predict": what the user's step returned."""
+
+    def start_epoch(self, stage: str, first_batch: int = 0) -> None:
+        """Empty a stage's sums and set its batch index."""
+
+    def epoch_logs(self, stage: str) -> dict[str, float]:
+        """The values logged with ``on_epoch`` so far, reduced: one transfer."""
+
+    def to_host(self, tree: Any) -> Any:
+        """The same structure with NumPy arrays: one transfer, which waits for the steps before it."""
+
+    def sync(self) -> None:
+        """Bring the module's and the optimizers' Keras variables up to date."""
+
+    def pull(self) -> None:
+        """Take over what was changed on the Keras variables (values, ``trainable``) since the last `sync`."""
+
+    def get_variable(self, variable: keras.Variable) -> np.ndarray:
+        """The current value of one variable (a learning rate): one transfer."""
+
+    def set_variable(self, variable: keras.Variable, value: Any) -> None:
+        """Give one variable a value, from the next step on."""
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """Every variable of module and optimizers by its structural name."""
+
+    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Put back what `state_dict` gave; names that are absent keep their values."""
+
+    def prefetch(self, batches: Iterable[Any]) -> Iterator[Any]:
+        """The batches on the device, handed over ahead of time."""
+
+
+def create_engine(options: StepOptions) -> Engine:
+    """The engine of the backend that Keras runs on.
+
+    Raises:
+        BackendError: there is none.
+    """
+    from kgenre.engines.backend import check_backend, prepare_keras
+
+    prepare_keras()
+    import keras
+
+    if keras.backend.backend() == "jax":
+        from kgenre.engines.jax import JaxEngine
+
+        return JaxEngine(options)
+    check_backend()
+    from kgenre.engines.tensorflow import TensorFlowEngine
+
+    return TensorFlowEngine(options)

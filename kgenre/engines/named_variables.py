@@ -1,0 +1,142 @@
+"""Names for a module's variables that come from its structure, so that a checkpoint fits any process and backend.
+
+Keras's own paths carry process-wide counters ("dense_7/kernel"): building the same module twice gives other names.
+Here a name is the attribute path and the position: ``model.layers.3.kernel``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+
+def named_variables(module: Any) -> dict[str, keras.Variable]:
+    """Every `keras.Variable` that the attributes of ``module`` hold, by structural name, in order of definition.
+
+    Looked into are Keras layers, models, metrics and seed generators, lists, tuples and dicts of these, and modules
+    held by the module. A variable reached twice keeps its first name. Optimizers are named apart.
+
+    Example:
+        >>> class Net(Module):
+        ...     def __init__(self):
+        ...         self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+        >>> list(named_variables(Net()))
+        ['model.layers.0.kernel', 'model.layers.0.bias']
+    """
+    names: dict[str, keras.Variable] = {}
+    seen: set[int] = set()
+    for name, variable in _walk(module, "", set(), top=True):
+        if id(variable) in seen:
+            continue
+        seen.add(id(variable))
+        unique, count = name, 1
+        while unique in names:
+            count += 1
+            unique = f"{name}.{count}"
+        names[unique] = variable
+    return names
+
+
+def keras_layers(module: Any) -> list[keras.Layer]:
+    """The outermost Keras layers and models that ``module`` holds (their sublayers belong to them)."""
+    found: dict[int, keras.Layer] = {}
+
+    def look(value: Any) -> None:
+        if isinstance(value, keras.Layer):
+            found[id(value)] = value
+        elif isinstance(value, dict):
+            for item in value.values():
+                look(item)
+        elif isinstance(value, list | tuple):
+            for item in value:
+                look(item)
+        elif _is_module(value):
+            for item in vars(value).values():
+                look(item)
+
+    for value in vars(module).values():
+        look(value)
+    return list(found.values())
+
+
+def named_optimizer_variables(
+    optimizer: keras.optimizers.Optimizer, trainable: dict[str, keras.Variable], prefix: str
+) -> dict[str, keras.Variable]:
+    """The optimizer's variables: a slot is named after its kind and the variable that it belongs to.
+
+    Args:
+        optimizer: a built optimizer.
+        trainable: the variables that it was built with, by name, in that order.
+        prefix: put before each name, for example "optimizers.0".
+    """
+    own = {id(variable) for variable in optimizer.variables}
+    names: dict[int, str] = {}
+    for attribute, value in vars(optimizer).items():
+        kind = attribute.lstrip("_")
+        if isinstance(value, keras.Variable):
+            names.setdefault(id(value), f"{prefix}.{kind}")
+        elif isinstance(value, list | tuple) and len(value) == len(trainable):
+            for slot, name in zip(value, trainable, strict=True):
+                if isinstance(slot, keras.Variable):
+                    names.setdefault(id(slot), f"{prefix}.{kind}.{name}")
+    names = {key: name for key, name in names.items() if key in own}
+    # Whatever an optimizer keeps in another form still gets a name: its position.
+    return {
+        names.get(id(variable), f"{prefix}.variables.{position}"): variable
+        for position, variable in enumerate(optimizer.variables)
+    }
+
+
+def _is_module(value: Any) -> bool:
+    return callable(getattr(value, "training_step", None)) and not isinstance(value, type)
+
+
+def _walk(value: Any, path: str, visited: set[int], top: bool = False) -> Iterator[tuple[str, keras.Variable]]:
+    def at(child: str) -> str:
+        return f"{path}.{child}" if path else child
+
+    if isinstance(value, keras.Variable):
+        yield path, value
+        return
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _walk(item, at(str(key)), visited)
+        return
+    if isinstance(value, list | tuple):
+        for position, item in enumerate(value):
+            yield from _walk(item, at(str(position)), visited)
+        return
+    if id(value) in visited:
+        return
+    if isinstance(value, keras.Layer):
+        visited.add(id(value))
+        yield from _walk_layer(value, at, visited)
+    elif isinstance(value, keras.metrics.Metric):
+        visited.add(id(value))
+        for position, variable in enumerate(value.variables):
+            yield at(str(position)), variable
+    elif isinstance(value, keras.random.SeedGenerator):
+        visited.add(id(value))
+        yield at("seed"), value.state
+    elif top or _is_module(value):
+        visited.add(id(value))
+        for attribute, item in vars(value).items():
+            yield from _walk(item, at(attribute), visited)
+
+
+def _walk_layer(layer: keras.Layer, at: Any, visited: set[int]) -> Iterator[tuple[str, keras.Variable]]:
+    for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
+        yield at(variable.name), variable
+    named = {id(item): attribute for attribute, item in vars(layer).items() if isinstance(item, keras.Layer)}
+    # `_layers` is Keras's record of sublayers in order of definition; for functional models `layers` drops the inputs.
+    children = layer.layers if isinstance(layer, keras.Model) else layer._layers
+    for position, child in enumerate(children):
+        name = f"layers.{position}" if isinstance(layer, keras.Model) else named.get(id(child), f"layers.{position}")
+        yield from _walk(child, at(name), visited)
+    for position, generator in enumerate(layer._seed_generators):
+        yield from _walk(generator, at(f"seeds.{position}"), visited)
+    # Whatever else Keras counts as the layer's (metrics); what has a name by now keeps it.
+    for position, variable in enumerate(layer.variables):
+        yield at(f"variables.{position}"), variable

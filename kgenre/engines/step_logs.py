@@ -1,0 +1,117 @@
+"""What a step records: ``Module.log`` puts tensors here while the step is traced, the engine carries them.
+
+A record has two halves. The static one (`LogEntry`) is known when the step is traced and never touches the device. The
+values of one step leave the compiled function as one vector; the sums over an epoch stay on the device as two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
+
+REDUCTIONS = ("mean", "sum", "min", "max")
+_current: ContextVar[StepLogs | None] = ContextVar("current_step_logs", default=None)
+
+
+@dataclass(frozen=True)
+class LogEntry:
+    """One ``self.log`` line of a step: its name and where its value goes."""
+
+    name: str
+    on_step: bool = False
+    on_epoch: bool = True
+    prog_bar: bool = False
+    logger: bool = True
+    reduce_fx: str = "mean"
+
+
+@dataclass
+class StepLogs:
+    """Collects what one run of a step logs; a context manager that `current` finds.
+
+    ``training`` tells which defaults apply: a training step logs each step, an evaluation step its mean.
+    """
+
+    training: bool
+    entries: list[LogEntry] = field(default_factory=list)
+    values: list[Any] = field(default_factory=list)
+    weights: list[Any] = field(default_factory=list)
+    metrics: dict[LogEntry, Any] = field(default_factory=dict)
+
+    def record(self, entry: LogEntry, value: Any, weight: Any) -> None:
+        """Add one scalar with the weight that it has in the epoch's mean.
+
+        Raises:
+            ValueError: the value is not a scalar, or the name was logged in this step already.
+        """
+        if entry.reduce_fx not in REDUCTIONS:
+            raise ValueError(f"log({entry.name!r}): reduce_fx is one of {REDUCTIONS}. Received: {entry.reduce_fx!r}")
+        if any(entry.name == known.name for known in (*self.entries, *self.metrics)):
+            raise ValueError(f"log({entry.name!r}) was called twice in one step. Give each value its own name.")
+        if hasattr(value, "update_state") and hasattr(value, "result"):  # a Keras metric: read once an epoch
+            self.metrics[entry] = value
+            return
+        if getattr(value, "shape", ()) not in ((), (1,)):
+            raise ValueError(
+                f"log({entry.name!r}) takes a scalar. Received a tensor of shape {tuple(value.shape)}; "
+                "reduce it first, for example with keras.ops.mean."
+            )
+        self.entries.append(entry)
+        self.values.append(value)
+        self.weights.append(weight)
+
+    def stack(self) -> tuple[Any, Any]:
+        """All values and all weights as two float32 vectors of shape (number of entries,)."""
+        return _vector(self.values), _vector(self.weights)
+
+    def __enter__(self) -> StepLogs:
+        self._token = _current.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _current.reset(self._token)
+
+
+def current() -> StepLogs | None:
+    """The `StepLogs` of the step that is being traced, or None outside a step."""
+    return _current.get()
+
+
+def initial_sums(entries: Sequence[LogEntry]) -> tuple[list[float], list[float]]:
+    """Totals and weights of an epoch before its first step."""
+    start = {"mean": 0.0, "sum": 0.0, "min": float("inf"), "max": float("-inf")}
+    return [start[entry.reduce_fx] for entry in entries], [0.0] * len(entries)
+
+
+def add_to_sums(entries: Sequence[LogEntry], sums: tuple[Any, Any], values: Any, weights: Any) -> tuple[Any, Any]:
+    """The sums after one more step: two vectors of shape (number of entries,), traced into the step."""
+    from keras import ops
+
+    totals, total_weights = sums
+    kinds = {entry.reduce_fx for entry in entries}
+    # A weight of 0 (a batch of padding only) must not let a NaN mean through: 0 * NaN is NaN.
+    added = totals + ops.where(weights > 0, values * weights, ops.zeros_like(values))
+    for kind, fold in (("sum", ops.add), ("min", ops.minimum), ("max", ops.maximum)):
+        if kind in kinds:
+            chosen = [entry.reduce_fx == kind for entry in entries]
+            added = ops.where(ops.convert_to_tensor(chosen, "bool"), fold(totals, values), added)
+    return added, total_weights + weights
+
+
+def read_sums(entries: Sequence[LogEntry], totals: Sequence[float], weights: Sequence[float]) -> dict[str, float]:
+    """The epoch's values by name; entries without a single weighted step are left out."""
+    return {
+        entry.name: float(total) / float(weight) if entry.reduce_fx == "mean" else float(total)
+        for entry, total, weight in zip(entries, totals, weights, strict=True)
+        if weight > 0
+    }
+
+
+def _vector(scalars: Sequence[Any]) -> Any:
+    from keras import ops
+
+    if not scalars:
+        return ops.zeros((0,), "float32")
+    return ops.stack([ops.reshape(ops.cast(value, "float32"), ()) for value in scalars])

@@ -1,0 +1,180 @@
+"""The TensorFlow engine: one `tf.function` a step, the state in the Keras variables themselves."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kgenre.engines import gradients as gradient_rules
+from kgenre.engines.built_module import BuiltModule, build_module, build_stage
+from kgenre.engines.engine import StepOptions
+from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
+
+
+class TensorFlowEngine:
+    """See `kgenre.engines.engine.Engine`. The Keras variables are `tf.Variable`s and always up to date."""
+
+    name = "tensorflow"
+    built: BuiltModule
+
+    def __init__(self, options: StepOptions) -> None:
+        self.options = options
+        self.traces: Counter[str] = Counter()
+
+    # --- building -----------------------------------------------------------------------------------------------
+
+    def build(
+        self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]
+    ) -> None:
+        self.built = build_module(module, optimizers, batches)
+        self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
+        self._batch_idx: dict[str, tf.Variable] = {}
+        for stage in batches:
+            self._make_sums(stage)
+        self._compile()
+
+    def add_stage(self, stage: str, batch: Any) -> None:
+        if stage not in self.built.entries:
+            build_stage(self.built, stage, batch)
+            self._make_sums(stage)
+            self._compile()
+
+    def _make_sums(self, stage: str) -> None:
+        totals, weights = initial_sums(self.built.entries[stage])
+        self._sums[stage] = (tf.Variable(_float32(totals)), tf.Variable(_float32(weights)))
+        self._batch_idx[stage] = tf.Variable(0, dtype="int32")
+
+    def _compile(self) -> None:
+        self._trainable = list(self.built.trainable.values())
+        self._division = [v.trainable for v in self.built.variables.values()]
+        if self.options.accumulate_grad_batches > 1:
+            self._accumulated = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable]
+            self._count = tf.Variable(0.0, trainable=False)
+        # XLA on a CPU makes convolutions two to three times slower; it is worth asking for with recurrent models.
+        xla = bool(self.options.jit_compile)
+        self._train = {
+            update: tf.function(lambda batch, update=update: self._traced_train(batch, update), jit_compile=xla)
+            for update in (True, False)
+        }
+        self._eval = {
+            stage: tf.function(lambda batch, stage=stage: self._traced_eval(stage, batch), jit_compile=xla)
+            for stage in self.built.entries
+            if stage != "train"
+        }
+
+    # --- steps --------------------------------------------------------------------------------------------------
+
+    def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
+        return self._train[update](batch)
+
+    def eval_step(self, stage: str, batch: Any) -> Any:
+        return self._eval[stage](batch)
+
+    def _traced_train(self, batch: Any, update: bool) -> tuple[dict[str, Any], Any]:
+        self.traces["train"] += 1
+        variables = [v.value for v in self._trainable]
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            result = self.built.run("train", (batch, self._batch_idx["train"].read_value()))
+        # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
+        gradients = tape.gradient(result.loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        # Keras's optimizers treat the repeated tokens of sparse embedding gradients differently from dense ones.
+        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        for variable, value in result.updates:
+            variable.assign(value)
+        if self.options.accumulate_grad_batches > 1:
+            gradients = self._accumulate(gradients, update)
+        if update:
+            if self.options.gradient_clip_val is not None:
+                gradients = gradient_rules.clip(
+                    gradients, self.options.gradient_clip_val, self.options.gradient_clip_algorithm
+                )
+            for optimizer in self.built.optimizers:
+                optimizer.apply(gradients, self._trainable)
+        values = self._add_logs("train", result.logs.stack())
+        return result.outputs | {"loss": result.loss}, values
+
+    def _accumulate(self, gradients: list[Any], update: bool) -> list[Any]:
+        for total, gradient in zip(self._accumulated, gradients, strict=True):
+            total.assign_add(gradient)
+        self._count.assign_add(1.0)
+        if not update:
+            return gradients
+        count = self._count.read_value()
+        gradients = [total.read_value() / tf.cast(count, total.dtype) for total in self._accumulated]
+        for total in self._accumulated:
+            total.assign(tf.zeros_like(total))
+        self._count.assign(0.0)
+        return gradients
+
+    def _traced_eval(self, stage: str, batch: Any) -> Any:
+        self.traces[stage] += 1
+        result = self.built.run(stage, (batch, self._batch_idx[stage].read_value()))
+        for variable, value in result.updates:
+            variable.assign(value)
+        self._add_logs(stage, result.logs.stack())
+        return result.outputs
+
+    # --- logs ---------------------------------------------------------------------------------------------------
+
+    def _add_logs(self, stage: str, logged: tuple[Any, Any]) -> Any:
+        totals, weights = self._sums[stage]
+        entries = self.built.entries[stage]
+        if entries:
+            new = add_to_sums(entries, (totals.read_value(), weights.read_value()), *logged)
+            totals.assign(new[0])
+            weights.assign(new[1])
+        self._batch_idx[stage].assign_add(1)
+        return logged[0]
+
+    def start_epoch(self, stage: str, first_batch: int = 0) -> None:
+        for variable, value in zip(self._sums[stage], initial_sums(self.built.entries[stage]), strict=True):
+            variable.assign(_float32(value))
+        self._batch_idx[stage].assign(first_batch)
+
+    def epoch_logs(self, stage: str) -> dict[str, float]:
+        return read_sums(self.built.entries[stage], *self.to_host(self._sums[stage]))
+
+    def to_host(self, tree: Any) -> Any:
+        return keras.tree.map_structure(lambda x: x.numpy() if hasattr(x, "numpy") else x, tree)
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Nothing to do: the steps change the Keras variables in place."""
+
+    def pull(self) -> None:
+        if [v.trainable for v in self.built.variables.values()] != self._division:
+            self._compile()
+
+    def get_variable(self, variable: keras.Variable) -> np.ndarray:
+        return variable.numpy()
+
+    def set_variable(self, variable: keras.Variable, value: Any) -> None:
+        variable.assign(value)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        named = self.built.variables | self.built.optimizer_variables
+        return {name: variable.numpy() for name, variable in named.items()}
+
+    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        named = self.built.variables | self.built.optimizer_variables
+        for name, array in arrays.items():
+            if name in named:
+                named[name].assign(array)
+
+    # --- input --------------------------------------------------------------------------------------------------
+
+    def prefetch(self, batches: Iterable[Any]) -> Iterator[Any]:
+        # A Python number or NumPy array given to a tf.function would be traced anew or copied each step.
+        for batch in batches:
+            yield keras.tree.map_structure(tf.convert_to_tensor, batch)
+
+
+def _float32(values: list[float]) -> np.ndarray:
+    return np.asarray(values, "float32")

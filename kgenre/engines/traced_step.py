@@ -1,0 +1,155 @@
+"""Runs a user's step inside a trace, the same way on every backend.
+
+The step runs in a `keras.StatelessScope`: assignments to variables (BatchNorm statistics, seed generators, metrics) are
+collected, not done, and each engine carries them in its own way. The scope knows the module's variables, so the
+mistakes that compiled steps swallow silently are errors here, with the same words on every backend.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgenre.engines.named_variables import keras_layers
+from kgenre.engines.step_logs import StepLogs
+
+
+class StepError(RuntimeError):
+    """A step does what cannot work once it is compiled; the message says what to write instead."""
+
+
+@dataclass
+class StepResult:
+    """What one traced run of a step gave: tensors of the trace, to be returned from the compiled function."""
+
+    loss: Any  # scalar float32 with the regularisation losses; None where the step need not give one
+    outputs: Any  # what the user returned; a bare loss becomes {"loss": loss}
+    logs: StepLogs
+    updates: list[tuple[keras.Variable, Any]]  # variables that the step assigned, with their new values
+    used: list[keras.Variable]  # variables that the step read or assigned
+
+
+class StepScope(keras.StatelessScope):
+    """A stateless scope that notes which variables a step uses and refuses those that the module does not hold."""
+
+    def __init__(self, known: Collection[int] | None, state_mapping: Any = None) -> None:
+        super().__init__(state_mapping=state_mapping, collect_losses=True)
+        self.known = known  # ids; None: all are accepted, while layers are still being built
+        self.used: dict[int, keras.Variable] = {}
+        self.updated: dict[int, keras.Variable] = {}
+
+    def get_current_value(self, variable: keras.Variable) -> Any:
+        """The variable's value in this scope, None if it has none of its own here."""
+        self._note(variable)
+        return super().get_current_value(variable)
+
+    def add_update(self, update: tuple[keras.Variable, Any]) -> None:
+        """Collect an assignment."""
+        self._note(update[0])
+        self.updated[id(update[0])] = update[0]
+        super().add_update(update)
+
+    def _note(self, variable: keras.Variable) -> None:
+        if self.known is not None:
+            check_known(variable, self.known)
+        self.used[id(variable)] = variable
+
+
+def check_known(variable: keras.Variable, known: Collection[int]) -> None:
+    """Refuse a variable that a step uses but the module does not hold."""
+    if id(variable) in known:
+        return
+    if variable.name == "seed_generator_state":
+        raise StepError(_UNSEEDED)
+    raise StepError(
+        f"A step uses the variable {variable.path!r}, which the module does not hold: a layer or metric created "
+        "inside the step starts anew each time, one held elsewhere is neither trained nor saved. "
+        "Create it in __init__ or configure_model and keep it as an attribute of the module."
+    )
+
+
+_UNSEEDED = (
+    "A step draws random numbers without a seed of its own, which a compiled step cannot do. Create "
+    "self.seed = keras.random.SeedGenerator(0) in __init__ and pass seed=self.seed to keras.random."
+)
+
+
+def run_step(
+    step: Callable[..., Any],
+    arguments: tuple[Any, ...],
+    *,
+    module: Any,
+    training: bool,
+    known: Collection[int] | None,
+    state_mapping: Any = None,
+) -> StepResult:
+    """Call ``step(*arguments)`` in a `StepScope` and sort what it gave.
+
+    With ``training`` the step must give a loss; the losses that Keras layers collect (weight and activity
+    regularisers, ``add_loss``) are added to it, as Keras's own training step does.
+
+    Raises:
+        StepError: for what a compiled step cannot do (see the messages).
+    """
+    attributes = _plain_attributes(module)
+    with StepLogs(training=training) as logs, StepScope(known, state_mapping) as scope:
+        returned = _call(step, arguments)
+        loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
+        if training:
+            for extra in _regularization_losses(module, scope):
+                loss = loss + ops.cast(extra, "float32")
+        updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
+    _warn_of_frozen_attributes(attributes, _plain_attributes(module), step.__name__)
+    return StepResult(loss, outputs, logs, updates, list(scope.used.values()))
+
+
+def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    try:
+        return step(*arguments)
+    except ValueError as error:
+        if "seeded random ops" in str(error):  # Keras's words under JAX; elsewhere the scope notices
+            raise StepError(_UNSEEDED) from error
+        raise
+
+
+def _regularization_losses(module: Any, scope: StepScope) -> list[Any]:
+    weights = [
+        variable.regularizer(variable)
+        for layer in keras_layers(module)
+        for variable in layer.trainable_weights
+        if variable.regularizer is not None
+    ]
+    return [*scope.losses, *weights]
+
+
+def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
+    outputs = dict(returned) if isinstance(returned, Mapping) else {"loss": returned}
+    if outputs.get("loss") is None:
+        got = f"a dict with the keys {sorted(outputs)}" if isinstance(returned, Mapping) else repr(returned)
+        raise StepError(f"{step} must return the loss, or a dict with the loss under 'loss'. Received: {got}.")
+    loss = ops.cast(outputs["loss"], "float32")
+    if tuple(loss.shape) not in ((), (1,)):
+        raise StepError(
+            f"{step} must return one number as loss. Received a tensor of shape {tuple(loss.shape)}; "
+            "take its mean with keras.ops.mean."
+        )
+    return ops.reshape(loss, ()), outputs
+
+
+def _plain_attributes(module: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str)}
+
+
+def _warn_of_frozen_attributes(before: dict[str, Any], after: dict[str, Any], step: str) -> None:
+    changed = sorted(name for name, value in before.items() if name in after and after[name] != value)
+    if changed:
+        warnings.warn(
+            f"{step} changes self.{changed[0]}, but Python code in a step runs only when the step is compiled. "
+            "Keep the value in a keras.Variable, or change it in a hook such as on_train_batch_end.",
+            stacklevel=2,
+        )

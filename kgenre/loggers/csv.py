@@ -1,0 +1,51 @@
+"""Metrics as a CSV table, ``metrics.csv`` in the run's folder."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from kgenre.loggers.logger import Logger
+
+
+class CSVLogger(Logger):
+    """One row per step that logged something, one column per name, empty where nothing was logged.
+
+    Values of the same step share a row. A name that appears later adds a column: the file is then rewritten once.
+    """
+
+    def open(self, run_dir: Path, resume_step: int | None = None) -> None:
+        self._path = run_dir / "metrics.csv"
+        self._rows: dict[int, dict[str, str]] = {}
+        self._columns: list[str] = []
+        if self._path.exists():
+            with self._path.open(newline="") as file:
+                reader = csv.DictReader(file)
+                self._columns = [name for name in reader.fieldnames or [] if name != "step"]
+                for row in reader:
+                    step = int(row.pop("step"))
+                    if resume_step is None or step <= resume_step:
+                        self._rows[step] = {name: value for name, value in row.items() if value}
+        self._written = -1  # rewrite with the next row
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        new = [name for name in metrics if name not in self._columns]
+        self._columns += new
+        row = self._rows.setdefault(step, {})
+        row |= {name: f"{value:.9g}" for name, value in metrics.items()}
+        is_next = step > self._written >= 0
+        if new or not is_next or len(row) > len(metrics):
+            self._write_all()
+        else:
+            with self._path.open("a", newline="") as file:
+                csv.DictWriter(file, ["step", *self._columns]).writerow({"step": step, **row})
+        self._written = max(step, self._written)
+
+    def _write_all(self) -> None:
+        partial = self._path.with_suffix(".csv.partial")
+        with partial.open("w", newline="") as file:
+            writer = csv.DictWriter(file, ["step", *self._columns])
+            writer.writeheader()
+            writer.writerows({"step": step, **row} for step, row in sorted(self._rows.items()))
+        partial.replace(self._path)

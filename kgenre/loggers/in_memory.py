@@ -1,0 +1,38 @@
+"""Metrics in a list: for notebooks and tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kgenre.loggers.logger import Logger
+
+
+class InMemoryLogger(Logger):
+    """Keeps what it is given.
+
+    Example:
+        >>> logger = InMemoryLogger()
+        >>> Trainer(logger=logger).fit(module, batches)
+        >>> logger.history("train/loss")
+        [(50, 0.31), (100, 0.27)]
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[tuple[int, dict[str, float]]] = []
+        self.hyperparams: dict[str, Any] = {}
+        self.texts: dict[str, str] = {}
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self.records.append((step, dict(metrics)))
+
+    def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+        self.hyperparams |= params
+
+    def log_text(self, name: str, text: str, step: int) -> None:
+        self.texts[name] = text
+
+    def history(self, name: str) -> list[tuple[int, float]]:
+        """All (step, value) of one name, in order."""
+        return [(step, metrics[name]) for step, metrics in self.records if name in metrics]

@@ -1,0 +1,36 @@
+"""The Logger: where metrics, text and hyperparameters of a run are written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class Logger:
+    """The base of all loggers. ``step`` is always the number of optimizer updates so far, ``trainer.global_step``.
+
+    Args:
+        save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
+        name: the name of the experiment; None leaves it to the Trainer.
+    """
+
+    def __init__(self, save_dir: str | os.PathLike[str] | None = None, name: str | None = None) -> None:
+        self.save_dir = save_dir
+        self.name = name
+
+    def open(self, run_dir: Path, resume_step: int | None = None) -> None:
+        """Begin in the run's folder; with ``resume_step`` go on there: what was written after that step is void."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        """Write scalars."""
+
+    def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+        """Write the run's configuration."""
+
+    def log_text(self, name: str, text: str, step: int) -> None:
+        """Write a text (Markdown)."""
+
+    def finalize(self, status: str) -> None:
+        """Everything to the disk; the stage ended with "success", "interrupted" or "failed". More may follow."""

@@ -1,0 +1,72 @@
+"""Batches from NumPy arrays in memory, without TensorFlow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+
+class ArrayDataset:
+    """Cuts arrays into batches; the order of an epoch is a permutation that depends on (seed, epoch) alone.
+
+    Args:
+        arrays: an array, or a dict, tuple or list of arrays, all with the same first axis.
+        batch_size: rows in a batch.
+        shuffle: another order each epoch.
+        seed: of the order.
+        drop_last: leave out a last batch that is not full (one compiled shape less).
+
+    Raises:
+        ValueError: a batch size below 1, no rows, or arrays of different lengths.
+
+    Example:
+        >>> data = ArrayDataset({"x": np.zeros((10, 3), "float32")}, batch_size=4)
+        >>> [batch["x"].shape for batch in data]
+        [(4, 3), (4, 3), (2, 3)]
+    """
+
+    def __init__(
+        self, arrays: Any, batch_size: int = 32, shuffle: bool = False, seed: int = 0, drop_last: bool = False
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
+        lengths = {len(array) for array in _leaves(arrays)}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(f"arrays must have the same first axis, at least 1 long. Received lengths: {lengths}")
+        self.arrays = arrays
+        self.batch_size = batch_size
+        self.shuffle = shuffle
+        self.seed = seed
+        self.drop_last = drop_last
+        self.rows = lengths.pop()
+
+    def __len__(self) -> int:
+        return self.rows // self.batch_size if self.drop_last else -(-self.rows // self.batch_size)
+
+    def __iter__(self) -> Iterator[Any]:
+        return self.epoch_batches(0)
+
+    def epoch_batches(self, epoch: int, start_batch: int = 0) -> Iterator[Any]:
+        """The batches of an epoch from ``start_batch`` on."""
+        order = np.random.default_rng([self.seed, epoch]).permutation(self.rows) if self.shuffle else None
+        for batch in range(start_batch, len(self)):
+            rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
+            yield _take(self.arrays, rows if order is None else order[rows])
+
+
+def _leaves(arrays: Any) -> list[Any]:
+    if isinstance(arrays, dict):
+        return [leaf for value in arrays.values() for leaf in _leaves(value)]
+    if isinstance(arrays, tuple | list):
+        return [leaf for value in arrays for leaf in _leaves(value)]
+    return [arrays]
+
+
+def _take(arrays: Any, rows: Any) -> Any:
+    if isinstance(arrays, dict):
+        return {key: _take(value, rows) for key, value in arrays.items()}
+    if isinstance(arrays, tuple | list):
+        return type(arrays)(_take(value, rows) for value in arrays)
+    return arrays[rows]

@@ -1,0 +1,105 @@
+"""The DataModule: where batches come from, in one object that travels with the run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from kgenre.training.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+
+@runtime_checkable
+class EpochBatches(Protocol):
+    """A source of batches that knows its epochs: a position in it is (epoch, batch in the epoch).
+
+    Sources without it (a list of batches, a ``tf.data.Dataset``, a Keras ``PyDataset``) work too: they are
+    iterated afresh every epoch, and a resume in the middle of an epoch reads and drops what was seen.
+    """
+
+    def epoch_batches(self, epoch: int, start_batch: int = 0) -> Iterable[Any]:
+        """The batches of one epoch, from ``start_batch`` on; the same for the same arguments, always."""
+        ...
+
+    def __len__(self) -> int:
+        """Batches in an epoch."""
+        ...
+
+
+class DataModule(Hyperparameters):
+    """Data preparation and the four sources of batches, with Lightning's names and order of calls.
+
+    ``prepare_data()`` runs once, then ``setup(stage)`` with stage "fit", "validate", "test" or "predict", then
+    the ``*_dataloader`` methods of that stage, at the end ``teardown(stage)``. A source of batches is anything
+    that can be iterated once per epoch: a ``tf.data.Dataset``, a Keras ``PyDataset``, a list of batches, an
+    `ArrayDataset`, or an object with ``epoch_batches`` (see `EpochBatches`).
+
+    Example:
+        >>> class Squares(DataModule):
+        ...     def train_dataloader(self):
+        ...         x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+        ...         return ArrayDataset({"x": x, "y": x**2}, batch_size=8, shuffle=True)
+    """
+
+    trainer: Trainer | None = None
+
+    def prepare_data(self) -> None:
+        """Download, unpack, make caches: what is done once and leaves nothing on ``self``."""
+
+    def setup(self, stage: str) -> None:
+        """Read and split: what the sources of ``stage`` need. Called before each stage; keep it repeatable."""
+
+    def teardown(self, stage: str) -> None:
+        """Close what `setup` opened."""
+
+    def train_dataloader(self) -> Iterable[Any]:
+        """The training batches."""
+        raise MissingDataloaderError(self, "train_dataloader", "fit")
+
+    def val_dataloader(self) -> Iterable[Any] | None:
+        """The validation batches; None (the default) leaves validation out of ``fit``."""
+        return None
+
+    def test_dataloader(self) -> Iterable[Any]:
+        """The test batches."""
+        raise MissingDataloaderError(self, "test_dataloader", "test")
+
+    def predict_dataloader(self) -> Iterable[Any]:
+        """The batches to predict."""
+        raise MissingDataloaderError(self, "predict_dataloader", "predict")
+
+    def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
+        """Write what a reader of the run needs (a split, a vocabulary) into the run's folder."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a checkpoint keeps of the data: JSON values only (a vocabulary, class names)."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take back what `state_dict` gave; called before `setup` on resume and before a prediction."""
+
+
+class MissingDataloaderError(TypeError):
+    """A stage was started whose source of batches the DataModule does not define."""
+
+    def __init__(self, module: DataModule, method: str, stage: str) -> None:
+        super().__init__(
+            f"trainer.{stage}() needs {type(module).__name__}.{method}(), which is not defined. "
+            f"Define it, or give the batches to trainer.{stage}() directly."
+        )
+
+
+def iterate_epoch(source: Iterable[Any], epoch: int, start_batch: int = 0) -> Iterator[Any] | Iterable[Any]:
+    """The batches of ``epoch`` from ``start_batch`` on, whatever kind of source this is."""
+    if isinstance(source, EpochBatches):
+        return source.epoch_batches(epoch, start_batch)
+    if hasattr(source, "__getitem__") and hasattr(source, "on_epoch_begin"):  # a Keras PyDataset
+        return (source[i] for i in range(start_batch, len(source)))
+    if start_batch and hasattr(source, "skip"):  # a tf.data.Dataset skips without handing batches over
+        return source.skip(start_batch)
+    if start_batch:
+        return (batch for i, batch in enumerate(source) if i >= start_batch)
+    return source

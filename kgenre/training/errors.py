@@ -1,0 +1,5 @@
+"""The error for what a user asked of the Trainer and cannot have."""
+
+
+class TrainerError(ValueError):
+    """A wrong argument or combination: the message says what was given and what to give."""

@@ -1,0 +1,40 @@
+"""The loops that do not train: validation, test and prediction."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from kgenre.training.data_module import iterate_epoch
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+
+def evaluate(trainer: Trainer, stage: str, source: Iterable[Any], batches: int | float) -> list[Any]:
+    """One pass of a stage ("validation", "test" or "predict"); returns the predictions in host memory."""
+    engine, results = trainer.engine, trainer.results
+    hook = {part: getattr(trainer.hooks, f"on_{stage}_{part}") for part in _HOOKS}
+    predictions = []
+
+    hook["start"]()
+    hook["epoch_start"]()
+    engine.start_epoch(stage)
+    count = None if math.isinf(batches) else int(batches)
+    for batch_idx, batch in enumerate(itertools.islice(engine.prefetch(iterate_epoch(source, 0)), count)):
+        hook["batch_start"](batch, batch_idx)
+        outputs = engine.eval_step(stage, batch)
+        hook["batch_end"](outputs, batch, batch_idx)
+        if stage == "predict":
+            predictions.append(engine.to_host(outputs))
+    results.add_epoch(engine, stage)
+    engine.sync()
+    hook["epoch_end"]()
+    results.write(trainer.global_step)
+    hook["end"]()
+    return predictions
+
+
+_HOOKS = ("start", "epoch_start", "batch_start", "batch_end", "epoch_end", "end")

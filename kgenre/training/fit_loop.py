@@ -1,0 +1,97 @@
+"""The fit loop, read from top to bottom."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+from kgenre.training.data_module import iterate_epoch
+from kgenre.training.evaluation_loop import evaluate
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+
+def fit_loop(trainer: Trainer) -> None:
+    """Epochs of batches, each batch a step; validation, hooks and logs where they are due.
+
+    A step enqueues work and returns: nothing here waits for the device, except where values are read (every
+    ``log_every_n_steps``, one logging interval late, and at the end of an epoch or validation).
+    """
+    t, hooks, engine, results = trainer, trainer.hooks, trainer.engine, trainer.results
+
+    if t.validates and t.num_sanity_val_steps and not t.resumed:
+        sanity_check(t)
+
+    hooks.on_train_start()
+    engine.pull()
+    while not t.fit_is_done():
+        # --- an epoch begins, or goes on where the checkpoint left it -----------------------------------------------
+        engine.start_epoch("train", first_batch=t.batch_idx)
+        hooks.on_train_epoch_start()
+        engine.pull()
+        t.epoch_is_done = False
+        batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
+        batches = itertools.islice(engine.prefetch(batches), t.remaining_batches())
+        for batch in batches:
+            batch_idx = t.batch_idx
+            if hooks.on_train_batch_start(batch, batch_idx) == -1:
+                break
+
+            # --- the step ----------------------------------------------------------------------------------------------
+            t.batch_idx += 1
+            update = t.batch_idx % t.accumulate_grad_batches == 0 or t.batch_idx == t.num_training_batches
+            outputs, values = engine.train_step(batch, update=update)
+            if update:
+                t.global_step += 1
+                if t.global_step % t.log_every_n_steps == 0:
+                    results.add_step(engine, values, t.global_step)
+                    results.write(t.global_step)
+            hooks.on_train_batch_end(outputs, batch, batch_idx)
+
+            # --- validation inside the epoch, and reasons to stop ----------------------------------------------------------
+            if t.validates_after(t.batch_idx):
+                run_validation(t)
+            if t.stops_inside_epoch():
+                break
+        else:
+            t.epoch_is_done = True
+        t.epoch_is_done = t.epoch_is_done or t.batch_idx >= t.num_training_batches
+        if t.batch_idx == 0:
+            t.no_training_batches()
+
+        # --- the epoch ends ---------------------------------------------------------------------------------------------
+        results.write_steps(engine)
+        results.add_epoch(engine, "train")
+        engine.sync()
+        if t.epoch_is_done and t.validates_after_epoch():
+            run_validation(t)
+        hooks.on_train_epoch_end()
+        engine.pull()
+        results.write(t.global_step)
+        if t.epoch_is_done:
+            t.current_epoch += 1
+            t.batch_idx = 0
+
+    hooks.on_train_end()
+
+
+def run_validation(trainer: Trainer) -> None:
+    """A pass over the validation data in the middle or at the end of an epoch."""
+    trainer.validated_at = (trainer.current_epoch, trainer.batch_idx)
+    trainer.results.write_steps(trainer.engine)
+    trainer.engine.sync()
+    evaluate(trainer, "validation", trainer.val_source, trainer.num_val_batches)
+    trainer.engine.pull()
+
+
+def sanity_check(trainer: Trainer) -> None:
+    """A few validation batches before training, so that a mistake there shows now and not after an epoch."""
+    trainer.sanity_checking = trainer.results.silent = True
+    try:
+        trainer.hooks.on_sanity_check_start()
+        count = min(trainer.num_sanity_val_steps, trainer.num_val_batches)
+        evaluate(trainer, "validation", trainer.val_source, count)
+        trainer.hooks.on_sanity_check_end()
+    finally:
+        trainer.sanity_checking = trainer.results.silent = False

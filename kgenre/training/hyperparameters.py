@@ -1,0 +1,51 @@
+"""``save_hyperparameters()``: the arguments of ``__init__``, kept with the run and its checkpoints."""
+
+from __future__ import annotations
+
+import inspect
+from types import SimpleNamespace
+from typing import Any
+
+
+class Hyperparameters:
+    """Gives a class ``save_hyperparameters()`` and ``hparams``, as in Lightning."""
+
+    _hparams: SimpleNamespace | None = None
+
+    @property
+    def hparams(self) -> SimpleNamespace:
+        """The saved arguments as attributes; ``vars(self.hparams)`` is a dict. Empty before they are saved."""
+        if self._hparams is None:
+            self._hparams = SimpleNamespace()
+        return self._hparams
+
+    def save_hyperparameters(self, *names: str, ignore: tuple[str, ...] | list[str] = ()) -> None:
+        """Keep the arguments of the calling ``__init__``: all of them, or those in ``names``, minus ``ignore``.
+
+        Call it first in ``__init__``, before arguments are overwritten.
+
+        Raises:
+            TypeError: called elsewhere than in a method that has the named arguments.
+
+        Example:
+            >>> class Net(Module):
+            ...     def __init__(self, width=8):
+            ...         self.save_hyperparameters()
+            >>> Net(width=16).hparams.width
+            16
+        """
+        frame = inspect.currentframe().f_back
+        arguments = inspect.getargvalues(frame)
+        given = {name: arguments.locals[name] for name in arguments.args if name != "self"}
+        if arguments.varargs:
+            given[arguments.varargs] = arguments.locals[arguments.varargs]
+        given |= arguments.locals.get(arguments.keywords, {}) if arguments.keywords else {}
+        unknown = [name for name in names if name not in given]
+        if unknown:
+            raise TypeError(
+                f"save_hyperparameters({', '.join(map(repr, unknown))}): {type(self).__name__}.__init__ has no such "
+                f"argument. It has: {', '.join(given) or 'none'}."
+            )
+        chosen = {name: given[name] for name in (names or given) if name not in ignore}
+        # A subclass calls first and super().__init__() may call again: both sets are kept, the subclass's win.
+        vars(self.hparams).update({k: v for k, v in chosen.items() if k not in vars(self.hparams)})

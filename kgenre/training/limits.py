@@ -1,0 +1,74 @@
+"""How much of a source of batches a run takes: ``limit_*_batches``, ``val_check_interval``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+from kgenre.training.errors import TrainerError
+
+
+def check_limit(name: str, limit: int | float | None) -> int | float | None:
+    """A count (int >= 0), a fraction (float 0.0 to 1.0), or None for all."""
+    if limit is None or (isinstance(limit, int) and limit >= 0) or (isinstance(limit, float) and 0 <= limit <= 1):
+        return limit
+    raise TrainerError(f"{name} takes a number of batches (int) or a fraction (0.0 to 1.0). Received: {limit!r}")
+
+
+def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, name: str) -> int | float:
+    """Batches of a source under a limit; infinity where the source does not know its length and nothing limits it.
+
+    Raises:
+        TrainerError: a fraction of a source of unknown length, or a source that can be read only once.
+    """
+    if source is None:
+        return 0
+    if iter_once(source):
+        raise TrainerError(
+            f"The {name} batches come from a {type(source).__name__} that can be read only once, but each epoch reads "
+            "them anew. Give a list, an ArrayDataset, a tf.data.Dataset, or an object with __iter__."
+        )
+    length = _length(source)
+    if limit is None:
+        return length
+    if isinstance(limit, int):
+        return min(limit, length)
+    if math.isinf(length):
+        if limit == 1.0:
+            return length
+        raise TrainerError(
+            f"limit_{name}_batches={limit}: a fraction needs a source that knows its length; give a number of batches."
+        )
+    return int(length * limit)
+
+
+def iter_once(source: Iterable[Any]) -> bool:
+    """Whether the source is a bare iterator (a generator), spent after one pass."""
+    return hasattr(source, "__next__")
+
+
+def validation_interval(interval: int | float, batches: int | float) -> int | float:
+    """After how many training batches validation runs, from a count or a fraction of the epoch."""
+    if isinstance(interval, int):
+        if interval > batches:
+            raise TrainerError(
+                f"val_check_interval={interval} is more than the {batches} batches of a training epoch. "
+                "Give a smaller number, or use check_val_every_n_epoch."
+            )
+        return interval
+    if math.isinf(batches):
+        if interval == 1.0:
+            return batches
+        raise TrainerError(
+            f"val_check_interval={interval}: a fraction needs training data that know their length; give a number "
+            "of batches."
+        )
+    return max(1, int(batches * interval))
+
+
+def _length(source: Any) -> int | float:
+    try:
+        return len(source)
+    except TypeError:  # a tf.data.Dataset of unknown or infinite cardinality, or an object without a length
+        return math.inf

@@ -1,0 +1,303 @@
+"""The Module: what is computed in a step, written once in `keras.ops` for every backend."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Self
+
+from kgenre.engines import prepare_keras, step_logs
+from kgenre.training.hyperparameters import Hyperparameters
+
+if TYPE_CHECKING:
+    from kgenre.callbacks.callback import Callback
+    from kgenre.training.trainer import Trainer
+
+
+class Module(Hyperparameters):
+    """A model with its training: subclass it, hold Keras layers, models and metrics as attributes, write the steps.
+
+    Steps are compiled, so they are written in `keras.ops` and run as Python only once. The losses that Keras layers
+    collect (weight and activity regularisers, ``add_loss``) are added to the returned loss, as Keras's ``fit`` does.
+
+    Example:
+        >>> class Regression(Module):
+        ...     def __init__(self):
+        ...         self.model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+        ...     def training_step(self, batch, batch_idx):
+        ...         loss = keras.ops.mean((self.model(batch["x"]) - batch["y"]) ** 2)
+        ...         self.log("train/loss", loss)
+        ...         return loss
+        ...     def configure_optimizers(self):
+        ...         return keras.optimizers.Adam(1e-2)
+    """
+
+    _trainer: Trainer | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        # Before the subclass makes its first layer: a keras.json must not change what the layer computes.
+        prepare_keras()
+        return super().__new__(cls)
+
+    # --- what a user writes -------------------------------------------------------------------------------------
+
+    def configure_model(self) -> None:
+        """Create the model here instead of in ``__init__`` where it needs the data (classes, vocabulary).
+
+        Called after ``setup`` and before the first step, also when a checkpoint is loaded; must be repeatable.
+        """
+
+    def configure_optimizers(self) -> Any:
+        """The optimizer: a `keras.optimizers.Optimizer`. Its learning rate may be a number or a Keras schedule."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define configure_optimizers(self), for example: "
+            "return keras.optimizers.Adam(1e-3)"
+        )
+
+    def configure_callbacks(self) -> list[Callback]:
+        """Callbacks that this module always wants; one of the same class given to the Trainer wins."""
+        return []
+
+    def training_step(self, batch: Any, batch_idx: Any) -> Any:
+        """The loss of a batch: a scalar tensor, or a dict with it under "loss".
+
+        Args:
+            batch: what the training data gives, as tensors.
+            batch_idx: the batch's number in the epoch, an int32 scalar tensor.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must define training_step(self, batch, batch_idx).")
+
+    def validation_step(self, batch: Any, batch_idx: Any) -> Any:
+        """Evaluate a batch: log values, return what ``on_validation_batch_end`` should get (or nothing)."""
+        raise NotImplementedError(f"{type(self).__name__} must define validation_step(self, batch, batch_idx).")
+
+    def test_step(self, batch: Any, batch_idx: Any) -> Any:
+        """As `validation_step`, on test data."""
+        raise NotImplementedError(f"{type(self).__name__} must define test_step(self, batch, batch_idx).")
+
+    def predict_step(self, batch: Any, batch_idx: Any) -> Any:
+        """The prediction for a batch: a tensor or a structure of tensors."""
+        raise NotImplementedError(f"{type(self).__name__} must define predict_step(self, batch, batch_idx).")
+
+    # --- logging ------------------------------------------------------------------------------------------------
+
+    def log(
+        self,
+        name: str,
+        value: Any,
+        prog_bar: bool = False,
+        logger: bool = True,
+        on_step: bool | None = None,
+        on_epoch: bool | None = None,
+        reduce_fx: str = "mean",
+        batch_size: Any = None,
+    ) -> None:
+        """Log a scalar, in a step or in a hook; as in Lightning.
+
+        In a step the value stays on the device: ``on_step`` values are fetched every ``log_every_n_steps`` in one
+        transfer, ``on_epoch`` ones are summed up on the device and fetched at the end of the epoch. Given both, the
+        names are ``name_step`` and ``name_epoch``.
+
+        Args:
+            name: such as "train/loss"; the part before the slash groups charts in TensorBoard.
+            value: a scalar tensor or number, or a `keras.metrics.Metric` that the module holds: it is read at the end
+                of the epoch and reset.
+            prog_bar: show it in the progress bar.
+            logger: write it to the loggers.
+            on_step: log each step's value; default True in ``training_step``, False elsewhere.
+            on_epoch: log the epoch's value; default False in ``training_step``, True elsewhere.
+            reduce_fx: how an epoch's value is made of its steps': "mean", "sum", "min" or "max".
+            batch_size: the weight of this step in the mean, a number or scalar tensor; default 1.
+
+        Raises:
+            ValueError: not a scalar, an unknown ``reduce_fx``, or the same name twice in a step.
+        """
+        logs = step_logs.current()
+        if logs is None:
+            self._attached_trainer("log").results.log(name, value, prog_bar=prog_bar, logger=logger)
+            return
+        metric = hasattr(value, "update_state")
+        on_step = (logs.training and not metric) if on_step is None else on_step
+        on_epoch = (not logs.training or metric) if on_epoch is None else on_epoch
+        if not logs.training or metric:
+            # An evaluation has no axis of steps, and a metric is read once an epoch.
+            on_step, on_epoch = False, True
+        weight = 1.0 if batch_size is None else batch_size
+        entry = {"prog_bar": prog_bar, "logger": logger, "reduce_fx": reduce_fx}
+        if on_step and on_epoch:
+            logs.record(step_logs.LogEntry(f"{name}_step", on_step=True, on_epoch=False, **entry), value, weight)
+            logs.record(step_logs.LogEntry(f"{name}_epoch", on_step=False, on_epoch=True, **entry), value, weight)
+        else:
+            logs.record(step_logs.LogEntry(name, on_step=on_step, on_epoch=on_epoch, **entry), value, weight)
+
+    def log_dict(self, values: Mapping[str, Any], **options: Any) -> None:
+        """`log` for each item; the options are those of `log`."""
+        for name, value in values.items():
+            self.log(name, value, **options)
+
+    # --- where the run is ---------------------------------------------------------------------------------------
+
+    @property
+    def trainer(self) -> Trainer:
+        """The trainer that runs this module.
+
+        Raises:
+            RuntimeError: there is none yet.
+        """
+        return self._attached_trainer("trainer")
+
+    def _attached_trainer(self, what: str) -> Trainer:
+        if self._trainer is None:
+            raise RuntimeError(f"{type(self).__name__}.{what} needs a Trainer: call trainer.fit(module, ...) first.")
+        return self._trainer
+
+    @property
+    def current_epoch(self) -> int:
+        """Epochs finished so far; 0 without a trainer."""
+        return self._trainer.current_epoch if self._trainer else 0
+
+    @property
+    def global_step(self) -> int:
+        """Optimizer updates so far; 0 without a trainer."""
+        return self._trainer.global_step if self._trainer else 0
+
+    @property
+    def logger(self) -> Any:
+        """The first logger of the trainer, or None."""
+        return self._trainer.logger if self._trainer else None
+
+    def freeze(self) -> None:
+        """Stop training every layer; takes effect from the next epoch of a running fit."""
+        self._set_trainable(False)
+
+    def unfreeze(self) -> None:
+        """Train every layer again."""
+        self._set_trainable(True)
+
+    def _set_trainable(self, trainable: bool) -> None:
+        from kgenre.engines.named_variables import keras_layers
+
+        for layer in keras_layers(self):
+            layer.trainable = trainable
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | os.PathLike[str], **overrides: Any) -> Self:
+        """A module with the hyperparameters and weights of a checkpoint.
+
+        Args:
+            checkpoint_path: a checkpoint's folder, or a run's folder (its best checkpoint).
+            **overrides: arguments of ``__init__`` that replace the saved ones.
+
+        Raises:
+            CheckpointError: not a checkpoint, damaged, or of another model.
+
+        Example:
+            >>> module = GenreClassifier.load_from_checkpoint("runs/poster_cnn_2024/version_0")
+        """
+        from kgenre.training.checkpoint import load_module
+
+        return load_module(cls, checkpoint_path, overrides)
+
+    # --- hooks; each is called after the callbacks' hook of the same name ------------------------------------------
+
+    def prepare_data(self) -> None:
+        """Before anything else, once."""
+
+    def setup(self, stage: str) -> None:
+        """A stage ("fit", "validate", "test", "predict") begins; the datamodule is set up."""
+
+    def teardown(self, stage: str) -> None:
+        """A stage is over."""
+
+    def on_fit_start(self) -> None:
+        """Everything is built, a checkpoint to resume from is loaded."""
+
+    def on_fit_end(self) -> None:
+        """Fit is over."""
+
+    def on_sanity_check_start(self) -> None:
+        """The few validation batches before training begin."""
+
+    def on_sanity_check_end(self) -> None:
+        """They are over."""
+
+    def on_train_start(self) -> None:
+        """Training begins."""
+
+    def on_train_end(self) -> None:
+        """Training is over."""
+
+    def on_train_epoch_start(self) -> None:
+        """An epoch begins."""
+
+    def on_train_epoch_end(self) -> None:
+        """An epoch is over."""
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        """Before a step; return -1 to skip the rest of the epoch."""
+
+    def on_train_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
+        """After a step was enqueued; ``outputs`` is what `training_step` returned, on the device."""
+
+    def on_validation_start(self) -> None:
+        """Validation begins."""
+
+    def on_validation_end(self) -> None:
+        """Validation is over."""
+
+    def on_validation_epoch_start(self) -> None:
+        """The pass over the validation data begins."""
+
+    def on_validation_epoch_end(self) -> None:
+        """The pass over the validation data is over; values logged here count as the epoch's."""
+
+    def on_validation_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Before a validation step."""
+
+    def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After a validation step was enqueued."""
+
+    def on_test_start(self) -> None:
+        """Testing begins."""
+
+    def on_test_end(self) -> None:
+        """Testing is over."""
+
+    def on_test_epoch_start(self) -> None:
+        """The pass over the test data begins."""
+
+    def on_test_epoch_end(self) -> None:
+        """The pass over the test data is over."""
+
+    def on_test_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Before a test step."""
+
+    def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After a test step was enqueued."""
+
+    def on_predict_start(self) -> None:
+        """Prediction begins."""
+
+    def on_predict_end(self) -> None:
+        """Prediction is over."""
+
+    def on_predict_epoch_start(self) -> None:
+        """The pass over the data to predict begins."""
+
+    def on_predict_epoch_end(self) -> None:
+        """The pass over the data to predict is over."""
+
+    def on_predict_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Before a prediction step."""
+
+    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """After a prediction step was enqueued."""
+
+    def on_exception(self, exception: BaseException) -> None:
+        """The run was broken off by an error or by Ctrl-C."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint's state (JSON values) is about to be written; add to it."""
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """A checkpoint's state was read; called before `configure_model`."""

@@ -1,0 +1,89 @@
+"""The run's metrics: from the device to callbacks, progress bar and loggers, without making the steps wait."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kgenre.engines.engine import Engine
+from kgenre.engines.step_logs import LogEntry
+from kgenre.loggers.logger import Logger
+
+
+class Results:
+    """What was logged, newest value by name.
+
+    ``callback`` holds everything, ``logged`` what went to the loggers, ``progress_bar`` what is shown. Values of single
+    steps wait on the device until the next ones are due, so that fetching them never waits for a running step.
+    """
+
+    def __init__(self, loggers: Sequence[Logger] = ()) -> None:
+        self.loggers = loggers
+        self.callback: dict[str, float] = {}
+        self.logged: dict[str, float] = {}
+        self.progress_bar: dict[str, float] = {}
+        self._to_write: dict[str, float] = {}
+        self._pending: list[tuple[int, Any]] = []
+        self.silent = False  # the sanity check's values are nobody's
+
+    # --- values of steps, from the device ------------------------------------------------------------------------
+
+    def add_step(self, engine: Engine, values: Any, global_step: int) -> None:
+        """Keep a training step's logged values (device vector); the ones before them are written now."""
+        if engine.built.entries["train"]:
+            self.write_steps(engine)
+            self._pending.append((global_step, values))
+
+    def write_steps(self, engine: Engine) -> None:
+        """Fetch and write the step values that are waiting."""
+        pending, self._pending = self._pending, []
+        for (step, _), values in zip(pending, engine.to_host([values for _, values in pending]), strict=True):
+            chosen = [
+                (entry, float(value))
+                for entry, value in zip(engine.built.entries["train"], values, strict=True)
+                if entry.on_step
+            ]
+            for entry, value in chosen:
+                self._put(entry.name, value, entry.prog_bar, write=False)
+            self._write({entry.name: value for entry, value in chosen if entry.logger}, step)
+
+    def add_epoch(self, engine: Engine, stage: str) -> None:
+        """Fetch the values logged ``on_epoch`` in the steps of a stage: one transfer."""
+        values = engine.epoch_logs(stage)
+        for entry in engine.built.entries[stage]:
+            if entry.on_epoch and entry.name in values:
+                self._put(entry.name, values[entry.name], entry.prog_bar, entry.logger)
+        metrics: Mapping[LogEntry, Any] = engine.built.metrics[stage]
+        if metrics:
+            engine.sync()
+            for entry, metric in metrics.items():
+                self._put(entry.name, float(metric.result()), entry.prog_bar, entry.logger)
+                metric.reset_state()
+            engine.pull()
+
+    # --- values of hooks, from the host --------------------------------------------------------------------------
+
+    def log(self, name: str, value: Any, prog_bar: bool = False, logger: bool = True) -> None:
+        """A value logged in a hook; written with the next `write`."""
+        self._put(name, float(value), prog_bar, logger)
+
+    def write(self, global_step: int) -> None:
+        """Give the loggers what was collected since the last call."""
+        values, self._to_write = self._to_write, {}
+        self._write(values, global_step)
+
+    def _put(self, name: str, value: float, prog_bar: bool, write: bool) -> None:
+        if self.silent:
+            return
+        self.callback[name] = value
+        if prog_bar:
+            self.progress_bar[name] = value
+        if write:
+            self._to_write[name] = value
+
+    def _write(self, values: dict[str, float], step: int) -> None:
+        if not values or self.silent:
+            return
+        self.logged |= values
+        for logger in self.loggers:
+            logger.log_metrics(values, step)

@@ -1,0 +1,86 @@
+"""The folder of a run: ``<root>/<name>/version_<n>``, and the small files that say what ran there."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+_PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "numpy", "tensorboard", "scikit-learn")
+
+
+def new_run_folder(root: str | os.PathLike[str], name: str) -> Path:
+    """Create and return the next ``version_<n>`` below ``root/name``; two runs never get the same one.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    parent = Path(root) / name
+    parent.mkdir(parents=True, exist_ok=True)
+    versions = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
+    version = max(versions, default=-1) + 1
+    while True:
+        folder = parent / f"version_{version}"
+        try:
+            folder.mkdir()
+        except FileExistsError:  # another run started at the same moment
+            version += 1
+        else:
+            return folder
+
+
+def write_environment(folder: Path) -> None:
+    """Write ``environment.json``: backend, devices, versions of packages, platform, git commit, time."""
+    (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+
+
+def environment() -> dict[str, Any]:
+    """What a result depends on besides its configuration."""
+    import keras
+
+    return {
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "backend": keras.backend.backend(),
+        "devices": keras.distribution.list_devices(),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpus": os.cpu_count(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "git_commit": _git_commit(),
+    }
+
+
+def update_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
+    """Merge final numbers into ``metrics.json``; the names logged before stay."""
+    path = folder / "metrics.json"
+    known = json.loads(path.read_text()) if path.exists() else {}
+    # JSON has no NaN: a value that is not a number is written as null.
+    known |= {name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()}
+    partial = path.with_suffix(".json.partial")
+    partial.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+    partial.replace(path)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory, with "+changes" where it has uncommitted ones; None outside git."""
+    try:
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        changes = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=5
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return commit.stdout.strip() + ("+changes" if changes.stdout.strip() else "")

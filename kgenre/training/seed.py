@@ -1,0 +1,30 @@
+"""One seed for everything that draws random numbers."""
+
+from __future__ import annotations
+
+import os
+
+_LARGEST = 2**32 - 1
+
+
+def seed_everything(seed: int) -> int:
+    """Seed Python, NumPy and the Keras backend, before layers are created; returns the seed.
+
+    The same seed gives other initial weights and dropout masks on another backend.
+
+    Args:
+        seed: 0 to 2**32 - 1.
+
+    Raises:
+        ValueError: out of range.
+    """
+    if not 0 <= seed <= _LARGEST:
+        raise ValueError(f"seed_everything(seed) takes a number from 0 to {_LARGEST}. Received: {seed}")
+    from kgenre.engines import prepare_keras
+
+    os.environ["KGENRE_GLOBAL_SEED"] = str(seed)
+    prepare_keras()
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    return seed

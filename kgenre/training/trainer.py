@@ -1,0 +1,669 @@
+"""The Trainer: its flags, what a run needs in place before the first step, and fit, validate, test, predict."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor
+from kgenre.engines import Engine, create_engine
+from kgenre.engines.engine import StepOptions
+from kgenre.loggers import CSVLogger, Logger, TensorBoardLogger
+from kgenre import checkpoints
+from kgenre.checkpoints import Checkpoint, CheckpointError
+from kgenre.training.data_module import DataModule, iterate_epoch
+from kgenre.training.errors import TrainerError
+from kgenre.training.evaluation_loop import evaluate
+from kgenre.training.fit_loop import fit_loop
+from kgenre.training.hooks import Hooks
+from kgenre.training.limits import check_limit, number_of_batches, validation_interval
+from kgenre.training.module import Module
+from kgenre.training.precision import check_model_precision, check_precision, policy_of
+from kgenre.training.results import Results
+from kgenre.training.results_table import print_results
+from kgenre.training.run_folder import environment, new_run_folder, update_metrics, write_environment
+
+_log = logging.getLogger("kgenre")
+Limit = int | float | None
+
+
+class Trainer:
+    """Runs a `Module` on the backend that ``KERAS_BACKEND`` names, with Lightning's flags and order of events.
+
+    One ``global_step`` is one optimizer update, on every axis.
+
+    Args:
+        max_epochs: stop after so many epochs; None: 1000, or no limit where ``max_steps`` is given.
+        max_steps: stop after so many optimizer updates; -1: no limit.
+        limit_train_batches: batches per epoch, a count or a fraction; None: all. The same for val, test, predict.
+        fast_dev_run: run this many batches of everything once (True: 1), write no files: does it run at all?
+        overfit_batches: train on the same batches each epoch, a count or a fraction; 0: off.
+        log_every_n_steps: write the values of single steps so often.
+        val_check_interval: validate after so many batches (int) or this fraction of an epoch (float).
+        check_val_every_n_epoch: validate only every n-th epoch.
+        num_sanity_val_steps: validation batches to try before training; 0: none.
+        accumulate_grad_batches: batches whose mean gradient makes one update.
+        gradient_clip_val: largest global norm, or absolute value, of the gradient; None: no clipping.
+        gradient_clip_algorithm: "norm" or "value".
+        precision: "32-true" or "bf16-mixed".
+        callbacks: one or several.
+        logger: True: TensorBoard and CSV; False: none; or one or several loggers.
+        default_root_dir: where runs are written, as ``<root>/<name>/version_<n>``.
+        name: the name of the experiment in that path; None: the module's class name.
+        enable_checkpointing: add a `ModelCheckpoint` (the last and the best by ``val/loss``) where none is given.
+        enable_progress_bar: show progress on a terminal, a line per epoch elsewhere.
+        enable_model_summary: print layers and counts before training.
+        jit_compile: compile TensorFlow's steps with XLA; None: no. JAX always does.
+
+    Raises:
+        TrainerError: an argument that cannot be.
+
+    Example:
+        >>> trainer = Trainer(max_epochs=3)
+        >>> trainer.fit(module, train_batches, val_batches)
+        >>> trainer.test(module, test_batches)[0]["test/loss"]
+    """
+
+    def __init__(
+        self,
+        max_epochs: int | None = None,
+        max_steps: int = -1,
+        limit_train_batches: Limit = None,
+        limit_val_batches: Limit = None,
+        limit_test_batches: Limit = None,
+        limit_predict_batches: Limit = None,
+        fast_dev_run: int | bool = False,
+        overfit_batches: int | float = 0,
+        log_every_n_steps: int = 50,
+        val_check_interval: int | float = 1.0,
+        check_val_every_n_epoch: int = 1,
+        num_sanity_val_steps: int = 2,
+        accumulate_grad_batches: int = 1,
+        gradient_clip_val: float | None = None,
+        gradient_clip_algorithm: Literal["norm", "value"] = "norm",
+        precision: str = "32-true",
+        callbacks: Callback | list[Callback] | None = None,
+        logger: Logger | list[Logger] | bool = True,
+        default_root_dir: str | os.PathLike[str] = "runs",
+        name: str | None = None,
+        enable_checkpointing: bool = True,
+        enable_progress_bar: bool = True,
+        enable_model_summary: bool = True,
+        jit_compile: bool | None = None,
+    ) -> None:
+        _at_least(log_every_n_steps=(log_every_n_steps, 1), check_val_every_n_epoch=(check_val_every_n_epoch, 1))
+        _at_least(accumulate_grad_batches=(accumulate_grad_batches, 1), max_steps=(max_steps, -1))
+        _at_least(num_sanity_val_steps=(num_sanity_val_steps, 0), max_epochs=(max_epochs, 0))
+        if isinstance(val_check_interval, float):
+            check_limit("val_check_interval", val_check_interval)
+        else:
+            _at_least(val_check_interval=(val_check_interval, 1))
+        if gradient_clip_val is not None and gradient_clip_val <= 0:
+            raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {gradient_clip_val}")
+        if gradient_clip_algorithm not in ("norm", "value"):
+            raise TrainerError(f"gradient_clip_algorithm is 'norm' or 'value'. Received: {gradient_clip_algorithm!r}")
+
+        self.fast_dev_run = int(fast_dev_run)
+        if self.fast_dev_run:
+            limit_train_batches = limit_val_batches = limit_test_batches = limit_predict_batches = self.fast_dev_run
+            max_epochs, max_steps, num_sanity_val_steps, logger, enable_checkpointing = 1, -1, 0, False, False
+            val_check_interval, check_val_every_n_epoch = 1.0, 1
+        self.overfit_batches = check_limit("overfit_batches", overfit_batches)
+        if overfit_batches:
+            limit_train_batches = limit_val_batches = overfit_batches
+        self.limits = {
+            "train": check_limit("limit_train_batches", limit_train_batches),
+            "val": check_limit("limit_val_batches", limit_val_batches),
+            "test": check_limit("limit_test_batches", limit_test_batches),
+            "predict": check_limit("limit_predict_batches", limit_predict_batches),
+        }
+        self.max_steps = max_steps
+        self.max_epochs = max_epochs if max_epochs is not None else (1000 if max_steps == -1 else math.inf)
+        self.log_every_n_steps = log_every_n_steps
+        self.val_check_interval = val_check_interval
+        self.check_val_every_n_epoch = check_val_every_n_epoch
+        self.num_sanity_val_steps = num_sanity_val_steps
+        self.accumulate_grad_batches = accumulate_grad_batches
+        self.precision = check_precision(precision)
+        self.default_root_dir = Path(default_root_dir)
+        self.name = name
+        self.step_options = StepOptions(gradient_clip_val, gradient_clip_algorithm, accumulate_grad_batches, jit_compile)
+
+        self.loggers: list[Logger] = _as_list(logger) if not isinstance(logger, bool) else []
+        if logger is True:
+            self.loggers = [TensorBoardLogger(), CSVLogger()]
+        given = _as_list(callbacks)
+        self._default_callbacks: list[Callback] = []
+        for wanted, default in (
+            (enable_progress_bar, ProgressBar),
+            (enable_model_summary, ModelSummary),
+            (bool(self.loggers), ThroughputMonitor),
+            (enable_checkpointing, ModelCheckpoint),
+        ):
+            if wanted and not any(isinstance(callback, default) for callback in given):
+                self._default_callbacks.append(default())
+        if not enable_checkpointing and any(isinstance(callback, ModelCheckpoint) for callback in given):
+            if not self.fast_dev_run:
+                raise TrainerError("enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them.")
+            given = [callback for callback in given if not isinstance(callback, ModelCheckpoint)]
+        self._given_callbacks = given
+        self.callbacks: list[Callback] = [*given, *self._default_callbacks]
+
+        # Where the run is. `batch_idx` counts the batches of the current epoch that are done.
+        self.current_epoch = 0
+        self.batch_idx = 0
+        self.global_step = 0
+        self.epoch_is_done = False
+        self.should_stop = False
+        self.interrupted = False
+        self.sanity_checking = False
+        self.resumed = False
+        self.validated_at: tuple[int, int] | None = None
+        self.stage: str | None = None
+        self.run_dir: Path | None = None
+        self.module: Module | None = None
+        self.datamodule: DataModule | None = None
+        self.engine: Engine | None = None
+        self.results = Results()
+        self.train_source: Any = None
+        self.val_source: Any = None
+        self.num_training_batches: int | float = 0
+        self.num_val_batches: int | float = 0
+
+    # --- the four entry points ------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        model: Module,
+        train_dataloaders: Iterable[Any] | DataModule | None = None,
+        val_dataloaders: Iterable[Any] | None = None,
+        datamodule: DataModule | None = None,
+        ckpt_path: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """Train a module.
+
+        Ctrl-C ends training cleanly: the weights stay as they are and ``trainer.interrupted`` is True.
+
+        Args:
+            model: the module to train.
+            train_dataloaders: a source of batches (see `DataModule`), or a DataModule.
+            val_dataloaders: the same for validation.
+            datamodule: gives both, instead.
+            ckpt_path: resume from a checkpoint's folder, a run's folder, "best" or "last" (the newest of this
+                experiment that verifies; without one, training starts fresh and says so).
+        """
+        if isinstance(train_dataloaders, DataModule):
+            train_dataloaders, datamodule = None, train_dataloaders
+        _one_source(train_dataloaders, datamodule, "fit")
+        self.should_stop = self.interrupted = self.resumed = False
+        self.current_epoch = self.batch_idx = self.global_step = 0
+        self.validated_at = None
+        with self._running("fit", model, datamodule):
+            checkpoint = self._find_checkpoint(ckpt_path, "fit")
+            self._prepare("fit", checkpoint)
+            data = self.datamodule
+            self.train_source = train_dataloaders if data is None else data.train_dataloader()
+            self.val_source = val_dataloaders if data is None else data.val_dataloader()
+            self._count_batches()
+            self._build_for_fit()
+            if checkpoint is not None:
+                self._restore(checkpoint)
+            self._open_run(checkpoint)
+            self.hooks.on_fit_start()
+            fit_loop(self)
+            self.hooks.on_fit_end()
+
+    def validate(
+        self,
+        model: Module | None = None,
+        dataloaders: Iterable[Any] | DataModule | None = None,
+        ckpt_path: str | os.PathLike[str] | None = None,
+        verbose: bool = True,
+        datamodule: DataModule | None = None,
+    ) -> list[dict[str, float]]:
+        """One pass over the validation data: a list with one dict of the values logged."""
+        return self._evaluate("validate", "validation", model, dataloaders, ckpt_path, verbose, datamodule)
+
+    def test(
+        self,
+        model: Module | None = None,
+        dataloaders: Iterable[Any] | DataModule | None = None,
+        ckpt_path: str | os.PathLike[str] | None = None,
+        verbose: bool = True,
+        datamodule: DataModule | None = None,
+    ) -> list[dict[str, float]]:
+        """One pass over the test data: a list with one dict of the values logged."""
+        return self._evaluate("test", "test", model, dataloaders, ckpt_path, verbose, datamodule)
+
+    def predict(
+        self,
+        model: Module | None = None,
+        dataloaders: Iterable[Any] | DataModule | None = None,
+        datamodule: DataModule | None = None,
+        ckpt_path: str | os.PathLike[str] | None = None,
+    ) -> list[Any]:
+        """The outputs of ``predict_step`` for each batch, as NumPy arrays."""
+        return self._run_evaluation("predict", "predict", model, dataloaders, ckpt_path, datamodule)
+
+    def _evaluate(
+        self, stage: str, step: str, model: Any, dataloaders: Any, ckpt_path: Any, verbose: bool, datamodule: Any
+    ) -> list[dict[str, float]]:
+        self.results = Results()
+        self._run_evaluation(stage, step, model, dataloaders, ckpt_path, datamodule)
+        values = dict(self.results.callback)
+        if verbose:
+            print_results(values, self.run_dir)
+        return [values]
+
+    def _run_evaluation(
+        self, stage: str, step: str, model: Any, dataloaders: Any, ckpt_path: Any, datamodule: Any
+    ) -> list[Any]:
+        if isinstance(dataloaders, DataModule):
+            dataloaders, datamodule = None, dataloaders
+        model = model or self.module
+        if model is None:
+            raise TrainerError(f"trainer.{stage}() needs a module: trainer.{stage}(module, ...).")
+        if dataloaders is None and datamodule is None and model is self.module:
+            datamodule = self.datamodule
+        _one_source(dataloaders, datamodule, stage)
+        predictions: list[Any] = []
+        with self._running(stage, model, datamodule):
+            checkpoint = self._find_checkpoint(ckpt_path, stage)
+            self._prepare(stage, checkpoint)
+            method = {"validation": "val_dataloader"}.get(step, f"{step}_dataloader")
+            source = dataloaders if dataloaders is not None else getattr(self.datamodule, method)()
+            limit = {"validation": "val"}.get(step, step)
+            batches = number_of_batches(source, self.limits[limit], limit)
+            first = _first_batch(source)
+            if not batches or first is None:
+                raise TrainerError(f"trainer.{stage}() got no batches. Check the data and limit_{limit}_batches.")
+            self._build_for_evaluation(step, first)
+            if checkpoint is not None:
+                checkpoints.check_weights(self.engine.built.variables, checkpoint, "model")
+                self.engine.load_state_dict(checkpoint.weights)
+                self.global_step, self.current_epoch = checkpoint.state["global_step"], checkpoint.state["epoch"]
+                self.run_dir = checkpoint.path.parent.parent
+            self._open_loggers(resume_step=None)
+            predictions = evaluate(self, step, source, batches)
+        if self.run_dir is not None and stage != "predict" and not self.interrupted:
+            update_metrics(self.run_dir, self.results.callback)
+        return predictions
+
+    # --- what a run needs in place ----------------------------------------------------------------------------------
+
+    def _running(self, stage: str, module: Module, datamodule: DataModule | None) -> _Running:
+        if not isinstance(module, Module):
+            raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
+        if module is not self.module:
+            self.engine = None
+        self.module, self.datamodule, self.stage = module, datamodule, stage
+        module._trainer = self
+        if datamodule is not None:
+            datamodule.trainer = self
+        mine = {type(callback) for callback in self._given_callbacks}
+        extra = [callback for callback in module.configure_callbacks() if type(callback) not in mine]
+        everyone = [*self._given_callbacks, *extra, *self._default_callbacks]
+        # Checkpoints are written last, when the others have had their say.
+        self.callbacks = sorted(everyone, key=lambda callback: isinstance(callback, ModelCheckpoint))
+        self.hooks = Hooks(self, module, self.callbacks)
+        return _Running(self)
+
+    def _prepare(self, stage: str, checkpoint: Checkpoint | None) -> None:
+        module, data = self.module, self.datamodule
+        if checkpoint is not None:
+            module.on_load_checkpoint(checkpoint.state)
+            if data is not None:
+                data.load_state_dict(checkpoint.state.get("datamodule", {}))
+        if data is not None:
+            data.prepare_data()
+        module.prepare_data()
+        if data is not None:
+            data.setup(stage)
+        self.hooks.setup(stage)
+        with policy_of(self.precision):
+            module.configure_model()
+        check_model_precision(module, self.precision)
+
+    def _count_batches(self) -> None:
+        self.num_training_batches = number_of_batches(self.train_source, self.limits["train"], "train")
+        self.num_val_batches = number_of_batches(self.val_source, self.limits["val"], "val")
+        if type(self.module).validation_step is Module.validation_step:
+            self.num_val_batches = 0
+        if self.validates:
+            self._validation_interval = validation_interval(self.val_check_interval, self.num_training_batches)
+
+    def _build_for_fit(self) -> None:
+        if self.engine is not None:
+            self.engine.sync()
+        first = _first_batch(self.train_source) if self.num_training_batches else None
+        if first is None:
+            self.no_training_batches()
+        batches = {"train": first}
+        if self.validates:
+            first = _first_batch(self.val_source)
+            if first is None:
+                raise TrainerError("The validation data gave no batches. Check them, or set limit_val_batches=0.")
+            batches["validation"] = first
+        self.results = Results(self.loggers)
+        self.engine = create_engine(self.step_options)
+        with policy_of(self.precision):
+            self.engine.build(self.module, _optimizers(self.module), batches)
+
+    def _build_for_evaluation(self, step: str, batch: Any) -> None:
+        with policy_of(self.precision):
+            if self.engine is None:
+                self.engine = create_engine(self.step_options)
+                self.engine.build(self.module, [], {step: batch})
+            else:
+                self.engine.add_stage(step, batch)
+        self.results = Results(self.loggers if self.run_dir is not None else ())
+
+    def no_training_batches(self) -> None:
+        """Say that there is nothing to train on."""
+        raise TrainerError("The training data gave no batches. Check them and limit_train_batches.")
+
+    def _open_run(self, checkpoint: Checkpoint | None) -> None:
+        """The run's folder and the loggers in it: a new one, or that of the checkpoint from which the run goes on."""
+        resume_step = None
+        if checkpoint is not None and self._continues(checkpoint):
+            self.run_dir, resume_step = checkpoint.path.parent.parent, self.global_step
+        elif self.loggers or any(isinstance(callback, ModelCheckpoint) for callback in self.callbacks):
+            root, name = self._experiment()
+            self.run_dir = new_run_folder(root, name)
+        if self.run_dir is None:
+            return
+        write_environment(self.run_dir)
+        if self.datamodule is not None:
+            self.datamodule.save_artifacts(self.run_dir)
+        self._open_loggers(resume_step)
+        parameters = {"module": vars(self.module.hparams)}
+        if self.datamodule is not None:
+            parameters["data"] = vars(self.datamodule.hparams)
+        for logger in self.loggers:
+            logger.log_hyperparams(parameters)
+
+    def _open_loggers(self, resume_step: int | None) -> None:
+        if self.run_dir is None:
+            return
+        for logger in self.loggers:
+            logger.open(self.run_dir, resume_step)
+        self.results.loggers = self.loggers
+
+    def _experiment(self) -> tuple[Path, str]:
+        root = next((logger.save_dir for logger in self.loggers if logger.save_dir), self.default_root_dir)
+        name = next((logger.name for logger in self.loggers if logger.name), self.name)
+        return Path(root), name or _snake_case(type(self.module).__name__)
+
+    # --- checkpoints ----------------------------------------------------------------------------------------------------
+
+    def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
+        """Write the run's state as a checkpoint folder; see `kgenre.training.checkpoint`."""
+        if self.engine is None:
+            raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
+        arrays = self.engine.state_dict()
+        weights = {name: arrays.pop(name) for name in self.engine.built.variables}
+        return checkpoints.write_checkpoint(
+            Checkpoint(weights, {} if weights_only else arrays, self._state()), filepath
+        )
+
+    def _state(self) -> dict[str, Any]:
+        done = self.epoch_is_done
+        state: dict[str, Any] = {
+            "epoch": self.current_epoch + done,
+            "batch": 0 if done else self.batch_idx,
+            "global_step": self.global_step,
+            "validated_at": self.validated_at,
+            "callbacks": {callback.state_key: callback.state_dict() for callback in self.callbacks},
+            "hyperparameters": {"module": _jsonable(vars(self.module.hparams))},
+            "module_class": _class_path(self.module),
+            "environment": environment(),
+        }
+        if self.datamodule is not None:
+            state["hyperparameters"]["data"] = _jsonable(vars(self.datamodule.hparams))
+            state["data_class"] = _class_path(self.datamodule)
+            state["datamodule"] = self.datamodule.state_dict()
+        for callback in self.callbacks:
+            callback.on_save_checkpoint(self, self.module, state)
+        self.module.on_save_checkpoint(state)
+        return state
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        checkpoints.check_weights(self.engine.built.variables, checkpoint, "model")
+        if set(checkpoint.optimizer) != set(self.engine.built.optimizer_variables):
+            raise CheckpointError(
+                f"Checkpoint {checkpoint.path} holds another optimizer's state, or none (weights only): it cannot be "
+                "resumed. Use Module.load_from_checkpoint to start from its weights."
+            )
+        self.engine.load_state_dict(checkpoint.arrays)
+        state = checkpoint.state
+        self.current_epoch, self.batch_idx, self.global_step = state["epoch"], state["batch"], state["global_step"]
+        self.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
+        for callback in self.callbacks:
+            if callback.state_key in state["callbacks"]:
+                callback.load_state_dict(state["callbacks"][callback.state_key])
+            callback.on_load_checkpoint(self, self.module, state)
+        self.resumed = True
+        _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, self.current_epoch, self.global_step)
+
+    def _find_checkpoint(self, ckpt_path: str | os.PathLike[str] | None, stage: str) -> Checkpoint | None:
+        if ckpt_path is None:
+            return None
+        if ckpt_path == "last" and stage == "fit":
+            root, name = self._experiment()
+            found = checkpoints.newest_checkpoint(root / name)
+            if found is None:
+                _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", root / name)
+                return None
+            for error in found[1]:
+                _log.warning("%s Falling back to %s.", error, found[0])
+            ckpt_path = found[0]
+        elif ckpt_path in ("best", "last"):
+            ckpt_path = self._best_or_last(str(ckpt_path))
+        return checkpoints.read_checkpoint(checkpoints.find_checkpoint(ckpt_path), weights_only=stage != "fit")
+
+    def _best_or_last(self, which: str) -> Path:
+        runs = [self.run_dir] if self.run_dir is not None else []
+        if not runs:
+            root, name = self._experiment()
+            versions = [path for path in (root / name).glob("version_*") if path.name[8:].isdigit()]
+            runs = sorted(versions, key=lambda path: int(path.name[8:]), reverse=True)
+        for run in runs:
+            if (run / "checkpoints" / which).is_file():
+                return run / "checkpoints" / which
+        where = runs[0] if runs else Path(*self._experiment())
+        raise CheckpointError(
+            f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
+        )
+
+    def _continues(self, checkpoint: Checkpoint) -> bool:
+        """Whether the checkpoint lies in a run's folder (and not somewhere by itself)."""
+        return checkpoint.path.parent.name == "checkpoints"
+
+    # --- questions that the loop asks -----------------------------------------------------------------------------------
+
+    @property
+    def validates(self) -> bool:
+        """Whether fit has something to validate on."""
+        return self.val_source is not None and self.num_val_batches > 0
+
+    def fit_is_done(self) -> bool:
+        """Whether training is over: epochs, steps, or somebody set ``should_stop``."""
+        return self.should_stop or self.current_epoch >= self.max_epochs or self._steps_are_done()
+
+    def stops_inside_epoch(self) -> bool:
+        """Whether the current epoch is the last and ends here."""
+        return self.should_stop or self._steps_are_done()
+
+    def _steps_are_done(self) -> bool:
+        return self.max_steps != -1 and self.global_step >= self.max_steps
+
+    def remaining_batches(self) -> int | None:
+        """Batches left in this epoch; None where that is not known."""
+        return None if math.isinf(self.num_training_batches) else int(self.num_training_batches) - self.batch_idx
+
+    def validates_after(self, batches: int) -> bool:
+        """Whether validation is due after so many batches, inside the epoch (its end is another question)."""
+        return (
+            self.validates
+            and batches < self.num_training_batches
+            and batches % self._validation_interval == 0
+            and self._validates_this_epoch()
+        )
+
+    def validates_after_epoch(self) -> bool:
+        """Whether validation is due at the end of this epoch."""
+        at_end = math.isinf(self.num_training_batches) or self.batch_idx % self._validation_interval == 0
+        return self.validates and at_end and self._validates_this_epoch()
+
+    def _validates_this_epoch(self) -> bool:
+        return (self.current_epoch + 1) % self.check_val_every_n_epoch == 0
+
+    # --- what users read ------------------------------------------------------------------------------------------------
+
+    @property
+    def callback_metrics(self) -> dict[str, float]:
+        """Every value logged so far, newest by name."""
+        return self.results.callback
+
+    @property
+    def logged_metrics(self) -> dict[str, float]:
+        """What went to the loggers."""
+        return self.results.logged
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, float]:
+        """What the progress bar shows."""
+        return self.results.progress_bar
+
+    @property
+    def logger(self) -> Logger | None:
+        """The first logger."""
+        return self.loggers[0] if self.loggers else None
+
+    @property
+    def log_dir(self) -> Path | None:
+        """The run's folder; None before a run, or where nothing is written."""
+        return self.run_dir
+
+    @property
+    def optimizers(self) -> list[Any]:
+        """The Keras optimizers of the running fit."""
+        return list(self.engine.built.optimizers) if self.engine else []
+
+    def learning_rates(self) -> list[float]:
+        """The current learning rate of each optimizer."""
+        rates = [optimizer._learning_rate for optimizer in self.optimizers]
+        return [
+            float(rate(self.global_step)) if callable(rate) else float(self.engine.get_variable(rate)) for rate in rates
+        ]
+
+    def set_learning_rate(self, value: float, optimizer: int = 0) -> None:
+        """Give an optimizer another learning rate, from the next step on."""
+        self.engine.set_variable(self.optimizers[optimizer]._learning_rate, value)
+
+    @property
+    def checkpoint_callback(self) -> ModelCheckpoint | None:
+        """The first `ModelCheckpoint`."""
+        return next((c for c in self.callbacks if isinstance(c, ModelCheckpoint)), None)
+
+    @property
+    def estimated_stepping_batches(self) -> int | float:
+        """Optimizer updates that this fit will make: for schedules with a known end."""
+        if not self.num_training_batches and self.stage == "fit" and self.train_source is not None:
+            self._count_batches()
+        updates = math.ceil(self.num_training_batches / self.accumulate_grad_batches) * self.max_epochs
+        return updates if self.max_steps == -1 else min(updates, self.max_steps)
+
+
+class _Running:
+    """Around each entry point: whatever happens, variables are up to date, hooks and loggers are closed."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> bool:
+        t = self.trainer
+        if t.engine is not None and hasattr(t.engine, "built"):
+            t.engine.sync()
+        t.interrupted = isinstance(error, KeyboardInterrupt)
+        if error is not None:
+            t.hooks.on_exception(error)
+        if t.run_dir is not None and t.stage == "fit":
+            update_metrics(t.run_dir, t.results.callback)
+        status = "success" if error is None else ("interrupted" if t.interrupted else "failed")
+        for logger in t.loggers if t.run_dir is not None else ():
+            logger.finalize(status)
+        if t.datamodule is not None:
+            t.datamodule.teardown(t.stage)
+        t.hooks.teardown(t.stage)
+        if t.interrupted:
+            print("Interrupted; the trainer stops here.", file=sys.stderr)
+        return t.interrupted
+
+
+def _optimizers(module: Module) -> list[Any]:
+    import keras
+
+    configured = module.configure_optimizers()
+    found = configured if isinstance(configured, list | tuple) else [configured]
+    if len(found) != 1 or not isinstance(found[0], keras.optimizers.Optimizer):
+        raise TrainerError(
+            f"{type(module).__name__}.configure_optimizers must return one keras.optimizers.Optimizer. "
+            f"Received: {configured!r}"
+        )
+    return list(found)
+
+
+def _first_batch(source: Iterable[Any]) -> Any:
+    return next(iter(iterate_epoch(source, 0)), None)
+
+
+def _one_source(dataloaders: Any, datamodule: Any, stage: str) -> None:
+    if (dataloaders is None) == (datamodule is None):
+        got = "both" if dataloaders is not None else "neither"
+        raise TrainerError(f"trainer.{stage}() takes either batches or a datamodule. Received: {got}.")
+
+
+def _at_least(**arguments: tuple[float | None, float]) -> None:
+    for name, (value, least) in arguments.items():
+        if value is not None and value < least:
+            raise TrainerError(f"{name} must be at least {least}. Received: {value}")
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that JSON holds; an object such as a network is not an argument one could write down."""
+
+    def plain(value: Any) -> bool:
+        if isinstance(value, list | tuple):
+            return all(map(plain, value))
+        if isinstance(value, dict):
+            return all(map(plain, value.values()))
+        return value is None or isinstance(value, bool | int | float | str)
+
+    return {
+        name: str(value) if isinstance(value, Path) else value
+        for name, value in values.items()
+        if plain(value) or isinstance(value, Path)
+    }
+
+
+def _class_path(value: Any) -> str:
+    return f"{type(value).__module__}.{type(value).__qualname__}"
+
+
+def _snake_case(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
