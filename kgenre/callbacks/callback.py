@@ -59,7 +59,9 @@ class Callback:
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """An epoch is over; its values are in ``trainer.callback_metrics``."""
 
-    def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> int | None:
+    def on_train_batch_start(
+        self, trainer: Trainer, module: Module, batch: Any, batch_idx: int
+    ) -> int | None:
         """Before a step; return -1 to skip the rest of the epoch."""
 
     def on_train_batch_end(
@@ -102,7 +104,9 @@ class Callback:
     def on_test_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
         """Before a test step."""
 
-    def on_test_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_test_batch_end(
+        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """After a test step was enqueued."""
 
     def on_predict_start(self, trainer: Trainer, module: Module) -> None:

@@ -59,12 +59,12 @@ class EarlyStopping(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Look at the value where validation logs it."""
-        if not trainer.sanity_checking and trainer.validates:
+        if not trainer.sanity_checking and trainer.schedule.validates:
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Without validation, look at the end of the epoch."""
-        if not trainer.validates:
+        if not trainer.schedule.validates:
             self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:

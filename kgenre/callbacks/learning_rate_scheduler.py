@@ -32,7 +32,9 @@ class LearningRateScheduler(Callback):
         self, schedule: Callable[[int, float], float], interval: Literal["epoch", "step"] = "epoch"
     ) -> None:
         if interval not in ("epoch", "step"):
-            raise ValueError(f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}")
+            raise ValueError(
+                f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}"
+            )
         self.schedule = schedule
         self.interval = interval
 

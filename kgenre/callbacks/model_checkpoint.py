@@ -93,7 +93,7 @@ class ModelCheckpoint(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Save where validation has just logged its values."""
-        if not trainer.sanity_checking and trainer.validates and trainer.stage == "fit":
+        if not trainer.sanity_checking and trainer.schedule.validates and trainer.stage == "fit":
             self._save(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:

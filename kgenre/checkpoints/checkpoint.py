@@ -127,7 +127,9 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
     ]
     if problems:
         more = f" (and {len(problems) - 2} more differences)" if len(problems) > 2 else ""
-        raise CheckpointError(f"Checkpoint {checkpoint.path} is of another {what}: {'; '.join(problems[:2])}{more}.")
+        raise CheckpointError(
+            f"Checkpoint {checkpoint.path} is of another {what}: {'; '.join(problems[:2])}{more}."
+        )
 
 
 # --- files ------------------------------------------------------------------------------------------------------
@@ -143,7 +145,9 @@ def _manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}/manifest.json cannot be read: {error}") from error
     if schema != SCHEMA:
-        raise CheckpointError(f"{path} has schema {schema}, this version of kgenre reads {SCHEMA}: update kgenre.")
+        raise CheckpointError(
+            f"{path} has schema {schema}, this version of kgenre reads {SCHEMA}: update kgenre."
+        )
     for name, size in sizes.items():
         file = path / name
         if not file.is_file() or file.is_symlink() or file.stat().st_size != size:

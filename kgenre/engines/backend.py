@@ -26,7 +26,9 @@ def check_backend() -> None:
     if "keras" in sys.modules or not name:
         name = _configured_backend()
     if name not in SUPPORTED:
-        raise BackendError(f"KERAS_BACKEND={name}: kgenre runs on {' and '.join(SUPPORTED)}. Set one of these.")
+        raise BackendError(
+            f"KERAS_BACKEND={name}: kgenre runs on {' and '.join(SUPPORTED)}. Set one of these."
+        )
     if importlib.util.find_spec(_PACKAGES[name]) is None:
         others = [other for other in SUPPORTED if importlib.util.find_spec(_PACKAGES[other])]
         instead = f" or set KERAS_BACKEND={others[0]}, which is installed" if others else ""
@@ -63,7 +65,12 @@ def prepare_keras() -> None:
     import keras
 
     for setting, wanted, get, put in (
-        ("image_data_format", "channels_last", keras.config.image_data_format, keras.config.set_image_data_format),
+        (
+            "image_data_format",
+            "channels_last",
+            keras.config.image_data_format,
+            keras.config.set_image_data_format,
+        ),
         ("floatx", "float32", keras.config.floatx, keras.config.set_floatx),
         ("epsilon", 1e-7, keras.config.epsilon, keras.config.set_epsilon),
     ):

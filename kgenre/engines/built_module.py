@@ -74,7 +74,9 @@ def build_module(
         ValueError: there is nothing to train.
     """
     built = BuiltModule(module, list(optimizers))
-    used = [variable for stage, batch in batches.items() for variable in _run_symbolically(built, stage, batch)]
+    used = [
+        variable for stage, batch in batches.items() for variable in _run_symbolically(built, stage, batch)
+    ]
     built.variables = named_variables(module)
     trainable = built.trainable
     if optimizers and not trainable:
@@ -125,7 +127,9 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.
         results.append(result)
         return result.logs.stack()
 
-    specs = keras.tree.map_structure(lambda x: keras.KerasTensor(x.shape, keras.backend.standardize_dtype(x.dtype)), batch)
+    specs = keras.tree.map_structure(
+        lambda x: keras.KerasTensor(x.shape, keras.backend.standardize_dtype(x.dtype)), batch
+    )
     _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
     built.entries[stage] = results[-1].logs.entries
     built.metrics[stage] = results[-1].logs.metrics

@@ -22,7 +22,9 @@ class StepOptions:
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: str = "norm"
     accumulate_grad_batches: int = 1
-    jit_compile: bool | None = None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
+    jit_compile: bool | None = (
+        None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
+    )
 
 
 class Engine(Protocol):

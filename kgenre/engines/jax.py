@@ -85,7 +85,9 @@ class JaxEngine:
     def eval_step(self, stage: str, batch: Any) -> Any:
         weights = [self._state[part] for part in ("trainable", "others", "optimizer")]
         try:
-            updates, self._stages[stage], outputs = self._eval(weights, self._stages[stage], batch, stage=stage)
+            updates, self._stages[stage], outputs = self._eval(
+                weights, self._stages[stage], batch, stage=stage
+            )
         except jax.errors.UnexpectedTracerError as error:
             raise StepError(_LEAK) from error
         for position, value in updates.items():
@@ -103,9 +105,13 @@ class JaxEngine:
             updates = {id(variable): value for variable, value in result.updates}
             return result.loss, (updates, result.outputs, result.logs.stack())
 
-        (loss, (updates, outputs, logged)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state["trainable"])
+        (loss, (updates, outputs, logged)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
+            state["trainable"]
+        )
         # A step may assign trainable variables too (a constraint by hand): what the optimizer sees is the new value.
-        trainable = [updates.get(id(v), value) for v, value in zip(self._trainable, state["trainable"], strict=True)]
+        trainable = [
+            updates.get(id(v), value) for v, value in zip(self._trainable, state["trainable"], strict=True)
+        ]
         new = {
             "trainable": trainable,
             "others": [updates.get(id(v), value) for v, value in others],
@@ -126,7 +132,9 @@ class JaxEngine:
         # The loss on its own: with regularisation in it, it is what was minimised.
         return new, outputs | {"loss": loss}, logged[0]
 
-    def _apply(self, trainable: list[Any], optimizer: list[Any], gradients: list[Any]) -> tuple[list[Any], list[Any]]:
+    def _apply(
+        self, trainable: list[Any], optimizer: list[Any], gradients: list[Any]
+    ) -> tuple[list[Any], list[Any]]:
         if self.options.gradient_clip_val is not None:
             gradients = gradient_rules.clip(
                 gradients, self.options.gradient_clip_val, self.options.gradient_clip_algorithm

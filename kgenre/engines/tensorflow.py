@@ -53,12 +53,16 @@ class TensorFlowEngine:
         self._trainable = list(self.built.trainable.values())
         self._division = [v.trainable for v in self.built.variables.values()]
         if self.options.accumulate_grad_batches > 1:
-            self._accumulated = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable]
+            self._accumulated = [
+                tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable
+            ]
             self._count = tf.Variable(0.0, trainable=False)
         # XLA on a CPU makes convolutions two to three times slower; it is worth asking for with recurrent models.
         xla = bool(self.options.jit_compile)
         self._train = {
-            update: tf.function(lambda batch, update=update: self._traced_train(batch, update), jit_compile=xla)
+            update: tf.function(
+                lambda batch, update=update: self._traced_train(batch, update), jit_compile=xla
+            )
             for update in (True, False)
         }
         self._eval = {

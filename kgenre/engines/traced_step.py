@@ -131,7 +131,9 @@ def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
     outputs = dict(returned) if isinstance(returned, Mapping) else {"loss": returned}
     if outputs.get("loss") is None:
         got = f"a dict with the keys {sorted(outputs)}" if isinstance(returned, Mapping) else repr(returned)
-        raise StepError(f"{step} must return the loss, or a dict with the loss under 'loss'. Received: {got}.")
+        raise StepError(
+            f"{step} must return the loss, or a dict with the loss under 'loss'. Received: {got}."
+        )
     loss = ops.cast(outputs["loss"], "float32")
     if tuple(loss.shape) not in ((), (1,)):
         raise StepError(
@@ -142,7 +144,9 @@ def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _plain_attributes(module: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str)}
+    return {
+        name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str)
+    }
 
 
 def _warn_of_frozen_attributes(before: dict[str, Any], after: dict[str, Any], step: str) -> None:

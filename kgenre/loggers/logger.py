@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ class Logger:
         name: the name of the experiment; None leaves it to the Trainer.
     """
 
-    def __init__(self, save_dir: str | os.PathLike[str] | None = None, name: str | None = None) -> None:
+    def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         self.save_dir = save_dir
         self.name = name
 

@@ -24,7 +24,7 @@ class TensorBoardLogger(Logger):
         >>> Trainer(logger=TensorBoardLogger("runs", name="poster_cnn"))
     """
 
-    def __init__(self, save_dir: str | os.PathLike[str] | None = None, name: str | None = None) -> None:
+    def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         super().__init__(save_dir, name)
         self._file: Any = None
         self._run_dir: Path | None = None
@@ -52,7 +52,11 @@ class TensorBoardLogger(Logger):
         from tensorboard.plugins.scalar import metadata
 
         self._write_tensors(
-            {name: (float(value), metadata.create_summary_metadata("", "")) for name, value in metrics.items()}, step
+            {
+                name: (float(value), metadata.create_summary_metadata("", ""))
+                for name, value in metrics.items()
+            },
+            step,
         )
 
     def log_text(self, name: str, text: str, step: int) -> None:
@@ -76,7 +80,10 @@ class TensorBoardLogger(Logger):
             return make_tensor_proto(np.float32(value) if isinstance(value, float) else value)
 
         summary = Summary(
-            value=[Summary.Value(tag=n, metadata=meta, tensor=tensor(value)) for n, (value, meta) in values.items()]
+            value=[
+                Summary.Value(tag=n, metadata=meta, tensor=tensor(value))
+                for n, (value, meta) in values.items()
+            ]
         )
         self._write(step=step, summary=summary)
         # An open TensorBoard should show it now, and a killed run should have it.

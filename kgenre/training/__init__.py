@@ -7,4 +7,12 @@ from kgenre.training.module import Module
 from kgenre.training.seed import seed_everything
 from kgenre.training.trainer import Trainer
 
-__all__ = ["ArrayDataset", "DataModule", "EpochBatches", "Module", "Trainer", "TrainerError", "seed_everything"]
+__all__ = [
+    "ArrayDataset",
+    "DataModule",
+    "EpochBatches",
+    "Module",
+    "Trainer",
+    "TrainerError",
+    "seed_everything",
+]

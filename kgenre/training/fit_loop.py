@@ -19,28 +19,29 @@ def fit_loop(trainer: Trainer) -> None:
     ``log_every_n_steps``, one logging interval late, and at the end of an epoch or validation).
     """
     t, hooks, engine, results = trainer, trainer.hooks, trainer.engine, trainer.results
+    schedule = t.schedule
 
-    if t.validates and t.num_sanity_val_steps and not t.resumed:
+    if schedule.validates and t.num_sanity_val_steps and not t.resumed:
         sanity_check(t)
 
     hooks.on_train_start()
     engine.pull()
-    while not t.fit_is_done():
+    while not (t.should_stop or schedule.is_done(t.current_epoch, t.global_step)):
         # --- an epoch begins, or goes on where the checkpoint left it -----------------------------------------------
         engine.start_epoch("train", first_batch=t.batch_idx)
         hooks.on_train_epoch_start()
         engine.pull()
         t.epoch_is_done = False
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
-        batches = itertools.islice(engine.prefetch(batches), t.remaining_batches())
-        for batch in batches:
+        batches = itertools.islice(batches, schedule.remaining(t.batch_idx))
+        for batch in engine.prefetch(batches):
             batch_idx = t.batch_idx
             if hooks.on_train_batch_start(batch, batch_idx) == -1:
                 break
 
             # --- the step ----------------------------------------------------------------------------------------------
             t.batch_idx += 1
-            update = t.batch_idx % t.accumulate_grad_batches == 0 or t.batch_idx == t.num_training_batches
+            update = schedule.updates_after(t.batch_idx)
             outputs, values = engine.train_step(batch, update=update)
             if update:
                 t.global_step += 1
@@ -50,28 +51,26 @@ def fit_loop(trainer: Trainer) -> None:
             hooks.on_train_batch_end(outputs, batch, batch_idx)
 
             # --- validation inside the epoch, and reasons to stop ----------------------------------------------------------
-            if t.validates_after(t.batch_idx):
+            if schedule.validates_inside(t.current_epoch, t.batch_idx):
                 run_validation(t)
-            if t.stops_inside_epoch():
+            if t.should_stop or schedule.steps_are_done(t.global_step):
                 break
         else:
             t.epoch_is_done = True
-        t.epoch_is_done = t.epoch_is_done or t.batch_idx >= t.num_training_batches
-        if t.batch_idx == 0:
-            t.no_training_batches()
+        t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
 
         # --- the epoch ends ---------------------------------------------------------------------------------------------
         results.write_steps(engine)
         results.add_epoch(engine, "train")
         engine.sync()
-        if t.epoch_is_done and t.validates_after_epoch():
+        if t.epoch_is_done and schedule.validates_at_end(t.current_epoch, t.batch_idx):
             run_validation(t)
         hooks.on_train_epoch_end()
         engine.pull()
         results.write(t.global_step)
-        if t.epoch_is_done:
-            t.current_epoch += 1
-            t.batch_idx = 0
+        if not t.epoch_is_done:
+            break
+        t.current_epoch, t.batch_idx = t.current_epoch + 1, 0
 
     hooks.on_train_end()
 
@@ -81,7 +80,7 @@ def run_validation(trainer: Trainer) -> None:
     trainer.validated_at = (trainer.current_epoch, trainer.batch_idx)
     trainer.results.write_steps(trainer.engine)
     trainer.engine.sync()
-    evaluate(trainer, "validation", trainer.val_source, trainer.num_val_batches)
+    evaluate(trainer, "validation", trainer.val_source, trainer.schedule.validation_batches)
     trainer.engine.pull()
 
 
@@ -90,7 +89,7 @@ def sanity_check(trainer: Trainer) -> None:
     trainer.sanity_checking = trainer.results.silent = True
     try:
         trainer.hooks.on_sanity_check_start()
-        count = min(trainer.num_sanity_val_steps, trainer.num_val_batches)
+        count = min(trainer.num_sanity_val_steps, trainer.schedule.validation_batches)
         evaluate(trainer, "validation", trainer.val_source, count)
         trainer.hooks.on_sanity_check_end()
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from types import SimpleNamespace
-from typing import Any
 
 
 class Hyperparameters:

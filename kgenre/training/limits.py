@@ -49,7 +49,13 @@ def iter_once(source: Iterable[Any]) -> bool:
 
 
 def validation_interval(interval: int | float, batches: int | float) -> int | float:
-    """After how many training batches validation runs, from a count or a fraction of the epoch."""
+    """After how many training batches validation runs, from a count or a fraction of the epoch.
+
+    Raises:
+        TrainerError: more batches than an epoch has, or a fraction of an unknown number.
+    """
+    if interval == 1.0 and isinstance(interval, float):
+        return math.inf  # at the end of the epoch, however long it is
     if isinstance(interval, int):
         if interval > batches:
             raise TrainerError(
@@ -58,8 +64,6 @@ def validation_interval(interval: int | float, batches: int | float) -> int | fl
             )
         return interval
     if math.isinf(batches):
-        if interval == 1.0:
-            return batches
         raise TrainerError(
             f"val_check_interval={interval}: a fraction needs training data that know their length; give a number "
             "of batches."

@@ -15,24 +15,32 @@ from typing import Any
 _PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "numpy", "tensorboard", "scikit-learn")
 
 
-def new_run_folder(root: str | os.PathLike[str], name: str) -> Path:
-    """Create and return the next ``version_<n>`` below ``root/name``; two runs never get the same one.
+def new_run_folder(experiment: Path) -> Path:
+    """Create and return the next ``version_<n>`` of an experiment (``<root>/<name>``); two runs never get the same one.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    parent = Path(root) / name
-    parent.mkdir(parents=True, exist_ok=True)
-    versions = [int(path.name[8:]) for path in parent.glob("version_*") if path.name[8:].isdigit()]
-    version = max(versions, default=-1) + 1
+    experiment.mkdir(parents=True, exist_ok=True)
+    known = run_folders(experiment)
+    version = _version_of(known[-1]) + 1 if known else 0
     while True:
-        folder = parent / f"version_{version}"
+        folder = experiment / f"version_{version}"
         try:
             folder.mkdir()
         except FileExistsError:  # another run started at the same moment
             version += 1
         else:
             return folder
+
+
+def run_folders(experiment: Path) -> list[Path]:
+    """The ``version_<n>`` folders of an experiment, oldest first."""
+    return sorted((p for p in experiment.glob("version_*") if p.name[8:].isdigit()), key=_version_of)
+
+
+def _version_of(folder: Path) -> int:
+    return int(folder.name[8:])
 
 
 def write_environment(folder: Path) -> None:
@@ -51,7 +59,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),
-        "versions": {name: _version(name) for name in _PACKAGES},
+        "versions": {name: _version_number(name) for name in _PACKAGES},
         "git_commit": _git_commit(),
     }
 
@@ -67,7 +75,7 @@ def update_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
     partial.replace(path)
 
 
-def _version(package: str) -> str | None:
+def _version_number(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -79,7 +87,10 @@ def _git_commit() -> str | None:
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
         changes = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"], capture_output=True, text=True, timeout=5
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            capture_output=True,
+            text=True,
+            timeout=5,
         )
     except (OSError, subprocess.SubprocessError):
         return None

@@ -5,28 +5,29 @@ from __future__ import annotations
 import logging
 import math
 import os
-import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor
+from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.engine import StepOptions
 from kgenre.loggers import CSVLogger, Logger, TensorBoardLogger
-from kgenre import checkpoints
-from kgenre.checkpoints import Checkpoint, CheckpointError
 from kgenre.training.data_module import DataModule, iterate_epoch
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.fit_loop import fit_loop
+from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.hooks import Hooks
 from kgenre.training.limits import check_limit, number_of_batches, validation_interval
 from kgenre.training.module import Module
 from kgenre.training.precision import check_model_precision, check_precision, policy_of
 from kgenre.training.results import Results
 from kgenre.training.results_table import print_results
-from kgenre.training.run_folder import environment, new_run_folder, update_metrics, write_environment
+from kgenre.training.resume import find_checkpoint, restore, restore_weights, run_state
+from kgenre.training.run_folder import new_run_folder, update_metrics, write_environment
 
 _log = logging.getLogger("kgenre")
 Limit = int | float | None
@@ -89,7 +90,7 @@ class Trainer:
         precision: str = "32-true",
         callbacks: Callback | list[Callback] | None = None,
         logger: Logger | list[Logger] | bool = True,
-        default_root_dir: str | os.PathLike[str] = "runs",
+        default_root_dir: str = "runs",
         name: str | None = None,
         enable_checkpointing: bool = True,
         enable_progress_bar: bool = True,
@@ -132,7 +133,9 @@ class Trainer:
         self.precision = check_precision(precision)
         self.default_root_dir = Path(default_root_dir)
         self.name = name
-        self.step_options = StepOptions(gradient_clip_val, gradient_clip_algorithm, accumulate_grad_batches, jit_compile)
+        self.step_options = StepOptions(
+            gradient_clip_val, gradient_clip_algorithm, accumulate_grad_batches, jit_compile
+        )
 
         self.loggers: list[Logger] = _as_list(logger) if not isinstance(logger, bool) else []
         if logger is True:
@@ -149,7 +152,9 @@ class Trainer:
                 self._default_callbacks.append(default())
         if not enable_checkpointing and any(isinstance(callback, ModelCheckpoint) for callback in given):
             if not self.fast_dev_run:
-                raise TrainerError("enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them.")
+                raise TrainerError(
+                    "enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them."
+                )
             given = [callback for callback in given if not isinstance(callback, ModelCheckpoint)]
         self._given_callbacks = given
         self.callbacks: list[Callback] = [*given, *self._default_callbacks]
@@ -170,10 +175,10 @@ class Trainer:
         self.datamodule: DataModule | None = None
         self.engine: Engine | None = None
         self.results = Results()
+        self._run_opened: list[Callable[[Path], None]] = []
         self.train_source: Any = None
         self.val_source: Any = None
-        self.num_training_batches: int | float = 0
-        self.num_val_batches: int | float = 0
+        self.schedule = FitSchedule(0)
 
     # --- the four entry points ------------------------------------------------------------------------------------
 
@@ -204,19 +209,24 @@ class Trainer:
         self.current_epoch = self.batch_idx = self.global_step = 0
         self.validated_at = None
         with self._running("fit", model, datamodule):
-            checkpoint = self._find_checkpoint(ckpt_path, "fit")
+            checkpoint = find_checkpoint(self, ckpt_path, "fit")
             self._prepare("fit", checkpoint)
             data = self.datamodule
             self.train_source = train_dataloaders if data is None else data.train_dataloader()
             self.val_source = val_dataloaders if data is None else data.val_dataloader()
-            self._count_batches()
+            self.schedule = self._make_schedule()
             self._build_for_fit()
             if checkpoint is not None:
-                self._restore(checkpoint)
-            self._open_run(checkpoint)
-            self.hooks.on_fit_start()
-            fit_loop(self)
-            self.hooks.on_fit_end()
+                restore(self, checkpoint)
+                self.run_dir = _run_of(checkpoint)
+            self._open_run()
+            try:
+                self.hooks.on_fit_start()
+                fit_loop(self)
+                self.hooks.on_fit_end()
+            finally:
+                if self.run_dir is not None:
+                    update_metrics(self.run_dir, self.results.callback)
 
     def validate(
         self,
@@ -251,9 +261,15 @@ class Trainer:
         return self._run_evaluation("predict", "predict", model, dataloaders, ckpt_path, datamodule)
 
     def _evaluate(
-        self, stage: str, step: str, model: Any, dataloaders: Any, ckpt_path: Any, verbose: bool, datamodule: Any
+        self,
+        stage: str,
+        step: str,
+        model: Any,
+        dataloaders: Any,
+        ckpt_path: Any,
+        verbose: bool,
+        datamodule: Any,
     ) -> list[dict[str, float]]:
-        self.results = Results()
         self._run_evaluation(stage, step, model, dataloaders, ckpt_path, datamodule)
         values = dict(self.results.callback)
         if verbose:
@@ -271,54 +287,80 @@ class Trainer:
         if dataloaders is None and datamodule is None and model is self.module:
             datamodule = self.datamodule
         _one_source(dataloaders, datamodule, stage)
+        self.results = Results()
         predictions: list[Any] = []
         with self._running(stage, model, datamodule):
-            checkpoint = self._find_checkpoint(ckpt_path, stage)
+            checkpoint = find_checkpoint(self, ckpt_path, stage)
             self._prepare(stage, checkpoint)
-            method = {"validation": "val_dataloader"}.get(step, f"{step}_dataloader")
-            source = dataloaders if dataloaders is not None else getattr(self.datamodule, method)()
-            limit = {"validation": "val"}.get(step, step)
-            batches = number_of_batches(source, self.limits[limit], limit)
-            first = _first_batch(source)
-            if not batches or first is None:
-                raise TrainerError(f"trainer.{stage}() got no batches. Check the data and limit_{limit}_batches.")
-            self._build_for_evaluation(step, first)
+            loader = "val" if step == "validation" else step
+            source = dataloaders if dataloaders is not None else getattr(self.datamodule, f"{loader}_dataloader")()
+            self._build_for_evaluation(step, _first_batch(loader, source, self.limits[loader]))
             if checkpoint is not None:
-                checkpoints.check_weights(self.engine.built.variables, checkpoint, "model")
-                self.engine.load_state_dict(checkpoint.weights)
-                self.global_step, self.current_epoch = checkpoint.state["global_step"], checkpoint.state["epoch"]
-                self.run_dir = checkpoint.path.parent.parent
-            self._open_loggers(resume_step=None)
-            predictions = evaluate(self, step, source, batches)
-        if self.run_dir is not None and stage != "predict" and not self.interrupted:
-            update_metrics(self.run_dir, self.results.callback)
+                restore_weights(self, checkpoint)
+                self.global_step, self.current_epoch = (
+                    checkpoint.state["global_step"],
+                    checkpoint.state["epoch"],
+                )
+                self.run_dir = _run_of(checkpoint)
+            self._open_loggers()
+            predictions = evaluate(self, step, source, number_of_batches(source, self.limits[loader], loader))
+            if self.run_dir is not None:
+                update_metrics(self.run_dir, self.results.callback)
         return predictions
 
     # --- what a run needs in place ----------------------------------------------------------------------------------
 
-    def _running(self, stage: str, module: Module, datamodule: DataModule | None) -> _Running:
+    @contextmanager
+    def _running(self, stage: str, module: Module, datamodule: DataModule | None) -> Iterator[None]:
+        """Around each entry point: whatever happens, variables are up to date, hooks and loggers are closed."""
         if not isinstance(module, Module):
             raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
         if module is not self.module:
             self.engine = None
         self.module, self.datamodule, self.stage = module, datamodule, stage
+        self.interrupted = False
         module._trainer = self
         if datamodule is not None:
             datamodule.trainer = self
+        self.callbacks = self._all_callbacks(module)
+        self.hooks = Hooks(self, module, self.callbacks)
+        status = "success"
+        try:
+            yield
+        except BaseException as error:
+            self.interrupted = isinstance(error, KeyboardInterrupt)
+            status = "interrupted" if self.interrupted else "failed"
+            self._sync()
+            self.hooks.on_exception(error)
+            if not self.interrupted:
+                raise
+            _log.warning("Interrupted at epoch %d, step %d.", self.current_epoch + 1, self.global_step)
+        finally:
+            self._sync()
+            for logger in self.loggers:
+                logger.finalize(status)
+            if datamodule is not None:
+                datamodule.teardown(stage)
+            self.hooks.teardown(stage)
+
+    def _sync(self) -> None:
+        if self.engine is not None and hasattr(self.engine, "built"):
+            self.engine.sync()
+
+    def _all_callbacks(self, module: Module) -> list[Callback]:
         mine = {type(callback) for callback in self._given_callbacks}
         extra = [callback for callback in module.configure_callbacks() if type(callback) not in mine]
         everyone = [*self._given_callbacks, *extra, *self._default_callbacks]
         # Checkpoints are written last, when the others have had their say.
-        self.callbacks = sorted(everyone, key=lambda callback: isinstance(callback, ModelCheckpoint))
-        self.hooks = Hooks(self, module, self.callbacks)
-        return _Running(self)
+        return sorted(everyone, key=lambda callback: isinstance(callback, ModelCheckpoint))
 
     def _prepare(self, stage: str, checkpoint: Checkpoint | None) -> None:
+        """Data first, then the model, which may need to know the data."""
         module, data = self.module, self.datamodule
         if checkpoint is not None:
             module.on_load_checkpoint(checkpoint.state)
             if data is not None:
-                data.load_state_dict(checkpoint.state.get("datamodule", {}))
+                data.load_state_dict(checkpoint.state.get("data", {}).get("state", {}))
         if data is not None:
             data.prepare_data()
         module.prepare_data()
@@ -329,26 +371,26 @@ class Trainer:
             module.configure_model()
         check_model_precision(module, self.precision)
 
-    def _count_batches(self) -> None:
-        self.num_training_batches = number_of_batches(self.train_source, self.limits["train"], "train")
-        self.num_val_batches = number_of_batches(self.val_source, self.limits["val"], "val")
+    def _make_schedule(self) -> FitSchedule:
+        training = number_of_batches(self.train_source, self.limits["train"], "train")
+        validation = number_of_batches(self.val_source, self.limits["val"], "val")
         if type(self.module).validation_step is Module.validation_step:
-            self.num_val_batches = 0
-        if self.validates:
-            self._validation_interval = validation_interval(self.val_check_interval, self.num_training_batches)
+            validation = 0
+        return FitSchedule(
+            training,
+            validation,
+            validation_interval(self.val_check_interval, training) if validation else math.inf,
+            self.check_val_every_n_epoch,
+            self.accumulate_grad_batches,
+            self.max_epochs,
+            self.max_steps,
+        )
 
     def _build_for_fit(self) -> None:
-        if self.engine is not None:
-            self.engine.sync()
-        first = _first_batch(self.train_source) if self.num_training_batches else None
-        if first is None:
-            self.no_training_batches()
-        batches = {"train": first}
-        if self.validates:
-            first = _first_batch(self.val_source)
-            if first is None:
-                raise TrainerError("The validation data gave no batches. Check them, or set limit_val_batches=0.")
-            batches["validation"] = first
+        batches = {"train": _first_batch("train", self.train_source, self.limits["train"])}
+        if self.schedule.validates:
+            batches["validation"] = _first_batch("val", self.val_source, self.limits["val"])
+        self._sync()
         self.results = Results(self.loggers)
         self.engine = create_engine(self.step_options)
         with policy_of(self.precision):
@@ -360,168 +402,50 @@ class Trainer:
                 self.engine = create_engine(self.step_options)
                 self.engine.build(self.module, [], {step: batch})
             else:
+                self.engine.pull()
                 self.engine.add_stage(step, batch)
-        self.results = Results(self.loggers if self.run_dir is not None else ())
 
-    def no_training_batches(self) -> None:
-        """Say that there is nothing to train on."""
-        raise TrainerError("The training data gave no batches. Check them and limit_train_batches.")
-
-    def _open_run(self, checkpoint: Checkpoint | None) -> None:
-        """The run's folder and the loggers in it: a new one, or that of the checkpoint from which the run goes on."""
-        resume_step = None
-        if checkpoint is not None and self._continues(checkpoint):
-            self.run_dir, resume_step = checkpoint.path.parent.parent, self.global_step
-        elif self.loggers or any(isinstance(callback, ModelCheckpoint) for callback in self.callbacks):
-            root, name = self._experiment()
-            self.run_dir = new_run_folder(root, name)
+    def _open_run(self) -> None:
+        """A new folder for the run, or that of the checkpoint from which it goes on, and the loggers in it."""
+        writes = bool(self.loggers) or any(isinstance(callback, ModelCheckpoint) for callback in self.callbacks)
+        if not self.resumed or self.run_dir is None:
+            self.run_dir = new_run_folder(self.experiment_dir) if writes else None
         if self.run_dir is None:
             return
         write_environment(self.run_dir)
-        if self.datamodule is not None:
-            self.datamodule.save_artifacts(self.run_dir)
-        self._open_loggers(resume_step)
         parameters = {"module": vars(self.module.hparams)}
         if self.datamodule is not None:
+            self.datamodule.save_artifacts(self.run_dir)
             parameters["data"] = vars(self.datamodule.hparams)
+        self._open_loggers(self.global_step if self.resumed else None)
         for logger in self.loggers:
             logger.log_hyperparams(parameters)
+        for action in self._run_opened:
+            action(self.run_dir)
 
-    def _open_loggers(self, resume_step: int | None) -> None:
-        if self.run_dir is None:
-            return
-        for logger in self.loggers:
+    def on_run_opened(self, action: Callable[[Path], None]) -> None:
+        """Call ``action(run_dir)`` when a fit opens its folder, before training starts."""
+        self._run_opened.append(action)
+
+    def _open_loggers(self, resume_step: int | None = None) -> None:
+        self.results.loggers = self.loggers if self.run_dir is not None else []
+        for logger in self.results.loggers:
             logger.open(self.run_dir, resume_step)
-        self.results.loggers = self.loggers
 
-    def _experiment(self) -> tuple[Path, str]:
+    @property
+    def experiment_dir(self) -> Path:
+        """``<root>/<name>``, where the runs of this experiment are."""
         root = next((logger.save_dir for logger in self.loggers if logger.save_dir), self.default_root_dir)
         name = next((logger.name for logger in self.loggers if logger.name), self.name)
-        return Path(root), name or _snake_case(type(self.module).__name__)
-
-    # --- checkpoints ----------------------------------------------------------------------------------------------------
+        return Path(root) / (name or _snake_case(type(self.module).__name__))
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
-        """Write the run's state as a checkpoint folder; see `kgenre.training.checkpoint`."""
+        """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`."""
         if self.engine is None:
             raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
         arrays = self.engine.state_dict()
         weights = {name: arrays.pop(name) for name in self.engine.built.variables}
-        return checkpoints.write_checkpoint(
-            Checkpoint(weights, {} if weights_only else arrays, self._state()), filepath
-        )
-
-    def _state(self) -> dict[str, Any]:
-        done = self.epoch_is_done
-        state: dict[str, Any] = {
-            "epoch": self.current_epoch + done,
-            "batch": 0 if done else self.batch_idx,
-            "global_step": self.global_step,
-            "validated_at": self.validated_at,
-            "callbacks": {callback.state_key: callback.state_dict() for callback in self.callbacks},
-            "hyperparameters": {"module": _jsonable(vars(self.module.hparams))},
-            "module_class": _class_path(self.module),
-            "environment": environment(),
-        }
-        if self.datamodule is not None:
-            state["hyperparameters"]["data"] = _jsonable(vars(self.datamodule.hparams))
-            state["data_class"] = _class_path(self.datamodule)
-            state["datamodule"] = self.datamodule.state_dict()
-        for callback in self.callbacks:
-            callback.on_save_checkpoint(self, self.module, state)
-        self.module.on_save_checkpoint(state)
-        return state
-
-    def _restore(self, checkpoint: Checkpoint) -> None:
-        checkpoints.check_weights(self.engine.built.variables, checkpoint, "model")
-        if set(checkpoint.optimizer) != set(self.engine.built.optimizer_variables):
-            raise CheckpointError(
-                f"Checkpoint {checkpoint.path} holds another optimizer's state, or none (weights only): it cannot be "
-                "resumed. Use Module.load_from_checkpoint to start from its weights."
-            )
-        self.engine.load_state_dict(checkpoint.arrays)
-        state = checkpoint.state
-        self.current_epoch, self.batch_idx, self.global_step = state["epoch"], state["batch"], state["global_step"]
-        self.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
-        for callback in self.callbacks:
-            if callback.state_key in state["callbacks"]:
-                callback.load_state_dict(state["callbacks"][callback.state_key])
-            callback.on_load_checkpoint(self, self.module, state)
-        self.resumed = True
-        _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, self.current_epoch, self.global_step)
-
-    def _find_checkpoint(self, ckpt_path: str | os.PathLike[str] | None, stage: str) -> Checkpoint | None:
-        if ckpt_path is None:
-            return None
-        if ckpt_path == "last" and stage == "fit":
-            root, name = self._experiment()
-            found = checkpoints.newest_checkpoint(root / name)
-            if found is None:
-                _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", root / name)
-                return None
-            for error in found[1]:
-                _log.warning("%s Falling back to %s.", error, found[0])
-            ckpt_path = found[0]
-        elif ckpt_path in ("best", "last"):
-            ckpt_path = self._best_or_last(str(ckpt_path))
-        return checkpoints.read_checkpoint(checkpoints.find_checkpoint(ckpt_path), weights_only=stage != "fit")
-
-    def _best_or_last(self, which: str) -> Path:
-        runs = [self.run_dir] if self.run_dir is not None else []
-        if not runs:
-            root, name = self._experiment()
-            versions = [path for path in (root / name).glob("version_*") if path.name[8:].isdigit()]
-            runs = sorted(versions, key=lambda path: int(path.name[8:]), reverse=True)
-        for run in runs:
-            if (run / "checkpoints" / which).is_file():
-                return run / "checkpoints" / which
-        where = runs[0] if runs else Path(*self._experiment())
-        raise CheckpointError(
-            f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
-        )
-
-    def _continues(self, checkpoint: Checkpoint) -> bool:
-        """Whether the checkpoint lies in a run's folder (and not somewhere by itself)."""
-        return checkpoint.path.parent.name == "checkpoints"
-
-    # --- questions that the loop asks -----------------------------------------------------------------------------------
-
-    @property
-    def validates(self) -> bool:
-        """Whether fit has something to validate on."""
-        return self.val_source is not None and self.num_val_batches > 0
-
-    def fit_is_done(self) -> bool:
-        """Whether training is over: epochs, steps, or somebody set ``should_stop``."""
-        return self.should_stop or self.current_epoch >= self.max_epochs or self._steps_are_done()
-
-    def stops_inside_epoch(self) -> bool:
-        """Whether the current epoch is the last and ends here."""
-        return self.should_stop or self._steps_are_done()
-
-    def _steps_are_done(self) -> bool:
-        return self.max_steps != -1 and self.global_step >= self.max_steps
-
-    def remaining_batches(self) -> int | None:
-        """Batches left in this epoch; None where that is not known."""
-        return None if math.isinf(self.num_training_batches) else int(self.num_training_batches) - self.batch_idx
-
-    def validates_after(self, batches: int) -> bool:
-        """Whether validation is due after so many batches, inside the epoch (its end is another question)."""
-        return (
-            self.validates
-            and batches < self.num_training_batches
-            and batches % self._validation_interval == 0
-            and self._validates_this_epoch()
-        )
-
-    def validates_after_epoch(self) -> bool:
-        """Whether validation is due at the end of this epoch."""
-        at_end = math.isinf(self.num_training_batches) or self.batch_idx % self._validation_interval == 0
-        return self.validates and at_end and self._validates_this_epoch()
-
-    def _validates_this_epoch(self) -> bool:
-        return (self.current_epoch + 1) % self.check_val_every_n_epoch == 0
+        return write_checkpoint(Checkpoint(weights, {} if weights_only else arrays, run_state(self)), filepath)
 
     # --- what users read ------------------------------------------------------------------------------------------------
 
@@ -574,39 +498,17 @@ class Trainer:
     @property
     def estimated_stepping_batches(self) -> int | float:
         """Optimizer updates that this fit will make: for schedules with a known end."""
-        if not self.num_training_batches and self.stage == "fit" and self.train_source is not None:
-            self._count_batches()
-        updates = math.ceil(self.num_training_batches / self.accumulate_grad_batches) * self.max_epochs
-        return updates if self.max_steps == -1 else min(updates, self.max_steps)
+        return self._make_schedule().stepping_batches
 
+    @property
+    def num_training_batches(self) -> int | float:
+        """Training batches in an epoch."""
+        return self.schedule.training_batches
 
-class _Running:
-    """Around each entry point: whatever happens, variables are up to date, hooks and loggers are closed."""
-
-    def __init__(self, trainer: Trainer) -> None:
-        self.trainer = trainer
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type | None, error: BaseException | None, traceback: Any) -> bool:
-        t = self.trainer
-        if t.engine is not None and hasattr(t.engine, "built"):
-            t.engine.sync()
-        t.interrupted = isinstance(error, KeyboardInterrupt)
-        if error is not None:
-            t.hooks.on_exception(error)
-        if t.run_dir is not None and t.stage == "fit":
-            update_metrics(t.run_dir, t.results.callback)
-        status = "success" if error is None else ("interrupted" if t.interrupted else "failed")
-        for logger in t.loggers if t.run_dir is not None else ():
-            logger.finalize(status)
-        if t.datamodule is not None:
-            t.datamodule.teardown(t.stage)
-        t.hooks.teardown(t.stage)
-        if t.interrupted:
-            print("Interrupted; the trainer stops here.", file=sys.stderr)
-        return t.interrupted
+    @property
+    def num_val_batches(self) -> int | float:
+        """Validation batches in a validation."""
+        return self.schedule.validation_batches
 
 
 def _optimizers(module: Module) -> list[Any]:
@@ -622,8 +524,13 @@ def _optimizers(module: Module) -> list[Any]:
     return list(found)
 
 
-def _first_batch(source: Iterable[Any]) -> Any:
-    return next(iter(iterate_epoch(source, 0)), None)
+def _first_batch(name: str, source: Iterable[Any], limit: Limit) -> Any:
+    """The batch on whose shapes a step is built."""
+    batches = number_of_batches(source, limit, name)
+    first = next(iter(iterate_epoch(source, 0)), None) if batches else None
+    if first is None:
+        raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches={limit}.")
+    return first
 
 
 def _one_source(dataloaders: Any, datamodule: Any, stage: str) -> None:
@@ -644,25 +551,10 @@ def _as_list(value: Any) -> list[Any]:
     return list(value) if isinstance(value, list | tuple) else [value]
 
 
-def _jsonable(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values that JSON holds; an object such as a network is not an argument one could write down."""
-
-    def plain(value: Any) -> bool:
-        if isinstance(value, list | tuple):
-            return all(map(plain, value))
-        if isinstance(value, dict):
-            return all(map(plain, value.values()))
-        return value is None or isinstance(value, bool | int | float | str)
-
-    return {
-        name: str(value) if isinstance(value, Path) else value
-        for name, value in values.items()
-        if plain(value) or isinstance(value, Path)
-    }
-
-
-def _class_path(value: Any) -> str:
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+def _run_of(checkpoint: Checkpoint) -> Path | None:
+    """The run's folder that a checkpoint lies in; None for one that was saved elsewhere."""
+    folder = checkpoint.path.resolve().parent
+    return folder.parent if folder.name == "checkpoints" else None
 
 
 def _snake_case(name: str) -> str:

@@ -1,0 +1,90 @@
+"""``kgenre COMMAND``: finds the command and turns what a user can do wrong into one line."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+COMMANDS = {
+    "fit": "train a model",
+    "validate": "evaluate a checkpoint on the validation films",
+    "test": "evaluate a checkpoint on the test films",
+    "predict": "genres of one film, or of a folder of films",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code: 0, 1 (it failed), 2 (wrong usage), 130 (Ctrl-C)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from kgenre import __version__
+
+        print(f"kgenre {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        return _fail(f"there is no command {arguments[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
+    _log_to_screen()
+    try:
+        return importlib.import_module(f"kgenre.cli.{arguments[0]}").run(arguments[1:])
+    except KeyboardInterrupt:
+        return 130
+    except SystemExit as stop:  # the parser has said what is wrong
+        return stop.code if isinstance(stop.code, int) else 1
+    except Exception as error:
+        if _is_for_the_user(error):
+            return _fail(str(error))
+        raise
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether the message alone tells a user what to do: our own errors and the file system's."""
+    from kgenre.callbacks.monitor import MonitorError
+    from kgenre.checkpoints import CheckpointError
+    from kgenre.cli.usage import UsageError
+    from kgenre.data import FilmDataError
+    from kgenre.engines import BackendError
+    from kgenre.training import TrainerError
+
+    ours = (BackendError, CheckpointError, FilmDataError, MonitorError, TrainerError, UsageError)
+    return isinstance(error, (*ours, PermissionError, FileNotFoundError)) or _is_full_disk(error)
+
+
+def _is_full_disk(error: Exception) -> bool:
+    import errno
+
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+
+
+def _fail(message: str, code: int = 1) -> int:
+    print(f"kgenre: {message}", file=sys.stderr)
+    return code
+
+
+def _help() -> str:
+    lines = [f"  {name:<10}{what}" for name, what in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: kgenre COMMAND [options]      (kgenre COMMAND --help for its options)",
+            "",
+            "Film genres from posters and overviews, on the backend that KERAS_BACKEND names.",
+            "",
+            *lines,
+            "",
+            "  kgenre fit --config configs/quickstart.yaml",
+        ]
+    )
+
+
+def _log_to_screen() -> None:
+    logger = logging.getLogger("kgenre")
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.setLevel(logging.INFO)
+        logger.propagate = False

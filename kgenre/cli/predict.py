@@ -1,0 +1,107 @@
+"""``kgenre predict``: the genres of one film, or of every film in a folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgenre.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from jsonargparse import ArgumentParser, Namespace
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Predict with everything that a checkpoint holds: network, genres, vocabulary, picture size."""
+    parser = _parser()
+    options = parser.parse_args(list(arguments))
+    one = options.poster is not None or options.overview is not None
+    if one == (options.data.path is not None):
+        raise UsageError("kgenre predict takes one film (--poster FILE, --overview TEXT) or many (--data.path FOLDER).")
+
+    from kgenre.checkpoints import find_checkpoint, read_state
+    from kgenre.cli.quiet_backend import import_backend
+
+    checkpoint = find_checkpoint(options.ckpt_path)
+    state = read_state(checkpoint)
+    if "data" not in state or "classifier" not in state:
+        raise UsageError(f"{checkpoint} is not of a GenreClassifier trained on films: kgenre predict cannot use it.")
+    import_backend()
+    from kgenre.data import FilmData
+    from kgenre.models import GenreClassifier
+
+    films = FilmData(**state["data"]["hyperparameters"] | {"path": options.data.path, "format": options.data.format})
+    films.load_state_dict(state["data"]["state"])
+    if one:
+        posters = None if options.poster is None else [options.poster]
+        overviews = None if options.overview is None else [options.overview]
+        batch = films.encode(posters, overviews)
+        module = GenreClassifier.load_from_checkpoint(checkpoint)
+        import keras
+
+        probabilities = keras.ops.convert_to_numpy(module.probabilities(batch))[0]
+        _print_one(probabilities, films.genre_names, options)
+        return 0
+    return _predict_many(films, checkpoint, options)
+
+
+def _parser() -> ArgumentParser:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog="kgenre predict", description="The genres of one film, or of every film in a folder.")
+    parser.add_argument("--ckpt_path", type=str, required=True, help="a run's folder (its best) or a checkpoint's")
+    parser.add_argument("--poster", type=str | None, default=None, help="a picture file")
+    parser.add_argument("--overview", type=str | None, default=None, help="the film's plot in a sentence or two")
+    parser.add_argument("--data.path", type=str | None, default=None, help="a folder or table of films")
+    parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
+    parser.add_argument("--top", type=int, default=3, help="genres to print")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _print_one(probabilities: np.ndarray, names: Sequence[str], options: Namespace) -> None:
+    best = _top(probabilities, names, options.top)
+    if options.json:
+        print(json.dumps({"genres": [{"genre": name, "probability": value} for name, value in best]}))
+        return
+    width = max(len(name) for name, _ in best)
+    for name, value in best:
+        print(f"{name:<{width}}  {value:.3f}")
+
+
+def _top(probabilities: np.ndarray, names: Sequence[str], count: int) -> list[tuple[str, float]]:
+    if count < 1:
+        raise UsageError(f"--top takes 1 or more. Received: {count}")
+    order = probabilities.argsort(kind="stable")[::-1][:count]
+    return [(names[i], round(float(probabilities[i]), 6)) for i in order]
+
+
+def _predict_many(films: Any, checkpoint: Path, options: Namespace) -> int:
+    from kgenre.models import GenreClassifier
+    from kgenre.training import Trainer
+
+    module = GenreClassifier.load_from_checkpoint(checkpoint)
+    trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False)
+    batches = trainer.predict(module, datamodule=films)
+    run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else Path()
+    path = run_dir / "predictions.csv"
+    names = list(films.genre_names)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "title", "genres", f"top{options.top}", *names])
+        for batch in batches:
+            for index, weight, probabilities in zip(
+                batch["index"], batch["weight"], batch["probabilities"], strict=True
+            ):
+                if weight > 0:
+                    best = "|".join(name for name, _ in _top(probabilities, names, options.top))
+                    table, row = films.table, int(index)
+                    true = "|".join(table.genres_of(row))
+                    values = [f"{value:.6f}" for value in probabilities]
+                    writer.writerow([table.ids[row], table.titles[row], true, best, *values])
+    print(f"{len(films.table)} films: {path}")
+    return 0

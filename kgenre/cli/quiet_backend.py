@@ -1,0 +1,43 @@
+"""Import the backend without the lines that TensorFlow prints on every start."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+
+def import_backend(data: bool = True) -> None:
+    """Import Keras on its backend, and what the data need; native output is shown only where an import fails."""
+    from kgenre.engines import prepare_keras
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    with _without_native_output():
+        prepare_keras()
+        if data:
+            importlib.import_module("kgenre.data.tensorflow")
+
+
+@contextlib.contextmanager
+def _without_native_output() -> Iterator[None]:
+    sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # no standard error at all
+        yield
+        return
+    with tempfile.TemporaryFile() as hidden:
+        os.dup2(hidden.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            os.dup2(kept, 2)
+            hidden.seek(0)
+            os.write(2, hidden.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

@@ -1,0 +1,31 @@
+"""Films on disk to batches: layouts, posters, overviews, the split, and the DataModule that joins them.
+
+Importing this package imports neither TensorFlow nor Keras; making the first batch does.
+"""
+
+from kgenre.data.batches import FilmBatches, FilmTensors
+from kgenre.data.errors import FilmDataError
+from kgenre.data.film_data import FilmData
+from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.formats import read_films
+from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.posters import read_poster, read_posters
+from kgenre.data.sample import make_sample_films, sample_films
+from kgenre.data.split import Split, split_films
+
+__all__ = [
+    "FilmBatches",
+    "FilmData",
+    "FilmDataError",
+    "FilmTable",
+    "FilmTensors",
+    "LeftOut",
+    "OverviewVectorizer",
+    "Split",
+    "make_sample_films",
+    "read_films",
+    "read_poster",
+    "read_posters",
+    "sample_films",
+    "split_films",
+]

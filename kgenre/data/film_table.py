@@ -1,0 +1,91 @@
+"""The film table: what every layout on disk is read into, and all that the rest of the package sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+
+class LeftOut(NamedTuple):
+    """A film that is not used, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class FilmTable:
+    """Films as columns of equal length; row ``i`` of each column is film ``i``.
+
+    Args:
+        ids: distinct names of the films, such as "tt0084058".
+        titles: "" where unknown.
+        years: None where unknown.
+        overviews: one or two sentences; "" where there is none.
+        genres: uint8 (n, G), 1 where film n has genre g.
+        genre_names: the G names, in the order of the columns of ``genres``.
+        poster_paths: where the poster should be (the file may be missing or bad), None where there is none.
+        source: the layout and file that the table was read from, for messages.
+        left_out: rows of the file that are not in the table.
+        notes: what else a reader of the data should know, a line each.
+
+    Raises:
+        ValueError: columns of different lengths.
+
+    Example:
+        >>> table = FilmTable(
+        ...     ids=("a", "b"), titles=("Alien", ""), years=(1979, None), overviews=("A ship.", ""),
+        ...     genres=np.array([[1, 1], [0, 1]], "uint8"), genre_names=("Horror", "Sci-Fi"),
+        ...     poster_paths=(None, None),
+        ... )
+        >>> len(table), table.genres_of(0), table.subset([1]).ids
+        (2, ('Horror', 'Sci-Fi'), ('b',))
+    """
+
+    ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    years: tuple[int | None, ...]
+    overviews: tuple[str, ...]
+    genres: npt.NDArray[np.uint8]
+    genre_names: tuple[str, ...]
+    poster_paths: tuple[Path | None, ...]
+    source: str = "a table in memory"
+    left_out: tuple[LeftOut, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        columns = (self.titles, self.years, self.overviews, self.genres, self.poster_paths)
+        lengths = [len(column) for column in (self.ids, *columns)]
+        if len(set(lengths)) > 1 or self.genres.shape != (len(self.ids), len(self.genre_names)):
+            raise ValueError(
+                f"A FilmTable needs columns of one length, and genres (films, genre names). "
+                f"Received: lengths {lengths}, genres {self.genres.shape}, {len(self.genre_names)} names."
+            )
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def subset(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> FilmTable:
+        """The films at ``indices``, in that order."""
+        rows = np.asarray(indices, dtype=np.intp)
+        columns = ("ids", "titles", "years", "overviews", "poster_paths")
+        chosen = {name: tuple(getattr(self, name)[i] for i in rows) for name in columns}
+        return replace(self, genres=self.genres[rows], **chosen)
+
+    def genres_of(self, index: int) -> tuple[str, ...]:
+        """The names of one film's genres, in the order of ``genre_names``."""
+        return tuple(name for name, has in zip(self.genre_names, self.genres[index], strict=True) if has)
+
+    def with_genres(self, genre_names: Sequence[str]) -> FilmTable:
+        """The same films with these genre columns: known names are moved, new ones are all zero."""
+        column_of = {name: i for i, name in enumerate(self.genre_names)}
+        genres = np.zeros((len(self), len(genre_names)), np.uint8)
+        for column, name in enumerate(genre_names):
+            if name in column_of:
+                genres[:, column] = self.genres[:, column_of[name]]
+        return replace(self, genres=genres, genre_names=tuple(genre_names))

@@ -1,0 +1,42 @@
+"""Posters beside a table, found by film id: ``Images/<id>.jpg`` or ``posters/<id>.jpg``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+FOLDERS = ("images", "posters")
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+
+
+class PosterFolder:
+    """The posters that lie in ``Images/`` or ``posters/`` (in any case) beside a table.
+
+    Example:
+        >>> PosterFolder(Path("films")).path_of("tt0084058")
+        PosixPath('films/posters/tt0084058.jpg')
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.folders = sorted(p for p in root.iterdir() if p.name.lower() in FOLDERS and p.is_dir())
+        self._paths: dict[str, Path] = {}
+        for folder in self.folders:
+            # One listing instead of a look at the disk per film and suffix; it also finds "tt1.JPG" on any
+            # system.
+            with os.scandir(folder) as entries:
+                names = [e.name for e in entries if not e.name.startswith(".")]
+            for name in names:
+                stem, suffix = os.path.splitext(name)
+                known = self._paths.get(stem)
+                if suffix.lower() in SUFFIXES and (known is None or _rank(suffix) < _rank(known.suffix)):
+                    self._paths[stem] = folder / name
+
+    def path_of(self, film_id: str) -> Path | None:
+        """Where the poster of a film is, or should be; None where there is no poster folder at all."""
+        if film_id in self._paths:
+            return self._paths[film_id]
+        return self.folders[0] / f"{film_id}.jpg" if self.folders else None
+
+
+def _rank(suffix: str) -> int:
+    return SUFFIXES.index(suffix.lower())

@@ -1,0 +1,25 @@
+"""Networks for film genres, and the module that trains any of them. Importing this package imports no backend."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from kgenre.models.genre_classifier import GenreClassifier
+
+if TYPE_CHECKING:
+    from kgenre.models.overview_lstm import overview_lstm
+    from kgenre.models.poster_cnn_2024 import poster_cnn_2024
+    from kgenre.models.poster_cnn_2025 import poster_cnn_2025
+
+NETWORKS = ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm")
+
+__all__ = ["NETWORKS", "GenreClassifier", "overview_lstm", "poster_cnn_2024", "poster_cnn_2025"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in NETWORKS:
+        raise AttributeError(f"module 'kgenre.models' has no attribute {name!r}")
+    function = getattr(importlib.import_module(f"kgenre.models.{name}"), name)
+    globals()[name] = function  # the function, from now on, not the file of the same name
+    return function

@@ -1,0 +1,69 @@
+"""When a fit validates and when it ends: plain questions over counts."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class FitSchedule:
+    """The shape of a fit. Counts are of batches, infinite where a source does not know its length.
+
+    Args:
+        training_batches: in an epoch.
+        validation_batches: in a validation; 0: there is none.
+        validation_interval: training batches from one validation to the next; infinite: only at the epoch's end.
+        check_val_every_n_epoch: validate only in every n-th epoch.
+        accumulate_grad_batches: training batches to one optimizer update.
+        max_epochs: and ``max_steps`` (-1: no limit): the fit ends with the first that is reached.
+    """
+
+    training_batches: int | float
+    validation_batches: int | float = 0
+    validation_interval: int | float = math.inf
+    check_val_every_n_epoch: int = 1
+    accumulate_grad_batches: int = 1
+    max_epochs: int | float = math.inf
+    max_steps: int = -1
+
+    @property
+    def validates(self) -> bool:
+        """Whether there is anything to validate on."""
+        return self.validation_batches > 0
+
+    def updates_after(self, batches: int) -> bool:
+        """Whether the optimizer acts after so many batches of an epoch; a last incomplete group counts."""
+        return batches % self.accumulate_grad_batches == 0 or batches == self.training_batches
+
+    def validates_inside(self, epoch: int, batches: int) -> bool:
+        """Whether validation is due after so many batches, before the epoch's end."""
+        return batches < self.training_batches and batches % self.validation_interval == 0 and self._validates_in(epoch)
+
+    def validates_at_end(self, epoch: int, batches: int) -> bool:
+        """Whether validation is due at the end of an epoch of so many batches."""
+        whole = math.isinf(self.validation_interval) or batches % self.validation_interval == 0
+        return whole and self._validates_in(epoch)
+
+    def _validates_in(self, epoch: int) -> bool:
+        return self.validates and (epoch + 1) % self.check_val_every_n_epoch == 0
+
+    def steps_are_done(self, global_step: int) -> bool:
+        """Whether ``max_steps`` is reached."""
+        return self.max_steps != -1 and global_step >= self.max_steps
+
+    def is_done(self, epoch: int, global_step: int) -> bool:
+        """Whether the fit is over once so many epochs and optimizer updates are done."""
+        return epoch >= self.max_epochs or self.steps_are_done(global_step)
+
+    def remaining(self, batches: int) -> int | None:
+        """Batches left in an epoch of which so many are done; None where that is not known."""
+        return None if math.isinf(self.training_batches) else int(self.training_batches) - batches
+
+    @property
+    def stepping_batches(self) -> int | float:
+        """Optimizer updates of the whole fit."""
+        updates = math.inf
+        if not math.isinf(self.training_batches):
+            updates = math.ceil(self.training_batches / self.accumulate_grad_batches) * self.max_epochs
+        return updates if self.max_steps == -1 else min(updates, self.max_steps)

@@ -1,0 +1,146 @@
+"""What a checkpoint keeps of a run, and how a run goes on from it."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgenre import checkpoints
+from kgenre.checkpoints import Checkpoint, CheckpointError
+from kgenre.training.run_folder import environment, run_folders
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+
+def run_state(trainer: Trainer) -> dict[str, Any]:
+    """Everything of a run that is not an array: counters, callbacks, hyperparameters, data, versions."""
+    t = trainer
+    done = t.epoch_is_done  # at the end of an epoch the next one is where the run goes on
+    state: dict[str, Any] = {
+        "epoch": t.current_epoch + done,
+        "batch": 0 if done else t.batch_idx,
+        "global_step": t.global_step,
+        "validated_at": t.validated_at,
+        "callbacks": {callback.state_key: callback.state_dict() for callback in t.callbacks},
+        "module": _described(t.module),
+        "environment": environment(),
+    }
+    if t.datamodule is not None:
+        state["data"] = _described(t.datamodule) | {"state": t.datamodule.state_dict()}
+    for callback in t.callbacks:
+        callback.on_save_checkpoint(t, t.module, state)
+    t.module.on_save_checkpoint(state)
+    return state
+
+
+def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Put a built run where the checkpoint was written.
+
+    Raises:
+        CheckpointError: it is of another model or optimizer, or holds weights only.
+    """
+    t, state = trainer, checkpoint.state
+    restore_weights(t, checkpoint)
+    if set(checkpoint.optimizer) != set(t.engine.built.optimizer_variables):
+        raise CheckpointError(
+            f"Checkpoint {checkpoint.path} holds another optimizer's state, or none (weights only), so the run cannot "
+            "go on from it. Start from its weights with Module.load_from_checkpoint."
+        )
+    t.engine.load_state_dict(checkpoint.arrays)
+    t.current_epoch, t.batch_idx, t.global_step = state["epoch"], state["batch"], state["global_step"]
+    t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
+    for callback in t.callbacks:
+        if callback.state_key in state["callbacks"]:
+            callback.load_state_dict(state["callbacks"][callback.state_key])
+        callback.on_load_checkpoint(t, t.module, state)
+    t.resumed = True
+    _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, t.current_epoch + 1, t.global_step)
+
+
+def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Only the weights, checked to be those of this module."""
+    checkpoints.check_weights(trainer.engine.built.variables, checkpoint, "model")
+    trainer.engine.load_state_dict(checkpoint.weights)
+
+
+def find_checkpoint(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, stage: str) -> Checkpoint | None:
+    """The checkpoint that ``ckpt_path`` means for this trainer; None where training starts fresh.
+
+    "last" for a fit is the newest that verifies of the experiment; "best" and "last" otherwise those of this trainer's
+    run, or of the experiment's newest run that has one.
+    """
+    if ckpt_path is None:
+        return None
+    path = ckpt_path
+    if ckpt_path == "last" and stage == "fit":
+        experiment = trainer.experiment_dir
+        found = checkpoints.newest_checkpoint(experiment)
+        if found is None:
+            _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", experiment)
+            return None
+        path, refused = found
+        for error in refused:
+            _log.warning("%s Falling back to %s.", error, path)
+    elif ckpt_path in ("best", "last"):
+        path = _pointer(trainer, str(ckpt_path))
+    return checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=stage != "fit")
+
+
+def _pointer(trainer: Trainer, which: str) -> Path:
+    runs = [trainer.run_dir] if trainer.run_dir is not None else run_folders(trainer.experiment_dir)[::-1]
+    for run in runs:
+        if (run / "checkpoints" / which).is_file():
+            return run / "checkpoints" / which
+    where = runs[0] if runs else trainer.experiment_dir
+    raise CheckpointError(
+        f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
+    )
+
+
+def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
+    """See `Module.load_from_checkpoint`."""
+    checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
+    arguments = checkpoint.state["module"]["hyperparameters"] | dict(overrides)
+    try:
+        module = cls(**arguments)
+    except TypeError as error:
+        raise CheckpointError(
+            f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
+            f"in its __init__, or give the arguments: {cls.__name__}.load_from_checkpoint(path, name=value)."
+        ) from error
+    module.on_load_checkpoint(checkpoint.state)
+    module.configure_model()
+    from kgenre.engines.named_variables import named_variables
+
+    named = named_variables(module)
+    checkpoints.check_weights(named, checkpoint, "model")
+    for name, variable in named.items():
+        variable.assign(checkpoint.weights[name])
+    return module
+
+
+def _described(owner: Any) -> dict[str, Any]:
+    """The class of a module or datamodule and those of its hyperparameters that JSON holds."""
+    hyperparameters = {
+        name: str(value) if isinstance(value, os.PathLike) else value
+        for name, value in vars(owner.hparams).items()
+        if _is_plain(value) or isinstance(value, os.PathLike)
+    }
+    return {
+        "class_path": f"{type(owner).__module__}.{type(owner).__qualname__}",
+        "hyperparameters": hyperparameters,
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, bool | int | float | str)

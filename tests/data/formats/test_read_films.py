@@ -1,0 +1,219 @@
+import shutil
+
+import pytest
+
+from kgenre.data import FilmDataError, read_films
+
+COURSE = [["Id", "Genre", "Action", "Drama", "N/A", "News", "Overview"]]
+FILMS = [["id", "title", "year", "overview", "genres", "poster"]]
+
+
+def course_row(film_id="tt1", genre="['Drama']", columns=(0, 1, 0, 0), overview="A man goes home."):
+    return [film_id, genre, *columns, overview]
+
+
+def film_row(film_id="a", title="Alien", year="1979", overview="A ship.", genres="Horror|Sci-Fi", poster=""):
+    return [film_id, title, year, overview, genres, poster]
+
+
+def test_course_layout_keeps_all_genre_columns_in_the_order_of_the_file(write_csv, tmp_path):
+    write_csv("IMDB_overview_genres.csv", [*COURSE, course_row(), course_row("tt2", "['N/A']", (0, 0, 1, 0))])
+    table = read_films(tmp_path)
+    assert "coursework" in table.source
+    assert table.genre_names == ("Action", "Drama", "N/A", "News")
+    assert table.genres.tolist() == [[0, 1, 0, 0], [0, 0, 1, 0]]
+    assert table.overviews == ("A man goes home.",) * 2
+    assert table.poster_paths == (None, None)
+
+
+def test_course_layout_takes_the_columns_and_says_so_when_the_list_disagrees(write_csv):
+    path = write_csv("any name.csv", [*COURSE, course_row(columns=(1, 0, 0, 0))])
+    table = read_films(path)
+    assert table.genres_of(0) == ("Action",)
+    assert "1 films whose Genre list" in table.notes[0]
+
+
+def test_course_layout_without_genre_columns_reads_the_lists(write_csv):
+    rows = [["Id", "Genre", "Overview"], ["1", "['War', 'Drama']", "x"], ["2", "__import__('os')", "y"]]
+    table = read_films(write_csv("a.csv", rows))
+    assert table.genre_names == ("Drama", "War")
+    assert table.ids == ("1",)
+    assert "not a list of names" in table.left_out[0].reason
+
+
+def test_course_layout_ignores_an_index_column_of_pandas(write_csv):
+    rows = [["", *COURSE[0]], ["0", *course_row()], ["1", *course_row("tt2")]]
+    assert read_films(write_csv("a.csv", rows)).genre_names == ("Action", "Drama", "N/A", "News")
+
+
+@pytest.mark.parametrize("folder", ["Images", "posters", "images"])
+@pytest.mark.parametrize("name", ["tt1.jpg", "tt1.JPG", "tt1.png"])
+def test_course_layout_finds_posters(write_csv, tmp_path, folder, name):
+    write_csv("IMDB_overview_genres.csv", [*COURSE, course_row(), course_row("tt2")])
+    (tmp_path / folder).mkdir()
+    (tmp_path / folder / name).touch()
+    (tmp_path / folder / f"._{name}").touch()  # what macOS leaves on other disks
+    expected = (tmp_path / folder / name, tmp_path / folder / "tt2.jpg")
+    assert read_films(tmp_path).poster_paths == expected
+
+
+def test_films_layout(write_csv, tmp_path):
+    rows = [film_row(), film_row("b", "", "1983.0", "", "", "p/b.jpg"), film_row("c", year="soon", genres="N/A")]
+    write_csv("films.csv", FILMS + rows, encoding="utf-8-sig")
+    table = read_films(tmp_path)
+    assert "films.csv" in table.source
+    assert table.genre_names == ("Horror", "Sci-Fi")
+    assert table.genres.tolist() == [[1, 1], [0, 0], [0, 0]]
+    assert table.years == (1979, 1983, None)
+    assert table.poster_paths == (None, tmp_path / "p/b.jpg", None)
+
+
+def test_films_layout_needs_only_ids_and_a_column_of_genres(write_csv):
+    table = read_films(write_csv("a.csv", [["id", "genres"], ["1", ""]]))
+    assert table.genres.shape == (1, 0)
+    assert table.titles == table.overviews == ("",)
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("lineterminator", ["\n", "\r\n"])
+def test_other_delimiters_and_line_ends(write_csv, delimiter, lineterminator):
+    path = write_csv("a.csv", [*FILMS, film_row()], delimiter=delimiter, lineterminator=lineterminator)
+    assert read_films(path).titles == ("Alien",)
+
+
+def test_films_csv_is_preferred_and_course_can_be_forced(write_csv, tmp_path):
+    write_csv("films.csv", [*FILMS, film_row()])
+    write_csv("IMDB_overview_genres.csv", [*COURSE, course_row()])
+    assert read_films(tmp_path).ids == ("a",)
+    assert read_films(tmp_path, format="course").ids == ("tt1",)
+
+
+def test_a_folder_in_a_folder_is_found(write_csv, tmp_path):
+    write_csv("data/films.csv", [*FILMS, film_row()])
+    (tmp_path / "__MACOSX").mkdir()
+    assert read_films(tmp_path).ids == ("a",)
+
+
+def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
+    rows = [film_row(), ["short", "row"], film_row(""), [], film_row("a", "Twin"), film_row(), film_row("b")]
+    table = read_films(write_csv("films.csv", FILMS + rows))
+    assert table.ids == ("a", "b")
+    assert [(i, r.split(":")[-1].strip()) for i, r in table.left_out] == [
+        ("line 3", "the row has too few or too many fields"),
+        ("line 4", "the row has no id"),
+        ("a", "the same id was there before"),
+        ("a", "the same row was there before"),
+    ]
+
+
+def test_line_ends_inside_a_field_are_kept(write_csv):
+    path = write_csv("films.csv", [*FILMS, film_row(overview="One.\r\nTwo."), film_row("b")])
+    assert read_films(path).overviews == ("One.\r\nTwo.", "A ship.")
+
+
+def check_error(path, *parts, format="auto"):
+    with pytest.raises(FilmDataError) as error:
+        read_films(path, format)
+    message = str(error.value)
+    assert len(message.splitlines()) <= 2
+    for part in parts:
+        assert part in message
+
+
+def test_error_no_such_path(tmp_path):
+    check_error(tmp_path / "no" / "where", "No such file or folder", f"{tmp_path} exists")
+
+
+def test_error_unknown_format(tmp_path):
+    check_error(tmp_path, "format='imdb'", "'auto', 'films', 'course'", format="imdb")
+
+
+def test_error_folder_without_a_table(tmp_path):
+    (tmp_path / "notes.txt").touch()
+    (tmp_path / "pictures").mkdir()
+    check_error(tmp_path, "notes.txt, pictures/", "films.csv", "IMDB_overview_genres.csv")
+
+
+@pytest.mark.parametrize("format", ["auto", "course"])
+def test_error_missing_columns_are_named(write_csv, tmp_path, format):
+    path = write_csv("IMDB_overview_genres.csv", [["Id", "Title", "Overview"], ["1", "x", "y"]])
+    for given in (path, tmp_path):
+        check_error(given, "lacks the columns", "Genre", "Its columns: Id, Title, Overview", format=format)
+
+
+@pytest.mark.parametrize("content", ["", "id,genres\n", "id,genres\n,\n\n"])
+def test_error_empty_table(tmp_path, content):
+    (tmp_path / "films.csv").write_text(content)
+    check_error(tmp_path / "films.csv", "lacks the columns" if not content else "has no films")
+
+
+def test_error_all_rows_left_out_says_why(write_csv):
+    check_error(write_csv("films.csv", [*FILMS, ["a"], ["b"]]), "all 2 rows were left out", "too few")
+
+
+def test_error_not_utf8(tmp_path):
+    (tmp_path / "films.csv").write_bytes("id,genres,title\n1,Drama,Amélie\n".encode("latin-1"))
+    check_error(tmp_path, "is not UTF-8 text (byte 0xe9)")
+
+
+def test_error_a_quote_that_never_closes(tmp_path):
+    rows = ['1,Drama,"it begins here'] + [f"{i},Drama,fine" for i in range(2, 300)]
+    (tmp_path / "films.csv").write_text("\n".join(["id,genres,overview", *rows]) + "\n")
+    check_error(tmp_path, "opened near line 2")
+
+
+@pytest.mark.parametrize("genres", ["[{'id': 18, 'name': 'Drama'}]", '["Drama"]', "18", "Drama, War"])
+def test_error_genres_of_another_layout(write_csv, genres):
+    path = write_csv("films.csv", [["id", "genres"], ["1", "Drama"], ["2", genres]])
+    check_error(path, "film 2", genres, "Drama|Romance")
+
+
+def test_a_comma_in_a_genre_is_fine_where_others_are_joined_by_bars(write_csv):
+    table = read_films(write_csv("films.csv", [["id", "genres"], ["1", "Drama|War"], ["2", "News, Talk"]]))
+    assert table.genre_names == ("Drama", "News, Talk", "War")
+
+
+def test_an_unreadable_file_beside_the_table_does_not_matter(write_csv, tmp_path):
+    write_csv("films.csv", [*FILMS, film_row()])
+    (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
+    assert read_films(tmp_path).ids == ("a",)
+
+
+def test_error_archive(tmp_path):
+    (tmp_path / "films.zip").write_bytes(b"PK\x03\x04")
+    check_error(tmp_path / "films.zip", "Unpack it")
+
+
+def test_error_two_tables_that_fit(write_csv, tmp_path):
+    for name in ("train.csv", "test.csv"):
+        write_csv(name, [*FILMS, film_row()])
+    check_error(tmp_path, "2 files that fit: test.csv, train.csv")
+
+
+def test_real_films_in_both_layouts_are_the_same_films(real_data):
+    films = read_films(real_data / "films")
+    course = read_films(real_data / "films", "course")
+    assert len(films) == len(course) == 2500
+    assert len(films.genre_names) == 20
+    assert len(course.genre_names) == 25
+    assert films.ids == course.ids
+    assert films.overviews == course.overviews
+    assert films.poster_paths == course.poster_paths
+    assert all(path.is_file() for path in films.poster_paths)
+    for i in range(len(films)):
+        assert films.genres_of(i) == tuple(g for g in course.genres_of(i) if g != "N/A")
+    assert not course.notes + course.left_out + films.left_out
+
+
+@pytest.mark.parametrize(
+    "part", ["kaggle_MovieGenre", "movies_metadata", "tmdb_5000", "wiki_movie_plots", "omdb_dumps", "imdb_1000"]
+)
+def test_layouts_that_are_not_known_are_refused_in_two_lines(real_data, part):
+    check_error(real_data / "raw_formats" / part, str(real_data))
+    for file in (real_data / "raw_formats" / part).glob("*.csv"):
+        check_error(file, str(file))
+
+
+def test_a_table_copied_without_its_posters_names_none(real_data, tmp_path):
+    shutil.copy(real_data / "films" / "IMDB_overview_genres.csv", tmp_path)
+    assert set(read_films(tmp_path).poster_paths) == {None}

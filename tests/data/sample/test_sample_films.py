@@ -1,0 +1,133 @@
+import hashlib
+import os
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kgenre.data import FilmDataError, make_sample_films, read_films, read_posters, sample_films, split_films
+from kgenre.data.sample import cache_folder
+
+
+def digest(folder):
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def test_same_seed_same_bytes(tmp_path):
+    first = digest(make_sample_films(tmp_path / "a", n=12, seed=1))
+    assert len(first) == 13
+    assert digest(make_sample_films(tmp_path / "b", n=12, seed=1)) == first
+    assert digest(make_sample_films(tmp_path / "c", n=12, seed=2)) != first
+
+
+def test_a_film_does_not_depend_on_how_many_there_are(tmp_path):
+    few = read_films(make_sample_films(tmp_path / "few", n=5))
+    many = read_films(make_sample_films(tmp_path / "many", n=20))
+    assert few.overviews == many.overviews[:5]
+    for a, b in zip(few.poster_paths, many.poster_paths, strict=False):
+        assert a.read_bytes() == b.read_bytes()
+
+
+def test_films_are_like_films(sample):
+    table = read_films(sample)
+    assert len(table) == 120
+    assert not table.left_out
+    counts = table.genres.sum(axis=1)
+    assert set(counts) == {1, 2, 3}
+    words = [len(text.split()) for text in table.overviews]
+    assert 12 <= min(words) <= max(words) <= 35
+    assert all(text[0].isupper() and text.endswith(".") for text in table.overviews)
+    assert all(1960 <= year < 2024 for year in table.years)
+    assert len(set(zip(table.titles, table.years, strict=True))) == 120
+    with Image.open(table.poster_paths[0]) as poster:
+        assert (poster.format, poster.size) == ("JPEG", (200, 300))
+
+
+def test_cached_once_and_repaired(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
+    folder = sample_films(n=8)
+    assert folder.parent == tmp_path / "cache"
+    assert os.listdir(folder.parent) == [folder.name]  # nothing half made beside it
+    before = (folder / "films.csv").stat().st_mtime_ns
+    assert sample_films(n=8) == folder
+    assert (folder / "films.csv").stat().st_mtime_ns == before
+    (folder / "films.csv").unlink()
+    assert len(read_films(sample_films(n=8))) == 8
+
+
+def test_a_killed_run_leaves_no_half_set(tmp_path, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kgenre.data.sample.write_overview", fail)
+    with pytest.raises(KeyboardInterrupt):
+        make_sample_films(tmp_path / "films", n=3)
+    assert os.listdir(tmp_path) == []
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("KGENRE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert str(cache_folder()) == "/x/kgenre"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "kgenre"
+
+
+def test_errors(tmp_path, monkeypatch):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a").touch()
+    with pytest.raises(FilmDataError, match="not an empty folder"):
+        make_sample_films(tmp_path / "full")
+    with pytest.raises(FilmDataError, match="n=0"):
+        make_sample_films(tmp_path / "none", n=0)
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "full" / "a" / "below a file"))
+    with pytest.raises(FilmDataError, match="Set KGENRE_CACHE"):
+        sample_films(n=3)
+
+
+@pytest.fixture(scope="module")
+def whole_set(tmp_path_factory):
+    begin = time.perf_counter()
+    folder = make_sample_films(tmp_path_factory.mktemp("whole") / "films")
+    assert time.perf_counter() - begin < 20
+    return read_films(folder)
+
+
+def cross_entropy(genres, probabilities):
+    p = np.clip(probabilities, 1e-7, 1 - 1e-7)
+    return -np.mean(genres * np.log(p) + (1 - genres) * np.log(1 - p))
+
+
+def test_genres_are_skewed(whole_set):
+    shares = whole_set.genres.mean(axis=0)
+    assert len(whole_set) == 600
+    assert len(shares) == 10
+    assert shares.max() > 0.35
+    assert 0.02 < shares.min() < 0.08
+
+
+def test_both_posters_and_overviews_tell_much_but_not_all(whole_set):
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
+    split = split_films(whole_set, 0, 0.3)
+    train, test, genres = split.train, split.test, whole_set.genres
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    words = vectorizer.fit([whole_set.overviews[i] for i in train]).transform(whole_set.overviews)
+    pixels, left_out = read_posters(whole_set, (8, 8))
+    assert not left_out
+    colours = pixels.reshape(len(pixels), -1) / 255.0
+    frequencies = cross_entropy(genres[test], genres[train].mean(axis=0))
+    gains, guesses = {}, []
+    for name, inputs, c in (("overviews", words, 10.0), ("posters", colours, 0.3)):
+        model = OneVsRestClassifier(LogisticRegression(C=c, max_iter=500)).fit(inputs[train], genres[train])
+        guesses.append(model.predict_proba(inputs[test]))
+        gains[name] = 1 - cross_entropy(genres[test], guesses[-1]) / frequencies
+    gains["both"] = 1 - cross_entropy(genres[test], np.mean(guesses, axis=0)) / frequencies
+    assert 0.25 < gains["overviews"] < 0.5
+    assert 0.12 < gains["posters"] < 0.4
+    assert gains["both"] > max(gains["overviews"], gains["posters"])

@@ -1,0 +1,160 @@
+import gc
+import time
+
+import numpy as np
+import pytest
+
+from kgenre.data import FilmBatches, FilmTensors
+from kgenre.data.batch_plan import draw_augmentation, plan_batches
+from kgenre.training.data_module import EpochBatches
+
+N, SIZE, LENGTH, GENRES = 50, (20, 10), 7, 3
+
+
+@pytest.fixture(scope="module")
+def arrays():
+    rng = np.random.default_rng(0)
+    return {
+        "genres": rng.integers(0, 2, (N, GENRES), dtype=np.uint8),
+        "posters": rng.integers(0, 256, (N, *SIZE, 3), dtype=np.uint8),
+        "overviews": rng.integers(0, 99, (N, LENGTH), dtype=np.int32),
+    }
+
+
+@pytest.fixture(scope="module")
+def tensors(arrays):
+    return FilmTensors(**arrays)
+
+
+def batches(tensors, rows=range(N), batch_size=8, **options):
+    return FilmBatches(tensors, np.array(rows), batch_size, **options)
+
+
+def collect(dataset):
+    return [{name: tensor.numpy() for name, tensor in batch.items()} for batch in dataset]
+
+
+def assert_same(left, right):
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def test_a_batch_holds_the_rows_that_its_index_names(tensors, arrays):
+    for batch in collect(batches(tensors, shuffle=True).epoch_batches(0)):
+        assert {name: a.dtype.name for name, a in batch.items()} == {
+            "poster": "uint8", "overview": "int32", "genres": "float32", "index": "int32", "weight": "float32",
+        }  # fmt: skip
+        np.testing.assert_array_equal(batch["poster"], arrays["posters"][batch["index"]])
+        np.testing.assert_array_equal(batch["overview"], arrays["overviews"][batch["index"]])
+        np.testing.assert_array_equal(batch["genres"], arrays["genres"][batch["index"]])
+
+
+@pytest.mark.parametrize(("absent", "key"), [("posters", "poster"), ("overviews", "overview")])
+def test_what_is_not_used_is_not_in_the_batch(arrays, absent, key):
+    source = batches(FilmTensors(**{**arrays, absent: None}), augment=True)
+    assert key not in collect(source.epoch_batches(0))[0]
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 8, 25, 50, 64, 200])
+def test_every_film_counts_once_and_shapes_are_static(tensors, batch_size):
+    source = batches(tensors, batch_size=batch_size, shuffle=True)
+    got = collect(source.epoch_batches(3))
+    assert len(got) == len(source) == -(-N // batch_size)
+    assert {batch["poster"].shape for batch in got} == {(batch_size, *SIZE, 3)}
+    index, weight = (np.concatenate([batch[name] for batch in got]) for name in ("index", "weight"))
+    assert sorted(index[weight == 1]) == list(range(N))
+    assert set(weight) <= {0.0, 1.0}
+    assert source.epoch_batches(0).element_spec["poster"].shape == (batch_size, *SIZE, 3)
+
+
+def test_only_the_given_rows(tensors):
+    rows = np.array([40, 3, 17])
+    (batch,) = collect(batches(tensors, rows, 4).epoch_batches(0))
+    assert batch["index"].tolist() == [40, 3, 17, 40]
+    assert batch["weight"].tolist() == [1, 1, 1, 0]
+
+
+def test_order_is_a_matter_of_seed_and_epoch():
+    def order(seed, epoch):
+        return plan_batches(np.arange(N), 10, True, seed, epoch).rows.ravel().tolist()
+
+    orders = [order(seed, epoch) for seed in range(3) for epoch in range(3)]
+    assert len({tuple(o) for o in orders}) == 9
+    assert all(sorted(o) == list(range(N)) for o in orders)
+    assert order(1, 2) == order(1, 2)
+
+
+@pytest.mark.parametrize("augment", [False, True])
+@pytest.mark.parametrize("start", [0, 1, 4, 6, 7])
+def test_a_resume_gives_the_remaining_batches_bit_for_bit(tensors, augment, start):
+    whole = collect(batches(tensors, shuffle=True, augment=augment, seed=5).epoch_batches(2))
+    rest = collect(batches(tensors, shuffle=True, augment=augment, seed=5).epoch_batches(2, start))
+    assert_same(rest, whole[start:])
+
+
+def by_film(got):
+    return {int(i): p for b in got for i, p, w in zip(b["index"], b["poster"], b["weight"], strict=True) if w}
+
+
+def test_augmentation_is_a_matter_of_seed_epoch_and_film_not_of_the_batch(tensors):
+    small = by_film(collect(batches(tensors, augment=True, batch_size=4).epoch_batches(1)))
+    large = by_film(collect(batches(tensors, augment=True, shuffle=True, batch_size=16).epoch_batches(1)))
+    later = by_film(collect(batches(tensors, augment=True, batch_size=4).epoch_batches(2)))
+    for film in range(N):
+        np.testing.assert_array_equal(small[film], large[film])
+    assert sum((small[film] != later[film]).any() for film in range(N)) > N // 2
+
+
+def test_augmentation_flips_and_shifts_with_repeated_edges(tensors, arrays):
+    got = by_film(collect(batches(tensors, augment=True, seed=9, max_shift=0.3).epoch_batches(4)))
+    drawn = draw_augmentation(N, SIZE, 0.3, 9, 4)
+    (height, width), pad = SIZE, ((6, 6), (3, 3), (0, 0))
+    assert np.abs(drawn.shifts).max(axis=0).tolist() == [6, 3]
+    assert {-1, 1} <= set(np.sign(drawn.shifts).ravel().tolist())
+    assert 0.2 < drawn.flips.mean() < 0.8
+    for film in range(N):
+        poster = arrays["posters"][film]
+        if drawn.flips[film]:
+            poster = poster[:, ::-1]
+        down, right = drawn.shifts[film]
+        padded = np.pad(poster, pad, mode="edge")
+        expected = padded[6 - down : 6 - down + height, 3 - right : 3 - right + width]
+        np.testing.assert_array_equal(got[film], expected)
+
+
+def test_no_shift_only_flips(tensors, arrays):
+    got = by_film(collect(batches(tensors, augment=True, max_shift=0.0).epoch_batches(0)))
+    flipped = 0
+    for film, poster in got.items():
+        is_flipped = (poster != arrays["posters"][film]).any()
+        flipped += is_flipped
+        np.testing.assert_array_equal(
+            poster, arrays["posters"][film][:, ::-1] if is_flipped else arrays["posters"][film]
+        )
+    assert 0 < flipped < N
+
+
+def test_it_is_a_source_of_epochs(tensors):
+    source = batches(tensors)
+    assert isinstance(source, EpochBatches)
+    assert_same(collect(source), collect(source.epoch_batches(0)))
+
+
+def test_epochs_begin_quickly_and_hold_nothing(tensors):
+    source = batches(tensors, shuffle=True, augment=True)
+    collect(source.epoch_batches(0))
+    seconds, counts = [], []
+    for epoch in range(60):
+        begin = time.perf_counter()
+        dataset = source.epoch_batches(epoch)
+        seconds.append(time.perf_counter() - begin)
+        next(iter(dataset))
+        if epoch in (20, 59):
+            del dataset
+            gc.collect()
+            counts.append(len(gc.get_objects()))
+    assert np.median(seconds) < 0.05
+    assert counts[1] - counts[0] < 400  # an object kept per epoch and more would be over it

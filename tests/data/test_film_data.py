@@ -1,0 +1,371 @@
+import csv
+import json
+import logging
+import shutil
+
+import numpy as np
+import pytest
+
+from kgenre.data import FilmData, FilmDataError, make_sample_films, read_films
+from kgenre.data.overviews import normalised_overview
+
+
+def collect(source, epoch=0):
+    return [{name: tensor.numpy() for name, tensor in batch.items()} for batch in source.epoch_batches(epoch)]
+
+
+def films_of(source):
+    return np.concatenate([batch["index"][batch["weight"] > 0] for batch in collect(source)])
+
+
+@pytest.fixture(scope="module")
+def films(sample):
+    """Set up; read only."""
+    films = FilmData(str(sample), image_size=(24, 16), batch_size=16)
+    films.setup("fit")
+    return films
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """60 films of which 3 have a bad poster and 2 no overview."""
+    folder = make_sample_films(tmp_path / "broken", n=60)
+    (folder / "posters" / "sample00003.jpg").write_bytes(b"")
+    (folder / "posters" / "sample00004.jpg").unlink()
+    (folder / "posters" / "sample00005.jpg").write_text("<html>")
+    with (folder / "films.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))
+    rows[8][3], rows[9][3] = "", "..."
+    with (folder / "films.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("batch_size", 0),
+        ("batch_size", -1),
+        ("image_size", (0, 64)),
+        ("image_size", (64,)),
+        ("vocabulary_size", 1),
+        ("sequence_length", 0),
+        ("val_fraction", 1.5),
+        ("test_fraction", -0.5),
+        ("split_seed", -1),
+        ("seed", -1),
+        ("max_bad_fraction", 20),
+    ],
+)
+def test_error_argument(argument, value):
+    with pytest.raises(FilmDataError) as error:
+        FilmData(**{argument: value})
+    message = str(error.value)
+    assert f"{argument}={value}" in message
+    assert "Give" in message
+    assert len(message.splitlines()) == 1
+
+
+def test_error_nothing_to_learn_from():
+    with pytest.raises(FilmDataError, match="Set one to True"):
+        FilmData(posters=False, overviews=False)
+
+
+def test_hyperparameters_are_kept():
+    assert vars(FilmData("x", batch_size=7, image_size=[32, 24]).hparams)["batch_size"] == 7
+
+
+def test_each_part_has_its_films(films):
+    split = films.split
+    assert sorted(films_of(films.train_dataloader())) == split.train.tolist()
+    assert films_of(films.val_dataloader()).tolist() == split.validation.tolist()
+    assert films_of(films.test_dataloader()).tolist() == split.test.tolist()
+    assert films_of(films.predict_dataloader()).tolist() == list(range(120))
+
+
+def test_training_films_come_in_another_order_each_epoch(films):
+    source = films.train_dataloader()
+    first, second = (np.concatenate([b["index"] for b in collect(source, epoch)]) for epoch in (0, 1))
+    assert first.tolist() != second.tolist()
+
+
+def test_batches_hold_the_film_that_index_names(films):
+    batch = collect(films.test_dataloader())[0]
+    assert batch["poster"].shape == (16, 24, 16, 3)
+    paths = [films.table.poster_paths[i] for i in batch["index"]]
+    encoded = films.encode(paths, [films.table.overviews[i] for i in batch["index"]])
+    assert encoded.keys() == batch.keys()
+    np.testing.assert_array_equal(encoded["poster"], batch["poster"])
+    np.testing.assert_array_equal(encoded["overview"], batch["overview"])
+    np.testing.assert_array_equal(films.table.genres[batch["index"]], batch["genres"])
+    for name in batch:
+        assert (encoded[name].dtype, encoded[name].shape) == (batch[name].dtype, batch[name].shape)
+
+
+def test_words_come_from_training_films_only(films):
+    def words_of(rows):
+        return {word for i in rows for word in normalised_overview(films.table.overviews[i]).split()}
+
+    assert set(films.vocabulary[2:]) == words_of(films.split.train)
+    assert words_of(films.split.test) - set(films.vocabulary)
+
+
+def test_setup_again_reads_nothing(films, monkeypatch):
+    monkeypatch.setattr("kgenre.data.film_data.read_films", lambda *_: pytest.fail("read twice"))
+    table = films.table
+    for stage in ("fit", "validate", "test", "predict"):
+        films.setup(stage)
+    assert films.table is table
+
+
+def test_only_training_posters_are_augmented(sample):
+    plain, augmented = (
+        FilmData(str(sample), overviews=False, image_size=(24, 16), augment=augment) for augment in (False, True)
+    )
+    for films in (plain, augmented):
+        films.setup("fit")
+    same = {
+        name: all(
+            (a["poster"] == b["poster"]).all()
+            for a, b in zip(collect(getattr(plain, name)()), collect(getattr(augmented, name)()), strict=True)
+        )
+        for name in ("train_dataloader", "val_dataloader", "test_dataloader", "predict_dataloader")
+    }
+    assert same.pop("train_dataloader") is False
+    assert all(same.values())
+
+
+def test_sample_set_without_a_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path))
+    films = FilmData(overviews=False, image_size=(8, 8))
+    films.prepare_data()
+    assert len(list(tmp_path.iterdir())) == 1
+    films.setup("fit")
+    assert (len(films.table), len(films.genre_names)) == (600, 10)
+
+
+def test_what_is_bad_is_left_out_counted_and_named(broken, tmp_path, caplog):
+    films = FilmData(str(broken), image_size=(8, 8))
+    with caplog.at_level(logging.INFO, "kgenre"):
+        films.setup("fit")
+    assert len(films.table) == 55
+    assert [(e.id, e.reason) for e in films.bad_posters] == [
+        ("sample00003", "the file is empty"),
+        ("sample00004", "no such file"),
+        ("sample00005", "not a picture that is known"),
+    ]
+    assert "5 films are left out: sample00007 (no overview)" in caplog.text
+    assert "and 2 more" in caplog.text
+    assert "5 left out" in films.description
+    assert not {e.id for e in films.left_out} & set(films.table.ids)
+    assert sorted(np.concatenate([films.split.train, films.split.validation, films.split.test])) == list(range(55))
+    predicted = collect(films.predict_dataloader())[0]
+    np.testing.assert_array_equal(
+        films.encode(films.table.poster_paths[5:6], ["x"])["poster"][0], predicted["poster"][5]
+    )
+
+    films.save_artifacts(tmp_path / "run")
+    with (tmp_path / "run" / "left_out.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert rows[0] == ["id", "reason"]
+    assert len(rows) == 6
+
+
+def test_models_of_posters_and_of_overviews_are_tested_on_one_side(broken):
+    split = {}
+    for inputs in ({"posters": False}, {"overviews": False}, {}):
+        films = FilmData(str(broken), image_size=(8, 8), **inputs)
+        films.setup("test")
+        split[str(inputs)] = {
+            film_id: part
+            for part in ("train", "validation", "test")
+            for film_id in (films.table.ids[i] for i in getattr(films.split, part))
+        }
+    both = split["{}"]
+    assert len(both) == 55
+    for sides in split.values():
+        assert {film_id: sides[film_id] for film_id in both} == both
+    assert sorted(map(len, split.values())) == [55, 57, 58]
+
+
+def test_error_most_posters_are_missing(broken):
+    for path in sorted((broken / "posters").iterdir())[:30]:
+        path.unlink()
+    with pytest.raises(FilmDataError, match=r"3[012] of 60 posters cannot be used"):
+        FilmData(str(broken)).setup("fit")
+    films = FilmData(str(broken), posters=False)
+    films.setup("fit")
+    assert len(films.table) == 58
+
+
+def test_error_no_overviews(tmp_path):
+    rows = "\n".join(f"{i},Drama" for i in range(20))
+    (tmp_path / "films.csv").write_text(f"id,genres\n{rows}\n")
+    with pytest.raises(FilmDataError, match=r"None of the 20 films .* no overview.*--data.overviews false"):
+        FilmData(str(tmp_path), posters=False).setup("fit")
+
+
+def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
+    rows = "\n".join(f"{i},,A film about a ship" for i in range(3))
+    (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
+    state = {**films.state_dict(), "posters": False}
+    for stage in ("fit", "validate", "test"):
+        with pytest.raises(FilmDataError, match=r"has a genre|too few"):
+            FilmData(str(tmp_path), posters=False).setup(stage)
+    unlabelled = FilmData(str(tmp_path))
+    unlabelled.load_state_dict(state)
+    unlabelled.setup("predict")
+    (batch,) = collect(unlabelled.predict_dataloader())
+    assert batch["weight"].sum() == 3
+    assert batch["genres"].shape == (64, len(films.genre_names))
+
+
+def test_no_validation_and_no_test(sample):
+    films = FilmData(str(sample), posters=False, val_fraction=0, test_fraction=0)
+    films.setup("fit")
+    assert films.val_dataloader() is None
+    with pytest.raises(FilmDataError, match=r"no test films .*--data.test_fraction"):
+        films.test_dataloader()
+
+
+def test_before_setup():
+    with pytest.raises(RuntimeError, match="setup"):
+        _ = FilmData().table
+    assert FilmData().state_dict() == {}
+
+
+@pytest.fixture
+def state(films):
+    return json.loads(json.dumps(films.state_dict()))
+
+
+def test_a_prediction_needs_the_state_only(films, state, sample):
+    again = FilmData()
+    again.load_state_dict(state)
+    posters = [sample / "posters" / f"sample0000{i}.jpg" for i in (1, 2)]
+    overviews = ["A man goes home to his ship.", "The unheard word"]
+    expected, got = (data.encode(posters, overviews) for data in (films, again))
+    for name in expected:
+        np.testing.assert_array_equal(got[name], expected[name])
+    assert again.genre_names == films.genre_names
+    assert again.state_dict() == state
+
+
+def test_the_state_is_reused_not_learned_again(films, state, sample, monkeypatch):
+    monkeypatch.setattr("kgenre.data.film_data.OverviewVectorizer.adapt", lambda *_: pytest.fail("adapted again"))
+    again = FilmData(str(sample), split_seed=99, val_fraction=0.3)
+    again.load_state_dict(state)
+    again.setup("test")
+    assert again.vocabulary == films.vocabulary
+    assert again.image_size == (24, 16)
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(again.split, part), getattr(films.split, part))
+    assert json.loads(json.dumps(again.state_dict())) == state
+
+
+def test_loading_its_own_state_reads_nothing_again(films, state):
+    table = films.table
+    films.load_state_dict(state)
+    assert films.table is table
+
+
+def test_the_state_decides_what_is_read(films, state):
+    posters_only = FilmData()
+    posters_only.load_state_dict({**state, "overviews": False})
+    assert posters_only.posters
+    assert not posters_only.overviews
+    assert posters_only.vocabulary == []
+
+
+def test_a_changed_folder_keeps_films_on_their_side(films, state, sample, tmp_path, caplog):
+    folder = tmp_path / "changed"
+    shutil.copytree(sample, folder)
+    lines = (folder / "films.csv").read_text(encoding="utf-8").splitlines()
+    new = "new1,New,2000,A ship sails home.,Drama,posters/sample00000.jpg"
+    (folder / "films.csv").write_text("\n".join([lines[0], new, *lines[11:]]) + "\n", encoding="utf-8")
+    again = FilmData(str(folder))
+    again.load_state_dict(state)
+    with caplog.at_level(logging.WARNING, "kgenre"):
+        again.setup("test")
+    assert "in no part of it: 1; not in the data: 10." in caplog.text
+    test_ids = {films.table.ids[i] for i in films.split.test}
+    assert {again.table.ids[i] for i in again.split.test} == test_ids & set(again.table.ids)
+
+
+def test_other_films_get_a_split_of_their_own(state, tmp_path):
+    rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'News|Comedy'},A film about number {i}" for i in range(40))
+    (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
+    other = FilmData(str(tmp_path))
+    other.load_state_dict({**state, "posters": False})
+    other.setup("test")
+    assert sum(other.split.sizes) == 40
+    assert len(other.split.test) >= 6
+
+
+def test_genres_are_those_of_the_checkpoint(films, state, tmp_path, caplog):
+    (tmp_path / "films.csv").write_text("id,genres,overview\n" + "1,News|Western|Action,A ship\n" * 1 + "2,News,B\n")
+    other = FilmData(str(tmp_path))
+    other.load_state_dict({**state, "posters": False})
+    with caplog.at_level(logging.WARNING, "kgenre"):
+        other.setup("predict")
+    assert "does not know are ignored: News." in caplog.text
+    assert other.table.genre_names == films.genre_names
+    assert other.table.genres_of(0) == ("Action", "Western")
+    assert other.table.genres_of(1) == ()
+
+
+def test_error_none_of_the_checkpoints_genres(state, tmp_path):
+    (tmp_path / "films.csv").write_text("id,genres,overview\n1,News,A ship\n")
+    other = FilmData(str(tmp_path))
+    other.load_state_dict({**state, "posters": False})
+    with pytest.raises(FilmDataError, match=r"none of the checkpoint's genres.\nTheirs: News"):
+        other.setup("predict")
+
+
+@pytest.mark.parametrize(
+    ("posters", "overviews", "message"),
+    [
+        (None, ["A ship."], "reads posters"),
+        (["a.jpg"], None, "reads overviews"),
+        (["a.jpg"], ["A ship.", "Two"], "As many posters as overviews"),
+        (["no such.jpg"], ["A ship."], "no such file"),
+        ("sample", [""], "has no words"),
+        ("sample", [" ...!"], "has no words"),
+    ],
+)
+def test_error_encode(films, sample, posters, overviews, message):
+    if posters == "sample":
+        posters = [sample / "posters" / "sample00000.jpg"]
+    with pytest.raises(FilmDataError, match=message) as error:
+        films.encode(posters, overviews)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_encode_says_what_it_does_not_use(state, sample, caplog):
+    films = FilmData()
+    films.load_state_dict({**state, "overviews": False})
+    with caplog.at_level(logging.WARNING, "kgenre"):
+        batch = films.encode([sample / "posters" / "sample00000.jpg"], ["A ship."])
+    assert "The overview is not used" in caplog.text
+    assert "overview" not in batch
+
+
+def test_artifacts(films, tmp_path):
+    films.save_artifacts(tmp_path / "run")
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["genres.txt", "split.json", "vocabulary.txt"]
+    assert (tmp_path / "run" / "genres.txt").read_text().splitlines() == list(films.genre_names)
+    assert (tmp_path / "run" / "vocabulary.txt").read_text(encoding="utf-8").splitlines() == films.vocabulary
+    split = json.loads((tmp_path / "run" / "split.json").read_text())
+    assert split["test"] == [films.table.ids[i] for i in films.split.test]
+
+
+def test_real_films(real_data):
+    films = FilmData(str(real_data / "films"), format="course")
+    films.setup("fit")
+    assert len(films.table) == 2500
+    assert len(films.genre_names) == 25
+    assert "never occur" in films.description
+    assert not films.left_out
+    batch = next(iter(films.train_dataloader()))
+    assert batch["genres"].shape == (64, 25)
+    assert films.table.ids == read_films(real_data / "films").ids

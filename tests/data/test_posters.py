@@ -1,0 +1,212 @@
+import csv
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kgenre.data import FilmDataError, FilmTable, read_films, read_poster, read_posters
+
+
+def table_of(paths):
+    n = len(paths)
+    return FilmTable(
+        ids=tuple(path.name if path else f"none{i}" for i, path in enumerate(paths)),
+        titles=("",) * n,
+        years=(None,) * n,
+        overviews=("",) * n,
+        genres=np.zeros((n, 1), np.uint8),
+        genre_names=("Drama",),
+        poster_paths=tuple(paths),
+    )
+
+
+def picture(size=(300, 450)):
+    x, y = np.meshgrid(np.linspace(0, 255, size[0]), np.linspace(0, 255, size[1]))
+    return Image.fromarray(np.stack([x, y, 255 - x], -1).astype(np.uint8))
+
+
+def big_png(side):
+    """A PNG whose header says side x side pixels, in less than 100 bytes."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize(
+    ("format", "mode", "options"),
+    [
+        ("JPEG", "RGB", {}),
+        ("JPEG", "RGB", {"progressive": True}),
+        ("JPEG", "CMYK", {}),
+        ("PNG", "RGB", {}),
+        ("PNG", "RGBA", {}),
+        ("BMP", "RGB", {}),
+        ("WEBP", "RGB", {}),
+        ("GIF", "P", {}),
+    ],
+)
+def test_any_picture_named_jpg_gives_the_picture(tmp_path, format, mode, options):
+    path = tmp_path / "a.jpg"
+    picture().convert(mode).save(path, format, **options)
+    pixels = read_poster(path, (48, 32))
+    assert pixels.shape == (48, 32, 3)
+    assert pixels.dtype == np.uint8
+    expected = np.asarray(picture().resize((32, 48), Image.Resampling.BOX)).astype(int)
+    assert np.abs(pixels - expected).mean() < (16 if mode in ("P", "CMYK") else 5)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "I;16"])
+def test_grey_pictures_have_three_equal_channels(tmp_path, mode):
+    path = tmp_path / "a.jpg"
+    if mode == "I;16":
+        Image.fromarray(np.full((90, 60), 0x8000, np.uint16)).save(path, "PNG")
+    else:
+        Image.new("L", (60, 90), 255 if mode == "1" else 128).convert(mode).save(path, "PNG")
+    pixels = read_poster(path)
+    assert set(pixels.ravel()) == {255 if mode == "1" else 128}
+
+
+def test_transparent_pixels_are_white(tmp_path):
+    path = tmp_path / "a.png"
+    Image.new("RGBA", (60, 90), (255, 0, 0, 0)).save(path)
+    assert read_poster(path).min() == 255
+
+
+def test_a_photograph_on_its_side_is_turned(tmp_path):
+    upright = Image.fromarray(np.repeat(np.array([[255], [0]], np.uint8), 60, 0).repeat(60, 1))
+    exif = Image.Exif()
+    exif[0x0112] = 8  # turn by 90 degrees against the clock to see it upright
+    upright.rotate(-90, expand=True).save(tmp_path / "a.jpg", exif=exif)
+    pixels = read_poster(tmp_path / "a.jpg").astype(int)
+    assert pixels[:20].mean() > 250
+    assert pixels[-20:].mean() < 5
+
+
+def bad_file(tmp_path, kind):
+    path = tmp_path / f"{kind}.jpg"
+    buffer = io.BytesIO()
+    picture().save(buffer, "JPEG")
+    contents = {
+        "zero bytes": b"",
+        "html": b"<!DOCTYPE html><html>404</html>",
+        "half": buffer.getvalue()[: len(buffer.getvalue()) // 2],
+        "header only": buffer.getvalue()[:30],
+        "noise": bytes(range(256)) * 8,
+        "400 megapixels": big_png(20_000),
+        "60 megapixels": big_png(7_800),
+        "empty png": big_png(64),
+    }
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_bytes(contents[kind])
+    return path
+
+
+BAD = {
+    "zero bytes": "the file is empty",
+    "html": "not a picture that is known",
+    "half": "a damaged picture",
+    "header only": "a damaged picture",
+    "noise": "not a picture that is known",
+    "400 megapixels": "too many",
+    "60 megapixels": "7800 x 7800 pixels are too many",
+    "empty png": "a damaged picture",
+    "folder": "a folder, not a file",
+    "missing": "no such file",
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_a_bad_poster_is_an_error_alone_and_is_named_among_others(tmp_path, kind):
+    bad = bad_file(tmp_path, kind)
+    with pytest.raises(FilmDataError) as error:
+        read_poster(bad)
+    assert str(bad) in str(error.value)
+    assert BAD[kind] in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+    good = tmp_path / "good.jpg"
+    picture().save(good)
+    pixels, left_out = read_posters(table_of([good, bad, good]), max_bad_fraction=0.4)
+    assert [entry.id for entry in left_out] == [bad.name]
+    assert left_out[0].reason in str(error.value)
+    assert not pixels[1].any()
+    for i in (0, 2):
+        np.testing.assert_array_equal(pixels[i], read_poster(good))
+
+
+def test_a_poster_cut_anywhere_is_named_or_whole(tmp_path):
+    buffer = io.BytesIO()
+    picture().save(buffer, "JPEG")
+    data = buffer.getvalue()
+    paths = []
+    for i, end in enumerate(np.linspace(0, len(data) - 3, 50).astype(int)):
+        paths.append(tmp_path / f"{i:02}.jpg")
+        paths[-1].write_bytes(data[:end])
+    pixels, left_out = read_posters(table_of(paths), max_bad_fraction=1)
+    assert len(left_out) == 50
+    assert not pixels.any()
+
+
+def test_too_many_bad_posters_are_an_error_that_counts_and_names_them(tmp_path):
+    good = tmp_path / "good.jpg"
+    picture().save(good)
+    paths = [good] * 7 + [bad_file(tmp_path, "zero bytes"), bad_file(tmp_path, "missing"), None]
+    with pytest.raises(FilmDataError) as error:
+        read_posters(table_of(paths))
+    message = str(error.value)
+    assert "3 of 10 posters cannot be used (2 missing)" in message
+    assert "zero bytes.jpg: the file is empty" in message
+    assert "--data.max_bad_fraction 0.3" in message
+    assert len(read_posters(table_of(paths), max_bad_fraction=0.3)[1]) == 3
+
+
+def test_no_poster_at_all_says_where_they_should_be(tmp_path):
+    for paths, where in (([tmp_path / "Images" / "a.jpg"], f"in {tmp_path / 'Images'}"), ([None], "Images or posters")):
+        with pytest.raises(FilmDataError, match="None of the 1 films") as error:
+            read_posters(table_of(paths))
+        assert where in str(error.value)
+        assert "--data.posters false" in str(error.value)
+
+
+def test_progress_ends_at_all(tmp_path):
+    picture().save(tmp_path / "a.jpg")
+    seen = []
+    read_posters(table_of([tmp_path / "a.jpg"] * 100), on_progress=lambda done, total: seen.append((done, total)))
+    assert max(seen) == (100, 100)
+    assert len(seen) == 4
+
+
+def test_45_odd_posters(real_data):
+    folder = real_data / "quirks"
+    with (folder / "images.csv").open() as file:
+        why = {row["file"]: row["why"] for row in csv.DictReader(file)}
+    paths = [folder / "images" / name for name in why]
+    assert len(paths) == 45
+    pixels, left_out = read_posters(table_of(paths), (96, 64))
+    assert left_out == [("zero_bytes_54.jpg", "the file is empty")]
+    for path, poster in zip(paths, pixels, strict=True):
+        if path.name in [entry.id for entry in left_out]:
+            continue
+        np.testing.assert_array_equal(poster, read_poster(path, (96, 64)))
+        with Image.open(path) as image:  # decoded in full, without the scaling of the JPEG decoder
+            full = np.asarray(image.convert("RGB").resize((64, 96), Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(poster - full).mean() < 6, (path.name, why[path.name])
+        if why[path.name].startswith(("greyscale", "L mode")):
+            assert (poster[..., 0] == poster[..., 2]).all()
+
+
+def test_real_posters(real_data):
+    films = read_films(real_data / "films").subset(range(300))
+    pixels, left_out = read_posters(films)
+    assert not left_out
+    assert pixels.shape == (300, 64, 64, 3)
+    assert 80 < pixels.mean() < 150
+    assert (pixels.std(axis=(1, 2, 3)) > 5).all()

@@ -1,0 +1,180 @@
+import json
+
+import numpy as np
+import pytest
+
+from kgenre.data import FilmDataError, FilmTable, Split, read_films, split_films
+
+
+def films(n=400, seed=0, shares=(0.5, 0.4, 0.2, 0.1, 0.05, 0.02), **columns):
+    rng = np.random.default_rng(seed)
+    defaults = {
+        "ids": tuple(f"f{i}" for i in range(n)),
+        "titles": tuple(f"Title {i}" for i in range(n)),
+        "years": (2000,) * n,
+        "overviews": tuple(f"Overview number {i}" for i in range(n)),
+        "genres": (rng.random((n, len(shares))) < shares).astype(np.uint8),
+        "genre_names": tuple(f"G{g}" for g in range(len(shares))),
+        "poster_paths": (None,) * n,
+    }
+    return FilmTable(**{**defaults, **columns})
+
+
+def worst_share(table, part):
+    whole = table.genres.mean(axis=0)
+    used = whole > 0
+    return np.abs(table.genres[part].mean(axis=0)[used] / whole[used] - 1).max()
+
+
+def parts(split):
+    return split.train, split.validation, split.test
+
+
+def check_covers(split, n):
+    assert sorted(np.concatenate(parts(split)).tolist()) == list(range(n))
+
+
+def test_parts_are_disjoint_complete_and_of_the_asked_sizes():
+    split = split_films(films())
+    check_covers(split, 400)
+    for size, expected in zip(split.sizes, (280, 40, 80), strict=True):
+        assert abs(size - expected) <= 3
+
+
+def test_seed_decides_the_split():
+    first, again, other = (split_films(films(), seed=seed) for seed in (3, 3, 4))
+    for a, b in zip(parts(first), parts(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert set(first.test) != set(other.test)
+
+
+def test_genres_are_spread_better_than_by_chance():
+    for seed in range(3):
+        table = films(seed=seed)
+        split = split_films(table, seed=seed)
+        rng = np.random.default_rng(seed)
+        for part in (split.validation, split.test):
+            by_chance = [worst_share(table, rng.permutation(len(table))[: len(part)]) for _ in range(21)]
+            assert worst_share(table, part) < 0.7 * np.median(by_chance)
+
+
+def part_of(split, n):
+    where = np.full(n, -1)
+    for number, part in enumerate(parts(split)):
+        where[part] = number
+    return where
+
+
+@pytest.mark.parametrize("same", ["overview", "title", "poster", "chain"])
+def test_near_duplicates_are_on_one_side(tmp_path, same):
+    n = 90
+    group = np.arange(n) // 3  # rows 0, 1, 2 are one film told three times, and so on
+    names = [f"number {g}" for g in group]
+    columns = {
+        "overview": {"overviews": tuple(f"{n.upper() if i % 2 else n}{'.' * (i % 3)}" for i, n in enumerate(names))},
+        "title": {"titles": tuple(n.title() if i % 2 else n for i, n in enumerate(names))},
+        "poster": {"poster_paths": tuple(tmp_path / f"{i}.jpg" for i in range(n))},
+        "chain": {  # 0 and 1 share an overview, 1 and 2 a title
+            "overviews": tuple(f"o{g}" if i % 3 < 2 else f"p{i}" for i, g in enumerate(group)),
+            "titles": tuple(f"t{g}" if i % 3 > 0 else f"u{i}" for i, g in enumerate(group)),
+        },
+    }[same]
+    if same == "poster":
+        for i, g in enumerate(group):
+            (tmp_path / f"{i}.jpg").write_bytes(b"poster %d" % g)
+    split = split_films(films(n, **columns))
+    where = part_of(split, n).reshape(-1, 3)
+    assert (where == where[:, :1]).all()
+    assert split.grouped == n
+    assert set(where.ravel()) == {0, 1, 2}
+    check_covers(split, n)
+
+
+def test_what_is_absent_is_not_a_duplicate(tmp_path):
+    for i in range(40):
+        (tmp_path / f"{i}.jpg").touch()
+    paths = tuple(tmp_path / f"{i}.jpg" for i in range(40))
+    table = films(40, overviews=("...",) * 40, titles=("",) * 40, years=(None,) * 40, poster_paths=paths)
+    assert split_films(table).grouped == 0
+    remakes = films(40, titles=("Dracula",) * 40, years=tuple(range(40)))
+    assert split_films(remakes).grouped == 0
+
+
+@pytest.mark.parametrize("n", [10, 11, 20, 33])
+@pytest.mark.parametrize("seed", range(5))
+def test_tiny_sets_and_genres_of_one_film(n, seed):
+    table = films(n, seed, genres=np.eye(n, 8, dtype=np.uint8), genre_names=tuple("abcdefgh"))
+    split = split_films(table, seed=seed)
+    check_covers(split, n)
+    assert min(split.sizes) >= 1
+    assert len(split.train) >= n // 2
+
+
+def test_films_without_any_genre_are_split_too():
+    split = split_films(films(50, genres=np.zeros((50, 3), np.uint8), genre_names=("a", "b", "c")))
+    check_covers(split, 50)
+    assert min(split.sizes) >= 4
+
+
+def test_a_part_can_be_left_out():
+    split = split_films(films(), val_fraction=0, test_fraction=0.25)
+    assert len(split.validation) == 0
+    assert abs(len(split.test) - 100) <= 3
+    assert split_films(films(), 0, 0).sizes == (400, 0, 0)
+
+
+def test_json_round_trip_over_other_films():
+    table = films(60)
+    split = split_films(table)
+    state = json.loads(json.dumps(split.to_json()))
+    order = np.random.default_rng(0).permutation(60)[:50]
+    fewer = table.subset(order)
+    again = Split.from_json(state, fewer.ids)
+    for name in ("train", "validation", "test"):
+        ids = {table.ids[i] for i in getattr(split, name)} & set(fewer.ids)
+        assert {fewer.ids[i] for i in getattr(again, name)} == ids
+    assert again.seed == split.seed
+
+
+def test_restrict_keeps_films_on_their_side():
+    table = films(60)
+    split = split_films(table)
+    rows = np.arange(0, 60, 2)
+    some = split.restrict(rows)
+    check_covers(some, 30)
+    assert {some.ids[i] for i in some.test} == {table.ids[i] for i in split.test if i % 2 == 0}
+
+
+def test_report():
+    overviews = tuple("the same" if i < 4 else f"other {i}" for i in range(40))
+    assert "4 near-duplicates kept on one side" in str(split_films(films(40, overviews=overviews)))
+    assert "duplicate" not in str(split_films(films(40)))
+
+
+@pytest.mark.parametrize(
+    ("fractions", "message"),
+    [
+        ((-0.1, 0.2), "val_fraction=-0.1"),
+        ((0.1, 1), "test_fraction=1"),
+        ((float("nan"), 0.2), "val_fraction=nan"),
+        ((0.5, 0.5), "val_fraction=0.5 and test_fraction=0.5"),
+    ],
+)
+def test_error_fractions(fractions, message):
+    with pytest.raises(FilmDataError, match=message):
+        split_films(films(), *fractions)
+
+
+def test_error_too_few_films():
+    with pytest.raises(FilmDataError, match="9 films are too few"):
+        split_films(films(9))
+
+
+def test_real_films(real_data):
+    table = read_films(real_data / "films")
+    split = split_films(table)
+    check_covers(split, 2500)
+    assert worst_share(table, split.test) < 0.12  # by chance about 0.36
+    stories = [i for i, text in enumerate(table.overviews) if text == "The story of"]
+    assert len(stories) > 1
+    assert len(set(part_of(split, 2500)[stories])) == 1

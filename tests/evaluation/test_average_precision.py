@@ -1,0 +1,50 @@
+"""Average precision against scikit-learn's, on whatever hypothesis thinks of."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from sklearn.metrics import average_precision_score
+
+from kgenre.evaluation import average_precision
+
+
+@st.composite
+def films(draw, max_films=12, max_genres=5):
+    """Truth and probabilities; few distinct probabilities, so that ties are the rule."""
+    shape = (draw(st.integers(1, max_films)), draw(st.integers(1, max_genres)))
+    levels = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]) | st.floats(0, 1)
+    return draw(arrays(np.int8, shape, elements=st.integers(0, 1))), draw(arrays(np.float64, shape, elements=levels))
+
+
+@settings(deadline=None)  # the first call of scikit-learn imports much
+@given(films())
+def test_equals_scikit_learn(case):
+    true, prob = case
+    ours = average_precision(true, prob)
+    for genre, value in enumerate(ours):
+        if true[:, genre].any():
+            assert value == pytest.approx(average_precision_score(true[:, genre], prob[:, genre]), abs=1e-12)
+        else:
+            assert np.isnan(value)
+
+
+@settings(deadline=None)
+@given(films(), st.randoms())
+def test_order_of_films_does_not_matter(case, random):
+    true, prob = case
+    order = random.sample(range(len(true)), len(true))
+    np.testing.assert_allclose(average_precision(true[order], prob[order]), average_precision(true, prob))
+
+
+def test_a_constant_gives_the_frequency_and_a_perfect_ranking_one():
+    true = np.array([[1, 1], [0, 1], [0, 0], [0, 0]])
+    np.testing.assert_allclose(average_precision(true, np.full((4, 2), 0.3)), [0.25, 0.5])
+    np.testing.assert_allclose(average_precision(true, true.astype(float)), [1, 1])
+    np.testing.assert_allclose(average_precision(true, 1.0 - true), [0.25, 0.5])
+
+
+def test_warns_of_nothing(recwarn):
+    assert np.isnan(average_precision(np.zeros((3, 1)), np.zeros((3, 1)))).all()
+    assert not recwarn.list

@@ -1,0 +1,82 @@
+"""The line said to a user: honest in every case."""
+
+import math
+
+import pytest
+
+from kgenre.evaluation import compare_with_baselines
+
+FREQUENCY = {"loss": 0.2349, "map": 0.12}
+BASELINES = {"frequency": FREQUENCY, "tfidf": {"loss": 0.1912, "map": 0.4}}
+
+
+@pytest.mark.parametrize(
+    ("metrics", "said"),
+    [
+        (
+            {"loss": 0.2412, "map": 0.13},
+            "validation loss 0.2412: worse than guessing the genre frequencies (0.2349). "
+            "The model has learned nothing useful yet. "
+            "TF-IDF + logistic regression: 0.1912 (the model is behind).",
+        ),
+        (
+            {"loss": 0.2345, "map": 0.13},
+            "validation loss 0.2345: no better than guessing the genre frequencies (0.2349). "
+            "The model has learned nothing useful yet. "
+            "TF-IDF + logistic regression: 0.1912 (the model is behind).",
+        ),
+        (
+            {"loss": 0.2101, "map": 0.3},
+            "validation loss 0.2101 beats the genre frequencies (0.2349) by 10.6 %. "
+            "TF-IDF + logistic regression: 0.1912 (the model is behind).",
+        ),
+        (
+            {"loss": 0.1807, "map": 0.42},
+            "validation loss 0.1807 beats the genre frequencies (0.2349) by 23.1 %. "
+            "TF-IDF + logistic regression: 0.1912 (the model is ahead).",
+        ),
+        (
+            {"loss": 0.1915, "map": 0.4},
+            "validation loss 0.1915 beats the genre frequencies (0.2349) by 18.5 %. "
+            "TF-IDF + logistic regression: 0.1912 (the model is level).",
+        ),
+    ],
+    ids=["worse", "no better", "behind", "ahead", "level"],
+)
+def test_sentence(metrics, said):
+    assert compare_with_baselines(metrics, BASELINES) == said
+
+
+def test_an_overfitted_model_is_not_said_to_have_learned_nothing():
+    said = compare_with_baselines({"loss": 0.26, "map": 0.35}, {"frequency": FREQUENCY}, stage="test")
+    assert said.startswith("test loss 0.2600: worse than guessing the genre frequencies (0.2349). It does rank films")
+    assert "mAP 0.350 against 0.120" in said
+    assert "nothing" not in said
+
+
+@pytest.mark.parametrize("ranking", [{}, {"map": math.nan}, {"map": 0.2}])
+def test_a_ranking_that_chance_could_reach_is_no_excuse(ranking):
+    said = compare_with_baselines({"loss": 0.26} | ranking, {"frequency": FREQUENCY})
+    assert said.endswith("The model has learned nothing useful yet.")
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_diverged_model_is_called_that(loss):
+    said = compare_with_baselines({"loss": loss}, BASELINES)
+    assert said.startswith(f"validation loss {loss} beside the genre frequencies (0.2349): the training has diverged")
+    assert "learned" not in said
+
+
+def test_a_baseline_of_ones_own_keeps_its_name():
+    said = compare_with_baselines({"loss": 0.2}, BASELINES | {"last year": {"loss": 0.21}})
+    assert said.endswith("last year: 0.2100 (the model is ahead).")
+    assert "\n" not in said
+
+
+def test_what_is_missing_is_named():
+    with pytest.raises(ValueError, match=r"baseline 'frequency'. Received: tfidf"):
+        compare_with_baselines({"loss": 0.2}, {"tfidf": {"loss": 0.2}})
+    with pytest.raises(ValueError, match=r"metrics must hold 'loss'. Received: map"):
+        compare_with_baselines({"map": 0.2}, BASELINES)
+    with pytest.raises(ValueError, match=r"frequency must hold 'loss'. Received: nothing"):
+        compare_with_baselines({"loss": 0.2}, {"frequency": {}})
