@@ -126,18 +126,14 @@ class FilmBatches:
 
 
 def _gather_augmented(posters: tf.Tensor, index: tf.Tensor, flip: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    # Two gathers of whole lines (rows from the table, then columns of the transposed batch), which clip at
-    # the edges and so repeat them; a gather of single pixels is half as fast.
+    # Still one gather: of pixels, each from where the flip and the shift take it. Clipping repeats the edges.
     from kgenre.data.tensorflow import tf
 
     films, height, width, channels = posters.shape
-    batch = index.shape[0]
-    y = tf.clip_by_value(tf.range(height) - shift[:, :1], 0, height - 1)  # (B, H): the row that each row comes from
+    y = tf.clip_by_value(tf.range(height) - shift[:, :1], 0, height - 1)  # (B, H)
     x = tf.clip_by_value(tf.range(width) - shift[:, 1:], 0, width - 1)  # (B, W)
     x = tf.where(flip[:, None], width - 1 - x, x)
-    lines = tf.reshape(posters, (films * height, width * channels))
-    pixels = tf.gather(lines, tf.cast(index[:, None], tf.int64) * height + tf.cast(y, tf.int64))  # (B, H, W * 3)
-    columns = tf.transpose(tf.reshape(pixels, (batch, height, width, channels)), (0, 2, 1, 3))
-    columns = tf.reshape(columns, (batch * width, height * channels))
-    pixels = tf.gather(columns, tf.range(batch)[:, None] * width + x)  # (B, W, H * 3)
-    return tf.transpose(tf.reshape(pixels, (batch, width, height, channels)), (0, 2, 1, 3))
+    integers = tf.int32 if films * height * width < 2**31 else tf.int64
+    index, y, x = (tf.cast(part, integers) for part in (index, y, x))
+    pixel = ((index[:, None] * height + y) * width)[:, :, None] + x[:, None, :]  # (B, H, W)
+    return tf.gather(tf.reshape(posters, (-1, channels)), pixel)

@@ -122,7 +122,7 @@ class FilmData(DataModule):
         self._whole_split: Split | None = None  # over all films as read
         self._split: Split | None = None  # over the usable ones
 
-    # ---------------------------------------------------------------------------------------------- reading
+    # ---------- reading
 
     def prepare_data(self) -> None:
         """Make the sample set, where no path is given and it is not there yet."""
@@ -191,8 +191,7 @@ class FilmData(DataModule):
             raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
         return self._usable
 
-    # ---------------------------------------------------------------------------------------------- what is
-    # there
+    # ---------- what is there
 
     @property
     def table(self) -> FilmTable:
@@ -243,7 +242,7 @@ class FilmData(DataModule):
             lines.append(f"{len(self.left_out)} left out: {name_some(self.left_out)}")
         return "\n".join(lines)
 
-    # ---------------------------------------------------------------------------------------------- batches
+    # ---------- batches
 
     def train_dataloader(self) -> FilmBatches:
         """Training films, in another order each epoch; augmented if asked for."""
@@ -318,7 +317,7 @@ class FilmData(DataModule):
             "weight": np.ones(n, np.float32),
         }
 
-    # ---------------------------------------------------------------------------------------------- kept
+    # ---------- kept
     # with a run
 
     def state_dict(self) -> dict[str, Any]:

@@ -71,6 +71,10 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleTyp
             if root / layout.FILE_NAME in tables:  # it has the name but not the columns: say which are missing
                 return root / layout.FILE_NAME, _layout_of(root / layout.FILE_NAME, {"": layout})
     found = [p.name + "/" * p.is_dir() for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
+    names = {layout.FILE_NAME for layout in formats.values()}
+    above = folder.absolute().parent
+    if any((above / name).is_file() for name in names):  # the folder of posters was given
+        raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
     layouts = "; or ".join(layout.LAYOUT for layout in formats.values())
     raise FilmDataError(
         f"{folder} has no film data that is known. It has: {_some(found)}.\nGive a folder with {layouts}."
@@ -87,6 +91,8 @@ def _fits(file: Path, layout: ModuleType) -> bool:
 def _layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
     if file.suffix.lower() in (".zip", ".gz", ".tar", ".rar", ".7z"):
         raise FilmDataError(f"{file} is an archive. Unpack it and give the folder.")
+    if file.suffix.lower() not in (".csv", ".tsv", ".txt", ""):
+        raise FilmDataError(f"{file} is not a CSV file. Give the CSV file of the films, or its folder.")
     header = read_header(file)
     for layout in formats.values():
         if not layout.missing_columns(header):

@@ -184,6 +184,14 @@ def test_error_archive(tmp_path):
     check_error(tmp_path / "films.zip", "Unpack it")
 
 
+def test_error_a_poster_or_the_folder_of_posters(write_csv, tmp_path):
+    write_csv("films.csv", [*FILMS, film_row()])
+    (tmp_path / "posters").mkdir()
+    (tmp_path / "posters" / "a.jpg").write_bytes(b"\xff\xd8")
+    check_error(tmp_path / "posters" / "a.jpg", "is not a CSV file")
+    check_error(tmp_path / "posters", f"Give {tmp_path}.")
+
+
 def test_error_two_tables_that_fit(write_csv, tmp_path):
     for name in ("train.csv", "test.csv"):
         write_csv(name, [*FILMS, film_row()])
