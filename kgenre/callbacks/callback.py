@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 class Callback:
     """Override the hooks you need; each gets the trainer and the module.
 
-    Order in a fit: ``setup``, ``on_fit_start``, ``on_sanity_check_start`` .. ``_end``, ``on_train_start``, then per epoch
-    ``on_train_epoch_start``, per batch ``on_train_batch_start`` and ``on_train_batch_end``, validation where it is due,
-    ``on_train_epoch_end``; at last ``on_train_end``, ``on_fit_end``, ``teardown``. Callbacks come before the module's
-    hook of the same name; checkpoint callbacks come last among callbacks and, at the end of an epoch, after the module.
+    Order in a fit: ``setup``, ``on_fit_start``, ``on_sanity_check_start`` .. ``_end``, ``on_train_start``, then per
+    epoch ``on_train_epoch_start``, per batch ``on_train_batch_start`` and ``on_train_batch_end``, validation where it
+    is due, ``on_train_epoch_end``; at last ``on_train_end``, ``on_fit_end``, ``teardown``. Callbacks come before the
+    module's hook of the same name; checkpoint callbacks come last among callbacks and, at the end of an epoch, after
+    the module.
 
     Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely.
     """
@@ -59,9 +60,7 @@ class Callback:
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """An epoch is over; its values are in ``trainer.callback_metrics``."""
 
-    def on_train_batch_start(
-        self, trainer: Trainer, module: Module, batch: Any, batch_idx: int
-    ) -> int | None:
+    def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> int | None:
         """Before a step; return -1 to skip the rest of the epoch."""
 
     def on_train_batch_end(
@@ -104,9 +103,7 @@ class Callback:
     def on_test_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
         """Before a test step."""
 
-    def on_test_batch_end(
-        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After a test step was enqueued."""
 
     def on_predict_start(self, trainer: Trainer, module: Module) -> None:
@@ -124,9 +121,7 @@ class Callback:
     def on_predict_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
         """Before a prediction step."""
 
-    def on_predict_batch_end(
-        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_predict_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         """After a prediction step was enqueued."""
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:

@@ -28,13 +28,9 @@ class LearningRateScheduler(Callback):
         >>> LearningRateScheduler(ConstantThenDecay(constant_epochs=10, decay=0.01))
     """
 
-    def __init__(
-        self, schedule: Callable[[int, float], float], interval: Literal["epoch", "step"] = "epoch"
-    ) -> None:
+    def __init__(self, schedule: Callable[[int, float], float], interval: Literal["epoch", "step"] = "epoch") -> None:
         if interval not in ("epoch", "step"):
-            raise ValueError(
-                f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}"
-            )
+            raise ValueError(f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}")
         self.schedule = schedule
         self.interval = interval
 
@@ -77,4 +73,5 @@ class ConstantThenDecay:
         self.decay = decay
 
     def __call__(self, epoch: int, learning_rate: float) -> float:
+        """The rate of epoch number ``epoch`` (from 0), given that of the one before."""
         return learning_rate if epoch < self.constant_epochs else learning_rate * math.exp(-self.decay)

@@ -37,7 +37,5 @@ def monitored(callback: str, monitor: str, metrics: Mapping[str, float]) -> floa
     """
     if monitor not in metrics:
         known = ", ".join(sorted(metrics)) or "nothing"
-        raise MonitorError(
-            f"{callback}(monitor={monitor!r}): no such value was logged. Logged so far: {known}."
-        )
+        raise MonitorError(f"{callback}(monitor={monitor!r}): no such value was logged. Logged so far: {known}.")
     return metrics[monitor]

@@ -100,9 +100,7 @@ class ProgressBar(Callback):
         """A bar for the test."""
         self._open("test", math.inf)
 
-    def on_test_batch_end(
-        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_test_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move it."""
         self._advance(batch_idx, trainer)
 
@@ -114,9 +112,7 @@ class ProgressBar(Callback):
         """A bar for the prediction."""
         self._open("predict", math.inf)
 
-    def on_predict_batch_end(
-        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_predict_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move it."""
         self._advance(batch_idx, trainer)
 

@@ -1,7 +1,7 @@
 """A checkpoint on disk: a folder of arrays and JSON, the same on every backend, whole or not there at all.
 
 ``step=001240/`` holds ``weights.safetensors`` and ``optimizer.safetensors`` (arrays under structural names),
-``state.json`` (counters, callbacks, hyperparameters, data) and ``manifest.json`` (schema and sha256 of the others). It is
+``state.json`` (counters, callbacks, hyperparameters, data) and ``manifest.json`` (schema, sha256 of the others). It is
 written beside its place, synced to the disk and renamed, so a crash leaves the old state or the new, never a mixture.
 Nothing in it can run code: no pickle, no Keras archives.
 """
@@ -127,9 +127,7 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
     ]
     if problems:
         more = f" (and {len(problems) - 2} more differences)" if len(problems) > 2 else ""
-        raise CheckpointError(
-            f"Checkpoint {checkpoint.path} is of another {what}: {'; '.join(problems[:2])}{more}."
-        )
+        raise CheckpointError(f"Checkpoint {checkpoint.path} is of another {what}: {'; '.join(problems[:2])}{more}.")
 
 
 # --- files ------------------------------------------------------------------------------------------------------
@@ -145,9 +143,7 @@ def _manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path}/manifest.json cannot be read: {error}") from error
     if schema != SCHEMA:
-        raise CheckpointError(
-            f"{path} has schema {schema}, this version of kgenre reads {SCHEMA}: update kgenre."
-        )
+        raise CheckpointError(f"{path} has schema {schema}, this version of kgenre reads {SCHEMA}: update kgenre.")
     for name, size in sizes.items():
         file = path / name
         if not file.is_file() or file.is_symlink() or file.stat().st_size != size:

@@ -32,16 +32,12 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
             if (folder / pointer).is_file():
                 return _follow(folder / pointer)
     what = "is not a checkpoint, nor a run with checkpoints" if path.exists() else "does not exist"
-    raise CheckpointError(
-        f"Checkpoint {path} {what}. Give a run's folder or one of its checkpoints/step=... folders."
-    )
+    raise CheckpointError(f"Checkpoint {path} {what}. Give a run's folder or one of its checkpoints/step=... folders.")
 
 
 def newest_checkpoint(root: Path) -> tuple[Path, list[CheckpointError]] | None:
     """The newest checkpoint below ``root`` that verifies, with the errors of newer ones that do not."""
-    manifests = sorted(
-        root.glob("**/checkpoints/*/manifest.json"), key=lambda p: p.stat().st_mtime_ns, reverse=True
-    )
+    manifests = sorted(root.glob("**/checkpoints/*/manifest.json"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     refused: list[CheckpointError] = []
     for manifest in manifests:
         try:

@@ -7,14 +7,42 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser, Namespace, set_parsing_settings
+from jsonargparse import ActionConfigFile, ArgumentParser, Namespace, set_parsing_settings
+
+from kgenre.checkpoints import find_checkpoint, read_state
 
 # A config names classes to import: only these may be named, or a config from a stranger could run anything.
 _ALLOWED = ("kgenre", "keras")
 ALLOW_VARIABLE = "KGENRE_ALLOW_IMPORT"
+# What the parser adds for each alternative that a type has.
+_NOISE = (
+    "Does not validate",
+    "Subtypes:",
+    "Errors:",
+    "Expected a <class 'NoneType'>",
+    "Given value type:",
+    "Given value: Namespace",
+    "Given value: NestedArg",
+)
 
 
-def make_parser(command: str, description: str) -> ArgumentParser:
+class Parser(ArgumentParser):
+    """A parser whose errors are a line or two: what was given, and what to do about it."""
+
+    def error(self, message: str, ex: Exception | None = None) -> Any:
+        """Print the lines that say something, then end with exit code 2."""
+        if not self.exit_on_error:  # a parser inside another one, which has more to say
+            return super().error(message, ex)
+        lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+        told = [line for line in lines if line and not line.startswith(_NOISE)]
+        denied = [line for line in told if "import path denylist" in line]
+        if denied:
+            name = denied[0].split("'")[1]
+            told = [f"{name} may not be imported. If it is yours: {ALLOW_VARIABLE}={name.split('.')[0]}"]
+        return self.exit(2, f"{self.prog}: {' '.join(dict.fromkeys(told))}\nOptions: {self.prog} --help\n")
+
+
+def make_parser(command: str, description: str) -> Parser:
     """A parser with ``--config``, ``--seed_everything``, ``--model``, ``--data`` and ``--trainer``.
 
     Names of classes are resolved and arguments checked without importing a backend.
@@ -25,20 +53,42 @@ def make_parser(command: str, description: str) -> ArgumentParser:
 
     more = [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",") if name.strip()]
     set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*_ALLOWED, *more])
-    parser = ArgumentParser(
-        prog=f"kgenre {command}", description=description, default_env=True, env_prefix="KGENRE", exit_on_error=True
+    parser = Parser(
+        prog=f"kgenre {command}", description=description, allow_abbrev=False, env_prefix="KGENRE", default_env=True
     )
-    parser.add_argument("--config", action="config", help="a YAML file with any of these options; may be repeated")
+    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file of these options; may be repeated")
     parser.add_argument("--seed_everything", type=int, default=0, help="seed of initial weights and dropout")
-    parser.add_subclass_arguments(Module, "model", help="the module to train", required=False)
-    parser.add_subclass_arguments(DataModule, "data", help="where batches come from", required=False)
+    parser.add_subclass_arguments(
+        Module, "model", help="the module; its arguments: --model.x, listed by --model.help CLASS"
+    )
+    parser.add_subclass_arguments(
+        DataModule, "data", help="the films; their arguments: --data.x, listed by --data.help CLASS"
+    )
     parser.add_class_arguments(Trainer, "trainer", help="flags of the Trainer")
-    parser.set_defaults(model={"class_path": _path(GenreClassifier)}, data={"class_path": _path(FilmData)})
+    parser.add_argument(
+        "--ckpt_path", type=str | None, default=None, help="a checkpoint's or run's path, best, or last"
+    )
+    # Also where it means nothing: a run's config.yaml, written by fit, is read by every command.
+    parser.add_argument("--test", type=bool, default=False, help="fit: test the best checkpoint when training is over")
+    parser.set_defaults(model=_described(GenreClassifier), data=_described(FilmData))
     return parser
 
 
-def parse(parser: ArgumentParser, arguments: Sequence[str]) -> Namespace:
-    """The parsed options; a wrong one ends the program with a line that names it and exit code 2."""
+def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
+    """The options: the command line wins over ``--config``, that over a checkpoint's hyperparameters, over defaults.
+
+    A wrong option ends the program with a line that names it and exit code 2.
+    """
+    checkpoint = _given_checkpoint(arguments)
+    if checkpoint is not None:
+        state = read_state(find_checkpoint(checkpoint))
+        parser.set_defaults(
+            {
+                part: {"class_path": state[part]["class_path"], "init_args": state[part]["hyperparameters"]}
+                for part in ("model", "data")
+                if part in state
+            }
+        )
     return parser.parse_args(list(arguments))
 
 
@@ -52,25 +102,46 @@ def start(options: Namespace) -> None:
     seed_everything(options.seed_everything)
 
 
-def instantiate(parser: ArgumentParser, options: Namespace) -> tuple[Any, Any, Any]:
+def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
     """The trainer, the module and the datamodule of the options."""
-    made = parser.instantiate_classes(options)
+    try:
+        made = parser.instantiate(options)
+    except ValueError as error:
+        # The parser wraps what a constructor says about its arguments in pages of its own.
+        cause: BaseException | None = error
+        while cause is not None and type(cause).__module__.partition(".")[0] != "kgenre":
+            cause = cause.__cause__ or cause.__context__
+        raise cause or error from error
     return made.trainer, made.model, made.data
 
 
-def save_config(parser: ArgumentParser, options: Namespace, run_dir: Path) -> None:
+def save_config(parser: Parser, options: Namespace, run_dir: Path) -> None:
     """Write ``config.yaml``, complete: every option with its value, so that it repeats the run."""
-    parser.save(options, str(run_dir / "config.yaml"), overwrite=True, skip_validation=True, multifile=False)
+    parser.save(
+        options, str(run_dir / "config.yaml"), overwrite=True, skip_validation=True, skip_unset=False, multifile=False
+    )
 
 
-def run_of_config(options: Namespace) -> Path | None:
-    """The run whose own ``config.yaml`` was given with ``--config``, if any: "best" and "last" then mean its."""
-    for config in reversed(options.get("config") or []):
-        folder = Path(str(config)).resolve().parent
-        if (folder / "checkpoints").is_dir():
-            return folder
+def checkpoint_path(options: Namespace, default: str | None = None) -> str | Path | None:
+    """``--ckpt_path``, where "best" and "last" with a run's own ``config.yaml`` mean that run's."""
+    wanted = options.ckpt_path or default
+    if wanted in ("best", "last"):
+        for config in reversed(options.get("config") or []):
+            folder = Path(str(config)).resolve().parent / "checkpoints"
+            if folder.is_dir():
+                return folder / wanted
+    return wanted
+
+
+def _given_checkpoint(arguments: Sequence[str]) -> str | None:
+    """The path after ``--ckpt_path``; the words "best" and "last" need the configuration to be understood."""
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--ckpt_path":
+            path = value if equals else next(iter(arguments[i + 1 :]), None)
+            return None if path in (None, "best", "last", "null") else path
     return None
 
 
-def _path(cls: type) -> str:
-    return f"{cls.__module__}.{cls.__qualname__}"
+def _described(cls: type) -> dict[str, Any]:
+    return {"class_path": f"{cls.__module__}.{cls.__qualname__}"}

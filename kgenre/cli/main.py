@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 COMMANDS = {
     "fit": "train a model",
@@ -28,9 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if arguments[0] not in COMMANDS:
         return _fail(f"there is no command {arguments[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
-    _log_to_screen()
     try:
-        return importlib.import_module(f"kgenre.cli.{arguments[0]}").run(arguments[1:])
+        with _log_on_screen():
+            return importlib.import_module(f"kgenre.cli.{arguments[0]}").run(arguments[1:])
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:  # the parser has said what is wrong
@@ -80,11 +81,15 @@ def _help() -> str:
     )
 
 
-def _log_to_screen() -> None:
-    logger = logging.getLogger("kgenre")
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
-        logger.setLevel(logging.INFO)
-        logger.propagate = False
+@contextmanager
+def _log_on_screen() -> Iterator[None]:
+    logger, handler = logging.getLogger("kgenre"), logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

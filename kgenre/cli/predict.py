@@ -34,19 +34,20 @@ def run(arguments: Sequence[str]) -> int:
     from kgenre.data import FilmData
     from kgenre.models import GenreClassifier
 
+    module = GenreClassifier.load_from_checkpoint(checkpoint)
     films = FilmData(**state["data"]["hyperparameters"] | {"path": options.data.path, "format": options.data.format})
-    films.load_state_dict(state["data"]["state"])
-    if one:
-        posters = None if options.poster is None else [options.poster]
-        overviews = None if options.overview is None else [options.overview]
-        batch = films.encode(posters, overviews)
-        module = GenreClassifier.load_from_checkpoint(checkpoint)
-        import keras
+    # A poster network that was trained beside overviews needs no overview to predict.
+    read = {"posters": "poster" in module.inputs, "overviews": "overview" in module.inputs}
+    films.load_state_dict(state["data"]["state"] | read)
+    if not one:
+        return _predict_many(module, films, checkpoint, options)
+    import keras
 
-        probabilities = keras.ops.convert_to_numpy(module.probabilities(batch))[0]
-        _print_one(probabilities, films.genre_names, options)
-        return 0
-    return _predict_many(films, checkpoint, options)
+    batch = films.encode(
+        None if options.poster is None else [options.poster], None if options.overview is None else [options.overview]
+    )
+    _print_one(keras.ops.convert_to_numpy(module.probabilities(batch))[0], films.genre_names, options)
+    return 0
 
 
 def _parser() -> ArgumentParser:
@@ -80,11 +81,9 @@ def _top(probabilities: np.ndarray, names: Sequence[str], count: int) -> list[tu
     return [(names[i], round(float(probabilities[i]), 6)) for i in order]
 
 
-def _predict_many(films: Any, checkpoint: Path, options: Namespace) -> int:
-    from kgenre.models import GenreClassifier
+def _predict_many(module: Any, films: Any, checkpoint: Path, options: Namespace) -> int:
     from kgenre.training import Trainer
 
-    module = GenreClassifier.load_from_checkpoint(checkpoint)
     trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False)
     batches = trainer.predict(module, datamodule=films)
     run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else Path()
@@ -103,5 +102,5 @@ def _predict_many(films: Any, checkpoint: Path, options: Namespace) -> int:
                     true = "|".join(table.genres_of(row))
                     values = [f"{value:.6f}" for value in probabilities]
                     writer.writerow([table.ids[row], table.titles[row], true, best, *values])
-    print(f"{len(films.table)} films: {path}")
+    print(f"{len(films.table):,} films: {path}")
     return 0

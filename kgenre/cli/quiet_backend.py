@@ -14,11 +14,12 @@ def import_backend(data: bool = True) -> None:
     """Import Keras on its backend, and what the data need; native output is shown only where an import fails."""
     from kgenre.engines import prepare_keras
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with _without_native_output():
         prepare_keras()
         if data:
-            importlib.import_module("kgenre.data.tensorflow")
+            # TensorFlow looks for GPUs when it is first used, and says at length that there are none.
+            importlib.import_module("kgenre.data.tensorflow").tf.config.list_logical_devices()
 
 
 @contextlib.contextmanager

@@ -26,9 +26,7 @@ def check_backend() -> None:
     if "keras" in sys.modules or not name:
         name = _configured_backend()
     if name not in SUPPORTED:
-        raise BackendError(
-            f"KERAS_BACKEND={name}: kgenre runs on {' and '.join(SUPPORTED)}. Set one of these."
-        )
+        raise BackendError(f"KERAS_BACKEND={name}: kgenre runs on {' and '.join(SUPPORTED)}. Set one of these.")
     if importlib.util.find_spec(_PACKAGES[name]) is None:
         others = [other for other in SUPPORTED if importlib.util.find_spec(_PACKAGES[other])]
         instead = f" or set KERAS_BACKEND={others[0]}, which is installed" if others else ""

@@ -30,11 +30,25 @@ class BuiltModule:
     optimizer_variables: dict[str, keras.Variable] = field(default_factory=dict)
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
+    optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
 
     @property
     def trainable(self) -> dict[str, keras.Variable]:
         """The variables that get gradients now (a hook may freeze some)."""
         return {name: variable for name, variable in self.variables.items() if variable.trainable}
+
+    def check_optimized(self) -> None:
+        """Refuse to train a variable that the optimizers have no state for.
+
+        Raises:
+            ValueError: a layer that was frozen when training began was unfrozen.
+        """
+        new = [name for name, v in self.trainable.items() if id(v) not in self.optimized]
+        if self.optimizers and new:
+            raise ValueError(
+                f"{new[0]} was frozen when training began, so the optimizer has no state for it, and now it is "
+                "trainable. To unfreeze a layer later, leave it trainable and freeze it in on_fit_start."
+            )
 
     @property
     def known(self) -> set[int]:
@@ -74,9 +88,7 @@ def build_module(
         ValueError: there is nothing to train.
     """
     built = BuiltModule(module, list(optimizers))
-    used = [
-        variable for stage, batch in batches.items() for variable in _run_symbolically(built, stage, batch)
-    ]
+    used = [variable for stage, batch in batches.items() for variable in _run_symbolically(built, stage, batch)]
     built.variables = named_variables(module)
     trainable = built.trainable
     if optimizers and not trainable:
@@ -84,6 +96,7 @@ def build_module(
             f"{type(module).__name__} has no trainable variables: keep its Keras model as an attribute "
             "(self.model = ...) and leave at least one layer trainable."
         )
+    built.optimized = frozenset(map(id, trainable.values()))
     for position, optimizer in enumerate(built.optimizers):
         if not optimizer.built:
             optimizer.build(list(trainable.values()))
@@ -119,18 +132,27 @@ class _OnShapes(keras.Operation):
 def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.Variable]:
     """Note what the stage's step logs; returns the variables that it uses."""
     results: list[StepResult] = []
+    errors: list[Exception] = []
 
     def step(batch: Any, batch_idx: Any) -> Any:
-        result = run_step(
-            built.step(stage), (batch, batch_idx), module=built.module, training=stage == "train", known=None
-        )
+        try:
+            result = run_step(
+                built.step(stage), (batch, batch_idx), module=built.module, training=stage == "train", known=None
+            )
+        except Exception as error:
+            errors.append(error)
+            raise
         results.append(result)
         return result.logs.stack()
 
     specs = keras.tree.map_structure(
         lambda x: keras.KerasTensor(x.shape, keras.backend.standardize_dtype(x.dtype)), batch
     )
-    _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
+    try:
+        _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
+    except Exception as error:
+        # The user's error, without the words that Keras puts around it about an operation that is not the user's.
+        raise errors[-1] if errors else error from None
     built.entries[stage] = results[-1].logs.entries
     built.metrics[stage] = results[-1].logs.metrics
     return results[-1].used

@@ -22,9 +22,7 @@ class StepOptions:
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: str = "norm"
     accumulate_grad_batches: int = 1
-    jit_compile: bool | None = (
-        None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
-    )
+    jit_compile: bool | None = None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
 
 
 class Engine(Protocol):
@@ -39,9 +37,7 @@ class Engine(Protocol):
     traces: Counter[str]  # how often each stage's step was traced; more than once per shape is a defect
     built: BuiltModule
 
-    def build(
-        self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]
-    ) -> None:
+    def build(self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]) -> None:
         """Build the module on the shapes of one batch for each stage, and take over its state."""
 
     def add_stage(self, stage: str, batch: Any) -> None:

@@ -17,9 +17,7 @@ def clip(gradients: Sequence[Any], limit: float, algorithm: str) -> list[Any]:
     """
     if algorithm == "value":
         return [ops.clip(gradient, -limit, limit) for gradient in gradients]
-    scale = ops.minimum(
-        1.0, limit / (global_norm(gradients) + 1e-6)
-    )  # 1e-6 as in torch: a zero gradient stays zero
+    scale = ops.minimum(1.0, limit / (global_norm(gradients) + 1e-6))  # 1e-6 as in torch: a zero gradient stays zero
     return [gradient * ops.cast(scale, gradient.dtype) for gradient in gradients]
 
 

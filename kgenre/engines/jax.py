@@ -14,7 +14,7 @@ from kgenre.engines import gradients as gradient_rules
 from kgenre.engines.built_module import BuiltModule, build_module, build_stage
 from kgenre.engines.engine import StepOptions
 from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
-from kgenre.engines.traced_step import StepError, StepScope
+from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError, StepScope
 
 State = dict[str, Any]
 
@@ -36,9 +36,7 @@ class JaxEngine:
 
     # --- building -----------------------------------------------------------------------------------------------
 
-    def build(
-        self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]
-    ) -> None:
+    def build(self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]) -> None:
         self.built = build_module(module, optimizers, batches)
         self._optimizer_variables = list(self.built.optimizer_variables.values())
         self._compile()
@@ -77,7 +75,7 @@ class JaxEngine:
         try:
             state, outputs, values = self._train(state, batch, update=update)
         except jax.errors.UnexpectedTracerError as error:
-            raise StepError(_LEAK) from error
+            raise StepError(ASSIGNED_IN_BRANCH) from error
         self._stages["train"] = {key: state.pop(key) for key in ("sums", "batch_idx")}
         self._state = state
         return outputs, values
@@ -85,17 +83,16 @@ class JaxEngine:
     def eval_step(self, stage: str, batch: Any) -> Any:
         weights = [self._state[part] for part in ("trainable", "others", "optimizer")]
         try:
-            updates, self._stages[stage], outputs = self._eval(
-                weights, self._stages[stage], batch, stage=stage
-            )
+            updates, self._stages[stage], outputs = self._eval(weights, self._stages[stage], batch, stage=stage)
         except jax.errors.UnexpectedTracerError as error:
-            raise StepError(_LEAK) from error
+            raise StepError(ASSIGNED_IN_BRANCH) from error
         for position, value in updates.items():
             self._state["others"][position] = value
         return outputs
 
     def _traced_train(self, state: State, batch: Any, update: bool) -> tuple[State, dict[str, Any], Any]:
         self.traces["train"] += 1
+        self.built.check_optimized()
         others = list(zip(self._others, state["others"], strict=True))
         optimizer = list(zip(self._optimizer_variables, state["optimizer"], strict=True))
 
@@ -105,13 +102,9 @@ class JaxEngine:
             updates = {id(variable): value for variable, value in result.updates}
             return result.loss, (updates, result.outputs, result.logs.stack())
 
-        (loss, (updates, outputs, logged)), gradients = jax.value_and_grad(loss_of, has_aux=True)(
-            state["trainable"]
-        )
+        (loss, (updates, outputs, logged)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state["trainable"])
         # A step may assign trainable variables too (a constraint by hand): what the optimizer sees is the new value.
-        trainable = [
-            updates.get(id(v), value) for v, value in zip(self._trainable, state["trainable"], strict=True)
-        ]
+        trainable = [updates.get(id(v), value) for v, value in zip(self._trainable, state["trainable"], strict=True)]
         new = {
             "trainable": trainable,
             "others": [updates.get(id(v), value) for v, value in others],
@@ -132,9 +125,7 @@ class JaxEngine:
         # The loss on its own: with regularisation in it, it is what was minimised.
         return new, outputs | {"loss": loss}, logged[0]
 
-    def _apply(
-        self, trainable: list[Any], optimizer: list[Any], gradients: list[Any]
-    ) -> tuple[list[Any], list[Any]]:
+    def _apply(self, trainable: list[Any], optimizer: list[Any], gradients: list[Any]) -> tuple[list[Any], list[Any]]:
         if self.options.gradient_clip_val is not None:
             gradients = gradient_rules.clip(
                 gradients, self.options.gradient_clip_val, self.options.gradient_clip_algorithm
@@ -190,6 +181,7 @@ class JaxEngine:
         return [*self._state["trainable"], *self._state["others"], *self._state["optimizer"]]
 
     def sync(self) -> None:
+        self.pull()  # what was assigned in a hook stays
         for variable, value in zip(self._held(), self._values(), strict=True):
             variable.assign(_copy(value))
         self._synced = [v.value for v in self._held()]
@@ -258,12 +250,6 @@ class JaxEngine:
             if len(ahead) == 2:  # one on its way while the other is computed on
                 yield ahead.popleft()
         yield from ahead
-
-
-_LEAK = (
-    "A step assigns a variable inside keras.ops.cond, while_loop or scan, which JAX cannot carry out of the branch. "
-    "Compute the value with keras.ops.where and assign it outside."
-)
 
 
 def _copy(value: Any) -> jax.Array:

@@ -93,9 +93,7 @@ def _is_module(value: Any) -> bool:
     return callable(getattr(value, "training_step", None)) and not isinstance(value, type)
 
 
-def _walk(
-    value: Any, path: str, visited: set[int], top: bool = False
-) -> Iterator[tuple[str, keras.Variable]]:
+def _walk(value: Any, path: str, visited: set[int], top: bool = False) -> Iterator[tuple[str, keras.Variable]]:
     def at(child: str) -> str:
         return f"{path}.{child}" if path else child
 
@@ -135,11 +133,7 @@ def _walk_layer(layer: keras.Layer, at: Any, visited: set[int]) -> Iterator[tupl
     # `_layers` is Keras's record of sublayers in order of definition; for functional models `layers` drops the inputs.
     children = layer.layers if isinstance(layer, keras.Model) else layer._layers
     for position, child in enumerate(children):
-        name = (
-            f"layers.{position}"
-            if isinstance(layer, keras.Model)
-            else named.get(id(child), f"layers.{position}")
-        )
+        name = f"layers.{position}" if isinstance(layer, keras.Model) else named.get(id(child), f"layers.{position}")
         yield from _walk(child, at(name), visited)
     for position, generator in enumerate(layer._seed_generators):
         yield from _walk(generator, at(f"seeds.{position}"), visited)

@@ -47,13 +47,9 @@ class StepLogs:
             ValueError: the value is not a scalar, or the name was logged in this step already.
         """
         if entry.reduce_fx not in REDUCTIONS:
-            raise ValueError(
-                f"log({entry.name!r}): reduce_fx is one of {REDUCTIONS}. Received: {entry.reduce_fx!r}"
-            )
+            raise ValueError(f"log({entry.name!r}): reduce_fx is one of {REDUCTIONS}. Received: {entry.reduce_fx!r}")
         if any(entry.name == known.name for known in (*self.entries, *self.metrics)):
-            raise ValueError(
-                f"log({entry.name!r}) was called twice in one step. Give each value its own name."
-            )
+            raise ValueError(f"log({entry.name!r}) was called twice in one step. Give each value its own name.")
         if hasattr(value, "update_state") and hasattr(value, "result"):  # a Keras metric: read once an epoch
             self.metrics[entry] = value
             return
@@ -89,9 +85,7 @@ def initial_sums(entries: Sequence[LogEntry]) -> tuple[list[float], list[float]]
     return [start[entry.reduce_fx] for entry in entries], [0.0] * len(entries)
 
 
-def add_to_sums(
-    entries: Sequence[LogEntry], sums: tuple[Any, Any], values: Any, weights: Any
-) -> tuple[Any, Any]:
+def add_to_sums(entries: Sequence[LogEntry], sums: tuple[Any, Any], values: Any, weights: Any) -> tuple[Any, Any]:
     """The sums after one more step: two vectors of shape (number of entries,), traced into the step."""
     from keras import ops
 
@@ -106,9 +100,7 @@ def add_to_sums(
     return added, total_weights + weights
 
 
-def read_sums(
-    entries: Sequence[LogEntry], totals: Sequence[float], weights: Sequence[float]
-) -> dict[str, float]:
+def read_sums(entries: Sequence[LogEntry], totals: Sequence[float], weights: Sequence[float]) -> dict[str, float]:
     """The epoch's values by name; entries without a single weighted step are left out."""
     return {
         entry.name: float(total) / float(weight) if entry.reduce_fx == "mean" else float(total)

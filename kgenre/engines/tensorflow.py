@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -14,6 +15,7 @@ from kgenre.engines import gradients as gradient_rules
 from kgenre.engines.built_module import BuiltModule, build_module, build_stage
 from kgenre.engines.engine import StepOptions
 from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
+from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError
 
 
 class TensorFlowEngine:
@@ -28,9 +30,7 @@ class TensorFlowEngine:
 
     # --- building -----------------------------------------------------------------------------------------------
 
-    def build(
-        self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]
-    ) -> None:
+    def build(self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]) -> None:
         self.built = build_module(module, optimizers, batches)
         self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
         self._batch_idx: dict[str, tf.Variable] = {}
@@ -53,20 +53,17 @@ class TensorFlowEngine:
         self._trainable = list(self.built.trainable.values())
         self._division = [v.trainable for v in self.built.variables.values()]
         if self.options.accumulate_grad_batches > 1:
-            self._accumulated = [
-                tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable
-            ]
+            self._accumulated = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable]
             self._count = tf.Variable(0.0, trainable=False)
         # XLA on a CPU makes convolutions two to three times slower; it is worth asking for with recurrent models.
         xla = bool(self.options.jit_compile)
+        # No AutoGraph: a Python `if` on a tensor works on no other backend, and its errors are hard to read.
+        compiled = functools.partial(tf.function, jit_compile=xla, autograph=False)
         self._train = {
-            update: tf.function(
-                lambda batch, update=update: self._traced_train(batch, update), jit_compile=xla
-            )
-            for update in (True, False)
+            update: compiled(lambda batch, update=update: self._traced_train(batch, update)) for update in (True, False)
         }
         self._eval = {
-            stage: tf.function(lambda batch, stage=stage: self._traced_eval(stage, batch), jit_compile=xla)
+            stage: compiled(lambda batch, stage=stage: self._traced_eval(stage, batch))
             for stage in self.built.entries
             if stage != "train"
         }
@@ -74,13 +71,24 @@ class TensorFlowEngine:
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
-        return self._train[update](batch)
+        try:
+            return self._train[update](batch)
+        except ValueError as error:
+            if "out of scope" in str(error):
+                raise StepError(ASSIGNED_IN_BRANCH) from error
+            raise
 
     def eval_step(self, stage: str, batch: Any) -> Any:
-        return self._eval[stage](batch)
+        try:
+            return self._eval[stage](batch)
+        except ValueError as error:
+            if "out of scope" in str(error):
+                raise StepError(ASSIGNED_IN_BRANCH) from error
+            raise
 
     def _traced_train(self, batch: Any, update: bool) -> tuple[dict[str, Any], Any]:
         self.traces["train"] += 1
+        self.built.check_optimized()
         variables = [v.value for v in self._trainable]
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)

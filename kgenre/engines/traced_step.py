@@ -79,6 +79,12 @@ _UNSEEDED = (
 )
 
 
+ASSIGNED_IN_BRANCH = (
+    "A step assigns a variable inside keras.ops.cond, while_loop or scan; the value cannot leave the branch. "
+    "Compute it with keras.ops.where and assign it outside."
+)
+
+
 def run_step(
     step: Callable[..., Any],
     arguments: tuple[Any, ...],
@@ -112,6 +118,8 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     try:
         return step(*arguments)
     except ValueError as error:
+        if "is accessed from" in str(error):  # TensorFlow: one branch reads what the other assigned
+            raise StepError(ASSIGNED_IN_BRANCH) from error
         if "seeded random ops" in str(error):  # Keras's words under JAX; elsewhere the scope notices
             raise StepError(_UNSEEDED) from error
         raise
@@ -131,9 +139,7 @@ def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
     outputs = dict(returned) if isinstance(returned, Mapping) else {"loss": returned}
     if outputs.get("loss") is None:
         got = f"a dict with the keys {sorted(outputs)}" if isinstance(returned, Mapping) else repr(returned)
-        raise StepError(
-            f"{step} must return the loss, or a dict with the loss under 'loss'. Received: {got}."
-        )
+        raise StepError(f"{step} must return the loss, or a dict with the loss under 'loss'. Received: {got}.")
     loss = ops.cast(outputs["loss"], "float32")
     if tuple(loss.shape) not in ((), (1,)):
         raise StepError(
@@ -144,9 +150,7 @@ def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
 
 
 def _plain_attributes(module: Any) -> dict[str, Any]:
-    return {
-        name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str)
-    }
+    return {name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str)}
 
 
 def _warn_of_frozen_attributes(before: dict[str, Any], after: dict[str, Any], step: str) -> None:

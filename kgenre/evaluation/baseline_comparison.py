@@ -20,9 +20,9 @@ _log = logging.getLogger("kgenre")
 class BaselineComparison(Callback):
     """Fits the baselines on the run's training films and logs their metrics beside the model's, on the same films.
 
-    Logged are ``val/baseline_frequency/loss``, ``test/baseline_tfidf/map`` and so on, and one line that says whether the
-    model beats the genre frequencies. Needs a datamodule with ``table`` and ``split``, such as `kgenre.data.FilmData`;
-    with other data it stays silent. TF-IDF is left out where no training film has an overview.
+    Logged are ``val/baseline_frequency/loss``, ``test/baseline_tfidf/map`` and so on, and one line that says whether
+    the model beats the genre frequencies. Needs a datamodule with ``table`` and ``split``, such as `FilmData`; with
+    other data it stays silent. TF-IDF is left out where no training film has an overview.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,9 @@ class BaselineComparison(Callback):
         self._compute(trainer, stage)
         for key, metrics in self._metrics[stage].items():
             for name, value in metrics.items():
-                trainer.results.log(f"{stage}/baseline_{key}/{name}", value)
+                # In fit they are lines beside the model's curves: two will do.
+                if trainer.stage != "fit" or name in ("loss", "map"):
+                    trainer.results.log(f"{stage}/baseline_{key}/{name}", value)
 
     def _compute(self, trainer: Trainer, stage: str) -> None:
         data = trainer.datamodule

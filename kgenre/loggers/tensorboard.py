@@ -52,10 +52,7 @@ class TensorBoardLogger(Logger):
         from tensorboard.plugins.scalar import metadata
 
         self._write_tensors(
-            {
-                name: (float(value), metadata.create_summary_metadata("", ""))
-                for name, value in metrics.items()
-            },
+            {name: (float(value), metadata.create_summary_metadata("", "")) for name, value in metrics.items()},
             step,
         )
 
@@ -80,10 +77,7 @@ class TensorBoardLogger(Logger):
             return make_tensor_proto(np.float32(value) if isinstance(value, float) else value)
 
         summary = Summary(
-            value=[
-                Summary.Value(tag=n, metadata=meta, tensor=tensor(value))
-                for n, (value, meta) in values.items()
-            ]
+            value=[Summary.Value(tag=n, metadata=meta, tensor=tensor(value)) for n, (value, meta) in values.items()]
         )
         self._write(step=step, summary=summary)
         # An open TensorBoard should show it now, and a killed run should have it.

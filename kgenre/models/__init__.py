@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kgenre.models.genre_classifier import GenreClassifier
+from kgenre.models.genre_classifier import NETWORKS, GenreClassifier
 
 if TYPE_CHECKING:
     from kgenre.models.overview_lstm import overview_lstm
     from kgenre.models.poster_cnn_2024 import poster_cnn_2024
     from kgenre.models.poster_cnn_2025 import poster_cnn_2025
-
-NETWORKS = ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm")
 
 __all__ = ["NETWORKS", "GenreClassifier", "overview_lstm", "poster_cnn_2024", "poster_cnn_2025"]
 

@@ -13,7 +13,9 @@ from kgenre.evaluation import multilabel_metrics
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.training import Module, TrainerError
 
-# No `if TYPE_CHECKING: import keras` here: the command line's parser resolves such imports, and would wait for a backend.
+NETWORKS = ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm")
+
+# No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
 
 
 class GenreClassifier(Module):
@@ -44,6 +46,8 @@ class GenreClassifier(Module):
         self.save_hyperparameters()
         if learning_rate <= 0:
             raise TrainerError(f"learning_rate must be above 0. Received: {learning_rate}")
+        if isinstance(network, str) and network not in NETWORKS:
+            raise TrainerError(f"network is one of {', '.join(NETWORKS)}. Received: {network!r}")
         self.network = network
         self.network_args = network_args or {}
         self.learning_rate = learning_rate
@@ -85,8 +89,6 @@ class GenreClassifier(Module):
     def _build(self) -> Any:
         import kgenre.models
 
-        if not callable(self.network) and self.network not in kgenre.models.NETWORKS:
-            raise TrainerError(f"network is one of {', '.join(kgenre.models.NETWORKS)}. Received: {self.network!r}")
         if hasattr(self.network, "layers"):  # a Keras model, built by the user
             return self.network
         builder = self.network if callable(self.network) else getattr(kgenre.models, self.network)

@@ -21,6 +21,7 @@ def evaluate(trainer: Trainer, stage: str, source: Iterable[Any], batches: int |
 
     hook["start"]()
     hook["epoch_start"]()
+    engine.pull()
     engine.start_epoch(stage)
     count = None if math.isinf(batches) else int(batches)
     for batch_idx, batch in enumerate(itertools.islice(engine.prefetch(iterate_epoch(source, 0)), count)):

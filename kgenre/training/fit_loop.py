@@ -27,7 +27,7 @@ def fit_loop(trainer: Trainer) -> None:
     hooks.on_train_start()
     engine.pull()
     while not (t.should_stop or schedule.is_done(t.current_epoch, t.global_step)):
-        # --- an epoch begins, or goes on where the checkpoint left it -----------------------------------------------
+        # --- an epoch begins, or goes on where the checkpoint left it --------------------------------------------
         engine.start_epoch("train", first_batch=t.batch_idx)
         hooks.on_train_epoch_start()
         engine.pull()
@@ -39,7 +39,7 @@ def fit_loop(trainer: Trainer) -> None:
             if hooks.on_train_batch_start(batch, batch_idx) == -1:
                 break
 
-            # --- the step ----------------------------------------------------------------------------------------------
+            # --- the step ----------------------------------------------------------------------------------------
             t.batch_idx += 1
             update = schedule.updates_after(t.batch_idx)
             outputs, values = engine.train_step(batch, update=update)
@@ -50,7 +50,7 @@ def fit_loop(trainer: Trainer) -> None:
                     results.write(t.global_step)
             hooks.on_train_batch_end(outputs, batch, batch_idx)
 
-            # --- validation inside the epoch, and reasons to stop ----------------------------------------------------------
+            # --- validation inside the epoch, and reasons to stop ------------------------------------------------
             if schedule.validates_inside(t.current_epoch, t.batch_idx):
                 run_validation(t)
             if t.should_stop or schedule.steps_are_done(t.global_step):
@@ -59,7 +59,7 @@ def fit_loop(trainer: Trainer) -> None:
             t.epoch_is_done = True
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
 
-        # --- the epoch ends ---------------------------------------------------------------------------------------------
+        # --- the epoch ends --------------------------------------------------------------------------------------
         results.write_steps(engine)
         results.add_epoch(engine, "train")
         engine.sync()

@@ -35,7 +35,7 @@ class Module(Hyperparameters):
     _trainer: Trainer | None = None
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        # Before the subclass makes its first layer: a keras.json must not change what the layer computes.
+        """Prepare Keras before the subclass makes its first layer: a keras.json must not change what it computes."""
         prepare_keras()
         return super().__new__(cls)
 

@@ -7,25 +7,24 @@ from pathlib import Path
 
 
 def print_results(values: Mapping[str, float], run_dir: Path | None) -> None:
-    """Print values named ``stage/metric`` or ``stage/rival/metric`` as a table: a row for each rival, a column a metric.
+    """Print values named ``stage/metric`` or ``stage/rival/metric``: a row for each metric, a column for each rival.
 
-    A module that logs a baseline as ``test/baseline_frequency/loss`` beside its own ``test/loss`` gets both in one
-    column.
+    What a module logs for a baseline as ``test/baseline_frequency/loss`` stands beside its own ``test/loss``.
     """
     from rich.console import Console
     from rich.table import Table
 
-    rows: dict[str, dict[str, float]] = {}
+    columns: dict[str, dict[str, float]] = {}
     for name, value in values.items():
         stage, *rival, metric = name.split("/") if "/" in name else ("", name)
-        rows.setdefault(" ".join((stage, *(part.replace("_", " ") for part in rival))), {})[metric] = value
-    columns = list(dict.fromkeys(metric for row in rows.values() for metric in row))
+        columns.setdefault(" ".join(part.replace("_", " ") for part in rival) or stage, {})[metric] = value
+    # The model's own values, named by the stage alone, come first whatever was logged first.
+    columns = dict(sorted(columns.items(), key=lambda column: column[0] not in {name.split("/")[0] for name in values}))
     table = Table()
-    table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for label, row in rows.items():
-        table.add_row(label, *(f"{row[column]:.4f}" if column in row else "" for column in columns))
+    for heading in ("", *columns):
+        table.add_column(heading, justify="right" if heading else "left")
+    for metric in dict.fromkeys(metric for column in columns.values() for metric in column):
+        table.add_row(metric, *(f"{c[metric]:.4f}" if metric in c else "" for c in columns.values()))
     console = Console()
     console.print(table)
     if run_dir is not None:

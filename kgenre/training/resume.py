@@ -28,7 +28,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "global_step": t.global_step,
         "validated_at": t.validated_at,
         "callbacks": {callback.state_key: callback.state_dict() for callback in t.callbacks},
-        "module": _described(t.module),
+        "model": _described(t.module),
         "environment": environment(),
     }
     if t.datamodule is not None:
@@ -89,7 +89,10 @@ def find_checkpoint(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, 
             _log.warning("%s Falling back to %s.", error, path)
     elif ckpt_path in ("best", "last"):
         path = _pointer(trainer, str(ckpt_path))
-    return checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=stage != "fit")
+    path = checkpoints.find_checkpoint(path)
+    if stage != "fit":
+        _log.info("Checkpoint: %s", path)
+    return checkpoints.read_checkpoint(path, weights_only=stage != "fit")
 
 
 def _pointer(trainer: Trainer, which: str) -> Path:
@@ -106,7 +109,7 @@ def _pointer(trainer: Trainer, which: str) -> Path:
 def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
-    arguments = checkpoint.state["module"]["hyperparameters"] | dict(overrides)
+    arguments = checkpoint.state["model"]["hyperparameters"] | dict(overrides)
     try:
         module = cls(**arguments)
     except TypeError as error:

@@ -180,7 +180,7 @@ class Trainer:
         self.val_source: Any = None
         self.schedule = FitSchedule(0)
 
-    # --- the four entry points ------------------------------------------------------------------------------------
+    # --- the four entry points -----------------------------------------------------------------------------------
 
     def fit(
         self,
@@ -308,7 +308,7 @@ class Trainer:
                 update_metrics(self.run_dir, self.results.callback)
         return predictions
 
-    # --- what a run needs in place ----------------------------------------------------------------------------------
+    # --- what a run needs in place -------------------------------------------------------------------------------
 
     @contextmanager
     def _running(self, stage: str, module: Module, datamodule: DataModule | None) -> Iterator[None]:
@@ -447,7 +447,7 @@ class Trainer:
         weights = {name: arrays.pop(name) for name in self.engine.built.variables}
         return write_checkpoint(Checkpoint(weights, {} if weights_only else arrays, run_state(self)), filepath)
 
-    # --- what users read ------------------------------------------------------------------------------------------------
+    # --- what users read -----------------------------------------------------------------------------------------
 
     @property
     def callback_metrics(self) -> dict[str, float]:

@@ -1,0 +1,66 @@
+"""Films and runs that the tests of the command line share."""
+
+import csv
+import shutil
+
+import pytest
+
+from kgenre.cli.main import main
+from kgenre.data import make_sample_films
+
+SMALL = ["--data.image_size", "[16, 16]", "--data.batch_size", "32", "--trainer.enable_model_summary", "false"]
+
+
+@pytest.fixture(scope="session")
+def films(tmp_path_factory):
+    """120 sample films in a folder."""
+    return make_sample_films(tmp_path_factory.mktemp("films") / "films", n=120)
+
+
+@pytest.fixture(scope="session")
+def unlabelled(films, tmp_path_factory):
+    """Five of them without genres."""
+    folder = tmp_path_factory.mktemp("unlabelled")
+    with (films / "films.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))[:5]
+    for row in rows:
+        row["genres"] = ""
+        (folder / row["poster"]).parent.mkdir(exist_ok=True)
+        shutil.copy(films / row["poster"], folder / row["poster"])
+    with (folder / "films.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def fit(films):
+    """Call ``kgenre fit`` on the films with more arguments; returns the exit code."""
+
+    def run(root, *arguments):
+        return main(["fit", "--data.path", str(films), "--trainer.default_root_dir", str(root), *SMALL, *arguments])
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def poster_run(fit, tmp_path_factory):
+    """The folder of a run of two epochs of a tiny poster network."""
+    root = tmp_path_factory.mktemp("runs")
+    config = root / "posters.yaml"
+    config.write_text(
+        "model: {init_args: {network: poster_cnn_2025, learning_rate: 0.01}}\n"
+        "trainer: {name: posters, max_epochs: 2}\ntest: true\n"
+    )
+    assert fit(root, "--config", str(config), "--data.overviews", "false") == 0
+    return root / "posters" / "version_0"
+
+
+@pytest.fixture(scope="session")
+def overview_run(fit, tmp_path_factory):
+    """The folder of a run of one epoch of a tiny overview network."""
+    root = tmp_path_factory.mktemp("runs")
+    network = ["--model.network", "overview_lstm", "--model.network_args", "{embedding_dim: 8}"]
+    assert fit(root, *network, "--data.posters", "false", "--trainer.name", "lstm", "--trainer.max_epochs", "1") == 0
+    return root / "lstm" / "version_0"

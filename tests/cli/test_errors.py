@@ -1,0 +1,151 @@
+"""What a user can do wrong: one or two lines that say what was given and what to give, exit code 1 or 2."""
+
+import shutil
+
+import pytest
+
+from kgenre.cli.main import main
+
+
+@pytest.fixture
+def fails(capsys):
+    """Run ``kgenre`` with arguments, which must fail; returns the exit code and the lines on standard error."""
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        assert code in (1, 2)
+        said = capsys.readouterr().err
+        assert "Traceback" not in said
+        lines = said.strip().splitlines()
+        assert len(lines[-1]) < 500
+        return code, lines
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["fot"], 2, ["'fot'", "fit, validate, test, predict"]),
+        (["fit", "--config", "absent.yaml"], 2, ["absent.yaml", "does not exist"]),
+        (["fit", "--trainer.max_epoch", "3"], 2, ["--trainer.max_epoch"]),
+        (["fit", "--trainer.max_epochs", "many"], 2, ["max_epochs", "many"]),
+        (["fit", "--trainer.max_epochs", "-2"], 1, ["max_epochs", "-2"]),
+        (["fit", "--data.pth", "x"], 2, ["data", "pth"]),
+        (["fit", "--data.batch_size", "0"], 1, ["batch_size=0", "64"]),
+        (["fit", "--data.path", "absent"], 1, ["absent"]),
+        (["fit", "--model.learning_rate", "fast"], 2, ["learning_rate", "fast"]),
+        (["fit", "--model.learning_rate", "0"], 1, ["learning_rate", "above 0"]),
+        (["fit", "--model.network", "resnet"], 1, ["resnet", "poster_cnn_2024"]),
+        (["fit", "--trainer.precision", "8"], 1, ["precision", "bf16-mixed", "8"]),
+        (["fit", "--model", "os.system"], 2, ["os.system", "KGENRE_ALLOW_IMPORT"]),
+        (["fit", "--trainer.callbacks", "subprocess.Popen"], 2, ["subprocess.Popen", "may not be imported"]),
+        (["test", "--ckpt_path", "absent"], 1, ["absent", "does not exist"]),
+        (["test", "--trainer.default_root_dir", "absent"], 1, ["best", "Train first"]),
+        (["predict", "--poster", "x.jpg"], 2, ["ckpt_path"]),
+        (["predict", "--ckpt_path", "absent", "--poster", "x.jpg"], 1, ["absent", "does not exist"]),
+        (["predict", "--ckpt_path", "absent"], 1, ["--poster", "--data.path"]),
+    ],
+)
+def test_wrong_arguments(fails, arguments, code, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    given, lines = fails(*arguments)
+    assert given == code
+    text = " ".join(lines[-2:])
+    assert all(word in text for word in words), text
+    assert list(tmp_path.iterdir()) == [], "nothing is left behind"
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [("trainr: {max_epochs: 3}", "trainr"), ("trainer: {max_epochs: [3}", "line 1"), ("- 1", "config")],
+)
+def test_wrong_config(fails, tmp_path, text, word):
+    config = tmp_path / "config.yaml"
+    config.write_text(text)
+    code, lines = fails("fit", "--config", config)
+    assert code == 2
+    assert word in " ".join(lines[-2:])
+
+
+@pytest.mark.parametrize("backend", ["torch", "theano"])
+def test_unknown_backend(run_python, backend):
+    script = "import sys; from kgenre.cli.main import main; code = main(['fit']); print(code); sys.exit(0)"
+    assert run_python(script, backend=backend).strip().endswith("1")
+
+
+def test_unknown_backend_is_named(run_python):
+    script = "import kgenre\ntry:\n    kgenre.seed_everything(1)\nexcept RuntimeError as error:\n    print(error)"
+    assert "KERAS_BACKEND=theano" in run_python(script, backend="theano")
+
+
+def test_missing_backend_package(run_python):
+    script = (
+        "import importlib.util as u\n"
+        "found = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'jax' else found(name, *rest)\n"
+        "import kgenre\ntry:\n    kgenre.seed_everything(1)\nexcept RuntimeError as error:\n    print(error)"
+    )
+    said = run_python(script, backend="jax")
+    assert "pip install jax" in said
+    assert "KERAS_BACKEND=tensorflow" in said
+
+
+def test_empty_overview(fails, overview_run):
+    code, lines = fails("predict", "--ckpt_path", overview_run, "--overview", "  ")
+    assert (code, "no words" in lines[-1]) == (1, True)
+
+
+def test_poster_where_an_overview_is_needed(fails, overview_run, films):
+    poster = next((films / "posters").glob("*.jpg"))
+    code, lines = fails("predict", "--ckpt_path", overview_run, "--poster", poster)
+    assert (code, "--overview" in lines[-1]) == (1, True)
+
+
+def test_zero_byte_poster(fails, poster_run, tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    code, lines = fails("predict", "--ckpt_path", poster_run, "--poster", tmp_path / "empty.jpg")
+    assert (code, "empty.jpg" in lines[-1]) == (1, True)
+
+
+def test_greyscale_poster_is_fine(poster_run, tmp_path, capsys):
+    from PIL import Image
+
+    Image.linear_gradient("L").save(tmp_path / "grey.jpg")
+    assert main(["predict", "--ckpt_path", str(poster_run), "--poster", str(tmp_path / "grey.jpg")]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_checkpoint_of_another_model(fails, fit, poster_run, films, tmp_path):
+    code, lines = fails(
+        *("fit", "--ckpt_path", poster_run, "--model.network", "poster_cnn_2024", "--data.path", films),
+        *("--data.image_size", "[16, 16]", "--trainer.default_root_dir", tmp_path),
+    )
+    assert code == 1
+    assert "another model" in lines[-1]
+
+
+def test_damaged_checkpoint(fails, poster_run, tmp_path):
+    shutil.copytree(poster_run / "checkpoints", tmp_path / "checkpoints")
+    (step,) = {path.parent for path in (tmp_path / "checkpoints").glob("*/manifest.json") if "last" not in path.name}
+    weights = step / "weights.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1])
+    code, lines = fails("predict", "--ckpt_path", step, "--overview", "A film.")
+    assert (code, "damaged" in lines[-1]) == (1, True)
+
+
+def test_most_posters_missing(fails, films, tmp_path):
+    shutil.copytree(films, tmp_path / "films")
+    for poster in sorted((tmp_path / "films" / "posters").iterdir())[10:]:
+        poster.unlink()
+    code, lines = fails("fit", "--data.path", tmp_path / "films", "--trainer.default_root_dir", tmp_path / "runs")
+    assert code == 1
+    assert "poster" in lines[-2]
+    assert "--data.max_bad_fraction" in lines[-1]
+
+
+def test_csv_without_the_columns(fails, tmp_path):
+    (tmp_path / "films.csv").write_text("name,plot\nAlien,In space\n")
+    code, lines = fails("fit", "--data.path", tmp_path)
+    assert code == 1
+    assert "genres" in lines[-1]

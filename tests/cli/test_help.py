@@ -1,0 +1,33 @@
+"""``--help`` comes at once: no backend is imported before the arguments are parsed."""
+
+import pytest
+
+from kgenre.cli.main import COMMANDS, main
+
+
+def test_help_lists_the_commands(capsys):
+    assert main(["--help"]) == 0
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in COMMANDS)
+
+
+def test_no_command_is_wrong_usage(capsys):
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_imports_no_backend(run_python, command):
+    script = (
+        "import sys; from kgenre.cli.main import main\n"
+        f"assert main(['{command}', '--help']) == 0\n"
+        "print([name for name in ('keras', 'tensorflow', 'jax', 'sklearn', 'PIL') if name in sys.modules])"
+    )
+    assert run_python(script, backend="jax").splitlines()[-1] == "[]"
+
+
+def test_a_misspelled_option_is_found_before_the_backend(run_python):
+    script = (
+        "import sys; from kgenre.cli.main import main\n"
+        "assert main(['fit', '--data.pth', 'x']) == 2\nprint('keras' in sys.modules)"
+    )
+    assert run_python(script, backend="jax").strip() == "False"

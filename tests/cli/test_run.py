@@ -1,0 +1,127 @@
+"""The main job from the command line: fit, validate, test, predict."""
+
+import csv
+import json
+import math
+
+import pytest
+import yaml
+
+from kgenre.cli.main import main
+
+METRICS = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "top3_hit")
+
+
+def metrics_of(run):
+    return json.loads((run / "metrics.json").read_text())
+
+
+def test_a_run_leaves_its_folder_complete(poster_run):
+    names = {path.name for path in poster_run.iterdir()}
+    expected = {"config.yaml", "metrics.csv", "metrics.json", "environment.json", "split.json", "genres.txt"}
+    assert expected <= names
+    assert any(name.startswith("events.out.tfevents.") for name in names)
+    assert {"best", "last"} <= {path.name for path in (poster_run / "checkpoints").iterdir()}
+
+
+def test_the_overview_run_keeps_its_vocabulary(overview_run):
+    words = (overview_run / "vocabulary.txt").read_text().splitlines()
+    assert words[:2] == ["", "[UNK]"]
+    assert len(words) > 50
+
+
+def test_baselines_stand_beside_the_test_results(poster_run):
+    metrics = metrics_of(poster_run)
+    for name in METRICS:
+        for rival in ("", "baseline_frequency/", "baseline_tfidf/"):
+            assert math.isfinite(metrics[f"test/{rival}{name}"])
+    assert metrics["test/baseline_tfidf/loss"] < metrics["test/baseline_frequency/loss"]
+
+
+def test_the_run_says_how_it_compares(poster_run, capsys):
+    assert main(["test", "--ckpt_path", str(poster_run)]) == 0
+    printed = capsys.readouterr()
+    line = next(line for line in printed.err.splitlines() if line.startswith("test loss"))
+    assert "genre frequencies" in line
+    assert "baseline tfidf" in printed.out
+
+
+def test_config_is_complete_and_can_be_read_again(poster_run, capsys):
+    config = yaml.safe_load((poster_run / "config.yaml").read_text())
+    assert config["trainer"]["max_epochs"] == 2
+    assert config["trainer"]["gradient_clip_val"] is None, "options that were left alone are written too"
+    assert config["model"]["init_args"]["network"] == "poster_cnn_2025"
+    assert main(["fit", "--config", str(poster_run / "config.yaml"), "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out) == config
+
+
+def test_the_same_config_repeats_the_run(poster_run, tmp_path):
+    arguments = ["fit", "--config", str(poster_run / "config.yaml"), "--trainer.default_root_dir", str(tmp_path)]
+    assert main(arguments) == 0
+    first, second = metrics_of(poster_run), metrics_of(tmp_path / "posters" / "version_0")
+    assert {n: v for n, v in second.items() if not n.startswith("throughput/")} == {
+        n: v for n, v in first.items() if not n.startswith("throughput/")
+    }
+
+
+@pytest.mark.parametrize("ckpt_path", ["run", "best", "last"])
+def test_validate_takes_the_checkpoint_of_the_run(poster_run, ckpt_path):
+    before = metrics_of(poster_run)
+    where = [str(poster_run)] if ckpt_path == "run" else [ckpt_path, "--config", str(poster_run / "config.yaml")]
+    assert main(["validate", "--ckpt_path", *where]) == 0
+    after = metrics_of(poster_run)
+    best = min(before["val/loss"], after["val/loss"])
+    if ckpt_path == "last":
+        assert after["val/loss"] == pytest.approx(before["val/loss"], rel=1e-5)
+    else:
+        assert after["val/loss"] == pytest.approx(best, rel=1e-5)
+    assert "val/baseline_tfidf/recall" in after
+
+
+def test_fit_goes_on_from_the_last_checkpoint(fit, poster_run, tmp_path):
+    arguments = ["--trainer.name", "resumed", "--model.network", "poster_cnn_2025", "--data.overviews", "false"]
+    assert fit(tmp_path, *arguments, "--trainer.max_epochs", "1") == 0
+    assert fit(tmp_path, *arguments, "--trainer.max_epochs", "2", "--ckpt_path", "last") == 0
+    assert [path.name for path in (tmp_path / "resumed").iterdir()] == ["version_0"]
+    with (tmp_path / "resumed" / "version_0" / "metrics.csv").open(newline="") as file:
+        steps = [int(row["step"]) for row in csv.DictReader(file) if row["val/loss"]]
+    assert steps == [3, 6]
+
+
+def test_predict_one_poster(poster_run, films, capsys):
+    poster = next((films / "posters").glob("*.jpg"))
+    assert main(["predict", "--ckpt_path", str(poster_run), "--poster", str(poster), "--json"]) == 0
+    genres = json.loads(capsys.readouterr().out)["genres"]
+    assert len(genres) == 3
+    probabilities = [genre["probability"] for genre in genres]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert all(0 < p < 1 for p in probabilities)
+    names = (poster_run / "genres.txt").read_text().split("\n")
+    assert all(genre["genre"] in names for genre in genres)
+
+
+def test_predict_one_overview_as_text(overview_run, capsys):
+    text = "A detective hunts a killer through the city."
+    assert main(["predict", "--ckpt_path", str(overview_run), "--overview", text, "--top", "2"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(0 < float(line.split()[-1]) < 1 for line in lines)
+
+
+def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, capsys):
+    assert main(["predict", "--ckpt_path", str(poster_run), "--data.path", str(unlabelled)]) == 0
+    with (poster_run / "predictions.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5
+    capsys.readouterr()
+    poster = films / "posters" / f"{rows[0]['id']}.jpg"
+    assert main(["predict", "--ckpt_path", str(poster_run), "--poster", str(poster), "--json"]) == 0
+    best = json.loads(capsys.readouterr().out)["genres"]
+    assert rows[0]["top3"] == "|".join(genre["genre"] for genre in best)
+    for genre in best:
+        assert float(rows[0][genre["genre"]]) == pytest.approx(genre["probability"], abs=2e-5)
+
+
+def test_fast_dev_run_leaves_nothing(fit, tmp_path):
+    assert fit(tmp_path, "--trainer.fast_dev_run", "1", "--data.overviews", "false") == 0
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Install kgenre with its test tools into a virtual environment (VENV, default .venv), then lint and test everything,
+# under TensorFlow and under JAX. Ends with the first thing that fails.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=${VENV:-.venv}
+python=${PYTHON:-python3}
+
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+"$venv/bin/python" -m pip install --quiet --editable '.[test]'
+export PATH="$(cd "$venv/bin" && pwd):$PATH"
+
+ruff check .
+ruff format --check .
+lint-imports
+for backend in tensorflow jax; do
+  echo "== KERAS_BACKEND=$backend"
+  KERAS_BACKEND=$backend python -m pytest "$@"
+done
