@@ -80,7 +80,7 @@ class ProgressBar(Callback):
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """A bar of its own only outside training; inside, the epoch's bar says so."""
         if trainer.stage == "validate":
-            self._open("validate", trainer.num_val_batches)
+            self._open("validate", trainer.num_evaluation_batches)
         elif self._progress is not None:
             self._progress.update(self._task, metrics="validating")
 
@@ -91,32 +91,32 @@ class ProgressBar(Callback):
         if trainer.stage == "validate":
             self._advance(batch_idx, trainer)
 
-    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Close it."""
+    def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """Close it, before anything is said about the results."""
         if trainer.stage == "validate":
             self._close()
 
     def on_test_start(self, trainer: Trainer, module: Module) -> None:
         """A bar for the test."""
-        self._open("test", math.inf)
+        self._open("test", trainer.num_evaluation_batches)
 
     def on_test_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move it."""
         self._advance(batch_idx, trainer)
 
-    def on_test_end(self, trainer: Trainer, module: Module) -> None:
+    def on_test_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Close it."""
         self._close()
 
     def on_predict_start(self, trainer: Trainer, module: Module) -> None:
         """A bar for the prediction."""
-        self._open("predict", math.inf)
+        self._open("predict", trainer.num_evaluation_batches)
 
     def on_predict_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move it."""
         self._advance(batch_idx, trainer)
 
-    def on_predict_end(self, trainer: Trainer, module: Module) -> None:
+    def on_predict_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Close it."""
         self._close()
 

@@ -81,8 +81,8 @@ class Engine(Protocol):
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Put back what `state_dict` gave; names that are absent keep their values."""
 
-    def prefetch(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """The batches on the device, handed over ahead of time."""
+    def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
+        """The first ``limit`` batches on the device, handed over ahead of time; None: all."""
 
 
 def create_engine(options: StepOptions) -> Engine:

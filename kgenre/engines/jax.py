@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError, StepScope
 
 State = dict[str, Any]
+_MOST_ENQUEUED = 8
 
 
 class JaxEngine:
@@ -33,6 +35,7 @@ class JaxEngine:
         self.options = options
         self.traces: Counter[str] = Counter()
         self._stages: dict[str, State] = {}
+        self._enqueued: deque[jax.Array] = deque()
 
     # --- building -----------------------------------------------------------------------------------------------
 
@@ -78,6 +81,10 @@ class JaxEngine:
             raise StepError(ASSIGNED_IN_BRANCH) from error
         self._stages["train"] = {key: state.pop(key) for key in ("sums", "batch_idx")}
         self._state = state
+        # Steps queue up on the device, each with its batch: without a bound, memory and the progress bar would run away.
+        self._enqueued.append(values)
+        if len(self._enqueued) > _MOST_ENQUEUED:
+            self._enqueued.popleft().block_until_ready()
         return outputs, values
 
     def eval_step(self, stage: str, batch: Any) -> Any:
@@ -241,11 +248,11 @@ class JaxEngine:
 
     # --- input --------------------------------------------------------------------------------------------------
 
-    def prefetch(self, batches: Iterable[Any]) -> Iterator[Any]:
+    def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
         if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset: read-only views, no copies
             batches = batches.as_numpy_iterator()
         ahead: deque[Any] = deque()
-        for batch in batches:
+        for batch in itertools.islice(batches, limit):
             ahead.append(jax.device_put(keras.tree.map_structure(np.asarray, batch)))
             if len(ahead) == 2:  # one on its way while the other is computed on
                 yield ahead.popleft()

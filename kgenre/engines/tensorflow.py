@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -182,9 +183,9 @@ class TensorFlowEngine:
 
     # --- input --------------------------------------------------------------------------------------------------
 
-    def prefetch(self, batches: Iterable[Any]) -> Iterator[Any]:
+    def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
         # A Python number or NumPy array given to a tf.function would be traced anew or copied each step.
-        for batch in batches:
+        for batch in itertools.islice(batches, limit):
             yield keras.tree.map_structure(tf.convert_to_tensor, batch)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -19,12 +18,13 @@ def evaluate(trainer: Trainer, stage: str, source: Iterable[Any], batches: int |
     hook = {part: getattr(trainer.hooks, f"on_{stage}_{part}") for part in _HOOKS}
     predictions = []
 
+    trainer.num_evaluation_batches = batches
     hook["start"]()
     hook["epoch_start"]()
     engine.pull()
     engine.start_epoch(stage)
     count = None if math.isinf(batches) else int(batches)
-    for batch_idx, batch in enumerate(itertools.islice(engine.prefetch(iterate_epoch(source, 0)), count)):
+    for batch_idx, batch in enumerate(engine.prefetch(iterate_epoch(source, 0), limit=count)):
         hook["batch_start"](batch, batch_idx)
         outputs = engine.eval_step(stage, batch)
         hook["batch_end"](outputs, batch, batch_idx)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
@@ -33,15 +33,16 @@ def fit_loop(trainer: Trainer) -> None:
         engine.pull()
         t.epoch_is_done = False
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
-        batches = itertools.islice(batches, schedule.remaining(t.batch_idx))
-        for batch in engine.prefetch(batches):
+        batches = engine.prefetch(batches, limit=schedule.remaining(t.batch_idx))
+        for batch, is_last in _marked(batches, schedule.looks_ahead):
             batch_idx = t.batch_idx
             if hooks.on_train_batch_start(batch, batch_idx) == -1:
+                t.epoch_is_done = True
                 break
 
             # --- the step ----------------------------------------------------------------------------------------
             t.batch_idx += 1
-            update = schedule.updates_after(t.batch_idx)
+            update = is_last or schedule.updates_after(t.batch_idx)
             outputs, values = engine.train_step(batch, update=update)
             if update:
                 t.global_step += 1
@@ -63,16 +64,32 @@ def fit_loop(trainer: Trainer) -> None:
         results.write_steps(engine)
         results.add_epoch(engine, "train")
         engine.sync()
-        if t.epoch_is_done and schedule.validates_at_end(t.current_epoch, t.batch_idx):
+        validated = t.validated_at == (t.current_epoch, t.batch_idx)
+        if t.epoch_is_done and not validated and schedule.validates_at_end(t.current_epoch, t.batch_idx):
             run_validation(t)
         hooks.on_train_epoch_end()
         engine.pull()
         results.write(t.global_step)
         if not t.epoch_is_done:
             break
-        t.current_epoch, t.batch_idx = t.current_epoch + 1, 0
+        t.current_epoch, t.batch_idx, t.epoch_is_done = t.current_epoch + 1, 0, False
 
     hooks.on_train_end()
+
+
+def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, bool]]:
+    """Each batch, and whether it is known to be the last; to know it means to hold one batch back."""
+    if not look_ahead:
+        for batch in batches:
+            yield batch, False
+        return
+    held: list[Any] = []
+    for batch in batches:
+        if held:
+            yield held.pop(), False
+        held.append(batch)
+    for batch in held:
+        yield batch, True
 
 
 def run_validation(trainer: Trainer) -> None:

@@ -176,6 +176,7 @@ class Trainer:
         self.engine: Engine | None = None
         self.results = Results()
         self._run_opened: list[Callable[[Path], None]] = []
+        self.num_evaluation_batches: int | float = 0  # of the validation, test or prediction that runs
         self.train_source: Any = None
         self.val_source: Any = None
         self.schedule = FitSchedule(0)

@@ -110,8 +110,6 @@ def losses(case, optimizer):
 
 if __name__ == "__main__":
     print(
-        json.dumps(
-            {f"{c}-{o}": losses(c, o) for c in ("cnn", "lstm", "everything") for o in ("adam", "sgd")}
-        ),
+        json.dumps({f"{c}-{o}": losses(c, o) for c in ("cnn", "lstm", "everything") for o in ("adam", "sgd")}),
         file=sys.stdout,
     )

@@ -1,0 +1,33 @@
+"""What all tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+sys.path.insert(0, str(TESTS))  # `import boring` in any folder of tests, whichever import mode pytest runs in
+
+
+@pytest.fixture
+def in_tmp_path(tmp_path, monkeypatch):
+    """Work in an empty folder: runs are written to ./runs there."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def run_python():
+    """Run a script in a fresh interpreter, where nothing is imported yet; returns what it printed."""
+
+    def run(script, *, backend=None, **environment):
+        env = os.environ | {"PYTHONPATH": str(TESTS), "TF_CPP_MIN_LOG_LEVEL": "3"} | environment
+        if backend is not None:
+            env["KERAS_BACKEND"] = backend
+        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    return run

@@ -1,0 +1,68 @@
+"""Which backend, and what a user's keras.json may not change."""
+
+import json
+
+import keras
+import pytest
+
+from kgenre.engines.backend import BackendError, check_backend
+
+BACKEND = keras.backend.backend()
+
+SCRIPT = """
+import logging
+logging.basicConfig(format="%(message)s")
+import json, sys
+import kgenre, keras
+from boring import BoringModule, boring_batches, quiet_trainer
+module = BoringModule()
+trainer = quiet_trainer()
+trainer.fit(module, boring_batches())
+kernel = trainer.engine.state_dict()["model.layers.0.kernel"]
+print(json.dumps({
+    "floatx": keras.config.floatx(), "format": keras.config.image_data_format(), "epsilon": keras.config.epsilon(),
+    "policy": keras.config.dtype_policy().name, "dtype": str(kernel.dtype), "kernel": kernel.tolist(),
+    "optimizer": keras.optimizers.Adam().epsilon,
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def with_keras_json(tmp_path_factory, run_python):
+    def run(**settings):
+        home = tmp_path_factory.mktemp("home")
+        (home / "keras.json").write_text(json.dumps({"backend": BACKEND} | settings))
+        return json.loads(run_python(SCRIPT, backend=BACKEND, KERAS_HOME=str(home)).splitlines()[-1])
+
+    return run
+
+
+def test_a_keras_json_changes_nothing(with_keras_json):
+    plain = with_keras_json()
+    odd = with_keras_json(floatx="float16", epsilon=1e-3, image_data_format="channels_first")
+    assert odd == plain
+    assert plain["policy"] == plain["floatx"] == plain["dtype"] == "float32"
+    assert plain["format"] == "channels_last"
+
+
+def test_an_unknown_backend_is_one_line(run_python):
+    script = """
+import kgenre
+try:
+    kgenre.Trainer(max_epochs=1)
+    kgenre.Module()
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    message = run_python(script, backend="theano").strip()
+    assert message == "BackendError KERAS_BACKEND=theano: kgenre runs on tensorflow and jax. Set one of these."
+
+
+def test_a_backend_that_is_not_installed(monkeypatch):
+    def find_spec(name):
+        return object() if name != {"jax": "jax", "tensorflow": "tensorflow"}[BACKEND] else None
+
+    monkeypatch.setattr("importlib.util.find_spec", find_spec)
+    other = {"jax": "tensorflow", "tensorflow": "jax"}[BACKEND]
+    with pytest.raises(BackendError, match=f"pip install {BACKEND}` or set KERAS_BACKEND={other}, which is installed"):
+        check_backend()

@@ -1,0 +1,314 @@
+"""What every engine promises: few traces, a state of its own, logs that stay on the device."""
+
+from contextlib import nullcontext
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
+from keras import ops
+
+from kgenre.engines.engine import StepOptions, create_engine
+
+KERNEL = "model.layers.0.kernel"
+
+
+def built_engine(module, batch, **options):
+    engine = create_engine(StepOptions(**options))
+    engine.build(module, [module.configure_optimizers()], {"train": batch})
+    return engine
+
+
+# --- traces -----------------------------------------------------------------------------------------------------
+
+
+def test_one_trace_a_stage_however_many_epochs():
+    trainer = quiet_trainer(max_epochs=5)
+    trainer.fit(BoringModule(), boring_batches(4), boring_batches(3))
+    assert dict(trainer.engine.traces) == {"train": 1, "validation": 1}
+    trainer.test(dataloaders=boring_batches(2), verbose=False)
+    trainer.test(dataloaders=boring_batches(2), verbose=False)
+    trainer.predict(dataloaders=boring_batches(2))
+    assert trainer.engine.traces["test"] == trainer.engine.traces["predict"] == 1
+    assert trainer.engine.traces["train"] == 1
+
+
+def test_a_second_shape_is_traced_once():
+    ragged = [*boring_batches(3, rows=8), *boring_batches(1, rows=5)]
+    trainer = quiet_trainer(max_epochs=3)
+    trainer.fit(BoringModule(), ragged, ragged)
+    assert dict(trainer.engine.traces) == {"train": 2, "validation": 2}
+
+
+def test_accumulation_has_a_trace_with_and_one_without_update():
+    trainer = quiet_trainer(max_epochs=3, accumulate_grad_batches=2)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert trainer.engine.traces["train"] == 2
+
+
+def test_hooks_that_change_weights_trace_nothing_anew():
+    def shrink(trainer, module):
+        module.model.layers[0].kernel.assign(module.model.layers[0].kernel * 0.5)
+
+    trainer = quiet_trainer(max_epochs=3, callbacks=Lambdas(on_train_epoch_start=shrink))
+    trainer.fit(BoringModule(), boring_batches())
+    assert trainer.engine.traces["train"] == 1
+
+
+# --- who owns the state -----------------------------------------------------------------------------------------
+
+
+class Interrupts(Exception):
+    """Raised by a hook on purpose."""
+
+
+def test_weights_can_be_read_in_hooks_and_are_up_to_date():
+    seen = []
+
+    def look(trainer, module):
+        np.testing.assert_array_equal(weights_of(module)[KERNEL], trainer.engine.state_dict()[KERNEL])
+        seen.append(weights_of(module)[KERNEL])
+
+    hooks = ("on_train_epoch_start", "on_train_epoch_end", "on_train_end", "on_fit_end")
+    batches = boring_batches(2)
+    quiet_trainer(max_epochs=2, callbacks=Lambdas(**dict.fromkeys(hooks, look))).fit(BoringModule(), batches)
+    assert len(seen) == 6
+    for epochs, kernels in ((0, seen[:1]), (1, seen[1:3]), (2, seen[3:])):
+        for kernel in kernels:
+            np.testing.assert_allclose(kernel, descend(batches * epochs)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("error", "hook", "steps"),
+    [
+        (Interrupts, "on_train_batch_start", 2),
+        (KeyboardInterrupt, "on_train_batch_end", 2),
+        (KeyboardInterrupt, "on_train_epoch_end", 4),
+    ],
+)
+def test_weights_are_up_to_date_after_an_exception(error, hook, steps):
+    def interrupt(trainer, module, *arguments):
+        if trainer.global_step >= 2:
+            raise error
+
+    module, batches = BoringModule(), boring_batches(4)
+    trainer = quiet_trainer(max_epochs=2, callbacks=Lambdas(**{hook: interrupt}))
+    with pytest.raises(Interrupts) if error is Interrupts else nullcontext():
+        trainer.fit(module, batches)
+    assert trainer.interrupted == (error is KeyboardInterrupt)
+    assert trainer.global_step == steps
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches[:steps])[0], rtol=1e-5)
+    assert module.model(batches[0]["x"]).shape == (8, 2)
+
+
+def test_the_module_is_free_after_fit():
+    module = BoringModule()
+    trainer = quiet_trainer()
+    trainer.fit(module, boring_batches())
+    kernel = module.model.layers[0].kernel
+    before = ops.convert_to_numpy(kernel)
+    kernel.assign(before + 1)
+    trainer.test(dataloaders=boring_batches(1), verbose=False)
+    np.testing.assert_array_equal(kernel, before + 1)
+
+
+@pytest.mark.parametrize("again", ["fit", "test"])
+def test_weights_set_between_two_runs_count(again):
+    module = BoringModule(learning_rate=1e-6)
+    trainer = quiet_trainer()
+    trainer.fit(module, boring_batches())
+    module.model.layers[0].kernel.assign(np.full((4, 2), 3.0))
+    if again == "fit":
+        trainer.fit(module, boring_batches())
+    else:
+        trainer.test(dataloaders=boring_batches(), verbose=False)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], 3.0, atol=1e-3)
+
+
+def test_weights_assigned_in_a_hook_stay():
+    hooks = ["on_fit_start", "on_train_start", "on_train_epoch_start", "on_validation_start", "on_validation_epoch_end"]
+    hooks += ["on_validation_end", "on_train_epoch_end", "on_train_end", "on_fit_end"]
+
+    def adding(amount):
+        def add(trainer, module):
+            bias = module.model.layers[0].bias
+            bias.assign(bias + amount)
+
+        return add
+
+    module = BoringModule(learning_rate=0.0)
+    callback = Lambdas(**{hook: adding(2.0**i) for i, hook in enumerate(hooks)})
+    quiet_trainer(callbacks=callback, num_sanity_val_steps=0).fit(module, boring_batches(1), boring_batches(1))
+    bits = int(weights_of(module)["model.layers.0.bias"][0])
+    assert [hook for i, hook in enumerate(hooks) if not bits & 2**i] == [], "the assignments in these hooks are lost"
+
+
+def test_weights_assigned_before_validation_are_validated():
+    def assign(trainer, module):
+        module.model.layers[0].kernel.assign(np.zeros((4, 2)))
+        module.model.layers[0].bias.assign(np.zeros(2))
+
+    batches = boring_batches(1)
+    trainer = quiet_trainer(callbacks=Lambdas(on_validation_start=assign))
+    trainer.fit(BoringModule(), batches, batches)
+    assert trainer.callback_metrics["val/loss"] == pytest.approx(np.mean(batches[0]["y"] ** 2), rel=1e-5)
+
+
+def test_the_state_goes_out_and_comes_back():
+    module, batch = BoringModule(), boring_batches(1)[0]
+    engine = built_engine(module, batch)
+    engine.train_step(batch)
+    state = engine.state_dict()
+    engine.train_step(batch)
+    after = engine.state_dict()
+    engine.load_state_dict(state)
+    engine.train_step(batch)
+    for name, array in engine.state_dict().items():
+        np.testing.assert_array_equal(array, after[name], err_msg=name)
+    assert not np.array_equal(state[KERNEL], after[KERNEL])
+
+
+def test_one_variable_is_read_and_set():
+    module, batch = BoringModule(learning_rate=0.5), boring_batches(1)[0]
+    engine = built_engine(module, batch)
+    rate = engine.built.optimizers[0]._learning_rate
+    assert engine.get_variable(rate) == pytest.approx(0.5)
+    engine.set_variable(rate, 0.0)
+    before = engine.state_dict()[KERNEL]
+    engine.train_step(batch)
+    assert engine.get_variable(rate) == 0.0
+    np.testing.assert_array_equal(engine.state_dict()[KERNEL], before)
+
+
+# --- freezing ---------------------------------------------------------------------------------------------------
+
+
+class TwoLayers(BoringModule):
+    def __init__(self):
+        super().__init__()
+        self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3), keras.layers.Dense(2)])
+
+
+def test_freezing_and_unfreezing_in_hooks():
+    kernels = []
+
+    def at_epoch_start(trainer, module):
+        module.model.layers[0].trainable = trainer.current_epoch not in (1, 2)
+        kernels.append(weights_of(module))
+
+    trainer = quiet_trainer(max_epochs=4, callbacks=Lambdas(on_train_epoch_start=at_epoch_start))
+    module = TwoLayers()
+    trainer.fit(module, boring_batches())
+    kernels.append(weights_of(module))
+    first = [not np.array_equal(a[KERNEL], b[KERNEL]) for a, b in pairwise(kernels)]
+    second = "model.layers.1.kernel"
+    assert first == [True, False, False, True]
+    assert all(not np.array_equal(a[second], b[second]) for a, b in pairwise(kernels))
+    assert trainer.engine.traces["train"] == 3
+
+
+def test_freezing_keeps_the_momentum_of_the_rest():
+    """A frozen layer elsewhere must not restart the optimizer's state."""
+
+    class Momentum(TwoLayers):
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(0.01, momentum=0.9)
+
+    def freeze(trainer, module):
+        if trainer.current_epoch == 1:
+            before = trainer.engine.state_dict()
+            module.model.layers[0].trainable = False
+            trainer.engine.pull()
+            after = trainer.engine.state_dict()
+            for name in before:
+                np.testing.assert_array_equal(before[name], after[name], err_msg=name)
+
+    trainer = quiet_trainer(max_epochs=2, callbacks=Lambdas(on_train_epoch_start=freeze))
+    trainer.fit(Momentum(), boring_batches())
+    momenta = {n: v for n, v in trainer.engine.state_dict().items() if "momentums" in n}
+    assert len(momenta) == 4
+    assert all(np.any(v != 0) for v in momenta.values())
+
+
+def test_a_layer_that_was_frozen_when_training_began_cannot_be_unfrozen_within():
+    def thaw(trainer, module):
+        module.model.layers[0].trainable = True
+
+    module = TwoLayers()
+    module.model.layers[0].trainable = False
+    with pytest.raises(ValueError, match=r"model.layers.0.kernel was frozen when training began"):
+        quiet_trainer(callbacks=Lambdas(on_train_epoch_start=thaw)).fit(module, boring_batches(1))
+    # ... but between two fits it can.
+    before = weights_of(module)
+    quiet_trainer().fit(module, boring_batches(1))
+    assert not np.array_equal(before[KERNEL], weights_of(module)[KERNEL])
+
+
+def test_nothing_to_train_is_an_error():
+    module = BoringModule()
+    module.freeze()
+    with pytest.raises(ValueError, match="no trainable variables"):
+        quiet_trainer().fit(module, boring_batches())
+
+
+# --- transfers --------------------------------------------------------------------------------------------------
+
+
+def test_steps_move_nothing_to_the_host():
+    if keras.backend.backend() != "jax":
+        pytest.skip("only JAX can forbid transfers")
+    import jax
+
+    module, batch = BoringModule(), boring_batches(1)[0]
+    engine = built_engine(module, batch)
+    (batch,) = engine.prefetch([batch])
+    engine.train_step(batch)
+    with jax.transfer_guard("disallow"), jax.transfer_guard_device_to_host("disallow"):
+        for _ in range(3):
+            outputs, values = engine.train_step(batch)
+    assert all(isinstance(value, jax.Array) for value in (outputs["loss"], values))
+    assert np.isfinite(engine.to_host(values)).all()
+
+
+def test_outputs_are_what_the_step_returned():
+    class Dict(BoringModule):
+        def training_step(self, batch, batch_idx):
+            prediction = self.model(batch["x"])
+            return {"loss": ops.mean(prediction**2), "prediction": prediction, "batch_idx": batch_idx}
+
+    module, batch = Dict(), boring_batches(1)[0]
+    engine = built_engine(module, batch)
+    engine.start_epoch("train", first_batch=7)
+    outputs = engine.to_host(engine.train_step(batch)[0])
+    assert set(outputs) == {"loss", "prediction", "batch_idx"}
+    assert outputs["prediction"].shape == (8, 2)
+    assert outputs["loss"] == pytest.approx(np.mean(outputs["prediction"] ** 2), rel=1e-5)
+    assert outputs["batch_idx"] == 7
+
+
+def test_bf16_mixed_computes_in_bfloat16_with_float32_weights():
+    from kgenre import TrainerError
+
+    class Late(BoringModule):
+        dtypes = ()
+
+        def __init__(self):
+            self.learning_rate = 0.1
+
+        def configure_model(self):
+            self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+
+        def training_step(self, batch, batch_idx):
+            prediction = self.model(batch["x"])
+            self.dtypes = [prediction.dtype]
+            return ops.mean((ops.cast(prediction, "float32") - batch["y"]) ** 2)
+
+    module = Late()
+    trainer = quiet_trainer(precision="bf16-mixed")
+    trainer.fit(module, boring_batches())
+    assert keras.backend.standardize_dtype(module.dtypes[0]) == "bfloat16"
+    assert {str(array.dtype) for array in trainer.engine.state_dict().values()} <= {"float32", "int32", "int64"}
+    assert keras.config.dtype_policy().name == "float32"
+    with pytest.raises(TrainerError, match="came too late"):
+        quiet_trainer(precision="bf16-mixed").fit(BoringModule(), boring_batches())

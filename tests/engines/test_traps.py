@@ -1,0 +1,292 @@
+"""What a compiled step swallows silently elsewhere is an error, a warning or right here, on every backend alike."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
+from keras import layers, ops
+
+from kgenre.engines.traced_step import StepError
+
+
+def fit(module, batches=None, **arguments):
+    trainer = quiet_trainer(**arguments)
+    trainer.fit(module, boring_batches(2) if batches is None else batches)
+    return trainer
+
+
+class MetricInStep(BoringModule):
+    def training_step(self, batch, batch_idx):
+        metric = keras.metrics.Mean()
+        metric.update_state(self.error(batch))
+        self.log("mean", metric.result())
+        return self.error(batch)
+
+
+class LayerInStep(BoringModule):
+    def training_step(self, batch, batch_idx):
+        return ops.mean(layers.Dense(1)(batch["x"]) ** 2)
+
+
+class MetricOutside(BoringModule):
+    def training_step(self, batch, batch_idx):
+        elsewhere[0].update_state(self.error(batch))
+        return self.error(batch)
+
+
+elsewhere = []
+
+
+@pytest.mark.parametrize("module", [MetricInStep, LayerInStep, MetricOutside])
+def test_variables_that_the_module_does_not_hold_are_refused(module):
+    elsewhere[:] = [keras.metrics.Mean()]
+    with pytest.raises(StepError, match=r"^A step uses the variable .* which the module does not hold"):
+        fit(module())
+
+
+class Counting(BoringModule):
+    def __init__(self):
+        super().__init__()
+        self.count = keras.Variable(0.0, trainable=False)
+
+
+class AssignInCond(Counting):
+    def training_step(self, batch, batch_idx):
+        loss = self.error(batch)
+
+        def add():
+            self.count.assign(self.count + loss)
+            return loss * 2
+
+        return ops.cond(loss > 0, add, lambda: loss * 1)
+
+
+class AssignInCondReadInTheOtherBranch(Counting):
+    def training_step(self, batch, batch_idx):
+        loss = self.error(batch)
+        return ops.cond(
+            loss > 0,
+            lambda: ops.convert_to_tensor(self.count.assign(self.count + loss)),
+            lambda: ops.convert_to_tensor(self.count),
+        )
+
+
+class AssignInWhile(Counting):
+    def training_step(self, batch, batch_idx):
+        def body(i):
+            self.count.assign(ops.cast(i, "float32"))
+            return (i + 1,)
+
+        ops.while_loop(lambda i: i < 3, body, (0,))
+        return self.error(batch)
+
+
+class AssignInCondOfValidation(Counting):
+    def validation_step(self, batch, batch_idx):
+        AssignInCond.training_step(self, batch, batch_idx)
+
+
+@pytest.mark.parametrize(
+    "module", [AssignInCond, AssignInCondReadInTheOtherBranch, AssignInWhile, AssignInCondOfValidation]
+)
+def test_assigning_inside_a_branch_is_refused(module):
+    with pytest.raises(StepError, match=r"^A step assigns a variable inside keras\.ops\.cond, while_loop or scan"):
+        quiet_trainer().fit(module(), boring_batches(1), boring_batches(1))
+
+
+def test_assigning_with_where_is_the_way():
+    class Where(Counting):
+        def training_step(self, batch, batch_idx):
+            count = ops.convert_to_tensor(self.count)
+            self.count.assign(ops.where(batch_idx % 2 == 0, count + 1.0, count))
+            return self.error(batch)
+
+    module = Where()
+    fit(module, boring_batches(5))
+    assert weights_of(module)["count"] == 3
+
+
+def test_a_python_counter_in_a_step_warns():
+    class Counts(BoringModule):
+        steps = 0
+
+        def __init__(self):
+            super().__init__()
+            self.steps = 0
+
+        def training_step(self, batch, batch_idx):
+            self.steps += 1
+            return self.error(batch)
+
+    with pytest.warns(UserWarning, match=r"training_step changes self\.steps"):
+        fit(Counts())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(BoringModule())
+
+
+class UnseededNoise(BoringModule):
+    def training_step(self, batch, batch_idx):
+        return self.error(batch) + ops.mean(keras.random.normal((3,)))
+
+
+def test_random_numbers_without_a_seed_are_refused():
+    with pytest.raises(
+        StepError, match=r"^A step draws random numbers without .* self\.seed = keras\.random\.SeedGenerator"
+    ):
+        fit(UnseededNoise())
+
+
+def test_random_numbers_with_a_seed_differ_each_step():
+    drawn = []
+
+    class Noise(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.seed = keras.random.SeedGenerator(3)
+
+        def training_step(self, batch, batch_idx):
+            return {"loss": self.error(batch), "noise": keras.random.normal((3,), seed=self.seed)}
+
+    def note(trainer, module, outputs, batch, batch_idx):
+        drawn.append(trainer.engine.to_host(outputs["noise"]))
+
+    module = Noise()
+    fit(module, boring_batches(3), callbacks=Lambdas(on_train_batch_end=note))
+    assert len({array.tobytes() for array in drawn}) == 3
+    assert weights_of(module)["seed.seed"].tolist() != [0, 3]
+
+
+# --- losses that layers collect ---------------------------------------------------------------------------------
+
+
+class ThroughAddLoss(layers.Layer):
+    def call(self, x):
+        self.add_loss(0.5 * ops.mean(x**2))
+        return x
+
+
+def loss_of_first_step(make_layers):
+    """The loss that was minimised, the data's part of it, and the trained module."""
+
+    class Extra(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([keras.Input((4,)), *make_layers])
+
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch, training=True)
+            return {"loss": loss, "plain": loss}
+
+    seen = []
+    fit(Extra(), boring_batches(1), callbacks=Lambdas(on_train_batch_end=lambda t, m, out, *_: seen.append(out)))
+    return {name: float(value) for name, value in seen[0].items()}
+
+
+def ones(**arguments):
+    return layers.Dense(2, kernel_initializer="ones", **arguments)
+
+
+@pytest.mark.parametrize(
+    ("make_layers", "expected"),
+    [
+        ([ones()], lambda x: 0.0),
+        ([ones(kernel_regularizer=keras.regularizers.L2(0.1))], lambda x: 0.1 * 8),
+        ([ones(activity_regularizer=keras.regularizers.L1(0.01))], lambda x: 0.01 * 2 * np.abs(x.sum(1)).sum() / 8),
+        ([ThroughAddLoss(), ones()], lambda x: 0.5 * np.mean(x**2)),
+    ],
+    ids=["none", "weights", "activity", "add_loss"],
+)
+def test_extra_losses_are_counted_once(make_layers, expected):
+    values = loss_of_first_step(make_layers)
+    x = boring_batches(1)[0]["x"]
+    assert values["loss"] - values["plain"] == pytest.approx(expected(x), rel=1e-4, abs=1e-6)
+
+
+def test_a_lazily_built_layer_with_a_weight_regulariser_trains():
+    class Lazy(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([layers.Dense(2, kernel_regularizer="l2")])
+
+    module = Lazy()
+    assert not module.model.built
+    trainer = fit(module, max_epochs=2)
+    names = set(trainer.engine.state_dict())
+    assert {"model.layers.0.kernel", "model.layers.0.bias"} <= names
+    assert trainer.engine.traces["train"] == 1
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda loss: None, "must return the loss"),
+        (lambda loss: {"other": loss}, r"keys \['other'\]"),
+        (lambda loss: ops.stack([loss, loss]), r"shape \(2,\)"),
+    ],
+)
+def test_a_step_must_return_one_loss(returned, message):
+    class Wrong(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return returned(self.error(batch))
+
+    with pytest.raises(StepError, match=message):
+        fit(Wrong())
+
+
+# --- what the backends would do differently -----------------------------------------------------------------------
+
+
+def test_sparse_embedding_gradients_train_as_dense_ones():
+    """TensorFlow gives sparse gradients for an embedding, and Adam treats repeated rows differently there."""
+    tokens = np.array([[1, 1, 2, 1], [3, 2, 1, 1]], "int32")
+    table = np.linspace(-1, 1, 10).reshape(5, 2).astype("float32")
+
+    class Embedding(BoringModule):
+        def __init__(self, dense):
+            super().__init__()
+            self.dense = dense
+            self.model = layers.Embedding(5, 2, embeddings_initializer=keras.initializers.Constant(table))
+
+        def training_step(self, batch, batch_idx):
+            rows = ops.one_hot(batch["x"], 5) @ self.model.embeddings if self.dense else self.model(batch["x"])
+            return ops.mean(ops.sum(rows, axis=1) ** 2)
+
+        def configure_optimizers(self):
+            return keras.optimizers.Adam(0.1)
+
+    trained = []
+    for dense in (False, True):
+        module = Embedding(dense)
+        if dense:
+            module.model.build()
+        fit(module, [{"x": tokens}] * 5)
+        trained.append(weights_of(module)["model.embeddings"])
+    np.testing.assert_allclose(*trained, rtol=1e-5)
+    assert not np.allclose(trained[0][1], table[1])
+    np.testing.assert_array_equal(trained[0][[0, 4]], table[[0, 4]])  # rows without a token stay
+
+
+def test_a_mistake_in_a_step_is_reported_as_the_user_made_it():
+    class Wrong(BoringModule):
+        def training_step(self, batch, batch_idx):
+            raise LookupError("no such thing")
+
+    with pytest.raises(LookupError) as error:
+        fit(Wrong())
+    assert str(error.value) == "no such thing"
+
+
+def test_batch_norm_statistics_move_in_training_and_not_in_validation():
+    class Norm(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([keras.Input((4,)), layers.BatchNormalization(momentum=0.5), ones()])
+
+    module, batches = Norm(), boring_batches(1)
+    trainer = quiet_trainer(num_sanity_val_steps=1)
+    trainer.fit(module, batches, boring_batches(3, seed=5))
+    mean = weights_of(module)["model.layers.0.moving_mean"]
+    np.testing.assert_allclose(mean, 0.5 * batches[0]["x"].mean(0), rtol=1e-4)

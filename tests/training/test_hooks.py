@@ -1,0 +1,254 @@
+"""The order of all hooks, written out as Lightning documents it.
+
+https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. What differs from Lightning:
+
+- ``on_validation_epoch_end`` and ``on_train_epoch_end``: callbacks come before the module here too, but those that
+  watch a logged value (checkpoints, early stopping) come after the module at the end of a training epoch.
+- There are no ``on_before_backward``, ``optimizer_step`` and the like: they would run inside the compiled step.
+- ``setup`` calls the datamodule, then callbacks, then the module; ``configure_model`` follows, before
+  ``configure_optimizers``; sources of batches are asked for in between.
+- ``teardown`` calls the datamodule first, then callbacks, then the module.
+"""
+
+import itertools
+
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer
+
+import kgenre
+from kgenre.training.hooks import HOOKS
+from kgenre.training.module import Module
+
+MODULE_ONLY = ["prepare_data", "configure_model", "configure_optimizers", "configure_callbacks"]
+DATA = ["prepare_data", "setup", "teardown", "train_dataloader", "val_dataloader", "test_dataloader"]
+DATA += ["predict_dataloader", "save_artifacts", "state_dict", "load_state_dict"]
+
+
+def noting(base, who, names, calls):
+    """A subclass of ``base`` that notes the calls of ``names`` and then does what ``base`` does."""
+
+    def make(name):
+        def method(self, *arguments, **named):
+            calls.append(f"{who}.{name}")
+            return getattr(base, name)(self, *arguments, **named)
+
+        return method
+
+    return type(base.__name__, (base,), {name: make(name) for name in names})
+
+
+class Data(kgenre.DataModule):
+    def train_dataloader(self):
+        return boring_batches(2)
+
+    def val_dataloader(self):
+        return boring_batches(1)
+
+    test_dataloader = predict_dataloader = val_dataloader
+
+
+@pytest.fixture
+def noted():
+    calls = []
+    hooks = [*HOOKS, "on_save_checkpoint", "on_load_checkpoint"]
+    module = noting(BoringModule, "module", [*hooks, *MODULE_ONLY], calls)
+    callback = noting(kgenre.Callback, "callback", [*hooks, "state_dict", "load_state_dict"], calls)
+    data = noting(Data, "data", DATA, calls)
+    return calls, module(), callback(), data()
+
+
+def both(*names):
+    return [f"{who}.{name}" for name in names for who in ("callback", "module")]
+
+
+def evaluation(stage, batches=1):
+    return [
+        *both(f"on_{stage}_start", f"on_{stage}_epoch_start"),
+        *both(f"on_{stage}_batch_start", f"on_{stage}_batch_end") * batches,
+        *both(f"on_{stage}_epoch_end", f"on_{stage}_end"),
+    ]
+
+
+def prepared():
+    return ["module.configure_callbacks", "data.prepare_data", "module.prepare_data", "data.setup", *both("setup")]
+
+
+def training_batches(count):
+    return both("on_train_batch_start", "on_train_batch_end") * count
+
+
+def test_fit_with_sanity_check_and_validation(noted):
+    calls, module, callback, data = noted
+    quiet_trainer(max_epochs=2, callbacks=callback).fit(module, data)
+    epoch = [
+        *both("on_train_epoch_start"),
+        *training_batches(2),
+        *evaluation("validation"),
+        *both("on_train_epoch_end"),
+    ]
+    assert calls == [
+        *prepared(),
+        "module.configure_model",
+        "data.train_dataloader",
+        "data.val_dataloader",
+        "module.configure_optimizers",
+        *both("on_fit_start", "on_sanity_check_start"),
+        *evaluation("validation"),
+        *both("on_sanity_check_end", "on_train_start"),
+        *epoch * 2,
+        *both("on_train_end", "on_fit_end"),
+        "data.teardown",
+        *both("teardown"),
+    ]
+
+
+def test_validation_inside_an_epoch(noted):
+    calls, module, callback, data = noted
+    quiet_trainer(callbacks=callback, val_check_interval=1, num_sanity_val_steps=0).fit(module, data)
+    start = calls.index("callback.on_train_start")
+    assert calls[start : calls.index("callback.on_train_end")] == [
+        *both("on_train_start", "on_train_epoch_start"),
+        *training_batches(1),
+        *evaluation("validation"),
+        *training_batches(1),
+        *evaluation("validation"),
+        *both("on_train_epoch_end"),
+    ]
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_evaluation(noted, stage):
+    calls, module, callback, data = noted
+    getattr(quiet_trainer(callbacks=callback), stage)(module, datamodule=data)
+    loader = {"validate": "val"}.get(stage, stage)
+    assert calls == [
+        *prepared(),
+        "module.configure_model",
+        f"data.{loader}_dataloader",
+        *evaluation({"validate": "validation"}.get(stage, stage)),
+        "data.teardown",
+        *both("teardown"),
+    ]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_an_exception(noted, error):
+    calls, module, callback, data = noted
+
+    def fail():
+        raise error
+
+    module.on_train_epoch_end = fail
+    trainer = quiet_trainer(callbacks=callback)
+    if error is KeyboardInterrupt:
+        trainer.fit(module, data)
+        assert trainer.interrupted
+    else:
+        with pytest.raises(error):
+            trainer.fit(module, data)
+        assert not trainer.interrupted
+    tail = ["callback.on_train_epoch_end", *both("on_exception"), "data.teardown", *both("teardown")]
+    assert calls[-len(tail) :] == tail
+
+
+def test_saving_and_resuming(noted, tmp_path):
+    calls, module, callback, data = noted
+    trainer = quiet_trainer(max_epochs=1, callbacks=callback)
+    trainer.fit(module, data)
+    calls.clear()
+    path = trainer.save_checkpoint(tmp_path / "checkpoint")
+    assert calls == ["callback.state_dict", "data.state_dict", *both("on_save_checkpoint")]
+    calls.clear()
+    quiet_trainer(max_epochs=2, callbacks=callback).fit(module, data, ckpt_path=path)
+    start = calls.index("callback.on_fit_start")
+    assert calls[: start + 3] == [
+        "module.configure_callbacks",
+        "module.on_load_checkpoint",
+        "data.load_state_dict",
+        "data.prepare_data",
+        "module.prepare_data",
+        "data.setup",
+        *both("setup"),
+        "module.configure_model",
+        "data.train_dataloader",
+        "data.val_dataloader",
+        "module.configure_optimizers",
+        "callback.load_state_dict",
+        "callback.on_load_checkpoint",
+        *both("on_fit_start"),
+        "callback.on_train_start",  # no sanity check when a run goes on
+    ]
+
+
+def test_hooks_get_lightnings_arguments():
+    seen = {}
+
+    class Callback(kgenre.Callback):
+        def setup(self, trainer, module, stage):
+            seen["setup"] = stage
+
+        def on_train_batch_start(self, trainer, module, batch, batch_idx):
+            seen["start"] = (sorted(batch), batch_idx)
+
+        def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            seen["end"] = (sorted(outputs), sorted(batch), batch_idx)
+
+        def on_validation_batch_end(self, trainer, module, outputs, batch, batch_idx):
+            seen["validation"] = (outputs, batch_idx)
+
+    trainer = quiet_trainer(callbacks=Callback())
+    module = BoringModule()
+    trainer.fit(module, boring_batches(3), boring_batches(2))
+    assert seen == {
+        "setup": "fit",
+        "start": (["x", "y"], 2),
+        "end": (["loss"], ["x", "y"], 2),
+        "validation": (None, 1),
+    }
+    assert module.trainer is trainer
+
+
+def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch():
+    order = []
+
+    class Monitor(kgenre.Callback):
+        monitors = True
+
+        def on_train_epoch_end(self, trainer, module):
+            order.append(("monitor", trainer.callback_metrics.get("late")))
+
+    class Plain(kgenre.Callback):
+        def on_train_epoch_end(self, trainer, module):
+            order.append(("plain", trainer.callback_metrics.get("late")))
+
+    class Late(BoringModule):
+        def on_train_epoch_end(self):
+            order.append(("module", None))
+            self.log("late", 7.0)
+
+    quiet_trainer(callbacks=[Monitor(), Plain()]).fit(Late(), boring_batches(1))
+    assert order == [("plain", None), ("module", None), ("monitor", 7.0)]
+
+
+def test_every_hook_of_a_callback_is_one_of_the_module():
+    assert [name for name in HOOKS if not hasattr(Module, name)] == []
+
+
+def test_configure_callbacks():
+    class Counts(kgenre.Callback):
+        def __init__(self):
+            self.starts = itertools.count()
+
+        def on_fit_start(self, trainer, module):
+            next(self.starts)
+
+    mine, modules = Counts(), Counts()
+
+    class Configures(BoringModule):
+        def configure_callbacks(self):
+            return [modules]
+
+    quiet_trainer().fit(Configures(), boring_batches(1))
+    assert next(modules.starts) == 1
+    quiet_trainer(callbacks=mine).fit(Configures(), boring_batches(1))
+    assert (next(mine.starts), next(modules.starts)) == (1, 2)  # the trainer's wins

@@ -1,0 +1,207 @@
+"""`Module.log`: what is reduced how, under which name, and when it is fetched and written."""
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+from keras import ops
+
+from kgenre.loggers import InMemoryLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+class Logs(BoringModule):
+    """Calls ``how(self, batch, batch_idx)`` in a step of training and validation."""
+
+    def __init__(self, how):
+        super().__init__(learning_rate=0.0)
+        self.how = how
+
+    def training_step(self, batch, batch_idx):
+        self.how(self, batch, batch_idx)
+        return self.error(batch)
+
+    def validation_step(self, batch, batch_idx):
+        self.how(self, batch, batch_idx)
+
+
+def logged_by(how, batches=None, epochs=1, **arguments):
+    """Train with ``how`` as the training step's logging; returns the logger and the trainer."""
+    logger = InMemoryLogger()
+
+    class Training(Logs):
+        def validation_step(self, batch, batch_idx):
+            raise AssertionError
+
+    arguments = {"logger": logger, "log_every_n_steps": 1, "max_epochs": epochs} | arguments
+    trainer = quiet_trainer(**arguments)
+    trainer.fit(Training(how), boring_batches(4) if batches is None else batches)
+    return logger, trainer
+
+
+def test_reductions_of_an_epoch():
+    def how(module, batch, batch_idx):
+        value = ops.cast(batch_idx, "float32") * 2 - 3  # -3, -1, 1, 3
+        for reduction in ("mean", "sum", "min", "max"):
+            module.log(reduction, value + 1, on_step=False, on_epoch=True, reduce_fx=reduction)
+        module.log("weighted", value, on_step=False, on_epoch=True, batch_size=ops.cast(batch_idx, "float32"))
+        module.log("no_weight", value, on_step=False, on_epoch=True, batch_size=0)
+
+    logger, trainer = logged_by(how)
+    metrics = trainer.callback_metrics
+    assert {name: metrics[name] for name in ("mean", "sum", "min", "max")} == {"mean": 1, "sum": 4, "min": -2, "max": 4}
+    assert metrics["weighted"] == pytest.approx((-1 * 1 + 1 * 2 + 3 * 3) / 6)
+    assert "no_weight" not in metrics
+    assert logger.history("sum") == [(4, 4.0)]
+
+
+def test_means_weighted_by_rows_are_those_of_all_rows():
+    def how(module, batch, batch_idx):
+        module.log("mean", ops.mean(batch["y"]), batch_size=batch["y"].shape[0])
+
+    ragged = [*boring_batches(2, rows=8), *boring_batches(1, rows=3, seed=1)]
+    trainer = quiet_trainer()
+    metrics = trainer.validate(Logs(how), ragged, verbose=False)[0]
+    assert metrics["mean"] == pytest.approx(np.concatenate([b["y"] for b in ragged]).mean(), rel=1e-4)
+
+
+def test_a_nan_without_weight_does_no_harm():
+    def how(module, batch, batch_idx):
+        value = ops.where(batch_idx == 0, float("nan"), 2.0)
+        module.log("value", value, batch_size=ops.where(batch_idx == 0, 0.0, 1.0))
+
+    assert quiet_trainer().validate(Logs(how), boring_batches(3), verbose=False)[0]["value"] == 2.0
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        (lambda m, b, i: m.log("a", b["x"]), r"log\('a'\) takes a scalar.*shape \(8, 4\)"),
+        (lambda m, b, i: (m.log("a", 1.0), m.log("a", 2.0)), r"log\('a'\) was called twice"),
+        (lambda m, b, i: m.log("a", 1.0, reduce_fx="median"), r"reduce_fx is one of .*'median'"),
+    ],
+)
+def test_wrong_calls(how, message):
+    with pytest.raises(ValueError, match=message):
+        quiet_trainer().validate(Logs(how), boring_batches(1), verbose=False)
+
+
+def test_names_on_step_and_on_epoch():
+    def how(module, batch, batch_idx):
+        value = ops.cast(batch_idx, "float32")
+        module.log("both", value, on_step=True, on_epoch=True)
+        module.log("step", value)
+        module.log("epoch", value, on_step=False, on_epoch=True)
+        module.log("nothing", value, on_step=False, on_epoch=False)
+        module.log("bar", value, prog_bar=True, logger=False)
+
+    logger, trainer = logged_by(how)
+    steps = [(1, 0.0), (2, 1.0), (3, 2.0), (4, 3.0)]
+    assert logger.history("both_step") == logger.history("step") == steps
+    assert logger.history("both_epoch") == logger.history("epoch") == [(4, 1.5)]
+    names = {name for _, values in logger.records for name in values}
+    assert names == {"both_step", "both_epoch", "step", "epoch"} | {n for n in names if n.startswith("throughput/")}
+    assert trainer.progress_bar_metrics == {"bar": 3.0}
+    assert trainer.callback_metrics["bar"] == 3.0
+    assert "bar" not in trainer.logged_metrics
+    assert trainer.logged_metrics["both_step"] == 3.0
+
+
+@pytest.mark.parametrize(("every", "accumulate", "steps"), [(3, 1, [3, 6, 9]), (2, 2, [2, 4, 6]), (50, 1, [])])
+def test_values_are_written_every_n_updates(every, accumulate, steps):
+    def how(module, batch, batch_idx):
+        module.log("batch", batch_idx)
+
+    logger, _ = logged_by(how, boring_batches(5), epochs=2, log_every_n_steps=every, accumulate_grad_batches=accumulate)
+    history = logger.history("batch")
+    assert [step for step, _ in history] == steps
+    if accumulate == 1:
+        assert [value for _, value in history] == [(step - 1) % 5 for step in steps]
+    else:  # an epoch of 5 batches has 3 updates: after batches 1, 3 and 4
+        assert [value for _, value in history] == [[1, 3, 4][(step - 1) % 3] for step in steps]
+
+
+def test_transfers_happen_only_where_values_are_due():
+    transfers = []
+
+    def how(module, batch, batch_idx):
+        module.log("batch", batch_idx)
+
+    def count(trainer, module):
+        fetch = trainer.engine.to_host
+
+        def counted(tree):
+            if tree:
+                transfers.append(trainer.global_step)
+            return fetch(tree)
+
+        trainer.engine.to_host = counted
+
+    logged_by(how, boring_batches(9), log_every_n_steps=4, callbacks=Lambdas(on_train_start=count))
+    # The values of step 4 are fetched when those of step 8 are due, those of step 8 at the end (with the epoch's).
+    assert transfers[:2] == [8, 9]
+    assert set(transfers[2:]) <= {9}
+
+
+def test_keras_metrics_are_read_and_reset_each_epoch():
+    class Metric(BoringModule):
+        def __init__(self):
+            super().__init__(learning_rate=0.0)
+            self.mean = keras.metrics.Mean()
+
+        def training_step(self, batch, batch_idx):
+            self.mean.update_state(batch["x"])
+            self.log("train/mean", self.mean)
+            return self.error(batch)
+
+    logger, module, batches = InMemoryLogger(), Metric(), boring_batches(3)
+    trainer = quiet_trainer(max_epochs=2, logger=logger)
+    trainer.fit(module, batches)
+    expected = pytest.approx(np.mean([batch["x"] for batch in batches]), abs=1e-6)
+    assert [value for _, value in logger.history("train/mean")] == [expected, expected]
+    assert [step for step, _ in logger.history("train/mean")] == [3, 6]
+    assert float(module.mean.result()) == 0.0
+    assert trainer.engine.traces["train"] == 1
+
+
+def test_the_sanity_check_leaves_no_trace_in_metrics():
+    class Metric(BoringModule):
+        def __init__(self):
+            super().__init__(learning_rate=0.0)
+            self.mean = keras.metrics.Mean()
+
+        def validation_step(self, batch, batch_idx):
+            self.mean.update_state(batch["x"])
+            self.log("val/mean", self.mean)
+            self.log("val/batches", 1.0, reduce_fx="sum")
+
+    seen = []
+    callback = Lambdas(on_train_start=lambda trainer, module: seen.append(dict(trainer.callback_metrics)))
+    batches = boring_batches(3)
+    trainer = quiet_trainer(callbacks=callback, num_sanity_val_steps=2)
+    trainer.fit(Metric(), boring_batches(1), batches)
+    assert seen == [{}]
+    assert trainer.callback_metrics["val/batches"] == 3
+    assert trainer.callback_metrics["val/mean"] == pytest.approx(np.mean([b["x"] for b in batches]), abs=1e-6)
+
+
+def test_log_in_hooks_and_log_dict():
+    class InHook(BoringModule):
+        def on_train_epoch_end(self):
+            self.log_dict({"a": 1.5, "b": self.current_epoch}, prog_bar=True)
+            self.log("again", 1.0)
+            self.log("again", 2.0)
+
+    logger = InMemoryLogger()
+    trainer = quiet_trainer(max_epochs=2, logger=logger)
+    trainer.fit(InHook(), boring_batches(2))
+    assert logger.history("a") == [(2, 1.5), (4, 1.5)]
+    assert logger.history("b") == [(2, 0.0), (4, 1.0)]
+    assert logger.history("again") == [(2, 2.0), (4, 2.0)]
+    assert trainer.progress_bar_metrics == {"a": 1.5, "b": 1.0}
+
+
+def test_log_without_a_trainer():
+    with pytest.raises(RuntimeError, match=r"BoringModule.log needs a Trainer"):
+        BoringModule().log("a", 1.0)

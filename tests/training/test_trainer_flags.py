@@ -1,0 +1,306 @@
+"""Every flag of the Trainer, by what it does."""
+
+import keras
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer
+
+import kgenre
+from kgenre import TrainerError
+from kgenre.callbacks import ModelCheckpoint, ProgressBar
+from kgenre.loggers import CSVLogger, InMemoryLogger, TensorBoardLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+class Watch(kgenre.Callback):
+    """Notes (epoch, batch_idx) of training batches and global steps of validations."""
+
+    def __init__(self):
+        self.batches, self.validations, self.rows, self.sanity = [], [], [], 0
+        self.evaluated = dict.fromkeys(("validation", "test", "predict"), 0)
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.batches.append((trainer.current_epoch, batch_idx))
+        self.rows.append(keras.ops.convert_to_numpy(batch["x"]).tobytes())
+
+    def on_validation_start(self, trainer, module):
+        if not trainer.sanity_checking:
+            self.validations.append(trainer.global_step)
+
+    def on_validation_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        if trainer.sanity_checking:
+            self.sanity += 1
+        self.evaluated["validation"] += not trainer.sanity_checking
+
+    def on_test_batch_end(self, *arguments):
+        self.evaluated["test"] += 1
+
+    def on_predict_batch_end(self, *arguments):
+        self.evaluated["predict"] += 1
+
+
+def watched(batches=6, val=None, **arguments):
+    watch = Watch()
+    trainer = quiet_trainer(callbacks=watch, **arguments)
+    source = boring_batches(batches) if isinstance(batches, int) else batches
+    trainer.fit(BoringModule(), source, None if val is None else boring_batches(val))
+    return watch, trainer
+
+
+class Unknown:
+    """Batches without a length."""
+
+    def __init__(self, count):
+        self.count = count
+
+    def __iter__(self):
+        return iter(boring_batches(self.count))
+
+
+# --- how long ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "epochs", "steps"),
+    [
+        ({"max_epochs": 0}, 0, 0),
+        ({"max_epochs": 2}, 2, 12),
+        ({"max_epochs": None, "max_steps": 8}, 1, 8),
+        ({"max_epochs": 1, "max_steps": 8}, 1, 6),
+        ({"max_epochs": 2, "max_steps": 0}, 0, 0),
+        ({"max_epochs": 9, "max_steps": 3, "accumulate_grad_batches": 3}, 1, 3),
+    ],
+)
+def test_max_epochs_and_max_steps(arguments, epochs, steps):
+    watch, trainer = watched(**arguments)
+    assert (trainer.current_epoch, trainer.global_step) == (epochs, steps)
+    assert len(watch.batches) == steps * trainer.accumulate_grad_batches
+
+
+def test_max_epochs_has_a_default():
+    assert kgenre.Trainer().max_epochs == 1000
+
+
+@pytest.mark.parametrize(("limit", "batches"), [(2, 2), (0.5, 3), (1.0, 6), (99, 6), (None, 6)])
+def test_limits(limit, batches):
+    limits = {f"limit_{stage}_batches": limit for stage in ("train", "val", "test", "predict")}
+    watch, trainer = watched(6, 6, **limits)
+    trainer.test(dataloaders=boring_batches(6), verbose=False)
+    trainer.predict(dataloaders=boring_batches(6))
+    assert len(watch.batches) == trainer.num_training_batches == batches
+    assert watch.evaluated == {"validation": batches, "test": batches, "predict": batches}
+
+
+def test_a_count_limits_a_source_without_length():
+    watch, trainer = watched(Unknown(5), limit_train_batches=2, max_epochs=2)
+    assert watch.batches == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    with pytest.raises(TrainerError, match=r"limit_train_batches=0.5: a fraction needs a source that knows its length"):
+        watched(Unknown(5), limit_train_batches=0.5)
+
+
+def test_no_validation_batches():
+    watch, trainer = watched(2, 3, limit_val_batches=0)
+    assert watch.evaluated["validation"] == watch.sanity == 0
+    assert "val/loss" not in trainer.callback_metrics
+
+
+@pytest.mark.parametrize("amount", [2, 0.5])
+def test_overfit_batches_repeats_the_same_batches(amount):
+    watch, _ = watched(boring_dataset(rows=32, shuffle=True), overfit_batches=amount, max_epochs=3)
+    assert len(watch.batches) == 6
+    assert watch.rows[:2] == watch.rows[2:4] == watch.rows[4:]
+    assert watch.rows[0] != watch.rows[1]
+    shuffled, _ = watched(boring_dataset(rows=32, shuffle=True), limit_train_batches=2, max_epochs=2)
+    assert shuffled.rows[:2] != shuffled.rows[2:]
+
+
+@pytest.mark.parametrize("batches", [True, 2])
+def test_fast_dev_run_runs_everything_once_and_writes_nothing(in_tmp_path, batches):
+    class Wishes(BoringModule):
+        def configure_callbacks(self):
+            return [ModelCheckpoint()]
+
+    watch = Watch()
+    trainer = kgenre.Trainer(max_epochs=9, fast_dev_run=batches, callbacks=[watch, ModelCheckpoint(monitor="nothing")])
+    trainer.fit(Wishes(), boring_batches(6), boring_batches(6))
+    trainer.test(dataloaders=boring_batches(6), verbose=False)
+    assert len(watch.batches) == watch.evaluated["validation"] == watch.evaluated["test"] == int(batches)
+    assert watch.sanity == 0
+    assert trainer.log_dir is None
+    assert list(in_tmp_path.iterdir()) == []
+
+
+# --- validation -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "validations"),
+    [
+        ({}, [6, 12]),
+        ({"val_check_interval": 1.0}, [6, 12]),
+        ({"val_check_interval": 0.5}, [3, 6, 9, 12]),
+        ({"val_check_interval": 2}, [2, 4, 6, 8, 10, 12]),
+        ({"val_check_interval": 4}, [4, 10]),
+        ({"check_val_every_n_epoch": 2}, [12]),
+        ({"check_val_every_n_epoch": 2, "val_check_interval": 0.5}, [9, 12]),
+        ({"check_val_every_n_epoch": 3}, []),
+    ],
+)
+def test_when_validation_runs(arguments, validations):
+    watch, _ = watched(6, 1, max_epochs=2, num_sanity_val_steps=0, **arguments)
+    assert watch.validations == validations
+
+
+def test_validation_with_a_source_without_length_runs_once_at_the_end():
+    watch, _ = watched(Unknown(4), 1, val_check_interval=2, max_epochs=2)
+    assert watch.validations == [2, 4, 6, 8]
+    with pytest.raises(TrainerError, match=r"val_check_interval=0.5: a fraction needs training data that know"):
+        watched(Unknown(4), 1, val_check_interval=0.5)
+
+
+def test_val_check_interval_beyond_an_epoch():
+    with pytest.raises(TrainerError, match="val_check_interval=7 is more than the 6 batches"):
+        watched(6, 1, val_check_interval=7)
+
+
+@pytest.mark.parametrize(("steps", "seen"), [(0, 0), (2, 2), (9, 3)])
+def test_sanity_check(steps, seen):
+    watch, _ = watched(1, 3, num_sanity_val_steps=steps)
+    assert watch.sanity == seen
+    assert watch.evaluated["validation"] == 3
+
+
+def test_a_module_without_validation_step_is_not_validated():
+    class OnlyTrains(kgenre.Module):
+        __init__ = BoringModule.__init__
+        error = BoringModule.error
+        training_step = BoringModule.training_step
+        configure_optimizers = BoringModule.configure_optimizers
+
+        def on_validation_start(self):
+            raise AssertionError
+
+    quiet_trainer().fit(OnlyTrains(), boring_batches(1), boring_batches(1))
+
+
+# --- what is written and shown ------------------------------------------------------------------------------------
+
+
+def test_defaults():
+    trainer = kgenre.Trainer()
+    assert [type(logger) for logger in trainer.loggers] == [TensorBoardLogger, CSVLogger]
+    names = [type(callback).__name__ for callback in trainer.callbacks]
+    assert names == ["ProgressBar", "ModelSummary", "ThroughputMonitor", "ModelCheckpoint"]
+    assert trainer.checkpoint_callback is not None
+
+
+def test_enable_flags_and_own_ones():
+    bar, logger = ProgressBar(refresh_rate=7), InMemoryLogger()
+    trainer = kgenre.Trainer(callbacks=bar, logger=logger, enable_model_summary=False, enable_checkpointing=False)
+    assert trainer.callbacks[0] is bar
+    assert [type(callback).__name__ for callback in trainer.callbacks] == ["ProgressBar", "ThroughputMonitor"]
+    assert trainer.logger is logger
+    with pytest.raises(TrainerError, match="enable_checkpointing=False, but callbacks holds a ModelCheckpoint"):
+        kgenre.Trainer(callbacks=[ModelCheckpoint()], enable_checkpointing=False)
+
+
+def test_nothing_is_written_without_loggers_and_checkpoints(in_tmp_path):
+    _, trainer = watched(2, 1)
+    assert list(in_tmp_path.iterdir()) == []
+    assert trainer.log_dir is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder"),
+    [
+        ({}, "runs/boring_module/version_0"),
+        ({"default_root_dir": "elsewhere", "name": "mine"}, "elsewhere/mine/version_0"),
+        ({"logger": CSVLogger("a", name="b"), "name": "mine"}, "a/b/version_0"),
+    ],
+)
+def test_where_a_run_is_written(in_tmp_path, arguments, folder):
+    _, trainer = watched(1, **{"logger": CSVLogger()} | arguments)
+    assert trainer.log_dir.resolve() == in_tmp_path / folder
+    assert trainer.log_dir.is_dir()
+
+
+# --- the optimizer ----------------------------------------------------------------------------------------------
+
+
+def test_learning_rates_can_be_read_and_set():
+    rates = []
+
+    def change(trainer, module):
+        rates.extend(trainer.learning_rates())
+        trainer.set_learning_rate(0.25)
+
+    module = BoringModule(learning_rate=0.5)
+    trainer = quiet_trainer(max_epochs=2, callbacks=Lambdas(on_train_epoch_start=change))
+    trainer.fit(module, boring_batches(1))
+    assert rates == [0.5, 0.25]
+    assert float(trainer.optimizers[0].learning_rate) == 0.25
+
+
+@pytest.mark.parametrize(
+    ("arguments", "updates"),
+    [({}, 12), ({"accumulate_grad_batches": 4}, 4), ({"max_steps": 5}, 5), ({"limit_train_batches": 3}, 6)],
+)
+def test_estimated_stepping_batches(arguments, updates):
+    class Asks(BoringModule):
+        def configure_optimizers(self):
+            self.asked = self.trainer.estimated_stepping_batches
+            return super().configure_optimizers()
+
+    module = Asks()
+    trainer = quiet_trainer(max_epochs=2, **arguments)
+    trainer.fit(module, boring_batches(6))
+    assert module.asked == trainer.global_step == updates
+
+
+@pytest.mark.parametrize("configured", [None, "adam", []])
+def test_configure_optimizers_must_return_an_optimizer(configured):
+    class Wrong(BoringModule):
+        def configure_optimizers(self):
+            return configured
+
+    with pytest.raises(TrainerError, match=r"Wrong.configure_optimizers must return one .*Received: "):
+        quiet_trainer().fit(Wrong(), boring_batches(1))
+
+
+def test_jit_compile_trains_to_the_same_loss():
+    losses = []
+    for jit_compile in (None, True):
+        trainer = quiet_trainer(jit_compile=jit_compile)
+        trainer.fit(BoringModule(), boring_batches(2), boring_batches(1))
+        losses.append(trainer.callback_metrics["val/loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+# --- wrong values -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"max_epochs": -1},
+        {"max_steps": -2},
+        {"limit_train_batches": -1},
+        {"limit_val_batches": 1.5},
+        {"limit_test_batches": -0.1},
+        {"limit_predict_batches": "half"},
+        {"overfit_batches": -1},
+        {"overfit_batches": 2.5},
+        {"log_every_n_steps": 0},
+        {"val_check_interval": 0},
+        {"val_check_interval": 1.5},
+        {"val_check_interval": 0.0},
+        {"check_val_every_n_epoch": 0},
+        {"num_sanity_val_steps": -1},
+        {"precision": "16-mixed"},
+    ],
+    ids=str,
+)
+def test_wrong_values_name_the_argument_and_the_value(arguments):
+    ((name, value),) = arguments.items()
+    with pytest.raises(TrainerError, match=rf"{name}.*{value}"):
+        kgenre.Trainer(**arguments)
