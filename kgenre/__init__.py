@@ -27,11 +27,16 @@ _HOMES = {
 __all__ = ["ArrayDataset", "Callback", "DataModule", "Module", "Trainer", "TrainerError", "seed_everything"]
 
 
+_PACKAGES = ("callbacks", "data", "evaluation", "loggers", "models", "training")
+
+
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return importlib.import_module(f"kgenre.{name}")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
     raise AttributeError(f"module 'kgenre' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted({*globals(), *__all__, *_PACKAGES})

@@ -81,7 +81,7 @@ class JaxEngine:
             raise StepError(ASSIGNED_IN_BRANCH) from error
         self._stages["train"] = {key: state.pop(key) for key in ("sums", "batch_idx")}
         self._state = state
-        # Steps queue up on the device, each with its batch: without a bound, memory and the progress bar would run away.
+        # Steps queue up on the device, each with its batch: unbounded, memory and the progress bar would run away.
         self._enqueued.append(values)
         if len(self._enqueued) > _MOST_ENQUEUED:
             self._enqueued.popleft().block_until_ready()

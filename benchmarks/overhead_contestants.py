@@ -1,0 +1,321 @@
+"""The contestants of `trainer_overhead.py`: each trains the same tiny network, in a process of its own.
+
+Called by that script, which says over the standard input when an epoch may run; answers go out as lines of JSON. All
+get the same data in the same order, the same initial weights and Adam with the same settings, so that all must
+arrive at the same loss.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from importlib import metadata
+from typing import Any, TextIO
+
+import numpy as np
+
+FEATURES, HIDDEN, TARGETS = 16, 32, 4
+BATCH_SIZE = 64
+ADAM = {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+PACKAGES = ("kgenre", "keras", "jax", "jaxlib", "tensorflow", "numpy", "lightning", "torch")
+Weights = list[np.ndarray]  # kernel (16, 32), bias (32,), kernel (32, 4), bias (4,)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one process does."""
+
+    contestant: str
+    input: str  # "arrays" or "tf.data"
+    steps: int  # of an epoch
+    epochs: int
+    folder: str  # for checkpoints and logs
+
+
+# --- the same for all -------------------------------------------------------------------------------------------------
+
+
+def make_data(steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs (steps * 64, 16) and targets (steps * 64, 4), float32: a smooth function and a little noise."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal((steps * BATCH_SIZE, FEATURES), dtype="float32")
+    y = np.tanh(x @ random.standard_normal((FEATURES, TARGETS), dtype="float32") / 2)
+    return x, y + 0.1 * random.standard_normal(y.shape, dtype="float32")
+
+
+def initial_weights() -> Weights:
+    """Glorot's uniform weights and zero biases, drawn by NumPy so that every framework starts from the same."""
+    random = np.random.default_rng(1)
+
+    def kernel(rows: int, columns: int) -> np.ndarray:
+        limit = (6 / (rows + columns)) ** 0.5
+        return random.uniform(-limit, limit, (rows, columns)).astype("float32")
+
+    return [
+        kernel(FEATURES, HIDDEN),
+        np.zeros(HIDDEN, "float32"),
+        kernel(HIDDEN, TARGETS),
+        np.zeros(TARGETS, "float32"),
+    ]
+
+
+def loss_of(weights: Weights, x: np.ndarray, y: np.ndarray) -> float:
+    """The mean squared error, computed by NumPy: no contestant judges itself."""
+    first, first_bias, second, second_bias = weights
+    return float(np.mean((np.maximum(x @ first + first_bias, 0) @ second + second_bias - y) ** 2))
+
+
+def list_of_batches(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Batches of 64, in order."""
+    return [(x[i : i + BATCH_SIZE], y[i : i + BATCH_SIZE]) for i in range(0, len(x), BATCH_SIZE)]
+
+
+def tf_dataset(x: np.ndarray, y: np.ndarray) -> Any:
+    """The same batches from a `tf.data` pipeline."""
+    import tensorflow as tf
+
+    if os.environ["KERAS_BACKEND"] != "tensorflow":  # it would take the memory of JAX's GPU
+        tf.config.set_visible_devices([], "GPU")
+    return tf.data.Dataset.from_tensor_slices((x, y)).batch(BATCH_SIZE, drop_remainder=True).prefetch(2)
+
+
+class Gate:
+    """Stands at the beginning of every epoch: tells how long the last one took, then waits until the next may run.
+
+    An epoch lasts from one passage of the gate to the next, so all that a trainer does at its end counts.
+    """
+
+    def __init__(self, answers: TextIO) -> None:
+        self.answers = answers
+        self._begun: float | None = None
+
+    def answer(self, **content: Any) -> None:
+        """A line to the script."""
+        self.answers.write(json.dumps(content) + "\n")
+        self.answers.flush()
+
+    def __call__(self, wait_for_device: Callable[[], Any]) -> None:
+        """Pass when the script says so."""
+        if self._begun is None:
+            self.answer(ready=True)
+        else:
+            wait_for_device()
+            self.answer(seconds=time.perf_counter() - self._begun)
+        if not sys.stdin.readline():
+            raise SystemExit("trainer_overhead.py is gone.")
+        self._begun = time.perf_counter()
+
+
+# --- the contestants: each returns its weights after training ---------------------------------------------------------
+
+
+def keras_model() -> Any:
+    """16-32-4 with ReLU, and the weights all start from."""
+    import keras
+
+    model = keras.Sequential(
+        [keras.Input((FEATURES,)), keras.layers.Dense(HIDDEN, activation="relu"), keras.layers.Dense(TARGETS)]
+    )
+    model.set_weights(initial_weights())
+    return model
+
+
+def train_with_kgenre(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
+    """The Trainer: ``kgenre`` with its defaults, ``kgenre-bare`` without loggers, checkpoints and progress."""
+    import keras
+    from keras import ops
+
+    import kgenre
+
+    class Network(kgenre.Module):
+        def __init__(self) -> None:
+            self.model = keras_model()
+
+        def training_step(self, batch: Any, batch_idx: Any) -> Any:
+            inputs, targets = batch
+            loss = ops.mean(ops.square(self.model(inputs, training=True) - targets))
+            self.log("train/loss", loss, prog_bar=True)
+            return loss
+
+        def configure_optimizers(self) -> Any:
+            return keras.optimizers.Adam(**ADAM)
+
+    class AtTheGate(kgenre.Callback):
+        def on_train_epoch_start(self, trainer: kgenre.Trainer, module: kgenre.Module) -> None:
+            gate(lambda: trainer.engine.get_variable(module.model.trainable_variables[0]))
+
+    flags = {}
+    if work.contestant == "kgenre-bare":
+        flags = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = kgenre.Trainer(max_epochs=work.epochs, callbacks=[AtTheGate()], default_root_dir=work.folder, **flags)
+    module = Network()
+    trainer.fit(module, list_of_batches(x, y) if work.input == "arrays" else tf_dataset(x, y))
+    return module.model.get_weights()
+
+
+def train_with_keras_fit(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
+    """``model.fit`` with a ModelCheckpoint every epoch and otherwise its defaults."""
+    import keras
+
+    model = keras_model()
+    model.compile(optimizer=keras.optimizers.Adam(**ADAM), loss="mean_squared_error")
+
+    class AtTheGate(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+            gate(lambda: [np.asarray(variable) for variable in model.trainable_variables])
+
+    callbacks = [AtTheGate(), keras.callbacks.ModelCheckpoint(os.path.join(work.folder, "model.keras"))]
+    if work.input == "arrays":
+        # A list of batches means a list of inputs to fit: it cuts the same batches from the arrays itself.
+        model.fit(x, y, batch_size=BATCH_SIZE, shuffle=False, epochs=work.epochs, callbacks=callbacks)
+    else:
+        model.fit(tf_dataset(x, y), epochs=work.epochs, callbacks=callbacks)
+    return model.get_weights()
+
+
+def train_by_hand_in_jax(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
+    """A jitted step that donates its state; the losses are fetched at the end of the epoch."""
+    import jax
+    import keras
+
+    model, optimizer = keras_model(), keras.optimizers.Adam(**ADAM)
+    optimizer.build(model.trainable_variables)
+    others = [variable.value for variable in model.non_trainable_variables]
+
+    def loss_fn(trainable: list[Any], inputs: Any, targets: Any) -> Any:
+        predictions, _ = model.stateless_call(trainable, others, inputs, training=True)
+        return jax.numpy.mean(jax.numpy.square(predictions - targets))
+
+    def step(trainable: list[Any], slots: list[Any], inputs: Any, targets: Any) -> tuple[list[Any], list[Any], Any]:
+        loss, gradients = jax.value_and_grad(loss_fn)(trainable, inputs, targets)
+        return *optimizer.stateless_apply(slots, gradients, trainable), loss
+
+    step = jax.jit(step, donate_argnums=(0, 1))
+    # Copies: an array that a Keras variable still holds must not be donated.
+    trainable = [jax.numpy.array(variable.value, copy=True) for variable in model.trainable_variables]
+    slots = [jax.numpy.array(variable.value, copy=True) for variable in optimizer.variables]
+    batches = list_of_batches(x, y) if work.input == "arrays" else tf_dataset(x, y)
+
+    def epoch() -> Iterator[Any]:
+        return iter(batches) if work.input == "arrays" else batches.as_numpy_iterator()
+
+    for _ in range(work.epochs):
+        gate(partial(jax.block_until_ready, trainable))
+        losses = []
+        for inputs, targets in epoch():
+            trainable, slots, loss = step(trainable, slots, inputs, targets)
+            losses.append(loss)
+        np.mean(jax.device_get(losses))
+    return [np.asarray(value) for value in trainable]
+
+
+def train_by_hand_in_tensorflow(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
+    """A `tf.function` with a GradientTape; the losses are fetched at the end of the epoch."""
+    import keras
+    import tensorflow as tf
+
+    model, optimizer = keras_model(), keras.optimizers.Adam(**ADAM)
+    optimizer.build(model.trainable_variables)
+
+    @tf.function
+    def step(inputs: Any, targets: Any) -> Any:
+        with tf.GradientTape() as tape:
+            loss = tf.reduce_mean(tf.square(model(inputs, training=True) - targets))
+        optimizer.apply(tape.gradient(loss, model.trainable_weights), model.trainable_variables)
+        return loss
+
+    batches = list_of_batches(x, y) if work.input == "arrays" else tf_dataset(x, y)
+    for _ in range(work.epochs):
+        gate(lambda: [variable.numpy() for variable in model.trainable_variables])
+        losses = [step(tf.convert_to_tensor(inputs), tf.convert_to_tensor(targets)) for inputs, targets in batches]
+        tf.reduce_mean(losses).numpy()
+    return model.get_weights()
+
+
+def train_with_lightning(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
+    """Lightning's Trainer with its defaults, on the same batches as tensors."""
+    import lightning
+    import torch
+
+    # So small a network is fastest in one thread; two that wait for each other took ten times longer on a busy machine.
+    torch.set_num_threads(1)
+
+    class Network(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = torch.nn.Sequential(
+                torch.nn.Linear(FEATURES, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, TARGETS)
+            )
+            with torch.no_grad():  # torch keeps kernels transposed
+                for parameter, value in zip(self.model.parameters(), initial_weights(), strict=True):
+                    parameter.copy_(torch.from_numpy(value.T))
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            inputs, targets = batch
+            loss = torch.nn.functional.mse_loss(self.model(inputs), targets)
+            self.log("train/loss", loss, prog_bar=True)
+            return loss
+
+        def configure_optimizers(self) -> Any:
+            betas = (ADAM["beta_1"], ADAM["beta_2"])
+            return torch.optim.Adam(self.parameters(), ADAM["learning_rate"], betas, ADAM["epsilon"])
+
+    batches = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in list_of_batches(x, y)]
+
+    class Batches:  # a bare list means several loaders to Lightning
+        def __len__(self) -> int:
+            return len(batches)
+
+        def __iter__(self) -> Iterator[Any]:
+            return iter(batches)
+
+    class AtTheGate(lightning.Callback):
+        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+            gate(lambda: [parameter.detach().cpu() for parameter in module.parameters()])
+
+    trainer = lightning.Trainer(
+        max_epochs=work.epochs, callbacks=[AtTheGate()], default_root_dir=work.folder, accelerator="auto"
+    )
+    module = Network()
+    trainer.fit(module, Batches())
+    return [parameter.detach().cpu().numpy().T for parameter in module.parameters()]
+
+
+def main() -> None:
+    """Train once, as the JSON in the first argument says."""
+    work = Work(**json.loads(sys.argv[1]))
+    # What libraries print goes to the log: the standard output belongs to the answers.
+    gate = Gate(os.fdopen(os.dup(1), "w"))
+    os.dup2(2, 1)
+    train = {
+        "kgenre": train_with_kgenre,
+        "kgenre-bare": train_with_kgenre,
+        "keras-fit": train_with_keras_fit,
+        "hand-written": train_by_hand_in_jax
+        if os.environ.get("KERAS_BACKEND") == "jax"
+        else train_by_hand_in_tensorflow,
+        "lightning": train_with_lightning,
+    }[work.contestant]
+    x, y = make_data(work.steps)
+    weights = train(work, gate, x, y)
+    gate.answer(initial_loss=loss_of(initial_weights(), x, y), final_loss=loss_of(weights, x, y), versions=_versions())
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        if package == "kgenre" or package in sys.modules:
+            try:
+                found[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                continue
+    return found
+
+
+if __name__ == "__main__":
+    main()
