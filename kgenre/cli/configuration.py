@@ -115,11 +115,15 @@ def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
     return made.trainer, made.model, made.data
 
 
-def save_config(parser: Parser, options: Namespace, run_dir: Path) -> None:
-    """Write ``config.yaml``, complete: every option with its value, so that it repeats the run."""
-    parser.save(
-        options, str(run_dir / "config.yaml"), overwrite=True, skip_validation=True, skip_unset=False, multifile=False
-    )
+def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
+    """Write ``config.yaml`` into the run's folder, and its text to the loggers.
+
+    It is complete, every option with its value, so that it repeats the run.
+    """
+    text = parser.dump(options, skip_unset=False, skip_validation=True)
+    (trainer.run_dir / "config.yaml").write_text(text, encoding="utf-8")
+    for logger in trainer.loggers:
+        logger.log_text("config", f"```yaml\n{text}```", trainer.global_step)
 
 
 def checkpoint_path(options: Namespace, default: str | None = None) -> str | Path | None:

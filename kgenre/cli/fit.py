@@ -13,7 +13,7 @@ def run(arguments: Sequence[str]) -> int:
     options = configuration.parse(parser, arguments)
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
-    trainer.on_run_opened(lambda run_dir: configuration.save_config(parser, options, run_dir))
+    trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
     trainer.fit(module, datamodule=data, ckpt_path=configuration.checkpoint_path(options))
     if trainer.interrupted:
         return 130

@@ -49,8 +49,10 @@ class JaxEngine:
     def add_stage(self, stage: str, batch: Any) -> None:
         if stage not in self.built.entries:
             self.sync()
+            variables = list(self.built.variables)
             build_stage(self.built, stage, batch)
-            self._compile()
+            if list(self.built.variables) != variables:
+                self._compile()
             self.start_epoch(stage)
 
     def _compile(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -41,9 +40,13 @@ class TensorFlowEngine:
 
     def add_stage(self, stage: str, batch: Any) -> None:
         if stage not in self.built.entries:
+            variables = list(self.built.variables)
             build_stage(self.built, stage, batch)
             self._make_sums(stage)
-            self._compile()
+            if list(self.built.variables) != variables:
+                self._compile()
+            else:
+                self._eval[stage] = self._compiled_eval(stage)
 
     def _make_sums(self, stage: str) -> None:
         totals, weights = initial_sums(self.built.entries[stage])
@@ -56,18 +59,19 @@ class TensorFlowEngine:
         if self.options.accumulate_grad_batches > 1:
             self._accumulated = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable]
             self._count = tf.Variable(0.0, trainable=False)
+        self._train = {update: self._compiled_train(update) for update in (True, False)}
+        self._eval = {stage: self._compiled_eval(stage) for stage in self.built.entries if stage != "train"}
+
+    def _compiled_train(self, update: bool) -> Any:
+        return self._compiled(lambda batch: self._traced_train(batch, update))
+
+    def _compiled_eval(self, stage: str) -> Any:
+        return self._compiled(lambda batch: self._traced_eval(stage, batch))
+
+    def _compiled(self, step: Any) -> Any:
         # XLA on a CPU makes convolutions two to three times slower; it is worth asking for with recurrent models.
-        xla = bool(self.options.jit_compile)
         # No AutoGraph: a Python `if` on a tensor works on no other backend, and its errors are hard to read.
-        compiled = functools.partial(tf.function, jit_compile=xla, autograph=False)
-        self._train = {
-            update: compiled(lambda batch, update=update: self._traced_train(batch, update)) for update in (True, False)
-        }
-        self._eval = {
-            stage: compiled(lambda batch, stage=stage: self._traced_eval(stage, batch))
-            for stage in self.built.entries
-            if stage != "train"
-        }
+        return tf.function(step, jit_compile=bool(self.options.jit_compile), autograph=False)
 
     # --- steps --------------------------------------------------------------------------------------------------
 

@@ -24,6 +24,11 @@ def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, n
     """
     if source is None:
         return 0
+    if isinstance(source, type) or not any(hasattr(source, name) for name in _ITERABLE):
+        raise TrainerError(
+            f"The {name} batches come from a {type(source).__name__}, which cannot be iterated. Give a list, an "
+            "ArrayDataset, a tf.data.Dataset, or an object with __iter__."
+        )
     if iter_once(source):
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__} that can be read only once, but each epoch reads "
@@ -41,6 +46,9 @@ def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, n
             f"limit_{name}_batches={limit}: a fraction needs a source that knows its length; give a number of batches."
         )
     return int(length * limit)
+
+
+_ITERABLE = ("__iter__", "__getitem__", "epoch_batches")
 
 
 def iter_once(source: Iterable[Any]) -> bool:

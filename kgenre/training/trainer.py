@@ -1,35 +1,42 @@
-"""The Trainer: its flags, what a run needs in place before the first step, and fit, validate, test, predict."""
+"""The Trainer: its flags, fit, validate, test and predict, and what users read of a run."""
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor
 from kgenre.checkpoints import Checkpoint, write_checkpoint
-from kgenre.engines import Engine, create_engine
+from kgenre.engines import Engine
 from kgenre.engines.engine import StepOptions
 from kgenre.loggers import CSVLogger, Logger, TensorBoardLogger
-from kgenre.training.data_module import DataModule, iterate_epoch
+from kgenre.training.data_module import DataModule
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.fit_loop import fit_loop
 from kgenre.training.fit_schedule import FitSchedule
-from kgenre.training.hooks import Hooks
-from kgenre.training.limits import check_limit, number_of_batches, validation_interval
+from kgenre.training.limits import check_limit, number_of_batches
 from kgenre.training.module import Module
-from kgenre.training.precision import check_model_precision, check_precision, policy_of
+from kgenre.training.precision import check_precision
 from kgenre.training.results import Results
 from kgenre.training.results_table import print_results
 from kgenre.training.resume import find_checkpoint, restore, restore_weights, run_state
-from kgenre.training.run_folder import new_run_folder, update_metrics, write_environment
+from kgenre.training.run_folder import update_metrics
+from kgenre.training.stage import (
+    build_for_evaluation,
+    build_for_fit,
+    first_batch,
+    make_schedule,
+    open_loggers,
+    open_run,
+    prepare,
+    run_of,
+    running,
+)
 
-_log = logging.getLogger("kgenre")
 Limit = int | float | None
 
 
@@ -100,7 +107,7 @@ class Trainer:
         _at_least(log_every_n_steps=(log_every_n_steps, 1), check_val_every_n_epoch=(check_val_every_n_epoch, 1))
         _at_least(accumulate_grad_batches=(accumulate_grad_batches, 1), max_steps=(max_steps, -1))
         _at_least(num_sanity_val_steps=(num_sanity_val_steps, 0), max_epochs=(max_epochs, 0))
-        if isinstance(val_check_interval, float):
+        if isinstance(val_check_interval, float) and val_check_interval > 0:
             check_limit("val_check_interval", val_check_interval)
         else:
             _at_least(val_check_interval=(val_check_interval, 1))
@@ -141,7 +148,7 @@ class Trainer:
         if logger is True:
             self.loggers = [TensorBoardLogger(), CSVLogger()]
         given = _as_list(callbacks)
-        self._default_callbacks: list[Callback] = []
+        self.default_callbacks: list[Callback] = []
         for wanted, default in (
             (enable_progress_bar, ProgressBar),
             (enable_model_summary, ModelSummary),
@@ -149,15 +156,15 @@ class Trainer:
             (enable_checkpointing, ModelCheckpoint),
         ):
             if wanted and not any(isinstance(callback, default) for callback in given):
-                self._default_callbacks.append(default())
+                self.default_callbacks.append(default())
         if not enable_checkpointing and any(isinstance(callback, ModelCheckpoint) for callback in given):
             if not self.fast_dev_run:
                 raise TrainerError(
                     "enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them."
                 )
             given = [callback for callback in given if not isinstance(callback, ModelCheckpoint)]
-        self._given_callbacks = given
-        self.callbacks: list[Callback] = [*given, *self._default_callbacks]
+        self.given_callbacks = given
+        self.callbacks: list[Callback] = [*given, *self.default_callbacks]
 
         # Where the run is. `batch_idx` counts the batches of the current epoch that are done.
         self.current_epoch = 0
@@ -175,7 +182,7 @@ class Trainer:
         self.datamodule: DataModule | None = None
         self.engine: Engine | None = None
         self.results = Results()
-        self._run_opened: list[Callable[[Path], None]] = []
+        self.run_opened: list[Callable[[Trainer], None]] = []
         self.num_evaluation_batches: int | float = 0  # of the validation, test or prediction that runs
         self.train_source: Any = None
         self.val_source: Any = None
@@ -209,18 +216,18 @@ class Trainer:
         self.should_stop = self.interrupted = self.resumed = False
         self.current_epoch = self.batch_idx = self.global_step = 0
         self.validated_at = None
-        with self._running("fit", model, datamodule):
+        with running(self, "fit", model, datamodule):
             checkpoint = find_checkpoint(self, ckpt_path, "fit")
-            self._prepare("fit", checkpoint)
+            prepare(self, checkpoint)
             data = self.datamodule
             self.train_source = train_dataloaders if data is None else data.train_dataloader()
             self.val_source = val_dataloaders if data is None else data.val_dataloader()
-            self.schedule = self._make_schedule()
-            self._build_for_fit()
+            self.schedule = make_schedule(self)
+            build_for_fit(self)
             if checkpoint is not None:
                 restore(self, checkpoint)
-                self.run_dir = _run_of(checkpoint)
-            self._open_run()
+                self.run_dir = run_of(checkpoint)
+            open_run(self)
             try:
                 self.hooks.on_fit_start()
                 fit_loop(self)
@@ -290,148 +297,30 @@ class Trainer:
         _one_source(dataloaders, datamodule, stage)
         self.results = Results()
         predictions: list[Any] = []
-        with self._running(stage, model, datamodule):
+        with running(self, stage, model, datamodule):
             checkpoint = find_checkpoint(self, ckpt_path, stage)
-            self._prepare(stage, checkpoint)
+            prepare(self, checkpoint)
             loader = "val" if step == "validation" else step
             source = dataloaders if dataloaders is not None else getattr(self.datamodule, f"{loader}_dataloader")()
-            self._build_for_evaluation(step, _first_batch(loader, source, self.limits[loader]))
+            build_for_evaluation(self, step, first_batch(loader, source, self.limits[loader]))
             if checkpoint is not None:
                 restore_weights(self, checkpoint)
                 self.global_step, self.current_epoch = (
                     checkpoint.state["global_step"],
                     checkpoint.state["epoch"],
                 )
-                self.run_dir = _run_of(checkpoint)
-            self._open_loggers()
+                self.run_dir = run_of(checkpoint)
+            open_loggers(self)
             predictions = evaluate(self, step, source, number_of_batches(source, self.limits[loader], loader))
             if self.run_dir is not None:
                 update_metrics(self.run_dir, self.results.callback)
         return predictions
 
-    # --- what a run needs in place -------------------------------------------------------------------------------
+    # --- the run's folder ----------------------------------------------------------------------------------------
 
-    @contextmanager
-    def _running(self, stage: str, module: Module, datamodule: DataModule | None) -> Iterator[None]:
-        """Around each entry point: whatever happens, variables are up to date, hooks and loggers are closed."""
-        if not isinstance(module, Module):
-            raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
-        if module is not self.module:
-            self.engine = None
-        self.module, self.datamodule, self.stage = module, datamodule, stage
-        self.interrupted = False
-        module._trainer = self
-        if datamodule is not None:
-            datamodule.trainer = self
-        self.callbacks = self._all_callbacks(module)
-        self.hooks = Hooks(self, module, self.callbacks)
-        status = "success"
-        try:
-            yield
-        except BaseException as error:
-            self.interrupted = isinstance(error, KeyboardInterrupt)
-            status = "interrupted" if self.interrupted else "failed"
-            self._sync()
-            self.hooks.on_exception(error)
-            if not self.interrupted:
-                raise
-            _log.warning("Interrupted at epoch %d, step %d.", self.current_epoch + 1, self.global_step)
-        finally:
-            self._sync()
-            for logger in self.loggers:
-                logger.finalize(status)
-            if datamodule is not None:
-                datamodule.teardown(stage)
-            self.hooks.teardown(stage)
-
-    def _sync(self) -> None:
-        if self.engine is not None and hasattr(self.engine, "built"):
-            self.engine.sync()
-
-    def _all_callbacks(self, module: Module) -> list[Callback]:
-        mine = {type(callback) for callback in self._given_callbacks}
-        extra = [callback for callback in module.configure_callbacks() if type(callback) not in mine]
-        everyone = [*self._given_callbacks, *extra, *self._default_callbacks]
-        # Checkpoints are written last, when the others have had their say.
-        return sorted(everyone, key=lambda callback: isinstance(callback, ModelCheckpoint))
-
-    def _prepare(self, stage: str, checkpoint: Checkpoint | None) -> None:
-        """Data first, then the model, which may need to know the data."""
-        module, data = self.module, self.datamodule
-        if checkpoint is not None:
-            module.on_load_checkpoint(checkpoint.state)
-            if data is not None:
-                data.load_state_dict(checkpoint.state.get("data", {}).get("state", {}))
-        if data is not None:
-            data.prepare_data()
-        module.prepare_data()
-        if data is not None:
-            data.setup(stage)
-        self.hooks.setup(stage)
-        with policy_of(self.precision):
-            module.configure_model()
-        check_model_precision(module, self.precision)
-
-    def _make_schedule(self) -> FitSchedule:
-        training = number_of_batches(self.train_source, self.limits["train"], "train")
-        validation = number_of_batches(self.val_source, self.limits["val"], "val")
-        if type(self.module).validation_step is Module.validation_step:
-            validation = 0
-        return FitSchedule(
-            training,
-            validation,
-            validation_interval(self.val_check_interval, training) if validation else math.inf,
-            self.check_val_every_n_epoch,
-            self.accumulate_grad_batches,
-            self.max_epochs,
-            self.max_steps,
-        )
-
-    def _build_for_fit(self) -> None:
-        batches = {"train": _first_batch("train", self.train_source, self.limits["train"])}
-        if self.schedule.validates:
-            batches["validation"] = _first_batch("val", self.val_source, self.limits["val"])
-        self._sync()
-        self.results = Results(self.loggers)
-        self.engine = create_engine(self.step_options)
-        with policy_of(self.precision):
-            self.engine.build(self.module, _optimizers(self.module), batches)
-
-    def _build_for_evaluation(self, step: str, batch: Any) -> None:
-        with policy_of(self.precision):
-            if self.engine is None:
-                self.engine = create_engine(self.step_options)
-                self.engine.build(self.module, [], {step: batch})
-            else:
-                self.engine.pull()
-                self.engine.add_stage(step, batch)
-
-    def _open_run(self) -> None:
-        """A new folder for the run, or that of the checkpoint from which it goes on, and the loggers in it."""
-        writes = bool(self.loggers) or any(isinstance(callback, ModelCheckpoint) for callback in self.callbacks)
-        if not self.resumed or self.run_dir is None:
-            self.run_dir = new_run_folder(self.experiment_dir) if writes else None
-        if self.run_dir is None:
-            return
-        write_environment(self.run_dir)
-        parameters = {"module": vars(self.module.hparams)}
-        if self.datamodule is not None:
-            self.datamodule.save_artifacts(self.run_dir)
-            parameters["data"] = vars(self.datamodule.hparams)
-        self._open_loggers(self.global_step if self.resumed else None)
-        for logger in self.loggers:
-            logger.log_hyperparams(parameters)
-        for action in self._run_opened:
-            action(self.run_dir)
-
-    def on_run_opened(self, action: Callable[[Path], None]) -> None:
-        """Call ``action(run_dir)`` when a fit opens its folder, before training starts."""
-        self._run_opened.append(action)
-
-    def _open_loggers(self, resume_step: int | None = None) -> None:
-        self.results.loggers = self.loggers if self.run_dir is not None else []
-        for logger in self.results.loggers:
-            logger.open(self.run_dir, resume_step)
+    def on_run_opened(self, action: Callable[[Trainer], None]) -> None:
+        """Call ``action(trainer)`` when a fit has opened its folder ``trainer.run_dir``, before training starts."""
+        self.run_opened.append(action)
 
     @property
     def experiment_dir(self) -> Path:
@@ -499,7 +388,7 @@ class Trainer:
     @property
     def estimated_stepping_batches(self) -> int | float:
         """Optimizer updates that this fit will make: for schedules with a known end."""
-        return self._make_schedule().stepping_batches
+        return make_schedule(self).stepping_batches
 
     @property
     def num_training_batches(self) -> int | float:
@@ -510,28 +399,6 @@ class Trainer:
     def num_val_batches(self) -> int | float:
         """Validation batches in a validation."""
         return self.schedule.validation_batches
-
-
-def _optimizers(module: Module) -> list[Any]:
-    import keras
-
-    configured = module.configure_optimizers()
-    found = configured if isinstance(configured, list | tuple) else [configured]
-    if len(found) != 1 or not isinstance(found[0], keras.optimizers.Optimizer):
-        raise TrainerError(
-            f"{type(module).__name__}.configure_optimizers must return one keras.optimizers.Optimizer. "
-            f"Received: {configured!r}"
-        )
-    return list(found)
-
-
-def _first_batch(name: str, source: Iterable[Any], limit: Limit) -> Any:
-    """The batch on whose shapes a step is built."""
-    batches = number_of_batches(source, limit, name)
-    first = next(iter(iterate_epoch(source, 0)), None) if batches else None
-    if first is None:
-        raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches={limit}.")
-    return first
 
 
 def _one_source(dataloaders: Any, datamodule: Any, stage: str) -> None:
@@ -550,12 +417,6 @@ def _as_list(value: Any) -> list[Any]:
     if value is None:
         return []
     return list(value) if isinstance(value, list | tuple) else [value]
-
-
-def _run_of(checkpoint: Checkpoint) -> Path | None:
-    """The run's folder that a checkpoint lies in; None for one that was saved elsewhere."""
-    folder = checkpoint.path.resolve().parent
-    return folder.parent if folder.name == "checkpoints" else None
 
 
 def _snake_case(name: str) -> str:

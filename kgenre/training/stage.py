@@ -1,0 +1,194 @@
+"""What a stage of a run (fit, validate, test, predict) needs in place before its first step, and how it is left."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks import Callback, ModelCheckpoint
+from kgenre.checkpoints import Checkpoint
+from kgenre.engines import create_engine
+from kgenre.training.data_module import DataModule, iterate_epoch
+from kgenre.training.errors import TrainerError
+from kgenre.training.fit_schedule import FitSchedule
+from kgenre.training.hooks import Hooks
+from kgenre.training.limits import number_of_batches, validation_interval
+from kgenre.training.module import Module
+from kgenre.training.precision import check_model_precision, policy_of
+from kgenre.training.results import Results
+from kgenre.training.run_folder import new_run_folder, write_environment
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+
+@contextmanager
+def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule | None) -> Iterator[None]:
+    """Around a stage: whatever happens, variables are up to date, hooks and loggers are closed."""
+    t = trainer
+    if not isinstance(module, Module):
+        raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
+    if module is not t.module:
+        t.engine = None
+    t.module, t.datamodule, t.stage, t.interrupted = module, datamodule, stage, False
+    module._trainer = t
+    if datamodule is not None:
+        datamodule.trainer = t
+    t.callbacks = _all_callbacks(t, module)
+    t.hooks = Hooks(t, module, t.callbacks)
+    status = "success"
+    try:
+        yield
+    except BaseException as error:
+        t.interrupted = isinstance(error, KeyboardInterrupt)
+        status = "interrupted" if t.interrupted else "failed"
+        _sync(t)
+        t.hooks.on_exception(error)
+        if not t.interrupted:
+            raise
+        _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
+    finally:
+        _sync(t)
+        for logger in t.loggers:
+            logger.finalize(status)
+        if datamodule is not None:
+            datamodule.teardown(stage)
+        t.hooks.teardown(stage)
+
+
+def prepare(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
+    """Data first, then the model, which may need to know the data."""
+    t, module, data = trainer, trainer.module, trainer.datamodule
+    if checkpoint is not None:
+        module.on_load_checkpoint(checkpoint.state)
+        if data is not None:
+            data.load_state_dict(checkpoint.state.get("data", {}).get("state", {}))
+    if data is not None:
+        data.prepare_data()
+    module.prepare_data()
+    if data is not None:
+        data.setup(t.stage)
+    t.hooks.setup(t.stage)
+    with policy_of(t.precision):
+        module.configure_model()
+    check_model_precision(module, t.precision)
+
+
+def make_schedule(trainer: Trainer) -> FitSchedule:
+    """Count the batches of both sources under the trainer's limits."""
+    t = trainer
+    training = number_of_batches(t.train_source, t.limits["train"], "train")
+    validation = number_of_batches(t.val_source, t.limits["val"], "val")
+    if type(t.module).validation_step is Module.validation_step:
+        validation = 0
+    return FitSchedule(
+        training,
+        validation,
+        validation_interval(t.val_check_interval, training) if validation else math.inf,
+        t.check_val_every_n_epoch,
+        t.accumulate_grad_batches,
+        t.max_epochs,
+        t.max_steps,
+    )
+
+
+def build_for_fit(trainer: Trainer) -> None:
+    """A new engine with the module's optimizers: each fit begins with fresh ones."""
+    t = trainer
+    batches = {"train": first_batch("train", t.train_source, t.limits["train"])}
+    if t.schedule.validates:
+        batches["validation"] = first_batch("val", t.val_source, t.limits["val"])
+    _sync(t)
+    t.results = Results(t.loggers)
+    t.engine = create_engine(t.step_options)
+    with policy_of(t.precision):
+        t.engine.build(t.module, _optimizers(t.module), batches)
+
+
+def build_for_evaluation(trainer: Trainer, step: str, batch: Any) -> None:
+    """The engine that the module was fitted in, ready for one more kind of step; or a new one."""
+    t = trainer
+    with policy_of(t.precision):
+        if t.engine is None:
+            t.engine = create_engine(t.step_options)
+            t.engine.build(t.module, [], {step: batch})
+        else:
+            t.engine.pull()
+            t.engine.add_stage(step, batch)
+
+
+def first_batch(name: str, source: Iterable[Any], limit: int | float | None) -> Any:
+    """The batch on whose shapes a step is built."""
+    batches = number_of_batches(source, limit, name)
+    first = next(iter(iterate_epoch(source, 0)), None) if batches else None
+    if first is None:
+        raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches={limit}.")
+    return first
+
+
+def open_run(trainer: Trainer) -> None:
+    """A new folder for the run, or that of the checkpoint from which it goes on, and the loggers in it."""
+    t = trainer
+    writes = bool(t.loggers) or any(isinstance(callback, ModelCheckpoint) for callback in t.callbacks)
+    if not t.resumed or t.run_dir is None:
+        t.run_dir = new_run_folder(t.experiment_dir) if writes else None
+    if t.run_dir is None:
+        return
+    write_environment(t.run_dir)
+    parameters = {"model": vars(t.module.hparams)}
+    if t.datamodule is not None:
+        t.datamodule.save_artifacts(t.run_dir)
+        parameters["data"] = vars(t.datamodule.hparams)
+    open_loggers(t, t.global_step if t.resumed else None)
+    for logger in t.loggers:
+        logger.log_hyperparams(parameters)
+    for action in t.run_opened:
+        action(t)
+
+
+def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
+    """Let the loggers write into the run's folder; without one they stay silent."""
+    trainer.results.loggers = trainer.loggers if trainer.run_dir is not None else []
+    for logger in trainer.results.loggers:
+        logger.open(trainer.run_dir, resume_step)
+
+
+def run_of(checkpoint: Checkpoint) -> Path | None:
+    """The run's folder that a checkpoint lies in; None for one that was saved elsewhere."""
+    folder = checkpoint.path.resolve().parent
+    return folder.parent if folder.name == "checkpoints" else None
+
+
+def _sync(trainer: Trainer) -> None:
+    if trainer.engine is not None and hasattr(trainer.engine, "built"):
+        trainer.engine.sync()
+
+
+def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
+    mine = {type(callback) for callback in trainer.given_callbacks}
+    extra = [callback for callback in module.configure_callbacks() if type(callback) not in mine]
+    if trainer.fast_dev_run:  # writes no files
+        extra = [callback for callback in extra if not isinstance(callback, ModelCheckpoint)]
+    defaults = [c for c in trainer.default_callbacks if not any(isinstance(other, type(c)) for other in extra)]
+    everyone = [*trainer.given_callbacks, *extra, *defaults]
+    # Checkpoints are written last, when the others have had their say.
+    return sorted(everyone, key=lambda callback: isinstance(callback, ModelCheckpoint))
+
+
+def _optimizers(module: Module) -> list[Any]:
+    import keras
+
+    configured = module.configure_optimizers()
+    found = configured if isinstance(configured, list | tuple) else [configured]
+    if len(found) != 1 or not isinstance(found[0], keras.optimizers.Optimizer):
+        raise TrainerError(
+            f"{type(module).__name__}.configure_optimizers must return one keras.optimizers.Optimizer. "
+            f"Received: {configured!r}"
+        )
+    return list(found)
