@@ -62,18 +62,14 @@ def prepare_keras() -> None:
     check_backend()
     import keras
 
+    floatx, policy = keras.config.floatx(), keras.config.dtype_policy().name
     for setting, wanted, get, put in (
-        (
-            "image_data_format",
-            "channels_last",
-            keras.config.image_data_format,
-            keras.config.set_image_data_format,
-        ),
+        ("image_data_format", "channels_last", keras.config.image_data_format, keras.config.set_image_data_format),
         ("floatx", "float32", keras.config.floatx, keras.config.set_floatx),
         ("epsilon", 1e-7, keras.config.epsilon, keras.config.set_epsilon),
     ):
         if get() != wanted:
             _log.warning("Keras is configured with %s=%s; kgenre uses %s.", setting, get(), wanted)
             put(wanted)
-    if keras.config.dtype_policy().name == "float16":  # floatx sets the default policy when Keras is imported
+    if floatx != "float32" and policy == floatx:  # Keras's policy is its floatx until somebody sets one
         keras.config.set_dtype_policy("float32")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from kgenre.engines import prepare_keras
+
 SMALLEST_VOCABULARY = 3  # padding, the unknown word, one word
 
 
@@ -52,9 +54,7 @@ def overview_lstm(
             f"overview_lstm needs a vocabulary_size of at least {SMALLEST_VOCABULARY} (padding, the unknown "
             f"word and one word), e.g. 10_000. Received: vocabulary_size={vocabulary_size}."
         )
-    # float16 in keras.json would make float16 weights, which Adam cannot train: follow mixed policies only.
-    policy = keras.config.dtype_policy()
-    dtype = policy if policy.variable_dtype == "float32" else "float32"
+    prepare_keras()
 
     def both_ways(index: int, units: int, return_sequences: bool) -> layers.Layer:
         lstm = layers.LSTM(
@@ -62,18 +62,17 @@ def overview_lstm(
             dropout=dropout,
             recurrent_dropout=recurrent_dropout,
             return_sequences=return_sequences,
-            dtype=dtype,
         )
-        return layers.Bidirectional(lstm, dtype=dtype, name=f"BiLSTM{index}")
+        return layers.Bidirectional(lstm, name=f"BiLSTM{index}")
 
     return keras.Sequential(
         [
             keras.Input((None,), dtype="int32", name="overview"),
-            layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, dtype=dtype, name="Embedding"),
+            layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, name="Embedding"),
             both_ways(1, 256, return_sequences=True),
             both_ways(2, 128, return_sequences=False),
-            layers.Dense(128, activation="relu", dtype=dtype, name="Dense1"),
-            layers.Dropout(dense_dropout, dtype=dtype, name="DropDense"),
+            layers.Dense(128, activation="relu", name="Dense1"),
+            layers.Dropout(dense_dropout, name="DropDense"),
             # In half precision a sigmoid reaches 0 and 1 exactly, and the cross-entropy its clip.
             layers.Dense(genres, activation="sigmoid", dtype="float32", name="Output"),
         ],

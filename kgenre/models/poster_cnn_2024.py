@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from kgenre.engines import prepare_keras
+
 SMALLEST_SIDE = 15  # pixels: ceil(15 / 2) = 8 is the last size that three pools of 2 leave a pixel of
 
 
@@ -45,9 +47,7 @@ def poster_cnn_2024(
             f"poster_cnn_2024 halves the posters four times: both sides of image_size must be at least "
             f"{SMALLEST_SIDE} pixels, e.g. (64, 64). Received: image_size=({height}, {width})."
         )
-    # float16 in keras.json would make float16 weights, which Adam cannot train: follow mixed policies only.
-    policy = keras.config.dtype_policy()
-    dtype = policy if policy.variable_dtype == "float32" else "float32"
+    prepare_keras()
 
     def conv(index: int, filters: int, strides: int = 1) -> layers.Layer:
         return layers.Conv2D(
@@ -56,16 +56,14 @@ def poster_cnn_2024(
             strides,
             padding="same",
             activation="relu",
-            data_format="channels_last",
-            dtype=dtype,
             name=f"Conv{index}",
         )
 
     def pool(index: int) -> layers.Layer:
-        return layers.MaxPooling2D(2, data_format="channels_last", dtype=dtype, name=f"Pool{index}")
+        return layers.MaxPooling2D(2, name=f"Pool{index}")
 
     def drop(index: int, rate: float) -> layers.Layer:
-        return layers.Dropout(rate, dtype=dtype, name=f"Drop{index}")
+        return layers.Dropout(rate, name=f"Drop{index}")
 
     return keras.Sequential(
         [
@@ -84,10 +82,10 @@ def poster_cnn_2024(
             conv(6, 128),
             drop(4, dropout),
             pool(3),
-            layers.Flatten(data_format="channels_last", dtype=dtype, name="Flat"),
-            layers.Dense(1024, activation="relu", dtype=dtype, name="FC1"),
+            layers.Flatten(name="Flat"),
+            layers.Dense(1024, activation="relu", name="FC1"),
             drop(5, dense_dropout),
-            layers.Dense(1024, activation="relu", dtype=dtype, name="FC2"),
+            layers.Dense(1024, activation="relu", name="FC2"),
             drop(6, dense_dropout),
             # In half precision a sigmoid reaches 0 and 1 exactly, and the cross-entropy its clip.
             layers.Dense(genres, activation="sigmoid", dtype="float32", name="Output"),

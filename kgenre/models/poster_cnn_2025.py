@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from kgenre.engines import prepare_keras
 from kgenre.models.residual_block import ResidualBlock
 
 SMALLEST_SIDE = 8  # pixels: what three pools of 2 leave a pixel of
@@ -51,28 +52,18 @@ def poster_cnn_2025(
             f"poster_cnn_2025 halves the posters three times: both sides of image_size must be at least "
             f"{SMALLEST_SIDE} pixels, e.g. (64, 64). Received: image_size=({height}, {width})."
         )
-    # float16 in keras.json would make float16 weights, which Adam cannot train: follow mixed policies only.
-    policy = keras.config.dtype_policy()
-    dtype = policy if policy.variable_dtype == "float32" else "float32"
+    prepare_keras()
 
     def block(index: int, filters: int) -> layers.Layer:
-        return ResidualBlock(filters, dropout, dtype=dtype, name=f"Block{index}")
+        return ResidualBlock(filters, dropout, name=f"Block{index}")
 
     def pool(index: int) -> layers.Layer:
-        return layers.MaxPooling2D(2, data_format="channels_last", dtype=dtype, name=f"Pool{index}")
+        return layers.MaxPooling2D(2, name=f"Pool{index}")
 
     return keras.Sequential(
         [
             keras.Input((height, width, 3), dtype="float32", name="poster"),
-            layers.Conv2D(
-                32,
-                3,
-                padding="same",
-                activation="relu",
-                data_format="channels_last",
-                dtype=dtype,
-                name="StemConv",
-            ),
+            layers.Conv2D(32, 3, padding="same", activation="relu", name="StemConv"),
             block(1, 32),
             pool(1),
             block(2, 64),
@@ -80,9 +71,9 @@ def poster_cnn_2025(
             block(3, 128),
             pool(3),
             block(4, 128),
-            layers.GlobalAveragePooling2D(data_format="channels_last", dtype=dtype, name="GAP"),
-            layers.Dense(256, activation="relu", dtype=dtype, name="Dense1"),
-            layers.Dropout(dense_dropout, dtype=dtype, name="DropDense"),
+            layers.GlobalAveragePooling2D(name="GAP"),
+            layers.Dense(256, activation="relu", name="Dense1"),
+            layers.Dropout(dense_dropout, name="DropDense"),
             # In half precision a sigmoid reaches 0 and 1 exactly, and the cross-entropy its clip.
             layers.Dense(genres, activation="sigmoid", dtype="float32", name="Output"),
         ],

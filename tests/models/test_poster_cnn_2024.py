@@ -102,11 +102,12 @@ import numpy as np
 from kgenre.models.overview_lstm import overview_lstm
 from kgenre.models.poster_cnn_2024 import poster_cnn_2024
 from kgenre.models.poster_cnn_2025 import poster_cnn_2025
+user = [keras.config.image_data_format(), keras.config.floatx()]
 keras.utils.set_random_seed(0)
 models = [poster_cnn_2024(), poster_cnn_2025(), overview_lstm()]
 pixels = np.random.default_rng(0).random((1, 64, 64, 3))
 print(json.dumps({
-    "user": [keras.config.image_data_format(), keras.config.floatx()],
+    "user": user,
     "shapes": [[layer.name, layer.output.shape, layer.count_params()] for m in models for layer in m.layers],
     "weights": sorted({weight.dtype for m in models for weight in m.trainable_variables}),
     "computes": sorted({part.compute_dtype for m in models for top in m.layers
