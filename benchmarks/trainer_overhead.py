@@ -257,7 +257,6 @@ def _results(arguments: argparse.Namespace, contestants: list[Contestant]) -> di
         "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": dict(sorted(versions.items())),
-        "git_commit": git_commit(),
         "steps": arguments.steps,
         "rounds": arguments.rounds,
         "batch_size": BATCH_SIZE,
@@ -330,10 +329,11 @@ def main() -> int:
         print(render(json.loads(arguments.render.read_text())), end="")
         return 0
     contestants = []
+    commit = git_commit()  # before the run: the checkout may move on meanwhile
     with tempfile.TemporaryDirectory(prefix="trainer_overhead-", ignore_cleanup_errors=True) as folder:
         for source in arguments.input:
             contestants += measure(arguments, source, Path(folder))
-    results = _results(arguments, contestants)
+    results = _results(arguments, contestants) | {"git_commit": commit}
     if arguments.output:
         arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(results, indent=1) + "\n")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import keras
+import numpy as np
 
 from kgenre.engines.named_variables import named_optimizer_variables, named_variables
 from kgenre.engines.step_logs import LogEntry
@@ -145,9 +146,7 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.
         results.append(result)
         return result.logs.stack()
 
-    specs = keras.tree.map_structure(
-        lambda x: keras.KerasTensor(x.shape, keras.backend.standardize_dtype(x.dtype)), batch
-    )
+    specs = keras.tree.map_structure(_spec, batch)
     try:
         _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
     except Exception as error:
@@ -156,3 +155,9 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.
     built.entries[stage] = results[-1].logs.entries
     built.metrics[stage] = results[-1].logs.metrics
     return results[-1].used
+
+
+def _spec(array: Any) -> keras.KerasTensor:
+    array = array if hasattr(array, "dtype") else np.asarray(array)
+    dtype = keras.backend.standardize_dtype(array.dtype)
+    return keras.KerasTensor(array.shape, "float32" if dtype == "float64" else dtype)

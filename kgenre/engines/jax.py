@@ -18,7 +18,7 @@ from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError, StepScope
 
 State = dict[str, Any]
-_MOST_ENQUEUED = 8
+_WAIT_EVERY = 8  # steps; at most twice as many are under way
 
 
 class JaxEngine:
@@ -34,8 +34,10 @@ class JaxEngine:
     def __init__(self, options: StepOptions) -> None:
         self.options = options
         self.traces: Counter[str] = Counter()
-        self._stages: dict[str, State] = {}
-        self._enqueued: deque[jax.Array] = deque()
+        self._stages: dict[str, State] = {}  # sums and batch index of the evaluations; training's are in the state
+        self._state: State = {}
+        self._enqueued = 0
+        self._waited_for: jax.Array | None = None
 
     # --- building -----------------------------------------------------------------------------------------------
 
@@ -63,7 +65,8 @@ class JaxEngine:
         self._division = [v.trainable for v in variables]
         self._train = jax.jit(self._traced_train, donate_argnums=0, static_argnames="update")
         self._eval = jax.jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
-        self._state: State = {
+        counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
+        self._state = counters | {
             "trainable": [_copy(v.value) for v in self._trainable],
             "others": [_copy(v.value) for v in self._others],
             "optimizer": [_copy(v.value) for v in self._optimizer_variables],
@@ -76,17 +79,16 @@ class JaxEngine:
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
-        state = self._state | self._stages["train"]
         try:
-            state, outputs, values = self._train(state, batch, update=update)
+            self._state, outputs, values = self._train(self._state, batch, update=update)
         except jax.errors.UnexpectedTracerError as error:
             raise StepError(ASSIGNED_IN_BRANCH) from error
-        self._stages["train"] = {key: state.pop(key) for key in ("sums", "batch_idx")}
-        self._state = state
         # Steps queue up on the device, each with its batch: unbounded, memory and the progress bar would run away.
-        self._enqueued.append(values)
-        if len(self._enqueued) > _MOST_ENQUEUED:
-            self._enqueued.popleft().block_until_ready()
+        self._enqueued += 1
+        if self._enqueued % _WAIT_EVERY == 0:
+            if self._waited_for is not None:
+                self._waited_for.block_until_ready()
+            self._waited_for = values
         return outputs, values
 
     def eval_step(self, stage: str, batch: Any) -> Any:
@@ -170,13 +172,13 @@ class JaxEngine:
 
     def start_epoch(self, stage: str, first_batch: int = 0) -> None:
         totals, weights = initial_sums(self.built.entries[stage])
-        self._stages[stage] = {
-            "sums": (_float32(totals), _float32(weights)),
-            "batch_idx": jax.numpy.asarray(first_batch, "int32"),
-        }
+        counters = self._state if stage == "train" else self._stages.setdefault(stage, {})
+        counters["sums"] = (_float32(totals), _float32(weights))
+        counters["batch_idx"] = jax.numpy.asarray(first_batch, "int32")
 
     def epoch_logs(self, stage: str) -> dict[str, float]:
-        return read_sums(self.built.entries[stage], *jax.device_get(self._stages[stage]["sums"]))
+        counters = self._state if stage == "train" else self._stages[stage]
+        return read_sums(self.built.entries[stage], *jax.device_get(counters["sums"]))
 
     def to_host(self, tree: Any) -> Any:
         return jax.device_get(tree)
@@ -253,9 +255,13 @@ class JaxEngine:
     def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
         if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset: read-only views, no copies
             batches = batches.as_numpy_iterator()
+        batches = (keras.tree.map_structure(np.asarray, batch) for batch in itertools.islice(batches, limit))
+        if jax.default_backend() == "cpu":  # the compiled step takes NumPy arrays faster than device_put does
+            yield from batches
+            return
         ahead: deque[Any] = deque()
-        for batch in itertools.islice(batches, limit):
-            ahead.append(jax.device_put(keras.tree.map_structure(np.asarray, batch)))
+        for batch in batches:
+            ahead.append(jax.device_put(batch))
             if len(ahead) == 2:  # one on its way while the other is computed on
                 yield ahead.popleft()
         yield from ahead

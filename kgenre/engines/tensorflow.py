@@ -71,7 +71,7 @@ class TensorFlowEngine:
     def _compiled(self, step: Any) -> Any:
         # XLA on a CPU makes convolutions two to three times slower; it is worth asking for with recurrent models.
         # No AutoGraph: a Python `if` on a tensor works on no other backend, and its errors are hard to read.
-        return tf.function(step, jit_compile=bool(self.options.jit_compile), autograph=False)
+        return CompiledStep(tf.function(step, jit_compile=bool(self.options.jit_compile), autograph=False))
 
     # --- steps --------------------------------------------------------------------------------------------------
 
@@ -142,7 +142,7 @@ class TensorFlowEngine:
     def _add_logs(self, stage: str, logged: tuple[Any, Any]) -> Any:
         totals, weights = self._sums[stage]
         entries = self.built.entries[stage]
-        if entries:
+        if any(entry.on_epoch for entry in entries):
             new = add_to_sums(entries, (totals.read_value(), weights.read_value()), *logged)
             totals.assign(new[0])
             weights.assign(new[1])
@@ -190,7 +190,28 @@ class TensorFlowEngine:
     def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
         # A Python number or NumPy array given to a tf.function would be traced anew or copied each step.
         for batch in itertools.islice(batches, limit):
-            yield keras.tree.map_structure(tf.convert_to_tensor, batch)
+            yield keras.tree.map_structure(_tensor, batch)
+
+
+class CompiledStep:
+    """A `tf.function` called through its concrete function for the batch's shapes, which halves the Python per call."""
+
+    def __init__(self, function: Any) -> None:
+        self.function = function
+        self.concrete: dict[Any, Any] = {}
+
+    def __call__(self, batch: Any) -> Any:
+        key = tuple((*leaf.shape, leaf.dtype) for leaf in tf.nest.flatten(batch))
+        concrete = self.concrete.get(key)
+        if concrete is None:
+            concrete = self.concrete[key] = self.function.get_concrete_function(batch)
+        return concrete(batch)
+
+
+def _tensor(array: Any) -> tf.Tensor:
+    tensor = tf.convert_to_tensor(array)
+    # NumPy's default; JAX takes it as float32, and Keras's own fit does too.
+    return tf.cast(tensor, tf.float32) if tensor.dtype == tf.float64 else tensor
 
 
 def _float32(values: list[float]) -> np.ndarray:

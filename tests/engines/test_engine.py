@@ -92,13 +92,18 @@ def test_weights_are_up_to_date_after_an_exception(error, hook, steps):
         if trainer.global_step >= 2:
             raise error
 
-    module, batches = BoringModule(), boring_batches(4)
-    trainer = quiet_trainer(max_epochs=2, callbacks=Lambdas(**{hook: interrupt}))
+    def look(trainer, module, exception):
+        seen.append(weights_of(module)[KERNEL])
+
+    seen, module, batches = [], BoringModule(), boring_batches(4)
+    trainer = quiet_trainer(max_epochs=2, callbacks=Lambdas(**{hook: interrupt}, on_exception=look))
     with pytest.raises(Interrupts) if error is Interrupts else nullcontext():
         trainer.fit(module, batches)
     assert trainer.interrupted == (error is KeyboardInterrupt)
     assert trainer.global_step == steps
-    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches[:steps])[0], rtol=1e-5)
+    for kernel in (*seen, weights_of(module)[KERNEL]):
+        np.testing.assert_allclose(kernel, descend(batches[:steps])[0], rtol=1e-5)
+    assert len(seen) == 1
     assert module.model(batches[0]["x"]).shape == (8, 2)
 
 
@@ -260,9 +265,8 @@ def test_steps_move_nothing_to_the_host():
         pytest.skip("only JAX can forbid transfers")
     import jax
 
-    module, batch = BoringModule(), boring_batches(1)[0]
+    module, batch = BoringModule(), jax.device_put(boring_batches(1)[0])
     engine = built_engine(module, batch)
-    (batch,) = engine.prefetch([batch])
     engine.train_step(batch)
     with jax.transfer_guard("disallow"), jax.transfer_guard_device_to_host("disallow"):
         for _ in range(3):
