@@ -59,7 +59,7 @@ class EarlyStopping(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Look at the value where validation logs it."""
-        if not trainer.sanity_checking and trainer.schedule.validates:
+        if trainer.stage == "fit" and not trainer.sanity_checking:
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:

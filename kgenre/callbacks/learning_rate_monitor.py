@@ -22,6 +22,11 @@ class LearningRateMonitor(Callback):
         if logging_interval not in ("epoch", "step", None):
             raise ValueError(f"logging_interval is 'epoch', 'step' or None. Received: {logging_interval!r}")
         self.logging_interval = logging_interval
+        self._seen = 0
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:
+        """Know where the count of updates begins."""
+        self._seen = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """The rate that the epoch ended with."""
@@ -32,6 +37,9 @@ class LearningRateMonitor(Callback):
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
         """The rate of this step."""
+        if trainer.global_step == self._seen:  # its gradient was only added up
+            return
+        self._seen = trainer.global_step
         if self.logging_interval != "epoch" and trainer.global_step % trainer.log_every_n_steps == 0:
             self._log_rates(trainer)
             trainer.results.write(trainer.global_step)

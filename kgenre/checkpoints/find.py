@@ -37,6 +37,7 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
 
 def newest_checkpoint(root: Path) -> tuple[Path, list[CheckpointError]] | None:
     """The newest checkpoint below ``root`` that verifies, with the errors of newer ones that do not."""
+    # Hidden folders too: a kill between two renames may leave a whole checkpoint under no other name.
     manifests = sorted(root.glob("**/checkpoints/*/manifest.json"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
     refused: list[CheckpointError] = []
     for manifest in manifests:

@@ -35,18 +35,20 @@ class TensorBoardLogger(Logger):
         self.finalize("success")
         from tensorboard.summary.writer.record_writer import RecordWriter
 
+        is_new = not any(run_dir.glob("events.out.tfevents.*"))
         # TensorBoard's EventFileWriter would import TensorFlow wherever it is installed; a file of our own does not.
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._file = (run_dir / name).open("ab")
         self._writer = RecordWriter(self._file)
         self._run_dir = run_dir
         self._write(file_version="brain.Event:2")
-        if resume_step is not None:
-            # TensorBoard drops what earlier files logged from this step on: no doubled points after a resume.
+        if is_new or resume_step is not None:
+            # TensorBoard takes the first START of a run as its beginning. At any later one it drops what was logged
+            # from that step on: no doubled points after a resume.
             from tensorboard.compat.proto import event_pb2
 
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            self._write(step=resume_step + 1, session_log=start)
+            self._write(step=0 if resume_step is None else resume_step + 1, session_log=start)
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         from tensorboard.plugins.scalar import metadata

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import os
 from collections.abc import Mapping
@@ -109,7 +110,7 @@ def _pointer(trainer: Trainer, which: str) -> Path:
 def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
-    arguments = checkpoint.state["model"]["hyperparameters"] | dict(overrides)
+    arguments = _accepted(cls, checkpoint.state["model"]["hyperparameters"]) | dict(overrides)
     try:
         module = cls(**arguments)
     except TypeError as error:
@@ -126,6 +127,14 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     for name, variable in named.items():
         variable.assign(checkpoint.weights[name])
     return module
+
+
+def _accepted(cls: type, hyperparameters: dict[str, Any]) -> dict[str, Any]:
+    """Without those that a base class saved and that ``cls`` does not take."""
+    parameters = inspect.signature(cls.__init__).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return hyperparameters
+    return {name: value for name, value in hyperparameters.items() if name in parameters}
 
 
 def _described(owner: Any) -> dict[str, Any]:

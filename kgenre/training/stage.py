@@ -191,4 +191,9 @@ def _optimizers(module: Module) -> list[Any]:
             f"{type(module).__name__}.configure_optimizers must return one keras.optimizers.Optimizer. "
             f"Received: {configured!r}"
         )
+    if isinstance(found[0], keras.optimizers.LossScaleOptimizer):
+        raise TrainerError(
+            f"{type(module).__name__}.configure_optimizers returned a LossScaleOptimizer, which is for float16. "
+            "Return the optimizer inside it; precision='bf16-mixed' needs no loss scaling."
+        )
     return list(found)

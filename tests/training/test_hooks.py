@@ -16,6 +16,7 @@ import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
 
 import kgenre
+from kgenre.callbacks import ModelSummary
 from kgenre.training.hooks import HOOKS
 from kgenre.training.module import Module
 
@@ -252,3 +253,13 @@ def test_configure_callbacks():
     assert next(modules.starts) == 1
     quiet_trainer(callbacks=mine).fit(Configures(), boring_batches(1))
     assert (next(mine.starts), next(modules.starts)) == (1, 2)  # the trainer's wins
+
+
+def test_a_callback_of_the_module_replaces_the_default_one():
+    class Configures(BoringModule):
+        def configure_callbacks(self):
+            return [ModelSummary()]
+
+    trainer = quiet_trainer(enable_model_summary=True)
+    trainer.fit(Configures(), boring_batches(1))
+    assert [type(callback) for callback in trainer.callbacks] == [ModelSummary]

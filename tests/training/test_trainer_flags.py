@@ -92,7 +92,7 @@ def test_limits(limit, batches):
 
 
 def test_a_count_limits_a_source_without_length():
-    watch, trainer = watched(Unknown(5), limit_train_batches=2, max_epochs=2)
+    watch, _ = watched(Unknown(5), limit_train_batches=2, max_epochs=2)
     assert watch.batches == [(0, 0), (0, 1), (1, 0), (1, 1)]
     with pytest.raises(TrainerError, match=r"limit_train_batches=0.5: a fraction needs a source that knows its length"):
         watched(Unknown(5), limit_train_batches=0.5)
@@ -265,6 +265,15 @@ def test_configure_optimizers_must_return_an_optimizer(configured):
 
     with pytest.raises(TrainerError, match=r"Wrong.configure_optimizers must return one .*Received: "):
         quiet_trainer().fit(Wrong(), boring_batches(1))
+
+
+def test_loss_scaling_is_refused():
+    class Scales(BoringModule):
+        def configure_optimizers(self):
+            return keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+
+    with pytest.raises(TrainerError, match="returned a LossScaleOptimizer, which is for float16"):
+        quiet_trainer().fit(Scales(), boring_batches(1))
 
 
 def test_jit_compile_trains_to_the_same_loss():

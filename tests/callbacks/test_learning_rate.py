@@ -1,0 +1,94 @@
+"""Setting and logging the learning rate."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, descend, quiet_trainer, weights_of
+
+from kgenre.callbacks import ConstantThenDecay, LearningRateMonitor, LearningRateScheduler
+from kgenre.loggers import InMemoryLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+def history(*callbacks, module=None, batches=4, **arguments):
+    """(step, rate) as the monitor logs it."""
+    logger = InMemoryLogger()
+    trainer = quiet_trainer(**{"callbacks": list(callbacks), "logger": logger, "log_every_n_steps": 1, **arguments})
+    trainer.fit(module or BoringModule(learning_rate=1.0), boring_batches(batches))
+    return [(step, pytest.approx(rate)) for step, rate in logger.history("lr-SGD")]
+
+
+def test_a_schedule_of_epochs():
+    schedule = LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate)
+    assert history(schedule, LearningRateMonitor(), max_epochs=3) == [(4, 1.0), (8, 0.5), (12, 0.25)]
+
+
+@pytest.mark.parametrize(("accumulate", "steps"), [(1, 4), (2, 2)])
+def test_a_schedule_of_steps(accumulate, steps):
+    schedule = LearningRateScheduler(lambda step, rate: 0.1 * (step + 1), interval="step")
+    found = history(schedule, LearningRateMonitor("step"), accumulate_grad_batches=accumulate)
+    assert found == [(step, 0.1 * step) for step in range(1, steps + 1)]
+
+
+def test_the_rate_is_what_the_step_uses():
+    module, batches = BoringModule(learning_rate=1.0), boring_batches(2)
+    schedule = LearningRateScheduler(lambda step, rate: [0.05, 0.0][step], interval="step")
+    quiet_trainer(callbacks=schedule).fit(module, batches)
+    expected = descend(batches[:1], 0.05)[0]
+    np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], expected, rtol=1e-5)
+
+
+def test_an_epoch_in_two_parts_decays_once():
+    def halve(epoch, rate):
+        return rate / 2
+
+    first = quiet_trainer(max_epochs=2, max_steps=6, callbacks=LearningRateScheduler(halve))
+    first.fit(BoringModule(learning_rate=1.0), boring_batches(4))
+    path = first.save_checkpoint("middle")
+    second = quiet_trainer(max_epochs=2, callbacks=LearningRateScheduler(halve))
+    second.fit(BoringModule(learning_rate=1.0), boring_batches(4), ckpt_path=path)
+    assert second.learning_rates() == [0.25]
+
+
+def test_the_courses_schedule():
+    """The rate stays for ten epochs, then shrinks by exp(-0.01) each epoch."""
+    schedule, rates, rate = ConstantThenDecay(), [], 1e-4
+    for epoch in range(15):
+        rate = schedule(epoch, rate)
+        rates.append(rate)
+    expected = [1e-4 if epoch < 10 else 1e-4 * math.exp(-0.01 * (epoch - 9)) for epoch in range(15)]
+    assert rates == pytest.approx(expected, rel=1e-12)
+    assert ConstantThenDecay(constant_epochs=0, decay=1.0)(0, 1.0) == pytest.approx(math.exp(-1))
+
+
+def test_an_optimizer_with_a_schedule_of_its_own_is_refused():
+    class Scheduled(BoringModule):
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5))
+
+    with pytest.raises(TypeError, match="that was given ExponentialDecay"):
+        history(LearningRateScheduler(lambda epoch, rate: rate), module=Scheduled())
+    # ... but it is logged: the rate of the update that was just made is that of the count before it.
+    assert history(LearningRateMonitor(), module=Scheduled()) == [(4, 0.5**4)]
+
+
+@pytest.mark.parametrize(
+    ("interval", "steps"), [("epoch", [5, 10]), ("step", [2, 4, 6, 8, 10]), (None, [2, 4, 5, 6, 8, 10])]
+)
+def test_when_the_rate_is_logged(interval, steps):
+    found = history(LearningRateMonitor(interval), batches=5, max_epochs=2, log_every_n_steps=2)
+    assert sorted({step for step, _ in found}) == steps
+
+
+def test_accumulation_logs_each_update_once():
+    found = history(LearningRateMonitor("step"), batches=4, accumulate_grad_batches=2)
+    assert [step for step, _ in found] == [1, 2]
+
+
+@pytest.mark.parametrize("make", [LearningRateMonitor, lambda interval: LearningRateScheduler(None, interval=interval)])
+def test_wrong_interval(make):
+    with pytest.raises(ValueError, match="Received: 'batch'"):
+        make("batch")

@@ -1,0 +1,186 @@
+"""Which checkpoints are written, kept and pointed to."""
+
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+
+import kgenre
+from kgenre.callbacks import ModelCheckpoint
+from kgenre.callbacks.monitor import MonitorError
+from kgenre.checkpoints import find_checkpoint, read_checkpoint
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+SCORES = [5.0, 3.0, 4.0, 2.0, 6.0]
+
+
+class Scores(BoringModule):
+    """Logs the scores one by one, an epoch each, at the end of validation (or of the epoch)."""
+
+    def __init__(self, scores=SCORES, hook="on_validation_epoch_end"):
+        super().__init__()
+        self.scores = scores
+        setattr(self, hook, self.log_score)
+
+    def log_score(self):
+        if not self.trainer.sanity_checking:
+            self.log("val/score", self.scores[self.current_epoch])
+
+    def validation_step(self, batch, batch_idx):
+        pass
+
+
+def fit(checkpoint, epochs=5, module=None, val=True, **arguments):
+    trainer = quiet_trainer(max_epochs=epochs, callbacks=checkpoint, enable_checkpointing=True, **arguments)
+    trainer.fit(module or Scores(), boring_batches(1), boring_batches(1) if val else None)
+    folder = trainer.log_dir / "checkpoints"
+    kept = sorted(int(path.name.removeprefix("step=")) for path in folder.glob("step=*"))
+    pointers = {name: (folder / name).read_text().strip() for name in ("best", "last") if (folder / name).exists()}
+    assert [path for path in folder.iterdir() if path.name.startswith(".")] == []
+    return kept, {name: int(target.removeprefix("step=")) for name, target in pointers.items()}
+
+
+# One step an epoch: the step is the epoch's number, and scores 5 3 4 2 6 belong to steps 1 2 3 4 5.
+@pytest.mark.parametrize(
+    ("arguments", "kept", "best"),
+    [
+        ({}, [4, 5], 4),
+        ({"mode": "max"}, [5], 5),
+        ({"save_top_k": 2}, [2, 4, 5], 4),
+        ({"save_top_k": 2, "mode": "max"}, [1, 5], 5),
+        ({"save_top_k": -1}, [1, 2, 3, 4, 5], 4),
+        ({"save_top_k": 0}, [5], None),
+        ({"save_last": False}, [4], 4),
+        ({"save_last": False, "save_top_k": 3}, [2, 3, 4], 4),
+        ({"every_n_epochs": 2}, [4], 4),
+        ({"every_n_epochs": 3}, [3], 3),
+    ],
+    ids=str,
+)
+def test_what_is_kept(arguments, kept, best):
+    checkpoint = ModelCheckpoint(**{"monitor": "val/score", **arguments})
+    found, pointers = fit(checkpoint)
+    assert found == kept
+    assert pointers.get("best") == best
+    assert pointers["last"] == kept[-1]
+    if best is None:
+        assert checkpoint.best_model_path is checkpoint.best_model_score is None
+    else:
+        assert checkpoint.best_model_path.name == f"step={best:06d}"
+        assert checkpoint.best_model_score == SCORES[best - 1]
+
+
+def test_nothing_is_kept_for_nothing(in_tmp_path):
+    trainer = quiet_trainer(
+        callbacks=ModelCheckpoint("val/score", save_top_k=0, save_last=False), enable_checkpointing=True
+    )
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    assert list(in_tmp_path.glob("**/step=*")) == []
+
+
+def test_a_nan_is_never_the_best():
+    assert fit(ModelCheckpoint("val/score"), 3, Scores([4.0, float("nan"), 5.0])) == ([1, 3], {"best": 1, "last": 3})
+    assert fit(ModelCheckpoint("val/score"), 2, Scores([float("nan")] * 2)) == ([2], {"last": 2})
+
+
+def test_a_score_of_the_training_epoch():
+    module = Scores(hook="on_train_epoch_end")
+    assert fit(ModelCheckpoint("val/score"), 4, module, val=False) == ([4], {"best": 4, "last": 4})
+
+
+def test_by_default_the_last_and_the_best_by_validation_loss():
+    trainer = quiet_trainer(max_epochs=2, enable_checkpointing=True)
+    trainer.fit(BoringModule(learning_rate=10.0), boring_batches(1), boring_batches(1))  # diverges
+    folder = trainer.log_dir / "checkpoints"
+    assert (trainer.checkpoint_callback.monitor, (folder / "best").read_text()) == ("val/loss", "step=000001\n")
+    assert find_checkpoint(trainer.log_dir).name == "step=000001"
+    assert (folder / "last").read_text() == "step=000002\n"
+
+
+@pytest.mark.parametrize("monitor", ["val/loss", None])
+def test_without_a_value_the_newest_is_kept(monitor):
+    assert fit(ModelCheckpoint(monitor), 3) == ([3], {"last": 3})
+
+
+def test_a_value_that_was_not_logged_is_an_error_that_lists_what_was():
+    class More(Scores):
+        def on_train_epoch_start(self):
+            self.log("more", 1.0)
+
+    with pytest.raises(MonitorError) as error:
+        fit(ModelCheckpoint("val/f1"), module=More())
+    assert str(error.value) == (
+        "ModelCheckpoint(monitor='val/f1'): no such value was logged. Logged so far: more, val/score."
+    )
+
+
+def test_weights_only():
+    fit(ModelCheckpoint("val/score", save_weights_only=True), 1)
+    folder = find_checkpoint("runs/scores/version_0")
+    assert read_checkpoint(folder).optimizer == {}
+
+
+def test_validation_inside_an_epoch_saves_there():
+    trainer = quiet_trainer(
+        max_epochs=1, val_check_interval=2, enable_checkpointing=True, callbacks=ModelCheckpoint(save_top_k=-1)
+    )
+    trainer.fit(BoringModule(), boring_batches(5), boring_batches(1))
+    folders = sorted((trainer.log_dir / "checkpoints").glob("step=*"))
+    assert [path.name for path in folders] == ["step=000002", "step=000004", "step=000005"]
+    states = [read_checkpoint(path).state for path in folders]
+    assert [(state["epoch"], state["batch"]) for state in states] == [(0, 2), (0, 4), (1, 0)]
+
+
+def test_the_sanity_check_and_later_stages_save_nothing():
+    trainer = quiet_trainer(enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    before = sorted(path.stat().st_mtime_ns for path in trainer.log_dir.glob("checkpoints/*"))
+    trainer.validate(dataloaders=boring_batches(1), verbose=False)
+    trainer.test(dataloaders=boring_batches(1), verbose=False)
+    assert sorted(path.stat().st_mtime_ns for path in trainer.log_dir.glob("checkpoints/*")) == before
+
+
+def test_the_old_checkpoint_stays_until_the_new_one_is_written(monkeypatch):
+    """The disk is full at the second save: the first checkpoint and its pointers are untouched."""
+
+    def fill_the_disk(trainer, module):
+        if trainer.current_epoch == 1:
+            monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError("No space left")))
+
+    with pytest.raises(OSError, match="No space left"):
+        fit([ModelCheckpoint("val/score"), Lambdas(on_train_epoch_start=fill_the_disk)])
+    folder = find_checkpoint("runs/scores/version_0/checkpoints/last")
+    assert find_checkpoint("runs/scores/version_0/checkpoints/best") == folder
+    assert read_checkpoint(folder).state["global_step"] == 1
+
+
+def test_going_on_knows_the_best():
+    fit(ModelCheckpoint("val/score"), 2)
+    checkpoint = ModelCheckpoint("val/score")
+    trainer = quiet_trainer(max_epochs=3, callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1), ckpt_path="last")
+    assert checkpoint.best_model_score == 3.0
+    assert checkpoint.best_model_path.name == "step=000002"
+    assert sorted(path.name for path in checkpoint.folder.glob("step=*")) == ["step=000002", "step=000003"]
+    # A second fit of the same callback is another run.
+    trainer.max_epochs = 1
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    assert trainer.log_dir.name == "version_1"
+    assert checkpoint.best_model_score == 5.0
+
+
+@pytest.mark.parametrize("which", ["best", "last"])
+def test_best_and_last_of_the_run_can_be_tested(which):
+    trainer = quiet_trainer(max_epochs=3, enable_checkpointing=True, callbacks=ModelCheckpoint("val/score"))
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    trainer.test(dataloaders=boring_batches(1), ckpt_path=which, verbose=False)
+    assert trainer.global_step == {"best": 2, "last": 3}[which]
+
+
+@pytest.mark.parametrize("arguments", [{"mode": "least"}, {"save_top_k": -2}, {"every_n_epochs": 0}], ids=str)
+def test_wrong_arguments(arguments):
+    ((name, value),) = arguments.items()
+    with pytest.raises(ValueError, match=rf"{name}.*{value}"):
+        ModelCheckpoint(**arguments)
+
+
+def test_it_is_a_callback():
+    assert isinstance(ModelCheckpoint(), kgenre.Callback)

@@ -1,0 +1,41 @@
+"""Samples per second, on a clock that the test moves."""
+
+import types
+
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+
+from kgenre.callbacks import ThroughputMonitor
+from kgenre.loggers import InMemoryLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+def test_validation_is_not_training_time(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("kgenre.callbacks.throughput_monitor.time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def pass_seconds(seconds):
+        def hook(*arguments):
+            now[0] += seconds
+
+        return hook
+
+    # Two seconds a training batch, fifty for validation.
+    clock = Lambdas(on_train_batch_start=pass_seconds(2.0), on_validation_batch_start=pass_seconds(50.0))
+    logger = InMemoryLogger()
+    trainer = quiet_trainer(max_epochs=2, logger=logger, callbacks=[ThroughputMonitor(), clock])
+    trainer.fit(BoringModule(), boring_batches(4, rows=6), boring_batches(1))
+    assert logger.history("throughput/seconds_per_epoch") == [(4, 8.0), (8, 8.0)]
+    assert logger.history("throughput/samples_per_second") == [(4, 3.0), (8, 3.0)]
+
+
+def test_rows_of_tuples_are_counted():
+    class Tuples(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return self.error({"x": batch[0], "y": batch[1]})
+
+    batches = [(batch["x"], batch["y"]) for batch in boring_batches(3, rows=5)]
+    monitor = ThroughputMonitor()
+    quiet_trainer(callbacks=monitor).fit(Tuples(), batches)
+    assert monitor._samples == 15

@@ -1,0 +1,175 @@
+"""Checkpoints on disk: whole or not there, verified before they are read."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+
+from kgenre.checkpoints import Checkpoint, CheckpointError, check_weights, read_checkpoint, read_state, write_checkpoint
+
+FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
+
+
+def example(step=3):
+    weights = {"a.kernel": np.arange(6, dtype="float32").reshape(2, 3), "a.count": np.array(step, "int32")}
+    optimizer = {"optimizers.0.momentum.a.kernel": np.full((2, 3), 0.5, "float32")}
+    return Checkpoint(weights, optimizer, {"global_step": step, "nothing": None})
+
+
+@pytest.fixture
+def saved(tmp_path):
+    return write_checkpoint(example(), tmp_path / "step=000003")
+
+
+def test_what_is_written_is_read(saved):
+    found = read_checkpoint(saved)
+    for name, array in example().arrays.items():
+        np.testing.assert_array_equal(found.arrays[name], array)
+        assert found.arrays[name].dtype == array.dtype
+        assert found.arrays[name].shape == array.shape
+    assert found.state == read_state(saved) == {"global_step": 3, "nothing": None}
+    assert found.path == saved
+    assert read_checkpoint(saved, weights_only=True).optimizer == {}
+    assert {path.name for path in saved.iterdir()} == {*FILES, "manifest.json"}
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_arrays_of_any_memory_order(tmp_path):
+    array = np.asfortranarray(np.arange(12, dtype="float32").reshape(3, 4))[::2]
+    path = write_checkpoint(Checkpoint({"a": array}), tmp_path / "checkpoint")
+    np.testing.assert_array_equal(read_checkpoint(path).weights["a"], array)
+
+
+# --- damage -----------------------------------------------------------------------------------------------------
+
+
+def truncate(file):
+    file.write_bytes(file.read_bytes()[:-1])
+
+
+def flip_a_bit(file):
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+
+
+def remove(file):
+    file.unlink()
+
+
+def make_link(file):
+    elsewhere = file.parent.parent / f"elsewhere_{file.name}"
+    file.rename(elsewhere)
+    file.symlink_to(elsewhere)
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove, make_link])
+def test_damaged_files_are_refused(saved, damage, name):
+    damage(saved / name)
+    with pytest.raises(CheckpointError, match=rf"^Checkpoint {saved} is damaged: {name}"):
+        read_checkpoint(saved)
+
+
+def without_an_entry(manifest):
+    del manifest["files"]["weights.safetensors"]
+
+
+def without_files(manifest):
+    manifest["files"] = []
+
+
+def without_hash(manifest):
+    del manifest["files"]["state.json"]["sha256"]
+
+
+@pytest.mark.parametrize("change", [without_an_entry, without_files, without_hash])
+def test_a_manifest_that_lacks_something_is_refused(saved, change):
+    manifest = json.loads((saved / "manifest.json").read_text())
+    change(manifest)
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=str(saved)):
+        read_checkpoint(saved)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "\xff"])
+def test_an_unreadable_manifest_is_refused(saved, content):
+    (saved / "manifest.json").write_bytes(content.encode("latin1"))
+    with pytest.raises(CheckpointError, match=rf"{saved}/manifest.json cannot be read"):
+        read_checkpoint(saved)
+
+
+def test_no_manifest(saved):
+    (saved / "manifest.json").unlink()
+    with pytest.raises(CheckpointError, match=rf"^{saved} is not a checkpoint: it has no manifest.json"):
+        read_checkpoint(saved)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        read_checkpoint(saved.parent / "nowhere")
+
+
+def test_a_later_schema(saved):
+    manifest = json.loads((saved / "manifest.json").read_text()) | {"schema": 99}
+    (saved / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(CheckpointError, match=r"has schema 99.*update kgenre"):
+        read_checkpoint(saved)
+
+
+# --- interrupted writing ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fails_at", range(1, 7))
+def test_an_interrupted_write_leaves_the_old_checkpoint(saved, monkeypatch, fails_at):
+    """The disk is full at each of the syncs in turn: four files, the folder, the folder above."""
+    calls = []
+
+    def fsync(descriptor):
+        calls.append(descriptor)
+        if len(calls) == fails_at:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(example(step=4), saved)
+    # The last sync comes after the rename: then the new one is in place. Never anything else.
+    assert read_checkpoint(saved).state["global_step"] == (4 if fails_at == 6 else 3)
+
+
+def test_a_new_checkpoint_that_fails_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        write_checkpoint(example(), tmp_path / "checkpoint")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_state_that_json_cannot_hold_leaves_the_old_checkpoint(saved):
+    with pytest.raises(TypeError):
+        write_checkpoint(Checkpoint({}, {}, {"object": object()}), saved)
+    assert read_checkpoint(saved).state["global_step"] == 3
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_leftover_of_a_killed_write_is_no_hindrance(saved):
+    leftover = saved.with_name(f".{saved.name}.{os.getpid()}.partial")
+    leftover.mkdir()
+    (leftover / "junk").write_text("x")
+    write_checkpoint(example(step=9), saved)
+    assert read_checkpoint(saved).state["global_step"] == 9
+    assert not leftover.exists()
+
+
+# --- other models -------------------------------------------------------------------------------------------------
+
+
+def test_differences_are_named():
+    here = {"a.kernel": np.zeros((2, 4)), "b.kernel": np.zeros(1)}
+    with pytest.raises(CheckpointError) as error:
+        check_weights(here, example(), "model")
+    assert str(error.value) == (
+        "Checkpoint None is of another model: b.kernel is not in the checkpoint; a.count is not in the model "
+        "(and 1 more differences)."
+    )
+    here = {"a.kernel": np.zeros((2, 4)), "a.count": np.zeros(())}
+    with pytest.raises(CheckpointError, match=r"a.kernel is \(2, 3\) there and \(2, 4\) here\.$"):
+        check_weights(here, example(), "model")
+    check_weights(example().weights, example(), "model")

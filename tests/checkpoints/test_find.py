@@ -1,0 +1,97 @@
+"""Which checkpoint a path or a word means."""
+
+import os
+
+import numpy as np
+import pytest
+
+from kgenre.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    find_checkpoint,
+    newest_checkpoint,
+    write_checkpoint,
+    write_pointer,
+)
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run's folder with three checkpoints, the second the best."""
+    folder = tmp_path / "experiment" / "version_0" / "checkpoints"
+    for step in (1, 2, 3):
+        path = write_checkpoint(Checkpoint({"a": np.zeros(step, "float32")}), folder / f"step={step:06d}")
+        os.utime(path / "manifest.json", (step, step))
+    write_pointer(folder, "last", folder / "step=000003")
+    write_pointer(folder, "best", folder / "step=000002")
+    return folder.parent
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        (".", 2),
+        ("checkpoints", 2),
+        ("checkpoints/best", 2),
+        ("checkpoints/last", 3),
+        ("checkpoints/step=000001", 1),
+    ],
+)
+def test_paths(run, path, found):
+    assert find_checkpoint(run / path).name == f"step={found:06d}"
+
+
+def test_without_a_best_the_last_is_meant(run):
+    (run / "checkpoints" / "best").unlink()
+    assert find_checkpoint(run).name == "step=000003"
+
+
+@pytest.mark.parametrize("target", ["", "../step=000001", "/etc", "step=000099", ".", "..", "last"])
+def test_pointers_that_leave_their_folder_are_refused(run, target):
+    (run / "checkpoints" / "best").write_text(target)
+    with pytest.raises(CheckpointError, match=r"checkpoints/best points to .* which is not a checkpoint beside it"):
+        find_checkpoint(run)
+
+
+def test_pointers_are_replaced_whole(run, monkeypatch):
+    folder = run / "checkpoints"
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        write_pointer(folder, "best", folder / "step=000003")
+    assert find_checkpoint(folder / "best").name == "step=000002"
+
+
+def test_what_is_not_there(run, tmp_path):
+    with pytest.raises(CheckpointError, match=f"^Checkpoint {tmp_path / 'nowhere'} does not exist"):
+        find_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="is not a checkpoint, nor a run with checkpoints"):
+        find_checkpoint(tmp_path)
+
+
+def test_the_newest_that_verifies(run):
+    path, refused = newest_checkpoint(run.parent)
+    assert (path.name, refused) == ("step=000003", [])
+    (run / "checkpoints" / "step=000003" / "weights.safetensors").write_bytes(b"half")
+    path, refused = newest_checkpoint(run.parent)
+    assert path.name == "step=000002"
+    assert [str(error) for error in refused] == [
+        f"Checkpoint {run}/checkpoints/step=000003 is damaged: weights.safetensors is missing or has another size."
+    ]
+
+
+def test_a_write_that_was_killed(run):
+    """A kill before the rename leaves a hidden folder: whole it is as good as any, half it is not one."""
+    done = run / "checkpoints" / "step=000003"
+    hidden = done.rename(done.with_name(".step=000003.77.partial"))
+    assert newest_checkpoint(run.parent)[0] == hidden
+    (hidden / "manifest.json").unlink()
+    assert newest_checkpoint(run.parent)[0].name == "step=000002"
+    with pytest.raises(CheckpointError, match="not a checkpoint beside it"):
+        find_checkpoint(run / "checkpoints" / "last")
+
+
+def test_no_checkpoint_at_all(tmp_path):
+    assert newest_checkpoint(tmp_path) is None
+    path = write_checkpoint(Checkpoint({}), tmp_path / "version_0" / "checkpoints" / "step=000001")
+    (path / "state.json").unlink()
+    assert newest_checkpoint(tmp_path) is None

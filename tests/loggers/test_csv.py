@@ -1,0 +1,59 @@
+"""metrics.csv."""
+
+import csv
+
+import pytest
+
+from kgenre.loggers import CSVLogger
+
+
+@pytest.fixture
+def logger(tmp_path):
+    logger = CSVLogger()
+    logger.open(tmp_path)
+    return logger
+
+
+def rows(folder):
+    with (folder / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_row_for_each_step(logger, tmp_path):
+    logger.log_metrics({"a": 1.0, "b": 0.1}, 10)
+    logger.log_metrics({"a": 2.0, "b": 1 / 3}, 20)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,a,b", "10,1,0.1", "20,2,0.333333333"]
+
+
+def test_values_of_one_step_share_a_row(logger, tmp_path):
+    logger.log_metrics({"a": 1.0}, 10)
+    logger.log_metrics({"a": 2.0}, 20)
+    logger.log_metrics({"b": 3.0}, 20)
+    logger.log_metrics({"b": 4.0}, 10)
+    assert rows(tmp_path) == [{"step": "10", "a": "1", "b": "4"}, {"step": "20", "a": "2", "b": "3"}]
+
+
+def test_columns_that_appear_later(logger, tmp_path):
+    logger.log_metrics({"a": 1.0}, 1)
+    logger.log_metrics({"a": 2.0, "late, with a comma": 5.0}, 2)
+    logger.log_metrics({"a": 3.0}, 3)
+    late = [row["late, with a comma"] for row in rows(tmp_path)]
+    assert late == ["", "5", ""]
+    assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3"]
+
+
+@pytest.mark.parametrize(("resume_step", "steps"), [(2, ["1", "2", "3"]), (0, ["3"]), (None, ["1", "2", "3", "4"])])
+def test_going_on_drops_later_rows(logger, tmp_path, resume_step, steps):
+    for step in (1, 2, 3, 4):
+        logger.log_metrics({"a": float(step)}, step)
+    again = CSVLogger()
+    again.open(tmp_path, resume_step)
+    again.log_metrics({"a": 30.0}, 3)
+    found = rows(tmp_path)
+    assert [row["step"] for row in found] == steps
+    assert next(row["a"] for row in found if row["step"] == "3") == "30"
+
+
+def test_nan_and_infinity(logger, tmp_path):
+    logger.log_metrics({"a": float("nan"), "b": float("inf")}, 1)
+    assert rows(tmp_path) == [{"step": "1", "a": "nan", "b": "inf"}]

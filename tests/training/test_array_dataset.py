@@ -1,0 +1,48 @@
+"""Batches from arrays."""
+
+import numpy as np
+import pytest
+
+from kgenre import ArrayDataset
+
+
+@pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 2]), (True, [4, 4])])
+def test_sizes(drop_last, sizes):
+    data = ArrayDataset(np.arange(10), batch_size=4, drop_last=drop_last)
+    assert [len(batch) for batch in data] == sizes
+    assert len(data) == len(sizes)
+
+
+@pytest.mark.parametrize("kind", [dict, tuple, list])
+def test_structures_are_kept(kind):
+    a, b = np.arange(6), np.arange(12).reshape(6, 2)
+    arrays = {"a": a, "b": b} if kind is dict else kind([a, b])
+    batch = next(iter(ArrayDataset(arrays, batch_size=4)))
+    assert type(batch) is kind
+    parts = list(batch.values()) if kind is dict else batch
+    np.testing.assert_array_equal(parts[0], a[:4])
+    np.testing.assert_array_equal(parts[1], b[:4])
+
+
+def test_the_order_depends_on_seed_and_epoch_alone():
+    def order(seed, epoch, start=0):
+        data = ArrayDataset(np.arange(20), batch_size=6, shuffle=True, seed=seed)
+        return np.concatenate(list(data.epoch_batches(epoch, start))).tolist()
+
+    assert order(0, 3) == order(0, 3)
+    assert sorted(order(0, 3)) == list(range(20))
+    assert order(0, 3) != order(0, 4) != order(1, 4)
+    assert order(0, 3, start=2) == order(0, 3)[12:]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((np.arange(3), 0), "batch_size must be at least 1. Received: 0"),
+        ((np.arange(0), 1), "at least 1 long"),
+        (({"a": np.arange(3), "b": np.arange(4)}, 1), "same first axis.*{3, 4}"),
+    ],
+)
+def test_wrong_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        ArrayDataset(*arguments)

@@ -1,0 +1,103 @@
+"""validate, test and predict, alone and after a fit."""
+
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer, weights_of
+
+import kgenre
+from kgenre import TrainerError
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+def mean_error(module, batches):
+    kernel, bias = weights_of(module).values()
+    return np.mean([np.mean((b["x"] @ kernel + bias - b["y"]) ** 2) for b in batches])
+
+
+@pytest.mark.parametrize(("stage", "name"), [("validate", "val/loss"), ("test", "test/loss")])
+def test_a_list_with_one_dict(stage, name):
+    module, batches = BoringModule(), boring_batches(3)
+    trainer = quiet_trainer()
+    results = getattr(trainer, stage)(module, batches, verbose=False)
+    assert results == [{name: pytest.approx(mean_error(module, batches), rel=1e-5)}]
+    assert trainer.callback_metrics == results[0]
+
+
+def test_verbose_prints_a_table(capsys):
+    quiet_trainer().test(BoringModule(), boring_batches(1))
+    printed = capsys.readouterr().out
+    assert "test" in printed
+    assert "loss" in printed
+    quiet_trainer().test(BoringModule(), boring_batches(1), verbose=False)
+    assert capsys.readouterr().out == ""
+
+
+def test_after_a_fit_the_same_engine_goes_on():
+    module, batches = BoringModule(), boring_batches(3)
+    trainer = quiet_trainer()
+    trainer.fit(module, batches, batches)
+    engine = trainer.engine
+    assert trainer.test(dataloaders=batches, verbose=False)[0]["test/loss"] == pytest.approx(
+        mean_error(module, batches), rel=1e-5
+    )
+    assert trainer.validate(dataloaders=batches, verbose=False)[0].keys() == {"val/loss"}
+    assert trainer.engine is engine
+    assert engine.traces == {"train": 1, "validation": 1, "test": 1}
+
+
+def test_evaluation_leaves_the_weights():
+    module = BoringModule()
+    before = weights_of(module)
+    trainer = quiet_trainer()
+    trainer.test(module, boring_batches(2), verbose=False)
+    trainer.predict(module, boring_batches(2))
+    for name, array in weights_of(module).items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_predict_gives_numpy_arrays():
+    class Dicts(BoringModule):
+        def predict_step(self, batch, batch_idx):
+            return {"y": self.model(batch["x"]), "number": batch_idx}
+
+    module, batches = Dicts(), boring_batches(3)
+    kernel, bias = weights_of(module).values()
+    outputs = quiet_trainer().predict(module, batches)
+    assert [int(output["number"]) for output in outputs] == [0, 1, 2]
+    for output, batch in zip(outputs, batches, strict=True):
+        assert isinstance(output["y"], np.ndarray)
+        np.testing.assert_allclose(output["y"], batch["x"] @ kernel + bias, rtol=1e-5, atol=1e-6)
+
+
+def test_the_datamodule_of_the_fit_is_used_again():
+    class Data(kgenre.DataModule):
+        stages = ()
+
+        def setup(self, stage):
+            self.stages = (*self.stages, stage)
+
+        def train_dataloader(self):
+            return boring_batches(1)
+
+        test_dataloader = predict_dataloader = train_dataloader
+
+    data, trainer = Data(), quiet_trainer()
+    trainer.fit(BoringModule(), datamodule=data)
+    trainer.test(verbose=False)
+    assert len(trainer.predict()) == 1
+    assert data.stages == ("fit", "test", "predict")
+    assert data.trainer is trainer
+
+
+def test_what_is_missing_is_said():
+    with pytest.raises(TrainerError, match=r"trainer.test\(\) needs a module"):
+        quiet_trainer().test(dataloaders=boring_batches(1))
+    with pytest.raises(TrainerError, match="The test data gave no batches"):
+        quiet_trainer().test(BoringModule(), [])
+
+    class OnlyTrains(kgenre.Module):
+        pass
+
+    with pytest.raises(NotImplementedError, match=r"OnlyTrains must define test_step\(self, batch, batch_idx\)"):
+        quiet_trainer().test(OnlyTrains(), boring_batches(1))

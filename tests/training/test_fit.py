@@ -1,0 +1,248 @@
+"""How a fit ends, what it takes as data, and what it leaves behind."""
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, boring_dataset, descend, quiet_trainer, weights_of
+
+import kgenre
+from kgenre import TrainerError
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+KERNEL = "model.layers.0.kernel"
+
+
+# --- how it ends ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("known_length", [True, False])
+def test_minus_one_skips_the_rest_of_the_epoch(known_length):
+    seen = []
+
+    def skip(trainer, module, batch, batch_idx):
+        seen.append((trainer.current_epoch, batch_idx))
+        return -1 if batch_idx == 2 else None
+
+    batches = boring_batches(5)
+    trainer = quiet_trainer(max_epochs=2, callbacks=Lambdas(on_train_batch_start=skip))
+    module = BoringModule()
+    trainer.fit(module, batches if known_length else Endless(batches), boring_batches(1))
+    assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
+    assert (trainer.current_epoch, trainer.global_step) == (2, 4)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches[:2] * 2)[0], rtol=1e-5)
+
+
+class Endless:
+    """Batches whose number is not known."""
+
+    def __init__(self, batches):
+        self.batches = batches
+
+    def __iter__(self):
+        return iter(self.batches)
+
+
+@pytest.mark.parametrize(
+    ("hook", "epochs", "steps"),
+    [("on_train_batch_end", 0, 2), ("on_validation_end", 1, 3), ("on_train_epoch_end", 1, 3), ("on_train_start", 0, 0)],
+)
+def test_should_stop(hook, epochs, steps):
+    def stop(trainer, module, *arguments):
+        if (not trainer.sanity_checking and trainer.global_step in (2, 3)) or hook == "on_train_start":
+            trainer.should_stop = True
+
+    ended = []
+    callback = Lambdas(**{hook: stop}, on_train_end=lambda trainer, module: ended.append(trainer.global_step))
+    trainer = quiet_trainer(max_epochs=5, callbacks=callback)
+    trainer.fit(BoringModule(), boring_batches(3), boring_batches(1))
+    assert (trainer.current_epoch, trainer.global_step, ended) == (epochs, steps, [steps])
+
+
+def test_ctrl_c_ends_a_fit_cleanly(capsys, caplog):
+    def interrupt(trainer, module, outputs, batch, batch_idx):
+        if batch_idx == 1:
+            raise KeyboardInterrupt
+
+    seen = []
+    callback = Lambdas(on_train_batch_end=interrupt, on_exception=lambda t, m, error: seen.append(type(error)))
+    trainer = quiet_trainer(callbacks=callback)
+    trainer.fit(BoringModule(), boring_batches(3))
+    assert trainer.interrupted
+    assert seen == [KeyboardInterrupt]
+    assert "Interrupted at epoch 1, step 2" in caplog.text
+    assert "Traceback" not in capsys.readouterr().err
+    trainer.callbacks.clear()
+    again = quiet_trainer()
+    again.fit(trainer.module, boring_batches(1))
+    assert not again.interrupted
+
+
+def test_errors_come_out_and_everything_is_closed():
+    closed = []
+
+    class Data(kgenre.DataModule):
+        def train_dataloader(self):
+            yield from ()
+
+        def teardown(self, stage):
+            closed.append(f"data {stage}")
+
+    class Logger(kgenre.loggers.Logger):
+        def finalize(self, status):
+            closed.append(f"logger {status}")
+
+    callback = Lambdas(teardown=lambda trainer, module, stage: closed.append(f"callback {stage}"))
+    trainer = quiet_trainer(callbacks=callback, logger=Logger())
+    with pytest.raises(TrainerError):
+        trainer.fit(BoringModule(), Data())
+    assert closed == ["logger failed", "data fit", "callback fit"]
+
+
+# --- twice ------------------------------------------------------------------------------------------------------
+
+
+def test_a_second_fit_starts_its_counts_anew_and_keeps_the_weights():
+    module, batches = BoringModule(), boring_batches(3)
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(module, batches)
+    trainer.fit(module, batches)
+    assert (trainer.current_epoch, trainer.global_step) == (2, 6)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches * 4)[0], rtol=1e-5)
+
+
+def test_a_trainer_can_train_another_module():
+    trainer, batches = quiet_trainer(), boring_batches(3)
+    first, second = BoringModule(), BoringModule(learning_rate=0.01)
+    trainer.fit(first, batches)
+    before = weights_of(first)
+    trainer.fit(second, batches)
+    np.testing.assert_array_equal(weights_of(first)[KERNEL], before[KERNEL])
+    np.testing.assert_allclose(weights_of(second)[KERNEL], descend(batches, 0.01)[0], rtol=1e-5)
+
+
+# --- sources of batches -------------------------------------------------------------------------------------------
+
+
+def generator_class(batches):
+    class Source:
+        def __iter__(self):
+            yield from batches
+
+    return Source()
+
+
+def py_dataset(batches):
+    class Source(keras.utils.PyDataset):
+        def __len__(self):
+            return len(batches)
+
+        def __getitem__(self, index):
+            return batches[index]
+
+    return Source()
+
+
+def tf_dataset(batches):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices({key: np.stack([b[key] for b in batches]) for key in batches[0]})
+
+
+def tf_dataset_of_unknown_length(batches):
+    return tf_dataset(batches).filter(lambda batch: True)
+
+
+def array_dataset(batches):
+    rows = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+    return kgenre.ArrayDataset(rows, batch_size=8)
+
+
+SOURCES = [list, tuple, generator_class, py_dataset, tf_dataset, tf_dataset_of_unknown_length, array_dataset]
+
+
+@pytest.mark.parametrize("make", SOURCES)
+def test_sources_of_batches(make):
+    batches, module = boring_batches(4), BoringModule()
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(module, make(batches), make(boring_batches(2)))
+    assert (trainer.current_epoch, trainer.global_step) == (2, 8)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches * 2)[0], rtol=1e-4)
+    assert len(trainer.predict(dataloaders=make(batches))) == 4
+
+
+@pytest.mark.parametrize("make", SOURCES)
+def test_sources_can_be_entered_in_the_middle(make):
+    from kgenre.training.data_module import iterate_epoch
+
+    batches = boring_batches(4)
+    found = [np.asarray(batch["x"]) for batch in iterate_epoch(make(batches), 0, 2)]
+    np.testing.assert_array_equal(found, [batch["x"] for batch in batches[2:]])
+
+
+def test_batches_may_be_tuples():
+    class Tuples(BoringModule):
+        def training_step(self, batch, batch_idx):
+            x, y = batch
+            return self.error({"x": x, "y": y})
+
+    batches = boring_batches(2)
+    module = Tuples()
+    quiet_trainer().fit(module, [(batch["x"], batch["y"]) for batch in batches])
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5)
+
+
+def test_float64_and_python_numbers_are_taken_as_every_backend_takes_them():
+    class Numbers(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * batch["scale"] * keras.ops.cast(batch["count"], "float32")
+
+    batches, module = boring_batches(2), Numbers()
+    wide = [{key: array.astype("float64") for key, array in batch.items()} for batch in batches]
+    quiet_trainer().fit(module, [batch | {"scale": 0.5, "count": 2} for batch in wide])
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5)
+
+
+def test_a_source_that_can_be_read_only_once_is_refused():
+    with pytest.raises(TrainerError, match="train batches come from a generator that can be read only once"):
+        quiet_trainer().fit(BoringModule(), (batch for batch in boring_batches(2)))
+    with pytest.raises(TrainerError, match="val batches come from a list_iterator"):
+        quiet_trainer().fit(BoringModule(), boring_batches(1), iter(boring_batches(1)))
+
+
+@pytest.mark.parametrize("source", [5, lambda: boring_batches(1), BoringModule], ids=["int", "function", "class"])
+def test_what_cannot_be_iterated_is_refused(source):
+    with pytest.raises(TrainerError, match="train batches"):
+        quiet_trainer().fit(BoringModule(), source)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"limit_train_batches": 0}])
+def test_no_batches(arguments):
+    with pytest.raises(TrainerError, match=r"The train data gave no batches. Check them and limit_train_batches="):
+        quiet_trainer(**arguments).fit(BoringModule(), [] if not arguments else boring_batches(1))
+
+
+def test_both_or_neither_source():
+    class Data(kgenre.DataModule):
+        pass
+
+    with pytest.raises(TrainerError, match=r"trainer.fit\(\) takes either batches or a datamodule. Received: neither"):
+        quiet_trainer().fit(BoringModule())
+    with pytest.raises(TrainerError, match="Received: both"):
+        quiet_trainer().fit(BoringModule(), boring_batches(1), datamodule=Data())
+    with pytest.raises(TypeError, match=r"trainer.fit\(\) needs Data.train_dataloader\(\), which is not defined"):
+        quiet_trainer().fit(BoringModule(), Data())
+    with pytest.raises(TrainerError, match=r"trainer.test\(\) takes a kgenre.Module. Received: list"):
+        quiet_trainer().test(boring_batches(1), boring_batches(1))
+
+
+def test_each_epoch_has_its_own_order_and_every_row():
+    seen = []
+
+    def note(trainer, module, outputs, batch, batch_idx):
+        seen.append(keras.ops.convert_to_numpy(batch["x"]))
+
+    data = boring_dataset(rows=24, batch_size=8, shuffle=True)
+    quiet_trainer(max_epochs=2, callbacks=Lambdas(on_train_batch_end=note)).fit(BoringModule(), data)
+    first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(second, axis=0))
+    np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(data.arrays["x"], axis=0))

@@ -1,0 +1,52 @@
+"""What importing and training may not import."""
+
+import keras
+import pytest
+
+BACKENDS = ("tensorflow", "jax", "torch", "keras")
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["kgenre", "kgenre.training", "kgenre.callbacks", "kgenre.loggers", "kgenre.checkpoints", "kgenre.engines"],
+)
+def test_importing_imports_no_backend(run_python, module):
+    script = f"""
+import sys, {module}
+print([name for name in {BACKENDS} if name in sys.modules])
+"""
+    assert run_python(script).strip() == "[]"
+
+
+def test_everything_that_a_command_line_parses_imports_no_backend(run_python):
+    script = f"""
+import inspect, sys, kgenre
+from kgenre import *
+from kgenre.callbacks import *
+from kgenre.loggers import *
+for name in set(kgenre.__all__) - {{"TrainerError"}}:
+    inspect.signature(getattr(kgenre, name))
+Trainer(callbacks=[ModelCheckpoint(), EarlyStopping(), LearningRateScheduler(ConstantThenDecay())])
+print([name for name in {BACKENDS} if name in sys.modules])
+"""
+    assert run_python(script).strip() == "[]"
+
+
+def test_training_under_jax_on_arrays_never_imports_tensorflow(run_python, tmp_path):
+    if keras.backend.backend() != "jax":
+        pytest.skip("about JAX")
+    script = f"""
+import sys
+from boring import BoringModule, boring_dataset
+import kgenre
+trainer = kgenre.Trainer(max_epochs=2, default_root_dir={str(tmp_path)!r})
+module = BoringModule()
+trainer.fit(module, boring_dataset(), boring_dataset())
+trainer.test(module, boring_dataset(), ckpt_path="best")
+trainer.predict(module, boring_dataset())
+BoringModule.load_from_checkpoint(trainer.log_dir)
+files = sorted(path.name.split(".")[0] for path in trainer.log_dir.iterdir())
+print(files, "tensorflow" in sys.modules)
+"""
+    printed = run_python(script).splitlines()[-1]
+    assert printed == "['checkpoints', 'environment', 'events', 'metrics', 'metrics'] False"

@@ -1,0 +1,120 @@
+"""The Module and the DataModule outside a run."""
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer, weights_of
+
+import kgenre
+
+
+def test_save_hyperparameters():
+    class Net(kgenre.Module):
+        def __init__(self, width, depth=2, *layers, name="net", **rest):
+            self.save_hyperparameters(ignore=["depth"])
+
+    assert vars(Net(8, 3, "a", rate=0.1).hparams) == {"width": 8, "name": "net", "layers": ("a",), "rate": 0.1}
+
+
+def test_save_hyperparameters_by_name():
+    class Net(kgenre.Module):
+        def __init__(self, width, depth=2):
+            self.save_hyperparameters("width")
+
+    assert vars(Net(8).hparams) == {"width": 8}
+
+    class Wrong(kgenre.DataModule):
+        def __init__(self, width):
+            self.save_hyperparameters("height")
+
+    with pytest.raises(TypeError, match=r"'height'\): Wrong.__init__ has no such argument. It has: width"):
+        Wrong(1)
+
+
+def test_a_subclass_wins_over_its_base():
+    class Base(kgenre.Module):
+        def __init__(self, width=1, colour="red"):
+            self.save_hyperparameters()
+
+    class Sub(Base):
+        def __init__(self, width=5):
+            self.save_hyperparameters()
+            super().__init__(width=width * 2)
+
+    assert vars(Sub().hparams) == {"width": 5, "colour": "red"}
+
+
+def test_without_a_trainer():
+    module = BoringModule()
+    assert (module.current_epoch, module.global_step, module.logger) == (0, 0, None)
+    with pytest.raises(RuntimeError, match=r"BoringModule\.trainer needs a Trainer"):
+        _ = module.trainer
+
+
+@pytest.mark.parametrize("method", ["training_step", "validation_step", "test_step", "predict_step"])
+def test_steps_that_are_not_written(method):
+    with pytest.raises(NotImplementedError, match=rf"Module must define {method}\(self, batch, batch_idx\)"):
+        getattr(kgenre.Module(), method)(None, 0)
+    with pytest.raises(NotImplementedError, match=r"Module must define configure_optimizers\(self\)"):
+        kgenre.Module().configure_optimizers()
+
+
+def test_freeze_and_unfreeze():
+    module = BoringModule()
+    module.freeze()
+    assert module.model.trainable_variables == []
+    module.unfreeze()
+    assert len(module.model.trainable_variables) == 2
+
+
+def test_configure_model_knows_the_data_and_comes_before_a_checkpoint(tmp_path):
+    class Data(kgenre.DataModule):
+        units = None
+
+        def setup(self, stage):
+            self.units = self.units or 3
+
+        def train_dataloader(self):
+            return boring_batches(1, units=3)
+
+        def state_dict(self):
+            return {"units": self.units}
+
+        def load_state_dict(self, state):
+            self.units = state["units"]
+
+    class Late(BoringModule):
+        def __init__(self):
+            self.learning_rate = 0.1
+            self.units = None
+
+        def configure_model(self):
+            self.units = self.units or self.trainer.datamodule.units
+            self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(self.units)])
+
+        def on_save_checkpoint(self, checkpoint):
+            checkpoint["units"] = self.units
+
+        def on_load_checkpoint(self, checkpoint):
+            self.units = checkpoint["units"]
+
+    module, trainer = Late(), quiet_trainer()
+    trainer.fit(module, Data())
+    path = trainer.save_checkpoint(tmp_path / "checkpoint")
+    loaded = Late.load_from_checkpoint(path)
+    for name, array in weights_of(module).items():
+        np.testing.assert_array_equal(weights_of(loaded)[name], array)
+
+
+def test_seed_everything_repeats_a_run():
+    def weights(seed):
+        kgenre.seed_everything(seed)
+        layer = keras.layers.Dense(3)
+        layer.build((None, 2))
+        return keras.ops.convert_to_numpy(layer.kernel).tolist(), np.random.random()
+
+    assert weights(1) == weights(1)
+    assert weights(1) != weights(2)
+    for wrong in (-1, 2**32):
+        with pytest.raises(ValueError, match=f"0 to 4294967295. Received: {wrong}"):
+            kgenre.seed_everything(wrong)

@@ -1,0 +1,267 @@
+"""A run that is stopped and goes on is the run that was never stopped: bit for bit, in weights and in logs."""
+
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer, weights_of
+
+import kgenre
+from kgenre.callbacks import EarlyStopping, ModelCheckpoint
+from kgenre.checkpoints import CheckpointError, read_checkpoint
+from kgenre.loggers import CSVLogger, TensorBoardLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+class Dropping(BoringModule):
+    """Dropout and Adam: both have a state that must come back."""
+
+    def __init__(self, learning_rate=0.05):
+        super().__init__(learning_rate, dropout=0.3)
+        self.error_metric = keras.metrics.MeanSquaredError()
+
+    def training_step(self, batch, batch_idx):
+        loss = super().training_step(batch, batch_idx)
+        self.error_metric.update_state(batch["y"], self.model(batch["x"]))
+        self.log("train/metric", self.error_metric)
+        return loss
+
+    def configure_optimizers(self):
+        return keras.optimizers.Adam(self.learning_rate)
+
+
+def dataset():
+    return boring_dataset(rows=40, batch_size=8, shuffle=True)
+
+
+def trainer(**arguments):
+    common = {"logger": [CSVLogger(), TensorBoardLogger()], "log_every_n_steps": 1, "num_sanity_val_steps": 0}
+    return quiet_trainer(**{**common, "enable_checkpointing": True, **arguments})
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """Four epochs of five steps without a stop."""
+    root = tmp_path_factory.mktemp("straight")
+    run = trainer(max_epochs=4, default_root_dir=root, enable_checkpointing=False)
+    run.fit(Dropping(), dataset(), boring_batches(1))
+    return run
+
+
+def same_state(first, second):
+    first, second = first.engine.state_dict(), second.engine.state_dict()
+    assert set(first) == set(second)
+    return [name for name in first if not np.array_equal(first[name], second[name])]
+
+
+def rows_of(run, *names):
+    names = names or ("step", "train/loss", "val/loss", "train/metric")
+    with (run.log_dir / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [{name: row[name] for name in names} for row in rows]
+
+
+def events_of(run):
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run.log_dir), size_guidance={"tensors": 0})
+    events.Reload()
+    return {
+        tag: [(event.step, float(event.tensor_proto.float_val[0])) for event in events.Tensors(tag)]
+        for tag in ("train/loss", "val/loss")
+    }
+
+
+# Where the first part stops: at the end of an epoch, in the middle of one, and after the fit by hand.
+STOPS = {
+    "end of epoch": {"max_epochs": 2},
+    "middle of epoch": {"max_epochs": 4, "max_steps": 8},
+    "last batch of an epoch": {"max_epochs": 4, "max_steps": 10},
+}
+
+
+@pytest.mark.parametrize("by_hand", [False, True], ids=["ModelCheckpoint", "save_checkpoint"])
+@pytest.mark.parametrize("stop", STOPS)
+def test_going_on_equals_going_straight(straight, stop, by_hand):
+    first = trainer(**STOPS[stop], enable_checkpointing=not by_hand)
+    first.fit(Dropping(), dataset(), boring_batches(1))
+    path = first.save_checkpoint(first.log_dir / "checkpoints" / "mine") if by_hand else "last"
+
+    second = trainer(max_epochs=4, enable_checkpointing=not by_hand)
+    second.fit(Dropping(), dataset(), boring_batches(1), ckpt_path=path)
+
+    assert (second.current_epoch, second.global_step) == (4, 20)
+    assert same_state(straight, second) == []
+    assert second.log_dir.resolve() == first.log_dir.resolve()
+    names = ("step", "train/loss", "val/loss")
+    if stop == "end of epoch":
+        names = (*names, "train/metric")  # of an epoch in two parts, each part has a value of its own
+    assert rows_of(second, *names) == rows_of(straight, *names)
+    assert events_of(second) == events_of(straight)
+
+
+def test_going_on_after_a_crash_in_the_middle_of_an_epoch(straight):
+    """What was logged after the checkpoint is void: the second run logs it again, once."""
+
+    def crash(trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == 13:
+            raise RuntimeError("crash")
+
+    first = trainer(max_epochs=4, callbacks=[ModelCheckpoint(), Lambdas(on_train_batch_end=crash)])
+    with pytest.raises(RuntimeError, match="crash"):
+        first.fit(Dropping(), dataset(), boring_batches(1))
+    assert read_checkpoint(first.log_dir / "checkpoints" / "step=000010").state["global_step"] == 10
+
+    second = trainer(max_epochs=4, callbacks=[ModelCheckpoint()])
+    second.fit(Dropping(), dataset(), boring_batches(1), ckpt_path="last")
+    assert same_state(straight, second) == []
+    assert rows_of(second) == rows_of(straight)
+    assert events_of(second) == events_of(straight)
+
+
+def test_sources_that_know_no_epochs_are_entered_at_the_right_batch():
+    straight, first, second = (quiet_trainer(max_epochs=2, max_steps=steps) for steps in (-1, 3, -1))
+    batches = boring_batches(4)
+    straight.fit(BoringModule(), batches)
+    first.fit(BoringModule(), batches)
+    path = first.save_checkpoint("middle")
+    assert read_checkpoint(path).state["batch"] == 3
+    second.fit(BoringModule(), batches, ckpt_path=path)
+    assert second.global_step == 8
+    assert same_state(straight, second) == []
+
+
+def test_callbacks_go_on():
+    first = trainer(max_epochs=2, callbacks=[ModelCheckpoint(), EarlyStopping("val/loss", patience=3, min_delta=99)])
+    first.fit(BoringModule(), dataset(), boring_batches(1))
+    stopping = EarlyStopping("val/loss", patience=3, min_delta=99)
+    checkpoint = ModelCheckpoint()
+    second = trainer(max_epochs=10, callbacks=[checkpoint, stopping])
+    second.fit(BoringModule(), dataset(), boring_batches(1), ckpt_path="last")
+    # The first validation sets the best value; three without improvement by 99 follow, one of them in the first part.
+    assert second.current_epoch == 4
+    assert stopping.wait_count == 3
+    assert checkpoint.best_model_path.name == "step=000020"
+
+
+def test_the_state_of_a_checkpoint():
+    class Data(kgenre.DataModule):
+        def __init__(self, rows=40):
+            self.save_hyperparameters()
+
+        def train_dataloader(self):
+            return dataset()
+
+        def state_dict(self):
+            return {"vocabulary": ["a", "b"]}
+
+    run = quiet_trainer(max_epochs=1)
+    run.fit(Dropping(learning_rate=0.01), Data())
+    state = read_checkpoint(run.save_checkpoint("checkpoint")).state
+    assert (state["epoch"], state["batch"], state["global_step"]) == (1, 0, 5)
+    assert state["model"]["hyperparameters"]["learning_rate"] == 0.01
+    assert state["model"]["class_path"].endswith("Dropping")
+    assert state["data"]["state"] == {"vocabulary": ["a", "b"]}
+    assert state["data"]["hyperparameters"] == {"rows": 40}
+    assert state["environment"]["backend"] == keras.backend.backend()
+    json.dumps(state)
+
+
+def test_last_without_a_checkpoint_starts_fresh(caplog):
+    run = trainer()
+    run.fit(BoringModule(), dataset(), ckpt_path="last")
+    assert run.global_step == 5
+    assert "no checkpoint under" in caplog.text
+    with pytest.raises(CheckpointError, match="ckpt_path='best': no best checkpoint under"):
+        trainer().fit(BoringModule(), dataset(), ckpt_path="best")
+
+
+def test_last_falls_back_to_the_newest_that_verifies(caplog):
+    run = trainer(max_epochs=3, callbacks=[ModelCheckpoint(save_top_k=-1)])
+    run.fit(BoringModule(), dataset(), boring_batches(1))
+    (run.log_dir / "checkpoints" / "step=000015" / "weights.safetensors").write_bytes(b"half")
+    second = trainer(max_epochs=3, callbacks=[ModelCheckpoint(save_top_k=-1)])
+    second.fit(BoringModule(), dataset(), boring_batches(1), ckpt_path="last")
+    assert "step=000015 is damaged" in caplog.text
+    assert "Falling back to" in caplog.text
+    assert second.global_step == 15
+    assert same_state(run, second) == []
+
+
+# --- checkpoints of something else --------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A checkpoint of a `Dropping`, and its weights."""
+    run, module = quiet_trainer(max_steps=2), Dropping(learning_rate=0.01)
+    run.fit(module, dataset())
+    folder = tmp_path_factory.mktemp("saved")
+    weights_only = run.save_checkpoint(folder / "weights", weights_only=True)
+    return run.save_checkpoint(folder / "whole"), weights_only, weights_of(module)
+
+
+def test_load_from_checkpoint(saved):
+    path, weights_only, weights = saved
+    for folder in (path, weights_only):
+        module = Dropping.load_from_checkpoint(folder)
+        assert (module.learning_rate, module.hparams.learning_rate) == (0.01, 0.01)
+        for name, array in weights_of(module).items():
+            np.testing.assert_array_equal(array, weights[name], err_msg=name)
+    module = Dropping.load_from_checkpoint(path, learning_rate=0.5)
+    assert module.learning_rate == module.hparams.learning_rate == 0.5
+    assert quiet_trainer().test(module, boring_batches(1), verbose=False)[0]["test/loss"] > 0
+
+
+def test_load_from_checkpoint_of_another_model(saved):
+    class Wider(Dropping):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3)])
+
+    named = "model.layers.0.kernel is not in the checkpoint; model.layers.0.bias is not in the checkpoint"
+    with pytest.raises(
+        CheckpointError, match=f"^Checkpoint {saved[0]} is of another model: {named} .and 3 more differences."
+    ):
+        Wider.load_from_checkpoint(saved[0])
+
+    class Needs(BoringModule):
+        def __init__(self, colour):
+            super().__init__()
+
+    with pytest.raises(CheckpointError, match=r"does not hold the arguments of Needs .*save_hyperparameters\(\)"):
+        Needs.load_from_checkpoint(saved[0])
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_ckpt_path_of_another_model(saved, stage):
+    with pytest.raises(CheckpointError, match=r"is of another model: .*dense|layers"):
+        getattr(quiet_trainer(), stage)(BoringModule(units=3), boring_batches(1, units=3), ckpt_path=saved[0])
+
+
+def test_ckpt_path_of_another_optimizer(saved):
+    class Sgd(Dropping):
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(0.1)
+
+    with pytest.raises(CheckpointError, match="another optimizer's state, or none"):
+        quiet_trainer().fit(Sgd(), dataset(), ckpt_path=saved[0])
+    with pytest.raises(CheckpointError, match="weights only"):
+        quiet_trainer().fit(Dropping(), dataset(), ckpt_path=saved[1])
+
+
+def test_testing_a_checkpoint(saved):
+    path, _, weights = saved
+    module = Dropping()
+    run = quiet_trainer()
+    run.test(module, boring_batches(1), ckpt_path=path, verbose=False)
+    np.testing.assert_array_equal(weights_of(module)["model.layers.1.kernel"], weights["model.layers.1.kernel"])
+    assert run.global_step == 2
+
+
+def test_saving_needs_a_run():
+    with pytest.raises(kgenre.TrainerError, match=r"call trainer.fit\(\) first"):
+        quiet_trainer().save_checkpoint("x")

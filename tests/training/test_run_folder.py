@@ -1,0 +1,95 @@
+"""What a run leaves on disk."""
+
+import json
+
+import keras
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer
+
+import kgenre
+from kgenre.loggers import CSVLogger
+from kgenre.training.run_folder import new_run_folder, run_folders, update_metrics
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory):
+    """A trainer with all its defaults, after a fit and a test."""
+
+    class Data(kgenre.DataModule):
+        def __init__(self, rows=8):
+            self.save_hyperparameters()
+
+        def train_dataloader(self):
+            return boring_batches(3, rows=self.hparams.rows)
+
+        val_dataloader = test_dataloader = train_dataloader
+
+        def save_artifacts(self, directory):
+            (directory / "split.json").write_text("{}")
+
+    trainer = kgenre.Trainer(max_epochs=2, default_root_dir=tmp_path_factory.mktemp("runs"), log_every_n_steps=2)
+    opened = []
+    trainer.on_run_opened(lambda trainer: opened.append(trainer.log_dir))
+    trainer.fit(BoringModule(), Data())
+    assert opened == [trainer.log_dir]
+    trainer.test(verbose=False)
+    return trainer
+
+
+def test_the_files(trainer):
+    names = {path.name for path in trainer.log_dir.iterdir() if "tfevents" not in path.name}
+    assert names == {"checkpoints", "environment.json", "metrics.csv", "metrics.json", "split.json"}
+    assert len(list(trainer.log_dir.glob("events.out.tfevents.*"))) == 1
+    assert {path.name for path in (trainer.log_dir / "checkpoints").iterdir()} == {"best", "last", "step=000006"}
+    assert trainer.log_dir.parts[-2:] == ("boring_module", "version_0")
+
+
+def test_the_final_numbers(trainer):
+    numbers = json.loads((trainer.log_dir / "metrics.json").read_text())
+    assert list(numbers) == sorted(numbers)
+    assert {"train/loss", "val/loss", "test/loss", "throughput/samples_per_second"} <= set(numbers)
+    assert numbers["test/loss"] == trainer.callback_metrics["test/loss"]
+
+
+def test_the_environment(trainer):
+    environment = json.loads((trainer.log_dir / "environment.json").read_text())
+    assert environment["backend"] == keras.backend.backend()
+    assert environment["versions"]["keras"] == keras.__version__
+    assert environment["devices"]
+    assert {"time", "python", "platform", "cpus", "git_commit"} <= set(environment)
+
+
+def test_each_fit_has_a_folder_of_its_own():
+    trainer = quiet_trainer(logger=CSVLogger())
+    for version in (0, 1):
+        trainer.fit(BoringModule(), boring_batches(1))
+        assert trainer.log_dir.name == f"version_{version}"
+        assert (trainer.log_dir / "metrics.csv").exists()
+
+
+def test_the_next_version_follows_the_highest(tmp_path):
+    for name in ("version_2", "version_10", "version_x"):
+        (tmp_path / name).mkdir()
+    assert new_run_folder(tmp_path).name == "version_11"
+    assert [path.name for path in run_folders(tmp_path)] == ["version_2", "version_10", "version_11"]
+
+
+def test_numbers_are_merged_and_json(tmp_path):
+    update_metrics(tmp_path, {"val/loss": 0.5, "test/loss": 1.0})
+    update_metrics(tmp_path, {"test/loss": float("nan"), "a": float("inf")})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": None, "test/loss": None, "val/loss": 0.5}
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_a_failed_run_leaves_its_numbers():
+    class Fails(BoringModule):
+        def on_train_epoch_end(self):
+            if self.current_epoch == 1:
+                raise ZeroDivisionError
+
+    trainer = quiet_trainer(max_epochs=3, logger=CSVLogger())
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(Fails(), boring_batches(1), boring_batches(1))
+    assert "val/loss" in json.loads((trainer.log_dir / "metrics.json").read_text())
