@@ -18,7 +18,9 @@ class Callback:
     module's hook of the same name; checkpoint callbacks come last among callbacks and, at the end of an epoch, after
     the module.
 
-    Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely.
+    Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely. The
+    module's own variables are up to date in the hooks of epochs and stages, and may be changed there; in the hooks of
+    batches they may lag behind.
     """
 
     # Callbacks that watch logged values run after the module's hook at the end of an epoch, so that they see

@@ -64,7 +64,7 @@ class TensorBoardLogger(Logger):
         self._write_tensors({name: ([text.encode()], metadata.create_summary_metadata("", ""))}, step)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
-        self.log_text("configuration", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
+        self.log_text("hyperparameters", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
 
     def finalize(self, status: str) -> None:
         if self._file is not None:

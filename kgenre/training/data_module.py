@@ -96,10 +96,19 @@ def iterate_epoch(source: Iterable[Any], epoch: int, start_batch: int = 0) -> It
     """The batches of ``epoch`` from ``start_batch`` on, whatever kind of source this is."""
     if isinstance(source, EpochBatches):
         return source.epoch_batches(epoch, start_batch)
-    if hasattr(source, "__getitem__") and hasattr(source, "on_epoch_begin"):  # a Keras PyDataset
-        return (source[i] for i in range(start_batch, len(source)))
+    if hasattr(source, "__getitem__") and hasattr(source, "on_epoch_begin"):
+        return _epoch_of_py_dataset(source, start_batch)
     if start_batch and hasattr(source, "skip"):  # a tf.data.Dataset skips without handing batches over
         return source.skip(start_batch)
     if start_batch:
         return (batch for i, batch in enumerate(source) if i >= start_batch)
     return source
+
+
+def _epoch_of_py_dataset(source: Any, start_batch: int) -> Iterator[Any]:
+    source.on_epoch_begin()
+    try:
+        for batch in range(start_batch, len(source)):
+            yield source[batch]
+    finally:  # also when a limit ends the epoch early
+        source.on_epoch_end()

@@ -44,6 +44,7 @@ def fit_loop(trainer: Trainer) -> None:
             t.batch_idx += 1
             update = is_last or schedule.updates_after(t.batch_idx)
             outputs, values = engine.train_step(batch, update=update)
+            results.note_step(engine, values)
             if update:
                 t.global_step += 1
                 if t.global_step % t.log_every_n_steps == 0:

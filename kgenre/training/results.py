@@ -24,9 +24,23 @@ class Results:
         self.progress_bar: dict[str, float] = {}
         self._to_write: dict[str, float] = {}
         self._pending: list[tuple[int, Any]] = []
+        self._newest: tuple[Engine, Any] | None = None
         self.silent = False  # the sanity check's values are nobody's
 
     # --- values of steps, from the device ------------------------------------------------------------------------
+
+    def note_step(self, engine: Engine, values: Any) -> None:
+        """Remember the newest step's values, on the device, for whoever asks with `current`."""
+        self._newest = engine, values
+
+    def current(self) -> dict[str, float]:
+        """``callback`` with the newest step's values in it: a transfer, if there are any."""
+        if self._newest is not None:
+            (engine, values), self._newest = self._newest, None
+            for entry, value in zip(engine.built.entries["train"], engine.to_host(values), strict=True):
+                if entry.on_step:
+                    self._put(entry.name, float(value), entry.prog_bar, write=False)
+        return self.callback
 
     def add_step(self, engine: Engine, values: Any, global_step: int) -> None:
         """Keep a training step's logged values (device vector); the ones before them are written now."""

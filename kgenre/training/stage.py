@@ -191,6 +191,13 @@ def _optimizers(module: Module) -> list[Any]:
             f"{type(module).__name__}.configure_optimizers must return one keras.optimizers.Optimizer. "
             f"Received: {configured!r}"
         )
+    if getattr(found[0], "gradient_accumulation_steps", None):
+        raise TrainerError(
+            "The optimizer has gradient_accumulation_steps, which advances schedules with every batch. "
+            "Leave it out and use Trainer(accumulate_grad_batches=...)."
+        )
+    if found[0].use_ema:
+        raise TrainerError("The optimizer has use_ema=True: averaged weights are not supported yet. Leave it out.")
     if isinstance(found[0], keras.optimizers.LossScaleOptimizer):
         raise TrainerError(
             f"{type(module).__name__}.configure_optimizers returned a LossScaleOptimizer, which is for float16. "

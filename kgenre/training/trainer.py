@@ -234,7 +234,7 @@ class Trainer:
                 self.hooks.on_fit_end()
             finally:
                 if self.run_dir is not None:
-                    update_metrics(self.run_dir, self.results.callback)
+                    update_metrics(self.run_dir, self.callback_metrics)
 
     def validate(
         self,
@@ -279,7 +279,7 @@ class Trainer:
         datamodule: Any,
     ) -> list[dict[str, float]]:
         self._run_evaluation(stage, step, model, dataloaders, ckpt_path, datamodule)
-        values = dict(self.results.callback)
+        values = dict(self.callback_metrics)
         if verbose:
             print_results(values, self.run_dir)
         return [values]
@@ -313,7 +313,7 @@ class Trainer:
             open_loggers(self)
             predictions = evaluate(self, step, source, number_of_batches(source, self.limits[loader], loader))
             if self.run_dir is not None:
-                update_metrics(self.run_dir, self.results.callback)
+                update_metrics(self.run_dir, self.callback_metrics)
         return predictions
 
     # --- the run's folder ----------------------------------------------------------------------------------------
@@ -341,8 +341,8 @@ class Trainer:
 
     @property
     def callback_metrics(self) -> dict[str, float]:
-        """Every value logged so far, newest by name."""
-        return self.results.callback
+        """Every value logged so far, newest by name. Reading it fetches the newest step's values: do it rarely."""
+        return self.results.current()
 
     @property
     def logged_metrics(self) -> dict[str, float]:

@@ -108,7 +108,7 @@ def test_a_value_that_was_not_logged_is_an_error_that_lists_what_was():
     with pytest.raises(MonitorError) as error:
         fit(ModelCheckpoint("val/f1"), module=More())
     assert str(error.value) == (
-        "ModelCheckpoint(monitor='val/f1'): no such value was logged. Logged so far: more, val/score."
+        "ModelCheckpoint(monitor='val/f1'): no such value was logged. Logged so far: more, train/loss, val/score."
     )
 
 

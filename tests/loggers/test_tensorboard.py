@@ -40,8 +40,8 @@ def test_text_and_hyperparameters(logger, tmp_path):
     assert events.SummaryMetadata("note").plugin_data.plugin_name == "text"
     (note,) = events.Tensors("note")
     assert (note.step, note.tensor_proto.string_val[0].decode()) == (3, "**bold** ü")
-    (configuration,) = events.Tensors("configuration")
-    assert '"rate": 0.1' in configuration.tensor_proto.string_val[0].decode()
+    (hyperparameters,) = events.Tensors("hyperparameters")
+    assert '"rate": 0.1' in hyperparameters.tensor_proto.string_val[0].decode()
 
 
 def test_what_is_logged_can_be_read_while_the_run_goes_on(logger, tmp_path):

@@ -246,3 +246,39 @@ def test_each_epoch_has_its_own_order_and_every_row():
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(second, axis=0))
     np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(data.arrays["x"], axis=0))
+
+
+def test_a_py_dataset_is_told_of_its_epochs():
+    class Told(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            self.told = []
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            return boring_batches(2)[index]
+
+        def on_epoch_begin(self):
+            self.told.append("begin")
+
+        def on_epoch_end(self):
+            self.told.append("end")
+
+    data = Told()
+    quiet_trainer(max_epochs=2).fit(BoringModule(), data)
+    assert data.told[-4:] == ["begin", "end"] * 2
+
+
+@pytest.mark.parametrize(
+    ("argument", "instead"),
+    [({"gradient_accumulation_steps": 2}, "accumulate_grad_batches"), ({"use_ema": True}, "Leave it out")],
+)
+def test_optimizer_arguments_that_would_be_ignored_are_refused(argument, instead):
+    class Net(BoringModule):
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(0.1, **argument)
+
+    with pytest.raises(kgenre.TrainerError, match=instead):
+        quiet_trainer().fit(Net(), boring_batches(1))

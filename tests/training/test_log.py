@@ -205,3 +205,14 @@ def test_log_in_hooks_and_log_dict():
 def test_log_without_a_trainer():
     with pytest.raises(RuntimeError, match=r"BoringModule.log needs a Trainer"):
         BoringModule().log("a", 1.0)
+
+
+def test_callback_metrics_hold_the_newest_step():
+    seen = []
+
+    def note(trainer, module, outputs, batch, batch_idx):
+        seen.append((trainer.callback_metrics["train/loss"], float(trainer.engine.to_host(outputs["loss"]))))
+
+    quiet_trainer(callbacks=Lambdas(on_train_batch_end=note)).fit(BoringModule(), boring_batches(3))
+    assert len(seen) == 3
+    assert all(logged == pytest.approx(loss) for logged, loss in seen)
