@@ -161,7 +161,9 @@ def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
 
 def run_of(checkpoint: Checkpoint) -> Path | None:
     """The run's folder that a checkpoint lies in; None for one that was saved elsewhere."""
-    folder = checkpoint.path.resolve().parent
+    folder = checkpoint.path.parent
+    if folder == Path():  # given from inside the folder, as "step=000120"
+        folder = folder.resolve()
     return folder.parent if folder.name == "checkpoints" else None
 
 
