@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from kgenre.models.genre_classifier import NETWORKS, GenreClassifier
 
 if TYPE_CHECKING:
-    from kgenre.models.overview_lstm import overview_lstm
-    from kgenre.models.poster_cnn_2024 import poster_cnn_2024
-    from kgenre.models.poster_cnn_2025 import poster_cnn_2025
+    from kgenre.models._overview_lstm import overview_lstm
+    from kgenre.models._poster_cnn_2024 import poster_cnn_2024
+    from kgenre.models._poster_cnn_2025 import poster_cnn_2025
 
 __all__ = ["NETWORKS", "GenreClassifier", "overview_lstm", "poster_cnn_2024", "poster_cnn_2025"]
 
@@ -18,6 +18,5 @@ __all__ = ["NETWORKS", "GenreClassifier", "overview_lstm", "poster_cnn_2024", "p
 def __getattr__(name: str) -> Any:
     if name not in NETWORKS:
         raise AttributeError(f"module 'kgenre.models' has no attribute {name!r}")
-    function = getattr(importlib.import_module(f"kgenre.models.{name}"), name)
-    globals()[name] = function  # the function, from now on, not the file of the same name
-    return function
+    # Their files import Keras, and are private so that a file never hides the function of the same name.
+    return getattr(importlib.import_module(f"kgenre.models._{name}"), name)

@@ -53,14 +53,14 @@ class Everything(Classifier):
 
 
 def cnn(rng):
-    from kgenre.models.poster_cnn_2024 import poster_cnn_2024
+    from kgenre.models import poster_cnn_2024
 
     x = rng.random((STEPS, 16, 32, 32, 3), dtype="float32")
     return poster_cnn_2024(genres=4, image_size=(32, 32), dropout=0.0, dense_dropout=0.0), x
 
 
 def lstm(rng):
-    from kgenre.models.overview_lstm import overview_lstm
+    from kgenre.models import overview_lstm
 
     # Few words, so that each is repeated within a batch: sparse gradients add up their rows.
     x = rng.integers(1, 12, (STEPS, 16, 10)).astype("int32")

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kgenre.models.overview_lstm import overview_lstm
+from kgenre.models import overview_lstm
 
 COURSE = [  # name, class, output without the batch, parameters with embeddings of 256 and of 265
     ("Embedding", "Embedding", (None, "dim"), 2_560_000, 2_650_000),

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from kgenre.models.poster_cnn_2024 import poster_cnn_2024
+from kgenre.models import poster_cnn_2024
 
 COURSE = [  # name, class, output without the batch, parameters
     ("Conv0", "Conv2D", (32, 32, 16), 448),
@@ -99,9 +99,9 @@ REPORT = """
 import json
 import keras
 import numpy as np
-from kgenre.models.overview_lstm import overview_lstm
-from kgenre.models.poster_cnn_2024 import poster_cnn_2024
-from kgenre.models.poster_cnn_2025 import poster_cnn_2025
+from kgenre.models import overview_lstm
+from kgenre.models import poster_cnn_2024
+from kgenre.models import poster_cnn_2025
 user = [keras.config.image_data_format(), keras.config.floatx()]
 keras.utils.set_random_seed(0)
 models = [poster_cnn_2024(), poster_cnn_2025(), overview_lstm()]

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from kgenre.models.poster_cnn_2025 import poster_cnn_2025
+from kgenre.models import poster_cnn_2025
 
 COURSE = [  # name, class, output without the batch, parameters
     ("StemConv", "Conv2D", (64, 64, 32), 896),
