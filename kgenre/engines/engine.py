@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -13,16 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from kgenre.engines.built_module import BuiltModule
-
-
-@dataclass(frozen=True)
-class StepOptions:
-    """What is compiled into the training step."""
-
-    gradient_clip_val: float | None = None
-    gradient_clip_algorithm: str = "norm"
-    accumulate_grad_batches: int = 1
-    jit_compile: bool | None = None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
+    from kgenre.engines.step_options import StepOptions
 
 
 class Engine(Protocol):

@@ -13,8 +13,8 @@ import numpy as np
 
 from kgenre.engines import gradients as gradient_rules
 from kgenre.engines.built_module import BuiltModule, build_module, build_stage
-from kgenre.engines.engine import StepOptions
 from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
+from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError, StepScope
 
 State = dict[str, Any]

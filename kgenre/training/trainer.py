@@ -11,7 +11,7 @@ from typing import Any, Literal
 from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor
 from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines import Engine
-from kgenre.engines.engine import StepOptions
+from kgenre.engines.step_options import StepOptions
 from kgenre.loggers import CSVLogger, Logger, TensorBoardLogger
 from kgenre.training.data_module import DataModule
 from kgenre.training.errors import TrainerError

@@ -9,7 +9,8 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
 from keras import ops
 
-from kgenre.engines.engine import StepOptions, create_engine
+from kgenre.engines.engine import create_engine
+from kgenre.engines.step_options import StepOptions
 
 KERNEL = "model.layers.0.kernel"
 
