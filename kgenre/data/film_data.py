@@ -40,7 +40,7 @@ class FilmData(DataModule):
 
     Args:
         path: a folder or CSV file that `read_films` knows; None for the sample set.
-        format: "auto", or the layout to read it as ("films", "course").
+        format: "auto", or the layout to read it as (see `kgenre.data.formats`).
         posters: use posters; films whose poster is missing or bad are left out.
         overviews: use overviews; films without one are left out.
         image_size: (height, width) of the posters, in pixels.

@@ -1,5 +1,4 @@
 import gc
-import time
 
 import numpy as np
 import pytest
@@ -143,18 +142,15 @@ def test_it_is_a_source_of_epochs(tensors):
     assert_same(collect(source), collect(source.epoch_batches(0)))
 
 
-def test_epochs_begin_quickly_and_hold_nothing(tensors):
+def test_epochs_hold_nothing(tensors):
     source = batches(tensors, shuffle=True, augment=True)
     collect(source.epoch_batches(0))
-    seconds, counts = [], []
+    counts = []
     for epoch in range(60):
-        begin = time.perf_counter()
         dataset = source.epoch_batches(epoch)
-        seconds.append(time.perf_counter() - begin)
         next(iter(dataset))
         if epoch in (20, 59):
             del dataset
             gc.collect()
             counts.append(len(gc.get_objects()))
-    assert np.median(seconds) < 0.05
     assert counts[1] - counts[0] < 400  # an object kept per epoch and more would be over it

@@ -2,7 +2,6 @@
 
 import csv
 import os
-import time
 from pathlib import Path
 
 import numpy as np
@@ -112,16 +111,13 @@ def test_on_real_films_words_beat_frequencies(real_films):
     overviews, genres = real_films
     order = np.random.default_rng(0).permutation(len(genres))
     test, train = order[: len(order) // 5], order[len(order) // 5 :]
-    metrics, seconds = {}, {}
+    metrics = {}
     for baseline in (FrequencyBaseline(), TfidfBaseline()):
-        start = time.perf_counter()
         baseline.fit([overviews[i] for i in train], genres[train])
         probabilities = baseline.predict_proba([overviews[i] for i in test])
-        seconds[baseline.key] = time.perf_counter() - start
         metrics[baseline.key] = multilabel_metrics(genres[test], probabilities)
     frequency, tfidf = metrics["frequency"], metrics["tfidf"]
     assert tfidf["loss"] < 0.88 * frequency["loss"]
     assert tfidf["map"] > 2.5 * frequency["map"]
     assert tfidf["f1_micro"] > frequency["f1_micro"] + 0.08
     assert frequency["top3_hit"] > 0.8  # "always Drama, Comedy, Action": why a number needs its baseline
-    assert seconds["tfidf"] < 20

@@ -1,7 +1,26 @@
 """Layouts of film data on disk, one reader a file; `read_films` looks at the data and chooses.
 
-A layout is a module with ``FILE_NAME``, ``LAYOUT`` (a line for people), ``missing_columns(header)`` and
-``read(csv_path)``.
+========================  ==========================================================  =========================
+``format``                file and what it is known by                                posters, beside it
+========================  ==========================================================  =========================
+``films``                 ``films.csv``: id, genres joined by ``|``                   its column ``poster``
+``course``                ``IMDB_overview_genres.csv``: Id, Genre, Overview           ``Images/<Id>.jpg``
+``multi_label``           ``whole.csv`` of Multi_Label_dataset: Id, Genre             ``Images/<Id>.jpg``
+``mmimdb``                ``split.json`` of MM-IMDb: train, dev, test                 ``dataset/<id>.jpeg``
+``movie_genre``           Kaggle's ``MovieGenre.csv``: imdbId, Genre, Poster          ``Images/<imdbId>.jpg``
+``movies_metadata``       ``movies_metadata.csv``: genres as Python, imdb_id          ``Images/<id>.jpg``
+``tmdb_5000``             ``tmdb_5000_movies.csv``: genres as JSON, keywords          ``Images/<id>.jpg``
+``tmdb_genre_ids``        TMDB's answers, CSV or JSON: genre_ids                      ``posters/<id>_poster.jpg``
+``tmdb_top10k``           ``top10K-TMDB-movies.csv``: genre joined by commas          ``Images/<id>.jpg``
+``wiki_movie_plots``      ``wiki_movie_plots_deduped.csv``: Wiki Page, Genre, Plot    ``Images/<page>.jpg``
+``omdb``                  OMDb's answers, CSV or JSON: imdbID, Genre, Plot            ``Images/<imdbID>.jpg``
+``imdb_1000``             ``IMDB-Movie-Data.csv``: Rank, Genre, Description           ``Images/<Rank>.jpg``
+``json_films``            a JSON list of films: title, genres as a list               its name in ``poster``
+========================  ==========================================================  =========================
+
+``Images/`` may be ``posters/`` everywhere. Posters and overviews may be missing. Genres keep the names that the
+source gives them. A layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for people),
+``missing_columns(header)`` and ``read(path)``.
 """
 
 from __future__ import annotations
@@ -12,26 +31,57 @@ from types import ModuleType
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats import course, films_csv
-from kgenre.data.formats.csv_rows import read_header
+from kgenre.data.formats import (
+    course,
+    films_csv,
+    imdb_1000,
+    json_films,
+    mmimdb,
+    movie_genre,
+    movies_metadata,
+    multi_label,
+    omdb,
+    tmdb_5000,
+    tmdb_genre_ids,
+    tmdb_top10k,
+    wiki_movie_plots,
+)
+from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
 
-# In order of preference: a folder that has both is read as films.csv, which knows titles and years.
-FORMATS: dict[str, ModuleType] = {"films": films_csv, "course": course}
+# In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.
+FORMATS: dict[str, ModuleType] = {
+    "films": films_csv,
+    "course": course,
+    "multi_label": multi_label,
+    "mmimdb": mmimdb,
+    "movie_genre": movie_genre,
+    "movies_metadata": movies_metadata,
+    "tmdb_5000": tmdb_5000,
+    "tmdb_genre_ids": tmdb_genre_ids,
+    "tmdb_top10k": tmdb_top10k,
+    "wiki_movie_plots": wiki_movie_plots,
+    "omdb": omdb,
+    "imdb_1000": imdb_1000,
+    "json_films": json_films,
+}
+# A folder with more JSON files than this has one a film, and none of them is a table.
+MAX_JSON_TABLES = 20
 
 
 def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
-    """Read films from a folder or a CSV file; ``table.source`` says which layout was found.
+    """Read films from a folder or a CSV or JSON file; ``table.source`` says which layout was found.
 
     Args:
-        path: a folder (or the one folder in it that has film data), or the CSV file itself, under any name.
-        format: "auto" looks at the header and takes the first layout that fits, "films" before "course";
-            "films" or "course" force one.
+        path: a folder (or the one folder in it that has film data), or the file itself, under any name.
+        format: "auto" looks at the names of the columns and takes, of the layouts that fit a file, the one with the
+            file's name, or else the one that asks for most columns; of the files in a folder it takes the one whose
+            layout is first in ``FORMATS``. The names there, such as "films" or "movie_genre", force a layout.
 
     Returns:
         The films. Posters are not opened here; a row that is no film is in ``table.left_out``.
 
     Raises:
-        FilmDataError: no such path, no known layout, columns missing, not UTF-8, or no films.
+        FilmDataError: no such path, no known layout, columns missing, a file that cannot be read, or no films.
 
     Example:
         >>> table = read_films("films")
@@ -45,7 +95,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     if path.is_dir():
         file, layout = _find(path, formats)
     elif path.is_file():
-        file, layout = path, _layout_of(path, formats)
+        file, layout = path, layout_of(path, formats)
     else:
         known = _closest_parent(path)
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
@@ -56,57 +106,39 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleTyp
     # An unpacked archive often is a folder in a folder; the outer one is what people give.
     inner = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
     for root in (folder, inner[0] if len(inner) == 1 else folder):
-        tables = sorted(p for p in root.glob("*.csv") if p.is_file() and not p.name.startswith("."))
+        tables = _tables(root)
+        fits = {p: best_fit(p, formats) for p in tables}
         for layout in formats.values():
-            fitting = [p for p in tables if _fits(p, layout)]
+            fitting = [p for p in tables if fits[p] is layout]
             named = [p for p in fitting if p.name == layout.FILE_NAME] or fitting
             if len(named) > 1:
                 raise FilmDataError(
-                    f"{root} has {len(named)} files that fit: {_some(p.name for p in named)}. "
+                    f"{root} has {len(named)} files that fit: {some(p.name for p in named)}. "
                     f"Give one of them, such as {named[0]}."
                 )
             if named:
                 return named[0], layout
         for layout in formats.values():
             if root / layout.FILE_NAME in tables:  # it has the name but not the columns: say which are missing
-                return root / layout.FILE_NAME, _layout_of(root / layout.FILE_NAME, {"": layout})
+                return root / layout.FILE_NAME, layout_of(root / layout.FILE_NAME, {"": layout})
     found = [p.name + "/" * p.is_dir() for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     names = {layout.FILE_NAME for layout in formats.values()}
     above = folder.absolute().parent
     if any((above / name).is_file() for name in names):  # the folder of posters was given
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
-    layouts = "; or ".join(layout.LAYOUT for layout in formats.values())
+    if len(tables := _tables(folder)) == 1:  # it must be meant: say what is wrong with it
+        return tables[0], layout_of(tables[0], formats)
     raise FilmDataError(
-        f"{folder} has no film data that is known. It has: {_some(found)}.\nGive a folder with {layouts}."
+        f"{folder} has no film data that is known. It has: {some(found)}.\nGive a folder with {layouts(formats)}."
     )
 
 
-def _fits(file: Path, layout: ModuleType) -> bool:
-    try:
-        return not layout.missing_columns(read_header(file))
-    except FilmDataError:  # someone's other file in the folder need not be readable
-        return False
-
-
-def _layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
-    if file.suffix.lower() in (".zip", ".gz", ".tar", ".rar", ".7z"):
-        raise FilmDataError(f"{file} is an archive. Unpack it and give the folder.")
-    if file.suffix.lower() not in (".csv", ".tsv", ".txt", ""):
-        raise FilmDataError(f"{file} is not a CSV file. Give the CSV file of the films, or its folder.")
-    header = read_header(file)
-    for layout in formats.values():
-        if not layout.missing_columns(header):
-            return layout
-    missing = " or ".join(
-        f"{_some(layout.missing_columns(header))} (for {layout.FILE_NAME})" for layout in formats.values()
-    )
-    raise FilmDataError(f"{file} lacks the columns {missing}. Its columns: {_some(header)}.")
+def _tables(root: Path) -> list[Path]:
+    files = sorted(p for p in root.iterdir() if p.suffix in (".csv", ".json") and not p.name.startswith("."))
+    in_json = [p for p in files if p.suffix == ".json"]
+    many = len(in_json) > MAX_JSON_TABLES
+    return [p for p in files if p.is_file() and not (many and p in in_json and p.name != mmimdb.FILE_NAME)]
 
 
 def _closest_parent(path: Path) -> Path:
     return next((p for p in path.absolute().parents if p.exists()), Path("/"))
-
-
-def _some(names: object, most: int = 8) -> str:
-    names = [str(name) for name in names]
-    return (", ".join(names[:most]) + (", ..." if len(names) > most else "")) or "nothing"

@@ -20,6 +20,7 @@ from kgenre.data.formats.poster_folder import PosterFolder
 
 FILE_NAME = "IMDB_overview_genres.csv"
 COLUMNS = ("Id", "Genre", "Overview")
+SUFFIXES = (".csv",)
 LAYOUT = f"{FILE_NAME} (columns Id, Genre, one per genre, Overview) with Images/<Id>.jpg or posters/<Id>.jpg"
 
 
@@ -62,7 +63,7 @@ def read(path: Path) -> FilmTable:
         ids=tuple(films),
         titles=("",) * len(films),
         years=(None,) * len(films),
-        overviews=tuple(row["Overview"] for row in films.values()),
+        overviews=tuple(row.get("Overview", "") for row in films.values()),
         genres=genres,
         genre_names=names,
         poster_paths=tuple(posters.path_of(film_id) for film_id in films),

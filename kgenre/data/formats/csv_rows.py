@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
@@ -12,32 +13,55 @@ from kgenre.data.errors import FilmDataError
 # the films after it would silently become part of one overview.
 MAX_LINES_OF_A_ROW = 100
 
+NumberedRow = tuple[int, dict[str, str] | None]
 
-def read_header(path: Path) -> list[str]:
+
+def read_header(path: Path, skip_lines: int = 0) -> list[str]:
     """The column names of a CSV file, stripped; [] for an empty file.
 
+    ``skip_lines`` are passed over: what the names would be without them.
+
     Raises:
-        FilmDataError: the file is not UTF-8 text.
+        FilmDataError: the names are not UTF-8 text, or not CSV.
     """
-    with open_csv(path) as file:
-        return [name.strip() for name in next(csv.reader(file, delimiter=_delimiter(path)), [])]
+    with open_csv(path, errors="surrogateescape") as file:
+        delimiter = _delimiter(path, skip_lines)
+        lines = itertools.islice(file, skip_lines, None)
+        try:
+            names = [name.strip() for name in next(csv.reader(lines, delimiter=delimiter), [])]
+        except csv.Error as error:
+            raise FilmDataError(f"{path}, line {skip_lines + 1}: this is not CSV ({error}).") from error
+    try:
+        # Only the header counts here: rows in another encoding are for the reader of the layout to judge.
+        "".join(names).encode("utf-8", "surrogateescape").decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise _not_utf8(path, error) from error
+    return names
 
 
-def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | None]]:
+def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False) -> Iterator[NumberedRow]:
     """Each row as (line number, {column: stripped text}); None for a row with too few or too many fields.
 
-    Blank rows are skipped.
+    Blank rows are skipped. With ``to_the_end``, a file that ends inside a quote is an error: it was cut there.
 
     Raises:
         FilmDataError: not UTF-8, a quote that never closes, or text that is not CSV.
     """
-    with open_csv(path) as file:
-        reader = csv.reader(file, delimiter=_delimiter(path))
-        names = [name.strip() for name in next(reader, [])]
-        line = reader.line_num
+    with open_csv(path, encoding) as file:
+        delimiter = _delimiter(path)
+        lines: list[str] = []  # those of the row that is being read
+        last_row: list[str] = []
+        reader = csv.reader(_remembered(file, lines), delimiter=delimiter)
+        line = 0
         try:
+            # A byte-order mark is no letter of the first name where the rows are not UTF-8 either.
+            names = [name.removeprefix("\xef\xbb\xbf").strip() for name in next(reader, [])]
+            line = reader.line_num
+            lines.clear()
             for fields in reader:
                 first_line, line = line + 1, reader.line_num
+                last_row = lines.copy()
+                lines.clear()
                 if line - first_line > MAX_LINES_OF_A_ROW:
                     raise FilmDataError(
                         f"{path}: a row begins on line {first_line} and ends on line {line}. "
@@ -50,27 +74,45 @@ def read_rows(path: Path) -> Iterator[tuple[int, dict[str, str] | None]]:
                     first_line,
                     {n: f.strip() for n, f in zip(names, fields, strict=True)} if whole else None,
                 )
+            if to_the_end and _ends_inside_a_quote(last_row, delimiter):
+                first_line = line + 1 - len(last_row)
+                raise FilmDataError(
+                    f"{path} was cut: it ends inside a quoted field of the row that begins on line {first_line}. "
+                    f"Get the whole file, or delete line {first_line} and what follows."
+                )
         except csv.Error as error:
             raise FilmDataError(f"{path}, line {line + 1}: this is not CSV ({error}).") from error
         except UnicodeDecodeError as error:
             raise _not_utf8(path, error) from error
 
 
-def open_csv(path: Path):  # noqa: ANN201 - a text file
+def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict"):  # noqa: ANN201 - a text file
     """Open for the csv module: UTF-8, with or without a byte-order mark, line ends left to csv."""
     try:
-        return path.open(encoding="utf-8-sig", newline="")
+        return path.open(encoding=encoding, errors=errors, newline="")
     except OSError as error:
         raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
 
 
-def _delimiter(path: Path) -> str:
+def _remembered(file: Iterable[str], lines: list[str]) -> Iterator[str]:
+    for line in file:
+        lines.append(line)
+        yield line
+
+
+def _ends_inside_a_quote(lines: list[str], delimiter: str) -> bool:
+    # The csv module says so in its strict mode alone, which also refuses what people's files have elsewhere.
+    try:
+        list(csv.reader(lines, delimiter=delimiter, strict=True))
+    except csv.Error as error:
+        return "unexpected end of data" in str(error)
+    return False
+
+
+def _delimiter(path: Path, skip_lines: int = 0) -> str:
     # Spreadsheets in half of Europe save "CSV" with semicolons.
-    with open_csv(path) as file:
-        try:
-            header = file.readline(100_000)
-        except UnicodeDecodeError as error:
-            raise _not_utf8(path, error) from error
+    with open_csv(path, errors="surrogateescape") as file:
+        header = [file.readline(100_000) for _ in range(skip_lines + 1)][-1]
     return max(",;\t", key=header.count)
 
 

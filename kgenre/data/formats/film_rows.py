@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import LeftOut
-from kgenre.data.formats.csv_rows import read_rows
+from kgenre.data.formats.csv_rows import NumberedRow, read_rows
 
 
 class FilmRows:
     """The rows of a CSV file by film id, in the file's order.
 
     A row without id or with the wrong number of fields, and every later row of an id that was there before,
-    is left out: ``left_out`` says why.
+    is left out: ``left_out`` says why. ``rows`` are (line, row), those of ``read_rows(path)`` unless given.
     """
 
-    def __init__(self, path: Path, id_column: str) -> None:
+    def __init__(self, path: Path, id_column: str, rows: Iterable[NumberedRow] | None = None) -> None:
         self.path = path
         self.films: dict[str, dict[str, str]] = {}
         self.left_out: list[LeftOut] = []
-        for line, row in read_rows(path):
+        for line, row in read_rows(path) if rows is None else rows:
             film_id = row[id_column] if row else ""
             if row is None:
                 self.left_out.append(LeftOut(f"line {line}", "the row has too few or too many fields"))

@@ -19,6 +19,7 @@ from kgenre.data.formats.poster_folder import PosterFolder
 
 FILE_NAME = "films.csv"
 COLUMNS = ("id", "genres")
+SUFFIXES = (".csv",)
 LAYOUT = f"{FILE_NAME} (columns id, title, year, overview, genres joined by |, poster: a relative path)"
 
 

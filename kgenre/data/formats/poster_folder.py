@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 FOLDERS = ("images", "posters")
@@ -12,13 +13,15 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
 class PosterFolder:
     """The posters that lie in ``Images/`` or ``posters/`` (in any case) beside a table.
 
+    ``names`` are the names of such folders, in lower case.
+
     Example:
         >>> PosterFolder(Path("films")).path_of("tt0084058")
         PosixPath('films/posters/tt0084058.jpg')
     """
 
-    def __init__(self, root: Path) -> None:
-        self.folders = sorted(p for p in root.iterdir() if p.name.lower() in FOLDERS and p.is_dir())
+    def __init__(self, root: Path, names: Sequence[str] = FOLDERS) -> None:
+        self.folders = sorted(p for p in root.iterdir() if p.name.lower() in names and p.is_dir())
         self._paths: dict[str, Path] = {}
         for folder in self.folders:
             # One listing instead of a look at the disk per film and suffix; it also finds "tt1.JPG" on any
@@ -31,10 +34,14 @@ class PosterFolder:
                 if suffix.lower() in SUFFIXES and (known is None or _rank(suffix) < _rank(known.suffix)):
                     self._paths[stem] = folder / name
 
-    def path_of(self, film_id: str) -> Path | None:
-        """Where the poster of a film is, or should be; None where there is no poster folder at all."""
-        if film_id in self._paths:
-            return self._paths[film_id]
+    def path_of(self, film_id: str, *other_names: str) -> Path | None:
+        """Where the poster of a film is, or should be; None where there is no poster folder at all.
+
+        ``other_names`` are file names without suffix that it may also have; a file named by the id comes first.
+        """
+        for name in (film_id, *other_names):
+            if name in self._paths:
+                return self._paths[name]
         return self.folders[0] / f"{film_id}.jpg" if self.folders else None
 
 

@@ -213,15 +213,6 @@ def test_real_films_in_both_layouts_are_the_same_films(real_data):
     assert not course.notes + course.left_out + films.left_out
 
 
-@pytest.mark.parametrize(
-    "part", ["kaggle_MovieGenre", "movies_metadata", "tmdb_5000", "wiki_movie_plots", "omdb_dumps", "imdb_1000"]
-)
-def test_layouts_that_are_not_known_are_refused_in_two_lines(real_data, part):
-    check_error(real_data / "raw_formats" / part, str(real_data))
-    for file in (real_data / "raw_formats" / part).glob("*.csv"):
-        check_error(file, str(file))
-
-
 def test_a_table_copied_without_its_posters_names_none(real_data, tmp_path):
     shutil.copy(real_data / "films" / "IMDB_overview_genres.csv", tmp_path)
     assert set(read_films(tmp_path).poster_paths) == {None}

@@ -1,0 +1,64 @@
+"""Genres as they stand in one cell of a table: joined names, or a list written as JSON or Python."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+from typing import Any
+
+# What tables write where a film has no genre.
+NO_GENRE = frozenset({"", "N/A", "unknown", "Unknown", "(no genres listed)"})
+# A list of a hundred genres is not one film's; the limit also keeps the parser from deep recursion.
+MAX_CHARS = 10_000
+
+
+def joined_genres(text: str, separators: str) -> list[str] | None:
+    """The names in a cell of names joined by any of the characters ``separators``; None for a list as code.
+
+    Example:
+        >>> joined_genres("Drama, Crime", ","), joined_genres("N/A", "|")
+        (['Drama', 'Crime'], [])
+    """
+    if text.startswith(("[", "{")):  # read as names it would give genres that train without an error
+        return None
+    for separator in separators:
+        text = text.replace(separator, separators[0])
+    names = dict.fromkeys(name.strip() for name in text.split(separators[0]))
+    return [name for name in names if name not in NO_GENRE]
+
+
+def listed_genres(text: str) -> list[str] | None:
+    """The genres in a cell that is a list as JSON or Python writes it, of names, numbers or objects with a "name".
+
+    None where the cell is something else; [] where it is empty.
+
+    Example:
+        >>> listed_genres("[{'id': 18, 'name': 'Drama'}]"), listed_genres('["War"]'), listed_genres("[18]")
+        (['Drama'], ['War'], ['18'])
+        >>> listed_genres("Carousel Productions")
+    """
+    if text in NO_GENRE:
+        return []
+    if len(text) > MAX_CHARS or not text.startswith(("[", "(")):
+        return None
+    values = _literal(text)
+    if not isinstance(values, (list, tuple)):
+        return None
+    names = [value.get("name") if isinstance(value, dict) else value for value in values]
+    if not all(isinstance(name, str) or (isinstance(name, int) and not isinstance(name, bool)) for name in names):
+        return None
+    distinct = dict.fromkeys(str(name).strip() for name in names)
+    return [name for name in distinct if name not in NO_GENRE]
+
+
+@functools.lru_cache(maxsize=4096)  # films share their lists of genres, and Python's parser is slow
+def _literal(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        return None

@@ -1,0 +1,81 @@
+"""Films in a JSON file as rows of text: a list of films, a list under one name, or columns by row number."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.formats.csv_rows import NumberedRow
+
+
+def read_json_names(path: Path) -> list[str]:
+    """The names of the first film's fields; for an object that is no list of films, its own names.
+
+    Raises:
+        FilmDataError: not JSON.
+    """
+    data = _load(path)
+    films = _films(data)
+    if films is None:
+        return list(data) if isinstance(data, dict) else []
+    return next((list(film) for film in films if isinstance(film, dict)), [])
+
+
+def read_json_rows(path: Path) -> Iterator[NumberedRow]:
+    """Each film as (number from 1, {name: text}); None for an entry that is not an object.
+
+    Every film has every name that occurs in the file, "" where it lacks it; lists and objects become JSON text,
+    as they stand in a CSV file.
+
+    Raises:
+        FilmDataError: not JSON, or no list of films.
+
+    Example:
+        >>> next(read_json_rows(Path("films.json")))
+        (1, {'title': 'Alien', 'year': '1979', 'genres': '["Horror", "Sci-Fi"]'})
+    """
+    films = _films(_load(path))
+    if films is None:
+        raise FilmDataError(f"{path} has no list of films. Give a JSON file with a list of objects, one a film.")
+    names = list(dict.fromkeys(name for film in films if isinstance(film, dict) for name in film))
+    for number, film in enumerate(films, 1):
+        yield number, {name: _text(film.get(name)) for name in names} if isinstance(film, dict) else None
+
+
+def _load(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes().decode("utf-8-sig"))
+    except OSError as error:
+        raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise FilmDataError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise FilmDataError(
+            f"{path}, line {error.lineno}: this is not JSON ({error.msg}). Get the whole file, or one with JSON."
+        ) from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+        raise FilmDataError(f"{path} cannot be read ({error}). Give a JSON file with a list of films.") from error
+
+
+def _films(data: Any) -> list[Any] | None:
+    if isinstance(data, list):
+        return data
+    if not isinstance(data, dict):
+        return None
+    columns = list(data.values())
+    # What pandas' to_json writes: {"title": {"0": ..., "1": ...}, ...}
+    if columns and all(isinstance(column, dict) for column in columns):
+        rows = dict.fromkeys(number for column in columns for number in column)
+        return [{name: column[row] for name, column in data.items() if row in column} for row in rows]
+    lists = [value for value in columns if isinstance(value, list) and any(isinstance(v, dict) for v in value)]
+    return lists[0] if len(lists) == 1 else None
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text.encode("utf-8", "replace").decode("utf-8")  # half a character, such as "\\ud83c", is no text

@@ -1,0 +1,89 @@
+"""Which layout a file has, by the names of its columns; an error says what is wrong with one that has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import ModuleType
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.formats.csv_rows import read_header
+from kgenre.data.formats.json_rows import read_json_names
+
+
+def best_fit(file: Path, formats: dict[str, ModuleType]) -> ModuleType | None:
+    """The layout that fits a file's columns; None where none does or the file cannot be read."""
+    try:
+        header = _names(file)
+    except FilmDataError:  # someone's other file in the folder need not be readable
+        return None
+    return _fitting(header, file, formats)
+
+
+def _fitting(header: list[str], file: Path, formats: dict[str, ModuleType]) -> ModuleType | None:
+    # Layouts share names such as id and genres: the one that asks for more of them knows what is in them. Not so in
+    # a films.csv that was made from another table and kept columns of it.
+    fitting = [m for m in formats.values() if _kind(file) in m.SUFFIXES and not m.missing_columns(header)]
+    return max(fitting, key=lambda layout: (file.name == layout.FILE_NAME, len(layout.COLUMNS)), default=None)
+
+
+def layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
+    """The layout that fits the file a user gave.
+
+    Raises:
+        FilmDataError: none does; the message says which columns are missing, or what else the file is.
+
+    Example:
+        >>> layout_of(Path("films/films.csv"), FORMATS).FILE_NAME
+        'films.csv'
+    """
+    if file.suffix.lower() in (".zip", ".gz", ".tar", ".rar", ".7z"):
+        raise FilmDataError(f"{file} is an archive. Unpack it and give the folder.")
+    if file.suffix.lower() not in (".csv", ".tsv", ".txt", ".json", ""):
+        raise FilmDataError(f"{file} is not a CSV file. Give the CSV or JSON file of the films, or its folder.")
+    header = _names(file)
+    if layout := _fitting(header, file, formats):
+        return layout
+    if not any(_kind(file) in layout.SUFFIXES for layout in formats.values()):
+        raise FilmDataError(f"{file} is not what this layout is: {layouts(formats)}.")
+    if _kind(file) == ".csv":
+        _check_first_line(file, header, formats)
+    of_kind = [layout for layout in formats.values() if _kind(file) in layout.SUFFIXES]
+    closest = sorted(of_kind, key=lambda layout: len(layout.missing_columns(header)) / len(layout.COLUMNS))
+    missing = " or ".join(f"{some(layout.missing_columns(header))} (for {layout.FILE_NAME})" for layout in closest[:2])
+    raise FilmDataError(f"{file} lacks the columns {missing}. Its columns: {some(header)}.")
+
+
+def _check_first_line(file: Path, header: list[str], formats: dict[str, ModuleType]) -> None:
+    if any(name.isdecimal() or "://" in name for name in header):
+        raise FilmDataError(
+            f"{file} has no header: its first line is a film ({some(header, 5)}).\n"
+            "Put the names of the columns in the first line, such as id,title,year,overview,genres,poster."
+        )
+    second = read_header(file, skip_lines=1)
+    if layout := _fitting(second, file, formats):
+        raise FilmDataError(
+            f"{file}: the first line is {some(header)!r}, and the second has the columns of {layout.FILE_NAME}. "
+            "Delete the first line."
+        )
+
+
+def _names(file: Path) -> list[str]:
+    return read_json_names(file) if _kind(file) == ".json" else read_header(file)
+
+
+def _kind(file: Path) -> str:
+    return ".json" if file.suffix.lower() == ".json" else ".csv"
+
+
+def layouts(formats: dict[str, ModuleType]) -> str:
+    """The layouts for a message: the first two in full, the others by the name of their file."""
+    first, others = list(formats.values())[:2], list(formats.values())[2:]
+    names = f"; or a file as in {some((m.FILE_NAME for m in others), 20)}" if others else ""
+    return "; or ".join(layout.LAYOUT for layout in first) + names
+
+
+def some(names: Iterable[object], most: int = 8) -> str:
+    """The first ``most`` names for a message, joined by commas."""
+    texts = [str(name) for name in names]
+    return (", ".join(texts[:most]) + (", ..." if len(texts) > most else "")) or "nothing"

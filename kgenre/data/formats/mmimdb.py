@@ -1,0 +1,106 @@
+"""MM-IMDb as its scripts write it: ``split.json`` beside ``dataset/<id>.json`` and ``dataset/<id>.jpeg``.
+
+``split.json`` has the ids in lists "train", "dev" and "test"; a film's JSON has "title", "year", "genres" and
+"plot", a list of texts. Arevalo et al., Gated Multimodal Units for Information Fusion,
+https://arxiv.org/abs/1702.01992.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.film_table import FilmTable, LeftOut
+
+FILE_NAME = "split.json"
+COLUMNS = ("train", "dev", "test")
+SUFFIXES = (".json",)
+LAYOUT = f"{FILE_NAME} with dataset/<id>.json and dataset/<id>.jpeg (MM-IMDb)"
+
+
+def missing_columns(header: Sequence[str]) -> list[str]:
+    """The lists of this layout that the names in a JSON file lack."""
+    return [name for name in COLUMNS if name not in header]
+
+
+def read(path: Path) -> FilmTable:
+    """Read the films that ``split.json`` at ``path`` lists, in its order.
+
+    The overview is the longest text of "plot", or else "plot outline". The published split is not kept: films are
+    split anew, and a note says so.
+
+    Raises:
+        FilmDataError: ``split.json`` is no such file, there is no ``dataset`` beside it, or it has no film.
+
+    Example:
+        >>> table = read(Path("mmimdb/split.json"))
+        >>> len(table), table.poster_paths[0]
+        (25959, PosixPath('mmimdb/dataset/2324928.jpeg'))
+    """
+    split = _split(path)
+    folder = path.parent / "dataset"
+    if not folder.is_dir():
+        raise FilmDataError(f"{path.parent} has no folder named dataset. Put the <id>.json and <id>.jpeg files there.")
+    films: dict[str, dict[str, Any]] = {}
+    left_out: list[LeftOut] = []
+    for film_id in (film_id for name in COLUMNS for film_id in split[name]):
+        film, reason = ({}, "split.json has it twice") if film_id in films else _film(folder / f"{film_id}.json")
+        if reason:
+            left_out.append(LeftOut(film_id, reason))
+        else:
+            films[film_id] = film
+    if not films:
+        why = f"{left_out[0].id}: {left_out[0].reason}" if left_out else "its lists are empty"
+        raise FilmDataError(f"{path} has no films ({why}).")
+    genres_of = [{genre.strip() for genre in film.get("genres", ())} for film in films.values()]
+    names = tuple(sorted(set().union(*genres_of)))
+    parts = ", ".join(f"{len(split[name])} {name}" for name in COLUMNS)
+    return FilmTable(
+        ids=tuple(films),
+        titles=tuple(str(film.get("title") or "") for film in films.values()),
+        years=tuple(film["year"] if isinstance(film.get("year"), int) else None for film in films.values()),
+        overviews=tuple(_overview(film) for film in films.values()),
+        genres=np.array([[n in has for n in names] for has in genres_of], np.uint8).reshape(len(films), len(names)),
+        genre_names=names,
+        poster_paths=tuple(folder / f"{film_id}.jpeg" for film_id in films),
+        source=f"the MM-IMDb layout, {path}",
+        left_out=tuple(left_out),
+        notes=(f"{path.name} splits the films into {parts}: they are split anew.",),
+    )
+
+
+def _split(path: Path) -> dict[str, list[str]]:
+    try:
+        split = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise FilmDataError(f"{path} cannot be read as JSON ({error}).") from error
+    lists = [split.get(name) for name in COLUMNS] if isinstance(split, dict) else [None]
+    # An id becomes part of a path.
+    if not all(isinstance(ids, list) and all(isinstance(i, str) and i.isalnum() for i in ids) for ids in lists):
+        raise FilmDataError(f"{path} is not MM-IMDb's: give one with lists of ids named {', '.join(COLUMNS)}.")
+    return split
+
+
+def _film(path: Path) -> tuple[dict[str, Any], str]:
+    try:
+        film = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}, f"there is no dataset/{path.name}"
+    except (OSError, ValueError, RecursionError) as error:
+        return {}, f"dataset/{path.name} cannot be read as JSON ({error})"
+    genres = film.get("genres", []) if isinstance(film, dict) else None
+    if not isinstance(genres, list) or not all(isinstance(genre, str) for genre in genres):
+        return {}, f"dataset/{path.name} is not a film with a list of genres"
+    return film, ""
+
+
+def _overview(film: dict[str, Any]) -> str:
+    texts = film.get("plot") or film.get("plot outline") or ""
+    # Each text may end in "::" and the name of who wrote it.
+    plots = [t.rpartition("::")[0] or t for t in (texts if isinstance(texts, list) else [texts]) if isinstance(t, str)]
+    return max((plot.strip() for plot in plots), key=len, default="")

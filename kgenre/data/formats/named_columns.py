@@ -1,0 +1,145 @@
+"""What the layouts that name one column for each thing have in common: they differ in names and in the genre cell."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.csv_rows import NumberedRow, read_rows
+from kgenre.data.formats.film_rows import FilmRows
+from kgenre.data.formats.json_rows import read_json_rows
+from kgenre.data.formats.poster_folder import FOLDERS, PosterFolder
+from kgenre.data.formats.text_encoding import encoding_of
+
+NO_OVERVIEW = frozenset({"n/a", "no overview", "no overview found.", "add a plot"})
+Rows = Iterable[NumberedRow]
+
+
+@functools.lru_cache(maxsize=4096)  # called for every field of every row
+def plain(column: str) -> str:
+    """A column's name as layouts are compared by: without case, blanks, underscores and a stray "$" at its end.
+
+    Example:
+        >>> plain("Imdb Link"), plain("imdb_id"), plain("title$")
+        ('imdblink', 'imdbid', 'title')
+    """
+    return column.casefold().replace("_", "").replace(" ", "").rstrip("$")
+
+
+@dataclass(frozen=True)
+class NamedColumns:
+    """Where a layout keeps what a film table has; all names as ``plain`` writes them, "" where it has no such column.
+
+    Args:
+        name: of the layout, for messages, such as "the MovieGenre layout".
+        required: the columns a file must have to be read as this layout.
+        id, genres, title, year, overview, poster: the columns; a year is found in a date or at the end of a title.
+        genres_in: the genres in a cell; None where the cell is not what the layout has there.
+        other_ids: columns whose text may also be the name of the film's poster file.
+        poster_folders: names of folders of posters, in lower case.
+
+    Example:
+        >>> columns = NamedColumns("my layout", ("id", "genre"), id="id", genres="genre", genres_in=str.split)
+        >>> columns.missing(["ID", "Title"])
+        ['genre']
+    """
+
+    name: str
+    required: tuple[str, ...]
+    id: str
+    genres: str
+    genres_in: Callable[[str], list[str] | None]
+    title: str = "title"
+    year: str = ""
+    overview: str = ""
+    poster: str = ""
+    other_ids: tuple[str, ...] = ()
+    poster_folders: Sequence[str] = FOLDERS
+
+    def missing(self, header: Sequence[str]) -> list[str]:
+        """The required columns that a header lacks."""
+        has = {plain(name) for name in header}
+        return [name for name in self.required if name not in has]
+
+    def read(
+        self,
+        path: Path,
+        change: Callable[[Rows], Rows] = lambda rows: rows,
+        why_no_film: Callable[[dict[str, str]], str] = lambda row: "",
+    ) -> FilmTable:
+        """Read a CSV or JSON file; genre names are those that occur, sorted.
+
+        ``change`` sees the rows, by plain column names, before anything else; a row for which ``why_no_film`` has
+        a reason is left out.
+
+        Raises:
+            FilmDataError: the file cannot be read, was cut, or has no film.
+        """
+        encoding, notes = ("utf-8", ()) if path.suffix.lower() == ".json" else encoding_of(path)
+        found = read_json_rows(path) if path.suffix.lower() == ".json" else read_rows(path, encoding, to_the_end=True)
+        rows = FilmRows(path, self.id, change(_plain_rows(found)))
+        genres_of: dict[str, list[str]] = {}
+        for film_id, row in list(rows.films.items()):
+            genres = self.genres_in(row[self.genres])
+            if reason := why_no_film(row):
+                rows.leave_out(film_id, reason)
+            elif genres is None:
+                rows.leave_out(film_id, f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}")
+            else:
+                genres_of[film_id] = genres
+        films = rows.kept()
+        names = tuple(sorted(set().union(*genres_of.values())))
+        column_of = {name: i for i, name in enumerate(names)}
+        matrix = np.zeros((len(films), len(names)), np.uint8)
+        for i, genres in enumerate(genres_of.values()):
+            matrix[i, [column_of[genre] for genre in genres]] = 1
+        posters = PosterFolder(path.parent, self.poster_folders)
+        years = [_year(row.get(self.year, "")) for row in films.values()]
+        return FilmTable(
+            ids=tuple(films),
+            titles=tuple(_title(row.get(self.title, ""), y) for row, y in zip(films.values(), years, strict=True)),
+            years=tuple(years),
+            overviews=tuple(_overview(row.get(self.overview, "")) for row in films.values()),
+            genres=matrix,
+            genre_names=names,
+            poster_paths=tuple(posters.path_of(i, *self._poster_names(i, row)) for i, row in films.items()),
+            source=f"{self.name}, {path}",
+            left_out=tuple(rows.left_out),
+            notes=notes,
+        )
+
+    def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
+        # Posters come without names of their own: people save them by an id, as in the table, or as in its link.
+        for name in (film_id, *(row.get(column, "") for column in self.other_ids)):
+            if name:
+                yield name
+                yield f"{name}_poster"
+        if film_id.isdecimal() and "imdbid" in self.id:
+            yield f"tt{film_id:0>7}"
+        if link := row.get(self.poster, ""):
+            yield PurePosixPath(link).stem
+
+
+def _plain_rows(rows: Rows) -> Rows:
+    for number, row in rows:
+        yield number, row if row is None else {plain(name): text for name, text in row.items()}
+
+
+def _overview(text: str) -> str:
+    return "" if text.casefold() in NO_OVERVIEW else text
+
+
+def _title(text: str, year: int | None) -> str:
+    return text.removesuffix(f"({year})").rstrip()
+
+
+def _year(text: str) -> int | None:
+    # "Toy Story (1995)" before a number in a title; then 1995-10-30, 10/30/1995, 1994–1998. "10-12-09" has none.
+    found = re.search(r"\(((?:18|19|20)\d\d)\)$", text) or re.search(r"\b((?:18|19|20)\d\d)\b", text)
+    return int(found[1]) if found else None

@@ -1,0 +1,61 @@
+"""The encoding of a table of films: UTF-8, or the Windows code page that spreadsheets write without asking."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from pathlib import Path
+
+from kgenre.data.errors import FilmDataError
+
+# A UTF-8 letter of two bytes whose first byte was replaced by "_": the letter cannot be told any more.
+BROKEN_LETTER = re.compile(rb"_[\x80-\xbf]")
+MAX_BROKEN_LETTERS = 20
+CHUNK_BYTES = 1 << 20
+
+
+def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
+    """The encoding to read a text file with, and a note where it is not UTF-8.
+
+    Raises:
+        FilmDataError: letters that a conversion has destroyed.
+
+    Example:
+        >>> encoding_of(Path("MovieGenre.csv"))
+        ('cp1252', ('MovieGenre.csv is not UTF-8 (1 other byte): read as Windows-1252, its letters may be wrong.',))
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    is_utf8, other, broken, encoding = True, 0, 0, "cp1252"
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(CHUNK_BYTES):
+                other += len(chunk.translate(None, ASCII))
+                broken += len(BROKEN_LETTER.findall(chunk))
+                if any(byte in chunk for byte in NOT_CP1252):
+                    encoding = "latin-1"  # knows every byte
+                if is_utf8:
+                    is_utf8 = _decodes(decoder, chunk)
+    except OSError as error:
+        raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
+    if is_utf8 and _decodes(decoder, b"", final=True):
+        return "utf-8-sig", ()
+    if broken > MAX_BROKEN_LETTERS:
+        raise FilmDataError(
+            f"{path} has {broken} letters that a conversion destroyed, such as '_\N{COPYRIGHT SIGN}' for "
+            "'\N{LATIN SMALL LETTER E WITH ACUTE}'.\nGet the original file and save it as UTF-8."
+        )
+    name = "Windows-1252" if encoding == "cp1252" else "Latin-1"
+    bytes_ = f"{other} other byte{'s' * (other != 1)}"
+    return encoding, (f"{path.name} is not UTF-8 ({bytes_}): read as {name}, its letters may be wrong.",)
+
+
+ASCII = bytes(range(128))
+NOT_CP1252 = [bytes([b]) for b in (0x81, 0x8D, 0x8F, 0x90, 0x9D)]
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, final: bool = False) -> bool:
+    try:
+        decoder.decode(chunk, final)
+    except UnicodeDecodeError:
+        return False
+    return True
