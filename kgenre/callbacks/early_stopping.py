@@ -25,12 +25,17 @@ class EarlyStopping(Callback):
         patience: validations without improvement to wait for.
         mode: whether smaller ("min") or larger ("max") is better.
         check_finite: stop at once when the value is NaN or infinite.
+        stopping_threshold: stop at once when the value is better than this: it is good enough.
+        divergence_threshold: stop at once when the value is worse than this: it will not recover.
+        restore_best_weights: at the end of training, stopped early or not, put back the module's weights of the best
+            validation. They are held in host memory, one copy. The optimizer is left as it is, checkpoints too; Ctrl-C
+            leaves the newest weights; a run that goes on from a checkpoint knows only the weights since then.
 
     Raises:
         MonitorError: (while training) the value was not logged.
 
     Example:
-        >>> Trainer(callbacks=[EarlyStopping("val/loss", patience=5)])
+        >>> Trainer(callbacks=[EarlyStopping("val/loss", patience=5, restore_best_weights=True)])
     """
 
     monitors = True
@@ -42,20 +47,32 @@ class EarlyStopping(Callback):
         patience: int = 3,
         mode: str = "min",
         check_finite: bool = True,
+        stopping_threshold: float | None = None,
+        divergence_threshold: float | None = None,
+        restore_best_weights: bool = False,
     ) -> None:
         self.monitor = monitor
         self.min_delta = abs(min_delta)
         self.patience = patience
         self.mode = check_mode("EarlyStopping", mode)
         self.check_finite = check_finite
+        self.stopping_threshold = stopping_threshold
+        self.divergence_threshold = divergence_threshold
+        self.restore_best_weights = restore_best_weights
         self.best_score = worst(mode)
         self.wait_count = 0
         self.stopped_epoch: int | None = None
+        self._best_weights: dict[str, Any] | None = None  # NumPy arrays by structural name
+        self._best_epoch = 0
 
     @property
     def state_key(self) -> str:
         """One state for each watched value."""
         return f"EarlyStopping({self.monitor})"
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:
+        """Weights of another fit are not this one's best."""
+        self._best_weights = None
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Look at the value where validation logs it."""
@@ -67,24 +84,54 @@ class EarlyStopping(Callback):
         if not trainer.schedule.validates:
             self._look(trainer)
 
+    def on_train_end(self, trainer: Trainer, module: Module) -> None:
+        """Put the best weights back."""
+        if not self.restore_best_weights or not math.isfinite(self.best_score):
+            return
+        if self._best_weights is None:
+            _log.warning(
+                "EarlyStopping(restore_best_weights=True): the best %s (%.4f) is from before this run went on from "
+                "its checkpoint, so the weights stay as they are. Take the best of a ModelCheckpoint.",
+                self.monitor,
+                self.best_score,
+            )
+            return
+        trainer.engine.load_state_dict(self._best_weights)
+        self._best_weights = None
+        _log.info("The weights are those of epoch %d: %s %.4f.", self._best_epoch + 1, self.monitor, self.best_score)
+
     def _look(self, trainer: Trainer) -> None:
         value = monitored("EarlyStopping", self.monitor, trainer.callback_metrics)
-        if self.check_finite and not math.isfinite(value):
-            self._stop(trainer, f"{self.monitor} is {value}")
-        elif is_better(value, self.best_score, self.mode, self.min_delta):
+        if is_better(value, self.best_score, self.mode, self.min_delta) and math.isfinite(value):
             self.best_score, self.wait_count = value, 0
+            if self.restore_best_weights:
+                self._keep_weights(trainer)
         else:
             self.wait_count += 1
-            if self.wait_count >= self.patience:
-                self._stop(
-                    trainer,
-                    f"{self.monitor} has not improved on {self.best_score:.4f} for {self.wait_count} validations",
-                )
+        reason = self._reason(value)
+        if reason is not None:
+            # Where min_epochs puts the stop off, it is said once.
+            if not trainer.should_stop:
+                _log.info("Stopping early after epoch %d: %s.", trainer.current_epoch + 1, reason)
+            trainer.should_stop = True
+            self.stopped_epoch = trainer.current_epoch
 
-    def _stop(self, trainer: Trainer, reason: str) -> None:
-        trainer.should_stop = True
-        self.stopped_epoch = trainer.current_epoch
-        _log.info("Stopping early after epoch %d: %s.", trainer.current_epoch, reason)
+    def _reason(self, value: float) -> str | None:
+        if self.check_finite and not math.isfinite(value):
+            return f"{self.monitor} is {value}"
+        if self.stopping_threshold is not None and is_better(value, self.stopping_threshold, self.mode):
+            return f"{self.monitor} {value:.4f} is better than stopping_threshold={self.stopping_threshold}"
+        if self.divergence_threshold is not None and is_better(self.divergence_threshold, value, self.mode):
+            return f"{self.monitor} {value:.4f} is worse than divergence_threshold={self.divergence_threshold}"
+        if self.wait_count and self.wait_count >= self.patience:
+            return f"{self.monitor} has not improved on {self.best_score:.4f} for {self.wait_count} validations"
+        return None
+
+    def _keep_weights(self, trainer: Trainer) -> None:
+        weights, state = trainer.engine.built.variables, trainer.engine.state_dict()
+        # Copies: an array may look into memory that the next step writes to.
+        self._best_weights = {name: state[name].copy() for name in weights}
+        self._best_epoch = trainer.current_epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Best value and patience used."""

@@ -36,12 +36,7 @@ class LearningRateScheduler(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Refuse an optimizer with a schedule of its own."""
-        for optimizer in trainer.optimizers:
-            if hasattr(optimizer._learning_rate, "get_config"):  # a LearningRateSchedule, not a variable
-                raise TypeError(
-                    "LearningRateScheduler cannot set the rate of an optimizer that was given "
-                    f"{type(optimizer._learning_rate).__name__}. Give the optimizer a number, or drop the callback."
-                )
+        refuse_schedules("LearningRateScheduler", trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """The epoch's rate."""
@@ -57,6 +52,20 @@ class LearningRateScheduler(Callback):
     def _set(self, trainer: Trainer, index: int) -> None:
         for position, rate in enumerate(trainer.learning_rates()):
             trainer.set_learning_rate(float(self.schedule(index, rate)), position)
+
+
+def refuse_schedules(callback: str, trainer: Trainer) -> None:
+    """Check that the rate of every optimizer can be set.
+
+    Raises:
+        TypeError: one was given a Keras schedule, which sets the rate by itself.
+    """
+    for optimizer in trainer.optimizers:
+        if hasattr(optimizer._learning_rate, "get_config"):  # a LearningRateSchedule, not a variable
+            raise TypeError(
+                f"{callback} cannot set the rate of an optimizer that was given "
+                f"{type(optimizer._learning_rate).__name__}. Give the optimizer a number, or drop the callback."
+            )
 
 
 class ConstantThenDecay:

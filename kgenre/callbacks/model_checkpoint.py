@@ -5,10 +5,14 @@ from __future__ import annotations
 import logging
 import math
 import shutil
+from datetime import timedelta
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.checkpoint_name import check_template, checkpoint_name
+from kgenre.callbacks.duration import read_duration
 from kgenre.callbacks.monitor import check_mode, is_better, monitored
 from kgenre.checkpoints import write_pointer
 
@@ -23,15 +27,26 @@ class ModelCheckpoint(Callback):
     """Writes a checkpoint after each validation (without validation: after each epoch) and keeps the best.
 
     In ``<run>/checkpoints`` the small files ``last`` and ``best`` name one of the ``step=...`` folders beside them.
-    Older checkpoints are removed only after the new one is on the disk.
+    Older checkpoints are removed only after the new one is on the disk. A checkpoint that is due by steps or by time
+    where validation is due too is written after it; elsewhere it is judged by the newest value of ``monitor``.
 
     Args:
         monitor: the logged value to judge by; None keeps the newest only. By default ``val/loss`` where it is logged.
         mode: whether smaller ("min") or larger ("max") is better.
         save_top_k: how many of the best to keep; -1: all.
         save_last: keep the newest, to resume from.
-        every_n_epochs: save after every n-th epoch only.
+        every_n_epochs: save after every n-th epoch only; None: 1, or not at all with one of the next two.
+        every_n_train_steps: save after every n-th optimizer update, instead.
+        train_time_interval: save when so much time has passed since the last one ("DD:HH:MM:SS", a dict with the
+            keywords of `datetime.timedelta`, or a timedelta), instead.
+        save_on_exception: when an error or Ctrl-C breaks training off, save where it was, to resume from.
         save_weights_only: leave the optimizer out: half the size and less, but no resuming.
+        filename: the folders' names, as "{epoch:02d}-{val/loss:.3f}" (which gives ``epoch=07-val_loss=0.250``); None:
+            ``step=001240``. A name that is taken gets "-v1", "-v2", ...
+
+    Raises:
+        ValueError: an argument that cannot be.
+        MonitorError: (while training) the value was not logged.
 
     Example:
         >>> Trainer(callbacks=[ModelCheckpoint(monitor="val/map", mode="max", save_top_k=3)])
@@ -45,23 +60,45 @@ class ModelCheckpoint(Callback):
         mode: str = "min",
         save_top_k: int = 1,
         save_last: bool = True,
-        every_n_epochs: int = 1,
+        every_n_epochs: int | None = None,
         save_weights_only: bool = False,
+        every_n_train_steps: int | None = None,
+        train_time_interval: str | timedelta | dict[str, float] | None = None,
+        save_on_exception: bool = False,
+        filename: str | None = None,
     ) -> None:
-        if save_top_k < -1 or every_n_epochs < 1:
+        whens = (every_n_epochs, every_n_train_steps)
+        if save_top_k < -1 or any(n is not None and n < 1 for n in whens):
             raise ValueError(
-                "ModelCheckpoint takes save_top_k >= -1 and every_n_epochs >= 1. "
-                f"Received: save_top_k={save_top_k}, every_n_epochs={every_n_epochs}"
+                "ModelCheckpoint takes save_top_k >= -1, every_n_epochs >= 1 and every_n_train_steps >= 1. Received: "
+                f"save_top_k={save_top_k}, every_n_epochs={every_n_epochs}, every_n_train_steps={every_n_train_steps}"
+            )
+        if sum(when is not None for when in (*whens, train_time_interval)) > 1:
+            raise ValueError(
+                "ModelCheckpoint takes one of every_n_epochs, every_n_train_steps and train_time_interval. Received: "
+                f"every_n_epochs={every_n_epochs}, every_n_train_steps={every_n_train_steps}, "
+                f"train_time_interval={train_time_interval!r}"
             )
         self.monitor = monitor
         self.mode = check_mode("ModelCheckpoint", mode)
         self.save_top_k = save_top_k
         self.save_last = save_last
-        self.every_n_epochs = every_n_epochs
+        self.every_n_train_steps = every_n_train_steps
+        self.train_time_interval = None
+        if train_time_interval is not None:
+            argument = "ModelCheckpoint(train_time_interval=...)"
+            self.train_time_interval = read_duration(argument, train_time_interval).total_seconds()
+        by_epoch = every_n_train_steps is None and self.train_time_interval is None
+        self.every_n_epochs = (every_n_epochs or 1) if by_epoch else None
+        self.save_on_exception = save_on_exception
+        self.filename = "{step:06d}" if filename is None else check_template(filename)
         self.save_weights_only = save_weights_only
         self.scores: dict[str, float] = {}  # folder name -> value, of the kept best ones
         self.last: str | None = None
         self.folder: Path | None = None
+        self._seen = 0  # the newest optimizer update that was looked at
+        self._saved_at = 0.0  # by the clock of `monotonic`
+        self._is_due = False  # by steps or by time, once validation is over
 
     @property
     def state_key(self) -> str:
@@ -91,24 +128,61 @@ class ModelCheckpoint(Callback):
         # A run that goes on after its folder was thinned out by hand: what is gone cannot be the best.
         self.scores = {name: score for name, score in self.scores.items() if (self.folder / name).is_dir()}
 
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:
+        """Know where the count of updates and the time begin."""
+        self._seen, self._saved_at, self._is_due = trainer.global_step, monotonic(), False
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        """Save what is due by steps or by time, unless validation comes first."""
+        if self.every_n_epochs is not None or trainer.global_step == self._seen:
+            return
+        self._seen = trainer.global_step
+        if self.every_n_train_steps is not None:
+            self._is_due = trainer.global_step % self.every_n_train_steps == 0
+        else:
+            self._is_due = monotonic() - self._saved_at >= self.train_time_interval
+        schedule, batches = trainer.schedule, trainer.batch_idx
+        # A run that goes on from here would not come to a validation that is due in this very place.
+        waits = batches >= schedule.training_batches or schedule.validates_inside(trainer.current_epoch, batches)
+        if self._is_due and not waits:
+            self._save(trainer)
+
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Save where validation has just logged its values."""
         if not trainer.sanity_checking and trainer.schedule.validates and trainer.stage == "fit":
-            self._save(trainer)
+            self._save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Save the end of an epoch that had no validation."""
         if trainer.validated_at != (trainer.current_epoch, trainer.batch_idx):
+            self._save_if_due(trainer)
+
+    def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
+        """Save where training was broken off, if that is wanted."""
+        if not self.save_on_exception or trainer.stage != "fit" or not trainer.global_step or self.folder is None:
+            return
+        # What is left of the epoch (validation, its hooks) may not have happened yet: the resumed run does it.
+        trainer.epoch_is_done = False
+        self._write(trainer, keeps=False, score=None)
+        _log.info("Saved before the error: %s", self.last_model_path)
+
+    def _save_if_due(self, trainer: Trainer) -> None:
+        by_epoch = self.every_n_epochs is not None
+        if self._is_due if not by_epoch else (trainer.current_epoch + 1) % self.every_n_epochs == 0:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
-        if (trainer.current_epoch + 1) % self.every_n_epochs:
-            return
+        self._is_due, self._saved_at = False, monotonic()
         score = self._score(trainer)
         keeps = self._is_among_best(score)
         if not (keeps or self.save_last):
             return
-        name = f"step={trainer.global_step:06d}"
+        self._write(trainer, keeps, score)
+
+    def _write(self, trainer: Trainer, keeps: bool, score: float | None) -> None:
+        name = self._free_name(trainer)
         previous = self.last
         before = self._best() if self.scores else None
         if keeps:
@@ -123,9 +197,21 @@ class ModelCheckpoint(Callback):
             if superfluous not in self.scores and superfluous != self.last:
                 shutil.rmtree(self.folder / superfluous, ignore_errors=True)
 
+    def _free_name(self, trainer: Trainer) -> str:
+        metrics = trainer.callback_metrics
+        name = free = checkpoint_name(self.filename, trainer.current_epoch, trainer.global_step, metrics)
+        version = 0
+        # By default the same step is the same checkpoint, which may be written again.
+        while self.filename != "{step:06d}" and (self.folder / free).exists():
+            version += 1
+            free = f"{name}-v{version}"
+        return free
+
     def _score(self, trainer: Trainer) -> float | None:
         if self.monitor is None:
             return None
+        if self.monitor not in trainer.callback_metrics and trainer.schedule.validates and not trainer.validated_at:
+            return None  # the first validation is still to come
         if self.monitor == "val/loss" and self.monitor not in trainer.callback_metrics:
             return None  # the default, in a run that logs no such value: the newest is kept
         return monitored("ModelCheckpoint", self.monitor, trainer.callback_metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,8 @@ from kgenre.training.evaluation_loop import evaluate
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
 
 
 def fit_loop(trainer: Trainer) -> None:
@@ -26,7 +29,7 @@ def fit_loop(trainer: Trainer) -> None:
 
     hooks.on_train_start()
     engine.pull()
-    while not (t.should_stop or schedule.is_done(t.current_epoch, t.global_step)):
+    while not (is_stopped(t) or schedule.is_done(t.current_epoch, t.global_step)):
         # --- an epoch begins, or goes on where the checkpoint left it --------------------------------------------
         engine.start_epoch("train", first_batch=t.batch_idx)
         hooks.on_train_epoch_start()
@@ -41,9 +44,9 @@ def fit_loop(trainer: Trainer) -> None:
                 break
 
             # --- the step ----------------------------------------------------------------------------------------
-            t.batch_idx += 1
-            update = is_last or schedule.updates_after(t.batch_idx)
+            update = is_last or schedule.updates_after(batch_idx + 1)
             outputs, values = engine.train_step(batch, update=update)
+            t.batch_idx += 1
             results.note_step(engine, values)
             if update:
                 t.global_step += 1
@@ -55,7 +58,7 @@ def fit_loop(trainer: Trainer) -> None:
             # --- validation inside the epoch, and reasons to stop ------------------------------------------------
             if schedule.validates_inside(t.current_epoch, t.batch_idx):
                 run_validation(t)
-            if t.should_stop or schedule.steps_are_done(t.global_step):
+            if is_stopped(t) or schedule.steps_are_done(t.global_step):
                 break
         else:
             t.epoch_is_done = True
@@ -78,6 +81,24 @@ def fit_loop(trainer: Trainer) -> None:
     hooks.on_train_end()
 
 
+def is_stopped(trainer: Trainer) -> bool:
+    """Whether somebody set ``should_stop`` and ``min_epochs`` and ``min_steps`` are reached."""
+    t = trainer
+    if not t.should_stop or t.schedule.may_stop(t.current_epoch, t.global_step):
+        return t.should_stop
+    if not t.stop_is_put_off:
+        t.stop_is_put_off = True
+        _log.info(
+            "Asked to stop at epoch %d, step %d, but min_epochs=%d and min_steps=%d are not both reached: "
+            "training goes on until they are.",
+            t.current_epoch + 1,
+            t.global_step,
+            t.min_epochs,
+            t.min_steps,
+        )
+    return False
+
+
 def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, bool]]:
     """Each batch, and whether it is known to be the last; to know it means to hold one batch back."""
     if not look_ahead:
@@ -98,7 +119,11 @@ def run_validation(trainer: Trainer) -> None:
     trainer.validated_at = (trainer.current_epoch, trainer.batch_idx)
     trainer.results.write_steps(trainer.engine)
     trainer.engine.sync()
-    evaluate(trainer, "validation", trainer.val_source, trainer.schedule.validation_batches)
+    try:
+        evaluate(trainer, "validation", trainer.val_source, trainer.schedule.validation_batches)
+    except BaseException:
+        trainer.validated_at = None  # a checkpoint of the broken-off run: validate when it goes on
+        raise
     trainer.engine.pull()
 
 

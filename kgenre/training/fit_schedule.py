@@ -17,6 +17,7 @@ class FitSchedule:
         check_val_every_n_epoch: validate only in every n-th epoch.
         accumulate_grad_batches: training batches to one optimizer update.
         max_epochs: and ``max_steps`` (-1: no limit): the fit ends with the first that is reached.
+        min_epochs: and ``min_steps``: the fit may not be stopped before both are reached.
     """
 
     training_batches: int | float
@@ -26,6 +27,8 @@ class FitSchedule:
     accumulate_grad_batches: int = 1
     max_epochs: int | float = math.inf
     max_steps: int = -1
+    min_epochs: int = 0
+    min_steps: int = 0
 
     @property
     def validates(self) -> bool:
@@ -60,6 +63,10 @@ class FitSchedule:
     def is_done(self, epoch: int, global_step: int) -> bool:
         """Whether the fit is over once so many epochs and optimizer updates are done."""
         return epoch >= self.max_epochs or self.steps_are_done(global_step)
+
+    def may_stop(self, epoch: int, global_step: int) -> bool:
+        """Whether the fit may be stopped early once so many epochs and optimizer updates are done."""
+        return epoch >= self.min_epochs and global_step >= self.min_steps
 
     def remaining(self, batches: int) -> int | None:
         """Batches left in an epoch of which so many are done; None where that is not known."""

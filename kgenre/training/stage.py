@@ -95,6 +95,8 @@ def make_schedule(trainer: Trainer) -> FitSchedule:
         t.accumulate_grad_batches,
         t.max_epochs,
         t.max_steps,
+        t.min_epochs,
+        t.min_steps,
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor
+from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor, Timer
+from kgenre.callbacks.duration import read_duration
 from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines import Engine
 from kgenre.engines.step_options import StepOptions
@@ -47,7 +49,11 @@ class Trainer:
 
     Args:
         max_epochs: stop after so many epochs; None: 1000, or no limit where ``max_steps`` is given.
+        min_epochs: ignore every wish to stop early (``should_stop``) before so many epochs; None: 0.
         max_steps: stop after so many optimizer updates; -1: no limit.
+        min_steps: ignore every wish to stop early before so many optimizer updates; None: 0.
+        max_time: stop after so much training: "DD:HH:MM:SS", a dict with the keywords of `datetime.timedelta`, or a
+            timedelta; None: no limit. See `Timer`, which it adds.
         limit_train_batches: batches per epoch, a count or a fraction; None: all. The same for val, test, predict.
         fast_dev_run: run this many batches of everything once (True: 1), write no files: does it run at all?
         overfit_batches: train on the same batches each epoch, a count or a fraction; 0: off.
@@ -80,7 +86,10 @@ class Trainer:
     def __init__(
         self,
         max_epochs: int | None = None,
+        min_epochs: int | None = None,
         max_steps: int = -1,
+        min_steps: int | None = None,
+        max_time: str | timedelta | dict[str, float] | None = None,
         limit_train_batches: Limit = None,
         limit_val_batches: Limit = None,
         limit_test_batches: Limit = None,
@@ -107,6 +116,7 @@ class Trainer:
         _at_least(log_every_n_steps=(log_every_n_steps, 1), check_val_every_n_epoch=(check_val_every_n_epoch, 1))
         _at_least(accumulate_grad_batches=(accumulate_grad_batches, 1), max_steps=(max_steps, -1))
         _at_least(num_sanity_val_steps=(num_sanity_val_steps, 0), max_epochs=(max_epochs, 0))
+        _at_least(min_epochs=(min_epochs, 0), min_steps=(min_steps, 0))
         if isinstance(val_check_interval, float) and val_check_interval > 0:
             check_limit("val_check_interval", val_check_interval)
         else:
@@ -120,6 +130,7 @@ class Trainer:
         if self.fast_dev_run:
             limit_train_batches = limit_val_batches = limit_test_batches = limit_predict_batches = self.fast_dev_run
             max_epochs, max_steps, num_sanity_val_steps, logger, enable_checkpointing = 1, -1, 0, False, False
+            min_epochs = min_steps = None
             val_check_interval, check_val_every_n_epoch = 1.0, 1
         self.overfit_batches = check_limit("overfit_batches", overfit_batches)
         if overfit_batches:
@@ -131,7 +142,14 @@ class Trainer:
             "predict": check_limit("limit_predict_batches", limit_predict_batches),
         }
         self.max_steps = max_steps
+        self.min_epochs, self.min_steps = min_epochs or 0, min_steps or 0
         self.max_epochs = max_epochs if max_epochs is not None else (1000 if max_steps == -1 else math.inf)
+        if self.min_epochs > self.max_epochs or (max_steps != -1 and self.min_steps > max_steps):
+            raise TrainerError(
+                "min_epochs must not be above max_epochs, nor min_steps above max_steps. Received: "
+                f"min_epochs={self.min_epochs}, max_epochs={self.max_epochs}, min_steps={self.min_steps}, "
+                f"max_steps={max_steps}"
+            )
         self.log_every_n_steps = log_every_n_steps
         self.val_check_interval = val_check_interval
         self.check_val_every_n_epoch = check_val_every_n_epoch
@@ -163,6 +181,8 @@ class Trainer:
                     "enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them."
                 )
             given = [callback for callback in given if not isinstance(callback, ModelCheckpoint)]
+        if max_time is not None:
+            self.default_callbacks += _timer(max_time, given)
         self.given_callbacks = given
         self.callbacks: list[Callback] = [*given, *self.default_callbacks]
 
@@ -172,6 +192,7 @@ class Trainer:
         self.global_step = 0
         self.epoch_is_done = False
         self.should_stop = False
+        self.stop_is_put_off = False  # should_stop is set, but min_epochs or min_steps are not reached
         self.interrupted = False
         self.sanity_checking = False
         self.resumed = False
@@ -213,7 +234,7 @@ class Trainer:
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders
         _one_source(train_dataloaders, datamodule, "fit")
-        self.should_stop = self.interrupted = self.resumed = False
+        self.should_stop = self.stop_is_put_off = self.interrupted = self.resumed = False
         self.current_epoch = self.batch_idx = self.global_step = 0
         self.validated_at = None
         with running(self, "fit", model, datamodule):
@@ -411,6 +432,16 @@ def _at_least(**arguments: tuple[float | None, float]) -> None:
     for name, (value, least) in arguments.items():
         if value is not None and value < least:
             raise TrainerError(f"{name} must be at least {least}. Received: {value}")
+
+
+def _timer(max_time: Any, given: list[Callback]) -> list[Callback]:
+    try:
+        duration = read_duration("max_time", max_time)
+    except ValueError as error:
+        raise TrainerError(str(error)) from None
+    if any(isinstance(callback, Timer) for callback in given):
+        raise TrainerError(f"max_time={max_time!r}, but callbacks holds a Timer. Drop one of them.")
+    return [Timer(duration)]
 
 
 def _as_list(value: Any) -> list[Any]:

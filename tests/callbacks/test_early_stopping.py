@@ -1,9 +1,11 @@
 """When training stops."""
 
+import logging
 import math
 
+import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
 from kgenre.callbacks import EarlyStopping
 from kgenre.callbacks.monitor import MonitorError
@@ -40,6 +42,12 @@ def epochs_until_stop(stopping, scores):
         ({"patience": 9}, [3, math.inf, 1], 2),
         ({"patience": 9, "check_finite": False}, [3, math.nan, 1], 3),
         ({"patience": 1, "check_finite": False}, [3, math.nan, 1], 2),
+        ({"patience": 9, "stopping_threshold": 1.5}, [3, 2, 1.5, 1, 0], 4),
+        ({"patience": 9, "stopping_threshold": 4, "mode": "max"}, [3, 5, 9], 2),
+        ({"patience": 9, "divergence_threshold": 4}, [3, 4, 5, 0], 3),
+        ({"patience": 9, "divergence_threshold": 2, "mode": "max"}, [3, 2, 1, 9], 3),
+        ({"patience": 9, "stopping_threshold": 0.0, "divergence_threshold": 4.0}, [3, 2, 1], 3),
+        ({"patience": 1, "stopping_threshold": 0.0}, [3, 2, 2, 1], 3),
     ],
     ids=str,
 )
@@ -47,6 +55,28 @@ def test_when_it_stops(arguments, scores, epochs):
     stopping = EarlyStopping("val/score", **arguments)
     assert epochs_until_stop(stopping, scores) == epochs
     assert stopping.stopped_epoch == (epochs - 1 if epochs < len(scores) or stopping.wait_count else None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "scores", "line"),
+    [
+        ({"patience": 1}, [2, 3], "2: val/score has not improved on 2.0000 for 1 validations."),
+        ({}, [math.nan], "1: val/score is nan."),
+        ({"stopping_threshold": 1.5}, [2, 1], "2: val/score 1.0000 is better than stopping_threshold=1.5."),
+        ({"divergence_threshold": 4}, [2, 5], "2: val/score 5.0000 is worse than divergence_threshold=4."),
+    ],
+    ids=str,
+)
+def test_it_says_why(arguments, scores, line, caplog):
+    with caplog.at_level(logging.INFO, "kgenre"):
+        epochs_until_stop(EarlyStopping("val/score", **arguments), scores)
+    assert [record.message for record in caplog.records] == [f"Stopping early after epoch {line}"]
+
+
+def test_the_value_beyond_the_threshold_is_the_best():
+    stopping = EarlyStopping("val/score", stopping_threshold=1.5)
+    epochs_until_stop(stopping, [3, 1, 2])
+    assert stopping.best_score == 1
 
 
 def test_without_validation_it_looks_at_the_end_of_an_epoch():
@@ -88,3 +118,88 @@ def test_its_state_comes_back():
 def test_wrong_mode():
     with pytest.raises(ValueError, match=r"EarlyStopping\(mode=...\) is 'min' or 'max'. Received: 'least'"):
         EarlyStopping(mode="least")
+
+
+# --- restore_best_weights -----------------------------------------------------------------------------------------
+
+
+def fit_and_note_weights(stopping, scores, **arguments):
+    """Fit, and return what the module ends with and what it had after each epoch."""
+    epochs = []
+    note = Lambdas(on_train_epoch_end=lambda trainer, module: epochs.append(weights_of(module)))
+    trainer = quiet_trainer(max_epochs=len(scores), callbacks=[stopping, note], **arguments)
+    module = Scores(scores)
+    trainer.fit(module, boring_batches(3), boring_batches(1))
+    return weights_of(module), epochs, trainer
+
+
+def same(first, second):
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "scores", "best"),
+    [
+        ({"patience": 2}, [3, 1, 2, 2, 0], 1),
+        ({"patience": 9}, [3, 2, 1, 4], 2),  # not stopped early
+        ({"patience": 2, "mode": "max"}, [3, 4, 1, 1], 1),
+        ({"patience": 9}, [3, 2, math.nan, 1], 1),
+        ({"patience": 9}, [3, 2, 1], 2),  # the last is the best
+        ({"patience": 9}, [math.nan], 0),  # none is: the weights stay
+        ({"patience": 9, "stopping_threshold": 1.5}, [3, 1], 1),
+    ],
+    ids=str,
+)
+def test_the_best_weights_come_back(arguments, scores, best):
+    stopping = EarlyStopping("val/score", restore_best_weights=True, **arguments)
+    final, epochs, trainer = fit_and_note_weights(stopping, scores)
+    assert [i for i, weights in enumerate(epochs) if same(weights, final)] == [best]
+    # The engine has them too: what is tested afterwards is the best.
+    held = trainer.engine.state_dict()
+    assert all(np.array_equal(held[name], value) for name, value in epochs[best].items())
+
+
+def test_a_test_after_the_fit_is_of_the_best_weights():
+    results = {}
+    for restore in (True, False):
+        stopping = EarlyStopping("val/score", restore_best_weights=restore, patience=9)
+        _, _, trainer = fit_and_note_weights(stopping, [1, 2, 3])
+        (results[restore],) = trainer.test(dataloaders=boring_batches(3), verbose=False)
+    stopping = EarlyStopping("val/score", patience=9)
+    _, _, trainer = fit_and_note_weights(stopping, [1])
+    assert trainer.test(dataloaders=boring_batches(3), verbose=False)[0] == results[True] != results[False]
+
+
+def test_without_it_the_newest_weights_stay():
+    final, epochs, _ = fit_and_note_weights(EarlyStopping("val/score", patience=2), [3, 1, 2, 2])
+    assert [i for i, weights in enumerate(epochs) if same(weights, final)] == [3]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_the_last_checkpoint_is_not_the_best_one():
+    """Checkpoints are of the training as it went: a run can go on from the last."""
+    stopping = EarlyStopping("val/score", restore_best_weights=True, patience=9)
+    final, epochs, trainer = fit_and_note_weights(stopping, [1, 2, 3], enable_checkpointing=True)
+    from kgenre.checkpoints import read_checkpoint
+
+    saved = read_checkpoint(trainer.checkpoint_callback.last_model_path).weights
+    assert same(epochs[2], saved)
+    assert same(epochs[0], final)
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_best_of_before_a_resume_is_told(caplog):
+    def fit(scores, **arguments):
+        trainer = quiet_trainer(
+            max_epochs=len(scores),
+            callbacks=EarlyStopping("val/score", restore_best_weights=True, patience=9),
+            enable_checkpointing=True,
+        )
+        module = Scores(scores)
+        with caplog.at_level(logging.INFO, "kgenre"):
+            trainer.fit(module, boring_batches(1), boring_batches(1), **arguments)
+        return [record.message for record in caplog.records][-1]
+
+    assert fit([3, 1]) == "The weights are those of epoch 2: val/score 1.0000."
+    assert "the best val/score (1.0000) is from before this run went on" in fit([3, 1, 2], ckpt_path="last")
+    assert fit([3, 1, 2, 0.5], ckpt_path="last") == "The weights are those of epoch 4: val/score 0.5000."

@@ -1,7 +1,10 @@
 """Which checkpoints are written, kept and pointed to."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
-from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
 import kgenre
 from kgenre.callbacks import ModelCheckpoint
@@ -184,3 +187,216 @@ def test_wrong_arguments(arguments):
 
 def test_it_is_a_callback():
     assert isinstance(ModelCheckpoint(), kgenre.Callback)
+
+
+# --- by steps, by time, after an error, with names -----------------------------------------------------------------
+
+
+def folders(root="runs"):
+    return sorted(path.name for path in Path(root).glob("**/checkpoints/*") if path.is_dir())
+
+
+# Two epochs of 4 batches.
+@pytest.mark.parametrize(
+    ("every", "trainer_arguments", "steps"),
+    [
+        (3, {}, [3, 6]),
+        (4, {}, [4, 8]),
+        (100, {}, []),
+        (2, {"accumulate_grad_batches": 2}, [2, 4]),
+        (1, {"max_steps": 2}, [1, 2]),
+        (2, {"val_check_interval": 2}, [2, 4, 6, 8]),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("validates", [True, False])
+def test_every_n_train_steps(every, trainer_arguments, steps, validates):
+    saved = []
+    callbacks = [
+        Lambdas(on_save_checkpoint=lambda trainer, module, state: saved.append(trainer.global_step)),
+        ModelCheckpoint(save_top_k=-1, every_n_train_steps=every),
+    ]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True, **trainer_arguments)
+    trainer.fit(BoringModule(), boring_batches(4), boring_batches(1) if validates else None)
+    assert saved == steps  # each once
+    last = callbacks[1].last_model_path
+    assert (read_checkpoint(last).state["global_step"] if last else None) == (steps[-1] if steps else None)
+
+
+def test_a_step_where_validation_is_due_is_judged_by_it():
+    """Steps 2 and 4 are validated, 1 and 3 are not; the best is one of those that were."""
+    checkpoint = ModelCheckpoint("val/score", mode="max", every_n_train_steps=1, save_top_k=-1)
+
+    class Rising(Scores):
+        def log_score(self):
+            if not self.trainer.sanity_checking:
+                self.log("val/score", float(self.global_step))
+
+    trainer = quiet_trainer(val_check_interval=2, callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(Rising(), boring_batches(4), boring_batches(1))
+    assert checkpoint.scores == {"step=000002": 2.0, "step=000003": 2.0, "step=000004": 4.0}
+    assert checkpoint.best_model_path.name == "step=000004"
+
+
+@pytest.mark.parametrize("every", [1, 2, 3, 5])
+def test_a_run_that_goes_on_from_a_step_is_the_run_that_was_not_stopped(every):
+    """Weights, and the places of validation, also where one was due at the very step of the checkpoint."""
+
+    def fit(max_steps, ckpt_path=None):
+        places = []
+        note = Lambdas(on_validation_end=lambda trainer, module: places.append(trainer.global_step))
+        trainer = quiet_trainer(
+            max_epochs=3,
+            max_steps=max_steps,
+            val_check_interval=2,
+            num_sanity_val_steps=0,
+            callbacks=[note, ModelCheckpoint(monitor=None, every_n_train_steps=every)],
+            enable_checkpointing=True,
+        )
+        module = BoringModule()
+        trainer.fit(module, boring_batches(4), boring_batches(1), ckpt_path=ckpt_path)
+        return weights_of(module), places
+
+    straight, places = fit(12)
+    fit(5)
+    went_on, later = fit(12, "last")
+    assert all(np.array_equal(straight[name], went_on[name]) for name in straight)
+    assert later == [place for place in places if place > 5 // every * every]
+
+
+def test_train_time_interval(monkeypatch):
+    now = 0.0
+    monkeypatch.setattr("kgenre.callbacks.model_checkpoint.monotonic", lambda: now)
+
+    def tick(trainer, module, batch, batch_idx):
+        nonlocal now
+        now += 10
+
+    saved = []
+    trainer = quiet_trainer(
+        max_epochs=2,
+        enable_checkpointing=True,
+        callbacks=[
+            Lambdas(on_train_batch_start=tick, on_save_checkpoint=lambda t, m, state: saved.append(t.global_step)),
+            ModelCheckpoint(train_time_interval={"seconds": 25}),
+        ],
+    )
+    trainer.fit(BoringModule(), boring_batches(4), boring_batches(1))
+    assert saved == [3, 6]
+
+
+class Broken(Exception):
+    pass
+
+
+@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
+@pytest.mark.parametrize(
+    ("hook", "position"),
+    [("on_train_batch_end", (0, 2)), ("on_train_batch_start", (0, 1)), ("on_validation_batch_end", (0, 4))],
+)
+def test_save_on_exception(error, hook, position):
+    """What an error breaks off goes on where it was, and ends as if nothing had happened."""
+
+    def fail(trainer, module, *arguments):
+        if arguments[-1] == (1 if hook.startswith("on_train") else 0):
+            raise error
+
+    def fit(callback, ckpt_path=None):
+        validations = []
+        note = Lambdas(on_validation_end=lambda trainer, module: validations.append(trainer.global_step))
+        trainer = quiet_trainer(
+            max_epochs=2,
+            num_sanity_val_steps=0,
+            callbacks=[note, callback, ModelCheckpoint(monitor=None, save_on_exception=True)],
+            enable_checkpointing=True,
+        )
+        module = BoringModule()
+        try:
+            trainer.fit(module, boring_batches(4), boring_batches(1), ckpt_path=ckpt_path)
+        except Broken:
+            assert error is Broken
+        return weights_of(module), validations
+
+    straight, validations = fit(Lambdas())
+    fit(Lambdas(**{hook: fail}))
+    (path,) = Path("runs/boring_module/version_1/checkpoints").glob("step=*")
+    state = read_checkpoint(path).state
+    assert (state["epoch"], state["batch"]) == position
+    went_on, later = fit(Lambdas(), "last")
+    assert all(np.array_equal(straight[name], went_on[name]) for name in straight)
+    assert later == validations == [4, 8]
+
+
+def test_a_step_that_fails_is_not_counted():
+    def break_second_step(trainer, module):
+        step, calls = trainer.engine.train_step, []
+
+        def train_step(batch, update):
+            calls.append(batch)
+            if len(calls) == 2:
+                raise Broken
+            return step(batch, update=update)
+
+        trainer.engine.train_step = train_step
+
+    checkpoint = ModelCheckpoint(save_on_exception=True)
+    trainer = quiet_trainer(
+        callbacks=[checkpoint, Lambdas(on_train_start=break_second_step)], enable_checkpointing=True
+    )
+    with pytest.raises(Broken):
+        trainer.fit(BoringModule(), boring_batches(4))
+    state = read_checkpoint(checkpoint.last_model_path).state
+    assert (state["batch"], state["global_step"]) == (1, 1)
+
+
+def test_an_error_saves_nothing_by_default_nor_before_the_first_step():
+    def fail(trainer, module, *arguments):
+        raise Broken
+
+    def fit(checkpoint, **hooks):
+        trainer = quiet_trainer(callbacks=[checkpoint, Lambdas(**hooks)], enable_checkpointing=True)
+        with pytest.raises(Broken):
+            trainer.fit(BoringModule(), boring_batches(2))
+        return folders()
+
+    assert fit(ModelCheckpoint(), on_train_batch_end=fail) == []
+    assert fit(ModelCheckpoint(save_on_exception=True), on_train_start=fail) == []
+    assert fit(ModelCheckpoint(save_on_exception=True), on_train_batch_end=fail) == ["step=000001"]
+
+
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("{epoch:02d}-{val/score:.1f}", ["epoch=00-val_score=5.0", "epoch=01-val_score=3.0", "epoch=02-val_score=4.0"]),
+        ("mine-{step}", ["mine-step=1", "mine-step=2", "mine-step=3"]),
+        ("mine", ["mine", "mine-v1", "mine-v2"]),
+        ("{unknown:.2f}", ["unknown=nan", "unknown=nan-v1", "unknown=nan-v2"]),
+    ],
+)
+def test_names(template, names):
+    checkpoint = ModelCheckpoint("val/score", save_top_k=-1, filename=template)
+    trainer = quiet_trainer(max_epochs=3, callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    assert folders() == names
+    assert checkpoint.best_model_path.name == names[1]
+    trainer.test(dataloaders=boring_batches(1), ckpt_path="best", verbose=False)
+    assert trainer.global_step == 2
+    trainer.max_epochs = 4
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1), ckpt_path="last")
+    assert len(folders()) == 4
+
+
+@pytest.mark.parametrize("template", ["a/{epoch}", "", "last", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"])
+def test_a_template_that_cannot_name_a_folder(template):
+    with pytest.raises(ValueError, match=r"filename=...\) takes a template such as .*Received:") as error:
+        ModelCheckpoint(filename=template)
+    assert repr(template) in str(error.value)
+
+
+def test_one_rhythm_at_a_time():
+    with pytest.raises(ValueError, match=r"takes one of .*every_n_epochs=1, every_n_train_steps=5"):
+        ModelCheckpoint(every_n_epochs=1, every_n_train_steps=5)
+    with pytest.raises(ValueError, match=r"every_n_train_steps=0"):
+        ModelCheckpoint(every_n_train_steps=0)
+    with pytest.raises(ValueError, match=r"ModelCheckpoint\(train_time_interval=...\) takes .*Received: '1h'"):
+        ModelCheckpoint(train_time_interval="1h")

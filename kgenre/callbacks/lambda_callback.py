@@ -1,0 +1,36 @@
+"""A callback made of functions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from kgenre.callbacks.callback import Callback
+
+_HOOKS = [
+    name
+    for name, value in vars(Callback).items()
+    if callable(value) and not name.startswith("_") and name not in ("state_dict", "load_state_dict")
+]
+
+
+class LambdaCallback(Callback):
+    """Calls a function in each hook that is named: for a line or two that are not worth a class.
+
+    Args:
+        hooks: functions by the name of their hook, with that hook's arguments (see `Callback`).
+
+    Raises:
+        TypeError: there is no such hook, or what was given is not a function.
+
+    Example:
+        >>> LambdaCallback(on_train_epoch_end=lambda trainer, module: print(trainer.callback_metrics))
+    """
+
+    def __init__(self, **hooks: Callable[..., Any]) -> None:
+        for name, function in hooks.items():
+            if name not in _HOOKS:
+                raise TypeError(f"LambdaCallback({name}=...): there is no such hook. Hooks: {', '.join(_HOOKS)}.")
+            if not callable(function):
+                raise TypeError(f"LambdaCallback({name}=...) takes a function. Received: {function!r}")
+            setattr(self, name, function)

@@ -1,0 +1,133 @@
+"""A smaller learning rate when a value no longer gets better."""
+
+from __future__ import annotations
+
+import logging
+import math
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
+from kgenre.callbacks.monitor import check_mode, is_better, monitored, worst
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+
+class ReduceLROnPlateau(Callback):
+    """Multiplies the learning rate by ``factor`` when ``monitor`` has not improved for ``patience`` validations.
+
+    Counted as in Keras: the rate falls in the ``patience``-th validation without improvement (PyTorch's scheduler
+    waits for one more). Without validation data it looks at the end of each epoch.
+
+    Args:
+        monitor: the logged value to watch.
+        factor: the new rate is ``factor`` times the old one; between 0 and 1.
+        patience: validations without improvement to wait for.
+        mode: whether smaller ("min") or larger ("max") is better.
+        min_delta: an improvement counts when it is larger than this.
+        cooldown: validations after a reduction that are not counted.
+        min_lr: the rate never falls below this.
+
+    Raises:
+        ValueError: a factor or a count that cannot be.
+        TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
+        MonitorError: (while training) the value was not logged.
+
+    Example:
+        >>> Trainer(callbacks=[ReduceLROnPlateau("val/loss", factor=0.5, patience=3)])
+    """
+
+    monitors = True
+
+    def __init__(
+        self,
+        monitor: str = "val/loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: str = "min",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        if not 0 < factor < 1:
+            raise ValueError(f"ReduceLROnPlateau(factor=...) must be between 0 and 1. Received: {factor}")
+        if patience < 1 or cooldown < 0 or min_lr < 0:
+            raise ValueError(
+                "ReduceLROnPlateau takes patience >= 1, cooldown >= 0 and min_lr >= 0. "
+                f"Received: patience={patience}, cooldown={cooldown}, min_lr={min_lr}"
+            )
+        self.monitor = monitor
+        self.factor = factor
+        self.patience = patience
+        self.mode = check_mode("ReduceLROnPlateau", mode)
+        self.min_delta = abs(min_delta)
+        self.cooldown = cooldown
+        self.min_lr = min_lr
+        self.best_score = worst(mode)
+        self.wait_count = 0
+        self.cooldown_count = 0
+
+    @property
+    def state_key(self) -> str:
+        """One state for each watched value."""
+        return f"ReduceLROnPlateau({self.monitor})"
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """Refuse an optimizer with a schedule of its own; a new run starts counting anew."""
+        refuse_schedules("ReduceLROnPlateau", trainer)
+        if not trainer.resumed:
+            self.best_score, self.wait_count, self.cooldown_count = worst(self.mode), 0, 0
+
+    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
+        """Look at the value where validation logs it."""
+        if trainer.stage == "fit" and not trainer.sanity_checking:
+            self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """Without validation, look at the end of the epoch."""
+        if not trainer.schedule.validates:
+            self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        value = monitored("ReduceLROnPlateau", self.monitor, trainer.callback_metrics)
+        if self.cooldown_count:
+            self.cooldown_count -= 1
+            self.wait_count = 0
+        if is_better(value, self.best_score, self.mode, self.min_delta):
+            self.best_score, self.wait_count = value, 0
+        elif not self.cooldown_count:
+            self.wait_count += 1
+            if self.wait_count >= self.patience:
+                self._reduce(trainer)
+
+    def _reduce(self, trainer: Trainer) -> None:
+        for position, rate in enumerate(trainer.learning_rates()):
+            smaller = max(rate * self.factor, self.min_lr)
+            # The rate is float32: min_lr=0.1 comes back as 0.10000000149.
+            if smaller < rate and not math.isclose(smaller, rate, rel_tol=1e-6):
+                trainer.set_learning_rate(smaller, position)
+                _log.info(
+                    "%s has not improved on %.4g for %d validations: learning rate %.4g -> %.4g after epoch %d.",
+                    self.monitor,
+                    self.best_score,
+                    self.wait_count,
+                    rate,
+                    smaller,
+                    trainer.current_epoch + 1,
+                )
+        self.wait_count, self.cooldown_count = 0, self.cooldown
+
+    def state_dict(self) -> dict[str, Any]:
+        """Best value, patience used, cooldown left; the rate itself is the optimizer's."""
+        # JSON has no infinity: no value yet is None.
+        best = self.best_score if math.isfinite(self.best_score) else None
+        return {"best_score": best, "wait_count": self.wait_count, "cooldown_count": self.cooldown_count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self.best_score = worst(self.mode) if state["best_score"] is None else state["best_score"]
+        self.wait_count, self.cooldown_count = state["wait_count"], state["cooldown_count"]

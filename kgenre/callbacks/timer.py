@@ -1,0 +1,130 @@
+"""Measure the time of training, and stop when it is used up."""
+
+from __future__ import annotations
+
+import logging
+import math
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal
+
+from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.duration import read_duration
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+
+class Timer(Callback):
+    """Ends training after ``duration``; a run that goes on from a checkpoint goes on counting.
+
+    Training counts with the validations inside it, from the first epoch to the last. ``Trainer(max_time=...)`` adds
+    a Timer that looks after each step.
+
+    Args:
+        duration: "DD:HH:MM:SS", a dict with the keywords of `datetime.timedelta`, or a timedelta; None: only measure.
+        interval: look after each "step" or at the end of each "epoch".
+
+    Raises:
+        ValueError: the duration or the interval is none of these.
+
+    Example:
+        >>> timer = Timer(duration="00:12:00:00")
+        >>> Trainer(callbacks=timer).fit(module, train_batches)
+        >>> timer.time_elapsed(), timer.time_remaining()  # seconds
+    """
+
+    def __init__(
+        self,
+        duration: str | timedelta | dict[str, float] | None = None,
+        interval: Literal["step", "epoch"] = "step",
+    ) -> None:
+        if interval not in ("step", "epoch"):
+            raise ValueError(f"Timer(interval=...) is 'step' or 'epoch'. Received: {interval!r}")
+        self.duration = None if duration is None else read_duration("Timer(duration=...)", duration).total_seconds()
+        self.interval = interval
+        self._before: dict[str, float] = {}  # seconds by stage, in what is over
+        self._begun: dict[str, float] = {}  # since when a stage runs
+
+    def time_elapsed(self, stage: Literal["train", "validate", "test"] = "train") -> float:
+        """Seconds spent in a stage so far, in this fit and in those that it goes on from."""
+        running = monotonic() - self._begun[stage] if stage in self._begun else 0.0
+        return self._before.get(stage, 0.0) + running
+
+    def time_remaining(self) -> float:
+        """Seconds left for training; infinite without a ``duration``."""
+        return math.inf if self.duration is None else self.duration - self.time_elapsed()
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """A new fit begins at 0; a checkpoint's time comes after this."""
+        self._begun = {}
+        if stage == "fit":
+            self._before = {}
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """A run may go on whose time is used up already."""
+        self._look(trainer)
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:
+        """Start the clock."""
+        self._begun["train"] = monotonic()
+
+    def on_train_end(self, trainer: Trainer, module: Module) -> None:
+        """Stop it."""
+        self._stop("train")
+
+    def on_validation_start(self, trainer: Trainer, module: Module) -> None:
+        """Start the clock of validation."""
+        self._begun["validate"] = monotonic()
+
+    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
+        """Stop it."""
+        self._stop("validate")
+
+    def on_test_start(self, trainer: Trainer, module: Module) -> None:
+        """Start the clock of the test."""
+        self._begun["test"] = monotonic()
+
+    def on_test_end(self, trainer: Trainer, module: Module) -> None:
+        """Stop it."""
+        self._stop("test")
+
+    def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
+        """The clocks do not run on after an error."""
+        for stage in list(self._begun):
+            self._stop(stage)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        """Look after a step."""
+        if self.interval == "step":
+            self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """Look after an epoch."""
+        if self.interval == "epoch":
+            self._look(trainer)
+
+    def _stop(self, stage: str) -> None:
+        self._before[stage] = self.time_elapsed(stage)
+        self._begun.pop(stage, None)
+
+    def _look(self, trainer: Trainer) -> None:
+        if self.time_remaining() > 0:
+            return
+        if not trainer.should_stop:
+            elapsed = timedelta(seconds=int(self.time_elapsed()))
+            _log.info("Time limit reached: trained for %s of %s.", elapsed, timedelta(seconds=self.duration))
+        trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        """The seconds spent."""
+        return {"seconds": {stage: self.time_elapsed(stage) for stage in {**self._before, **self._begun}}}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting from there."""
+        self._before = dict(state["seconds"])

@@ -1,0 +1,95 @@
+"""``min_epochs`` and ``min_steps``: a wish to stop waits for them."""
+
+import logging
+
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+
+from kgenre import TrainerError
+from kgenre.callbacks import EarlyStopping
+
+
+def stop_after(steps):
+    def stop(trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step >= steps:
+            trainer.should_stop = True
+
+    return Lambdas(on_train_batch_end=stop)
+
+
+# Epochs have 4 steps; should_stop is set after the second.
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [
+        ({}, 2),
+        ({"min_epochs": None, "min_steps": None}, 2),
+        ({"min_epochs": 1}, 4),
+        ({"min_epochs": 3}, 12),
+        ({"min_steps": 1}, 2),
+        ({"min_steps": 3}, 3),
+        ({"min_steps": 8}, 8),
+        ({"min_steps": 10}, 10),
+        ({"min_epochs": 2, "min_steps": 3}, 8),
+        ({"min_epochs": 1, "min_steps": 7}, 7),
+        ({"min_epochs": 5}, 20),
+        ({"min_steps": 6, "max_steps": 6}, 6),
+        ({"min_steps": 1000}, 20),
+        ({"min_steps": 3, "accumulate_grad_batches": 2}, 3),
+    ],
+    ids=str,
+)
+def test_when_it_stops(arguments, steps):
+    trainer = quiet_trainer(**{"max_epochs": 5, "callbacks": stop_after(2), **arguments})
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert trainer.global_step == steps
+
+
+def test_without_a_wish_to_stop_they_change_nothing():
+    trainer = quiet_trainer(max_epochs=3, min_epochs=1, min_steps=2)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert trainer.global_step == 12
+
+
+def test_one_line_says_that_training_goes_on(caplog):
+    trainer = quiet_trainer(max_epochs=9, min_epochs=3, callbacks=stop_after(1))
+    with caplog.at_level(logging.INFO, "kgenre"):
+        trainer.fit(BoringModule(), boring_batches(4))
+        trainer.fit(BoringModule(), boring_batches(4))
+    line = (
+        "Asked to stop at epoch 1, step 1, but min_epochs=3 and min_steps=0 are not both reached: training goes on "
+        "until they are."
+    )
+    assert [record.message for record in caplog.records] == [line, line]  # one a fit
+
+
+def test_max_time_waits_too():
+    trainer = quiet_trainer(max_epochs=9, max_time="00:00:00:00", min_steps=5)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert trainer.global_step == 5
+
+
+def test_early_stopping_waits_and_speaks_once(caplog):
+    class Same(BoringModule):
+        def validation_step(self, batch, batch_idx):
+            self.log("val/loss", 1.0)
+
+    trainer = quiet_trainer(max_epochs=9, min_epochs=5, callbacks=EarlyStopping(patience=1))
+    with caplog.at_level(logging.INFO, "kgenre"):
+        trainer.fit(Same(), boring_batches(1), boring_batches(1))
+    assert trainer.current_epoch == 5
+    assert len([record for record in caplog.records if "Stopping early" in record.message]) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"min_epochs": -1}, {"min_steps": -2}, {"min_epochs": 4}, {"min_steps": 8, "max_steps": 7}], ids=str
+)
+def test_what_cannot_be(arguments):
+    name, value = next(iter(arguments.items()))
+    with pytest.raises(TrainerError, match=rf"{name}.*Received:.*{value}"):
+        quiet_trainer(**{"max_epochs": 3, **arguments})
+
+
+def test_fast_dev_run_is_not_held_up():
+    trainer = quiet_trainer(max_epochs=9, min_epochs=5, min_steps=100, fast_dev_run=True)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert trainer.global_step == 1
