@@ -15,5 +15,5 @@ ruff format --check .
 lint-imports
 for backend in tensorflow jax; do
   echo "== KERAS_BACKEND=$backend"
-  KERAS_BACKEND=$backend python -m pytest "$@"
+  KERAS_BACKEND=$backend python -m pytest -n auto --maxprocesses 4 "$@"
 done
