@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
-COMMANDS = {
-    "fit": "train a model",
-    "validate": "evaluate a checkpoint on the validation films",
-    "test": "evaluate a checkpoint on the test films",
-    "predict": "genres of one film, or of a folder of films",
-}
+_FIRST_LINE = re.compile(r'"""``kgenre (\w+)``: (.+?)\.(?:"""|$)')
+_PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_ORDER = ("fit", "validate", "test", "predict")
+
+
+def commands() -> dict[str, str]:
+    """Each command with what it does, in the order of the help: read from the first line of its file, not imported."""
+    found = {}
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        with path.open(encoding="utf-8") as file:
+            line = _FIRST_LINE.match(file.readline().rstrip())
+        if line and line[1] == path.stem:
+            found[line[1]] = line[2]
+    return {name: found.pop(name) for name in _ORDER} | found
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"kgenre {__version__}")
         return 0
-    if arguments[0] not in COMMANDS:
-        return _fail(f"there is no command {arguments[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
+    known = commands()
+    if arguments[0] not in known:
+        return _fail(f"there is no command {arguments[0]!r}. The commands are: {', '.join(known)}.", code=2)
     try:
         with _log_on_screen():
             return importlib.import_module(f"kgenre.cli.{arguments[0]}").run(arguments[1:])
@@ -44,20 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _is_for_the_user(error: Exception) -> bool:
     """Whether the message alone tells a user what to do: our own errors and the file system's."""
-    from kgenre.callbacks.monitor import MonitorError
-    from kgenre.checkpoints import CheckpointError
-    from kgenre.cli.usage import UsageError
-    from kgenre.data import FilmDataError
-    from kgenre.engines import BackendError
-    from kgenre.training import TrainerError
-
-    ours = (BackendError, CheckpointError, FilmDataError, MonitorError, TrainerError, UsageError)
-    return isinstance(error, (*ours, PermissionError, FileNotFoundError)) or _is_full_disk(error)
+    ours = type(error).__module__.partition(".")[0] == "kgenre"
+    return ours or isinstance(error, _PATH_ERRORS) or _is_full_disk(error)
 
 
 def _is_full_disk(error: Exception) -> bool:
-    import errno
-
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
@@ -67,7 +70,7 @@ def _fail(message: str, code: int = 1) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<10}{what}" for name, what in COMMANDS.items()]
+    lines = [f"  {name:<13}{what}" for name, what in commands().items()]
     return "\n".join(
         [
             "usage: kgenre COMMAND [options]      (kgenre COMMAND --help for its options)",

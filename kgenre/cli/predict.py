@@ -1,4 +1,4 @@
-"""``kgenre predict``: the genres of one film, or of every film in a folder."""
+"""``kgenre predict``: the genres of one film, or of a folder of films."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from kgenre.cli.usage import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
-    from jsonargparse import ArgumentParser, Namespace
+    from jsonargparse import Namespace
+
+    from kgenre.cli.parser import Parser
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -50,10 +52,10 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _parser() -> ArgumentParser:
-    from jsonargparse import ArgumentParser
+def _parser() -> Parser:
+    from kgenre.cli.parser import Parser
 
-    parser = ArgumentParser(prog="kgenre predict", description="The genres of one film, or of every film in a folder.")
+    parser = Parser(prog="kgenre predict", description="The genres of one film, or of every film in a folder.")
     parser.add_argument("--ckpt_path", type=str, required=True, help="a run's folder (its best) or a checkpoint's")
     parser.add_argument("--poster", type=str | None, default=None, help="a picture file")
     parser.add_argument("--overview", type=str | None, default=None, help="the film's plot in a sentence or two")

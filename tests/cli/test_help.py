@@ -1,21 +1,36 @@
 """``--help`` comes at once: no backend is imported before the arguments are parsed."""
 
+import subprocess
+import sys
+
 import pytest
 
-from kgenre.cli.main import COMMANDS, main
+import kgenre
+from kgenre.cli.main import commands, main
 
 
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert all(command in printed for command in COMMANDS)
+    assert all(command in printed for command in commands())
+
+
+def test_every_command_says_what_it_does():
+    assert list(commands())[:4] == ["fit", "validate", "test", "predict"]
+    assert all(what[0].islower() for what in commands().values())
+
+
+@pytest.mark.parametrize("start", [["-m", "kgenre"], ["-c", "from kgenre.cli.main import main; main()"]])
+def test_version(start):
+    done = subprocess.run([sys.executable, *start, "--version"], capture_output=True, text=True, timeout=60)
+    assert done.stdout == f"kgenre {kgenre.__version__}\n"
 
 
 def test_no_command_is_wrong_usage(capsys):
     assert main([]) == 2
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", commands())
 def test_help_imports_no_backend(run_python, command):
     script = (
         "import sys; from kgenre.cli.main import main\n"
