@@ -27,7 +27,7 @@ _HOMES = {
 __all__ = ["ArrayDataset", "Callback", "DataModule", "Module", "Trainer", "TrainerError", "seed_everything"]
 
 
-_PACKAGES = ("callbacks", "data", "evaluation", "loggers", "models", "training")
+_PACKAGES = ("callbacks", "data", "evaluation", "loggers", "models", "profilers", "training", "tuning")
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ class LogEntry:
     prog_bar: bool = False
     logger: bool = True
     reduce_fx: str = "mean"
+    fork_of: str | None = None  # "loss" for "loss_step" and "loss_epoch", where both were asked for
 
 
 @dataclass

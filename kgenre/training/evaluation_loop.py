@@ -19,6 +19,9 @@ def evaluate(trainer: Trainer, stage: str, source: Iterable[Any], batches: int |
     predictions = []
 
     trainer.num_evaluation_batches = batches
+    outside = trainer.state.stage  # a validation inside a fit
+    if not trainer.sanity_checking:
+        trainer.state.stage = _RUNNING[stage]
     hook["start"]()
     hook["epoch_start"]()
     engine.pull()
@@ -28,14 +31,16 @@ def evaluate(trainer: Trainer, stage: str, source: Iterable[Any], batches: int |
         hook["batch_start"](batch, batch_idx)
         outputs = engine.eval_step(stage, batch)
         hook["batch_end"](outputs, batch, batch_idx)
-        if stage == "predict":
+        if stage == "predict" and trainer.keeps_predictions:
             predictions.append(engine.to_host(outputs))
     results.add_epoch(engine, stage)
     engine.sync()
     hook["epoch_end"]()
     results.write(trainer.global_step)
     hook["end"]()
+    trainer.state.stage = outside
     return predictions
 
 
+_RUNNING = {"validation": "validate", "test": "test", "predict": "predict"}
 _HOOKS = ("start", "epoch_start", "batch_start", "batch_end", "epoch_end", "end")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
+from kgenre.training.stage import load_sources
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -24,6 +25,9 @@ def fit_loop(trainer: Trainer) -> None:
     t, hooks, engine, results = trainer, trainer.hooks, trainer.engine, trainer.results
     schedule = t.schedule
 
+    if not schedule.training_batches:
+        _log.info("fit stopped: limit_train_batches=%s leaves nothing to train on.", t.limits["train"])
+        return
     if schedule.validates and t.num_sanity_val_steps and not t.resumed:
         sanity_check(t)
 
@@ -31,14 +35,18 @@ def fit_loop(trainer: Trainer) -> None:
     engine.pull()
     while not (is_stopped(t) or schedule.is_done(t.current_epoch, t.global_step)):
         # --- an epoch begins, or goes on where the checkpoint left it --------------------------------------------
+        if 0 < t.reload_dataloaders_every_n_epochs <= t.current_epoch - t.loaded_in_epoch:
+            load_sources(t)
         engine.start_epoch("train", first_batch=t.batch_idx)
         hooks.on_train_epoch_start()
         engine.pull()
+        schedule = t.schedule  # the sources may be new, or a hook changed the accumulation
         t.epoch_is_done = False
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
         batches = engine.prefetch(batches, limit=schedule.remaining(t.batch_idx))
         for batch, is_last in _marked(batches, schedule.looks_ahead):
             batch_idx = t.batch_idx
+            t.is_last_batch = is_last or batch_idx + 1 == schedule.training_batches
             if hooks.on_train_batch_start(batch, batch_idx) == -1:
                 t.epoch_is_done = True
                 break
@@ -129,11 +137,12 @@ def run_validation(trainer: Trainer) -> None:
 
 def sanity_check(trainer: Trainer) -> None:
     """A few validation batches before training, so that a mistake there shows now and not after an epoch."""
-    trainer.sanity_checking = trainer.results.silent = True
+    trainer.state.stage, trainer.results.silent = "sanity_check", True
     try:
         trainer.hooks.on_sanity_check_start()
-        count = min(trainer.num_sanity_val_steps, trainer.schedule.validation_batches)
+        wanted, there = trainer.num_sanity_val_steps, trainer.schedule.validation_batches
+        count = there if wanted == -1 else min(wanted, there)
         evaluate(trainer, "validation", trainer.val_source, count)
         trainer.hooks.on_sanity_check_end()
     finally:
-        trainer.sanity_checking = trainer.results.silent = False
+        trainer.state.stage, trainer.results.silent = "train", False

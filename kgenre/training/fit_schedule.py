@@ -14,7 +14,7 @@ class FitSchedule:
         training_batches: in an epoch.
         validation_batches: in a validation; 0: there is none.
         validation_interval: training batches from one validation to the next; infinite: only at the epoch's end.
-        check_val_every_n_epoch: validate only in every n-th epoch.
+        check_val_every_n_epoch: validate only in every n-th epoch; None: the interval counts across epochs.
         accumulate_grad_batches: training batches to one optimizer update.
         max_epochs: and ``max_steps`` (-1: no limit): the fit ends with the first that is reached.
         min_epochs: and ``min_steps``: the fit may not be stopped before both are reached.
@@ -23,7 +23,7 @@ class FitSchedule:
     training_batches: int | float
     validation_batches: int | float = 0
     validation_interval: int | float = math.inf
-    check_val_every_n_epoch: int = 1
+    check_val_every_n_epoch: int | None = 1
     accumulate_grad_batches: int = 1
     max_epochs: int | float = math.inf
     max_steps: int = -1
@@ -46,15 +46,22 @@ class FitSchedule:
 
     def validates_inside(self, epoch: int, batches: int) -> bool:
         """Whether validation is due after so many batches, before the epoch's end."""
-        return batches < self.training_batches and batches % self.validation_interval == 0 and self._validates_in(epoch)
+        return (
+            batches < self.training_batches and self._completes_interval(epoch, batches) and self._validates_in(epoch)
+        )
 
     def validates_at_end(self, epoch: int, batches: int) -> bool:
         """Whether validation is due at the end of an epoch of so many batches."""
-        whole = math.isinf(self.validation_interval) or batches % self.validation_interval == 0
+        whole = math.isinf(self.validation_interval) or self._completes_interval(epoch, batches)
         return whole and self._validates_in(epoch)
 
+    def _completes_interval(self, epoch: int, batches: int) -> bool:
+        before = 0 if self.check_val_every_n_epoch is not None else epoch * self.training_batches
+        return (before + batches) % self.validation_interval == 0
+
     def _validates_in(self, epoch: int) -> bool:
-        return self.validates and (epoch + 1) % self.check_val_every_n_epoch == 0
+        every = self.check_val_every_n_epoch
+        return self.validates and (every is None or (epoch + 1) % every == 0)
 
     def steps_are_done(self, global_step: int) -> bool:
         """Whether ``max_steps`` is reached."""

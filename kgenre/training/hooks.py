@@ -31,8 +31,11 @@ class Hooks:
 
     @staticmethod
     def _chain(name: str, trainer: Any, module: Module, callbacks: Sequence[Callback]) -> Callable[..., Any]:
+        def measured(owner: str, hook: Callable[..., Any]) -> Callable[..., Any]:
+            return hook if trainer.profiler is None else trainer.profiler.profiled(f"{owner}.{name}", hook)
+
         def bound(callback: Callback) -> Callable[..., Any]:
-            hook = getattr(callback, name)
+            hook = measured(f"[Callback]{callback.state_key}", getattr(callback, name))
             return lambda *arguments: hook(trainer, module, *arguments)
 
         written = [callback for callback in callbacks if _overrides(callback, Callback, name)]
@@ -40,7 +43,7 @@ class Hooks:
         late = [c for c in written if c.monitors] if name == "on_train_epoch_end" else []
         chain = [bound(callback) for callback in written if callback not in late]
         if _overrides(module, Module, name):
-            chain.append(getattr(module, name))
+            chain.append(measured(f"[Module]{type(module).__name__}", getattr(module, name)))
         chain += [bound(callback) for callback in late]
 
         def call(*arguments: Any) -> Any:

@@ -45,6 +45,11 @@ def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, n
         raise TrainerError(
             f"limit_{name}_batches={limit}: a fraction needs a source that knows its length; give a number of batches."
         )
+    if limit and length and int(length * limit) == 0:
+        raise TrainerError(
+            f"limit_{name}_batches={limit} of {length} batches is less than one. Give at least {1 / length:.4g}, or a "
+            "number of batches."
+        )
     return int(length * limit)
 
 
@@ -56,7 +61,7 @@ def iter_once(source: Iterable[Any]) -> bool:
     return hasattr(source, "__next__")
 
 
-def validation_interval(interval: int | float, batches: int | float) -> int | float:
+def validation_interval(interval: int | float, batches: int | float, across_epochs: bool = False) -> int | float:
     """After how many training batches validation runs, from a count or a fraction of the epoch.
 
     Raises:
@@ -64,11 +69,13 @@ def validation_interval(interval: int | float, batches: int | float) -> int | fl
     """
     if interval == 1.0 and isinstance(interval, float):
         return math.inf  # at the end of the epoch, however long it is
+    if across_epochs and math.isinf(batches):
+        raise TrainerError("check_val_every_n_epoch=None needs training data that know their length.")
     if isinstance(interval, int):
-        if interval > batches:
+        if interval > batches and not across_epochs:
             raise TrainerError(
                 f"val_check_interval={interval} is more than the {batches} batches of a training epoch. "
-                "Give a smaller number, or use check_val_every_n_epoch."
+                "Give a smaller number, or count across epochs with check_val_every_n_epoch=None."
             )
         return interval
     if math.isinf(batches):

@@ -112,6 +112,8 @@ class Module(Hyperparameters):
         Raises:
             ValueError: not a scalar, an unknown ``reduce_fx``, or the same name twice in a step.
         """
+        if self._trainer is not None and self._trainer.barebones:
+            return
         logs = step_logs.current()
         if logs is None:
             self._attached_trainer("log").results.log(name, value, prog_bar=prog_bar, logger=logger)
@@ -125,6 +127,7 @@ class Module(Hyperparameters):
         weight = 1.0 if batch_size is None else batch_size
         entry = {"prog_bar": prog_bar, "logger": logger, "reduce_fx": reduce_fx}
         if on_step and on_epoch:
+            entry["fork_of"] = name
             logs.record(step_logs.LogEntry(f"{name}_step", on_step=True, on_epoch=False, **entry), value, weight)
             logs.record(step_logs.LogEntry(f"{name}_epoch", on_step=False, on_epoch=True, **entry), value, weight)
         else:

@@ -39,7 +39,7 @@ class Results:
             (engine, values), self._newest = self._newest, None
             for entry, value in zip(engine.built.entries["train"], engine.to_host(values), strict=True):
                 if entry.on_step:
-                    self._put(entry.name, float(value), entry.prog_bar, write=False)
+                    self._put(entry, float(value), write=False)
         return self.callback
 
     def add_step(self, engine: Engine, values: Any, global_step: int) -> None:
@@ -58,20 +58,21 @@ class Results:
                 if entry.on_step
             ]
             for entry, value in chosen:
-                self._put(entry.name, value, entry.prog_bar, write=False)
+                self._put(entry, value, write=False)
             self._write({entry.name: value for entry, value in chosen if entry.logger}, step)
 
     def add_epoch(self, engine: Engine, stage: str) -> None:
         """Fetch the values logged ``on_epoch`` in the steps of a stage: one transfer."""
+        self.current()  # or the last step's value would come after the epoch's, and take its place
         values = engine.epoch_logs(stage)
         for entry in engine.built.entries[stage]:
             if entry.on_epoch and entry.name in values:
-                self._put(entry.name, values[entry.name], entry.prog_bar, entry.logger)
+                self._put(entry, values[entry.name], entry.logger)
         metrics: Mapping[LogEntry, Any] = engine.built.metrics[stage]
         if metrics:
             engine.sync()
             for entry, metric in metrics.items():
-                self._put(entry.name, float(metric.result()), entry.prog_bar, entry.logger)
+                self._put(entry, float(metric.result()), entry.logger)
                 metric.reset_state()
             engine.pull()
 
@@ -79,21 +80,23 @@ class Results:
 
     def log(self, name: str, value: Any, prog_bar: bool = False, logger: bool = True) -> None:
         """A value logged in a hook; written with the next `write`."""
-        self._put(name, float(value), prog_bar, logger)
+        self._put(LogEntry(name, prog_bar=prog_bar), float(value), logger)
 
     def write(self, global_step: int) -> None:
         """Give the loggers what was collected since the last call."""
         values, self._to_write = self._to_write, {}
         self._write(values, global_step)
 
-    def _put(self, name: str, value: float, prog_bar: bool, write: bool) -> None:
+    def _put(self, entry: LogEntry, value: float, write: bool) -> None:
         if self.silent:
             return
-        self.callback[name] = value
-        if prog_bar:
-            self.progress_bar[name] = value
+        self.callback[entry.name] = value
+        if entry.fork_of is not None:
+            self.callback[entry.fork_of] = value
+        if entry.prog_bar:
+            self.progress_bar[entry.name] = value
         if write:
-            self._to_write[name] = value
+            self._to_write[entry.name] = value
 
     def _write(self, values: dict[str, float], step: int) -> None:
         if not values or self.silent:

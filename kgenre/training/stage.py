@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks import Callback, ModelCheckpoint
 from kgenre.checkpoints import Checkpoint
-from kgenre.engines import create_engine
+from kgenre.engines import Engine, create_engine
 from kgenre.training.data_module import DataModule, iterate_epoch
 from kgenre.training.errors import TrainerError
 from kgenre.training.fit_schedule import FitSchedule
@@ -20,6 +20,7 @@ from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
+from kgenre.training.run import RunState
 from kgenre.training.run_folder import new_run_folder, write_environment
 
 if TYPE_CHECKING:
@@ -36,7 +37,10 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
         raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
     if module is not t.module:
         t.engine = None
-    t.module, t.datamodule, t.stage, t.interrupted = module, datamodule, stage, False
+    t.module, t.datamodule, t.interrupted = module, datamodule, False
+    t.state = RunState(stage, "train" if stage == "fit" else None, "running")
+    if t.profiler is not None:
+        t.profiler.setup(stage)
     module._trainer = t
     if datamodule is not None:
         datamodule.trainer = t
@@ -45,9 +49,11 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
     status = "success"
     try:
         yield
+        t.state.status = "finished"
     except BaseException as error:
         t.interrupted = isinstance(error, KeyboardInterrupt)
         status = "interrupted" if t.interrupted else "failed"
+        t.state.status = "interrupted"
         _sync(t)
         t.hooks.on_exception(error)
         if not t.interrupted:
@@ -60,6 +66,9 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
         if datamodule is not None:
             datamodule.teardown(stage)
         t.hooks.teardown(stage)
+        t.state.stage = None
+        if t.profiler is not None:
+            t.profiler.describe()
 
 
 def prepare(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
@@ -80,6 +89,16 @@ def prepare(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
     check_model_precision(module, t.precision)
 
 
+def load_sources(trainer: Trainer) -> None:
+    """Ask for the sources of batches, where they were not given, and count them."""
+    t = trainer
+    if t.data is not None:
+        t.train_source = t.data.train_dataloader()
+        t.val_source = t.data.val_dataloader() if hasattr(t.data, "val_dataloader") else None
+    t.loaded_in_epoch = t.current_epoch
+    t.schedule = make_schedule(t)
+
+
 def make_schedule(trainer: Trainer) -> FitSchedule:
     """Count the batches of both sources under the trainer's limits."""
     t = trainer
@@ -90,7 +109,9 @@ def make_schedule(trainer: Trainer) -> FitSchedule:
     return FitSchedule(
         training,
         validation,
-        validation_interval(t.val_check_interval, training) if validation else math.inf,
+        validation_interval(t.val_check_interval, training, t.check_val_every_n_epoch is None)
+        if validation
+        else math.inf,
         t.check_val_every_n_epoch,
         t.accumulate_grad_batches,
         t.max_epochs,
@@ -103,12 +124,13 @@ def make_schedule(trainer: Trainer) -> FitSchedule:
 def build_for_fit(trainer: Trainer) -> None:
     """A new engine with the module's optimizers: each fit begins with fresh ones."""
     t = trainer
-    batches = {"train": first_batch("train", t.train_source, t.limits["train"])}
+    # With limit_train_batches=0 nothing is trained, but what would be is built.
+    batches = {"train": first_batch("train", t.train_source, t.limits["train"] or None)}
     if t.schedule.validates:
         batches["validation"] = first_batch("val", t.val_source, t.limits["val"])
     _sync(t)
     t.results = Results(t.loggers)
-    t.engine = create_engine(t.step_options)
+    t.engine = _new_engine(t)
     with policy_of(t.precision):
         t.engine.build(t.module, _optimizers(t.module), batches)
 
@@ -118,11 +140,18 @@ def build_for_evaluation(trainer: Trainer, step: str, batch: Any) -> None:
     t = trainer
     with policy_of(t.precision):
         if t.engine is None:
-            t.engine = create_engine(t.step_options)
+            t.engine = _new_engine(t)
             t.engine.build(t.module, [], {step: batch})
         else:
             t.engine.pull()
             t.engine.add_stage(step, batch)
+
+
+def _new_engine(trainer: Trainer) -> Engine:
+    engine = create_engine(trainer.step_options)
+    if trainer.profiler is not None:
+        trainer.profiler.watch(engine)
+    return engine
 
 
 def first_batch(name: str, source: Iterable[Any], limit: int | float | None) -> Any:
@@ -157,6 +186,8 @@ def open_run(trainer: Trainer) -> None:
 def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
     """Let the loggers write into the run's folder; without one they stay silent."""
     trainer.results.loggers = trainer.loggers if trainer.run_dir is not None else []
+    if trainer.profiler is not None:
+        trainer.profiler.log_dir = trainer.run_dir
     for logger in trainer.results.loggers:
         logger.open(trainer.run_dir, resume_step)
 

@@ -100,6 +100,9 @@ def test_names_on_step_and_on_epoch():
     steps = [(1, 0.0), (2, 1.0), (3, 2.0), (4, 3.0)]
     assert logger.history("both_step") == logger.history("step") == steps
     assert logger.history("both_epoch") == logger.history("epoch") == [(4, 1.5)]
+    # As in Lightning, under its own name where callbacks look: the step's while it runs, then the epoch's.
+    assert trainer.callback_metrics["both"] == 1.5
+    assert "both" not in trainer.logged_metrics
     names = {name for _, values in logger.records for name in values}
     assert names == {"both_step", "both_epoch", "step", "epoch"} | {n for n in names if n.startswith("throughput/")}
     assert trainer.progress_bar_metrics == {"bar": 3.0}

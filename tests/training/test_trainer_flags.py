@@ -2,7 +2,7 @@
 
 import keras
 import pytest
-from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer, weights_of
 
 import kgenre
 from kgenre import TrainerError
@@ -69,6 +69,9 @@ class Unknown:
         ({"max_epochs": 1, "max_steps": 8}, 1, 6),
         ({"max_epochs": 2, "max_steps": 0}, 0, 0),
         ({"max_epochs": 9, "max_steps": 3, "accumulate_grad_batches": 3}, 1, 3),
+        ({"max_epochs": -1, "max_steps": 8}, 1, 8),
+        ({"max_epochs": 3, "limit_train_batches": 0}, 0, 0),
+        ({"max_epochs": 3, "limit_train_batches": 0.0}, 0, 0),
     ],
 )
 def test_max_epochs_and_max_steps(arguments, epochs, steps):
@@ -96,6 +99,18 @@ def test_a_count_limits_a_source_without_length():
     assert watch.batches == [(0, 0), (0, 1), (1, 0), (1, 1)]
     with pytest.raises(TrainerError, match=r"limit_train_batches=0.5: a fraction needs a source that knows its length"):
         watched(Unknown(5), limit_train_batches=0.5)
+
+
+@pytest.mark.parametrize("stage", ["train", "val"])
+def test_a_fraction_that_leaves_no_batch(stage):
+    with pytest.raises(TrainerError, match=rf"limit_{stage}_batches=0.1 of 6 batches is less than one. Give at least"):
+        watched(6, 6, **{f"limit_{stage}_batches": 0.1})
+
+
+def test_log_every_n_steps_0_logs_no_steps():
+    logger = InMemoryLogger()
+    quiet_trainer(logger=logger, log_every_n_steps=0, max_epochs=2).fit(BoringModule(), boring_batches(60))
+    assert logger.history("train/loss") == []
 
 
 def test_no_validation_batches():
@@ -144,6 +159,9 @@ def test_fast_dev_run_runs_everything_once_and_writes_nothing(in_tmp_path, batch
         ({"check_val_every_n_epoch": 2}, [12]),
         ({"check_val_every_n_epoch": 2, "val_check_interval": 0.5}, [9, 12]),
         ({"check_val_every_n_epoch": 3}, []),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 4}, [4, 8, 12]),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 5}, [5, 10]),
+        ({"check_val_every_n_epoch": None, "val_check_interval": 9}, [9]),
     ],
 )
 def test_when_validation_runs(arguments, validations):
@@ -156,6 +174,8 @@ def test_validation_with_a_source_without_length_runs_once_at_the_end():
     assert watch.validations == [2, 4, 6, 8]
     with pytest.raises(TrainerError, match=r"val_check_interval=0.5: a fraction needs training data that know"):
         watched(Unknown(4), 1, val_check_interval=0.5)
+    with pytest.raises(TrainerError, match="check_val_every_n_epoch=None needs training data that know their length"):
+        watched(Unknown(4), 1, val_check_interval=5, check_val_every_n_epoch=None)
 
 
 def test_val_check_interval_beyond_an_epoch():
@@ -163,7 +183,7 @@ def test_val_check_interval_beyond_an_epoch():
         watched(6, 1, val_check_interval=7)
 
 
-@pytest.mark.parametrize(("steps", "seen"), [(0, 0), (2, 2), (9, 3)])
+@pytest.mark.parametrize(("steps", "seen"), [(0, 0), (2, 2), (9, 3), (-1, 3)])
 def test_sanity_check(steps, seen):
     watch, _ = watched(1, 3, num_sanity_val_steps=steps)
     assert watch.sanity == seen
@@ -291,7 +311,9 @@ def test_jit_compile_trains_to_the_same_loss():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"max_epochs": -1},
+        {"max_epochs": -2},
+        {"fast_dev_run": -1},
+        {"reload_dataloaders_every_n_epochs": -1},
         {"max_steps": -2},
         {"limit_train_batches": -1},
         {"limit_val_batches": 1.5},
@@ -299,12 +321,12 @@ def test_jit_compile_trains_to_the_same_loss():
         {"limit_predict_batches": "half"},
         {"overfit_batches": -1},
         {"overfit_batches": 2.5},
-        {"log_every_n_steps": 0},
+        {"log_every_n_steps": -1},
         {"val_check_interval": 0},
         {"val_check_interval": 1.5},
         {"val_check_interval": 0.0},
         {"check_val_every_n_epoch": 0},
-        {"num_sanity_val_steps": -1},
+        {"num_sanity_val_steps": -2},
         {"precision": "16-mixed"},
     ],
     ids=str,
@@ -313,3 +335,48 @@ def test_wrong_values_name_the_argument_and_the_value(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(TrainerError, match=rf"{name}.*{value}"):
         kgenre.Trainer(**arguments)
+
+
+# --- flags that go against each other -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "costs",
+    [
+        {"enable_checkpointing": True},
+        {"enable_progress_bar": True},
+        {"enable_model_summary": True},
+        {"logger": True},
+        {"logger": InMemoryLogger()},
+        {"log_every_n_steps": 10},
+        {"num_sanity_val_steps": 2},
+        {"fast_dev_run": True},
+        {"profiler": "simple"},
+    ],
+    ids=lambda costs: next(iter(costs)),
+)
+def test_barebones_refuses_what_costs_by_name(costs):
+    ((name, _),) = costs.items()
+    with pytest.raises(TrainerError, match=rf"barebones=True, {name}="):
+        kgenre.Trainer(barebones=True, **costs)
+
+
+def test_barebones_trains_and_does_nothing_else(in_tmp_path, capsys):
+    module = BoringModule()
+    trainer = kgenre.Trainer(max_epochs=2, barebones=True)
+    assert trainer.callbacks == trainer.loggers == []
+    trainer.fit(module, boring_batches(3), boring_batches(2))
+    assert trainer.global_step == 6
+    assert trainer.callback_metrics == {}  # self.log does nothing
+    assert list(in_tmp_path.iterdir()) == []
+    assert capsys.readouterr().out == ""
+    same = BoringModule()
+    quiet_trainer(max_epochs=2).fit(same, boring_batches(3))
+    assert weights_of(module)["model.layers.0.kernel"].tolist() == weights_of(same)["model.layers.0.kernel"].tolist()
+
+
+def test_an_unknown_profiler():
+    with pytest.raises(
+        TrainerError, match=r"profiler is one of 'simple', 'advanced', 'trace', or a Profiler. .*'fast'"
+    ):
+        kgenre.Trainer(profiler="fast")

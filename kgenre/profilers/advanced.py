@@ -1,0 +1,85 @@
+"""Which Python functions each action spent its time in."""
+
+from __future__ import annotations
+
+import cProfile
+import io
+import pstats
+from collections import defaultdict
+from pathlib import Path
+
+from kgenre.profilers.profiler import Profiler
+
+
+class AdvancedProfiler(Profiler):
+    """Python's cProfile for each action: long, so only its place is printed where it can be written to a file.
+
+    What runs on the device or in the backend's threads is not Python, and not seen.
+
+    Args:
+        dirpath: the folder of ``<stage>-<filename>.txt``; None: the run's.
+        filename: its name.
+        line_count_restriction: functions shown per action, a count (int) or a share (float up to 1.0).
+        dump_stats: write ``<stage>-<filename>-<action>.prof`` too, for snakeviz and its kin.
+
+    Example:
+        >>> Trainer(profiler=AdvancedProfiler(line_count_restriction=20)).fit(module, batches)
+    """
+
+    def __init__(
+        self,
+        dirpath: str | Path | None = None,
+        filename: str = "profile",
+        line_count_restriction: int | float = 1.0,
+        dump_stats: bool = False,
+    ) -> None:
+        super().__init__(dirpath, filename)
+        self.line_count_restriction = line_count_restriction
+        self.dump_stats = dump_stats
+        self.setup("")
+
+    def setup(self, stage: str) -> None:
+        """Start from nothing."""
+        super().setup(stage)
+        self.profiles: dict[str, cProfile.Profile] = defaultdict(cProfile.Profile)
+        self._running: list[str] = []
+
+    def start(self, action_name: str) -> None:
+        """Only one profile can run: the action around this one pauses."""
+        if self._running:
+            self.profiles[self._running[-1]].disable()
+        self._running.append(action_name)
+        self.profiles[action_name].enable()
+
+    def stop(self, action_name: str) -> None:
+        """Go on with the action around this one.
+
+        Raises:
+            ValueError: it was not the last one started.
+        """
+        if not self._running or self._running[-1] != action_name:
+            raise ValueError(f"Attempting to stop recording an action ({action_name}) which was never started.")
+        self.profiles[self._running.pop()].disable()
+        if self._running:
+            self.profiles[self._running[-1]].enable()
+
+    def summary(self) -> str:
+        """The functions of each action, by cumulative time."""
+        parts = [f"{self.stage.upper()} Profiler Report" if self.stage else "Profiler Report"]
+        for action, profile in self.profiles.items():
+            text = io.StringIO()
+            pstats.Stats(profile, stream=text).strip_dirs().sort_stats("cumulative").print_stats(
+                self.line_count_restriction
+            )
+            parts += [f"Profile stats for: {action}", text.getvalue().rstrip()]
+        return "\n".join(parts)
+
+    def describe(self) -> None:
+        """Write the summary to its file and say where; print it where there is none."""
+        text = self.summary()
+        path = self.write(text)
+        print(text if path is None else f"Profile: {path}")
+        if path is not None and self.dump_stats:
+            for action, profile in self.profiles.items():
+                plain = "".join(c if c.isalnum() or c in "._" else "_" for c in action).strip("_")
+                profile.dump_stats(path.with_name(f"{path.stem}-{plain}.prof"))

@@ -1,0 +1,161 @@
+"""The Trainer's flags: checked, defaults filled in, and made into what they mean together."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor, Timer
+from kgenre.callbacks.duration import read_duration
+from kgenre.loggers import CSVLogger, TensorBoardLogger
+from kgenre.profilers import PROFILERS
+from kgenre.training.errors import TrainerError
+from kgenre.training.limits import check_limit
+from kgenre.training.precision import check_precision
+
+_log = logging.getLogger("kgenre")
+
+# What `barebones` turns off: the default of a flag that costs, or the value that asks for nothing.
+_OFF: dict[str, Any] = {
+    "enable_checkpointing": False,
+    "enable_progress_bar": False,
+    "enable_model_summary": False,
+    "logger": False,
+    "log_every_n_steps": 0,
+    "num_sanity_val_steps": 0,
+    "fast_dev_run": False,
+    "profiler": None,
+}
+_DEFAULTS: dict[str, Any] = {
+    "enable_checkpointing": True,
+    "enable_progress_bar": True,
+    "enable_model_summary": True,
+    "logger": True,
+    "log_every_n_steps": 50,
+    "num_sanity_val_steps": 2,
+}
+
+
+def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
+    """The arguments of `Trainer` as the trainer uses them.
+
+    Raises:
+        TrainerError: a value that cannot be, or flags that contradict each other; the message names them.
+    """
+    f = SimpleNamespace(**given)
+    if f.barebones:
+        _turn_off_what_costs(f)
+    for name, default in _DEFAULTS.items():
+        if getattr(f, name) is None:
+            setattr(f, name, default)
+    _check(f)
+    f.precision = check_precision(f.precision)
+    f.fast_dev_run = int(f.fast_dev_run)
+    f.given_callbacks, f.loggers = as_list(f.callbacks), [] if isinstance(f.logger, bool) else as_list(f.logger)
+    if f.fast_dev_run:
+        f.limit_train_batches = f.limit_val_batches = f.limit_test_batches = f.limit_predict_batches = f.fast_dev_run
+        f.max_epochs, f.max_steps, f.min_epochs, f.min_steps = 1, -1, None, None
+        f.num_sanity_val_steps, f.val_check_interval, f.check_val_every_n_epoch = 0, 1.0, 1
+        f.logger, f.loggers, f.enable_checkpointing = False, [], False
+        f.given_callbacks = [callback for callback in f.given_callbacks if not isinstance(callback, ModelCheckpoint)]
+    if f.logger is True:
+        f.loggers = [TensorBoardLogger(), CSVLogger()]
+    if f.overfit_batches:
+        f.limit_train_batches = f.limit_val_batches = f.overfit_batches
+    f.limits = {
+        stage: check_limit(f"limit_{stage}_batches", getattr(f, f"limit_{stage}_batches"))
+        for stage in ("train", "val", "test", "predict")
+    }
+    f.max_epochs = f.max_epochs if f.max_epochs is not None else (1000 if f.max_steps == -1 else math.inf)
+    f.max_epochs = math.inf if f.max_epochs == -1 else f.max_epochs
+    f.min_epochs, f.min_steps = f.min_epochs or 0, f.min_steps or 0
+    if f.min_epochs > f.max_epochs or (f.max_steps != -1 and f.min_steps > f.max_steps):
+        raise TrainerError(
+            "min_epochs must not be above max_epochs, nor min_steps above max_steps. Received: "
+            f"min_epochs={f.min_epochs}, max_epochs={f.max_epochs}, min_steps={f.min_steps}, max_steps={f.max_steps}"
+        )
+    f.log_every_n_steps = f.log_every_n_steps or math.inf  # 0: no step is a multiple of infinity
+    f.default_callbacks = _default_callbacks(f)
+    if isinstance(f.profiler, str):
+        if f.profiler not in PROFILERS:
+            raise TrainerError(
+                f"profiler is one of {', '.join(map(repr, PROFILERS))}, or a Profiler. Received: {f.profiler!r}"
+            )
+        f.profiler = PROFILERS[f.profiler]()
+    return f
+
+
+def _turn_off_what_costs(flags: SimpleNamespace) -> None:
+    for name, off in _OFF.items():
+        value = getattr(flags, name)
+        if value is not None and value != off:
+            raise TrainerError(
+                f"Trainer(barebones=True, {name}={value!r}): barebones turns off whatever costs time. Drop one of them."
+            )
+        setattr(flags, name, off)
+    _log.info(
+        "Trainer(barebones=True): no checkpoints, progress bar, summary, loggers, sanity check or profiler, and "
+        "self.log does nothing."
+    )
+
+
+def _check(f: SimpleNamespace) -> None:
+    _at_least(log_every_n_steps=(f.log_every_n_steps, 0), check_val_every_n_epoch=(f.check_val_every_n_epoch, 1))
+    _at_least(accumulate_grad_batches=(f.accumulate_grad_batches, 1), max_steps=(f.max_steps, -1))
+    _at_least(num_sanity_val_steps=(f.num_sanity_val_steps, -1), max_epochs=(f.max_epochs, -1))
+    _at_least(min_epochs=(f.min_epochs, 0), min_steps=(f.min_steps, 0), fast_dev_run=(f.fast_dev_run, 0))
+    _at_least(reload_dataloaders_every_n_epochs=(f.reload_dataloaders_every_n_epochs, 0))
+    if isinstance(f.val_check_interval, float) and f.val_check_interval > 0:
+        check_limit("val_check_interval", f.val_check_interval)
+    else:
+        _at_least(val_check_interval=(f.val_check_interval, 1))
+    if f.check_val_every_n_epoch is None and isinstance(f.val_check_interval, float):
+        raise TrainerError(
+            "check_val_every_n_epoch=None counts training batches across epochs, so val_check_interval must be a "
+            f"number of batches. Received: val_check_interval={f.val_check_interval}"
+        )
+    if f.gradient_clip_val is not None and f.gradient_clip_val <= 0:
+        raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {f.gradient_clip_val}")
+    if f.gradient_clip_algorithm not in ("norm", "value"):
+        raise TrainerError(f"gradient_clip_algorithm is 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}")
+    check_limit("overfit_batches", f.overfit_batches)
+    has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
+    if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
+        raise TrainerError("enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them.")
+
+
+def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
+    """Those that the flags ask for, where the user gave none of their kind."""
+    given = flags.given_callbacks
+    wanted = (
+        (flags.enable_progress_bar, ProgressBar),
+        (flags.enable_model_summary, ModelSummary),
+        (bool(flags.loggers), ThroughputMonitor),
+        (flags.enable_checkpointing, ModelCheckpoint),
+    )
+    defaults = [kind() for on, kind in wanted if on and not any(isinstance(callback, kind) for callback in given)]
+    if flags.max_time is not None:
+        try:
+            duration = read_duration("max_time", flags.max_time)
+        except ValueError as error:
+            raise TrainerError(str(error)) from None
+        if any(isinstance(callback, Timer) for callback in given):
+            raise TrainerError(f"max_time={flags.max_time!r}, but callbacks holds a Timer. Drop one of them.")
+        defaults.append(Timer(duration))
+    return defaults
+
+
+def _at_least(**arguments: tuple[float | None, float]) -> None:
+    for name, (value, least) in arguments.items():
+        if value is not None and value < least:
+            raise TrainerError(f"{name} must be at least {least}. Received: {value}")
+
+
+def as_list(value: Any) -> list[Any]:
+    """One, several or no values as a list."""
+    if value is None:
+        return []
+    return list(value) if isinstance(value, list | tuple) else [value]

@@ -1,0 +1,205 @@
+"""A run: where it is, and what users read of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kgenre.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar
+from kgenre.engines import Engine
+from kgenre.loggers import Logger
+from kgenre.training.data_module import DataModule
+from kgenre.training.fit_schedule import FitSchedule
+from kgenre.training.module import Module
+from kgenre.training.results import Results
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+
+@dataclass
+class RunState:
+    """Lightning's ``trainer.state``: which method was called, what it is doing now, and how it went."""
+
+    fn: Literal["fit", "validate", "test", "predict"] | None = None
+    stage: Literal["train", "sanity_check", "validate", "test", "predict"] | None = None
+    status: Literal["initializing", "running", "finished", "interrupted"] = "initializing"
+
+
+class Run:
+    """The part of the `Trainer` that changes while it runs: counters, state, metrics and the parts in use.
+
+    Counters: ``current_epoch`` and ``global_step`` (optimizer updates) are those that are done; ``batch_idx`` counts
+    the batches of the current epoch that are done.
+    """
+
+    callbacks: list[Callback]
+    loggers: list[Logger]
+    default_root_dir: Path
+    name: str | None
+
+    def __init__(self) -> None:
+        self.current_epoch = 0
+        self.batch_idx = 0
+        self.global_step = 0
+        self.epoch_is_done = False
+        self.is_last_batch = False
+        self.should_stop = False
+        self.stop_is_put_off = False  # should_stop is set, but min_epochs or min_steps are not reached
+        self.interrupted = False
+        self.resumed = False
+        self.validated_at: tuple[int, int] | None = None
+        self.state = RunState()
+        self.run_dir: Path | None = None
+        self.ckpt_path: Path | None = None  # the checkpoint that was loaded
+        self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
+        self.keeps_predictions = True
+        self.module: Module | None = None
+        self.datamodule: DataModule | None = None
+        self.engine: Engine | None = None
+        self.results = Results()
+        self.run_opened: list[Callable[[Trainer], None]] = []
+        self.num_evaluation_batches: int | float = 0  # of the validation, test or prediction that runs
+        self.train_source: Any = None
+        self.val_source: Any = None
+        self.loaded_in_epoch = 0  # when the sources were asked for
+        self.schedule = FitSchedule(0)
+
+    # --- what it is doing ----------------------------------------------------------------------------------------
+
+    @property
+    def stage(self) -> str | None:
+        """The method that runs, as `Callback.setup` names it: "fit", "validate", "test" or "predict"."""
+        return self.state.fn
+
+    @property
+    def training(self) -> bool:
+        """Whether training batches are running (not the validations between them)."""
+        return self.state.stage == "train"
+
+    @property
+    def sanity_checking(self) -> bool:
+        """Whether the few validation batches before training are running."""
+        return self.state.stage == "sanity_check"
+
+    @property
+    def validating(self) -> bool:
+        """Whether validation batches are running, inside a fit or outside."""
+        return self.state.stage == "validate"
+
+    @property
+    def testing(self) -> bool:
+        """Whether test batches are running."""
+        return self.state.stage == "test"
+
+    @property
+    def predicting(self) -> bool:
+        """Whether batches are being predicted."""
+        return self.state.stage == "predict"
+
+    # --- metrics -------------------------------------------------------------------------------------------------
+
+    @property
+    def callback_metrics(self) -> dict[str, float]:
+        """Every value logged so far, newest by name. Reading it fetches the newest step's values: do it rarely.
+
+        A value logged both ``on_step`` and ``on_epoch`` is here under its own name too, beside ``name_step`` and
+        ``name_epoch``.
+        """
+        return self.results.current()
+
+    @property
+    def logged_metrics(self) -> dict[str, float]:
+        """What went to the loggers."""
+        return self.results.logged
+
+    @property
+    def progress_bar_metrics(self) -> dict[str, float]:
+        """What the progress bar shows."""
+        return self.results.progress_bar
+
+    # --- counts --------------------------------------------------------------------------------------------------
+
+    @property
+    def num_training_batches(self) -> int | float:
+        """Training batches in an epoch; infinite where the data do not know their length."""
+        return self.schedule.training_batches
+
+    @property
+    def num_val_batches(self) -> int | float:
+        """Validation batches in a validation."""
+        return self.schedule.validation_batches
+
+    # --- callbacks and loggers -------------------------------------------------------------------------------------
+
+    @property
+    def checkpoint_callback(self) -> ModelCheckpoint | None:
+        """The first `ModelCheckpoint`."""
+        return next(iter(self.checkpoint_callbacks), None)
+
+    @property
+    def checkpoint_callbacks(self) -> list[ModelCheckpoint]:
+        """All of them."""
+        return [callback for callback in self.callbacks if isinstance(callback, ModelCheckpoint)]
+
+    @property
+    def early_stopping_callback(self) -> EarlyStopping | None:
+        """The first `EarlyStopping`."""
+        return next(iter(self.early_stopping_callbacks), None)
+
+    @property
+    def early_stopping_callbacks(self) -> list[EarlyStopping]:
+        """All of them."""
+        return [callback for callback in self.callbacks if isinstance(callback, EarlyStopping)]
+
+    @property
+    def progress_bar_callback(self) -> ProgressBar | None:
+        """The `ProgressBar`, if there is one."""
+        return next((callback for callback in self.callbacks if isinstance(callback, ProgressBar)), None)
+
+    @property
+    def logger(self) -> Logger | None:
+        """The first logger."""
+        return self.loggers[0] if self.loggers else None
+
+    # --- optimizers ----------------------------------------------------------------------------------------------
+
+    @property
+    def optimizers(self) -> list[Any]:
+        """The Keras optimizers of the running fit."""
+        return list(self.engine.built.optimizers) if self.engine else []
+
+    def learning_rates(self) -> list[float]:
+        """The current learning rate of each optimizer."""
+        rates = [optimizer._learning_rate for optimizer in self.optimizers]
+        return [
+            float(rate(self.global_step)) if callable(rate) else float(self.engine.get_variable(rate)) for rate in rates
+        ]
+
+    def set_learning_rate(self, value: float, optimizer: int = 0) -> None:
+        """Give an optimizer another learning rate, from the next step on."""
+        self.engine.set_variable(self.optimizers[optimizer]._learning_rate, value)
+
+    # --- the run's folder ----------------------------------------------------------------------------------------
+
+    @property
+    def log_dir(self) -> Path | None:
+        """The run's folder; None before a run, or where nothing is written."""
+        return self.run_dir
+
+    @property
+    def experiment_dir(self) -> Path:
+        """``<root>/<name>``, where the runs of this experiment are."""
+        root = next((logger.save_dir for logger in self.loggers if logger.save_dir), self.default_root_dir)
+        name = next((logger.name for logger in self.loggers if logger.name), self.name)
+        return Path(root) / (name or _snake_case(type(self.module).__name__))
+
+    def on_run_opened(self, action: Callable[[Trainer], None]) -> None:
+        """Call ``action(trainer)`` when a fit has opened its folder ``trainer.run_dir``, before training starts."""
+        self.run_opened.append(action)
+
+
+def _snake_case(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

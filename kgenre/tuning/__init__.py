@@ -1,0 +1,1 @@
+"""Search before training: a learning rate, a batch size."""

@@ -1,0 +1,131 @@
+"""What profilers measure, print and write."""
+
+import pstats
+import re
+import time
+
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+
+from kgenre.loggers import CSVLogger
+from kgenre.profilers import AdvancedProfiler, Profiler, SimpleProfiler, TraceProfiler
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+def rows_of(table):
+    """The table's rows by action: mean, calls, total, share."""
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines() if line[:1] == "|"]
+    return {row[0]: row[1:] for row in cells}
+
+
+def test_simple_profiler_measures_actions():
+    profiler = SimpleProfiler()
+    for _ in range(3):
+        with profiler.profile("sleep"):
+            time.sleep(0.01)
+    rows = rows_of(profiler.summary())
+    mean, calls, total, share = rows["sleep"]
+    assert calls == "3"
+    assert 0.03 <= float(total) < 1
+    assert float(mean) == pytest.approx(float(total) / 3, rel=1e-3)
+    assert 50 < float(share) <= 100
+    assert list(rows) == ["Action", "Total", "sleep"]
+    assert rows["Action"] == ["Mean duration (s)", "Num calls", "Total time (s)", "Percentage %"]
+    assert rows_of(SimpleProfiler(extended=False).summary())["Action"] == ["Mean duration (s)", "Total time (s)"]
+
+
+def test_simple_profiler_refuses_what_does_not_fit():
+    profiler = SimpleProfiler()
+    profiler.start("a")
+    with pytest.raises(ValueError, match="Attempted to start a which has already started"):
+        profiler.start("a")
+    with pytest.raises(ValueError, match=r"Attempting to stop recording an action \(b\) which was never started"):
+        profiler.stop("b")
+
+
+def test_simple_profiler_of_a_run(capsys):
+    note = Lambdas(on_train_batch_end=lambda *_: None)
+    trainer = quiet_trainer(profiler="simple", callbacks=note, logger=CSVLogger(), max_epochs=2)
+    trainer.fit(BoringModule(), boring_batches(3), boring_batches(1))
+    printed = capsys.readouterr().out
+    assert printed.startswith("FIT Profiler Report\n")
+    rows = rows_of(printed)
+    assert rows["[Engine]train_step"][1] == rows["[Callback]Lambdas.on_train_batch_end"][1] == "6"
+    assert rows["[Engine]eval_step"][1] == "3"  # one of the sanity check
+    assert rows["[Data]next"][1] == str(2 * (3 + 1) + 3 * (1 + 1))  # the end of a source is waited for too
+    assert (trainer.log_dir / "fit-profile.txt").read_text() == printed
+    trainer.test(dataloaders=boring_batches(2), verbose=False)
+    assert rows_of(capsys.readouterr().out)["[Engine]eval_step"][1] == "2"  # each stage is measured anew
+    assert (trainer.log_dir / "test-profile.txt").exists()
+
+
+def test_own_actions_and_own_profilers():
+    class Counts(Profiler):
+        def __init__(self):
+            super().__init__()
+            self.seen = []
+
+        def start(self, action_name):
+            self.seen.append(action_name)
+
+    class Draws(BoringModule):
+        def on_train_epoch_end(self):
+            with self.trainer.profiler.profile("draw"):
+                pass
+
+    profiler = Counts()
+    quiet_trainer(profiler=profiler).fit(Draws(), boring_batches(1))
+    assert {"draw", "[Module]Draws.on_train_epoch_end", "[Engine]train_step"} <= set(profiler.seen)
+
+
+def test_advanced_profiler(capsys):
+    trainer = quiet_trainer(profiler=AdvancedProfiler(line_count_restriction=5, dump_stats=True), logger=CSVLogger())
+    trainer.fit(BoringModule(), boring_batches(2))
+    path = trainer.log_dir / "fit-profile.txt"
+    assert capsys.readouterr().out == f"Profile: {path}\n"
+    assert re.search(r"Profile stats for: \[Engine\]train_step\n +\d+ function calls", path.read_text())
+    stats = pstats.Stats(str(trainer.log_dir / "fit-profile-Engine_train_step.prof"))
+    assert stats.total_calls > 0
+
+
+def test_advanced_profiler_gives_an_inner_action_its_own_time():
+    profiler = AdvancedProfiler()
+
+    def inner():
+        with profiler.profile("inner"):
+            sum([1])
+
+    with profiler.profile("outer"):
+        inner()
+        max([1])
+    outer, inside = (pstats.Stats(profiler.profiles[name]).stats for name in ("outer", "inner"))
+    assert any("sum" in function for *_, function in inside)
+    assert not any("sum" in function for *_, function in outer)
+    assert any("max" in function for *_, function in outer)
+    with pytest.raises(ValueError, match="never started"):
+        profiler.stop("outer")
+
+
+@pytest.mark.parametrize("batches", [6, 3])
+def test_trace_profiler_writes_a_trace(capsys, batches):
+    trainer = quiet_trainer(profiler=TraceProfiler(skip_steps=2, steps=2), logger=CSVLogger())
+    trainer.fit(BoringModule(), boring_batches(batches))
+    assert f"--logdir {trainer.log_dir}" in capsys.readouterr().out
+    (trace,) = trainer.log_dir.glob("plugins/profile/*/*.xplane.pb")
+    assert trace.stat().st_size > 1000
+
+
+def test_trace_profiler_of_a_fit_that_is_too_short(caplog):
+    trainer = quiet_trainer(profiler="trace")
+    trainer.fit(BoringModule(), boring_batches(2))
+    assert "TraceProfiler(skip_steps=10): fit ended after 2 steps." in caplog.text
+    with pytest.raises(ValueError, match=r"steps >= 1. Received: skip_steps=0, steps=0"):
+        TraceProfiler(skip_steps=0, steps=0)
+
+
+def test_without_a_profiler_nothing_is_wrapped():
+    trainer = quiet_trainer()
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert trainer.profiler is None
+    assert not {"train_step", "prefetch"} & set(vars(trainer.engine))

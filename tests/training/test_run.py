@@ -1,0 +1,173 @@
+"""What users read of a run: state, counts, the parts in use, the three kinds of metrics."""
+
+import itertools
+import math
+
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+
+import kgenre
+from kgenre.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
+from kgenre.loggers import CSVLogger, InMemoryLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+FLAGS = ("training", "sanity_checking", "validating", "testing", "predicting")
+
+
+def doing(trainer):
+    """The flags that are on, and ``trainer.state``."""
+    return [name for name in FLAGS if getattr(trainer, name)], (trainer.state.fn, trainer.state.stage)
+
+
+def test_state_flags_follow_the_run():
+    seen = {}
+
+    def note(name):
+        return lambda trainer, *_: seen.setdefault((trainer.state.fn, name), []).append(doing(trainer))
+
+    hooks = ("on_train_batch_end", "on_validation_batch_end", "on_test_batch_end", "on_predict_batch_end")
+    trainer = quiet_trainer(callbacks=Lambdas(**{name: note(name) for name in hooks}))
+    assert doing(trainer) == ([], (None, None))
+    assert trainer.state.status == "initializing"
+    trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    for stage in ("validate", "test", "predict"):
+        getattr(trainer, stage)(dataloaders=boring_batches(1), **({} if stage == "predict" else {"verbose": False}))
+    assert seen == {
+        ("fit", "on_validation_batch_end"): [
+            (["sanity_checking"], ("fit", "sanity_check")),
+            (["validating"], ("fit", "validate")),
+        ],
+        ("fit", "on_train_batch_end"): [(["training"], ("fit", "train"))],
+        ("validate", "on_validation_batch_end"): [(["validating"], ("validate", "validate"))],
+        ("test", "on_test_batch_end"): [(["testing"], ("test", "test"))],
+        ("predict", "on_predict_batch_end"): [(["predicting"], ("predict", "predict"))],
+    }
+    assert doing(trainer) == ([], ("predict", None))
+    assert trainer.state.status == "finished"
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_status_of_a_run_that_was_broken_off(error):
+    def fail(trainer, module):
+        raise error
+
+    trainer = quiet_trainer(callbacks=Lambdas(on_train_epoch_start=fail))
+    if error is KeyboardInterrupt:
+        trainer.fit(BoringModule(), boring_batches(1))
+    else:
+        with pytest.raises(error):
+            trainer.fit(BoringModule(), boring_batches(1))
+    assert trainer.state.status == "interrupted"
+    assert trainer.interrupted == (error is KeyboardInterrupt)
+
+
+def test_is_last_batch():
+    last = []
+    note = Lambdas(on_train_batch_start=lambda trainer, *_: last.append(trainer.is_last_batch))
+    quiet_trainer(callbacks=note, max_epochs=2).fit(BoringModule(), boring_batches(3))
+    assert last == [False, False, True] * 2
+
+
+def test_parts_in_use():
+    first, second, stop, bar = ModelCheckpoint(), ModelCheckpoint(monitor=None), EarlyStopping(), ProgressBar()
+    loggers = [InMemoryLogger(), CSVLogger()]
+    trainer = kgenre.Trainer(callbacks=[first, stop, bar, second], logger=loggers)
+    assert trainer.checkpoint_callback is first
+    assert trainer.checkpoint_callbacks == [first, second]
+    assert trainer.early_stopping_callback is stop
+    assert trainer.early_stopping_callbacks == [stop]
+    assert trainer.progress_bar_callback is bar
+    assert (trainer.logger, trainer.loggers) == (loggers[0], loggers)
+    bare = quiet_trainer()
+    assert (bare.checkpoint_callback, bare.early_stopping_callback, bare.progress_bar_callback, bare.logger) == (
+        None,
+        None,
+        None,
+        None,
+    )
+
+
+def test_counts_of_batches():
+    class Unknown:
+        def __iter__(self):
+            return iter(boring_batches(2))
+
+    trainer = quiet_trainer(limit_val_batches=2)
+    trainer.fit(BoringModule(), Unknown(), boring_batches(3))
+    assert (trainer.num_training_batches, trainer.num_val_batches) == (math.inf, 2)
+    assert trainer.estimated_stepping_batches == math.inf
+
+
+def test_the_three_kinds_of_metrics():
+    class Logs(BoringModule):
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch)
+            self.log("shown", loss, prog_bar=True, logger=False)
+            self.log("written", loss)
+            self.log("neither", loss, logger=False)
+            self.log("both", loss, prog_bar=True, on_step=True, on_epoch=True)
+            return loss
+
+    trainer = quiet_trainer(logger=InMemoryLogger(), log_every_n_steps=1)
+    trainer.fit(Logs(), boring_batches(2))
+    throughput = {name for name in trainer.callback_metrics if name.startswith("throughput/")}
+    assert set(trainer.progress_bar_metrics) == {"shown", "both_step", "both_epoch"}
+    assert set(trainer.logged_metrics) == {"written", "both_step", "both_epoch"} | throughput
+    named = {"shown", "written", "neither", "both", "both_step", "both_epoch"}
+    assert set(trainer.callback_metrics) == named | throughput
+    assert trainer.callback_metrics["both"] == trainer.callback_metrics["both_epoch"]
+
+
+def test_ckpt_path_is_the_loaded_one(tmp_path):
+    trainer = quiet_trainer()
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert trainer.ckpt_path is None
+    path = trainer.save_checkpoint(tmp_path / "here")
+    other = quiet_trainer(max_epochs=2)
+    other.fit(BoringModule(), boring_batches(1), ckpt_path=path)
+    assert other.ckpt_path == path
+    other.fit(BoringModule(), boring_batches(1), ckpt_path="last")  # there is none: a fresh start
+    assert other.ckpt_path is None
+
+
+def test_a_module_with_dataloaders_of_its_own():
+    class Own(BoringModule):
+        def train_dataloader(self):
+            return boring_batches(3)
+
+        def val_dataloader(self):
+            return boring_batches(2)
+
+        test_dataloader = predict_dataloader = val_dataloader
+
+    trainer, module = quiet_trainer(), Own()
+    trainer.fit(module)
+    assert (trainer.num_training_batches, trainer.num_val_batches) == (3, 2)
+    assert "test/loss" in trainer.test(module, verbose=False)[0]
+    assert len(trainer.predict(module)) == 2
+    trainer.fit(module, boring_batches(1))  # what is given wins
+    assert trainer.num_training_batches == 1
+
+
+def test_dataloaders_are_reloaded():
+    class Grows(kgenre.DataModule):
+        def __init__(self):
+            self.counts = itertools.count(1)
+
+        def train_dataloader(self):
+            return boring_batches(next(self.counts))
+
+        def val_dataloader(self):
+            return boring_batches(1)
+
+    def batches(every):
+        seen = []
+        note = Lambdas(on_train_epoch_end=lambda trainer, module: seen.append(trainer.batch_idx))
+        trainer = quiet_trainer(max_epochs=5, reload_dataloaders_every_n_epochs=every, callbacks=note)
+        trainer.fit(BoringModule(), datamodule=Grows())
+        return seen
+
+    assert batches(0) == [1] * 5
+    assert batches(1) == [1, 2, 3, 4, 5]
+    assert batches(2) == [1, 1, 2, 2, 3]
