@@ -1,12 +1,18 @@
 """Callbacks: what is hung into a run from outside."""
 
+from kgenre.callbacks.batch_size_finder import BatchSizeFinder
 from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.device_stats_monitor import DeviceStatsMonitor
 from kgenre.callbacks.early_stopping import EarlyStopping
+from kgenre.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
+from kgenre.callbacks.keras_callback import KerasCallback
 from kgenre.callbacks.lambda_callback import LambdaCallback
+from kgenre.callbacks.learning_rate_finder import LearningRateFinder
 from kgenre.callbacks.learning_rate_monitor import LearningRateMonitor
 from kgenre.callbacks.learning_rate_scheduler import ConstantThenDecay, LearningRateScheduler
 from kgenre.callbacks.model_checkpoint import ModelCheckpoint
 from kgenre.callbacks.model_summary import ModelSummary
+from kgenre.callbacks.prediction_writer import PredictionWriter
 from kgenre.callbacks.progress_bar import ProgressBar
 from kgenre.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
 from kgenre.callbacks.terminate_on_nan import TerminateOnNaN
@@ -14,14 +20,20 @@ from kgenre.callbacks.throughput_monitor import ThroughputMonitor
 from kgenre.callbacks.timer import Timer
 
 __all__ = [
+    "BatchSizeFinder",
     "Callback",
     "ConstantThenDecay",
+    "DeviceStatsMonitor",
     "EarlyStopping",
+    "GradientAccumulationScheduler",
+    "KerasCallback",
     "LambdaCallback",
+    "LearningRateFinder",
     "LearningRateMonitor",
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ModelSummary",
+    "PredictionWriter",
     "ProgressBar",
     "ReduceLROnPlateau",
     "TerminateOnNaN",

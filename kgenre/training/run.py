@@ -56,6 +56,7 @@ class Run:
         self.ckpt_path: Path | None = None  # the checkpoint that was loaded
         self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
         self.keeps_predictions = True
+        self.is_trial = False  # a search for a learning rate or a batch size: only its own callbacks take part
         self.module: Module | None = None
         self.datamodule: DataModule | None = None
         self.engine: Engine | None = None

@@ -206,6 +206,8 @@ def _sync(trainer: Trainer) -> None:
 
 
 def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
+    if trainer.is_trial:
+        return list(trainer.given_callbacks)
     mine = {type(callback) for callback in trainer.given_callbacks}
     extra = [callback for callback in module.configure_callbacks() if type(callback) not in mine]
     if trainer.fast_dev_run:  # writes no files

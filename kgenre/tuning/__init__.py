@@ -1,1 +1,5 @@
 """Search before training: a learning rate, a batch size."""
+
+from kgenre.tuning.tuner import Tuner
+
+__all__ = ["Tuner"]

@@ -1,0 +1,138 @@
+"""Find the largest batch size that fits into memory."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from typing import TYPE_CHECKING, Literal
+
+from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.trial import fit_as_given, set_attribute, trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+
+class BatchSizeFinder(Callback):
+    """Doubles the batch size until memory is exceeded or one batch holds all data, then trains with what went well.
+
+    Each size is tried with a few updates; weights, optimizer and counters are then as before. The sources of batches
+    must be made from the attribute: in the ``train_dataloader`` of a datamodule, or of the module itself.
+
+    Args:
+        mode: "power": double only; "binsearch": then search between the last that fitted and the first that did not.
+        steps_per_trial: updates with each size.
+        init_val: the first size.
+        max_trials: sizes to try at most.
+        batch_arg_name: the attribute or hyperparameter of module or datamodule.
+        margin: with "binsearch" the found size is made smaller by this share, for safety.
+        max_val: the largest size to try.
+
+    Raises:
+        ValueError: an argument that cannot be, or (when the fit begins) no such attribute, or batches that were given
+            ready made.
+
+    Example:
+        >>> finder = BatchSizeFinder(mode="binsearch")
+        >>> Trainer(callbacks=finder).fit(module, datamodule=data)
+        >>> finder.optimal_batch_size
+    """
+
+    def __init__(
+        self,
+        mode: Literal["power", "binsearch"] = "power",
+        steps_per_trial: int = 3,
+        init_val: int = 2,
+        max_trials: int = 25,
+        batch_arg_name: str = "batch_size",
+        margin: float = 0.05,
+        max_val: int = 8192,
+    ) -> None:
+        if mode not in ("power", "binsearch"):
+            raise ValueError(f"The batch size finder's mode is 'power' or 'binsearch'. Received: {mode!r}")
+        if min(steps_per_trial, init_val, max_trials) < 1 or not 0 <= margin < 1:
+            raise ValueError(
+                "The batch size finder takes steps_per_trial, init_val and max_trials >= 1 and 0 <= margin < 1. "
+                f"Received: {steps_per_trial}, {init_val}, {max_trials}, {margin}"
+            )
+        self.mode = mode
+        self.steps_per_trial = steps_per_trial
+        self.init_val = init_val
+        self.max_trials = max_trials
+        self.batch_arg_name = batch_arg_name
+        self.margin = margin
+        self.max_val = max_val
+        self.optimal_batch_size: int | None = None
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Before the data are asked for their batches."""
+        if stage == "fit" and trainer.ckpt_path is None:
+            self.scale_batch_size(trainer, module, lambda short: fit_as_given(short, trainer, module))
+
+    def scale_batch_size(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> int | None:
+        """Try sizes with ``fit(trial trainer)`` and set the best; None with ``fast_dev_run``."""
+        if trainer.fast_dev_run:
+            _log.warning("No batch size is searched for with fast_dev_run.")
+            return None
+        what = "The batch size finder"
+        owners = [module, trainer.datamodule]
+        if trainer.data is None:
+            raise ValueError(f"{what} needs a source that makes its batches anew: give a datamodule, not batches.")
+        owner, name = set_attribute(owners, [self.batch_arg_name], what=what)
+        size, fits, too_large = self.init_val, None, None
+        for _ in range(self.max_trials):
+            set_attribute([owner], [name], size)
+            with trial(trainer, module, [], self.steps_per_trial) as short:
+                short.limits["train"] = None
+                outcome = self._outcome(short, fit, size)
+            if short.interrupted:
+                raise KeyboardInterrupt
+            fits, too_large = (size, too_large) if outcome != "memory" else (fits, size)
+            if outcome == "whole" or (self.mode == "power" and too_large is not None and fits is not None):
+                break
+            if too_large is None:
+                if size >= self.max_val:
+                    break
+                size = min(2 * size, self.max_val)
+            else:
+                size = too_large // 2 if fits is None else (fits + too_large) // 2
+                if size in (0, fits):
+                    break
+        if fits is None:
+            raise MemoryError(f"{what}: memory is exceeded even with {name}={too_large}.")
+        if self.mode == "binsearch" and too_large is not None:
+            fits = max(1, int(fits * (1 - self.margin)))
+        set_attribute([owner], [name], fits)
+        self.optimal_batch_size = fits
+        _log.info("%s set to %d.", name, fits)
+        return fits
+
+    @staticmethod
+    def _outcome(short: Trainer, fit: Callable[[Trainer], None], size: int) -> Literal["fits", "whole", "memory"]:
+        try:
+            fit(short)
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            _log.info("Batch size %d exceeds the memory.", size)
+            return "memory"
+        finally:
+            gc.collect()  # the engine of this size holds its arrays until then
+        _log.info("Batch size %d fits.", size)
+        return "whole" if short.num_training_batches <= 1 else "fits"
+
+
+def is_out_of_memory(error: BaseException | None) -> bool:
+    """Whether an error, or one that it came from, says that memory is exceeded, in any backend's words."""
+    words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "OutOfMemory")
+    while error is not None:
+        text = f"{type(error).__name__} {error}"
+        if isinstance(error, MemoryError) or any(word in text for word in words):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -1,0 +1,63 @@
+"""Log how much of the machine is used."""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class DeviceStatsMonitor(Callback):
+    """Logs memory in use and its peak for each accelerator, and the processor time and memory of this process.
+
+    Every ``log_every_n_steps``: ``device/gpu_0/memory_in_use`` and ``device/gpu_0/memory_peak`` in bytes as the
+    backend's allocator counts them; ``device/cpu/percent`` (100: one core in full use since the last value) and
+    ``device/cpu/memory_peak`` in bytes.
+
+    Args:
+        cpu_stats: log the process's values; None: only where there is no accelerator.
+    """
+
+    def __init__(self, cpu_stats: bool | None = None) -> None:
+        self.cpu_stats = cpu_stats
+        self._seen = 0
+        self._clocks = (0.0, 0.0)
+
+    def on_train_start(self, trainer: Trainer, module: Module) -> None:
+        """Where the counting begins."""
+        self._seen, self._clocks = trainer.global_step, (process_time(), perf_counter())
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        """Log where the loggers are due."""
+        if trainer.global_step == self._seen or trainer.global_step % trainer.log_every_n_steps:
+            return
+        self._seen = trainer.global_step
+        from kgenre.engines.device_memory import device_memory
+
+        stats = {f"device/{device}/{name}": n for device, kinds in device_memory().items() for name, n in kinds.items()}
+        if self.cpu_stats or (self.cpu_stats is None and not stats):
+            before, self._clocks = self._clocks, (process_time(), perf_counter())
+            busy, passed = (now - then for now, then in zip(self._clocks, before, strict=True))
+            stats["device/cpu/percent"] = 100 * busy / passed
+            stats["device/cpu/memory_peak"] = _peak_memory()
+        for name, value in stats.items():
+            trainer.results.log(name, value)
+        trainer.results.write(trainer.global_step)
+
+
+def _peak_memory() -> int:
+    """The most memory that this process has had in use, in bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    # Linux counts kibibytes, macOS bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

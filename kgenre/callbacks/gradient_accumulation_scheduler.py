@@ -1,0 +1,65 @@
+"""Another number of accumulated batches from a given epoch on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class GradientAccumulationScheduler(Callback):
+    """Sets ``accumulate_grad_batches`` at the beginning of epochs.
+
+    Args:
+        scheduling: the first epoch (from 0) -> batches to one update from there on; before the first one: 1.
+
+    Raises:
+        ValueError: not such a dict, or (when training starts) the Trainer has ``accumulate_grad_batches`` itself.
+
+    Example:
+        >>> GradientAccumulationScheduler({0: 8, 4: 2})  # epochs 0 to 3: 8 batches to an update, then 2
+    """
+
+    def __init__(self, scheduling: dict[int, int]) -> None:
+        if not scheduling or any(
+            not isinstance(epoch, int) or not isinstance(batches, int) or epoch < 0 or batches < 1
+            for epoch, batches in scheduling.items()
+        ):
+            raise ValueError(
+                "GradientAccumulationScheduler(scheduling=...) is a dict of epochs (from 0) and batches (at least 1). "
+                f"Received: {scheduling!r}"
+            )
+        self.scheduling = dict(sorted(scheduling.items()))
+
+    def get_accumulate_grad_batches(self, epoch: int) -> int:
+        """The number of an epoch."""
+        return next((batches for first, batches in reversed(self.scheduling.items()) if first <= epoch), 1)
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """The step is compiled for accumulation before the first epoch."""
+        if stage != "fit":
+            return
+        if trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                f"Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches}) and a "
+                "GradientAccumulationScheduler contradict each other. Drop one of them."
+            )
+        most = max(self.scheduling.values())
+        trainer.step_options = replace(trainer.step_options, accumulate_grad_batches=most)
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """The number of this epoch."""
+        batches = self.get_accumulate_grad_batches(trainer.current_epoch)
+        trainer.accumulate_grad_batches = batches
+        trainer.schedule = replace(trainer.schedule, accumulate_grad_batches=batches)
+
+    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Leave the trainer as it was."""
+        if stage == "fit":
+            trainer.accumulate_grad_batches = 1
+            trainer.step_options = replace(trainer.step_options, accumulate_grad_batches=1)

@@ -1,0 +1,208 @@
+"""Find a learning rate before training: the range test."""
+
+from __future__ import annotations
+
+import logging
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
+from kgenre.callbacks.trial import fit_as_given, set_attribute, trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+_ATTRIBUTES = ("lr", "learning_rate")
+
+
+@dataclass
+class RangeTest:
+    """The loss over the learning rate.
+
+    ``results`` holds "lr" and "loss" of each update, the loss smoothed by a running mean (decay 0.98, bias corrected)
+    as in Lightning; ``losses`` the values as they were.
+    """
+
+    mode: Literal["exponential", "linear"]
+    lr_min: float
+    lr_max: float
+    num_training: int
+    results: dict[str, list[float]] = field(default_factory=lambda: {"lr": [], "loss": []})
+    losses: list[float] = field(default_factory=list)
+
+    def suggestion(self, skip_begin: int = 10, skip_end: int = 1) -> float | None:
+        """The rate where the loss falls most steeply over the updates; None with too few values.
+
+        The slope is that of the least-squares line through the values around it, a fifth of all: it neither lags
+        behind, as that of a running mean does, nor follows the noise between batches.
+
+        Args:
+            skip_begin: values left out at the beginning.
+            skip_end: values left out at the end.
+        """
+        position = self._steepest(skip_begin, skip_end)
+        if position is None:
+            _log.warning(
+                "No learning rate can be suggested from %d values. Train on more steps.", len(self.results["loss"])
+            )
+            return None
+        return self.results["lr"][position]
+
+    def _steepest(self, skip_begin: int = 10, skip_end: int = 1) -> int | None:
+        import numpy as np
+
+        losses = np.asarray(self.losses[skip_begin : len(self.losses) - skip_end])
+        losses = losses[np.isfinite(losses)]  # what is not is at the end
+        side = max(1, len(losses) // 10)
+        if len(losses) < 2 * side + 1:
+            return None
+        slopes = np.correlate(losses, np.arange(-side, side + 1), "valid")  # up to a factor
+        return skip_begin + side + int(slopes.argmin())
+
+    def plot(self, suggest: bool = False, show: bool = False, ax: Any = None) -> Any:
+        """Draw the loss over the rate with Matplotlib; returns the figure.
+
+        Args:
+            suggest: mark the suggestion.
+            show: open a window.
+            ax: where to draw; None: a new figure.
+
+        Raises:
+            ImportError: Matplotlib is not installed.
+        """
+        try:
+            import matplotlib.pyplot as plt
+        except ImportError:
+            raise ImportError("plot() needs Matplotlib: pip install 'kgenre[plot]'") from None
+        ax = plt.subplots()[1] if ax is None else ax
+        ax.plot(self.results["lr"], self.results["loss"])
+        ax.set(xlabel="Learning rate", ylabel="Loss", xscale="log" if self.mode == "exponential" else "linear")
+        position = self._steepest()
+        if suggest and position is not None:
+            ax.plot(self.results["lr"][position], self.results["loss"][position], "o", color="red", markersize=10)
+        if show:
+            plt.show()
+        return ax.figure
+
+
+class LearningRateFinder(Callback):
+    """Runs a range test before a fit and sets the module's learning rate to what it suggests.
+
+    The rate grows from update to update, from ``min_lr`` to ``max_lr``; the suggestion is where the loss falls most
+    steeply (https://arxiv.org/abs/1506.01186, section 3.3). Weights, optimizer and counters are then as before. A run
+    that goes on from a checkpoint keeps its rate.
+
+    Args:
+        min_lr: where to begin.
+        max_lr: where to end.
+        num_training_steps: updates.
+        mode: let the rate grow by a factor ("exponential") or an amount ("linear").
+        early_stop_threshold: end where the smoothed loss is so many times the best; None: never.
+        update_attr: set the module's attribute, which its ``configure_optimizers`` must use.
+        attr_name: its name; "": ``lr`` or ``learning_rate``, an attribute or a hyperparameter.
+
+    Raises:
+        ValueError: an argument that cannot be, or (when the fit begins) no such attribute, or several optimizers.
+        TypeError: (when the fit begins) the optimizer was given a Keras schedule, which sets the rate by itself.
+
+    Example:
+        >>> finder = LearningRateFinder()
+        >>> Trainer(callbacks=finder).fit(module, batches)
+        >>> finder.optimal_lr.suggestion()
+    """
+
+    def __init__(
+        self,
+        min_lr: float = 1e-8,
+        max_lr: float = 1.0,
+        num_training_steps: int = 100,
+        mode: Literal["exponential", "linear"] = "exponential",
+        early_stop_threshold: float | None = 4.0,
+        update_attr: bool = True,
+        attr_name: str = "",
+    ) -> None:
+        if not 0 < min_lr < max_lr or num_training_steps < 2:
+            raise ValueError(
+                "A range test takes 0 < min_lr < max_lr and at least 2 steps. "
+                f"Received: min_lr={min_lr}, max_lr={max_lr}, num_training_steps={num_training_steps}"
+            )
+        if mode not in ("exponential", "linear"):
+            raise ValueError(f"A range test's mode is 'exponential' or 'linear'. Received: {mode!r}")
+        self.test = RangeTest(mode, min_lr, max_lr, num_training_steps)
+        self.early_stop_threshold = early_stop_threshold
+        self.update_attr = update_attr
+        self.attr_name = attr_name
+        self.optimal_lr: RangeTest | None = None
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Before the optimizer is made."""
+        if stage == "fit" and trainer.ckpt_path is None:
+            self.lr_find(trainer, module, lambda short: fit_as_given(short, trainer, module))
+
+    def lr_find(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> RangeTest | None:
+        """Run the test with ``fit(trial trainer)``; None with ``fast_dev_run``."""
+        if trainer.fast_dev_run:
+            _log.warning("No learning rate is searched for with fast_dev_run.")
+            return None
+        names = (self.attr_name,) if self.attr_name else _ATTRIBUTES
+        if self.update_attr:
+            set_attribute([module], names, what="The learning rate finder")
+        recorder = _Recorder(self.test, self.early_stop_threshold)
+        with trial(trainer, module, [recorder], self.test.num_training) as short:
+            fit(short)
+        if short.interrupted:
+            raise KeyboardInterrupt
+        self.optimal_lr = self.test
+        suggestion = self.test.suggestion() if self.update_attr else None
+        if suggestion is not None:
+            set_attribute([module], names, suggestion)
+            _log.info("Learning rate set to %.4g.", suggestion)
+        return self.test
+
+
+class _Recorder(Callback):
+    """Sets the rate of each update and notes its loss."""
+
+    def __init__(self, test: RangeTest, threshold: float | None, decay: float = 0.98) -> None:
+        self.test = test
+        self.threshold = threshold
+        self.decay = decay
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        if len(trainer.optimizers) != 1:
+            raise ValueError(f"A range test works with one optimizer. Received: {len(trainer.optimizers)}")
+        refuse_schedules("A range test", trainer)
+        self.test.results, self.test.losses = {"lr": [], "loss": []}, []
+        self._mean, self._best, self._seen = 0.0, math.inf, trainer.global_step
+
+    def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
+        if batch_idx % trainer.accumulate_grad_batches == 0:
+            share = trainer.global_step / (self.test.num_training - 1)
+            low, high = self.test.lr_min, self.test.lr_max
+            growing = low * (high / low) ** share if self.test.mode == "exponential" else low + (high - low) * share
+            trainer.set_learning_rate(growing)
+            self._rate = growing
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self._seen or "loss" not in outputs:
+            return
+        self._seen = trainer.global_step
+        loss = float(trainer.engine.to_host(outputs["loss"]))
+        self._mean = self.decay * self._mean + (1 - self.decay) * loss
+        smoothed = self._mean / (1 - self.decay ** (len(self.test.results["loss"]) + 1))
+        self.test.results["lr"].append(self._rate)
+        self.test.results["loss"].append(smoothed)
+        self.test.losses.append(loss)
+        diverges = self.threshold is not None and smoothed > self.threshold * self._best
+        if diverges or not math.isfinite(smoothed):
+            _log.info("The range test ended after %d updates: the loss diverges.", trainer.global_step)
+            trainer.should_stop = True
+        self._best = min(self._best, smoothed)

@@ -1,0 +1,114 @@
+"""Write predictions to the disk, batch by batch or at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class PredictionWriter(Callback):
+    """Writes what ``predict_step`` returns; override the two ``write_*`` methods for another format.
+
+    By default ``batch_000000.npz``, ``batch_000001.npz`` ... for each batch, or one ``predictions.npz`` with all rows:
+    an array for each entry of a dict ("a/b" for one inside another), "predictions" for a bare tensor. With
+    ``trainer.predict(..., return_predictions=False)`` and "batch" no more than a batch is held in memory.
+
+    Args:
+        output_dir: where to write; None: ``predictions`` in the run's folder.
+        write_interval: "batch", "epoch" or "batch_and_epoch".
+
+    Raises:
+        ValueError: another interval, or (when prediction starts) there is no folder to write to.
+
+    Example:
+        >>> trainer = Trainer(callbacks=PredictionWriter("predictions"))
+        >>> trainer.predict(module, batches, return_predictions=False)
+    """
+
+    def __init__(
+        self,
+        output_dir: str | Path | None = None,
+        write_interval: Literal["batch", "epoch", "batch_and_epoch"] = "batch",
+    ) -> None:
+        if write_interval not in ("batch", "epoch", "batch_and_epoch"):
+            raise ValueError(
+                f"PredictionWriter(write_interval=...) is 'batch', 'epoch' or 'batch_and_epoch'. "
+                f"Received: {write_interval!r}"
+            )
+        self.output_dir = output_dir
+        self.write_interval = write_interval
+        self._predictions: list[Any] = []
+        self._written = 0
+
+    def write_on_batch_end(
+        self,
+        trainer: Trainer,
+        module: Module,
+        prediction: Any,
+        batch_indices: Sequence[int] | None,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Write one batch's prediction: NumPy arrays. ``batch_indices`` is None, here for Lightning's subclasses."""
+        self._save(trainer, f"batch_{self._written:06d}.npz", prediction)
+
+    def write_on_epoch_end(
+        self, trainer: Trainer, module: Module, predictions: Sequence[Any], batch_indices: Sequence[Any] | None
+    ) -> None:
+        """Write all batches' predictions."""
+        import numpy as np
+
+        rows: dict[str, list[Any]] = {}
+        for prediction in predictions:
+            for name, array in _named(prediction):
+                rows.setdefault(name, []).append(np.atleast_1d(array))
+        self._save(trainer, "predictions.npz", {name: np.concatenate(arrays) for name, arrays in rows.items()})
+
+    def on_predict_start(self, trainer: Trainer, module: Module) -> None:
+        """Begin with nothing."""
+        self._predictions, self._written = [], 0
+
+    def on_predict_batch_end(
+        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Fetch the prediction, write or keep it."""
+        prediction = trainer.engine.to_host(outputs)
+        if "epoch" in self.write_interval:
+            self._predictions.append(prediction)
+        if "batch" in self.write_interval:
+            self.write_on_batch_end(trainer, module, prediction, None, batch, batch_idx, dataloader_idx)
+        self._written += 1
+
+    def on_predict_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """Write what was kept."""
+        if "epoch" in self.write_interval:
+            self.write_on_epoch_end(trainer, module, self._predictions, None)
+            self._predictions = []
+
+    def _save(self, trainer: Trainer, name: str, prediction: Any) -> None:
+        import numpy as np
+
+        if self.output_dir is None and trainer.run_dir is None:
+            raise ValueError("PredictionWriter() has no folder to write to: give output_dir, or predict from a run.")
+        folder = Path(self.output_dir) if self.output_dir is not None else trainer.run_dir / "predictions"
+        folder.mkdir(parents=True, exist_ok=True)
+        np.savez(folder / name, **dict(_named(prediction)))
+
+
+def _named(prediction: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(prediction, dict):
+        for key, value in prediction.items():
+            yield from _named(value, f"{name}/{key}" if name else str(key))
+    elif isinstance(prediction, list | tuple):
+        yield from _named(dict(enumerate(prediction)), name)
+    else:
+        yield name or "predictions", prediction

@@ -1,0 +1,103 @@
+"""A short training that leaves no trace: what the search for a learning rate or a batch size is made of."""
+
+from __future__ import annotations
+
+import copy
+import math
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+@contextmanager
+def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps: int) -> Iterator[Trainer]:
+    """A copy of the trainer that trains for some updates with these callbacks alone, and writes and shows nothing.
+
+    Afterwards the module's variables, its optimizer's (where it keeps one), Python's and NumPy's random states are bit
+    for bit what they were when the trial's module was built; the trainer was never touched. What a ``tf.data``
+    shuffle or a source of the user's own remembers from one pass to the next is not put back.
+    """
+    import numpy as np
+
+    before = _Before()
+    short = copy.copy(trainer)
+    short.is_trial = True
+    short.given_callbacks, short.default_callbacks, short.loggers = [*callbacks, before], [], []
+    short.run_opened, short.profiler, short.name = [], None, trainer.name
+    short.max_epochs, short.max_steps, short.min_epochs, short.min_steps = math.inf, steps, 0, 0
+    short.limits, short.num_sanity_val_steps = trainer.limits | {"val": 0}, 0
+    attached, data = module._trainer, trainer.datamodule
+    try:
+        yield short
+    finally:
+        if before.arrays is not None:
+            for name, variable in before.variables.items():
+                variable.assign(before.arrays[name])
+            random.setstate(before.python)
+            np.random.set_state(before.numpy)
+        module._trainer = attached
+        if data is not None:
+            data.trainer = trainer
+
+
+class _Before(Callback):
+    """Copies everything once it is built."""
+
+    arrays: dict[str, Any] | None = None
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        if self.arrays is not None:  # a second fit of the same trial
+            return
+        import numpy as np
+
+        built = trainer.engine.built
+        self.variables = built.variables | built.optimizer_variables
+        # Copies: an array may look into memory that the next step writes to.
+        self.arrays = {name: array.copy() for name, array in trainer.engine.state_dict().items()}
+        self.python, self.numpy = random.getstate(), np.random.get_state()
+
+
+def fit_as_given(short: Trainer, trainer: Trainer, module: Module) -> None:
+    """Fit the trial on what ``trainer``, which is about to train, was given; its datamodule stays set up."""
+    data = trainer.datamodule
+    given = {} if trainer.data is not None else {"train_dataloaders": trainer.train_source}
+    try:
+        short.fit(module, datamodule=data, **given)
+    finally:
+        if data is not None:  # the trial's teardown may have closed it
+            data.setup("fit")
+
+
+def set_attribute(owners: Sequence[Any], names: Sequence[str], value: Any = None, what: str = "") -> tuple[Any, str]:
+    """Find the first owner with one of the attributes, as an attribute or a hyperparameter, and set both.
+
+    Args:
+        owners: modules and datamodules, None among them is passed over.
+        names: of the attribute.
+        value: what to set; None: only look.
+        what: the caller, for the error.
+
+    Raises:
+        ValueError: nobody has one.
+    """
+    for owner in owners:
+        for name in names:
+            if owner is None or not (hasattr(owner, name) or name in vars(owner.hparams)):
+                continue
+            if value is not None and hasattr(owner, name):
+                setattr(owner, name, value)
+            if value is not None and name in vars(owner.hparams):
+                setattr(owner.hparams, name, value)
+            return owner, name
+    kinds = " or ".join(type(owner).__name__ for owner in owners if owner is not None)
+    raise ValueError(
+        f"{what} sets the attribute {' or '.join(map(repr, names))}, and {kinds} has none. Add it (self.{names[0]} = "
+        "..., and use it), or name another."
+    )

@@ -1,0 +1,67 @@
+"""The Tuner: a learning rate or a batch size found before training."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Literal
+
+from kgenre.callbacks.batch_size_finder import BatchSizeFinder
+from kgenre.callbacks.learning_rate_finder import LearningRateFinder, RangeTest
+
+if TYPE_CHECKING:
+    from kgenre.training.data_module import DataModule
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class Tuner:
+    """Searches with the flags of a trainer, and leaves it, the weights and the optimizer as they were.
+
+    Args:
+        trainer: whose precision, limits, clipping and accumulation are used.
+
+    Example:
+        >>> tuner = Tuner(Trainer(max_epochs=10))
+        >>> found = tuner.lr_find(module, datamodule=data)  # sets module.learning_rate
+        >>> found.suggestion(), found.plot(suggest=True)
+        >>> tuner.scale_batch_size(module, datamodule=data, mode="binsearch")  # sets data.batch_size
+    """
+
+    def __init__(self, trainer: Trainer) -> None:
+        self.trainer = trainer
+
+    def lr_find(
+        self,
+        model: Module,
+        train_dataloaders: Iterable[Any] | DataModule | None = None,
+        datamodule: DataModule | None = None,
+        min_lr: float = 1e-8,
+        max_lr: float = 1.0,
+        num_training: int = 100,
+        mode: Literal["exponential", "linear"] = "exponential",
+        early_stop_threshold: float | None = 4.0,
+        update_attr: bool = True,
+        attr_name: str = "",
+    ) -> RangeTest | None:
+        """A range test; the arguments are those of `LearningRateFinder`. None with ``fast_dev_run``."""
+        finder = LearningRateFinder(min_lr, max_lr, num_training, mode, early_stop_threshold, update_attr, attr_name)
+        return finder.lr_find(self.trainer, model, lambda short: short.fit(model, train_dataloaders, None, datamodule))
+
+    def scale_batch_size(
+        self,
+        model: Module,
+        datamodule: DataModule | None = None,
+        mode: Literal["power", "binsearch"] = "power",
+        steps_per_trial: int = 3,
+        init_val: int = 2,
+        max_trials: int = 25,
+        batch_arg_name: str = "batch_size",
+        margin: float = 0.05,
+        max_val: int = 8192,
+    ) -> int | None:
+        """The largest batch size that fits; arguments as those of `BatchSizeFinder`. None with ``fast_dev_run``."""
+        finder = BatchSizeFinder(mode, steps_per_trial, init_val, max_trials, batch_arg_name, margin, max_val)
+        trainer = copy.copy(self.trainer)
+        trainer.datamodule, trainer.data = datamodule, datamodule or model
+        return finder.scale_batch_size(trainer, model, lambda short: short.fit(model, datamodule=datamodule))

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
+
+from kgenre.callbacks import GradientAccumulationScheduler
+
+KERNEL = "model.layers.0.kernel"
+
+
+def test_updates_per_epoch():
+    steps = []
+    note = Lambdas(on_train_epoch_end=lambda trainer, module: steps.append(trainer.global_step))
+    scheduler = GradientAccumulationScheduler({1: 2, 3: 4})
+    trainer = quiet_trainer(max_epochs=4, callbacks=[note, scheduler])
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert np.diff([0, *steps]).tolist() == [4, 2, 2, 1]
+    assert trainer.accumulate_grad_batches == 1
+    trainer.fit(BoringModule(), boring_batches(4))  # a second fit begins with epoch 0 again
+    assert trainer.global_step == 9
+
+
+def test_an_update_is_of_the_mean_gradient():
+    batches, module = boring_batches(4), BoringModule()
+    scheduler = GradientAccumulationScheduler({0: 4})
+    quiet_trainer(callbacks=scheduler).fit(module, batches)
+    whole = [{key: np.concatenate([batch[key] for batch in batches]) for key in ("x", "y")}]
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(whole)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("wrong", [{}, {-1: 2}, {0: 0}, {"a": 1}, {0: 1.5}], ids=str)
+def test_wrong_schedules(wrong):
+    with pytest.raises(ValueError, match=r"is a dict of epochs \(from 0\) and batches"):
+        GradientAccumulationScheduler(wrong)
+
+
+def test_both_ways_contradict_each_other():
+    trainer = quiet_trainer(accumulate_grad_batches=2, callbacks=GradientAccumulationScheduler({0: 2}))
+    with pytest.raises(ValueError, match=r"accumulate_grad_batches=2\) and a GradientAccumulationScheduler contradict"):
+        trainer.fit(BoringModule(), boring_batches(1))

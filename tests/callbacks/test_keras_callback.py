@@ -1,0 +1,153 @@
+"""Keras callbacks in a kgenre run do what they do in ``keras.Model.fit``."""
+
+import csv
+import itertools
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer, weights_of
+
+from kgenre.callbacks import KerasCallback
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+KERNEL = "model.layers.0.kernel"
+
+
+class Prog(BoringModule):
+    def training_step(self, batch, batch_idx):
+        loss = self.error(batch)
+        self.log("train/loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+
+def keras_model(module):
+    """The same model, compiled, for ``fit``."""
+    model = keras.models.clone_model(module.model)
+    model.set_weights(module.model.get_weights())
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+    return model
+
+
+def arrays(count, seed=0):
+    batches = boring_batches(count, seed=seed)
+    return [np.concatenate([batch[key] for batch in batches]) for key in ("x", "y")]
+
+
+def test_calls_come_in_the_order_of_fit():
+    class Notes(keras.callbacks.Callback):
+        def __init__(self):
+            super().__init__()
+            self.calls = []
+
+    def note(name):
+        return lambda self, *arguments, **named: self.calls.append(name)
+
+    names = [f"on_{part}_{end}" for part in ("epoch", "train", "test", "train_batch") for end in ("begin", "end")]
+    for name in [*names, "on_test_batch_begin", "on_test_batch_end"]:
+        setattr(Notes, name, note(name))
+
+    module, ours, theirs = Prog(), Notes(), Notes()
+    model = keras_model(module)
+    quiet_trainer(max_epochs=2, callbacks=KerasCallback(ours)).fit(module, boring_batches(2), boring_batches(1))
+    x, y = arrays(2)
+    fit = {"epochs": 2, "batch_size": 8, "shuffle": False, "verbose": 0, "validation_batch_size": 8}
+    model.fit(x, y, validation_data=tuple(arrays(1)), callbacks=[theirs], **fit)
+    assert ours.calls == theirs.calls
+    assert (ours.params["epochs"], ours.params["steps"]) == (theirs.params["epochs"], theirs.params["steps"]) == (2, 2)
+
+
+def test_early_stopping_and_restored_weights():
+    callback = keras.callbacks.EarlyStopping(monitor="val_loss", patience=1, restore_best_weights=True)
+
+    class Worse(Prog):  # the third validation is worse than the first two
+        def on_validation_epoch_end(self):
+            self.log("val/loss", [3.0, 1.0, 2.0, 9.0][self.trainer.current_epoch])
+
+        def validation_step(self, batch, batch_idx):
+            return None
+
+        def on_train_epoch_end(self):
+            kernels.append(weights_of(self)[KERNEL])
+
+    kernels, module = [], Worse()
+    trainer = quiet_trainer(max_epochs=9, num_sanity_val_steps=0, callbacks=KerasCallback(callback))
+    trainer.fit(module, boring_batches(2), boring_batches(1))
+    assert trainer.current_epoch == 3
+    assert callback.stopped_epoch == 2
+    np.testing.assert_array_equal(weights_of(module)[KERNEL], kernels[1])
+    assert not np.array_equal(kernels[1], kernels[2])
+
+
+@pytest.mark.parametrize("how", ["scheduler", "plateau"])
+def test_learning_rates_that_keras_sets(how):
+    callback = {
+        "scheduler": keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
+        "plateau": keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=1e9),
+    }[how]
+    module = Prog(learning_rate=0.1)
+    model = keras_model(module)
+    trainer = quiet_trainer(max_epochs=3, callbacks=KerasCallback(callback))
+    trainer.fit(module, boring_batches(2))
+    x, y = arrays(2)
+    model.fit(x, y, epochs=3, batch_size=8, shuffle=False, verbose=0, callbacks=[callback])
+    assert trainer.learning_rates() == [pytest.approx(float(model.optimizer.learning_rate))]
+    assert trainer.learning_rates()[0] < 0.1
+    np.testing.assert_allclose(weights_of(module)[KERNEL], model.get_weights()[0], rtol=1e-5)
+
+
+def test_files_that_keras_writes(tmp_path):
+    saved = str(tmp_path / "{epoch}.weights.h5")
+    callbacks = [
+        keras.callbacks.CSVLogger("log.csv"),
+        keras.callbacks.ModelCheckpoint(saved, save_weights_only=True, save_freq="epoch"),
+    ]
+    module = Prog()
+    trainer = quiet_trainer(max_epochs=2, callbacks=[KerasCallback(callback) for callback in callbacks])
+    trainer.fit(module, boring_batches(2), boring_batches(1))
+    with open("log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_loss"]) for row in rows][-1] == pytest.approx(trainer.callback_metrics["val/loss"])
+    again = BoringModule()
+    again.model.load_weights(tmp_path / "2.weights.h5")
+    np.testing.assert_array_equal(weights_of(again)[KERNEL], weights_of(module)[KERNEL])
+
+
+def test_a_batch_hook_sees_the_newest_weights_and_may_change_them():
+    class Halves(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            kernel = self.model.get_weights()[0]
+            seen.append(kernel)
+            self.model.set_weights([kernel / 2, self.model.get_weights()[1]])
+
+    seen, module = [], Prog(learning_rate=0.0)
+    quiet_trainer(callbacks=KerasCallback(Halves())).fit(module, boring_batches(3))
+    for before, after in itertools.pairwise(seen):
+        np.testing.assert_array_equal(after, before / 2)
+    np.testing.assert_array_equal(weights_of(module)[KERNEL], seen[-1] / 2)
+
+
+def test_only_written_batch_hooks_are_called():
+    class Epochs(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            pass
+
+    assert "on_train_batch_end" not in vars(KerasCallback(Epochs()))
+    assert "on_train_batch_end" in vars(KerasCallback(keras.callbacks.TerminateOnNaN()))
+
+
+def test_what_is_refused():
+    with pytest.raises(TypeError, match=r"keras.callbacks.TensorBoard uses the insides .* kgenre's TensorBoardLogger"):
+        KerasCallback(keras.callbacks.TensorBoard("logs"))
+    with pytest.raises(TypeError, match=r"takes a keras.callbacks.Callback. Received: int"):
+        KerasCallback(3)
+
+    class Two(Prog):
+        def __init__(self):
+            super().__init__()
+            self.other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+
+    csv_logger = keras.callbacks.CSVLogger("log.csv")
+    with pytest.raises(ValueError, match=r"needs one Keras model, and Two has 2. Name the attribute"):
+        quiet_trainer(callbacks=KerasCallback(csv_logger)).fit(Two(), boring_batches(1))
+    quiet_trainer(callbacks=KerasCallback(csv_logger, model="model")).fit(Two(), boring_batches(1))

@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer
+
+from kgenre.callbacks import PredictionWriter
+from kgenre.loggers import CSVLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+class Structured(BoringModule):
+    def predict_step(self, batch, batch_idx):
+        outputs = self.model(batch["x"])
+        return {"outputs": outputs, "more": {"squared": outputs**2}}
+
+
+def test_batch_by_batch(tmp_path):
+    trainer = quiet_trainer(callbacks=PredictionWriter(tmp_path / "here"))
+    expected = trainer.predict(BoringModule(), boring_batches(3))
+    files = sorted((tmp_path / "here").iterdir())
+    assert [file.name for file in files] == ["batch_000000.npz", "batch_000001.npz", "batch_000002.npz"]
+    for file, prediction in zip(files, expected, strict=True):
+        np.testing.assert_array_equal(np.load(file)["predictions"], prediction)
+
+
+def test_all_at_the_end(tmp_path):
+    writer = PredictionWriter(tmp_path, write_interval="epoch")
+    trainer, module = quiet_trainer(callbacks=writer), Structured()
+    expected = trainer.predict(module, boring_batches(3))
+    assert trainer.predict(module, boring_batches(3), return_predictions=False) == []
+    written = np.load(tmp_path / "predictions.npz")
+    assert sorted(written) == ["more/squared", "outputs"]
+    assert written["outputs"].shape == (24, 2)
+    np.testing.assert_array_equal(written["outputs"], np.concatenate([batch["outputs"] for batch in expected]))
+    np.testing.assert_array_equal(written["more/squared"], written["outputs"] ** 2)
+
+
+def test_in_the_run_or_nowhere():
+    trainer = quiet_trainer(callbacks=PredictionWriter(write_interval="batch_and_epoch"), logger=CSVLogger())
+    module = BoringModule()
+    trainer.fit(module, boring_batches(1))
+    trainer.predict(module, boring_batches(1))
+    names = sorted(file.name for file in (trainer.log_dir / "predictions").iterdir())
+    assert names == ["batch_000000.npz", "predictions.npz"]
+    with pytest.raises(ValueError, match="has no folder to write to: give output_dir"):
+        quiet_trainer(callbacks=PredictionWriter()).predict(module, boring_batches(1))
+    with pytest.raises(ValueError, match=r"'batch', 'epoch' or 'batch_and_epoch'. Received: 'never'"):
+        PredictionWriter(write_interval="never")
+
+
+def test_a_subclass_of_lightnings_kind(tmp_path):
+    seen = []
+
+    class Mine(PredictionWriter):
+        def write_on_batch_end(self, trainer, module, prediction, batch_indices, batch, batch_idx, dataloader_idx):
+            seen.append((prediction.shape, sorted(batch), batch_idx, dataloader_idx))
+
+    quiet_trainer(callbacks=Mine(tmp_path)).predict(BoringModule(), boring_batches(2))
+    assert seen == [((8, 2), ["x", "y"], 0, 0), ((8, 2), ["x", "y"], 1, 0)]
+    assert list(tmp_path.iterdir()) == []

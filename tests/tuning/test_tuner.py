@@ -1,0 +1,311 @@
+"""Searches for a learning rate and a batch size: what they find, and that they leave no trace."""
+
+import random
+import sys
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, boring_dataset, quiet_trainer, weights_of
+
+import kgenre
+from kgenre.callbacks import BatchSizeFinder, LearningRateFinder
+from kgenre.callbacks.batch_size_finder import is_out_of_memory
+from kgenre.loggers import InMemoryLogger
+from kgenre.tuning import Tuner
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+KERNEL = "model.layers.0.kernel"
+
+
+class Adam(BoringModule):
+    """With everything that has a state: dropout's seed, slots, BatchNorm would do as well."""
+
+    def __init__(self, **arguments):
+        super().__init__(dropout=0.2, **arguments)
+
+    def configure_optimizers(self):
+        return keras.optimizers.Adam(self.learning_rate)
+
+
+class Sized(kgenre.DataModule):
+    def __init__(self, batch_size=8, rows=64):
+        self.save_hyperparameters()
+        self.batch_size, self.rows = batch_size, rows
+        self.opened = 0
+
+    def setup(self, stage):
+        self.opened += 1
+
+    def teardown(self, stage):
+        self.opened = 0
+
+    def train_dataloader(self):
+        assert self.opened
+        return boring_dataset(rows=self.rows, batch_size=self.batch_size)
+
+
+# --- the learning rate --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["exponential", "linear"])
+def test_rates_go_from_min_to_max(mode):
+    found = Tuner(quiet_trainer()).lr_find(
+        BoringModule(), boring_batches(4), min_lr=1e-4, max_lr=1e-1, num_training=31, mode=mode
+    )
+    rates = np.asarray(found.results["lr"])
+    assert len(rates) == len(found.results["loss"]) == 31
+    assert rates[[0, -1]] == pytest.approx([1e-4, 1e-1])
+    steps = rates[1:] / rates[:-1] if mode == "exponential" else np.diff(rates)
+    np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
+
+
+def test_the_suggestion_trains_well_and_is_set():
+    module = BoringModule(learning_rate=1e-7)
+    found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), max_lr=10)
+    assert module.learning_rate == module.hparams.learning_rate == found.suggestion()
+    # SGD on these batches diverges from about 2 on, and hardly moves below 1e-3.
+    assert 1e-3 < module.learning_rate < 2
+    trainer = quiet_trainer(max_epochs=10)
+    trainer.fit(module, boring_batches(4))
+    assert trainer.callback_metrics["train/loss"] < 0.5 * found.results["loss"][0]
+
+
+def test_a_diverging_test_ends_early():
+    module = BoringModule()
+    found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), max_lr=100)
+    assert len(found.results["lr"]) < 100
+    assert max(found.results["loss"]) == found.results["loss"][-1]
+    whole = Tuner(quiet_trainer()).lr_find(BoringModule(), boring_batches(4), max_lr=1, early_stop_threshold=None)
+    assert len(whole.results["lr"]) == 100
+
+
+def test_too_few_values_for_a_suggestion(caplog):
+    module = BoringModule(learning_rate=0.5)
+    found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), num_training=5)
+    assert found.suggestion() is None
+    assert module.learning_rate == 0.5
+    assert "No learning rate can be suggested from 5 values" in caplog.text
+
+
+def trained(search, **arguments):
+    """Weights, optimizer and random states of a fit after (or without) a search, and its trainer."""
+    random.seed(1), np.random.seed(1)
+    keras.utils.set_random_seed(1)
+    module = Adam(learning_rate=0.01)
+    trainer = quiet_trainer(max_epochs=2, logger=InMemoryLogger(), log_every_n_steps=1, **arguments)
+    if search:
+        Tuner(trainer).lr_find(module, boring_batches(3), num_training=20, update_attr=False)
+        assert (trainer.global_step, trainer.current_epoch, trainer.engine, trainer.module) == (0, 0, None, None)
+        assert trainer.logger.records == []
+        assert trainer.max_steps == -1
+    trainer.fit(module, boring_batches(3))
+    state = trainer.engine.state_dict()
+    return state, (random.random(), np.random.random()), trainer
+
+
+@pytest.mark.parametrize("arguments", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0}], ids=str)
+def test_a_search_leaves_no_trace(arguments):
+    (state, drawn, trainer), (same, same_drawn, other) = trained(True, **arguments), trained(False, **arguments)
+    assert drawn == same_drawn
+    assert trainer.global_step == other.global_step
+    assert trainer.logger.history("train/loss") == other.logger.history("train/loss")
+    assert state.keys() == same.keys()
+    for name, array in state.items():
+        np.testing.assert_array_equal(array, same[name], err_msg=name)
+
+
+def test_a_search_between_fits_keeps_what_was_learned():
+    module, trainer = Adam(), quiet_trainer(max_epochs=2)
+    trainer.fit(module, boring_batches(3))
+    before, optimizer, results = weights_of(module), trainer.engine.state_dict(), dict(trainer.callback_metrics)
+    Tuner(trainer).lr_find(module, boring_batches(3), num_training=20)
+    after = weights_of(module)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
+    for name, array in trainer.engine.state_dict().items():
+        np.testing.assert_array_equal(optimizer[name], array)
+    assert (trainer.global_step, trainer.callback_metrics) == (6, results)
+    assert module.trainer is trainer
+
+
+def test_a_failing_search_leaves_no_trace():
+    class Fails(Adam):
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            if batch_idx == 2:
+                raise ZeroDivisionError
+
+    module = Fails()
+    before = weights_of(module)
+    with pytest.raises(ZeroDivisionError):
+        Tuner(quiet_trainer()).lr_find(module, boring_batches(3))
+    for name, array in weights_of(module).items():
+        np.testing.assert_array_equal(before[name], array)
+
+
+def test_learning_rate_finder_in_a_fit():
+    finder, data = LearningRateFinder(min_lr=1e-5, num_training_steps=40), Sized()
+    module = BoringModule(learning_rate=1e-9)
+    trainer = quiet_trainer(max_epochs=3, callbacks=finder)
+    trainer.fit(module, datamodule=data)
+    assert module.learning_rate == finder.optimal_lr.suggestion()
+    assert trainer.learning_rates() == [pytest.approx(module.learning_rate)]
+    assert trainer.global_step == 24
+    assert module.trainer is data.trainer is trainer
+    other = BoringModule(learning_rate=1e-9)
+    quiet_trainer(callbacks=LearningRateFinder(num_training_steps=40)).fit(other, boring_batches(8))
+    assert other.learning_rate > 1e-9  # also with batches that were given
+
+
+def test_a_resumed_run_keeps_its_rate(tmp_path):
+    module = BoringModule(learning_rate=0.125)
+    trainer = quiet_trainer(max_epochs=1)
+    trainer.fit(module, boring_batches(2))
+    path = trainer.save_checkpoint(tmp_path / "checkpoint")
+    finder = LearningRateFinder()
+    again = quiet_trainer(max_epochs=2, callbacks=finder)
+    again.fit(module, boring_batches(2), ckpt_path=path)
+    assert finder.optimal_lr is None
+    assert again.learning_rates() == [0.125]
+
+
+def test_a_rate_under_another_name():
+    class Other(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.speed = self.learning_rate
+            del self.learning_rate
+            del self.hparams.learning_rate
+
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(self.speed)
+
+    module, tuner = Other(), Tuner(quiet_trainer())
+    with pytest.raises(ValueError, match="sets the attribute 'lr' or 'learning_rate', and Other has none"):
+        tuner.lr_find(module, boring_batches(2))
+    found = tuner.lr_find(module, boring_batches(2), attr_name="speed")
+    assert module.speed == found.suggestion()
+
+
+def test_what_a_range_test_refuses():
+    class Scheduled(BoringModule):
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
+
+    with pytest.raises(TypeError, match=r"A range test cannot set the rate .* ExponentialDecay"):
+        Tuner(quiet_trainer()).lr_find(Scheduled(), boring_batches(2))
+    with pytest.raises(ValueError, match=r"0 < min_lr < max_lr .*Received: min_lr=1, max_lr=0.1"):
+        LearningRateFinder(min_lr=1, max_lr=0.1)
+    with pytest.raises(ValueError, match=r"'exponential' or 'linear'. Received: 'cubic'"):
+        LearningRateFinder(mode="cubic")
+
+
+def test_fast_dev_run_searches_nothing(caplog):
+    module = BoringModule()
+    trainer = quiet_trainer(fast_dev_run=True, callbacks=[LearningRateFinder(), BatchSizeFinder()])
+    trainer.fit(module, boring_batches(2))
+    assert module.learning_rate == 0.1
+    assert "No learning rate is searched for with fast_dev_run" in caplog.text
+    assert "No batch size is searched for with fast_dev_run" in caplog.text
+
+
+def test_plot(monkeypatch):
+    matplotlib = pytest.importorskip("matplotlib", reason="about Matplotlib")
+    matplotlib.use("Agg")
+    found = Tuner(quiet_trainer()).lr_find(BoringModule(), boring_batches(4))
+    figure = found.plot(suggest=True)
+    (axes,) = figure.axes
+    curve, mark = axes.lines
+    assert curve.get_xdata().tolist() == found.results["lr"]
+    assert mark.get_xdata().tolist() == [found.suggestion()]
+    assert axes.get_xscale() == "log"
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(ImportError, match=r"pip install 'kgenre\[plot\]'"):
+        found.plot()
+
+
+# --- the batch size -----------------------------------------------------------------------------------------------
+
+
+class Limited(BoringModule):
+    """Its memory holds so many rows."""
+
+    def __init__(self, memory=10**9):
+        super().__init__()
+        self.memory = memory
+        self.tried = []
+
+    def on_train_batch_start(self, batch, batch_idx):
+        rows = len(batch["x"])
+        self.tried.append(rows)
+        if rows > self.memory:
+            raise RuntimeError(f"RESOURCE_EXHAUSTED: Out of memory while trying to allocate {rows} rows.")
+
+
+@pytest.mark.parametrize(
+    ("memory", "arguments", "size", "tried"),
+    [
+        (20, {}, 16, [2, 4, 8, 16, 32]),
+        (10**9, {}, 64, [2, 4, 8, 16, 32, 64]),  # one batch holds all rows
+        (20, {"init_val": 40}, 20, [40, 20]),
+        (20, {"mode": "binsearch", "margin": 0.0}, 20, [2, 4, 8, 16, 32, 24, 20, 22, 21]),
+        (20, {"mode": "binsearch", "margin": 0.1}, 18, None),
+        (10**9, {"max_val": 16}, 16, [2, 4, 8, 16]),
+        (10**9, {"max_trials": 3}, 8, [2, 4, 8]),
+    ],
+)
+def test_batch_sizes(memory, arguments, size, tried):
+    module, data = Limited(memory), Sized()
+    before = weights_of(module)
+    assert Tuner(quiet_trainer()).scale_batch_size(module, data, **arguments) == size
+    assert data.batch_size == data.hparams.batch_size == size
+    if tried is not None:
+        assert list(dict.fromkeys(module.tried)) == tried
+    for name, array in weights_of(module).items():
+        np.testing.assert_array_equal(before[name], array)
+
+
+def test_batch_size_finder_in_a_fit():
+    module, data, finder = Limited(20), Sized(), BatchSizeFinder()
+    trainer = quiet_trainer(callbacks=finder)
+    trainer.fit(module, datamodule=data)
+    assert finder.optimal_batch_size == data.batch_size == 16
+    assert trainer.num_training_batches == trainer.global_step == 4
+
+
+def test_batch_size_of_the_module():
+    class Own(Limited):
+        batch_size = 4
+
+        def train_dataloader(self):
+            return boring_dataset(rows=32, batch_size=self.batch_size)
+
+    module = Own(9)
+    assert Tuner(quiet_trainer()).scale_batch_size(module) == module.batch_size == 8
+
+
+def test_what_the_batch_size_finder_refuses():
+    with pytest.raises(ValueError, match="needs a source that makes its batches anew: give a datamodule"):
+        quiet_trainer(callbacks=BatchSizeFinder()).fit(BoringModule(), boring_batches(2))
+    with pytest.raises(ValueError, match="sets the attribute 'rows_each', and BoringModule or Sized has none"):
+        Tuner(quiet_trainer()).scale_batch_size(BoringModule(), Sized(), batch_arg_name="rows_each")
+    with pytest.raises(MemoryError, match="memory is exceeded even with batch_size=1"):
+        Tuner(quiet_trainer()).scale_batch_size(Limited(0), Sized())
+
+    class Fails(BoringModule):
+        def on_train_start(self):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):  # no other error is taken for a lack of memory
+        Tuner(quiet_trainer()).scale_batch_size(Fails(), Sized())
+    with pytest.raises(ValueError, match=r"'power' or 'binsearch'. Received: 'guess'"):
+        BatchSizeFinder(mode="guess")
+
+
+def test_words_for_a_lack_of_memory():
+    assert is_out_of_memory(MemoryError())
+    assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    outer = RuntimeError("Array has been deleted")
+    outer.__context__ = RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+    assert is_out_of_memory(outer)
+    assert not is_out_of_memory(RuntimeError("no such room"))
