@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +24,8 @@ def run(arguments: Sequence[str]) -> int:
     if one == (options.data.path is not None):
         raise UsageError("kgenre predict takes one film (--poster FILE, --overview TEXT) or many (--data.path FOLDER).")
 
+    if options.top < 1:
+        raise UsageError(f"--top takes 1 or more. Received: {options.top}")
     from kgenre.checkpoints import find_checkpoint, read_state
     from kgenre.cli.quiet_backend import import_backend
 
@@ -48,61 +49,56 @@ def run(arguments: Sequence[str]) -> int:
     batch = films.encode(
         None if options.poster is None else [options.poster], None if options.overview is None else [options.overview]
     )
-    _print_one(keras.ops.convert_to_numpy(module.probabilities(batch))[0], films.genre_names, options)
+    _print_one(keras.ops.convert_to_numpy(module.probabilities(batch))[0], films.genre_names, module, options)
     return 0
 
 
 def _parser() -> Parser:
     from kgenre.cli.parser import Parser
 
-    parser = Parser(prog="kgenre predict", description="The genres of one film, or of every film in a folder.")
+    parser = Parser(
+        prog="kgenre predict",
+        description="The genres of one film, * where above its tuned threshold, or of every film in a folder.",
+    )
     parser.add_argument("--ckpt_path", type=str, required=True, help="a run's folder (its best) or a checkpoint's")
     parser.add_argument("--poster", type=str | None, default=None, help="a picture file")
     parser.add_argument("--overview", type=str | None, default=None, help="the film's plot in a sentence or two")
     parser.add_argument("--data.path", type=str | None, default=None, help="a folder or table of films")
     parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
-    parser.add_argument("--top", type=int, default=3, help="genres to print")
+    parser.add_argument("--top", type=int, default=3, help="genres to print; * marks those above their threshold")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
 
-def _print_one(probabilities: np.ndarray, names: Sequence[str], options: Namespace) -> None:
-    best = _top(probabilities, names, options.top)
+def _print_one(probabilities: np.ndarray, names: Sequence[str], module: Any, options: Namespace) -> None:
+    from kgenre.evaluation.film_predictions import predicted_genres, top_genres
+
+    predicted = predicted_genres(probabilities[None], module.thresholds)[0]
+    best = top_genres(probabilities[None], options.top)[0]
     if options.json:
-        print(json.dumps({"genres": [{"genre": name, "probability": value} for name, value in best]}))
+        genres = [
+            {"genre": names[i], "probability": round(float(probabilities[i]), 6), "predicted": bool(predicted[i])}
+            for i in best
+        ]
+        print(json.dumps({"genres": genres}))
         return
-    width = max(len(name) for name, _ in best)
-    for name, value in best:
-        print(f"{name:<{width}}  {value:.3f}")
-
-
-def _top(probabilities: np.ndarray, names: Sequence[str], count: int) -> list[tuple[str, float]]:
-    if count < 1:
-        raise UsageError(f"--top takes 1 or more. Received: {count}")
-    order = probabilities.argsort(kind="stable")[::-1][:count]
-    return [(names[i], round(float(probabilities[i]), 6)) for i in order]
+    width = max(len(names[i]) for i in best)
+    for i in best:
+        print(f"{names[i]:<{width}} {'*' if predicted[i] else ' '} {probabilities[i]:.3f}")
 
 
 def _predict_many(module: Any, films: Any, checkpoint: Path, options: Namespace) -> int:
+    import numpy as np
+
+    from kgenre.evaluation.film_predictions import write_predictions
     from kgenre.training import Trainer
 
     trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False)
     batches = trainer.predict(module, datamodule=films)
     run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else Path()
     path = run_dir / "predictions.csv"
-    names = list(films.genre_names)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["id", "title", "genres", f"top{options.top}", *names])
-        for batch in batches:
-            for index, weight, probabilities in zip(
-                batch["index"], batch["weight"], batch["probabilities"], strict=True
-            ):
-                if weight > 0:
-                    best = "|".join(name for name, _ in _top(probabilities, names, options.top))
-                    table, row = films.table, int(index)
-                    true = "|".join(table.genres_of(row))
-                    values = [f"{value:.6f}" for value in probabilities]
-                    writer.writerow([table.ids[row], table.titles[row], true, best, *values])
+    real = np.concatenate([batch["weight"] for batch in batches]) > 0
+    rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
+    write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")
     return 0

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from kgenre.callbacks.callback import Callback
-from kgenre.evaluation.baselines import FrequencyBaseline, TfidfBaseline
+from kgenre.evaluation.baseline_predictions import predict_baselines
+from kgenre.evaluation.bootstrap import bootstrap_metrics, interval
 from kgenre.evaluation.comparison import compare_with_baselines
 from kgenre.evaluation.metrics import multilabel_metrics
+from kgenre.evaluation.thresholds import Thresholds, tune_thresholds
+from kgenre.evaluation.top3_baseline import Top3Baseline
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -16,30 +21,40 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
+# In fit they are lines beside the model's curves: two will do.
+_IN_FIT = ("loss", "map")
+# What always the same three genres say is a decision; these are left out for it.
+_OF_PROBABILITIES = ("loss", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage", "brier", "ece")
+COMPARED = ("loss", "map", "roc_auc", "f1_micro", "f1_macro", "tuned_f1_micro", "tuned_f1_macro", "top3_hit")
+
 
 class BaselineComparison(Callback):
     """Fits the baselines on the run's training films and logs their metrics beside the model's, on the same films.
 
-    Logged are ``val/baseline_frequency/loss``, ``test/baseline_tfidf/map`` and so on, and one line that says whether
-    the model beats the genre frequencies. Needs a datamodule with ``table`` and ``split``, such as `FilmData`; with
-    other data it stays silent. TF-IDF is left out where no training film has an overview.
+    Logged are ``val/baseline_frequency/loss``, ``test/baseline_tfidf/map`` and so on; for the test also the difference
+    to the model with its bootstrap interval, ``test/difference/baseline_tfidf/map``, ``.../low``, ``.../high`` (model
+    minus baseline); and one line that says whether the model beats the genre frequencies. Thresholds of the baselines
+    are tuned on the validation films, like the model's. Needs a datamodule with ``table`` and ``split``, such as
+    `FilmData`, and a module with ``evaluation``, such as `GenreClassifier`; with others it stays silent.
     """
 
     def __init__(self) -> None:
+        self._predicted: tuple[Any, dict[str, np.ndarray]] | None = None  # the datamodule they belong to
         self._metrics: dict[str, dict[str, dict[str, float]]] = {}  # stage -> baseline -> metric -> value
-        self._fitted: tuple[object, list[FrequencyBaseline | TfidfBaseline]] | None = None
+        self._rows: dict[str, bytes] = {}  # stage -> the films that these are of
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Fit now, not during the first validation."""
-        self._compute(trainer, "val")
+        self._predictions(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """The same values at each validation: a line to compare the curve with."""
-        self._log(trainer, "val")
+        if not trainer.sanity_checking:
+            self._log(trainer, module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Log them beside the model's."""
-        self._log(trainer, "test")
+        self._log(trainer, module, "test")
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
         """Say how the best validation compares."""
@@ -56,7 +71,8 @@ class BaselineComparison(Callback):
             self._say(self._own(trainer, "val"), "val", "validation")
 
     def on_test_end(self, trainer: Trainer, module: Module) -> None:
-        """Say it for the test films."""
+        """Say it for the test films, and how sure the difference is."""
+        self._log_differences(trainer, module)
         self._say(self._own(trainer, "test"), "test", "test")
 
     @staticmethod
@@ -66,33 +82,65 @@ class BaselineComparison(Callback):
         return {n.removeprefix(start): v for n, v in values if n.startswith(start) and n.count("/") == 1}
 
     def _say(self, metrics: dict[str, float], stage: str, title: str) -> None:
-        if self._metrics.get(stage) and "loss" in metrics:
-            _log.info("%s", compare_with_baselines(metrics, self._metrics[stage], title))
+        baselines = {key: values for key, values in self._metrics.get(stage, {}).items() if "loss" in values}
+        if baselines and "loss" in metrics:
+            _log.info("%s", compare_with_baselines(metrics, baselines, title))
 
-    def _log(self, trainer: Trainer, stage: str) -> None:
-        self._compute(trainer, stage)
+    def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:
+        data = trainer.datamodule
+        if self._predicted is None or self._predicted[0] is not data:
+            from kgenre.data.sample import cache_folder
+
+            known = hasattr(data, "table") and hasattr(data, "split") and len(data.split.train) > 0
+            self._predicted = data, predict_baselines(data, cache_folder() / "baselines") if known else {}
+            self._metrics, self._rows = {}, {}
+        return self._predicted[1]
+
+    def _log(self, trainer: Trainer, module: Module, stage: str) -> None:
+        predictions = self._predictions(trainer)
+        evaluation = getattr(module, "evaluation", None)
+        if evaluation is None or not predictions:
+            return
+        if self._rows.get(stage) != evaluation.rows.tobytes():
+            self._rows[stage] = evaluation.rows.tobytes()
+            self._metrics[stage] = {
+                key: _without_probabilities(
+                    key,
+                    multilabel_metrics(
+                        evaluation.true, prob[evaluation.rows], thresholds=_thresholds(trainer.datamodule, prob)
+                    ),
+                )
+                for key, prob in predictions.items()
+            }
         for key, metrics in self._metrics[stage].items():
             for name, value in metrics.items():
-                # In fit they are lines beside the model's curves: two will do.
-                if trainer.stage != "fit" or name in ("loss", "map"):
+                if trainer.stage != "fit" or name in _IN_FIT:
                     trainer.results.log(f"{stage}/baseline_{key}/{name}", value)
 
-    def _compute(self, trainer: Trainer, stage: str) -> None:
-        data = trainer.datamodule
-        if stage in self._metrics and self._fitted is not None and self._fitted[0] is data:
+    def _log_differences(self, trainer: Trainer, module: Module) -> None:
+        evaluation = getattr(module, "evaluation", None)
+        if evaluation is None or not self._metrics.get("test"):
             return
-        self._metrics[stage] = {}
-        if not (hasattr(data, "table") and hasattr(data, "split")):
-            return
-        table, rows = data.table, {"val": data.split.validation, "test": data.split.test}[stage]
-        if len(data.split.train) == 0 or len(rows) == 0:
-            return
-        if self._fitted is None or self._fitted[0] is not data:
-            training = table.subset(data.split.train)
-            kinds = [FrequencyBaseline, *([TfidfBaseline] if any(training.overviews) else [])]
-            self._fitted = data, [kind().fit(training.overviews, training.genres) for kind in kinds]
-        films = table.subset(rows)
-        self._metrics[stage] = {
-            baseline.key: multilabel_metrics(films.genres, baseline.predict_proba(films.overviews))
-            for baseline in self._fitted[1]
-        }
+        own = bootstrap_metrics(evaluation.true, evaluation.prob, module.thresholds)
+        for key, prob in self._predictions(trainer).items():
+            rows = prob[evaluation.rows]
+            theirs = bootstrap_metrics(evaluation.true, rows, _thresholds(trainer.datamodule, prob))
+            for name in COMPARED:
+                value = self._own(trainer, "test").get(name)
+                if name in self._metrics["test"][key] and value is not None:
+                    low, high = interval(own[name] - theirs[name])  # the same resamples: a paired difference
+                    base = f"test/difference/baseline_{key}/{name}"
+                    difference = value - self._metrics["test"][key][name]
+                    for end, number in (("", difference), ("/low", low), ("/high", high)):
+                        trainer.results.log(f"{base}{end}", number, logger=False)
+
+
+def _without_probabilities(key: str, metrics: dict[str, float]) -> dict[str, float]:
+    if key != Top3Baseline.key:
+        return metrics
+    return {name: value for name, value in metrics.items() if name not in _OF_PROBABILITIES}
+
+
+def _thresholds(data: Any, prob: np.ndarray) -> Thresholds | None:
+    rows = data.split.validation
+    return tune_thresholds(data.table.genres[rows], prob[rows]) if len(rows) else None

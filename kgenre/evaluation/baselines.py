@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -11,18 +11,21 @@ import numpy as np
 class Baseline(Protocol):
     """A predictor with scikit-learn's two calls, fitted on the training films that the network sees.
 
-    ``key`` names it in ``metrics.json`` (``test/baseline_<key>/loss``), ``title`` names it to people.
+    ``key`` names it in ``metrics.json`` (``test/baseline_<key>/loss``), ``title`` names it to people, ``reads`` says
+    what it looks at ("overview", "poster", None: nothing); with ``decisions_only`` it gives 1 and 0, no probabilities.
     """
 
     key: ClassVar[str]
     title: ClassVar[str]
+    reads: ClassVar[str | None]
+    decisions_only: ClassVar[bool]
 
-    def fit(self, overviews: Sequence[str], genres: np.ndarray) -> Self:
-        """Learn from n overviews and their (n, G) genres, 0 or 1."""
+    def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
+        """Learn from what it reads of n films and their (n, G) genres, 0 or 1."""
         ...
 
-    def predict_proba(self, overviews: Sequence[str]) -> np.ndarray:
-        """Return (n, G) float64 probabilities for n overviews."""
+    def predict_proba(self, films: Sequence[Any] | np.ndarray) -> np.ndarray:
+        """Return (n, G) float64 probabilities for what it reads of n films."""
         ...
 
 
@@ -42,20 +45,22 @@ class FrequencyBaseline:
 
     key = "frequency"
     title = "genre frequencies"
+    reads = None
+    decisions_only = False
 
-    def fit(self, overviews: Sequence[str], genres: np.ndarray) -> Self:
-        """Count the genres (n, G); of ``overviews`` only the number matters: films without text will do.
+    def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
+        """Count the genres (n, G); of ``films`` only the number matters.
 
         Raises:
             ValueError: ``genres`` is not (n, G) of 0 and 1.
         """
-        genres = checked_training_films(overviews, genres)
+        genres = checked_training_films(films, genres)
         self.frequencies_ = (genres.sum(axis=0) + 0.5) / (len(genres) + 1)
         return self
 
-    def predict_proba(self, overviews: Sequence[str]) -> np.ndarray:
+    def predict_proba(self, films: Sequence[Any] | np.ndarray) -> np.ndarray:
         """Return the training frequencies, (n, G) float64, once for each of the n films."""
-        return np.tile(self.frequencies_, (len(overviews), 1))
+        return np.tile(self.frequencies_, (len(films), 1))
 
 
 class TfidfBaseline:
@@ -80,13 +85,15 @@ class TfidfBaseline:
 
     key = "tfidf"
     title = "TF-IDF + logistic regression"
+    reads = "overview"
+    decisions_only = False
 
     def __init__(self, C: float = 5.0, ngram_range: tuple[int, int] = (1, 1), min_df: int = 1) -> None:  # noqa: N803
         self.C = C
         self.ngram_range = ngram_range
         self.min_df = min_df
 
-    def fit(self, overviews: Sequence[str], genres: np.ndarray) -> Self:
+    def fit(self, films: Sequence[str], genres: np.ndarray) -> Self:
         """Fit vocabulary, word weights and regressions on n overviews and their (n, G) genres.
 
         Raises:
@@ -95,14 +102,14 @@ class TfidfBaseline:
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
 
-        genres = checked_training_films(overviews, genres)
-        self.frequencies_ = FrequencyBaseline().fit(overviews, genres).frequencies_
+        genres = checked_training_films(films, genres)
+        self.frequencies_ = FrequencyBaseline().fit(films, genres).frequencies_
         self.regressions_ = {}
         self.vectorizer_ = TfidfVectorizer(sublinear_tf=True, ngram_range=self.ngram_range, min_df=self.min_df)
         analyze = self.vectorizer_.build_analyzer()
-        if not any(analyze(text) for text in checked_texts(overviews)):
+        if not any(analyze(text) for text in checked_texts(films)):
             return self
-        words = self.vectorizer_.fit_transform(overviews)
+        words = self.vectorizer_.fit_transform(films)
         for genre, column in enumerate(genres.T):
             if 0 < column.sum() < len(column):
                 # liblinear: half of lbfgs's time on this, for the same probabilities to two digits.
@@ -110,14 +117,14 @@ class TfidfBaseline:
                 self.regressions_[genre] = regression.fit(words, column)
         return self
 
-    def predict_proba(self, overviews: Sequence[str]) -> np.ndarray:
+    def predict_proba(self, films: Sequence[str]) -> np.ndarray:
         """Return (n, G) float64 probabilities for n overviews.
 
         Raises:
             ValueError: an overview is not a text.
         """
-        probabilities = np.tile(self.frequencies_, (len(overviews), 1))
-        texts = checked_texts(overviews)
+        probabilities = np.tile(self.frequencies_, (len(films), 1))
+        texts = checked_texts(films)
         if texts and self.regressions_:
             words = self.vectorizer_.transform(texts)
             for genre, regression in self.regressions_.items():
@@ -125,13 +132,13 @@ class TfidfBaseline:
         return probabilities
 
 
-def checked_training_films(overviews: Sequence[str], genres: np.ndarray) -> np.ndarray:
-    """Return ``genres`` as an array (n, G) with one row per overview, or raise a ValueError."""
+def checked_training_films(films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> np.ndarray:
+    """Return ``genres`` as an array (n, G) with one row per film, or raise a ValueError."""
     genres = np.asarray(genres)
-    if genres.ndim != 2 or 0 in genres.shape or len(genres) != len(overviews) or not np.isin(genres, (0, 1)).all():
+    if genres.ndim != 2 or 0 in genres.shape or len(genres) != len(films) or not np.isin(genres, (0, 1)).all():
         raise ValueError(
             f"A baseline needs one row of genres, 0 or 1, per training film, and at least one film. "
-            f"Received: {len(overviews)} overviews, genres of shape {genres.shape}, values "
+            f"Received: {len(films)} films, genres of shape {genres.shape}, values "
             f"{np.unique(genres)[:5].tolist()}."
         )
     return genres

@@ -6,8 +6,10 @@ import math
 from collections.abc import Mapping
 
 from kgenre.evaluation.baselines import FrequencyBaseline, TfidfBaseline
+from kgenre.evaluation.poster_baseline import PosterBaseline
+from kgenre.evaluation.top3_baseline import Top3Baseline
 
-TITLES = {baseline.key: baseline.title for baseline in (FrequencyBaseline, TfidfBaseline)}
+TITLES = {baseline.key: baseline.title for baseline in (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline)}
 # Losses within 0.5 % of each other are level: the frequencies' own loss moves by 0.9 % from split to split.
 LEVEL = 0.005
 # A ranking counts as learned from twice the frequencies' mAP on. Average precision flatters chance where

@@ -5,70 +5,193 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from kgenre.evaluation.average_precision import average_precision
+from kgenre.evaluation.calibration import bin_gaps
+from kgenre.evaluation.checked_arrays import checked_genres, checked_probabilities
+from kgenre.evaluation.label_ranking import label_ranking
+from kgenre.evaluation.ranking import Ranking
+from kgenre.evaluation.thresholds import Thresholds
 
 CLIP = 1e-7  # keras.config.epsilon(): what Keras's own binary cross-entropy clips probabilities at
 
+Floats = npt.NDArray[np.float64]
 
-def multilabel_metrics(y_true: np.ndarray, y_prob: np.ndarray, threshold: float = 0.5, k: int = 3) -> dict[str, float]:
+
+def multilabel_metrics(
+    y_true: np.ndarray,
+    y_prob: np.ndarray,
+    threshold: float = 0.5,
+    k: int = 3,
+    thresholds: Thresholds | None = None,
+) -> dict[str, float]:
     """Compute the numbers that a run reports, over all films at once: nothing is averaged over batches.
 
     A genre is predicted where its probability is above ``threshold`` (strictly, as in Keras). Genres that no
     film of the evaluation has are left out of the averages over genres (see `genres_without_positives`), but
-    they count in ``loss``: the network is trained on them too.
+    they count in what pools all pairs: the network is trained on them too.
+
+    All (film, genre) pairs pooled:
 
     - ``loss``: binary cross-entropy in nats, mean over films and genres, clipped at 1e-7 as in Keras.
-    - ``precision``, ``recall``, ``f1_micro``: all (film, genre) pairs pooled.
-    - ``f1_macro``: F1 of each genre, averaged over genres.
-    - ``map``: average precision of each genre, averaged over genres; needs no threshold.
-    - ``top3_hit``: share of the films with a genre that have one of their k most probable genres
-      (``top{k}_hit``; of equal probabilities the genre that comes first in the list wins).
+    - ``precision``, ``recall``, ``f1_micro``; ``hamming_loss``: the share of pairs that are wrong.
+    - ``ap_micro``, ``roc_auc_micro``: average precision and ROC AUC.
+    - ``brier``: mean squared error of the probabilities; ``ece``: expected calibration error in 15 bins.
+
+    Averages over genres:
+
+    - ``f1_macro``; ``f1_weighted``: by the genre's number of films.
+    - ``map``: average precision; ``roc_auc``: of genres that some, but not all films have. Neither needs a threshold.
+
+    Averages over the films that have a genre:
+
+    - ``f1_samples``: F1 of each film's genres.
+    - ``lrap``: label-ranking average precision; ``coverage``: genres to read from the top until all are found.
+    - ``top3_hit``: whether one of their k most probable genres is right; ``top3_precision`` and ``top3_recall``: how
+      many of these k are right, of k and of the film's (``top{k}_...``; of equal probabilities the genre that comes
+      first in the list wins).
+
+    And ``subset_accuracy``: the share of films whose genres are all right.
+
+    With ``thresholds`` there are also ``tuned_precision``, ``tuned_recall``, ``tuned_f1_micro``, ``tuned_f1_macro``
+    and ``tuned_f1_samples`` at the one threshold tuned for all genres, and ``per_genre_tuned_...`` at each genre's own.
 
     ``precision`` is 0 when nothing is predicted, as in Keras and scikit-learn. When no film has any genre,
-    what depends on having one (all but ``loss`` and ``precision``) is NaN.
+    what depends on having one is NaN.
 
     Args:
         y_true: (n, G), 0 or 1 or bool; leave padding rows out before.
         y_prob: (n, G) probabilities in [0, 1], columns in the same order.
         threshold: probability above which a genre is predicted, in [0, 1).
-        k: how many of the most probable genres ``top{k}_hit`` looks at, at least 1; all of them where G < k.
+        k: how many of the most probable genres ``top{k}_...`` look at, at least 1; all of them where G < k.
+        thresholds: from `tune_thresholds` on validation films.
 
     Raises:
         ValueError: shapes differ or are not (n, G); no film; a NaN; ``y_true`` not 0/1; ``y_prob`` outside
-            [0, 1]; ``threshold`` or ``k`` out of range.
+            [0, 1]; ``threshold`` or ``k`` out of range; as many ``thresholds`` as genres are needed.
 
     Example:
         >>> metrics = multilabel_metrics(np.array([[1, 0], [0, 1]]), np.array([[0.8, 0.3], [0.1, 0.4]]))
         >>> metrics["precision"], metrics["recall"], metrics["map"]
         (1.0, 0.5, 1.0)
     """
-    if not 0 <= threshold < 1:
-        raise ValueError(f"threshold is a probability, 0 <= threshold < 1. Received: threshold={threshold}.")
-    if k < 1:
-        raise ValueError(f"k counts the most probable genres and must be at least 1. Received: k={k}.")
-    true = checked_genres(y_true)
-    prob = checked_probabilities(y_prob, true.shape)
+    metrics = MetricsOfResamples(y_true, y_prob, threshold, k, thresholds)
+    return {name: float(value[0]) for name, value in metrics(np.ones((1, metrics.films))).items()}
 
-    predicted = prob > threshold
-    hits = (true & predicted).sum(axis=0)  # (G,)
-    support = true.sum(axis=0)
-    # Per genre 2 TP / (2 TP + FP + FN): its denominator is what is predicted plus what is there.
-    f1_denominator = predicted.sum(axis=0) + support
-    present = support > 0
-    with_genre = true.any(axis=1)
-    top = np.argsort(-prob, axis=1, kind="stable")[:, :k]
-    hit = np.take_along_axis(true, top, axis=1).max(axis=1)
 
-    return {
-        "loss": binary_crossentropy(true, prob),
-        "precision": float(hits.sum() / max(predicted.sum(), 1)),
-        "recall": ratio(hits.sum(), support.sum()),
-        "f1_micro": ratio(2 * hits.sum(), f1_denominator.sum() if present.any() else 0),
-        "f1_macro": mean(2 * hits[present] / f1_denominator[present]),
-        "map": mean(average_precision(true[:, present], prob[:, present])),
-        f"top{k}_hit": mean(hit[with_genre]),
-    }
+class MetricsOfResamples:
+    """The metrics of `multilabel_metrics`, of films that count more than once or not at all.
+
+    Everything that a film adds to a metric is computed once, and the films are sorted once: a resample is then a
+    weighted sum. `bootstrap_metrics` draws the weights.
+
+    Args:
+        y_true: as all others, see `multilabel_metrics`.
+        y_prob: the same.
+        threshold: the same.
+        k: the same.
+        thresholds: the same.
+    """
+
+    def __init__(
+        self,
+        y_true: np.ndarray,
+        y_prob: np.ndarray,
+        threshold: float = 0.5,
+        k: int = 3,
+        thresholds: Thresholds | None = None,
+    ) -> None:
+        if not 0 <= threshold < 1:
+            raise ValueError(f"threshold is a probability, 0 <= threshold < 1. Received: threshold={threshold}.")
+        if k < 1:
+            raise ValueError(f"k counts the most probable genres and must be at least 1. Received: k={k}.")
+        true = checked_genres(y_true)
+        prob = checked_probabilities(y_prob, true.shape)
+        self.films, self.genres = true.shape
+        if thresholds is not None and len(thresholds.per_genre) != self.genres:
+            raise ValueError(f"{len(thresholds.per_genre)} thresholds were given for {self.genres} genres.")
+        self._k = k
+        self._by_genre, self._pooled = Ranking(true, prob), Ranking(true, prob, pooled=True)
+
+        chosen = {"": prob > threshold}
+        if thresholds is not None:
+            chosen["tuned_"] = prob > thresholds.overall
+            chosen["per_genre_tuned_"] = prob > np.array(thresholds.per_genre)
+        self._prefixes = list(chosen)
+        count = true.sum(axis=1)
+        has_genre = count > 0
+        top = np.argsort(-prob, axis=1, kind="stable")[:, :k]
+        right = np.take_along_axis(true, top, axis=1).sum(axis=1)
+        precision, coverage = label_ranking(true, prob)
+        per_film = {  # each film's part of the sum
+            "loss": binary_crossentropy(true, prob).sum(axis=1),
+            "brier": ((prob - true) ** 2).sum(axis=1),
+            "wrong": (chosen[""] != true).sum(axis=1),
+            "exact": (chosen[""] == true).all(axis=1),
+            "has_genre": has_genre,
+            "lrap": np.where(has_genre, precision, 0),
+            "coverage": coverage,
+            "hit": right > 0,
+            "right_of_k": right / top.shape[1],
+            "right_of_film": right / np.maximum(count, 1),
+        }
+        per_genre = {"support": true}  # each film's part of the counts (G,)
+        for prefix, predicted in chosen.items():
+            denominator = np.maximum(predicted.sum(axis=1) + count, 1)
+            per_film[f"{prefix}f1"] = np.where(has_genre, 2 * (predicted & true).sum(axis=1) / denominator, 0)
+            per_genre |= {f"{prefix}predicted": predicted, f"{prefix}hits": predicted & true}
+        gaps = bin_gaps(true, prob)
+        self._columns = [*per_film, *per_genre, "gaps"]
+        columns = [*(np.asarray(v, float)[:, None] for v in per_film.values()), *per_genre.values(), gaps]
+        self._cuts = np.cumsum([column.shape[1] for column in columns])[:-1]
+        self._parts = np.concatenate(columns, axis=1, dtype=np.float64)
+
+    def __call__(self, weights: npt.NDArray[np.number]) -> dict[str, Floats]:
+        """Each metric (rounds,) where film i counts ``weights[r, i]`` times in round r; weights are (rounds, n)."""
+        weights = np.asarray(weights, np.float64)
+        sums = dict(zip(self._columns, np.split(weights @ self._parts, self._cuts, axis=1), strict=True))
+        films = weights.sum(axis=1)
+        single = {name: values[:, 0] for name, values in sums.items() if values.shape[1] == 1}
+        by_genre = [self._by_genre.scores(row) for row in weights]
+        pooled = [self._pooled.scores(row) for row in weights]
+        support = sums["support"]
+        with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the NaN that is promised
+            metrics = {"loss": single["loss"] / (films * self.genres)}
+            metrics |= self._at("", sums, support, single)
+            metrics |= {
+                "hamming_loss": single["wrong"] / (films * self.genres),
+                "subset_accuracy": single["exact"] / films,
+                "map": mean_of_present(np.array([precision for precision, _ in by_genre])),
+                "ap_micro": np.array([precision[0] for precision, _ in pooled]),
+                "roc_auc": mean_of_present(np.array([area for _, area in by_genre])),
+                "roc_auc_micro": np.array([area[0] for _, area in pooled]),
+                "lrap": single["lrap"] / single["has_genre"],
+                "coverage": single["coverage"] / single["has_genre"],
+                f"top{self._k}_hit": single["hit"] / single["has_genre"],
+                f"top{self._k}_precision": single["right_of_k"] / single["has_genre"],
+                f"top{self._k}_recall": single["right_of_film"] / single["has_genre"],
+                "brier": single["brier"] / (films * self.genres),
+                "ece": np.abs(sums["gaps"]).sum(axis=1) / (films * self.genres),
+            }
+            for prefix in self._prefixes[1:]:
+                tuned = self._at(prefix, sums, support, single)
+                metrics |= {name: value for name, value in tuned.items() if not name.endswith("f1_weighted")}
+        return metrics
+
+    @staticmethod
+    def _at(prefix: str, sums: dict[str, Floats], support: Floats, single: dict[str, Floats]) -> dict[str, Floats]:
+        hits, predicted = sums[f"{prefix}hits"], sums[f"{prefix}predicted"]  # (rounds, G)
+        # Per genre 2 TP / (2 TP + FP + FN): its denominator is what is predicted plus what is there.
+        f1 = np.where(support > 0, 2 * hits / (predicted + support), np.nan)
+        found, there = hits.sum(axis=1), support.sum(axis=1)
+        return {
+            f"{prefix}precision": found / np.maximum(predicted.sum(axis=1), 1),
+            f"{prefix}recall": found / there,
+            f"{prefix}f1_micro": np.where(there > 0, 2 * found / (predicted.sum(axis=1) + there), np.nan),
+            f"{prefix}f1_macro": mean_of_present(f1),
+            f"{prefix}f1_weighted": (np.nan_to_num(f1) * support).sum(axis=1) / there,
+            f"{prefix}f1_samples": single[f"{prefix}f1"] / single["has_genre"],
+        }
 
 
 def genres_without_positives(y_true: np.ndarray, names: Sequence[str]) -> list[str]:
@@ -94,51 +217,14 @@ def genres_without_positives(y_true: np.ndarray, names: Sequence[str]) -> list[s
     return [name for name, present in zip(names, true.sum(axis=0), strict=True) if not present]
 
 
-def binary_crossentropy(true: np.ndarray, prob: np.ndarray) -> float:
-    """Average ``-log p`` where the genre is there and ``-log(1 - p)`` where it is not, in nats."""
+def binary_crossentropy(true: np.ndarray, prob: np.ndarray) -> Floats:
+    """Give ``-log p`` where the genre is there and ``-log(1 - p)`` where it is not, in nats, for each pair."""
     right = np.where(true, prob, 1 - prob)
-    return float(-np.log(np.clip(right, CLIP, 1 - CLIP)).mean())
+    return -np.log(np.clip(right, CLIP, 1 - CLIP))
 
 
-def ratio(part: int, whole: int) -> float:
-    """Divide ``part`` by ``whole``; NaN for a whole of 0."""
-    return float(part / whole) if whole else float("nan")
-
-
-def mean(values: np.ndarray) -> float:
-    """Average ``values``; NaN, and no warning, for none."""
-    return float(values.mean()) if values.size else float("nan")
-
-
-def checked_genres(y_true: np.ndarray) -> np.ndarray:
-    """Return ``y_true`` as (n, G) bool, or say in a ValueError what is wrong with it."""
-    true = np.asarray(y_true)
-    if true.ndim != 2 or 0 in true.shape:
-        raise ValueError(
-            f"y_true must have the shape (films, genres), at least one of each. Received: shape {true.shape}."
-        )
-    odd = ~np.isin(true, (0, 1))
-    if odd.any():
-        raise ValueError(
-            f"y_true must hold 0 or 1 only. Received: {true[odd][0]} and {odd.sum() - 1} more such values."
-        )
-    return true.astype(bool)
-
-
-def checked_probabilities(y_prob: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return ``y_prob`` as float64, or say in a ValueError what is wrong with it."""
-    prob = np.asarray(y_prob, dtype=np.float64)
-    if prob.shape != shape:
-        raise ValueError(f"y_prob must have y_true's shape {shape}. Received: shape {prob.shape}.")
-    if np.isnan(prob).any():
-        films = np.isnan(prob).any(axis=1)
-        raise ValueError(
-            f"y_prob has NaN in {films.sum()} of {len(prob)} films, first in row {films.argmax()}: the model "
-            f"has diverged, or its input holds NaN."
-        )
-    if prob.min() < 0 or prob.max() > 1:
-        raise ValueError(
-            f"y_prob must hold probabilities in [0, 1]; logits need a sigmoid first. "
-            f"Received: values from {prob.min():.4g} to {prob.max():.4g}."
-        )
-    return prob
+def mean_of_present(values: Floats) -> Floats:
+    """Average (rounds, G) over the genres that are not NaN: (rounds,); NaN, and no warning, for none."""
+    present = ~np.isnan(values)
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(values).sum(axis=1) / present.sum(axis=1)

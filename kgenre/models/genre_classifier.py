@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from kgenre.callbacks import Callback
-from kgenre.evaluation import multilabel_metrics
+from kgenre.evaluation import (
+    Thresholds,
+    bootstrap_metrics,
+    genre_metrics,
+    intervals,
+    multilabel_metrics,
+    tune_thresholds,
+)
 from kgenre.evaluation.baseline_comparison import BaselineComparison
+from kgenre.evaluation.evaluation import Evaluation
+from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.training import Module, TrainerError
 
 NETWORKS = ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm")
+# What is drawn over the epochs of a fit; validate and test give all metrics.
+_CURVES = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "roc_auc", "top3_hit", "ece")
+_CURVES += ("tuned_f1_micro", "tuned_f1_macro")
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
 
@@ -24,6 +37,16 @@ class GenreClassifier(Module):
     The network's inputs are named after what they read: "poster", float32 (B, H, W, 3) pixels in [0, 1], and
     "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres; every number
     of an evaluation is exact, over all its films.
+
+    Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint keeps those of its
+    weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
+    ``validate`` and ``test`` log, for ``metrics.json`` only:
+
+    - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each of them;
+    - ``test/genre/<genre>/<metric>``: those of `genre_metrics`;
+    - ``test/films``: how many films; ``test/threshold``: the tuned one for all genres.
+
+    ``test`` also writes ``predictions_test.csv``, see `write_predictions`.
 
     Args:
         network: the name of one of `kgenre.models` ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm"), a function
@@ -54,7 +77,9 @@ class GenreClassifier(Module):
         self.model: Any = None  # a keras.Model, once the data are known
         self.genre_names: tuple[str, ...] = ()
         self._sizes: dict[str, Any] = {}
+        self.thresholds: Thresholds | None = None
         self._evaluated: list[dict[str, Any]] = []
+        self._evaluation: Evaluation | None = None
 
     # --- the network ------------------------------------------------------------------------------------------------
 
@@ -154,47 +179,91 @@ class GenreClassifier(Module):
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last evaluation."""
-        self._evaluated = []
+        self._evaluated, self._evaluation = [], None
 
     def on_validation_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
         """Collect; the tensors stay on the device."""
         self._evaluated.append(outputs)
 
     def on_validation_epoch_end(self) -> None:
-        """Log the metrics of the validation films."""
+        """Tune the thresholds, log the metrics of the validation films."""
+        if not self.trainer.sanity_checking:
+            self.thresholds = tune_thresholds(self.evaluation.true, self.evaluation.prob)
         self._log_metrics("val")
 
     def on_test_epoch_start(self) -> None:
         """Forget the last evaluation."""
-        self._evaluated = []
+        self._evaluated, self._evaluation = [], None
 
     def on_test_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
         """Collect; the tensors stay on the device."""
         self._evaluated.append(outputs)
 
     def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test films."""
+        """Log the metrics of the test films and write their predictions."""
         self._log_metrics("test")
+        self._log_size()
+        data, folder = self.trainer.datamodule, self.trainer.run_dir
+        if folder is not None and hasattr(data, "table"):
+            of = self.evaluation
+            write_predictions(folder / "predictions_test.csv", data.table.subset(of.rows), of.prob, self.thresholds)
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The predictions of the newest pass over validation or test films: None before its last batch."""
+        if self._evaluation is None and self._evaluated:
+            evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), []
+            real = np.concatenate([outputs["weight"] for outputs in evaluated]) > 0
+            true, prob, rows = (
+                np.concatenate([outputs[name] for outputs in evaluated])[real]
+                for name in ("genres", "probabilities", "index")
+            )
+            self._evaluation = Evaluation(true > 0, prob.astype(np.float64), rows.astype(np.int64))
+        return self._evaluation
 
     def _log_metrics(self, stage: str) -> None:
-        truth, probabilities = self._collect()
+        true, prob = self.evaluation.true, self.evaluation.prob
+        fitting = self.trainer.stage == "fit"
         shown = ("loss", "map") if stage == "val" else ()
-        for name, value in multilabel_metrics(truth, probabilities).items():
-            self.log(f"{stage}/{name}", value, prog_bar=name in shown)
+        for name, value in multilabel_metrics(true, prob, thresholds=self.thresholds).items():
+            if not fitting or name in _CURVES:
+                self.log(f"{stage}/{name}", value, prog_bar=name in shown)
+        if fitting:
+            return
+        details = {"films": len(true)}
+        if self.thresholds is not None:
+            details["threshold"] = self.thresholds.overall
+        for name, (low, high) in intervals(bootstrap_metrics(true, prob, self.thresholds)).items():
+            details |= {f"interval/{name}/low": low, f"interval/{name}/high": high}
+        for name, values in genre_metrics(true, prob, thresholds=self.thresholds).items():
+            details |= {f"genre/{g}/{name}": v for g, v in zip(self._names(), values, strict=True)}
+        for name, value in details.items():
+            self.log(f"{stage}/{name}", value, logger=False)
 
-    def _collect(self) -> tuple[np.ndarray, np.ndarray]:
-        evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), []
-        real = np.concatenate([outputs["weight"] for outputs in evaluated]) > 0
-        truth = np.concatenate([outputs["genres"] for outputs in evaluated])
-        return truth[real], np.concatenate([outputs["probabilities"] for outputs in evaluated])[real]
+    def _log_size(self) -> None:
+        """What a report says of the model and its data."""
+        self.log("model/parameters", sum(math.prod(w.shape) for w in self.model.weights), logger=False)
+        split = getattr(self.trainer.datamodule, "split", None)
+        for part in ("train", "validation", "test") if split is not None else ():
+            self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)
+
+    def _names(self) -> tuple[str, ...]:
+        return self.genre_names or tuple(f"genre_{i}" for i in range(self.evaluation.true.shape[1]))
 
     # --- what a checkpoint needs to predict without the films ------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the genres and sizes."""
-        checkpoint["classifier"] = {"genre_names": list(self.genre_names), "sizes": self._sizes}
+        """Keep the genres, sizes and thresholds."""
+        thresholds = self.thresholds and self.thresholds.to_json(self.genre_names)
+        checkpoint["classifier"] = {
+            "genre_names": list(self.genre_names),
+            "sizes": self._sizes,
+            "thresholds": thresholds,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back."""
         if "classifier" in checkpoint:
-            self._take(checkpoint["classifier"]["genre_names"], checkpoint["classifier"]["sizes"])
+            kept = checkpoint["classifier"]
+            self._take(kept["genre_names"], kept["sizes"])
+            self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])

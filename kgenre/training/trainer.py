@@ -247,7 +247,8 @@ class Trainer(Run):
         self._run_evaluation(stage, step, model, dataloaders, ckpt_path, datamodule)
         values = dict(self.callback_metrics)
         if verbose:
-            print_results(values, self.run_dir)
+            # What was logged with logger=False is a detail for metrics.json.
+            print_results({name: v for name, v in values.items() if name in self.logged_metrics}, self.run_dir)
         return [values]
 
     def _run_evaluation(

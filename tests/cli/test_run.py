@@ -43,7 +43,7 @@ def test_the_run_says_how_it_compares(poster_run, capsys):
     printed = capsys.readouterr()
     line = next(line for line in printed.err.splitlines() if line.startswith("test loss"))
     assert "genre frequencies" in line
-    assert "baseline tfidf" in printed.out
+    assert "tfidf" in printed.out
 
 
 def test_config_is_complete_and_can_be_read_again(poster_run, capsys):
@@ -125,3 +125,38 @@ def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, cap
 def test_fast_dev_run_leaves_nothing(fit, tmp_path):
     assert fit(tmp_path, "--trainer.fast_dev_run", "1", "--data.overviews", "false") == 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_metrics_json_is_complete(poster_run):
+    metrics = metrics_of(poster_run)
+    for name in ("tuned_f1_micro", "per_genre_tuned_f1_macro", "roc_auc", "lrap", "ece", "top3_precision"):
+        assert math.isfinite(metrics[f"test/{name}"])
+        assert metrics[f"test/interval/{name}/low"] <= metrics[f"test/{name}"] <= metrics[f"test/interval/{name}/high"]
+    genres = (poster_run / "genres.txt").read_text().split("\n")[:-1]
+    assert sum(metrics[f"test/genre/{genre}/support"] for genre in genres) > metrics["test/films"] > 0
+    assert all(f"test/genre/{genre}/threshold" in metrics for genre in genres)
+    gained = metrics["test/f1_micro"] - metrics["test/baseline_top3/f1_micro"]
+    assert metrics["test/difference/baseline_top3/f1_micro"] == pytest.approx(gained)
+    assert (
+        metrics["test/difference/baseline_top3/f1_micro/low"] <= metrics["test/difference/baseline_top3/f1_micro/high"]
+    )
+    assert "test/baseline_top3/loss" not in metrics, "decisions have no loss"
+    assert metrics["data/test_films"] == metrics["test/films"]
+    assert metrics["model/parameters"] > 1e5
+
+
+def test_details_stay_out_of_curves_and_table(poster_run, capsys):
+    assert "/genre/" not in (poster_run / "metrics.csv").read_text().splitlines()[0]
+    assert main(["test", "--ckpt_path", str(poster_run)]) == 0
+    assert "support" not in capsys.readouterr().out
+
+
+def test_the_thresholds_of_the_checkpoint_decide_what_is_predicted(poster_run):
+    pointer = (poster_run / "checkpoints" / "best").read_text().strip()
+    state = json.loads((poster_run / "checkpoints" / pointer / "state.json").read_text())
+    thresholds = state["classifier"]["thresholds"]["per_genre"]
+    with (poster_run / "predictions_test.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        above = [genre for genre, threshold in thresholds.items() if float(row[genre]) > threshold]
+        assert row["predicted"] == "|".join(above)

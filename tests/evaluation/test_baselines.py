@@ -77,8 +77,8 @@ def test_refitting_forgets(baseline):
 @pytest.mark.parametrize(
     ("overviews", "genres", "message"),
     [
-        (OVERVIEWS[:3], GENRES, r"Received: 3 overviews, genres of shape \(12, 2\)"),
-        ([], GENRES[:0], r"at least one film.*Received: 0 overviews"),
+        (OVERVIEWS[:3], GENRES, r"Received: 3 films, genres of shape \(12, 2\)"),
+        ([], GENRES[:0], r"at least one film.*Received: 0 films"),
         (OVERVIEWS, GENRES[:, 0], r"genres of shape \(12,\)"),
         (OVERVIEWS, GENRES * 0.5, r"values \[0.0, 0.5\]"),
     ],

@@ -9,9 +9,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn_metrics
 
-from kgenre.evaluation import genres_without_positives, multilabel_metrics
+from kgenre.evaluation import Thresholds, genres_without_positives, multilabel_metrics, tune_thresholds
+from kgenre.evaluation.metrics import MetricsOfResamples
 
-KEYS = ["loss", "precision", "recall", "f1_micro", "f1_macro", "map", "top3_hit"]
+KEYS = ["loss", "precision", "recall", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "hamming_loss"]
+KEYS += ["subset_accuracy", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage"]
+KEYS += ["top3_hit", "top3_precision", "top3_recall", "brier", "ece"]
+NEED_A_GENRE = set(KEYS) - {"loss", "precision", "hamming_loss", "subset_accuracy", "brier", "ece"}
 
 
 @st.composite
@@ -35,35 +39,93 @@ def test_equals_scikit_learn(case, threshold):
     assert list(ours) == KEYS
     assert all(type(value) is float for value in ours.values())
     predicted = (prob > threshold).astype(int)
-    present = true.any(axis=0)
+    present, has_genre = true.any(axis=0), true.any(axis=1)
     pooled = {"average": "binary", "zero_division": 0}
     flat = true.ravel(), predicted.ravel()
     assert ours["precision"] == pytest.approx(sklearn_metrics.precision_score(*flat, **pooled))
     # Probabilities as two columns: scikit-learn clips at the dtype's epsilon, so clip as Keras does before.
     clipped = np.clip(prob, 1e-7, 1 - 1e-7).ravel()
     assert ours["loss"] == pytest.approx(sklearn_metrics.log_loss(flat[0], clipped, labels=[0, 1]))
+    assert ours["hamming_loss"] == pytest.approx(sklearn_metrics.hamming_loss(*flat))
+    assert ours["subset_accuracy"] == pytest.approx((true == predicted).all(axis=1).mean())
+    assert ours["brier"] == pytest.approx(((prob - true) ** 2).mean())
     if not present.any():
-        assert all(math.isnan(ours[key]) for key in KEYS[2:])
+        assert all(math.isnan(ours[key]) for key in NEED_A_GENRE)
         return
     assert ours["recall"] == pytest.approx(sklearn_metrics.recall_score(*flat, **pooled))
     assert ours["f1_micro"] == pytest.approx(sklearn_metrics.f1_score(*flat, **pooled))
     per_genre = [sklearn_metrics.f1_score(true[:, g], predicted[:, g], **pooled) for g in np.flatnonzero(present)]
     assert ours["f1_macro"] == pytest.approx(np.mean(per_genre))
+    assert ours["f1_weighted"] == pytest.approx(np.average(per_genre, weights=true.sum(axis=0)[present]))
+    films = [sklearn_metrics.f1_score(true[n], predicted[n], **pooled) for n in np.flatnonzero(has_genre)]
+    assert ours["f1_samples"] == pytest.approx(np.mean(films))
     ranked = [sklearn_metrics.average_precision_score(true[:, g], prob[:, g]) for g in np.flatnonzero(present)]
     assert ours["map"] == pytest.approx(np.mean(ranked))
+    assert ours["ap_micro"] == pytest.approx(sklearn_metrics.average_precision_score(flat[0], prob.ravel()))
+    mixed = np.flatnonzero(present & ~true.all(axis=0))
+    areas = [sklearn_metrics.roc_auc_score(true[:, g], prob[:, g]) for g in mixed]
+    assert ours["roc_auc"] == pytest.approx(np.mean(areas)) if areas else math.isnan(ours["roc_auc"])
+    if not true.all():
+        assert ours["roc_auc_micro"] == pytest.approx(sklearn_metrics.roc_auc_score(flat[0], prob.ravel()))
+    if true.shape[1] > 1:  # scikit-learn calls one column no multi-label data
+        rows = true[has_genre], prob[has_genre]
+        assert ours["lrap"] == pytest.approx(sklearn_metrics.label_ranking_average_precision_score(*rows))
+        assert ours["coverage"] == pytest.approx(sklearn_metrics.coverage_error(*rows))
+
+
+@settings(deadline=None)
+@given(films())
+def test_calibration_error_equals_a_plain_loop(case):
+    true, prob = case
+    error = 0.0
+    for low in range(15):
+        chosen = [low / 15 <= p < (low + 1) / 15 or (low == 14 and p == 1) for p in prob.ravel()]
+        if any(chosen):
+            error += abs(prob.ravel()[chosen].mean() - true.ravel()[chosen].mean()) * np.mean(chosen)
+    assert multilabel_metrics(true, prob)["ece"] == pytest.approx(error, abs=1e-9)
+
+
+@settings(deadline=None)
+@given(films(), st.integers(0, 3))
+def test_a_resample_is_the_films_repeated(case, seed):
+    true, prob = case
+    draw = np.random.default_rng(seed).integers(len(true), size=len(true))
+    thresholds = tune_thresholds(true, prob)
+    resampled = MetricsOfResamples(true, prob, thresholds=thresholds)
+    ours = resampled(np.stack([np.bincount(draw, minlength=len(true)), np.ones(len(true), int)]))
+    for row, films_of_round in enumerate((draw, np.arange(len(true)))):
+        expected = multilabel_metrics(true[films_of_round], prob[films_of_round], thresholds=thresholds)
+        assert {name: values[row] for name, values in ours.items()} == pytest.approx(expected, nan_ok=True, abs=1e-12)
+
+
+def test_tuned_thresholds_stand_beside_the_fixed_one():
+    true, prob = np.array([[1, 0], [1, 1]]), np.array([[0.3, 0.1], [0.4, 0.15]])
+    thresholds = Thresholds(0.2, (0.35, 0.12), (False, False))
+    ours = multilabel_metrics(true, prob, thresholds=thresholds)
+    assert (ours["recall"], ours["tuned_recall"], ours["per_genre_tuned_recall"]) == pytest.approx((0, 2 / 3, 2 / 3))
+    assert ours["tuned_f1_macro"] == pytest.approx((1 + 0) / 2)
+    assert ours["per_genre_tuned_f1_macro"] == pytest.approx((2 / 3 + 1) / 2)
+    with pytest.raises(ValueError, match="2 thresholds were given for 3 genres"):
+        multilabel_metrics(np.eye(3), np.eye(3), thresholds=thresholds)
 
 
 @settings(deadline=None)
 @given(films(), st.integers(1, 8))
-def test_top_k_hit_equals_a_plain_loop(case, k):
+def test_top_k_equals_a_plain_loop(case, k):
     true, prob = case
-    hits = []
+    right, of_film = [], []
     for film in range(len(true)):
         if true[film].any():
             best = sorted(range(true.shape[1]), key=lambda genre: (-prob[film, genre], genre))[:k]
-            hits.append(any(true[film, genre] for genre in best))
-    ours = multilabel_metrics(true, prob, k=k)[f"top{k}_hit"]
-    assert ours == pytest.approx(np.mean(hits)) if hits else math.isnan(ours)
+            right.append(sum(true[film, genre] for genre in best))
+            of_film.append(right[-1] / true[film].sum())
+    ours = multilabel_metrics(true, prob, k=k)
+    if not right:
+        assert math.isnan(ours[f"top{k}_hit"])
+        return
+    assert ours[f"top{k}_hit"] == pytest.approx(np.mean(np.array(right) > 0))
+    assert ours[f"top{k}_precision"] == pytest.approx(np.mean(right) / min(k, true.shape[1]))
+    assert ours[f"top{k}_recall"] == pytest.approx(np.mean(of_film))
 
 
 def test_of_equal_probabilities_the_first_genres_win():
@@ -92,12 +154,14 @@ def test_a_certain_error_costs_what_keras_says():
     assert loss == pytest.approx(-math.log(1e-7))
 
 
-def test_a_genre_that_never_occurs_counts_in_the_loss_only():
+def test_a_genre_that_never_occurs_is_left_out_of_averages_over_genres():
     true, prob = np.array([[1, 0], [0, 1]]), np.array([[0.8, 0.3], [0.4, 0.6]])
     wide = multilabel_metrics(np.pad(true, ((0, 0), (0, 1))), np.pad(prob, ((0, 0), (0, 1)), constant_values=0.1))
     narrow = multilabel_metrics(true, prob)
     assert wide["loss"] == pytest.approx((4 * narrow["loss"] - 2 * math.log(0.9)) / 6)
-    assert {key: wide[key] for key in KEYS[1:]} == {key: narrow[key] for key in KEYS[1:]}
+    averages = [key for key in KEYS if key not in ("loss", "hamming_loss", "brier", "ece", "top3_precision")]
+    averages = [key for key in averages if not key.endswith("_micro") or key == "f1_micro"]
+    assert {key: wide[key] for key in averages} == {key: narrow[key] for key in averages}
 
 
 def test_bool_and_float32_are_read_alike():

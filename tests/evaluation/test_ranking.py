@@ -1,13 +1,13 @@
-"""Average precision against scikit-learn's, on whatever hypothesis thinks of."""
+"""Average precision and ROC AUC against scikit-learn's, on whatever hypothesis thinks of."""
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
-from kgenre.evaluation import average_precision
+from kgenre.evaluation import average_precision, roc_auc
 
 
 @st.composite
@@ -26,6 +26,11 @@ def test_equals_scikit_learn(case):
     for genre, value in enumerate(ours):
         if true[:, genre].any():
             assert value == pytest.approx(average_precision_score(true[:, genre], prob[:, genre]), abs=1e-12)
+        else:
+            assert np.isnan(value)
+    for genre, value in enumerate(roc_auc(true, prob)):
+        if true[:, genre].any() and not true[:, genre].all():
+            assert value == pytest.approx(roc_auc_score(true[:, genre], prob[:, genre]), abs=1e-12)
         else:
             assert np.isnan(value)
 

@@ -1,0 +1,111 @@
+"""The predictions of films as a table, one row a film."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.evaluation.thresholds import Thresholds
+
+if TYPE_CHECKING:
+    from kgenre.data.film_table import FilmTable
+
+COLUMNS = ("id", "title", "genres", "predicted")
+
+
+class PredictionsError(ValueError):
+    """A file of predictions is missing, damaged or of something else; the message names it."""
+
+
+@dataclass(frozen=True, eq=False)
+class FilmPredictions:
+    """The predictions of n films, as `read_predictions` gives them.
+
+    Args:
+        ids: names of the films.
+        titles: "" where unknown.
+        true: (n, G) bool.
+        prob: (n, G) float64.
+        predicted: (n, G) bool, by the run's thresholds.
+        genre_names: the G names.
+    """
+
+    ids: tuple[str, ...]
+    titles: tuple[str, ...]
+    true: npt.NDArray[np.bool_]
+    prob: npt.NDArray[np.float64]
+    predicted: npt.NDArray[np.bool_]
+    genre_names: tuple[str, ...]
+
+
+def predicted_genres(prob: np.ndarray, thresholds: Thresholds | None) -> npt.NDArray[np.bool_]:
+    """Which genres (n, G) of probabilities (n, G) count as predicted: above each genre's threshold, 0.5 without any."""
+    return prob > (0.5 if thresholds is None else np.array(thresholds.per_genre))
+
+
+def top_genres(prob: np.ndarray, count: int) -> npt.NDArray[np.intp]:
+    """The columns of the ``count`` most probable genres (n, count), best first; of equals the first column wins."""
+    return np.argsort(-prob, axis=1, kind="stable")[:, :count]
+
+
+def write_predictions(
+    path: Path, films: FilmTable, prob: np.ndarray, thresholds: Thresholds | None, top: int = 3
+) -> None:
+    """Write a row for each film.
+
+    The columns are ``id``, ``title``, ``genres`` (the true ones, joined by "|"), ``predicted`` (those above their
+    threshold, joined likewise), ``top3`` (the most probable, best first; ``top<n>``) and then one for each genre with
+    its probability, six digits.
+
+    Args:
+        path: the file; replaced when it is complete.
+        films: n films.
+        prob: (n, G), columns as ``films.genre_names``.
+        thresholds: of the model; None: 0.5.
+        top: how many most probable genres to name.
+    """
+    names = films.genre_names
+    predicted, best = predicted_genres(prob, thresholds), top_genres(prob, top)
+    partial = path.with_suffix(".csv.partial")
+    with partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow([*COLUMNS, f"top{top}", *names])
+        for row, values in enumerate(prob):
+            chosen = "|".join(name for name, has in zip(names, predicted[row], strict=True) if has)
+            first = "|".join(names[i] for i in best[row])
+            true = "|".join(films.genres_of(row))
+            writer.writerow([films.ids[row], films.titles[row], true, chosen, first, *(f"{v:.6f}" for v in values)])
+    partial.replace(path)
+
+
+def read_predictions(path: Path) -> FilmPredictions:
+    """Read what `write_predictions` wrote.
+
+    Raises:
+        PredictionsError: it is not there or is not such a table.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            header, *rows = list(csv.reader(file))
+        if tuple(header[:4]) != COLUMNS or not rows or any(len(row) != len(header) for row in rows):
+            raise ValueError("another table")
+        names = tuple(header[5:])
+        prob = np.array([row[5:] for row in rows], np.float64).reshape(len(rows), len(names))
+    except FileNotFoundError:
+        raise PredictionsError(f"{path} is not there: kgenre test --ckpt_path {path.parent} writes it.") from None
+    except (ValueError, OSError, UnicodeDecodeError) as error:
+        raise PredictionsError(
+            f"{path} cannot be read ({error}): kgenre test --ckpt_path {path.parent} writes it anew."
+        ) from error
+
+    def columns(cell: int) -> Any:
+        return np.array([[name in row[cell].split("|") for name in names] for row in rows])
+
+    return FilmPredictions(
+        tuple(row[0] for row in rows), tuple(row[1] for row in rows), columns(2), prob, columns(3), names
+    )

@@ -1,0 +1,105 @@
+"""Above which probability a genre counts as predicted: thresholds tuned on validation films."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+
+# Thresholds are tried at even steps of log-odds, as probabilities of rare genres are small. F1 is averaged over a
+# window of neighbours before its maximum is taken: a peak that one film makes is none.
+_GRID = 1 / (1 + np.exp(-np.linspace(-5.3, 3.5, 89)))
+_WINDOW = 7
+MIN_POSITIVES = 10
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """A genre is predicted where its probability is above its threshold (strictly).
+
+    Args:
+        overall: one for all genres.
+        per_genre: one for each of the G genres.
+        fallback: for each genre, whether it had too few films to tune on and has ``overall``.
+    """
+
+    overall: float
+    per_genre: tuple[float, ...]
+    fallback: tuple[bool, ...]
+
+    def to_json(self, genre_names: Sequence[str]) -> dict[str, Any]:
+        """As JSON values, for a checkpoint."""
+        return {
+            "overall": self.overall,
+            "per_genre": dict(zip(genre_names, self.per_genre, strict=True)),
+            "fallback": [name for name, fell in zip(genre_names, self.fallback, strict=True) if fell],
+        }
+
+    @classmethod
+    def from_json(cls, state: Mapping[str, Any], genre_names: Sequence[str]) -> Self:
+        """What `to_json` gave, in the order of ``genre_names``; genres that it lacks have the overall one."""
+        overall, per_genre = state["overall"], state["per_genre"]
+        return cls(
+            overall,
+            tuple(per_genre.get(name, overall) for name in genre_names),
+            tuple(name in state["fallback"] or name not in per_genre for name in genre_names),
+        )
+
+
+def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int = MIN_POSITIVES) -> Thresholds:
+    """Choose the thresholds with the best F1 on validation films; never give it test films.
+
+    ``overall`` has the best micro-F1, ``per_genre`` the best F1 of each genre, both after smoothing over
+    neighbouring thresholds. A genre with fewer than ``min_positives`` films gets ``overall``: on a handful of films
+    the best threshold is chance (Lipton, Elkan and Naryanaswamy, 2014, https://arxiv.org/abs/1402.1892).
+
+    Args:
+        y_true: (n, G), 0 or 1 or bool.
+        y_prob: (n, G) probabilities.
+        min_positives: films that a genre needs for a threshold of its own.
+
+    Raises:
+        ValueError: as in `multilabel_metrics`.
+
+    Example:
+        >>> true, prob = np.array([[1], [1], [0], [0]]), np.array([[0.4], [0.3], [0.1], [0.1]])
+        >>> 0.1 < tune_thresholds(true, prob).overall < 0.3
+        True
+    """
+    from kgenre.evaluation.checked_arrays import checked_genres, checked_probabilities
+
+    true = checked_genres(y_true)
+    prob = checked_probabilities(y_prob, true.shape)
+    tries = len(_GRID)
+    # Above which of the thresholds each probability is; counts per genre, then summed from above.
+    passed = np.searchsorted(_GRID, prob, side="left")  # thresholds strictly below the probability
+    column = np.broadcast_to(np.arange(true.shape[1]), true.shape)
+    place = column * (tries + 1) + passed
+
+    def above(weights: np.ndarray | None) -> np.ndarray:  # (G, tries): pairs with a probability above each threshold
+        counts = np.bincount(place.ravel(), weights, true.shape[1] * (tries + 1)).reshape(-1, tries + 1)
+        return counts[:, ::-1].cumsum(axis=1)[:, ::-1][:, 1:]
+
+    predicted, hits = above(None), above(true.ravel().astype(float))
+    support = true.sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        f1 = 2 * hits / (predicted + support[:, None])
+        pooled = 2 * hits.sum(axis=0) / (predicted.sum(axis=0) + support.sum())
+    overall = _best(pooled)
+    fallback = support < min_positives
+    return Thresholds(
+        overall,
+        tuple(overall if fell else _best(curve) for fell, curve in zip(fallback, f1, strict=True)),
+        tuple(map(bool, fallback)),
+    )
+
+
+def _best(f1: np.ndarray) -> float:
+    if not np.nansum(f1):
+        return 0.5
+    half = _WINDOW // 2
+    smooth = np.convolve(np.pad(np.nan_to_num(f1), half, mode="edge"), np.ones(_WINDOW) / _WINDOW, mode="valid")
+    best = np.flatnonzero(smooth >= smooth.max() - 1e-12)
+    return float(_GRID[best[len(best) // 2]])  # the middle of a plateau

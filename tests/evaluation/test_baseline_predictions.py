@@ -1,0 +1,71 @@
+"""The baselines over a datamodule: fitted once per split, then read from the disk."""
+
+import numpy as np
+import pytest
+
+from kgenre.data import FilmData, make_sample_films
+from kgenre.evaluation import FrequencyBaseline, TfidfBaseline, multilabel_metrics
+from kgenre.evaluation.baseline_predictions import predict_baselines
+from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
+from kgenre.evaluation.top3_baseline import Top3Baseline
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    data = FilmData(str(make_sample_films(tmp_path_factory.mktemp("f") / "films", n=160)), image_size=(32, 32))
+    data.setup("fit")
+    return data
+
+
+def test_every_baseline_speaks_about_every_film(films, tmp_path):
+    predicted = predict_baselines(films, tmp_path)
+    assert list(predicted) == ["frequency", "top3", "tfidf", "colours"]
+    assert all(prob.shape == films.table.genres.shape for prob in predicted.values())
+    rows = films.split.test
+    losses = {key: multilabel_metrics(films.table.genres[rows], prob[rows])["loss"] for key, prob in predicted.items()}
+    assert losses["tfidf"] < losses["frequency"]
+    assert losses["colours"] < losses["frequency"], "the sample posters show their genres"
+    assert (predicted["top3"].sum(axis=1) == 3).all()
+
+
+def test_a_second_run_reads_them(films, tmp_path, monkeypatch):
+    first = predict_baselines(films, tmp_path)
+    for kind in (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline):
+        monkeypatch.setattr(kind, "fit", None)
+    second = predict_baselines(films, tmp_path)
+    assert all((first[key] == second[key]).all() for key in first)
+
+
+def test_another_split_is_another_fit(films, tmp_path):
+    first = predict_baselines(films, tmp_path)
+    other = FilmData(films.path, image_size=(32, 32), split_seed=1)
+    other.setup("fit")
+    assert not np.allclose(first["tfidf"], predict_baselines(other, tmp_path)["tfidf"])
+
+
+def test_a_broken_or_unwritable_cache_costs_only_time(films, tmp_path):
+    first = predict_baselines(films, tmp_path)
+    for path in tmp_path.glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:40])
+    again = predict_baselines(films, tmp_path)
+    assert all((first[key] == again[key]).all() for key in first)
+    (tmp_path / "file").write_text("")
+    predict_baselines(films, tmp_path / "file" / "below")
+
+
+def test_without_posters_no_poster_baseline(films, tmp_path):
+    data = FilmData(films.path, posters=False)
+    data.setup("fit")
+    assert list(predict_baselines(data, tmp_path)) == ["frequency", "top3", "tfidf"]
+
+
+def test_poster_features_see_colour_and_layout():
+    posters = np.zeros((3, 20, 12, 3), "uint8")
+    posters[0, :, :, 0] = 255  # red
+    posters[1, :10, :, 0] = 255  # red above black
+    features = poster_features(posters)
+    assert features.shape == (3, 390)
+    assert np.isfinite(features).all()
+    assert np.linalg.norm(features[0] - features[1]) > 1
+    np.testing.assert_allclose(features[0, :192].reshape(8, 8, 3)[..., 0], 1)  # the thumbnail
+    assert np.isfinite(poster_features(posters[:, :1, :1])).all(), "posters smaller than the grid"

@@ -1,0 +1,47 @@
+"""The table of predictions: written, read back, refused when it is another."""
+
+import numpy as np
+import pytest
+
+from kgenre.data import FilmTable
+from kgenre.evaluation import Thresholds
+from kgenre.evaluation.film_predictions import PredictionsError, read_predictions, write_predictions
+
+FILMS = FilmTable(
+    ids=("a", "b"),
+    titles=('The "Ship", Part 2', "Été"),
+    years=(None, 1999),
+    overviews=("", ""),
+    genres=np.array([[1, 0, 1], [0, 0, 0]], "uint8"),
+    genre_names=("Drama", "N/A", "War"),
+    poster_paths=(None, None),
+)
+PROB = np.array([[0.6, 0.1, 0.3], [0.2, 0.2, 0.1]])
+
+
+def test_written_and_read_back(tmp_path):
+    write_predictions(tmp_path / "p.csv", FILMS, PROB, Thresholds(0.5, (0.5, 0.15, 0.2), (False,) * 3))
+    assert (tmp_path / "p.csv").read_text().splitlines()[0] == "id,title,genres,predicted,top3,Drama,N/A,War"
+    assert '"The ""Ship"", Part 2",Drama|War,Drama|War,Drama|War|N/A,0.6' in (tmp_path / "p.csv").read_text()
+    read = read_predictions(tmp_path / "p.csv")
+    assert (read.ids, read.titles, read.genre_names) == (FILMS.ids, FILMS.titles, FILMS.genre_names)
+    np.testing.assert_array_equal(read.true, FILMS.genres > 0)
+    np.testing.assert_array_equal(read.predicted, [[True, False, True], [False, True, False]])
+    np.testing.assert_allclose(read.prob, PROB)
+
+
+def test_without_thresholds_one_half_counts(tmp_path):
+    write_predictions(tmp_path / "p.csv", FILMS, PROB, None, top=1)
+    assert read_predictions(tmp_path / "p.csv").predicted.sum() == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"id,title,genres,predicted,top3,Drama\n", b"\xff\xfe\x00"])
+def test_another_file_is_refused(tmp_path, content):
+    (tmp_path / "p.csv").write_bytes(content)
+    with pytest.raises(PredictionsError, match=r"cannot be read.*kgenre test --ckpt_path"):
+        read_predictions(tmp_path / "p.csv")
+
+
+def test_an_absent_file_says_what_writes_it(tmp_path):
+    with pytest.raises(PredictionsError, match=r"is not there: kgenre test --ckpt_path"):
+        read_predictions(tmp_path / "p.csv")

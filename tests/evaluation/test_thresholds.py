@@ -1,0 +1,83 @@
+"""Thresholds: the best F1 on films they were not tuned on, no overfitting of rare genres."""
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kgenre.evaluation import Thresholds, genre_metrics, multilabel_metrics, tune_thresholds
+
+
+def calibrated_films(n, frequencies, seed=0):
+    """Films whose probabilities mean what they say."""
+    rng = np.random.default_rng(seed)
+    log_odds = np.log(np.array(frequencies) / (1 - np.array(frequencies))) + 1.2 * rng.standard_normal(
+        (n, len(frequencies))
+    )
+    prob = 1 / (1 + np.exp(-log_odds))
+    return rng.random(prob.shape) < prob, prob
+
+
+def test_tuned_on_one_half_they_help_the_other():
+    true, prob = calibrated_films(4000, [0.3, 0.1, 0.05])
+    thresholds = tune_thresholds(true[:2000], prob[:2000])
+    ours = multilabel_metrics(true[2000:], prob[2000:], thresholds=thresholds)
+    assert ours["tuned_f1_micro"] > ours["f1_micro"] + 0.05
+    assert ours["per_genre_tuned_f1_macro"] > ours["f1_macro"] + 0.1
+
+
+def test_near_the_best_that_any_threshold_reaches():
+    true, prob = calibrated_films(3000, [0.3, 0.1])
+    tuned = genre_metrics(true, prob, thresholds=tune_thresholds(true, prob))["tuned_f1"]
+    best = np.max([genre_metrics(true, prob, threshold=t)["f1"] for t in np.linspace(0.02, 0.9, 89)], axis=0)
+    assert (tuned > best - 0.02).all()
+
+
+def test_a_rare_genre_has_the_threshold_of_all():
+    true, prob = calibrated_films(500, [0.3, 0.1])
+    rare = np.zeros((500, 1), bool)
+    rare[:9] = True
+    thresholds = tune_thresholds(np.hstack([true, rare]), np.hstack([prob, np.where(rare, 0.9, 0.1)]))
+    assert thresholds.fallback == (False, False, True)
+    assert thresholds.per_genre[2] == thresholds.overall
+    assert (
+        tune_thresholds(np.hstack([true, rare]), np.hstack([prob, prob[:, :1]]), min_positives=9).fallback[2] is False
+    )
+
+
+def test_one_lucky_film_makes_no_threshold():
+    # A single film far above the others would be a peak of the raw F1 curve; smoothing looks past it.
+    true, prob = calibrated_films(2000, [0.2], seed=1)
+    usual = tune_thresholds(true, prob).overall
+    prob[np.flatnonzero(true[:, 0])[0]] = 0.999
+    assert tune_thresholds(true, prob).overall == pytest.approx(usual, abs=0.03)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 4))
+def test_always_a_threshold_between_0_and_1(seed, films, genres):
+    rng = np.random.default_rng(seed)
+    thresholds = tune_thresholds(rng.random((films, genres)) < 0.3, rng.choice([0.0, 0.2, 1.0], (films, genres)))
+    assert 0 < thresholds.overall < 1
+    assert len(thresholds.per_genre) == genres
+    assert all(0 < value < 1 for value in thresholds.per_genre)
+
+
+def test_no_positives_at_all_leave_one_half():
+    assert tune_thresholds(np.zeros((4, 2)), np.full((4, 2), 0.3)).overall == 0.5
+
+
+def test_json_and_back_in_another_order_of_genres():
+    thresholds = Thresholds(0.25, (0.3, 0.1), (False, True))
+    state = json.loads(json.dumps(thresholds.to_json(["Drama", "War"])))
+    assert Thresholds.from_json(state, ["Drama", "War"]) == thresholds
+    assert Thresholds.from_json(state, ["War", "New", "Drama"]) == Thresholds(
+        0.25, (0.1, 0.25, 0.3), (True, True, False)
+    )
+
+
+def test_nan_is_refused():
+    with pytest.raises(ValueError, match="NaN in 1 of 1 films"):
+        tune_thresholds(np.array([[1]]), np.array([[np.nan]]))
