@@ -17,7 +17,7 @@ KERNEL = "model.layers.0.kernel"
 
 def built_engine(module, batch, **options):
     engine = create_engine(StepOptions(**options))
-    engine.build(module, [module.configure_optimizers()], {"train": batch})
+    engine.build(module, {".*": module.configure_optimizers()}, {"train": batch})
     return engine
 
 
