@@ -238,13 +238,37 @@ def train_by_hand_in_tensorflow(work: Work, gate: Gate, x: np.ndarray, y: np.nda
     return model.get_weights()
 
 
+def train_by_hand_in_torch(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
+    """A loop with ``torch.autograd``; the losses are fetched at the end of the epoch."""
+    import keras
+    import torch
+
+    model, optimizer = keras_model(), keras.optimizers.Adam(**ADAM)
+    optimizer.build(model.trainable_variables)
+    parameters = [variable.value for variable in model.trainable_variables]
+    batches = list_of_batches(x, y) if work.input == "arrays" else tf_dataset(x, y)
+
+    def epoch() -> Iterator[Any]:
+        return iter(batches) if work.input == "arrays" else batches.as_numpy_iterator()
+
+    for _ in range(work.epochs):
+        gate(lambda: [parameter.detach().cpu() for parameter in parameters])
+        losses = []
+        for inputs, targets in epoch():
+            inputs, targets = torch.tensor(inputs), torch.tensor(targets)
+            loss = torch.nn.functional.mse_loss(model(inputs, training=True), targets)
+            gradients = torch.autograd.grad(loss, parameters)
+            with torch.no_grad():
+                optimizer.apply(gradients, model.trainable_variables)
+            losses.append(loss.detach())
+        torch.stack(losses).mean().item()
+    return model.get_weights()
+
+
 def train_with_lightning(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
     """Lightning's Trainer with its defaults, on the same batches as tensors."""
     import lightning
     import torch
-
-    # Two threads gain nothing on so small a network; on a busy machine they took over ten times longer.
-    torch.set_num_threads(1)
 
     class Network(lightning.LightningModule):
         def __init__(self) -> None:
@@ -293,13 +317,17 @@ def main() -> None:
     # What libraries print goes to the log: the standard output belongs to the answers.
     gate = Gate(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
+    if os.environ["KERAS_BACKEND"] == "torch":
+        # Two threads gain nothing on so small a network; on a busy machine they took over ten times longer.
+        import torch
+
+        torch.set_num_threads(1)
+    by_hand = {"jax": train_by_hand_in_jax, "tensorflow": train_by_hand_in_tensorflow, "torch": train_by_hand_in_torch}
     train = {
         "kgenre": train_with_kgenre,
         "kgenre-bare": train_with_kgenre,
         "keras-fit": train_with_keras_fit,
-        "hand-written": train_by_hand_in_jax
-        if os.environ.get("KERAS_BACKEND") == "jax"
-        else train_by_hand_in_tensorflow,
+        "hand-written": by_hand[os.environ["KERAS_BACKEND"]],
         "lightning": train_with_lightning,
     }[work.contestant]
     x, y = make_data(work.steps)

@@ -81,6 +81,11 @@ def descend(batches, learning_rate=0.1, kernel=None):
     return kernel, bias
 
 
+def traces(count):
+    """How often a step is traced where steps are compiled; torch runs them eagerly and traces nothing."""
+    return 0 if keras.backend.backend() == "torch" else count
+
+
 def weights_of(module):
     """The module's variables by structural name, as NumPy copies."""
     from kgenre.engines.named_variables import named_variables

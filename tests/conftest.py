@@ -14,6 +14,8 @@ _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
+# Tests run on all cores side by side: torch's threads would spend most of their time waiting for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(TESTS))  # `import boring` in any folder of tests, whichever import mode pytest runs in
 
 

@@ -7,8 +7,8 @@ import logging
 import os
 import sys
 
-SUPPORTED = ("tensorflow", "jax")
-_PACKAGES = {"tensorflow": "tensorflow", "jax": "jax"}
+SUPPORTED = ("tensorflow", "jax", "torch")
+_TO_INSTALL = {"tensorflow": "tensorflow", "jax": "jax", "torch": "'kgenre[torch]'"}
 _log = logging.getLogger("kgenre")
 
 
@@ -26,13 +26,13 @@ def check_backend() -> None:
     if "keras" in sys.modules or not name:
         name = _configured_backend()
     if name not in SUPPORTED:
-        raise BackendError(f"KERAS_BACKEND={name}: kgenre runs on {' and '.join(SUPPORTED)}. Set one of these.")
-    if importlib.util.find_spec(_PACKAGES[name]) is None:
-        others = [other for other in SUPPORTED if importlib.util.find_spec(_PACKAGES[other])]
+        raise BackendError(f"KERAS_BACKEND={name}: kgenre runs on {', '.join(SUPPORTED)}. Set one of these.")
+    if importlib.util.find_spec(name) is None:
+        others = [other for other in SUPPORTED if importlib.util.find_spec(other)]
         instead = f" or set KERAS_BACKEND={others[0]}, which is installed" if others else ""
         raise BackendError(
-            f"KERAS_BACKEND={name}, but the package {_PACKAGES[name]!r} is not installed. "
-            f"Run `pip install {_PACKAGES[name]}`{instead}."
+            f"KERAS_BACKEND={name}, but the package {name!r} is not installed. "
+            f"Run `pip install {_TO_INSTALL[name]}`{instead}."
         )
 
 

@@ -129,7 +129,8 @@ def _walk(value: Any, path: str, visited: set[int], top: bool = False) -> Iterat
 def _walk_layer(layer: keras.Layer, at: Any, visited: set[int]) -> Iterator[tuple[str, keras.Variable]]:
     for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
         yield at(variable.name), variable
-    named = {id(item): attribute for attribute, item in vars(layer).items() if isinstance(item, keras.Layer)}
+    attributes = vars(layer) | vars(layer).get("_modules", {})  # where torch keeps those that are layers
+    named = {id(item): attribute for attribute, item in attributes.items() if isinstance(item, keras.Layer)}
     # `_layers` is Keras's record of sublayers in order of definition; for functional models `layers` drops the inputs.
     children = layer.layers if isinstance(layer, keras.Model) else layer._layers
     for position, child in enumerate(children):

@@ -12,7 +12,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "numpy", "tensorboard", "scikit-learn")
+from kgenre.engines.devices import list_devices
+
+_PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "tensorboard", "scikit-learn")
 
 
 def new_run_folder(experiment: Path) -> Path:
@@ -55,7 +57,7 @@ def environment() -> dict[str, Any]:
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "backend": keras.backend.backend(),
-        "devices": keras.distribution.list_devices(),
+        "devices": list_devices(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),

@@ -55,14 +55,17 @@ except Exception as error:
     print(type(error).__name__, error)
 """
     message = run_python(script, backend="theano").strip()
-    assert message == "BackendError KERAS_BACKEND=theano: kgenre runs on tensorflow and jax. Set one of these."
+    assert message == "BackendError KERAS_BACKEND=theano: kgenre runs on tensorflow, jax, torch. Set one of these."
 
 
-def test_a_backend_that_is_not_installed(monkeypatch):
-    def find_spec(name):
-        return object() if name != {"jax": "jax", "tensorflow": "tensorflow"}[BACKEND] else None
-
-    monkeypatch.setattr("importlib.util.find_spec", find_spec)
-    other = {"jax": "tensorflow", "tensorflow": "jax"}[BACKEND]
-    with pytest.raises(BackendError, match=f"pip install {BACKEND}` or set KERAS_BACKEND={other}, which is installed"):
+@pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
+def test_a_backend_that_is_not_installed(monkeypatch, backend):
+    monkeypatch.setattr("kgenre.engines.backend._configured_backend", lambda: backend)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == other else None)
+    other = {"jax": "tensorflow"}.get(backend, "jax")
+    package = {"torch": "'kgenre\\[torch\\]'"}.get(backend, backend)
+    with pytest.raises(
+        BackendError,
+        match=f"^KERAS_BACKEND={backend}, .* `pip install {package}` or set KERAS_BACKEND={other}, which is",
+    ):
         check_backend()

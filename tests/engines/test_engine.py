@@ -6,7 +6,7 @@ from itertools import pairwise
 import keras
 import numpy as np
 import pytest
-from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
+from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, traces, weights_of
 from keras import ops
 
 from kgenre.engines.engine import create_engine
@@ -16,9 +16,10 @@ KERNEL = "model.layers.0.kernel"
 
 
 def built_engine(module, batch, **options):
+    """An engine, and the batch as it takes it."""
     engine = create_engine(StepOptions(**options))
-    engine.build(module, {".*": module.configure_optimizers()}, {"train": batch})
-    return engine
+    engine.build(module, [module.configure_optimizers()], {"train": batch})
+    return engine, next(iter(engine.prefetch([batch])))
 
 
 # --- traces -----------------------------------------------------------------------------------------------------
@@ -27,25 +28,25 @@ def built_engine(module, batch, **options):
 def test_one_trace_a_stage_however_many_epochs():
     trainer = quiet_trainer(max_epochs=5)
     trainer.fit(BoringModule(), boring_batches(4), boring_batches(3))
-    assert dict(trainer.engine.traces) == {"train": 1, "validation": 1}
+    assert [trainer.engine.traces[stage] for stage in ("train", "validation")] == [traces(1)] * 2
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
-    assert trainer.engine.traces["test"] == trainer.engine.traces["predict"] == 1
-    assert trainer.engine.traces["train"] == 1
+    assert trainer.engine.traces["test"] == trainer.engine.traces["predict"] == traces(1)
+    assert trainer.engine.traces["train"] == traces(1)
 
 
 def test_a_second_shape_is_traced_once():
     ragged = [*boring_batches(3, rows=8), *boring_batches(1, rows=5)]
     trainer = quiet_trainer(max_epochs=3)
     trainer.fit(BoringModule(), ragged, ragged)
-    assert dict(trainer.engine.traces) == {"train": 2, "validation": 2}
+    assert [trainer.engine.traces[stage] for stage in ("train", "validation")] == [traces(2)] * 2
 
 
 def test_accumulation_has_a_trace_with_and_one_without_update():
     trainer = quiet_trainer(max_epochs=3, accumulate_grad_batches=2)
     trainer.fit(BoringModule(), boring_batches(4))
-    assert trainer.engine.traces["train"] == 2
+    assert trainer.engine.traces["train"] == traces(2)
 
 
 def test_hooks_that_change_weights_trace_nothing_anew():
@@ -54,7 +55,7 @@ def test_hooks_that_change_weights_trace_nothing_anew():
 
     trainer = quiet_trainer(max_epochs=3, callbacks=Lambdas(on_train_epoch_start=shrink))
     trainer.fit(BoringModule(), boring_batches())
-    assert trainer.engine.traces["train"] == 1
+    assert trainer.engine.traces["train"] == traces(1)
 
 
 # --- who owns the state -----------------------------------------------------------------------------------------
@@ -163,7 +164,7 @@ def test_weights_assigned_before_validation_are_validated():
 
 def test_the_state_goes_out_and_comes_back():
     module, batch = BoringModule(), boring_batches(1)[0]
-    engine = built_engine(module, batch)
+    engine, batch = built_engine(module, batch)
     engine.train_step(batch)
     state = engine.state_dict()
     engine.train_step(batch)
@@ -177,7 +178,7 @@ def test_the_state_goes_out_and_comes_back():
 
 def test_one_variable_is_read_and_set():
     module, batch = BoringModule(learning_rate=0.5), boring_batches(1)[0]
-    engine = built_engine(module, batch)
+    engine, batch = built_engine(module, batch)
     rate = engine.built.optimizers[0]._learning_rate
     assert engine.get_variable(rate) == pytest.approx(0.5)
     engine.set_variable(rate, 0.0)
@@ -211,7 +212,7 @@ def test_freezing_and_unfreezing_in_hooks():
     second = "model.layers.1.kernel"
     assert first == [True, False, False, True]
     assert all(not np.array_equal(a[second], b[second]) for a, b in pairwise(kernels))
-    assert trainer.engine.traces["train"] == 3
+    assert trainer.engine.traces["train"] == traces(3)
 
 
 def test_freezing_keeps_the_momentum_of_the_rest():
@@ -266,8 +267,8 @@ def test_steps_move_nothing_to_the_host():
         pytest.skip("only JAX can forbid transfers")
     import jax
 
-    module, batch = BoringModule(), jax.device_put(boring_batches(1)[0])
-    engine = built_engine(module, batch)
+    batch = jax.device_put(boring_batches(1)[0])
+    engine, _ = built_engine(BoringModule(), batch)
     engine.train_step(batch)
     with jax.transfer_guard("disallow"), jax.transfer_guard_device_to_host("disallow"):
         for _ in range(3):
@@ -283,7 +284,7 @@ def test_outputs_are_what_the_step_returned():
             return {"loss": ops.mean(prediction**2), "prediction": prediction, "batch_idx": batch_idx}
 
     module, batch = Dict(), boring_batches(1)[0]
-    engine = built_engine(module, batch)
+    engine, batch = built_engine(module, batch)
     engine.start_epoch("train", first_batch=7)
     outputs = engine.to_host(engine.train_step(batch)[0])
     assert set(outputs) == {"loss", "prediction", "batch_idx"}

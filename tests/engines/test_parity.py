@@ -1,5 +1,6 @@
-"""The same weights and batches give the same losses under TensorFlow and JAX."""
+"""The same weights and batches give the same losses under TensorFlow, JAX and torch (where it is installed)."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -12,11 +13,13 @@ import pytest
 
 SCRIPT = Path(__file__).with_name("parity_losses.py")
 
+TORCH = ["torch"] if importlib.util.find_spec("torch") else []
+
 
 @pytest.fixture(scope="module")
 def results():
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("runs both backends itself; done in the suite's TensorFlow run")
+        pytest.skip("runs every backend itself; done in the suite's TensorFlow run")
     runs = {
         backend: subprocess.Popen(
             [sys.executable, str(SCRIPT)],
@@ -25,7 +28,7 @@ def results():
             stderr=subprocess.PIPE,
             text=True,
         )
-        for backend in ("tensorflow", "jax")
+        for backend in ("tensorflow", "jax", *TORCH)
     }
     outputs = {backend: run.communicate(timeout=500) for backend, run in runs.items()}
     for backend, run in runs.items():
@@ -35,14 +38,17 @@ def results():
 
 @pytest.mark.parametrize("case", ["cnn", "lstm", "everything"])
 @pytest.mark.parametrize(("optimizer", "tolerance"), [("adam", 1e-3), ("sgd", 1e-5)])
-def test_losses_agree(results, case, optimizer, tolerance):
-    tensorflow, jax = (np.array(results[b][f"{case}-{optimizer}"]["losses"]) for b in ("tensorflow", "jax"))
-    np.testing.assert_allclose(tensorflow[:3], jax[:3], rtol=1e-6)
-    np.testing.assert_allclose(tensorflow, jax, rtol=tolerance)
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_losses_agree(results, backend, case, optimizer, tolerance):
+    if backend not in results:
+        pytest.skip(f"{backend} is not installed")
+    tensorflow, other = (np.array(results[b][f"{case}-{optimizer}"]["losses"]) for b in ("tensorflow", backend))
+    np.testing.assert_allclose(tensorflow[:3], other[:3], rtol=1e-6)
+    np.testing.assert_allclose(tensorflow, other, rtol=tolerance)
     assert len(set(tensorflow.tolist())) == 20, "the weights must have moved"
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_stateful_metric_agrees(results, optimizer):
-    tensorflow, jax = (results[b][f"everything-{optimizer}"]["train/error"] for b in ("tensorflow", "jax"))
-    assert tensorflow == pytest.approx(jax, rel=1e-4)
+    tensorflow, *others = (results[b][f"everything-{optimizer}"]["train/error"] for b in ("tensorflow", "jax", *TORCH))
+    assert others == pytest.approx([tensorflow] * len(others), rel=1e-4)

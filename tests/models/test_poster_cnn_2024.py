@@ -112,7 +112,7 @@ print(json.dumps({
     "weights": sorted({weight.dtype for m in models for weight in m.trainable_variables}),
     "computes": sorted({part.compute_dtype for m in models for top in m.layers
                         for part in top._flatten_layers()}),
-    "predictions": [np.array(m(pixels)).tolist() for m in models[:2]],
+    "predictions": [keras.ops.convert_to_numpy(m(pixels)).tolist() for m in models[:2]],
 }))
 """
 

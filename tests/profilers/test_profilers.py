@@ -4,6 +4,7 @@ import pstats
 import re
 import time
 
+import keras
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 
@@ -112,7 +113,8 @@ def test_trace_profiler_writes_a_trace(capsys, batches):
     trainer = quiet_trainer(profiler=TraceProfiler(skip_steps=2, steps=2), logger=CSVLogger())
     trainer.fit(BoringModule(), boring_batches(batches))
     assert f"--logdir {trainer.log_dir}" in capsys.readouterr().out
-    (trace,) = trainer.log_dir.glob("plugins/profile/*/*.xplane.pb")
+    pattern = "*.pt.trace.json" if keras.backend.backend() == "torch" else "plugins/profile/*/*.xplane.pb"
+    (trace,) = trainer.log_dir.glob(pattern)
     assert trace.stat().st_size > 1000
 
 

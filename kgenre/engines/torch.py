@@ -1,0 +1,186 @@
+"""The torch engine: each step runs eagerly, autograd works on the values of the Keras variables themselves."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import torch
+from keras import ops
+
+from kgenre.engines import gradients as gradient_rules
+from kgenre.engines.built_module import BuiltModule, build_module, build_stage
+from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
+from kgenre.engines.step_options import StepOptions
+
+
+class TorchEngine:
+    """See `kgenre.engines.engine.Engine`. The Keras variables hold the tensors and are always up to date.
+
+    Nothing is compiled, so nothing is traced. A step still runs in the same scope as on the other backends: what it
+    assigns is put into the variables after the backward pass, which would not allow a change in between.
+    """
+
+    name = "torch"
+    built: BuiltModule
+
+    def __init__(self, options: StepOptions) -> None:
+        self.options = options
+        self.traces: Counter[str] = Counter()
+        self._sums: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._batch_idx: dict[str, torch.Tensor] = {}
+        self._device = ops.zeros(()).device  # where Keras puts what it makes
+
+    # --- building -----------------------------------------------------------------------------------------------
+
+    def build(self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]) -> None:
+        self.built = build_module(module, optimizers, batches)
+        self._divide()
+        for stage in batches:
+            self.start_epoch(stage)
+
+    def add_stage(self, stage: str, batch: Any) -> None:
+        if stage not in self.built.entries:
+            build_stage(self.built, stage, batch)
+            self.pull()
+            self.start_epoch(stage)
+
+    def _divide(self) -> None:
+        """Divide the variables by what gets gradients."""
+        self._division = [v.trainable for v in self.built.variables.values()]
+        self._trainable = list(self.built.trainable.values())
+        self.built.check_optimized()
+        if self.options.accumulate_grad_batches > 1:
+            self._accumulated = [torch.zeros_like(v.value, requires_grad=False) for v in self._trainable]
+            self._count = 0
+
+    # --- steps --------------------------------------------------------------------------------------------------
+
+    def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
+        result = self.built.run("train", (batch, self._batch_idx["train"]))
+        gradients = self._gradients(result.loss)
+        with torch.no_grad():
+            for variable, value in result.updates:
+                variable.assign(value)
+            if self.options.accumulate_grad_batches > 1:
+                gradients = self._accumulate(gradients, update)
+            if update:
+                self._apply(gradients)
+            values = self._add_logs("train", result.logs.stack())
+        # The loss on its own: with regularisation in it, it is what was minimised.
+        return {name: _detached(value) for name, value in (result.outputs | {"loss": result.loss}).items()}, values
+
+    def eval_step(self, stage: str, batch: Any) -> Any:
+        with torch.no_grad():
+            result = self.built.run(stage, (batch, self._batch_idx[stage]))
+            for variable, value in result.updates:
+                variable.assign(value)
+            self._add_logs(stage, result.logs.stack())
+        return result.outputs
+
+    def _gradients(self, loss: torch.Tensor) -> Sequence[torch.Tensor]:
+        values = [v.value for v in self._trainable]
+        # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
+        if not loss.requires_grad:
+            return [torch.zeros_like(value) for value in values]
+        return torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
+
+    def _accumulate(self, gradients: Sequence[torch.Tensor], update: bool) -> Sequence[torch.Tensor]:
+        torch._foreach_add_(self._accumulated, gradients)
+        self._count += 1
+        if not update:
+            return gradients
+        gradients = torch._foreach_div(self._accumulated, self._count)
+        torch._foreach_zero_(self._accumulated)
+        self._count = 0
+        return gradients
+
+    def _apply(self, gradients: Sequence[torch.Tensor]) -> None:
+        if self.options.gradient_clip_val is not None:
+            gradients = gradient_rules.clip(
+                gradients, self.options.gradient_clip_val, self.options.gradient_clip_algorithm
+            )
+        for optimizer in self.built.optimizers:
+            optimizer.apply(gradients, self._trainable)
+
+    # --- logs ---------------------------------------------------------------------------------------------------
+
+    def _add_logs(self, stage: str, logged: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        entries = self.built.entries[stage]
+        if any(entry.on_epoch for entry in entries):
+            self._sums[stage] = add_to_sums(entries, self._sums[stage], *logged)
+        self._batch_idx[stage] = self._batch_idx[stage] + 1  # not in place: the step may have returned it
+        return logged[0]
+
+    def start_epoch(self, stage: str, first_batch: int = 0) -> None:
+        totals, weights = initial_sums(self.built.entries[stage])
+        self._sums[stage] = (self._tensor(np.float32(totals)), self._tensor(np.float32(weights)))
+        self._batch_idx[stage] = self._tensor(np.int32(first_batch))
+
+    def epoch_logs(self, stage: str) -> dict[str, float]:
+        return read_sums(self.built.entries[stage], *self.to_host(self._sums[stage]))
+
+    def to_host(self, tree: Any) -> Any:
+        return keras.tree.map_structure(lambda x: ops.convert_to_numpy(x) if isinstance(x, torch.Tensor) else x, tree)
+
+    # --- state --------------------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Nothing to do: the steps change the Keras variables in place."""
+
+    def pull(self) -> None:
+        if [v.trainable for v in self.built.variables.values()] != self._division:
+            self._divide()
+
+    def get_variable(self, variable: keras.Variable) -> np.ndarray:
+        return ops.convert_to_numpy(variable.value)
+
+    def set_variable(self, variable: keras.Variable, value: Any) -> None:
+        variable.assign(value)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        named = self.built.variables | self.built.optimizer_variables
+        return {name: ops.convert_to_numpy(variable.value) for name, variable in named.items()}
+
+    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        named = self.built.variables | self.built.optimizer_variables
+        for name, array in arrays.items():
+            if name in named:
+                named[name].assign(array)
+
+    # --- input --------------------------------------------------------------------------------------------------
+
+    def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
+        if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset
+            batches = batches.as_numpy_iterator()
+        for batch in itertools.islice(batches, limit):
+            yield keras.tree.map_structure(self._tensor, batch)
+
+    def _tensor(self, array: Any) -> torch.Tensor:
+        if not isinstance(array, torch.Tensor):
+            # A copy: tf.data lends read-only memory, and an eager step might write into its batch.
+            array = torch.from_numpy(np.array(array))
+        if array.dtype == torch.float64:  # NumPy's default; JAX takes it as float32, and Keras's own fit does too
+            array = array.float()
+        if self._device.type == "cuda":  # from pinned memory the copy does not wait for the steps before it
+            return array.pin_memory().to(self._device, non_blocking=True)
+        return array.to(self._device)
+
+
+def list_devices(kind: str | None = None) -> list[str]:
+    """See `kgenre.engines.devices.list_devices`."""
+    gpus = [f"gpu:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        gpus = ["mps:0"]
+    return {"cpu": ["cpu:0"], "gpu": gpus}.get(kind, gpus or ["cpu:0"])
+
+
+def _detached(tree: Any) -> Any:
+    """Without the graph behind the tensors, which holds all activations of the step."""
+    if isinstance(tree, torch.Tensor):  # mostly; walking a tree costs as much as a small layer
+        return tree.detach()
+    return keras.tree.map_structure(lambda x: x.detach() if isinstance(x, torch.Tensor) else x, tree)
