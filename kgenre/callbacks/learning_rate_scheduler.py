@@ -19,8 +19,11 @@ class LearningRateScheduler(Callback):
     Args:
         schedule: gets the index of the epoch (or of the optimizer update) and the current rate, returns the new one.
         interval: "epoch" or "step".
+        frequency: set it at every n-th of these only; the index counts those.
+        optimizer: the number of the optimizer whose rate it sets; None: all.
 
     Raises:
+        ValueError: another interval, or a frequency below 1.
         TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
 
     Example:
@@ -28,15 +31,25 @@ class LearningRateScheduler(Callback):
         >>> LearningRateScheduler(ConstantThenDecay(constant_epochs=10, decay=0.01))
     """
 
-    def __init__(self, schedule: Callable[[int, float], float], interval: Literal["epoch", "step"] = "epoch") -> None:
+    def __init__(
+        self,
+        schedule: Callable[[int, float], float],
+        interval: Literal["epoch", "step"] = "epoch",
+        frequency: int = 1,
+        optimizer: int | None = None,
+    ) -> None:
         if interval not in ("epoch", "step"):
             raise ValueError(f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}")
         self.schedule = schedule
+        if frequency < 1:
+            raise ValueError(f"LearningRateScheduler(frequency=...) must be at least 1. Received: {frequency!r}")
         self.interval = interval
+        self.frequency = frequency
+        self.optimizer = optimizer
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Refuse an optimizer with a schedule of its own."""
-        refuse_schedules("LearningRateScheduler", trainer)
+        refuse_schedules("LearningRateScheduler", trainer, self.optimizer)
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """The epoch's rate."""
@@ -50,17 +63,20 @@ class LearningRateScheduler(Callback):
             self._set(trainer, trainer.global_step)
 
     def _set(self, trainer: Trainer, index: int) -> None:
+        if index % self.frequency:
+            return
         for position, rate in enumerate(trainer.learning_rates()):
-            trainer.set_learning_rate(float(self.schedule(index, rate)), position)
+            if self.optimizer in (None, position):
+                trainer.set_learning_rate(float(self.schedule(index // self.frequency, rate)), position)
 
 
-def refuse_schedules(callback: str, trainer: Trainer) -> None:
-    """Check that the rate of every optimizer can be set.
+def refuse_schedules(callback: str, trainer: Trainer, number: int | None = None) -> None:
+    """Check that the rate of every optimizer, or of one, can be set.
 
     Raises:
         TypeError: one was given a Keras schedule, which sets the rate by itself.
     """
-    for optimizer in trainer.optimizers:
+    for optimizer in trainer.optimizers if number is None else [trainer.optimizers[number]]:
         if hasattr(optimizer._learning_rate, "get_config"):  # a LearningRateSchedule, not a variable
             raise TypeError(
                 f"{callback} cannot set the rate of an optimizer that was given "

@@ -28,6 +28,7 @@ class ProgressBar(Callback):
         self._progress: Any = None
         self._task: Any = None
         self._begun = 0.0
+        self._done = 0
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Choose between bar and lines."""
@@ -89,7 +90,7 @@ class ProgressBar(Callback):
     ) -> None:
         """Move it."""
         if trainer.stage == "validate":
-            self._advance(batch_idx, trainer)
+            self._advance(self._done, trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Close it, before anything is said about the results."""
@@ -102,7 +103,7 @@ class ProgressBar(Callback):
 
     def on_test_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move it."""
-        self._advance(batch_idx, trainer)
+        self._advance(self._done, trainer)
 
     def on_test_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Close it."""
@@ -114,7 +115,7 @@ class ProgressBar(Callback):
 
     def on_predict_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Move it."""
-        self._advance(batch_idx, trainer)
+        self._advance(self._done, trainer)
 
     def on_predict_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Close it."""
@@ -123,6 +124,7 @@ class ProgressBar(Callback):
     # --- drawing ------------------------------------------------------------------------------------------------
 
     def _open(self, title: str, total: int | float, completed: int = 0) -> None:
+        self._done = completed  # of all sources of an evaluation
         if not self._is_live:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -142,8 +144,9 @@ class ProgressBar(Callback):
         self._progress.start()
 
     def _advance(self, batch_idx: int, trainer: Trainer) -> None:
-        if self._progress is not None and (batch_idx + 1) % self.refresh_rate == 0:
-            self._progress.update(self._task, completed=batch_idx + 1, metrics=self._metrics(trainer))
+        self._done = batch_idx + 1
+        if self._progress is not None and self._done % self.refresh_rate == 0:
+            self._progress.update(self._task, completed=self._done, metrics=self._metrics(trainer))
 
     def _close(self) -> None:
         if self._progress is not None:

@@ -67,18 +67,20 @@ class ReduceLROnPlateau(Callback):
         self.min_delta = abs(min_delta)
         self.cooldown = cooldown
         self.min_lr = min_lr
+        self.optimizer: int | None = None  # of a module's lr_scheduler: whose rate it is; None: all
         self.best_score = worst(mode)
         self.wait_count = 0
         self.cooldown_count = 0
 
     @property
     def state_key(self) -> str:
-        """One state for each watched value."""
-        return f"ReduceLROnPlateau({self.monitor})"
+        """One state for each watched value and optimizer."""
+        number = "" if self.optimizer is None else f", optimizer {self.optimizer}"
+        return f"ReduceLROnPlateau({self.monitor}{number})"
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Refuse an optimizer with a schedule of its own; a new run starts counting anew."""
-        refuse_schedules("ReduceLROnPlateau", trainer)
+        refuse_schedules("ReduceLROnPlateau", trainer, self.optimizer)
         if not trainer.resumed:
             self.best_score, self.wait_count, self.cooldown_count = worst(self.mode), 0, 0
 
@@ -106,6 +108,8 @@ class ReduceLROnPlateau(Callback):
 
     def _reduce(self, trainer: Trainer) -> None:
         for position, rate in enumerate(trainer.learning_rates()):
+            if self.optimizer not in (None, position):
+                continue
             smaller = max(rate * self.factor, self.min_lr)
             # The rate is float32: min_lr=0.1 comes back as 0.10000000149.
             if smaller < rate and not math.isclose(smaller, rate, rel_tol=1e-6):

@@ -9,9 +9,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgenre.engines.loss_scale import LossScale
 from kgenre.engines.named_variables import named_optimizer_variables, named_variables
-from kgenre.engines.step_logs import LogEntry
-from kgenre.engines.traced_step import StepResult, check_known, run_step
+from kgenre.engines.optimizer_groups import optimizer_groups
+from kgenre.engines.step_logs import LogEntry, StepLogs
+from kgenre.engines.step_options import StepOptions
+from kgenre.engines.traced_step import StepError, StepResult, check_known, run_step
+from kgenre.engines.weight_update import StepPart, configured
 
 STEPS = {
     "train": "training_step",
@@ -23,10 +27,16 @@ STEPS = {
 
 @dataclass
 class BuiltModule:
-    """A module with its optimizers, built, its variables named and its steps' log entries known."""
+    """A module with its optimizers, built, its variables named and its steps' log entries known.
+
+    A stage is "train", "validation", "test" or "predict"; of several sources "validation/0", "validation/1", ...
+    """
 
     module: Any
     optimizers: Sequence[keras.optimizers.Optimizer]
+    groups: Sequence[Mapping[str, keras.Variable]] = ()  # for each optimizer its variables by name
+    loss_scale: LossScale | None = None
+    parts: Sequence[StepPart] = ()
     variables: dict[str, keras.Variable] = field(default_factory=dict)
     optimizer_variables: dict[str, keras.Variable] = field(default_factory=dict)
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
@@ -58,22 +68,42 @@ class BuiltModule:
 
     def step(self, stage: str) -> Callable[..., Any]:
         """The user's step of a stage."""
-        return getattr(self.module, STEPS[stage])
+        return getattr(self.module, STEPS[stage.partition("/")[0]])
 
     def run(self, stage: str, arguments: tuple[Any, ...], state_mapping: Any = None) -> StepResult:
-        """One traced run of a stage's step."""
-        return run_step(
-            self.step(stage),
-            arguments,
-            module=self.module,
-            training=stage == "train",
-            known=self.known,
-            state_mapping=state_mapping,
-        )
+        """One traced run of a stage's step on (batch, batch index)."""
+        return _run(self, stage, arguments, self.known, state_mapping)
+
+    def stack(self, stage: str, recorded: Mapping[str, tuple[Any, Any]]) -> Any:
+        """What a traced step logged: float32 (2, n), values and weights, in the order of ``entries[stage]``.
+
+        What is not in ``recorded`` (a step that returned early) has the weight 0.
+
+        Raises:
+            StepError: a name that was not logged for the first batch.
+        """
+        from keras import ops
+
+        entries = self.entries[stage]
+        new = set(recorded) - {entry.name for entry in entries}
+        if new:
+            raise StepError(
+                f"log({min(new)!r}) was not called for the first batch that was seen, and a compiled step cannot get "
+                "more values later. Log it for every batch."
+            )
+        if not entries:
+            return ops.zeros((2, 0), "float32")
+        absent = (ops.zeros((), "float32"),) * 2
+        values, weights = zip(*(recorded.get(entry.name, absent) for entry in entries), strict=True)
+        return ops.stack([ops.stack(values), ops.stack(weights)])
 
 
 def build_module(
-    module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]
+    module: Any,
+    optimizers: Mapping[str, keras.optimizers.Optimizer],
+    batches: Mapping[str, Any],
+    options: StepOptions | None = None,
+    parts: Sequence[StepPart] = (),
 ) -> BuiltModule:
     """Run each stage's step once on shapes alone, then create what training needs.
 
@@ -81,14 +111,17 @@ def build_module(
 
     Args:
         module: the user's module.
-        optimizers: its optimizers; none for evaluation alone.
+        optimizers: its optimizers by the pattern of the names of their variables (see `optimizer_groups`); none for
+            evaluation alone.
         batches: stage ("train", "validation", "test", "predict") -> one batch of it.
+        options: of the training step.
+        parts: what is compiled into each update.
 
     Raises:
         StepError: the step does what cannot be compiled.
-        ValueError: there is nothing to train.
+        ValueError: there is nothing to train, or not by one optimizer each.
     """
-    built = BuiltModule(module, list(optimizers))
+    built = BuiltModule(module, list(optimizers.values()), parts=list(parts))
     used = [variable for stage, batch in batches.items() for variable in _run_symbolically(built, stage, batch)]
     built.variables = named_variables(module)
     trainable = built.trainable
@@ -98,10 +131,16 @@ def build_module(
             "(self.model = ...) and leave at least one layer trainable."
         )
     built.optimized = frozenset(map(id, trainable.values()))
-    for position, optimizer in enumerate(built.optimizers):
+    built.groups = optimizer_groups(optimizers, trainable) if optimizers else []
+    for position, (optimizer, group) in enumerate(zip(built.optimizers, built.groups, strict=True)):
         if not optimizer.built:
-            optimizer.build(list(trainable.values()))
-        built.optimizer_variables |= named_optimizer_variables(optimizer, trainable, f"optimizers.{position}")
+            optimizer.build(list(group.values()))
+        built.optimizer_variables |= named_optimizer_variables(optimizer, group, f"optimizers.{position}")
+    if options is not None and options.loss_scaling:
+        built.loss_scale = LossScale()
+        built.optimizer_variables |= built.loss_scale.variables
+    for part in built.parts:
+        built.optimizer_variables |= part.build(built.variables)
     _check_used(built, used)
     return built
 
@@ -119,6 +158,12 @@ def _check_used(built: BuiltModule, used: list[keras.Variable]) -> None:
         check_known(variable, known)
 
 
+def as_saved(array: Any) -> np.ndarray:
+    """A variable's value for a checkpoint: NumPy has no bfloat16, and float32 holds all of its numbers."""
+    array = np.asarray(array)
+    return array.astype("float32") if array.dtype.name == "bfloat16" else array
+
+
 class _OnShapes(keras.Operation):
     """Lets Keras infer shapes through any function: layers are built on the way, as in a functional model."""
 
@@ -130,6 +175,21 @@ class _OnShapes(keras.Operation):
         return self.function(*arguments)
 
 
+def _run(
+    built: BuiltModule, stage: str, arguments: tuple[Any, ...], known: set[int] | None, state_mapping: Any = None
+) -> StepResult:
+    _, slash, source = stage.partition("/")
+    return run_step(
+        built.step(stage),
+        (*arguments, int(source)) if slash else arguments,
+        module=built.module,
+        training=stage == "train",
+        known=known,
+        state_mapping=state_mapping,
+        suffix=f"/dataloader_idx_{source}" if slash else "",
+    )
+
+
 def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.Variable]:
     """Note what the stage's step logs; returns the variables that it uses."""
     results: list[StepResult] = []
@@ -137,14 +197,14 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.
 
     def step(batch: Any, batch_idx: Any) -> Any:
         try:
-            result = run_step(
-                built.step(stage), (batch, batch_idx), module=built.module, training=stage == "train", known=None
-            )
+            result = _run(built, stage, (batch, batch_idx), known=None)
+            if stage == "train":
+                result.logs.extend(_logs_of_gradients(built.module))
         except Exception as error:
             errors.append(error)
             raise
         results.append(result)
-        return result.logs.stack()
+        return batch_idx
 
     specs = keras.tree.map_structure(_spec, batch)
     try:
@@ -152,9 +212,32 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.
     except Exception as error:
         # The user's error, without the words that Keras puts around it about an operation that is not the user's.
         raise errors[-1] if errors else error from None
-    built.entries[stage] = results[-1].logs.entries
-    built.metrics[stage] = results[-1].logs.metrics
+    logs = results[-1].logs
+    _check_names(built, stage, [*logs.entries, *logs.metrics])
+    built.entries[stage], built.metrics[stage] = logs.entries, logs.metrics
     return results[-1].used
+
+
+def _check_names(built: BuiltModule, stage: str, entries: Sequence[LogEntry]) -> None:
+    name, _, source = stage.partition("/")
+    others = [other for other in built.entries if source and other != stage and other.partition("/")[0] == name]
+    taken = {entry.name for other in others for entry in (*built.entries[other], *built.metrics[other])}
+    for entry in entries:
+        if entry.name in taken:
+            raise ValueError(
+                f"log({entry.name!r}, add_dataloader_idx=False) has this name for several {name} sets. "
+                "Give each its own, or leave add_dataloader_idx=True."
+            )
+
+
+def _logs_of_gradients(module: Any) -> StepLogs:
+    """What ``configure_gradients`` logs."""
+    from keras import ops
+
+    trainable = {name: v for name, v in named_variables(module).items() if v.trainable}
+    with StepLogs(training=True) as logs, keras.StatelessScope():
+        configured(module, {name: ops.zeros(v.shape, v.dtype) for name, v in trainable.items()})
+    return logs
 
 
 def _spec(array: Any) -> keras.KerasTensor:

@@ -13,36 +13,51 @@ if TYPE_CHECKING:
 
     from kgenre.engines.built_module import BuiltModule
     from kgenre.engines.step_options import StepOptions
+    from kgenre.engines.weight_update import StepPart
 
 
 class Engine(Protocol):
     """Runs the steps of one module on one backend and owns their state between steps.
 
-    A step enqueues work on the device and returns without waiting. What it gives back (``outputs``, the step's log
-    values) stays on the device until `to_host`. The module's Keras variables are up to date after `sync`, and
-    changes made to them outside the steps count from the next `pull` on.
+    A stage is "train", "validation", "test" or "predict"; each of several sources of an evaluation is a stage of its
+    own, "validation/0", "validation/1", ... A step enqueues work on the device and returns without waiting. What it
+    gives back (``outputs``, the step's log values) stays on the device until `to_host`. The module's Keras variables
+    are up to date after `sync`, and changes made to them outside the steps count from the next `pull` on.
     """
 
     name: str
     traces: Counter[str]  # how often each stage's step was traced; more than once per shape is a defect (torch: never)
     built: BuiltModule
 
-    def build(self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]) -> None:
-        """Build the module on the shapes of one batch for each stage, and take over its state."""
+    def build(
+        self,
+        module: Any,
+        optimizers: Mapping[str, keras.optimizers.Optimizer],
+        batches: Mapping[str, Any],
+        parts: Sequence[StepPart] = (),
+    ) -> None:
+        """Build the module on the shapes of one batch for each stage, and take over its state.
+
+        Args:
+            module: the user's module.
+            optimizers: a pattern of names of variables -> their optimizer (see `optimizer_groups`).
+            batches: stage -> one batch.
+            parts: what is compiled into each update.
+        """
 
     def add_stage(self, stage: str, batch: Any) -> None:
         """Make a built module ready for one more stage, where it is not yet."""
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
-        """One batch: forward, backward and, with ``update``, the optimizer; else the gradient is only added up.
+        """One batch: forward, backward and, with ``update``, the optimizers; else the gradient is only added up.
 
         Returns:
-            What ``training_step`` returned (the loss under "loss"), and its logged values as one float32 vector in
-            the order of ``built.entries["train"]``.
+            What ``training_step`` returned (the loss under "loss"; {} for None), and what it logged: float32 (2, n),
+            values and weights in the order of ``built.entries["train"]``.
         """
 
     def eval_step(self, stage: str, batch: Any) -> Any:
-        """One batch of "validation", "test" or "predict": what the user's step returned."""
+        """One batch of an evaluation's stage: what the user's step returned."""
 
     def start_epoch(self, stage: str, first_batch: int = 0) -> None:
         """Empty a stage's sums and set its batch index."""

@@ -11,11 +11,11 @@ import jax
 import keras
 import numpy as np
 
-from kgenre.engines import gradients as gradient_rules
-from kgenre.engines.built_module import BuiltModule, build_module, build_stage
-from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
+from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
+from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError, StepScope
+from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
 State = dict[str, Any]
 _WAIT_EVERY = 8  # steps; at most twice as many are under way
@@ -41,8 +41,14 @@ class JaxEngine:
 
     # --- building -----------------------------------------------------------------------------------------------
 
-    def build(self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]) -> None:
-        self.built = build_module(module, optimizers, batches)
+    def build(
+        self,
+        module: Any,
+        optimizers: Mapping[str, keras.optimizers.Optimizer],
+        batches: Mapping[str, Any],
+        parts: Sequence[StepPart] = (),
+    ) -> None:
+        self.built = build_module(module, optimizers, batches, self.options, parts)
         self._optimizer_variables = list(self.built.optimizer_variables.values())
         self._compile()
         for stage in batches:
@@ -104,54 +110,66 @@ class JaxEngine:
     def _traced_train(self, state: State, batch: Any, update: bool) -> tuple[State, dict[str, Any], Any]:
         self.traces["train"] += 1
         self.built.check_optimized()
-        others = list(zip(self._others, state["others"], strict=True))
-        optimizer = list(zip(self._optimizer_variables, state["optimizer"], strict=True))
+        held = self._held()
+        before = dict(zip(map(id, held), self._values(state), strict=True))
 
         def loss_of(trainable: list[Any]) -> tuple[Any, Any]:
-            mapping = [*zip(self._trainable, trainable, strict=True), *others, *optimizer]
-            result = self.built.run("train", (batch, state["batch_idx"]), mapping)
+            values = before | dict(zip(map(id, self._trainable), trainable, strict=True))
+            result = self.built.run("train", (batch, state["batch_idx"]), [(v, values[id(v)]) for v in held])
+            # The loss among the outputs: with regularisation in it, it is what was minimised.
+            outputs = result.outputs if result.loss is None else result.outputs | {"loss": result.loss}
+            loss = jax.numpy.zeros(()) if result.loss is None else self._scaled(result.loss, before)
             updates = {id(variable): value for variable, value in result.updates}
-            return result.loss, (updates, result.outputs, result.logs.stack())
+            return loss, (updates, outputs, result.logs.recorded())
 
-        (loss, (updates, outputs, logged)), gradients = jax.value_and_grad(loss_of, has_aux=True)(state["trainable"])
+        differentiated = jax.value_and_grad(loss_of, has_aux=True)
+        (_, (updates, outputs, recorded)), gradients = differentiated(state["trainable"])
         # A step may assign trainable variables too (a constraint by hand): what the optimizer sees is the new value.
-        trainable = [updates.get(id(v), value) for v, value in zip(self._trainable, state["trainable"], strict=True)]
-        new = {
-            "trainable": trainable,
-            "others": [updates.get(id(v), value) for v, value in others],
-            "optimizer": state["optimizer"],
-            "sums": add_to_sums(self.built.entries["train"], state["sums"], *logged),
-            "batch_idx": state["batch_idx"] + 1,
-        }
+        values = before | updates
+        new: State = {"batch_idx": state["batch_idx"] + 1}
+        counts = bool(outputs)  # not, where the step returned None
+        applies: Any = counts
         if self.options.accumulate_grad_batches > 1:
             total, count = state["accumulated"]
-            gradients = [a + g for a, g in zip(total, gradients, strict=True)]
-            count = count + 1
+            gradients, count = [a + g for a, g in zip(total, gradients, strict=True)], count + counts
             new["accumulated"] = (gradients, count)
             if update:
-                gradients = [g / count.astype(g.dtype) for g in gradients]
-                new["accumulated"] = ([g * 0 for g in gradients], count * 0)
-        if update:
-            new["trainable"], new["optimizer"] = self._apply(trainable, state["optimizer"], gradients)
-        # The loss on its own: with regularisation in it, it is what was minimised.
-        return new, outputs | {"loss": loss}, logged[0]
+                gradients = [g / jax.numpy.maximum(count, 1).astype(g.dtype) for g in gradients]
+                new["accumulated"] = ([jax.numpy.zeros_like(g) for g in gradients], count * 0)  # not g * 0: inf
+                applies = counts or count > 0
+        if update and applies is not False:
+            values, logged = self._update(values, gradients, applies)
+            recorded |= logged
+        step = self.built.stack("train", recorded)
+        new["sums"] = add_to_sums(self.built.entries["train"], state["sums"], step)
+        return new | self._divided([values[id(v)] for v in held]), outputs, step
 
-    def _apply(self, trainable: list[Any], optimizer: list[Any], gradients: list[Any]) -> tuple[list[Any], list[Any]]:
-        if self.options.gradient_clip_val is not None:
-            gradients = gradient_rules.clip(
-                gradients, self.options.gradient_clip_val, self.options.gradient_clip_algorithm
+    def _scaled(self, loss: Any, values: dict[int, Any]) -> Any:
+        if self.built.loss_scale is None:
+            return loss
+        with StepScope(None, [(v, values[id(v)]) for v in self._optimizer_variables]):
+            return self.built.loss_scale.scaled(loss)
+
+    def _update(self, values: dict[int, Any], gradients: list[Any], applies: Any) -> tuple[dict[int, Any], Any]:
+        """The values after an update (where ``applies``), and what ``configure_gradients`` logged."""
+        held = self._held()
+
+        def in_scope(action: Any, before: list[Any]) -> tuple[Any, list[Any]]:
+            with StepScope(self.built.known, list(zip(held, before, strict=True))) as scope:
+                return action(), [scope.get_current_value(v) for v in held]
+
+        with StepLogs(training=True) as logs:
+            (gradients, finite), before = in_scope(
+                lambda: process_gradients(self.built, self.options, gradients), [values[id(v)] for v in held]
             )
-        mapping = [
-            *zip(self._trainable, trainable, strict=True),
-            *zip(self._optimizer_variables, optimizer, strict=True),
-        ]
-        with StepScope(self.built.known, mapping) as scope:
-            for keras_optimizer in self.built.optimizers:
-                keras_optimizer.apply(gradients, self._trainable)
-            return (
-                [scope.get_current_value(v) for v in self._trainable],
-                [scope.get_current_value(v) for v in self._optimizer_variables],
-            )
+
+        def applied() -> list[Any]:
+            return in_scope(lambda: apply_gradients(self.built, gradients), before)[1]
+
+        if finite is not None:
+            applies = finite if applies is True else jax.numpy.logical_and(applies, finite)
+        after = applied() if applies is True else jax.lax.cond(applies, applied, lambda: before)
+        return dict(zip(map(id, held), after, strict=True)), logs.recorded()
 
     def _traced_eval(
         self, weights: list[list[Any]], counters: State, batch: Any, stage: str
@@ -163,7 +181,9 @@ class JaxEngine:
         # Only what the step assigned goes out: returning all weights would copy them each batch.
         updates = {i: changed[id(v)] for i, v in enumerate(self._others) if id(v) in changed}
         counters = {
-            "sums": add_to_sums(self.built.entries[stage], counters["sums"], *result.logs.stack()),
+            "sums": add_to_sums(
+                self.built.entries[stage], counters["sums"], self.built.stack(stage, result.logs.recorded())
+            ),
             "batch_idx": counters["batch_idx"] + 1,
         }
         return updates, counters, result.outputs
@@ -188,8 +208,13 @@ class JaxEngine:
     def _held(self) -> list[keras.Variable]:
         return [*self._trainable, *self._others, *self._optimizer_variables]
 
-    def _values(self) -> list[Any]:
-        return [*self._state["trainable"], *self._state["others"], *self._state["optimizer"]]
+    def _values(self, state: State | None = None) -> list[Any]:
+        state = self._state if state is None else state
+        return [*state["trainable"], *state["others"], *state["optimizer"]]
+
+    def _divided(self, values: list[Any]) -> State:
+        first, second = len(self._trainable), len(self._trainable) + len(self._others)
+        return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
 
     def sync(self) -> None:
         self.pull()  # what was assigned in a hook stays
@@ -210,12 +235,7 @@ class JaxEngine:
             _copy(v.value) if new else value
             for v, new, value in zip(self._held(), changed, self._values(), strict=True)
         ]
-        first, second = len(self._trainable), len(self._trainable) + len(self._others)
-        self._state |= {
-            "trainable": values[:first],
-            "others": values[first:second],
-            "optimizer": values[second:],
-        }
+        self._state |= self._divided(values)
         self._synced = [v.value for v in self._held()]
 
     def _write_unchanged(self, changed: list[bool]) -> None:
@@ -240,7 +260,7 @@ class JaxEngine:
     def state_dict(self) -> dict[str, np.ndarray]:
         values = dict(zip(map(id, self._held()), jax.device_get(self._values()), strict=True))
         named = self.built.variables | self.built.optimizer_variables
-        return {name: np.asarray(values[id(variable)]) for name, variable in named.items()}
+        return {name: as_saved(values[id(variable)]) for name, variable in named.items()}
 
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.sync()

@@ -1,7 +1,7 @@
 """What a step records: ``Module.log`` puts tensors here while the step is traced, the engine carries them.
 
 A record has two halves. The static one (`LogEntry`) is known when the step is traced and never touches the device. The
-values of one step leave the compiled function as one vector; the sums over an epoch stay on the device as two.
+values of one step leave the compiled function as one array; the sums over an epoch stay on the device as two.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ class LogEntry:
 class StepLogs:
     """Collects what one run of a step logs; a context manager that `current` finds.
 
-    ``training`` tells which defaults apply: a training step logs each step, an evaluation step its mean.
+    ``training`` tells which defaults apply: a training step logs each step, an evaluation step its mean. ``suffix`` is
+    put after each name: which of several sources it is of.
     """
 
     training: bool
+    suffix: str = ""
     entries: list[LogEntry] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
@@ -63,9 +65,25 @@ class StepLogs:
         self.values.append(value)
         self.weights.append(weight)
 
-    def stack(self) -> tuple[Any, Any]:
-        """All values and all weights as two float32 vectors of shape (number of entries,)."""
-        return _vector(self.values), _vector(self.weights)
+    def recorded(self) -> dict[str, tuple[Any, Any]]:
+        """Each value with its weight, two float32 scalar tensors, by name."""
+        from keras import ops
+
+        return {
+            entry.name: tuple(ops.reshape(ops.cast(scalar, "float32"), ()) for scalar in pair)
+            for entry, *pair in zip(self.entries, self.values, self.weights, strict=True)
+        }
+
+    def extend(self, later: StepLogs) -> None:
+        """Take what another part of the same step logged.
+
+        Raises:
+            ValueError: a name of both.
+        """
+        for entry, value, weight in zip(later.entries, later.values, later.weights, strict=True):
+            self.record(entry, value, weight)
+        for entry, metric in later.metrics.items():
+            self.record(entry, metric, 1.0)
 
     def __enter__(self) -> StepLogs:
         self._token = _current.set(self)
@@ -86,19 +104,26 @@ def initial_sums(entries: Sequence[LogEntry]) -> tuple[list[float], list[float]]
     return [start[entry.reduce_fx] for entry in entries], [0.0] * len(entries)
 
 
-def add_to_sums(entries: Sequence[LogEntry], sums: tuple[Any, Any], values: Any, weights: Any) -> tuple[Any, Any]:
-    """The sums after one more step: two vectors of shape (number of entries,), traced into the step."""
+def add_to_sums(entries: Sequence[LogEntry], sums: tuple[Any, Any], logged: Any) -> tuple[Any, Any]:
+    """The sums after one more step: two vectors of shape (number of entries,), traced into the step.
+
+    Args:
+        entries: of the step.
+        sums: totals and weights before.
+        logged: (2, number of entries), values and weights of the step.
+    """
     from keras import ops
 
     totals, total_weights = sums
+    values, weights = logged[0], logged[1]
     kinds = {entry.reduce_fx for entry in entries}
-    # A weight of 0 (a batch of padding only) must not let a NaN mean through: 0 * NaN is NaN.
-    added = totals + ops.where(weights > 0, values * weights, ops.zeros_like(values))
+    added = totals + values * weights
     for kind, fold in (("sum", ops.add), ("min", ops.minimum), ("max", ops.maximum)):
         if kind in kinds:
             chosen = [entry.reduce_fx == kind for entry in entries]
             added = ops.where(ops.convert_to_tensor(chosen, "bool"), fold(totals, values), added)
-    return added, total_weights + weights
+    # A weight of 0 (a batch of padding only, or without this value) must not let a NaN through: 0 * NaN is NaN.
+    return ops.where(weights > 0, added, totals), total_weights + weights
 
 
 def read_sums(entries: Sequence[LogEntry], totals: Sequence[float], weights: Sequence[float]) -> dict[str, float]:
@@ -108,11 +133,3 @@ def read_sums(entries: Sequence[LogEntry], totals: Sequence[float], weights: Seq
         for entry, total, weight in zip(entries, totals, weights, strict=True)
         if weight > 0
     }
-
-
-def _vector(scalars: Sequence[Any]) -> Any:
-    from keras import ops
-
-    if not scalars:
-        return ops.zeros((0,), "float32")
-    return ops.stack([ops.reshape(ops.cast(value, "float32"), ()) for value in scalars])

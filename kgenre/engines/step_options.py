@@ -12,4 +12,5 @@ class StepOptions:
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: str = "norm"
     accumulate_grad_batches: int = 1
+    loss_scaling: bool = False  # for float16; see `LossScale`
     jit_compile: bool | None = None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice

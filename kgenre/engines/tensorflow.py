@@ -11,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgenre.engines import gradients as gradient_rules
-from kgenre.engines.built_module import BuiltModule, build_module, build_stage
-from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
+from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
+from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError
+from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
 
 class TensorFlowEngine:
@@ -30,8 +30,14 @@ class TensorFlowEngine:
 
     # --- building -----------------------------------------------------------------------------------------------
 
-    def build(self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]) -> None:
-        self.built = build_module(module, optimizers, batches)
+    def build(
+        self,
+        module: Any,
+        optimizers: Mapping[str, keras.optimizers.Optimizer],
+        batches: Mapping[str, Any],
+        parts: Sequence[StepPart] = (),
+    ) -> None:
+        self.built = build_module(module, optimizers, batches, self.options, parts)
         self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
         self._batch_idx: dict[str, tf.Variable] = {}
         for stage in batches:
@@ -98,56 +104,79 @@ class TensorFlowEngine:
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             result = self.built.run("train", (batch, self._batch_idx["train"].read_value()))
-        # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
-        gradients = tape.gradient(result.loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        # Keras's optimizers treat the repeated tokens of sparse embedding gradients differently from dense ones.
-        gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+            loss = result.loss
+            if loss is not None and self.built.loss_scale is not None:
+                loss = self.built.loss_scale.scaled(loss)
         for variable, value in result.updates:
             variable.assign(value)
+        outputs, recorded = result.outputs, result.logs.recorded()
+        gradients = []
+        if loss is not None:
+            outputs = outputs | {"loss": result.loss}
+            # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
+            gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            # Keras's optimizers treat the repeated tokens of sparse embedding gradients differently from dense ones.
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+        applies: Any = loss is not None
         if self.options.accumulate_grad_batches > 1:
-            gradients = self._accumulate(gradients, update)
-        if update:
-            if self.options.gradient_clip_val is not None:
-                gradients = gradient_rules.clip(
-                    gradients, self.options.gradient_clip_val, self.options.gradient_clip_algorithm
-                )
-            for optimizer in self.built.optimizers:
-                optimizer.apply(gradients, self._trainable)
-        values = self._add_logs("train", result.logs.stack())
-        return result.outputs | {"loss": result.loss}, values
+            gradients, applies = self._accumulate(gradients, update)
+        if update and applies is not False:
+            recorded |= self._update(gradients, applies)
+        return outputs, self._add_logs("train", recorded)
 
-    def _accumulate(self, gradients: list[Any], update: bool) -> list[Any]:
-        for total, gradient in zip(self._accumulated, gradients, strict=True):
-            total.assign_add(gradient)
-        self._count.assign_add(1.0)
+    def _accumulate(self, gradients: list[Any], update: bool) -> tuple[list[Any], Any]:
+        """The mean gradient, and whether there is one: no batch of the group may have had a loss."""
+        counts = bool(gradients)
+        if counts:
+            for total, gradient in zip(self._accumulated, gradients, strict=True):
+                total.assign_add(gradient)
+            self._count.assign_add(1.0)
         if not update:
-            return gradients
+            return gradients, False
         count = self._count.read_value()
-        gradients = [total.read_value() / tf.cast(count, total.dtype) for total in self._accumulated]
+        mean = [total.read_value() / tf.cast(tf.maximum(count, 1.0), total.dtype) for total in self._accumulated]
         for total in self._accumulated:
             total.assign(tf.zeros_like(total))
         self._count.assign(0.0)
-        return gradients
+        return mean, counts or count > 0
+
+    def _update(self, gradients: list[Any], applies: Any) -> dict[str, Any]:
+        """Change the weights (where ``applies``); returns what ``configure_gradients`` logged."""
+        with StepLogs(training=True) as logs:
+            gradients, finite = process_gradients(self.built, self.options, gradients)
+        if finite is not None:
+            applies = finite if applies is True else tf.logical_and(applies, finite)
+
+        def applied() -> tf.Tensor:
+            apply_gradients(self.built, gradients)
+            return tf.constant(True)
+
+        if applies is True:
+            applied()
+        else:
+            tf.cond(applies, applied, lambda: tf.constant(False))
+        return logs.recorded()
 
     def _traced_eval(self, stage: str, batch: Any) -> Any:
         self.traces[stage] += 1
         result = self.built.run(stage, (batch, self._batch_idx[stage].read_value()))
         for variable, value in result.updates:
             variable.assign(value)
-        self._add_logs(stage, result.logs.stack())
+        self._add_logs(stage, result.logs.recorded())
         return result.outputs
 
     # --- logs ---------------------------------------------------------------------------------------------------
 
-    def _add_logs(self, stage: str, logged: tuple[Any, Any]) -> Any:
+    def _add_logs(self, stage: str, recorded: dict[str, tuple[Any, Any]]) -> Any:
         totals, weights = self._sums[stage]
         entries = self.built.entries[stage]
+        logged = self.built.stack(stage, recorded)
         if any(entry.on_epoch for entry in entries):
-            new = add_to_sums(entries, (totals.read_value(), weights.read_value()), *logged)
+            new = add_to_sums(entries, (totals.read_value(), weights.read_value()), logged)
             totals.assign(new[0])
             weights.assign(new[1])
         self._batch_idx[stage].assign_add(1)
-        return logged[0]
+        return logged
 
     def start_epoch(self, stage: str, first_batch: int = 0) -> None:
         for variable, value in zip(self._sums[stage], initial_sums(self.built.entries[stage]), strict=True):
@@ -177,7 +206,7 @@ class TensorFlowEngine:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         named = self.built.variables | self.built.optimizer_variables
-        return {name: variable.numpy() for name, variable in named.items()}
+        return {name: as_saved(variable.numpy()) for name, variable in named.items()}
 
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         named = self.built.variables | self.built.optimizer_variables

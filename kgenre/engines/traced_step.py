@@ -27,8 +27,8 @@ class StepError(RuntimeError):
 class StepResult:
     """What one traced run of a step gave: tensors of the trace, to be returned from the compiled function."""
 
-    loss: Any  # scalar float32 with the regularisation losses; None where the step need not give one
-    outputs: Any  # what the user returned; a bare loss becomes {"loss": loss}
+    loss: Any  # scalar float32 with the regularisation losses; None: nothing to minimise (see `run_step`)
+    outputs: Any  # what the user returned; a bare loss becomes {"loss": loss}, None in training {}
     logs: StepLogs
     updates: list[tuple[keras.Variable, Any]]  # variables that the step assigned, with their new values
     used: list[keras.Variable]  # variables that the step read or assigned
@@ -93,20 +93,21 @@ def run_step(
     training: bool,
     known: Collection[int] | None,
     state_mapping: Any = None,
+    suffix: str = "",
 ) -> StepResult:
     """Call ``step(*arguments)`` in a `StepScope` and sort what it gave.
 
-    With ``training`` the step must give a loss; the losses that Keras layers collect (weight and activity
-    regularisers, ``add_loss``) are added to it, as Keras's own training step does.
+    With ``training`` the step must give a loss, or None to leave the batch out; the losses that Keras layers collect
+    (weight and activity regularisers, ``add_loss``) are added to it, as Keras's own training step does.
 
     Raises:
         StepError: for what a compiled step cannot do (see the messages).
     """
     attributes = _plain_attributes(module)
-    with StepLogs(training=training) as logs, StepScope(known, state_mapping) as scope:
+    with StepLogs(training, suffix) as logs, StepScope(known, state_mapping) as scope:
         returned = _call(step, arguments)
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
-        if training:
+        if loss is not None:
             for extra in _regularization_losses(module, scope):
                 loss = loss + ops.cast(extra, "float32")
         updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
@@ -136,6 +137,12 @@ def _regularization_losses(module: Any, scope: StepScope) -> list[Any]:
 
 
 def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
+    if returned is None:
+        warnings.warn(
+            f"{step} returned None: batches of this shape train nothing. If that is not on purpose, return the loss.",
+            stacklevel=2,
+        )
+        return None, {}
     outputs = dict(returned) if isinstance(returned, Mapping) else {"loss": returned}
     if outputs.get("loss") is None:
         got = f"a dict with the keys {sorted(outputs)}" if isinstance(returned, Mapping) else repr(returned)

@@ -3,37 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
+from kgenre.training.evaluation_sources import EvaluationSource
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 
-def evaluate(trainer: Trainer, stage: str, source: Iterable[Any], batches: int | float) -> list[Any]:
-    """One pass of a stage ("validation", "test" or "predict"); returns the predictions in host memory."""
+def evaluate(
+    trainer: Trainer, stage: str, sources: Sequence[EvaluationSource], limit: float = math.inf
+) -> list[list[Any]]:
+    """One pass of a stage ("validation", "test" or "predict") over its sources, at most ``limit`` batches of each.
+
+    Returns:
+        For each source the predictions of its batches, in host memory; empty lists in the other stages.
+    """
     engine, results = trainer.engine, trainer.results
     hook = {part: getattr(trainer.hooks, f"on_{stage}_{part}") for part in _HOOKS}
-    predictions = []
+    predictions: list[list[Any]] = [[] for _ in sources]
 
-    trainer.num_evaluation_batches = batches
+    trainer.num_evaluation_batches = sum(min(one.batches, limit) for one in sources)
     outside = trainer.state.stage  # a validation inside a fit
     if not trainer.sanity_checking:
         trainer.state.stage = _RUNNING[stage]
     hook["start"]()
     hook["epoch_start"]()
     engine.pull()
-    engine.start_epoch(stage)
-    count = None if math.isinf(batches) else int(batches)
-    for batch_idx, batch in enumerate(engine.prefetch(iterate_epoch(source, 0), limit=count)):
-        hook["batch_start"](batch, batch_idx)
-        outputs = engine.eval_step(stage, batch)
-        hook["batch_end"](outputs, batch, batch_idx)
-        if stage == "predict" and trainer.keeps_predictions:
-            predictions.append(engine.to_host(outputs))
-    results.add_epoch(engine, stage)
+    for dataloader_idx, one in enumerate(sources):
+        count = min(one.batches, limit)
+        engine.start_epoch(one.stage)
+        batches = engine.prefetch(iterate_epoch(one.source, 0), limit=None if math.isinf(count) else int(count))
+        for batch_idx, batch in enumerate(batches):
+            hook["batch_start"](batch, batch_idx, dataloader_idx)
+            outputs = engine.eval_step(one.stage, batch)
+            hook["batch_end"](outputs, batch, batch_idx, dataloader_idx)
+            if stage == "predict" and trainer.keeps_predictions:
+                predictions[dataloader_idx].append(engine.to_host(outputs))
+        results.add_epoch(engine, one.stage)
     engine.sync()
     hook["epoch_end"]()
     results.write(trainer.global_step)

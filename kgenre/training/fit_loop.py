@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ def run_validation(trainer: Trainer) -> None:
     trainer.results.write_steps(trainer.engine)
     trainer.engine.sync()
     try:
-        evaluate(trainer, "validation", trainer.val_source, trainer.schedule.validation_batches)
+        evaluate(trainer, "validation", trainer.val_sources)
     except BaseException:
         trainer.validated_at = None  # a checkpoint of the broken-off run: validate when it goes on
         raise
@@ -140,9 +141,8 @@ def sanity_check(trainer: Trainer) -> None:
     trainer.state.stage, trainer.results.silent = "sanity_check", True
     try:
         trainer.hooks.on_sanity_check_start()
-        wanted, there = trainer.num_sanity_val_steps, trainer.schedule.validation_batches
-        count = there if wanted == -1 else min(wanted, there)
-        evaluate(trainer, "validation", trainer.val_source, count)
+        wanted = trainer.num_sanity_val_steps
+        evaluate(trainer, "validation", trainer.val_sources, limit=math.inf if wanted == -1 else wanted)
         trainer.hooks.on_sanity_check_end()
     finally:
         trainer.state.stage, trainer.results.silent = "train", False

@@ -12,7 +12,7 @@ class FitSchedule:
 
     Args:
         training_batches: in an epoch.
-        validation_batches: in a validation; 0: there is none.
+        validation_batches: in a validation, of all its sources; 0: there is none.
         validation_interval: training batches from one validation to the next; infinite: only at the epoch's end.
         check_val_every_n_epoch: validate only in every n-th epoch; None: the interval counts across epochs.
         accumulate_grad_batches: training batches to one optimizer update.

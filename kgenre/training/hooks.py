@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -35,7 +36,9 @@ class Hooks:
             return hook if trainer.profiler is None else trainer.profiler.profiled(f"{owner}.{name}", hook)
 
         def bound(callback: Callback) -> Callable[..., Any]:
-            hook = measured(f"[Callback]{callback.state_key}", getattr(callback, name))
+            hook = measured(
+                f"[Callback]{callback.state_key}", _as_written(getattr(callback, name), getattr(Callback, name))
+            )
             return lambda *arguments: hook(trainer, module, *arguments)
 
         written = [callback for callback in callbacks if _overrides(callback, Callback, name)]
@@ -43,7 +46,8 @@ class Hooks:
         late = [c for c in written if c.monitors] if name == "on_train_epoch_end" else []
         chain = [bound(callback) for callback in written if callback not in late]
         if _overrides(module, Module, name):
-            chain.append(measured(f"[Module]{type(module).__name__}", getattr(module, name)))
+            hook = _as_written(getattr(module, name), getattr(Module, name))
+            chain.append(measured(f"[Module]{type(module).__name__}", hook))
         chain += [bound(callback) for callback in late]
 
         def call(*arguments: Any) -> Any:
@@ -54,6 +58,17 @@ class Hooks:
             return stop
 
         return call
+
+
+def _as_written(hook: Callable[..., Any], base: Callable[..., Any]) -> Callable[..., Any]:
+    """Without the last argument, ``dataloader_idx``, for a hook that does not take it: few need it."""
+    expected = list(inspect.signature(base).parameters)[1:]
+    if "dataloader_idx" not in expected:
+        return hook
+    takes = inspect.signature(hook).parameters.values()
+    if any(p.kind is p.VAR_POSITIONAL for p in takes) or len(takes) >= len(expected):
+        return hook
+    return lambda *arguments: hook(*arguments[:-1])
 
 
 def _overrides(owner: Any, base: type, name: str) -> bool:

@@ -48,7 +48,21 @@ class Module(Hyperparameters):
         """
 
     def configure_optimizers(self) -> Any:
-        """The optimizer: a `keras.optimizers.Optimizer`. Its learning rate may be a number or a Keras schedule."""
+        """How the variables are trained, in one of these forms.
+
+        - A `keras.optimizers.Optimizer`. Its learning rate is a number or a Keras schedule of the updates.
+        - ``{"optimizer": optimizer, "lr_scheduler": scheduler}``. A scheduler is a function ``(index, rate) -> rate``
+          as `LearningRateScheduler` takes it, a Keras ``LearningRateSchedule`` or a `ReduceLROnPlateau`; or a dict
+          with it under "scheduler", "interval" ("epoch" or "step": what the index counts), "frequency" (every n-th of
+          these) and "monitor" (for `ReduceLROnPlateau`).
+        - Several: ``{pattern: optimizer}``, each perhaps with a scheduler as above. A variable is trained by the first
+          pattern (regular expression) that matches its whole name, such as "model.layers.0.kernel": the attribute of
+          the module, then positions. Each trainable variable needs one.
+
+        Example:
+            >>> def configure_optimizers(self):
+            ...     return {"encoder.*": keras.optimizers.Adam(1e-5), ".*": keras.optimizers.Adam(1e-3)}
+        """
         raise NotImplementedError(
             f"{type(self).__name__} must define configure_optimizers(self), for example: "
             "return keras.optimizers.Adam(1e-3)"
@@ -58,8 +72,26 @@ class Module(Hyperparameters):
         """Callbacks that this module always wants; one of the same class given to the Trainer wins."""
         return []
 
+    def configure_gradients(self, gradients: dict[str, Any]) -> dict[str, Any]:
+        """Change the gradients before they are clipped and the optimizers see them; compiled into the step.
+
+        Called once an update: with ``accumulate_grad_batches``, on the mean gradient. It may log, their norms for
+        example.
+
+        Args:
+            gradients: of the trainable variables by name ("model.layers.0.kernel"), tensors of the variables' shapes.
+
+        Returns:
+            A dict with the same names.
+        """
+        return gradients
+
     def training_step(self, batch: Any, batch_idx: Any) -> Any:
-        """The loss of a batch: a scalar tensor, or a dict with it under "loss".
+        """The loss of a batch: a scalar tensor, or a dict with it under "loss"; None leaves the batch out.
+
+        None is decided when the step is compiled, by what is a Python value then: the shapes of the batch, attributes
+        of the module. Where the numbers decide, weight the loss instead (a weight of 0 gives a gradient of 0). Such a
+        batch counts in ``global_step``, like any other, but no optimizer acts.
 
         Args:
             batch: what the training data gives, as tensors.
@@ -68,7 +100,11 @@ class Module(Hyperparameters):
         raise NotImplementedError(f"{type(self).__name__} must define training_step(self, batch, batch_idx).")
 
     def validation_step(self, batch: Any, batch_idx: Any) -> Any:
-        """Evaluate a batch: log values, return what ``on_validation_batch_end`` should get (or nothing)."""
+        """Evaluate a batch: log values, return what ``on_validation_batch_end`` should get (or nothing).
+
+        With several validation sets write ``validation_step(self, batch, batch_idx, dataloader_idx=0)``: the set's
+        number, an int. What it logs is then named ``name/dataloader_idx_<n>``. The same holds for test and predict.
+        """
         raise NotImplementedError(f"{type(self).__name__} must define validation_step(self, batch, batch_idx).")
 
     def test_step(self, batch: Any, batch_idx: Any) -> Any:
@@ -91,6 +127,7 @@ class Module(Hyperparameters):
         on_epoch: bool | None = None,
         reduce_fx: str = "mean",
         batch_size: Any = None,
+        add_dataloader_idx: bool = True,
     ) -> None:
         """Log a scalar, in a step or in a hook; as in Lightning.
 
@@ -108,6 +145,8 @@ class Module(Hyperparameters):
             on_epoch: log the epoch's value; default False in ``training_step``, True elsewhere.
             reduce_fx: how an epoch's value is made of its steps': "mean", "sum", "min" or "max".
             batch_size: the weight of this step in the mean, a number or scalar tensor; default 1.
+            add_dataloader_idx: with several validation or test sets, put ``/dataloader_idx_<n>`` after the name;
+                without it each set needs names of its own.
 
         Raises:
             ValueError: not a scalar, an unknown ``reduce_fx``, or the same name twice in a step.
@@ -124,6 +163,7 @@ class Module(Hyperparameters):
         if not logs.training or metric:
             # An evaluation has no axis of steps, and a metric is read once an epoch.
             on_step, on_epoch = False, True
+        name += logs.suffix if add_dataloader_idx else ""
         weight = 1.0 if batch_size is None else batch_size
         entry = {"prog_bar": prog_bar, "logger": logger, "reduce_fx": reduce_fx}
         if on_step and on_epoch:
@@ -254,10 +294,10 @@ class Module(Hyperparameters):
     def on_validation_epoch_end(self) -> None:
         """The pass over the validation data is over; values logged here count as the epoch's."""
 
-    def on_validation_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_validation_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Before a validation step."""
 
-    def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_validation_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """After a validation step was enqueued."""
 
     def on_test_start(self) -> None:
@@ -272,10 +312,10 @@ class Module(Hyperparameters):
     def on_test_epoch_end(self) -> None:
         """The pass over the test data is over."""
 
-    def on_test_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_test_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Before a test step."""
 
-    def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_test_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """After a test step was enqueued."""
 
     def on_predict_start(self) -> None:
@@ -290,10 +330,10 @@ class Module(Hyperparameters):
     def on_predict_epoch_end(self) -> None:
         """The pass over the data to predict is over."""
 
-    def on_predict_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_predict_batch_start(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Before a prediction step."""
 
-    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_predict_batch_end(self, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """After a prediction step was enqueued."""
 
     def on_exception(self, exception: BaseException) -> None:

@@ -37,13 +37,13 @@ class Results:
         """``callback`` with the newest step's values in it: a transfer, if there are any."""
         if self._newest is not None:
             (engine, values), self._newest = self._newest, None
-            for entry, value in zip(engine.built.entries["train"], engine.to_host(values), strict=True):
-                if entry.on_step:
+            for entry, value, weight in zip(engine.built.entries["train"], *engine.to_host(values), strict=True):
+                if entry.on_step and weight > 0:
                     self._put(entry, float(value), write=False)
         return self.callback
 
     def add_step(self, engine: Engine, values: Any, global_step: int) -> None:
-        """Keep a training step's logged values (device vector); the ones before them are written now."""
+        """Keep a training step's logged values (on the device); the ones before them are written now."""
         if engine.built.entries["train"]:
             self.write_steps(engine)
             self._pending.append((global_step, values))
@@ -54,8 +54,8 @@ class Results:
         for (step, _), values in zip(pending, engine.to_host([values for _, values in pending]), strict=True):
             chosen = [
                 (entry, float(value))
-                for entry, value in zip(engine.built.entries["train"], values, strict=True)
-                if entry.on_step
+                for entry, value, weight in zip(engine.built.entries["train"], *values, strict=True)
+                if entry.on_step and weight > 0
             ]
             for entry, value in chosen:
                 self._put(entry, value, write=False)

@@ -11,6 +11,7 @@ from kgenre.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressB
 from kgenre.engines import Engine
 from kgenre.loggers import Logger
 from kgenre.training.data_module import DataModule
+from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.module import Module
 from kgenre.training.results import Results
@@ -64,7 +65,8 @@ class Run:
         self.run_opened: list[Callable[[Trainer], None]] = []
         self.num_evaluation_batches: int | float = 0  # of the validation, test or prediction that runs
         self.train_source: Any = None
-        self.val_source: Any = None
+        self.val_source: Any = None  # as given; `val_sources`: each that it holds
+        self.val_sources: list[EvaluationSource] = []
         self.loaded_in_epoch = 0  # when the sources were asked for
         self.schedule = FitSchedule(0)
 

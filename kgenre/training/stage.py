@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 from kgenre.callbacks import Callback, ModelCheckpoint
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
+from kgenre.training.configured_optimizers import configured_optimizers
 from kgenre.training.data_module import DataModule, iterate_epoch
 from kgenre.training.errors import TrainerError
+from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources, one_source
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.hooks import Hooks
 from kgenre.training.limits import number_of_batches, validation_interval
@@ -95,6 +97,9 @@ def load_sources(trainer: Trainer) -> None:
     if t.data is not None:
         t.train_source = t.data.train_dataloader()
         t.val_source = t.data.val_dataloader() if hasattr(t.data, "val_dataloader") else None
+    t.train_source, t.val_sources = one_source(t.train_source), []
+    if type(t.module).validation_step is not Module.validation_step:
+        t.val_sources = evaluation_sources(t.module, "validation", t.val_source, t.limits["val"])
     t.loaded_in_epoch = t.current_epoch
     t.schedule = make_schedule(t)
 
@@ -103,9 +108,7 @@ def make_schedule(trainer: Trainer) -> FitSchedule:
     """Count the batches of both sources under the trainer's limits."""
     t = trainer
     training = number_of_batches(t.train_source, t.limits["train"], "train")
-    validation = number_of_batches(t.val_source, t.limits["val"], "val")
-    if type(t.module).validation_step is Module.validation_step:
-        validation = 0
+    validation = sum(one.batches for one in t.val_sources)
     return FitSchedule(
         training,
         validation,
@@ -125,26 +128,32 @@ def build_for_fit(trainer: Trainer) -> None:
     """A new engine with the module's optimizers: each fit begins with fresh ones."""
     t = trainer
     # With limit_train_batches=0 nothing is trained, but what would be is built.
-    batches = {"train": first_batch("train", t.train_source, t.limits["train"] or None)}
+    batches = {"train": first_batch("train", t.train_source)}
     if t.schedule.validates:
-        batches["validation"] = first_batch("val", t.val_source, t.limits["val"])
+        batches |= first_batches(t.val_sources)
     _sync(t)
     t.results = Results(t.loggers)
     t.engine = _new_engine(t)
     with policy_of(t.precision):
-        t.engine.build(t.module, _optimizers(t.module), batches)
+        configured = configured_optimizers(t.module)
+        t.engine.build(t.module, configured.optimizers, batches)
+    if configured.schedulers:
+        t.callbacks = _in_order([*t.callbacks, *configured.schedulers])
+        t.hooks = Hooks(t, t.module, t.callbacks)
 
 
-def build_for_evaluation(trainer: Trainer, step: str, batch: Any) -> None:
+def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) -> None:
     """The engine that the module was fitted in, ready for one more kind of step; or a new one."""
     t = trainer
+    batches = first_batches(sources)
     with policy_of(t.precision):
         if t.engine is None:
             t.engine = _new_engine(t)
-            t.engine.build(t.module, [], {step: batch})
+            t.engine.build(t.module, {}, batches)
         else:
             t.engine.pull()
-            t.engine.add_stage(step, batch)
+            for stage, batch in batches.items():
+                t.engine.add_stage(stage, batch)
 
 
 def _new_engine(trainer: Trainer) -> Engine:
@@ -154,12 +163,17 @@ def _new_engine(trainer: Trainer) -> Engine:
     return engine
 
 
-def first_batch(name: str, source: Iterable[Any], limit: int | float | None) -> Any:
+def first_batches(sources: Sequence[EvaluationSource]) -> dict[str, Any]:
+    """For each of an evaluation's stages the batch on whose shapes its step is built."""
+    return {one.stage: first_batch(one.stage, one.source, one.batches) for one in sources}
+
+
+def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.inf) -> Any:
     """The batch on whose shapes a step is built."""
-    batches = number_of_batches(source, limit, name)
     first = next(iter(iterate_epoch(source, 0)), None) if batches else None
     if first is None:
-        raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches={limit}.")
+        name = stage.partition("/")[0].replace("validation", "val")
+        raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches.")
     return first
 
 
@@ -213,31 +227,9 @@ def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
     if trainer.fast_dev_run:  # writes no files
         extra = [callback for callback in extra if not isinstance(callback, ModelCheckpoint)]
     defaults = [c for c in trainer.default_callbacks if not any(isinstance(other, type(c)) for other in extra)]
-    everyone = [*trainer.given_callbacks, *extra, *defaults]
+    return _in_order([*trainer.given_callbacks, *extra, *defaults])
+
+
+def _in_order(callbacks: list[Callback]) -> list[Callback]:
     # Checkpoints are written last, when the others have had their say.
-    return sorted(everyone, key=lambda callback: isinstance(callback, ModelCheckpoint))
-
-
-def _optimizers(module: Module) -> list[Any]:
-    import keras
-
-    configured = module.configure_optimizers()
-    found = configured if isinstance(configured, list | tuple) else [configured]
-    if len(found) != 1 or not isinstance(found[0], keras.optimizers.Optimizer):
-        raise TrainerError(
-            f"{type(module).__name__}.configure_optimizers must return one keras.optimizers.Optimizer. "
-            f"Received: {configured!r}"
-        )
-    if getattr(found[0], "gradient_accumulation_steps", None):
-        raise TrainerError(
-            "The optimizer has gradient_accumulation_steps, which advances schedules with every batch. "
-            "Leave it out and use Trainer(accumulate_grad_batches=...)."
-        )
-    if found[0].use_ema:
-        raise TrainerError("The optimizer has use_ema=True: averaged weights are not supported yet. Leave it out.")
-    if isinstance(found[0], keras.optimizers.LossScaleOptimizer):
-        raise TrainerError(
-            f"{type(module).__name__}.configure_optimizers returned a LossScaleOptimizer, which is for float16. "
-            "Return the optimizer inside it; precision='bf16-mixed' needs no loss scaling."
-        )
-    return list(found)
+    return sorted(callbacks, key=lambda callback: isinstance(callback, ModelCheckpoint))

@@ -16,9 +16,9 @@ from kgenre.profilers import Profiler
 from kgenre.training.data_module import DataModule
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
+from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources
 from kgenre.training.fit_loop import fit_loop
 from kgenre.training.flags import read_flags
-from kgenre.training.limits import number_of_batches
 from kgenre.training.module import Module
 from kgenre.training.results import Results
 from kgenre.training.results_table import print_results
@@ -28,7 +28,6 @@ from kgenre.training.run_folder import update_metrics
 from kgenre.training.stage import (
     build_for_evaluation,
     build_for_fit,
-    first_batch,
     load_sources,
     make_schedule,
     open_loggers,
@@ -65,7 +64,9 @@ class Trainer(Run):
         accumulate_grad_batches: batches whose mean gradient makes one update.
         gradient_clip_val: largest global norm, or absolute value, of the gradient; None: no clipping.
         gradient_clip_algorithm: "norm" or "value".
-        precision: "32-true" or "bf16-mixed".
+        precision: "32-true"; "bf16-mixed" or "16-mixed": layers compute in 16 bits, weights stay float32 (float16 with
+            dynamic loss scaling); "bf16-true": weights in bfloat16 too. Layers read it when they are created, so those
+            of ``__init__`` are refused: create them in ``configure_model``.
         callbacks: one or several.
         logger: True or None: TensorBoard and CSV; False: none; or one or several loggers.
         default_root_dir: where runs are written, as ``<root>/<name>/version_<n>``.
@@ -138,7 +139,11 @@ class Trainer(Run):
         self.barebones = flags.barebones
         self.reload_dataloaders_every_n_epochs = flags.reload_dataloaders_every_n_epochs
         self.step_options = StepOptions(
-            gradient_clip_val, gradient_clip_algorithm, accumulate_grad_batches, jit_compile
+            gradient_clip_val,
+            gradient_clip_algorithm,
+            accumulate_grad_batches,
+            jit_compile=jit_compile,
+            loss_scaling=self.precision == "16-mixed",
         )
         self.default_root_dir = Path(default_root_dir)
         self.name = name
@@ -166,7 +171,8 @@ class Trainer(Run):
             model: the module to train.
             train_dataloaders: a source of batches (see `DataModule`), or a DataModule; None: the module's own
                 ``train_dataloader`` and ``val_dataloader``, where it has them.
-            val_dataloaders: the same for validation.
+            val_dataloaders: the same for validation; or a list, tuple or dict of several (see
+                `Module.validation_step`).
             datamodule: gives both, instead.
             ckpt_path: resume from a checkpoint's folder, a run's folder, "best" or "last" (the newest of this
                 experiment that verifies; without one, training starts fresh and says so).
@@ -204,7 +210,7 @@ class Trainer(Run):
         verbose: bool = True,
         datamodule: DataModule | None = None,
     ) -> list[dict[str, float]]:
-        """One pass over the validation data: a list with one dict of the values logged."""
+        """One pass over the validation data: a list with one dict of the values logged, for each of several sources."""
         return self._evaluate("validate", "validation", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def test(
@@ -215,7 +221,7 @@ class Trainer(Run):
         verbose: bool = True,
         datamodule: DataModule | None = None,
     ) -> list[dict[str, float]]:
-        """One pass over the test data: a list with one dict of the values logged."""
+        """One pass over the test data: a list with one dict of the values logged, for each of several sources."""
         return self._evaluate("test", "test", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def predict(
@@ -226,13 +232,14 @@ class Trainer(Run):
         return_predictions: bool = True,
         ckpt_path: str | os.PathLike[str] | None = None,
     ) -> list[Any]:
-        """The outputs of ``predict_step`` for each batch, as NumPy arrays.
+        """The outputs of ``predict_step`` for each batch, as NumPy arrays; a list of these for several sources.
 
         With ``return_predictions=False`` nothing is kept and the list is empty: for more than memory holds, with a
         `PredictionWriter`.
         """
         self.keeps_predictions = return_predictions
-        return self._run_evaluation("predict", "predict", model, dataloaders, ckpt_path, datamodule)
+        _, predictions = self._run_evaluation("predict", "predict", model, dataloaders, ckpt_path, datamodule)
+        return predictions[0] if len(predictions) == 1 else predictions
 
     def _evaluate(
         self,
@@ -244,16 +251,20 @@ class Trainer(Run):
         verbose: bool,
         datamodule: Any,
     ) -> list[dict[str, float]]:
-        self._run_evaluation(stage, step, model, dataloaders, ckpt_path, datamodule)
+        sources, _ = self._run_evaluation(stage, step, model, dataloaders, ckpt_path, datamodule)
         values = dict(self.callback_metrics)
         if verbose:
             # What was logged with logger=False is a detail for metrics.json.
             print_results({name: v for name, v in values.items() if name in self.logged_metrics}, self.run_dir)
-        return [values]
+        built = self.engine.built
+        names = [{entry.name for entry in (*built.entries[s.stage], *built.metrics[s.stage])} for s in sources]
+        # What hooks log is of all sources.
+        shared = set(values) - set().union(*names)
+        return [{name: value for name, value in values.items() if name in mine | shared} for mine in names]
 
     def _run_evaluation(
         self, stage: str, step: str, model: Any, dataloaders: Any, ckpt_path: Any, datamodule: Any
-    ) -> list[Any]:
+    ) -> tuple[list[EvaluationSource], list[list[Any]]]:
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
         model = model or self.module
@@ -264,13 +275,15 @@ class Trainer(Run):
         loader = "val" if step == "validation" else step
         data = _source_of_batches(stage, loader, model, dataloaders, datamodule)
         self.results = Results()
-        predictions: list[Any] = []
+        sources: list[EvaluationSource] = []
+        predictions: list[list[Any]] = []
         with running(self, stage, model, datamodule):
             checkpoint = find_checkpoint(self, ckpt_path, stage)
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, checkpoint)
-            source = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
-            build_for_evaluation(self, step, first_batch(loader, source, self.limits[loader]))
+            given = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
+            sources = evaluation_sources(model, step, given, self.limits[loader])
+            build_for_evaluation(self, sources)
             if checkpoint is not None:
                 restore_weights(self, checkpoint)
                 self.global_step, self.current_epoch = (
@@ -279,10 +292,10 @@ class Trainer(Run):
                 )
                 self.run_dir = run_of(checkpoint)
             open_loggers(self)
-            predictions = evaluate(self, step, source, number_of_batches(source, self.limits[loader], loader))
+            predictions = evaluate(self, step, sources)
             if self.run_dir is not None:
                 update_metrics(self.run_dir, self.callback_metrics)
-        return predictions
+        return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
         """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`."""

@@ -18,7 +18,7 @@ KERNEL = "model.layers.0.kernel"
 def built_engine(module, batch, **options):
     """An engine, and the batch as it takes it."""
     engine = create_engine(StepOptions(**options))
-    engine.build(module, [module.configure_optimizers()], {"train": batch})
+    engine.build(module, {".*": module.configure_optimizers()}, {"train": batch})
     return engine, next(iter(engine.prefetch([batch])))
 
 

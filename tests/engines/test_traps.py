@@ -223,7 +223,6 @@ def test_a_lazily_built_layer_with_a_weight_regulariser_trains():
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (lambda loss: None, "must return the loss"),
         (lambda loss: {"other": loss}, r"keys \['other'\]"),
         (lambda loss: ops.stack([loss, loss]), r"shape \(2,\)"),
     ],

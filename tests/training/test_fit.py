@@ -215,7 +215,7 @@ def test_what_cannot_be_iterated_is_refused(source):
 
 
 def test_no_batches():
-    with pytest.raises(TrainerError, match=r"The train data gave no batches. Check them and limit_train_batches="):
+    with pytest.raises(TrainerError, match=r"The train data gave no batches. Check them and limit_train_batches\."):
         quiet_trainer().fit(BoringModule(), [])
 
 

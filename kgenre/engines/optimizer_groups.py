@@ -1,0 +1,39 @@
+"""Which of several optimizers trains which variable."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def optimizer_groups(optimizers: Mapping[str, Any], trainable: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """For each optimizer its variables by name: those whose whole name matches its pattern, and none before it.
+
+    Args:
+        optimizers: a regular expression for names of variables -> optimizer.
+        trainable: the trainable variables by structural name (see `named_variables`).
+
+    Raises:
+        ValueError: a variable that no pattern matches, or a pattern that is left without a variable.
+
+    Example:
+        >>> optimizer_groups({"encoder.*": adam, ".*": sgd}, {"encoder.kernel": 1, "head.kernel": 2})
+        [{'encoder.kernel': 1}, {'head.kernel': 2}]
+    """
+    groups: dict[str, dict[str, Any]] = {pattern: {} for pattern in optimizers}
+    for name, variable in trainable.items():
+        pattern = next((pattern for pattern in optimizers if re.fullmatch(pattern, name)), None)
+        if pattern is None:
+            raise ValueError(
+                f"configure_optimizers: no optimizer for {name}; its name matches none of {', '.join(optimizers)}. "
+                "Add a last pattern '.*', or freeze the layer."
+            )
+        groups[pattern][name] = variable
+    for pattern, group in groups.items():
+        if not group:
+            raise ValueError(
+                f"configure_optimizers: the pattern {pattern!r} has no variable left to train. "
+                f"Names are such as {', '.join(list(trainable)[:3])}; the first pattern that matches all of one wins."
+            )
+    return list(groups.values())

@@ -1,0 +1,82 @@
+"""From gradients to new weights, traced into the step: the same on every backend.
+
+Two halves, because the second may have to be left out: what happens to the gradients always does; the optimizers act
+only where the gradients are finite (see `LossScale`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kgenre.engines import gradients as gradient_rules
+from kgenre.engines.loss_scale import all_finite
+from kgenre.engines.traced_step import StepError
+
+if TYPE_CHECKING:
+    import keras
+
+    from kgenre.engines.built_module import BuiltModule
+    from kgenre.engines.step_options import StepOptions
+
+
+class StepPart(Protocol):
+    """Something that is compiled into each update, after the optimizers: averaged weights, for example."""
+
+    def build(self, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
+        """Create the part's own variables, given the module's by name; by the name that they have in a checkpoint."""
+
+    def after_update(self, variables: Mapping[str, keras.Variable]) -> None:
+        """Traced: read the module's variables, assign the part's own."""
+
+
+def process_gradients(built: BuiltModule, options: StepOptions, gradients: Sequence[Any]) -> tuple[list[Any], Any]:
+    """Unscale, the module's ``configure_gradients``, clip.
+
+    Args:
+        built: the module.
+        options: of the step.
+        gradients: of `BuiltModule.trainable`, in its order, of the scaled loss.
+
+    Returns:
+        The gradients for the optimizers, and whether these may act: a boolean scalar, or None: always.
+    """
+    finite = None
+    if built.loss_scale is not None:
+        gradients = built.loss_scale.unscaled(gradients)
+        finite = all_finite(gradients)
+        built.loss_scale.update(finite)
+    gradients = configured(built.module, dict(zip(built.trainable, gradients, strict=True)))
+    if options.gradient_clip_val is not None:
+        gradients = gradient_rules.clip(gradients, options.gradient_clip_val, options.gradient_clip_algorithm)
+    return gradients, finite
+
+
+def configured(module: Any, gradients: dict[str, Any]) -> list[Any]:
+    """What the module's ``configure_gradients`` makes of the gradients, in their order.
+
+    Raises:
+        StepError: it returned something else than a dict with the same names.
+    """
+    returned = module.configure_gradients(dict(gradients))
+    if not isinstance(returned, Mapping) or set(returned) != set(gradients):
+        got = type(returned).__name__
+        if isinstance(returned, Mapping):
+            got = f"a dict without {next(iter(set(gradients) - set(returned)), 'nothing')!r}"
+            extra = set(returned) - set(gradients)
+            got += f" and with {min(extra)!r}" if extra else ""
+        raise StepError(
+            f"configure_gradients must return a dict with a gradient for each name it got. Received: {got}."
+        )
+    return [returned[name] for name in gradients]
+
+
+def apply_gradients(built: BuiltModule, gradients: Sequence[Any]) -> None:
+    """Let each optimizer update its variables, then the `StepPart`s look at them."""
+    trainable = built.trainable
+    by_name = dict(zip(trainable, gradients, strict=True))
+    for optimizer, group in zip(built.optimizers, built.groups, strict=True):
+        mine = [name for name in group if name in by_name]
+        optimizer.apply([by_name[name] for name in mine], [trainable[name] for name in mine])
+    for part in built.parts:
+        part.after_update(built.variables)

@@ -1,0 +1,122 @@
+"""What ``configure_optimizers`` may return: optimizers by the variables that they train, and schedules of rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kgenre.callbacks import Callback, LearningRateScheduler, ReduceLROnPlateau
+from kgenre.training.errors import TrainerError
+
+_FORMS = (
+    "an optimizer, a dict with 'optimizer' and 'lr_scheduler', or a dict of these by a pattern of names of variables: "
+    '{"encoder.*": Adam(1e-4), ".*": Adam(1e-3)}'
+)
+_SCHEDULER_KEYS = ("scheduler", "interval", "frequency", "monitor")
+
+
+@dataclass
+class ConfiguredOptimizers:
+    """The optimizers by pattern, in order, and the callbacks that set their rates."""
+
+    optimizers: dict[str, Any] = field(default_factory=dict)
+    schedulers: list[Callback] = field(default_factory=list)
+
+
+def configured_optimizers(module: Any) -> ConfiguredOptimizers:
+    """Read what ``module.configure_optimizers()`` returns.
+
+    Raises:
+        TrainerError: it is none of the forms that `Module.configure_optimizers` documents.
+    """
+    returned, where = module.configure_optimizers(), f"{type(module).__name__}.configure_optimizers"
+    if isinstance(returned, list | tuple):
+        returned = _only_one(returned, where)
+    by_pattern = isinstance(returned, Mapping) and "optimizer" not in returned
+    configured = ConfiguredOptimizers()
+    for pattern, item in (returned if by_pattern else {".*": returned}).items():
+        item = item if isinstance(item, Mapping) else {"optimizer": item}
+        unknown = [key for key in item if key not in ("optimizer", "lr_scheduler")]
+        if unknown or not isinstance(pattern, str):
+            raise TrainerError(f"{where} must return {_FORMS}. Received the key {(unknown or [pattern])[0]!r}.")
+        optimizer = _checked(item.get("optimizer"), where)
+        if any(optimizer is other for other in configured.optimizers.values()):
+            raise TrainerError(f"{where} gives one optimizer to several patterns: create one for each.")
+        if item.get("lr_scheduler") is not None:
+            scheduler = _scheduler(item["lr_scheduler"], optimizer, len(configured.optimizers), where)
+            configured.schedulers += [scheduler] if scheduler is not None else []
+        configured.optimizers[pattern] = optimizer
+    if not configured.optimizers:
+        raise TrainerError(f"{where} must return {_FORMS}. Received: {returned!r}")
+    return configured
+
+
+def _only_one(returned: Any, where: str) -> Any:
+    """From Lightning's ``[optimizer]`` and ``[optimizer], [scheduler]``."""
+    if len(returned) == 2 and all(isinstance(part, list | tuple) for part in returned):
+        optimizers, schedulers = returned
+        if len(optimizers) == 1 and len(schedulers) <= 1:
+            return {"optimizer": optimizers[0], "lr_scheduler": schedulers[0] if schedulers else None}
+    elif len(returned) == 1:
+        return returned[0]
+    raise TrainerError(f"{where} must return {_FORMS}. Received: {returned!r}")
+
+
+def _checked(optimizer: Any, where: str) -> Any:
+    import keras
+
+    if not isinstance(optimizer, keras.optimizers.Optimizer):
+        raise TrainerError(f"{where} must return {_FORMS}. Received: {optimizer!r}")
+    if getattr(optimizer, "gradient_accumulation_steps", None):
+        raise TrainerError(
+            "The optimizer has gradient_accumulation_steps, which advances schedules with every batch. "
+            "Leave it out and use Trainer(accumulate_grad_batches=...)."
+        )
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer) or getattr(optimizer, "loss_scale_factor", None):
+        raise TrainerError(
+            f"{where} returned an optimizer that scales the loss. Return a plain one: "
+            "Trainer(precision='16-mixed') scales the loss where float16 needs it."
+        )
+    if optimizer.use_ema:
+        raise TrainerError(
+            "The optimizer has use_ema=True, which averages weights but never evaluates with them. Leave it out."
+        )
+    return optimizer
+
+
+def _scheduler(given: Any, optimizer: Any, position: int, where: str) -> Callback | None:
+    """The callback that sets the rate; None where the optimizer now does so itself."""
+    import keras
+
+    options = dict(given) if isinstance(given, Mapping) else {"scheduler": given}
+    unknown = [key for key in options if key not in _SCHEDULER_KEYS]
+    if unknown:
+        raise TrainerError(f"{where}: lr_scheduler takes {', '.join(_SCHEDULER_KEYS)}. Received: {unknown[0]!r}")
+    scheduler, monitor = options.get("scheduler"), options.get("monitor")
+    interval, frequency = options.get("interval", "epoch"), options.get("frequency", 1)
+    if isinstance(scheduler, ReduceLROnPlateau):
+        if (interval, frequency) != ("epoch", 1):
+            raise TrainerError(
+                f"{where}: ReduceLROnPlateau looks at each validation. Leave interval and frequency out, and use its "
+                f"patience and cooldown. Received: interval={interval!r}, frequency={frequency}"
+            )
+        scheduler.monitor, scheduler.optimizer = monitor or scheduler.monitor, position
+        return scheduler
+    if monitor is not None:
+        raise TrainerError(f"{where}: monitor={monitor!r} is for ReduceLROnPlateau. Received: {scheduler!r}")
+    if isinstance(scheduler, keras.optimizers.schedules.LearningRateSchedule):
+        if (interval, frequency) == ("step", 1):
+            optimizer.learning_rate = scheduler  # compiled into the step
+            return None
+        schedule = scheduler
+        scheduler = lambda index, rate: float(schedule(index))  # noqa: E731
+    if not callable(scheduler):
+        raise TrainerError(
+            f"{where}: a scheduler is a function of (index, learning_rate), a keras LearningRateSchedule or a "
+            f"ReduceLROnPlateau. Received: {scheduler!r}"
+        )
+    try:
+        return LearningRateScheduler(scheduler, interval, frequency, position)
+    except ValueError as error:
+        raise TrainerError(f"{where}: {error}") from None

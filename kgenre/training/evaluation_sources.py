@@ -1,0 +1,85 @@
+"""One source of batches for an evaluation, or several: how they are told apart, numbered and named."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kgenre.training.errors import TrainerError
+from kgenre.training.limits import number_of_batches
+
+
+@dataclass(frozen=True)
+class EvaluationSource:
+    """A source of batches under a limit, and the engine's stage that evaluates it."""
+
+    stage: str  # "validation", or of several "validation/0", "validation/1", ...
+    source: Any
+    batches: int | float
+
+
+def evaluation_sources(module: Any, stage: str, given: Any, limit: int | float | None) -> list[EvaluationSource]:
+    """The sources of "validation", "test" or "predict"; none for None.
+
+    Args:
+        module: whose step it is.
+        stage: of the engine.
+        given: one source, or a list, tuple or dict of several (see `several_sources`).
+        limit: batches of each, or a fraction.
+
+    Raises:
+        TrainerError: several sources for a step that does not take ``dataloader_idx``.
+    """
+    if given is None:
+        return []
+    sources, step = several_sources(given), f"{stage}_step"
+    if len(sources) > 1 and "dataloader_idx" not in inspect.signature(getattr(module, step)).parameters:
+        raise TrainerError(
+            f"There are {len(sources)} {stage} sets, so {type(module).__name__}.{step} must take their number: "
+            f"def {step}(self, batch, batch_idx, dataloader_idx=0)."
+        )
+    stages = [stage] if len(sources) == 1 else [f"{stage}/{number}" for number in range(len(sources))]
+    name = "val" if stage == "validation" else stage
+    return [
+        EvaluationSource(stage, source, number_of_batches(source, limit, name))
+        for stage, source in zip(stages, sources, strict=True)
+    ]
+
+
+def several_sources(given: Any) -> list[Any]:
+    """The sources in a list, tuple or dict of sources; a list of batches is one source.
+
+    A dict, a tuple and an array are batches; so is a list that begins with an array. A list that begins with a batch
+    is a source, and so is any other object that can be iterated.
+    """
+    if isinstance(given, Mapping):
+        given = list(given.values())
+        if any(map(_is_batch, given)):
+            raise TrainerError("A dict of sources of batches was expected. Received: a dict of arrays or batches.")
+        return given
+    if isinstance(given, list | tuple) and given and not any(map(_is_batch, given)):
+        return list(given)
+    return [given]
+
+
+def one_source(given: Any) -> Any:
+    """The source of training batches.
+
+    Raises:
+        TrainerError: there are several.
+    """
+    if isinstance(given, list | tuple) and given and not any(map(_is_batch, given)):
+        if len(given) > 1:
+            raise TrainerError(
+                f"Training takes one source of batches. Received: a {type(given).__name__} of {len(given)}."
+            )
+        return given[0]
+    return given
+
+
+def _is_batch(value: Any) -> bool:
+    if isinstance(value, list):
+        return not (value and isinstance(value[0], Mapping | tuple | list))
+    return isinstance(value, Mapping | tuple | int | float) or hasattr(value, "shape") or hasattr(value, "__array__")

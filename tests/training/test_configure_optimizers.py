@@ -1,0 +1,216 @@
+"""One optimizer, several by pattern, and schedules of their rates, in Lightning's forms."""
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, descend, quiet_trainer, weights_of
+
+from kgenre import TrainerError
+from kgenre.callbacks import LearningRateMonitor, ReduceLROnPlateau
+from kgenre.loggers import InMemoryLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+KERNEL, BIAS = "model.layers.0.kernel", "model.layers.0.bias"
+SGD, Adam = keras.optimizers.SGD, keras.optimizers.Adam
+
+
+def module_with(optimizers, **arguments):
+    """A `BoringModule` whose configure_optimizers returns what the function ``optimizers`` makes."""
+
+    class Configured(BoringModule):
+        def configure_optimizers(self):
+            return optimizers()
+
+    return Configured(**arguments)
+
+
+def rates(optimizers, batches=2, max_epochs=4, validation=None, name="lr-SGD", **arguments):
+    logger = InMemoryLogger()
+    trainer = quiet_trainer(
+        max_epochs=max_epochs,
+        logger=logger,
+        callbacks=LearningRateMonitor("step"),
+        log_every_n_steps=1,
+        num_sanity_val_steps=0,
+        **arguments,
+    )
+    trainer.fit(module_with(optimizers), boring_batches(batches), validation)
+    return [round(rate, 6) for _, rate in logger.history(name)]
+
+
+# --- several ----------------------------------------------------------------------------------------------------
+
+
+def test_each_pattern_trains_its_variables():
+    batches = boring_batches(3)
+    module = module_with(lambda: {".*kernel": SGD(0.1), ".*": SGD(0.0)})
+    quiet_trainer().fit(module, batches)
+    assert weights_of(module)[BIAS].tolist() == [0.0, 0.0]
+    kernel = module_with(lambda: SGD(0.1))
+    kernel.model.layers[0].bias.trainable = False
+    quiet_trainer().fit(kernel, batches)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], weights_of(kernel)[KERNEL], rtol=1e-6)
+    assert not np.allclose(weights_of(module)[KERNEL], weights_of(BoringModule())[KERNEL])
+
+
+def test_the_first_pattern_that_matches_wins_and_slots_are_named_after_variables():
+    module = module_with(lambda: {".*bias": Adam(0.1), "model.*": SGD(0.1, momentum=0.9)})
+    trainer = quiet_trainer()
+    trainer.fit(module, boring_batches(1))
+    slots = [name for name in trainer.engine.built.optimizer_variables if "layers" in name]
+    assert slots == [
+        "optimizers.0.momentums.model.layers.0.bias",
+        "optimizers.0.velocities.model.layers.0.bias",
+        "optimizers.1.momentums.model.layers.0.kernel",
+    ]
+    assert [type(optimizer) for optimizer in trainer.optimizers] == [Adam, SGD]
+
+
+@pytest.mark.parametrize("arguments", [{"gradient_clip_val": 0.05}, {"accumulate_grad_batches": 2}])
+def test_clipping_and_accumulation_see_all_variables(arguments):
+    """The global norm is over the variables of all optimizers: two equal ones are one."""
+    batches, two, one = (
+        boring_batches(4),
+        module_with(lambda: {".*kernel": SGD(1.0), ".*": SGD(1.0)}),
+        BoringModule(1.0),
+    )
+    quiet_trainer(**arguments).fit(two, batches)
+    quiet_trainer(**arguments).fit(one, batches)
+    for name, array in weights_of(one).items():
+        np.testing.assert_allclose(weights_of(two)[name], array, rtol=1e-6)
+
+
+def test_a_run_with_two_goes_on_from_a_checkpoint():
+    def make():
+        return module_with(
+            lambda: {
+                ".*kernel": {"optimizer": Adam(0.1), "lr_scheduler": lambda epoch, rate: rate * 0.5 if epoch else rate},
+                ".*": {
+                    "optimizer": SGD(0.1, momentum=0.9),
+                    "lr_scheduler": ReduceLROnPlateau("train/loss", patience=1),
+                },
+            }
+        )
+
+    batches, whole, first, second = boring_batches(3), make(), make(), make()
+    trainer = quiet_trainer(max_epochs=4)
+    trainer.fit(whole, batches)
+    begun = quiet_trainer(max_epochs=2)
+    begun.fit(first, batches)
+    path = begun.save_checkpoint("middle")
+    resumed = quiet_trainer(max_epochs=4)
+    resumed.fit(second, batches, ckpt_path=path)
+    assert resumed.learning_rates() == trainer.learning_rates()
+    assert trainer.learning_rates()[0] == pytest.approx(0.0125)
+    for name, array in trainer.engine.state_dict().items():
+        np.testing.assert_array_equal(resumed.engine.state_dict()[name], array, err_msg=name)
+
+
+def test_freezing_what_one_of_them_trains():
+    class Freezes(BoringModule):
+        def configure_optimizers(self):
+            return {".*kernel": SGD(0.1), ".*": SGD(0.1)}
+
+        def on_train_epoch_start(self):
+            if self.current_epoch == 1:
+                self.model.layers[0].bias.trainable = False
+                self.frozen = weights_of(self)
+
+    module = Freezes()
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(module, boring_batches(2))
+    np.testing.assert_array_equal(weights_of(module)[BIAS], module.frozen[BIAS])
+    assert not np.array_equal(weights_of(module)[KERNEL], module.frozen[KERNEL])
+    assert [int(optimizer.iterations) for optimizer in trainer.optimizers] == [4, 2]
+
+
+def test_rates_of_both_are_logged():
+    optimizers = lambda: {".*kernel": SGD(0.1), ".*": {"optimizer": SGD(0.2), "lr_scheduler": lambda i, rate: 0.3}}  # noqa: E731
+    assert rates(optimizers, max_epochs=1, name="lr-SGD-0") == [0.1, 0.1]
+    assert rates(optimizers, max_epochs=1, name="lr-SGD-1") == [0.3, 0.3]
+
+
+# --- schedules --------------------------------------------------------------------------------------------------
+
+
+def scheduled(scheduler, **more):
+    given = {"scheduler": scheduler, **more} if more else scheduler
+    return lambda: {"optimizer": SGD(1.0), "lr_scheduler": given}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({}, [0, 0, 1, 1, 2, 2, 3, 3]),
+        ({"frequency": 2}, [0, 0, 0, 0, 1, 1, 1, 1]),
+        ({"interval": "step"}, [0, 1, 2, 3, 4, 5, 6, 7]),
+        ({"interval": "step", "frequency": 3}, [0, 0, 0, 1, 1, 1, 2, 2]),
+    ],
+)
+def test_when_a_function_is_asked(options, expected):
+    assert rates(scheduled(lambda index, rate: index / 10, **options)) == [index / 10 for index in expected]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({}, [1, 1, 0.5, 0.5]), ({"interval": "step"}, [0.5, 0.25, 0.125, 0.0625])]
+)
+def test_a_keras_schedule_counts_epochs_or_steps(options, expected):
+    """The monitor logs the rate after the update; that of steps is the optimizer's own, compiled."""
+    halves = keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5)
+    assert rates(scheduled(halves, **options), max_epochs=2) == expected
+
+
+def test_reduce_on_plateau_with_a_monitor():
+    plateau = scheduled(ReduceLROnPlateau(factor=0.5, patience=1, min_delta=10.0), monitor="train/loss")
+    assert rates(plateau, max_epochs=3) == [1.0, 1.0, 1.0, 1.0, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("form", [lambda o, s: ([o], [s]), lambda o, s: [{"optimizer": o, "lr_scheduler": s}]])
+def test_lightnings_lists(form):
+    assert rates(lambda: form(SGD(1.0), lambda epoch, rate: 0.5**epoch), max_epochs=2) == [1, 1, 0.5, 0.5]
+
+
+def test_a_dict_and_a_bare_optimizer_train_alike():
+    module, batches = module_with(lambda: {"optimizer": SGD(0.1)}), boring_batches(2)
+    quiet_trainer().fit(module, batches)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5)
+
+
+# --- what is refused --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("optimizers", "message"),
+    [
+        (lambda: None, "must return an optimizer, .*Received: None"),
+        (lambda: [SGD(), SGD()], "a dict of these by a pattern.*Received"),
+        (lambda: {}, "must return an optimizer"),
+        (lambda: {".*": "sgd"}, "Received: 'sgd'"),
+        (lambda: {"optimizer": SGD(), "scheduler": 1}, "Received the key 'scheduler'"),
+        (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "strict": 1}}, "lr_scheduler takes.*'strict'"),
+        (lambda: {"optimizer": SGD(), "lr_scheduler": 0.1}, "a scheduler is a function"),
+        (scheduled(max, interval="batch"), "'epoch' or 'step'. Received: 'batch'"),
+        (scheduled(max, frequency=0), "must be at least 1. Received: 0"),
+        (scheduled(max, monitor="val/loss"), "monitor='val/loss' is for ReduceLROnPlateau"),
+        (scheduled(ReduceLROnPlateau(), interval="step"), "looks at each validation"),
+        (lambda: dict.fromkeys((".*kernel", ".*"), SGD()), "one optimizer to several patterns"),
+        (lambda: SGD(use_ema=True), "use_ema=True"),
+        (lambda: keras.optimizers.LossScaleOptimizer(SGD()), r"precision='16-mixed'\) scales the loss"),
+    ],
+)
+def test_other_forms_are_refused(optimizers, message):
+    with pytest.raises(TrainerError, match=message):
+        quiet_trainer().fit(module_with(optimizers), boring_batches(1))
+
+
+@pytest.mark.parametrize(
+    ("patterns", "message"),
+    [
+        ((".*kernel",), r"no optimizer for model\.layers\.0\.bias"),
+        ((".*", "head.*"), r"'head\.\*' has no variable left to train.*model\.layers\.0\.kernel"),
+        (("kernel", ".*"), "'kernel' has no variable left"),
+    ],
+)
+def test_a_variable_without_an_optimizer_is_named(patterns, message):
+    with pytest.raises(ValueError, match=message):
+        quiet_trainer().fit(module_with(lambda: {pattern: SGD() for pattern in patterns}), boring_batches(1))
