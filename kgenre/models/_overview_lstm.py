@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
+from kgenre.models.bidirectional import Bidirectional
 
 SMALLEST_VOCABULARY = 3  # padding, the unknown word, one word
 
@@ -33,9 +34,8 @@ def overview_lstm(
         vocabulary_size: token ids are below it; padding and the unknown word count.
         embedding_dim: length of a word's vector.
         dropout: rate on the inputs of both LSTMs.
-        recurrent_dropout: rate on the recurrent state of both. With 0 Keras can take cuDNN's LSTM on a GPU
-            (https://keras.io/api/layers/recurrent_layers/lstm/), many times faster; the course's 0.2 rules it
-            out.
+        recurrent_dropout: rate on the recurrent state of both. With 0 a GPU computes both LSTMs through cuDNN, mask
+            included, many times faster (`kgenre.kernels.masked_lstm`); the course's 0.2 rules it out.
         dense_dropout: rate after the dense layer.
 
     Returns:
@@ -63,7 +63,7 @@ def overview_lstm(
             recurrent_dropout=recurrent_dropout,
             return_sequences=return_sequences,
         )
-        return layers.Bidirectional(lstm, name=f"BiLSTM{index}")
+        return Bidirectional(lstm, name=f"BiLSTM{index}")
 
     return keras.Sequential(
         [

@@ -1,0 +1,66 @@
+"""A masked LSTM in one or two directions: the front of what the backends compute each in their fastest way."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Direction(NamedTuple):
+    """Weights and dropout of one direction, in Keras's layout: the gates are in the order input, forget, cell, output.
+
+    Args:
+        kernel: (D, 4H).
+        recurrent_kernel: (H, 4H).
+        bias: (4H,).
+        input_dropout: factors on the inputs, 0 or 1 / (1 - rate), the same at each step of a sequence: (B, D), or
+            (4, B, D) with others for each gate, or None.
+        recurrent_dropout: factors on the state, (4, B, H), or None.
+    """
+
+    kernel: Any
+    recurrent_kernel: Any
+    bias: Any
+    input_dropout: Any = None
+    recurrent_dropout: Any = None
+
+
+def masked_lstm(
+    inputs: Any, mask: Any, forward: Direction, backward: Direction
+) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
+    """An LSTM over each sequence in both directions, the steps where ``mask`` is false left out.
+
+    What ``keras.layers.Bidirectional(LSTM(..., return_sequences=True))`` computes with tanh, sigmoid and zero initial
+    states, gradients included. Which way it goes:
+
+    ========== ============================================= ==========================================================
+    backend    recurrent dropout                             without
+    ========== ============================================= ==========================================================
+    JAX        a compiled loop with a gradient of its own    the same on a CPU; cuDNN with sequence lengths on a GPU
+    TensorFlow the same loop, compiled by XLA                the same on a CPU; on a GPU Keras's own way, through cuDNN
+    others     Keras's own way                               Keras's own way
+    ========== ============================================= ==========================================================
+
+    Args:
+        inputs: float (B, T, D).
+        mask: bool (B, T), or None for all true. For cuDNN the true steps of a row must come first (padding on the
+            right); under JAX the results of any other row are NaN there.
+        forward: the direction from the first step to the last.
+        backward: the other one.
+
+    Returns:
+        The states after each step, ((B, T, H), (B, T, H)), zero where ``mask`` is false, and the last states in each
+        direction, ((B, H), (B, H)); of the dtype of ``inputs``.
+
+    Raises:
+        NotImplementedError: this backend or device has no way that is faster than Keras's own.
+    """
+    import keras
+
+    backend = keras.backend.backend()
+    if backend == "jax":
+        from kgenre.kernels.masked_lstm_jax import masked_lstm as compute
+    elif backend == "tensorflow":
+        from kgenre.kernels.masked_lstm_tensorflow import masked_lstm as compute
+    else:
+        raise NotImplementedError(backend)
+    return compute(inputs, mask, (forward, backward))

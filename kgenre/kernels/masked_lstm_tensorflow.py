@@ -1,0 +1,202 @@
+"""The masked LSTM under TensorFlow: a loop whose gradient is written out, compiled by XLA by itself.
+
+TensorFlow alone runs some eighty small operations for each step of Keras's loop and its derived gradient. Compiled by
+XLA they are a few; the rest of the network stays with TensorFlow's own kernels, which are the faster ones for it on a
+CPU. The loop is that of `masked_lstm_jax`. Without recurrent dropout on a GPU nothing beats Keras's way to cuDNN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import tensorflow as tf
+
+if TYPE_CHECKING:
+    from kgenre.kernels.masked_lstm import Direction
+
+Pair = tuple[Any, Any]
+
+
+def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction]) -> tuple[Pair, Pair]:
+    """See `kgenre.kernels.masked_lstm`."""
+    on_gpu = bool(tf.config.list_logical_devices("GPU"))
+    if on_gpu and directions[0].recurrent_dropout is None:
+        raise NotImplementedError("Keras's own LSTM goes through cuDNN.")
+    dtype = inputs.dtype if on_gpu else tf.float32  # half precision makes an LSTM slower on a CPU
+    if mask is None:
+        mask = tf.ones(tf.shape(inputs)[:2], tf.bool)
+    mask = tf.transpose(mask)[..., None]  # (T, B, 1)
+    steps_first = tf.transpose(tf.cast(inputs, dtype), (1, 0, 2))
+    projected = tuple(_project(steps_first, direction, dtype) for direction in directions)
+    recurrent = tf.stack([_by_gate(tf.cast(direction.recurrent_kernel, dtype)) for direction in directions])
+    factors = [direction.recurrent_dropout for direction in directions if direction.recurrent_dropout is not None]
+    factors = [tf.cast(tf.stack(factors), dtype)] if factors else []
+    *states, last = _recur(*projected, mask, recurrent, *factors)
+    outputs = [tf.transpose(tf.where(mask, state, 0.0), (1, 0, 2)) for state in states]
+    outputs, last = [tf.cast(array, inputs.dtype) for array in outputs], tf.cast(last, inputs.dtype)
+    return (outputs[0], outputs[1]), (last[0], last[1])
+
+
+def _by_gate(matrix: Any) -> Any:
+    """(n, 4H) as (4, n, H)."""
+    return tf.stack(tf.split(matrix, 4, -1))
+
+
+def _project(steps_first: Any, direction: Direction, dtype: Any) -> Any:
+    """The inputs' part of the gates for all steps at once: float32 (4, T, B, H)."""
+    factors = direction.input_dropout
+    each = [None] * 4
+    if factors is not None and len(factors.shape) == 2:
+        steps_first = steps_first * tf.cast(factors, dtype)
+    elif factors is not None:
+        each = tf.unstack(tf.cast(factors, dtype))
+    gates = [
+        tf.tensordot(steps_first if dropout is None else steps_first * dropout, kernel, 1)
+        for kernel, dropout in zip(tf.split(tf.cast(direction.kernel, dtype), 4, -1), each, strict=True)
+    ]
+    bias = tf.reshape(tf.cast(direction.bias, tf.float32), (4, 1, 1, -1))
+    return tf.cast(tf.stack(gates), tf.float32) + bias
+
+
+@tf.custom_gradient
+def _recur(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) -> tuple[Any, Any]:
+    """States after each step, two times (T, B, H) in the order of the input, and the last ones (2, B, H).
+
+    Args:
+        first: of the forward direction, float32 (4, T, B, H).
+        second: of the backward direction.
+        mask: (T, B, 1).
+        recurrent: (2, 4, H, H).
+        *factors: (2, 4, B, H), or nothing.
+    """
+    *outputs, cells_1, cells_2, activated_1, activated_2 = _forward(first, second, mask, recurrent, *factors)
+
+    def gradient(*gradients: Any) -> tuple[Any, ...]:
+        kept = (*outputs[:2], cells_1, cells_2, activated_1, activated_2)
+        d_first, d_second, d_recurrent = _backward(*gradients, *kept, mask, recurrent, *factors)
+        return d_first, d_second, None, d_recurrent, *(None for _ in factors)
+
+    return tuple(outputs), gradient
+
+
+def _steps(mask: Any) -> Any:
+    """How many steps the longest sequence has."""
+    times = tf.range(1, tf.shape(mask)[0] + 1)[:, None, None]
+    return tf.reduce_max(tf.where(mask, times, 0))
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _forward(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) -> tuple[Any, ...]:
+    projected, steps = (first, second), _steps(mask)
+    shape = tf.shape(first)
+    total, state_shape = shape[1], tf.stack([2, shape[2], shape[3]])
+
+    def step(count: Any, state: Any, cell: Any, *kept: Any) -> tuple[Any, ...]:
+        times = count, steps - 1 - count
+        gates = _read(projected, times, 1) + _through_weights(state, recurrent, factors)  # (2, 4, B, H)
+        into, forget, out = (tf.sigmoid(gates[:, gate]) for gate in (0, 1, 3))
+        new = tf.tanh(gates[:, 2])
+        live = _read((mask, mask), times, 0)
+        new_cell = forget * cell + into * new
+        cell = tf.where(live, new_cell, cell)
+        state = tf.where(live, out * tf.tanh(new_cell), state)
+        activated = tf.stack([into, forget, new, out], 1)
+        values = (*tf.unstack(state), *tf.unstack(cell), *tf.unstack(activated))
+        kept = [array.write(time, value) for array, time, value in zip(kept, times * 3, values, strict=True)]
+        return count + 1, state, cell, *kept
+
+    start = tf.zeros(state_shape)
+    one, four = start[0], tf.zeros(tf.concat([[4], state_shape[1:]], 0))
+    kept = [_array(total, value) for value in (one, one, one, one, four, four)]
+    _, last, _, *kept = tf.while_loop(lambda count, *_: count < steps, step, (tf.constant(0), start, start, *kept))
+    states_1, states_2, *others = (array.stack() for array in kept)
+    return states_1, states_2, last, *others
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _backward(
+    d_states_1: Any,
+    d_states_2: Any,
+    d_last: Any,
+    states_1: Any,
+    states_2: Any,
+    cells_1: Any,
+    cells_2: Any,
+    activated_1: Any,
+    activated_2: Any,
+    mask: Any,
+    recurrent: Any,
+    *factors: Any,
+) -> tuple[Any, Any, Any]:
+    steps = _steps(mask)
+    d_outputs, cells, activated = (d_states_1, d_states_2), (cells_1, cells_2), (activated_1, activated_2)
+    # What each step began with: the states before it, in the order in which a direction reads.
+    states_before, cells_before = _shifted((states_1, states_2), steps), _shifted(cells, steps)
+
+    def step(count: Any, d_state: Any, d_cell: Any, *d_gates: Any) -> tuple[Any, ...]:
+        times = steps - 1 - count, count
+        live = _read((mask, mask), times, 0)
+        gates = _read(activated, times, 0)
+        into, forget, new, out = (gates[:, gate] for gate in range(4))
+        d_state = d_state + _read(d_outputs, times, 0)
+        squashed = tf.tanh(_read(cells, times, 0))
+        d_new_cell = d_cell + d_state * out * (1 - squashed**2)
+        d_gate = tf.stack(
+            [
+                d_new_cell * new * into * (1 - into),
+                d_new_cell * _read(cells_before, times, 0) * forget * (1 - forget),
+                d_new_cell * into * (1 - new**2),
+                d_state * squashed * out * (1 - out),
+            ],
+            1,
+        )
+        d_gate = tf.where(live[:, None], d_gate, 0.0)  # (2, 4, B, H)
+        d_state = tf.where(live, _back_through_weights(d_gate, recurrent, factors), d_state)
+        d_cell = tf.where(live, d_new_cell * forget, d_cell)
+        written = [
+            array.write(time, value) for array, time, value in zip(d_gates, times, tf.unstack(d_gate), strict=True)
+        ]
+        return count + 1, d_state, d_cell, *written
+
+    arrays = [_array(tf.shape(mask)[0], activated_1[0]) for _ in range(2)]
+    start = (tf.constant(0), d_last, tf.zeros_like(d_last), *arrays)
+    _, _, _, *arrays = tf.while_loop(lambda count, *_: count < steps, step, start)
+    d_gates = [tf.transpose(array.stack(), (1, 0, 2, 3)) for array in arrays]  # (4, T, B, H)
+    d_recurrent = []
+    for direction in range(2):
+        began = tf.cast(states_before[direction], recurrent.dtype)
+        through = tf.cast(d_gates[direction], recurrent.dtype)
+        if not factors:
+            d_recurrent.append(tf.einsum("tbh,gtbk->ghk", began, through))
+        else:
+            d_recurrent.append(tf.einsum("gtbh,gtbk->ghk", began * factors[0][direction][:, None], through))
+    return d_gates[0], d_gates[1], tf.stack(d_recurrent)
+
+
+def _through_weights(state: Any, recurrent: Any, factors: tuple[Any, ...]) -> Any:
+    """(2, B, H) times (2, 4, H, H): float32 (2, 4, B, H)."""
+    state = tf.cast(state, recurrent.dtype)[:, None]  # (2, 1, B, H)
+    return tf.cast(tf.matmul(state * factors[0] if factors else state, recurrent), tf.float32)
+
+
+def _back_through_weights(d_gate: Any, recurrent: Any, factors: tuple[Any, ...]) -> Any:
+    """(2, 4, B, H) back to the state's gradient, float32 (2, B, H)."""
+    back = tf.matmul(tf.cast(d_gate, recurrent.dtype), recurrent, transpose_b=True)
+    return tf.cast(tf.reduce_sum(back * factors[0] if factors else back, 1), tf.float32)
+
+
+def _array(size: Any, like: Any) -> tf.TensorArray:
+    return tf.TensorArray(tf.float32, size, element_shape=like.shape, clear_after_read=False)
+
+
+def _read(pair: Pair, times: Pair, axis: int) -> Any:
+    """Each direction's array at its own step, stacked."""
+    return tf.stack([tf.gather(array, time, axis=axis) for array, time in zip(pair, times, strict=True)])
+
+
+def _shifted(pair: Pair, steps: Any) -> Pair:
+    """The values one step earlier: forward from the left, backward from the right; zero before the first."""
+    zeros = tf.zeros_like(pair[0][:1])
+    at_the_end = tf.range(tf.shape(pair[1])[0])[:, None, None] == steps - 1
+    from_the_right = tf.where(at_the_end, 0.0, tf.concat([pair[1][1:], zeros], 0))
+    return tf.concat([zeros, pair[0][:-1]], 0), from_the_right

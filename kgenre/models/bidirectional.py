@@ -1,0 +1,74 @@
+"""Keras's Bidirectional, with LSTMs computed by `kgenre.kernels.masked_lstm`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgenre.kernels import Direction, masked_lstm
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class Bidirectional(keras.layers.Bidirectional):
+    """``keras.layers.Bidirectional`` with the same arguments, weights, dropout and results, but faster LSTMs.
+
+    What `kgenre.kernels.masked_lstm` covers goes through it: an LSTM each way with tanh, sigmoid and a bias, from zero
+    states, its two directions concatenated, and a mask that pads on the right. Everything else, and any backend
+    without such a kernel, is computed by Keras. The same seeds give the same dropout on both ways.
+
+    Example:
+        >>> layer = Bidirectional(keras.layers.LSTM(256, dropout=0.5, recurrent_dropout=0.2, return_sequences=True))
+        >>> layer(np.zeros((2, 7, 3), "float32"), mask=np.ones((2, 7), bool)).shape
+        (2, 7, 512)
+    """
+
+    def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
+        """Map (B, T, D) to (B, T, 2H), or (B, 2H) without ``return_sequences``; ``mask``: bool (B, T)."""
+        if initial_state is None and self._kernel_covers():
+            try:
+                directions = [self._direction(layer, sequences, training) for layer in self._both]
+                outputs, last = masked_lstm(sequences, mask, *directions)
+            except NotImplementedError:
+                pass  # Keras draws the same dropout again: its cells keep the masks until they are reset
+            else:
+                for layer in self._both:
+                    layer._maybe_reset_dropout_masks(layer.cell)
+                return ops.concatenate(outputs if self.return_sequences else last, -1)
+        return super().call(sequences, initial_state=initial_state, mask=mask, training=training)
+
+    @property
+    def _both(self) -> tuple[Any, Any]:
+        return self.forward_layer, self.backward_layer
+
+    def _kernel_covers(self) -> bool:
+        if self.merge_mode != "concat" or self.stateful or self.return_state:
+            return False
+        return all(
+            type(layer) is keras.layers.LSTM
+            and layer.activation is keras.activations.tanh
+            and layer.recurrent_activation is keras.activations.sigmoid
+            and layer.use_bias
+            and not layer.unroll
+            and layer.activity_regularizer is None
+            and layer.units == self.forward_layer.units
+            and layer.recurrent_dropout == self.forward_layer.recurrent_dropout
+            for layer in self._both
+        ) and (self.forward_layer.go_backwards, self.backward_layer.go_backwards) == (False, True)
+
+    def _direction(self, layer: Any, sequences: Any, training: bool | None) -> Direction:
+        cell = layer.cell
+        input_dropout = recurrent_dropout = None
+        if training and cell.dropout:
+            input_dropout = cell.get_dropout_mask(sequences[:, 0])
+            if isinstance(input_dropout, list):
+                input_dropout = ops.stack(input_dropout)
+        if training and cell.recurrent_dropout:
+            zeros = ops.zeros((ops.shape(sequences)[0], cell.units), self.compute_dtype)
+            recurrent_dropout = ops.stack(cell.get_recurrent_dropout_mask(zeros))
+        return Direction(
+            *(ops.convert_to_tensor(weight) for weight in (cell.kernel, cell.recurrent_kernel, cell.bias)),
+            input_dropout,
+            recurrent_dropout,
+        )

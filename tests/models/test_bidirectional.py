@@ -1,0 +1,113 @@
+"""The faster Bidirectional against Keras's own, with the same weights, seeds and dropout."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kgenre.models.bidirectional import Bidirectional
+
+RATES = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.2), (0.5, 0.2)]
+B, T, D, H = 4, 7, 5, 3
+
+
+@pytest.fixture
+def words():
+    """Sequences of 7 (all), 3, 1 and 0 words; float32 (4, 7, 5) with their mask (4, 7)."""
+    x = np.random.default_rng(0).standard_normal((B, T, D)).astype("float32")
+    return x, np.arange(T) < np.array([T, 3, 1, 0])[:, None]
+
+
+def layer(kind, rates, return_sequences=True, **options):
+    lstm = keras.layers.LSTM(
+        H, dropout=rates[0], recurrent_dropout=rates[1], return_sequences=return_sequences, seed=3, **options
+    )
+    made = kind(lstm)
+    made.build((B, T, D))
+    random = np.random.default_rng(1)
+    made.set_weights(
+        [w if w.dtype == "uint32" else random.standard_normal(w.shape).astype("float32") for w in made.get_weights()]
+    )
+    return made
+
+
+def value_and_gradients(made, x, mask, training):
+    """Outputs, and the gradients of a weighted sum of them with respect to the inputs and the weights."""
+    weights = made.trainable_variables
+    signs = np.cos(np.arange(2 * H)).astype("float32")
+
+    if keras.backend.backend() == "jax":
+        import jax
+
+        def total(x, values):
+            others = [v.value for v in made.non_trainable_variables]
+            y, _ = made.stateless_call(values, others, x, mask=mask, training=training)
+            return ops.sum(ops.square(y) * signs), y
+
+        (_, y), (dx, dw) = jax.value_and_grad(total, (0, 1), has_aux=True)(x, [v.value for v in weights])
+        return [np.asarray(a) for a in (y, dx, *dw)]
+    import tensorflow as tf
+
+    # In a function, as in training: eagerly, each step of Keras's loop is dispatched by itself.
+    @tf.function(autograph=False)
+    def compute(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            y = made(x, mask=mask, training=training)
+            total = tf.reduce_sum(tf.square(y) * signs)
+        return [y, *tape.gradient(total, [x, *(v.value for v in weights)])]
+
+    return [a.numpy() for a in compute(tf.constant(x))]
+
+
+@pytest.mark.skipif(keras.backend.backend() not in ("jax", "tensorflow"), reason="no kernel: Keras computes it itself")
+class TestSameAsKeras:
+    @pytest.mark.parametrize("return_sequences", [True, False])
+    @pytest.mark.parametrize("rates", RATES)
+    def test_outputs_and_gradients(self, words, rates, return_sequences, monkeypatch):
+        x, mask = words
+        expected = value_and_gradients(layer(keras.layers.Bidirectional, rates, return_sequences), x, mask, True)
+        ours = layer(Bidirectional, rates, return_sequences)
+        monkeypatch.setattr(keras.layers.Bidirectional, "call", lambda *_, **__: pytest.fail("not through the kernel"))
+        for got, want in zip(value_and_gradients(ours, x, mask, True), expected, strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-5)
+
+    def test_without_a_mask(self, words):
+        x, _ = words
+        both = [layer(kind, (0.5, 0.2)) for kind in (Bidirectional, keras.layers.Bidirectional)]
+        for got, want in zip(*(value_and_gradients(made, x, None, True) for made in both), strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-5)
+
+    def test_masked_anywhere(self, words):
+        x, _ = words
+        mask = np.random.default_rng(2).random((B, T)) < 0.5
+        both = [layer(kind, (0.0, 0.2)) for kind in (Bidirectional, keras.layers.Bidirectional)]
+        for got, want in zip(*(value_and_gradients(made, x, mask, True) for made in both), strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-5)
+
+
+def test_dropout_only_in_training_and_new_each_time(words):
+    x, mask = words
+    made = layer(Bidirectional, (0.5, 0.2))
+    calm = [ops.convert_to_numpy(made(x, mask=mask, training=False)) for _ in range(2)]
+    np.testing.assert_array_equal(*calm)
+    noisy = [ops.convert_to_numpy(made(x, mask=mask, training=True)) for _ in range(2)]
+    assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
+
+
+def test_what_the_kernel_does_not_cover_is_computed_by_keras(words):
+    x, mask = words
+    same = [layer(kind, (0.0, 0.0), activation="relu") for kind in (Bidirectional, keras.layers.Bidirectional)]
+    got, want = (ops.convert_to_numpy(made(x, mask=mask)) for made in same)
+    np.testing.assert_allclose(got, want, atol=1e-6)
+
+
+def test_config_makes_the_same_layer(words):
+    x, mask = words
+    made = layer(Bidirectional, (0.5, 0.2))
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))
+    again.build((B, T, D))
+    again.set_weights(made.get_weights())
+    assert type(again) is Bidirectional
+    got, want = (ops.convert_to_numpy(layer(x, mask=mask)) for layer in (again, made))
+    np.testing.assert_array_equal(got, want)
