@@ -275,7 +275,7 @@ class JaxEngine:
     def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
         if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset: read-only views, no copies
             batches = batches.as_numpy_iterator()
-        batches = (keras.tree.map_structure(np.asarray, batch) for batch in itertools.islice(batches, limit))
+        batches = (keras.tree.map_structure(_array, batch) for batch in itertools.islice(batches, limit))
         if jax.default_backend() == "cpu":  # the compiled step takes NumPy arrays faster than device_put does
             yield from batches
             return
@@ -285,6 +285,10 @@ class JaxEngine:
             if len(ahead) == 2:  # one on its way while the other is computed on
                 yield ahead.popleft()
         yield from ahead
+
+
+def _array(leaf: Any) -> Any:
+    return leaf if isinstance(leaf, jax.Array) else np.asarray(leaf)  # what lies on the device stays there
 
 
 def _copy(value: Any) -> jax.Array:

@@ -32,13 +32,15 @@ def masked_lstm(
     What ``keras.layers.Bidirectional(LSTM(..., return_sequences=True))`` computes with tanh, sigmoid and zero initial
     states, gradients included. Which way it goes:
 
-    ========== ============================================= ==========================================================
-    backend    recurrent dropout                             without
-    ========== ============================================= ==========================================================
-    JAX        a compiled loop with a gradient of its own    the same on a CPU; cuDNN with sequence lengths on a GPU
-    TensorFlow the same loop, compiled by XLA                the same on a CPU; on a GPU Keras's own way, through cuDNN
-    others     Keras's own way                               Keras's own way
-    ========== ============================================= ==========================================================
+    =========== ====== ===================================== ======================================================
+    backend     device with recurrent dropout                without
+    =========== ====== ===================================== ======================================================
+    JAX         GPU    a compiled loop with its own gradient cuDNN with sequence lengths, both directions in a call
+    JAX         CPU    Keras's own                           Keras's own
+    TensorFlow  GPU    the loop, compiled by XLA             Keras's own, which goes through cuDNN
+    TensorFlow  CPU    the loop, compiled by XLA             the loop, compiled by XLA
+    others             Keras's own                           Keras's own
+    =========== ====== ===================================== ======================================================
 
     Args:
         inputs: float (B, T, D).

@@ -2,7 +2,8 @@
 
 TensorFlow alone runs some eighty small operations for each step of Keras's loop and its derived gradient. Compiled by
 XLA they are a few; the rest of the network stays with TensorFlow's own kernels, which are the faster ones for it on a
-CPU. The loop is that of `masked_lstm_jax`. Without recurrent dropout on a GPU nothing beats Keras's way to cuDNN.
+CPU. The loop is that of `masked_lstm_jax`, and ends with the longest sequence of the batch. Without recurrent dropout
+on a GPU nothing beats Keras's way to cuDNN.
 """
 
 from __future__ import annotations

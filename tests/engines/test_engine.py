@@ -318,3 +318,12 @@ def test_bf16_mixed_computes_in_bfloat16_with_float32_weights():
     assert keras.config.dtype_policy().name == "float32"
     with pytest.raises(TrainerError, match="came too late"):
         quiet_trainer(precision="bf16-mixed").fit(BoringModule(), boring_batches())
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow's tensors are handed on as they are")
+def test_arrays_that_lie_on_the_device_are_not_fetched():
+    import jax
+
+    array = jax.numpy.ones(3)
+    (batch,) = create_engine(StepOptions()).prefetch([{"x": array, "y": np.ones(3)}])
+    assert batch["x"] is array

@@ -10,6 +10,15 @@ B, T, D, H = 3, 6, 5, 4
 LENGTHS = np.array([6, 4, 1])
 
 
+@pytest.fixture(autouse=True)
+def loop(monkeypatch):
+    """Under JAX the loop is for GPUs; it computes the same on a CPU."""
+    if keras.backend.backend() == "jax":
+        from kgenre.kernels import masked_lstm_jax
+
+        monkeypatch.setattr(masked_lstm_jax, "way", lambda directions: "loop")
+
+
 def direction(seed, **dropout):
     random = np.random.default_rng(seed)
     shapes = (D, 4 * H), (H, 4 * H), (4 * H,)
@@ -46,6 +55,50 @@ class TestOperandsOfCudnn:
         gates = direction(0, input_dropout=np.ones((4, B, D), "float32"))
         with pytest.raises(NotImplementedError, match="one input"):
             cudnn_operands(np.ones((B, T, D), "float32"), (gates, gates))
+
+
+def gpu_under_jax():
+    if keras.backend.backend() != "jax":
+        return False
+    import jax
+
+    return jax.default_backend() == "gpu"
+
+
+@pytest.mark.skipif(not gpu_under_jax(), reason="needs JAX with a GPU")
+class TestThroughCudnn:
+    @pytest.mark.parametrize("dropout", [False, True])
+    def test_same_as_the_loop_with_its_gradient(self, dropout, monkeypatch):
+        import jax
+
+        from kgenre.kernels import masked_lstm_jax
+
+        random = np.random.default_rng(0)
+        inputs = random.standard_normal((B, T, D)).astype("float32")
+        mask = np.arange(T) < np.array([6, 4, 0])[:, None]
+        factors = [(random.random((B, D)) * 2).astype("float32") if dropout else None for _ in range(2)]
+
+        def total(inputs, weights):
+            both = [Direction(*each, drop) for each, drop in zip(weights, factors, strict=True)]
+            outputs, last = masked_lstm(inputs, mask, *both)
+            return sum((array**2).sum() for array in (*outputs, *last)), (outputs, last)
+
+        found = []
+        with jax.default_matmul_precision("highest"):
+            for way in ("loop", "cudnn"):
+                monkeypatch.setattr(masked_lstm_jax, "way", lambda directions, way=way: way)
+                weights = [tuple(direction(seed)[:3]) for seed in range(2)]
+                found.append(jax.jit(jax.grad(total, (0, 1), has_aux=True))(inputs, weights))
+        for got, want in zip(*map(jax.tree.leaves, found), strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-5)
+
+    def test_a_gap_in_the_mask_is_not_computed_wrongly(self, monkeypatch):
+        from kgenre.kernels import masked_lstm_jax
+
+        monkeypatch.setattr(masked_lstm_jax, "way", lambda directions: "cudnn")
+        mask = np.array([[1, 0, 1, 0, 0, 0], [1, 1, 0, 0, 0, 0], [1] * 6], bool)
+        (states, _), _ = masked_lstm(np.ones((B, T, D), "float32"), mask, direction(0), direction(1))
+        assert np.isnan(states).all((1, 2)).tolist() == [True, False, False]
 
 
 @pytest.mark.skipif(keras.backend.backend() not in ("jax", "tensorflow"), reason="no kernel")

@@ -60,6 +60,16 @@ def value_and_gradients(made, x, mask, training):
     return [a.numpy() for a in compute(tf.constant(x))]
 
 
+@pytest.fixture
+def loop(monkeypatch):
+    """Under JAX the loop is for GPUs; it computes the same on a CPU."""
+    if keras.backend.backend() == "jax":
+        from kgenre.kernels import masked_lstm_jax
+
+        monkeypatch.setattr(masked_lstm_jax, "way", lambda directions: "loop")
+
+
+@pytest.mark.usefixtures("loop")
 @pytest.mark.skipif(keras.backend.backend() not in ("jax", "tensorflow"), reason="no kernel: Keras computes it itself")
 class TestSameAsKeras:
     @pytest.mark.parametrize("return_sequences", [True, False])
