@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from keras import ops
 
-from kgenre.engines import gradients as gradient_rules
-from kgenre.engines.built_module import BuiltModule, build_module, build_stage
-from kgenre.engines.step_logs import add_to_sums, initial_sums, read_sums
+from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
+from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
 from kgenre.engines.step_options import StepOptions
+from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
 
 class TorchEngine:
@@ -37,8 +37,14 @@ class TorchEngine:
 
     # --- building -----------------------------------------------------------------------------------------------
 
-    def build(self, module: Any, optimizers: Sequence[keras.optimizers.Optimizer], batches: Mapping[str, Any]) -> None:
-        self.built = build_module(module, optimizers, batches)
+    def build(
+        self,
+        module: Any,
+        optimizers: Mapping[str, keras.optimizers.Optimizer],
+        batches: Mapping[str, Any],
+        parts: Sequence[StepPart] = (),
+    ) -> None:
+        self.built = build_module(module, optimizers, batches, self.options, parts)
         self._divide()
         for stage in batches:
             self.start_epoch(stage)
@@ -62,59 +68,66 @@ class TorchEngine:
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
         result = self.built.run("train", (batch, self._batch_idx["train"]))
-        gradients = self._gradients(result.loss)
+        # The loss among the outputs: with regularisation in it, it is what was minimised.
+        outputs = result.outputs if result.loss is None else result.outputs | {"loss": result.loss}
+        gradients = None if result.loss is None else self._gradients(result.loss)
         with torch.no_grad():
             for variable, value in result.updates:
                 variable.assign(value)
+            recorded = result.logs.recorded()
             if self.options.accumulate_grad_batches > 1:
                 gradients = self._accumulate(gradients, update)
-            if update:
-                self._apply(gradients)
-            values = self._add_logs("train", result.logs.stack())
-        # The loss on its own: with regularisation in it, it is what was minimised.
-        return {name: _detached(value) for name, value in (result.outputs | {"loss": result.loss}).items()}, values
+            if update and gradients is not None:
+                recorded |= self._update(gradients)
+            logged = self._add_logs("train", recorded)
+        return {name: _detached(value) for name, value in outputs.items()}, logged
 
     def eval_step(self, stage: str, batch: Any) -> Any:
         with torch.no_grad():
             result = self.built.run(stage, (batch, self._batch_idx[stage]))
             for variable, value in result.updates:
                 variable.assign(value)
-            self._add_logs(stage, result.logs.stack())
+            self._add_logs(stage, result.logs.recorded())
         return result.outputs
 
     def _gradients(self, loss: torch.Tensor) -> Sequence[torch.Tensor]:
+        if self.built.loss_scale is not None:
+            loss = self.built.loss_scale.scaled(loss)
         values = [v.value for v in self._trainable]
         # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
         if not loss.requires_grad:
             return [torch.zeros_like(value) for value in values]
         return torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
 
-    def _accumulate(self, gradients: Sequence[torch.Tensor], update: bool) -> Sequence[torch.Tensor]:
-        torch._foreach_add_(self._accumulated, gradients)
-        self._count += 1
-        if not update:
-            return gradients
-        gradients = torch._foreach_div(self._accumulated, self._count)
+    def _accumulate(self, gradients: Sequence[torch.Tensor] | None, update: bool) -> Sequence[torch.Tensor] | None:
+        """The mean gradient; None where no batch of the group had a loss."""
+        if gradients is not None:
+            torch._foreach_add_(self._accumulated, gradients)
+            self._count += 1
+        if not update or not self._count:
+            return None
+        mean = torch._foreach_div(self._accumulated, self._count)
         torch._foreach_zero_(self._accumulated)
         self._count = 0
-        return gradients
+        return mean
 
-    def _apply(self, gradients: Sequence[torch.Tensor]) -> None:
-        if self.options.gradient_clip_val is not None:
-            gradients = gradient_rules.clip(
-                gradients, self.options.gradient_clip_val, self.options.gradient_clip_algorithm
-            )
-        for optimizer in self.built.optimizers:
-            optimizer.apply(gradients, self._trainable)
+    def _update(self, gradients: Sequence[torch.Tensor]) -> dict[str, Any]:
+        """Change the weights, unless a gradient overflowed; returns what ``configure_gradients`` logged."""
+        with StepLogs(training=True) as logs:
+            gradients, finite = process_gradients(self.built, self.options, gradients)
+        if finite is None or bool(finite):  # waits for the device, but only under loss scaling
+            apply_gradients(self.built, gradients)
+        return logs.recorded()
 
     # --- logs ---------------------------------------------------------------------------------------------------
 
-    def _add_logs(self, stage: str, logged: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def _add_logs(self, stage: str, recorded: dict[str, tuple[Any, Any]]) -> torch.Tensor:
         entries = self.built.entries[stage]
+        logged = self.built.stack(stage, recorded)
         if any(entry.on_epoch for entry in entries):
-            self._sums[stage] = add_to_sums(entries, self._sums[stage], *logged)
+            self._sums[stage] = add_to_sums(entries, self._sums[stage], logged)
         self._batch_idx[stage] = self._batch_idx[stage] + 1  # not in place: the step may have returned it
-        return logged[0]
+        return logged
 
     def start_epoch(self, stage: str, first_batch: int = 0) -> None:
         totals, weights = initial_sums(self.built.entries[stage])
@@ -144,7 +157,7 @@ class TorchEngine:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         named = self.built.variables | self.built.optimizer_variables
-        return {name: ops.convert_to_numpy(variable.value) for name, variable in named.items()}
+        return {name: as_saved(ops.convert_to_numpy(variable.value)) for name, variable in named.items()}
 
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         named = self.built.variables | self.built.optimizer_variables

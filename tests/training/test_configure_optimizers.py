@@ -63,7 +63,9 @@ def test_the_first_pattern_that_matches_wins_and_slots_are_named_after_variables
         "optimizers.0.velocities.model.layers.0.bias",
         "optimizers.1.momentums.model.layers.0.kernel",
     ]
-    assert [type(optimizer) for optimizer in trainer.optimizers] == [Adam, SGD]
+    adam, sgd = trainer.optimizers
+    assert isinstance(adam, Adam)
+    assert isinstance(sgd, SGD)
 
 
 @pytest.mark.parametrize("arguments", [{"gradient_clip_val": 0.05}, {"accumulate_grad_batches": 2}])

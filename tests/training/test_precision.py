@@ -65,7 +65,7 @@ def with_factors(*factors):
 )
 def test_dtypes_and_loss_close_to_float32(precision, computed, stored):
     module, trainer = fitted(precision, max_epochs=5)
-    assert set(module.dtypes) == {computed}
+    assert module.dtypes[-1] == computed  # of a step; Keras's pass on shapes alone does not cast under torch
     assert {variable.dtype for variable in module.model.trainable_variables} == {stored}
     reference, plain = fitted("32-true", max_epochs=5)
     for name, tolerance in (("train/loss", 0.02), ("norm", 0.05)):

@@ -5,7 +5,7 @@ import itertools
 import keras
 import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, descend, quiet_trainer, weights_of
+from boring import BoringModule, boring_batches, descend, quiet_trainer, traces, weights_of
 from keras import ops
 
 import kgenre
@@ -288,7 +288,7 @@ def test_several_validation_sets(form):
         {"val/loss/dataloader_idx_0": expected[0]},
         {"val/loss/dataloader_idx_1": expected[1], "second": second},
     ]
-    assert trainer.engine.traces["validation/0"] == trainer.engine.traces["validation/1"] == 1
+    assert trainer.engine.traces["validation/0"] == trainer.engine.traces["validation/1"] == traces(1)
 
 
 def test_several_sets_of_a_datamodule_under_a_limit_and_watched():
