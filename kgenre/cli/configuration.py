@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 from jsonargparse import ActionConfigFile, Namespace
 
 from kgenre.checkpoints import find_checkpoint, read_state
-from kgenre.cli.parser import Parser, allow_imports
+from kgenre.cli.arguments import arrange
+from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
+from kgenre.cli.parser import ALLOW_VARIABLE, Parser, allow_imports
+from kgenre.cli.usage import UsageError
 
 
 def make_parser(command: str, description: str) -> Parser:
-    """A parser with ``--config``, ``--seed_everything``, ``--model``, ``--data`` and ``--trainer``.
+    """A parser with ``--config``, ``--seed_everything``, ``--model``, ``--data``, ``--trainer`` and ``--optimizer``.
 
     Names of classes are resolved and arguments checked without importing a backend.
     """
@@ -25,15 +29,18 @@ def make_parser(command: str, description: str) -> Parser:
     parser = Parser(
         prog=f"kgenre {command}", description=description, allow_abbrev=False, env_prefix="KGENRE", default_env=True
     )
-    parser.add_argument("--config", action=ActionConfigFile, help="a YAML file of these options; may be repeated")
+    parser.add_argument(
+        "--config", action=ActionConfigFile, help="a YAML file of these options; the later of several wins"
+    )
     parser.add_argument("--seed_everything", type=int, default=0, help="seed of initial weights and dropout")
     parser.add_subclass_arguments(
         Module, "model", help="the module; its arguments: --model.x, listed by --model.help CLASS"
     )
     parser.add_subclass_arguments(
-        DataModule, "data", help="the films; their arguments: --data.x, listed by --data.help CLASS"
+        DataModule, "data", help="the data; their arguments: --data.x, listed by --data.help CLASS"
     )
     parser.add_class_arguments(Trainer, "trainer", help="flags of the Trainer")
+    add_optimizer_arguments(parser)
     parser.add_argument(
         "--ckpt_path", type=str | None, default=None, help="a checkpoint's or run's path, best, or last"
     )
@@ -44,7 +51,11 @@ def make_parser(command: str, description: str) -> Parser:
 
 
 def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
-    """The options: the command line wins over ``--config``, that over a checkpoint's hyperparameters, over defaults.
+    """The options, each from the nearest to hand of those who name it.
+
+    Command line, then the later ``--config``, the earlier one, the environment (``KGENRE_TRAINER__MAX_EPOCHS``), a
+    checkpoint's hyperparameters (``--ckpt_path PATH``), defaults: what was typed now wins over what was written for
+    this experiment, that over what holds for this machine, that over what another run happened to have.
 
     A wrong option ends the program with a line that names it and exit code 2.
     """
@@ -58,37 +69,87 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
                 if part in state
             }
         )
-    return parser.parse_args(list(arguments))
+    if os.environ.get(ALLOW_VARIABLE):  # the user's own file imports Keras: say first what is wrong with KERAS_BACKEND
+        from kgenre.engines.backend import check_backend
+
+        check_backend()
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        words = arrange(arguments, {part: parser.get_defaults()[part]["class_path"] for part in ("model", "data")})
+    except UsageError as error:
+        parser.exit(2, f"{parser.prog}: {error}\n")
+    if print_optimizer_help(words):
+        parser.exit(0)
+    options = parser.parse_args([word for word in words if not word.startswith("--print_config")])
+    for part in ("model", "data"):
+        if options[part] is None:
+            parser.error(f"--{part} takes a class. Received: null")
+    # A class named in place of the default one must not take over values that were only the default's.
+    replaced = {
+        part: {"class_path": options[part].class_path}
+        for part in ("model", "data")
+        if options[part].class_path != parser.get_defaults()[part]["class_path"]
+    }
+    parser.set_defaults(replaced)
+    return parser.parse_args(words)
 
 
 def start(options: Namespace) -> None:
     """Import the backend, its chatter left out, and seed everything."""
-    from kgenre.cli.quiet_backend import import_backend
+    from kgenre.cli.quiet_backend import import_backend, without_native_output
 
-    import_backend()
+    # Films are read with TensorFlow; data of the user's own may do without.
+    import_backend(data=options.data.class_path.startswith("kgenre.data."))
     from kgenre.training import seed_everything
 
-    seed_everything(options.seed_everything)
+    with without_native_output():  # Keras seeds TensorFlow too, where it is installed
+        seed_everything(options.seed_everything)
 
 
 def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
-    """The trainer, the module and the datamodule of the options."""
+    """The trainer, the module and the datamodule of the options.
+
+    Raises:
+        UsageError: a constructor refuses its arguments.
+    """
+    refused: list[tuple[Exception, Any]] = []
+
+    def make(cls: type, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return cls(*args, **kwargs)
+        except Exception as error:  # the parser would wrap it in pages of its own
+            refused.append((error, error.__traceback__.tb_next))
+            raise
+
     try:
-        made = parser.instantiate(options)
-    except ValueError as error:
-        # The parser wraps what a constructor says about its arguments in pages of its own.
-        cause: BaseException | None = error
-        while cause is not None and type(cause).__module__.partition(".")[0] != "kgenre":
-            cause = cause.__cause__ or cause.__context__
-        raise cause or error from error
+        made = parser.instantiate(options, instantiators=[(make, object, True)])
+    except Exception as error:
+        if not refused:
+            raise
+        cause, trace = refused[0]
+        if isinstance(cause, ValueError | TypeError) and _raised_by_kgenre(trace):
+            raise UsageError(str(cause)) from error
+        raise cause.with_traceback(trace) from None
+    use_optimizer(made.model, options)
     return made.trainer, made.model, made.data
+
+
+def _raised_by_kgenre(trace: Any) -> bool:
+    """Whether kgenre itself refused, in a message for the user; a bug in the user's class shows its traceback."""
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "kgenre"
 
 
 def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     """Write ``config.yaml`` into the run's folder, and its text to the loggers.
 
-    It is complete, every option with its value, so that it repeats the run.
+    It is complete, every option with its value, so that it repeats the run: from its start, also where this fit went
+    on from a checkpoint of the same folder.
     """
+    options = options.clone()
+    if options.ckpt_path in ("best", "last") or trainer.run_dir in Path(options.ckpt_path or "").absolute().parents:
+        options.ckpt_path = None
     text = parser.dump(options, skip_unset=False, skip_validation=True)
     (trainer.run_dir / "config.yaml").write_text(text, encoding="utf-8")
     for logger in trainer.loggers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from jsonargparse import ArgumentParser, set_parsing_settings
@@ -10,16 +11,6 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 # A config names classes to import: only these may be named, or a config from a stranger could run anything.
 _ALLOWED = ("kgenre", "keras")
 ALLOW_VARIABLE = "KGENRE_ALLOW_IMPORT"
-# What the parser adds for each alternative that a type has.
-_NOISE = (
-    "Does not validate",
-    "Subtypes:",
-    "Errors:",
-    "Expected a <class 'NoneType'>",
-    "Given value type:",
-    "Given value: Namespace",
-    "Given value: NestedArg",
-)
 
 
 class Parser(ArgumentParser):
@@ -32,19 +23,24 @@ class Parser(ArgumentParser):
     """
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Print the lines that say something, then end with exit code 2."""
+        """Print what is wrong, then end with exit code 2."""
         if not self.exit_on_error:  # a parser inside another one, which has more to say
             return super().error(message, ex)
-        lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-        told = [line for line in lines if line and not line.startswith(_NOISE)]
-        denied = [line for line in told if "import path denylist" in line]
-        if denied:
-            name = denied[0].split("'")[1]
-            told = [f"{name} may not be imported. If it is yours: {ALLOW_VARIABLE}={name.split('.')[0]}"]
-        return self.exit(2, f"{self.prog}: {' '.join(dict.fromkeys(told))}\nOptions: {self.prog} --help\n")
+        from kgenre.cli.explain import explain
+
+        return self.exit(2, f"{self.prog}: {explain(message, self)}\nOptions: {self.prog} --help\n")
+
+
+def allowed_imports() -> tuple[str, ...]:
+    """The packages whose classes options and configs may name: kgenre, Keras, those in ``KGENRE_ALLOW_IMPORT``."""
+    named = os.environ.get(ALLOW_VARIABLE, "").split(",")
+    return (*_ALLOWED, *(name.strip() for name in named if name.strip()))
 
 
 def allow_imports() -> None:
-    """Let options and configs name classes of kgenre, Keras and what ``KGENRE_ALLOW_IMPORT`` lists; nothing else."""
-    more = [name.strip() for name in os.environ.get(ALLOW_VARIABLE, "").split(",") if name.strip()]
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=[*_ALLOWED, *more])
+    """Let options and configs name classes of `allowed_imports`, also from files in the working directory."""
+    allowed = allowed_imports()
+    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(allowed))
+    if len(allowed) > len(_ALLOWED) and os.getcwd() not in sys.path:
+        # The user's own file is where the user stands, as with `python -m kgenre`.
+        sys.path.insert(0, os.getcwd())

@@ -15,7 +15,7 @@ def import_backend(data: bool = True) -> None:
     from kgenre.engines import prepare_keras
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    with _without_native_output():
+    with without_native_output():
         prepare_keras()
         if data:
             # TensorFlow looks for GPUs when it is first used, and says at length that there are none.
@@ -23,7 +23,8 @@ def import_backend(data: bool = True) -> None:
 
 
 @contextlib.contextmanager
-def _without_native_output() -> Iterator[None]:
+def without_native_output() -> Iterator[None]:
+    """Keep what libraries write to standard error to ourselves, unless an error leaves the block."""
     sys.stderr.flush()
     try:
         kept = os.dup(2)

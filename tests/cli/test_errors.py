@@ -1,6 +1,7 @@
 """What a user can do wrong: one or two lines that say what was given and what to give, exit code 1 or 2."""
 
 import shutil
+import sys
 
 import pytest
 
@@ -28,13 +29,33 @@ def fails(capsys):
     [
         (["fot"], 2, ["'fot'", "fit, validate, test, predict"]),
         (["fit", "--config", "absent.yaml"], 2, ["absent.yaml", "does not exist"]),
-        (["fit", "--trainer.max_epoch", "3"], 2, ["--trainer.max_epoch"]),
+        (["fit", "--trainer.max_epoch", "3"], 2, ["--trainer.max_epoch.", "mean --trainer.max_epochs?"]),
+        (["fit", "--max_epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
+        (["fit", "--learning_rate", "3"], 2, ["mean --model.learning_rate?"]),
+        (["fit", "--config", "."], 2, ["config", "not a file"]),
+        (["fit", "--trainer.max_epochs", "1.5"], 2, ["--trainer.max_epochs takes a whole number. Received: 1.5"]),
+        (["fit", "--trainer.enable_progress_bar", "yess"], 2, ["true or false", "yess"]),
+        (["fit", "--trainer.gradient_clip_algorithm", "l2"], 2, ["'norm' or 'value'", "l2"]),
+        (["fit", "--trainer.callbacks", "EarlyStoping"], 2, ["--trainer.callbacks", "mean 'EarlyStopping'?"]),
+        (["fit", "--trainer.callbacks=[EarlyStoping]"], 2, ["--trainer.callbacks", "mean 'EarlyStopping'?"]),
+        (["fit", "--trainer.callbacks=Timer", "--trainer.callbacks.durations=3"], 2, ["Timer", "mean 'duration'?"]),
+        (["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.patience=x"], 2, ["patience takes a whole"]),
+        (["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.mode=x"], 1, ["'min' or 'max'", "'x'"]),
+        (["fit", "--trainer.logger", "CSVLoger"], 2, ["mean 'CSVLogger'?"]),
+        (["fit", "--model", "GenreClasifier"], 2, ["--model", "mean 'GenreClassifier'?"]),
+        (["fit", "--model", "null"], 2, ["--model takes a class"]),
+        (["fit", "--model", "FilmData"], 2, ["--model", "FilmData"]),
+        (["fit", "--optimizer", "SDG"], 1, ["SDG", "SGD"]),
+        (["fit", "--optimizer", "os.system"], 1, ["os.system", "KGENRE_ALLOW_IMPORT=os"]),
+        (["fit", "--optimizer", "SGD", "--optimizer.momentm", "1"], 1, ["momentm", "momentum"]),
+        (["fit", "--optimizer.momentum", "1"], 1, ["--optimizer NAME"]),
+        (["fit", "--lr_scheduler", "CosineDecay"], 1, ["decay_steps"]),
         (["fit", "--trainer.max_epochs", "many"], 2, ["max_epochs", "many"]),
         (["fit", "--trainer.max_epochs", "-2"], 1, ["max_epochs", "-2"]),
         (["fit", "--data.pth", "x"], 2, ["data", "pth"]),
         (["fit", "--data.batch_size", "0"], 1, ["batch_size=0", "64"]),
         (["fit", "--data.path", "absent"], 1, ["absent"]),
-        (["fit", "--model.learning_rate", "fast"], 2, ["learning_rate", "fast"]),
+        (["fit", "--model.learning_rate", "fast"], 2, ["learning_rate takes a number. Received: fast"]),
         (["fit", "--model.learning_rate", "0"], 1, ["learning_rate", "above 0"]),
         (["fit", "--model.network", "resnet"], 1, ["resnet", "poster_cnn_2024"]),
         (["fit", "--trainer.precision", "8"], 1, ["precision", "bf16-mixed", "8"]),
@@ -58,14 +79,22 @@ def test_wrong_arguments(fails, arguments, code, words, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("text", "word"),
-    [("trainr: {max_epochs: 3}", "trainr"), ("trainer: {max_epochs: [3}", "line 1"), ("- 1", "config")],
+    [
+        ("trainr: {max_epochs: 3}", "mean --trainer.max_epochs?"),
+        ("trainer: {max_epoch: 3}", "mean --trainer.max_epochs?"),
+        ("trainer: {max_epochs: [3}", "line 1"),
+        ("trainer:\n\tmax_epochs: 3", "line 2"),
+        ("trainer: {max_epochs: 3}\ndata: null\ntrainer: {}", "'trainer' stands there twice, lines 1 and 3"),
+        ("model: {class_path: kgenre.models.GenreClassifier, init_args: {widht: 3}}", "no argument 'widht'"),
+        ("- 1", "config"),
+    ],
 )
 def test_wrong_config(fails, tmp_path, text, word):
     config = tmp_path / "config.yaml"
     config.write_text(text)
     code, lines = fails("fit", "--config", config)
     assert code == 2
-    assert word in " ".join(lines[-2:])
+    assert word in " ".join(lines[-2:]), lines
 
 
 @pytest.mark.parametrize("backend", ["torch", "theano"])
@@ -149,3 +178,35 @@ def test_csv_without_the_columns(fails, tmp_path):
     code, lines = fails("fit", "--data.path", tmp_path)
     assert code == 1
     assert "genres" in lines[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "words"),
+    [
+        ("def", "mine.Net", ["mine.py, line 1"]),
+        ("import nonesuch", "mine.Net", ["no module 'nonesuch'"]),
+        ("import kgenre\nclass Net(kgenre.Module): ...", "mine.Nett", ["mean 'Net'?"]),
+        ("class Net: ...", "mine.Net", ["mine.Net is not a Module"]),
+    ],
+)
+def test_a_module_of_the_users_own(fails, tmp_path, monkeypatch, text, name, words):
+    (tmp_path / "mine.py").write_text(text)
+    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "mine")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    code, lines = fails("fit", "--model", name)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    assert code == 2
+    assert all(word in lines[-2] for word in words), lines
+
+
+def test_a_bug_in_the_users_module_shows_where_it_is(tmp_path, monkeypatch):
+    (tmp_path / "buggy.py").write_text(
+        "import kgenre\nclass Net(kgenre.Module):\n    def __init__(self):\n        self.x = undefined\n"
+    )
+    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "buggy")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(NameError) as caught:
+        main(["fit", "--model", "buggy.Net"])
+    assert caught.traceback[-1].path.name == "buggy.py"
+    assert not any("jsonargparse" in str(entry.path) for entry in caught.traceback)

@@ -58,10 +58,13 @@ def test_config_is_complete_and_can_be_read_again(poster_run, capsys):
 def test_the_same_config_repeats_the_run(poster_run, tmp_path):
     arguments = ["fit", "--config", str(poster_run / "config.yaml"), "--trainer.default_root_dir", str(tmp_path)]
     assert main(arguments) == 0
-    first, second = metrics_of(poster_run), metrics_of(tmp_path / "posters" / "version_0")
-    assert {n: v for n, v in second.items() if not n.startswith("throughput/")} == {
-        n: v for n, v in first.items() if not n.startswith("throughput/")
+    second = tmp_path / "posters" / "version_0"
+    assert {n: v for n, v in metrics_of(second).items() if not n.startswith("throughput/")} == {
+        n: v for n, v in metrics_of(poster_run).items() if not n.startswith("throughput/")
     }
+    assert (second / "checkpoints" / "last").read_text() == (poster_run / "checkpoints" / "last").read_text()
+    for array in second.glob("checkpoints/step=*/weights.safetensors"):
+        assert array.read_bytes() == (poster_run / array.relative_to(second)).read_bytes()
 
 
 @pytest.mark.parametrize("ckpt_path", ["run", "best", "last"])

@@ -1,0 +1,112 @@
+"""The words of a command line, put in the order in which the parser lets later ones win."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from kgenre.cli.usage import UsageError
+
+# Classes that need Keras are read as class_path and init_args, and made when Keras is there.
+_KERAS_PARTS = ("optimizer", "lr_scheduler")
+_PARTS = ("model", "data", "trainer", *_KERAS_PARTS)
+
+
+def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
+    """Environment first, then configs, then the rest: the command line wins wherever ``--config`` stands in it.
+
+    Args:
+        arguments: what was typed.
+        defaults: the class for ``--model.help`` without a class, and the same for data.
+    """
+    configs, rest = [], []
+    words = iter(arguments)
+    for word in words:
+        if word == "--config":
+            configs += [word, *([value] if (value := next(words, None)) is not None else [])]
+        elif word.startswith("--config="):
+            configs.append(word)
+        else:
+            rest.append(word)
+    for word in configs:
+        check_yaml(Path(word.removeprefix("--config=")))
+    return _shortened([*_environment(), *configs, *_with_class(rest, defaults)])
+
+
+def _environment() -> list[str]:
+    """``KGENRE_MODEL__LEARNING_RATE=0.1`` as ``--model.learning_rate=0.1``: a misspelt one is an error, not lost."""
+    found = []
+    for name, value in sorted(os.environ.items()):
+        prefix, _, path = name.lower().partition("__")
+        if path and prefix.removeprefix("kgenre_") in _PARTS and prefix.startswith("kgenre_"):
+            found.append(f"--{prefix.removeprefix('kgenre_')}.{path.replace('__', '.')}={value}")
+    return found
+
+
+def _with_class(arguments: list[str], defaults: dict[str, str]) -> list[str]:
+    """``--model.help`` alone is about the model given, or the default one."""
+    for i, word in enumerate(arguments):
+        part = word.removeprefix("--").removesuffix(".help")
+        alone = i + 1 == len(arguments) or arguments[i + 1].startswith("-")
+        if word == f"--{part}.help" and part in defaults and alone:
+            return [*arguments[:i], f"{word}={_value(f'--{part}', arguments) or defaults[part]}"]
+    return arguments
+
+
+def _value(option: str, arguments: Sequence[str]) -> str | None:
+    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if word == option:
+            return following
+        if word.startswith(f"{option}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _shortened(arguments: list[str]) -> list[str]:
+    """``--optimizer SGD --optimizer.momentum 0.9`` written out with ``class_path`` and ``init_args``."""
+    written = []
+    for word in arguments:
+        option, equals, value = word.partition("=")
+        for part in _KERAS_PARTS:
+            name = option.removeprefix(f"--{part}.")
+            if option == f"--{part}":
+                option = f"--{part}.class_path"
+            elif name != option and name.partition(".")[0] not in ("class_path", "init_args", "help"):
+                option = f"--{part}.init_args.{name}"
+        written.append(option + equals + value)
+    return written
+
+
+def check_yaml(path: Path) -> None:
+    """Refuse what YAML takes silently: the second of two equal keys wins over the first.
+
+    Raises:
+        UsageError: a key stands twice, or the file is not YAML; with its line.
+    """
+    import yaml
+
+    if not path.is_file():  # the parser says so
+        return
+    try:
+        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is not a YAML file: it is not text.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise UsageError(f"{path}{where}: {getattr(error, 'problem', None) or error}") from None
+    nodes: list[Any] = [root]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, yaml.SequenceNode):
+            nodes += node.value
+        elif isinstance(node, yaml.MappingNode):
+            seen: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if key.value in seen:
+                    raise UsageError(f"{path}: {key.value!r} stands there twice, lines {seen[key.value]} and {line}.")
+                seen[key.value] = line
+                nodes.append(value)

@@ -1,0 +1,136 @@
+"""What the parser found wrong, in the words of somebody who mistyped something."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any
+
+from kgenre.cli.parser import ALLOW_VARIABLE
+
+# What the parser adds for each alternative that a type has.
+_NOISE = (
+    "Does not validate",
+    "Subtypes:",
+    "Errors:",
+    "Expected a <class 'NoneType'>",
+    "Expected a path but",
+    "Given value type:",
+    "Given value:",
+)
+_WORDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a dict such as {name: value}",
+    "timedelta": "a length of time",
+}
+_DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
+_KEY = re.compile(r'Parser key "([\w.]+)"')
+_NO_CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)")
+_NO_ARGUMENT = re.compile(r"Problem with given class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted")
+_NO_MODULE = re.compile(r"Problem with given class_path '([\w.]+)':\s+No module named '([\w.]+)'")
+_NO_NAME = re.compile(r"Problem with given class_path '([\w.]+)':\s+module '([\w.]+)' has no attribute '\w+'")
+_WRONG_TYPE = re.compile(
+    r"Problem with given class_path '(?P<cls>[\w.]+)':\s+Parser key \"(?P<name>[\w.]+)\":\s+(?P<rest>.*)", re.DOTALL
+)
+_EXPECTED = re.compile(r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])(?:\. Got value: (.*))?")
+_GIVEN = re.compile(r"Given value: (?:NestedArg\(.*val=(.*)\)$|(.*))", re.MULTILINE)
+_SUBCLASS = re.compile(r"does not correspond to a subclass of (\w+)")
+_NO_OPTION = re.compile(
+    r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'|Option '(?P<key>[\w.]+)' is not accepted"
+    r"|unrecognized arguments: --(?P<option>[^\s=]+)"
+)
+
+
+def explain(message: str, parser: Any) -> str:
+    """One line that says what was given and what would be right."""
+    key = _KEY.search(message)
+    at = f"--{key[1]}: " if key else ""
+    if found := _DENIED.search(message):
+        return f"{found[1]} may not be imported. If it is yours: {ALLOW_VARIABLE}={found[1].partition('.')[0]}"
+    if found := _WRONG_TYPE.search(message):
+        return f"{at}{_last(found['cls'])}'s {_wrong_type(found['name'], found['rest'])}"
+    if found := _NO_ARGUMENT.search(message):
+        cls, name = found.groups()
+        return f"{at}{_last(cls)} has no argument {name!r}. {_instead(name, _arguments_of(cls))}"
+    if found := _NO_MODULE.search(message):
+        return f"{at}there is no module {found[2]!r} in this folder or installed, which {found[1]} names."
+    if found := _NO_NAME.search(message):
+        classes = [name for name, value in vars(sys.modules[found[2]]).items() if inspect.isclass(value)]
+        return f"{at}there is no {found[1]}. {_instead(_last(found[1]), classes)}"
+    if "does not correspond to a subclass" in message:
+        return f"{at}{' '.join(_GIVEN.findall(message)[-1]).strip()} is not a {_SUBCLASS.search(message)[1]}."
+    if found := _NO_CLASS.search(message):
+        return f"{at}there is no class {found[1]!r}. {_instead(found[1], _known_classes())}"
+    if found := _NO_OPTION.search(message):
+        group, name, key_, option = found["group"], found["name"], found["key"], found["option"]
+        wanted = f"{group}.{name}" if group else key_ or option
+        return f"there is no option --{wanted}.{_close(wanted, _options_of(parser))}"
+    if key and any(kind or choices for kind, choices, _ in _EXPECTED.findall(message) if kind != "NoneType"):
+        return f"--{_wrong_type(key[1], message)}"
+    lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
+    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
+
+
+def _wrong_type(name: str, message: str) -> str:
+    """``patience takes a whole number. Received: many``."""
+    taken, received = [], None
+    for kind, choices, got in _EXPECTED.findall(message):
+        taken += [choices.replace(", ", " or ") or _WORDS.get(kind, kind)] if kind != "NoneType" else []
+        received = received or got
+    if not received:
+        given = _GIVEN.search(message)
+        received = next(filter(None, given.groups()), "") if given else ""
+    return f"{name} takes {' or '.join(dict.fromkeys(taken))}. Received: {received.strip()}"
+
+
+def _close(name: str, known: Iterable[str]) -> str:
+    """The option that was probably meant: nearly the same name, or the same behind another prefix."""
+    known = list(known)
+    close = [option for option in known if _last(option) == _last(name)]
+    close += difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+    close += [option for option in known if difflib.get_close_matches(_last(name), [_last(option)], cutoff=0.85)]
+    return f" Did you mean --{close[0]}?" if close else ""
+
+
+def _instead(name: str, known: Iterable[str]) -> str:
+    """What was probably meant, or all that there is."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"Did you mean {close[0]!r}?"
+    return f"There are: {', '.join(known)}." if known else ""
+
+
+def _last(path: str) -> str:
+    return path.rpartition(".")[2]
+
+
+def _arguments_of(path: str) -> list[str]:
+    module, _, name = path.rpartition(".")
+    cls = getattr(sys.modules.get(module), name, None)
+    return [argument for argument in inspect.signature(cls).parameters if argument != "self"] if cls else []
+
+
+def _known_classes() -> list[str]:
+    """What is known by its short name."""
+    from kgenre import callbacks, data, loggers, models
+
+    homes = (callbacks, loggers, models, data)
+    return sorted(name for home in homes for name in home.__all__ if name[0].isupper() and "Error" not in name)
+
+
+def _options_of(parser: Any) -> list[str]:
+    options = [option.removeprefix("--") for action in parser._actions for option in action.option_strings]
+    for part in ("model", "data"):
+        described = parser.get_defaults().get(part) if part in options else None
+        if described:
+            options += [f"{part}.{name}" for name in _arguments_of(described["class_path"])]
+    return options

@@ -1,0 +1,98 @@
+"""``--optimizer`` and ``--lr_scheduler``: Keras's classes by name, made once Keras is there."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kgenre.cli.parser import ALLOW_VARIABLE, allowed_imports
+from kgenre.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from kgenre.cli.parser import Parser
+
+_HOMES = {"optimizer": "keras.optimizers", "lr_scheduler": "keras.optimizers.schedules"}
+
+
+def add_optimizer_arguments(parser: Parser) -> None:
+    """Add both; they are checked later, for Keras takes seconds to import."""
+    for part, home in _HOMES.items():
+        what = "in place of the module's" if part == "optimizer" else "for its learning rate"
+        group = parser.add_argument_group(f"{part}: a class of {home} {what}")
+        group.add_argument(
+            f"--{part}.class_path",
+            type=str | None,
+            default=None,
+            help=f"its name; short: --{part} NAME --{part}.ARGUMENT VALUE; what it takes: --{part}.help=NAME",
+        )
+        group.add_argument(f"--{part}.init_args", type=dict[str, Any], default={}, help="its arguments")
+
+
+def print_optimizer_help(words: Sequence[str]) -> bool:
+    """Print what the class after ``--optimizer.help`` takes; False where nobody asked."""
+    for word, following in zip(words, [*words[1:], ""], strict=False):
+        option, _, name = word.partition("=")
+        part = option.removeprefix("--").removesuffix(".help")
+        if option == f"--{part}.help" and part in _HOMES:
+            cls = _find(part, name or following)
+            print(f"{cls.__name__}{inspect.signature(cls)}\n\n{inspect.cleandoc(cls.__doc__ or '')}")
+            return True
+    return False
+
+
+def use_optimizer(module: Any, options: Namespace) -> None:
+    """Let ``module.configure_optimizers`` give what the options say: the optimizer, its schedule, or both."""
+    optimizer, scheduler = options.optimizer, options.lr_scheduler
+    for part in _HOMES:
+        if options[part].init_args and options[part].class_path is None:
+            raise UsageError(f"--{part}.{next(iter(options[part].init_args))} needs a class: --{part} NAME.")
+    own = module.configure_optimizers
+    if optimizer.class_path is not None:
+        own = functools.partial(_make, "optimizer", optimizer)
+        own()  # a wrong argument shows before any data are read
+    elif scheduler.class_path is None:
+        return
+
+    def configured() -> Any:
+        made = own()
+        if scheduler.class_path is not None:
+            if not hasattr(made, "learning_rate"):
+                raise UsageError("--lr_scheduler needs one optimizer: give --optimizer, too.")
+            made.learning_rate = _make("lr_scheduler", scheduler)
+        return made
+
+    if scheduler.class_path is not None:
+        _make("lr_scheduler", scheduler)
+    module.configure_optimizers = configured
+
+
+def _make(part: str, described: Namespace) -> Any:
+    cls = _find(part, described.class_path)
+    arguments: Mapping[str, Any] = described.init_args
+    try:
+        return cls(**arguments)
+    except (TypeError, ValueError) as error:
+        taken = [name for name in inspect.signature(cls).parameters if name not in ("args", "kwargs")]
+        raise UsageError(f"--{part} {described.class_path}: {error} It takes: {', '.join(taken)}.") from None
+
+
+def _find(part: str, name: str) -> Any:
+    """The class of that name, short or with its package."""
+    home, _, last = name.rpartition(".")
+    if home and home.partition(".")[0] not in allowed_imports():
+        raise UsageError(f"{name} may not be imported. If it is yours: {ALLOW_VARIABLE}={home.partition('.')[0]}")
+    module = importlib.import_module(home or _HOMES[part])
+    import keras
+
+    base = {"optimizer": keras.optimizers.Optimizer, "lr_scheduler": keras.optimizers.schedules.LearningRateSchedule}
+    cls = getattr(module, last, None)
+    if not (inspect.isclass(cls) and issubclass(cls, base[part])):
+        home_of_all = importlib.import_module(_HOMES[part])
+        known = [n for n, c in vars(home_of_all).items() if inspect.isclass(c) and issubclass(c, base[part])]
+        raise UsageError(f"--{part} {name}: there is no such class. There are: {', '.join(sorted(known))}.")
+    return cls

@@ -1,0 +1,153 @@
+"""Options: LightningCLI's conventions, and which of several places wins."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import kgenre
+from kgenre.cli.configuration import make_parser, parse
+from kgenre.cli.main import main
+
+EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
+
+
+@pytest.fixture
+def digits(monkeypatch):
+    """A user who has a `digits.py` and lets kgenre import it; gives the arguments that name its classes."""
+    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "digits")
+    monkeypatch.syspath_prepend(EXAMPLES)
+    yield ["--model", "digits.DigitNet", "--data", "digits.Digits"]
+    sys.modules.pop("digits", None)
+
+
+def options(*arguments):
+    return parse(make_parser("fit", ""), arguments)
+
+
+def write(path, **content):
+    path.write_text(yaml.safe_dump(content))
+    return str(path)
+
+
+def test_the_nearest_to_hand_wins(poster_run, tmp_path, monkeypatch):
+    """Command line, later config, earlier config, environment, checkpoint, default: each is taken away in turn."""
+    first = write(tmp_path / "a.yaml", model={"init_args": {"learning_rate": 0.3}})
+    second = write(tmp_path / "b.yaml", model={"init_args": {"learning_rate": 0.4}})
+    words = ["--model.learning_rate", "0.5", "--config", first, "--config", second, "--ckpt_path", str(poster_run)]
+    monkeypatch.setenv("KGENRE_MODEL__LEARNING_RATE", "0.2")
+    rates = [options(*words[start:]).model.init_args.learning_rate for start in (0, 2)]
+    rates.append(options(*words[2:4], *words[6:]).model.init_args.learning_rate)
+    rates.append(options(*words[6:]).model.init_args.learning_rate)
+    monkeypatch.delenv("KGENRE_MODEL__LEARNING_RATE")
+    rates.append(options(*words[6:]).model.init_args.learning_rate)
+    rates.append(options().model.init_args.learning_rate)
+    assert rates == [0.5, 0.4, 0.3, 0.2, 0.01, 1e-4]
+
+
+def test_a_config_is_merged_into_the_one_before(tmp_path):
+    first = write(tmp_path / "a.yaml", trainer={"max_epochs": 2, "min_epochs": 1}, data={"init_args": {"seed": 3}})
+    second = write(tmp_path / "b.yaml", trainer={"max_epochs": 5})
+    given = options("--config", first, f"--config={second}")
+    assert (given.trainer.max_epochs, given.trainer.min_epochs, given.data.init_args.seed) == (5, 1, 3)
+
+
+@pytest.mark.parametrize("name", ["TRAINER__MAX_EPOCHS", "SEED_EVERYTHING", "DATA__BATCH_SIZE"])
+def test_environment(monkeypatch, name):
+    monkeypatch.setenv(f"KGENRE_{name}", "7")
+    given = options()
+    assert 7 in (given.trainer.max_epochs, given.seed_everything, given.data.init_args.batch_size)
+
+
+def test_an_environment_variable_that_is_no_option_is_an_error(monkeypatch, capsys):
+    monkeypatch.setenv("KGENRE_TRAINER__MAX_EPOCH", "7")
+    assert main(["fit", "--print_config"]) == 2
+    assert "--trainer.max_epochs" in capsys.readouterr().err
+
+
+def test_appending_to_lists(tmp_path):
+    config = write(tmp_path / "a.yaml", trainer={"callbacks": [{"class_path": "TerminateOnNaN"}]})
+    given = options(
+        *("--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.patience=9", "--config", config),
+        *("--trainer.callbacks+=LearningRateMonitor", "--trainer.logger+=CSVLogger"),
+    )
+    callbacks = given.trainer.callbacks
+    assert [callback.class_path.rpartition(".")[2] for callback in callbacks] == [
+        "TerminateOnNaN",
+        "EarlyStopping",
+        "LearningRateMonitor",
+    ]
+    assert callbacks[1].init_args.patience == 9
+    assert given.trainer.logger[0].class_path == "kgenre.loggers.CSVLogger"
+
+
+@pytest.mark.parametrize(
+    ("option", "home"), [("callbacks", kgenre.callbacks), ("logger", kgenre.loggers)], ids=["callbacks", "loggers"]
+)
+def test_our_classes_have_short_names(option, home):
+    needs = {"Timer": ["--trainer.callbacks.duration=00:00:01:00"]}
+    base = {"Callback", "Logger", "LambdaCallback"}
+    names = [name for name in home.__all__ if isinstance(getattr(home, name), type) and name not in base]
+    classes = [name for name in names if issubclass(getattr(home, name), (kgenre.Callback, kgenre.loggers.Logger))]
+    assert len(classes) >= 3
+    for name in classes:
+        words = ["fit", f"--trainer.{option}={name}", *needs.get(name, []), "--print_config"]
+        assert main(words) in (0, 2), name
+        if main(words) == 2:  # it has arguments that must be given: then the name itself was understood
+            assert "Error" not in name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--model.help"], "--model.learning_rate"),
+        (["--model.help=GenreClassifier"], "--model.learning_rate"),
+        (["--model.help", "kgenre.models.GenreClassifier"], "--model.learning_rate"),
+        (["--data.help"], "--data.batch_size"),
+        (["--data.help", "--trainer.max_epochs", "3"], "--data.batch_size"),
+        (["--trainer.callbacks.help=EarlyStopping"], "--trainer.callbacks.patience"),
+    ],
+)
+def test_help_of_a_class(arguments, expected, capsys):
+    assert main(["fit", *arguments]) == 0
+    assert expected in capsys.readouterr().out
+
+
+def test_help_of_an_optimizer(capsys):
+    assert main(["fit", "--optimizer.help=SGD"]) == 0
+    assert "momentum" in capsys.readouterr().out
+
+
+def test_optimizer_and_schedule_are_written_out():
+    given = options("--optimizer", "SGD", "--optimizer.momentum", "0.9", "--lr_scheduler=CosineDecay")
+    assert given.optimizer.class_path == "SGD"
+    assert given.optimizer.init_args == {"momentum": 0.9}
+    assert given.lr_scheduler.class_path == "CosineDecay"
+
+
+def test_a_module_of_the_users_own(digits, capsys):
+    assert main(["fit", *digits, "--model.filters", "4", "--print_config"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"] == {"class_path": "digits.DigitNet", "init_args": {"filters": 4, "learning_rate": 0.001}}
+    assert printed["data"]["init_args"] == {"batch_size": 64}
+
+
+def test_a_file_in_the_working_directory_is_found(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mine.py").write_text("import kgenre\nclass Net(kgenre.Module):\n    pass\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    assert main(["fit", "--model", "mine.Net", "--print_config"]) == 2
+    assert "If it is yours: KGENRE_ALLOW_IMPORT=mine\n" in capsys.readouterr().err
+    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "mine")
+    assert main(["fit", "--model", "mine.Net", "--print_config"]) == 0
+
+
+def test_data_of_the_users_own_need_no_tensorflow(run_python):
+    script = (
+        "import sys\nfrom kgenre.cli.configuration import make_parser, parse\n"
+        "parse(make_parser('fit', ''), ['--model', 'digits.DigitNet', '--data', 'digits.Digits'])\n"
+        "print('tensorflow' in sys.modules)"
+    )
+    environment = {"KGENRE_ALLOW_IMPORT": "digits", "PYTHONPATH": str(EXAMPLES)}
+    assert run_python(script, backend="jax", **environment).splitlines()[-1] == "False"
