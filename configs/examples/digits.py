@@ -36,25 +36,20 @@ class DigitNet(kgenre.Module):
         self.model = keras.Sequential([keras.Input((8, 8, 1)), *hidden, layers.Dense(10, activation="softmax")])
 
     def training_step(self, batch, batch_idx):
-        return self.evaluate(batch, "train", training=True)
+        return self.losses(batch, "train", training=True)
 
     def validation_step(self, batch, batch_idx):
-        self.evaluate(batch, "val")
+        self.losses(batch, "val")
 
     def test_step(self, batch, batch_idx):
-        self.evaluate(batch, "test")
+        self.losses(batch, "test")
 
-    def evaluate(self, batch, stage, training=False):
+    def losses(self, batch, stage, training=False):
         y, predicted = batch["y"], self.model(batch["x"], training=training)
         loss = ops.mean(keras.losses.sparse_categorical_crossentropy(y, predicted))
-        right = ops.mean(keras.metrics.sparse_categorical_accuracy(y, predicted))
-        self.log_dict(
-            {f"{stage}/loss": loss, f"{stage}/accuracy": right},
-            on_epoch=True,
-            on_step=False,
-            prog_bar=True,
-            batch_size=len(y),
-        )
+        accuracy = ops.mean(keras.metrics.sparse_categorical_accuracy(y, predicted))
+        self.log(f"{stage}/loss", loss, on_epoch=True, on_step=False, prog_bar=True)
+        self.log(f"{stage}/accuracy", accuracy, on_epoch=True, on_step=False, prog_bar=True)
         return loss
 
     def configure_optimizers(self):

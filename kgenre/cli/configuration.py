@@ -141,6 +141,11 @@ def _raised_by_kgenre(trace: Any) -> bool:
     return trace is not None and trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "kgenre"
 
 
+def dump(parser: Parser, options: Namespace) -> str:
+    """The options as YAML: all of them, so that the text alone repeats a run."""
+    return parser.dump(options, skip_unset=False, skip_validation=True)
+
+
 def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     """Write ``config.yaml`` into the run's folder, and its text to the loggers.
 
@@ -150,7 +155,7 @@ def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     options = options.clone()
     if options.ckpt_path in ("best", "last") or trainer.run_dir in Path(options.ckpt_path or "").absolute().parents:
         options.ckpt_path = None
-    text = parser.dump(options, skip_unset=False, skip_validation=True)
+    text = dump(parser, options)
     (trainer.run_dir / "config.yaml").write_text(text, encoding="utf-8")
     for logger in trainer.loggers:
         logger.log_text("config", f"```yaml\n{text}```", trainer.global_step)

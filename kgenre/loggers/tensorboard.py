@@ -81,6 +81,10 @@ class TensorBoardLogger(Logger):
         summary = Summary(
             value=[Summary.Value(tag=n, metadata=meta, tensor=tensor(value)) for n, (value, meta) in values.items()]
         )
+        self.write_summary(summary, step)
+
+    def write_summary(self, summary: Any, step: int) -> None:
+        """Write a ``Summary`` protocol buffer of one of TensorBoard's plugins."""
         self._write(step=step, summary=summary)
         # An open TensorBoard should show it now, and a killed run should have it.
         self._file.flush()

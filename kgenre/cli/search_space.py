@@ -1,0 +1,135 @@
+"""What a sweep tries: lists and ranges of options, and the ways to go through them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from kgenre.cli.usage import UsageError
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``low`` to ``high``: whole ones where both ends are; with ``log`` evenly over their logarithms."""
+
+    low: float
+    high: float
+    log: bool = False
+    steps: int | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether it holds whole numbers only."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    def at(self, share: float) -> float:
+        """The number at a share in [0, 1] of the way."""
+        if self.log:
+            value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+        else:
+            value = self.low + share * (self.high - self.low)
+        return round(value) if self.whole else float(f"{value:.6g}")
+
+
+def read_space(section: Mapping[str, Any]) -> dict[str, Sequence[Any] | Range]:
+    """The options to vary, from a ``sweep:`` section: each a list, or a range ``{min: 1e-5, max: 1e-2, log: true}``.
+
+    Raises:
+        UsageError: neither.
+
+    Example:
+        >>> read_space({"model": {"learning_rate": [0.1, 0.01]}, "data.batch_size": {"min": 16, "max": 64}})
+        {'model.learning_rate': [0.1, 0.01], 'data.batch_size': Range(low=16, high=64, log=False, steps=None)}
+    """
+    space: dict[str, Sequence[Any] | Range] = {}
+    for name, value in section.items():
+        if isinstance(value, list) and value:
+            space[name] = value
+        elif isinstance(value, Mapping) and {"min", "max"} & value.keys():
+            space[name] = _range(name, value)
+        elif isinstance(value, Mapping) and value:
+            space |= {f"{name}.{inner}": found for inner, found in read_space(value).items()}
+        else:
+            raise UsageError(f"sweep.{name} {_TAKES} Received: {value!r}")
+    return space
+
+
+_TAKES = "takes a list such as [1e-3, 1e-4] or a range such as {min: 1e-5, max: 1e-2, log: true}."
+
+
+def _range(name: str, value: Mapping[str, Any]) -> Range:
+    numbers = [value.get(end) for end in ("min", "max")]
+    good = not set(value) - {"min", "max", "log", "steps"} and all(
+        isinstance(number, int | float) and not isinstance(number, bool) for number in numbers
+    )
+    if not good or numbers[0] >= numbers[1] or (value.get("log") and numbers[0] <= 0) or value.get("steps", 2) < 2:
+        raise UsageError(f"sweep.{name} {_TAKES} Received: {dict(value)}")
+    return Range(*numbers, log=bool(value.get("log")), steps=value.get("steps"))
+
+
+def is_numeric(values: Sequence[Any] | Range) -> bool:
+    """Whether every value is a number."""
+    return isinstance(values, Range) or all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+
+
+def grid(space: Mapping[str, Sequence[Any] | Range]) -> list[Values]:
+    """Every combination, the last option changing fastest.
+
+    Raises:
+        UsageError: a range without ``steps`` has no end of values.
+    """
+    columns = []
+    for name, values in space.items():
+        if isinstance(values, Range):
+            if values.steps is None:
+                raise UsageError(f"sweep.{name} is a range: a grid needs steps: 5 in it, or take --method random.")
+            values = [values.at(i / (values.steps - 1)) for i in range(values.steps)]
+        columns.append(values)
+    return [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*columns)]
+
+
+def random_search(space: Mapping[str, Sequence[Any] | Range], trials: int, seed: int) -> Iterator[Values]:
+    """``trials`` draws; draw i depends on (seed, i) alone, so that more trials go on where fewer ended."""
+    for trial in range(trials):
+        rng = np.random.default_rng([seed, trial])
+        yield {
+            name: values.at(rng.random()) if isinstance(values, Range) else values[rng.integers(len(values))]
+            for name, values in space.items()
+        }
+
+
+def optuna_next(
+    space: Mapping[str, Sequence[Any] | Range], seed: int, mode: str, done: Sequence[tuple[Values, float]]
+) -> Values:
+    """What Optuna's TPE sampler would try after the trials that are ``done``: parameters and score of each."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    kinds = {name: _distribution(values) for name, values in space.items()}
+    sampler = optuna.samplers.TPESampler(seed=seed + len(done))
+    study = optuna.create_study(direction="minimize" if mode == "min" else "maximize", sampler=sampler)
+    for values, score in done:
+        chosen = {name: _coded(values[name], space[name]) for name in space}
+        study.add_trial(optuna.trial.create_trial(params=chosen, distributions=kinds, value=score))
+    chosen = study.ask(kinds).params
+    return {name: value if isinstance(space[name], Range) else space[name][value] for name, value in chosen.items()}
+
+
+def _distribution(values: Sequence[Any] | Range) -> Any:
+    from optuna import distributions as of
+
+    if not isinstance(values, Range):
+        return of.CategoricalDistribution(range(len(values)))  # by position: a choice may be a list
+    kind = of.IntDistribution if values.whole else of.FloatDistribution
+    return kind(values.low, values.high, log=values.log)
+
+
+def _coded(value: Any, values: Sequence[Any] | Range) -> Any:
+    return value if isinstance(values, Range) else list(values).index(value)

@@ -1,0 +1,168 @@
+"""``kgenre sweep``: train with many combinations of options, and rank them."""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import json
+import signal
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jsonargparse import ArgumentParser
+
+from kgenre.cli import configuration
+from kgenre.cli.search_space import Values, grid, is_numeric, optuna_next, random_search, read_space
+from kgenre.cli.trial import Trial, shown
+from kgenre.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    from jsonargparse import Namespace
+
+    from kgenre.cli.parser import Parser
+
+_OWN = ("sweep", "method", "trials", "monitor", "mode")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the trials that are not finished, then print and write how all of them rank."""
+    words, given = _varied(arguments)
+    options = configuration.parse(_parser(), words)
+    if options.ckpt_path is not None:
+        raise UsageError("kgenre sweep starts every trial fresh: leave --ckpt_path out.")
+    if options.method == "optuna" and importlib.util.find_spec("optuna") is None:
+        raise UsageError("--method optuna needs Optuna: pip install 'kgenre[optuna]'. Without it: --method random.")
+    space = read_space(options.sweep | given)
+    if not space:
+        raise UsageError('kgenre sweep needs what to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
+
+    folder = Path(options.trainer.default_root_dir) / (options.trainer.name or "sweep")
+    begun: list[Trial] = []
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        for trial in _trials(space, options, words, folder, begun):
+            begun.append(trial)
+            if trial.recall():
+                print(f"{trial}  (finished before)", flush=True)
+                continue
+            trial.run()
+            print(trial, flush=True)
+            if trial.status == "interrupted":
+                return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        _conclude(folder, begun, options)
+    return 0 if any(trial.score is not None for trial in begun) else 1
+
+
+def _parser() -> Parser:
+    parser = configuration.make_parser(
+        "sweep",
+        "Train with many combinations of options, each a run of its own, and rank them by a logged value. The same "
+        "command again goes on after a stop; finished trials are not repeated.",
+    )
+    parser.add_argument(
+        "--sweep",
+        type=dict[str, Any],
+        default={},
+        help='what varies, lists or ranges: --sweep.model.learning_rate "[1e-3, 1e-4]", '
+        '--sweep.data.batch_size "{min: 16, max: 128, log: true}"; or a section sweep: of a config',
+    )
+    parser.add_argument("--method", choices=["grid", "random", "optuna"], default="grid", help="how to choose")
+    parser.add_argument("--trials", type=int, default=10, help="how many; a grid runs all of its combinations")
+    parser.add_argument("--monitor", type=str, default="val/loss", help="the logged value that ranks the trials")
+    parser.add_argument("--mode", choices=["min", "max"], default="min", help="whether smaller or larger is better")
+    return parser
+
+
+def _varied(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """The words without ``--sweep.OPTION VALUES``, and those as a section."""
+    reader = ArgumentParser(exit_on_error=False)
+    reader.add_argument("--values", type=Any)  # unlike PyYAML it takes 1e-3 for a number
+    rest, varied = [], {}
+    words = iter(arguments)
+    for word in words:
+        if not word.startswith("--sweep."):
+            rest.append(word)
+            continue
+        name, equals, text = word.removeprefix("--sweep.").partition("=")
+        varied[name] = reader.parse_args([f"--values={text if equals else next(words, '')}"])["values"]
+    return rest, varied
+
+
+def _trials(
+    space: Mapping[str, Any], options: Namespace, words: Sequence[str], folder: Path, begun: list[Trial]
+) -> Iterator[Trial]:
+    """The trials, in order. Of a grid and a random search all are checked before the first one runs."""
+    numbers = [name for name, values in space.items() if is_numeric(values)]
+
+    def made(number: int, values: Values) -> Trial:
+        place = folder / f"trial_{number:03d}"
+        return Trial(place, values, _config_of(words, values, place), options.monitor, options.mode, numbers)
+
+    if options.method != "optuna":
+        seed = options.seed_everything
+        chosen = grid(space) if options.method == "grid" else random_search(space, options.trials, seed)
+        yield from [made(number, values) for number, values in enumerate(chosen)]
+        return
+    for number in range(options.trials):
+        done = [(trial.values, trial.score) for trial in begun if trial.score is not None]
+        yield made(number, optuna_next(space, options.seed_everything + number, options.mode, done))
+
+
+def _config_of(words: Sequence[str], values: Values, folder: Path) -> str:
+    """The complete configuration of a trial; a wrong option ends the program with a line that names it."""
+    chosen = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
+    # The test films are for the winner.
+    place = [f"--trainer.default_root_dir={folder.parent}", f"--trainer.name={folder.name}", "--test=false"]
+    options = configuration.parse(_parser(), [*words, *chosen, *place])
+    for name in _OWN:
+        options.pop(name)
+    return configuration.dump(configuration.make_parser("fit", ""), options)
+
+
+def _terminated(*_: Any) -> None:
+    """SIGTERM: the running trial is ended, too, and what is known so far is written."""
+    raise SystemExit(143)
+
+
+def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
+    """Print and write the table, best first, and the best one's configuration under the sweep's own name."""
+    if not trials:
+        return
+    import yaml
+    from rich.console import Console
+    from rich.table import Table
+
+    sign = 1 if options.mode == "min" else -1
+    ranked = sorted(trials, key=lambda trial: (trial.score is None, sign * (trial.score or 0)))
+    names = list(ranked[0].values)
+    rows = [
+        [trial.folder.name, *(shown(trial.values[name]) for name in names), _shown_score(trial), f"{trial.seconds:.0f}"]
+        for trial in ranked
+    ]
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["trial", *names, options.monitor, "seconds", "status", "run"])
+        for trial, row in zip(ranked, rows, strict=True):
+            score = "" if trial.score is None else repr(trial.score)
+            writer.writerow([*row[:-2], score, row[-1], trial.status, trial.run_dir or ""])
+    table = Table("trial", *(name.rpartition(".")[2] for name in names), options.monitor, "seconds")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+    if ranked[0].score is not None:
+        best = yaml.safe_load(ranked[0].config)
+        name = options.trainer.name or "sweep"
+        best["trainer"] |= {"default_root_dir": options.trainer.default_root_dir, "name": f"{name}_best"}
+        best["test"] = options.test
+        path = folder / "best.yaml"
+        path.write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
+        print(f"Best run: {ranked[0].run_dir}\nIts configuration: kgenre fit --config {path}")
+    print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in tensorboard --logdir {folder}")
+
+
+def _shown_score(trial: Trial) -> str:
+    return f"{trial.score:.4g}" if trial.score is not None else trial.reason or str(trial.status)

@@ -1,0 +1,127 @@
+"""One trial of a sweep: ``kgenre fit`` in a process of its own, so that none can take the others down."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from kgenre.cli.search_space import Values
+from kgenre.loggers.hparams import write_hparams
+from kgenre.training.run_folder import run_folders
+
+
+class Trial:
+    """A combination of options, its folder and what became of it.
+
+    The folder holds ``config.yaml``, ``output.log``, the run (``version_0``) and, when it is over, ``trial.json``.
+
+    Args:
+        folder: the trial's own.
+        values: the options that vary, by name.
+        config: the complete configuration, as YAML.
+        monitor: the logged value that counts.
+        mode: whether its smallest ("min") or largest ("max") is the trial's score.
+        numbers: the options whose values are numbers in every trial; TensorBoard gets the others as text.
+    """
+
+    def __init__(
+        self, folder: Path, values: Values, config: str, monitor: str, mode: str, numbers: Collection[str] = ()
+    ) -> None:
+        self.folder, self.values, self.config, self.monitor, self.mode = folder, values, config, monitor, mode
+        self.numbers = numbers
+        self.status: str | None = None  # "finished", "failed", "interrupted"; None: not begun
+        self.score: float | None = None
+        self.seconds = 0.0
+        self.reason = ""  # why it failed
+
+    def recall(self) -> bool:
+        """Whether this very trial was finished before; then its result is there."""
+        result, config = self.folder / "trial.json", self.folder / "config.yaml"
+        if not result.exists() or config.read_text(encoding="utf-8") != self.config:
+            return False
+        state = json.loads(result.read_text(encoding="utf-8"))
+        if state["status"] != "finished":
+            return False
+        self.status, self.score, self.seconds = "finished", self._read_score(), state["seconds"]
+        return self.score is not None
+
+    def run(self) -> None:
+        """Train in a process of its own; a trial that was stopped goes on from its last checkpoint."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        config = self.folder / "config.yaml"
+        goes_on = self.run_dir is not None and config.exists() and config.read_text(encoding="utf-8") == self.config
+        config.write_text(self.config, encoding="utf-8")
+        (self.folder / "trial.json").unlink(missing_ok=True)
+        command = [sys.executable, "-m", "kgenre", "fit", "--config", str(config)]
+        if goes_on and any(self.run_dir.glob("checkpoints/last")):
+            command += ["--ckpt_path", "last"]
+        started, self.status = time.time(), "interrupted"
+        with (self.folder / "output.log").open("ab") as log:
+            child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+            try:
+                code = child.wait()
+            except KeyboardInterrupt:  # the terminal has told the trial too: it writes its checkpoint
+                code = child.wait()
+            except BaseException:
+                child.terminate()
+                child.wait()
+                raise
+        self.seconds = time.time() - started
+        if code in (130, 143, -2, -15):
+            return
+        self.score = self._read_score() if code == 0 else None
+        self.status = "failed" if self.score is None else "finished"
+        if self.score is None:
+            self.reason = f"{self.monitor} was not logged" if code == 0 else self._last_line()
+        state = {"status": self.status, "values": self.values, "score": self.score, "seconds": self.seconds}
+        (self.folder / "trial.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
+        if self.run_dir is not None:
+            shown = {
+                name: v if isinstance(v, bool | int | float | str) else json.dumps(v) for name, v in self.values.items()
+            }
+            write_hparams(self.run_dir, shown, self.score, started, time.time())
+
+    @property
+    def run_dir(self) -> Path | None:
+        """The newest run's folder, if training ever began."""
+        runs = run_folders(self.folder)
+        return runs[-1] if runs else None
+
+    def _read_score(self) -> float | None:
+        """The best of the monitored value, where it was logged."""
+        if self.run_dir is None:
+            return None
+        metrics = self.run_dir / "metrics.csv"
+        if metrics.exists():
+            with metrics.open(newline="", encoding="utf-8") as file:
+                seen = [float(row[self.monitor]) for row in csv.DictReader(file) if row.get(self.monitor)]
+        else:  # the run has other loggers
+            final = json.loads((self.run_dir / "metrics.json").read_text(encoding="utf-8")).get(self.monitor)
+            seen = [] if final is None else [final]
+        seen = [value for value in seen if math.isfinite(value)]
+        return (min if self.mode == "min" else max)(seen, default=None)
+
+    def _last_line(self) -> str:
+        lines = (self.folder / "output.log").read_text(encoding="utf-8", errors="replace").split("\n")
+        said = [line.strip() for line in lines if line.strip() and not line.startswith("Options: ")]
+        return said[-1] if said else "no output"
+
+    def described(self) -> str:
+        """The options that vary, by their last names: ``learning_rate 0.001  batch_size 32``."""
+        return "  ".join(f"{name.rpartition('.')[2]} {shown(value)}" for name, value in self.values.items())
+
+    def __str__(self) -> str:
+        result = self.reason or self.status if self.score is None else f"{self.monitor} {self.score:.4g}"
+        return f"{self.folder.name}  {self.described()}  {result}  {self.seconds:.0f} s"
+
+
+def shown(value: Any) -> str:
+    """A value as it stands in a table."""
+    return f"{value:g}" if isinstance(value, float) else str(value)

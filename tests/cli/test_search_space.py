@@ -1,0 +1,79 @@
+"""What a sweep tries."""
+
+import math
+
+import pytest
+
+from kgenre.cli.search_space import Range, grid, is_numeric, optuna_next, random_search, read_space
+from kgenre.cli.usage import UsageError
+
+SPACE = read_space(
+    {"lr": {"min": 1e-4, "max": 1.0, "log": True}, "model": {"units": {"min": 2, "max": 9}, "act": ["a", "b"]}}
+)
+
+
+def test_sections_may_be_nested_or_dotted():
+    assert {"lr": Range(1e-4, 1.0, log=True), "model.units": Range(2, 9), "model.act": ["a", "b"]} == SPACE
+
+
+def test_a_grid_is_every_combination():
+    space = read_space({"lr": {"min": 0.001, "max": 1.0, "log": True, "steps": 4}, "on": [True, False]})
+    trials = grid(space)
+    assert [trial["lr"] for trial in trials[::2]] == [0.001, 0.01, 0.1, 1.0]
+    assert [trial["on"] for trial in trials[:2]] == [True, False]
+    assert len(trials) == 8
+
+
+def test_random_draws_stay_in_their_ranges_and_repeat():
+    trials = list(random_search(SPACE, 200, seed=3))
+    assert trials[:50] == list(random_search(SPACE, 50, seed=3))
+    assert trials != list(random_search(SPACE, 200, seed=4))
+    assert all(1e-4 <= trial["lr"] <= 1 for trial in trials)
+    assert {trial["model.units"] for trial in trials} == set(range(2, 10))
+    assert {trial["model.act"] for trial in trials} == {"a", "b"}
+    below = sum(trial["lr"] < 1e-2 for trial in trials)
+    assert 70 <= below <= 130, "half of them below the geometric middle"
+
+
+def test_columns_of_numbers():
+    assert is_numeric(Range(0, 1))
+    assert is_numeric([1, 2.5])
+    assert not is_numeric([None, 0.5])
+    assert not is_numeric([True, False])
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"a": 3},
+        {"a": []},
+        {"a": {"min": 1}},
+        {"a": {"min": 2, "max": 1}},
+        {"a": {"min": 0, "max": 1, "log": True}},
+        {"a": {"min": 0, "max": 1, "stepps": 3}},
+        {"a": {"min": "x", "max": 1}},
+        {"a": {"min": 0, "max": 1, "steps": 1}},
+    ],
+    ids=str,
+)
+def test_what_is_neither_a_list_nor_a_range(section):
+    with pytest.raises(UsageError, match=r"sweep\.a takes a list"):
+        read_space(section)
+
+
+def test_a_grid_over_a_range_needs_steps():
+    with pytest.raises(UsageError, match="--method random"):
+        grid({"a": Range(0, 1)})
+
+
+def test_optuna_closes_in_and_goes_on_from_finished_trials():
+    pytest.importorskip("optuna", reason="the extra kgenre[optuna] is not installed")
+    space = read_space({"x": {"min": -4.0, "max": 4.0}, "kind": ["far", ["near"]]})
+    done = []
+    for trial in range(30):
+        values = optuna_next(space, trial, "min", done)
+        done.append((values, (values["x"] - 1) ** 2 + 9 * (values["kind"] == "far")))
+    assert optuna_next(space, 7, "min", done) == optuna_next(space, 7, "min", done)
+    early, late = done[:10], done[-10:]
+    assert math.fsum(score for _, score in late) < math.fsum(score for _, score in early)
+    assert optuna_next(space, 7, "min", done) != optuna_next(space, 7, "max", done)

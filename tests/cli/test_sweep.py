@@ -1,0 +1,126 @@
+"""``kgenre sweep``: every trial a run, a table at the end, nothing done twice."""
+
+import csv
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from kgenre.cli.main import main
+from kgenre.cli.trial import Trial
+
+EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
+DIGITS = ["--model=digits.DigitNet", "--data=digits.Digits", "--model.learning_rate=0.01", "--trainer.name=batches"]
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory):
+    """Call ``kgenre sweep`` on the digits, in an empty folder."""
+    folder = tmp_path_factory.mktemp("sweep")
+
+    def run(*arguments):
+        return main(["sweep", *DIGITS, *arguments])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("KGENRE_ALLOW_IMPORT", "digits")
+        patch.setenv("PYTHONPATH", str(EXAMPLES))
+        patch.syspath_prepend(EXAMPLES)
+        yield run
+    sys.modules.pop("digits", None)
+
+
+@pytest.fixture(scope="module")
+def swept(sweep):
+    """The folder of a sweep whose last trial cannot work."""
+    Path("sweep.yaml").write_text("sweep: {trainer: {limit_train_batches: [1]}}\ntrainer: {max_epochs: 1}\n")
+    assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches", "[1, 8, -2]") == 0
+    return Path("runs", "batches").absolute()
+
+
+def table(folder):
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_ranks_the_trials_and_keeps_the_failed_one(swept):
+    rows = table(swept)
+    assert [row["trial"] for row in rows] == ["trial_001", "trial_000", "trial_002"]
+    assert float(rows[0]["val/loss"]) < float(rows[1]["val/loss"])
+    assert [row["status"] for row in rows] == ["finished", "finished", "failed"]
+    assert "limit_train_batches" in (swept / "trial_002" / "output.log").read_text()
+
+
+def test_the_best_configuration_is_written(swept):
+    best = yaml.safe_load((swept / "best.yaml").read_text())
+    assert best["trainer"]["limit_train_batches"] == 8
+    assert (best["trainer"]["name"], best["trainer"]["default_root_dir"]) == ("batches_best", "runs")
+    assert main(["fit", "--config", str(swept / "best.yaml"), "--print_config"]) == 0
+
+
+def test_the_hparams_tab(swept):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams import metadata
+
+    run = swept / "trial_001" / "version_0"
+    events = EventAccumulator(str(run), size_guidance={"tensors": 0})
+    events.Reload()
+    start, end = (
+        events.SummaryMetadata(f"_hparams_/session_{which}_info").plugin_data.content for which in ("start", "end")
+    )
+    parameters = metadata.parse_session_start_info_plugin_data(start).hparams
+    assert parameters["trainer.limit_train_batches"].number_value == 8
+    assert metadata.parse_session_end_info_plugin_data(end).status == 1  # STATUS_SUCCESS
+    (score,) = events.Tensors("hp_metric")
+    assert score.tensor_proto.float_val[0] == pytest.approx(float(table(swept)[0]["val/loss"]))
+
+
+def test_it_goes_on_where_it_was_stopped(sweep, swept, capsys):
+    """A trial without a result (killed) resumes from its checkpoint; one with a result is left alone."""
+    finished = (swept / "trial_000" / "trial.json").read_bytes()
+    (swept / "trial_001" / "trial.json").unlink()
+    assert sweep("--trainer.max_epochs=1", "--sweep.trainer.limit_train_batches", "[1, 8]") == 0
+    assert "trial_000  limit_train_batches 1  val/loss" in capsys.readouterr().out
+    assert (swept / "trial_000" / "trial.json").read_bytes() == finished
+    assert not (swept / "trial_001" / "version_1").exists()
+    assert json.loads((swept / "trial_001" / "trial.json").read_text())["status"] == "finished"
+    assert [row["trial"] for row in table(swept)] == ["trial_001", "trial_000"]
+
+
+def test_another_configuration_is_another_trial(swept, tmp_path):
+    recalled = [
+        Trial(swept / "trial_000", {}, config, "val/loss", "min").recall()
+        for config in ((swept / "trial_000" / "config.yaml").read_text(), "other: 1")
+    ]
+    assert recalled == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "word"),
+    [
+        ([], 1, "what to vary"),
+        (["--sweep.model.learning_rate", "3"], 1, "takes a list"),
+        (["--sweep.model.learning_rat", "[3]"], 2, "mean 'learning_rate'?"),
+        (["--sweep.model.learning_rate", "[fast]"], 2, "takes a number. Received: fast"),
+        (["--sweep.model.learning_rate", "{min: 0.1, max: 1}"], 1, "--method random"),
+        (["--method", "grdi"], 2, "grdi"),
+        (["--sweep.model.filters", "[1]", "--ckpt_path", "last"], 1, "--ckpt_path"),
+    ],
+)
+def test_errors_come_before_the_first_trial(sweep, capsys, arguments, code, word):
+    assert sweep("--trainer.name=none", *arguments) == code
+    assert word in capsys.readouterr().err
+    assert not Path("runs", "none").exists()
+
+
+def test_optuna_that_is_not_installed(sweep, capsys, monkeypatch):
+    import importlib.util
+
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "optuna" else found(name, *rest)
+    )
+    assert sweep("--sweep.model.filters", "[1, 2]", "--method=optuna") == 1
+    assert "pip install 'kgenre[optuna]'" in capsys.readouterr().err
