@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 import re
 import sys
 from collections.abc import Iterable
@@ -72,7 +73,12 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_OPTION.search(message):
         group, name, key_, option = found["group"], found["name"], found["key"], found["option"]
         wanted = f"{group}.{name}" if group else key_ or option
-        return f"there is no option --{wanted}.{_close(wanted, _options_of(parser))}"
+        close = _close(wanted, _options_of(parser))
+        if option is None:  # not typed; perhaps the config of a run of another version
+            return f"the config has {wanted}, which is no option.{close or ' Leave it out.'}"
+        variable = f"KGENRE_{wanted.upper().replace('.', '__')}"
+        source = f", from {variable} in the environment" if variable in os.environ else ""
+        return f"there is no option --{wanted}{source}.{close}"
     if key and any(kind or choices for kind, choices, _ in _EXPECTED.findall(message) if kind != "NoneType"):
         return f"--{_wrong_type(key[1], message)}"
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]

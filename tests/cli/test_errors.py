@@ -82,6 +82,7 @@ def test_wrong_arguments(fails, arguments, code, words, tmp_path, monkeypatch):
     [
         ("trainr: {max_epochs: 3}", "mean --trainer.max_epochs?"),
         ("trainer: {max_epoch: 3}", "mean --trainer.max_epochs?"),
+        ("trainer: {flag_of_another_version: 3}", "trainer.flag_of_another_version, which is no option. Leave it out."),
         ("trainer: {max_epochs: [3}", "line 1"),
         ("trainer:\n\tmax_epochs: 3", "line 2"),
         ("trainer: {max_epochs: 3}\ndata: null\ntrainer: {}", "'trainer' stands there twice, lines 1 and 3"),

@@ -1,0 +1,237 @@
+"""What a Lightning user expects, row by row, each with the tests that show it.
+
+A row fails here when one of its tests, or a name that it promises, is gone; a row that is called missing fails when the
+names are there after all. ``python tests/test_lightning_parity.py`` prints the table as Markdown.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A promise.
+
+    ``names`` are looked up: "Trainer(max_epochs)" is an argument, "Trainer.fit" an attribute, "callbacks.Timer" a member
+    of a package. ``tests`` are node ids. ``missing`` says why a row is not there (then ``names`` must not all be).
+    """
+
+    section: str
+    what: str
+    level: str
+    names: tuple[str, ...] = ()
+    tests: tuple[str, ...] = ()
+    missing: str = ""
+
+
+def of(file: str, *names: str) -> tuple[str, ...]:
+    """Node ids: ``of("training/fit", "ctrl_c")`` is tests/training/test_fit.py::test_ctrl_c."""
+    folder, _, name = file.rpartition("/")
+    return tuple(f"tests/{folder}/test_{name}.py::test_{test}" for test in names)
+
+
+def arguments(*names: str) -> tuple[str, ...]:
+    return tuple(f"Trainer({name})" for name in names)
+
+
+FLAGS, METHODS, MODULE, DATA, CALLBACKS, REST, CLI = (
+    "Trainer: flags", "Trainer: methods", "Module", "DataModule", "Callbacks", "Loggers, profilers, tuning, resume",
+    "Command line",
+)  # fmt: skip
+flags, steps, run = "training/trainer_flags", "training/steps", "training/run"
+hooks, resume, checkpoint = "training/hooks", "training/resume", "callbacks/model_checkpoint"
+stop, prof, tuner = "callbacks/early_stopping", "profilers/profilers", "tuning/tuner"
+grad, engine, parity = "engines/gradients", "engines/engine", "engines/parity"
+
+STAGES = ("fit", "sanity_check", "train", "validation", "test", "predict")
+HOOKS = tuple(
+    [f"{home}.on_{stage}_{end}" for home in ("Module", "Callback") for stage in STAGES for end in ("start", "end")]
+    + [
+        f"{home}.on_{stage}_{part}_{end}"
+        for home in ("Module", "Callback")
+        for stage in STAGES[2:]
+        for part in ("epoch", "batch")
+        for end in ("start", "end")
+    ]
+    + ["Module.on_exception", "Callback.on_exception", "Module.prepare_data", "Module.setup", "Module.teardown"]
+)
+
+# fmt: off
+TABLE = [
+    # --- flags of the Trainer
+    Row(FLAGS, "accelerator, devices", "M", arguments("accelerator", "devices"), missing="KERAS_BACKEND and the backend's own variables choose; no flag"),
+    Row(FLAGS, "strategy: auto, single, data_parallel", "S", arguments("strategy"), missing="one device"),
+    Row(FLAGS, "precision: 32-true, bf16-mixed, 16-mixed, bf16-true", "M", arguments("precision"), of("training/precision", "dtypes_and_loss_close_to_float32", "an_overflow_halves_the_scale_and_leaves_the_weights", "the_scale_grows_after_good_steps", "layers_that_were_built_before_are_refused", "a_precision_that_is_none")),
+    Row(FLAGS, "logger, callbacks: one or many", "M", arguments("logger", "callbacks"), of(flags, "enable_flags_and_own_ones", "defaults") + of("cli/configuration", "appending_to_lists")),
+    Row(FLAGS, "fast_dev_run: n batches of everything, no files", "M", arguments("fast_dev_run"), of(flags, "fast_dev_run_runs_everything_once_and_writes_nothing")),
+    Row(FLAGS, "max_epochs, max_steps", "M", arguments("max_epochs", "max_steps"), of(flags, "max_epochs_and_max_steps", "max_epochs_has_a_default")),
+    Row(FLAGS, "min_epochs, min_steps", "M", arguments("min_epochs", "min_steps"), of("training/min_epochs", "when_it_stops", "early_stopping_waits_and_speaks_once")),
+    Row(FLAGS, "max_time", "M", arguments("max_time"), of("callbacks/timer", "when_it_stops", "a_length_of_time", "a_resumed_run_goes_on_counting", "max_time_and_a_timer_are_one_too_many")),
+    Row(FLAGS, "limit_train/val/test/predict_batches: count or fraction", "M", arguments("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches"), of(flags, "limits", "a_count_limits_a_source_without_length", "a_fraction_that_leaves_no_batch")),
+    Row(FLAGS, "overfit_batches: the same n batches, no shuffle", "M", arguments("overfit_batches"), of(flags, "overfit_batches_repeats_the_same_batches")),
+    Row(FLAGS, "val_check_interval, check_val_every_n_epoch", "M", arguments("val_check_interval", "check_val_every_n_epoch"), of(flags, "when_validation_runs", "val_check_interval_beyond_an_epoch", "validation_with_a_source_without_length_runs_once_at_the_end") + of(hooks, "validation_inside_an_epoch")),
+    Row(FLAGS, "num_sanity_val_steps", "M", arguments("num_sanity_val_steps"), of(flags, "sanity_check") + of("training/log", "the_sanity_check_leaves_no_trace_in_metrics")),
+    Row(FLAGS, "log_every_n_steps", "M", arguments("log_every_n_steps"), of("training/log", "values_are_written_every_n_updates", "transfers_happen_only_where_values_are_due") + of(flags, "log_every_n_steps_0_logs_no_steps")),
+    Row(FLAGS, "enable_checkpointing, _progress_bar, _model_summary", "M", arguments("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), of(flags, "enable_flags_and_own_ones", "nothing_is_written_without_loggers_and_checkpoints")),
+    Row(FLAGS, "accumulate_grad_batches: schedules count updates", "M", arguments("accumulate_grad_batches"), of(grad, "accumulating_equals_one_step_on_all_the_rows", "the_last_group_of_an_epoch_may_be_incomplete", "a_schedule_counts_updates")),
+    Row(FLAGS, "gradient_clip_val, gradient_clip_algorithm: global norm", "M", arguments("gradient_clip_val", "gradient_clip_algorithm"), of(grad, "clipping_in_a_fit", "the_norm_is_over_all_gradients_and_zero_stays_zero", "clipping_acts_on_the_accumulated_gradient")),
+    Row(FLAGS, "deterministic", "M", arguments("deterministic"), missing="no flag; the same seed repeats a run on a CPU (Module: seed_everything, Command line: config)"),
+    Row(FLAGS, "profiler: simple", "M", arguments("profiler"), of(prof, "simple_profiler_measures_actions", "simple_profiler_of_a_run", "without_a_profiler_nothing_is_wrapped")),
+    Row(FLAGS, "profiler: advanced, trace", "S", ("profilers.AdvancedProfiler", "profilers.TraceProfiler"), of(prof, "advanced_profiler", "trace_profiler_writes_a_trace")),
+    Row(FLAGS, "detect_anomaly: the first NaN with its place", "S", arguments("detect_anomaly"), missing="TerminateOnNaN names epoch and step, not the place"),
+    Row(FLAGS, "barebones", "M", arguments("barebones"), of(flags, "barebones_trains_and_does_nothing_else", "barebones_refuses_what_costs_by_name")),
+    Row(FLAGS, "reload_dataloaders_every_n_epochs", "S", arguments("reload_dataloaders_every_n_epochs"), of(run, "dataloaders_are_reloaded")),
+    Row(FLAGS, "default_root_dir", "M", arguments("default_root_dir"), of(flags, "where_a_run_is_written") + of("training/run_folder", "each_fit_has_a_folder_of_its_own")),
+    Row(FLAGS, "steps_per_execution (ours)", "M", arguments("steps_per_execution"), missing="one step a call"),
+    Row(FLAGS, "jit_compile (ours)", "M", arguments("jit_compile"), of(flags, "jit_compile_trains_to_the_same_loss")),
+    Row(FLAGS, "wrong values are refused by name", "M", (), of(flags, "wrong_values_name_the_argument_and_the_value")),
+    # --- methods and properties of the Trainer
+    Row(METHODS, "fit, with a resume from ckpt_path", "M", ("Trainer.fit",), of("training/fit", "should_stop", "sources_of_batches", "both_or_neither_source") + of(resume, "going_on_equals_going_straight")),
+    Row(METHODS, "validate, test: a list with one dict", "M", ("Trainer.validate", "Trainer.test"), of("training/evaluation", "a_list_with_one_dict", "evaluation_leaves_the_weights") + of(resume, "testing_a_checkpoint")),
+    Row(METHODS, "predict: the batches' outputs", "M", ("Trainer.predict",), of("training/evaluation", "predict_gives_numpy_arrays")),
+    Row(METHODS, "save_checkpoint", "M", ("Trainer.save_checkpoint",), of(resume, "saving_needs_a_run", "the_state_of_a_checkpoint")),
+    Row(METHODS, "callback_metrics, logged_metrics, progress_bar_metrics", "M", ("Trainer.callback_metrics", "Trainer.logged_metrics", "Trainer.progress_bar_metrics"), of(run, "the_three_kinds_of_metrics") + of("training/log", "callback_metrics_hold_the_newest_step")),
+    Row(METHODS, "current_epoch, global_step, should_stop, state flags", "M", ("Trainer.current_epoch", "Trainer.global_step", "Trainer.should_stop", "Trainer.training", "Trainer.validating", "Trainer.testing", "Trainer.predicting"), of(run, "state_flags_follow_the_run", "is_last_batch") + of("training/fit", "should_stop")),
+    Row(METHODS, "log_dir, logger(s), optimizers, datamodule, checkpoint_callback, early_stopping_callback", "M", ("Trainer.log_dir", "Trainer.logger", "Trainer.loggers", "Trainer.optimizers", "Trainer.datamodule", "Trainer.checkpoint_callback", "Trainer.early_stopping_callback"), of(run, "parts_in_use") + of("training/run_folder", "the_files")),
+    Row(METHODS, "estimated_stepping_batches, num_training_batches", "M", ("Trainer.estimated_stepping_batches", "Trainer.num_training_batches"), of(flags, "estimated_stepping_batches") + of(run, "counts_of_batches")),
+    Row(METHODS, "interrupted: Ctrl-C ends a fit cleanly", "M", ("Trainer.interrupted",), of("training/fit", "ctrl_c_ends_a_fit_cleanly") + of(run, "status_of_a_run_that_was_broken_off")),
+    # --- Module
+    Row(MODULE, "training_step: tensor, dict with loss, or None to skip", "M", ("Module.training_step",), of(steps, "none_leaves_a_batch_out", "none_in_a_group_of_accumulated_batches") + of("engines/traps", "a_step_must_return_one_loss") + of(engine, "outputs_are_what_the_step_returned")),
+    Row(MODULE, "one step for every backend", "M", (), of(parity, "losses_agree", "stateful_metric_agrees") + of("training/cross_backend", "losses_agree_after_the_change")),
+    Row(MODULE, "validation_step, test_step, predict_step", "M", ("Module.validation_step", "Module.test_step", "Module.predict_step"), of("training/evaluation", "a_list_with_one_dict", "predict_gives_numpy_arrays") + of(flags, "a_module_without_validation_step_is_not_validated")),
+    Row(MODULE, "several validation, test and predict sets", "M", (), of(steps, "several_validation_sets", "several_sets_of_a_datamodule_under_a_limit_and_watched", "predictions_of_several_sets")),
+    Row(MODULE, "dict, tuple and other batches; data of unknown length", "M", (), of(steps, "batches_of_other_forms", "data_of_unknown_length_with_validation_inside") + of("training/fit", "batches_may_be_tuples")),
+    Row(MODULE, "configure_optimizers: one optimizer, or with lr_scheduler", "M", ("Module.configure_optimizers",), of("training/configure_optimizers", "a_keras_schedule_counts_epochs_or_steps", "reduce_on_plateau_with_a_monitor", "lightnings_lists", "a_dict_and_a_bare_optimizer_train_alike", "other_forms_are_refused")),
+    Row(MODULE, "configure_optimizers: several by variable pattern", "M", ("Module.configure_optimizers",), of("training/configure_optimizers", "each_pattern_trains_its_variables", "a_run_with_two_goes_on_from_a_checkpoint", "a_variable_without_an_optimizer_is_named")),
+    Row(MODULE, "configure_callbacks", "M", ("Module.configure_callbacks",), of(hooks, "configure_callbacks", "a_callback_of_the_module_replaces_the_default_one")),
+    Row(MODULE, "configure_model", "M", ("Module.configure_model",), of("training/module", "configure_model_knows_the_data_and_comes_before_a_checkpoint")),
+    Row(MODULE, "configure_gradients (traced)", "M", ("Module.configure_gradients",), of(steps, "configure_gradients_changes_what_the_optimizer_sees", "it_comes_before_clipping_and_once_an_update")),
+    Row(MODULE, "log, log_dict: prog_bar, logger, on_step, on_epoch, reduce_fx, batch_size", "M", ("Module.log", "Module.log_dict"), of("training/log", "reductions_of_an_epoch", "means_weighted_by_rows_are_those_of_all_rows", "names_on_step_and_on_epoch", "log_in_hooks_and_log_dict", "wrong_calls")),
+    Row(MODULE, "Keras metrics as attributes", "M", (), of("training/log", "keras_metrics_are_read_and_reset_each_epoch") + of(steps, "metrics_are_read_and_reset_each_epoch")),
+    Row(MODULE, "save_hyperparameters, hparams", "M", ("Module.save_hyperparameters", "Module.hparams"), of("training/module", "save_hyperparameters", "save_hyperparameters_by_name", "a_subclass_wins_over_its_base")),
+    Row(MODULE, "load_from_checkpoint", "M", ("Module.load_from_checkpoint",), of(resume, "load_from_checkpoint", "load_from_checkpoint_of_another_model")),
+    Row(MODULE, "freeze, unfreeze", "M", ("Module.freeze", "Module.unfreeze"), of("training/module", "freeze_and_unfreeze") + of(steps, "freeze_and_unfreeze_in_a_fit") + of(engine, "freezing_keeps_the_momentum_of_the_rest")),
+    Row(MODULE, "current_epoch, global_step, trainer, logger", "M", ("Module.current_epoch", "Module.global_step", "Module.trainer", "Module.logger"), of("training/module", "without_a_trainer")),
+    Row(MODULE, "all on_* hooks, in Lightning's order", "M", HOOKS, of(hooks, "fit_with_sanity_check_and_validation", "validation_inside_an_epoch", "evaluation", "an_exception", "hooks_get_lightnings_arguments")),
+    Row(MODULE, "on_save_checkpoint, on_load_checkpoint", "M", ("Module.on_save_checkpoint", "Module.on_load_checkpoint"), of(hooks, "saving_and_resuming")),
+    # --- DataModule
+    Row(DATA, "prepare_data, setup, teardown, the four dataloaders", "M", ("DataModule.prepare_data", "DataModule.setup", "DataModule.teardown", "DataModule.train_dataloader", "DataModule.val_dataloader", "DataModule.test_dataloader", "DataModule.predict_dataloader"), of(hooks, "fit_with_sanity_check_and_validation", "evaluation") + of("training/evaluation", "the_datamodule_of_the_fit_is_used_again", "what_is_missing_is_said")),
+    Row(DATA, "tf.data, NumPy arrays, Keras PyDatasets, lists", "M", ("kgenre.ArrayDataset",), of("training/fit", "sources_of_batches", "sources_can_be_entered_in_the_middle", "a_py_dataset_is_told_of_its_epochs") + of("training/array_dataset", "the_order_depends_on_seed_and_epoch_alone")),
+    Row(DATA, "state_dict, load_state_dict, hyperparameters", "M", ("DataModule.state_dict", "DataModule.load_state_dict", "DataModule.save_hyperparameters"), of(resume, "the_state_of_a_checkpoint") + of("training/module", "configure_model_knows_the_data_and_comes_before_a_checkpoint")),
+    # --- callbacks
+    Row(CALLBACKS, "ModelCheckpoint: filename, monitor, mode, save_top_k, save_last", "M", tuple(f"callbacks.ModelCheckpoint({name})" for name in ("filename", "monitor", "mode", "save_top_k", "save_last")), of(checkpoint, "what_is_kept", "names", "a_nan_is_never_the_best", "going_on_knows_the_best", "the_old_checkpoint_stays_until_the_new_one_is_written")),
+    Row(CALLBACKS, "ModelCheckpoint: every_n_train_steps, every_n_epochs, train_time_interval, save_on_exception, save_weights_only", "M", tuple(f"callbacks.ModelCheckpoint({name})" for name in ("every_n_train_steps", "every_n_epochs", "train_time_interval", "save_on_exception", "save_weights_only")), of(checkpoint, "every_n_train_steps", "train_time_interval", "save_on_exception", "weights_only", "one_rhythm_at_a_time")),
+    Row(CALLBACKS, "EarlyStopping: min_delta, patience, check_finite, thresholds, restore_best_weights", "M", tuple(f"callbacks.EarlyStopping({name})" for name in ("min_delta", "patience", "check_finite", "stopping_threshold", "divergence_threshold", "restore_best_weights")), of(stop, "when_it_stops", "the_best_weights_come_back", "its_state_comes_back", "the_sanity_check_and_a_validation_afterwards_do_not_count")),
+    Row(CALLBACKS, "LearningRateMonitor", "M", ("callbacks.LearningRateMonitor",), of("callbacks/learning_rate", "when_the_rate_is_logged", "accumulation_logs_each_update_once")),
+    Row(CALLBACKS, "LearningRateFinder", "M", ("callbacks.LearningRateFinder",), of(tuner, "learning_rate_finder_in_a_fit", "a_resumed_run_keeps_its_rate")),
+    Row(CALLBACKS, "LearningRateScheduler", "M", ("callbacks.LearningRateScheduler",), of("callbacks/learning_rate", "a_schedule_of_epochs", "a_schedule_of_steps", "the_rate_is_what_the_step_uses")),
+    Row(CALLBACKS, "ReduceLROnPlateau", "M", ("callbacks.ReduceLROnPlateau",), of("callbacks/reduce_lr_on_plateau", "the_rates", "they_are_those_of_keras", "the_steps_take_the_new_rate")),
+    Row(CALLBACKS, "ModelSummary, ProgressBar (a line an epoch without a terminal)", "M", ("callbacks.ModelSummary", "callbacks.ProgressBar"), of("callbacks/progress_bar", "one_line_an_epoch_where_there_is_no_terminal", "a_bar_on_a_terminal", "the_last_lines_say_where_things_are", "model_summary")),
+    Row(CALLBACKS, "Timer", "M", ("callbacks.Timer",), of("callbacks/timer", "when_it_stops", "a_resumed_run_goes_on_counting", "validation_and_test_have_their_own_clocks")),
+    Row(CALLBACKS, "ThroughputMonitor", "M", ("callbacks.ThroughputMonitor",), of("callbacks/throughput_monitor", "validation_is_not_training_time", "rows_of_tuples_are_counted")),
+    Row(CALLBACKS, "TerminateOnNaN", "M", ("callbacks.TerminateOnNaN",), of("callbacks/terminate_on_nan", "when_it_stops", "it_names_the_epoch_and_the_step_once")),
+    Row(CALLBACKS, "WeightAveraging: EMA, SWA", "M", ("callbacks.WeightAveraging",), missing="not built"),
+    Row(CALLBACKS, "LambdaCallback", "M", ("callbacks.LambdaCallback",), of("callbacks/lambda_callback", "its_functions_are_called_in_a_training", "an_unknown_hook_is_refused_with_the_list")),
+    Row(CALLBACKS, "PredictionWriter", "M", ("callbacks.PredictionWriter",), of("callbacks/prediction_writer", "batch_by_batch", "all_at_the_end", "a_subclass_of_lightnings_kind")),
+    Row(CALLBACKS, "BatchSizeFinder", "S", ("callbacks.BatchSizeFinder",), of(tuner, "batch_size_finder_in_a_fit", "what_the_batch_size_finder_refuses")),
+    Row(CALLBACKS, "DeviceStatsMonitor", "S", ("callbacks.DeviceStatsMonitor",), of("callbacks/device_stats_monitor", "the_process_is_measured_where_there_is_no_accelerator", "memory_of_accelerators")),
+    Row(CALLBACKS, "GradientAccumulationScheduler", "S", ("callbacks.GradientAccumulationScheduler",), of("callbacks/gradient_accumulation_scheduler", "updates_per_epoch", "an_update_is_of_the_mean_gradient")),
+    Row(CALLBACKS, "BackboneFinetuning", "S", ("callbacks.BackboneFinetuning",), missing="not built; freeze and unfreeze in a hook do it"),
+    Row(CALLBACKS, "SpikeDetection", "S", ("callbacks.SpikeDetection",), missing="not built"),
+    Row(CALLBACKS, "an adapter for Keras callbacks", "S", ("callbacks.KerasCallback",), of("callbacks/keras_callback", "calls_come_in_the_order_of_fit", "early_stopping_and_restored_weights", "files_that_keras_writes")),
+    Row(CALLBACKS, "state_dict, load_state_dict", "M", ("callbacks.Callback.state_dict", "callbacks.Callback.load_state_dict"), of(resume, "callbacks_go_on") + of(stop, "its_state_comes_back")),
+    # --- loggers, profilers, tuning, resume
+    Row(REST, "TensorBoardLogger, without TensorFlow", "M", ("loggers.TensorBoardLogger",), of("loggers/tensorboard", "scalars", "text_and_hyperparameters", "going_on_drops_later_points") + of("training/imports", "training_on_arrays_never_imports_tensorflow")),
+    Row(REST, "CSVLogger, InMemoryLogger", "M", ("loggers.CSVLogger", "loggers.InMemoryLogger"), of("loggers/csv", "a_row_for_each_step", "going_on_drops_later_rows") + of("loggers/in_memory", "history")),
+    Row(REST, "Weights & Biases, MLflow", "S", ("loggers.WandbLogger", "loggers.MLFlowLogger"), missing="services; a Logger of one's own is six methods"),
+    Row(REST, "lr_find: suggestion, plot", "M", ("tuning.Tuner.lr_find",), of(tuner, "the_suggestion_trains_well_and_is_set", "plot", "a_search_leaves_no_trace")),
+    Row(REST, "scale_batch_size", "S", ("tuning.Tuner.scale_batch_size",), of(tuner, "batch_sizes", "batch_size_of_the_module")),
+    Row(REST, "seed_everything", "M", ("kgenre.seed_everything",), of("training/module", "seed_everything_repeats_a_run")),
+    Row(REST, "ckpt_path: a path, best, last", "M", (), of(resume, "last_without_a_checkpoint_starts_fresh", "last_falls_back_to_the_newest_that_verifies", "testing_a_checkpoint", "ckpt_path_of_another_model") + of(checkpoint, "best_and_last_of_the_run_can_be_tested")),
+    Row(REST, "everything is restored, in the middle of an epoch too", "M", (), of(resume, "going_on_equals_going_straight", "going_on_after_a_crash_in_the_middle_of_an_epoch", "sources_that_know_no_epochs_are_entered_at_the_right_batch", "callbacks_go_on")),
+    Row(REST, "a checkpoint of one backend goes on on another", "M", (), of("training/cross_backend", "losses_agree_after_the_change")),
+    # --- command line
+    Row(CLI, "several --config, the command line wins, the environment", "M", (), of("cli/configuration", "the_nearest_to_hand_wins", "a_config_is_merged_into_the_one_before", "environment")),
+    Row(CLI, "class_path/init_args for model, data, callbacks, logger, optimizer, lr_scheduler", "M", (), of("cli/repeat", "everything_at_once") + of("cli/configuration", "a_module_of_the_users_own", "optimizer_and_schedule_are_written_out", "our_classes_have_short_names")),
+    Row(CLI, "--print_config, --model.help, --optimizer.help", "M", (), of("cli/run", "config_is_complete_and_can_be_read_again") + of("cli/configuration", "help_of_a_class", "help_of_an_optimizer")),
+    Row(CLI, "fit --config RUN/config.yaml repeats the run bit for bit", "M", (), of("cli/repeat", "everything_at_once", "a_resumed_run_is_repeated_from_its_start") + of("cli/run", "the_same_config_repeats_the_run")),
+    Row(CLI, "sweep: grid, random, Optuna, TensorBoard's HParams", "M", (), of("cli/sweep", "the_table_ranks_the_trials_and_keeps_the_failed_one", "the_hparams_tab", "it_goes_on_where_it_was_stopped") + of("cli/search_space", "a_grid_is_every_combination", "optuna_closes_in_and_goes_on_from_finished_trials")),
+    Row(CLI, "errors in one or two lines", "M", (), of("cli/errors", "wrong_arguments", "wrong_config", "checkpoint_of_another_model", "unknown_backend")),
+    Row(CLI, "side by side with Lightning and Keras, and run", "M", (), of("cli/readme", "the_table_runs", "the_digits_are_those_of_the_readme")),
+]
+# fmt: on
+
+
+@cache
+def functions_of(path: Path) -> frozenset[str]:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return frozenset(node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+
+
+def is_there(name: str) -> bool:
+    """Whether kgenre has it: "Trainer(profiler)", "Module.log", "callbacks.Timer", "tuning.Tuner.lr_find"."""
+    path, argument = re.fullmatch(r"([\w.]+)(?:\((\w+)\))?", name).groups()
+    first, *rest = path.removeprefix("kgenre.").split(".")
+    try:
+        found = importlib.import_module(f"kgenre.{first}") if first.islower() and rest else _member("kgenre", first)
+        for part in rest:
+            found = found(logger=False) if first == "Trainer" else found  # the state of a run is on the instance
+            found = getattr(found, part)
+    except (AttributeError, ImportError):
+        return False
+    return argument is None or argument in inspect.signature(found).parameters
+
+
+def _member(module: str, name: str) -> object:
+    return getattr(importlib.import_module(module), name)
+
+
+def markdown() -> str:
+    """The table, with the tests that show each row."""
+    lines = []
+    for section in dict.fromkeys(row.section for row in TABLE):
+        lines += [f"\n## {section}\n", "| | | shown by |", "|---|---|---|"]
+        for row in (row for row in TABLE if row.section == section):
+            shown = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in row.tests)
+            lines.append(f"| {row.what} | {row.level} | {f'**missing**: {row.missing}' if row.missing else shown} |")
+    there = sum(not row.missing for row in TABLE)
+    return f"{there} of {len(TABLE)} rows are there.\n" + "\n".join(lines)
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if not row.missing], ids=lambda row: row.what)
+def test_a_row_has_its_names_and_its_tests(row):
+    assert row.tests, "a row needs a test that shows it, or a reason why it is missing"
+    gone = [name for name in row.names if not is_there(name)]
+    for test in row.tests:
+        file, _, function = test.partition("::")
+        if not (ROOT / file).is_file() or function not in functions_of(ROOT / file):
+            gone.append(test)
+    assert not gone
+
+
+@pytest.mark.parametrize("row", [row for row in TABLE if row.missing], ids=lambda row: row.what)
+def test_a_missing_row_is_missing(row):
+    assert row.names, "a missing row needs the names by which it would be known"
+    assert not all(is_there(name) for name in row.names), "it is there: name the tests that show it"
+
+
+def test_a_lost_proof_is_noticed():
+    assert not is_there("Trainer(max_epoch)")
+    assert not is_there("callbacks.Tim")
+    assert not is_there("Module.logg")
+    assert "test_ctrl_c_ends_a_fit" not in functions_of(ROOT / "tests/training/test_fit.py")
+
+
+if __name__ == "__main__":
+    print(markdown())
