@@ -8,9 +8,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.batch_plan import draw_augmentation, plan_batches
+from kgenre.data.augmentation import Augmentation, augmented, draw_augmentation
+from kgenre.data.batch_plan import AUGMENTATION, plan_batches
+from kgenre.data.streamed_posters import StreamedPosters
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import tensorflow as tf
 
 
@@ -19,24 +23,46 @@ class FilmTensors:
 
     Args:
         genres: uint8 or float32 (n, G).
-        posters: uint8 (n, H, W, 3), or None for batches without ``poster``.
+        posters: uint8 (m, H, W, 3), `StreamedPosters`, or None for batches without ``poster``. An array that begins at
+            a multiple of 64 bytes, as that of `poster_table` does, is taken without a copy.
         overviews: int32 (n, T), or None for batches without ``overview``.
+        poster_rows: int (n), where each film's poster stands in ``posters``; None where m = n.
     """
 
     def __init__(
         self,
         genres: npt.NDArray[Any],
-        posters: npt.NDArray[np.uint8] | None = None,
+        posters: npt.NDArray[np.uint8] | StreamedPosters | None = None,
         overviews: npt.NDArray[np.int32] | None = None,
+        poster_rows: npt.NDArray[np.integer] | None = None,
     ) -> None:
         from kgenre.data.tensorflow import tf
 
-        arrays = {"poster": posters, "overview": overviews, "genres": genres.astype(np.float32)}
+        self.stream = posters if isinstance(posters, StreamedPosters) else None
+        arrays = {"overview": overviews, "genres": genres.astype(np.float32)}
         with tf.device("CPU"):  # pixels stay in the host's memory; batches of them go to the device
             self.tables = {name: tf.convert_to_tensor(a) for name, a in arrays.items() if a is not None}
+            if posters is not None and self.stream is None:
+                self.tables["poster"] = _without_a_copy(posters)
+            self.poster_rows = None if poster_rows is None else tf.constant(poster_rows, tf.int64)
 
     def __len__(self) -> int:
         return len(self.tables["genres"])
+
+    @property
+    def image_size(self) -> tuple[int, int] | None:
+        """(height, width) of the posters; None without."""
+        if self.stream is not None:
+            return self.stream.image_size
+        return tuple(self.tables["poster"].shape[1:3]) if "poster" in self.tables else None
+
+
+def _without_a_copy(posters: npt.NDArray[np.uint8]) -> tf.Tensor:
+    from kgenre.data.tensorflow import tf
+
+    if posters.flags.writeable and posters.flags.c_contiguous and posters.ctypes.data % 64 == 0 and posters.size:
+        return tf.experimental.dlpack.from_dlpack(posters.__dlpack__())
+    return tf.convert_to_tensor(posters)
 
 
 class FilmBatches:
@@ -51,8 +77,7 @@ class FilmBatches:
         rows: the rows of the table that these batches are about.
         batch_size: B.
         shuffle: each epoch in another order, given by (seed, epoch); else always in the order of ``rows``.
-        augment: flip and shift posters, anew in each epoch.
-        max_shift: the largest shift, as a share of the height and width.
+        augment: how posters are changed, anew in each epoch; None for not at all.
         seed: for order and augmentation.
 
     Example:
@@ -68,16 +93,14 @@ class FilmBatches:
         batch_size: int,
         *,
         shuffle: bool = False,
-        augment: bool = False,
-        max_shift: float = 0.1,
+        augment: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         self.tensors = tensors
         self.rows = rows
         self.batch_size = batch_size
         self.shuffle = shuffle
-        self.augment = augment and "poster" in tensors.tables
-        self.max_shift = max_shift
+        self.augment = augment if tensors.image_size else None
         self.seed = seed
         self._gather = None
 
@@ -87,8 +110,8 @@ class FilmBatches:
     def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
         return iter(self.epoch_batches(0))
 
-    def epoch_batches(self, epoch: int, start_batch: int = 0) -> tf.data.Dataset:
-        """The batches of one epoch from ``start_batch`` on, as a ``tf.data.Dataset``.
+    def epoch_batches(self, epoch: int, start_batch: int = 0) -> Iterable[dict[str, tf.Tensor]]:
+        """The batches of one epoch from ``start_batch`` on: a ``tf.data.Dataset``, or an iterator of streamed posters.
 
         The same arguments give the same batches, bit for bit; what is skipped is rows of the plan, not
         posters.
@@ -98,42 +121,53 @@ class FilmBatches:
         plan = plan_batches(self.rows, self.batch_size, self.shuffle, self.seed, epoch)
         inputs = {"index": plan.rows[start_batch:], "weight": plan.weights[start_batch:]}
         if self.augment:
-            size = tuple(self.tensors.tables["poster"].shape[1:3])
-            drawn = draw_augmentation(len(self.tensors), size, self.max_shift, self.seed, epoch)
-            inputs |= {"flip": drawn.flips[inputs["index"]], "shift": drawn.shifts[inputs["index"]]}
-        if self._gather is None:
-            # Traced once, so that an epoch begins in milliseconds and a thousand epochs hold one graph.
-            specs = {n: tf.TensorSpec(a.shape[1:], tf.as_dtype(a.dtype)) for n, a in inputs.items()}
-            self._gather = tf.function(self._batch, input_signature=[specs]).get_concrete_function()
+            seed = (self.seed, epoch, AUGMENTATION)
+            drawn = draw_augmentation(self.augment, len(self.tensors), self.tensors.image_size, seed)
+            inputs |= {name: values[inputs["index"]] for name, values in vars(drawn).items()}
+        if self.tensors.stream is not None:
+            return self._streamed(inputs)
         options = tf.data.Options()
         options.deterministic = True
         with tf.device("CPU"):
             batches = tf.data.Dataset.from_tensor_slices(inputs).with_options(options)
-            batches = batches.map(self._gather, num_parallel_calls=tf.data.AUTOTUNE)
+            batches = batches.map(self._traced(inputs), num_parallel_calls=tf.data.AUTOTUNE)
             return batches.prefetch(tf.data.AUTOTUNE)
+
+    def _streamed(self, inputs: dict[str, npt.NDArray[Any]]) -> Iterator[dict[str, tf.Tensor]]:
+        from kgenre.data.tensorflow import tf
+
+        stream = self.tensors.stream
+        for i, (posters, weights) in enumerate(stream.batches(inputs["index"], inputs["weight"])):
+            batch = {name: values[i] for name, values in inputs.items()} | {"poster": posters, "weight": weights}
+            with tf.device("CPU"):
+                batch = {name: tf.convert_to_tensor(values) for name, values in batch.items()}
+                yield self._traced({name: values[None] for name, values in batch.items()})(batch)
+
+    def _traced(self, inputs: dict[str, Any]) -> Any:
+        # Traced once, so that an epoch begins in milliseconds and a thousand epochs hold one graph.
+        if self._gather is None:
+            from kgenre.data.tensorflow import tf
+
+            specs = {n: tf.TensorSpec(a.shape[1:], tf.as_dtype(a.dtype)) for n, a in inputs.items()}
+            with tf.device("CPU"):
+                self._gather = tf.function(self._batch, input_signature=[specs]).get_concrete_function()
+        return self._gather
 
     def _batch(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         from kgenre.data.tensorflow import tf
 
         index = inputs["index"]  # (B,)
         batch = {"index": index, "weight": inputs["weight"]}
+        if "poster" in inputs:  # streamed
+            posters, rows = inputs["poster"], tf.range(self.batch_size)
+        else:
+            posters = self.tensors.tables.get("poster")
+            rows = index if self.tensors.poster_rows is None else tf.gather(self.tensors.poster_rows, index)
+        if self.augment:
+            batch["poster"] = augmented(posters, rows, self.augment, inputs)
+        elif posters is not None:
+            batch["poster"] = posters if "poster" in inputs else tf.gather(posters, rows)
         for name, table in self.tensors.tables.items():
-            if name == "poster" and self.augment:
-                batch[name] = _gather_augmented(table, index, inputs["flip"], inputs["shift"])
-            else:
+            if name != "poster":
                 batch[name] = tf.gather(table, index)
         return batch
-
-
-def _gather_augmented(posters: tf.Tensor, index: tf.Tensor, flip: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
-    # Still one gather: of pixels, each from where the flip and the shift take it. Clipping repeats the edges.
-    from kgenre.data.tensorflow import tf
-
-    films, height, width, channels = posters.shape
-    y = tf.clip_by_value(tf.range(height) - shift[:, :1], 0, height - 1)  # (B, H)
-    x = tf.clip_by_value(tf.range(width) - shift[:, 1:], 0, width - 1)  # (B, W)
-    x = tf.where(flip[:, None], width - 1 - x, x)
-    integers = tf.int32 if films * height * width < 2**31 else tf.int64
-    index, y, x = (tf.cast(part, integers) for part in (index, y, x))
-    pixel = ((index[:, None] * height + y) * width)[:, :, None] + x[:, None, :]  # (B, H, W)
-    return tf.gather(tf.reshape(posters, (-1, channels)), pixel)

@@ -7,22 +7,27 @@ import json
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.augmentation import Augmentation
 from kgenre.data.batches import FilmBatches, FilmTensors
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
 from kgenre.data.known_genres import map_to_known_genres
 from kgenre.data.overviews import OverviewVectorizer, normalised_overview
+from kgenre.data.poster_decoding import RESIZE
+from kgenre.data.poster_files import PosterFile, examine_posters
+from kgenre.data.poster_table import PLACES
 from kgenre.data.posters import read_poster
+from kgenre.data.progress_line import ProgressLine
 from kgenre.data.split import PARTS, Split, check_fractions, split_films
-from kgenre.data.usable_films import UsableFilms, find_usable_films, name_some
+from kgenre.data.streamed_posters import StreamedPosters
+from kgenre.data.usable_films import PosterOptions, UsableFilms, find_usable_films, name_some
 from kgenre.training.data_module import DataModule
 
 _log = logging.getLogger("kgenre")
@@ -51,8 +56,13 @@ class FilmData(DataModule):
         test_fraction: share of the films for the test.
         split_seed: another seed, another split.
         seed: of the order and augmentation of the training films.
-        augment: flip and shift training posters.
+        augment: false; true to flip and shift training posters; or shares by name, of `Augmentation`:
+            ``{flip: 0.5, shift: 0.1, crop: 0.2, color: 0.2, erase: 0.25}``.
         max_bad_fraction: more missing or bad posters than this share of the films is an error.
+        resize: how a poster gets its size: "squash" (as the course does), "letterbox" (whole, with black bars) or
+            "crop" (the middle).
+        poster_table: where decoded posters are kept: "memory", "disk" (a memory-mapped file in the cache, used again
+            by the next run), "stream" (nowhere: decoded for each batch, in constant memory), or "auto" by what is free.
 
     Raises:
         FilmDataError: an argument that cannot be; from `setup`, data that cannot be used.
@@ -79,8 +89,10 @@ class FilmData(DataModule):
         test_fraction: float = 0.2,
         split_seed: int = 0,
         seed: int = 0,
-        augment: bool = False,
-        max_bad_fraction: float = 0.2,
+        augment: bool | dict[str, float] = False,
+        max_bad_fraction: float = 0.01,
+        resize: str = "squash",
+        poster_table: str = "auto",
     ) -> None:
         self.save_hyperparameters()
         if not (posters or overviews):
@@ -96,7 +108,9 @@ class FilmData(DataModule):
         _at_least("seed", seed, 0, "0")
         check_fractions(val_fraction, test_fraction)
         if not 0 <= max_bad_fraction <= 1:
-            raise FilmDataError(f"max_bad_fraction={max_bad_fraction:g} is not a share. Give 0 to 1, such as 0.2.")
+            raise FilmDataError(f"max_bad_fraction={max_bad_fraction:g} is not a share. Give 0 to 1, such as 0.01.")
+        _one_of("resize", resize, RESIZE)
+        _one_of("poster_table", poster_table, PLACES)
         self.path = path
         self.format = format
         self.posters = posters
@@ -109,14 +123,17 @@ class FilmData(DataModule):
         self.test_fraction = test_fraction
         self.split_seed = split_seed
         self.seed = seed
-        self.augment = augment
+        self.augment = Augmentation.of(augment)
         self.max_bad_fraction = max_bad_fraction
+        self.resize = resize
+        self.poster_table = poster_table
         self._state: dict[str, Any] = {}  # of a checkpoint
         self._vectorizer: OverviewVectorizer | None = None
         self._forget_films()
 
     def _forget_films(self) -> None:
         self._all_films: FilmTable | None = None  # as read, before any is left out
+        self._poster_files: list[PosterFile] | None = None
         self._usable: UsableFilms | None = None
         self._tensors: FilmTensors | None = None
         self._whole_split: Split | None = None  # over all films as read
@@ -133,7 +150,7 @@ class FilmData(DataModule):
         first = self._tensors is None
         if first:
             try:
-                self._read()
+                self._read(stage)
             except BaseException:
                 self._forget_films()
                 raise
@@ -153,14 +170,19 @@ class FilmData(DataModule):
 
         return sample_films()
 
-    def _read(self) -> None:
+    def _read(self, stage: str) -> None:
         films = read_films(self._folder(), self.format)
         if self._state:
             films = map_to_known_genres(films, self._state["genre_names"])
         for note in films.notes:
             _log.warning("%s", note)
         self._all_films = films
-        usable = find_usable_films(films, self.posters, self.overviews, self.image_size, self.max_bad_fraction)
+        with ProgressLine("Looking at posters") as progress:
+            self._poster_files = examine_posters(films.poster_paths, films.root, progress)
+        # Films to predict are whatever somebody has: what cannot be read of them is named and left out.
+        most_bad = 1.0 if stage == "predict" else self.max_bad_fraction
+        options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad)
+        usable = find_usable_films(films, self._poster_files, options if self.posters else None, self.overviews)
         self._usable = usable
         if usable.left_out:
             _log.warning("%d films are left out: %s.", len(usable.left_out), name_some(usable.left_out))
@@ -170,8 +192,7 @@ class FilmData(DataModule):
                 training = [self.table.overviews[i] for i in self.split.train]
                 self._vectorizer = OverviewVectorizer.adapt(training, self.vocabulary_size, self.sequence_length)
             tokens = self._vectorizer.encode(self.table.overviews)
-        self._tensors = FilmTensors(self.table.genres, usable.pixels, tokens)
-        self._usable = replace(usable, pixels=None)  # TensorFlow has a copy: two would double the memory
+        self._tensors = FilmTensors(self.table.genres, usable.posters, tokens, usable.poster_rows)
 
     def _draw_split(self) -> Split:
         if self._split is None:
@@ -181,7 +202,9 @@ class FilmData(DataModule):
                 self._whole_split = saved
                 _log_changes(saved, self._state["split"])
             else:
-                self._whole_split = split_films(films, self.val_fraction, self.test_fraction, self.split_seed)
+                self._whole_split = split_films(
+                    films, self.val_fraction, self.test_fraction, self.split_seed, self._poster_files
+                )
             self._split = self._whole_split.restrict(usable.rows)
         return self._split
 
@@ -231,7 +254,7 @@ class FilmData(DataModule):
         genres = f"{len(table.genre_names)} genres" + (f" ({', '.join(never)} never occur)" if never else "")
         inputs = []
         if self.posters:
-            inputs.append("posters at {} x {}".format(*self.image_size))
+            inputs.append("posters at {} x {}".format(*self.image_size) + self._kept())
         if self.overviews:
             longest = self._vectorizer.sequence_length
             inputs.append(f"overviews of up to {longest} words, vocabulary {len(self.vocabulary):,}")
@@ -241,6 +264,12 @@ class FilmData(DataModule):
         if self.left_out:
             lines.append(f"{len(self.left_out)} left out: {name_some(self.left_out)}")
         return "\n".join(lines)
+
+    def _kept(self) -> str:
+        posters = self._read_films.posters
+        if posters is None or isinstance(posters, StreamedPosters):
+            return " (streamed)" if posters is not None else ""
+        return f" ({posters.nbytes / 1e6:,.0f} MB {'on disk' if isinstance(posters, np.memmap) else 'in memory'})"
 
     # ---------- batches
 
@@ -260,7 +289,7 @@ class FilmData(DataModule):
         """All films of the table, in its order."""
         return FilmBatches(self._tensors, np.arange(len(self.table)), self.batch_size)
 
-    def _batches(self, part: str, shuffle: bool = False, augment: bool = False) -> FilmBatches:
+    def _batches(self, part: str, shuffle: bool = False, augment: Augmentation | None = None) -> FilmBatches:
         rows = getattr(self.split, part)
         if not len(rows):
             raise FilmDataError(
@@ -303,7 +332,7 @@ class FilmData(DataModule):
         n = next(iter(counts.values()))
         batch: dict[str, npt.NDArray[Any]] = {}
         if self.posters:
-            batch["poster"] = np.stack([read_poster(path, self.image_size) for path in posters])
+            batch["poster"] = np.stack([read_poster(path, self.image_size, self.resize) for path in posters])
         if self.overviews:
             if self._vectorizer is None:
                 raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
@@ -330,6 +359,7 @@ class FilmData(DataModule):
             "posters": self.posters,
             "overviews": self.overviews,
             "image_size": list(self.image_size),
+            "resize": self.resize,
             "vocabulary": self.vocabulary,
             "sequence_length": self._vectorizer.sequence_length if self._vectorizer else None,
             "split": whole.to_json() if whole else self._state.get("split"),
@@ -344,6 +374,7 @@ class FilmData(DataModule):
         self._state = state
         self.posters, self.overviews = state["posters"], state["overviews"]
         self.image_size = tuple(state["image_size"])
+        self.resize = state.get("resize", "squash")
         words, length = state["vocabulary"], state["sequence_length"]
         self._vectorizer = OverviewVectorizer(words, length) if self.overviews else None
         self._forget_films()
@@ -366,6 +397,11 @@ class FilmData(DataModule):
 def _at_least(name: str, value: int | None, least: int, example: str) -> None:
     if value is not None and value < least:
         raise FilmDataError(f"{name}={value} is too small. Give {least} or more, such as {example}.")
+
+
+def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise FilmDataError(f"{name}={value!r} is not known. Give one of {', '.join(known)}.")
 
 
 def _log_changes(split: Split, state: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ class FilmTable:
         source: the layout and file that the table was read from, for messages.
         left_out: rows of the file that are not in the table.
         notes: what else a reader of the data should know, a line each.
+        root: the folder that posters must lie in; None for anywhere.
 
     Raises:
         ValueError: columns of different lengths.
@@ -57,6 +58,7 @@ class FilmTable:
     source: str = "a table in memory"
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
+    root: Path | None = None
 
     def __post_init__(self) -> None:
         columns = (self.titles, self.years, self.overviews, self.genres, self.poster_paths)

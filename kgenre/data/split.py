@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +12,7 @@ import numpy.typing as npt
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
+from kgenre.data.poster_files import PosterFile, examine_posters
 
 PARTS = ("train", "validation", "test")
 MIN_FILMS = 10
@@ -69,7 +67,13 @@ class Split:
         return f"{sizes}; {self.grouped} near-duplicates kept on one side" if self.grouped else sizes
 
 
-def split_films(table: FilmTable, val_fraction: float = 0.1, test_fraction: float = 0.2, seed: int = 0) -> Split:
+def split_films(
+    table: FilmTable,
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+    poster_files: Sequence[PosterFile] | None = None,
+) -> Split:
     """Split films so that each genre has nearly the same share in all parts, and near-duplicates share one.
 
     Films with the same poster (byte for byte), the same overview (but for case and punctuation) or the same
@@ -81,6 +85,7 @@ def split_films(table: FilmTable, val_fraction: float = 0.1, test_fraction: floa
         val_fraction: share of the films for validation, 0 for none.
         test_fraction: share of the films for the test, 0 for none.
         seed: the same films, fractions and seed give the same split.
+        poster_files: what `examine_posters` found, where that is known.
 
     Raises:
         FilmDataError: fractions below 0 or that leave less than a tenth for training, or fewer than 10 films.
@@ -95,7 +100,7 @@ def split_films(table: FilmTable, val_fraction: float = 0.1, test_fraction: floa
     check_fractions(val_fraction, test_fraction)
     if len(table) < MIN_FILMS:
         raise FilmDataError(f"{len(table)} films are too few to train, validate and test on. Give {MIN_FILMS} or more.")
-    group_of = group_near_duplicates(table)
+    group_of = group_near_duplicates(table, poster_files)
     groups, sizes = np.unique(group_of, return_counts=True)
     genres = np.zeros((len(groups), len(table.genre_names)), bool)
     np.logical_or.at(genres, group_of, table.genres.astype(bool))
@@ -121,8 +126,11 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
         )
 
 
-def group_near_duplicates(table: FilmTable) -> npt.NDArray[np.int64]:
+def group_near_duplicates(table: FilmTable, poster_files: Sequence[PosterFile] | None = None) -> npt.NDArray[np.int64]:
     """The group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
+    if poster_files is None:
+        poster_files = examine_posters(table.poster_paths, table.root)
+    poster_hashes = [file.sha256 for file in poster_files]
     parent = list(range(len(table)))
 
     def root(i: int) -> int:
@@ -132,7 +140,7 @@ def group_near_duplicates(table: FilmTable) -> npt.NDArray[np.int64]:
 
     overviews = [normalised_overview(text) for text in table.overviews]
     titles = [(t.casefold(), y) if t and y else None for t, y in zip(table.titles, table.years, strict=True)]
-    for keys in (_poster_hashes(table.poster_paths), overviews, titles):
+    for keys in (poster_hashes, overviews, titles):
         first: dict[Any, int] = {}
         for i, key in enumerate(keys):
             if key:
@@ -140,19 +148,6 @@ def group_near_duplicates(table: FilmTable) -> npt.NDArray[np.int64]:
     roots = [root(i) for i in range(len(table))]
     number = {r: n for n, r in enumerate(dict.fromkeys(roots))}
     return np.array([number[r] for r in roots], np.int64)
-
-
-def _poster_hashes(paths: Iterable[Path | None]) -> list[bytes | None]:
-    def hashed(path: Path | None) -> bytes | None:
-        try:
-            data = path.read_bytes() if path else b""
-        except OSError:
-            return None
-        # Empty files are not the same poster, they are none.
-        return hashlib.sha256(data).digest() if data else None
-
-    with ThreadPoolExecutor() as threads:
-        return list(threads.map(hashed, paths))
 
 
 def _stratify(genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:

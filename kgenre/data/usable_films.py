@@ -11,7 +11,11 @@ import numpy.typing as npt
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.overviews import normalised_overview
-from kgenre.data.posters import ProgressLine, read_posters
+from kgenre.data.poster_files import PosterFile
+from kgenre.data.poster_table import poster_table
+from kgenre.data.posters import name_bad
+from kgenre.data.progress_line import ProgressLine
+from kgenre.data.streamed_posters import StreamedPosters
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,22 +25,40 @@ class UsableFilms:
     Args:
         rows: int64 (n,), where these films are in the table as read.
         table: these films.
-        pixels: uint8 (n, H, W, 3), their posters, or None if posters are not needed.
+        posters: their posters, or None if posters are not needed; `StreamedPosters` where no table of them is kept.
+        poster_rows: int64 (n,), where each film's poster stands in ``posters``; None for in the order of ``table``.
         bad_posters: films whose poster is missing or bad.
         left_out: all films that are not used: rows that could not be read, no overview, bad poster.
     """
 
     rows: npt.NDArray[np.int64]
     table: FilmTable
-    pixels: npt.NDArray[np.uint8] | None
+    posters: npt.NDArray[np.uint8] | StreamedPosters | None
+    poster_rows: npt.NDArray[np.int64] | None
     bad_posters: tuple[LeftOut, ...]
     left_out: tuple[LeftOut, ...]
 
 
+@dataclass(frozen=True)
+class PosterOptions:
+    """How posters are read; see `FilmData` for the arguments."""
+
+    image_size: tuple[int, int]
+    resize: str
+    place: str
+    max_bad_fraction: float
+
+
 def find_usable_films(
-    films: FilmTable, posters: bool, overviews: bool, image_size: tuple[int, int], max_bad_fraction: float
+    films: FilmTable, files: Sequence[PosterFile], options: PosterOptions | None, overviews: bool
 ) -> UsableFilms:
     """Decode the posters, look at the overviews, and keep the films that have what is needed.
+
+    Args:
+        films: as read.
+        files: what `examine_posters` found about their posters.
+        options: None where posters are not needed.
+        overviews: whether they are needed.
 
     Raises:
         FilmDataError: too many posters are missing or bad, or no film is left.
@@ -48,21 +70,28 @@ def find_usable_films(
         has_words = np.array([bool(normalised_overview(text)) for text in films.overviews])
         left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~has_words)]
         usable &= has_words
-    if posters:
-        with ProgressLine("Reading posters") as progress:
-            pixels, bad = read_posters(films, image_size, max_bad_fraction, progress)
+    if options:
+        name_bad(films, [file.reason for file in files], options.max_bad_fraction)  # before the work of decoding
+        with ProgressLine("Decoding posters") as progress:
+            pixels, reasons = poster_table(films, files, options.image_size, options.resize, options.place, progress)
+        bad = name_bad(films, reasons, options.max_bad_fraction)
         left_out += bad
-        bad_ids = {entry.id for entry in bad}
-        usable &= np.array([film_id not in bad_ids for film_id in films.ids])
+        usable &= np.array([not reason for reason in reasons])
     if not usable.any():
         raise FilmDataError(
             f"None of the {len(films)} films of {films.source} can be used: {left_out[-1].reason}. "
             f"Complete the data, or use --data.{'overviews' if overviews else 'posters'} false."
         )
     rows = np.flatnonzero(usable)
-    if pixels is not None and len(rows) < len(films):
-        pixels = pixels[rows]
-    return UsableFilms(rows, films.subset(rows), pixels, tuple(bad), tuple(left_out))
+    table = films.subset(rows)
+    posters: npt.NDArray[np.uint8] | StreamedPosters | None = pixels
+    if options and pixels is None:
+        kept = [files[i] for i in rows]
+        posters = StreamedPosters(
+            table.ids, table.poster_paths, kept, options.image_size, options.resize, options.max_bad_fraction
+        )
+    poster_rows = rows if pixels is not None and len(rows) < len(films) else None
+    return UsableFilms(rows, table, posters, poster_rows, tuple(bad), tuple(left_out))
 
 
 def name_some(left_out: Sequence[LeftOut]) -> str:

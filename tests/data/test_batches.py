@@ -3,8 +3,9 @@ import gc
 import numpy as np
 import pytest
 
-from kgenre.data import FilmBatches, FilmTensors
-from kgenre.data.batch_plan import draw_augmentation, plan_batches
+from kgenre.data import FilmBatches, FilmDataError, FilmTensors
+from kgenre.data.augmentation import Augmentation, draw_augmentation
+from kgenre.data.batch_plan import AUGMENTATION, plan_batches
 from kgenre.training.data_module import EpochBatches
 
 N, SIZE, LENGTH, GENRES = 50, (20, 10), 7, 3
@@ -26,6 +27,8 @@ def tensors(arrays):
 
 
 def batches(tensors, rows=range(N), batch_size=8, **options):
+    if "augment" in options:
+        options["augment"] = Augmentation.of(options["augment"])
     return FilmBatches(tensors, np.array(rows), batch_size, **options)
 
 
@@ -108,24 +111,25 @@ def test_augmentation_is_a_matter_of_seed_epoch_and_film_not_of_the_batch(tensor
 
 
 def test_augmentation_flips_and_shifts_with_repeated_edges(tensors, arrays):
-    got = by_film(collect(batches(tensors, augment=True, seed=9, max_shift=0.3).epoch_batches(4)))
-    drawn = draw_augmentation(N, SIZE, 0.3, 9, 4)
+    augment = Augmentation(flip=0.5, shift=0.3)
+    got = by_film(collect(batches(tensors, augment=augment, seed=9).epoch_batches(4)))
+    drawn = draw_augmentation(augment, N, SIZE, (9, 4, AUGMENTATION)).geometry
     (height, width), pad = SIZE, ((6, 6), (3, 3), (0, 0))
-    assert np.abs(drawn.shifts).max(axis=0).tolist() == [6, 3]
-    assert {-1, 1} <= set(np.sign(drawn.shifts).ravel().tolist())
-    assert 0.2 < drawn.flips.mean() < 0.8
+    assert np.abs(drawn[:, 1:3]).max(axis=0).tolist() == [6, 3]
+    assert {-1, 1} <= set(np.sign(drawn[:, 1:3]).ravel().tolist())
+    assert 0.2 < drawn[:, 0].mean() < 0.8
     for film in range(N):
         poster = arrays["posters"][film]
-        if drawn.flips[film]:
+        flip, down, right = drawn[film, :3]
+        if flip:
             poster = poster[:, ::-1]
-        down, right = drawn.shifts[film]
         padded = np.pad(poster, pad, mode="edge")
         expected = padded[6 - down : 6 - down + height, 3 - right : 3 - right + width]
         np.testing.assert_array_equal(got[film], expected)
 
 
 def test_no_shift_only_flips(tensors, arrays):
-    got = by_film(collect(batches(tensors, augment=True, max_shift=0.0).epoch_batches(0)))
+    got = by_film(collect(batches(tensors, augment={"flip": 0.5}).epoch_batches(0)))
     flipped = 0
     for film, poster in got.items():
         is_flipped = (poster != arrays["posters"][film]).any()
@@ -134,6 +138,51 @@ def test_no_shift_only_flips(tensors, arrays):
             poster, arrays["posters"][film][:, ::-1] if is_flipped else arrays["posters"][film]
         )
     assert 0 < flipped < N
+
+
+def test_crop_enlarges_the_middle(tensors, arrays):
+    augment = Augmentation(crop=0.5)
+    got = by_film(collect(batches(tensors, augment=augment).epoch_batches(0)))
+    drawn = draw_augmentation(augment, N, SIZE, (0, 0, AUGMENTATION)).geometry
+    assert drawn[:, 3].min() >= SIZE[0] / 2
+    assert len(set(drawn[:, 3].tolist())) > 5
+    for film in range(N):
+        rows, columns = (
+            (np.arange(side) * 2 + 1) * window // (2 * side) + (side - window) // 2
+            for side, window in zip(SIZE, drawn[film, 3:], strict=True)
+        )
+        np.testing.assert_array_equal(got[film], arrays["posters"][film][rows][:, columns])
+
+
+def test_color_is_one_factor_and_offset_a_channel(tensors, arrays):
+    augment = Augmentation(color=0.3)
+    got = by_film(collect(batches(tensors, augment=augment).epoch_batches(0)))
+    drawn = draw_augmentation(augment, N, SIZE, (0, 0, AUGMENTATION)).color
+    for film in range(N):
+        factor, offset = drawn[film]
+        expected = np.clip(arrays["posters"][film] * factor + offset, 0, 255)
+        assert np.abs(got[film] - expected).max() <= 0.51
+    assert np.abs(drawn[:, 0] - 1).max() > 0.2
+
+
+def test_erasing_paints_one_grey_rectangle(tensors, arrays):
+    got = by_film(collect(batches(tensors, augment={"erase": 0.5}).epoch_batches(0)))
+    erased = 0
+    for film, poster in got.items():
+        changed = (poster != arrays["posters"][film]).any(axis=2)
+        if changed.any():
+            erased += 1
+            rows, columns = np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0))
+            window = poster[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+            assert set(window.ravel()) == {128}
+            assert window.shape[0] * window.shape[1] < 0.35 * SIZE[0] * SIZE[1]
+    assert 0.2 * N < erased < 0.8 * N
+
+
+@pytest.mark.parametrize("wrong", [{"flipp": 1}, {"shift": 1.5}, {"color": -1}, {"erase": "yes"}])
+def test_error_augmentation(wrong):
+    with pytest.raises(FilmDataError, match=r"augment: .*Give"):
+        Augmentation.of(wrong)
 
 
 def test_it_is_a_source_of_epochs(tensors):

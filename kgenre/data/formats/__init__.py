@@ -26,6 +26,7 @@ source gives them. A layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFI
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -99,7 +100,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     else:
         known = _closest_parent(path)
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
-    return layout.read(file)
+    return replace(layout.read(file), root=path if path.is_dir() else path.parent)
 
 
 def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleType]:

@@ -1,0 +1,167 @@
+"""Posters changed a little, anew in each epoch: what a film gets is a matter of (seed, epoch, film) alone.
+
+Everything is drawn in NumPy for all films of the table at once, and applied to a batch of uint8 posters in TensorFlow.
+Geometry is one gather: each pixel is taken from where flip, shift and crop say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.errors import FilmDataError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_GREY = 128  # what erased rectangles show
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How much posters are changed; 0 is not at all.
+
+    Args:
+        flip: probability of mirroring left to right.
+        shift: the largest shift up, down, left and right, as a share of height and width; edges are repeated.
+        crop: the largest share of height and width that is cut away; the rest is enlarged (nearest pixel).
+        color: contrast, brightness and each channel's gain change by up to this share.
+        erase: probability that a rectangle of 2 to 20 % of the poster is painted grey (Zhong et al., Random Erasing
+            Data Augmentation, https://arxiv.org/abs/1708.04896).
+
+    Raises:
+        FilmDataError: a value below 0 or above 1 (``shift`` and ``crop``: 0.9).
+
+    Example:
+        >>> Augmentation.of({"flip": 0.5, "color": 0.2}).color
+        0.2
+    """
+
+    flip: float = 0.0
+    shift: float = 0.0
+    crop: float = 0.0
+    color: float = 0.0
+    erase: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, most = getattr(self, field.name), 0.9 if field.name in ("shift", "crop") else 1.0
+            if not (isinstance(value, int | float) and 0 <= value <= most):
+                raise FilmDataError(f"augment: {field.name}={value!r} is not a share. Give 0 to {most:g}.")
+
+    @classmethod
+    def of(cls, given: bool | Mapping[str, float] | Augmentation) -> Augmentation | None:
+        """True is flip and shift, a dict is the shares by name; None for no change.
+
+        Raises:
+            FilmDataError: a name that is not known, or a value out of range.
+        """
+        if isinstance(given, Augmentation):
+            return given
+        if isinstance(given, bool):
+            return cls(flip=0.5, shift=0.1) if given else None
+        names = [field.name for field in fields(cls)]
+        if unknown := [name for name in given if name not in names]:
+            raise FilmDataError(f"augment: {unknown[0]!r} is not known. Give some of {', '.join(names)}.")
+        return cls(**given) if any(given.values()) else None
+
+
+@dataclass(frozen=True, eq=False)
+class DrawnAugmentation:
+    """What every film of a table gets in one epoch.
+
+    Args:
+        geometry: int32 (n, 5): flip 0 or 1; of the flipped poster, shift down and right in pixels; height and width of
+            the window that is enlarged, which lies in the middle.
+        color: float32 (n, 2, 3), factor and offset of red, green and blue.
+        erased: int32 (n, 4), top, left, bottom and right; empty where nothing is erased.
+    """
+
+    geometry: npt.NDArray[np.int32]
+    color: npt.NDArray[np.float32]
+    erased: npt.NDArray[np.int32]
+
+
+def draw_augmentation(
+    augmentation: Augmentation, films: int, image_size: tuple[int, int], seed: tuple[int, ...]
+) -> DrawnAugmentation:
+    """Draw for all films of the table; each kind has its own stream, so that one more changes nothing of another."""
+    size = np.array(image_size)
+
+    def generator(stream: int) -> np.random.Generator:
+        return np.random.default_rng([*seed, stream])
+
+    flips = generator(0).random(films) < augmentation.flip
+    most = np.floor(size * augmentation.shift).astype(np.int64)
+    shifts = generator(1).integers(-most, most + 1, size=(films, 2))
+    windows = size - np.round(size * generator(2).random((films, 1)) * augmentation.crop)
+    geometry = np.concatenate([flips[:, None], shifts, np.maximum(windows, 1)], 1).astype(np.int32)
+
+    random = generator(3).uniform(-augmentation.color, augmentation.color, (films, 5))
+    contrast = 1 + random[:, :1]
+    # Contrast turns around middle grey; brightness is added; gains tint.
+    factor = contrast * (1 + random[:, 2:] / 2)
+    offset = np.broadcast_to(_GREY * (1 - contrast) + 255 * random[:, 1:2] / 2, factor.shape)
+
+    erased = np.zeros((films, 4))
+    random = generator(4).random((films, 5))
+    area, aspect = 0.02 + 0.18 * random[:, 1], np.exp(np.log(3.3) * (2 * random[:, 2] - 1))
+    sides = np.stack([np.sqrt(area * aspect), np.sqrt(area / aspect)], 1).clip(max=1) * size
+    first = random[:, 3:] * (size - sides)
+    chosen = random[:, 0] < augmentation.erase
+    erased[chosen] = np.concatenate([first, first + sides], 1)[chosen]
+    return DrawnAugmentation(
+        geometry, np.stack([factor, offset], 1).astype(np.float32), np.round(erased).astype(np.int32)
+    )
+
+
+def augmented(
+    posters: tf.Tensor, index: tf.Tensor, augmentation: Augmentation, drawn: Mapping[str, tf.Tensor]
+) -> tf.Tensor:
+    """A batch of changed posters.
+
+    Args:
+        posters: uint8 (n, H, W, 3).
+        index: int (B), rows of ``posters``.
+        augmentation: which kinds there are.
+        drawn: geometry (B, 5), color (B, 2, 3) and erased (B, 4) of the batch's films; see `DrawnAugmentation`.
+
+    Returns:
+        uint8 (B, H, W, 3).
+    """
+    from kgenre.data.tensorflow import tf
+
+    pixels = _moved(tf, posters, index, drawn["geometry"], augmentation.crop > 0)
+    if augmentation.color:
+        factor, offset = (drawn["color"][:, None, i : i + 1] for i in range(2))  # (B, 1, 1, 3)
+        changed = tf.cast(pixels, tf.float32) * factor + (offset + 0.5)
+        pixels = tf.cast(tf.clip_by_value(changed, 0.0, 255.0), tf.uint8)
+    if augmentation.erase:
+        top, left, bottom, right = (drawn["erased"][:, i, None] for i in range(4))
+        y, x = (tf.range(side)[None] for side in posters.shape[1:3])
+        rows, columns = (y >= top) & (y < bottom), (x >= left) & (x < right)
+        pixels = tf.where((rows[:, :, None] & columns[:, None])[..., None], tf.constant(_GREY, tf.uint8), pixels)
+    return pixels
+
+
+def _moved(tf: Any, posters: tf.Tensor, index: tf.Tensor, geometry: tf.Tensor, crops: bool) -> tf.Tensor:
+    films, height, width, channels = posters.shape
+    flip, down, right, *window = tf.unstack(geometry[:, :, None], axis=1)  # (B, 1) each
+    y, x = tf.range(height)[None], tf.range(width)[None]
+    if crops:  # the middle of each enlarged pixel, in the window, rounded down; the window lies in the middle
+        y, x = (
+            (axis * 2 + 1) * cut // (2 * side) + (side - cut) // 2
+            for axis, cut, side in zip((y, x), window, (height, width), strict=True)
+        )
+    # Clipping repeats the edges.
+    y = tf.clip_by_value(y - down, 0, height - 1)  # (B, H)
+    x = tf.clip_by_value(x - right, 0, width - 1)  # (B, W)
+    x = tf.where(flip > 0, width - 1 - x, x)
+    integers = tf.int32 if films is not None and films * height * width < 2**31 else tf.int64
+    index, y, x = (tf.cast(part, integers) for part in (index, y, x))
+    pixel = ((index[:, None] * height + y) * width)[:, :, None] + x[:, None, :]  # (B, H, W)
+    return tf.gather(tf.reshape(posters, (-1, channels)), pixel)

@@ -1,0 +1,183 @@
+"""Where decoded posters are kept: in memory, in a memory-mapped file that outlives the run, or nowhere (streamed)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+
+from kgenre.data.film_table import FilmTable
+from kgenre.data.poster_decoding import Pixels, decode_posters
+from kgenre.data.poster_files import PosterFile
+from kgenre.data.sample import cache_folder
+
+OnProgress = Callable[[int, int], None]
+PLACES = ("auto", "memory", "disk", "stream")
+_VERSION = 1  # raise it when the same file and settings give other pixels
+_MEMORY_SHARE = 4  # at most a quarter of the free memory
+_DISK_SHARE = 2
+_ALIGNMENT = 64  # bytes
+_log = logging.getLogger("kgenre")
+
+
+def poster_table(
+    table: FilmTable,
+    files: Sequence[PosterFile],
+    image_size: tuple[int, int],
+    resize: str = "squash",
+    place: str = "auto",
+    on_progress: OnProgress | None = None,
+) -> tuple[Pixels | None, list[str]]:
+    """Decode the posters of all films, or find them decoded by an earlier run.
+
+    Args:
+        table: n films.
+        files: what `examine_posters` found about them.
+        image_size: (height, width) in pixels.
+        resize: see `decode_posters`.
+        place: "memory"; "disk", a file in ``$KGENRE_CACHE/posters`` named by the contents of all posters and the
+            settings; "stream", which decodes nothing here; or "auto": the file if there is one, else memory if a
+            quarter of what is free is enough, else the file if half of the free disk is enough, else "stream".
+        on_progress: called with (posters read, all posters) now and then.
+
+    Returns:
+        uint8 (n, height, width, 3), zeros where a poster is bad, or None to stream; and a reason for each film, ""
+        where its poster is good as far as is known.
+    """
+    shape = (len(table), *image_size, 3)
+    file = cache_folder() / "posters" / f"{_key(files, image_size, resize)}.npy"
+    if place == "auto":
+        place = _choose(_size_of(shape), file)
+    if place == "disk":
+        try:
+            return _on_disk(file, table, files, shape, resize, on_progress)
+        except OSError as error:
+            place = "memory" if _size_of(shape) * _MEMORY_SHARE <= free_memory() else "stream"
+            _log.warning(
+                "Decoded posters (%s) cannot be kept in %s: %s. They are %s instead.",
+                _megabytes(shape),
+                file.parent,
+                error.strerror or error,
+                "held in memory" if place == "memory" else "decoded anew each time",
+            )
+    if place == "stream":
+        return None, [file.reason for file in files]
+    pixels, reasons = aligned_zeros(shape), [file.reason for file in files]
+    done = 0
+    for found in decode_posters(table.poster_paths, files, image_size, resize):
+        good = len(found.pixels)
+        pixels[found.positions[:good]] = found.pixels
+        for i, reason in zip(found.positions[good:], found.reasons, strict=True):
+            reasons[i] = reason
+        done += len(found.positions)
+        if on_progress:
+            on_progress(done, len(table))
+    return pixels, reasons
+
+
+def aligned_zeros(shape: tuple[int, ...]) -> Pixels:
+    """uint8 zeros where TensorFlow can take them without a copy."""
+    size = _size_of(shape)
+    buffer = np.zeros(size + _ALIGNMENT, np.uint8)
+    first = -buffer.ctypes.data % _ALIGNMENT
+    return buffer[first : first + size].reshape(shape)
+
+
+def free_memory() -> int:
+    """Bytes that can be had without swapping, within the limit of a container; a large number where unknown."""
+    free = 1 << 40
+    with suppress(OSError, ValueError, IndexError):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) << 10
+    with suppress(OSError, ValueError):
+        group = Path("/sys/fs/cgroup")
+        limit = int((group / "memory.max").read_text())
+        free = min(free, limit - int((group / "memory.current").read_text()))
+    return free
+
+
+def _choose(size: int, file: Path) -> str:
+    if file.exists():
+        return "disk"
+    if size * _MEMORY_SHARE <= free_memory():
+        return "memory"
+    parent = next(p for p in file.parents if p.exists())
+    return "disk" if size * _DISK_SHARE <= shutil.disk_usage(parent).free else "stream"
+
+
+def _on_disk(
+    file: Path,
+    table: FilmTable,
+    files: Sequence[PosterFile],
+    shape: tuple[int, ...],
+    resize: str,
+    on_progress: OnProgress | None,
+) -> tuple[Pixels, list[str]]:
+    reasons_file = file.with_suffix(".json")
+    if not (file.exists() and reasons_file.exists()):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".making-") as making:
+            made = Path(making) / file.name
+            reasons = _write(made, table, files, shape, resize, on_progress)
+            made.with_suffix(".json").write_text(json.dumps(reasons), encoding="utf-8")
+            made.with_suffix(".json").replace(reasons_file)
+            made.replace(file)
+        _log.info("Decoded posters are kept in %s (%s).", file, _megabytes(shape))
+    reasons = json.loads(reasons_file.read_text(encoding="utf-8"))
+    # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
+    pixels = np.load(file, mmap_mode="c")
+    if pixels.shape != shape or pixels.dtype != np.uint8:
+        raise OSError(f"{file.name} has the shape {pixels.shape}, not {shape}: delete it")
+    # What cannot be opened at all is not in the key: it may have changed.
+    return pixels, [file.reason or reasons.get(str(i), "") for i, file in enumerate(files)]
+
+
+def _write(
+    file: Path,
+    table: FilmTable,
+    files: Sequence[PosterFile],
+    shape: tuple[int, ...],
+    resize: str,
+    on_progress: OnProgress | None,
+) -> dict[str, str]:
+    # Written, not mapped: where the disk is full a write is an error, a mapped page is the end of the process.
+    reasons, done, size = {}, 0, _size_of(shape[1:])
+    with file.open("wb") as out:
+        np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        first = out.tell()
+        out.truncate(first + _size_of(shape))
+        for found in decode_posters(table.poster_paths, files, shape[1:3], resize):
+            good = len(found.pixels)
+            for i, pixels in zip(found.positions[:good], found.pixels, strict=True):
+                out.seek(first + int(i) * size)
+                out.write(pixels.tobytes())
+            reasons |= {str(i): r for i, r in zip(found.positions[good:], found.reasons, strict=True)}
+            done += len(found.positions)
+            if on_progress:
+                on_progress(done, len(table))
+        out.flush()
+        os.fsync(out.fileno())
+    return reasons
+
+
+def _key(files: Sequence[PosterFile], image_size: tuple[int, int], resize: str) -> str:
+    key = hashlib.sha256(repr((_VERSION, image_size, resize, len(files))).encode())
+    for file in files:
+        key.update(file.sha256 or bytes(32))
+    return key.hexdigest()[:32]
+
+
+def _size_of(shape: Sequence[int]) -> int:
+    return int(np.prod(shape, dtype=np.int64))
+
+
+def _megabytes(shape: Sequence[int]) -> str:
+    return f"{_size_of(shape) / 1e6:,.0f} MB"

@@ -1,0 +1,89 @@
+"""Posters decoded when a batch needs them, where a table of them would not fit: memory does not grow with the films."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.poster_decoding import Pixels, decode_posters
+from kgenre.data.poster_files import PosterFile
+
+_log = logging.getLogger("kgenre")
+
+
+class StreamedPosters:
+    """The posters of a table's films, read anew each time.
+
+    A poster that turns out to be bad, or has gone since the run began, is black and its film has weight 0: it is
+    named once, and counted.
+
+    Args:
+        ids: n film ids, for messages.
+        paths: their poster files.
+        files: what `examine_posters` found about them.
+        image_size: (height, width) in pixels.
+        resize: see `decode_posters`.
+        max_bad_fraction: more bad posters than this share of the films stop the run.
+    """
+
+    def __init__(
+        self,
+        ids: Sequence[str],
+        paths: Sequence[Path],
+        files: Sequence[PosterFile],
+        image_size: tuple[int, int],
+        resize: str = "squash",
+        max_bad_fraction: float = 0.01,
+    ) -> None:
+        self.ids, self.paths, self.files = ids, paths, files
+        self.image_size, self.resize = image_size, resize
+        self.max_bad_fraction = max_bad_fraction
+        self.bad: dict[str, str] = {}  # id -> reason
+
+    def batches(
+        self, rows: npt.NDArray[np.integer], weights: npt.NDArray[np.float32]
+    ) -> Iterator[tuple[Pixels, npt.NDArray[np.float32]]]:
+        """The posters of each row of ``rows`` (batches, B): uint8 (B, H, W, 3), and its weights, 0 where one is bad.
+
+        Raises:
+            FilmDataError: too many were bad; the message names some.
+        """
+        size = rows.shape[1]
+        wanted = rows.ravel()
+        paths, files = [self.paths[i] for i in wanted], [self.files[i] for i in wanted]
+        begun: dict[int, tuple[Pixels, npt.NDArray[np.float32], list[int]]] = {}
+        following = 0
+        for found in decode_posters(paths, files, self.image_size, self.resize):
+            good = len(found.pixels)
+            for n, position in enumerate(found.positions):
+                number, place = divmod(int(position), size)
+                if number not in begun:
+                    begun[number] = np.zeros((size, *self.image_size, 3), np.uint8), weights[number].copy(), [size]
+                posters, batch_weights, missing = begun[number]
+                missing[0] -= 1
+                if n < good:
+                    posters[place] = found.pixels[n]
+                else:
+                    batch_weights[place] = 0
+                    self._note(self.ids[wanted[position]], found.reasons[n - good])
+            while following in begun and not begun[following][2][0]:
+                posters, batch_weights, _ = begun.pop(following)
+                yield posters, batch_weights
+                following += 1
+
+    def _note(self, film_id: str, reason: str) -> None:
+        if film_id in self.bad:
+            return
+        self.bad[film_id] = reason
+        _log.warning("The poster of film %s cannot be used: %s. It has weight 0.", film_id, reason)
+        if len(self.bad) > self.max_bad_fraction * len(self.ids):
+            some = "; ".join(f"{i}: {why}" for i, why in list(self.bad.items())[:3])
+            raise FilmDataError(
+                f"{len(self.bad)} of {len(self.ids)} posters could not be read during training: {some}.\n"
+                "Is the folder still there? More than max_bad_fraction of them may not be bad."
+            )

@@ -1,0 +1,113 @@
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from kgenre.data import examine_posters, poster_files
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "films").mkdir()
+    for i in range(5):
+        Image.new("RGB", (30 + i, 45), (i, 0, 0)).save(tmp_path / "films" / f"{i}.jpg")
+    return tmp_path / "films"
+
+
+def test_header_and_hash(folder):
+    (folder / "same.jpg").write_bytes((folder / "0.jpg").read_bytes())
+    Image.new("CMYK", (20, 30)).save(folder / "cmyk.jpg")
+    Image.new("RGB", (21, 31)).save(folder / "png.jpg", "PNG")
+    first, same, cmyk, png = examine_posters([folder / f"{name}.jpg" for name in ("0", "same", "cmyk", "png")])
+    assert (first.height, first.width, first.plain, first.reason) == (45, 30, True, "")
+    assert same == first
+    assert not cmyk.plain
+    assert (cmyk.height, cmyk.width) == (30, 20)
+    assert (png.height, png.width, png.plain) == (31, 21, False)
+
+
+def test_a_file_is_opened_once_until_it_changes(folder, monkeypatch):
+    paths = sorted(folder.iterdir())
+    before = examine_posters(paths)
+    with monkeypatch.context() as patch:
+        patch.setattr(poster_files, "read_file", lambda path: pytest.fail(f"{path} opened again"))
+        assert examine_posters(paths) == before
+
+    opened = []
+    monkeypatch.setattr(poster_files, "read_file", lambda path: opened.append(path) or Path(path).read_bytes())
+    Image.new("RGB", (64, 32)).save(paths[2])
+    os.utime(paths[3], ns=(1, 1))  # touched, not changed
+    after = examine_posters(paths)
+    assert sorted(opened) == [str(paths[2]), str(paths[3])]
+    assert after[2].sha256 != before[2].sha256
+    assert [after[i] for i in (0, 1, 3, 4)] == [before[i] for i in (0, 1, 3, 4)]
+
+
+@pytest.mark.parametrize("damage", ["garbage", "read-only", "no folder"])
+def test_without_a_cache_it_works_all_the_same(folder, cache, monkeypatch, damage):
+    paths = sorted(folder.iterdir())
+    expected = examine_posters(paths)
+    file = next(cache.iterdir())
+    if damage == "garbage":
+        file.write_bytes(b"x" * 5000)
+    else:
+        cache = folder / "0.jpg"  # no folder can be made there
+        monkeypatch.setenv("KGENRE_CACHE", str(cache if damage == "no folder" else cache / "sub"))
+    assert examine_posters(paths) == expected
+    assert examine_posters(paths) == expected
+
+
+def test_files_outside_of_the_root_are_refused(folder, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    Image.new("RGB", (9, 9)).save(outside / "x.jpg")
+    (folder / "link.jpg").symlink_to(outside / "x.jpg")
+    (folder / "inside.jpg").symlink_to(folder / "0.jpg")
+    (folder / "loop.jpg").symlink_to(folder / "loop.jpg")
+    (folder / "sub").symlink_to(outside)
+    (tmp_path / "films2").mkdir()
+    Image.new("RGB", (9, 9)).save(tmp_path / "films2" / "x.jpg")
+    names = ["0.jpg", "inside.jpg", "link.jpg", "sub/x.jpg", "../outside/x.jpg", "../films2/x.jpg", "loop.jpg"]
+    found = examine_posters([folder / name for name in names], root=folder)
+    assert [bool(file.reason) for file in found] == [False, False, True, True, True, True, True]
+    assert found[2].reason == found[3].reason == f"it lies outside of {folder}"
+    assert not any(file.reason for file in examine_posters([folder / name for name in names[:6]]))
+
+
+def test_a_data_folder_that_is_a_link_itself_is_fine(folder, tmp_path):
+    (tmp_path / "alias").symlink_to(folder)
+    [found] = examine_posters([tmp_path / "alias" / "0.jpg"], root=tmp_path / "alias")
+    assert not found.reason
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
+def test_a_pipe_is_not_waited_for(folder):
+    os.mkfifo(folder / "pipe.jpg")
+    [found] = examine_posters([folder / "pipe.jpg"])
+    assert found.reason == "not a regular file"
+    with pytest.raises(OSError, match="not a regular file"):
+        poster_files.read_file(folder / "pipe.jpg")
+
+
+def test_a_file_of_too_many_bytes_is_not_read(folder):
+    with (folder / "huge.jpg").open("wb") as file:
+        file.truncate(poster_files.MAX_BYTES + 1)
+    [found] = examine_posters([folder / "huge.jpg"])
+    assert found.reason == "64 MB are too many"
+    assert not found.sha256
+
+
+def test_a_file_that_may_not_be_read(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(poster_files.os, "open", refuse)  # root may read everything
+    [found] = examine_posters([folder / "0.jpg"])
+    assert found.reason == "the file may not be read"

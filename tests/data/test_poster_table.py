@@ -1,0 +1,197 @@
+import logging
+
+import numpy as np
+import pytest
+
+from kgenre.data import (
+    FilmData,
+    FilmDataError,
+    examine_posters,
+    make_sample_films,
+    poster_table,
+    read_films,
+    read_poster,
+)
+from kgenre.data.poster_decoding import fit
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """40 films, the poster of the second cut, of the third gone."""
+    folder = make_sample_films(tmp_path / "films", n=40)
+    cut = folder / "posters" / "sample00001.jpg"
+    cut.write_bytes(cut.read_bytes()[:2000])
+    (folder / "posters" / "sample00002.jpg").unlink()
+    return folder
+
+
+def made(folder, place, **options):
+    table = read_films(folder)
+    files = examine_posters(table.poster_paths, table.root)
+    return poster_table.poster_table(table, files, (24, 16), place=place, **options)
+
+
+def film_data(folder, place, **options):
+    films = FilmData(
+        str(folder),
+        poster_table=place,
+        image_size=(24, 16),
+        batch_size=8,
+        max_bad_fraction=0.1,
+        overviews=False,
+        **options,
+    )
+    films.setup("fit")
+    return films
+
+
+def collect(source, epoch=0, start=0):
+    return [{n: np.asarray(t) for n, t in batch.items()} for batch in source.epoch_batches(epoch, start)]
+
+
+def test_memory_and_disk_hold_the_same(folder, cache):
+    in_memory, reasons = made(folder, "memory")
+    on_disk, same_reasons = made(folder, "disk")
+    assert isinstance(on_disk, np.memmap)
+    np.testing.assert_array_equal(in_memory, on_disk)
+    assert reasons == same_reasons
+    assert reasons[1].startswith("a damaged picture")
+    assert reasons[2] == "no such file"
+    assert not any(reasons[3:])
+    np.testing.assert_array_equal(in_memory[5], read_poster(folder / "posters" / "sample00005.jpg", (24, 16)))
+
+
+def test_the_file_is_used_again_until_a_poster_or_a_setting_changes(folder, cache, monkeypatch):
+    pixels, reasons = made(folder, "disk")
+    first = sorted((cache / "posters").iterdir())
+    assert [p.suffix for p in first] == [".json", ".npy"]
+    with monkeypatch.context() as patch:
+        patch.setattr(poster_table, "decode_posters", lambda *_: pytest.fail("decoded again"))
+        again, same_reasons = made(folder, "disk")
+        np.testing.assert_array_equal(again, pixels)
+        assert same_reasons == reasons
+        assert made(folder, "auto")[0].shape == pixels.shape  # it is there: used
+    (folder / "posters" / "sample00009.jpg").write_bytes((folder / "posters" / "sample00008.jpg").read_bytes())
+    changed, _ = made(folder, "disk")
+    assert (changed[9] == changed[8]).all()
+    made(folder, "disk", resize="letterbox")
+    assert len(list((cache / "posters").glob("*.npy"))) == 3
+
+
+def test_auto_goes_by_what_is_free(folder, cache, monkeypatch):
+    size = 40 * 24 * 16 * 3
+    monkeypatch.setattr(poster_table, "free_memory", lambda: 4 * size)
+    assert not isinstance(made(folder, "auto")[0], np.memmap)
+    monkeypatch.setattr(poster_table, "free_memory", lambda: 4 * size - 1)
+    usage = type("Usage", (), {"free": 2 * size - 1})
+    monkeypatch.setattr(poster_table.shutil, "disk_usage", lambda _: usage)
+    assert made(folder, "auto")[0] is None
+    usage.free = 2 * size
+    assert isinstance(made(folder, "auto")[0], np.memmap)
+
+
+def test_a_full_disk_is_said_and_gone_round(folder, run_python):
+    script = (
+        "import logging, resource, signal; logging.basicConfig(); import numpy as np; "
+        "from kgenre.data import FilmData; import kgenre.data.tensorflow; "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000)); "
+        f"films = FilmData({str(folder)!r}, poster_table='disk', image_size=(24, 16), overviews=False, "
+        "max_bad_fraction=.1); films.setup('fit'); batch = next(iter(films.train_dataloader())); "
+        "print(batch['poster'].shape, films.description)"
+    )
+    out = run_python(script)
+    assert "(64, 24, 16, 3)" in out
+    assert "in memory" in out
+
+
+def test_nothing_is_left_behind_by_a_full_disk(folder, cache, monkeypatch, caplog):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(poster_table, "_write", full)
+    monkeypatch.setattr(poster_table, "free_memory", lambda: 0)
+    with caplog.at_level(logging.WARNING, "kgenre"):
+        pixels, _ = made(folder, "disk")
+    assert pixels is None
+    assert "No space left on device" in caplog.text
+    assert "decoded anew each time" in caplog.text
+    assert not list((cache / "posters").iterdir())
+
+
+@pytest.mark.parametrize("augment", [False, {"flip": 0.5, "shift": 0.2, "color": 0.3}])
+@pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
+def test_batches_are_the_same_wherever_posters_are_kept(folder, augment, resize):
+    got = {}
+    for place in ("memory", "disk", "stream"):
+        films = film_data(folder, place, augment=augment, resize=resize)
+        source = films.train_dataloader()
+        if place == "stream":  # it learns of the cut poster when it decodes it
+            assert "streamed" in films.description
+            continue
+        got[place] = collect(source, epoch=2)
+    for memory, disk in zip(got["memory"], got["disk"], strict=True):
+        for name in memory:
+            np.testing.assert_array_equal(memory[name], disk[name])
+    (folder / "posters" / "sample00001.jpg").unlink()  # with both gone before, all three see the same films
+    memory, stream = (film_data(folder, place, augment=augment, resize=resize) for place in ("memory", "stream"))
+    expected = collect(memory.train_dataloader(), epoch=2)
+    streamed = collect(stream.train_dataloader(), epoch=2)
+    resumed = collect(stream.train_dataloader(), epoch=2, start=2)
+    assert len(streamed) == len(expected) == len(memory.train_dataloader())
+    for a, b in (*zip(expected, streamed, strict=True), *zip(expected[2:], resumed, strict=True)):
+        assert a.keys() == b.keys()
+        for name in a:
+            np.testing.assert_array_equal(a[name], b[name])
+
+
+def test_a_poster_that_goes_during_training_is_named_and_weighs_nothing(folder, caplog):
+    films = film_data(folder, "stream")
+    gone = films.table.ids[films.split.train[3]]
+    (folder / "posters" / f"{gone}.jpg").unlink()
+    with caplog.at_level(logging.WARNING, "kgenre"):
+        first, second = collect(films.train_dataloader(), 0), collect(films.train_dataloader(), 1)
+    assert caplog.text.count(f"The poster of film {gone} cannot be used: no such file") == 1
+    for batches in (first, second):
+        index, weight = (np.concatenate([b[name] for b in batches]) for name in ("index", "weight"))
+        bad = {films.table.ids[i] for i in set(index.tolist()) - set(index[weight > 0].tolist())}
+        assert gone in bad
+        assert bad <= {gone, "sample00001"}
+
+
+def test_too_many_that_go_stop_the_run(folder):
+    films = film_data(folder, "stream")
+    for path in (folder / "posters").iterdir():
+        path.unlink()
+    with pytest.raises(FilmDataError, match=r"posters could not be read during training: .*no such file"):
+        collect(films.train_dataloader())
+
+
+@pytest.mark.parametrize(
+    ("resize", "scale", "window", "inner"),
+    [
+        ("squash", 2, (0, 0, 113, 75), (64, 64)),
+        ("letterbox", 2, (0, 0, 113, 75), (64, 43)),
+        ("crop", 2, (19, 0, 75, 75), (64, 64)),
+    ],
+)
+def test_geometry_of_a_poster(resize, scale, window, inner):
+    assert fit(450, 300, (64, 64), resize) == (scale, window, inner)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (3, 1000), (1000, 3), (64, 64), (65, 63), (128, 128)])
+@pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
+def test_any_shape_fits(tmp_path, size, resize):
+    from PIL import Image
+
+    for format in ("JPEG", "PNG"):
+        Image.new("RGB", size, (200, 100, 50)).save(tmp_path / "a.jpg", format)
+        pixels = read_poster(tmp_path / "a.jpg", (24, 16), resize)
+        coloured = np.abs(pixels.astype(int) - (200, 100, 50)).max(axis=2) < 6
+        assert coloured.any()
+        assert coloured.all() or (resize == "letterbox" and not pixels[~coloured].any())
