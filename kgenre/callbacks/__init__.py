@@ -18,6 +18,7 @@ from kgenre.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
 from kgenre.callbacks.terminate_on_nan import TerminateOnNaN
 from kgenre.callbacks.throughput_monitor import ThroughputMonitor
 from kgenre.callbacks.timer import Timer
+from kgenre.callbacks.weight_averaging import WeightAveraging
 
 __all__ = [
     "BatchSizeFinder",
@@ -39,4 +40,5 @@ __all__ = [
     "TerminateOnNaN",
     "ThroughputMonitor",
     "Timer",
+    "WeightAveraging",
 ]

@@ -26,6 +26,8 @@ class Callback:
     # Callbacks that watch logged values run after the module's hook at the end of an epoch, so that they see
     # what it logged there.
     monitors = False
+    # What a callback has compiled into each update: a `kgenre.engines.weight_update.StepPart`, or None.
+    step_part: Any = None
 
     @property
     def state_key(self) -> str:

@@ -140,7 +140,7 @@ def build_module(
         built.loss_scale = LossScale()
         built.optimizer_variables |= built.loss_scale.variables
     for part in built.parts:
-        built.optimizer_variables |= part.build(built.variables)
+        built.optimizer_variables |= part.build(module, built.variables)
     _check_used(built, used)
     return built
 

@@ -23,11 +23,14 @@ if TYPE_CHECKING:
 class StepPart(Protocol):
     """Something that is compiled into each update, after the optimizers: averaged weights, for example."""
 
-    def build(self, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
-        """Create the part's own variables, given the module's by name; by the name that they have in a checkpoint."""
+    def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
+        """Create the part's own variables, given the module and its by name; by their names in a checkpoint."""
 
-    def after_update(self, variables: Mapping[str, keras.Variable]) -> None:
+    def after_update(self) -> None:
         """Traced: read the module's variables, assign the part's own."""
+
+    def exchange(self, arrays: dict[str, Any]) -> None:
+        """Change a state, by the names of its variables, into what a checkpoint keeps; once more: back."""
 
 
 def process_gradients(built: BuiltModule, options: StepOptions, gradients: Sequence[Any]) -> tuple[list[Any], Any]:
@@ -79,4 +82,4 @@ def apply_gradients(built: BuiltModule, gradients: Sequence[Any]) -> None:
         mine = [name for name in group if name in by_name]
         optimizer.apply([by_name[name] for name in mine], [trainable[name] for name in mine])
     for part in built.parts:
-        part.after_update(built.variables)
+        part.after_update()

@@ -80,7 +80,8 @@ def _checked(optimizer: Any, where: str) -> Any:
         )
     if optimizer.use_ema:
         raise TrainerError(
-            "The optimizer has use_ema=True, which averages weights but never evaluates with them. Leave it out."
+            "The optimizer has use_ema=True, which averages weights but never evaluates with them. Leave it out and "
+            "give the Trainer kgenre.callbacks.WeightAveraging(decay=0.999)."
         )
     return optimizer
 

@@ -53,7 +53,10 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             f"Checkpoint {checkpoint.path} holds another optimizer's state, or none (weights only), so the run cannot "
             "go on from it. Start from its weights with Module.load_from_checkpoint."
         )
-    t.engine.load_state_dict(checkpoint.arrays)
+    arrays = checkpoint.arrays
+    for part in t.engine.built.parts:
+        part.exchange(arrays)
+    t.engine.load_state_dict(arrays)
     t.current_epoch, t.batch_idx, t.global_step = state["epoch"], state["batch"], state["global_step"]
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
     for callback in t.callbacks:

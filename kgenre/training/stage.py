@@ -136,7 +136,8 @@ def build_for_fit(trainer: Trainer) -> None:
     t.engine = _new_engine(t)
     with policy_of(t.precision):
         configured = configured_optimizers(t.module)
-        t.engine.build(t.module, configured.optimizers, batches)
+        parts = [callback.step_part for callback in t.callbacks if callback.step_part is not None]
+        t.engine.build(t.module, configured.optimizers, batches, parts)
     if configured.schedulers:
         t.callbacks = _in_order([*t.callbacks, *configured.schedulers])
         t.hooks = Hooks(t, t.module, t.callbacks)

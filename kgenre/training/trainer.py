@@ -302,6 +302,8 @@ class Trainer(Run):
         if self.engine is None:
             raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
         arrays = self.engine.state_dict()
+        for part in self.engine.built.parts:
+            part.exchange(arrays)
         weights = {name: arrays.pop(name) for name in self.engine.built.variables}
         return write_checkpoint(Checkpoint(weights, {} if weights_only else arrays, run_state(self)), filepath)
 

@@ -1,0 +1,154 @@
+"""Averaged weights: an exponential moving average, or the mean of the last part of training (SWA)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    import keras
+
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class WeightAveraging(Callback):
+    """Averages the weights inside the compiled step, validates with the average, and ends with it.
+
+    Validations in a fit, checkpoints and the module after the fit have the averaged weights; training goes on with its
+    own, also from a checkpoint. Before the first update of the average all is as without this callback. Averaged are
+    all weights of layers, BatchNorm statistics included, as in Lightning's ``EMAWeightAveraging``.
+
+    Args:
+        decay: the average becomes ``decay * average + (1 - decay) * weights``; None: the plain mean of the weights so
+            far (stochastic weight averaging, Izmailov et al. 2018, https://arxiv.org/abs/1803.05407).
+        update_every_n_steps: take the weights after every n-th optimizer update.
+        update_starting_at_step: from this update on; None: the first.
+        update_starting_at_epoch: from this epoch on, counted from 0; None: the first.
+
+    Raises:
+        ValueError: a decay outside [0, 1), or a count that cannot be.
+
+    Example:
+        >>> Trainer(callbacks=[WeightAveraging(decay=0.999)])
+        >>> Trainer(max_epochs=40, callbacks=[WeightAveraging(decay=None, update_starting_at_epoch=30)])  # SWA
+    """
+
+    def __init__(
+        self,
+        decay: float | None = 0.999,
+        update_every_n_steps: int = 1,
+        update_starting_at_step: int | None = None,
+        update_starting_at_epoch: int | None = None,
+    ) -> None:
+        if decay is not None and not 0 <= decay < 1:
+            raise ValueError(f"WeightAveraging(decay=...) is at least 0 and below 1, or None. Received: {decay}")
+        first_step, first_epoch = update_starting_at_step or 0, update_starting_at_epoch or 0
+        if update_every_n_steps < 1 or first_step < 0 or first_epoch < 0:
+            raise ValueError(
+                "WeightAveraging takes update_every_n_steps >= 1, update_starting_at_step >= 0 and "
+                f"update_starting_at_epoch >= 0. Received: {update_every_n_steps}, {update_starting_at_step}, "
+                f"{update_starting_at_epoch}"
+            )
+        self.first_epoch = first_epoch
+        self.step_part: _Average = _Average(decay, update_every_n_steps, first_step)
+        self._trained: dict[str, Any] | None = None  # the weights in training, while the average is in their place
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """No weights are put aside."""
+        self._trained = None
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """Begin to average in the first epoch for it."""
+        trainer.engine.set_variable(self.step_part.active, trainer.current_epoch >= self.first_epoch)
+
+    def on_validation_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """Validate the average."""
+        if trainer.stage == "fit" and trainer.engine.get_variable(self.step_part.count) > 0:
+            self._trained = {name: variable.numpy() for name, variable in self.step_part.averaged.items()}
+            self._put_average(trainer)
+
+    def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """Go on with the weights in training."""
+        self._put_back(trainer)
+
+    def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
+        """Also where validation is broken off."""
+        self._put_back(trainer)
+
+    def on_train_end(self, trainer: Trainer, module: Module) -> None:
+        """The average is what the fit leaves."""
+        if trainer.engine.get_variable(self.step_part.count) > 0:
+            self._put_average(trainer)
+
+    def _put_average(self, trainer: Trainer) -> None:
+        for name, variable in self.step_part.averaged.items():
+            variable.assign(self.step_part.averages[name])
+        trainer.engine.pull()
+
+    def _put_back(self, trainer: Trainer) -> None:
+        trained, self._trained = self._trained, None
+        if trained is not None:
+            for name, variable in self.step_part.averaged.items():
+                variable.assign(trained[name])
+            trainer.engine.pull()
+
+
+class _Average:
+    """The average of a module's weights: see `kgenre.engines.weight_update.StepPart`."""
+
+    prefix = "weight_averaging"
+    averaged: dict[str, keras.Variable]  # of the module
+    averages: dict[str, keras.Variable]  # theirs, float32, under the same names
+    updates: keras.Variable  # of the optimizers
+    count: keras.Variable  # of weights in the average
+    active: keras.Variable
+
+    def __init__(self, decay: float | None, every: int, first: int) -> None:
+        self.decay, self.every, self.first = decay, every, first
+
+    def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
+        import keras
+
+        from kgenre.engines.named_variables import keras_layers
+
+        weights = {id(weight) for layer in keras_layers(module) for weight in layer.weights}
+        self.averaged = {
+            name: variable
+            for name, variable in variables.items()
+            if (variable.trainable or id(variable) in weights) and "float" in variable.dtype
+        }
+        self.averages = {
+            name: keras.Variable(keras.ops.cast(variable, "float32"), dtype="float32", trainable=False)
+            for name, variable in self.averaged.items()
+        }
+        self.updates, self.count = (keras.Variable(0, dtype="int32", trainable=False) for _ in range(2))
+        self.active = keras.Variable(self.first == 0, dtype="int32", trainable=False)
+        counts = {"updates": self.updates, "count": self.count, "active": self.active}
+        return {f"{self.prefix}.{name}": variable for name, variable in counts.items()} | {
+            f"{self.prefix}.average.{name}": variable for name, variable in self.averages.items()
+        }
+
+    def after_update(self) -> None:
+        from keras import ops
+
+        updates = ops.convert_to_tensor(self.updates) + 1
+        self.updates.assign(updates)
+        due = ops.logical_and(updates >= self.first, updates % self.every == 0)
+        due = ops.logical_and(due, ops.convert_to_tensor(self.active) > 0)
+        count = ops.convert_to_tensor(self.count) + 1
+        self.count.assign(ops.where(due, count, count - 1))
+        share = 1.0 / ops.cast(count, "float32") if self.decay is None else 1.0 - self.decay
+        share = ops.where(count == 1, 1.0, share)
+        for name, average in self.averages.items():
+            before, weight = ops.convert_to_tensor(average), ops.cast(self.averaged[name], "float32")
+            average.assign(ops.where(due, before * (1.0 - share) + weight * share, before))
+
+    def exchange(self, arrays: dict[str, Any]) -> None:
+        if arrays[f"{self.prefix}.count"] == 0:
+            return
+        for name in self.averaged:
+            other = f"{self.prefix}.average.{name}"
+            arrays[name], arrays[other] = arrays[other], arrays[name]
