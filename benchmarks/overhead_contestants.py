@@ -127,7 +127,10 @@ def keras_model() -> Any:
 
 
 def train_with_kgenre(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
-    """The Trainer: ``kgenre`` with its defaults, ``kgenre-bare`` without loggers, checkpoints and progress."""
+    """The Trainer: ``kgenre`` with its defaults, ``kgenre-bare`` without loggers, checkpoints and progress.
+
+    ``kgenre-auto`` is ``kgenre`` with ``steps_per_execution="auto"``.
+    """
     import keras
     from keras import ops
 
@@ -153,6 +156,8 @@ def train_with_kgenre(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> W
     flags = {}
     if work.contestant == "kgenre-bare":
         flags = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    if work.contestant == "kgenre-auto":
+        flags = {"steps_per_execution": "auto"}
     trainer = kgenre.Trainer(max_epochs=work.epochs, callbacks=[AtTheGate()], default_root_dir=work.folder, **flags)
     module = Network()
     trainer.fit(module, list_of_batches(x, y) if work.input == "arrays" else tf_dataset(x, y))
@@ -326,6 +331,7 @@ def main() -> None:
     train = {
         "kgenre": train_with_kgenre,
         "kgenre-bare": train_with_kgenre,
+        "kgenre-auto": train_with_kgenre,
         "keras-fit": train_with_keras_fit,
         "hand-written": by_hand[os.environ["KERAS_BACKEND"]],
         "lightning": train_with_lightning,

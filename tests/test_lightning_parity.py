@@ -93,7 +93,7 @@ TABLE = [
     Row(FLAGS, "barebones", "M", arguments("barebones"), of(flags, "barebones_trains_and_does_nothing_else", "barebones_refuses_what_costs_by_name")),
     Row(FLAGS, "reload_dataloaders_every_n_epochs", "S", arguments("reload_dataloaders_every_n_epochs"), of(run, "dataloaders_are_reloaded")),
     Row(FLAGS, "default_root_dir", "M", arguments("default_root_dir"), of(flags, "where_a_run_is_written") + of("training/run_folder", "each_fit_has_a_folder_of_its_own")),
-    Row(FLAGS, "steps_per_execution (ours)", "M", arguments("steps_per_execution"), missing="one step a call"),
+    Row(FLAGS, "steps_per_execution (ours)", "M", arguments("steps_per_execution"), of("training/steps_per_execution", "the_same_numbers_as_single_steps", "a_call_ends_where_something_is_due", "auto_changes_no_number_and_is_kept", "hooks_of_batches_need_single_steps")),
     Row(FLAGS, "jit_compile (ours)", "M", arguments("jit_compile"), of(flags, "jit_compile_trains_to_the_same_loss")),
     Row(FLAGS, "wrong values are refused by name", "M", (), of(flags, "wrong_values_name_the_argument_and_the_value")),
     # --- methods and properties of the Trainer
@@ -141,7 +141,7 @@ TABLE = [
     Row(CALLBACKS, "Timer", "M", ("callbacks.Timer",), of("callbacks/timer", "when_it_stops", "a_resumed_run_goes_on_counting", "validation_and_test_have_their_own_clocks")),
     Row(CALLBACKS, "ThroughputMonitor", "M", ("callbacks.ThroughputMonitor",), of("callbacks/throughput_monitor", "validation_is_not_training_time", "rows_of_tuples_are_counted")),
     Row(CALLBACKS, "TerminateOnNaN", "M", ("callbacks.TerminateOnNaN",), of("callbacks/terminate_on_nan", "when_it_stops", "it_names_the_epoch_and_the_step_once")),
-    Row(CALLBACKS, "WeightAveraging: EMA, SWA", "M", ("callbacks.WeightAveraging",), missing="not built"),
+    Row(CALLBACKS, "WeightAveraging: EMA, SWA", "M", ("callbacks.WeightAveraging",), of("callbacks/weight_averaging", "the_average_is_what_the_fit_leaves", "validation_sees_the_average_and_training_does_not", "checkpoints_hold_the_average_and_a_resume_goes_on_with_both")),
     Row(CALLBACKS, "LambdaCallback", "M", ("callbacks.LambdaCallback",), of("callbacks/lambda_callback", "its_functions_are_called_in_a_training", "an_unknown_hook_is_refused_with_the_list")),
     Row(CALLBACKS, "PredictionWriter", "M", ("callbacks.PredictionWriter",), of("callbacks/prediction_writer", "batch_by_batch", "all_at_the_end", "a_subclass_of_lightnings_kind")),
     Row(CALLBACKS, "BatchSizeFinder", "S", ("callbacks.BatchSizeFinder",), of(tuner, "batch_size_finder_in_a_fit", "what_the_batch_size_finder_refuses")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,6 +29,15 @@ class Callback:
     monitors = False
     # What a callback has compiled into each update: a `kgenre.engines.weight_update.StepPart`, or None.
     step_part: Any = None
+
+    def next_step_needed(self, trainer: Trainer) -> float:
+        """The next optimizer update (counted as ``trainer.global_step``) after which the batch hooks must be called.
+
+        With ``Trainer(steps_per_execution=...)`` several steps run in one call, which ends here; the hooks of its
+        batches are called when it is over, with ``outputs={}``. By default a callback that overrides
+        ``on_train_batch_start`` or ``on_train_batch_end`` needs each step; return infinity where later will do.
+        """
+        return trainer.global_step + 1 if overrides_batch_hooks(self) else math.inf
 
     @property
     def state_key(self) -> str:
@@ -153,3 +163,12 @@ class Callback:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""
+
+
+def overrides_batch_hooks(owner: Any, base: type = Callback) -> bool:
+    """Whether a callback (or a module, with its base) has hooks of training batches."""
+    for name in ("on_train_batch_start", "on_train_batch_end"):
+        hook = getattr(owner, name)
+        if getattr(hook, "__func__", hook) is not getattr(base, name):
+            return True
+    return False

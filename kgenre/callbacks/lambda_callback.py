@@ -7,10 +7,11 @@ from typing import Any
 
 from kgenre.callbacks.callback import Callback
 
+_NOT_HOOKS = ("state_dict", "load_state_dict", "next_step_needed")
 _HOOKS = [
     name
     for name, value in vars(Callback).items()
-    if callable(value) and not name.startswith("_") and name not in ("state_dict", "load_state_dict")
+    if callable(value) and not name.startswith("_") and name not in _NOT_HOOKS
 ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
@@ -32,6 +33,10 @@ class LearningRateMonitor(Callback):
         """The rate that the epoch ended with."""
         if self.logging_interval != "step":
             self._log_rates(trainer)
+
+    def next_step_needed(self, trainer: Trainer) -> float:
+        """Where the rate is logged."""
+        return math.inf  # a call ends at log_every_n_steps in any case
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int

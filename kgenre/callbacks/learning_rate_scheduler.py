@@ -57,6 +57,10 @@ class LearningRateScheduler(Callback):
         if self.interval == "epoch" and trainer.batch_idx == 0:
             self._set(trainer, trainer.current_epoch)
 
+    def next_step_needed(self, trainer: Trainer) -> float:
+        """Each step, where its rate is set."""
+        return math.inf if self.interval == "epoch" else trainer.global_step + 1
+
     def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
         """The step's rate."""
         if self.interval == "step" and batch_idx % trainer.accumulate_grad_batches == 0:

@@ -132,6 +132,11 @@ class ModelCheckpoint(Callback):
         """Know where the count of updates and the time begin."""
         self._seen, self._saved_at, self._is_due = trainer.global_step, monotonic(), False
 
+    def next_step_needed(self, trainer: Trainer) -> float:
+        """Where a checkpoint is due by steps."""
+        n = self.every_n_train_steps
+        return math.inf if n is None else (trainer.global_step // n + 1) * n
+
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:

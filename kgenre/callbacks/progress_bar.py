@@ -52,6 +52,10 @@ class ProgressBar(Callback):
         self._begun = time.perf_counter()
         self._open(self._epoch(trainer), trainer.num_training_batches, trainer.batch_idx)
 
+    def next_step_needed(self, trainer: Trainer) -> float:
+        """The bar may move several steps at once."""
+        return math.inf
+
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:

@@ -97,6 +97,10 @@ class Timer(Callback):
         for stage in list(self._begun):
             self._stop(stage)
 
+    def next_step_needed(self, trainer: Trainer) -> float:
+        """A few short steps more do not matter."""
+        return math.inf
+
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:

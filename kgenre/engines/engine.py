@@ -56,6 +56,21 @@ class Engine(Protocol):
             values and weights in the order of ``built.entries["train"]``.
         """
 
+    def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
+        """Several batches of one shape, one step each, in one compiled call; bit-equal however they are divided.
+
+        Args:
+            batches: at most ``size``, the same number in each call of a fit: what is compiled depends on it.
+            size: see above.
+            update: as in `train_step`, for each of them.
+
+        Returns:
+            What the last step logged.
+        """
+
+    def why_single_steps(self, batch: Any) -> str | None:
+        """Why `train_steps` is not to be used for such batches, as a sentence; None: it may be."""
+
     def eval_step(self, stage: str, batch: Any) -> Any:
         """One batch of an evaluation's stage: what the user's step returned."""
 

@@ -14,7 +14,7 @@ import numpy as np
 from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError, StepScope
+from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError, StepScope
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
 State = dict[str, Any]
@@ -70,6 +70,7 @@ class JaxEngine:
         self._others = [v for v in variables if not v.trainable]
         self._division = [v.trainable for v in variables]
         self._train = jax.jit(self._traced_train, donate_argnums=0, static_argnames="update")
+        self._train_several = jax.jit(self._traced_several, donate_argnums=0, static_argnames="update")
         self._eval = jax.jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
         self._state = counters | {
@@ -89,13 +90,35 @@ class JaxEngine:
             self._state, outputs, values = self._train(self._state, batch, update=update)
         except jax.errors.UnexpectedTracerError as error:
             raise StepError(ASSIGNED_IN_BRANCH) from error
+        self._wait_sometimes(values)
+        return outputs, values
+
+    def _wait_sometimes(self, values: Any) -> None:
         # Steps queue up on the device, each with its batch: unbounded, memory and the progress bar would run away.
         self._enqueued += 1
         if self._enqueued % _WAIT_EVERY == 0:
             if self._waited_for is not None:
                 self._waited_for.block_until_ready()
             self._waited_for = values
-        return outputs, values
+
+    def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
+        # Always as long as `size`: how many are done is known at run time, so that there is one compiled function.
+        padded = [*batches, *[batches[-1]] * (size - len(batches))]
+        stack = np.stack if isinstance(keras.tree.flatten(batches[0])[0], np.ndarray) else jax.numpy.stack
+        stacked = keras.tree.map_structure(lambda *leaves: stack(leaves), *padded)
+        try:
+            self._state, values = self._train_several(self._state, stacked, len(batches), update=update)
+        except jax.errors.UnexpectedTracerError as error:
+            raise StepError(ASSIGNED_IN_BRANCH) from error
+        self._wait_sometimes(values)
+        return values
+
+    def why_single_steps(self, batch: Any) -> str | None:
+        if jax.default_backend() != "cpu":
+            return None
+        (batch,) = self.prefetch([batch])
+        traced = self._train.trace(self._state, batch, update=True)
+        return CONVOLUTIONS if "conv_general_dilated" in str(traced.jaxpr) else None
 
     def eval_step(self, stage: str, batch: Any) -> Any:
         weights = [self._state[part] for part in ("trainable", "others", "optimizer")]
@@ -143,6 +166,15 @@ class JaxEngine:
         step = self.built.stack("train", recorded)
         new["sums"] = add_to_sums(self.built.entries["train"], state["sums"], step)
         return new | self._divided([values[id(v)] for v in held]), outputs, step
+
+    def _traced_several(self, state: State, stacked: Any, count: Any, update: bool) -> tuple[State, Any]:
+        def body(i: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
+            batch = jax.tree.map(lambda rows: jax.lax.dynamic_index_in_dim(rows, i, keepdims=False), stacked)
+            new, _, values = self._traced_train(carry[0], batch, update)
+            return new, values
+
+        values = jax.numpy.zeros((2, len(self.built.entries["train"])), "float32")
+        return jax.lax.fori_loop(0, count, body, (state, values))
 
     def _scaled(self, loss: Any, values: dict[int, Any]) -> Any:
         if self.built.loss_scale is None:

@@ -14,7 +14,7 @@ import tensorflow as tf
 from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, StepError
+from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
 
@@ -66,10 +66,14 @@ class TensorFlowEngine:
             self._accumulated = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable]
             self._count = tf.Variable(0.0, trainable=False)
         self._train = {update: self._compiled_train(update) for update in (True, False)}
+        self._train_several = {update: self._compiled_several(update) for update in (True, False)}
         self._eval = {stage: self._compiled_eval(stage) for stage in self.built.entries if stage != "train"}
 
     def _compiled_train(self, update: bool) -> Any:
         return self._compiled(lambda batch: self._traced_train(batch, update))
+
+    def _compiled_several(self, update: bool) -> Any:
+        return self._compiled(lambda stacked, count: self._traced_several(stacked, count, update))
 
     def _compiled_eval(self, stage: str) -> Any:
         return self._compiled(lambda batch: self._traced_eval(stage, batch))
@@ -82,16 +86,28 @@ class TensorFlowEngine:
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
-        try:
-            return self._train[update](batch)
-        except ValueError as error:
-            if "out of scope" in str(error):
-                raise StepError(ASSIGNED_IN_BRANCH) from error
-            raise
+        return self._stepped(self._train[update], batch)
+
+    def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
+        # Always as long as `size`: how many are done is known at run time, so that there is one compiled function.
+        padded = [*batches, *[batches[-1]] * (size - len(batches))]
+        stacked = keras.tree.map_structure(lambda *leaves: tf.stack(leaves), *padded)
+        return self._stepped(self._train_several[update], stacked, tf.constant(len(batches)))
+
+    def why_single_steps(self, batch: Any) -> str | None:
+        if tf.config.list_logical_devices("GPU"):
+            return None
+        (batch,) = self.prefetch([batch])
+        operations = self._train[True].concrete_function(batch).graph.get_operations()
+        return CONVOLUTIONS if any("Conv" in operation.type for operation in operations) else None
 
     def eval_step(self, stage: str, batch: Any) -> Any:
+        return self._stepped(self._eval[stage], batch)
+
+    @staticmethod
+    def _stepped(step: CompiledStep, *arguments: Any) -> Any:
         try:
-            return self._eval[stage](batch)
+            return step(*arguments)
         except ValueError as error:
             if "out of scope" in str(error):
                 raise StepError(ASSIGNED_IN_BRANCH) from error
@@ -123,6 +139,14 @@ class TensorFlowEngine:
         if update and applies is not False:
             recorded |= self._update(gradients, applies)
         return outputs, self._add_logs("train", recorded)
+
+    def _traced_several(self, stacked: Any, count: Any, update: bool) -> Any:
+        def body(i: Any, _: Any) -> tuple[Any, Any]:
+            batch = keras.tree.map_structure(lambda rows: rows[i], stacked)
+            return i + 1, self._traced_train(batch, update)[1]
+
+        values = tf.zeros((2, len(self.built.entries["train"])))
+        return tf.while_loop(lambda i, _: i < count, body, (0, values), parallel_iterations=1)[1]
 
     def _accumulate(self, gradients: list[Any], update: bool) -> tuple[list[Any], Any]:
         """The mean gradient, and whether there is one: no batch of the group may have had a loss."""
@@ -229,12 +253,16 @@ class CompiledStep:
         self.function = function
         self.concrete: dict[Any, Any] = {}
 
-    def __call__(self, batch: Any) -> Any:
-        key = tuple((*leaf.shape, leaf.dtype) for leaf in tf.nest.flatten(batch))
+    def __call__(self, *arguments: Any) -> Any:
+        return self.concrete_function(*arguments)(*arguments)
+
+    def concrete_function(self, *arguments: Any) -> Any:
+        """The one for arguments of these shapes and dtypes."""
+        key = tuple((*leaf.shape, leaf.dtype) for leaf in tf.nest.flatten(arguments))
         concrete = self.concrete.get(key)
         if concrete is None:
-            concrete = self.concrete[key] = self.function.get_concrete_function(batch)
-        return concrete(batch)
+            concrete = self.concrete[key] = self.function.get_concrete_function(*arguments)
+        return concrete
 
 
 def _tensor(array: Any) -> tf.Tensor:

@@ -90,6 +90,9 @@ class TorchEngine:
             self._add_logs(stage, result.logs.recorded())
         return result.outputs
 
+    def why_single_steps(self, batch: Any) -> str | None:
+        return "torch compiles nothing"
+
     def _gradients(self, loss: torch.Tensor) -> Sequence[torch.Tensor]:
         if self.built.loss_scale is not None:
             loss = self.built.loss_scale.scaled(loss)

@@ -84,6 +84,8 @@ ASSIGNED_IN_BRANCH = (
     "Compute it with keras.ops.where and assign it outside."
 )
 
+CONVOLUTIONS = "convolutions in a compiled loop are slow on a CPU"  # on XLA 30 times slower
+
 
 def run_step(
     step: Callable[..., Any],

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.stage import load_sources
+from kgenre.training.steps_per_execution import grouped
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -45,24 +46,29 @@ def fit_loop(trainer: Trainer) -> None:
         t.epoch_is_done = False
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
         batches = engine.prefetch(batches, limit=schedule.remaining(t.batch_idx))
-        for batch, is_last in _marked(batches, schedule.looks_ahead):
-            batch_idx = t.batch_idx
-            t.is_last_batch = is_last or batch_idx + 1 == schedule.training_batches
-            if hooks.on_train_batch_start(batch, batch_idx) == -1:
+        # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
+        for group, is_last in grouped(t, _marked(batches, schedule.looks_ahead)):
+            first = t.batch_idx
+            t.is_last_batch = is_last or first + len(group) == schedule.training_batches
+            if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):
                 t.epoch_is_done = True
                 break
 
-            # --- the step ----------------------------------------------------------------------------------------
-            update = is_last or schedule.updates_after(batch_idx + 1)
-            outputs, values = engine.train_step(batch, update=update)
-            t.batch_idx += 1
+            # --- the step, or the steps --------------------------------------------------------------------------
+            update = is_last or schedule.updates_after(first + 1)
+            if t.chosen_steps_per_execution == 1:
+                outputs, values = engine.train_step(group[0], update=update)
+            else:
+                outputs, values = {}, engine.train_steps(group, t.chosen_steps_per_execution, update=update)
+            t.batch_idx += len(group)
             results.note_step(engine, values)
             if update:
-                t.global_step += 1
+                t.global_step += len(group)
                 if t.global_step % t.log_every_n_steps == 0:
                     results.add_step(engine, values, t.global_step)
                     results.write(t.global_step)
-            hooks.on_train_batch_end(outputs, batch, batch_idx)
+            for i, batch in enumerate(group):
+                hooks.on_train_batch_end(outputs, batch, first + i)
 
             # --- validation inside the epoch, and reasons to stop ------------------------------------------------
             if schedule.validates_inside(t.current_epoch, t.batch_idx):

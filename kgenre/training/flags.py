@@ -121,6 +121,10 @@ def _check(f: SimpleNamespace) -> None:
         raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {f.gradient_clip_val}")
     if f.gradient_clip_algorithm not in ("norm", "value"):
         raise TrainerError(f"gradient_clip_algorithm is 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}")
+    if f.steps_per_execution != "auto":
+        if not isinstance(f.steps_per_execution, int):
+            raise TrainerError(f"steps_per_execution is a number or 'auto'. Received: {f.steps_per_execution!r}")
+        _at_least(steps_per_execution=(f.steps_per_execution, 1))
     check_limit("overfit_batches", f.overfit_batches)
     has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):

@@ -9,7 +9,7 @@ from typing import Any
 from kgenre.callbacks.callback import Callback
 from kgenre.training.module import Module
 
-_NOT_HOOKS = {"state_dict", "load_state_dict", "on_save_checkpoint", "on_load_checkpoint"}
+_NOT_HOOKS = {"state_dict", "load_state_dict", "on_save_checkpoint", "on_load_checkpoint", "next_step_needed"}
 HOOKS = tuple(
     name
     for name, value in vars(Callback).items()

@@ -28,6 +28,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "batch": 0 if done else t.batch_idx,
         "global_step": t.global_step,
         "validated_at": t.validated_at,
+        "steps_per_execution": t.chosen_steps_per_execution,
         "callbacks": {callback.state_key: callback.state_dict() for callback in t.callbacks},
         "model": _described(t.module),
         "environment": environment(),
@@ -58,6 +59,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         part.exchange(arrays)
     t.engine.load_state_dict(arrays)
     t.current_epoch, t.batch_idx, t.global_step = state["epoch"], state["batch"], state["global_step"]
+    t.chosen_steps_per_execution = state.get("steps_per_execution", 0)
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
     for callback in t.callbacks:
         if callback.state_key in state["callbacks"]:

@@ -45,9 +45,9 @@ def _version_of(folder: Path) -> int:
     return int(folder.name[8:])
 
 
-def write_environment(folder: Path) -> None:
-    """Write ``environment.json``: backend, devices, versions of packages, platform, git commit, time."""
-    (folder / "environment.json").write_text(json.dumps(environment(), indent=2) + "\n")
+def write_environment(folder: Path, **chosen: Any) -> None:
+    """Write ``environment.json``: backend, devices, versions of packages, platform, git commit, time, and choices."""
+    (folder / "environment.json").write_text(json.dumps(environment() | chosen, indent=2) + "\n")
 
 
 def environment() -> dict[str, Any]:

@@ -186,7 +186,7 @@ def open_run(trainer: Trainer) -> None:
         t.run_dir = new_run_folder(t.experiment_dir) if writes else None
     if t.run_dir is None:
         return
-    write_environment(t.run_dir)
+    write_environment(t.run_dir, steps_per_execution=t.chosen_steps_per_execution)
     parameters = {"model": vars(t.module.hparams)}
     if t.datamodule is not None:
         t.datamodule.save_artifacts(t.run_dir)

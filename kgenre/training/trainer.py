@@ -28,6 +28,7 @@ from kgenre.training.run_folder import update_metrics
 from kgenre.training.stage import (
     build_for_evaluation,
     build_for_fit,
+    first_batch,
     load_sources,
     make_schedule,
     open_loggers,
@@ -36,6 +37,7 @@ from kgenre.training.stage import (
     run_of,
     running,
 )
+from kgenre.training.steps_per_execution import choose_steps_per_execution
 
 Limit = int | float | None
 
@@ -80,6 +82,10 @@ class Trainer(Run):
             check), to measure what the trainer itself costs.
         reload_dataloaders_every_n_epochs: ask the datamodule for its sources of batches anew so often; 0: never.
         jit_compile: compile TensorFlow's steps with XLA; None: no. JAX always does.
+        steps_per_execution: so many training steps run in one compiled call, which ends early where something is due
+            (logging, validation, a checkpoint, ``max_steps``): the same numbers, less overhead, for short steps.
+            "auto": measured when the run begins, kept on resume. One, where a module or callback has hooks of training
+            batches (see `Callback.next_step_needed`), and for convolutions on a CPU.
 
     Raises:
         TrainerError: an argument that cannot be.
@@ -122,6 +128,7 @@ class Trainer(Run):
         barebones: bool = False,
         reload_dataloaders_every_n_epochs: int = 0,
         jit_compile: bool | None = None,
+        steps_per_execution: int | Literal["auto"] = 1,
     ) -> None:
         flags = read_flags({name: value for name, value in locals().items() if name not in ("self", "__class__")})
         super().__init__()
@@ -136,6 +143,7 @@ class Trainer(Run):
         self.num_sanity_val_steps = flags.num_sanity_val_steps
         self.accumulate_grad_batches = flags.accumulate_grad_batches
         self.precision = flags.precision
+        self.steps_per_execution: int | Literal["auto"] = flags.steps_per_execution
         self.barebones = flags.barebones
         self.reload_dataloaders_every_n_epochs = flags.reload_dataloaders_every_n_epochs
         self.step_options = StepOptions(
@@ -193,6 +201,8 @@ class Trainer(Run):
             if checkpoint is not None:
                 restore(self, checkpoint)
                 self.run_dir = run_of(checkpoint)
+            batch = first_batch("train", self.train_source) if self.steps_per_execution != 1 else None
+            self.chosen_steps_per_execution = choose_steps_per_execution(self, batch)
             open_run(self)
             try:
                 self.hooks.on_fit_start()

@@ -1,0 +1,129 @@
+"""How many training steps run in one compiled call: chosen once a fit, cut where something is due in between."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import overrides_batch_hooks
+from kgenre.training.module import Module
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+MANY = 32  # steps in one call, where "auto" finds that worth while
+SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
+
+
+def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
+    """The number for this fit, from the Trainer's flag: 1 where several would not be faster, or not right.
+
+    Args:
+        trainer: about to fit, its engine built and restored.
+        batch: one of training.
+    """
+    t, wanted = trainer, trainer.steps_per_execution
+    if wanted == 1:
+        return 1
+    forced = _who_needs_each_step(t)
+    reason = f"{forced} needs control after each step" if forced else t.engine.why_single_steps(batch)
+    if reason:
+        if wanted != "auto":
+            _log.warning("steps_per_execution=%s is ignored: %s.", wanted, reason)
+        return 1
+    if wanted != "auto":
+        return int(wanted)
+    if t.resumed and t.chosen_steps_per_execution:  # what was measured when the run began
+        return t.chosen_steps_per_execution
+    return _measured(t, batch)
+
+
+def _who_needs_each_step(trainer: Trainer) -> str | None:
+    module = trainer.module
+    if overrides_batch_hooks(module, Module):
+        return f"{type(module).__name__}, which overrides a hook of training batches,"
+    for callback in trainer.callbacks:
+        if callback.next_step_needed(trainer) == trainer.global_step + 1 and overrides_batch_hooks(callback):
+            return type(callback).__name__
+    return None
+
+
+def _measured(trainer: Trainer, batch: Any) -> int:
+    """Both ways on the run's own state, which is put back."""
+    engine = trainer.engine
+    state = engine.state_dict()
+    try:
+        batches = list(engine.prefetch([batch] * MANY))
+        engine.train_step(batches[0])  # compiles
+        if _seconds(engine, lambda: engine.train_step(batches[0])) * MANY > SHORT:
+            return 1
+        one = _seconds(engine, lambda: [engine.train_step(batch) for batch in batches])
+        many = _seconds(engine, lambda: engine.train_steps(batches, MANY))
+    finally:
+        engine.load_state_dict(state)
+        engine.start_epoch("train")
+    chosen = MANY if many < 0.8 * one else 1
+    _log.info("steps_per_execution=auto: %.3f ms a step, %.3f ms of %d in a call.", one * 1e3, many * 1e3, MANY)
+    return chosen
+
+
+def _seconds(engine: Any, run: Any) -> float:
+    """Seconds of a step: the faster of two runs, after one that compiles."""
+    best = math.inf
+    for warm in (False, True, True):
+        begun = time.perf_counter()
+        run()
+        engine.epoch_logs("train")  # waits
+        if warm:
+            best = min(best, (time.perf_counter() - begun) / MANY)
+    return best
+
+
+def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[tuple[list[Any], bool]]:
+    """The batches that run in one call, and whether they end the epoch: one each, unless several may.
+
+    A group ends where values are logged, validation is due, the optimizer's turn changes (accumulation), a callback
+    needs control, the shapes change, or training ends.
+    """
+    if trainer.chosen_steps_per_execution == 1:
+        for batch, is_last in batches:
+            yield [batch], is_last
+        return
+    import keras
+
+    def shapes(batch: Any) -> list[Any]:
+        return [leaf.shape for leaf in keras.tree.flatten(batch)]
+
+    source, held = iter(batches), None
+    while (first := held or next(source, None)) is not None:
+        group, is_last, held = [first[0]], first[1], None
+        while not is_last and len(group) < trainer.chosen_steps_per_execution and not _is_due(trainer, len(group)):
+            following = next(source, None)
+            if following is None:
+                break
+            if following[1] or shapes(following[0]) != shapes(group[0]):
+                held = following
+                break
+            group.append(following[0])
+        yield group, is_last
+
+
+def _is_due(trainer: Trainer, batches: int) -> bool:
+    """Whether a call must end after so many more batches."""
+    t, schedule = trainer, trainer.schedule
+    done = t.batch_idx + batches
+    updates = schedule.updates_after(done)
+    if updates != schedule.updates_after(done + 1) or schedule.validates_inside(t.current_epoch, done):
+        return True
+    if not updates:
+        return False
+    step = t.global_step + batches
+    return (
+        step % t.log_every_n_steps == 0
+        or schedule.steps_are_done(step)
+        or any(callback.next_step_needed(t) <= step for callback in t.callbacks)
+    )

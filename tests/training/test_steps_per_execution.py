@@ -1,0 +1,197 @@
+"""Several steps in one compiled call: the same numbers, cut where something is due."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+from keras import layers, ops
+
+import kgenre
+from kgenre import TrainerError
+from kgenre.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from kgenre.loggers import InMemoryLogger
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+class MLP(BoringModule):
+    def __init__(self):
+        super().__init__(learning_rate=1e-2)
+        self.model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                layers.Dense(8, "relu", kernel_initializer=keras.initializers.GlorotUniform(seed=1)),
+                layers.Dropout(0.2, seed=2),
+                layers.Dense(2, kernel_initializer=keras.initializers.GlorotUniform(seed=3)),
+            ]
+        )
+        self.metric = keras.metrics.MeanSquaredError()
+
+    def training_step(self, batch, batch_idx):
+        outputs = self.model(batch["x"], training=True)
+        self.metric.update_state(batch["y"], outputs)
+        loss = ops.mean((outputs - batch["y"]) ** 2)
+        self.log_dict({"loss": loss, "batch": batch_idx}, on_step=True, on_epoch=True)
+        self.log("metric", self.metric)
+        return loss
+
+    def configure_optimizers(self):
+        return keras.optimizers.Adam(self.learning_rate)
+
+
+class LSTM(MLP):
+    def __init__(self):
+        super().__init__()
+        seeded = {"kernel_initializer": keras.initializers.GlorotUniform(seed=1)}
+        recurrent = keras.initializers.Orthogonal(seed=2)
+        self.model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                layers.Reshape((2, 2)),
+                layers.LSTM(3, recurrent_initializer=recurrent, seed=3, **seeded),
+                layers.Dense(2, **seeded),
+            ]
+        )
+
+
+def calls_of(trainer):
+    """How many steps each call of the engine's `train_steps` had."""
+    calls = []
+
+    def watch(*_):
+        run = trainer.engine.train_steps
+
+        def counted(batches, *arguments, **named):
+            calls.append(len(batches))
+            return run(batches, *arguments, **named)
+
+        trainer.engine.train_steps = counted
+
+    trainer.given_callbacks.append(Lambdas(on_train_start=watch))
+    return calls
+
+
+def fitted(make, batches, **arguments):
+    logger, module = InMemoryLogger(), make()
+    trainer = quiet_trainer(**{"log_every_n_steps": 4, "max_epochs": 2, "logger": logger} | arguments)
+    calls = calls_of(trainer)
+    trainer.fit(module, batches, boring_batches(1))
+    return trainer, calls, {name: logger.history(name) for name in ("loss_step", "loss_epoch", "metric", "batch_step")}
+
+
+def same_state(a, b):
+    for name, array in a.engine.state_dict().items():
+        np.testing.assert_array_equal(b.engine.state_dict()[name], array, err_msg=name)
+
+
+@pytest.mark.parametrize(("make", "accumulate"), [(MLP, 1), (MLP, 3), (LSTM, 1)])
+def test_the_same_numbers_as_single_steps(make, accumulate):
+    ragged = [*boring_batches(10), *boring_batches(1, rows=5, seed=3)]
+    single, none, expected = fitted(make, ragged, accumulate_grad_batches=accumulate)
+    several, calls, logged = fitted(make, ragged, accumulate_grad_batches=accumulate, steps_per_execution=4)
+    assert none == []
+    assert calls == {1: [4, 4, 2, 1, 1, 4, 4, 1, 1], 3: [2, 1, 2, 1, 2, 1, 1, 1] * 2}[accumulate]
+    assert logged == expected
+    assert len(expected["loss_step"]) == {1: 5, 3: 2}[accumulate]
+    same_state(single, several)
+    # One trace for each shape and, with accumulation, for each of with and without update.
+    assert several.engine.traces["train"] <= single.engine.traces["train"] + 3
+
+
+def test_a_call_ends_where_something_is_due():
+    checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=7, filename="{step}")
+    trainer, calls, _ = fitted(
+        MLP,
+        boring_batches(12),
+        steps_per_execution=8,
+        max_steps=17,
+        log_every_n_steps=10,
+        val_check_interval=5,
+        callbacks=[checkpoint, LearningRateMonitor("step")],
+        enable_checkpointing=True,
+    )
+    # Ends: 5 validation, 7 checkpoint, 10 log and validation, 12 epoch, 14 checkpoint, 17 validation and max_steps.
+    assert calls == [5, 2, 3, 2, 2, 3]
+    assert (trainer.global_step, trainer.batch_idx) == (17, 5)
+
+
+def test_a_resume_divides_the_steps_anew_and_computes_the_same():
+    """4 in one call, or 1 and 3."""
+    batches = boring_batches(4)
+    whole, calls, _ = fitted(MLP, batches, steps_per_execution=4, max_epochs=1)
+    begun, _, _ = fitted(MLP, batches, steps_per_execution=4, max_steps=1)
+    path = begun.save_checkpoint("middle")
+    resumed = quiet_trainer(steps_per_execution=4, max_epochs=1, log_every_n_steps=4)
+    rest = calls_of(resumed)
+    resumed.fit(MLP(), batches, boring_batches(1), ckpt_path=path)
+    assert (calls, rest) == ([4], [3])
+    same_state(whole, resumed)
+
+
+def test_default_callbacks_let_steps_run_together(capsys):
+    trainer = kgenre.Trainer(max_epochs=2, steps_per_execution=3, callbacks=EarlyStopping("val/loss"))
+    calls = calls_of(trainer)
+    trainer.fit(MLP(), boring_batches(6), boring_batches(1))
+    assert calls == [3, 3, 3, 3]
+    rows = [json.loads(path.read_text()) for path in trainer.run_dir.glob("environment.json")]
+    assert rows[0]["steps_per_execution"] == 3
+    assert trainer.callback_metrics["throughput/samples_per_second"] > 0
+
+
+class WithHook(MLP):
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        assert "loss" in outputs
+
+
+def needs_outputs(trainer, module, outputs, batch, batch_idx):
+    assert "loss" in outputs
+
+
+@pytest.mark.parametrize(
+    ("make", "callback", "who"),
+    [(WithHook, None, "WithHook"), (MLP, Lambdas(on_train_batch_end=needs_outputs), "Lambdas")],
+)
+def test_hooks_of_batches_need_single_steps(make, callback, who, caplog):
+    _, calls, _ = fitted(make, boring_batches(4), steps_per_execution=4, callbacks=callback)
+    assert calls == []
+    assert f"steps_per_execution=4 is ignored: {who}" in caplog.text
+
+
+def test_convolutions_on_a_cpu_run_in_single_steps(caplog):
+    class Convolves(MLP):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([keras.Input((4,)), layers.Reshape((4, 1)), layers.Conv1D(1, 3)])
+            self.model.add(layers.Flatten())
+
+    _, calls, _ = fitted(Convolves, boring_batches(4), steps_per_execution=4)
+    assert calls == []
+    assert "convolutions in a compiled loop are slow on a CPU" in caplog.text
+
+
+@pytest.mark.parametrize("make", [MLP, WithHook])
+def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
+    from kgenre.training import steps_per_execution
+
+    monkeypatch.setattr(steps_per_execution, "SHORT", 1.0)  # a busy machine
+    batches = boring_batches(4)
+    plain, _, _ = fitted(make, batches)
+    auto, calls, _ = fitted(make, batches, steps_per_execution="auto")
+    assert bool(calls) == (auto.chosen_steps_per_execution > 1)
+    assert make is MLP or not calls
+    same_state(plain, auto)
+    auto.chosen_steps_per_execution = 2  # whatever was measured then
+    path = auto.save_checkpoint("end")
+    monkeypatch.setattr(steps_per_execution, "_measured", None)
+    resumed = quiet_trainer(steps_per_execution="auto", max_epochs=3)
+    calls = calls_of(resumed)
+    resumed.fit(make(), batches, boring_batches(1), ckpt_path=path)
+    assert calls == ([2, 2] if make is MLP else [])
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.0, "many"])
+def test_wrong_numbers(wrong):
+    with pytest.raises(TrainerError, match=r"steps_per_execution .*Received: "):
+        kgenre.Trainer(steps_per_execution=wrong)
