@@ -12,7 +12,16 @@ if TYPE_CHECKING:
 
 
 class ModelSummary(Callback):
-    """Prints Keras's summary of each model that the module holds, and a line for each layer outside one."""
+    """Prints Keras's summary of each model that the module holds, and a line for each layer outside one.
+
+    Args:
+        max_depth: 1: the layers of each model; more, or -1: the layers inside of them too; 0: nothing.
+    """
+
+    def __init__(self, max_depth: int = 1) -> None:
+        if max_depth < -1:
+            raise ValueError(f"ModelSummary(max_depth=...) is -1, 0 or more. Received: {max_depth}")
+        self.max_depth = max_depth
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Print once, before the first step."""
@@ -20,8 +29,8 @@ class ModelSummary(Callback):
 
         from kgenre.engines.named_variables import keras_layers
 
-        for layer in keras_layers(module):
+        for layer in keras_layers(module) if self.max_depth else ():
             if isinstance(layer, keras.Model):
-                layer.summary(print_fn=print)
+                layer.summary(print_fn=print, expand_nested=self.max_depth != 1)
             else:
                 print(f"{layer.name} ({type(layer).__name__}): {layer.count_params():,} parameters")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.results_table import print_results
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -14,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class ProgressBar(Callback):
-    """A rich progress bar on a terminal or in a notebook; in a log file one line per epoch, nothing else.
+    """A rich progress bar on a terminal or in a notebook; in a log file one line per epoch; at the end the results.
+
+    A notebook without ``ipywidgets`` is treated as a log file, and so is a file where ``FORCE_COLOR`` is set.
 
     Args:
         refresh_rate: redraw after so many batches. Drawing never waits for the device: the metrics shown are the
@@ -34,8 +38,10 @@ class ProgressBar(Callback):
         """Choose between bar and lines."""
         from rich.console import Console
 
-        self._console = Console()
-        self._is_live = self._console.is_terminal or self._console.is_jupyter
+        self._console = console = Console()
+        # FORCE_COLOR, which many build servers set, makes rich take a log file for a terminal.
+        on_terminal = console.is_interactive and console.file.isatty()
+        self._is_live = on_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Leave the screen in order."""
@@ -70,13 +76,14 @@ class ProgressBar(Callback):
         self._print(f"{self._epoch(trainer)}  step {trainer.global_step}  {shown}  {seconds:.1f} s")
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
-        """Where the results are."""
+        """The final values, and where everything is."""
+        print_results(trainer.callback_metrics)
         if trainer.run_dir is None:
             return
         self._print(f"Run folder: {trainer.run_dir}")
         checkpoint = trainer.checkpoint_callback
         if checkpoint is not None and checkpoint.best_model_path is not None:
-            score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4f}"
+            score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4g}"
             self._print(f"Best checkpoint: {checkpoint.best_model_path} ({score})")
         self._print(f"Curves: tensorboard --logdir {trainer.run_dir.parent.parent}")
 
@@ -158,7 +165,7 @@ class ProgressBar(Callback):
             self._progress = None
 
     def _print(self, line: str) -> None:
-        self._console.print(line, highlight=False, markup=False, soft_wrap=True)
+        print(line, file=self._console.file, flush=True)  # rich would make a block of HTML of it in a notebook
 
     @staticmethod
     def _epoch(trainer: Trainer) -> str:

@@ -14,13 +14,14 @@ if TYPE_CHECKING:
 
 
 class ThroughputMonitor(Callback):
-    """Logs ``throughput/samples_per_second`` and ``throughput/seconds_per_epoch`` of training, without validation.
+    """Logs ``throughput/samples_per_second``, ``throughput/seconds_per_step`` and ``throughput/seconds_per_epoch``.
 
-    The first epoch includes compilation. Samples are rows of the batch's first array.
+    They are of training, without validation; a step is an optimizer update. The first epoch includes compilation.
+    Samples are rows of the batch's first array.
     """
 
     def __init__(self) -> None:
-        self._samples = 0
+        self._samples = self._step = 0
         self._begun = self._outside = self._left = 0.0
 
     def next_step_needed(self, trainer: Trainer) -> float:
@@ -29,7 +30,8 @@ class ThroughputMonitor(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Start the clock."""
-        self._samples, self._outside, self._begun = 0, 0.0, time.perf_counter()
+        self._samples, self._step = 0, trainer.global_step
+        self._outside, self._begun = 0.0, time.perf_counter()
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
@@ -53,3 +55,5 @@ class ThroughputMonitor(Callback):
         seconds = time.perf_counter() - self._begun - self._outside
         trainer.results.log("throughput/seconds_per_epoch", seconds)
         trainer.results.log("throughput/samples_per_second", self._samples / seconds)
+        if trainer.global_step > self._step:
+            trainer.results.log("throughput/seconds_per_step", seconds / (trainer.global_step - self._step))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kgenre.callbacks import Callback
+from kgenre.callbacks.results_table import print_results
 from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines.step_options import StepOptions
 from kgenre.loggers import Logger
@@ -21,7 +22,6 @@ from kgenre.training.fit_loop import fit_loop
 from kgenre.training.flags import read_flags
 from kgenre.training.module import Module
 from kgenre.training.results import Results
-from kgenre.training.results_table import print_results
 from kgenre.training.resume import find_checkpoint, restore, restore_weights, run_state
 from kgenre.training.run import Run
 from kgenre.training.run_folder import update_metrics

@@ -7,7 +7,7 @@ import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
 from keras import ops
 
-from kgenre.callbacks import ModelSummary, ProgressBar
+from kgenre.callbacks import ModelSummary, ProgressBar, ThroughputMonitor
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -22,8 +22,7 @@ def test_one_line_an_epoch_where_there_is_no_terminal(capsys):
     trainer = quiet_trainer(max_epochs=2, enable_progress_bar=True)
     trainer.fit(Shows(), boring_batches(3), boring_batches(2))
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2
-    for epoch, line in enumerate(lines, 1):
+    for epoch, line in enumerate(lines[:2], 1):
         assert re.fullmatch(rf"epoch {epoch}/2  step {3 * epoch}  shown 1  \d+\.\d s", line)
 
 
@@ -32,10 +31,39 @@ def test_the_last_lines_say_where_things_are(capsys):
     trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
     lines = capsys.readouterr().out.splitlines()[1:]
     best = trainer.checkpoint_callback
-    assert lines == [
+    assert lines[-3:] == [
         f"Run folder: {trainer.log_dir}",
-        f"Best checkpoint: {best.best_model_path} (val/loss {best.best_model_score:.4f})",
+        f"Best checkpoint: {best.best_model_path} (val/loss {best.best_model_score:.4g})",
         "Curves: tensorboard --logdir runs",
+    ]
+
+
+def rows_of(table):
+    """The cells of each row of a printed table."""
+    return [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in table if line[:1] in ("┃", "│")]
+
+
+def test_the_final_values_are_one_table(capsys):
+    class Logs(BoringModule):
+        def training_step(self, batch, batch_idx):
+            self.log("train/loss", 0.5, on_step=True, on_epoch=True)
+            return self.error(batch)
+
+        def validation_step(self, batch, batch_idx):
+            self.log("val/loss", 0.25)
+            self.log("val/map", 123456.0)
+            self.log("val/baseline_frequency/loss", 1e-5)
+
+        def on_train_epoch_end(self):
+            self.log("lr-other", 1.0)
+
+    quiet_trainer(enable_progress_bar=True, callbacks=ThroughputMonitor()).fit(
+        Logs(), boring_batches(1), boring_batches(1)
+    )
+    assert rows_of(capsys.readouterr().out.splitlines()) == [
+        ["", "train", "val", "baseline frequency"],
+        ["loss", "0.5000", "0.2500", "1e-05"],
+        ["map", "", "1.235e+05", ""],
     ]
 
 
@@ -45,6 +73,7 @@ def terminal(monkeypatch):
     import rich.console
 
     screen = io.StringIO()
+    screen.isatty = lambda: True
     real = rich.console.Console
 
     def console(*arguments, **named):
@@ -69,6 +98,26 @@ def test_a_bar_on_a_terminal(terminal):
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
     assert re.search(r"test .*\n?.*predict", plain(terminal), re.DOTALL)
+
+
+@pytest.mark.parametrize("setting", [{"FORCE_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_no_bar_in_a_log_file_whatever_the_environment_says(capsys, monkeypatch, setting):
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    quiet_trainer(max_epochs=1, enable_progress_bar=True).fit(BoringModule(), boring_batches(30))
+    text = capsys.readouterr().out
+    assert "\r" not in text
+    assert "\x1b[?25l" not in text  # hides the cursor, as a bar does
+    assert sum("epoch 1/1" in line for line in text.splitlines()) == 1
+
+
+@pytest.mark.parametrize("widgets", [True, False])
+def test_a_notebook_gets_a_bar_only_with_ipywidgets(monkeypatch, widgets):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    monkeypatch.setattr("kgenre.callbacks.progress_bar.find_spec", lambda name: object() if widgets else None)
+    bar = ProgressBar()
+    bar.setup(None, None, "fit")
+    assert bar._is_live == widgets
 
 
 def test_the_bar_is_closed_when_training_fails(terminal):
@@ -102,3 +151,20 @@ def test_model_summary(capsys):
     printed = capsys.readouterr().out
     assert "Total params: 10" in printed
     assert "extra (Dense): 15 parameters" in printed
+
+
+@pytest.mark.parametrize(("max_depth", "shown"), [(0, 0), (1, 1), (2, 2), (-1, 2)])
+def test_depth_of_the_model_summary(capsys, max_depth, shown):
+    import keras
+
+    class Nested(BoringModule):
+        def __init__(self):
+            super().__init__()
+            inside = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4, name="inside")], name="outside")
+            self.model = keras.Sequential([keras.Input((4,)), inside, keras.layers.Dense(2)])
+
+    quiet_trainer(callbacks=ModelSummary(max_depth=max_depth)).fit(Nested(), boring_batches(1))
+    printed = capsys.readouterr().out
+    assert sum(name in printed for name in ("outside", "inside")) == shown
+    with pytest.raises(ValueError, match=r"max_depth=...\) is -1, 0 or more. Received: -2"):
+        ModelSummary(max_depth=-2)

@@ -28,6 +28,7 @@ def test_validation_is_not_training_time(monkeypatch):
     trainer.fit(BoringModule(), boring_batches(4, rows=6), boring_batches(1))
     assert logger.history("throughput/seconds_per_epoch") == [(4, 8.0), (8, 8.0)]
     assert logger.history("throughput/samples_per_second") == [(4, 3.0), (8, 3.0)]
+    assert logger.history("throughput/seconds_per_step") == [(4, 2.0), (8, 2.0)]
 
 
 def test_rows_of_tuples_are_counted():

@@ -1,19 +1,32 @@
-"""The results of an evaluation as one table."""
+"""The results of a run as one table."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+# What tells of the run and not of the model.
+_ASIDE = ("throughput/", "device/", "lr-")
 
-def print_results(values: Mapping[str, float], run_dir: Path | None) -> None:
+
+def print_results(values: Mapping[str, float], run_dir: Path | None = None) -> None:
     """Print values named ``stage/metric`` or ``stage/rival/metric``: a row for each metric, a column for each rival.
 
-    What a module logs for a baseline as ``test/baseline_frequency/loss`` stands beside its own ``test/loss``.
+    What a module logs for a baseline as ``test/baseline_frequency/loss`` stands beside its own ``test/loss``. Values of
+    single steps are left out where those of the epoch are there.
     """
     from rich.console import Console
     from rich.table import Table
 
+    values = {
+        name: value
+        for name, value in values.items()
+        if not name.startswith(_ASIDE)
+        and name.removesuffix("_step") not in values.keys() - {name}
+        and name.removesuffix("_epoch") not in values.keys() - {name}
+    }
+    if not values:
+        return
     columns: dict[str, dict[str, float]] = {}
     for name, value in values.items():
         stage, *rival, metric = name.split("/") if "/" in name else ("", name)
@@ -24,8 +37,12 @@ def print_results(values: Mapping[str, float], run_dir: Path | None) -> None:
     for heading in ("", *columns):
         table.add_column(heading, justify="right" if heading else "left")
     for metric in dict.fromkeys(metric for column in columns.values() for metric in column):
-        table.add_row(metric, *(f"{c[metric]:.4f}" if metric in c else "" for c in columns.values()))
+        table.add_row(metric, *(_number(column[metric]) if metric in column else "" for column in columns.values()))
     console = Console()
     console.print(table)
     if run_dir is not None:
         console.print(f"Written to {run_dir / 'metrics.json'}", highlight=False, soft_wrap=True)
+
+
+def _number(value: float) -> str:
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e5 else f"{value:.4g}"
