@@ -17,7 +17,8 @@ class Callback:
     epoch ``on_train_epoch_start``, per batch ``on_train_batch_start`` and ``on_train_batch_end``, validation where it
     is due, ``on_train_epoch_end``; at last ``on_train_end``, ``on_fit_end``, ``teardown``. Callbacks come before the
     module's hook of the same name; checkpoint callbacks come last among callbacks and, at the end of an epoch, after
-    the module.
+    the module. Lightning's hooks around backward pass and optimizer (``on_after_backward``, ...) do not exist, and
+    are refused where they are written: the step is compiled as a whole.
 
     Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely. The
     module's own variables are up to date in the hooks of epochs and stages, and may be changed there; in the hooks of

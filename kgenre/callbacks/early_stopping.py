@@ -23,10 +23,14 @@ class EarlyStopping(Callback):
         monitor: the logged value to watch.
         min_delta: an improvement counts when it is larger than this.
         patience: validations without improvement to wait for.
+        verbose: log each improvement too.
         mode: whether smaller ("min") or larger ("max") is better.
+        strict: a value that was not logged is an error; False: a warning.
         check_finite: stop at once when the value is NaN or infinite.
         stopping_threshold: stop at once when the value is better than this: it is good enough.
         divergence_threshold: stop at once when the value is worse than this: it will not recover.
+        check_on_train_epoch_end: look at the end of training epochs, for a value that is logged there, instead of after
+            validations.
         restore_best_weights: at the end of training, stopped early or not, put back the module's weights of the best
             validation. They are held in host memory, one copy. The optimizer is left as it is, checkpoints too; Ctrl-C
             leaves the newest weights; a run that goes on from a checkpoint knows only the weights since then.
@@ -45,15 +49,21 @@ class EarlyStopping(Callback):
         monitor: str = "val/loss",
         min_delta: float = 0.0,
         patience: int = 3,
+        verbose: bool = False,
         mode: str = "min",
+        strict: bool = True,
         check_finite: bool = True,
         stopping_threshold: float | None = None,
         divergence_threshold: float | None = None,
+        check_on_train_epoch_end: bool = False,
         restore_best_weights: bool = False,
     ) -> None:
         self.monitor = monitor
         self.min_delta = abs(min_delta)
         self.patience = patience
+        self.verbose = verbose
+        self.strict = strict
+        self.check_on_train_epoch_end = check_on_train_epoch_end
         self.mode = check_mode("EarlyStopping", mode)
         self.check_finite = check_finite
         self.stopping_threshold = stopping_threshold
@@ -76,12 +86,12 @@ class EarlyStopping(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Look at the value where validation logs it."""
-        if trainer.stage == "fit" and not trainer.sanity_checking:
+        if trainer.stage == "fit" and not trainer.sanity_checking and not self.check_on_train_epoch_end:
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Without validation, look at the end of the epoch."""
-        if not trainer.schedule.validates:
+        if self.check_on_train_epoch_end or not trainer.schedule.validates:
             self._look(trainer)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
@@ -101,8 +111,13 @@ class EarlyStopping(Callback):
         _log.info("The weights are those of epoch %d: %s %.4f.", self._best_epoch + 1, self.monitor, self.best_score)
 
     def _look(self, trainer: Trainer) -> None:
+        if not self.strict and self.monitor not in trainer.callback_metrics:
+            _log.warning("EarlyStopping(strict=False): %s was not logged.", self.monitor)
+            return
         value = monitored("EarlyStopping", self.monitor, trainer.callback_metrics)
         if is_better(value, self.best_score, self.mode, self.min_delta) and math.isfinite(value):
+            if self.verbose:
+                _log.info("%s improved from %.4g to %.4g.", self.monitor, self.best_score, value)
             self.best_score, self.wait_count = value, 0
             if self.restore_best_weights:
                 self._keep_weights(trainer)

@@ -55,6 +55,9 @@ class DataModule(Hyperparameters):
     def teardown(self, stage: str) -> None:
         """Close what `setup` opened."""
 
+    def on_exception(self, exception: BaseException) -> None:
+        """The stage was broken off by an error or by Ctrl-C; `teardown` follows."""
+
     def train_dataloader(self) -> Iterable[Any]:
         """The training batches."""
         raise MissingDataloaderError(self, "train_dataloader", "fit")

@@ -56,7 +56,8 @@ class FitSchedule:
         return whole and self._validates_in(epoch)
 
     def _completes_interval(self, epoch: int, batches: int) -> bool:
-        before = 0 if self.check_val_every_n_epoch is not None else epoch * self.training_batches
+        across = self.check_val_every_n_epoch is None and not math.isinf(self.training_batches)
+        before = epoch * self.training_batches if across else 0
         return (before + batches) % self.validation_interval == 0
 
     def _validates_in(self, epoch: int) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.training.errors import TrainerError
 from kgenre.training.module import Module
 
 _NOT_HOOKS = {"state_dict", "load_state_dict", "on_save_checkpoint", "on_load_checkpoint", "next_step_needed"}
@@ -16,14 +17,34 @@ HOOKS = tuple(
     if callable(value) and not name.startswith("_") and name not in _NOT_HOOKS
 )
 
+# Lightning's hooks that nothing here could call: to stay silent about one would be to train something else.
+_IN_THE_STEP = "the step is compiled as a whole; write configure_gradients, a traced method of the module"
+_NEVER_CALLED = {
+    **dict.fromkeys(("on_before_zero_grad", "on_before_backward", "on_after_backward"), _IN_THE_STEP),
+    **dict.fromkeys(("on_before_optimizer_step", "optimizer_step", "optimizer_zero_grad", "backward"), _IN_THE_STEP),
+    **dict.fromkeys(("configure_gradient_clipping", "lr_scheduler_step"), _IN_THE_STEP),
+    **dict.fromkeys(
+        ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"),
+        "the engine moves batches; change them in the source of batches or in the step",
+    ),
+    "training_epoch_end": "write on_train_epoch_end",
+    "validation_epoch_end": "write on_validation_epoch_end",
+    "test_epoch_end": "write on_test_epoch_end",
+}
+
 
 class Hooks:
     """Each hook as a method: ``hooks.on_train_start()`` calls it on all callbacks and on the module.
 
     Only those that override a hook are called: a step costs nothing for the hooks that nobody wrote.
+
+    Raises:
+        TrainerError: the module or a callback defines a hook of Lightning's that would never be called.
     """
 
     def __init__(self, trainer: Any, module: Module, callbacks: Sequence[Callback]) -> None:
+        for owner in (module, *callbacks):
+            _refuse_what_is_never_called(owner)
         for name in HOOKS:
             setattr(self, name, self._chain(name, trainer, module, callbacks))
 
@@ -69,6 +90,12 @@ def _as_written(hook: Callable[..., Any], base: Callable[..., Any]) -> Callable[
     if any(p.kind is p.VAR_POSITIONAL for p in takes) or len(takes) >= len(expected):
         return hook
     return lambda *arguments: hook(*arguments[:-1])
+
+
+def _refuse_what_is_never_called(owner: Any) -> None:
+    for name, instead in _NEVER_CALLED.items():
+        if callable(getattr(type(owner), name, None)):
+            raise TrainerError(f"{type(owner).__name__}.{name} would never be called: {instead}.")
 
 
 def _overrides(owner: Any, base: type, name: str) -> bool:

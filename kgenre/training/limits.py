@@ -69,8 +69,6 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
     """
     if interval == 1.0 and isinstance(interval, float):
         return math.inf  # at the end of the epoch, however long it is
-    if across_epochs and math.isinf(batches):
-        raise TrainerError("check_val_every_n_epoch=None needs training data that know their length.")
     if isinstance(interval, int):
         if interval > batches and not across_epochs:
             raise TrainerError(

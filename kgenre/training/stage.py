@@ -58,6 +58,8 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
         t.state.status = "interrupted"
         _sync(t)
         t.hooks.on_exception(error)
+        if datamodule is not None:
+            datamodule.on_exception(error)
         if not t.interrupted:
             raise
         _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from kgenre.callbacks import Callback
+from kgenre.callbacks import Callback, GradientAccumulationScheduler
 from kgenre.callbacks.results_table import print_results
 from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines.step_options import StepOptions
@@ -61,7 +62,7 @@ class Trainer(Run):
         log_every_n_steps: write the values of single steps so often; 0: never; None: 50.
         val_check_interval: validate after so many batches (int) or this fraction of an epoch (float).
         check_val_every_n_epoch: validate only in every n-th epoch; None: ``val_check_interval`` counts batches
-            across epochs.
+            across epochs (of data that know their length; else it begins anew in each).
         num_sanity_val_steps: validation batches to try before training; 0: none; -1: all; None: 2.
         accumulate_grad_batches: batches whose mean gradient makes one update.
         gradient_clip_val: largest global norm, or absolute value, of the gradient; None: no clipping.
@@ -241,14 +242,16 @@ class Trainer(Run):
         datamodule: DataModule | None = None,
         return_predictions: bool = True,
         ckpt_path: str | os.PathLike[str] | None = None,
-    ) -> list[Any]:
+    ) -> list[Any] | None:
         """The outputs of ``predict_step`` for each batch, as NumPy arrays; a list of these for several sources.
 
-        With ``return_predictions=False`` nothing is kept and the list is empty: for more than memory holds, with a
+        With ``return_predictions=False`` nothing is kept, and None returned: for more than memory holds, with a
         `PredictionWriter`.
         """
         self.keeps_predictions = return_predictions
         _, predictions = self._run_evaluation("predict", "predict", model, dataloaders, ckpt_path, datamodule)
+        if not return_predictions:
+            return None
         return predictions[0] if len(predictions) == 1 else predictions
 
     def _evaluate(
@@ -320,7 +323,13 @@ class Trainer(Run):
     @property
     def estimated_stepping_batches(self) -> int | float:
         """Optimizer updates that this fit will make, for schedules with a known end; infinite where it has none."""
-        return make_schedule(self).stepping_batches
+        schedule, epochs = make_schedule(self), self.max_epochs
+        scheduler = next((c for c in self.callbacks if isinstance(c, GradientAccumulationScheduler)), None)
+        if scheduler is None or math.isinf(epochs) or math.isinf(schedule.training_batches):
+            return schedule.stepping_batches
+        counts = [scheduler.get_accumulate_grad_batches(epoch) for epoch in range(epochs)]
+        updates = sum(math.ceil(schedule.training_batches / count) for count in counts)
+        return updates if self.max_steps == -1 else min(updates, self.max_steps)
 
 
 def _source_of_batches(stage: str, loader: str, model: Any, batches: Any, datamodule: Any) -> Any:

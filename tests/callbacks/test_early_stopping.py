@@ -203,3 +203,32 @@ def test_a_best_of_before_a_resume_is_told(caplog):
     assert fit([3, 1]) == "The weights are those of epoch 2: val/score 1.0000."
     assert "the best val/score (1.0000) is from before this run went on" in fit([3, 1, 2], ckpt_path="last")
     assert fit([3, 1, 2, 0.5], ckpt_path="last") == "The weights are those of epoch 4: val/score 0.5000."
+
+
+def test_a_value_that_is_logged_at_the_end_of_the_training_epoch():
+    class Late(BoringModule):
+        def on_train_epoch_end(self):
+            self.log("late", [3.0, 2.0, 2.0, 1.0][self.current_epoch])
+
+    stopping = EarlyStopping("late", patience=1, check_on_train_epoch_end=True)
+    trainer = quiet_trainer(max_epochs=4, callbacks=stopping)
+    trainer.fit(Late(), boring_batches(1), boring_batches(1))
+    assert trainer.current_epoch == 3
+    with pytest.raises(MonitorError):  # after the validation of the first epoch it is not there yet
+        quiet_trainer(callbacks=EarlyStopping("late")).fit(Late(), boring_batches(1), boring_batches(1))
+
+
+def test_not_strict_warns_only(caplog):
+    trainer = quiet_trainer(max_epochs=2, callbacks=EarlyStopping("nothing", strict=False))
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert trainer.current_epoch == 2
+    assert caplog.text.count("EarlyStopping(strict=False): nothing was not logged.") == 2
+
+
+def test_verbose_says_what_improved(caplog):
+    with caplog.at_level(logging.INFO, "kgenre"):
+        epochs_until_stop(EarlyStopping("val/score", verbose=True), [3, 4, 2])
+    assert [record.message for record in caplog.records] == [
+        "val/score improved from inf to 3.",
+        "val/score improved from 3 to 2.",
+    ]

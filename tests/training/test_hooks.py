@@ -4,7 +4,8 @@ https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. Wha
 
 - ``on_validation_epoch_end`` and ``on_train_epoch_end``: callbacks come before the module here too, but those that
   watch a logged value (checkpoints, early stopping) come after the module at the end of a training epoch.
-- There are no ``on_before_backward``, ``optimizer_step`` and the like: they would run inside the compiled step.
+- There are no ``on_before_backward``, ``optimizer_step`` and the like: they would run inside the compiled step. Where
+  one is written it is refused.
 - ``setup`` calls the datamodule, then callbacks, then the module; ``configure_model`` follows, before
   ``configure_optimizers``; sources of batches are asked for in between.
 - ``teardown`` calls the datamodule first, then callbacks, then the module.
@@ -16,13 +17,14 @@ import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
 
 import kgenre
+from kgenre import TrainerError
 from kgenre.callbacks import ModelSummary
 from kgenre.training.hooks import HOOKS
 from kgenre.training.module import Module
 
 MODULE_ONLY = ["prepare_data", "configure_model", "configure_optimizers", "configure_callbacks"]
 DATA = ["prepare_data", "setup", "teardown", "train_dataloader", "val_dataloader", "test_dataloader"]
-DATA += ["predict_dataloader", "save_artifacts", "state_dict", "load_state_dict"]
+DATA += ["predict_dataloader", "save_artifacts", "state_dict", "load_state_dict", "on_exception"]
 
 
 def noting(base, who, names, calls):
@@ -148,7 +150,13 @@ def test_an_exception(noted, error):
         with pytest.raises(error):
             trainer.fit(module, data)
         assert not trainer.interrupted
-    tail = ["callback.on_train_epoch_end", *both("on_exception"), "data.teardown", *both("teardown")]
+    tail = [
+        "callback.on_train_epoch_end",
+        *both("on_exception"),
+        "data.on_exception",
+        "data.teardown",
+        *both("teardown"),
+    ]
     assert calls[-len(tail) :] == tail
 
 
@@ -229,6 +237,25 @@ def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch():
 
     quiet_trainer(callbacks=[Monitor(), Plain()]).fit(Late(), boring_batches(1))
     assert order == [("plain", None), ("module", None), ("monitor", 7.0)]
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("on_after_backward", "configure_gradients"),
+        ("optimizer_step", "configure_gradients"),
+        ("on_before_optimizer_step", "configure_gradients"),
+        ("on_after_batch_transfer", "the source of batches or in the step"),
+        ("validation_epoch_end", "write on_validation_epoch_end"),
+    ],
+)
+def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):
+    module = type("Hopes", (BoringModule,), {name: lambda self, *arguments: None})()
+    with pytest.raises(TrainerError, match=rf"Hopes.{name} would never be called: .*{instead}"):
+        quiet_trainer().fit(module, boring_batches(1))
+    callback = type("Hopes", (kgenre.Callback,), {name: lambda self, *arguments: None})()
+    with pytest.raises(TrainerError, match=f"Hopes.{name} would never be called"):
+        quiet_trainer(callbacks=callback).fit(BoringModule(), boring_batches(1))
 
 
 def test_every_hook_of_a_callback_is_one_of_the_module():

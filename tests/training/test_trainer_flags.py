@@ -174,8 +174,8 @@ def test_validation_with_a_source_without_length_runs_once_at_the_end():
     assert watch.validations == [2, 4, 6, 8]
     with pytest.raises(TrainerError, match=r"val_check_interval=0.5: a fraction needs training data that know"):
         watched(Unknown(4), 1, val_check_interval=0.5)
-    with pytest.raises(TrainerError, match="check_val_every_n_epoch=None needs training data that know their length"):
-        watched(Unknown(4), 1, val_check_interval=5, check_val_every_n_epoch=None)
+    endless, _ = watched(Unknown(12), 1, val_check_interval=5, check_val_every_n_epoch=None, num_sanity_val_steps=0)
+    assert endless.validations == [5, 10]
 
 
 def test_val_check_interval_beyond_an_epoch():
