@@ -1,5 +1,6 @@
 """Callbacks: what is hung into a run from outside."""
 
+from kgenre.callbacks.backbone_finetuning import BackboneFinetuning
 from kgenre.callbacks.batch_size_finder import BatchSizeFinder
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.device_stats_monitor import DeviceStatsMonitor
@@ -21,6 +22,7 @@ from kgenre.callbacks.timer import Timer
 from kgenre.callbacks.weight_averaging import WeightAveraging
 
 __all__ = [
+    "BackboneFinetuning",
     "BatchSizeFinder",
     "Callback",
     "ConstantThenDecay",

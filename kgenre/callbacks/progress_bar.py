@@ -77,7 +77,9 @@ class ProgressBar(Callback):
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
         """The final values, and where everything is."""
-        print_results(trainer.callback_metrics)
+        values, logged = trainer.callback_metrics, trainer.logged_metrics
+        # What was logged with logger=False is a detail for metrics.json.
+        print_results({n: value for n, value in values.items() if n in logged or f"{n}_epoch" in logged})
         if trainer.run_dir is None:
             return
         self._print(f"Run folder: {trainer.run_dir}")

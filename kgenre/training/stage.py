@@ -140,7 +140,7 @@ def build_for_fit(trainer: Trainer) -> None:
         configured = configured_optimizers(t.module)
         parts = [callback.step_part for callback in t.callbacks if callback.step_part is not None]
         t.engine.build(t.module, configured.optimizers, batches, parts)
-    if configured.schedulers:
+    if configured.schedulers and not t.is_trial:
         t.callbacks = _in_order([*t.callbacks, *configured.schedulers])
         t.hooks = Hooks(t, t.module, t.callbacks)
 

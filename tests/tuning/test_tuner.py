@@ -245,13 +245,12 @@ class Limited(BoringModule):
 @pytest.mark.parametrize(
     ("memory", "arguments", "size", "tried"),
     [
-        (20, {}, 16, [2, 4, 8, 16, 32]),
-        (10**9, {}, 64, [2, 4, 8, 16, 32, 64]),  # one batch holds all rows
+        (9, {}, 8, [2, 4, 8, 16]),
+        (10**9, {"init_val": 32}, 64, [32, 64]),  # one batch holds all rows
         (20, {"init_val": 40}, 20, [40, 20]),
-        (20, {"mode": "binsearch", "margin": 0.0}, 20, [2, 4, 8, 16, 32, 24, 20, 22, 21]),
-        (20, {"mode": "binsearch", "margin": 0.1}, 18, None),
-        (10**9, {"max_val": 16}, 16, [2, 4, 8, 16]),
-        (10**9, {"max_trials": 3}, 8, [2, 4, 8]),
+        (19, {"mode": "binsearch", "init_val": 16, "margin": 0.1}, 17, [16, 32, 24, 20, 18, 19]),
+        (10**9, {"max_val": 8, "init_val": 4}, 8, [4, 8]),
+        (10**9, {"max_trials": 1}, 2, [2]),
     ],
 )
 def test_batch_sizes(memory, arguments, size, tried):
@@ -266,7 +265,7 @@ def test_batch_sizes(memory, arguments, size, tried):
 
 
 def test_batch_size_finder_in_a_fit():
-    module, data, finder = Limited(20), Sized(), BatchSizeFinder()
+    module, data, finder = Limited(20), Sized(), BatchSizeFinder(init_val=16)
     trainer = quiet_trainer(callbacks=finder)
     trainer.fit(module, datamodule=data)
     assert finder.optimal_batch_size == data.batch_size == 16

@@ -1,0 +1,119 @@
+"""Train the head of a network first, then the whole of it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+
+def multiplicative(epoch: int) -> float:
+    """The backbone's rate doubles each epoch."""
+    return 2.0
+
+
+class BackboneFinetuning(Callback):
+    """Keeps a pretrained part of the module frozen for some epochs, then trains it with a rate that grows.
+
+    The part needs an optimizer of its own: ``configure_optimizers`` returns
+    ``{"backbone.*": keras.optimizers.Adam(...), ".*": keras.optimizers.Adam(1e-3)}``. Layers of it that were frozen
+    before stay so. After the fit everything is as trainable as before it.
+
+    Args:
+        unfreeze_backbone_at_epoch: the first epoch (from 0) that trains it.
+        lambda_func: in each later epoch its rate is multiplied by ``lambda_func(epoch + 1)``.
+        backbone_initial_ratio_lr: its first rate, as a share of the rate of the rest.
+        backbone_initial_lr: its first rate itself, instead.
+        should_align: once its rate reaches that of the rest, it follows that.
+        train_bn: train its BatchNormalization layers from the beginning.
+        verbose: log the rates of each epoch.
+        backbone: the module's attribute that holds it, a Keras layer or model.
+
+    Raises:
+        ValueError: (when the fit begins) there is no such attribute, or it shares its optimizer.
+
+    Example:
+        >>> Trainer(max_epochs=20, callbacks=BackboneFinetuning(unfreeze_backbone_at_epoch=5))
+    """
+
+    def __init__(
+        self,
+        unfreeze_backbone_at_epoch: int = 10,
+        lambda_func: Callable[[int], float] = multiplicative,
+        backbone_initial_ratio_lr: float = 0.1,
+        backbone_initial_lr: float | None = None,
+        should_align: bool = True,
+        train_bn: bool = True,
+        verbose: bool = False,
+        backbone: str = "backbone",
+    ) -> None:
+        self.unfreeze_backbone_at_epoch = unfreeze_backbone_at_epoch
+        self.lambda_func = lambda_func
+        self.backbone_initial_ratio_lr = backbone_initial_ratio_lr
+        self.backbone_initial_lr = backbone_initial_lr
+        self.should_align = should_align
+        self.train_bn = train_bn
+        self.verbose = verbose
+        self.backbone = backbone
+        self._flags: list[tuple[Any, bool]] = []  # each layer, and whether it was trainable
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """Freeze it, after the optimizer has made its state for it."""
+        import keras
+
+        layer = getattr(module, self.backbone, None)
+        if not isinstance(layer, keras.Layer):
+            raise ValueError(
+                f"BackboneFinetuning needs a Keras layer or model as {type(module).__name__}.{self.backbone}. "
+                f"Received: {layer!r}"
+            )
+        mine = {id(variable) for variable in layer.trainable_variables}
+        owners = [[id(v) in mine for v in group.values()] for group in trainer.engine.built.groups]
+        pure = [position for position, own in enumerate(owners) if own and all(own)]
+        if len(pure) != 1 or sum(map(sum, owners)) != len(owners[pure[0]]) or len(owners) < 2:
+            raise ValueError(
+                f"BackboneFinetuning gives {self.backbone} a rate of its own, so it needs an optimizer of its own: let "
+                f"configure_optimizers return {{'{self.backbone}.*': an optimizer, '.*': another}}."
+            )
+        self._optimizer, self._rest = pure[0], next(i for i in range(len(owners)) if i != pure[0])
+        self._flags = [(part, part.trainable) for part in layer._flatten_layers()]
+        if trainer.current_epoch < self.unfreeze_backbone_at_epoch:
+            layer.trainable = False
+            for part, was_trainable in self._flags:
+                if self.train_bn and isinstance(part, keras.layers.BatchNormalization):
+                    part.trainable = was_trainable
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """Unfreeze it when it is time, and set its rate."""
+        if trainer.current_epoch < self.unfreeze_backbone_at_epoch or trainer.batch_idx:
+            return
+        rates = trainer.learning_rates()
+        rest = rates[self._rest]
+        if trainer.current_epoch == self.unfreeze_backbone_at_epoch:
+            self._restore_flags()
+            first = self.backbone_initial_lr
+            rate = rest * self.backbone_initial_ratio_lr if first is None else first
+        else:
+            rate = rates[self._optimizer] * self.lambda_func(trainer.current_epoch + 1)
+            rate = min(rate, rest) if self.should_align else rate
+        trainer.set_learning_rate(rate, self._optimizer)
+        if self.verbose:
+            _log.info("Epoch %d: learning rate %.4g, of the backbone %.4g.", trainer.current_epoch + 1, rest, rate)
+
+    def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Leave it as trainable as it was."""
+        if stage == "fit":
+            self._restore_flags()
+            self._flags = []
+
+    def _restore_flags(self) -> None:
+        for part, trainable in self._flags:  # outer layers come first: setting one sets all inside
+            part.trainable = trainable
