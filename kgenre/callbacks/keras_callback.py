@@ -20,6 +20,9 @@ _INSTEAD = {
     "SwapEMAWeights": "WeightAveraging",
     "TensorBoard": "TensorBoardLogger",
 }
+_STAGES, _PARTS = ("train", "validation", "test", "predict"), ("start", "end", "batch_start", "batch_end")
+_HOOKS = [f"on_{stage}_{part}" for stage in _STAGES for part in _PARTS]
+_HOOKS += ["on_train_epoch_start", "on_train_epoch_end"]
 
 
 class KerasCallback(Callback):
@@ -62,13 +65,12 @@ class KerasCallback(Callback):
         self.callback = callback
         self.model = model
         self._view: _ModelView | None = None
-        # A step costs nothing for batch hooks that nobody wrote.
-        for stage, ours in (("train", "train"), ("test", "validation"), ("test", "test"), ("predict", "predict")):
-            for theirs, moment in (("begin", "start"), ("end", "end")):
-                name = f"on_{stage}_batch_{theirs}"
-                names = [name, f"on_batch_{theirs}"] if stage == "train" else [name]  # Keras's older name
-                if any(getattr(type(callback), n) is not getattr(keras.callbacks.Callback, n) for n in names):
-                    setattr(self, f"on_{ours}_batch_{moment}", self._batch_hook(name))
+        for ours in _HOOKS:
+            theirs = ours.replace("start", "begin").replace("validation", "test").replace("train_epoch", "epoch")
+            # A step costs nothing for batch hooks that nobody wrote; "on_batch_end" is Keras's older name.
+            names = (theirs, theirs.replace("train_batch", "batch"))
+            if any(getattr(type(callback), n) is not getattr(keras.callbacks.Callback, n) for n in names):
+                setattr(self, ours, self._forward(ours, theirs))
 
     @property
     def state_key(self) -> str:
@@ -79,57 +81,26 @@ class KerasCallback(Callback):
         """Another stage may be of another module."""
         self._view = None
 
-    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Hand over the model."""
-        self._connect(trainer, module)
+    def _forward(self, ours: str, theirs: str) -> Callable[..., None]:
+        is_batch, at_end = "_batch_" in ours, theirs.endswith("_end")
 
-    def on_train_start(self, trainer: Trainer, module: Module) -> None:
-        """``on_train_begin``."""
-        self._call(trainer, "on_train_begin")
+        def hook(trainer: Trainer, module: Module, *given: Any) -> None:
+            if trainer.sanity_checking:
+                return
+            if self._view is None:
+                self._connect(trainer, module)
+            arguments: list[Any] = [trainer.current_epoch] if "epoch" in theirs else []
+            if is_batch:
+                arguments = [given[2 if at_end else 1]]  # of (outputs, batch, batch_idx) or (batch, batch_idx)
+            getattr(self.callback, theirs)(*arguments, _logs(trainer) if at_end else None)
+            if is_batch:
+                trainer.engine.pull()
+            if self._view.stop_training:
+                trainer.should_stop = True
 
-    def on_train_end(self, trainer: Trainer, module: Module) -> None:
-        """``on_train_end``."""
-        self._call(trainer, "on_train_end", self._logs(trainer))
-
-    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """``on_epoch_begin``."""
-        self._call(trainer, "on_epoch_begin", trainer.current_epoch)
-
-    def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """``on_epoch_end``, after validation."""
-        self._call(trainer, "on_epoch_end", trainer.current_epoch, self._logs(trainer))
-
-    def on_validation_start(self, trainer: Trainer, module: Module) -> None:
-        """``on_test_begin``."""
-        if not trainer.sanity_checking:
-            self._connect(trainer, module)
-            self._call(trainer, "on_test_begin")
-
-    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """``on_test_end``."""
-        if not trainer.sanity_checking:
-            self._call(trainer, "on_test_end", self._logs(trainer))
-
-    def on_test_start(self, trainer: Trainer, module: Module) -> None:
-        """``on_test_begin``."""
-        self.on_validation_start(trainer, module)
-
-    def on_test_end(self, trainer: Trainer, module: Module) -> None:
-        """``on_test_end``."""
-        self.on_validation_end(trainer, module)
-
-    def on_predict_start(self, trainer: Trainer, module: Module) -> None:
-        """``on_predict_begin``."""
-        self._connect(trainer, module)
-        self._call(trainer, "on_predict_begin")
-
-    def on_predict_end(self, trainer: Trainer, module: Module) -> None:
-        """``on_predict_end``."""
-        self._call(trainer, "on_predict_end")
+        return hook
 
     def _connect(self, trainer: Trainer, module: Module) -> None:
-        if self._view is not None:
-            return
         from kgenre.engines.named_variables import keras_layers
 
         models = [layer for layer in keras_layers(module) if hasattr(layer, "fit")]
@@ -145,26 +116,10 @@ class KerasCallback(Callback):
         self.callback.set_params({"verbose": 0, "epochs": epochs, "steps": steps})
         self.callback.set_model(self._view)
 
-    def _batch_hook(self, name: str) -> Callable[..., None]:
-        def hook(trainer: Trainer, module: Module, *arguments: Any) -> None:
-            if trainer.sanity_checking:
-                return
-            end = name.endswith("_end")
-            batch_idx = arguments[2 if end else 1]  # (outputs, batch, batch_idx), (batch, batch_idx)
-            self._call(trainer, name, batch_idx, self._logs(trainer) if end else None)
-            trainer.engine.pull()
 
-        return hook
-
-    def _call(self, trainer: Trainer, name: str, *arguments: Any) -> None:
-        getattr(self.callback, name)(*arguments)
-        if self._view.stop_training:
-            trainer.should_stop = True
-
-    @staticmethod
-    def _logs(trainer: Trainer) -> dict[str, float]:
-        metrics = trainer.callback_metrics
-        return {name.removeprefix("train/").replace("/", "_"): value for name, value in metrics.items()} | metrics
+def _logs(trainer: Trainer) -> dict[str, float]:
+    metrics = trainer.callback_metrics
+    return {name.removeprefix("train/").replace("/", "_"): value for name, value in metrics.items()} | metrics
 
 
 class _ModelView:
