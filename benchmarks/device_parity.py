@@ -1,0 +1,201 @@
+"""The same training on a CPU and on a GPU: losses of 20 steps side by side, and a run that moves between the two.
+
+    python benchmarks/device_parity.py --device gpu --output parity.json
+    python benchmarks/device_parity.py --device cpu --steps 3 --batch-size 4     # does it run at all?
+
+Every training is a process of its own. All start from the same weights and read the same batches; where dropout is on,
+it is drawn from the same seeds. Ends with code 1 when a loss lies outside its tolerance. See benchmarks/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from throughput_networks import build, films, prepare_environment, scaled
+
+# Relative to the loss on the CPU, after up to 20 steps of Adam, which amplifies rounding.
+TOLERANCES = {"fp32 in full": 1e-3, "fp32": 1e-2, "bf16": 5e-2}
+# The course's LSTM with its dropout goes through the loop, the others through cuDNN; dropout is off where two devices
+# would draw other numbers.
+TRAININGS = (
+    ("poster_cnn_2024", False, ("jax", "tensorflow")),
+    ("poster_cnn_2025", False, ("jax", "tensorflow")),
+    ("overview_lstm_cudnn", False, ("jax", "tensorflow")),
+    ("overview_lstm", True, ("jax",)),
+)
+
+
+def train(spec: dict[str, Any]) -> list[float]:
+    """Train as ``spec`` says, in this process; the loss of every step."""
+    import keras
+
+    import kgenre
+
+    keras.utils.set_random_seed(0)
+    if spec["backend"] == "tensorflow":
+        import tensorflow as tf
+
+        if spec["device"] == "gpu" and not tf.config.list_physical_devices("GPU"):
+            raise SystemExit("TensorFlow sees no GPU here")
+        tf.config.experimental.enable_tensor_float_32_execution(spec["precision"] != "fp32 in full")
+    else:
+        import jax
+
+        if spec["device"] == "gpu" and jax.default_backend() != "gpu":
+            raise SystemExit("JAX sees no GPU here")
+        if spec["precision"] == "fp32 in full":
+            jax.config.update("jax_default_matmul_precision", "highest")
+
+    class Network(kgenre.Module):
+        def configure_model(self) -> None:
+            self.model = build(spec["model"], dropout=spec["dropout"])
+            weights = Path(spec["weights"])
+            if weights.exists():
+                with np.load(weights) as kept:
+                    self.model.set_weights([kept[name] for name in sorted(kept.files)])
+            else:
+                np.savez(weights, **{f"{i:04d}": value for i, value in enumerate(self.model.get_weights())})
+
+        def training_step(self, batch: Any, batch_idx: Any) -> Any:
+            probabilities = self.model(scaled(spec["model"], batch["x"]), training=True)
+            return keras.ops.mean(keras.losses.binary_crossentropy(batch["genres"], probabilities))
+
+        def configure_optimizers(self) -> Any:
+            return keras.optimizers.Adam(1e-4)
+
+    losses: list[float] = []
+
+    class Losses(kgenre.Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            losses.append(float(trainer.engine.to_host(outputs["loss"])))
+
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    precision = "bf16-mixed" if spec["precision"] == "bf16" else "32-true"
+    trainer = kgenre.Trainer(max_steps=spec["steps"], callbacks=[Losses()], precision=precision, **quiet)
+    batches = films(spec["model"], spec["batch_size"], spec["batches"], spec["words"])
+    trainer.fit(Network(), batches, ckpt_path=spec.get("begin_at"))
+    if spec.get("end_at"):
+        trainer.save_checkpoint(spec["end_at"])
+    return losses
+
+
+def run(spec: dict[str, Any]) -> list[float] | str:
+    """`train` in a process of its own: the losses, or why there are none."""
+    done = subprocess.run(
+        [sys.executable, __file__, "--train", json.dumps(spec)],
+        capture_output=True,
+        text=True,
+        env=prepare_environment(spec["backend"], spec["device"]),
+    )
+    lines = done.stdout.splitlines()
+    if done.returncode or not lines:
+        errors = [line for line in done.stderr.splitlines() if line.strip()]
+        return errors[-1][:200] if errors else f"ended with code {done.returncode}"
+    return json.loads(lines[-1])
+
+
+def compare(kind: str, model: str, backend: str, tolerance: str, reference: Any, losses: Any) -> dict[str, Any]:
+    """One line of the results."""
+    row = {"kind": kind, "model": model, "backend": backend, "precision": tolerance}
+    row |= {"tolerance": TOLERANCES[tolerance], "reference": reference, "losses": losses}
+    reason = next((each for each in (reference, losses) if isinstance(each, str)), None)
+    if reason is not None:
+        return row | {"not_measured": reason}
+    worst = float(np.max(np.abs(np.array(losses) / np.array(reference) - 1)))
+    return row | {"worst_relative_difference": worst, "holds": worst <= TOLERANCES[tolerance]}
+
+
+def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
+    """All trainings, then the runs that move from the CPU to the device and back."""
+    rows = []
+    common = {"batch_size": options.batch_size, "batches": options.steps, "words": options.words}
+    for model, dropout, backends in TRAININGS:
+        for backend in backends:
+            if backend not in options.backends:
+                continue
+            spec = common | {"model": model, "dropout": dropout, "backend": backend, "steps": options.steps}
+            spec |= {"weights": str(folder / f"{model}-{backend}.npz")}
+            if importlib.util.find_spec(backend) is None:
+                reason = f"{backend} is not installed"
+                rows.append(compare("losses", model, backend, "fp32", reason, reason))
+                continue
+            on_cpu = run(spec | {"device": "cpu", "precision": "fp32 in full"})
+            for precision in TOLERANCES:
+                losses = run(spec | {"device": options.device, "precision": precision})
+                rows.append(compare("losses", model, backend, precision, on_cpu, losses))
+                say(rows[-1])
+            third = max(1, options.steps // 3)
+            parts: list[float] = []
+            for number, device in enumerate(("cpu", options.device, "cpu")):
+                begin = {"begin_at": str(folder / f"{model}-{backend}-{number - 1}")} if number else {}
+                end = str(folder / f"{model}-{backend}-{number}")
+                moved = spec | begin | {"device": device, "precision": "fp32 in full", "end_at": end}
+                part = run(moved | {"steps": third * (number + 1)})
+                if isinstance(part, str):
+                    parts = part
+                    break
+                parts += part
+            reference = on_cpu[: 3 * third] if isinstance(on_cpu, list) else on_cpu
+            kind = f"cpu, then {options.device}, then cpu"
+            rows.append(compare(kind, model, backend, "fp32 in full", reference, parts))
+            say(rows[-1])
+    return rows
+
+
+def render(rows: list[dict[str, Any]]) -> str:
+    """A Markdown table."""
+    lines = ["| training | network | backend | precision | worst relative difference | allowed |", "|" + "---|" * 6]
+    for row in rows:
+        if "not_measured" in row:
+            found = f"not measured: {row['not_measured']}"
+        else:
+            found = f"{row['worst_relative_difference']:.1e}{'' if row['holds'] else ' (too much)'}"
+        cells = [row["kind"], row["model"], row["backend"], row["precision"], found, f"{row['tolerance']:.0e}"]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def say(row: dict[str, Any]) -> None:
+    """Progress on the screen."""
+    found = row.get("not_measured", row.get("worst_relative_difference"))
+    print(
+        f"{row['model']} on {row['backend']}, {row['kind']}, {row['precision']}: {found}", file=sys.stderr, flush=True
+    )
+
+
+def main() -> int:
+    """Measure, print the table, write the JSON; 1 where a difference is too large."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="gpu")
+    parser.add_argument("--backends", nargs="+", choices=("jax", "tensorflow"), default=["jax", "tensorflow"])
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--words", type=int, default=24, help="padded length of the overviews")
+    parser.add_argument("--output", type=Path, metavar="JSON")
+    parser.add_argument("--train", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.train:
+        losses = train(json.loads(options.train))
+        print(json.dumps(losses))
+        return 0
+    with tempfile.TemporaryDirectory(prefix="device_parity-") as folder:
+        rows = measure(options, Path(folder))
+    if options.output:
+        options.output.parent.mkdir(parents=True, exist_ok=True)
+        options.output.write_text(json.dumps({"benchmark": "device_parity", "rows": rows}, indent=1) + "\n")
+    print(render(rows))
+    return 1 if any(not row.get("holds", True) for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Everything that is measured on a GPU, in parts that end within nine minutes each and write a JSON of their own.
+#
+#   bash benchmarks/gpu.sh all                 # one part after the other
+#   bash benchmarks/gpu.sh cnn_small           # one part; `list` names them
+#   OUT=results DEVICE=cpu SMALL=1 bash benchmarks/gpu.sh all      # the same commands, tiny, on a CPU
+#
+# OUT is where the results go (benchmarks/results), PYTHON the interpreter with Keras and a backend, LIGHTNING the one
+# with torch and Lightning (the same, if it has them). A part that is run again goes on where it was.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+OUT=${OUT:-benchmarks/results}
+PYTHON=${PYTHON:-python3}
+LIGHTNING=${LIGHTNING:-$PYTHON}
+DEVICE=${DEVICE:-gpu}
+MINUTES=${MINUTES:-7.5} # after this no group is started; the last one takes up to a minute
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
+mkdir -p "$OUT"
+
+small=(--rounds 7 --seconds 0.25)
+batches_small="64 256" batches_large="1024 4096 8192"
+if [ -n "${SMALL:-}" ]; then
+  small=(--steps 2 --rounds 2 --words 8)
+  batches_small="2" batches_large="3"
+fi
+
+throughput() { # NAME ARGUMENTS...
+  local name=$1
+  shift
+  # shellcheck disable=SC2068
+  "$PYTHON" benchmarks/throughput.py --device "$DEVICE" --lightning-python "$LIGHTNING" --minutes "$MINUTES" \
+    --profile --output "$OUT/$(date +%F)-$DEVICE-throughput-$name.json" $@ ${small[@]+"${small[@]}"}
+}
+
+cnns="poster_cnn_2024 poster_cnn_2025"
+lstms="overview_lstm_cudnn overview_lstm_unmasked overview_lstm"
+both="--precision fp32 bf16"
+
+part() {
+  case $1 in
+    parity)
+      local tiny=()
+      [ -n "${SMALL:-}" ] && tiny=(--steps 3 --batch-size 2 --words 6)
+      "$PYTHON" benchmarks/device_parity.py --device "$DEVICE" --output "$OUT/$(date +%F)-$DEVICE-parity.json" \
+        ${tiny[@]+"${tiny[@]}"} ;;
+    cnn_small) throughput "$1" --models $cnns --batch-sizes $batches_small $both ;;
+    cnn_large) throughput "$1" --models $cnns --batch-sizes $batches_large $both ;;
+    lstm_small) throughput "$1" --models $lstms --batch-sizes $batches_small --precision fp32 ;;
+    lstm_large) throughput "$1" --models $lstms --batch-sizes $batches_large --precision fp32 ;;
+    lstm_bf16) throughput "$1" --models $lstms --batch-sizes $batches_small $batches_large --precision bf16 ;;
+    pipeline) throughput "$1" --models poster_cnn_2024 overview_lstm --batch-sizes $batches_small --precision fp32 \
+      --sources pipeline input ;;
+    *)
+      echo "Parts: $parts. Received: $1" >&2
+      exit 2 ;;
+  esac
+}
+
+parts="cnn_small lstm_small parity cnn_large lstm_large lstm_bf16 pipeline"
+case ${1:-} in
+  all) for name in $parts; do part "$name"; done ;;
+  list) echo "$parts" ;;
+  *) part "${1:-}" ;;
+esac

@@ -1,0 +1,398 @@
+"""Films a second: kgenre beside Keras ``fit``, a hand-written loop and Lightning, by network, backend and batch size.
+
+Every contestant runs in a process of its own with its own ``KERAS_BACKEND``. In each round every contestant of a group
+(one network, batch size and precision) trains and infers once, one after the other, so that what else the machine does
+meets all of them alike. The results are written after every group, and a run that was broken off goes on where it was.
+See benchmarks/README.md.
+
+    python benchmarks/throughput.py --quick
+    python benchmarks/throughput.py --models poster_cnn_2024 --batch-sizes 64 --output throughput.json
+    python benchmarks/throughput.py --device gpu --all --output gpu.json
+    python benchmarks/throughput.py --render cpu.json gpu.json --plot plots
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import importlib.util
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from throughput_networks import MODELS, flops, prepare_environment
+from throughput_report import plot, render
+from trainer_overhead import cpu_name, git_commit, ratio_with_interval
+
+BACKENDS = ("jax", "tensorflow", "torch")
+PEERS = ("raw", "keras-fit", "lightning")
+SOURCES = ("device", "pipeline", "input")
+PRECISIONS = ("fp32", "bf16")
+PARTS = ("train", "inference")
+_HERE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class Group:
+    """What contestants are compared on."""
+
+    model: str
+    batch_size: int
+    precision: str
+    source: str
+
+    @property
+    def label(self) -> str:
+        """For the screen."""
+        return f"{self.model}, batch {self.batch_size}, {self.precision}, {self.source}"
+
+
+@dataclass
+class Contestant:
+    """One process, and what it measured."""
+
+    name: str
+    backend: str
+    process: subprocess.Popen[str] | None
+    log: Path
+    not_measured: str | None = None
+    rounds: list[dict[str, float]] = field(default_factory=list)  # the first is the one that compiles
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def answer(self) -> dict[str, Any]:
+        """The next line of the process; a process that ended is not measured, and the reason kept."""
+        line = self.process.stdout.readline() if self.process else ""
+        content = json.loads(line) if line else {}
+        if not line and self.not_measured is None:
+            lines = [text for text in self.log.read_text(errors="replace").splitlines() if text.strip()]
+            code = self.process.wait()
+            self.not_measured = f"ended with code {code}: {lines[-1].strip()[:200] if lines else 'no message'}"
+        self.not_measured = content.get("not_measured", self.not_measured)
+        return content
+
+    def go(self) -> dict[str, Any]:
+        """Let the process run one more round, and wait for its answer."""
+        with contextlib.suppress(BrokenPipeError, ValueError):  # `answer` says what happened to the process
+            self.process.stdin.write("go\n")
+            self.process.stdin.flush()
+        return self.answer()
+
+
+# --- measuring --------------------------------------------------------------------------------------------------------
+
+
+def measure(options: argparse.Namespace, group: Group, rates: dict[str, float], folder: Path) -> list[dict[str, Any]]:
+    """One group: all contestants start, compile, run their rounds in turn, and end."""
+    steps = steps_of_a_round(options, group, rates)
+    contestants: list[Contestant] = []
+    try:
+        for name, backend in contestants_of(options, group):
+            contestants.append(_start(options, group, name, backend, steps, folder))
+            if options.device == "cpu":  # two that compile at once on few cores would count each other's time
+                _ready(contestants[-1])
+        for contestant in contestants:
+            if options.device != "cpu":
+                _ready(contestant)
+        # On a GPU the compilers run side by side on the host; only what is timed has the device to itself.
+        for contestant in _running(contestants):
+            contestant.rounds.append(contestant.go())
+        for _ in range(options.rounds):
+            for contestant in _running(contestants):
+                contestant.rounds.append(contestant.go())
+        for contestant in _running(contestants):
+            if "profile" in contestant.rounds[-1]:  # it comes before the last round's times
+                contestant.facts["profile"] = contestant.rounds.pop()["profile"]
+                contestant.rounds.append(contestant.answer())
+            contestant.facts |= contestant.rounds[-1]
+    finally:
+        for contestant in contestants:
+            if contestant.process:
+                contestant.process.kill()
+                contestant.process.communicate()
+    return [_row(group, contestant, steps, options) for contestant in contestants]
+
+
+def _ready(contestant: Contestant) -> None:
+    if contestant.not_measured is None:
+        contestant.facts |= contestant.answer()
+
+
+def _running(contestants: list[Contestant]) -> list[Contestant]:
+    return [contestant for contestant in contestants if contestant.not_measured is None]
+
+
+def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str, str]]:
+    """Who takes part in a group: kgenre and its peers on each backend, Lightning on torch."""
+    if group.source == "input":
+        return [("input", backend) for backend in options.backends]
+    names = ["kgenre", *(peer for peer in options.peers if peer != "lightning")]
+    pairs = [(name, backend) for backend in options.backends for name in names]
+    pairs = [pair for pair in pairs if pair != ("raw", "torch")]  # there Lightning is what one would take
+    if "lightning" in options.peers and group.source == "device":  # torch has no tf.data
+        pairs.append(("lightning", "torch"))
+    return pairs
+
+
+def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str, float]) -> int:
+    """As many steps as take about ``--seconds`` at a third of the device's rate, and a millisecond at least."""
+    if options.steps:
+        return options.steps
+    work = 3 * flops(group.model, group.batch_size, options.words)
+    rate = rates.get("fp32 FLOP/s", 1e11)
+    step = max(work / (0.3 * rate), 1e-3 if "cnn" in group.model else 8e-3)
+    return int(np.clip(options.seconds / step, 2, 200))
+
+
+def _start(options: argparse.Namespace, group: Group, name: str, backend: str, steps: int, folder: Path) -> Contestant:
+    place = Path(tempfile.mkdtemp(prefix=f"{name}-{backend}-", dir=folder))
+    log = place / "log.txt"
+    python = options.lightning_python if name == "lightning" else sys.executable
+    missing = missing_package(group, name, backend, python)
+    if missing:
+        return Contestant(name, backend, None, log, not_measured=missing)
+    cell = asdict(group) | {
+        "contestant": name,
+        "backend": backend,
+        "device": options.device,
+        "steps": steps,
+        "rounds": options.rounds + 1,
+        "words": options.words,
+        "folder": str(place),
+        "profile": options.profile and name == "kgenre",
+    }
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [python, str(_HERE / "throughput_cell.py"), json.dumps(cell)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=prepare_environment(backend, options.device),
+            cwd=place,
+        )
+    return Contestant(name, backend, process, log)
+
+
+def missing_package(group: Group, name: str, backend: str, python: str) -> str | None:
+    """Why a contestant cannot take part here, as far as that is known without starting it."""
+    if name == "lightning":
+        if python == sys.executable and not any(map(importlib.util.find_spec, ("lightning", "pytorch_lightning"))):
+            return "Lightning is not installed"
+        return None
+    if importlib.util.find_spec(backend) is None:
+        return f"{backend} is not installed"
+    if group.source != "device" and importlib.util.find_spec("tensorflow") is None:
+        return "TensorFlow is not installed, and the film pipeline is tf.data"
+    return None
+
+
+def _row(group: Group, contestant: Contestant, steps: int, options: argparse.Namespace) -> dict[str, Any]:
+    row = asdict(group) | {"contestant": contestant.name, "backend": contestant.backend, "steps": steps}
+    row["words"] = options.words
+    if contestant.not_measured is not None or len(contestant.rounds) < 2:
+        return row | {"not_measured": contestant.not_measured or "no round came to its end"}
+    facts, rounds = contestant.facts, contestant.rounds[1:]
+    for part in PARTS:
+        row[part] = {"ms_per_step": [1e3 * done[part] / steps for done in rounds if part in done]}
+    row["input_wait_ms_per_step"] = [1e3 * done.get("input_wait", 0.0) / (2 * steps) for done in rounds]
+    first = contestant.rounds[0]
+    steady = sum(float(np.median(row[part]["ms_per_step"])) for part in PARTS) * steps / 1e3
+    row["first_step"] = {
+        "import_seconds": facts["import_seconds"],
+        "build_seconds": facts["built_seconds"] - facts["import_seconds"],
+        "compile_seconds": max(0.0, sum(first[part] for part in PARTS) - steady),
+    }
+    return row | {
+        name: facts.get(name) for name in ("host_bytes", "device_bytes", "device_name", "versions", "profile")
+    }
+
+
+def measure_rates(options: argparse.Namespace) -> dict[str, Any]:
+    """The device's matrix and copy rates, through the first backend that is installed."""
+    for backend in ("jax", "tensorflow"):
+        if importlib.util.find_spec(backend) is None:
+            continue
+        done = subprocess.run(
+            [sys.executable, str(_HERE / "device_rates.py"), options.device],
+            capture_output=True,
+            text=True,
+            env=prepare_environment(backend, options.device),
+        )
+        if done.returncode == 0:
+            return json.loads(done.stdout.splitlines()[-1]) | {"through": backend}
+        say(f"device rates through {backend}: {done.stderr.strip().splitlines()[-1] if done.stderr else 'failed'}")
+    return {"rates": {}, "driver": None, "through": None}
+
+
+def summarise(rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
+    """Add medians, quartiles, films a second, shares of the device's rates, and ratios within each group."""
+    for row in rows:
+        if "not_measured" in row:
+            continue
+        for part, passes in zip(PARTS, (3, 1), strict=True):
+            times = row[part]["ms_per_step"]
+            median = float(np.median(times))
+            row[part]["median_ms"] = median
+            row[part]["quartiles_ms"] = [float(q) for q in np.percentile(times, [25, 75])]
+            row[part]["films_per_second"] = 1e3 * row["batch_size"] / median
+            if row["source"] == "input":
+                continue
+            achieved = passes * flops(row["model"], row["batch_size"], row["words"]) / (median / 1e3)
+            row[part]["flops_per_second"] = achieved
+            if rates.get(f"{row['precision']} FLOP/s"):
+                row[part]["share_of_matrix_rate"] = achieved / rates[f"{row['precision']} FLOP/s"]
+            if part == "train" and row.get("bytes_per_step"):
+                row[part]["bytes_per_second"] = row["bytes_per_step"] / (median / 1e3)
+                if rates.get("copy bytes/s"):
+                    row[part]["share_of_copy_rate"] = row[part]["bytes_per_second"] / rates["copy bytes/s"]
+            row[part]["ratios"] = {}
+            for other in rows:
+                key = ("model", "batch_size", "precision", "source")
+                if "not_measured" in other or other is row or any(other[name] != row[name] for name in key):
+                    continue
+                named = other["contestant"] if other["backend"] in (row["backend"], "torch") else None
+                if other["contestant"] == row["contestant"]:
+                    named = other["backend"]
+                if named:
+                    # Films a second over films a second: the other's time over ours.
+                    row[part]["ratios"][named] = ratio_with_interval(other[part]["ms_per_step"], times)
+
+
+# --- command line -----------------------------------------------------------------------------------------------------
+
+
+def groups_of(options: argparse.Namespace) -> list[Group]:
+    """What to measure, the most asked-for first."""
+    return [
+        Group(model, batch_size, precision, source)
+        for source in options.sources
+        for batch_size in options.batch_sizes
+        for precision in (options.precision if source != "input" else options.precision[:1])
+        for model in options.models
+    ]
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The options."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS[:3]))
+    parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=["jax", "tensorflow"])
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--batch-sizes", nargs="+", type=int, default=[64])
+    parser.add_argument(
+        "--precision", nargs="+", choices=PRECISIONS, default=["fp32"], help="fp32 means TF32 on an NVIDIA GPU"
+    )
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="beside kgenre; default: all")
+    parser.add_argument(
+        "--sources",
+        nargs="+",
+        choices=SOURCES,
+        default=["device"],
+        help="compute only on data that lie on the device (default), fed by the film pipeline, the pipeline alone",
+    )
+    parser.add_argument("--words", type=int, default=68, help="padded length of the overviews")
+    parser.add_argument("--all", action="store_true", help="all models, batches 64 to 8192, fp32 and bf16, profiles")
+    parser.add_argument("--rounds", type=int, default=10, help="measured rounds of each contestant")
+    parser.add_argument("--seconds", type=float, default=0.5, help="about how long a round's training should take")
+    parser.add_argument("--steps", type=int, help="steps of a round, instead of --seconds")
+    parser.add_argument("--profile", action="store_true", help="trace ten steps of kgenre under JAX: what limits them")
+    parser.add_argument(
+        "--quick", action="store_true", help="two networks, the loop as only peer, few short rounds: does it run?"
+    )
+    parser.add_argument("--minutes", type=float, help="start no group after this time; a later run goes on")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="written after every group; what is there is kept")
+    parser.add_argument("--render", type=Path, nargs="+", metavar="JSON", help="only print the tables of earlier runs")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw films a second by batch size (matplotlib)")
+    parser.add_argument("--lightning-python", default=sys.executable, metavar="PATH", help="the Python that has it")
+    options = parser.parse_args(arguments)
+    if options.all:
+        options.models, options.precision, options.profile = list(MODELS), list(PRECISIONS), True
+        options.batch_sizes = [64, 256, 1024, 4096, 8192]
+    if options.quick:
+        options.rounds, options.steps, options.words = 3, options.steps or 2, min(options.words, 16)
+        options.models, options.peers, options.batch_sizes = ["poster_cnn_2024", "overview_lstm"], ["raw"], [8]
+    if min(options.rounds, options.words, *options.batch_sizes) < 1:
+        parser.error("--rounds, --words and --batch-sizes are at least 1.")
+    return options
+
+
+def main() -> int:
+    """Measure what is not measured yet, write the JSON after every group, print the tables."""
+    options = parse()
+    if options.render:
+        results = [json.loads(path.read_text()) for path in options.render]
+        for each in results:
+            print(render(each))
+        if options.plot:
+            plot(results, options.plot)
+        return 0
+    begun, commit = time.perf_counter(), git_commit()
+    results = {"rows": []}
+    if options.output and options.output.exists():
+        results = json.loads(options.output.read_text())
+    rates = measure_rates(options)
+    say(", ".join(f"{name} {value:.3g}" for name, value in rates["rates"].items()) or "no device rates")
+    results |= {
+        "benchmark": "throughput",
+        "date": datetime.date.today().isoformat(),
+        "git_commit": commit,
+        "device": options.device,
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "driver": rates["driver"],
+        "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+        "rates": rates["rates"],
+        "rounds": options.rounds,
+    }
+    keys = ("model", "batch_size", "precision", "source")
+    done = {tuple(row[key] for key in keys) for row in results["rows"] if "not_measured" not in row}
+    groups = [group for group in groups_of(options) if tuple(getattr(group, key) for key in keys) not in done]
+    with tempfile.TemporaryDirectory(prefix="throughput-", ignore_cleanup_errors=True) as folder:
+        for number, group in enumerate(groups, 1):
+            passed = time.perf_counter() - begun
+            if options.minutes and passed > 60 * options.minutes:
+                reason = f"the time was up (--minutes {options.minutes:g})"
+                rows = [
+                    asdict(group) | {"contestant": name, "backend": backend, "not_measured": reason}
+                    for name, backend in contestants_of(options, group)
+                ]
+            else:
+                say(f"{number}/{len(groups)} ({passed:.0f} s) {group.label}")
+                rows = measure(options, group, rates["rates"], Path(folder))
+                summarise(rows, rates["rates"])
+            keep = [row for row in results["rows"] if any(row[key] != getattr(group, key) for key in keys)]
+            results["rows"] = keep + rows
+            for row in rows:
+                say(f"    {row['contestant']} on {row['backend']}: {outcome(row)}")
+            if options.output:
+                options.output.parent.mkdir(parents=True, exist_ok=True)
+                options.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(render(results))
+    if options.plot:
+        plot([results], options.plot)
+    return 0
+
+
+def outcome(row: dict[str, Any]) -> str:
+    """A row in a few words, for the screen."""
+    if "not_measured" in row:
+        return f"not measured: {row['not_measured']}"
+    return ", ".join(f"{part} {row[part]['median_ms']:.3g} ms" for part in PARTS)
+
+
+def say(line: str) -> None:
+    """To the screen, beside the table."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

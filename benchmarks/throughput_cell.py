@@ -1,0 +1,61 @@
+"""One cell of `throughput.py`: one contestant trains one network at one batch size, in a process of its own.
+
+Started by that script, which says over the standard input when a round may run; answers go out as lines of JSON. A
+round is an epoch of training steps and as many inference steps on batches that lie on the device before the clock
+runs, or come from the film pipeline.
+"""
+
+from __future__ import annotations
+
+import time
+
+_STARTED = time.perf_counter()
+
+import json  # noqa: E402 - the imports belong to the time to the first step
+import os  # noqa: E402
+import sys  # noqa: E402
+
+from throughput_contestants import CONTESTANTS, import_lightning  # noqa: E402
+from throughput_device import check_device, device_name, memory, versions  # noqa: E402
+from throughput_rounds import Cell, Clock  # noqa: E402
+
+
+def main() -> None:
+    """Measure one cell, as the JSON in the first argument says."""
+    cell = Cell(**json.loads(sys.argv[1]))
+    # What libraries print goes to the log: the standard output belongs to the answers.
+    clock = Clock(os.fdopen(os.dup(1), "w"), _STARTED)
+    os.dup2(2, 1)
+    try:
+        if cell.contestant not in ("lightning", "input"):
+            import keras  # noqa: F401 - for the time it takes
+        if cell.contestant == "kgenre":
+            import kgenre.training  # noqa: F401
+        if cell.contestant == "lightning":
+            import_lightning()
+        check_device(cell)
+        imported = time.perf_counter() - _STARTED
+        CONTESTANTS[cell.contestant](cell, clock)
+    except (NotImplementedError, ModuleNotFoundError) as error:
+        clock.answer(not_measured=str(error))
+        return
+    except Exception as error:
+        if "RESOURCE_EXHAUSTED" in str(error) or "out of memory" in str(error).lower():
+            clock.answer(not_measured="out of device memory")
+            return
+        raise
+    if cell.backend == "jax" and cell.source == "device":
+        assert "tensorflow" not in sys.modules, "TensorFlow was imported under JAX without need"
+    clock.answer(
+        **clock.parts,
+        **clock.facts,
+        input_wait=clock.input_wait,
+        import_seconds=imported,
+        versions=versions(),
+        device_name=device_name(cell),
+        **memory(cell),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""What a process of `throughput.py` says about its device: memory, names, a profile."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from throughput_rounds import Cell
+
+PACKAGES = ("kgenre", "keras", "jax", "jaxlib", "tensorflow", "numpy", "lightning", "pytorch-lightning", "torch")
+
+
+def memory(cell: Cell) -> dict[str, int | None]:
+    """Peak bytes on the host and on the device, the latter where the backend counts them."""
+    unit = 1 if sys.platform == "darwin" else 1024
+    host, peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, None
+    if cell.device == "gpu" and cell.backend == "jax":
+        import jax
+
+        peak = jax.devices()[0].memory_stats().get("peak_bytes_in_use")
+    elif cell.device == "gpu" and cell.backend == "tensorflow":
+        import tensorflow as tf
+
+        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+    elif cell.device == "gpu":
+        import torch
+
+        peak = torch.cuda.max_memory_allocated()
+    return {"host_bytes": host, "device_bytes": peak}
+
+
+def profile_of(engine: Any, batch: Any, steps: int = 10) -> dict[str, Any] | None:
+    """What the device did during ten training steps: the kernels that took most, and how long it stood idle (JAX)."""
+    if engine.name != "jax":
+        return None
+    import jax
+
+    def train() -> None:
+        for _ in range(steps):
+            outputs, _ = engine.train_step(batch)
+        jax.block_until_ready(outputs)
+
+    train()
+    with tempfile.TemporaryDirectory() as folder:
+        with jax.profiler.trace(folder):
+            begun = time.perf_counter()
+            train()
+            wall = time.perf_counter() - begun
+        traces = sorted(Path(folder).rglob("*.xplane.pb"))
+        planes = jax.profiler.ProfileData.from_file(str(traces[0])).planes
+        planes = {plane.name: plane for plane in planes}
+        device = next((plane for name, plane in planes.items() if name.startswith("/device:GPU")), None)
+        kernels, spans = Counter(), []
+        # On a GPU the streams' lines hold kernels; on a CPU the threads' lines hold XLA's thunks.
+        for line in (device or planes["/host:CPU"]).lines:
+            wanted = line.name.startswith("Stream") if device else "XLAEigen" in line.name or "PjRt" in line.name
+            for event in line.events if wanted else ():
+                if device is None and ("::" in event.name or event.name.startswith(("while", "call", "Thunk"))):
+                    continue  # these contain the others
+                kernels[event.name.split("(")[0][:80]] += event.duration_ns
+                spans.append((event.start_ns, event.start_ns + event.duration_ns))
+    busy, reached = 0.0, 0.0
+    for begin, end in sorted(spans):
+        busy += max(0.0, end - max(begin, reached))
+        reached = max(reached, end)
+    total = sum(kernels.values()) or 1
+    return {
+        "wall_ms_per_step": 1e3 * wall / steps,
+        "busy_share": min(1.0, busy / 1e9 / wall),
+        "launches_per_step": len(spans) / steps,
+        "kernels": [{"name": name, "share": ns / total} for name, ns in kernels.most_common(8)],
+    }
+
+
+def device_name(cell: Cell) -> str:
+    """What the backend calls its device."""
+    if cell.device == "cpu":
+        return "cpu"
+    if cell.backend == "jax":
+        import jax
+
+        return jax.devices()[0].device_kind
+    if cell.backend == "tensorflow":
+        import tensorflow as tf
+
+        return tf.config.experimental.get_device_details(tf.config.list_physical_devices("GPU")[0])["device_name"]
+    import torch
+
+    return torch.cuda.get_device_name()
+
+
+def check_device(cell: Cell) -> None:
+    """Refuse to measure a CPU under a GPU's name."""
+    if cell.device == "cpu" or cell.contestant == "input":
+        return
+    if cell.backend == "jax":
+        import jax
+
+        found = jax.default_backend() == "gpu"
+    elif cell.backend == "tensorflow":
+        import tensorflow as tf
+
+        found = bool(tf.config.list_physical_devices("GPU"))
+    else:
+        import torch
+
+        found = torch.cuda.is_available()
+    if not found:
+        raise NotImplementedError(f"{cell.backend} sees no GPU here")
+
+
+def versions() -> dict[str, str]:
+    found = {}
+    for package in PACKAGES:
+        if package.replace("-", "_") in sys.modules:
+            try:
+                found[package] = metadata.version(package)
+            except metadata.PackageNotFoundError:
+                found[package] = "from the source folder"
+    return found

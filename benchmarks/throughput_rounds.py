@@ -1,0 +1,125 @@
+"""What a contestant of `throughput.py` is given: its cell, a clock to pass, and batches of films."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from throughput_networks import LSTMS, films
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What one process does."""
+
+    model: str
+    contestant: str
+    backend: str
+    device: str
+    batch_size: int
+    precision: str
+    source: str  # "device" or "pipeline"
+    steps: int  # of a round
+    rounds: int  # the first, which compiles, included
+    words: int
+    folder: str
+    profile: bool = False
+
+    @property
+    def reads_words(self) -> bool:
+        """Whether the network reads overviews."""
+        return self.model in LSTMS
+
+
+class Clock:
+    """Passed at the beginning and the end of each part of a round; tells the script how long the parts took."""
+
+    def __init__(self, answers: TextIO, started: float) -> None:
+        self.answers, self.started = answers, started
+        self.wait: Callable[[], Any] = lambda: None  # for the device
+        self.input_wait = 0.0
+        self.parts: dict[str, float] = {}
+        self.facts: dict[str, Any] = {}  # sent with the last round
+        self._begun = 0.0
+        self._first = True
+
+    def answer(self, **content: Any) -> None:
+        """A line to the script."""
+        self.answers.write(json.dumps(content) + "\n")
+        self.answers.flush()
+
+    def start(self, part: str) -> None:
+        """The device has nothing to do any more; a new round waits for the script first."""
+        if part == "train":
+            if self._first:
+                self.answer(ready=True, built_seconds=time.perf_counter() - self.started)
+                self._first = False
+            else:
+                self.answer(**self.parts, input_wait=self.input_wait)
+            if not sys.stdin.readline():
+                raise SystemExit("throughput.py is gone.")
+            self.parts, self.input_wait = {}, 0.0
+        self._begun = time.perf_counter()
+
+    def stop(self, part: str) -> None:
+        """Wait for the device, then note the time."""
+        self.wait()
+        self.parts[part] = time.perf_counter() - self._begun
+
+
+class Batches:
+    """A round's worth of batches, as a source that every contestant takes; times what the reader waits for them."""
+
+    def __init__(self, clock: Clock, steps: int, epoch: Callable[[], Iterator[Any]]) -> None:
+        self.clock, self.steps, self.epoch = clock, steps, epoch
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def __iter__(self) -> Iterator[Any]:
+        batches = self.epoch()
+        for _ in range(self.steps):
+            begun = time.perf_counter()
+            batch = next(batches)
+            self.clock.input_wait += time.perf_counter() - begun
+            yield batch
+
+
+def source(cell: Cell, clock: Clock, put: Callable[[Any], Any], form: Callable[[dict[str, Any]], Any]) -> Batches:
+    """The batches in a contestant's form: three that lie on the device, over and over, or the film pipeline's."""
+    if cell.source == "pipeline":
+        return Batches(clock, cell.steps, lambda: map(form, pipeline(cell)))
+    held = [form({name: put(array) for name, array in batch.items()}) for batch in made_films(cell)]
+
+    def again() -> Iterator[Any]:
+        while True:
+            yield from held
+
+    return Batches(clock, cell.steps, again)
+
+
+def made_films(cell: Cell, batches: int = 3) -> list[dict[str, Any]]:
+    return films(cell.model, cell.batch_size, batches, cell.words)
+
+
+def pipeline(cell: Cell) -> Iterator[dict[str, Any]]:
+    """The film pipeline of kgenre over a table of decoded films, epoch after epoch: tensors, or arrays under JAX."""
+    import numpy as np
+
+    from kgenre.data.batches import FilmBatches, FilmTensors
+
+    count = max(4 * cell.batch_size, 2048)
+    (table,) = films(cell.model, count, 1, cell.words)
+    read = {"overviews": table["x"]} if cell.reads_words else {"posters": table["x"]}
+    batches = FilmBatches(FilmTensors(table["genres"], **read), np.arange(count), cell.batch_size, shuffle=True)
+    name = "overview" if cell.reads_words else "poster"
+    epoch = 0
+    while True:
+        data = batches.epoch_batches(epoch)
+        for batch in data if cell.backend == "tensorflow" else data.as_numpy_iterator():
+            yield {"x": batch[name], "genres": batch["genres"]}
+        epoch += 1

@@ -1,0 +1,106 @@
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
+
+
+@pytest.fixture
+def benchmarks(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def run(script, *arguments):
+    command = [sys.executable, BENCHMARKS / script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=900)
+
+
+def test_a_tiny_run_is_measured_rendered_and_gone_on_with(tmp_path):
+    output = tmp_path / "new" / "throughput.json"
+    size = ["--steps", "2", "--rounds", "2", "--batch-sizes", "2", "--words", "5", "--output", output]
+    one = ["--models", "poster_cnn_2024", "--backends", BACKEND, "--peers", "raw"]
+    done = run("throughput.py", *one, *size)
+    assert done.returncode == 0, done.stderr
+    results = json.loads(output.read_text())
+    assert {"date", "cpu", "git_commit", "rates", "driver"} <= results.keys()
+    assert [row["contestant"] for row in results["rows"]] == ["kgenre", "raw"]
+    for row in results["rows"]:
+        assert "not_measured" not in row, row
+        assert len(row["train"]["ms_per_step"]) == len(row["inference"]["ms_per_step"]) == 2
+        assert row["train"]["films_per_second"] == pytest.approx(2e3 / row["train"]["median_ms"])
+        assert 0 < row["train"]["share_of_matrix_rate"] < 1
+        assert all(seconds >= 0 for seconds in row["first_step"].values())
+        assert ("tensorflow" in row["versions"]) == (BACKEND == "tensorflow")
+    ratio, low, high = results["rows"][0]["train"]["ratios"]["raw"]
+    assert low <= ratio <= high
+    assert f"| kgenre | {BACKEND} |" in done.stdout
+
+    again = run("throughput.py", *one, *size, "--minutes", "1e-9")  # measured already: nothing is started
+    assert again.returncode == 0
+    assert json.loads(output.read_text())["rows"] == results["rows"]
+    other = run("throughput.py", "--models", "poster_cnn_2025", *one[2:], *size, "--minutes", "1e-9")
+    assert "not measured: the time was up" in other.stdout
+    assert len(json.loads(output.read_text())["rows"]) == 4
+
+
+def test_the_work_is_that_of_the_layers(benchmarks):
+    networks = benchmarks("throughput_networks")
+    assert 3 * networks.flops("poster_cnn_2024", 64) == pytest.approx(17.7e9, rel=0.01)
+    for name in ("poster_cnn_2024", "poster_cnn_2025"):
+        work = 0
+        for layer in networks.build(name)._flatten_layers():
+            if isinstance(layer, keras.layers.Dense):
+                work += 2 * layer.kernel.shape[0] * layer.kernel.shape[1]
+        assert work < networks.flops(name, 1)
+    assert networks.flops("overview_lstm", 2, words=10) == pytest.approx(
+        20 * networks.flops("overview_lstm", 1, words=1), rel=0.05
+    )
+
+
+@pytest.mark.parametrize("name", ["overview_lstm", "overview_lstm_cudnn"])
+def test_the_stock_network_is_the_same_network(benchmarks, name):
+    networks = benchmarks("throughput_networks")
+    ours, stock = networks.build(name), networks.build(name, stock=True)
+    assert [w.shape for w in ours.trainable_variables] == [w.shape for w in stock.trainable_variables]
+    assert type(stock.layers[1]) is keras.layers.Bidirectional
+
+
+@pytest.mark.parametrize("arguments", [["--rounds", "0"], ["--models", "alexnet"], ["--batch-sizes", "0"]])
+def test_wrong_options_are_refused(arguments):
+    done = run("throughput.py", *arguments)
+    assert done.returncode == 2
+    assert arguments[0] in done.stderr
+
+
+def test_what_limits_a_step_follows_from_profile_and_rate(benchmarks):
+    limit_of = benchmarks("throughput_report").limit_of
+
+    def row(busy, share, launches):
+        return {
+            "model": "overview_lstm",
+            "profile": {"busy_share": busy, "launches_per_step": launches},
+            "train": {"share_of_matrix_rate": share},
+        }
+
+    assert "launches" in limit_of(row(0.3, 0.5, 100))
+    assert "products" in limit_of(row(0.9, 0.6, 100))
+    assert "recurrence" in limit_of(row(0.9, 0.1, 5000))
+    assert "memory" in limit_of(row(0.9, 0.1, 100))
+
+
+@pytest.mark.exhaustive
+def test_every_part_for_a_gpu_runs_here_tiny(tmp_path):
+    environment = os.environ | {"OUT": str(tmp_path), "DEVICE": "cpu", "SMALL": "1", "PYTHON": sys.executable}
+    done = subprocess.run(["bash", BENCHMARKS / "gpu.sh", "all"], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    parts = subprocess.run(["bash", BENCHMARKS / "gpu.sh", "list"], capture_output=True, text=True).stdout.split()
+    written = {path.name.split("-cpu-")[1] for path in tmp_path.glob("*.json")}
+    assert len(written) == len(parts)
