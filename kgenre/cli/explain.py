@@ -37,6 +37,8 @@ _KEY = re.compile(r'Parser key "([\w.]+)"')
 _NO_CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)")
 _NO_ARGUMENT = re.compile(r"Problem with given class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted")
 _NO_MODULE = re.compile(r"Problem with given class_path '([\w.]+)':\s+No module named '([\w.]+)'")
+_NO_TYPE = re.compile(r"Parameter '(\w+)' from '([\w.]+)\.__init__' does not specify a type")
+_REQUIRED = re.compile(r"given class_path '([\w.]+)':\s+the following arguments are required: ([\w., ]+)")
 _NO_NAME = re.compile(r"Problem with given class_path '([\w.]+)':\s+module '([\w.]+)' has no attribute '\w+'")
 _WRONG_TYPE = re.compile(
     r"Problem with given class_path '(?P<cls>[\w.]+)':\s+Parser key \"(?P<name>[\w.]+)\":\s+(?P<rest>.*)", re.DOTALL
@@ -63,6 +65,11 @@ def explain(message: str, parser: Any) -> str:
         return f"{at}{_last(cls)} has no argument {name!r}. {_instead(name, _arguments_of(cls))}"
     if found := _NO_MODULE.search(message):
         return f"{at}there is no module {found[2]!r} in this folder or installed, which {found[1]} names."
+    if found := _NO_TYPE.search(message):
+        return f"{at}{found[2]} must say what its {found[1]} is, for example: def __init__(self, {found[1]}: int)."
+    if key and (found := _REQUIRED.search(message)):
+        needed = ", ".join(f"--{key[1]}.{name.strip()}" for name in found[2].split(","))
+        return f"{_last(found[1])} needs {needed}."
     if found := _NO_NAME.search(message):
         classes = [name for name, value in vars(sys.modules[found[2]]).items() if inspect.isclass(value)]
         return f"{at}there is no {found[1]}. {_instead(_last(found[1]), classes)}"

@@ -98,7 +98,7 @@ def test_wrong_config(fails, tmp_path, text, word):
     assert word in " ".join(lines[-2:]), lines
 
 
-@pytest.mark.parametrize("backend", ["torch", "theano"])
+@pytest.mark.parametrize("backend", ["tensrflow", "theano"])
 def test_unknown_backend(run_python, backend):
     script = "import sys; from kgenre.cli.main import main; code = main(['fit']); print(code); sys.exit(0)"
     assert run_python(script, backend=backend).strip().endswith("1")
@@ -188,6 +188,16 @@ def test_csv_without_the_columns(fails, tmp_path):
         ("import nonesuch", "mine.Net", ["no module 'nonesuch'"]),
         ("import kgenre\nclass Net(kgenre.Module): ...", "mine.Nett", ["mean 'Net'?"]),
         ("class Net: ...", "mine.Net", ["mine.Net is not a Module"]),
+        (
+            "import kgenre\nclass Net(kgenre.Module):\n    def __init__(self, width): ...",
+            "mine.Net",
+            ["def __init__(self, width: int)"],
+        ),
+        (
+            "import kgenre\nclass Net(kgenre.Module):\n    def __init__(self, width: int): ...",
+            "mine.Net",
+            ["--model.width"],
+        ),
     ],
 )
 def test_a_module_of_the_users_own(fails, tmp_path, monkeypatch, text, name, words):

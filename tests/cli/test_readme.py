@@ -60,6 +60,7 @@ def test_the_digits_are_those_of_the_readme(digits):
     assert main(command.split()) == 0
     metrics = json.loads(Path("runs/digit_net/version_0/metrics.json").read_text())
     assert metrics["test/accuracy"] > 0.8
+    assert main(["test", "--ckpt_path", "runs/digit_net/version_0"]) == 0
 
 
 FIT_LINES = re.findall(r"^(?:[A-Z_]+=\S+ +)*kgenre (fit .*?)(?: {2,}#.*)?$", README, re.MULTILINE)
