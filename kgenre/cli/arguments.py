@@ -39,9 +39,9 @@ def _environment() -> list[str]:
     """``KGENRE_MODEL__LEARNING_RATE=0.1`` as ``--model.learning_rate=0.1``: a misspelt one is an error, not lost."""
     found = []
     for name, value in sorted(os.environ.items()):
-        prefix, _, path = name.lower().partition("__")
-        if path and prefix.removeprefix("kgenre_") in _PARTS and prefix.startswith("kgenre_"):
-            found.append(f"--{prefix.removeprefix('kgenre_')}.{path.replace('__', '.')}={value}")
+        part, _, path = name.removeprefix("KGENRE_").lower().partition("__")
+        if name.startswith("KGENRE_") and (part in _PARTS if path else part in _KERAS_PARTS):
+            found.append(f"--{'.'.join([part, *path.split('__')]) if path else part}={value}")
     return found
 
 
@@ -87,7 +87,7 @@ def check_yaml(path: Path) -> None:
     """
     import yaml
 
-    if not path.is_file():  # the parser says so
+    if not os.path.isfile(path):  # the parser says so
         return
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
