@@ -58,7 +58,7 @@ def explain(message: str, parser: Any) -> str:
     at = f"--{key[1]}: " if key else ""
     if found := _DENIED.search(message):
         return f"{found[1]} may not be imported. If it is yours: {ALLOW_VARIABLE}={found[1].partition('.')[0]}"
-    if found := _WRONG_TYPE.search(message):
+    if (found := _WRONG_TYPE.search(message)) and _kinds(found["rest"]):
         return f"{at}{_last(found['cls'])}'s {_wrong_type(found['name'], found['rest'])}"
     if found := _NO_ARGUMENT.search(message):
         cls, name = found.groups()
@@ -71,12 +71,15 @@ def explain(message: str, parser: Any) -> str:
         needed = ", ".join(f"--{key[1]}.{name.strip()}" for name in found[2].split(","))
         return f"{_last(found[1])} needs {needed}."
     if found := _NO_NAME.search(message):
-        classes = [name for name, value in vars(sys.modules[found[2]]).items() if inspect.isclass(value)]
+        known = vars(sys.modules[found[2]]) if found[2] in sys.modules else {}
+        classes = [name for name, value in known.items() if inspect.isclass(value)]
         return f"{at}there is no {found[1]}. {_instead(_last(found[1]), classes)}"
-    if "does not correspond to a subclass" in message:
-        return f"{at}{' '.join(_GIVEN.findall(message)[-1]).strip()} is not a {_SUBCLASS.search(message)[1]}."
+    if (found := _SUBCLASS.search(message)) and _GIVEN.search(message):
+        return f"{at}{' '.join(_GIVEN.findall(message)[-1]).strip()} is not a {found[1]}."
     if found := _NO_CLASS.search(message):
-        return f"{at}there is no class {found[1]!r}. {_instead(found[1], _known_classes())}"
+        option = _last(key[1]) if key else ""
+        yours = f" One of yours is named with its file: --{option} file.Class" if option in ("model", "data") else ""
+        return f"{at}there is no class {found[1]!r}. {_instead(found[1], _known_classes(option))}{yours}"
     if found := _NO_OPTION.search(message):
         group, name, key_, option = found["group"], found["name"], found["key"], found["option"]
         wanted = f"{group}.{name}" if group else key_ or option
@@ -86,7 +89,7 @@ def explain(message: str, parser: Any) -> str:
         variable = f"KGENRE_{wanted.upper().replace('.', '__')}"
         source = f", from {variable} in the environment" if variable in os.environ else ""
         return f"there is no option --{wanted}{source}.{close}"
-    if key and any(kind or choices for kind, choices, _ in _EXPECTED.findall(message) if kind != "NoneType"):
+    if key and _kinds(message):
         return f"--{_wrong_type(key[1], message)}"
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
@@ -94,14 +97,15 @@ def explain(message: str, parser: Any) -> str:
 
 def _wrong_type(name: str, message: str) -> str:
     """``patience takes a whole number. Received: many``."""
-    taken, received = [], None
-    for kind, choices, got in _EXPECTED.findall(message):
-        taken += [choices.replace(", ", " or ") or _WORDS.get(kind, kind)] if kind != "NoneType" else []
-        received = received or got
-    if not received:
-        given = _GIVEN.search(message)
-        received = next(filter(None, given.groups()), "") if given else ""
-    return f"{name} takes {' or '.join(dict.fromkeys(taken))}. Received: {received.strip()}"
+    received = next((got for *_, got in _EXPECTED.findall(message) if got), "")
+    if not received and (given := _GIVEN.search(message)):
+        received = next(filter(None, given.groups()), "")
+    return f"{name} takes {' or '.join(dict.fromkeys(_kinds(message)))}. Received: {received.strip()}"
+
+
+def _kinds(message: str) -> list[str]:
+    found = [(kind, choices) for kind, choices, _ in _EXPECTED.findall(message) if kind != "NoneType"]
+    return [choices.replace(", ", " or ") or _WORDS.get(kind, kind) for kind, choices in found]
 
 
 def _close(name: str, known: Iterable[str]) -> str:
@@ -115,7 +119,7 @@ def _close(name: str, known: Iterable[str]) -> str:
 
 def _instead(name: str, known: Iterable[str]) -> str:
     """What was probably meant, or all that there is."""
-    known = list(known)
+    known = [other for other in known if other != name]
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"Did you mean {close[0]!r}?"
@@ -132,12 +136,21 @@ def _arguments_of(path: str) -> list[str]:
     return [argument for argument in inspect.signature(cls).parameters if argument != "self"] if cls else []
 
 
-def _known_classes() -> list[str]:
-    """What is known by its short name."""
-    from kgenre import callbacks, data, loggers, models
+def _known_classes(option: str) -> list[str]:
+    """What an option knows by its short name."""
+    from kgenre import callbacks, data, loggers, models, training
 
-    homes = (callbacks, loggers, models, data)
-    return sorted(name for home in homes for name in home.__all__ if name[0].isupper() and "Error" not in name)
+    homes = {
+        "model": (models, training.Module),
+        "data": (data, training.DataModule),
+        "callbacks": (callbacks, callbacks.Callback),
+        "logger": (loggers, loggers.Logger),
+    }
+    chosen = [homes[option]] if option in homes else homes.values()
+    known = [
+        cls for home, base in chosen for cls in vars(home).values() if inspect.isclass(cls) and issubclass(cls, base)
+    ]
+    return sorted({cls.__name__ for cls in known})
 
 
 def _options_of(parser: Any) -> list[str]:

@@ -43,6 +43,7 @@ def fails(capsys):
         (["fit", "--trainer.callbacks=EarlyStopping", "--trainer.callbacks.mode=x"], 1, ["'min' or 'max'", "'x'"]),
         (["fit", "--trainer.logger", "CSVLoger"], 2, ["mean 'CSVLogger'?"]),
         (["fit", "--model", "GenreClasifier"], 2, ["--model", "mean 'GenreClassifier'?"]),
+        (["fit", "--model", "MyNet"], 2, ["MyNet", "GenreClassifier", "--model file.Class"]),
         (["fit", "--model", "null"], 2, ["--model takes a class"]),
         (["fit", "--model", "FilmData"], 2, ["--model", "FilmData"]),
         (["fit", "--optimizer", "SDG"], 1, ["SDG", "SGD"]),
