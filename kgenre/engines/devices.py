@@ -1,6 +1,9 @@
-"""The devices that the backend can compute on."""
+"""The devices that the backend can compute on, and how one is chosen."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 
 def list_devices(kind: str | None = None) -> list[str]:
@@ -16,7 +19,35 @@ def list_devices(kind: str | None = None) -> list[str]:
         from kgenre.engines.torch import list_devices as list_torch_devices
 
         return list_torch_devices(kind)
+    if backend == "tensorflow":  # Keras would start TensorFlow, and then no device can be hidden any more
+        from kgenre.engines.tensorflow import list_devices as list_tensorflow_devices
+
+        return list_tensorflow_devices(kind)
     try:
         return keras.distribution.list_devices(kind)
     except RuntimeError:  # JAX's way to say that there are none
         return []
+
+
+@contextmanager
+def computing_on(devices: Sequence[str]) -> Iterator[None]:
+    """The first of these devices is the backend's inside; none: its own choice.
+
+    TensorFlow is shown no other GPU from then on.
+
+    Raises:
+        BackendError: TensorFlow has taken its GPUs already.
+    """
+    import keras
+
+    if not devices:
+        yield
+        return
+    if keras.backend.backend() == "tensorflow":
+        from kgenre.engines.tensorflow import hide_other_gpus
+
+        hide_other_gpus(devices)
+        yield
+        return
+    with keras.device(devices[0]):
+        yield

@@ -12,6 +12,7 @@ import keras
 import numpy as np
 
 from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
+from kgenre.engines.jax_placement import Placement
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError, StepScope
@@ -33,6 +34,7 @@ class JaxEngine:
 
     def __init__(self, options: StepOptions) -> None:
         self.options = options
+        self._placement = Placement(options.devices) if options.devices else None
         self.traces: Counter[str] = Counter()
         self._stages: dict[str, State] = {}  # sums and batch index of the evaluations; training's are in the state
         self._state: State = {}
@@ -74,9 +76,9 @@ class JaxEngine:
         self._eval = jax.jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
         self._state = counters | {
-            "trainable": [_copy(v.value) for v in self._trainable],
-            "others": [_copy(v.value) for v in self._others],
-            "optimizer": [_copy(v.value) for v in self._optimizer_variables],
+            "trainable": [self._own(v.value) for v in self._trainable],
+            "others": [self._own(v.value) for v in self._others],
+            "optimizer": [self._own(v.value) for v in self._optimizer_variables],
         }
         if self.options.accumulate_grad_batches > 1:
             zeros = [jax.numpy.zeros_like(value) for value in self._state["trainable"]]
@@ -165,7 +167,10 @@ class JaxEngine:
             recorded |= logged
         step = self.built.stack("train", recorded)
         new["sums"] = add_to_sums(self.built.entries["train"], state["sums"], step)
-        return new | self._divided([values[id(v)] for v in held]), outputs, step
+        after = [values[id(v)] for v in held]
+        if self._placement is not None:  # else XLA may divide them too
+            after = list(map(self._placement.state, after))
+        return new | self._divided(after), outputs, step
 
     def _traced_several(self, state: State, stacked: Any, count: Any, update: bool) -> tuple[State, Any]:
         def body(i: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
@@ -240,6 +245,14 @@ class JaxEngine:
     def _held(self) -> list[keras.Variable]:
         return [*self._trainable, *self._others, *self._optimizer_variables]
 
+    def _own(self, value: Any) -> jax.Array:
+        """A copy for the state, where the state lies."""
+        return _copy(value) if self._placement is None else self._placement.state(_copy(value))
+
+    def _lent(self, value: jax.Array) -> jax.Array:
+        """A copy for a Keras variable."""
+        return _copy(value if self._placement is None else self._placement.variable(value))
+
     def _values(self, state: State | None = None) -> list[Any]:
         state = self._state if state is None else state
         return [*state["trainable"], *state["others"], *state["optimizer"]]
@@ -251,7 +264,7 @@ class JaxEngine:
     def sync(self) -> None:
         self.pull()  # what was assigned in a hook stays
         for variable, value in zip(self._held(), self._values(), strict=True):
-            variable.assign(_copy(value))
+            variable.assign(self._lent(value))
         self._synced = [v.value for v in self._held()]
 
     def pull(self) -> None:
@@ -264,7 +277,7 @@ class JaxEngine:
         if not any(changed):
             return
         values = [
-            _copy(v.value) if new else value
+            self._own(v.value) if new else value
             for v, new, value in zip(self._held(), changed, self._values(), strict=True)
         ]
         self._state |= self._divided(values)
@@ -273,7 +286,7 @@ class JaxEngine:
     def _write_unchanged(self, changed: list[bool]) -> None:
         for variable, new, value in zip(self._held(), changed, self._values(), strict=True):
             if not new:
-                variable.assign(_copy(value))
+                variable.assign(self._lent(value))
 
     def get_variable(self, variable: keras.Variable) -> np.ndarray:
         return np.asarray(self._values()[self._position(variable)])
@@ -308,6 +321,8 @@ class JaxEngine:
         if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset: read-only views, no copies
             batches = batches.as_numpy_iterator()
         batches = (keras.tree.map_structure(_array, batch) for batch in itertools.islice(batches, limit))
+        if self._placement is not None:
+            batches = map(self._placement.batch, batches)
         if jax.default_backend() == "cpu":  # the compiled step takes NumPy arrays faster than device_put does
             yield from batches
             return

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class StepOptions:
-    """Clipping, accumulation and the compiler, as the Trainer's flags give them."""
+    """Clipping, accumulation, compiler and devices, as the Trainer's flags give them."""
 
     gradient_clip_val: float | None = None
     gradient_clip_algorithm: str = "norm"
     accumulate_grad_batches: int = 1
     loss_scaling: bool = False  # for float16; see `LossScale`
     jit_compile: bool | None = None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
+    devices: tuple[str, ...] = ()  # to compute on; several (under JAX) share each batch; none: the backend's choice

@@ -45,6 +45,9 @@ class TorchEngine:
         parts: Sequence[StepPart] = (),
     ) -> None:
         self.built = build_module(module, optimizers, batches, self.options, parts)
+        if self.options.devices:  # layers made before the Trainer could act lie elsewhere
+            for variable in (*self.built.variables.values(), *self.built.optimizer_variables.values()):
+                variable.value.data = variable.value.data.to(self._device)
         self._divide()
         for stage in batches:
             self.start_epoch(stage)

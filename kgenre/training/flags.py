@@ -12,6 +12,7 @@ from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBa
 from kgenre.callbacks.duration import read_duration
 from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.profilers import PROFILERS
+from kgenre.training.accelerator import check_accelerator
 from kgenre.training.errors import TrainerError
 from kgenre.training.limits import check_limit
 from kgenre.training.precision import check_precision
@@ -126,6 +127,7 @@ def _check(f: SimpleNamespace) -> None:
             raise TrainerError(f"steps_per_execution is a number or 'auto'. Received: {f.steps_per_execution!r}")
         _at_least(steps_per_execution=(f.steps_per_execution, 1))
     check_limit("overfit_batches", f.overfit_batches)
+    check_accelerator(f.accelerator, f.devices, f.strategy)
     has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
         raise TrainerError("enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from kgenre.callbacks import Callback, ModelCheckpoint
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
+from kgenre.engines.devices import computing_on
+from kgenre.training.accelerator import choose_devices
 from kgenre.training.configured_optimizers import configured_optimizers
 from kgenre.training.data_module import DataModule, iterate_epoch
 from kgenre.training.errors import TrainerError
@@ -50,7 +53,10 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
     t.hooks = Hooks(t, module, t.callbacks)
     status = "success"
     try:
-        yield
+        devices = choose_devices(t.accelerator, t.devices, t.strategy)
+        t.step_options = dataclasses.replace(t.step_options, devices=devices)
+        with computing_on(devices):
+            yield
         t.state.status = "finished"
     except BaseException as error:
         t.interrupted = isinstance(error, KeyboardInterrupt)

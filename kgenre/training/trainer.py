@@ -70,6 +70,10 @@ class Trainer(Run):
         precision: "32-true"; "bf16-mixed" or "16-mixed": layers compute in 16 bits, weights stay float32 (float16 with
             dynamic loss scaling); "bf16-true": weights in bfloat16 too. Layers read it when they are created, so those
             of ``__init__`` are refused: create them in ``configure_model``.
+        accelerator: "cpu" or "gpu" to compute on; "auto": the GPU where the backend finds one.
+        devices: how many devices (-1: all), or a list of which; "auto": one, or all with "data_parallel".
+        strategy: "single" device; "data_parallel": several devices share each batch, under JAX only (each batch must
+            divide by their number); "auto": whichever ``devices`` asks for.
         callbacks: one or several.
         logger: True or None: TensorBoard and CSV; False: none; or one or several loggers.
         default_root_dir: where runs are written, as ``<root>/<name>/version_<n>``.
@@ -118,6 +122,9 @@ class Trainer(Run):
         gradient_clip_val: float | None = None,
         gradient_clip_algorithm: Literal["norm", "value"] = "norm",
         precision: str = "32-true",
+        accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+        devices: int | list[int] | str = "auto",
+        strategy: Literal["auto", "single", "data_parallel"] = "auto",
         callbacks: Callback | list[Callback] | None = None,
         logger: Logger | list[Logger] | bool | None = None,
         default_root_dir: str = "runs",
@@ -145,6 +152,7 @@ class Trainer(Run):
         self.accumulate_grad_batches = flags.accumulate_grad_batches
         self.precision = flags.precision
         self.steps_per_execution: int | Literal["auto"] = flags.steps_per_execution
+        self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
         self.barebones = flags.barebones
         self.reload_dataloaders_every_n_epochs = flags.reload_dataloaders_every_n_epochs
         self.step_options = StepOptions(

@@ -1,0 +1,56 @@
+"""On which devices the JAX engine's arrays lie: the state on all of them, the rows of a batch divided."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+
+class Placement:
+    """Data parallelism by placement: XLA divides the step and adds up the gradients where batches are divided.
+
+    Losses, BatchNorm's statistics and random numbers are those of the whole batch, as on one device.
+
+    Args:
+        devices: as Keras names them, ["gpu:0", "gpu:1"].
+    """
+
+    def __init__(self, devices: Sequence[str]) -> None:
+        known = {f"{d.platform}:{d.id}": d for d in jax.devices(devices[0].partition(":")[0])}
+        mesh = Mesh(np.array([known[name] for name in devices]), ("batch",))
+        self._first = known[devices[0]]
+        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._divided = NamedSharding(mesh, PartitionSpec("batch"))
+
+    def state(self, value: jax.Array) -> jax.Array:
+        """A copy on each device; inside a step: where the result shall be."""
+        if isinstance(value, jax.core.Tracer):
+            return jax.lax.with_sharding_constraint(value, self._whole)
+        return jax.device_put(value, self._whole)
+
+    def variable(self, value: jax.Array) -> jax.Array:
+        """On the first device, as the user finds it in a Keras variable."""
+        return jax.device_put(value, self._first)
+
+    def batch(self, batch: Any) -> Any:
+        """Each device's share of the rows; scalars go to all.
+
+        Raises:
+            ValueError: the rows cannot be divided evenly.
+        """
+        return jax.tree.map(self._share, batch)
+
+    def _share(self, array: Any) -> jax.Array:
+        if not np.ndim(array):
+            return self.state(array)
+        devices = self._divided.mesh.size
+        if array.shape[0] % devices:
+            raise ValueError(
+                f"strategy='data_parallel' divides each batch among {devices} devices. Received a batch of "
+                f"{array.shape[0]} rows: make batch_size a multiple of {devices} and drop or fill up the last batch."
+            )
+        return jax.device_put(array, self._divided)

@@ -1,0 +1,64 @@
+"""``accelerator``, ``devices`` and ``strategy``: which devices a run computes on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kgenre.training.errors import TrainerError
+
+ACCELERATORS = ("auto", "cpu", "gpu")
+STRATEGIES = ("auto", "single", "data_parallel")
+Devices = int | Sequence[int] | str
+
+
+def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None:
+    """Refuse what no machine could give; imports no backend.
+
+    Raises:
+        TrainerError: a value that cannot be.
+    """
+    if accelerator not in ACCELERATORS:
+        raise TrainerError(f"accelerator is one of {', '.join(ACCELERATORS)}. Received: {accelerator!r}")
+    if strategy not in STRATEGIES:
+        raise TrainerError(f"strategy is one of {', '.join(STRATEGIES)}. Received: {strategy!r}")
+    is_count = isinstance(devices, int) and not isinstance(devices, bool) and (devices == -1 or devices > 0)
+    is_list = isinstance(devices, list | tuple) and devices and all(type(d) is int and d >= 0 for d in devices)
+    if devices != "auto" and not is_count and not (is_list and len(set(devices)) == len(devices)):
+        raise TrainerError(
+            f"devices is 'auto', how many (1, 2, ...; -1: all) or a list of which ([0, 2]). Received: {devices!r}"
+        )
+
+
+def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[str, ...]:
+    """The devices by name, ("gpu:0", "gpu:1"); () leaves the choice to the backend.
+
+    Raises:
+        TrainerError: this machine, or this backend, cannot give what was asked for.
+    """
+    if (accelerator, devices) == ("auto", "auto") and strategy != "data_parallel":
+        return ()
+    import keras
+
+    from kgenre.engines.devices import list_devices
+
+    backend = keras.backend.backend()
+    found = list_devices(None if accelerator == "auto" else accelerator)
+    if not found:
+        raise TrainerError(
+            f"accelerator={accelerator!r}, but {backend} finds no GPU here, only {', '.join(list_devices('cpu'))}. "
+            "Use accelerator='auto' or 'cpu', or install the backend with CUDA: pip install 'kgenre[cuda]'."
+        )
+    if devices == "auto":
+        devices = len(found) if strategy == "data_parallel" else 1
+    elif devices == -1:
+        devices = len(found)
+    wanted = list(range(devices)) if isinstance(devices, int) else list(devices)
+    if max(wanted) >= len(found):
+        raise TrainerError(f"devices={devices!r}, but {backend} finds {len(found)}: {', '.join(found)}.")
+    several = len(wanted) > 1
+    if strategy == "single" and several:
+        raise TrainerError(f"strategy='single' computes on one device. Received: devices={devices!r}")
+    if backend != "jax" and (several or strategy == "data_parallel"):
+        asked = "strategy='data_parallel'" if strategy == "data_parallel" else f"devices={devices!r}"
+        raise TrainerError(f"{asked}: only KERAS_BACKEND=jax trains on several devices together, not {backend}.")
+    return tuple(found[index] for index in wanted)

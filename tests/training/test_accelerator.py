@@ -1,0 +1,149 @@
+"""Which devices a run computes on, and that several together compute what one does."""
+
+import json
+import os
+
+import keras
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer
+
+from kgenre import TrainerError
+
+BACKEND = keras.backend.backend()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"accelerator": "tpu"}, "accelerator is one of auto, cpu, gpu. Received: 'tpu'"),
+        ({"strategy": "ddp"}, "strategy is one of auto, single, data_parallel. Received: 'ddp'"),
+        ({"devices": 0}, "devices is 'auto', how many"),
+        ({"devices": []}, r"devices is 'auto', how many .* Received: \[\]"),
+        ({"devices": [1, 1]}, r"Received: \[1, 1\]"),
+        ({"devices": "cpu:0"}, "Received: 'cpu:0'"),
+    ],
+)
+def test_what_no_machine_gives_is_refused_at_once(arguments, message):
+    with pytest.raises(TrainerError, match=message):
+        quiet_trainer(**arguments)
+
+
+@pytest.fixture
+def with_devices(monkeypatch):
+    """Pretend that the backend finds these GPUs beside one CPU."""
+
+    def pretend(*gpus):
+        found = {"cpu": ["cpu:0"], "gpu": list(gpus), None: list(gpus) or ["cpu:0"]}
+        monkeypatch.setattr("kgenre.engines.devices.list_devices", lambda kind=None: found[kind])
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("gpus", "arguments", "message"),
+    [
+        ([], {"accelerator": "gpu"}, f"accelerator='gpu', but {BACKEND} finds no GPU here, only cpu:0"),
+        ([], {"accelerator": "cpu", "devices": 3}, f"devices=3, but {BACKEND} finds 1: cpu:0"),
+        (["gpu:0", "gpu:1"], {"devices": [2]}, r"devices=\[2\], but .* finds 2: gpu:0, gpu:1"),
+        (["gpu:0", "gpu:1"], {"devices": 2, "strategy": "single"}, "strategy='single' computes on one device"),
+    ],
+)
+def test_what_this_machine_does_not_give_is_refused_before_training(with_devices, gpus, arguments, message):
+    with_devices(*gpus)
+    with pytest.raises(TrainerError, match=message):
+        quiet_trainer(**arguments).fit(BoringModule(), boring_batches(1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        ({}, ()),
+        ({"accelerator": "cpu"}, ("cpu:0",)),
+        ({"accelerator": "gpu"}, ("gpu:0",)),
+        ({"devices": [1]}, ("gpu:1",)),
+        ({"devices": 1}, ("gpu:0",)),
+    ],
+)
+def test_one_device(with_devices, arguments, chosen):
+    from kgenre.training.accelerator import choose_devices
+
+    with_devices("gpu:0", "gpu:1")
+    trainer = quiet_trainer(**arguments)
+    assert choose_devices(trainer.accelerator, trainer.devices, trainer.strategy) == chosen
+
+
+@pytest.mark.skipif(BACKEND == "jax", reason="JAX trains on several devices")
+@pytest.mark.parametrize("arguments", [{"devices": 2}, {"strategy": "data_parallel"}])
+def test_several_devices_are_for_jax(with_devices, arguments):
+    with_devices("gpu:0", "gpu:1")
+    with pytest.raises(TrainerError, match=f"only KERAS_BACKEND=jax trains on several devices together, not {BACKEND}"):
+        quiet_trainer(**arguments).fit(BoringModule(), boring_batches(1))
+
+
+def test_the_cpu_when_asked_for():
+    trainer = quiet_trainer(accelerator="cpu", max_epochs=2)
+    plain = quiet_trainer(max_epochs=2)
+    for each in (trainer, plain):
+        each.fit(BoringModule(), boring_batches(3))
+        each.test(dataloaders=boring_batches(1), verbose=False)
+    assert trainer.callback_metrics == pytest.approx(plain.callback_metrics, rel=1e-6)
+
+
+SCRIPT = """
+import json
+import jax, keras, kgenre
+from boring import BoringModule, Lambdas, boring_dataset, quiet_trainer
+
+class Net(BoringModule):
+    def __init__(self):
+        super().__init__()
+        layers = keras.layers
+        self.model = keras.Sequential([keras.Input((4,)), layers.Dense(8, activation="relu",
+            kernel_initializer=keras.initializers.RandomNormal(seed=1)), layers.BatchNormalization(),
+            layers.Dropout(0.3, seed=2), layers.Dense(2, kernel_initializer=keras.initializers.RandomNormal(seed=3))])
+    def configure_optimizers(self):
+        return keras.optimizers.Adam(0.01)
+
+def losses(max_steps, ckpt_path=None, **arguments):
+    seen, spread = [], set()
+    def note(trainer, module, outputs, *_):
+        seen.append(outputs["loss"])
+        spread.add(len(trainer.engine._state["trainable"][0].devices()))
+    trainer = quiet_trainer(max_epochs=9, max_steps=max_steps, callbacks=Lambdas(on_train_batch_end=note), **arguments)
+    module = Net()
+    trainer.fit(module, boring_dataset(), boring_dataset(), ckpt_path=ckpt_path)
+    module.model(boring_dataset().arrays["x"])  # the variables are the user's again
+    return trainer, [float(x) for x in trainer.engine.to_host(seen)], spread
+
+both = {"strategy": "data_parallel", "accelerator": "cpu"}
+one, alone, _ = losses(9)
+two, together, spread = losses(9, **both)
+first, begun, _ = losses(6, **both)
+first.save_checkpoint(FOLDER)
+_, resumed, _ = losses(9, ckpt_path=FOLDER, **both)
+_, elsewhere, _ = losses(9, ckpt_path=FOLDER)
+message = ""
+try:
+    quiet_trainer(devices=2).fit(Net(), boring_dataset(rows=15))
+except Exception as error:
+    message = f"{type(error).__name__}: {error}"
+print(json.dumps({"alone": alone, "together": together, "spread": sorted(spread), "begun": begun,
+    "resumed": resumed, "elsewhere": elsewhere, "message": message, "val": [one.callback_metrics["val/loss"],
+    two.callback_metrics["val/loss"]], "devices": one.engine.options.devices + two.engine.options.devices}))
+"""
+
+
+def test_two_devices_train_as_one(run_python, tmp_path):
+    if BACKEND != "jax":
+        pytest.skip("JAX trains on several devices")
+    flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=2"
+    script = f"FOLDER = {str(tmp_path / 'checkpoint')!r}\n" + SCRIPT
+    result = json.loads(run_python(script, XLA_FLAGS=flags, JAX_PLATFORMS="cpu").splitlines()[-1])
+    assert result["devices"] == ["cpu:0", "cpu:1"]
+    assert result["spread"] == [2]
+    assert result["together"] == pytest.approx(result["alone"], rel=1e-4)
+    assert len(set(result["together"])) == 9
+    assert result["val"][1] == pytest.approx(result["val"][0], rel=1e-4)
+    assert result["begun"] + result["resumed"] == result["together"]  # bit for bit
+    assert result["elsewhere"] == pytest.approx(result["resumed"], rel=1e-4)
+    assert "divides each batch among 2 devices. Received a batch of 7 rows" in result["message"]
