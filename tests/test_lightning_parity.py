@@ -70,8 +70,8 @@ HOOKS = tuple(
 # fmt: off
 TABLE = [
     # --- flags of the Trainer
-    Row(FLAGS, "accelerator, devices", "M", arguments("accelerator", "devices"), missing="KERAS_BACKEND and the backend's own variables choose; no flag"),
-    Row(FLAGS, "strategy: auto, single, data_parallel", "S", arguments("strategy"), missing="one device"),
+    Row(FLAGS, "accelerator, devices", "M", arguments("accelerator", "devices"), of("training/accelerator", "one_device", "the_cpu_when_asked_for", "what_this_machine_does_not_give_is_refused_before_training")),
+    Row(FLAGS, "strategy: auto, single, data_parallel", "S", arguments("strategy"), of("training/accelerator", "two_devices_train_as_one")),
     Row(FLAGS, "precision: 32-true, bf16-mixed, 16-mixed, bf16-true", "M", arguments("precision"), of("training/precision", "dtypes_and_loss_close_to_float32", "an_overflow_halves_the_scale_and_leaves_the_weights", "the_scale_grows_after_good_steps", "layers_that_were_built_before_are_refused", "a_precision_that_is_none")),
     Row(FLAGS, "logger, callbacks: one or many", "M", arguments("logger", "callbacks"), of(flags, "enable_flags_and_own_ones", "defaults") + of("cli/configuration", "appending_to_lists")),
     Row(FLAGS, "fast_dev_run: n batches of everything, no files", "M", arguments("fast_dev_run"), of(flags, "fast_dev_run_runs_everything_once_and_writes_nothing")),
@@ -86,7 +86,7 @@ TABLE = [
     Row(FLAGS, "enable_checkpointing, _progress_bar, _model_summary", "M", arguments("enable_checkpointing", "enable_progress_bar", "enable_model_summary"), of(flags, "enable_flags_and_own_ones", "nothing_is_written_without_loggers_and_checkpoints")),
     Row(FLAGS, "accumulate_grad_batches: schedules count updates", "M", arguments("accumulate_grad_batches"), of(grad, "accumulating_equals_one_step_on_all_the_rows", "the_last_group_of_an_epoch_may_be_incomplete", "a_schedule_counts_updates")),
     Row(FLAGS, "gradient_clip_val, gradient_clip_algorithm: global norm", "M", arguments("gradient_clip_val", "gradient_clip_algorithm"), of(grad, "clipping_in_a_fit", "the_norm_is_over_all_gradients_and_zero_stays_zero", "clipping_acts_on_the_accumulated_gradient")),
-    Row(FLAGS, "deterministic", "M", arguments("deterministic"), missing="no flag; the same seed repeats a run on a CPU (Module: seed_everything, Command line: config)"),
+    Row(FLAGS, "deterministic", "M", arguments("deterministic"), of("training/determinism", "two_runs_are_equal_bit_for_bit", "a_seed_is_asked_for")),
     Row(FLAGS, "profiler: simple", "M", arguments("profiler"), of(prof, "simple_profiler_measures_actions", "simple_profiler_of_a_run", "without_a_profiler_nothing_is_wrapped")),
     Row(FLAGS, "profiler: advanced, trace", "S", ("profilers.AdvancedProfiler", "profilers.TraceProfiler"), of(prof, "advanced_profiler", "trace_profiler_writes_a_trace")),
     Row(FLAGS, "detect_anomaly: the first NaN with its place", "S", arguments("detect_anomaly"), missing="TerminateOnNaN names epoch and step, not the place"),

@@ -71,9 +71,9 @@ class JaxEngine:
         self._trainable = [v for v in variables if v.trainable]
         self._others = [v for v in variables if not v.trainable]
         self._division = [v.trainable for v in variables]
-        self._train = jax.jit(self._traced_train, donate_argnums=0, static_argnames="update")
-        self._train_several = jax.jit(self._traced_several, donate_argnums=0, static_argnames="update")
-        self._eval = jax.jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
+        self._train = self._jit(self._traced_train, donate_argnums=0, static_argnames="update")
+        self._train_several = self._jit(self._traced_several, donate_argnums=0, static_argnames="update")
+        self._eval = self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
         self._state = counters | {
             "trainable": [self._own(v.value) for v in self._trainable],
@@ -84,6 +84,10 @@ class JaxEngine:
             zeros = [jax.numpy.zeros_like(value) for value in self._state["trainable"]]
             self._state["accumulated"] = (zeros, jax.numpy.zeros((), "float32"))
         self._synced = [v.value for v in self._held()]
+
+    def _jit(self, step: Any, **arguments: Any) -> Any:
+        options = {"xla_gpu_deterministic_ops": True} if self.options.deterministic else None
+        return jax.jit(step, compiler_options=options, **arguments)
 
     # --- steps --------------------------------------------------------------------------------------------------
 

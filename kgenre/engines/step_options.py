@@ -15,3 +15,4 @@ class StepOptions:
     loss_scaling: bool = False  # for float16; see `LossScale`
     jit_compile: bool | None = None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
     devices: tuple[str, ...] = ()  # to compute on; several (under JAX) share each batch; none: the backend's choice
+    deterministic: bool = False  # JAX compiles with what a GPU needs for it; see `make_deterministic`

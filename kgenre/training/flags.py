@@ -128,6 +128,8 @@ def _check(f: SimpleNamespace) -> None:
         _at_least(steps_per_execution=(f.steps_per_execution, 1))
     check_limit("overfit_batches", f.overfit_batches)
     check_accelerator(f.accelerator, f.devices, f.strategy)
+    if f.deterministic not in (True, False, "warn"):
+        raise TrainerError(f"deterministic is True, False or 'warn'. Received: {f.deterministic!r}")
     has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
         raise TrainerError("enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them.")

@@ -17,6 +17,7 @@ from kgenre.engines.devices import computing_on
 from kgenre.training.accelerator import choose_devices
 from kgenre.training.configured_optimizers import configured_optimizers
 from kgenre.training.data_module import DataModule, iterate_epoch
+from kgenre.training.determinism import make_run_deterministic
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources, one_source
 from kgenre.training.fit_schedule import FitSchedule
@@ -55,6 +56,7 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
     try:
         devices = choose_devices(t.accelerator, t.devices, t.strategy)
         t.step_options = dataclasses.replace(t.step_options, devices=devices)
+        make_run_deterministic(t.deterministic)
         with computing_on(devices):
             yield
         t.state.status = "finished"

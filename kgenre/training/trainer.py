@@ -74,6 +74,8 @@ class Trainer(Run):
         devices: how many devices (-1: all), or a list of which; "auto": one, or all with "data_parallel".
         strategy: "single" device; "data_parallel": several devices share each batch, under JAX only (each batch must
             divide by their number); "auto": whichever ``devices`` asks for.
+        deterministic: repeat bit for bit on the same machine; wants `seed_everything`. An operation that cannot repeat
+            raises ("warn": torch only warns), and some are slower.
         callbacks: one or several.
         logger: True or None: TensorBoard and CSV; False: none; or one or several loggers.
         default_root_dir: where runs are written, as ``<root>/<name>/version_<n>``.
@@ -125,6 +127,7 @@ class Trainer(Run):
         accelerator: Literal["auto", "cpu", "gpu"] = "auto",
         devices: int | list[int] | str = "auto",
         strategy: Literal["auto", "single", "data_parallel"] = "auto",
+        deterministic: bool | Literal["warn"] = False,
         callbacks: Callback | list[Callback] | None = None,
         logger: Logger | list[Logger] | bool | None = None,
         default_root_dir: str = "runs",
@@ -153,6 +156,7 @@ class Trainer(Run):
         self.precision = flags.precision
         self.steps_per_execution: int | Literal["auto"] = flags.steps_per_execution
         self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
+        self.deterministic = deterministic
         self.barebones = flags.barebones
         self.reload_dataloaders_every_n_epochs = flags.reload_dataloaders_every_n_epochs
         self.step_options = StepOptions(
@@ -161,6 +165,7 @@ class Trainer(Run):
             accumulate_grad_batches,
             jit_compile=jit_compile,
             loss_scaling=self.precision == "16-mixed",
+            deterministic=bool(deterministic),
         )
         self.default_root_dir = Path(default_root_dir)
         self.name = name
