@@ -129,9 +129,9 @@ class BatchSizeFinder(Callback):
 
 def is_out_of_memory(error: BaseException | None) -> bool:
     """Whether an error, or one that it came from, says that memory is exceeded, in any backend's words."""
-    words = ("RESOURCE_EXHAUSTED", "ResourceExhausted", "out of memory", "OutOfMemory")
+    words = ("resourceexhausted", "outofmemory", "allocatememory", "enoughmemory")
     while error is not None:
-        text = f"{type(error).__name__} {error}"
+        text = f"{type(error).__name__} {error}".lower().replace("_", "").replace(" ", "")
         if isinstance(error, MemoryError) or any(word in text for word in words):
             return True
         error = error.__cause__ or error.__context__

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, boring_dataset, quiet_trainer, weights_of
+from keras import ops
 
 import kgenre
 from kgenre.callbacks import BatchSizeFinder, LearningRateFinder
@@ -264,6 +265,21 @@ def test_batch_sizes(memory, arguments, size, tried):
         np.testing.assert_array_equal(before[name], array)
 
 
+def test_a_real_lack_of_memory():
+    class Huge(BoringModule):
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch)
+            if batch["x"].shape[0] > 4:  # 256 TB of float32 and more: no system gives that
+                loss += 0 * ops.sort(ops.tile(ops.reshape(batch["x"], (-1,)), 2 * 10**12))[-1]
+            return loss
+
+    module, data = Huge(), Sized()
+    before = weights_of(module)
+    assert Tuner(quiet_trainer()).scale_batch_size(module, data, init_val=4) == 4
+    for name, array in weights_of(module).items():
+        np.testing.assert_array_equal(before[name], array)
+
+
 def test_batch_size_finder_in_a_fit():
     module, data, finder = Limited(20), Sized(), BatchSizeFinder(init_val=16)
     trainer = quiet_trainer(callbacks=finder)
@@ -304,6 +320,7 @@ def test_what_the_batch_size_finder_refuses():
 def test_words_for_a_lack_of_memory():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert is_out_of_memory(RuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 9 bytes."))
     outer = RuntimeError("Array has been deleted")
     outer.__context__ = RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
     assert is_out_of_memory(outer)
