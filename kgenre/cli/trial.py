@@ -83,10 +83,8 @@ class Trial:
         state = {"status": self.status, "values": self.values, "score": self.score, "seconds": self.seconds}
         (self.folder / "trial.json").write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         if self.run_dir is not None:
-            shown = {
-                name: v if isinstance(v, bool | int | float | str) else json.dumps(v) for name, v in self.values.items()
-            }
-            write_hparams(self.run_dir, shown, self.score, started, time.time())
+            columns = {name: float(v) if name in self.numbers else str(v) for name, v in self.values.items()}
+            write_hparams(self.run_dir, columns, self.score, started, time.time())
 
     @property
     def run_dir(self) -> Path | None:

@@ -35,7 +35,9 @@ def sweep(tmp_path_factory):
 @pytest.fixture(scope="module")
 def swept(sweep):
     """The folder of a sweep whose last trial cannot work."""
-    Path("sweep.yaml").write_text("sweep: {trainer: {limit_train_batches: [1]}}\ntrainer: {max_epochs: 1}\n")
+    Path("sweep.yaml").write_text(
+        "sweep: {trainer: {limit_train_batches: [1], max_time: [null]}}\ntrainer: {max_epochs: 1}\n"
+    )
     assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches", "[1, 8, -2]") == 0
     return Path("runs", "batches").absolute()
 
@@ -72,6 +74,7 @@ def test_the_hparams_tab(swept):
     )
     parameters = metadata.parse_session_start_info_plugin_data(start).hparams
     assert parameters["trainer.limit_train_batches"].number_value == 8
+    assert parameters["trainer.max_time"].string_value == "None", "not a number in every trial: text in all of them"
     assert metadata.parse_session_end_info_plugin_data(end).status == 1  # STATUS_SUCCESS
     (score,) = events.Tensors("hp_metric")
     assert score.tensor_proto.float_val[0] == pytest.approx(float(table(swept)[0]["val/loss"]))
@@ -81,8 +84,8 @@ def test_it_goes_on_where_it_was_stopped(sweep, swept, capsys):
     """A trial without a result (killed) resumes from its checkpoint; one with a result is left alone."""
     finished = (swept / "trial_000" / "trial.json").read_bytes()
     (swept / "trial_001" / "trial.json").unlink()
-    assert sweep("--trainer.max_epochs=1", "--sweep.trainer.limit_train_batches", "[1, 8]") == 0
-    assert "trial_000  limit_train_batches 1  val/loss" in capsys.readouterr().out
+    assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches=[1, 8]") == 0
+    assert "trial_000  limit_train_batches 1  max_time None  val/loss" in capsys.readouterr().out
     assert (swept / "trial_000" / "trial.json").read_bytes() == finished
     assert not (swept / "trial_001" / "version_1").exists()
     assert json.loads((swept / "trial_001" / "trial.json").read_text())["status"] == "finished"
