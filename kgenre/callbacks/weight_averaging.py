@@ -121,7 +121,8 @@ class _Average:
             if (variable.trainable or id(variable) in weights) and "float" in variable.dtype
         }
         self.averages = {
-            name: keras.Variable(keras.ops.cast(variable, "float32"), dtype="float32", trainable=False)
+            # From a copy: under torch a variable made of another's tensor would share its memory.
+            name: keras.Variable(keras.ops.copy(keras.ops.cast(variable, "float32")), dtype="float32", trainable=False)
             for name, variable in self.averaged.items()
         }
         self.updates, self.count = (keras.Variable(0, dtype="int32", trainable=False) for _ in range(2))

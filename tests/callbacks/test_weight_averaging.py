@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
+from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, traces, weights_of
 
 from kgenre.callbacks import ModelCheckpoint, WeightAveraging
 
@@ -40,7 +40,7 @@ def test_the_average_is_what_the_fit_leaves(arguments, expected):
     trainer = quiet_trainer(max_epochs=2, callbacks=WeightAveraging(**arguments))
     trainer.fit(module, batches)
     np.testing.assert_allclose(weights_of(module)[KERNEL], expected(kernels(batches * 2)), rtol=1e-4, atol=1e-6)
-    assert trainer.engine.traces["train"] == 1
+    assert trainer.engine.traces["train"] == traces(1)
 
 
 def test_validation_sees_the_average_and_training_does_not():
