@@ -6,6 +6,7 @@ from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.device_stats_monitor import DeviceStatsMonitor
 from kgenre.callbacks.early_stopping import EarlyStopping
 from kgenre.callbacks.gradient_accumulation_scheduler import GradientAccumulationScheduler
+from kgenre.callbacks.input_monitor import InputMonitor
 from kgenre.callbacks.keras_callback import KerasCallback
 from kgenre.callbacks.lambda_callback import LambdaCallback
 from kgenre.callbacks.learning_rate_finder import LearningRateFinder
@@ -29,6 +30,7 @@ __all__ = [
     "DeviceStatsMonitor",
     "EarlyStopping",
     "GradientAccumulationScheduler",
+    "InputMonitor",
     "KerasCallback",
     "LambdaCallback",
     "LearningRateFinder",

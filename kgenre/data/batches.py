@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.augmentation import Augmentation, augmented, draw_augmentation
-from kgenre.data.batch_plan import AUGMENTATION, plan_batches
+from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, plan_batches
 from kgenre.data.streamed_posters import StreamedPosters
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class FilmBatches:
 
     A batch is a dict of tensors: ``poster`` uint8 (B, H, W, 3), ``overview`` int32 (B, T), ``genres``
     float32 (B, G), ``index`` int32 (B), the row in the table, and ``weight`` float32 (B), 1, or 0 for the
-    films that fill the last batch up. All batches of all epochs have the same shapes.
+    films that fill the last batch up. All batches of all epochs have the same shapes, but for T with ``buckets``.
 
     Args:
         tensors: the films.
@@ -79,6 +79,7 @@ class FilmBatches:
         shuffle: each epoch in another order, given by (seed, epoch); else always in the order of ``rows``.
         augment: how posters are changed, anew in each epoch; None for not at all.
         seed: for order and augmentation.
+        buckets: batches of films with overviews of like length, padded to the width of their bucket: T is one of few.
 
     Example:
         >>> batches = FilmBatches(FilmTensors(genres, posters), rows=np.arange(100), batch_size=32)
@@ -95,6 +96,7 @@ class FilmBatches:
         shuffle: bool = False,
         augment: Augmentation | None = None,
         seed: int = 0,
+        buckets: LengthBuckets | None = None,
     ) -> None:
         self.tensors = tensors
         self.rows = rows
@@ -102,6 +104,7 @@ class FilmBatches:
         self.shuffle = shuffle
         self.augment = augment if tensors.image_size else None
         self.seed = seed
+        self.buckets = buckets if "overview" in tensors.tables else None
         self._gather = None
 
     def __len__(self) -> int:
@@ -118,8 +121,10 @@ class FilmBatches:
         """
         from kgenre.data.tensorflow import tf
 
-        plan = plan_batches(self.rows, self.batch_size, self.shuffle, self.seed, epoch)
+        plan = plan_batches(self.rows, self.batch_size, self.shuffle, self.seed, epoch, self.buckets)
         inputs = {"index": plan.rows[start_batch:], "weight": plan.weights[start_batch:]}
+        if plan.widths is not None:
+            inputs["width"] = plan.widths[start_batch:]
         if self.augment:
             seed = (self.seed, epoch, AUGMENTATION)
             drawn = draw_augmentation(self.augment, len(self.tensors), self.tensors.image_size, seed)
@@ -170,4 +175,6 @@ class FilmBatches:
         for name, table in self.tensors.tables.items():
             if name != "poster":
                 batch[name] = tf.gather(table, index)
+        if "width" in inputs:
+            batch["overview"] = batch["overview"][:, : inputs["width"]]
         return batch

@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.augmentation import Augmentation
+from kgenre.data.batch_plan import LengthBuckets
 from kgenre.data.batches import FilmBatches, FilmTensors
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
 from kgenre.data.known_genres import map_to_known_genres
-from kgenre.data.overviews import OverviewVectorizer, normalised_overview
+from kgenre.data.overviews import STANDARDIZE, OverviewVectorizer, normalised_overview
 from kgenre.data.poster_decoding import RESIZE
 from kgenre.data.poster_files import PosterFile, examine_posters
 from kgenre.data.poster_table import PLACES
@@ -63,6 +64,12 @@ class FilmData(DataModule):
             "crop" (the middle).
         poster_table: where decoded posters are kept: "memory", "disk" (a memory-mapped file in the cache, used again
             by the next run), "stream" (nowhere: decoded for each batch, in constant memory), or "auto" by what is free.
+        length_buckets: of models that read overviews only: training overviews are padded to one of at most so many
+            lengths, each batch to that of its films; 1 pads all to the longest. Fewer are taken where an epoch has
+            fewer than eight batches for each.
+        given_split: keep the split that the source comes with (MM-IMDb's), where it has one.
+        standardize: what is done to overviews before they are split into words: "lower_and_strip_punctuation",
+            "lower", "strip_punctuation" or null for nothing.
 
     Raises:
         FilmDataError: an argument that cannot be; from `setup`, data that cannot be used.
@@ -93,6 +100,9 @@ class FilmData(DataModule):
         max_bad_fraction: float = 0.01,
         resize: str = "squash",
         poster_table: str = "auto",
+        length_buckets: int = 4,
+        standardize: str | None = "lower_and_strip_punctuation",
+        given_split: bool = True,
     ) -> None:
         self.save_hyperparameters()
         if not (posters or overviews):
@@ -111,6 +121,8 @@ class FilmData(DataModule):
             raise FilmDataError(f"max_bad_fraction={max_bad_fraction:g} is not a share. Give 0 to 1, such as 0.01.")
         _one_of("resize", resize, RESIZE)
         _one_of("poster_table", poster_table, PLACES)
+        _at_least("length_buckets", length_buckets, 1, "4")
+        _one_of("standardize", standardize, STANDARDIZE)
         self.path = path
         self.format = format
         self.posters = posters
@@ -127,6 +139,9 @@ class FilmData(DataModule):
         self.max_bad_fraction = max_bad_fraction
         self.resize = resize
         self.poster_table = poster_table
+        self.length_buckets = length_buckets
+        self.standardize = standardize
+        self.given_split = given_split
         self._state: dict[str, Any] = {}  # of a checkpoint
         self._vectorizer: OverviewVectorizer | None = None
         self._forget_films()
@@ -135,6 +150,7 @@ class FilmData(DataModule):
         self._all_films: FilmTable | None = None  # as read, before any is left out
         self._poster_files: list[PosterFile] | None = None
         self._usable: UsableFilms | None = None
+        self._tokens: npt.NDArray[np.int32] | None = None
         self._tensors: FilmTensors | None = None
         self._whole_split: Split | None = None  # over all films as read
         self._split: Split | None = None  # over the usable ones
@@ -186,13 +202,14 @@ class FilmData(DataModule):
         self._usable = usable
         if usable.left_out:
             _log.warning("%d films are left out: %s.", len(usable.left_out), name_some(usable.left_out))
-        tokens = None
         if self.overviews:
             if self._vectorizer is None:
                 training = [self.table.overviews[i] for i in self.split.train]
-                self._vectorizer = OverviewVectorizer.adapt(training, self.vocabulary_size, self.sequence_length)
-            tokens = self._vectorizer.encode(self.table.overviews)
-        self._tensors = FilmTensors(self.table.genres, usable.posters, tokens, usable.poster_rows)
+                self._vectorizer = OverviewVectorizer.adapt(
+                    training, self.vocabulary_size, self.sequence_length, self.standardize
+                )
+            self._tokens = self._vectorizer.encode(self.table.overviews)
+        self._tensors = FilmTensors(self.table.genres, usable.posters, self._tokens, usable.poster_rows)
 
     def _draw_split(self) -> Split:
         if self._split is None:
@@ -201,6 +218,10 @@ class FilmData(DataModule):
             if saved is not None and sum(saved.sizes):
                 self._whole_split = saved
                 _log_changes(saved, self._state["split"])
+            elif self.given_split and films.split:
+                state = {"seed": self.split_seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}
+                self._whole_split = Split.from_json(state, films.ids)
+                _log.info("The split is the one that the films come with (--data.given_split).")
             else:
                 self._whole_split = split_films(
                     films, self.val_fraction, self.test_fraction, self.split_seed, self._poster_files
@@ -275,7 +296,7 @@ class FilmData(DataModule):
 
     def train_dataloader(self) -> FilmBatches:
         """Training films, in another order each epoch; augmented if asked for."""
-        return self._batches("train", shuffle=True, augment=self.augment)
+        return self._batches("train", shuffle=True, augment=self.augment, buckets=self._buckets())
 
     def val_dataloader(self) -> FilmBatches | None:
         """Validation films in the order of the table; None where there are none."""
@@ -289,13 +310,20 @@ class FilmData(DataModule):
         """All films of the table, in its order."""
         return FilmBatches(self._tensors, np.arange(len(self.table)), self.batch_size)
 
-    def _batches(self, part: str, shuffle: bool = False, augment: Augmentation | None = None) -> FilmBatches:
+    def _buckets(self) -> LengthBuckets | None:
+        if self._tokens is None or self.posters:
+            return None
+        lengths = (self._tokens != 0).sum(axis=1, dtype=np.int32)
+        width = self._tokens.shape[1]
+        return LengthBuckets.choose(lengths, self.split.train, self.batch_size, self.length_buckets, width)
+
+    def _batches(self, part: str, **options: Any) -> FilmBatches:
         rows = getattr(self.split, part)
         if not len(rows):
             raise FilmDataError(
                 f"There are no {part} films ({self.split}). Give more films, or another --data.test_fraction."
             )
-        return FilmBatches(self._tensors, rows, self.batch_size, shuffle=shuffle, augment=augment, seed=self.seed)
+        return FilmBatches(self._tensors, rows, self.batch_size, seed=self.seed, **options)
 
     def encode(
         self,
@@ -362,6 +390,7 @@ class FilmData(DataModule):
             "resize": self.resize,
             "vocabulary": self.vocabulary,
             "sequence_length": self._vectorizer.sequence_length if self._vectorizer else None,
+            "standardize": self.standardize,
             "split": whole.to_json() if whole else self._state.get("split"),
         }
 
@@ -376,7 +405,8 @@ class FilmData(DataModule):
         self.image_size = tuple(state["image_size"])
         self.resize = state.get("resize", "squash")
         words, length = state["vocabulary"], state["sequence_length"]
-        self._vectorizer = OverviewVectorizer(words, length) if self.overviews else None
+        self.standardize = state.get("standardize", "lower_and_strip_punctuation")
+        self._vectorizer = OverviewVectorizer(words, length, self.standardize) if self.overviews else None
         self._forget_films()
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
@@ -399,9 +429,9 @@ def _at_least(name: str, value: int | None, least: int, example: str) -> None:
         raise FilmDataError(f"{name}={value} is too small. Give {least} or more, such as {example}.")
 
 
-def _one_of(name: str, value: str, known: Sequence[str]) -> None:
+def _one_of(name: str, value: str | None, known: Sequence[str | None]) -> None:
     if value not in known:
-        raise FilmDataError(f"{name}={value!r} is not known. Give one of {', '.join(known)}.")
+        raise FilmDataError(f"{name}={value!r} is not known. Give one of {', '.join(one or 'null' for one in known)}.")
 
 
 def _log_changes(split: Split, state: dict[str, Any]) -> None:

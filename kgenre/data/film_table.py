@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -34,6 +34,7 @@ class FilmTable:
         left_out: rows of the file that are not in the table.
         notes: what else a reader of the data should know, a line each.
         root: the folder that posters must lie in; None for anywhere.
+        split: film ids by part, where the source comes with a split of its own.
 
     Raises:
         ValueError: columns of different lengths.
@@ -59,6 +60,7 @@ class FilmTable:
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     root: Path | None = None
+    split: Mapping[str, Sequence[str]] | None = None
 
     def __post_init__(self) -> None:
         columns = (self.titles, self.years, self.overviews, self.genres, self.poster_paths)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Iterable, Iterator
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
@@ -45,7 +46,7 @@ def fit_loop(trainer: Trainer) -> None:
         schedule = t.schedule  # the sources may be new, or a hook changed the accumulation
         t.epoch_is_done = False
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
-        batches = engine.prefetch(batches, limit=schedule.remaining(t.batch_idx))
+        batches = _timed(t, engine.prefetch(batches, limit=schedule.remaining(t.batch_idx)))
         # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
         for group, is_last in grouped(t, _marked(batches, schedule.looks_ahead)):
             first = t.batch_idx
@@ -112,6 +113,21 @@ def is_stopped(trainer: Trainer) -> bool:
             t.min_steps,
         )
     return False
+
+
+def _timed(trainer: Trainer, batches: Iterable[Any]) -> Iterator[Any]:
+    """The batches; the seconds that the loop waits for them are added up in ``trainer.input_seconds``."""
+    iterator = iter(batches)
+    while True:
+        begun = perf_counter()
+        batch = next(iterator, _END)
+        trainer.input_seconds += perf_counter() - begun
+        if batch is _END:
+            return
+        yield batch
+
+
+_END = object()
 
 
 def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, bool]]:

@@ -205,6 +205,7 @@ class Trainer(Run):
         self.train_source, self.val_source = train_dataloaders, val_dataloaders
         self.should_stop = self.stop_is_put_off = self.interrupted = self.resumed = False
         self.current_epoch = self.batch_idx = self.global_step = 0
+        self.input_seconds = 0.0  # that fit has waited for batches
         self.validated_at = None
         with running(self, "fit", model, datamodule):
             checkpoint = find_checkpoint(self, ckpt_path, "fit")

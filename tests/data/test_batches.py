@@ -5,7 +5,7 @@ import pytest
 
 from kgenre.data import FilmBatches, FilmDataError, FilmTensors
 from kgenre.data.augmentation import Augmentation, draw_augmentation
-from kgenre.data.batch_plan import AUGMENTATION, plan_batches
+from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, plan_batches
 from kgenre.training.data_module import EpochBatches
 
 N, SIZE, LENGTH, GENRES = 50, (20, 10), 7, 3
@@ -87,6 +87,55 @@ def test_order_is_a_matter_of_seed_and_epoch():
     assert len({tuple(o) for o in orders}) == 9
     assert all(sorted(o) == list(range(N)) for o in orders)
     assert order(1, 2) == order(1, 2)
+
+
+@pytest.fixture(scope="module")
+def buckets():
+    lengths = np.random.default_rng(1).integers(1, LENGTH + 1, N).astype(np.int32)
+    return LengthBuckets(lengths, (3, 5, LENGTH))
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 8, 25, 50, 64])
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_with_buckets_every_film_counts_once_and_none_is_cut(tensors, buckets, batch_size, shuffle):
+    source = batches(tensors, batch_size=batch_size, shuffle=shuffle, buckets=buckets)
+    got = collect(source.epoch_batches(3))
+    assert len(got) == len(source) == -(-N // batch_size)
+    index, weight = (np.concatenate([batch[name] for batch in got]) for name in ("index", "weight"))
+    assert sorted(index[weight == 1]) == list(range(N))
+    assert sum((batch["weight"] == 0).any() for batch in got) <= 1
+    for batch in got:
+        width = batch["overview"].shape[1]
+        assert width in buckets.widths
+        assert buckets.lengths[batch["index"][batch["weight"] == 1]].max() <= width
+    if batch_size == 1:
+        assert sum(batch["overview"].shape[1] for batch in got) < 0.85 * N * LENGTH
+
+
+def test_with_buckets_a_batch_is_of_its_own_bucket_but_for_what_was_left_over(buckets):
+    plan = plan_batches(np.arange(N), 8, True, 0, 0, buckets)
+    own = np.searchsorted(buckets.widths, buckets.lengths[plan.rows])
+    batch_bucket = np.searchsorted(buckets.widths, plan.widths)
+    assert (own <= batch_bucket[:, None]).all()
+    strangers = (own < batch_bucket[:, None]) & (plan.weights > 0)
+    assert strangers.sum() <= 2 * (8 - 1)
+    assert len({tuple(plan_batches(np.arange(N), 8, True, 0, e, buckets).widths) for e in range(5)}) > 1
+
+
+def test_buckets_are_chosen_by_the_training_films():
+    lengths = np.arange(1, 69, dtype=np.int32).repeat(20)
+    found = LengthBuckets.choose(lengths, np.arange(len(lengths)), 16, 4, 68)
+    assert found.widths == (20, 36, 52, 68)
+    assert LengthBuckets.choose(lengths, np.arange(240), 16, 4, 68) is None  # 15 batches: not worth it
+    assert len(LengthBuckets.choose(lengths, np.arange(len(lengths)), 64, 4, 68).widths) == 2
+    assert LengthBuckets.choose(np.full(999, 68, np.int32), np.arange(999), 8, 4, 68) is None
+
+
+@pytest.mark.parametrize("start", [1, 4, 6])
+def test_with_buckets_a_resume_gives_the_remaining_batches(tensors, buckets, start):
+    whole = collect(batches(tensors, shuffle=True, buckets=buckets, seed=5).epoch_batches(2))
+    rest = collect(batches(tensors, shuffle=True, buckets=buckets, seed=5).epoch_batches(2, start))
+    assert_same(rest, whole[start:])
 
 
 @pytest.mark.parametrize("augment", [False, True])

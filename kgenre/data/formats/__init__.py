@@ -7,6 +7,7 @@
 ``course``                ``IMDB_overview_genres.csv``: Id, Genre, Overview           ``Images/<Id>.jpg``
 ``multi_label``           ``whole.csv`` of Multi_Label_dataset: Id, Genre             ``Images/<Id>.jpg``
 ``mmimdb``                ``split.json`` of MM-IMDb: train, dev, test                 ``dataset/<id>.jpeg``
+``mmimdb_hdf5``           ``multimodal_imdb.hdf5``, ``metadata.npy`` for overviews     in the file
 ``movie_genre``           Kaggle's ``MovieGenre.csv``: imdbId, Genre, Poster          ``Images/<imdbId>.jpg``
 ``movies_metadata``       ``movies_metadata.csv``: genres as Python, imdb_id          ``Images/<id>.jpg``
 ``tmdb_5000``             ``tmdb_5000_movies.csv``: genres as JSON, keywords          ``Images/<id>.jpg``
@@ -15,11 +16,14 @@
 ``wiki_movie_plots``      ``wiki_movie_plots_deduped.csv``: Wiki Page, Genre, Plot    ``Images/<page>.jpg``
 ``omdb``                  OMDb's answers, CSV or JSON: imdbID, Genre, Plot            ``Images/<imdbID>.jpg``
 ``imdb_1000``             ``IMDB-Movie-Data.csv``: Rank, Genre, Description           ``Images/<Rank>.jpg``
-``json_films``            a JSON list of films: title, genres as a list               its name in ``poster``
+``json_films``            a JSON list, JSONL or Parquet file of films: title, genres  its name in ``poster``
+``prepared``              ``manifest.json``, written by ``kgenre data prepare``       in its TFRecord shards
 ========================  ==========================================================  =========================
 
-``Images/`` may be ``posters/`` everywhere. Posters and overviews may be missing. Genres keep the names that the
-source gives them. A layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for people),
+A folder without any of these that has a folder of posters for each genre is read as such. ``Images/`` may be
+``posters/`` everywhere. Posters and overviews may be missing. Genres get one name each, by
+``kgenre.data.genre_names`` (Science Fiction = Sci-Fi), except in the course's layouts, which have them already. A
+layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for people),
 ``missing_columns(header)`` and ``read(path)``.
 """
 
@@ -35,19 +39,24 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.formats import (
     course,
     films_csv,
+    genre_folders,
     imdb_1000,
     json_films,
     mmimdb,
+    mmimdb_hdf5,
     movie_genre,
     movies_metadata,
     multi_label,
     omdb,
+    prepared,
     tmdb_5000,
     tmdb_genre_ids,
     tmdb_top10k,
     wiki_movie_plots,
 )
+from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
+from kgenre.data.genre_names import with_common_names
 
 # In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.
 FORMATS: dict[str, ModuleType] = {
@@ -55,6 +64,7 @@ FORMATS: dict[str, ModuleType] = {
     "course": course,
     "multi_label": multi_label,
     "mmimdb": mmimdb,
+    "mmimdb_hdf5": mmimdb_hdf5,
     "movie_genre": movie_genre,
     "movies_metadata": movies_metadata,
     "tmdb_5000": tmdb_5000,
@@ -64,6 +74,7 @@ FORMATS: dict[str, ModuleType] = {
     "omdb": omdb,
     "imdb_1000": imdb_1000,
     "json_films": json_films,
+    "prepared": prepared,
 }
 # A folder with more JSON files than this has one a film, and none of them is a table.
 MAX_JSON_TABLES = 20
@@ -94,13 +105,23 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     path = Path(path).expanduser()
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
     if path.is_dir():
+        if format == "auto" and (films := _by_genre(path, formats)):
+            return with_common_names(replace(films, root=path))
         file, layout = _find(path, formats)
     elif path.is_file():
         file, layout = path, layout_of(path, formats)
     else:
         known = _closest_parent(path)
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
-    return replace(layout.read(file), root=path if path.is_dir() else path.parent)
+    table = with_common_names(layout.read(file))
+    return table if table.root else replace(table, root=path if path.is_dir() else path.parent)
+
+
+def _by_genre(folder: Path, formats: dict[str, ModuleType]) -> FilmTable | None:
+    # Two folders of pictures and no table: a table's posters lie in one folder, or beside others without pictures.
+    if _tables(folder) or not genre_folders.genre_folders(folder):
+        return None
+    return genre_folders.read(folder)
 
 
 def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleType]:
@@ -135,7 +156,9 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleTyp
 
 
 def _tables(root: Path) -> list[Path]:
-    files = sorted(p for p in root.iterdir() if p.suffix in (".csv", ".json") and not p.name.startswith("."))
+    files = sorted(
+        p for p in root.iterdir() if p.suffix in (".csv", ".hdf5", *JSON_SUFFIXES) and not p.name.startswith(".")
+    )
     in_json = [p for p in files if p.suffix == ".json"]
     many = len(in_json) > MAX_JSON_TABLES
     return [p for p in files if p.is_file() and not (many and p in in_json and p.name != mmimdb.FILE_NAME)]

@@ -1,4 +1,7 @@
-"""Films in a JSON file as rows of text: a list of films, a list under one name, or columns by row number."""
+"""Films in a JSON file as rows of text: a list of films, a list under one name, or columns by row number.
+
+Also a JSONL file (an object a line) and a Parquet table, which needs pyarrow.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from typing import Any
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.formats.csv_rows import NumberedRow
+
+JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 
 
 def read_json_names(path: Path) -> list[str]:
@@ -46,6 +51,10 @@ def read_json_rows(path: Path) -> Iterator[NumberedRow]:
 
 
 def _load(path: Path) -> Any:
+    if path.suffix.lower() == ".parquet":
+        return _parquet(path)
+    if path.suffix.lower() != ".json":
+        return _lines(path)
     try:
         return json.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
@@ -58,6 +67,37 @@ def _load(path: Path) -> Any:
         ) from error
     except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
         raise FilmDataError(f"{path} cannot be read ({error}). Give a JSON file with a list of films.") from error
+
+
+def _lines(path: Path) -> list[Any]:
+    films, number = [], 0
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            for line in file:
+                number += 1
+                if line.strip():
+                    films.append(json.loads(line))
+    except OSError as error:
+        raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise FilmDataError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
+    except (ValueError, RecursionError) as error:
+        raise FilmDataError(
+            f"{path}, line {number}: this is not JSON ({error}). Each line must be one film."
+        ) from error
+    return films
+
+
+def _parquet(path: Path) -> list[Any]:
+    try:
+        import pyarrow.parquet
+    except ImportError as error:
+        raise FilmDataError(f"{path} is a Parquet file: pip install pyarrow, or save it as CSV or JSONL.") from error
+    try:
+        return pyarrow.parquet.read_table(path).to_pylist()
+    except (OSError, ValueError, pyarrow.ArrowException) as error:
+        reason = (str(error).splitlines() or [""])[0][:100]
+        raise FilmDataError(f"{path} cannot be read as Parquet ({reason}). Get the whole file.") from error
 
 
 def _films(data: Any) -> list[Any] | None:
@@ -77,5 +117,5 @@ def _films(data: Any) -> list[Any] | None:
 def _text(value: Any) -> str:
     if value is None:
         return ""
-    text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text.encode("utf-8", "replace").decode("utf-8")  # half a character, such as "\\ud83c", is no text

@@ -7,8 +7,9 @@ from pathlib import Path
 from types import ModuleType
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.formats import mmimdb_hdf5
 from kgenre.data.formats.csv_rows import read_header
-from kgenre.data.formats.json_rows import read_json_names
+from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_names
 
 
 def best_fit(file: Path, formats: dict[str, ModuleType]) -> ModuleType | None:
@@ -39,7 +40,7 @@ def layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
     """
     if file.suffix.lower() in (".zip", ".gz", ".tar", ".rar", ".7z"):
         raise FilmDataError(f"{file} is an archive. Unpack it and give the folder.")
-    if file.suffix.lower() not in (".csv", ".tsv", ".txt", ".json", ""):
+    if file.suffix.lower() not in (".csv", ".tsv", ".txt", ".hdf5", "", *JSON_SUFFIXES):
         raise FilmDataError(f"{file} is not a CSV file. Give the CSV or JSON file of the films, or its folder.")
     header = _names(file)
     if layout := _fitting(header, file, formats):
@@ -69,11 +70,14 @@ def _check_first_line(file: Path, header: list[str], formats: dict[str, ModuleTy
 
 
 def _names(file: Path) -> list[str]:
+    if _kind(file) == ".hdf5":
+        return mmimdb_hdf5.names_in(file)
     return read_json_names(file) if _kind(file) == ".json" else read_header(file)
 
 
 def _kind(file: Path) -> str:
-    return ".json" if file.suffix.lower() == ".json" else ".csv"
+    suffix = file.suffix.lower()
+    return ".json" if suffix in JSON_SUFFIXES else ".hdf5" if suffix == ".hdf5" else ".csv"
 
 
 def layouts(formats: dict[str, ModuleType]) -> str:

@@ -20,6 +20,7 @@ from kgenre.data.film_table import FilmTable, LeftOut
 FILE_NAME = "split.json"
 COLUMNS = ("train", "dev", "test")
 SUFFIXES = (".json",)
+PARTS = {"train": "train", "dev": "validation", "test": "test"}
 LAYOUT = f"{FILE_NAME} with dataset/<id>.json and dataset/<id>.jpeg (MM-IMDb)"
 
 
@@ -31,8 +32,7 @@ def missing_columns(header: Sequence[str]) -> list[str]:
 def read(path: Path) -> FilmTable:
     """Read the films that ``split.json`` at ``path`` lists, in its order.
 
-    The overview is the longest text of "plot", or else "plot outline". The published split is not kept: films are
-    split anew, and a note says so.
+    The overview is the longest text of "plot", or else "plot outline". The published split is in ``table.split``.
 
     Raises:
         FilmDataError: ``split.json`` is no such file, there is no ``dataset`` beside it, or it has no film.
@@ -70,7 +70,8 @@ def read(path: Path) -> FilmTable:
         poster_paths=tuple(folder / f"{film_id}.jpeg" for film_id in films),
         source=f"the MM-IMDb layout, {path}",
         left_out=tuple(left_out),
-        notes=(f"{path.name} splits the films into {parts}: they are split anew.",),
+        notes=(f"{path.name} splits the films into {parts}.",),
+        split={ours: [i for i in split[theirs] if i in films] for theirs, ours in PARTS.items()},
     )
 
 

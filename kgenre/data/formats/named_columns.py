@@ -13,7 +13,7 @@ import numpy as np
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import NumberedRow, read_rows
 from kgenre.data.formats.film_rows import FilmRows
-from kgenre.data.formats.json_rows import read_json_rows
+from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
 from kgenre.data.formats.poster_folder import FOLDERS, PosterFolder
 from kgenre.data.formats.text_encoding import encoding_of
 
@@ -81,8 +81,10 @@ class NamedColumns:
         Raises:
             FilmDataError: the file cannot be read, was cut, or has no film.
         """
-        encoding, notes = ("utf-8", ()) if path.suffix.lower() == ".json" else encoding_of(path)
-        found = read_json_rows(path) if path.suffix.lower() == ".json" else read_rows(path, encoding, to_the_end=True)
+        encoding, notes = ("utf-8", ()) if path.suffix.lower() in JSON_SUFFIXES else encoding_of(path)
+        found = (
+            read_json_rows(path) if path.suffix.lower() in JSON_SUFFIXES else read_rows(path, encoding, to_the_end=True)
+        )
         rows = FilmRows(path, self.id, change(_plain_rows(found)))
         genres_of: dict[str, list[str]] = {}
         for film_id, row in list(rows.films.items()):

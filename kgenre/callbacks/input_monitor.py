@@ -1,0 +1,43 @@
+"""Whether training waits for its data."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class InputMonitor(Callback):
+    """Logs ``input_wait``: the share of an epoch's training time that the loop waited for the next batch, 0 to 1.
+
+    Validation does not count. Near 0 the input keeps up; where it is large, a faster input (a smaller poster, another
+    ``poster_table``) makes training faster. The first epoch includes compilation, during which batches are made ahead.
+
+    Example:
+        >>> Trainer(max_epochs=3, callbacks=[InputMonitor()]).fit(module, datamodule=films)
+    """
+
+    def __init__(self) -> None:
+        self._begun = self._waited = self._outside = self._left = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """Start the clocks."""
+        self._begun, self._waited, self._outside = perf_counter(), trainer.input_seconds, 0.0
+
+    def on_validation_start(self, trainer: Trainer, module: Module) -> None:
+        """Validation is not training time."""
+        self._left = perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
+        """Go on counting."""
+        self._outside += perf_counter() - self._left
+
+    def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
+        """The epoch's values are fetched by now, so its steps are done."""
+        seconds = perf_counter() - self._begun - self._outside
+        trainer.results.log("input_wait", (trainer.input_seconds - self._waited) / seconds)

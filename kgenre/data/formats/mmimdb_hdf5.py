@@ -1,0 +1,161 @@
+"""MM-IMDb as it is published: ``multimodal_imdb.hdf5``, and the words of its plots in ``metadata.npy`` beside it.
+
+``genres`` int (n, 23) with ``target_names`` as JSON in its attributes; ``imdb_ids``; ``images`` int (n, 3, 256, 160),
+blue, green, red with VGG's means subtracted; ``sequences`` of word numbers; the file's attribute
+``split``. See make_dataset.py in https://github.com/johnarevalo/gmu-mmimdb. Posters are unpacked once into
+``$KGENRE_CACHE/mmimdb``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import pickle
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.film_table import FilmTable
+
+FILE_NAME = "multimodal_imdb.hdf5"
+COLUMNS = ("genres", "imdb_ids", "images", "sequences")
+SUFFIXES = (".hdf5",)
+LAYOUT = f"{FILE_NAME} (MM-IMDb) with metadata.npy"
+PARTS = {"train": "train", "dev": "validation", "test": "test"}
+_MEANS = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green, red
+
+
+def missing_columns(header: Sequence[str]) -> list[str]:
+    """The datasets of this layout that a file lacks."""
+    return [name for name in COLUMNS if name not in header]
+
+
+def names_in(path: Path) -> list[str]:
+    """The names at the top of an HDF5 file.
+
+    Raises:
+        FilmDataError: it cannot be opened as one.
+    """
+    with _open(path) as file:
+        return list(file)
+
+
+def read(path: Path) -> FilmTable:
+    """Read the HDF5 file at ``path``. Without ``metadata.npy`` films have no overviews, and a note says so.
+
+    Raises:
+        FilmDataError: not that file, or the cache cannot be written.
+    """
+    with _open(path) as file:
+        try:
+            ids = tuple(_text(value) for value in file["imdb_ids"][...])
+            names = tuple(json.loads(file["genres"].attrs["target_names"]))
+            genres = np.asarray(file["genres"][...] != 0, np.uint8)
+            split = _split(file, ids)
+            posters = _posters(path, ids, file["images"])
+            words = _words(path.with_name("metadata.npy"))
+            overviews = (
+                [" ".join(words.get(int(n), "") for n in text) for text in file["sequences"][...]] if words else []
+            )
+        except (KeyError, ValueError, TypeError) as error:
+            raise FilmDataError(f"{path} is not {FILE_NAME} as MM-IMDb's scripts write it ({error}).") from error
+    if len(set(ids)) < len(ids) or genres.shape != (len(ids), len(names)):
+        raise FilmDataError(f"{path} has {len(ids)} ids for genres of shape {genres.shape}. Get the whole file.")
+    notes = () if words else (f"There is no metadata.npy beside {path.name}: its films have no overviews.",)
+    return FilmTable(
+        ids=ids,
+        titles=("",) * len(ids),
+        years=(None,) * len(ids),
+        overviews=tuple(overviews) or ("",) * len(ids),
+        genres=genres,
+        genre_names=names,
+        poster_paths=tuple(posters / f"{film_id}.png" for film_id in ids),
+        source=f"MM-IMDb's HDF5 file, {path}",
+        notes=notes,
+        root=posters,
+        split=split,
+    )
+
+
+def _open(path: Path) -> Any:
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise FilmDataError(f"{path} cannot be opened as HDF5 ({str(error)[:100]}). Get the whole file.") from error
+
+
+def _text(value: Any) -> str:
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    if not text.isalnum():  # it becomes the name of a file
+        raise ValueError(f"the id {text!r} is not of letters and digits")
+    return text
+
+
+def _split(file: Any, ids: Sequence[str]) -> dict[str, list[str]] | None:
+    if "split" not in file.attrs:
+        return None
+    found = {}
+    for row in file.attrs["split"]:  # fuel's array: a row for each part and dataset
+        part, source = (v.decode() if isinstance(v, bytes) else str(v) for v in (row["split"], row["source"]))
+        if source == "genres" and part in PARTS:
+            found[PARTS[part]] = list(ids[int(row["start"]) : int(row["stop"])])
+    return found or None
+
+
+def _posters(path: Path, ids: Sequence[str], images: Any) -> Path:
+    from PIL import Image
+
+    from kgenre.data.sample import cache_folder
+
+    status = path.stat()
+    key = hashlib.sha256(repr((str(path.resolve()), status.st_size, status.st_mtime_ns)).encode()).hexdigest()
+    folder = cache_folder() / "mmimdb" / key[:32]
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as unpacking:
+            made = Path(unpacking) / folder.name
+            made.mkdir()
+            for i, film_id in enumerate(ids):
+                pixels = np.asarray(images[i], np.float32).transpose(1, 2, 0) + _MEANS
+                pixels = np.clip(np.round(pixels[..., ::-1]), 0, 255).astype(np.uint8)
+                Image.fromarray(pixels).save(made / f"{film_id}.png", compress_level=1)
+            made.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():
+            raise FilmDataError(
+                f"Posters cannot be unpacked to {folder}: {error.strerror}. Set KGENRE_CACHE to a folder with room."
+            ) from error
+    return folder
+
+
+def _words(path: Path) -> dict[int, str]:
+    """{number: word} from ``metadata.npy``, a pickled dict: only NumPy arrays and plain values are let out of it."""
+    if not path.is_file():
+        return {}
+    with path.open("rb") as file:
+        try:
+            np.lib.format.read_magic(file)
+            np.lib.format.read_array_header_1_0(file)
+            loaded = _Unpickler(io.BytesIO(file.read()), encoding="latin-1").load()
+            loaded = loaded.item() if isinstance(loaded, np.ndarray) else loaded
+            return {int(number): str(word) for number, word in loaded["ix_to_word"].items()}
+        except Exception as error:  # a pickle can raise anything
+            raise FilmDataError(f"{path} is not MM-IMDb's metadata.npy ({error}). Delete it to go without.") from error
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        if module in ("numpy.core.multiarray", "numpy._core.multiarray") and name in ("_reconstruct", "scalar"):
+            return super().find_class("numpy._core.multiarray", name)
+        if module == "numpy" and name in ("ndarray", "dtype"):
+            return getattr(np, name)
+        raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not data")

@@ -1,0 +1,118 @@
+"""What ``kgenre data prepare`` writes: ``manifest.json`` beside TFRecord shards.
+
+Posters are unpacked once into ``$KGENRE_CACHE/prepared``, in a folder named by the manifest's contents.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.film_table import FilmTable
+
+FILE_NAME = "manifest.json"
+COLUMNS = ("file", "films", "bytes", "sha256")  # of a shard, as they stand in the manifest
+SUFFIXES = (".json",)
+LAYOUT = f"{FILE_NAME} with films-*.tfrecord (made by kgenre data prepare)"
+_VERSION = 1
+
+
+def missing_columns(header: Sequence[str]) -> list[str]:
+    """The names that the first shard lacks."""
+    return [name for name in COLUMNS if name not in header]
+
+
+def read(path: Path) -> FilmTable:
+    """Read the films of the shards that ``manifest.json`` at ``path`` lists.
+
+    Raises:
+        FilmDataError: a shard is missing or is not the one that was written, or the cache cannot be written.
+    """
+    text = path.read_bytes()
+    try:
+        manifest = json.loads(text)
+        shards = [(Path(str(shard["file"])).name, shard["sha256"]) for shard in manifest["shards"]]
+        names, version = tuple(map(str, manifest["genre_names"])), manifest["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise FilmDataError(f"{path} is not a manifest of kgenre data prepare ({error!r}).") from error
+    if version != _VERSION:
+        raise FilmDataError(f"{path} has version {version}; this kgenre reads {_VERSION}. Prepare the films again.")
+    for name, sha256 in shards:
+        shard = path.parent / name
+        if not shard.is_file():
+            raise FilmDataError(f"{shard} is missing. Copy the whole folder, or prepare the films again.")
+        if hashlib.sha256(shard.read_bytes()).hexdigest() != sha256:
+            raise FilmDataError(f"{shard} is not the file that was written (sha256). Copy it again.")
+    posters = _posters_folder(hashlib.sha256(text).hexdigest(), [path.parent / name for name, _ in shards], manifest)
+    films = [film for name, _ in shards for film in _films(path.parent / name)]
+    column_of = {name: i for i, name in enumerate(names)}
+    genres = np.zeros((len(films), len(names)), np.uint8)
+    for i, film in enumerate(films):
+        genres[i, [column_of[genre] for genre in film["genres"] if genre in column_of]] = 1
+    return FilmTable(
+        ids=tuple(film["id"] for film in films),
+        titles=tuple(film["title"] for film in films),
+        years=tuple(film["year"] for film in films),
+        overviews=tuple(film["overview"] for film in films),
+        genres=genres,
+        genre_names=names,
+        poster_paths=tuple(
+            posters / f"{i:07d}{_suffix(manifest)}" if film["poster"] else None for i, film in enumerate(films)
+        ),
+        source=f"prepared films, {path}",
+        root=posters,
+    )
+
+
+def _suffix(manifest: dict[str, Any]) -> str:
+    return ".jpg" if manifest["posters"] == "jpeg" else ".png"
+
+
+def _posters_folder(key: str, shards: Sequence[Path], manifest: dict[str, Any]) -> Path:
+    from kgenre.data.prepare import unpack_poster
+    from kgenre.data.sample import cache_folder
+
+    folder = cache_folder() / "prepared" / key[:32]
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as unpacking:
+            made = Path(unpacking) / folder.name
+            made.mkdir()
+            films = (film for shard in shards for film in _films(shard))
+            for i, film in enumerate(films):
+                if film["poster"]:
+                    data = unpack_poster(film["poster"], manifest["posters"], manifest["image_size"])
+                    (made / f"{i:07d}{_suffix(manifest)}").write_bytes(data)
+            made.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():  # else another process was faster
+            raise FilmDataError(
+                f"Posters cannot be unpacked to {folder}: {error.strerror}. Set KGENRE_CACHE to a folder with room."
+            ) from error
+    return folder
+
+
+def _films(shard: Path):  # noqa: ANN202 - an iterator of {name: value}
+    from kgenre.data.tensorflow import tf
+
+    for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        film = {
+            n: [v.decode("utf-8") for v in feature[n].bytes_list.value] for n in ("id", "title", "overview", "genres")
+        }
+        years, posters = feature["year"].int64_list.value, feature["poster"].bytes_list.value
+        yield {
+            **{name: film[name][0] for name in ("id", "title", "overview")},
+            "genres": film["genres"],
+            "year": int(years[0]) if years else None,
+            "poster": posters[0] if posters else b"",
+        }

@@ -1,0 +1,169 @@
+"""What a folder of films holds, before anything is trained on it: counts, gaps, bad files, duplicates, leaks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.film_table import FilmTable
+from kgenre.data.overviews import normalised_overview
+from kgenre.data.poster_decoding import decode_posters
+from kgenre.data.poster_files import PosterFile, examine_posters
+from kgenre.data.poster_table import OnProgress
+
+NEAR = 4  # bits of 64 that the hashes of near-identical posters differ in, at most
+RARE = 20  # films; a genre with fewer can hardly be learned
+_BANDS = 5  # one more than NEAR: two hashes that differ in NEAR bits agree in one band at least
+_LARGEST_BAND = 200  # files whose band says nothing, such as near-blank posters, are not all compared
+_HASH_SIZE = (8, 9)
+
+
+def inspect_films(
+    table: FilmTable, split: Mapping[str, Sequence[str]] | None = None, on_progress: OnProgress | None = None
+) -> dict[str, Any]:
+    """Look at every row and decode every poster.
+
+    Args:
+        table: the films, as `read_films` gives them.
+        split: film ids by the name of their part, as in a run's ``split.json``; parts that share a film, a poster,
+            an overview or a title and year are a leak.
+        on_progress: called with (posters looked at, all posters) now and then.
+
+    Returns:
+        JSON values: source, notes, films, genres (name, films, share), never_occurring, rare, without (films by what
+        they lack), rows_left_out and bad_posters (id, reason), duplicates (identical_posters,
+        near_identical_posters, identical_overviews, same_title_and_year: lists of ids), leaks (parts, ids, why),
+        poster_pixels and overview_words (least, median, most), poster_megabytes.
+
+    Example:
+        >>> report = inspect_films(read_films("films"))
+        >>> report["films"], report["genres"][0]
+        (2500, {'name': 'Drama', 'films': 1352, 'share': 0.541})
+    """
+    files = examine_posters(table.poster_paths, table.root)
+    hashes, reasons = _perceptual_hashes(table, files, on_progress)
+    good = [i for i, reason in enumerate(reasons) if not reason]
+    counts = table.genres.sum(axis=0, dtype=np.int64)
+    genres = [
+        {"name": table.genre_names[i], "films": int(counts[i]), "share": round(float(counts[i]) / len(table), 4)}
+        for i in np.argsort(-counts, kind="stable")
+        if counts[i]
+    ]
+    overviews = [normalised_overview(text) for text in table.overviews]
+    groups = {
+        "identical_posters": _same(files[i].sha256 or None for i in range(len(table))),
+        "identical_overviews": _same(text or None for text in overviews),
+        "same_title_and_year": _same(
+            (title.casefold(), year) if title and year else None
+            for title, year in zip(table.titles, table.years, strict=True)
+        ),
+    }
+    groups["near_identical_posters"] = _near(hashes, good, groups["identical_posters"])
+    named = [film_id for film_id, path in zip(table.ids, table.poster_paths, strict=True) if path is not None]
+    missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
+    return {
+        "source": table.source,
+        "notes": list(table.notes),
+        "films": len(table),
+        "genres": genres,
+        "never_occurring": [n for n, count in zip(table.genre_names, counts, strict=True) if not count],
+        "rare": [genre["name"] for genre in genres if genre["films"] < RARE],
+        "without": {
+            "poster": len(table) - len(named) + len(missing),
+            "overview": sum(not text for text in overviews),
+            "genre": int((table.genres.sum(axis=1) == 0).sum()),
+        },
+        "rows_left_out": [entry._asdict() for entry in table.left_out],
+        "bad_posters": [
+            {"id": table.ids[i], "file": str(table.poster_paths[i]), "reason": reason}
+            for i, reason in enumerate(reasons)
+            if reason and table.poster_paths[i] is not None and table.ids[i] not in missing
+        ],
+        "duplicates": {name: [[table.ids[i] for i in group] for group in found] for name, found in groups.items()},
+        "leaks": _leaks(table, split or table.split or {}, groups),
+        "poster_pixels": {side: _spread([getattr(files[i], side) for i in good]) for side in ("width", "height")},
+        "overview_words": _spread([len(text.split()) for text in overviews if text]),
+        "poster_megabytes": round(sum(table.poster_paths[i].stat().st_size for i in good) / 1e6, 1),
+    }
+
+
+def _perceptual_hashes(
+    table: FilmTable, files: Sequence[PosterFile], on_progress: OnProgress | None
+) -> tuple[npt.NDArray[np.uint64], list[str]]:
+    """A difference hash of each poster: whether each of 8 x 8 pixels is brighter than its right neighbour."""
+    hashes, reasons = np.zeros(len(table), np.uint64), [file.reason for file in files]
+    done = 0
+    for found in decode_posters(table.poster_paths, files, _HASH_SIZE):
+        good = len(found.pixels)
+        grey = found.pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        bits = (grey[:, :, :-1] > grey[:, :, 1:]).reshape(good, 64)
+        hashes[found.positions[:good]] = np.packbits(bits, axis=1).view(np.uint64)[:, 0] if good else ()
+        for i, reason in zip(found.positions[good:], found.reasons, strict=True):
+            reasons[i] = reason
+        done += len(found.positions)
+        if on_progress:
+            on_progress(done, len(table))
+    return hashes, reasons
+
+
+def _same(keys: Iterable[Any]) -> list[list[int]]:
+    groups: dict[Any, list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        if key is not None:
+            groups[key].append(i)
+    return [group for group in groups.values() if len(group) > 1]
+
+
+def _near(hashes: npt.NDArray[np.uint64], good: Sequence[int], identical: list[list[int]]) -> list[list[int]]:
+    same = {(a, b) for group in identical for a in group for b in group}
+    pairs = set()
+    for band in range(_BANDS):
+        shift = np.uint64(band * 64 // _BANDS)
+        mask = np.uint64((1 << ((band + 1) * 64 // _BANDS - band * 64 // _BANDS)) - 1)
+        for group in _same(_at(good, (hashes >> shift) & mask, len(hashes))):
+            if len(group) > _LARGEST_BAND:
+                continue
+            members = np.array(group)
+            distance = np.bitwise_count(hashes[members][:, None] ^ hashes[members])
+            for a, b in np.argwhere(np.triu(distance <= NEAR, 1)):
+                pairs.add((int(members[a]), int(members[b])))
+    return [list(pair) for pair in sorted(pairs - same)]
+
+
+def _at(rows: Sequence[int], values: npt.NDArray[Any], n: int) -> list[Any]:
+    keys: list[Any] = [None] * n
+    for i in rows:
+        keys[i] = int(values[i])
+    return keys
+
+
+def _leaks(
+    table: FilmTable, split: Mapping[str, Sequence[str]], groups: Mapping[str, list[list[int]]]
+) -> list[dict[str, Any]]:
+    parts_of: dict[str, list[str]] = defaultdict(list)
+    for part, ids in split.items():
+        if isinstance(ids, Sequence) and not isinstance(ids, str):
+            for film_id in dict.fromkeys(ids):
+                parts_of[film_id].append(part)
+    leaks = [
+        {"parts": parts, "ids": [film_id], "why": "the same film"}
+        for film_id, parts in parts_of.items()
+        if len(parts) > 1
+    ]
+    for why, found in groups.items():
+        for group in found:
+            ids = [table.ids[i] for i in group if table.ids[i] in parts_of]
+            parts = sorted({part for film_id in ids for part in parts_of[film_id]})
+            if len(parts) > 1:
+                leaks.append({"parts": parts, "ids": ids, "why": why.replace("_", " ")})
+    return leaks
+
+
+def _spread(values: Sequence[int]) -> dict[str, int]:
+    if not values:
+        return {}
+    return {"least": int(min(values)), "median": int(np.median(values)), "most": int(max(values))}

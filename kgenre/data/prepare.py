@@ -1,0 +1,221 @@
+"""Films checked, resized and packed into TFRecord shards, with a manifest: many small files become a few large ones.
+
+::
+
+    OUT/manifest.json                  version, films, genre names, settings, and each shard's films, bytes and sha256
+    OUT/films-00000-of-00003.tfrecord  tf.train.Example: id, title, year, overview, genres, poster (JPEG or raw uint8)
+    OUT/quarantine.csv                 id, reason: rows and posters that were left out
+
+`read_films(OUT)` reads them again.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.poster_decoding import RESIZE, Pixels, decode_posters
+from kgenre.data.poster_files import PosterFile, examine_posters, usable_cpus
+from kgenre.data.poster_table import OnProgress
+
+POSTERS = ("jpeg", "raw")
+VERSION = 1
+JPEG_QUALITY = 92
+_log = logging.getLogger("kgenre")
+
+
+def prepare_films(
+    table: FilmTable,
+    out: str | os.PathLike[str],
+    image_size: tuple[int, int] = (192, 128),
+    resize: str = "squash",
+    posters: str = "jpeg",
+    films_per_shard: int = 1024,
+    on_progress: OnProgress | None = None,
+) -> dict[str, Any]:
+    """Write the films of a table into a folder; broken off, the same call goes on after the last whole shard.
+
+    A film whose poster is missing or bad is kept without it if it has an overview, and left out otherwise; both are
+    named in ``quarantine.csv``.
+
+    Args:
+        table: the films.
+        out: a folder that is new, empty or was begun with the same films and settings.
+        image_size: (height, width) of the posters, in pixels.
+        resize: see `decode_posters`.
+        posters: "jpeg" (quality 92) or "raw", uint8 pixels: ten times larger, without loss.
+        films_per_shard: films in a file.
+        on_progress: called with (films written, all films) after each shard.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        FilmDataError: ``out`` has something else in it or cannot be written, or no film could be used.
+
+    Example:
+        >>> manifest = prepare_films(read_films("films"), "films-192x128")
+        >>> manifest["films"], len(manifest["shards"])
+        (2500, 3)
+    """
+    for name, value, known in (("posters", posters, POSTERS), ("resize", resize, RESIZE)):
+        if value not in known:
+            raise FilmDataError(f"{name}={value!r} is not known. Give one of {', '.join(known)}.")
+    if films_per_shard < 1 or min(image_size) < 1:
+        raise FilmDataError(
+            f"films_per_shard={films_per_shard} and image_size={tuple(image_size)} must be 1 or more, such as 1024 "
+            "and (192, 128)."
+        )
+    settings = {"image_size": list(image_size), "resize": resize, "posters": posters, "version": VERSION}
+    folder = Path(out)
+    files = examine_posters(table.poster_paths, table.root)
+    count = -(-len(table) // films_per_shard)
+    names = [f"films-{n:05d}-of-{count:05d}.tfrecord" for n in range(count)]
+    try:
+        _check_folder(folder, names)
+        folder.mkdir(parents=True, exist_ok=True)
+        shards = []
+        for number, name in enumerate(names):
+            rows = range(number * films_per_shard, min(len(table), (number + 1) * films_per_shard))
+            shards.append(_shard(folder / name, table, files, rows, settings))
+            if on_progress:
+                on_progress(rows.stop, len(table))
+        if not any(shard["films"] for shard in shards):
+            raise FilmDataError(f"No film of {table.source} can be used: {shards[0]['quarantine'][0][1]}.")
+        bad = [*table.left_out, *(LeftOut(*entry) for shard in shards for entry in shard.pop("quarantine"))]
+        with (folder / "quarantine.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows([LeftOut._fields, *bad])
+        for shard in shards:
+            del shard["key"]
+        manifest = {
+            **settings,
+            "source": table.source,
+            "films": sum(shard["films"] for shard in shards),
+            "quarantined": len(bad),
+            "genre_names": list(table.genre_names),
+            "shards": shards,
+        }
+        _write_whole(folder / "manifest.json", (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+        for name in names:
+            _part(folder / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise FilmDataError(f"{folder} cannot be written: {error.strerror or error}.") from error
+    return manifest
+
+
+def _check_folder(folder: Path, names: Sequence[str]) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FilmDataError(f"{folder} is a file. Give a new folder.")
+    ours = {*names, "manifest.json", "quarantine.csv", *(_part(folder / name).name for name in names)}
+    other = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.endswith(".writing"))
+    if other:
+        raise FilmDataError(f"{folder} has other files in it, such as {other[0]}. Give a new folder.")
+
+
+def _part(shard: Path) -> Path:
+    return shard.with_name(f".{shard.name}.json")
+
+
+def _shard(
+    path: Path, table: FilmTable, files: Sequence[PosterFile], rows: range, settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write one shard, or find it written: {file, films, bytes, sha256, quarantine, key}."""
+    fields = [(table.ids[i], table.titles[i], table.years[i], table.overviews[i], table.genres_of(i)) for i in rows]
+    known = repr((settings, fields, [tuple(files[i]) for i in rows]))
+    key = hashlib.sha256(known.encode("utf-8", "surrogatepass")).hexdigest()
+    if _part(path).exists() and path.exists():
+        written = json.loads(_part(path).read_text(encoding="utf-8"))
+        if written["key"] == key and hashlib.sha256(path.read_bytes()).hexdigest() == written["sha256"]:
+            return written
+    posters, quarantine = _encoded(table, files, rows, settings)
+    from kgenre.data.tensorflow import tf
+
+    kept = [n for n, i in enumerate(rows) if posters[n] or table.overviews[i].strip()]
+    part = path.with_name(path.name + ".writing")
+    with tf.io.TFRecordWriter(str(part)) as writer:
+        for n in kept:
+            writer.write(_example(tf, fields[n], posters[n]))
+    data = part.read_bytes()
+    part.replace(path)
+    written = {
+        "file": path.name,
+        "films": len(kept),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "quarantine": quarantine,
+        "key": key,
+    }
+    _write_whole(_part(path), json.dumps(written).encode())
+    return written
+
+
+def _encoded(
+    table: FilmTable, files: Sequence[PosterFile], rows: range, settings: Mapping[str, Any]
+) -> tuple[list[bytes], list[tuple[str, str]]]:
+    """The posters of some rows as bytes, b"" where one is bad, and the bad ones with their reasons."""
+    posters, quarantine = [b""] * len(rows), []
+    paths, looked_at = [table.poster_paths[i] for i in rows], [files[i] for i in rows]
+    encode = Pixels.tobytes if settings["posters"] == "raw" else _jpeg
+    with ThreadPoolExecutor(usable_cpus()) as threads:
+        for found in decode_posters(paths, looked_at, tuple(settings["image_size"]), settings["resize"]):
+            good = len(found.pixels)
+            for n, data in zip(found.positions[:good], threads.map(encode, found.pixels), strict=True):
+                posters[n] = data
+            quarantine += [
+                (table.ids[rows[int(n)]], reason)
+                for n, reason in zip(found.positions[good:], found.reasons, strict=True)
+                if paths[int(n)] is not None
+            ]
+    return posters, sorted(quarantine)
+
+
+def _jpeg(pixels: Pixels) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def _example(tf: Any, fields: tuple[str, str, int | None, str, Sequence[str]], poster: bytes) -> bytes:
+    film_id, title, year, overview, genres = fields
+    texts = {"id": [film_id], "title": [title], "overview": [overview], "genres": genres}
+    feature = {
+        name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[v.encode("utf-8", "replace") for v in values]))
+        for name, values in texts.items()
+    }
+    feature["poster"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[poster] if poster else []))
+    feature["year"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[] if year is None else [year]))
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".writing")
+    part.write_bytes(data)
+    part.replace(path)
+
+
+def unpack_poster(data: bytes, posters: str, image_size: Sequence[int]) -> bytes:
+    """A poster of a shard as the bytes of a picture file: JPEG as it is, raw pixels as a PNG."""
+    if posters == "jpeg" or not data:
+        return data
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    pixels = np.frombuffer(data, np.uint8).reshape(*image_size, 3)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

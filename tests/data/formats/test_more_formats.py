@@ -1,0 +1,197 @@
+"""Genre folders, JSONL, Parquet, MM-IMDb's HDF5 file, and one name for each genre."""
+
+import json
+import pickle
+
+import h5py
+import numpy as np
+import pytest
+from PIL import Image
+
+from kgenre.data import FilmData, FilmDataError, FilmTable, read_films, read_poster
+from kgenre.data.genre_names import GENRES, SAME, common_name, with_common_names
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
+
+
+# --- folders by genre -----------------------------------------------------------------------------------------------
+
+
+def test_folders_by_genre(tmp_path):
+    root = tmp_path / "by-genre"
+    for genre, names in (("Horror", "ab"), ("science fiction", "bc"), ("empty", "")):
+        (root / genre).mkdir(parents=True)
+        for name in names:
+            Image.new("RGB", (8, 12), (ord(name), 0, 0)).save(root / genre / f"{name}.jpg")
+    table = read_films(root)
+    assert (table.ids, table.genre_names) == (("a", "b", "c"), ("Horror", "Sci-Fi"))
+    assert table.genres.tolist() == [[1, 0], [1, 1], [0, 1]]
+    assert "in folders by genre" in table.source
+    assert all(path.is_file() for path in table.poster_paths)
+
+
+def test_a_folder_of_posters_alone_is_no_genre(tmp_path):
+    (tmp_path / "posters").mkdir()
+    Image.new("RGB", (8, 12)).save(tmp_path / "posters" / "a.jpg")
+    with pytest.raises(FilmDataError, match="no film data that is known"):
+        read_films(tmp_path)
+
+
+# --- JSONL and Parquet ----------------------------------------------------------------------------------------------
+
+ROWS = [
+    {"id": "tt1", "title": "Alien", "year": 1979, "genres": "Horror|Science Fiction", "overview": "A ship."},
+    {"id": "tt2", "title": "Heat", "year": 1995, "genres": ["Crime"], "overview": "A heist."},
+]
+
+
+def check(table):
+    assert (table.ids, table.titles, table.years) == (("tt1", "tt2"), ("Alien", "Heat"), (1979, 1995))
+    assert table.overviews == ("A ship.", "A heist.")
+    assert table.genre_names == ("Crime", "Horror", "Sci-Fi")
+    assert table.genres.tolist() == [[0, 1, 1], [1, 0, 0]]
+
+
+def test_jsonl(tmp_path):
+    (tmp_path / "films.jsonl").write_text("\n\n".join(map(json.dumps, ROWS)) + "\n")
+    check(read_films(tmp_path))
+    check(read_films(tmp_path / "films.jsonl"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [('{"id": 1}\n{', "line 2: this is not JSON"), ("7\n8", "lacks the columns")]
+)
+def test_error_jsonl(tmp_path, text, message):
+    (tmp_path / "films.jsonl").write_text(text)
+    with pytest.raises(FilmDataError, match=message):
+        read_films(tmp_path / "films.jsonl")
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    rows = [{**row, "genres": ["Horror", "Science Fiction"] if row["id"] == "tt1" else ["Crime"]} for row in ROWS]
+    pyarrow.parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "films.parquet")
+    check(read_films(tmp_path))
+    (tmp_path / "films.parquet").write_bytes((tmp_path / "films.parquet").read_bytes()[:200])
+    with pytest.raises(FilmDataError, match="cannot be read as Parquet"):
+        read_films(tmp_path)
+
+
+# --- MM-IMDb's HDF5 file --------------------------------------------------------------------------------------------
+
+NAMES = ["Drama", "Horror"]
+
+
+def write_hdf5(folder, words=True, ids=("0000001", "0000002", "0000003")):
+    rng = np.random.default_rng(0)
+    pictures = rng.integers(0, 256, (3, 1, 1, 3)) * np.ones((1, 32, 20, 1))  # red, green, blue
+    means = np.array([103.939, 116.779, 123.68], np.float32)
+    with h5py.File(folder / "multimodal_imdb.hdf5", "w") as file:
+        genres = file.create_dataset("genres", data=np.array([[1, 0], [0, 1], [1, 1]], np.int32))
+        genres.attrs["target_names"] = json.dumps(NAMES)
+        file["imdb_ids"] = np.array(ids, "S7")
+        file["images"] = (pictures[..., ::-1] - means).transpose(0, 3, 1, 2).astype(np.int32)
+        sequences = file.create_dataset("sequences", (3,), dtype=h5py.special_dtype(vlen=np.dtype("int32")))
+        for i, text in enumerate(([1, 2], [2], [1, 1, 2])):
+            sequences[i] = np.array(text, np.int32)
+        kind = [("split", "S5"), ("source", "S8"), ("start", "i8"), ("stop", "i8")]
+        rows = [
+            (part, source, i, i + 1)
+            for i, part in enumerate(("train", "dev", "test"))
+            for source in ("genres", "images")
+        ]
+        file.attrs["split"] = np.array(rows, kind)
+    if words:
+        np.save(folder / "metadata.npy", {"ix_to_word": {0: "_UNK_", 1: "old", 2: "ship"}, "lookup": np.zeros(2)})
+    return pictures.astype(int)
+
+
+def test_mmimdb_hdf5(tmp_path):
+    pictures = write_hdf5(tmp_path)
+    table = read_films(tmp_path)
+    assert table.ids == ("0000001", "0000002", "0000003")
+    assert table.overviews == ("old ship", "ship", "old old ship")
+    assert table.genre_names == tuple(NAMES)
+    assert table.genres.tolist() == [[1, 0], [0, 1], [1, 1]]
+    assert table.split == {"train": ["0000001"], "validation": ["0000002"], "test": ["0000003"]}
+    for path, picture in zip(table.poster_paths, pictures, strict=True):
+        assert np.abs(read_poster(path, (32, 20)) - picture).max() <= 1  # the file's integers were cut, not rounded
+
+
+def test_mmimdb_hdf5_without_words(tmp_path):
+    write_hdf5(tmp_path, words=False)
+    table = read_films(tmp_path / "multimodal_imdb.hdf5")
+    assert set(table.overviews) == {""}
+    assert "no metadata.npy" in table.notes[0]
+
+
+class Evil:
+    def __reduce__(self):
+        return print, ("owned",)
+
+
+def test_a_pickle_cannot_run_anything(tmp_path, capsys):
+    write_hdf5(tmp_path, words=False)
+    array = np.empty((), object)
+    array[()] = Evil()
+    np.save(tmp_path / "metadata.npy", array, allow_pickle=True)
+    assert b"print" in pickle.dumps(Evil())
+    with pytest.raises(FilmDataError, match=r"metadata.npy \(it holds builtins.print"):
+        read_films(tmp_path)
+    assert "owned" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "break_it", [lambda p: p.write_bytes(p.read_bytes()[:900]), lambda p: p.write_bytes(b"x" * 999)]
+)
+def test_error_hdf5(tmp_path, break_it):
+    write_hdf5(tmp_path)
+    break_it(tmp_path / "multimodal_imdb.hdf5")
+    with pytest.raises(FilmDataError, match="hdf5"):
+        read_films(tmp_path / "multimodal_imdb.hdf5")
+
+
+def test_error_hdf5_id_that_is_a_path(tmp_path):
+    write_hdf5(tmp_path, ids=("../evil", "0000002", "0000003"))
+    with pytest.raises(FilmDataError, match="letters and digits"):
+        read_films(tmp_path)
+
+
+# --- a split of its own ---------------------------------------------------------------------------------------------
+
+
+def test_the_published_split_is_kept_unless_asked_otherwise(real_data):
+    folder = str(real_data / "raw_formats" / "mmimdb_layout_constructed")
+    published = json.loads((real_data / "raw_formats" / "mmimdb_layout_constructed" / "split.json").read_text())
+    kept, drawn = (FilmData(folder, posters=False, given_split=given) for given in (True, False))
+    for films in (kept, drawn):
+        films.setup("fit")
+    assert kept.split.sizes == (14, 2, 4)
+    assert {kept.table.ids[i] for i in kept.split.test} == set(published["test"])
+    assert drawn.split.sizes != (14, 2, 4) or {drawn.table.ids[i] for i in drawn.split.test} != set(published["test"])
+
+
+# --- names ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_genre_has_one_name():
+    assert {common_name(name) for name in GENRES} == set(GENRES)
+    assert set(SAME.values()) <= set(GENRES)
+    assert [common_name(name) for name in ("Science Fiction", "sci-fi", "SCI FI", "Foreign", "dramedy")] == [
+        "Sci-Fi", "Sci-Fi", "Sci-Fi", "Foreign", "dramedy",
+    ]  # fmt: skip
+
+
+def test_columns_that_become_one_are_joined_and_said():
+    table = FilmTable(
+        ids=("a", "b", "c"), titles=("",) * 3, years=(None,) * 3, overviews=("",) * 3, poster_paths=(None,) * 3,
+        genres=np.array([[1, 0, 1], [0, 1, 0], [0, 0, 1]], np.uint8), genre_names=("Science Fiction", "SF", "War"),
+    )  # fmt: skip
+    joined = with_common_names(table)
+    assert joined.genre_names == ("Sci-Fi", "War")
+    assert joined.genres.tolist() == [[1, 1], [1, 0], [0, 1]]
+    assert joined.notes == ("Genres under one name: Science Fiction = Sci-Fi, SF = Sci-Fi.",)
