@@ -21,6 +21,7 @@ from kgenre.evaluation import (
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
+from kgenre.models.mixing import cutmix, mixup
 from kgenre.training import Module, TrainerError
 
 NETWORKS = ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm")
@@ -54,6 +55,8 @@ class GenreClassifier(Module):
             ``vocabulary_size`` that it takes, once the data are known.
         network_args: more arguments for it, such as ``{"embedding_dim": 265}``.
         learning_rate: of Adam.
+        mixup, cutmix: alpha of `mixup` and `cutmix` on training posters, such as 0.2 and 1.0; 0 for none. With both a
+            batch is blended first, then pasted. For networks that read posters only.
 
     Example:
         >>> module = GenreClassifier("poster_cnn_2024", learning_rate=1e-4)
@@ -65,15 +68,21 @@ class GenreClassifier(Module):
         network: str | Callable[..., Any] = "poster_cnn_2024",
         network_args: dict[str, Any] | None = None,
         learning_rate: float = 1e-4,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
     ) -> None:
         self.save_hyperparameters()
         if learning_rate <= 0:
             raise TrainerError(f"learning_rate must be above 0. Received: {learning_rate}")
+        if min(mixup, cutmix) < 0:
+            raise TrainerError(f"mixup and cutmix must be 0 or more. Received: {mixup}, {cutmix}")
         if isinstance(network, str) and network not in NETWORKS:
             raise TrainerError(f"network is one of {', '.join(NETWORKS)}. Received: {network!r}")
         self.network = network
         self.network_args = network_args or {}
         self.learning_rate = learning_rate
+        self.mixup, self.cutmix = mixup, cutmix
+        self._mixing_seed: Any = None  # a keras.random.SeedGenerator
         self.model: Any = None  # a keras.Model, once the data are known
         self.genre_names: tuple[str, ...] = ()
         self._sizes: dict[str, Any] = {}
@@ -110,6 +119,7 @@ class GenreClassifier(Module):
         for name in self.inputs:
             if data is not None and not getattr(data, f"{name}s", True):
                 raise TrainerError(f"The network reads {name}s, but the data leave them out: set --data.{name}s true.")
+        self._prepare_mixing()
 
     def _build(self) -> Any:
         import kgenre.models
@@ -125,6 +135,16 @@ class GenreClassifier(Module):
         genres = {"genres": len(self.genre_names)} if self.genre_names else {}
         return builder(**genres | sizes | self.network_args)
 
+    def _prepare_mixing(self) -> None:
+        import keras
+
+        if not (self.mixup or self.cutmix):
+            return
+        if self.inputs != ["poster"]:
+            raise TrainerError(f"mixup and cutmix are for networks that read posters only. It reads: {self.inputs}.")
+        if self._mixing_seed is None:
+            self._mixing_seed = keras.random.SeedGenerator()
+
     @property
     def inputs(self) -> list[str]:
         """What the network reads: "poster", "overview" or both."""
@@ -134,18 +154,34 @@ class GenreClassifier(Module):
 
     def probabilities(self, batch: dict[str, Any], training: bool = False) -> Any:
         """The network's output for a batch: float32 (B, genres). Pixels are scaled to [0, 1] here and nowhere else."""
+        read = self._read(batch)
+        return self.model(read if len(read) > 1 else next(iter(read.values())), training=training)
+
+    def _read(self, batch: dict[str, Any]) -> dict[str, Any]:
         from keras import ops
 
         read = {name: batch[name] for name in self.inputs}
         if "poster" in read:
             read["poster"] = ops.cast(read["poster"], "float32") / 255.0
-        return self.model(read if len(read) > 1 else next(iter(read.values())), training=training)
+        return read
+
+    def _mixed(self, batch: dict[str, Any]) -> tuple[Any, Any]:
+        """The network's output for a mixed batch, and the mixed genres."""
+        pixels, genres = self._read(batch)["poster"], batch["genres"]
+        for mix, alpha in ((mixup, self.mixup), (cutmix, self.cutmix)):
+            if alpha:
+                pixels, genres = mix(pixels, genres, alpha, self._mixing_seed)
+        return self.model(pixels, training=True), genres
 
     def training_step(self, batch: dict[str, Any], batch_idx: Any) -> Any:
         """Mean cross-entropy of the batch's films; rows of weight 0 only fill it up."""
         from keras import losses, ops
 
-        each = losses.binary_crossentropy(batch["genres"], self.probabilities(batch, training=True))
+        if self.mixup or self.cutmix:
+            probabilities, genres = self._mixed(batch)
+        else:
+            probabilities, genres = self.probabilities(batch, training=True), batch["genres"]
+        each = losses.binary_crossentropy(genres, probabilities)
         films = ops.sum(batch["weight"])
         loss = ops.sum(each * batch["weight"]) / ops.maximum(films, 1.0)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=films)

@@ -88,6 +88,6 @@ def layouts(formats: dict[str, ModuleType]) -> str:
 
 
 def some(names: Iterable[object], most: int = 8) -> str:
-    """The first ``most`` names for a message, joined by commas."""
-    texts = [str(name) for name in names]
+    """The first ``most`` names for a message, joined by commas; on one line and not too long, whatever is in them."""
+    texts = [" ".join(str(name).split())[:60] for name in names]
     return (", ".join(texts[:most]) + (", ..." if len(texts) > most else "")) or "nothing"

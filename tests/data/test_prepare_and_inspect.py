@@ -1,0 +1,179 @@
+import csv
+import json
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kgenre.cli.main import main
+from kgenre.data import FilmData, FilmDataError, make_sample_films, prepare, read_films, read_poster
+from kgenre.data.inspection import inspect_films
+from kgenre.data.prepare import prepare_films
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    return make_sample_films(tmp_path_factory.mktemp("made") / "films", n=30)
+
+
+@pytest.fixture
+def films(made, tmp_path):
+    """30 films; posters of 3 cut, of 4 gone, 6 = 5; the overview of 4 gone, of 8 = 7; 9 nearly as 10."""
+    folder = tmp_path / "films"
+    shutil.copytree(made, folder)
+    poster = [folder / "posters" / f"sample{i:05}.jpg" for i in range(30)]
+    poster[3].write_bytes(poster[3].read_bytes()[:1500])
+    poster[4].unlink()
+    shutil.copy(poster[5], poster[6])
+    Image.open(poster[10]).save(poster[9], quality=60)
+    with (folder / "films.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    rows[5][3] = ""
+    rows[9][3] = rows[8][3].upper() + "!"
+    with (folder / "films.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+    return folder
+
+
+# --- inspect --------------------------------------------------------------------------------------------------------
+
+
+def ids(*numbers):
+    return [f"sample{i:05}" for i in numbers]
+
+
+def test_inspect_finds_what_was_done_to_them(films):
+    split = {"train": ids(5, 7, 9, 1), "test": ids(6, 8, 10, 2), "other": ids(1)}
+    report = json.loads(json.dumps(inspect_films(read_films(films), split)))
+    assert report["films"] == 30
+    assert report["without"] == {"poster": 1, "overview": 1, "genre": 0}
+    assert [entry["id"] for entry in report["bad_posters"]] == ids(3)
+    assert report["bad_posters"][0]["reason"].startswith("a damaged picture")
+    assert report["duplicates"]["identical_posters"] == [ids(5, 6)]
+    assert ids(9, 10) in report["duplicates"]["near_identical_posters"]
+    assert ids(5, 6) not in report["duplicates"]["near_identical_posters"]
+    assert report["duplicates"]["identical_overviews"] == [ids(7, 8)]
+    leaks = {(tuple(leak["ids"]), leak["why"]) for leak in report["leaks"]}
+    assert {
+        (tuple(ids(1)), "the same film"),
+        (tuple(ids(5, 6)), "identical posters"),
+        (tuple(ids(7, 8)), "identical overviews"),
+        (tuple(ids(9, 10)), "near identical posters"),
+    } <= leaks
+    counts = {genre["name"]: genre["films"] for genre in report["genres"]}
+    table = read_films(films)
+    assert counts == {n: c for n, c in zip(table.genre_names, table.genres.sum(axis=0).tolist(), strict=True) if c}
+    assert [genre["films"] for genre in report["genres"]] == sorted(counts.values(), reverse=True)
+
+
+def test_inspect_on_the_command_line(films, capsys, tmp_path):
+    (tmp_path / "split.json").write_text(json.dumps({"train": ids(5), "test": ids(6)}))
+    assert main(["data", "inspect", str(films), "--split", str(tmp_path / "split.json")]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "30 films",
+        "Drama",
+        "bad posters: 1",
+        "identical overviews: 1",
+        "leaks between parts of the split: 1",
+    ):
+        assert part in text
+    assert main(["data", "inspect", str(films), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["films"] == 30
+
+
+# --- prepare --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("posters", ["jpeg", "raw"])
+def test_prepared_films_are_read_again(films, tmp_path, posters):
+    before = read_films(films)
+    manifest = prepare_films(before, tmp_path / "out", (48, 32), posters=posters, films_per_shard=8)
+    assert (manifest["films"], len(manifest["shards"]), manifest["quarantined"]) == (29, 4, 2)
+    names = sorted(p.name for p in (tmp_path / "out").iterdir())
+    assert names == [*(f"films-0000{n}-of-00004.tfrecord" for n in range(4)), "manifest.json", "quarantine.csv"]
+    with (tmp_path / "out" / "quarantine.csv").open() as file:
+        rows = list(csv.reader(file))
+    assert [row[0] for row in rows] == ["id", *ids(3, 4)]
+    after = read_films(tmp_path / "out")
+    kept = [i for i in range(30) if i != 4]  # neither poster nor overview
+    expected = before.subset(kept)
+    for column in ("ids", "titles", "years", "overviews", "genre_names"):
+        assert getattr(after, column) == getattr(expected, column), column
+    np.testing.assert_array_equal(after.genres, expected.genres)
+    assert after.poster_paths[3] is None
+    most = 0 if posters == "raw" else 12
+    for old, new in zip(expected.poster_paths, after.poster_paths, strict=True):
+        if new is not None:
+            difference = np.abs(read_poster(old, (48, 32)).astype(int) - read_poster(new, (48, 32)))
+            assert difference.mean() <= most
+    data = FilmData(str(tmp_path / "out"), image_size=(24, 16), max_bad_fraction=0.1, batch_size=8)
+    data.setup("fit")
+    assert next(iter(data.train_dataloader()))["poster"].shape == (8, 24, 16, 3)
+
+
+def test_a_run_that_was_broken_off_goes_on(films, tmp_path, monkeypatch):
+    table, out = read_films(films), tmp_path / "out"
+    whole = prepare_films(table, tmp_path / "whole", (24, 16), films_per_shard=8)
+    written = []
+    real = prepare._encoded
+
+    def count(*arguments):
+        written.append(arguments[2].start)
+        if len(written) == 3:
+            raise KeyboardInterrupt
+        return real(*arguments)
+
+    monkeypatch.setattr(prepare, "_encoded", count)
+    with pytest.raises(KeyboardInterrupt):
+        prepare_films(table, out, (24, 16), films_per_shard=8)
+    assert not (out / "manifest.json").exists()
+    again = prepare_films(table, out, (24, 16), films_per_shard=8)
+    assert written == [0, 8, 16, 16, 24]
+    assert again == whole
+    prepare_films(table, out, (24, 16), films_per_shard=8)  # the same again is fine, and does it again
+    assert len(written) == 9
+
+
+def test_error_a_shard_that_was_changed_or_is_gone(films, tmp_path):
+    prepare_films(read_films(films), tmp_path / "out", (24, 16), films_per_shard=16)
+    shard = tmp_path / "out" / "films-00000-of-00002.tfrecord"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"x")
+    with pytest.raises(FilmDataError, match="sha256"):
+        read_films(tmp_path / "out")
+    shard.unlink()
+    with pytest.raises(FilmDataError, match="is missing"):
+        read_films(tmp_path / "out")
+
+
+def test_error_a_folder_with_other_things(films, tmp_path):
+    with pytest.raises(FilmDataError, match=r"other files in it, such as films\.csv"):
+        prepare_films(read_films(films), films)
+
+
+@pytest.mark.parametrize("wrong", [{"posters": "png"}, {"resize": "stretch"}, {"films_per_shard": 0}])
+def test_error_argument(films, tmp_path, wrong):
+    with pytest.raises(FilmDataError, match=r"Give one of|must be 1 or more"):
+        prepare_films(read_films(films), tmp_path / "out", **wrong)
+
+
+def test_prepare_and_sample_on_the_command_line(tmp_path, capsys):
+    assert main(["data", "sample", str(tmp_path / "sample"), "--films", "12"]) == 0
+    arguments = ["data", "prepare", str(tmp_path / "sample"), str(tmp_path / "out"), "--image_size", "[24, 16]"]
+    assert main(arguments) == 0
+    assert "12 films in 1 shards" in capsys.readouterr().out
+    assert len(read_films(tmp_path / "out")) == 12
+
+
+def test_error_command_line(tmp_path, capsys):
+    assert main(["data", "look"]) == 1
+    assert "inspect, prepare, sample" in capsys.readouterr().err
+    assert main(["data"]) == 2
+    assert main(["data", "inspect", str(tmp_path / "none")]) == 1
+    assert main(["data", "inspect"]) == 2
