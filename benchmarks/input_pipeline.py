@@ -102,7 +102,7 @@ def cold_contestants(paths: list[Path], size: tuple[int, int], folder: Path) -> 
     )
 
     def course() -> None:
-        for _ in course_batches.batch(BATCH).prefetch(tf.data.AUTOTUNE):
+        for _ in course_batches.prefetch(tf.data.AUTOTUNE):
             pass
 
     found: dict[str, Callable[[], object]] = {
