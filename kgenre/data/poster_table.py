@@ -59,13 +59,13 @@ def poster_table(
     if place == "disk":
         try:
             return _on_disk(file, table, files, shape, resize, on_progress)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # a full disk; a file that something else has damaged
             place = "memory" if _size_of(shape) * _MEMORY_SHARE <= free_memory() else "stream"
             _log.warning(
                 "Decoded posters (%s) cannot be kept in %s: %s. They are %s instead.",
                 _megabytes(shape),
                 file.parent,
-                error.strerror or error,
+                getattr(error, "strerror", None) or error,
                 "held in memory" if place == "memory" else "decoded anew each time",
             )
     if place == "stream":

@@ -124,6 +124,18 @@ def test_nothing_is_left_behind_by_a_full_disk(folder, cache, monkeypatch, caplo
     assert not list((cache / "posters").iterdir())
 
 
+@pytest.mark.parametrize("suffix", [".npy", ".json"])
+def test_a_damaged_file_is_said_and_gone_round(folder, cache, caplog, suffix):
+    expected, _ = made(folder, "disk")
+    expected = np.array(expected)
+    damaged = next((cache / "posters").glob(f"*{suffix}"))
+    damaged.write_bytes(b"x" * 40)
+    with caplog.at_level(logging.WARNING, "kgenre"):
+        pixels, _ = made(folder, "disk")
+    assert "cannot be kept in" in caplog.text
+    np.testing.assert_array_equal(pixels, expected)
+
+
 @pytest.mark.parametrize("augment", [False, {"flip": 0.5, "shift": 0.2, "color": 0.3}])
 @pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
 def test_batches_are_the_same_wherever_posters_are_kept(folder, augment, resize):
