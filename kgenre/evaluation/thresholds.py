@@ -22,7 +22,7 @@ class Thresholds:
     Args:
         overall: one for all genres.
         per_genre: one for each of the G genres.
-        fallback: for each genre, whether it had too few films to tune on and has ``overall``.
+        fallback: for each genre, whether it has ``overall`` for want of anything better, see `tune_thresholds`.
     """
 
     overall: float
@@ -52,8 +52,10 @@ def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int =
     """Choose the thresholds with the best F1 on validation films; never give it test films.
 
     ``overall`` has the best micro-F1, ``per_genre`` the best F1 of each genre, both after smoothing over
-    neighbouring thresholds. A genre with fewer than ``min_positives`` films gets ``overall``: on a handful of films
-    the best threshold is chance (Lipton, Elkan and Naryanaswamy, 2014, https://arxiv.org/abs/1402.1892).
+    neighbouring thresholds. A genre gets ``overall`` if it has fewer than ``min_positives`` films, or if its best F1 is
+    not clearly above what predicting it for every film reaches (by half the binomial error of its films): on a handful
+    of films the best threshold is chance, and of a ranking that says nothing it is the one that predicts everything
+    (Lipton, Elkan and Naryanaswamy, 2014, https://arxiv.org/abs/1402.1892).
 
     Args:
         y_true: (n, G), 0 or 1 or bool.
@@ -87,19 +89,20 @@ def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int =
     with np.errstate(invalid="ignore"):
         f1 = 2 * hits / (predicted + support[:, None])
         pooled = 2 * hits.sum(axis=0) / (predicted.sum(axis=0) + support.sum())
-    overall = _best(pooled)
-    fallback = support < min_positives
-    return Thresholds(
-        overall,
-        tuple(overall if fell else _best(curve) for fell, curve in zip(fallback, f1, strict=True)),
-        tuple(map(bool, fallback)),
-    )
+    overall, _ = _best(pooled)
+    best = [_best(curve) for curve in f1]
+    blind = 2 * support / (len(true) + support)  # F1 of predicting it for every film
+    reached = np.array([value for _, value in best])
+    fallback = (support < min_positives) | (reached < blind + 0.5 / np.sqrt(np.maximum(support, 1)))
+    per_genre = tuple(overall if fell else threshold for fell, (threshold, _) in zip(fallback, best, strict=True))
+    return Thresholds(overall, per_genre, tuple(map(bool, fallback)))
 
 
-def _best(f1: np.ndarray) -> float:
+def _best(f1: np.ndarray) -> tuple[float, float]:
+    """The threshold of the highest smoothed F1, and that F1."""
     if not np.nansum(f1):
-        return 0.5
+        return 0.5, 0.0
     half = _WINDOW // 2
     smooth = np.convolve(np.pad(np.nan_to_num(f1), half, mode="edge"), np.ones(_WINDOW) / _WINDOW, mode="valid")
     best = np.flatnonzero(smooth >= smooth.max() - 1e-12)
-    return float(_GRID[best[len(best) // 2]])  # the middle of a plateau
+    return float(_GRID[best[len(best) // 2]]), float(smooth.max())  # the middle of a plateau

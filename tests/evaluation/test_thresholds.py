@@ -32,7 +32,7 @@ def test_near_the_best_that_any_threshold_reaches():
     true, prob = calibrated_films(3000, [0.3, 0.1])
     tuned = genre_metrics(true, prob, thresholds=tune_thresholds(true, prob))["tuned_f1"]
     best = np.max([genre_metrics(true, prob, threshold=t)["f1"] for t in np.linspace(0.02, 0.9, 89)], axis=0)
-    assert (tuned > best - 0.02).all()
+    assert (tuned > best - 0.03).all()
 
 
 def test_a_rare_genre_has_the_threshold_of_all():
@@ -81,3 +81,11 @@ def test_json_and_back_in_another_order_of_genres():
 def test_nan_is_refused():
     with pytest.raises(ValueError, match="NaN in 1 of 1 films"):
         tune_thresholds(np.array([[1]]), np.array([[np.nan]]))
+
+
+def test_a_ranking_that_says_nothing_does_not_predict_everything():
+    rng = np.random.default_rng(0)
+    true, prob = rng.random((300, 2)) < [0.4, 0.06], np.clip([0.4, 0.06] + 0.02 * rng.standard_normal((300, 2)), 0, 1)
+    thresholds = tune_thresholds(true, prob)
+    assert thresholds.fallback == (True, True)
+    assert multilabel_metrics(true, prob, thresholds=thresholds)["per_genre_tuned_precision"] > 0.3

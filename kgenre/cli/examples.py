@@ -1,0 +1,81 @@
+"""``kgenre examples``: films of the test set beside what one or more runs say of them."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kgenre.reports.blocks import Film
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Print poster, overview, truth and the most probable genres of each run."""
+    from kgenre.cli.parser import Parser
+
+    parser = Parser(prog="kgenre examples", description="Test films beside what runs say of them; ✓ is right.")
+    parser.add_argument("runs", nargs="+", help="folders of tested runs, such as runs/quickstart/version_0")
+    parser.add_argument("--n", type=int, default=3, help="films to show")
+    parser.add_argument("--by", type=str, default="random", help="random, best, worst or disagreed")
+    parser.add_argument("--ids", type=list[str], default=[], help="these films instead, as [tt0084058,tt0114436]")
+    parser.add_argument("--seed", type=int, default=0, help="of random films")
+    parser.add_argument("--top", type=int, default=3, help="genres to show for each run")
+    options = parser.parse_args(list(arguments))
+
+    from rich.console import Console
+
+    from kgenre.reports import read_runs
+    from kgenre.reports.example_films import choose_films, example_films
+
+    runs = read_runs(options.runs)
+    ids = choose_films(runs, options.n, options.by, options.seed, options.ids)
+    console = Console()
+    for film in example_films(runs, [(film_id, "") for film_id in ids], options.top, explain=False):
+        _print_film(console, film)
+    return 0
+
+
+def _print_film(console: Any, film: Film) -> None:
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    guesses = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
+    guesses.add_row("truth", Text(", ".join(film.truth) or "none", style="bold"))
+    for guess in film.guesses:
+        said = Text(", ").join(
+            Text(f"{name} {value:.2f}{' ✓' if right else ''}", style="green" if right else "")
+            for name, value, right in guess.genres
+        )
+        guesses.add_row(guess.run, said)
+    text = Group(
+        Text(f"{film.title} ({film.id})" if film.title else film.id, style="bold underline"),
+        Text(film.overview),
+        Text(),
+        guesses,
+    )
+    side_by_side = Table.grid(padding=(0, 2, 1, 0))
+    # Without colours, half-blocks are a grey wall: a log gets the words alone.
+    if film.poster is not None and console.color_system is not None:
+        side_by_side.add_row(_half_blocks(film.poster), text)
+    else:
+        side_by_side.add_row(text)
+    console.print(side_by_side)
+
+
+def _half_blocks(poster: bytes, width: int = 20) -> Any:
+    """A picture in the terminal: each character is two pixels, the upper in its own colour, the lower behind it."""
+    from PIL import Image
+    from rich.text import Text
+
+    with Image.open(io.BytesIO(poster)) as image:
+        height = max(round(image.height / image.width * width / 2), 1) * 2
+        pixels = image.convert("RGB").resize((width, height)).load()
+    picture = Text(no_wrap=True)
+    for y in range(0, height, 2):
+        for x in range(width):
+            upper, lower = (f"rgb({','.join(map(str, pixels[x, row]))})" for row in (y, y + 1))
+            picture.append("▀", style=f"{upper} on {lower}")
+        picture.append("\n")
+    return picture

@@ -1,0 +1,84 @@
+"""Why a network says what it says: where on the poster, which words of the overview."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.engines.activation_gradient import activation_gradient
+from kgenre.models.genre_classifier import GenreClassifier
+
+Floats = npt.NDArray[np.float32]
+
+
+def grad_cam(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray[np.integer]) -> Floats:
+    """Show where on its poster each film's genre is seen: Grad-CAM (Selvaraju et al., 2017).
+
+    The last convolutional layer's channels are weighted by the mean gradient of the genre's log-odds and summed; what
+    speaks against the genre is cut off (https://arxiv.org/abs/1610.02391).
+
+    Args:
+        module: reads posters.
+        batch: of n films, as from `FilmData.encode`.
+        genres: (n,) column of the genre to explain for each film.
+
+    Returns:
+        (n, h, w) float32 in [0, 1], coarser than the poster (8 x 8 for the course's networks); all 0 where nothing
+        speaks for the genre.
+
+    Raises:
+        ValueError: the network has no convolutional layer.
+    """
+    layer = _last_convolution(module.model)
+    output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
+    weights = gradient.mean(axis=(1, 2), keepdims=True)
+    heat = np.maximum((weights * output).sum(axis=3), 0)
+    most = heat.max(axis=(1, 2), keepdims=True)
+    return (heat / np.where(most > 0, most, 1)).astype(np.float32)
+
+
+def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray[np.integer]) -> Floats:
+    """Say how much each word of its overview speaks for a film's genre: gradient times input.
+
+    To first order, how far the genre's log-odds would fall with the word's embedding set to zero (Shrikumar et al.,
+    2016, https://arxiv.org/abs/1605.01713).
+
+    Args:
+        module: reads overviews.
+        batch: of n films, as from `FilmData.encode`.
+        genres: (n,) column of the genre to explain for each film.
+
+    Returns:
+        (n, T) float32, positive for the genre, negative against it, 0 at padding.
+
+    Raises:
+        ValueError: the network has no embedding.
+    """
+    import keras
+
+    layer = next((part for part in module.model.layers if isinstance(part, keras.layers.Embedding)), None)
+    if layer is None:
+        raise ValueError(f"{module.model.name} has no Embedding layer: words cannot be explained.")
+    output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
+    importance = (output * gradient).sum(axis=2)
+    return np.where(np.asarray(batch["overview"]) > 0, importance, 0).astype(np.float32)
+
+
+def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray[np.integer]) -> Any:
+    """The sum over films of the log-odds of each film's genre: a film's gradient is its own."""
+    from keras import ops
+
+    prob = module.probabilities(batch)
+    chosen = ops.one_hot(ops.convert_to_tensor(genres.astype("int32")), prob.shape[-1])
+    prob = ops.clip(ops.sum(prob * chosen, axis=-1), 1e-7, 1 - 1e-7)
+    return ops.sum(ops.log(prob) - ops.log(1.0 - prob))
+
+
+def _last_convolution(model: Any) -> Any:
+    # Pools and dropouts have no weights; a residual block counts as one layer.
+    maps = [layer for layer in model.layers if layer.weights and len(getattr(layer.output, "shape", ())) == 4]
+    if not maps:
+        raise ValueError(f"{model.name} has no convolutional layer: posters cannot be explained.")
+    return maps[-1]

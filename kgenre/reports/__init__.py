@@ -1,0 +1,6 @@
+"""What a run is worth, on two or three pages: HTML, Markdown, PDF and a model card."""
+
+from kgenre.reports.report import write_report as write_report
+from kgenre.reports.run import ReportError as ReportError
+from kgenre.reports.run import Run as Run
+from kgenre.reports.run import read_runs as read_runs

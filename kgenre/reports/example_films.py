@@ -1,0 +1,194 @@
+"""Example films of the test set: chosen, with poster, overview and why each run says what it says."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kgenre.evaluation.film_predictions import top_genres
+from kgenre.evaluation.metrics import binary_crossentropy
+from kgenre.reports.blocks import Film, Guess
+from kgenre.reports.run import ReportError, Run
+
+if TYPE_CHECKING:
+    from kgenre.data.film_table import FilmTable
+
+_log = logging.getLogger("kgenre")
+
+KINDS = ("random", "best", "worst", "disagreed")
+_POSTER = (200, 300)  # at most, in pixels
+
+
+def choose_films(
+    runs: Sequence[Run], n: int, kind: str = "random", seed: int = 0, ids: Sequence[str] = ()
+) -> list[str]:
+    """Choose test films that all runs have: ids.
+
+    Args:
+        runs: one or more.
+        n: how many.
+        kind: "random"; "best" or "worst" by the mean loss over runs; "disagreed": where the runs' probabilities are
+            furthest apart (of one run: where it is least sure).
+        seed: of "random".
+        ids: these films instead.
+
+    Raises:
+        ReportError: an unknown film or kind.
+    """
+    common = [film_id for film_id in runs[0].predictions.ids if all(film_id in run.predictions.ids for run in runs)]
+    if ids:
+        unknown = [film_id for film_id in ids if film_id not in common]
+        if unknown:
+            raise ReportError(
+                f"{unknown[0]} is not a test film of these runs. There are {len(common)}: {common[0]}, ..."
+            )
+        return list(ids)
+    if kind == "random":
+        chosen = np.random.default_rng(seed).permutation(len(common))[:n]
+        return [common[i] for i in chosen]
+    rows = [[run.predictions.ids.index(film_id) for film_id in common] for run in runs]
+    prob = np.stack([run.predictions.prob[row] for run, row in zip(runs, rows, strict=True)])  # (runs, films, G)
+    true = runs[0].predictions.true[rows[0]]
+    loss = np.mean([binary_crossentropy(true, p).mean(axis=1) for p in prob], axis=0)
+    spread = prob.std(axis=0).sum(axis=1) if len(runs) > 1 else (prob[0] * (1 - prob[0])).sum(axis=1)
+    scores = {"best": loss, "worst": -loss, "disagreed": -spread}
+    if kind not in scores:
+        raise ReportError(f"Films are chosen by {', '.join(KINDS)}. Received: {kind!r}")
+    # A film without a genre is easy to be right about, and shows nothing.
+    order = np.lexsort((scores[kind], ~true.any(axis=1)))
+    return [common[i] for i in order[:n]]
+
+
+def example_films(
+    runs: Sequence[Run], chosen: Sequence[tuple[str, str]], top: int = 3, explain: bool = True
+) -> list[Film]:
+    """Films by (id, why it is shown), with what each run says of them.
+
+    A film's overview and poster come from the data that the first run names; where these are gone, the films go
+    without, and without explanations.
+    """
+    table = _film_table(runs[0])
+    rows = {film_id: row for row, film_id in enumerate(table.ids)} if table is not None else {}
+    explained = _explained(runs, [film_id for film_id, _ in chosen], table, rows) if explain and rows else {}
+    films = []
+    for film_id, kind in chosen:
+        guesses = []
+        for run in runs:
+            at = run.predictions.ids.index(film_id)
+            prob, true = run.predictions.prob[at], run.predictions.true[at]
+            best = top_genres(prob[None], top)[0]
+            genres = tuple((run.genre_names[i], float(prob[i]), bool(true[i])) for i in best)
+            guesses.append(Guess(run.name, genres, *explained.get((run.name, film_id), (None, None))))
+        first = runs[0].predictions
+        at = first.ids.index(film_id)
+        truth = tuple(name for name, has in zip(first.genre_names, first.true[at], strict=True) if has)
+        row = rows.get(film_id)
+        overview = table.overviews[row] if row is not None else ""
+        poster = _poster(table.poster_paths[row]) if row is not None else None
+        films.append(Film(film_id, first.titles[at], kind, truth, overview, poster, tuple(guesses)))
+    return films
+
+
+def _film_table(run: Run) -> FilmTable | None:
+    from kgenre.data import FilmDataError, read_films, sample_films
+
+    arguments = run.config.get("data", {}).get("init_args", {})
+    try:
+        return read_films(arguments.get("path") or sample_films(), arguments.get("format", "auto"))
+    except (FilmDataError, OSError) as error:
+        _log.warning("Example films go without poster and overview: %s", error)
+        return None
+
+
+def _explained(
+    runs: Sequence[Run], ids: Sequence[str], table: FilmTable, rows: dict[str, int]
+) -> dict[tuple[str, str], tuple[Any, Any]]:
+    """(run, film) -> heat map of the poster as a JPEG, words with importance; for the first genre the run names."""
+    from kgenre.checkpoints import CheckpointError
+
+    found = {}
+    for run in runs:
+        try:
+            found |= _explained_by(run, [film_id for film_id in ids if film_id in rows], table, rows)
+        except (CheckpointError, ValueError, OSError) as error:
+            _log.warning("%s goes without explanations: %s", run.name, error)
+    return found
+
+
+def _explained_by(
+    run: Run, ids: Sequence[str], table: FilmTable, rows: dict[str, int]
+) -> dict[tuple[str, str], tuple[Any, Any]]:
+    from kgenre.checkpoints import find_checkpoint, read_state
+    from kgenre.data import FilmData
+    from kgenre.models import GenreClassifier
+    from kgenre.models.explanations import grad_cam, word_importance
+
+    checkpoint = find_checkpoint(run.folder)
+    module = GenreClassifier.load_from_checkpoint(checkpoint)
+    state = read_state(checkpoint)["data"]
+    data = FilmData(**state["hyperparameters"])
+    reads = {"posters": "poster" in module.inputs, "overviews": "overview" in module.inputs}
+    data.load_state_dict(state["state"] | reads)
+    batch = data.encode(
+        [table.poster_paths[rows[i]] for i in ids] if reads["posters"] else None,
+        [table.overviews[rows[i]] for i in ids] if reads["overviews"] else None,
+    )
+    at = [run.predictions.ids.index(film_id) for film_id in ids]
+    genres = run.predictions.prob[at].argmax(axis=1)
+    heat = grad_cam(module, batch, genres) if reads["posters"] else [None] * len(ids)
+    importance = word_importance(module, batch, genres) if reads["overviews"] else [None] * len(ids)
+    return {
+        (run.name, film_id): (
+            None if heat[n] is None else _overlaid(table.poster_paths[rows[film_id]], heat[n]),
+            None if importance[n] is None else _words(table.overviews[rows[film_id]], importance[n]),
+        )
+        for n, film_id in enumerate(ids)
+    }
+
+
+def _words(overview: str, importance: np.ndarray) -> tuple[tuple[str, float], ...]:
+    """The overview's words with their importance, scaled to -1 to 1; words that were cut off have 0."""
+    from kgenre.data.overviews import normalised_overview
+
+    most = float(np.abs(importance).max()) or 1.0
+    values = iter(importance / most)
+    # A lone dash is no token: the network never saw it.
+    return tuple((word, float(next(values, 0.0)) if normalised_overview(word) else 0.0) for word in overview.split())
+
+
+def _poster(path: Path | None) -> bytes | None:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            small = image.convert("RGB")
+    except (OSError, AttributeError, TypeError, ValueError):
+        return None
+    small.thumbnail(_POSTER)
+    return _jpeg(small)
+
+
+def _overlaid(path: Path | None, heat: np.ndarray) -> bytes | None:
+    from PIL import Image
+
+    content = _poster(path)
+    if content is None:
+        return None
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = np.asarray(image, np.float32)
+    mask = Image.fromarray((heat * 255).astype(np.uint8)).resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)
+    strength = np.asarray(mask, np.float32)[..., None] / 255
+    grey = pixels.mean(axis=2, keepdims=True) * 0.6 + 50
+    warm = np.array([255.0, 120.0, 0.0])
+    return _jpeg(Image.fromarray((grey * (1 - 0.65 * strength) + warm * 0.65 * strength).clip(0, 255).astype(np.uint8)))
+
+
+def _jpeg(image: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="JPEG", quality=80)
+    return buffer.getvalue()

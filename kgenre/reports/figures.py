@@ -1,0 +1,108 @@
+"""The report's figures as PNG, the same bytes for the same numbers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from kgenre.reports.learning_curve import learning_curve
+from kgenre.reports.run import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Colours that people with any colour vision can tell apart (Okabe and Ito, 2008).
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_GREY = "#777777"
+_WIDTH = 7.1  # inches, between the margins of an A4 page
+_STYLE = {"font.size": 7.5, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
+
+
+def curves_figure(runs: Sequence[Run]) -> bytes | None:
+    """Training and validation loss over the epochs, a panel for each run, with the baselines as lines."""
+    drawn = [(run, curve) for run in runs if (curve := learning_curve(run)) is not None]
+    if not drawn:
+        return None
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure = _figure(2.1)
+        panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
+        lows, highs = [], []
+        for panel, (run, curve), colour in zip(panels, drawn, COLOURS * len(drawn), strict=False):
+            epochs = range(1, len(curve.train) + 1)
+            panel.plot(epochs, curve.train, color=colour, linestyle=":", label="training")
+            panel.plot(epochs, curve.validation, color=colour, label="validation")
+            panel.plot(curve.best + 1, curve.validation[curve.best], "o", color=colour, markersize=4, label="best")
+            lines = (("frequency", "--", "genre frequencies"), ("tfidf", "-.", "TF-IDF"))
+            for key, style, label in lines:
+                value = run.epochs[-1].get(f"val/baseline_{key}/loss")
+                if value is not None:
+                    panel.axhline(value, color=_GREY, linestyle=style, linewidth=0.8, label=label)
+                    lows.append(value)
+                    highs.append(value)
+            lows += [min(curve.train), min(curve.validation)]
+            highs += [max(curve.validation), sorted(curve.train)[len(curve.train) // 2]]
+            panel.set_title(run.name, fontsize=8)
+            panel.set_xlabel("epoch")
+            panel.xaxis.get_major_locator().set_params(integer=True)
+        room = (max(highs) - min(lows)) * 0.1
+        panels[0].set_ylim(min(lows) - room, max(highs) + room)  # a first epoch far above is cut off
+        panels[0].set_ylabel("loss")
+        handles = {label: handle for handle, label in zip(*panels[-1].get_legend_handles_labels(), strict=True)}
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=6.5
+        )
+        return _png(figure)
+
+
+def genres_figure(runs: Sequence[Run]) -> bytes:
+    """Average precision of each genre, the most frequent first, with the level of chance; and F1 at 0.5 and tuned."""
+    import matplotlib as mpl
+
+    best = min(runs, key=lambda run: run.metrics["test/loss"])
+    names = [name for name in best.genre_names if best.genre(name, "support")]
+    names.sort(key=lambda name: (-best.genre(name, "support"), name))
+    rows = range(len(names))
+    with mpl.rc_context(_STYLE):
+        figure = _figure(0.8 + 0.12 * len(names))
+        left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.35, 1))
+        chance = [best.genre(name, "support") / best.metrics["test/films"] for name in names]
+        left.barh(rows, chance, color="#dddddd", height=0.75, label="chance")
+        for run, colour, mark in zip(runs, COLOURS * len(runs), "osD^vP" * len(runs), strict=False):
+            values = [run.genre(name, "ap") for name in names]
+            left.plot(values, rows, mark, color=colour, markersize=3.5, label=run.name)
+        left.set_yticks(rows, [f"{name} ({best.genre(name, 'support'):.0f})" for name in names])
+        left.invert_yaxis()
+        left.set_xlim(0, 1)
+        left.set_xlabel("average precision")
+        left.legend(frameon=False, fontsize=6.5, loc="lower right")
+        right.barh(
+            [row - 0.2 for row in rows], _values(best, names, "f1"), height=0.35, color="#bbbbbb", label="at 0.5"
+        )
+        tuned = _values(best, names, "tuned_f1")
+        right.barh([row + 0.2 for row in rows], tuned, height=0.35, color=COLOURS[0], label="at tuned thresholds")
+        right.set_xlim(0, 1)
+        right.set_xlabel(f"F1 of {best.name}")
+        right.legend(frameon=False, fontsize=6.5, loc="lower right")
+        return _png(figure)
+
+
+def _values(run: Run, names: Sequence[str], metric: str) -> list[float]:
+    return [run.genre(name, metric) or 0.0 for name in names]
+
+
+def _figure(height: float) -> Figure:
+    from matplotlib.figure import Figure as MatplotlibFigure
+
+    return MatplotlibFigure(figsize=(_WIDTH, height), dpi=170, layout="constrained")
+
+
+def _png(figure: Any) -> bytes:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    FigureCanvasAgg(figure)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

@@ -1,0 +1,48 @@
+"""What the losses over the epochs say: too short, overfitted, or done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kgenre.reports.run import Run
+
+# Half a percent of the loss is noise from epoch to epoch.
+_STEADY = 0.005
+
+
+@dataclass(frozen=True)
+class LearningCurve:
+    """The epochs of a run; losses are means over films and genres.
+
+    ``state`` is "falling" (the best epoch is among the last two), "overfitted" (validation rose above its best while
+    training fell), "flat" (neither moves) or "level" (validation stays near its best).
+    """
+
+    train: tuple[float, ...]
+    validation: tuple[float, ...]
+    best: int  # position of the lowest validation loss
+    state: Literal["falling", "overfitted", "flat", "level"]
+
+    @property
+    def rise(self) -> float:
+        """How far the last validation loss is above the best, as a share."""
+        return self.validation[-1] / self.validation[self.best] - 1
+
+
+def learning_curve(run: Run) -> LearningCurve | None:
+    """The curve of a run; None for one without epochs that were trained and validated."""
+    if not run.epochs:
+        return None
+    train = tuple(epoch["train/loss"] for epoch in run.epochs)
+    validation = tuple(epoch["val/loss"] for epoch in run.epochs)
+    best = min(range(len(validation)), key=validation.__getitem__)
+    if validation[-1] > validation[best] * (1 + 2 * _STEADY) and train[-1] < train[best]:
+        state = "overfitted"
+    elif best >= len(validation) - 2 and len(validation) > 1 and validation[best] < validation[0] * (1 - _STEADY):
+        state = "falling"
+    elif max(validation) < min(validation) * (1 + 2 * _STEADY):
+        state = "flat"
+    else:
+        state = "level"
+    return LearningCurve(train, validation, best, state)

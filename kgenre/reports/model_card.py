@@ -1,0 +1,54 @@
+"""A model card (Mitchell et al., 2019): what the model is for, and what it is not."""
+
+from __future__ import annotations
+
+from kgenre.reports import sentences
+from kgenre.reports.numbers import Numbers
+from kgenre.reports.run import Run
+
+
+def model_card(run: Run, numbers: Numbers) -> str:
+    """The card of one run as Markdown (https://arxiv.org/abs/1810.03993)."""
+    versions = run.environment.get("versions", {})
+    seen = [g for g in run.genre_names if (run.genre(g, "support") or 0) > 0]
+    rows = [
+        f"| {title} | {numbers.of(run, f'test/{name}', form)} | "
+        f"{' to '.join(numbers.of(run, f'test/interval/{name}/{end}', form) for end in ('low', 'high'))} |"
+        for name, title, form in (
+            ("loss", "loss (binary cross-entropy)", ".4f"),
+            ("map", "mAP", ".3f"),
+            ("tuned_f1_micro", "micro-F1, tuned threshold", ".3f"),
+            ("per_genre_tuned_f1_macro", "macro-F1, a threshold for each genre", ".3f"),
+            ("top3_hit", "top-3 hit", ".3f"),
+        )
+    ]
+    lines = [
+        f"# Model card: {run.name}",
+        "",
+        f"- **Model**: {run.network}, {numbers.of(run, 'model/parameters', ',d')} parameters, Keras "
+        f"{versions.get('keras')} on {run.environment.get('backend')}.",
+        f"- **Gives**: the probability of each of {len(run.genre_names)} genres, independent of each other; with tuned "
+        "thresholds, a list of genres.",
+        f"- **Trained on**: {numbers.of(run, 'data/train_films', ',d')} films; thresholds and epoch chosen on "
+        f"{numbers.of(run, 'data/validation_films', ',d')} others.",
+        f"- **Genres seen in the test**: {', '.join(seen)}.",
+        "",
+        "## Results on the test films",
+        "",
+        f"| {numbers.of(run, 'test/films', 'd')} films | value | 95 % interval |",
+        "| --- | ---: | ---: |",
+        *rows,
+        "",
+        sentences.against_baselines(run, ("frequency", "tfidf", "colours"), numbers),
+        "",
+        "## Use it for",
+        "",
+        "Suggesting genres of films like those it was trained on, for a person to confirm; teaching and comparison.",
+        "",
+        "## Do not use it for",
+        "",
+        "Deciding anything about people, or films of other languages, times or markets than its training films; genres "
+        "with few training films, which it hardly predicts. " + sentences.calibration(run, numbers),
+        "",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,33 @@
+"""Every number that a report says, with where it comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kgenre.reports.run import Run
+
+
+class Numbers:
+    """Formats numbers for the pages and keeps them for ``report.json``, so that they can be checked.
+
+    Example:
+        >>> numbers = Numbers()
+        >>> numbers.of(run, "test/loss", ".4f")
+        '0.2103'
+        >>> numbers.said["poster_cnn: test/loss"]
+        {'value': 0.21034, 'printed': '0.2103'}
+    """
+
+    def __init__(self) -> None:
+        self.said: dict[str, dict[str, Any]] = {}
+
+    def of(self, run: Run, name: str, form: str = ".3f") -> str:
+        """A value of the run's ``metrics.json``; a dash where it has none."""
+        value = run.metrics.get(name)
+        return "–" if value is None else self.say(f"{run.name}: {name}", value, form)
+
+    def say(self, name: str, value: float, form: str = ".3f") -> str:
+        """A number that is worked out from several, under a name of its own."""
+        printed = format(int(value) if form in ("d", ",d") else value, form)
+        self.said[name] = {"value": value, "printed": printed}
+        return printed

@@ -1,0 +1,184 @@
+"""Blocks as PDF on A4, the same bytes for the same blocks (ReportLab)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table
+
+_MARGIN = 42  # points
+_SIZE = 8
+_FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
+
+
+def to_pdf(blocks: Sequence[Block]) -> bytes:
+    """The whole document."""
+    from reportlab import rl_config
+    from reportlab.lib.pagesizes import A4
+    from reportlab.platypus import SimpleDocTemplate
+
+    rl_config.invariant = 1  # no date, no random name: the same report is the same file
+    _register_fonts()
+    buffer = io.BytesIO()
+    title = next((block.text for block in blocks if isinstance(block, Heading)), "kgenre")
+    document = SimpleDocTemplate(
+        buffer, pagesize=A4, title=title, author="kgenre", creator="kgenre", invariant=1,
+        leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=_MARGIN,
+    )  # fmt: skip
+    document.build(_story(blocks, document.width - 12), onFirstPage=_footer, onLaterPages=_footer)
+    return buffer.getvalue()
+
+
+def _register_fonts() -> None:
+    """DejaVu comes with Matplotlib and has the letters of most European languages; PDF's own fonts have not."""
+    import matplotlib as mpl
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
+    for name in (_FONT, _BOLD):
+        if name not in pdfmetrics.getRegisteredFontNames():
+            pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
+    pdfmetrics.registerFontFamily(_FONT, normal=_FONT, bold=_BOLD, italic=_FONT, boldItalic=_BOLD)
+
+
+def _footer(canvas: Any, document: Any) -> None:
+    canvas.setFont(_FONT, 6.5)
+    canvas.setFillGray(0.45)
+    canvas.drawRightString(document.pagesize[0] - _MARGIN, _MARGIN / 2, str(canvas.getPageNumber()))
+
+
+def _style(size: float = _SIZE, **options: Any) -> Any:
+    from reportlab.lib.styles import ParagraphStyle
+
+    options = {"spaceAfter": size * 0.4} | options
+    return ParagraphStyle("text", fontName=_FONT, fontSize=size, leading=size * 1.35, **options)
+
+
+def _story(blocks: Sequence[Block], width: float) -> list[Any]:
+    from reportlab.platypus import Image, KeepTogether
+    from reportlab.platypus import Paragraph as Text
+
+    story: list[Any] = []
+    heading: list[Any] = []  # waits for what it stands over
+    for block in blocks:
+        match block:
+            case Heading(text, level):
+                size = 14 if level == 1 else 10
+                heading = [Text(f"<b>{escape(text)}</b>", _style(size, spaceBefore=0 if level == 1 else 7))]
+                continue
+            case Paragraph(text, small):
+                shown = [_small(text) if small else Text(escape(text), _style(_SIZE + 0.5))]
+            case Bullets(items):
+                shown = [Text(escape(item), _style(leftIndent=11, bulletIndent=2), bulletText="•") for item in items]
+            case Table():
+                shown = [_table(block, width), *([_small(block.caption)] if block.caption else [])]
+            case Figure(_, png, caption, _):
+                image = Image(io.BytesIO(png))
+                image._restrictSize(width, 420)
+                shown = [KeepTogether([image, _small(caption)])]
+            case Films(films):
+                shown = [_film(film, width) for film in films]
+        story += [KeepTogether([*heading, shown[0]]), *shown[1:]] if heading else shown
+        heading = []
+    return story
+
+
+def _small(text: str) -> Any:
+    from reportlab.platypus import Paragraph as Text
+
+    return Text(escape(text), _style(6.8, textColor="#555555", spaceBefore=3))
+
+
+def _table(table: Table, width: float, size: float = 6.6) -> Any:
+    from reportlab.lib.colors import HexColor
+    from reportlab.platypus import Paragraph as Text
+    from reportlab.platypus import Table as Grid
+
+    name = _style(size, spaceAfter=0)
+    number = _style(size, spaceAfter=0, alignment=2)
+
+    def cells(row: Sequence[str], bold: bool) -> list[Any]:
+        marked = [escape(cell).replace("\n", "<br/>") for cell in row]
+        return [Text(f"<b>{c}</b>" if bold else c, number if i else name) for i, c in enumerate(marked)]
+
+    content = [cells(table.header, False), *(cells(row, i in table.bold) for i, row in enumerate(table.rows))]
+    first = table.first_width * width
+    # A column is as wide as its longest line asks for.
+    longest = [
+        max(len(line) for row in (table.header, *table.rows) for line in row[i].split("\n"))
+        for i in range(1, len(table.header))
+    ]
+    rest = [(width - first) * (length + 2) / sum(value + 2 for value in longest) for length in longest]
+    grid = Grid(content, colWidths=[first, *rest], repeatRows=1)
+    line = HexColor("#bbbbbb")
+    grid.setStyle(
+        [
+            ("LINEBELOW", (0, 0), (-1, 0), 0.7, line),
+            ("LINEBELOW", (0, 1), (-1, -1), 0.25, line),
+            ("VALIGN", (0, 0), (-1, -1), "MIDDLE"),
+            ("TOPPADDING", (0, 0), (-1, -1), 1.5),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 1.5),
+            ("LEFTPADDING", (0, 0), (-1, -1), 2),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 2),
+        ]
+    )
+    return grid
+
+
+def _film(film: Film, width: float) -> Any:
+    from reportlab.lib.colors import HexColor
+    from reportlab.platypus import Image, KeepTogether
+    from reportlab.platypus import Paragraph as Text
+    from reportlab.platypus import Table as Grid
+
+    pictures = [content for content in (film.poster, *(guess.heat for guess in film.guesses)) if content is not None]
+    cells: list[Any] = []
+    for content in pictures:
+        image = Image(io.BytesIO(content))
+        image._restrictSize(56, 84)
+        cells.append(image)
+    words = next((guess for guess in film.guesses if guess.words), None)
+    text = _style(6.8, spaceAfter=2)
+    title, truth = escape(film.title or film.id), escape(", ".join(film.truth) or "none")
+    said = [
+        Text(f"<b>{title}</b> – {escape(film.kind)}; truth: <b>{truth}</b>", text),
+        *([Text(_marked(words) if words else escape(film.overview), text)] if film.overview else []),
+        *(
+            Text(f"{escape(guess.run)}: {', '.join(_genre(*genre) for genre in guess.genres)}", text)
+            for guess in film.guesses
+        ),
+    ]
+    widths = [60] * len(cells)
+    grid = Grid([[*cells, said]], colWidths=[*widths, width - sum(widths)])
+    grid.setStyle(
+        [
+            ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ("LINEABOVE", (0, 0), (-1, 0), 0.25, HexColor("#bbbbbb")),
+            ("LEFTPADDING", (0, 0), (-1, -1), 0),
+            ("TOPPADDING", (0, 0), (-1, -1), 3),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
+        ]
+    )
+    return KeepTogether([grid])
+
+
+def _marked(guess: Guess) -> str:
+    parts = []
+    for word, value in guess.words or ():
+        strength = min(abs(value), 1)
+        red, green, blue = (255, 150, 40) if value > 0 else (110, 160, 255)
+        mixed = (round(255 - strength * (255 - colour)) for colour in (red, green, blue))
+        colour = "#{:02x}{:02x}{:02x}".format(*mixed)
+        shown = escape(word)
+        parts.append(f'<font backColor="{colour}">{shown}</font>' if strength > 0.1 else shown)
+    return " ".join(parts)
+
+
+def _genre(name: str, value: float, right: bool) -> str:
+    shown = f"{escape(name)} {value:.2f}"
+    return f"<b>{shown} ✓</b>" if right else shown

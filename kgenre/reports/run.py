@@ -1,0 +1,165 @@
+"""A finished run, read from its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
+
+
+class ReportError(ValueError):
+    """A folder is not a run that can be reported, or runs cannot be compared; the message says why and what to do."""
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What a run left in its folder.
+
+    Args:
+        folder: the run.
+        name: short and different from other runs' in the same report.
+        metrics: ``metrics.json``; values that were not numbers are None there and absent here.
+        config: ``config.yaml``; {} where the run was not started from the command line.
+        environment: ``environment.json``.
+        epochs: a dict for each epoch with ``step`` and the values logged with it.
+        split: ids of the films of each part; {} for a run on other data.
+        predictions: of the test films.
+    """
+
+    folder: Path
+    name: str
+    metrics: dict[str, float]
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    epochs: list[dict[str, float]]
+    split: dict[str, list[str]]
+    predictions: FilmPredictions
+
+    @property
+    def genre_names(self) -> tuple[str, ...]:
+        """The columns of the predictions."""
+        return self.predictions.genre_names
+
+    @property
+    def network(self) -> str:
+        """The name of the network, as configured."""
+        arguments = self.config.get("model", {}).get("init_args", {})
+        return str(arguments.get("network", self.config.get("model", {}).get("class_path", "a network")))
+
+    @cached_property
+    def baselines(self) -> dict[str, dict[str, float]]:
+        """The baselines' test metrics by key of the baseline."""
+        found: dict[str, dict[str, float]] = {}
+        for name, value in self.metrics.items():
+            parts = name.split("/")
+            if len(parts) == 3 and parts[0] == "test" and parts[1].startswith("baseline_"):
+                found.setdefault(parts[1].removeprefix("baseline_"), {})[parts[2]] = value
+        return found
+
+    def genre(self, name: str, metric: str) -> float | None:
+        """One genre's test metric."""
+        return self.metrics.get(f"test/genre/{name}/{metric}")
+
+
+def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:
+    """Read runs and see that they can be compared: the same genres, the same split.
+
+    Raises:
+        ReportError: a folder is not a run, was not tested, or was trained on another split or other genres.
+    """
+    paths = [_run_folder(Path(folder)) for folder in folders]
+    if len(set(paths)) < len(paths):
+        raise ReportError("The same run is given twice.")
+    names = _short_names(paths)
+    runs = [_read(path, name) for path, name in zip(paths, names, strict=True)]
+    first = runs[0]
+    for run in runs[1:]:
+        if run.genre_names != first.genre_names:
+            differing = sorted(set(run.genre_names) ^ set(first.genre_names))
+            what = f"such as {differing[0]}" if differing else "in another order"
+            raise ReportError(
+                f"{first.folder} and {run.folder} have other genres ({what}): they cannot be compared. Train both on "
+                "the same films."
+            )
+        if {part: set(ids) for part, ids in run.split.items()} != {p: set(ids) for p, ids in first.split.items()}:
+            raise ReportError(
+                f"{first.folder} and {run.folder} were trained and tested on other films: they cannot be compared. "
+                "Train both with the same --data.path, --data.split_seed, --data.val_fraction and --data.test_fraction."
+            )
+        if not set(run.predictions.ids) & set(first.predictions.ids):
+            raise ReportError(f"{first.folder} and {run.folder} have no test film in common.")
+    return runs
+
+
+def _run_folder(path: Path) -> Path:
+    if (path / "metrics.json").is_file():
+        return path
+    if not path.exists():
+        raise ReportError(f"{path} does not exist. Give a run's folder, such as runs/quickstart/version_0.")
+    inside = sorted(p.parent for p in path.glob("version_*/metrics.json"))
+    example = f" Did you mean {inside[-1]}?" if inside else " It is named like runs/quickstart/version_0."
+    raise ReportError(f"{path} is not a run's folder: it has no metrics.json.{example}")
+
+
+def _read(path: Path, name: str) -> Run:
+    metrics = {k: v for k, v in _json(path / "metrics.json").items() if isinstance(v, int | float)}
+    if "test/loss" not in metrics or not (path / "predictions_test.csv").exists():
+        raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {path}")
+    split = _json(path / "split.json") if (path / "split.json").exists() else {}
+    environment = _json(path / "environment.json") if (path / "environment.json").exists() else {}
+    return Run(
+        folder=path,
+        name=name,
+        metrics=metrics,
+        config=_yaml(path / "config.yaml"),
+        environment=environment,
+        epochs=_epochs(path / "metrics.csv"),
+        split={part: ids for part, ids in split.items() if isinstance(ids, list)},
+        predictions=read_predictions(path / "predictions_test.csv"),
+    )
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ReportError(f"{path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path} cannot be read: it holds no object.")
+    return content
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    if not path.exists():
+        return {}
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, yaml.YAMLError) as error:
+        raise ReportError(f"{path} cannot be read: {error}") from error
+
+
+def _epochs(path: Path) -> list[dict[str, float]]:
+    """The rows of ``metrics.csv`` at which an epoch ended."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+    return [row for row in rows if "train/loss" in row and "val/loss" in row]
+
+
+def _short_names(paths: Sequence[Path]) -> list[str]:
+    """The experiments' names; with the version where one occurs twice."""
+    names = [path.resolve().parent.name for path in paths]
+    return [
+        f"{name}/{path.resolve().name}" if names.count(name) > 1 else name
+        for name, path in zip(names, paths, strict=True)
+    ]

@@ -1,0 +1,87 @@
+"""Explanations point at what the network really looks at, on every backend."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+
+from kgenre.engines.activation_gradient import activation_gradient
+from kgenre.models import GenreClassifier
+from kgenre.models.explanations import grad_cam, word_importance
+
+
+def _for_and_against(shape, dtype=None):
+    return ops.convert_to_tensor([[0.5, -0.5]], dtype)
+
+
+def classifier(network, **arguments):
+    module = GenreClassifier(network, arguments)
+    module._take(["a", "b"], {"image_size": (16, 16), "vocabulary_size": 30})
+    module.configure_model()
+    return module
+
+
+def test_the_gradient_is_that_of_calculus():
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2), layers.Lambda(lambda x: x**2)])
+    x = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]], "float32")
+    output, gradient = activation_gradient(model.layers[0], lambda: ops.sum(model(x)))
+    np.testing.assert_allclose(output, ops.convert_to_numpy(model.layers[0](x)), rtol=1e-5)
+    np.testing.assert_allclose(gradient, 2 * output, rtol=1e-5)
+    assert "call" not in vars(model.layers[0]), "the layer is as it was"
+
+
+def test_grad_cam_finds_the_bright_corner():
+    picture = keras.Input((16, 16, 3), name="poster")
+    maps = layers.Conv2D(1, 3, padding="same", kernel_initializer="ones", activation="relu")(picture)
+    pooled = layers.GlobalAveragePooling2D()(layers.MaxPooling2D(2)(maps))
+    output = layers.Dense(2, activation="sigmoid", kernel_initializer=keras.initializers.Constant([[0.5, -0.5]]))(
+        pooled
+    )
+    module = GenreClassifier(keras.Model(picture, output))
+    module.configure_model()
+    poster = np.zeros((2, 16, 16, 3), "uint8")
+    poster[:, 10:14, 2:6] = 255
+    heat = grad_cam(module, {"poster": poster}, np.array([0, 1]))
+    assert heat.shape == (2, 16, 16)
+    assert heat.max() == 1
+    assert heat[0, 10:14, 2:6].mean() > 0.6
+    assert heat[0, :8].max() == 0
+    assert heat[1].max() == 0, "for the other genre it is evidence against"
+
+
+@pytest.mark.parametrize("network", ["poster_cnn_2024", "poster_cnn_2025"])
+def test_the_courses_networks_are_explained(network):
+    poster = np.random.default_rng(0).integers(0, 256, (2, 16, 16, 3)).astype("uint8")
+    heat = grad_cam(classifier(network), {"poster": poster}, np.array([0, 1]))
+    assert heat.shape == (2, 2, 2)
+    assert np.isfinite(heat).all()
+
+
+def test_word_importance_agrees_with_leaving_words_out():
+    module = classifier("overview_lstm", embedding_dim=8)
+    embedding = next(layer for layer in module.model.layers if isinstance(layer, layers.Embedding))
+    # Short vectors, so that to first order is a good approximation; and what is left out is a vector of zeros.
+    vectors = 0.02 * np.random.default_rng(0).normal(size=(30, 8)).astype("float32")
+    vectors[1] = 0
+    embedding.embeddings.assign(vectors)
+    overview = np.array([[5, 9, 12, 20, 7, 3, 0, 0]], "int32")
+    ours = word_importance(module, {"overview": overview}, np.array([1]))[0]
+
+    def log_odds(tokens):
+        p = ops.convert_to_numpy(module.probabilities({"overview": tokens}))[0, 1].astype(float)
+        return np.log(p / (1 - p))
+
+    left_out = np.repeat(overview, 6, axis=0)
+    left_out[np.arange(6), np.arange(6)] = 1
+    true = [log_odds(overview) - log_odds(row[None]) for row in left_out]
+    assert np.corrcoef(ours[:6], true)[0, 1] > 0.9
+    assert (ours[6:] == 0).all()
+
+
+def test_networks_without_such_layers_say_so():
+    text = GenreClassifier(keras.Sequential([keras.Input((4,), name="overview"), layers.Dense(2)]))
+    text.configure_model()
+    with pytest.raises(ValueError, match="no Embedding"):
+        word_importance(text, {"overview": np.zeros((1, 4))}, np.array([0]))
+    with pytest.raises(ValueError, match="no convolutional layer"):
+        grad_cam(text, {"overview": np.zeros((1, 4))}, np.array([0]))

@@ -1,0 +1,237 @@
+"""The report: what it says is in metrics.json, the same bytes each time, and no report of what cannot be compared."""
+
+import csv
+import io
+import json
+import re
+import shutil
+
+import numpy as np
+import pytest
+
+from kgenre.cli.main import main
+from kgenre.data import FilmTable, make_sample_films
+from kgenre.evaluation import Thresholds, bootstrap_metrics, genre_metrics, intervals, multilabel_metrics
+from kgenre.evaluation.baseline_comparison import COMPARED
+from kgenre.evaluation.film_predictions import write_predictions
+from kgenre.reports import ReportError, read_runs, write_report
+from kgenre.reports.blocks import Table
+from kgenre.reports.example_films import choose_films
+from kgenre.reports.learning_curve import learning_curve
+from kgenre.reports.numbers import Numbers
+from kgenre.reports.report import report_blocks
+from kgenre.reports.sentences import headline, next_steps, training
+
+GENRES = ("Comedy", "Drama", "N/A", "War")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    return make_sample_films(tmp_path_factory.mktemp("films") / "films", n=80)
+
+
+def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, tested=40):
+    """The folder of a run as `kgenre fit --test true` leaves it, of a model with a given skill."""
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    ids = [f"sample{i:05d}" for i in range(80)]
+    true = rng.random((tested, len(genres))) < [0.5, 0.4, 0.0, 0.1][: len(genres)]
+    noise = rng.normal(size=true.shape)
+    prob = 1 / (1 + np.exp(-(skill * (2 * true - 1) + 0.5 * noise - 0.5)))
+    table = FilmTable(
+        tuple(ids[:tested]), ("A <b>title</b>",) * tested, (None,) * tested, ("",) * tested,
+        true.astype("uint8"), genres, (None,) * tested,
+    )  # fmt: skip
+    thresholds = Thresholds(0.4, (0.4,) * len(genres), (True,) * len(genres))
+    write_predictions(folder / "predictions_test.csv", table, prob, thresholds)
+    metrics = {"test/films": tested, "test/threshold": 0.4, "model/parameters": 12345}
+    metrics |= {f"data/{part}_films": n for part, n in (("train", 30), ("validation", 10), ("test", tested))}
+    own = multilabel_metrics(true, prob, thresholds=thresholds)
+    metrics |= {f"test/{name}": value for name, value in own.items()}
+    for name, ends in intervals(bootstrap_metrics(true, prob, thresholds, rounds=50)).items():
+        metrics |= {f"test/interval/{name}/{end}": value for end, value in zip(("low", "high"), ends, strict=True)}
+    for name, values in genre_metrics(true, prob, thresholds=thresholds).items():
+        metrics |= {f"test/genre/{g}/{name}": v for g, v in zip(genres, values, strict=True)}
+    for key, base in (("frequency", true.mean(axis=0) + 0.01), ("tfidf", np.clip(0.3 + 0.4 * true, 0, 1))):
+        theirs = multilabel_metrics(true, np.broadcast_to(base, true.shape), thresholds=thresholds)
+        metrics |= {f"test/baseline_{key}/{name}": value for name, value in theirs.items()}
+        for name in COMPARED:
+            difference = own[name] - theirs[name]
+            ends = (("", difference), ("/low", difference - 0.01), ("/high", difference + 0.01))
+            metrics |= {f"test/difference/baseline_{key}/{name}{end}": value for end, value in ends}
+    clean = {name: float(v) if np.isfinite(v) else None for name, v in metrics.items()}
+    (folder / "metrics.json").write_text(json.dumps(clean))
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(
+            ["step", "train/loss", "val/loss", "val/baseline_frequency/loss", "throughput/seconds_per_epoch"]
+        )
+        writer.writerows([10 * (i + 1), 0.7 / (i + 1), v, 0.55, 2.5] for i, v in enumerate(validation))
+    (folder / "config.yaml").write_text(
+        "model: {class_path: kgenre.models.GenreClassifier, init_args: {network: poster_cnn_2024}}\n"
+        f"data: {{init_args: {{path: '{films}', format: auto, batch_size: 32}}}}\nseed_everything: 3\n"
+    )
+    (folder / "split.json").write_text(json.dumps({"seed": 0, "train": ids[40:70], "validation": [], "test": ids[:40]}))
+    (folder / "environment.json").write_text(json.dumps({"backend": "jax", "versions": {"keras": "3", "jax": "0"}}))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(films, tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return [make_run(root / "good" / "version_0", films, 1.0), make_run(root / "poor" / "version_1", films, 0.1)]
+
+
+@pytest.fixture(scope="module")
+def report(runs, tmp_path_factory):
+    return write_report(runs, tmp_path_factory.mktemp("report"), explain=False)
+
+
+def test_all_files_are_there(report):
+    names = {path.name for path in report.iterdir()}
+    assert {"report.html", "report.md", "report.pdf", "model_card.md", "report.json", "genres.png"} <= names
+
+
+def test_every_number_comes_from_metrics_json(report, runs):
+    said = json.loads((report / "report.json").read_text())
+    metrics = {run.parent.name: json.loads((run / "metrics.json").read_text()) for run in runs}
+    compared = 0
+    for name, number in said.items():
+        run, _, metric = name.partition(": ")
+        if metric.startswith(("test/", "data/", "model/")):
+            assert number["value"] == metrics[run][metric]
+            assert float(number["printed"].replace(",", "")) == pytest.approx(metrics[run][metric], abs=0.006)
+            compared += 1
+    assert compared > 60
+    printed = {number["printed"] for number in said.values()}
+    for file in ("report.md", "model_card.md"):
+        text = (report / file).read_text()
+        text = text.split("## Example films")[0] if file == "report.md" else text
+        numbers = re.findall(r"(?<![\w.])[+-]?\d+\.\d+", text)
+        assert len(numbers) > 5
+        assert not {number for number in numbers if number not in printed and number != "0.5"}, "a number from nowhere"
+
+
+def test_the_same_runs_give_the_same_bytes(report, runs, tmp_path):
+    again = write_report(runs, tmp_path / "again", explain=False)
+    for path in report.iterdir():
+        assert path.read_bytes() == (again / path.name).read_bytes(), path.name
+
+
+def test_html_needs_nothing_else_and_titles_are_no_markup(report):
+    html = (report / "report.html").read_text()
+    assert "A &lt;b&gt;title&lt;/b&gt;" in html
+    assert not re.search(r'(src|href)="(?!data:)', html)
+    assert html.count("data:image/png") == 2
+    assert html.count('alt="poster"') == 6, "the example films' posters"
+
+
+def test_pdf_has_two_or_three_pages_of_a4(report):
+    content = (report / "report.pdf").read_bytes()
+    pages = len(re.findall(rb"/Type /Page\b", content))
+    assert pages in (2, 3)
+    assert b"/MediaBox [ 0 0 595.2756 841.8898 ]" in content
+
+
+def test_markdown_names_its_pictures(report):
+    for name in re.findall(r"\]\((.+?)\)", (report / "report.md").read_text()):
+        assert (report / name).stat().st_size > 500
+
+
+def test_the_verdict_follows_from_the_numbers(runs):
+    good, poor = read_runs(runs)
+    assert "beats the genre frequencies" in headline([good], Numbers())
+    assert "does not predict" in headline([poor], Numbers())
+    assert headline([good, poor], Numbers()).startswith("Of 2 models, good")
+    steps = next_steps([good, poor])
+    assert any("still falling" in step for step in steps)
+
+
+def test_curves_are_read_right(films, tmp_path):
+    cases = {"overfitted": (0.5, 0.4, 0.45), "falling": (0.5, 0.45, 0.4), "level": (0.5, 0.4, 0.401, 0.402, 0.401)}
+    for state, validation in (cases | {"flat": (0.5, 0.501, 0.499)}).items():
+        (run,) = read_runs([make_run(tmp_path / state / "version_0", films, 0.5, validation)])
+        assert learning_curve(run).state == state
+    (run,) = read_runs([tmp_path / "overfitted" / "version_0"])
+    assert "0.4000, came at epoch 2 of 3" in training(run, Numbers())
+    assert "rose by 12.5 %" in training(run, Numbers())
+
+
+def test_a_genre_without_test_films_is_named_and_left_out(report):
+    text = (report / "report.md").read_text()
+    assert "left out of every average over genres: N/A" in text
+
+
+def test_results_stand_beside_baselines(runs):
+    tables = [block for block in report_blocks(read_runs(runs), Numbers(), 0, 0, False) if isinstance(block, Table)]
+    names = [row[0].strip() for row in tables[1].rows]
+    assert names == [
+        "good",
+        "95 % interval",
+        "poor",
+        "95 % interval",
+        "genre frequencies",
+        "TF-IDF + logistic regression",
+    ]
+
+
+def test_films_by_kind(runs):
+    good, poor = read_runs(runs)
+    assert choose_films([good], 2, "random", 0) == choose_films([good], 2, "random", 0)
+    assert choose_films([good], 5, "random", 0) != choose_films([good], 5, "random", 1)
+    assert not set(choose_films([good], 3, "best")) & set(choose_films([good], 3, "worst"))
+    assert len(choose_films([good, poor], 4, "disagreed")) == 4
+    assert choose_films([good], 1, ids=["sample00007"]) == ["sample00007"]
+    with pytest.raises(ReportError, match=r"nobody is not a test film of these runs\. There are 40: sample00000"):
+        choose_films([good], 1, ids=["nobody"])
+    with pytest.raises(ReportError, match="Received: 'longest'"):
+        choose_films([good], 1, "longest")
+
+
+def test_without_its_films_the_report_goes_without_pictures(films, tmp_path, caplog):
+    run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
+    out = write_report([run], tmp_path / "out")
+    assert "go without poster and overview" in caplog.text
+    assert 'alt="poster"' not in (out / "report.html").read_text()
+
+
+def test_examples_on_a_terminal_and_in_a_log(runs, capsys, monkeypatch):
+    assert main(["examples", *map(str, runs), "--n", "2", "--by", "best"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("truth") == 2
+    assert "✓" in printed
+    assert "▀" not in printed
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+    assert main(["examples", str(runs[0]), "--n", "1"]) == 0
+    assert "▀" in capsys.readouterr().out
+
+
+def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
+    def said(*arguments):
+        assert main(["report", *map(str, arguments), "--explain", "false", "--out", str(tmp_path / "o")]) == 1
+        return capsys.readouterr().err
+
+    assert "does not exist. Give a run's folder" in said(tmp_path / "nowhere")
+    assert "is not a run's folder: it has no metrics.json" in said(films)
+    assert f"Did you mean {runs[0]}?" in said(runs[0].parent)
+    assert "The same run is given twice" in said(runs[0], runs[0])
+    untested = shutil.copytree(runs[0], tmp_path / "untested")
+    (untested / "predictions_test.csv").unlink()
+    assert f"has no test results. First: kgenre test --ckpt_path {untested}" in said(untested)
+    (untested / "metrics.json").write_text("{broken")
+    assert "metrics.json cannot be read" in said(untested)
+    other = make_run(tmp_path / "other" / "version_0", films, 1.0, genres=("Comedy", "Drama", "N/A"))
+    assert "have other genres (such as War)" in said(runs[0], other)
+    moved = shutil.copytree(runs[0], tmp_path / "moved")
+    split = json.loads((moved / "split.json").read_text())
+    (moved / "split.json").write_text(json.dumps(split | {"train": split["train"][1:]}))
+    assert "trained and tested on other films: they cannot be compared" in said(runs[0], moved)
+    assert not (tmp_path / "o").exists()
+
+
+def test_report_of_the_command_line(runs, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main(["report", str(runs[0]), "--out", str(out), "--explain", "false", "--films", "2"]) == 0
+    assert f"Written to {out}" in capsys.readouterr().out
+    assert io.BytesIO((out / "report.pdf").read_bytes()).read(5) == b"%PDF-"
