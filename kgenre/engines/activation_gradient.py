@@ -68,11 +68,14 @@ def _jax(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
 def _tensorflow(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    zeros = tf.zeros_like(output_and_score(None)[1])
-    with tf.GradientTape() as tape:
-        tape.watch(zeros)
-        score, output = output_and_score(zeros)
-    return output, tape.gradient(score, zeros)
+    @tf.function(autograph=False)  # as in a training step: kernels that compile themselves have no gradient outside
+    def traced(zeros: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            tape.watch(zeros)
+            score, output = output_and_score(zeros)
+        return output, tape.gradient(score, zeros)
+
+    return traced(tf.zeros_like(output_and_score(None)[1]))
 
 
 def _torch(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from kgenre.loggers.tensorboard import TensorBoardLogger
+from kgenre.loggers.tensorboard import HPARAMS_FILE, TensorBoardLogger, session_end
 
 
 def write_hparams(
@@ -23,24 +22,14 @@ def write_hparams(
     """
     from tensorboard.plugins.hparams import api_pb2, summary_v2
 
+    (run_dir / HPARAMS_FILE).unlink(missing_ok=True)  # the fit's own row, with everything it was configured with
     logger = TensorBoardLogger()
     logger.open(run_dir)
     status = api_pb2.STATUS_FAILURE if score is None else api_pb2.STATUS_SUCCESS
     for summary in (
         summary_v2.hparams_pb(dict(parameters), start_time_secs=started),
-        _session_end(status, ended),
+        session_end(status, ended),
     ):
         logger.write_summary(summary, step=0)
     if score is not None:
         logger.log_metrics({"hp_metric": score}, step=0)
-
-
-def _session_end(status: Any, ended: float) -> Any:
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-
-    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
-    content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
-    return Summary(
-        value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)]
-    )

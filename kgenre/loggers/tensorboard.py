@@ -6,15 +6,25 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kgenre.loggers.logger import Logger
 
+if TYPE_CHECKING:
+    import numpy as np
+
+_STAGES = ("train", "val", "test")
+# Sorts before the others, which are named by their time: TensorBoard leaves a file for good when a later one is there.
+HPARAMS_FILE = "events.out.tfevents.0.hparams"
+
 
 class TensorBoardLogger(Logger):
-    """Scalars and text for TensorBoard, one event file a process in the run's folder, over ``global_step``.
+    """Everything for TensorBoard in the run's folder, over ``global_step``, one event file a process and curve.
+
+    ``train/loss`` and ``val/loss`` are lines of one chart, ``loss``: names that begin with a stage go to a folder of
+    that name below the run's, ``val/baseline_tfidf/loss`` to ``val/baseline_tfidf``. Other names are charts of the run.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
@@ -26,37 +36,29 @@ class TensorBoardLogger(Logger):
 
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         super().__init__(save_dir, name)
-        self._file: Any = None
+        self._files: dict[str, Any] = {}  # folder below the run's -> open file
         self._run_dir: Path | None = None
+        self._resume_step: int | None = None
+        self._session_is_open = False
 
     def open(self, run_dir: Path, resume_step: int | None = None) -> None:
-        if self._file is not None and self._run_dir == run_dir and resume_step is None:
+        if self._run_dir == run_dir and resume_step is None:
             return
-        self.finalize("success")
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        is_new = not any(run_dir.glob("events.out.tfevents.*"))
-        # TensorBoard's EventFileWriter would import TensorFlow wherever it is installed; a file of our own does not.
-        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
-        self._file = (run_dir / name).open("ab")
-        self._writer = RecordWriter(self._file)
-        self._run_dir = run_dir
-        self._write(file_version="brain.Event:2")
-        if is_new or resume_step is not None:
-            # TensorBoard takes the first START of a run as its beginning. At any later one it drops what was logged
-            # from that step on: no doubled points after a resume.
-            from tensorboard.compat.proto import event_pb2
-
-            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            self._write(step=0 if resume_step is None else resume_step + 1, session_log=start)
+        self._close()
+        self._run_dir, self._resume_step = run_dir, resume_step
+        self._file("")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         from tensorboard.plugins.scalar import metadata
 
-        self._write_tensors(
-            {name: (float(value), metadata.create_summary_metadata("", "")) for name, value in metrics.items()},
-            step,
-        )
+        charts: dict[str, dict[str, Any]] = {}
+        for name, value in metrics.items():
+            folder, _, tag = name.rpartition("/")
+            if folder.partition("/")[0] not in _STAGES:
+                folder, tag = "", name
+            charts.setdefault(folder, {})[tag] = (float(value), metadata.create_summary_metadata("", ""))
+        for folder, values in charts.items():
+            self._write_tensors(values, step, folder)
 
     def log_text(self, name: str, text: str, step: int) -> None:
         from tensorboard.plugins.text import metadata
@@ -64,13 +66,104 @@ class TensorBoardLogger(Logger):
         self._write_tensors({name: ([text.encode()], metadata.create_summary_metadata("", ""))}, step)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+        """As a text, and as a row of the HParams tab, whose end `finalize` writes."""
+        from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.plugins.hparams import summary_v2
+        from tensorboard.summary.writer.record_writer import RecordWriter
+
         self.log_text("hyperparameters", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
+        with (self._run_dir / HPARAMS_FILE).open("wb") as file:
+            writer = RecordWriter(file)
+            summary = summary_v2.hparams_pb(_flat(params), start_time_secs=time.time())
+            for content in ({"file_version": "brain.Event:2"}, {"summary": summary}):
+                writer.write(Event(wall_time=time.time(), **content).SerializeToString())
+        self._session_is_open = True
+
+    def log_image(self, name: str, png: bytes, step: int) -> None:
+        """Write a PNG."""
+        from tensorboard.plugins.image import metadata
+
+        width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # its header
+        tensor = [str(width).encode(), str(height).encode(), png]
+        self._write_tensors({name: (tensor, metadata.create_summary_metadata("", ""))}, step)
+
+    def log_histograms(self, values: Mapping[str, np.ndarray], step: int, bins: int = 30) -> None:
+        """Write the distribution of each array's values."""
+        import numpy as np
+        from tensorboard.plugins.histogram import metadata
+
+        tensors = {}
+        for name, array in values.items():
+            known = array[np.isfinite(array)]
+            if known.size:
+                counts, edges = np.histogram(known, bins)
+                buckets = np.stack([edges[:-1], edges[1:], counts], axis=1).astype(np.float32)
+                tensors[name] = (buckets, metadata.create_summary_metadata("", ""))
+        self._write_tensors(tensors, step)
+
+    def log_pr_curves(
+        self, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], step: int, thresholds: int = 101
+    ) -> None:
+        """Write the precision-recall curve of each (truth, probability), both (n,), at even thresholds from 0 to 1."""
+        import numpy as np
+        from tensorboard.plugins.pr_curve import metadata
+
+        tensors = {}
+        for name, (true, prob) in curves.items():
+            place = np.floor(prob * (thresholds - 1)).astype(int)
+            counts = [np.bincount(place[true == side], minlength=thresholds) for side in (True, False)]
+            tp, fp = (count[::-1].cumsum()[::-1].astype(np.float64) for count in counts)
+            tn, fn = fp[0] - fp, tp[0] - tp
+            precision, recall = tp / np.maximum(tp + fp, 1e-7), tp / np.maximum(tp + fn, 1e-7)
+            tensor = np.stack([tp, fp, tn, fn, precision, recall]).astype(np.float32)
+            tensors[name] = (tensor, metadata.create_summary_metadata("", "", thresholds))
+        self._write_tensors(tensors, step)
+
+    def log_layout(self, charts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
+        """Arrange the Custom Scalars tab: category -> title of a chart -> regular expressions of its tags."""
+        from tensorboard.plugins.custom_scalar import layout_pb2, metadata
+
+        categories = [
+            layout_pb2.Category(
+                title=category,
+                chart=[
+                    layout_pb2.Chart(title=title, multiline=layout_pb2.MultilineChartContent(tag=tags))
+                    for title, tags in content.items()
+                ],
+            )
+            for category, content in charts.items()
+        ]
+        layout = layout_pb2.Layout(category=categories).SerializeToString()
+        self._write_tensors({metadata.CONFIG_SUMMARY_TAG: (layout, metadata.create_summary_metadata())}, 0)
+
+    def log_graph(self, nodes: Sequence[tuple[str, str, Sequence[str]]]) -> None:
+        """Write the graph of a model: (name, kind, names of what flows into it) for each node."""
+        from tensorboard.compat.proto.graph_pb2 import GraphDef
+        from tensorboard.compat.proto.node_def_pb2 import NodeDef
+
+        graph = GraphDef(node=[NodeDef(name=name, op=kind, input=inputs) for name, kind, inputs in nodes])
+        self._write("", graph_def=graph.SerializeToString())
+        self._files[""].flush()
 
     def finalize(self, status: str) -> None:
-        if self._file is not None:
-            self._file.flush()
+        if self._session_is_open:
+            self._session_is_open = False
+            from tensorboard.plugins.hparams import api_pb2
 
-    def _write_tensors(self, values: Mapping[str, tuple[Any, Any]], step: int) -> None:
+            succeeded = status != "failed"
+            self.write_summary(
+                session_end(api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE, time.time()), step=0
+            )
+        for file in self._files.values():
+            file.flush()
+
+    def write_summary(self, summary: Any, step: int, folder: str = "") -> None:
+        """Write a ``Summary`` protocol buffer of one of TensorBoard's plugins."""
+        self._write(folder, step=step, summary=summary)
+        # An open TensorBoard should show it now, and a killed run should have it.
+        self._files[folder].flush()
+
+    def _write_tensors(self, values: Mapping[str, tuple[Any, Any]], step: int, folder: str = "") -> None:
         import numpy as np
         from tensorboard.compat.proto.summary_pb2 import Summary
         from tensorboard.util.tensor_util import make_tensor_proto
@@ -81,15 +174,59 @@ class TensorBoardLogger(Logger):
         summary = Summary(
             value=[Summary.Value(tag=n, metadata=meta, tensor=tensor(value)) for n, (value, meta) in values.items()]
         )
-        self.write_summary(summary, step)
+        self.write_summary(summary, step, folder)
 
-    def write_summary(self, summary: Any, step: int) -> None:
-        """Write a ``Summary`` protocol buffer of one of TensorBoard's plugins."""
-        self._write(step=step, summary=summary)
-        # An open TensorBoard should show it now, and a killed run should have it.
-        self._file.flush()
-
-    def _write(self, **content: Any) -> None:
+    def _write(self, folder: str, **content: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._writer.write(Event(wall_time=time.time(), **content).SerializeToString())
+        RecordWriter(self._file(folder)).write(Event(wall_time=time.time(), **content).SerializeToString())
+
+    def _file(self, folder: str) -> Any:
+        if folder in self._files:
+            return self._files[folder]
+        directory = self._run_dir / folder
+        directory.mkdir(parents=True, exist_ok=True)
+        is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
+        # TensorBoard's EventFileWriter would import TensorFlow wherever it is installed; a file of our own does not.
+        name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
+        self._files[folder] = (directory / name).open("ab")
+        self._write(folder, file_version="brain.Event:2")
+        if is_new or self._resume_step is not None:
+            # TensorBoard takes the first START of a run as its beginning. At any later one it drops what was logged
+            # from that step on: no doubled points after a resume.
+            from tensorboard.compat.proto import event_pb2
+
+            start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+            self._write(folder, step=0 if self._resume_step is None else self._resume_step + 1, session_log=start)
+        return self._files[folder]
+
+    def _close(self) -> None:
+        self.finalize("success")
+        for file in self._files.values():
+            file.close()
+        self._files = {}
+
+
+def session_end(status: int, ended: float) -> Any:
+    """The ``Summary`` that ends a row of the HParams tab: a status of ``api_pb2``, a time in seconds."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
+    content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
+    return Summary(
+        value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)]
+    )
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
+    """Names joined by dots; what is neither a number, a truth value nor a text is its JSON."""
+    flat: dict[str, bool | float | str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            plain = isinstance(value, bool | int | float | str)
+            flat[f"{prefix}{name}"] = value if plain else json.dumps(value, default=str)
+    return flat

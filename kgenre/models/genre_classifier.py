@@ -21,6 +21,7 @@ from kgenre.evaluation import (
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
+from kgenre.evaluation.tensorboard_views import TensorBoardViews
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.training import Module, TrainerError
 
@@ -208,8 +209,8 @@ class GenreClassifier(Module):
         return keras.optimizers.Adam(self.learning_rate)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The baselines stand beside every result."""
-        return [BaselineComparison()]
+        """The baselines stand beside every result; TensorBoard shows more than curves."""
+        return [BaselineComparison(), TensorBoardViews()]
 
     # --- exact metrics over all films of an evaluation --------------------------------------------------------------
 

@@ -1,10 +1,15 @@
 """Event files, read back with TensorBoard's own reader."""
 
+import io
+import json
+
+import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from kgenre.loggers import TensorBoardLogger
+from kgenre.loggers.tensorboard import HPARAMS_FILE
 
 
 def read(folder):
@@ -13,8 +18,10 @@ def read(folder):
     return events
 
 
-def scalars(folder, tag):
-    return [(event.step, event.tensor_proto.float_val[0]) for event in read(folder).Tensors(tag)]
+def scalars(folder, name):
+    """The (step, value) of a name: those of a stage are in its folder."""
+    stage, _, tag = name.rpartition("/")
+    return [(event.step, event.tensor_proto.float_val[0]) for event in read(folder / stage).Tensors(tag)]
 
 
 @pytest.fixture
@@ -29,7 +36,7 @@ def test_scalars(logger, tmp_path):
     logger.log_metrics({"train/loss": 0.25}, 20)
     assert scalars(tmp_path, "train/loss") == [(10, 0.5), (20, 0.25)]
     assert scalars(tmp_path, "train/count") == [(10, 3.0)]
-    metadata = read(tmp_path).SummaryMetadata("train/loss")
+    metadata = read(tmp_path / "train").SummaryMetadata("loss")
     assert metadata.plugin_data.plugin_name == "scalars"
 
 
@@ -72,8 +79,119 @@ def test_one_file_a_process(tmp_path):
     trainer = quiet_trainer(logger=TensorBoardLogger(str(tmp_path), name="run"), log_every_n_steps=1)
     trainer.fit(BoringModule(), boring_batches(2), boring_batches(1))
     trainer.test(dataloaders=boring_batches(1), verbose=False)
-    assert len(list(trainer.log_dir.glob("events.out.tfevents.*"))) == 1
+    files = [path.relative_to(trainer.log_dir) for path in trainer.log_dir.rglob("events.out.tfevents.*")]
+    assert sorted(str(path.parent) for path in files if path.name != HPARAMS_FILE) == [".", "test", "train", "val"]
     assert trainer.log_dir == tmp_path / "run" / "version_0"
     assert [step for step, _ in scalars(trainer.log_dir, "train/loss")] == [1, 2]
     assert [step for step, _ in scalars(trainer.log_dir, "val/loss")] == [2]
     assert [step for step, _ in scalars(trainer.log_dir, "test/loss")] == [2]
+
+
+def test_training_validation_and_baselines_are_lines_of_one_chart(logger, tmp_path):
+    logger.log_metrics({"train/loss": 0.5, "val/loss": 0.6, "val/baseline_tfidf/loss": 0.4, "lr-Adam": 0.1}, 7)
+    assert {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("events*")} == {
+        ".", "train", "val", "val/baseline_tfidf",
+    }  # fmt: skip
+    for folder in ("train", "val", "val/baseline_tfidf"):
+        assert read(tmp_path / folder).Tensors("loss")[0].step == 7
+    assert scalars(tmp_path, "lr-Adam") == [(7, pytest.approx(0.1))]
+
+
+def test_going_on_drops_later_points_of_every_curve(logger, tmp_path):
+    for step in (1, 2, 3):
+        logger.log_metrics({"train/loss": float(step), "val/loss": float(step)}, step)
+    again = TensorBoardLogger()
+    again.open(tmp_path, resume_step=1)
+    again.log_metrics({"train/loss": 20.0, "val/loss": 20.0}, 2)
+    assert scalars(tmp_path, "train/loss") == scalars(tmp_path, "val/loss") == [(1, 1.0), (2, 20.0)]
+
+
+def test_a_row_of_the_hparams_tab_from_start_to_end(logger, tmp_path):
+    from tensorboard.plugins.hparams import metadata
+
+    logger.log_hyperparams({"model": {"rate": 0.1, "network": "cnn", "args": {}, "size": [64, 64]}, "seed": None})
+    logger.finalize("failed")
+    events = read(tmp_path)
+    start, end = (events.SummaryMetadata(f"_hparams_/session_{x}_info").plugin_data.content for x in ("start", "end"))
+    values = metadata.parse_session_start_info_plugin_data(start).hparams
+    assert (values["model.rate"].number_value, values["model.network"].string_value) == (0.1, "cnn")
+    assert (values["model.size"].string_value, values["seed"].string_value) == ("[64, 64]", "null")
+    assert metadata.parse_session_end_info_plugin_data(end).status == 2  # STATUS_FAILURE
+
+
+def test_pr_curves_count_right(logger, tmp_path):
+    true, prob = np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1])
+    logger.log_pr_curves({"a": (true, prob)}, 3, thresholds=11)
+    (event,) = read(tmp_path).Tensors("a")
+    tensor = np.frombuffer(event.tensor_proto.tensor_content, np.float32).reshape(6, 11)
+    for place, threshold in enumerate(np.linspace(0, 1, 11)):
+        above = prob >= threshold - 1e-9
+        expected = [(above & true).sum(), (above & ~true).sum(), (~above & ~true).sum(), (~above & true).sum()]
+        assert tensor[:4, place].tolist() == expected
+    assert read(tmp_path).SummaryMetadata("a").plugin_data.plugin_name == "pr_curves"
+
+
+def test_histograms_leave_nan_out(logger, tmp_path):
+    logger.log_histograms({"w": np.array([0.0, 1.0, 1.0, np.nan]), "nothing": np.array([np.nan])}, 1, bins=2)
+    (event,) = read(tmp_path).Tensors("w")
+    buckets = np.frombuffer(event.tensor_proto.tensor_content, np.float32).reshape(2, 3)
+    assert buckets.tolist() == [[0, 0.5, 1], [0.5, 1, 2]]
+    assert "nothing" not in read(tmp_path).Tags()["tensors"]
+
+
+def png():
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (30, 20), "red").save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def test_image_and_graph(logger, tmp_path):
+    logger.log_image("films", png(), 2)
+    logger.log_graph([("Input", "InputLayer", []), ("Dense", "Dense", ["Input"])])
+    events = read(tmp_path)
+    assert events.Tensors("films")[0].tensor_proto.string_val[:2] == [b"30", b"20"]
+    assert [node.name for node in events.Graph().node] == ["Input", "Dense"]
+
+
+def test_the_running_server_shows_it_all_without_tensorflow(tmp_path, run_python):
+    logger = TensorBoardLogger()
+    logger.open(tmp_path / "one")
+    logger.log_hyperparams({"model": {"rate": 0.1}})
+    logger.log_metrics({"train/loss": 0.5, "val/loss": 0.6}, 1)
+    logger.log_image("films", png(), 1)
+    logger.log_pr_curves({"all genres": (np.array([True, False]), np.array([0.9, 0.2]))}, 1)
+    logger.log_histograms({"probabilities": np.array([0.1, 0.9])}, 1)
+    logger.log_layout({"Does it learn?": {"loss": ["^loss$"]}})
+    logger.finalize("success")
+    script = (
+        "import json, sys, time, urllib.request\n"
+        "from kgenre.cli.tensorboard import start\n"
+        f"url = start([{str(tmp_path)!r}], port=0)\n"
+        "def get(path):\n"
+        "    return json.loads(urllib.request.urlopen(url + path, timeout=30).read())\n"
+        "for _ in range(100):\n"
+        "    if len(get('data/runs')) == 3: break\n"
+        "    time.sleep(0.2)\n"
+        "print(json.dumps({path: get(path) for path in sys.argv[1:] or ["
+        "'data/runs', 'data/plugin/scalars/tags', 'data/plugin/images/tags', 'data/plugin/pr_curves/tags',"
+        "'data/plugin/histograms/tags', 'data/plugin/custom_scalars/layout']}))\n"
+        "assert 'tensorflow' not in sys.modules\n"
+    )
+    got = json.loads(run_python(script).splitlines()[-1])
+    assert sorted(got["data/runs"]) == ["one", "one/train", "one/val"]
+    tags = got["data/plugin/scalars/tags"]
+    assert list(tags["one/train"]) == list(tags["one/val"]) == ["loss"]
+    assert list(got["data/plugin/images/tags"]["one"]) == ["films"]
+    assert list(got["data/plugin/pr_curves/tags"]["one"]) == ["all genres"]
+    assert list(got["data/plugin/histograms/tags"]["one"]) == ["probabilities"]
+    assert got["data/plugin/custom_scalars/layout"]["category"][0]["title"] == "Does it learn?"
+
+
+def test_a_torn_events_file_still_shows_what_came_before(logger, tmp_path):
+    logger.log_metrics({"a": 1.0}, 1)
+    logger.log_metrics({"a": 2.0}, 2)
+    (path,) = tmp_path.glob("events*")
+    path.write_bytes(path.read_bytes()[:-7])
+    assert scalars(tmp_path, "a") == [(1, 1.0)]

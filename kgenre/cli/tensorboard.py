@@ -1,0 +1,75 @@
+"""``kgenre tensorboard``: curves, films and histograms of runs in the browser."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from collections.abc import Sequence
+from pathlib import Path
+
+from kgenre.cli.usage import UsageError
+
+# TensorBoard keeps 10 images and texts of a tag unless told otherwise: less than a run writes.
+_KEPT = "scalars=5000,images=60,text=60,histograms=60,pr_curves=60"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Start TensorBoard on folders of runs, without TensorFlow."""
+    from kgenre.cli.parser import Parser
+
+    parser = Parser(prog="kgenre tensorboard", description="Start TensorBoard on runs; Ctrl-C ends it.")
+    parser.add_argument(
+        "runs", nargs="*", default=["runs"], help="folders of runs, or of folders of them; default: runs"
+    )
+    parser.add_argument("--port", type=int, default=6006, help="0: any that is free")
+    parser.add_argument("--host", type=str, default="localhost", help="0.0.0.0: for other machines too")
+    options = parser.parse_args(list(arguments))
+    url = start(options.runs, options.port, options.host)
+    print(f"TensorBoard: {url}   (Ctrl-C ends it)", flush=True)
+    import threading
+
+    threading.Event().wait()
+    return 0
+
+
+def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str:
+    """Start the server in this process and return its address.
+
+    Raises:
+        UsageError: a folder is not there or holds no event files, or the port is taken.
+    """
+    for run in runs:
+        if not Path(run).is_dir():
+            raise UsageError(f"{run} is not a folder. Give runs, such as runs or runs/quickstart/version_0.")
+        if next(Path(run).rglob("events.out.tfevents.*"), None) is None:
+            raise UsageError(f"{run} holds no event files: nothing was logged for TensorBoard there.")
+    # With this module in place TensorBoard does not import TensorFlow, which would take its seconds.
+    sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
+    default, program = importlib.import_module("tensorboard.default"), importlib.import_module("tensorboard.program")
+
+    if len(runs) == 1:
+        where = ["--logdir", str(runs[0])]
+    else:
+        names = [str(Path(run).resolve()).strip("/").replace(":", "_").replace(",", "_") for run in runs]
+        shared = len(common) + 1 if (common := _common(names)) else 0
+        where = ["--logdir_spec", ",".join(f"{name[shared:]}:{run}" for name, run in zip(names, runs, strict=True))]
+    server = program.TensorBoard(default.get_plugins())
+    server.configure(
+        argv=["", *where, "--host", host, "--port", str(port), "--samples_per_plugin", _KEPT, "--reload_interval", "10"]
+    )
+    try:
+        return server.launch()
+    except program.TensorBoardServerException as error:
+        raise UsageError(f"TensorBoard cannot start: {error.msg} Another --port, or 0 for any.") from None
+
+
+def _common(names: Sequence[str]) -> str:
+    """The folder that all lie in, as far as it is the same."""
+    parts = [name.split("/")[:-1] for name in names]
+    same = []
+    for column in zip(*parts, strict=False):
+        if len(set(column)) > 1:
+            break
+        same.append(column[0])
+    return "/".join(same)

@@ -1,0 +1,221 @@
+"""What TensorBoard shows of a film model besides its curves."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kgenre.callbacks.callback import Callback
+from kgenre.evaluation.film_predictions import predicted_genres, top_genres
+from kgenre.loggers import TensorBoardLogger
+
+if TYPE_CHECKING:
+    from kgenre.evaluation.evaluation import Evaluation
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+_LAYOUT = {
+    "Does it learn?": {"loss": ["^loss$"], "ranking": ["^map$", "^roc_auc$", "^top3_hit$"]},
+    "Does it decide?": {"F1 at 0.5": ["^f1_micro$", "^f1_macro$"], "F1 at tuned thresholds": ["^tuned_f1_"]},
+    "How does it run?": {"speed": ["^throughput/samples_per_second$"], "learning rate": ["^lr-"]},
+}
+_WORDS = 2000  # in the projector; the most frequent
+_TILE = (120, 180)
+
+
+class TensorBoardViews(Callback):
+    """Writes pictures and distributions of the validation films, where a `TensorBoardLogger` is there.
+
+    With the first validation, the last and about eight between them: a precision-recall curve for each genre and all
+    together, histograms of weights, of their running mean gradients (Adam's first moment) and of probabilities, which
+    genres are predicted where which are true, and the same few films with truth and predictions. Once: the graph of
+    the model, the layout of Custom Scalars, and for the projector the vectors of words and genres.
+
+    Args:
+        times: how often a run writes its views, about.
+        films: in the panel.
+    """
+
+    def __init__(self, times: int = 10, films: int = 8) -> None:
+        self.times = times
+        self.films = films
+        self._validations = 0
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """The graph and the layout."""
+        for logger in _loggers(trainer):
+            logger.log_layout(_LAYOUT)
+            if getattr(module, "model", None) is not None:
+                logger.log_graph(_nodes(module.model))
+
+    def on_validation_end(self, trainer: Trainer, module: Module) -> None:
+        """Every n-th validation."""
+        evaluation = getattr(module, "evaluation", None)
+        if trainer.stage != "fit" or trainer.sanity_checking or evaluation is None:
+            return
+        planned = trainer.max_epochs if math.isfinite(trainer.max_epochs) else 100
+        due = self._validations % max(math.ceil(planned / self.times), 1) == 0
+        self._validations += 1
+        if due:
+            self._write(trainer, module, evaluation)
+
+    def on_fit_end(self, trainer: Trainer, module: Module) -> None:
+        """The projector, with the weights as they are."""
+        if _loggers(trainer) and trainer.run_dir is not None and getattr(module, "model", None) is not None:
+            vocabulary = getattr(trainer.datamodule, "vocabulary", [])
+            write_projector(trainer.run_dir, module.model, vocabulary, module.genre_names)
+
+    def _write(self, trainer: Trainer, module: Any, evaluation: Evaluation) -> None:
+        step, names = trainer.global_step, module.genre_names
+        for logger in _loggers(trainer):
+            true, prob = evaluation.true, evaluation.prob
+            curves = {f"genre/{name}": (true[:, g], prob[:, g]) for g, name in enumerate(names) if true[:, g].any()}
+            logger.log_pr_curves({"all genres": (true.ravel(), prob.ravel())} | curves, step)
+            logger.log_histograms(_weights(trainer) | {"probabilities": prob}, step)
+            predicted = predicted_genres(prob, module.thresholds)
+            logger.log_image("co-occurrence", co_occurrence_image(true, predicted, names), step)
+            table = getattr(trainer.datamodule, "table", None)
+            if table is not None and len(names):
+                chosen = np.unique(np.linspace(0, len(prob) - 1, self.films).astype(int))
+                films = table.subset(evaluation.rows[chosen])
+                logger.log_image("films", panel_image(films, true[chosen], predicted[chosen], names), step)
+                logger.log_text("films", _panel_text(films, prob[chosen], names), step)
+
+
+def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
+    """Of the films that have a genre (row), the share of which each genre (column) is predicted, as a PNG.
+
+    The multi-label relative of a confusion matrix: the diagonal is recall; a column that is dark throughout is a genre
+    that is predicted for everything.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    shown = np.flatnonzero(true.any(axis=0))
+    share = (true.T.astype(float) @ predicted)[np.ix_(shown, shown)] / true.sum(axis=0)[shown][:, None]
+    size = 1.8 + 0.24 * len(shown)
+    figure = Figure(figsize=(size, size), dpi=90, layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    labels = [names[g] for g in shown]
+    axes.set_xticks(range(len(shown)), labels, rotation=90, fontsize=7)
+    axes.set_yticks(range(len(shown)), [f"{name} ({true[:, g].sum()})" for name, g in zip(labels, shown, strict=True)])
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel("predicted, at tuned thresholds")
+    axes.set_ylabel("true (films)")
+    for row, column in np.argwhere(share >= 0.1):
+        colour = "white" if share[row, column] > 0.6 else "black"
+        axes.text(column, row, f"{100 * share[row, column]:.0f}", ha="center", va="center", fontsize=5.5, color=colour)
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)
+    return buffer.getvalue()
+
+
+def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
+    """Posters in a row, under each its true genres and the predicted ones: right ones green, wrong ones red."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    width, height = _TILE
+    gap, line = 10, 13
+    lines = 2 + max(int(max(t.sum(), p.sum())) for t, p in zip(true, predicted, strict=True))
+    canvas = Image.new(
+        "RGB", (len(films) * (2 * width // 2 + gap) + gap, height + line * (2 * lines) + 3 * gap), "white"
+    )
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=11)
+    for n in range(len(films)):
+        x, y = gap + n * (width + gap), gap
+        poster = _tile(films.poster_paths[n])
+        if poster is None:
+            draw.rectangle((x, y, x + width, y + height), outline="#bbbbbb")
+            draw.text((x + 30, y + 80), "no poster", fill="#888888", font=font)
+        else:
+            canvas.paste(poster, (x, y))
+        y += height + 4
+        for title, chosen in (("true", true[n]), ("predicted", predicted[n])):
+            draw.text((x, y), title, fill="#888888", font=font)
+            y += line
+            for genre in np.flatnonzero(chosen):
+                colour = "black" if title == "true" else ("#00802b" if true[n, genre] else "#c00000")
+                draw.text((x, y), names[genre], fill=colour, font=font)
+                y += line
+            y += 4
+    buffer = io.BytesIO()
+    canvas.save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _tile(path: Path | None) -> Any:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB").resize(_TILE)
+    except (OSError, AttributeError, TypeError, ValueError):
+        return None
+
+
+def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:
+    rows = ["| film | overview | true | most probable |", "| --- | --- | --- | --- |"]
+    for n, best in enumerate(top_genres(prob, 3)):
+        said = ", ".join(f"{names[g]} {prob[n, g]:.2f}" for g in best)
+        cells = (films.titles[n] or films.ids[n], films.overviews[n], ", ".join(films.genres_of(n)), said)
+        rows.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(rows)
+
+
+def _weights(trainer: Trainer) -> dict[str, np.ndarray]:
+    """The weights, and Adam's running mean of each one's gradient where the optimizer keeps it."""
+    state = trainer.engine.state_dict()
+    weights = {f"weights/{name}": state[name] for name in trainer.engine.built.variables if state[name].size > 1}
+    means = {f"gradients/{name}": array for name, array in state.items() if "momentum" in name and array.size > 1}
+    return {n: array for n, array in (weights | means).items() if np.issubdtype(array.dtype, np.floating)}
+
+
+def _nodes(model: Any) -> list[tuple[str, str, list[str]]]:
+    """Each operation of a functional Keras model, its class, and where its inputs come from."""
+    nodes = []
+    for operation in getattr(model, "operations", model.layers):
+        parents = []
+        for node in operation._inbound_nodes:
+            parents += [parent.operation.name for parent in node.parent_nodes if parent.operation is not None]
+        nodes.append((operation.name, type(operation).__name__, list(dict.fromkeys(parents))))
+    return nodes
+
+
+def _loggers(trainer: Trainer) -> list[TensorBoardLogger]:
+    if trainer.run_dir is None:
+        return []
+    return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def write_projector(folder: Path, model: Any, vocabulary: Sequence[str], genre_names: Sequence[str]) -> None:
+    """Write the vectors of the most frequent words and of the genres (the last layer's weights) for the Projector."""
+    import keras
+
+    vectors: dict[str, tuple[np.ndarray, Sequence[str]]] = {}
+    embedding = next((layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)), None)
+    if embedding is not None and len(vocabulary) > 2:
+        known = min(len(vocabulary), embedding.embeddings.shape[0], _WORDS + 2)
+        array = keras.ops.convert_to_numpy(embedding.embeddings)[2:known]  # without padding and unknown
+        vectors["words"] = array, vocabulary[2:known]
+    last = model.layers[-1]
+    if isinstance(last, keras.layers.Dense) and last.units == len(genre_names):
+        vectors["genres"] = keras.ops.convert_to_numpy(last.kernel).T, genre_names
+    if not vectors:
+        return
+    config = []
+    for name, (array, labels) in vectors.items():
+        rows = "\n".join("\t".join(f"{value:.4g}" for value in row) for row in array)
+        (folder / f"projector_{name}.tsv").write_text(rows + "\n", encoding="utf-8")
+        text = "\n".join(" ".join(label.split()) for label in labels)
+        (folder / f"projector_{name}_labels.tsv").write_text(text + "\n", encoding="utf-8")
+        config.append(
+            f'embeddings {{\n  tensor_name: "{name}"\n  tensor_path: "projector_{name}.tsv"\n'
+            f'  metadata_path: "projector_{name}_labels.tsv"\n}}\n'
+        )
+    (folder / "projector_config.pbtxt").write_text("".join(config), encoding="utf-8")

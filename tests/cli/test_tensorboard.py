@@ -1,0 +1,61 @@
+"""``kgenre tensorboard`` and what a fit writes for it."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+from kgenre.cli.main import main
+from kgenre.cli.tensorboard import start
+from kgenre.cli.usage import UsageError
+
+
+def test_a_fit_writes_every_view(poster_run):
+    events = EventAccumulator(str(poster_run), size_guidance={"tensors": 0})
+    events.Reload()
+    tags = set(events.Tags()["tensors"])
+    assert {"all genres", "films", "co-occurrence", "probabilities", "config", "custom_scalars__config__"} <= tags
+    assert any(tag.startswith("genre/") for tag in tags)
+    for kind in ("weights/", "gradients/"):
+        assert any(tag.startswith(kind) for tag in tags)
+    assert len(events.Tensors("films")) == 2, "of two epochs both"
+    assert events.Graph().node
+    genres = (poster_run / "genres.txt").read_text()
+    assert (poster_run / "projector_genres_labels.tsv").read_text() == genres
+    assert len((poster_run / "projector_genres.tsv").read_text().splitlines()) == len(genres.splitlines())
+    sizes = [path.stat().st_size for path in poster_run.rglob("events.out.tfevents.*")]
+    assert sum(sizes) < 2e6
+
+
+def test_words_have_vectors(overview_run):
+    words = (overview_run / "projector_words_labels.tsv").read_text().splitlines()
+    assert words == (overview_run / "vocabulary.txt").read_text().splitlines()[2 : len(words) + 2]
+    assert 'tensor_name: "genres"' in (overview_run / "projector_config.pbtxt").read_text()
+
+
+def test_what_cannot_be_shown_is_said(tmp_path, capsys):
+    assert main(["tensorboard", str(tmp_path / "nowhere")]) == 1
+    assert "is not a folder" in capsys.readouterr().err
+    assert main(["tensorboard", str(tmp_path)]) == 1
+    assert "holds no event files" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="is not a folder"):
+        start([str(tmp_path / "nowhere")])
+
+
+@pytest.mark.skipif(
+    not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")),
+    reason="no headless Chromium here",
+)
+def test_the_page_is_drawn(poster_run, tmp_path):
+    browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
+    script = (
+        "import subprocess, sys\nfrom kgenre.cli.tensorboard import start\n"
+        f"url = start([{str(poster_run)!r}], port=0)\n"
+        f"subprocess.run([{browser!r}, '--headless', '--no-sandbox', '--disable-gpu', '--window-size=1400,1000',"
+        f"'--virtual-time-budget=20000', '--screenshot={tmp_path / 'page.png'}', url], timeout=90, check=True)"
+    )
+    subprocess.run([sys.executable, "-c", script], env=os.environ, timeout=120, check=True)
+    assert (tmp_path / "page.png").stat().st_size > 30_000
