@@ -35,7 +35,8 @@ def print_results(values: Mapping[str, float], run_dir: Path | None = None) -> N
     columns = dict(sorted(columns.items(), key=lambda column: column[0] not in {name.split("/")[0] for name in values}))
     table = Table()
     for heading in ("", *columns):
-        table.add_column(heading, justify="right" if heading else "left")
+        # A name that is cut off could be any of several: it goes on in the next line.
+        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
     for metric in dict.fromkeys(metric for column in columns.values() for metric in column):
         table.add_row(metric, *(_number(column[metric]) if metric in column else "" for column in columns.values()))
     console = Console()

@@ -83,8 +83,8 @@ class TensorBoardViews(Callback):
             if table is not None and len(names):
                 chosen = np.unique(np.linspace(0, len(prob) - 1, self.films).astype(int))
                 films = table.subset(evaluation.rows[chosen])
-                logger.log_image("films", panel_image(films, true[chosen], predicted[chosen], names), step)
-                logger.log_text("films", _panel_text(films, prob[chosen], names), step)
+                logger.log_image("films/posters", panel_image(films, true[chosen], predicted[chosen], names), step)
+                logger.log_text("films/overviews", _panel_text(films, prob[chosen], names), step)
 
 
 def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
@@ -122,10 +122,8 @@ def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequ
 
     width, height = _TILE
     gap, line = 10, 13
-    lines = 2 + max(int(max(t.sum(), p.sum())) for t, p in zip(true, predicted, strict=True))
-    canvas = Image.new(
-        "RGB", (len(films) * (2 * width // 2 + gap) + gap, height + line * (2 * lines) + 3 * gap), "white"
-    )
+    lines = 2 + max(int(t.sum() + p.sum()) for t, p in zip(true, predicted, strict=True))
+    canvas = Image.new("RGB", (len(films) * (2 * width // 2 + gap) + gap, height + line * lines + 3 * gap), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=11)
     for n in range(len(films)):
         x, y = gap + n * (width + gap), gap
@@ -170,10 +168,12 @@ def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:
 
 def _weights(trainer: Trainer) -> dict[str, np.ndarray]:
     """The weights, and Adam's running mean of each one's gradient where the optimizer keeps it."""
-    state = trainer.engine.state_dict()
-    weights = {f"weights/{name}": state[name] for name in trainer.engine.built.variables if state[name].size > 1}
-    means = {f"gradients/{name}": array for name, array in state.items() if "momentum" in name and array.size > 1}
-    return {n: array for n, array in (weights | means).items() if np.issubdtype(array.dtype, np.floating)}
+    state, found = trainer.engine.state_dict(), {}
+    for name, variable in trainer.engine.built.variables.items():
+        title = getattr(variable, "path", name)  # the layer's own name, as "Conv0/kernel"
+        found[f"weights/{title}"] = state[name]
+        found |= {f"gradients/{title}": a for key, a in state.items() if key.endswith(f".momentums.{name}")}
+    return {n: a for n, a in found.items() if a.size > 1 and np.issubdtype(a.dtype, np.floating)}
 
 
 def _nodes(model: Any) -> list[tuple[str, str, list[str]]]:

@@ -136,12 +136,12 @@ def _film(film: Film, width: float) -> Any:
     from reportlab.platypus import Paragraph as Text
     from reportlab.platypus import Table as Grid
 
-    pictures = [content for content in (film.poster, *(guess.heat for guess in film.guesses)) if content is not None]
     cells: list[Any] = []
-    for content in pictures:
-        image = Image(io.BytesIO(content))
-        image._restrictSize(56, 84)
-        cells.append(image)
+    for content, who in ((film.poster, ""), *((guess.heat, guess.run) for guess in film.guesses)):
+        if content is not None:
+            image = Image(io.BytesIO(content))
+            image._restrictSize(56, 84)
+            cells.append([image, Text(escape(who), _style(5, spaceAfter=0, alignment=1))])
     words = next((guess for guess in film.guesses if guess.words), None)
     text = _style(6.8, spaceAfter=2)
     title, truth = escape(film.title or film.id), escape(", ".join(film.truth) or "none")

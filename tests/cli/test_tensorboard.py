@@ -17,11 +17,19 @@ def test_a_fit_writes_every_view(poster_run):
     events = EventAccumulator(str(poster_run), size_guidance={"tensors": 0})
     events.Reload()
     tags = set(events.Tags()["tensors"])
-    assert {"all genres", "films", "co-occurrence", "probabilities", "config", "custom_scalars__config__"} <= tags
+    assert {
+        "all genres",
+        "films/posters",
+        "films/overviews",
+        "co-occurrence",
+        "probabilities",
+        "config",
+        "custom_scalars__config__",
+    } <= tags
     assert any(tag.startswith("genre/") for tag in tags)
     for kind in ("weights/", "gradients/"):
-        assert any(tag.startswith(kind) for tag in tags)
-    assert len(events.Tensors("films")) == 2, "of two epochs both"
+        assert any(tag.startswith(kind) and tag.endswith("Output/kernel") for tag in tags)
+    assert len(events.Tensors("films/posters")) == 2, "of two epochs both"
     assert events.Graph().node
     genres = (poster_run / "genres.txt").read_text()
     assert (poster_run / "projector_genres_labels.tsv").read_text() == genres
