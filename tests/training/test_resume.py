@@ -67,12 +67,12 @@ def rows_of(run, *names):
 def events_of(run):
     from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
-    events = EventAccumulator(str(run.log_dir), size_guidance={"tensors": 0})
-    events.Reload()
-    return {
-        tag: [(event.step, float(event.tensor_proto.float_val[0])) for event in events.Tensors(tag)]
-        for tag in ("train/loss", "val/loss")
-    }
+    curves = {}
+    for stage in ("train", "val"):
+        events = EventAccumulator(str(run.log_dir / stage), size_guidance={"tensors": 0})
+        events.Reload()
+        curves[stage] = [(event.step, float(event.tensor_proto.float_val[0])) for event in events.Tensors("loss")]
+    return curves
 
 
 # Where the first part stops: at the end of an epoch, in the middle of one, and after the fit by hand.

@@ -40,8 +40,10 @@ def trainer(tmp_path_factory):
 
 def test_the_files(trainer):
     names = {path.name for path in trainer.log_dir.iterdir() if "tfevents" not in path.name}
-    assert names == {"checkpoints", "environment.json", "metrics.csv", "metrics.json", "split.json"}
-    assert len(list(trainer.log_dir.glob("events.out.tfevents.*"))) == 1
+    curves = {"train", "val", "test"}  # TensorBoard's lines of one chart
+    assert names == {"checkpoints", "environment.json", "metrics.csv", "metrics.json", "split.json"} | curves
+    files = {path.name for path in trainer.log_dir.glob("events.out.tfevents.*")}
+    assert len(files - {"events.out.tfevents.0.hparams"}) == 1
     assert {path.name for path in (trainer.log_dir / "checkpoints").iterdir()} == {"best", "last", "step=000006"}
     assert trainer.log_dir.parts[-2:] == ("boring_module", "version_0")
 
