@@ -149,7 +149,7 @@ TABLE = [
     Row(CALLBACKS, "DeviceStatsMonitor", "S", ("callbacks.DeviceStatsMonitor",), of("callbacks/device_stats_monitor", "the_process_is_measured_where_there_is_no_accelerator", "memory_of_accelerators")),
     Row(CALLBACKS, "GradientAccumulationScheduler", "S", ("callbacks.GradientAccumulationScheduler",), of("callbacks/gradient_accumulation_scheduler", "updates_per_epoch", "an_update_is_of_the_mean_gradient")),
     Row(CALLBACKS, "BackboneFinetuning", "S", ("callbacks.BackboneFinetuning",), of("callbacks/backbone_finetuning", "the_backbone_is_trained_from_its_epoch_on", "rates", "a_resumed_run_goes_on")),
-    Row(CALLBACKS, "SpikeDetection", "S", ("callbacks.SpikeDetection",), missing="not built"),
+    Row(CALLBACKS, "SpikeDetection", "S", ("callbacks.SpikeDetection",), of("callbacks/spike_detection", "what_is_a_spike", "it_stops_and_names_the_step")),
     Row(CALLBACKS, "an adapter for Keras callbacks", "S", ("callbacks.KerasCallback",), of("callbacks/keras_callback", "calls_come_in_the_order_of_fit", "early_stopping_and_restored_weights", "files_that_keras_writes")),
     Row(CALLBACKS, "state_dict, load_state_dict", "M", ("callbacks.Callback.state_dict", "callbacks.Callback.load_state_dict"), of(resume, "callbacks_go_on") + of(stop, "its_state_comes_back")),
     # --- loggers, profilers, tuning, resume

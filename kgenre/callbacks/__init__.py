@@ -17,6 +17,7 @@ from kgenre.callbacks.model_summary import ModelSummary
 from kgenre.callbacks.prediction_writer import PredictionWriter
 from kgenre.callbacks.progress_bar import ProgressBar
 from kgenre.callbacks.reduce_lr_on_plateau import ReduceLROnPlateau
+from kgenre.callbacks.spike_detection import SpikeDetection
 from kgenre.callbacks.terminate_on_nan import TerminateOnNaN
 from kgenre.callbacks.throughput_monitor import ThroughputMonitor
 from kgenre.callbacks.timer import Timer
@@ -41,6 +42,7 @@ __all__ = [
     "PredictionWriter",
     "ProgressBar",
     "ReduceLROnPlateau",
+    "SpikeDetection",
     "TerminateOnNaN",
     "ThroughputMonitor",
     "Timer",

@@ -16,9 +16,9 @@ class Callback:
     Order in a fit: ``setup``, ``on_fit_start``, ``on_sanity_check_start`` .. ``_end``, ``on_train_start``, then per
     epoch ``on_train_epoch_start``, per batch ``on_train_batch_start`` and ``on_train_batch_end``, validation where it
     is due, ``on_train_epoch_end``; at last ``on_train_end``, ``on_fit_end``, ``teardown``. Callbacks come before the
-    module's hook of the same name; checkpoint callbacks come last among callbacks and, at the end of an epoch, after
-    the module. Lightning's hooks around backward pass and optimizer (``on_after_backward``, ...) do not exist, and
-    are refused where they are written: the step is compiled as a whole.
+    module's hook of the same name; checkpoint callbacks come after everything else. Lightning's hooks around backward
+    pass and optimizer (``on_after_backward``, ...) do not exist, and are refused where they are written: the step is
+    compiled as a whole.
 
     Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely. The
     module's own variables are up to date in the hooks of epochs and stages, and may be changed there; in the hooks of
@@ -28,6 +28,8 @@ class Callback:
     # Callbacks that watch logged values run after the module's hook at the end of an epoch, so that they see
     # what it logged there.
     monitors = False
+    # Callbacks that save the run's state come last in every hook: what the others do there belongs to it.
+    saves = False
     # What a callback has compiled into each update: a `kgenre.engines.weight_update.StepPart`, or None.
     step_part: Any = None
 

@@ -91,7 +91,8 @@ class EarlyStopping(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Without validation, look at the end of the epoch."""
-        if self.check_on_train_epoch_end or not trainer.schedule.validates:
+        # Half an epoch is judged when it is whole: the run may go on from here.
+        if trainer.epoch_is_done and (self.check_on_train_epoch_end or not trainer.schedule.validates):
             self._look(trainer)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:

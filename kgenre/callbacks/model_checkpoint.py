@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.checkpoint_name import check_template, checkpoint_name
 from kgenre.callbacks.duration import read_duration
 from kgenre.callbacks.monitor import check_mode, is_better, monitored
-from kgenre.checkpoints import write_pointer
+from kgenre.checkpoints import BackgroundWriter, remove_checkpoint, write_checkpoint, write_pointer
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -24,11 +24,16 @@ _log = logging.getLogger("kgenre")
 
 
 class ModelCheckpoint(Callback):
-    """Writes a checkpoint after each validation (without validation: after each epoch) and keeps the best.
+    """Writes a checkpoint after each validation and at the end of each epoch, and keeps the best.
 
     In ``<run>/checkpoints`` the small files ``last`` and ``best`` name one of the ``step=...`` folders beside them.
     Older checkpoints are removed only after the new one is on the disk. A checkpoint that is due by steps or by time
-    where validation is due too is written after it; elsewhere it is judged by the newest value of ``monitor``.
+    where validation is due too is written after it, one that is due at the end of an epoch when all other callbacks
+    and the module are through with it; elsewhere it is judged by the newest value of ``monitor``. Ctrl-C and SIGTERM
+    always save.
+
+    Several may share a run: each counts and removes its own folders, a name that another one holds gets "-v1". ``best``
+    is that of the first with a ``monitor``, ``last`` the newest of all that a run can go on from.
 
     Args:
         monitor: the logged value to judge by; None keeps the newest only. By default ``val/loss`` where it is logged.
@@ -39,10 +44,14 @@ class ModelCheckpoint(Callback):
         every_n_train_steps: save after every n-th optimizer update, instead.
         train_time_interval: save when so much time has passed since the last one ("DD:HH:MM:SS", a dict with the
             keywords of `datetime.timedelta`, or a timedelta), instead.
-        save_on_exception: when an error or Ctrl-C breaks training off, save where it was, to resume from.
+        save_on_exception: when an error breaks training off, save where it was, to resume from.
         save_weights_only: leave the optimizer out: half the size and less, but no resuming.
         filename: the folders' names, as "{epoch:02d}-{val/loss:.3f}" (which gives ``epoch=07-val_loss=0.250``); None:
             ``step=001240``. A name that is taken gets "-v1", "-v2", ...
+        async_save: write in a thread while training goes on; a step waits only for the copy from the device. What goes
+            wrong there is raised by the next save or at the end of training.
+        on_save_error: when a checkpoint cannot be written (a full disk), "raise" the error, or "warn" and go on with
+            the checkpoints that there are.
 
     Raises:
         ValueError: an argument that cannot be.
@@ -52,7 +61,7 @@ class ModelCheckpoint(Callback):
         >>> Trainer(callbacks=[ModelCheckpoint(monitor="val/map", mode="max", save_top_k=3)])
     """
 
-    monitors = True
+    saves = True
 
     def __init__(
         self,
@@ -66,7 +75,11 @@ class ModelCheckpoint(Callback):
         train_time_interval: str | timedelta | dict[str, float] | None = None,
         save_on_exception: bool = False,
         filename: str | None = None,
+        async_save: bool = False,
+        on_save_error: Literal["raise", "warn"] = "raise",
     ) -> None:
+        if on_save_error not in ("raise", "warn"):
+            raise ValueError(f"ModelCheckpoint(on_save_error=...) is 'raise' or 'warn'. Received: {on_save_error!r}")
         whens = (every_n_epochs, every_n_train_steps)
         if save_top_k < -1 or any(n is not None and n < 1 for n in whens):
             raise ValueError(
@@ -93,9 +106,15 @@ class ModelCheckpoint(Callback):
         self.save_on_exception = save_on_exception
         self.filename = "{step:06d}" if filename is None else check_template(filename)
         self.save_weights_only = save_weights_only
+        self.on_save_error = on_save_error
+        self._writer = BackgroundWriter() if async_save else None
         self.scores: dict[str, float] = {}  # folder name -> value, of the kept best ones
         self.last: str | None = None
         self.folder: Path | None = None
+        self._superfluous: list[str] = []  # to be removed once the newest is on the disk
+        self._before: tuple[dict[str, float], str | None] = ({}, None)  # scores and last, should the newest fail
+        self._others: list[ModelCheckpoint] = []
+        self._points_to: set[str] = set()  # the pointers that are this one's
         self._seen = 0  # the newest optimizer update that was looked at
         self._saved_at = 0.0  # by the clock of `monotonic`
         self._is_due = False  # by steps or by time, once validation is over
@@ -121,12 +140,19 @@ class ModelCheckpoint(Callback):
         return self.folder / self.last if self.folder and self.last else None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Know the folder; a new run begins with no checkpoints."""
+        """Know the folder and who shares it; a new run begins with no checkpoints."""
         self.folder = trainer.run_dir / "checkpoints"
+        everyone = [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
+        self._others = [callback for callback in everyone if callback is not self]
+        judges = [callback for callback in everyone if callback.monitor is not None and callback.save_top_k]
+        self._points_to = {"best"} if self in judges[:1] else set()
+        if not self.save_weights_only or all(callback.save_weights_only for callback in everyone):
+            self._points_to.add("last")
         if not trainer.resumed:
-            self.scores, self.last = {}, None
-        # A run that goes on after its folder was thinned out by hand: what is gone cannot be the best.
-        self.scores = {name: score for name, score in self.scores.items() if (self.folder / name).is_dir()}
+            self.scores, self.last, self._superfluous = {}, None, []
+        for name in self._superfluous:  # the run was killed before it came to that
+            remove_checkpoint(self.folder / name)
+        self._forget_missing()
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Know where the count of updates and the time begin."""
@@ -155,23 +181,35 @@ class ModelCheckpoint(Callback):
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Save where validation has just logged its values."""
-        if not trainer.sanity_checking and trainer.schedule.validates and trainer.stage == "fit":
+        """Save where validation inside an epoch has just logged its values."""
+        training = trainer.stage == "fit" and not trainer.sanity_checking
+        if training and trainer.schedule.validates and not trainer.epoch_is_done:
             self._save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Save the end of an epoch that had no validation."""
-        if trainer.validated_at != (trainer.current_epoch, trainer.batch_idx):
+        """Save the end of an epoch, when everybody else has done what they do there."""
+        if trainer.epoch_is_done or trainer.validated_at != (trainer.current_epoch, trainer.batch_idx):
             self._save_if_due(trainer)
+
+    def finish(self) -> None:
+        """Return when nothing is being written any more."""
+        self._wait(self.on_save_error)
+
+    def on_train_end(self, trainer: Trainer, module: Module) -> None:
+        """Training is over when the last checkpoint is on the disk."""
+        self.finish()
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
         """Save where training was broken off, if that is wanted."""
-        if not self.save_on_exception or trainer.stage != "fit" or not trainer.global_step or self.folder is None:
+        if trainer.stage != "fit" or self.folder is None:
             return
-        # What is left of the epoch (validation, its hooks) may not have happened yet: the resumed run does it.
-        trainer.epoch_is_done = False
-        self._write(trainer, keeps=False, score=None)
-        _log.info("Saved before the error: %s", self.last_model_path)
+        self._wait("warn")  # the exception is what the user should see
+        if trainer.global_step and (self.save_on_exception or trainer.stop_signal.saves):
+            # What is left of the epoch (validation, its hooks) may not have happened yet: the resumed run does it.
+            trainer.epoch_is_done = False
+            self._write(trainer, keeps=False, score=None, on_error="warn")
+            self._wait("warn")
+            _log.info("Saved where training was broken off: %s", self.last_model_path)
 
     def _save_if_due(self, trainer: Trainer) -> None:
         by_epoch = self.every_n_epochs is not None
@@ -184,30 +222,67 @@ class ModelCheckpoint(Callback):
         keeps = self._is_among_best(score)
         if not (keeps or self.save_last):
             return
-        self._write(trainer, keeps, score)
+        self._write(trainer, keeps, score, self.on_save_error)
 
-    def _write(self, trainer: Trainer, keeps: bool, score: float | None) -> None:
+    def _write(self, trainer: Trainer, keeps: bool, score: float | None, on_error: str) -> None:
+        self._wait(on_error)
+        self._forget_missing()
+        self._before = dict(self.scores), self.last
         name = self._free_name(trainer)
-        previous = self.last
-        before = self._best() if self.scores else None
         if keeps:
             self.scores[name] = score
+        unwanted = {*self._superfluous, *self._beyond_top_k(), *((self.last,) if self.last else ())}
         self.last = name
-        path = trainer.save_checkpoint(self.folder / name, weights_only=self.save_weights_only)
-        write_pointer(self.folder, "last", path)
-        if keeps and self._best() != before:
-            write_pointer(self.folder, "best", self.folder / self._best())
-        # Only now that the new one is safe, the superfluous ones go.
-        for superfluous in {*self._beyond_top_k(), *((previous,) if previous else ())}:
-            if superfluous not in self.scores and superfluous != self.last:
-                shutil.rmtree(self.folder / superfluous, ignore_errors=True)
+        self._superfluous = sorted(unwanted - {*self.scores, name})
+        checkpoint = trainer.dump_checkpoint(self.save_weights_only)
+        if trainer.has_diverged or trainer.going_back is not None:  # nobody wants to go on from here
+            self.scores, self.last = self._before
+            return
+        targets = {"last": name, **({"best": self._best()} if keeps else {})}
+        pointers = {pointer: target for pointer, target in targets.items() if pointer in self._points_to}
+        superfluous = tuple(self._superfluous)
+
+        def write() -> None:
+            path = write_checkpoint(checkpoint, self.folder / name)
+            for pointer, target in pointers.items():
+                write_pointer(path.parent, pointer, path.parent / target)
+            # Only now that the new one is safe, the superfluous ones go.
+            for old in superfluous:
+                remove_checkpoint(path.parent / old)
+
+        if self._writer is None:
+            self._try(write, on_error)
+        else:
+            checkpoint = checkpoint.copy()
+            self._writer.submit(write)
+
+    def _wait(self, on_error: str) -> None:
+        if self._writer is not None:
+            self._try(self._writer.wait, on_error)
+
+    def _try(self, write: Callable[[], None], on_error: str) -> None:
+        try:
+            write()
+        except OSError as error:
+            if not (self.folder / str(self.last) / "manifest.json").exists():
+                self.scores, self.last = self._before
+            if on_error == "raise":
+                raise
+            _log.warning("No checkpoint was written (%s). Training goes on; the newest is %s.", error, self.last)
+
+    def _forget_missing(self) -> None:
+        """What was removed by hand cannot be the best, nor need it be removed."""
+        self.scores = {name: score for name, score in self.scores.items() if (self.folder / name).is_dir()}
+        self.last = self.last if self.last and (self.folder / self.last).is_dir() else None
+        self._superfluous = [name for name in self._superfluous if (self.folder / name).is_dir()]
 
     def _free_name(self, trainer: Trainer) -> str:
         metrics = trainer.callback_metrics
         name = free = checkpoint_name(self.filename, trainer.current_epoch, trainer.global_step, metrics)
         version = 0
+        others = {taken for other in self._others for taken in (*other.scores, other.last, *other._superfluous)}
         # By default the same step is the same checkpoint, which may be written again.
-        while self.filename != "{step:06d}" and (self.folder / free).exists():
+        while free in others or (self.filename != "{step:06d}" and (self.folder / free).exists()):
             version += 1
             free = f"{name}-v{version}"
         return free
@@ -244,8 +319,11 @@ class ModelCheckpoint(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Which checkpoints are kept, and why."""
-        return {"scores": self.scores, "last": self.last}
+        return {"scores": self.scores, "last": self.last, "superfluous": self._superfluous}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on keeping the best."""
+        """Go on keeping the best; when training goes back to a checkpoint, those after it are superfluous."""
+        known = {*self.scores, *self._superfluous, *([self.last] if self.last else [])}
         self.scores, self.last = dict(state["scores"]), state["last"]
+        later = known - {*self.scores, self.last}
+        self._superfluous = sorted({*state.get("superfluous", []), *(later if self.folder else ())})

@@ -91,7 +91,8 @@ class ReduceLROnPlateau(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Without validation, look at the end of the epoch."""
-        if not trainer.schedule.validates:
+        # Half an epoch is judged when it is whole: the run may go on from here.
+        if not trainer.schedule.validates and trainer.epoch_is_done:
             self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:

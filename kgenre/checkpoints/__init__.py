@@ -1,23 +1,31 @@
 """Checkpoints on disk: written whole or not at all, verified before they are read."""
 
+from kgenre.checkpoints.background_writer import BackgroundWriter
 from kgenre.checkpoints.checkpoint import (
     Checkpoint,
     CheckpointError,
     check_weights,
     read_checkpoint,
     read_state,
+    remove_checkpoint,
     write_checkpoint,
 )
-from kgenre.checkpoints.find import find_checkpoint, newest_checkpoint, write_pointer
+from kgenre.checkpoints.find import checkpoints_by_age, find_checkpoint, newest_checkpoint, write_pointer
+from kgenre.checkpoints.leftovers import leftovers, remove_leftovers
 
 __all__ = [
+    "BackgroundWriter",
     "Checkpoint",
     "CheckpointError",
     "check_weights",
+    "checkpoints_by_age",
     "find_checkpoint",
+    "leftovers",
     "newest_checkpoint",
     "read_checkpoint",
     "read_state",
+    "remove_checkpoint",
+    "remove_leftovers",
     "write_checkpoint",
     "write_pointer",
 ]

@@ -1,27 +1,35 @@
 """A checkpoint on disk: a folder of arrays and JSON, the same on every backend, whole or not there at all.
 
-``step=001240/`` holds ``weights.safetensors`` and ``optimizer.safetensors`` (arrays under structural names),
-``state.json`` (counters, callbacks, hyperparameters, data) and ``manifest.json`` (schema, sha256 of the others). It is
-written beside its place, synced to the disk and renamed, so a crash leaves the old state or the new, never a mixture.
+``step=001240/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``epoch.safetensors`` (arrays under
+structural names; the last what an epoch has added up so far), ``state.json`` (counters, logs, callbacks,
+hyperparameters, data) and ``manifest.json`` (schema, time, size and sha256 of the others). It is written beside its
+place, synced to the disk and renamed, so a crash leaves the old state or the new, never a mixture.
 Nothing in it can run code: no pickle, no Keras archives.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.checkpoints.files import UnsafeFileError, read_file, sync_file, sync_folder, write_synced
+from kgenre.checkpoints.migrations import MIGRATIONS, SCHEMA, migrate
+
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA = 1
-_FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
+_REQUIRED = ("weights.safetensors", "optimizer.safetensors", "state.json")
+_LARGEST_JSON = {"manifest.json": 2**20, "state.json": 2**28}  # bytes
 
 
 class CheckpointError(ValueError):
@@ -36,11 +44,21 @@ class Checkpoint:
     optimizer: dict[str, np.ndarray] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
     path: Path | None = None
+    epoch: dict[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:
         """Weights and optimizer state together."""
         return self.weights | self.optimizer
+
+    def copy(self) -> Checkpoint:
+        """One that nothing else can change: to be written while training goes on."""
+        import numpy as np
+
+        parts = (self.weights, self.optimizer, self.epoch)
+        # Copies: an array may look into memory that the next step writes to.
+        weights, optimizer, epoch = ({name: np.array(a) for name, a in part.items()} for part in parts)
+        return Checkpoint(weights, optimizer, json.loads(json.dumps(self.state)), self.path, epoch)
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Path:
@@ -49,28 +67,24 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     Raises:
         OSError: the disk is full or the folder cannot be written; what was at ``path`` is untouched.
     """
-    from safetensors.numpy import save
-
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        contents = {
-            "weights.safetensors": save(_contiguous(checkpoint.weights)),
-            "optimizer.safetensors": save(_contiguous(checkpoint.optimizer)),
-            "state.json": json.dumps(checkpoint.state, indent=1).encode(),
-        }
-        manifest = {
-            "schema": SCHEMA,
-            "files": {
-                name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-                for name, content in contents.items()
-            },
-        }
-        for name, content in (*contents.items(), ("manifest.json", json.dumps(manifest, indent=1).encode())):
-            write_synced(partial / name, content)
+        files: dict[str, dict[str, Any]] = {}
+        digests: dict[str, Future[str]] = {}
+        with ThreadPoolExecutor(1, "sha256") as hashing:  # while the disk is busy
+            for name in (*_REQUIRED, "epoch.safetensors"):
+                _write_file(checkpoint, partial / name)
+                digests[name] = hashing.submit(_digest, partial / name)
+                files[name] = {"bytes": (partial / name).stat().st_size}
+                sync_file(partial / name)
+        for name, digest in digests.items():
+            files[name]["sha256"] = digest.result()
+        manifest = {"schema": SCHEMA, "time": time.time(), "files": files}
+        write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
         sync_folder(partial)
         _put_in_place(partial, path)
     finally:
@@ -83,28 +97,54 @@ def read_checkpoint(path: str | os.PathLike[str], weights_only: bool = False) ->
 
     Args:
         path: the folder.
-        weights_only: leave the optimizer's arrays out.
+        weights_only: leave the optimizer's arrays and those of the epoch out.
 
     Raises:
         CheckpointError: not a checkpoint, damaged, or written by a later version.
     """
-    from safetensors.numpy import load
-
     path = Path(path)
-    files = _manifest(path)
-    contents = {name: _verified(path, name, files[name]) for name in _FILES}
-    return Checkpoint(
-        weights=load(contents["weights.safetensors"]),
-        optimizer={} if weights_only else load(contents["optimizer.safetensors"]),
-        state=json.loads(contents["state.json"]),
-        path=path,
-    )
+    manifest = read_manifest(path)
+    contents = {name: _verified(path, name, entry) for name, entry in manifest["files"].items()}
+    arrays = {name: _arrays(path, name, content) for name, content in contents.items() if name.endswith("tensors")}
+    checkpoint = Checkpoint(arrays["weights.safetensors"], state=_state(path, contents["state.json"]), path=path)
+    if not weights_only:
+        checkpoint.optimizer = arrays["optimizer.safetensors"]
+        checkpoint.epoch = arrays.get("epoch.safetensors", {})
+    migrate(checkpoint, manifest["schema"])
+    return checkpoint
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Only the state of a checkpoint folder, verified: cheap, no arrays."""
     path = Path(path)
-    return json.loads(_verified(path, "state.json", _manifest(path)["state.json"]))
+    manifest = read_manifest(path)
+    content = _verified(path, "state.json", manifest["files"]["state.json"])
+    checkpoint = Checkpoint({}, state=_state(path, content), path=path)
+    migrate(checkpoint, manifest["schema"])
+    return checkpoint.state
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint folder: "schema", "time" and, by name, the known "files".
+
+    Raises:
+        CheckpointError: there is none, it cannot be read, or a later version wrote it.
+    """
+    try:
+        manifest = json.loads(read_file(path / "manifest.json", limit=_LARGEST_JSON["manifest.json"]))
+        schema = int(manifest["schema"])
+        known = [*_REQUIRED, *(["epoch.safetensors"] if schema > 1 else [])]
+        if schema <= SCHEMA:
+            manifest["files"] = {name: _entry(manifest["files"][name]) for name in known}
+    except FileNotFoundError:
+        raise CheckpointError(f"{path} is not a checkpoint: it has no manifest.json.") from None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise CheckpointError(f"{path}/manifest.json cannot be read: {error}") from error
+    if schema > SCHEMA:
+        raise CheckpointError(f"{path} has schema {schema}, this version of kgenre reads {SCHEMA}: update kgenre.")
+    if schema != SCHEMA and schema not in MIGRATIONS:
+        raise CheckpointError(f"{path} has schema {schema}, which this version of kgenre does not know.")
+    return manifest
 
 
 def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -> None:
@@ -133,29 +173,18 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
 # --- files ------------------------------------------------------------------------------------------------------
 
 
-def _manifest(path: Path) -> dict[str, Any]:
-    try:
-        manifest = json.loads((path / "manifest.json").read_text())
-        schema, files = manifest["schema"], manifest["files"]
-        sizes = {name: int(files[name]["bytes"]) for name in _FILES}
-    except FileNotFoundError:
-        raise CheckpointError(f"{path} is not a checkpoint: it has no manifest.json.") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path}/manifest.json cannot be read: {error}") from error
-    if schema != SCHEMA:
-        raise CheckpointError(f"{path} has schema {schema}, this version of kgenre reads {SCHEMA}: update kgenre.")
-    for name, size in sizes.items():
-        file = path / name
-        if not file.is_file() or file.is_symlink() or file.stat().st_size != size:
-            raise CheckpointError(f"Checkpoint {path} is damaged: {name} is missing or has another size.")
-    return files
+def _write_file(checkpoint: Checkpoint, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
 
-
-def _verified(path: Path, name: str, entry: Mapping[str, Any]) -> bytes:
-    content = (path / name).read_bytes()
-    if hashlib.sha256(content).hexdigest() != entry.get("sha256"):
-        raise CheckpointError(f"Checkpoint {path} is damaged: {name} does not match its sha256.")
-    return content
+    if path.name == "state.json":
+        path.write_text(json.dumps(checkpoint.state, indent=1))
+        return
+    try:  # straight from the arrays' memory
+        save_file(_contiguous(getattr(checkpoint, path.stem)), path)
+    except SafetensorError as error:  # the library's word for a full disk
+        code = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(code[1]) if code else errno.EIO, str(error), str(path)) from error
 
 
 def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -164,23 +193,54 @@ def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
 
 
-def write_synced(path: Path, content: bytes) -> None:
-    """Write a file and wait until it is on the disk."""
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
-def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
-    if os.name == "nt":  # Windows cannot open a folder; its renames are journalled
-        return
-    descriptor = os.open(path, os.O_RDONLY)
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
+    size, digest = entry["bytes"], entry["sha256"]
+    if not isinstance(size, int) or not re.fullmatch("[0-9a-f]{64}", digest):
+        raise ValueError(f"an entry is {entry}")
+    return {"bytes": size, "sha256": digest}
+
+
+def _verified(path: Path, name: str, entry: Mapping[str, Any]) -> bytes:
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        content = read_file(path / name, size=entry["bytes"], limit=_LARGEST_JSON.get(name))
+    except FileNotFoundError:
+        raise CheckpointError(f"Checkpoint {path} is damaged: {name} is missing.") from None
+    except UnsafeFileError as error:
+        raise CheckpointError(f"Checkpoint {path} is damaged: {name} {error}.") from None
+    except OSError as error:
+        raise CheckpointError(f"Checkpoint {path} is damaged: {name} cannot be read ({error.strerror}).") from error
+    if _sha256(content) != entry["sha256"]:
+        raise CheckpointError(f"Checkpoint {path} is damaged: {name} does not match its sha256.")
+    return content
+
+
+def _arrays(path: Path, name: str, content: bytes) -> dict[str, np.ndarray]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        return load(content)
+    except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"Checkpoint {path} is damaged: {name} holds no arrays ({error}).") from error
+
+
+def _state(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        state = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"Checkpoint {path} is damaged: state.json is not JSON ({error}).") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"Checkpoint {path} is damaged: state.json holds no object.")
+    return state
 
 
 def _put_in_place(partial: Path, path: Path) -> None:
@@ -190,3 +250,14 @@ def _put_in_place(partial: Path, path: Path) -> None:
     partial.rename(path)
     sync_folder(path.parent)
     shutil.rmtree(replaced, ignore_errors=True)
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint folder: under its name it is there whole or not at all."""
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.removed")
+    shutil.rmtree(hidden, ignore_errors=True)
+    try:
+        path.rename(hidden)
+    except FileNotFoundError:
+        return
+    shutil.rmtree(hidden, ignore_errors=True)

@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kgenre.checkpoints.checkpoint import CheckpointError, read_checkpoint, sync_folder, write_synced
+from kgenre.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint, read_manifest
+from kgenre.checkpoints.files import read_file, sync_folder, write_synced
 
 
 def write_pointer(folder: Path, name: str, target: Path) -> None:
     """Let ``folder/name`` ("last", "best") name a checkpoint beside it; replaced in one step."""
     partial = folder / f".{name}.{os.getpid()}.partial"
-    write_synced(partial, f"{target.name}\n".encode())
-    partial.replace(folder / name)
+    try:
+        write_synced(partial, f"{target.name}\n".encode())
+        partial.replace(folder / name)
+    finally:
+        partial.unlink(missing_ok=True)
     sync_folder(folder)
 
 
@@ -35,23 +39,42 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     raise CheckpointError(f"Checkpoint {path} {what}. Give a run's folder or one of its checkpoints/step=... folders.")
 
 
-def newest_checkpoint(root: Path) -> tuple[Path, list[CheckpointError]] | None:
-    """The newest checkpoint below ``root`` that verifies, with the errors of newer ones that do not."""
-    # Hidden folders too: a kill between two renames may leave a whole checkpoint under no other name.
-    manifests = sorted(root.glob("**/checkpoints/*/manifest.json"), key=lambda p: p.stat().st_mtime_ns, reverse=True)
+def newest_checkpoint(root: Path) -> tuple[Checkpoint, list[CheckpointError]] | None:
+    """The newest checkpoint below ``root`` that verifies, read, with the errors of newer ones that do not.
+
+    Those that hold weights only are passed over: no run can go on from them.
+    """
     refused: list[CheckpointError] = []
-    for manifest in manifests:
+    for folder in checkpoints_by_age(*root.glob("**/checkpoints/")):
         try:
-            read_checkpoint(manifest.parent)
+            found = read_checkpoint(folder)
         except CheckpointError as error:
             refused.append(error)
         else:
-            return manifest.parent, refused
+            if found.optimizer:
+                return found, refused
     return None
 
 
+def checkpoints_by_age(*folders: Path) -> list[Path]:
+    """What lies in checkpoints folders, the newest first, whole or damaged."""
+    found = [path for folder in folders for path in folder.glob("*/") if not path.name.startswith(".")]
+    return sorted(found, key=_time_of, reverse=True)
+
+
+def _time_of(folder: Path) -> float:
+    """When it was written: the time inside survives copying, that of the file serves where there is none."""
+    try:
+        return float(read_manifest(folder)["time"])
+    except (CheckpointError, KeyError, TypeError, ValueError):
+        return folder.stat().st_mtime
+
+
 def _follow(pointer: Path) -> Path:
-    name = pointer.read_text().strip()
+    try:
+        name = read_file(pointer, limit=1024).decode().strip()
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{pointer} cannot be read: it {error}.") from None
     target = pointer.parent / name
     if not name or Path(name).name != name or not (target / "manifest.json").exists():
         raise CheckpointError(f"{pointer} points to {name!r}, which is not a checkpoint beside it.")

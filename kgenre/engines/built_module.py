@@ -41,6 +41,7 @@ class BuiltModule:
     optimizer_variables: dict[str, keras.Variable] = field(default_factory=dict)
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
+    specs: dict[str, Any] = field(default_factory=dict)  # stage -> its batch's shapes and dtypes, as JSON values
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
 
     @property
@@ -145,6 +146,13 @@ def build_module(
     return built
 
 
+def build_from_specs(module: Any, specs: Mapping[str, Any]) -> None:
+    """Let Keras build the layers that wait for a first batch, from the ``specs`` of another `BuiltModule`."""
+    built = BuiltModule(module, [])
+    for stage, spec in specs.items():
+        _run_symbolically(built, stage, _from_json(spec))
+
+
 def build_stage(built: BuiltModule, stage: str, batch: Any) -> None:
     """Make a built module ready for one more stage (a test after a fit)."""
     used = _run_symbolically(built, stage, batch)
@@ -207,6 +215,7 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.
         return batch_idx
 
     specs = keras.tree.map_structure(_spec, batch)
+    built.specs[stage] = _as_json(specs)
     try:
         _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
     except Exception as error:
@@ -244,3 +253,21 @@ def _spec(array: Any) -> keras.KerasTensor:
     array = array if hasattr(array, "dtype") else np.asarray(array)
     dtype = keras.backend.standardize_dtype(array.dtype)
     return keras.KerasTensor(array.shape, "float32" if dtype == "float64" else dtype)
+
+
+def _as_json(specs: Any) -> Any:
+    """A structure of `KerasTensor`s as JSON: a leaf is [shape, dtype], a tuple becomes a list."""
+    if isinstance(specs, Mapping):
+        return {str(key): _as_json(value) for key, value in specs.items()}
+    if isinstance(specs, list | tuple):
+        return {"": [_as_json(value) for value in specs]}
+    return [list(specs.shape), specs.dtype]
+
+
+def _from_json(specs: Any) -> Any:
+    if isinstance(specs, list):
+        shape, dtype = specs
+        return keras.KerasTensor(shape, dtype)
+    if set(specs) == {""}:
+        return tuple(map(_from_json, specs[""]))
+    return {key: _from_json(value) for key, value in specs.items()}

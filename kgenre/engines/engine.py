@@ -74,8 +74,15 @@ class Engine(Protocol):
     def eval_step(self, stage: str, batch: Any) -> Any:
         """One batch of an evaluation's stage: what the user's step returned."""
 
-    def start_epoch(self, stage: str, first_batch: int = 0) -> None:
-        """Empty a stage's sums and set its batch index."""
+    def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None:
+        """Empty a stage's sums and set its batch index; with what `epoch_state` gave go on adding up there."""
+
+    def epoch_state(self) -> dict[str, np.ndarray]:
+        """What the training epoch has added up so far, by name.
+
+        The sums of logged values (``logs.<name>``: total and weight) and, where gradients are accumulated,
+        ``gradients.<variable>`` and ``gradients.count``.
+        """
 
     def epoch_logs(self, stage: str) -> dict[str, float]:
         """The values logged with ``on_epoch`` so far, reduced: one transfer."""

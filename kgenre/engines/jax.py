@@ -13,7 +13,7 @@ import numpy as np
 
 from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
 from kgenre.engines.jax_placement import Placement
-from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
+from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError, StepScope
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
@@ -231,11 +231,25 @@ class JaxEngine:
 
     # --- logs ---------------------------------------------------------------------------------------------------
 
-    def start_epoch(self, stage: str, first_batch: int = 0) -> None:
-        totals, weights = initial_sums(self.built.entries[stage])
+    def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None:
+        totals, weights = initial_sums(self.built.entries[stage], saved)
         counters = self._state if stage == "train" else self._stages.setdefault(stage, {})
         counters["sums"] = (_float32(totals), _float32(weights))
         counters["batch_idx"] = jax.numpy.asarray(first_batch, "int32")
+        names = [f"gradients.{name}" for name in self.built.trainable]
+        if saved and "accumulated" in self._state and saved.keys() >= {*names, "gradients.count"}:
+            zeros, _ = self._state["accumulated"]
+            pairs = zip(names, zeros, strict=True)
+            added = [self._own(saved[name].astype(zero.dtype)) for name, zero in pairs]
+            self._state["accumulated"] = (added, jax.numpy.array(saved["gradients.count"]))
+
+    def epoch_state(self) -> dict[str, np.ndarray]:
+        state = named_sums(self.built.entries["train"], *jax.device_get(self._state["sums"]))
+        if "accumulated" in self._state:
+            added, count = jax.device_get(self._state["accumulated"])
+            state |= {f"gradients.{name}": as_saved(g) for name, g in zip(self.built.trainable, added, strict=True)}
+            state["gradients.count"] = np.asarray(count)
+        return state
 
     def epoch_logs(self, stage: str) -> dict[str, float]:
         counters = self._state if stage == "train" else self._stages[stage]

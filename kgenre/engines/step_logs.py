@@ -6,10 +6,12 @@ values of one step leave the compiled function as one array; the sums over an ep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 REDUCTIONS = ("mean", "sum", "min", "max")
 _current: ContextVar[StepLogs | None] = ContextVar("current_step_logs", default=None)
@@ -98,10 +100,20 @@ def current() -> StepLogs | None:
     return _current.get()
 
 
-def initial_sums(entries: Sequence[LogEntry]) -> tuple[list[float], list[float]]:
-    """Totals and weights of an epoch before its first step."""
+def initial_sums(
+    entries: Sequence[LogEntry], saved: Mapping[str, np.ndarray] | None = None
+) -> tuple[list[float], list[float]]:
+    """Totals and weights of an epoch before its first step, or where `named_sums` left them."""
     start = {"mean": 0.0, "sum": 0.0, "min": float("inf"), "max": float("-inf")}
-    return [start[entry.reduce_fx] for entry in entries], [0.0] * len(entries)
+    sums = [(saved or {}).get(f"logs.{entry.name}", (start[entry.reduce_fx], 0.0)) for entry in entries]
+    return [float(total) for total, _ in sums], [float(weight) for _, weight in sums]
+
+
+def named_sums(entries: Sequence[LogEntry], totals: Sequence[float], weights: Sequence[float]) -> dict[str, np.ndarray]:
+    """The sums so far, for a checkpoint: ``logs.<name>`` -> float32 (2,), total and weight."""
+    return {
+        f"logs.{entry.name}": np.array(sums, "float32") for entry, *sums in zip(entries, totals, weights, strict=True)
+    }
 
 
 def add_to_sums(entries: Sequence[LogEntry], sums: tuple[Any, Any], logged: Any) -> tuple[Any, Any]:

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from kgenre.engines.backend import BackendError
 from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
-from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
+from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
@@ -203,10 +203,23 @@ class TensorFlowEngine:
         self._batch_idx[stage].assign_add(1)
         return logged
 
-    def start_epoch(self, stage: str, first_batch: int = 0) -> None:
-        for variable, value in zip(self._sums[stage], initial_sums(self.built.entries[stage]), strict=True):
+    def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None:
+        for variable, value in zip(self._sums[stage], initial_sums(self.built.entries[stage], saved), strict=True):
             variable.assign(_float32(value))
         self._batch_idx[stage].assign(first_batch)
+        names = [f"gradients.{name}" for name in self.built.trainable]
+        if saved and self.options.accumulate_grad_batches > 1 and saved.keys() >= {*names, "gradients.count"}:
+            for total, name in zip(self._accumulated, names, strict=True):
+                total.assign(tf.cast(saved[name], total.dtype))
+            self._count.assign(saved["gradients.count"])
+
+    def epoch_state(self) -> dict[str, np.ndarray]:
+        state = named_sums(self.built.entries["train"], *self.to_host(self._sums["train"]))
+        if self.options.accumulate_grad_batches > 1:
+            added = zip(self.built.trainable, self._accumulated, strict=True)
+            state |= {f"gradients.{name}": as_saved(total.numpy()) for name, total in added}
+            state["gradients.count"] = np.asarray(self._count.numpy())
+        return state
 
     def epoch_logs(self, stage: str) -> dict[str, float]:
         return read_sums(self.built.entries[stage], *self.to_host(self._sums[stage]))

@@ -13,7 +13,7 @@ import torch
 from keras import ops
 
 from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
-from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, read_sums
+from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
@@ -135,10 +135,23 @@ class TorchEngine:
         self._batch_idx[stage] = self._batch_idx[stage] + 1  # not in place: the step may have returned it
         return logged
 
-    def start_epoch(self, stage: str, first_batch: int = 0) -> None:
-        totals, weights = initial_sums(self.built.entries[stage])
+    def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None:
+        totals, weights = initial_sums(self.built.entries[stage], saved)
         self._sums[stage] = (self._tensor(np.float32(totals)), self._tensor(np.float32(weights)))
         self._batch_idx[stage] = self._tensor(np.int32(first_batch))
+        names = [f"gradients.{name}" for name in self.built.trainable]
+        if saved and self.options.accumulate_grad_batches > 1 and saved.keys() >= {*names, "gradients.count"}:
+            for total, name in zip(self._accumulated, names, strict=True):
+                total.copy_(torch.from_numpy(np.array(saved[name])))
+            self._count = int(saved["gradients.count"])
+
+    def epoch_state(self) -> dict[str, np.ndarray]:
+        state = named_sums(self.built.entries["train"], *self.to_host(self._sums["train"]))
+        if self.options.accumulate_grad_batches > 1:
+            added = zip(self.built.trainable, self._accumulated, strict=True)
+            state |= {f"gradients.{name}": as_saved(ops.convert_to_numpy(total)) for name, total in added}
+            state["gradients.count"] = np.array(self._count, "float32")
+        return state
 
     def epoch_logs(self, stage: str) -> dict[str, float]:
         return read_sums(self.built.entries[stage], *self.to_host(self._sums[stage]))

@@ -20,13 +20,14 @@ class CSVLogger(Logger):
         self._rows: dict[int, dict[str, str]] = {}
         self._columns: list[str] = []
         if self._path.exists():
-            with self._path.open(newline="") as file:
-                reader = csv.DictReader(file)
-                self._columns = [name for name in reader.fieldnames or [] if name != "step"]
-                for row in reader:
-                    step = int(row.pop("step"))
-                    if resume_step is None or step <= resume_step:
-                        self._rows[step] = {name: value for name, value in row.items() if value}
+            lines = self._path.read_text().splitlines(keepends=True)
+            # A line without its end was cut off by a full disk: its numbers may be other numbers.
+            reader = csv.DictReader(line for line in lines if line.endswith("\n"))
+            self._columns = [name for name in reader.fieldnames or [] if name != "step"]
+            for row in reader:
+                step = int(row.pop("step"))
+                if resume_step is None or step < resume_step:
+                    self._rows[step] = {name: value for name, value in row.items() if value}
         self._written = -1  # rewrite with the next row
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:

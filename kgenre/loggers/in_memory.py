@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from kgenre.loggers.logger import Logger
@@ -18,11 +19,17 @@ class InMemoryLogger(Logger):
         [(50, 0.31), (100, 0.27)]
     """
 
+    writes_files = False
+
     def __init__(self) -> None:
         super().__init__()
         self.records: list[tuple[int, dict[str, float]]] = []
         self.hyperparams: dict[str, Any] = {}
         self.texts: dict[str, str] = {}
+
+    def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
+        if resume_step is not None:
+            self.records = [record for record in self.records if record[0] < resume_step]
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         self.records.append((step, dict(metrics)))

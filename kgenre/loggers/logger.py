@@ -15,12 +15,18 @@ class Logger:
         name: the name of the experiment; None leaves it to the Trainer.
     """
 
+    writes_files = True  # into the run's folder; without such a logger and without checkpoints there is no folder
+
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         self.save_dir = save_dir
         self.name = name
 
-    def open(self, run_dir: Path, resume_step: int | None = None) -> None:
-        """Begin in the run's folder; with ``resume_step`` go on there: what was written after that step is void."""
+    def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
+        """Begin in the run's folder; with ``resume_step`` go on there.
+
+        What was written for that step and later ones is void: it is logged again. ``run_dir`` is None only where
+        nothing writes files.
+        """
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Write scalars."""

@@ -71,7 +71,8 @@ class TensorBoardLogger(Logger):
         from tensorboard.plugins.hparams import summary_v2
         from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self.log_text("hyperparameters", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
+        if self._resume_step is None:  # a run that goes on has them
+            self.log_text("hyperparameters", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
         with (self._run_dir / HPARAMS_FILE).open("wb") as file:
             writer = RecordWriter(file)
             summary = summary_v2.hparams_pb(_flat(params), start_time_secs=time.time())
@@ -194,11 +195,11 @@ class TensorBoardLogger(Logger):
         self._write(folder, file_version="brain.Event:2")
         if is_new or self._resume_step is not None:
             # TensorBoard takes the first START of a run as its beginning. At any later one it drops what was logged
-            # from that step on: no doubled points after a resume.
+            # from that step on: no doubled points after a resume, where that step's values are logged again.
             from tensorboard.compat.proto import event_pb2
 
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-            self._write(folder, step=0 if self._resume_step is None else self._resume_step + 1, session_log=start)
+            self._write(folder, step=self._resume_step or 0, session_log=start)
         return self._files[folder]
 
     def _close(self) -> None:

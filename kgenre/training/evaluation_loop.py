@@ -34,7 +34,7 @@ def evaluate(
     engine.pull()
     for dataloader_idx, one in enumerate(sources):
         count = min(one.batches, limit)
-        engine.start_epoch(one.stage)
+        results.start_epoch(engine, one.stage)
         batches = engine.prefetch(iterate_epoch(one.source, 0), limit=None if math.isinf(count) else int(count))
         for batch_idx, batch in enumerate(batches):
             hook["batch_start"](batch, batch_idx, dataloader_idx)
@@ -42,6 +42,7 @@ def evaluate(
             hook["batch_end"](outputs, batch, batch_idx, dataloader_idx)
             if stage == "predict" and trainer.keeps_predictions:
                 predictions[dataloader_idx].append(engine.to_host(outputs))
+            trainer.stop_signal.raise_if_received()
         results.add_epoch(engine, one.stage)
     engine.sync()
     hook["epoch_end"]()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
-from kgenre.training.stage import load_sources
+from kgenre.training.resume import restore, restore_logs, resume_step
+from kgenre.training.stage import load_sources, open_loggers
 from kgenre.training.steps_per_execution import grouped
 
 if TYPE_CHECKING:
@@ -40,11 +41,14 @@ def fit_loop(trainer: Trainer) -> None:
         # --- an epoch begins, or goes on where the checkpoint left it --------------------------------------------
         if 0 < t.reload_dataloaders_every_n_epochs <= t.current_epoch - t.loaded_in_epoch:
             load_sources(t)
-        engine.start_epoch("train", first_batch=t.batch_idx)
         hooks.on_train_epoch_start()
         engine.pull()
         schedule = t.schedule  # the sources may be new, or a hook changed the accumulation
-        t.epoch_is_done = False
+        saved, t.saved_epoch = t.saved_epoch, None
+        results.start_epoch(engine, "train", t.batch_idx, saved)
+        t.epoch_is_done = results.is_provisional = False
+        if t.batch_idx and t.validated_at != position(t) and schedule.validates_inside(*position(t)):
+            run_validation(t)  # the run was broken off between a step and its validation
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
         batches = _timed(t, engine.prefetch(batches, limit=schedule.remaining(t.batch_idx)))
         # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
@@ -70,8 +74,11 @@ def fit_loop(trainer: Trainer) -> None:
                     results.write(t.global_step)
             for i, batch in enumerate(group):
                 hooks.on_train_batch_end(outputs, batch, first + i)
+            t.stop_signal.raise_if_received()
 
             # --- validation inside the epoch, and reasons to stop ------------------------------------------------
+            if t.going_back:
+                break
             if schedule.validates_inside(t.current_epoch, t.batch_idx):
                 run_validation(t)
             if is_stopped(t) or schedule.steps_are_done(t.global_step):
@@ -80,21 +87,43 @@ def fit_loop(trainer: Trainer) -> None:
             t.epoch_is_done = True
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
 
+        if t.going_back:
+            go_back(t)
+            continue
+
         # --- the epoch ends --------------------------------------------------------------------------------------
         results.write_steps(engine)
+        results.is_provisional = not t.epoch_is_done
         results.add_epoch(engine, "train")
         engine.sync()
-        validated = t.validated_at == (t.current_epoch, t.batch_idx)
-        if t.epoch_is_done and not validated and schedule.validates_at_end(t.current_epoch, t.batch_idx):
+        if t.epoch_is_done and t.validated_at != position(t) and schedule.validates_at_end(*position(t)):
             run_validation(t)
         hooks.on_train_epoch_end()
         engine.pull()
+        if t.going_back:
+            go_back(t)
+            continue
         results.write(t.global_step)
         if not t.epoch_is_done:
             break
         t.current_epoch, t.batch_idx, t.epoch_is_done = t.current_epoch + 1, 0, False
 
     hooks.on_train_end()
+
+
+def go_back(trainer: Trainer) -> None:
+    """To the checkpoint that a callback named: the curves too, and what it wants to change there."""
+    t = trainer
+    (checkpoint, change), t.going_back = t.going_back, None
+    restore(t, checkpoint)
+    open_loggers(t, resume_step(checkpoint))
+    restore_logs(t, checkpoint)
+    change()
+
+
+def position(trainer: Trainer) -> tuple[int, int]:
+    """The epoch, and the batches of it that are done."""
+    return trainer.current_epoch, trainer.batch_idx
 
 
 def is_stopped(trainer: Trainer) -> bool:
@@ -147,7 +176,7 @@ def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, boo
 
 def run_validation(trainer: Trainer) -> None:
     """A pass over the validation data in the middle or at the end of an epoch."""
-    trainer.validated_at = (trainer.current_epoch, trainer.batch_idx)
+    trainer.validated_at = position(trainer)
     trainer.results.write_steps(trainer.engine)
     trainer.engine.sync()
     try:

@@ -64,7 +64,7 @@ class Hooks:
 
         written = [callback for callback in callbacks if _overrides(callback, Callback, name)]
         # At the end of an epoch the module may log what a monitor is waiting for.
-        late = [c for c in written if c.monitors] if name == "on_train_epoch_end" else []
+        late = [c for c in written if c.saves or (c.monitors and name == "on_train_epoch_end")]
         chain = [bound(callback) for callback in written if callback not in late]
         if _overrides(module, Module, name):
             hook = _as_written(getattr(module, name), getattr(Module, name))

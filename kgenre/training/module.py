@@ -138,7 +138,7 @@ class Module(Hyperparameters):
         Args:
             name: such as "train/loss"; the part before the slash groups charts in TensorBoard.
             value: a scalar tensor or number, or a `keras.metrics.Metric` that the module holds: it is read at the end
-                of the epoch and reset.
+                of each epoch and starts anew with the next.
             prog_bar: show it in the progress bar.
             logger: write it to the loggers.
             on_step: log each step's value; default True in ``training_step``, False elsewhere.

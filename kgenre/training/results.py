@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,9 +24,14 @@ class Results:
         self.logged: dict[str, float] = {}
         self.progress_bar: dict[str, float] = {}
         self._to_write: dict[str, float] = {}
+        self._provisional: dict[str, float] = {}  # to be written, but not part of the curves: see `is_provisional`
+        self._written: tuple[int, dict[str, float]] = (0, {})  # what the loggers have of the newest step
         self._pending: list[tuple[int, Any]] = []
         self._newest: tuple[Engine, Any] | None = None
         self.silent = False  # the sanity check's values are nobody's
+        # At the end of an epoch that was broken off: its values are written, but a run that goes on from here puts
+        # those of the whole epoch in their place.
+        self.is_provisional = False
 
     # --- values of steps, from the device ------------------------------------------------------------------------
 
@@ -61,6 +67,17 @@ class Results:
                 self._put(entry, value, write=False)
             self._write({entry.name: value for entry, value in chosen if entry.logger}, step)
 
+    def start_epoch(
+        self, engine: Engine, stage: str, first_batch: int = 0, saved: Mapping[str, Any] | None = None
+    ) -> None:
+        """Empty a stage's sums and metrics; an epoch that goes on in its middle (``first_batch``) keeps them."""
+        if first_batch == 0 and engine.built.metrics[stage]:
+            engine.sync()
+            for metric in engine.built.metrics[stage].values():
+                metric.reset_state()
+            engine.pull()
+        engine.start_epoch(stage, first_batch, saved)
+
     def add_epoch(self, engine: Engine, stage: str) -> None:
         """Fetch the values logged ``on_epoch`` in the steps of a stage: one transfer."""
         self.current()  # or the last step's value would come after the epoch's, and take its place
@@ -73,8 +90,6 @@ class Results:
             engine.sync()
             for entry, metric in metrics.items():
                 self._put(entry, float(metric.result()), entry.logger)
-                metric.reset_state()
-            engine.pull()
 
     # --- values of hooks, from the host --------------------------------------------------------------------------
 
@@ -84,8 +99,12 @@ class Results:
 
     def write(self, global_step: int) -> None:
         """Give the loggers what was collected since the last call."""
-        values, self._to_write = self._to_write, {}
-        self._write(values, global_step)
+        if self.is_provisional:
+            self._log(self._to_write | self._provisional, global_step)
+            self._provisional = {}
+        else:
+            values, self._to_write = self._to_write, {}
+            self._write(values, global_step)
 
     def _put(self, entry: LogEntry, value: float, write: bool) -> None:
         if self.silent:
@@ -96,11 +115,43 @@ class Results:
         if entry.prog_bar:
             self.progress_bar[entry.name] = value
         if write:
-            self._to_write[entry.name] = value
+            (self._provisional if self.is_provisional else self._to_write)[entry.name] = value
 
     def _write(self, values: dict[str, float], step: int) -> None:
-        if not values or self.silent:
+        if self.silent:
             return
+        known = self._written[1] if self._written[0] == step else {}
+        # What a step and the epoch that ends with it both log is one point.
+        new = {name: value for name, value in values.items() if known.get(name) != value}
+        if new:
+            self._written = step, known | new
+            self._log(new, step)
+
+    def _log(self, values: dict[str, float], step: int) -> None:
         self.logged |= values
-        for logger in self.loggers:
+        for logger in self.loggers if values else ():
             logger.log_metrics(values, step)
+
+    # --- in a checkpoint -----------------------------------------------------------------------------------------
+
+    def state_dict(self, global_step: int) -> dict[str, dict[str, Any]]:
+        """Every value so far, those written at this very step, and those that wait to be; JSON has no infinity."""
+        written = self._written[1] if self._written[0] == global_step else {}
+        parts = {
+            "callback": self.current(),
+            "logged": self.logged,
+            "progress_bar": self.progress_bar,
+            "written": written,
+            "to_write": self._to_write,
+        }
+        return {
+            part: {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
+            for part, values in parts.items()
+        }
+
+    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]], global_step: int) -> None:
+        """Go on where `state_dict` was taken; the loggers are open and hold what is older than ``global_step``."""
+        parts = {part: {name: float(value) for name, value in values.items()} for part, values in state.items()}
+        self.callback, self.logged, self.progress_bar = parts["callback"], parts["logged"], parts["progress_bar"]
+        self._write(parts["written"], global_step)
+        self._to_write = parts["to_write"]

@@ -5,15 +5,19 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, CheckpointError
+from kgenre.training.random_state import random_state, set_random_state
 from kgenre.training.run_folder import environment, run_folders
 
 if TYPE_CHECKING:
+    from kgenre.callbacks import Callback
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
@@ -29,7 +33,10 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "global_step": t.global_step,
         "validated_at": t.validated_at,
         "steps_per_execution": t.chosen_steps_per_execution,
-        "callbacks": {callback.state_key: callback.state_dict() for callback in t.callbacks},
+        "logs": t.results.state_dict(t.global_step),
+        "random": random_state(),
+        "callbacks": {key: callback.state_dict() for key, callback in _by_key(t.callbacks)},
+        "batches": t.engine.built.specs,
         "model": _described(t.module),
         "environment": environment(),
     }
@@ -45,9 +52,10 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Put a built run where the checkpoint was written.
 
     Raises:
-        CheckpointError: it is of another model or optimizer, or holds weights only.
+        CheckpointError: it is of another model or optimizer, holds weights only, or what it says cannot be.
     """
     t, state = trainer, checkpoint.state
+    check_position(checkpoint)
     restore_weights(t, checkpoint)
     if set(checkpoint.optimizer) != set(t.engine.built.optimizer_variables):
         raise CheckpointError(
@@ -61,12 +69,71 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t.current_epoch, t.batch_idx, t.global_step = state["epoch"], state["batch"], state["global_step"]
     t.chosen_steps_per_execution = state.get("steps_per_execution", 0)
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
-    for callback in t.callbacks:
-        if callback.state_key in state["callbacks"]:
-            callback.load_state_dict(state["callbacks"][callback.state_key])
+    # Sums of logged values are of an epoch's middle; an incomplete group of gradients may outlive its epoch.
+    t.saved_epoch = {n: a for n, a in checkpoint.epoch.items() if t.batch_idx or not n.startswith("logs.")}
+    for key, callback in _by_key(t.callbacks):
+        if key in state["callbacks"]:
+            with _reading(checkpoint, f"the state of {type(callback).__name__}"):
+                callback.load_state_dict(state["callbacks"][key])
         callback.on_load_checkpoint(t, t.module, state)
+    if state["random"] is not None:
+        with _reading(checkpoint, "the random state"):
+            set_random_state(state["random"])
     t.resumed = True
     _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, t.current_epoch + 1, t.global_step)
+
+
+def resume_step(checkpoint: Checkpoint | None) -> int | None:
+    """The step from which on the loggers' values are void: the checkpoint has those of its own step."""
+    if checkpoint is None:
+        return None
+    return checkpoint.state["global_step"] + (checkpoint.state["logs"] is None)
+
+
+def restore_logs(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Go on with the curves, once the loggers are open."""
+    t, logs = trainer, checkpoint.state["logs"]
+    if logs is not None:
+        with _reading(checkpoint, "the logged values"):
+            t.results.load_state_dict(logs, t.global_step)
+        if t.batch_idx == 0:  # the epoch's last values, due when its checkpoint was written
+            t.results.write(t.global_step)
+
+
+@contextmanager
+def _reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
+    """Around what trusts a part of ``state.json`` to be as it was written."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise CheckpointError(f"Checkpoint {checkpoint.path}: {what} cannot be read ({error!r}).") from error
+
+
+def check_position(checkpoint: Checkpoint) -> None:
+    """Check that the state says where a run was.
+
+    Raises:
+        CheckpointError: it does not; the first entry that cannot be is named.
+    """
+    state = checkpoint.state
+    counts = {name: state.get(name) for name in ("epoch", "batch", "global_step")}
+    for name, count in counts.items():
+        if not isinstance(count, int) or not 0 <= count < 2**53:
+            raise CheckpointError(f"Checkpoint {checkpoint.path}: state.json has {name}={str(count)[:40]}.")
+    at = state.get("validated_at")
+    if at is not None and not (isinstance(at, list) and len(at) == 2 and all(isinstance(n, int) for n in at)):
+        raise CheckpointError(f"Checkpoint {checkpoint.path}: state.json has validated_at={str(at)[:40]}.")
+    if not isinstance(state.get("callbacks"), dict):
+        raise CheckpointError(f"Checkpoint {checkpoint.path}: state.json has no callbacks.")
+
+
+def _by_key(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
+    """Each callback with the name of its state; two of one kind get two names, by their order."""
+    seen: Counter[str] = Counter()
+    for callback in callbacks:
+        seen[callback.state_key] += 1
+        count = seen[callback.state_key]
+        yield callback.state_key if count == 1 else f"{callback.state_key}#{count}", callback
 
 
 def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
@@ -90,10 +157,11 @@ def find_checkpoint(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, 
         if found is None:
             _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", experiment)
             return None
-        path, refused = found
+        checkpoint, refused = found
         for error in refused:
-            _log.warning("%s Falling back to %s.", error, path)
-    elif ckpt_path in ("best", "last"):
+            _log.warning("%s Falling back to %s.", error, checkpoint.path)
+        return checkpoint
+    if ckpt_path in ("best", "last"):
         path = _pointer(trainer, str(ckpt_path))
     path = checkpoints.find_checkpoint(path)
     if stage != "fit":
@@ -115,7 +183,7 @@ def _pointer(trainer: Trainer, which: str) -> Path:
 def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
-    arguments = _accepted(cls, checkpoint.state["model"]["hyperparameters"]) | dict(overrides)
+    arguments = _accepted(cls, checkpoint.state.get("model", {}).get("hyperparameters", {})) | dict(overrides)
     try:
         module = cls(**arguments)
     except TypeError as error:
@@ -125,8 +193,11 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
         ) from error
     module.on_load_checkpoint(checkpoint.state)
     module.configure_model()
-    from kgenre.engines.named_variables import named_variables
+    from kgenre.engines.built_module import build_from_specs
+    from kgenre.engines.named_variables import keras_layers, named_variables
 
+    if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
+        build_from_specs(module, checkpoint.state["batches"])
     named = named_variables(module)
     checkpoints.check_weights(named, checkpoint, "model")
     for name, variable in named.items():

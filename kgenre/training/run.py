@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks import Callback, EarlyStopping, ModelCheckpoint, ProgressBar
+from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine
 from kgenre.loggers import Logger
 from kgenre.training.data_module import DataModule
@@ -15,6 +16,8 @@ from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.module import Module
 from kgenre.training.results import Results
+from kgenre.training.run_lock import RunLock
+from kgenre.training.stop_signal import StopSignal
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -48,12 +51,18 @@ class Run:
         self.epoch_is_done = False
         self.is_last_batch = False
         self.should_stop = False
+        self.has_diverged = False  # from here on no checkpoint is written
+        # A callback wants the run to go on from an older checkpoint, and to do something once it is there.
+        self.going_back: tuple[Checkpoint, Callable[[], None]] | None = None
         self.stop_is_put_off = False  # should_stop is set, but min_epochs or min_steps are not reached
         self.interrupted = False
+        self.stop_signal = StopSignal()
         self.resumed = False
         self.validated_at: tuple[int, int] | None = None
+        self.saved_epoch: Mapping[str, Any] | None = None  # what an epoch that is resumed had added up
         self.state = RunState()
         self.run_dir: Path | None = None
+        self.lock: RunLock | None = None
         self.ckpt_path: Path | None = None  # the checkpoint that was loaded
         self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
         self.keeps_predictions = True

@@ -8,11 +8,15 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from kgenre.checkpoints import leftovers, remove_leftovers
 from kgenre.engines.devices import list_devices
+from kgenre.training.errors import TrainerError
+from kgenre.training.run_lock import RunLock
 
 _PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "tensorboard", "scikit-learn")
 
@@ -43,6 +47,19 @@ def run_folders(experiment: Path) -> list[Path]:
 
 def _version_of(folder: Path) -> int:
     return int(folder.name[8:])
+
+
+def tidy_runs(experiment: Path) -> None:
+    """Remove what killed runs left beside their checkpoints, except where a run is writing now."""
+    for run in run_folders(experiment):
+        folder = run / "checkpoints"
+        if leftovers(folder):
+            try:
+                lock = RunLock(run)
+            except TrainerError:
+                continue
+            remove_leftovers(folder)
+            lock.release()
 
 
 def write_environment(folder: Path, **chosen: Any) -> None:
@@ -77,6 +94,7 @@ def update_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
     partial.replace(path)
 
 
+@cache
 def _version_number(package: str) -> str | None:
     try:
         return metadata.version(package)
@@ -84,6 +102,7 @@ def _version_number(package: str) -> str | None:
         return None
 
 
+@cache  # a checkpoint should not wait for git; what is imported is what was there at the first
 def _git_commit() -> str | None:
     """The commit of the working directory, with "+changes" where it has uncommitted ones; None outside git."""
     try:

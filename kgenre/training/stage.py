@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks import Callback, ModelCheckpoint
-from kgenre.checkpoints import Checkpoint
+from kgenre.checkpoints import Checkpoint, remove_leftovers
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
 from kgenre.training.accelerator import choose_devices
@@ -28,6 +28,7 @@ from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
 from kgenre.training.run import RunState
 from kgenre.training.run_folder import new_run_folder, write_environment
+from kgenre.training.run_lock import RunLock
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -52,35 +53,41 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
         datamodule.trainer = t
     t.callbacks = _all_callbacks(t, module)
     t.hooks = Hooks(t, module, t.callbacks)
+    t.lock = None
     status = "success"
-    try:
-        devices = choose_devices(t.accelerator, t.devices, t.strategy)
-        t.step_options = dataclasses.replace(t.step_options, devices=devices)
-        make_run_deterministic(t.deterministic)
-        with computing_on(devices):
-            yield
-        t.state.status = "finished"
-    except BaseException as error:
-        t.interrupted = isinstance(error, KeyboardInterrupt)
-        status = "interrupted" if t.interrupted else "failed"
-        t.state.status = "interrupted"
-        _sync(t)
-        t.hooks.on_exception(error)
-        if datamodule is not None:
-            datamodule.on_exception(error)
-        if not t.interrupted:
-            raise
-        _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
-    finally:
-        _sync(t)
-        for logger in t.loggers:
-            logger.finalize(status)
-        if datamodule is not None:
-            datamodule.teardown(stage)
-        t.hooks.teardown(stage)
-        t.state.stage = None
-        if t.profiler is not None:
-            t.profiler.describe()
+    with t.stop_signal.listening():
+        try:
+            devices = choose_devices(t.accelerator, t.devices, t.strategy)
+            t.step_options = dataclasses.replace(t.step_options, devices=devices)
+            make_run_deterministic(t.deterministic)
+            with computing_on(devices):
+                yield
+            t.state.status = "finished"
+        except BaseException as error:
+            t.interrupted = isinstance(error, KeyboardInterrupt) or t.stop_signal.received is not None
+            status = "interrupted" if t.interrupted else "failed"
+            t.state.status = "interrupted"
+            if t.interrupted:
+                _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
+            _sync(t)
+            t.hooks.on_exception(error)
+            if datamodule is not None:
+                datamodule.on_exception(error)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+        finally:
+            _sync(t)
+            for logger in t.loggers:
+                logger.finalize(status)
+            if datamodule is not None:
+                datamodule.teardown(stage)
+            t.hooks.teardown(stage)
+            t.state.stage = None
+            if t.profiler is not None:
+                t.profiler.describe()
+            if t.lock is not None:
+                t.lock.release()
+                t.lock = None
 
 
 def prepare(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
@@ -188,33 +195,51 @@ def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.i
     return first
 
 
-def open_run(trainer: Trainer) -> None:
+def open_run(trainer: Trainer, resume_step: int | None) -> None:
     """A new folder for the run, or that of the checkpoint from which it goes on, and the loggers in it."""
     t = trainer
-    writes = bool(t.loggers) or any(isinstance(callback, ModelCheckpoint) for callback in t.callbacks)
+    writes = any(logger.writes_files for logger in t.loggers)
+    writes = writes or any(isinstance(callback, ModelCheckpoint) for callback in t.callbacks)
     if not t.resumed or t.run_dir is None:
         t.run_dir = new_run_folder(t.experiment_dir) if writes else None
-    if t.run_dir is None:
-        return
-    write_environment(t.run_dir, steps_per_execution=t.chosen_steps_per_execution)
     parameters = {"model": vars(t.module.hparams)}
     if t.datamodule is not None:
-        t.datamodule.save_artifacts(t.run_dir)
         parameters["data"] = vars(t.datamodule.hparams)
-    open_loggers(t, t.global_step if t.resumed else None)
-    for logger in t.loggers:
+    if t.run_dir is not None:
+        t.lock = RunLock(t.run_dir)
+        remove_leftovers(t.run_dir / "checkpoints")
+        write_environment(t.run_dir, steps_per_execution=t.chosen_steps_per_execution)
+        if t.datamodule is not None:
+            t.datamodule.save_artifacts(t.run_dir)
+    open_loggers(t, resume_step)
+    for logger in t.results.loggers:
         logger.log_hyperparams(parameters)
-    for action in t.run_opened:
+    for action in t.run_opened if t.run_dir is not None else ():
         action(t)
 
 
+def join_run(trainer: Trainer) -> bool:
+    """Let an evaluation's results be written into the run's folder, if there is one and no fit is writing to it now."""
+    t = trainer
+    if t.run_dir is not None and t.stage != "predict":  # which writes no results
+        try:
+            t.lock = RunLock(t.run_dir)
+        except TrainerError as error:
+            _log.warning("%s The results are not written there.", str(error).partition(" Two runs")[0])
+            t.results.loggers = []
+            return False
+    open_loggers(t)
+    return t.run_dir is not None
+
+
 def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
-    """Let the loggers write into the run's folder; without one they stay silent."""
-    trainer.results.loggers = trainer.loggers if trainer.run_dir is not None else []
-    if trainer.profiler is not None:
-        trainer.profiler.log_dir = trainer.run_dir
-    for logger in trainer.results.loggers:
-        logger.open(trainer.run_dir, resume_step)
+    """Let the loggers write into the run's folder; without one, those that write files stay silent."""
+    t = trainer
+    if t.profiler is not None:
+        t.profiler.log_dir = t.run_dir
+    t.results.loggers = [logger for logger in t.loggers if t.run_dir is not None or not logger.writes_files]
+    for logger in t.results.loggers:
+        logger.open(t.run_dir, resume_step)
 
 
 def run_of(checkpoint: Checkpoint) -> Path | None:

@@ -23,16 +23,16 @@ from kgenre.training.fit_loop import fit_loop
 from kgenre.training.flags import read_flags
 from kgenre.training.module import Module
 from kgenre.training.results import Results
-from kgenre.training.resume import find_checkpoint, restore, restore_weights, run_state
+from kgenre.training.resume import find_checkpoint, restore, restore_logs, restore_weights, resume_step, run_state
 from kgenre.training.run import Run
-from kgenre.training.run_folder import update_metrics
+from kgenre.training.run_folder import tidy_runs, update_metrics
 from kgenre.training.stage import (
     build_for_evaluation,
     build_for_fit,
     first_batch,
+    join_run,
     load_sources,
     make_schedule,
-    open_loggers,
     open_run,
     prepare,
     run_of,
@@ -187,7 +187,9 @@ class Trainer(Run):
     ) -> None:
         """Train a module.
 
-        Ctrl-C ends training cleanly: the weights stay as they are and ``trainer.interrupted`` is True.
+        Ctrl-C ends training after the step that runs: a `ModelCheckpoint` saves, ``trainer.interrupted`` is True and
+        ``fit`` returns. So does SIGTERM, but it then ends the program with exit code 143. A second signal leaves at
+        once.
 
         Args:
             model: the module to train.
@@ -206,8 +208,10 @@ class Trainer(Run):
         self.should_stop = self.stop_is_put_off = self.interrupted = self.resumed = False
         self.current_epoch = self.batch_idx = self.global_step = 0
         self.input_seconds = 0.0  # that fit has waited for batches
-        self.validated_at = None
+        self.validated_at = self.saved_epoch = self.going_back = None
+        self.has_diverged = False
         with running(self, "fit", model, datamodule):
+            tidy_runs(self.experiment_dir)
             checkpoint = find_checkpoint(self, ckpt_path, "fit")
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, checkpoint)
@@ -218,10 +222,13 @@ class Trainer(Run):
                 self.run_dir = run_of(checkpoint)
             batch = first_batch("train", self.train_source) if self.steps_per_execution != 1 else None
             self.chosen_steps_per_execution = choose_steps_per_execution(self, batch)
-            open_run(self)
+            open_run(self, resume_step(checkpoint))
+            if checkpoint is not None:
+                restore_logs(self, checkpoint)
             try:
                 self.hooks.on_fit_start()
-                fit_loop(self)
+                with self.stop_signal.deferred():
+                    fit_loop(self)
                 self.hooks.on_fit_end()
             finally:
                 if self.run_dir is not None:
@@ -318,9 +325,9 @@ class Trainer(Run):
                     checkpoint.state["epoch"],
                 )
                 self.run_dir = run_of(checkpoint)
-            open_loggers(self)
+            is_written = join_run(self)
             predictions = evaluate(self, step, sources)
-            if self.run_dir is not None:
+            if is_written:
                 update_metrics(self.run_dir, self.callback_metrics)
         return sources, predictions
 
@@ -328,11 +335,17 @@ class Trainer(Run):
         """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`."""
         if self.engine is None:
             raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
+        return write_checkpoint(self.dump_checkpoint(weights_only), filepath)
+
+    def dump_checkpoint(self, weights_only: bool = False) -> Checkpoint:
+        """The run's state in memory; its arrays may be overwritten by the next step (see `Checkpoint.copy`)."""
+        self.results.write_steps(self.engine)  # a value that waits to be written would be lost in a crash
         arrays = self.engine.state_dict()
         for part in self.engine.built.parts:
             part.exchange(arrays)
         weights = {name: arrays.pop(name) for name in self.engine.built.variables}
-        return write_checkpoint(Checkpoint(weights, {} if weights_only else arrays, run_state(self)), filepath)
+        epoch = {} if weights_only or "train" not in self.engine.built.entries else self.engine.epoch_state()
+        return Checkpoint(weights, {} if weights_only else arrays, run_state(self), epoch=epoch)
 
     @property
     def estimated_stepping_batches(self) -> int | float:

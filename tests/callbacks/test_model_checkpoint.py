@@ -1,5 +1,6 @@
 """Which checkpoints are written, kept and pointed to."""
 
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -400,3 +401,126 @@ def test_one_rhythm_at_a_time():
         ModelCheckpoint(every_n_train_steps=0)
     with pytest.raises(ValueError, match=r"ModelCheckpoint\(train_time_interval=...\) takes .*Received: '1h'"):
         ModelCheckpoint(train_time_interval="1h")
+
+
+# --- several in one run --------------------------------------------------------------------------------------------
+
+
+def test_two_share_a_folder_and_keep_their_own():
+    best = ModelCheckpoint("val/score", save_top_k=2)
+    recent = ModelCheckpoint(monitor=None, every_n_train_steps=1)
+    light = ModelCheckpoint("val/score", mode="max", save_weights_only=True, filename="light-{step}")
+    trainer = quiet_trainer(max_epochs=5, callbacks=[best, recent, light], enable_checkpointing=True)
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    assert folders() == ["light-step=5", "step=000002", "step=000004", "step=000005", "step=000005-v1"]
+    assert (best.last, recent.last, light.last) == ("step=000005", "step=000005-v1", "light-step=5")
+    pointers = {name: (best.folder / name).read_text().strip() for name in ("best", "last")}
+    assert pointers == {"best": "step=000004", "last": "step=000005-v1"}  # weights alone are no place to go on from
+    # A run that goes on gives each its own state back.
+    again = [ModelCheckpoint("val/score", save_top_k=2), ModelCheckpoint(monitor=None, every_n_train_steps=1)]
+    trainer = quiet_trainer(max_epochs=6, callbacks=again, enable_checkpointing=True)
+    trainer.fit(Scores([*SCORES, 1.0]), boring_batches(1), boring_batches(1), ckpt_path="last")
+    assert again[0].scores == {"step=000004": 2.0, "step=000006": 1.0}
+    assert again[1].last == "step=000006-v1"
+
+
+def test_two_of_one_kind_have_two_states():
+    first, second = ModelCheckpoint("val/score"), ModelCheckpoint("val/score", filename="{epoch}")
+    trainer = quiet_trainer(max_epochs=1, callbacks=[first, second], enable_checkpointing=True)
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    states = read_checkpoint(second.last_model_path).state["callbacks"]
+    assert states["ModelCheckpoint(val/score)"]["last"] == "step=000001"
+    assert states["ModelCheckpoint(val/score)#2"]["last"] == "epoch=0"
+
+
+# --- in the background, and when it cannot be written ----------------------------------------------------------------
+
+
+def test_in_the_background_the_same_is_written():
+    found = {}
+    for in_background in (False, True):
+        checkpoint = ModelCheckpoint("val/score", save_top_k=-1, async_save=in_background)
+        trainer = quiet_trainer(max_epochs=3, callbacks=checkpoint, enable_checkpointing=True)
+        trainer.fit(Scores(), boring_batches(4), boring_batches(1))
+        read = [read_checkpoint(path) for path in sorted(checkpoint.folder.glob("step=*"))]
+        found[in_background] = [{name: array.tolist() for name, array in each.arrays.items()} for each in read]
+        assert checkpoint.best_model_path.name == "step=000008"
+        assert (checkpoint.folder / "last").read_text() == "step=000012\n"
+    assert found[True] == found[False]
+    assert len(found[True]) == 3
+
+
+def test_training_goes_on_while_a_checkpoint_is_written(monkeypatch):
+    """The write of step 2 waits for step 3; were it waited for, nothing would go on."""
+    import kgenre.callbacks.model_checkpoint as room
+
+    went_on, write = threading.Event(), room.write_checkpoint
+    monkeypatch.setattr(room, "write_checkpoint", lambda *args: (went_on.wait(20), write(*args))[1])
+    notice = Lambdas(on_train_batch_end=lambda t, m, o, b, batch_idx: went_on.set() if batch_idx == 2 else None)
+    checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=2, async_save=True)
+    trainer = quiet_trainer(callbacks=[notice, checkpoint], enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(3))
+    assert went_on.is_set()
+    assert read_checkpoint(checkpoint.last_model_path).state["global_step"] == 2
+
+
+def full_disk(monkeypatch, at_step):
+    """The disk is full for the checkpoint of one step."""
+    import kgenre.callbacks.model_checkpoint as room
+
+    write = room.write_checkpoint
+
+    def write_or_fail(checkpoint, path):
+        if checkpoint.state["global_step"] == at_step:
+            raise OSError(28, "No space left on device")
+        return write(checkpoint, path)
+
+    monkeypatch.setattr(room, "write_checkpoint", write_or_fail)
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_full_disk_is_an_error(monkeypatch, in_background):
+    full_disk(monkeypatch, at_step=2)
+    checkpoint = ModelCheckpoint("val/score", save_top_k=-1, async_save=in_background)
+    trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    assert trainer.global_step == (3 if in_background else 2)  # at the next save
+    assert read_checkpoint(checkpoint.last_model_path).state["global_step"] == 1
+    assert folders() == ["step=000001"]
+
+
+def test_an_error_of_the_last_write_surfaces_at_the_end(monkeypatch):
+    full_disk(monkeypatch, at_step=3)
+    trainer = quiet_trainer(max_epochs=3, callbacks=ModelCheckpoint(async_save=True), enable_checkpointing=True)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+
+
+@pytest.mark.parametrize("in_background", [False, True])
+def test_a_full_disk_is_a_warning(monkeypatch, caplog, in_background):
+    full_disk(monkeypatch, at_step=4)
+    checkpoint = ModelCheckpoint("val/score", async_save=in_background, on_save_error="warn")
+    trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    assert "No space left on device). Training goes on; the newest is step=000003." in caplog.text
+    assert checkpoint.best_model_path.name == "step=000002"  # not step 4, which has the best score
+    assert folders() == ["step=000002", "step=000005"]
+
+
+def test_a_folder_that_vanishes_is_made_again(caplog):
+    import shutil
+
+    def remove(trainer, module):
+        if trainer.current_epoch == 2:
+            shutil.rmtree(trainer.log_dir / "checkpoints")
+
+    checkpoint = ModelCheckpoint("val/score", save_top_k=2)
+    kept, pointers = fit([checkpoint, Lambdas(on_train_epoch_start=remove)])
+    assert kept == [3, 4, 5]
+    assert pointers == {"best": 4, "last": 5}
+
+
+def test_what_happens_on_an_error_is_raise_or_warn():
+    with pytest.raises(ValueError, match=r"on_save_error=...\) is 'raise' or 'warn'. Received: 'ignore'"):
+        ModelCheckpoint(on_save_error="ignore")

@@ -1,12 +1,16 @@
 """A loss that is no longer a number ends training."""
 
+import csv
 import logging
 
+import keras
 import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 
-from kgenre.callbacks import TerminateOnNaN
+from kgenre.callbacks import ModelCheckpoint, TerminateOnNaN
+from kgenre.checkpoints import read_checkpoint
+from kgenre.loggers import CSVLogger
 
 
 def batches(count, bad, value=np.nan):
@@ -17,17 +21,17 @@ def batches(count, bad, value=np.nan):
     return data
 
 
-# With NaN in the weights every later loss is NaN; a look sees the loss of the batch before.
+# A look sees the losses before the newest.
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
     ("every", "bad", "stopped", "steps"),
     [
         (1, 0, 1, 2),
         (1, 3, 4, 5),
-        (4, 0, 3, 4),
+        (4, 0, 1, 4),
         (4, 2, 3, 4),
-        (4, 3, 7, 8),
-        (100, 2, 10, 10),
+        (4, 3, 4, 8),
+        (100, 2, 3, 10),
         (100, 9, 10, 10),
         (1, None, None, 20),
     ],
@@ -51,7 +55,10 @@ def test_it_names_the_epoch_and_the_step_once(caplog):
         trainer.fit(Breaks(), boring_batches(4))
     assert trainer.global_step == 16  # min_epochs holds here too
     (message,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
-    assert message.startswith("Stopping: the training loss is nan at epoch 3, step 9. ")
+    assert message.startswith(
+        "Stopping: the training loss is nan at epoch 3, step 9 (logged values that are not finite: train/loss; the "
+        "first of 2 such variables is model.layers.0.kernel). "
+    )
 
 
 def test_a_second_fit_starts_anew():
@@ -71,7 +78,7 @@ def test_it_fetches_only_every_n_steps():
             to_host = engine.to_host
 
             def counted(tree):
-                self.fetched += getattr(tree, "shape", None) == ()
+                self.fetched += isinstance(tree, list) and len(tree) > 0 and tree[0].shape == ()
                 return to_host(tree)
 
             engine.to_host = counted
@@ -84,3 +91,89 @@ def test_it_fetches_only_every_n_steps():
 def test_wrong_interval():
     with pytest.raises(ValueError, match=r"TerminateOnNaN\(every_n_steps=...\) must be at least 1. Received: 0"):
         TerminateOnNaN(0)
+
+
+# --- going back ----------------------------------------------------------------------------------------------------
+
+
+def breaks(times):
+    """Makes the weights NaN at step 6, so many times."""
+
+    def poison(trainer, module, batch, batch_idx):
+        if trainer.global_step == 5 and len(done) < times:
+            done.append(trainer.learning_rates())
+            kernel = module.model.layers[0].kernel
+            trainer.engine.set_variable(kernel, np.full(kernel.shape, np.nan, "float32"))
+
+    done = []
+    return Lambdas(on_train_batch_start=poison), done
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+@pytest.mark.parametrize("in_background", [False, True])
+def test_going_back_with_a_lower_rate(caplog, in_background):
+    watch = TerminateOnNaN(every_n_steps=3, max_rollbacks=2, rollback_factor=0.5)
+    poison, rates = breaks(times=2)
+    checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=1, async_save=in_background)
+    trainer = quiet_trainer(
+        max_epochs=3,
+        callbacks=[poison, watch, checkpoint],
+        enable_checkpointing=True,
+        logger=CSVLogger(),
+        log_every_n_steps=1,
+    )
+    with caplog.at_level(logging.INFO, "kgenre"):
+        module = BoringModule()
+        trainer.fit(module, boring_batches(4))
+    assert (trainer.global_step, trainer.current_epoch, watch.rollbacks) == (12, 3, 2)
+    assert not trainer.should_stop
+    assert np.isfinite(keras.ops.convert_to_numpy(module.model.layers[0].kernel)).all()
+    assert [*np.ravel(rates), *trainer.learning_rates()] == pytest.approx([0.1, 0.05, 0.025])
+    messages = [record.message for record in caplog.records if record.message.startswith("Going back")]
+    assert [message.partition("(")[2][:12] for message in messages] == ["1 of 2 times", "2 of 2 times"]
+    assert "step=000005" in messages[0]
+    # The curve of what came to nothing is gone, and what it wrote too.
+    with (trainer.log_dir / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [int(row["step"]) for row in rows] == list(range(1, 13))
+    assert all(np.isfinite(float(row["train/loss"])) for row in rows)
+    assert [path.name for path in checkpoint.folder.glob("step=*")] == ["step=000012"]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_it_goes_back_so_often_and_then_stops(caplog):
+    poison, _ = breaks(times=9)
+    watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=2)
+    checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=1)
+    trainer = quiet_trainer(max_epochs=3, callbacks=[poison, watch, checkpoint], enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert (watch.rollbacks, watch.stopped_step) == (2, 6)
+    assert "Stopping: the training loss is nan at epoch 2, step 6" in caplog.text
+    # No checkpoint of the broken weights was kept: the run can go on from before.
+    assert read_checkpoint(checkpoint.last_model_path).state["global_step"] == 5
+    later = quiet_trainer(max_epochs=3, enable_checkpointing=True)
+    later.fit(BoringModule(), boring_batches(4), ckpt_path="last")
+    assert later.global_step == 12
+
+
+def test_without_a_checkpoint_there_is_nothing_to_go_back_to():
+    watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=3)
+    trainer = quiet_trainer(callbacks=watch)
+    trainer.fit(BoringModule(), batches(8, 2))
+    assert (watch.stopped_step, watch.rollbacks) == (3, 0)
+
+
+def test_a_rate_that_a_schedule_sets_cannot_be_lowered():
+    class Scheduled(BoringModule):
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5))
+
+    with pytest.raises(TypeError, match="TerminateOnNaN cannot set the rate"):
+        quiet_trainer(callbacks=TerminateOnNaN(max_rollbacks=1)).fit(Scheduled(), boring_batches(1))
+
+
+@pytest.mark.parametrize("arguments", [{"max_rollbacks": -1}, {"rollback_factor": 0.0}, {"rollback_factor": 2.0}])
+def test_wrong_arguments(arguments):
+    ((name, value),) = arguments.items()
+    with pytest.raises(ValueError, match=rf"TerminateOnNaN takes .*{name}={value}"):
+        TerminateOnNaN(**arguments)

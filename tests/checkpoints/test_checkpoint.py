@@ -8,7 +8,7 @@ import pytest
 
 from kgenre.checkpoints import Checkpoint, CheckpointError, check_weights, read_checkpoint, read_state, write_checkpoint
 
-FILES = ("weights.safetensors", "optimizer.safetensors", "state.json")
+FILES = ("weights.safetensors", "optimizer.safetensors", "epoch.safetensors", "state.json")
 
 
 def example(step=3):
@@ -118,9 +118,9 @@ def test_a_later_schema(saved):
 # --- interrupted writing ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fails_at", range(1, 7))
+@pytest.mark.parametrize("fails_at", range(1, 8))
 def test_an_interrupted_write_leaves_the_old_checkpoint(saved, monkeypatch, fails_at):
-    """The disk is full at each of the syncs in turn: four files, the folder, the folder above."""
+    """The disk is full at each of the syncs in turn: five files, the folder, the folder above."""
     calls = []
 
     def fsync(descriptor):
@@ -132,7 +132,7 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(saved, monkeypatch, fail
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(example(step=4), saved)
     # The last sync comes after the rename: then the new one is in place. Never anything else.
-    assert read_checkpoint(saved).state["global_step"] == (4 if fails_at == 6 else 3)
+    assert read_checkpoint(saved).state["global_step"] == (4 if fails_at == 7 else 3)
 
 
 def test_a_new_checkpoint_that_fails_leaves_nothing(tmp_path, monkeypatch):
@@ -173,3 +173,25 @@ def test_differences_are_named():
     with pytest.raises(CheckpointError, match=r"a.kernel is \(2, 3\) there and \(2, 4\) here\.$"):
         check_weights(here, example(), "model")
     check_weights(example().weights, example(), "model")
+
+
+def test_a_file_that_may_not_grow(saved, run_python):
+    """What a full disk is: a limit on the size of files, in a process of its own."""
+    script = (
+        "import resource, numpy as np; from kgenre.checkpoints import Checkpoint, write_checkpoint\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
+        "try: write_checkpoint(Checkpoint({'a': np.zeros(10_000)}), " + repr(str(saved)) + ")\n"
+        "except OSError as error: print(error.errno, error)"
+    )
+    said = run_python(script)
+    assert said.startswith("27 ")
+    assert "File too large" in said
+    assert read_checkpoint(saved).state["global_step"] == 3
+    assert [path.name for path in saved.parent.iterdir()] == [saved.name]
+
+
+def test_a_place_that_cannot_be_a_folder(tmp_path):
+    """What a read-only folder is to anybody but root, whom permissions do not stop."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        write_checkpoint(example(), tmp_path / "file" / "step=000003")

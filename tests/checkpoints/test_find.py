@@ -20,7 +20,10 @@ def run(tmp_path):
     """A run's folder with three checkpoints, the second the best."""
     folder = tmp_path / "experiment" / "version_0" / "checkpoints"
     for step in (1, 2, 3):
-        path = write_checkpoint(Checkpoint({"a": np.zeros(step, "float32")}), folder / f"step={step:06d}")
+        path = write_checkpoint(
+            Checkpoint({"a": np.zeros(step, "float32")}, {"a.slot": np.zeros(step, "float32")}),
+            folder / f"step={step:06d}",
+        )
         os.utime(path / "manifest.json", (step, step))
     write_pointer(folder, "last", folder / "step=000003")
     write_pointer(folder, "best", folder / "step=000002")
@@ -69,25 +72,35 @@ def test_what_is_not_there(run, tmp_path):
 
 
 def test_the_newest_that_verifies(run):
-    path, refused = newest_checkpoint(run.parent)
-    assert (path.name, refused) == ("step=000003", [])
+    found, refused = newest_checkpoint(run.parent)
+    assert (found.path.name, refused) == ("step=000003", [])
     (run / "checkpoints" / "step=000003" / "weights.safetensors").write_bytes(b"half")
-    path, refused = newest_checkpoint(run.parent)
-    assert path.name == "step=000002"
+    found, refused = newest_checkpoint(run.parent)
+    assert found.path.name == "step=000002"
     assert [str(error) for error in refused] == [
-        f"Checkpoint {run}/checkpoints/step=000003 is damaged: weights.safetensors is missing or has another size."
+        f"Checkpoint {run}/checkpoints/step=000003 is damaged: weights.safetensors has 4 bytes instead of 76."
     ]
 
 
-def test_a_write_that_was_killed(run):
-    """A kill before the rename leaves a hidden folder: whole it is as good as any, half it is not one."""
-    done = run / "checkpoints" / "step=000003"
-    hidden = done.rename(done.with_name(".step=000003.77.partial"))
-    assert newest_checkpoint(run.parent)[0] == hidden
-    (hidden / "manifest.json").unlink()
-    assert newest_checkpoint(run.parent)[0].name == "step=000002"
-    with pytest.raises(CheckpointError, match="not a checkpoint beside it"):
-        find_checkpoint(run / "checkpoints" / "last")
+def test_the_time_inside_counts_not_that_of_the_file(run):
+    """A run's folder that was copied: its files have any times."""
+    for step in (1, 2, 3):
+        os.utime(run / "checkpoints" / f"step={step:06d}" / "manifest.json", (9 - step, 9 - step))
+    assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
+
+
+def test_no_run_goes_on_from_weights_alone(run):
+    write_checkpoint(Checkpoint({"a": np.zeros(4, "float32")}), run / "checkpoints" / "step=000004")
+    assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
+
+
+def test_a_pointer_that_is_a_link(run, tmp_path):
+    (tmp_path / "secret").write_text("secret")
+    (run / "checkpoints" / "best").unlink()
+    (run / "checkpoints" / "best").symlink_to(tmp_path / "secret")
+    with pytest.raises(CheckpointError, match=r"best cannot be read: it is a link") as error:
+        find_checkpoint(run)
+    assert "secret" not in str(error.value).replace(str(run), "")
 
 
 def test_no_checkpoint_at_all(tmp_path):

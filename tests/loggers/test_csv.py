@@ -42,7 +42,7 @@ def test_columns_that_appear_later(logger, tmp_path):
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3"]
 
 
-@pytest.mark.parametrize(("resume_step", "steps"), [(2, ["1", "2", "3"]), (0, ["3"]), (None, ["1", "2", "3", "4"])])
+@pytest.mark.parametrize(("resume_step", "steps"), [(3, ["1", "2", "3"]), (0, ["3"]), (None, ["1", "2", "3", "4"])])
 def test_going_on_drops_later_rows(logger, tmp_path, resume_step, steps):
     for step in (1, 2, 3, 4):
         logger.log_metrics({"a": float(step)}, step)

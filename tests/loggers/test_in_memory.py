@@ -1,5 +1,8 @@
 """Metrics in a list."""
 
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer
+
 from kgenre.loggers import InMemoryLogger
 
 
@@ -15,3 +18,18 @@ def test_history():
     assert logger.history("b") == [(1, 2.0)]
     assert logger.history("nothing") == []
     assert (logger.hyperparams, logger.texts) == ({"rate": 0.1}, {"note": "text"})
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_alone_it_needs_no_folder_and_goes_on(in_tmp_path):
+    logger = InMemoryLogger()
+    trainer = quiet_trainer(logger=logger, log_every_n_steps=1, max_epochs=2)
+    trainer.fit(BoringModule(), boring_batches(2))
+    path = trainer.save_checkpoint("checkpoint")
+    assert trainer.log_dir is None
+    assert [folder.name for folder in in_tmp_path.iterdir()] == ["checkpoint"]
+    before = logger.history("train/loss")
+    trainer.max_epochs = 3
+    trainer.fit(BoringModule(), boring_batches(2), ckpt_path=path)
+    assert logger.history("train/loss")[:4] == before
+    assert [step for step, _ in logger.history("train/loss")] == [1, 2, 3, 4, 5, 6]

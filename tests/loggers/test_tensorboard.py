@@ -60,7 +60,7 @@ def test_going_on_drops_later_points(logger, tmp_path):
     for step in (1, 2, 3, 4):
         logger.log_metrics({"a": float(step), "old": 1.0}, step)
     again = TensorBoardLogger()
-    again.open(tmp_path, resume_step=2)
+    again.open(tmp_path, resume_step=3)
     again.log_metrics({"a": 30.0}, 3)
     assert scalars(tmp_path, "a") == [(1, 1.0), (2, 2.0), (3, 30.0)]
     assert scalars(tmp_path, "old") == [(1, 1.0), (2, 1.0)]
@@ -101,7 +101,7 @@ def test_going_on_drops_later_points_of_every_curve(logger, tmp_path):
     for step in (1, 2, 3):
         logger.log_metrics({"train/loss": float(step), "val/loss": float(step)}, step)
     again = TensorBoardLogger()
-    again.open(tmp_path, resume_step=1)
+    again.open(tmp_path, resume_step=2)
     again.log_metrics({"train/loss": 20.0, "val/loss": 20.0}, 2)
     assert scalars(tmp_path, "train/loss") == scalars(tmp_path, "val/loss") == [(1, 1.0), (2, 20.0)]
 

@@ -1,7 +1,11 @@
 """A run that is stopped and goes on is the run that was never stopped: bit for bit, in weights and in logs."""
 
 import csv
+import hashlib
 import json
+import os
+import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,8 +14,9 @@ from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_
 
 import kgenre
 from kgenre.callbacks import EarlyStopping, ModelCheckpoint
-from kgenre.checkpoints import CheckpointError, read_checkpoint
+from kgenre.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
 from kgenre.loggers import CSVLogger, TensorBoardLogger
+from kgenre.training.run_lock import RunLock
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -96,10 +101,7 @@ def test_going_on_equals_going_straight(straight, stop, by_hand):
     assert (second.current_epoch, second.global_step) == (4, 20)
     assert same_state(straight, second) == []
     assert second.log_dir.resolve() == first.log_dir.resolve()
-    names = ("step", "train/loss", "val/loss")
-    if stop == "end of epoch":
-        names = (*names, "train/metric")  # of an epoch in two parts, each part has a value of its own
-    assert rows_of(second, *names) == rows_of(straight, *names)
+    assert rows_of(second) == rows_of(straight)
     assert events_of(second) == events_of(straight)
 
 
@@ -120,6 +122,172 @@ def test_going_on_after_a_crash_in_the_middle_of_an_epoch(straight):
     assert same_state(straight, second) == []
     assert rows_of(second) == rows_of(straight)
     assert events_of(second) == events_of(straight)
+
+
+def test_an_accumulated_group_that_is_broken_off():
+    """Two of three batches are added up when the run stops; the third makes the update."""
+
+    def stop(trainer, module, outputs, batch, batch_idx):
+        trainer.should_stop = batch_idx == 4
+
+    def fit(ckpt_path=None, callbacks=()):
+        run = quiet_trainer(accumulate_grad_batches=3, callbacks=list(callbacks))
+        run.fit(BoringModule(), boring_batches(6), ckpt_path=ckpt_path)
+        return run
+
+    first = fit(callbacks=[Lambdas(on_train_batch_end=stop)])
+    path = first.save_checkpoint("middle")
+    saved = read_checkpoint(path).epoch
+    assert saved["gradients.count"] == 2
+    assert np.abs(saved["gradients.model.layers.0.kernel"]).max() > 0
+    assert same_state(fit(), fit(path)) == []
+
+
+def test_random_numbers_of_the_process_go_on():
+    import random
+
+    def draws(trainer, module):
+        if trainer.current_epoch == 1:
+            numbers.append([random.random(), float(np.random.random()), float(keras.random.uniform(()))])
+
+    numbers = []
+    for max_epochs, ckpt_path in ((2, None), (1, None), (2, "first")):
+        kgenre.seed_everything(3)
+        keras.random.uniform(())  # from the global generator
+        run = quiet_trainer(max_epochs=max_epochs, callbacks=Lambdas(on_train_epoch_start=draws))
+        run.fit(BoringModule(), boring_batches(2), ckpt_path=ckpt_path)
+        run.save_checkpoint("first") if max_epochs == 1 else None
+        random.random(), np.random.random(), keras.random.uniform(())
+    assert numbers[0] == numbers[1]
+
+
+def test_a_validation_that_was_due_is_made_up_for():
+    places = []
+
+    def fail(trainer, module):
+        places.append(trainer.global_step)
+        if not trainer.resumed and trainer.global_step == 4:
+            raise RuntimeError("crash")
+
+    def fit(ckpt_path=None):
+        callbacks = [Lambdas(on_validation_start=fail), ModelCheckpoint(save_on_exception=True)]
+        run = trainer(callbacks=callbacks, val_check_interval=2)
+        run.fit(BoringModule(), boring_batches(5), boring_batches(1), ckpt_path=ckpt_path)
+        return run
+
+    with pytest.raises(RuntimeError, match="crash"):
+        fit()
+    assert [row["step"] for row in rows_of(fit("last"), "step")] == ["1", "2", "3", "4", "5"]
+    assert places == [2, 4, 4]
+
+
+def test_a_checkpoint_of_schema_1(straight):
+    """It has no sums, logs and random states; all else goes on."""
+    first = trainer(max_epochs=2)
+    first.fit(Dropping(), dataset(), boring_batches(1))
+    folder = find_checkpoint(first.log_dir / "checkpoints" / "last")
+    reseal(folder, lambda state: [state.pop(key) for key in ("logs", "random", "batches")])
+    manifest = json.loads((folder / "manifest.json").read_text())
+    del manifest["files"]["epoch.safetensors"], manifest["time"]
+    (folder / "manifest.json").write_text(json.dumps(manifest | {"schema": 1}))
+    (folder / "epoch.safetensors").unlink()
+
+    second = trainer(max_epochs=4)
+    second.fit(Dropping(), dataset(), boring_batches(1), ckpt_path="last")
+    assert same_state(straight, second) == []
+    assert rows_of(second) == rows_of(straight)
+
+
+def reseal(folder, change):
+    """Change the state of a checkpoint, and let its manifest agree."""
+    state = json.loads((folder / "state.json").read_text())
+    change(state)
+    (folder / "state.json").write_text(json.dumps(state))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    content = (folder / "state.json").read_bytes()
+    manifest["files"]["state.json"] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("epoch", -1, "epoch=-1"),
+        ("batch", "7", "batch=7"),
+        ("global_step", 10**400, "global_step=1000"),
+        ("validated_at", [1], r"validated_at=\[1\]"),
+        ("callbacks", [], "no callbacks"),
+        ("callbacks", {"ModelCheckpoint(val/loss)": {"scores": 3}}, "the state of ModelCheckpoint cannot be read"),
+        ("random", {"python": 1}, "the random state cannot be read"),
+        ("random", {"python": [3, "zz", None]}, "the random state cannot be read"),
+        ("logs", {"callback": {"a": "x"}}, "the logged values cannot be read"),
+        ("logs", [], "the logged values cannot be read"),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_a_state_that_cannot_be_is_refused_by_name(saved_run, key, value, named):
+    folder = Path(shutil.copytree(saved_run, "checkpoint"))
+    reseal(folder, lambda state: state.update({key: value}))
+    with pytest.raises(CheckpointError, match=f"^Checkpoint checkpoint: .*{named}"):
+        trainer(max_epochs=2).fit(Dropping(), dataset(), boring_batches(1), ckpt_path="checkpoint")
+
+
+@pytest.fixture(scope="module")
+def saved_run(tmp_path_factory):
+    """The last checkpoint of a run of one epoch."""
+    run = trainer(max_epochs=1, default_root_dir=tmp_path_factory.mktemp("saved_run"))
+    run.fit(Dropping(), dataset(), boring_batches(1))
+    return run.checkpoint_callback.last_model_path
+
+
+def test_two_runs_cannot_share_a_folder(run_python):
+    first = trainer(max_epochs=1)
+    first.fit(Dropping(), dataset(), boring_batches(1))
+    second = trainer(max_epochs=2)
+
+    def start_another(trainer, module):
+        script = (
+            "from kgenre.training.run_lock import RunLock\nfrom pathlib import Path\n"
+            f"try: RunLock(Path({str(trainer.log_dir.resolve())!r}))\nexcept Exception as error: print(error)"
+        )
+        said.append(run_python(script))
+        with pytest.raises(kgenre.TrainerError, match=f"is being written by process {os.getpid()}"):
+            RunLock(trainer.log_dir)
+
+    said = []
+    second.callbacks = second.given_callbacks = [*second.given_callbacks, Lambdas(on_train_start=start_another)]
+    second.fit(Dropping(), dataset(), boring_batches(1), ckpt_path="last")
+    assert f"is being written by process {os.getpid()}. Two runs cannot share a folder" in said[0]
+    assert not (second.log_dir / ".lock").exists()
+    RunLock(second.log_dir).release()
+
+
+def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
+    (tmp_path / ".lock").write_text("99999999\n")
+    lock = RunLock(tmp_path)
+    assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+    lock.release()
+
+
+def test_a_test_during_a_fit_leaves_its_files_alone(caplog):
+    first = trainer(max_epochs=1)
+    first.fit(Dropping(), dataset(), boring_batches(1))
+    lock = RunLock(first.log_dir)
+    before = (first.log_dir / "metrics.json").read_text()
+    values = trainer().test(Dropping(), boring_batches(1), ckpt_path=first.log_dir, verbose=False)
+    lock.release()
+    assert values[0]["test/loss"] > 0
+    assert "The results are not written there" in caplog.text
+    assert (first.log_dir / "metrics.json").read_text() == before
+
+
+def test_what_a_killed_run_left_goes_when_the_next_one_starts():
+    first = trainer(max_epochs=1)
+    first.fit(Dropping(), dataset(), boring_batches(1))
+    leftover = first.log_dir / "checkpoints" / ".step=000007.77.partial"
+    leftover.mkdir()
+    trainer(max_epochs=1).fit(Dropping(), dataset(), boring_batches(1))  # a run of its own, in the same experiment
+    assert not leftover.exists()
 
 
 def test_sources_that_know_no_epochs_are_entered_at_the_right_batch():
@@ -251,6 +419,36 @@ def test_ckpt_path_of_another_optimizer(saved):
         quiet_trainer().fit(Sgd(), dataset(), ckpt_path=saved[0])
     with pytest.raises(CheckpointError, match="weights only"):
         quiet_trainer().fit(Dropping(), dataset(), ckpt_path=saved[1])
+
+
+class Lazy(BoringModule):
+    """Its layers are built by Keras when they see the first batch."""
+
+    def __init__(self, units=2):
+        super().__init__()
+        self.save_hyperparameters()
+        self.model = keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(units)])
+
+
+def test_load_from_checkpoint_builds_lazy_layers(tmp_path):
+    run, module = quiet_trainer(), Lazy()
+    run.fit(module, boring_batches(2))
+    path = run.save_checkpoint(tmp_path / "lazy")
+    loaded = weights_of(Lazy.load_from_checkpoint(path))
+    assert {name: array.tolist() for name, array in loaded.items()} == {
+        name: array.tolist() for name, array in weights_of(module).items()
+    }
+    with pytest.raises(CheckpointError, match=r"is of another model: model.layers.1.kernel is \(3, 2\) there"):
+        BiggerLazy.load_from_checkpoint(path)
+
+
+class BiggerLazy(Lazy):
+    def __init__(self):
+        super().__init__()
+        self.model = keras.Sequential([keras.layers.Dense(3), keras.layers.Dense(4)])
+
+    def error(self, batch, training=False):
+        return keras.ops.mean(self.model(batch["x"]) ** 2)
 
 
 def test_testing_a_checkpoint(saved):

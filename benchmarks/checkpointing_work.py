@@ -1,0 +1,233 @@
+"""What `checkpointing.py` measures, each in a process of its own; answers go out as lines of JSON.
+
+The model is the course's overview LSTM (4.3 million parameters) with Adam: 52 MB of arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+PACKAGES = ("kgenre", "keras", "jax", "jaxlib", "tensorflow", "numpy", "safetensors", "lightning", "torch")
+GENRES, WORDS, EMBEDDING = 25, 10_000, 256
+
+
+def batches(count: int, size: int, length: int) -> list[dict[str, np.ndarray]]:
+    """Batches of random token ids (size, length) and genres (size, 25)."""
+    random = np.random.default_rng(0)
+    return [
+        {
+            "tokens": random.integers(2, WORDS, (size, length), dtype="int32"),
+            "genres": (random.random((size, GENRES)) < 0.1).astype("float32"),
+        }
+        for _ in range(count)
+    ]
+
+
+def kgenre_module() -> Any:
+    """The LSTM and the loss that the course trains it with."""
+    import keras
+
+    import kgenre
+    from kgenre.models import overview_lstm
+
+    class Overviews(kgenre.Module):
+        def __init__(self) -> None:
+            self.model = overview_lstm(GENRES, WORDS, EMBEDDING)
+
+        def training_step(self, batch: Any, batch_idx: Any) -> Any:
+            probabilities = self.model(batch["tokens"], training=True)
+            return keras.ops.mean(keras.losses.binary_crossentropy(batch["genres"], probabilities))
+
+        def configure_optimizers(self) -> Any:
+            return keras.optimizers.Adam(1e-3)
+
+    return Overviews()
+
+
+def kgenre_trainer(folder: Path, callbacks: list[Any], **arguments: Any) -> Any:
+    """One that prints nothing."""
+    import kgenre
+
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
+    quiet["enable_checkpointing"] = any(isinstance(c, kgenre.callbacks.ModelCheckpoint) for c in callbacks)
+    return kgenre.Trainer(callbacks=callbacks, default_root_dir=folder, **quiet, **arguments)
+
+
+# --- how long a save takes --------------------------------------------------------------------------------------------
+
+
+def ways_to_save(folder: Path) -> dict[str, Callable[[], int]]:
+    """Each saves the same model and optimizer once, and returns the bytes that it wrote."""
+    import keras
+
+    trainer, module = kgenre_trainer(folder, [], max_steps=1), kgenre_module()
+    trainer.fit(module, batches(1, 2, 4))
+    content = b"".join(path.read_bytes() for path in sorted(trainer.save_checkpoint(folder / "first").iterdir()))
+
+    def bare() -> int:
+        with (folder / "bare").open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        return len(content)
+
+    def ours() -> int:
+        return _size(trainer.save_checkpoint(folder / "kgenre"))
+
+    model = keras.models.clone_model(module.model)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss="binary_crossentropy")
+    first = batches(1, 2, 4)[0]
+    model.fit(first["tokens"], first["genres"], verbose=0)
+    checkpoint = keras.callbacks.ModelCheckpoint(str(folder / "model.keras"))
+    backup = keras.callbacks.BackupAndRestore(str(folder / "backup"), delete_checkpoint=False)
+    for callback in (checkpoint, backup):
+        callback.set_model(model)
+        callback.on_train_begin()
+
+    def keras_checkpoint() -> int:
+        checkpoint.on_epoch_end(0, {})
+        return _size(folder / "model.keras")
+
+    def keras_backup() -> int:
+        backup.on_epoch_end(0, {})
+        return _size(folder / "backup")
+
+    return {
+        "write + fsync": bare,
+        "kgenre": ours,
+        "keras ModelCheckpoint": keras_checkpoint,
+        "keras BackupAndRestore": keras_backup,
+    }
+
+
+def lightning_way_to_save(folder: Path) -> dict[str, Callable[[], int]]:
+    """Lightning's ``Trainer.save_checkpoint``, which its ModelCheckpoint calls, of a like network in torch."""
+    import lightning
+    import torch
+
+    class Overviews(lightning.LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = torch.nn.Embedding(WORDS, EMBEDDING)
+            self.first = torch.nn.LSTM(EMBEDDING, 256, batch_first=True, bidirectional=True)
+            self.second = torch.nn.LSTM(512, 128, batch_first=True, bidirectional=True)
+            self.output = torch.nn.Linear(256, GENRES)
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            x = self.second(self.first(self.embedding(batch["tokens"]))[0])[0][:, -1]
+            return torch.nn.functional.binary_cross_entropy_with_logits(self.output(x), batch["genres"])
+
+        def configure_optimizers(self) -> Any:
+            return torch.optim.Adam(self.parameters(), 1e-3)
+
+    quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
+    trainer = lightning.Trainer(max_steps=1, default_root_dir=folder, accelerator="cpu", **quiet)
+    data = [{name: torch.from_numpy(array) for name, array in batch.items()} for batch in batches(1, 2, 4)]
+    trainer.fit(Overviews(), torch.utils.data.DataLoader(data, batch_size=None))
+
+    def save() -> int:
+        trainer.save_checkpoint(folder / "lightning.ckpt")
+        return _size(folder / "lightning.ckpt")
+
+    return {"lightning ModelCheckpoint": save}
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in path.rglob("*")) if path.is_dir() else path.stat().st_size
+
+
+def save(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """A save for each word that comes in: its seconds and its bytes."""
+    ways = (lightning_way_to_save if work["lightning"] else ways_to_save)(Path(work["folder"]))
+    yield {"ways": list(ways), "versions": versions()}
+    for line in sys.stdin:
+        os.sync()  # what the one before left to be written is not this one's
+        begun = time.perf_counter()
+        size = ways[line.strip()]()
+        yield {"seconds": time.perf_counter() - begun, "bytes": size}
+
+
+# --- what saving costs while training ---------------------------------------------------------------------------------
+
+
+def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Epochs of so many steps, each after a save of one kind ("none", "sync" or "async"), in turn."""
+    from kgenre.callbacks import Callback, ModelCheckpoint
+
+    arms, seconds = ("none", "async", "sync"), []
+    period: dict[str, Any] = {"arm": None, "begun": 0.0}
+
+    class Sometimes(ModelCheckpoint):
+        def _save(self, trainer: Any) -> None:
+            if period["arm"] == ("sync" if self._writer is None else "async"):
+                super()._save(trainer)
+
+    class Clock(Callback):
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            # The epoch's values are here, so its steps are done; the checkpoint callbacks come after this.
+            now = time.perf_counter()
+            if period["arm"] is not None:
+                seconds.append((period["arm"], now - period["begun"]))
+            period["arm"], period["begun"] = arms[len(seconds) % len(arms)], time.perf_counter()
+
+    steps = work["steps"]
+    savers = [
+        Sometimes(monitor=None, every_n_epochs=1, async_save=in_background, filename=f"{in_background}-{{step}}")
+        for in_background in (False, True)
+    ]
+    trainer = kgenre_trainer(Path(work["folder"]), [Clock(), *savers], max_epochs=2 + len(arms) * work["rounds"])
+    trainer.fit(kgenre_module(), batches(steps, work["batch_size"], work["length"]))
+    counted = seconds[: len(arms) * work["rounds"]]
+    yield {arm: [t for name, t in counted if name == arm] for arm in arms} | {"versions": versions()}
+
+
+# --- how long until the first step ------------------------------------------------------------------------------------
+
+
+def start(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The seconds from the call of ``fit`` to the end of its first step, fresh or from a checkpoint."""
+    from kgenre.callbacks import Callback
+
+    found = []
+
+    class Clock(Callback):
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            trainer.engine.to_host(outputs["loss"])
+            found.append(time.perf_counter() - begun)
+
+    folder = Path(work["folder"])
+    path = folder / "checkpoint"
+    trainer = kgenre_trainer(folder, [Clock()], max_epochs=2, max_steps=-1 if work["resumes"] else 1)
+    module, data = kgenre_module(), batches(2, work["batch_size"], work["length"])
+    begun = time.perf_counter()
+    if work["resumes"]:
+        trainer.max_steps = 2
+    trainer.fit(module, data, ckpt_path=path if work["resumes"] else None)
+    if not path.exists():
+        trainer.save_checkpoint(path)
+    yield {"seconds": found[0], "versions": versions()}
+
+
+def versions() -> dict[str, str]:
+    """Of what is imported."""
+    return {name: metadata.version(name) for name in PACKAGES if name in sys.modules}
+
+
+if __name__ == "__main__":
+    work = json.loads(sys.argv[1])
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print goes to the log
+    for answer in {"save": save, "train": train, "start": start}[work["measure"]](work):
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+    shutil.rmtree(work["folder"], ignore_errors=True) if work.get("clean") else None

@@ -1,0 +1,67 @@
+"""Files that are on the disk when a function returns, and files that are read with no more trust than they earn."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+
+class UnsafeFileError(OSError):
+    """A file is not what it should be: a link, a device, another size, larger than memory."""
+
+
+def read_file(path: Path, size: int | None = None, limit: int | None = None) -> bytes:
+    """The content of a regular file, never through a link, its size checked before memory is taken.
+
+    Args:
+        path: the file.
+        size: the bytes that it must have; None: any.
+        limit: the bytes that it may have; None: the memory of this machine.
+
+    Raises:
+        UnsafeFileError: it is something else; the message begins with what it is.
+        FileNotFoundError: there is none.
+    """
+    if path.is_symlink():  # where O_NOFOLLOW does not exist
+        raise UnsafeFileError("is a link, and a checkpoint holds none")
+    # Without O_NONBLOCK opening a pipe would wait for somebody to write into it.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(os.open(path, flags), "rb") as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode):
+            raise UnsafeFileError("is not a regular file")
+        if size is not None and found.st_size != size:
+            raise UnsafeFileError(f"has {found.st_size} bytes instead of {size}")
+        if found.st_size > (limit or _memory()):
+            raise UnsafeFileError(f"has {found.st_size} bytes, more than the {limit or _memory()} that can be")
+        return file.read(found.st_size)
+
+
+def write_synced(path: Path, content: bytes) -> None:
+    """Write a file and wait until it is on the disk."""
+    path.write_bytes(content)
+    sync_file(path)
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file's content is on the disk."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until the names in a folder are on the disk."""
+    if os.name == "nt":  # Windows cannot open a folder; its renames are journalled
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _memory() -> int:
+    if not hasattr(os, "sysconf"):  # Windows
+        return 2**40
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

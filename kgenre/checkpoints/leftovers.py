@@ -1,0 +1,41 @@
+"""What a killed run leaves beside its checkpoints: hidden folders, removed when the next run starts."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from kgenre.checkpoints.checkpoint import CheckpointError, read_checkpoint
+
+# In the order in which they are looked at: of two versions of one checkpoint the new one comes first.
+_HIDDEN = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>partial|replaced|removed)")
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Hidden files and folders of writers that did not come to their end."""
+    found = [(match["kind"], path) for path in folder.glob(".*") if (match := _HIDDEN.fullmatch(path.name))]
+    return [path for _, path in sorted(found)]
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Clean a checkpoints folder that no other run is writing to.
+
+    A kill between two renames may leave a whole checkpoint under a hidden name only: it gets its name back.
+    """
+    for path in leftovers(folder):
+        match = _HIDDEN.fullmatch(path.name)
+        if path.is_dir() and not (folder / match["name"]).exists() and match["kind"] != "removed" and _is_whole(path):
+            path.rename(folder / match["name"])
+        elif path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_checkpoint(path)
+    except CheckpointError:
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""One run writes into a folder at a time."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from kgenre.training.errors import TrainerError
+
+try:
+    import fcntl
+except ImportError:  # Windows: no lock
+    fcntl = None
+
+
+class RunLock:
+    """Holds ``<run>/.lock``, with this process's id in it, until `release`.
+
+    The operating system holds the lock (not on Windows), so it ends with the process, however that ends: the file of
+    a dead process is taken over.
+
+    Args:
+        folder: the run's folder.
+
+    Raises:
+        TrainerError: another run writes into the folder; it is named.
+    """
+
+    _held: set[Path] = set()  # noqa: RUF012  of this process: the system would let one process lock twice
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder.resolve() / ".lock"
+        if self.path in self._held:
+            raise TrainerError(_message(folder, os.getpid()))
+        self._file: Any = None
+        while self._file is None:
+            file = self.path.open("a+")
+            if not _lock(file):
+                file.seek(0)
+                owner = file.read(32).strip()
+                file.close()
+                raise TrainerError(_message(folder, owner))
+            if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                self._file = file
+            else:  # the run that held it removed the file just now
+                file.close()
+        self._file.truncate(0)
+        self._file.write(f"{os.getpid()}\n")
+        self._file.flush()
+        self._held.add(self.path)
+
+    def release(self) -> None:
+        """Let others write there."""
+        self._held.discard(self.path)
+        self.path.unlink(missing_ok=True)
+        self._file.close()
+
+
+def _lock(file: Any) -> bool:
+    if fcntl is None:
+        return True
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks: better no lock than no run
+        return True
+    return True
+
+
+def _message(folder: Path, owner: object) -> str:
+    return (
+        f"{folder} is being written by process {owner}. Two runs cannot share a folder: wait until it ends, or start a "
+        "new run without ckpt_path."
+    )

@@ -1,0 +1,69 @@
+"""A loss that jumps away from those before it."""
+
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer
+
+from kgenre.callbacks import ModelCheckpoint, SpikeDetection
+
+
+def judged(losses, **arguments):
+    """The losses that are called spikes."""
+    watch = SpikeDetection(**arguments)
+    return [loss for loss in losses if watch.problem(loss) is not None]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "losses", "spikes"),
+    [
+        ({}, [1.0, 1.0, 2.9, 1.0], []),  # the mean of 1 and 1, and 2 times that on top
+        ({}, [1.0, 1.0, 3.1, 1.0], [3.1]),
+        ({}, [1.0, 0.0, 0.0], []),  # a fall is none
+        ({"mode": "max"}, [-1.0, -1.0, -3.1], [-3.1]),
+        ({"rtol": None, "atol": 0.5}, [1.0, 1.4, 1.8], [1.8]),
+        ({"rtol": 2.0, "atol": 9.0}, [1.0, 5.0], []),  # both must be passed
+        ({"warmup": 3}, [1.0, 9.0, 9.0, 99.0], [99.0]),
+        ({"window": 2}, [9.0, 1.0, 1.0, 4.0], [4.0]),  # the 9 is forgotten
+        ({"window": 3}, [9.0, 1.0, 1.0, 4.0], []),
+        ({}, [1.0, float("nan"), float("inf"), 1.0], [float("inf")]),
+        ({"finite_only": False}, [1.0, float("nan"), float("inf"), 3.1], [3.1]),
+    ],
+    ids=str,
+)
+def test_what_is_a_spike(arguments, losses, spikes):
+    found = judged(losses, **arguments)
+    assert [loss for loss in found if loss == loss] == spikes
+    assert len(found) == len(spikes) + sum(np.isnan(losses)) * arguments.get("finite_only", True)
+
+
+def spiky(bad):
+    data = boring_batches(8)
+    data[bad]["y"] = data[bad]["y"] + 1000
+    return data
+
+
+def test_it_stops_and_names_the_step(caplog):
+    watch = SpikeDetection(every_n_steps=2)
+    trainer = quiet_trainer(callbacks=watch)
+    trainer.fit(BoringModule(), spiky(4))
+    assert (watch.stopped_step, trainer.global_step) == (5, 6)
+    assert "Stopping: the training loss jumped to" in caplog.text
+    assert "at epoch 1, step 5" in caplog.text
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_it_goes_back_and_its_mean_too():
+    watch = SpikeDetection(every_n_steps=3, max_rollbacks=1, rtol=None, atol=100.0)
+    checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=1)
+    trainer = quiet_trainer(max_epochs=1, callbacks=[watch, checkpoint], enable_checkpointing=True)
+    trainer.fit(BoringModule(), spiky(4))  # the bad batch comes again
+    assert (watch.rollbacks, watch.stopped_step) == (1, 5)
+    assert trainer.learning_rates() == pytest.approx([0.05])
+    assert checkpoint.last_model_path.name == "step=000004"
+    assert len(watch._last) == 4
+
+
+@pytest.mark.parametrize("arguments", [{"mode": "least"}, {"window": 0}, {"warmup": 0}, {"rtol": None}], ids=str)
+def test_wrong_arguments(arguments):
+    with pytest.raises(ValueError, match="SpikeDetection takes mode 'min' or 'max'"):
+        SpikeDetection(**arguments)

@@ -1,0 +1,223 @@
+"""A run with everything that has a state, which is stopped somewhere and goes on.
+
+All that it computes can be compared: weights, optimizer, metrics, every logged value and which batches were seen.
+"""
+
+import csv
+import os
+import signal
+from pathlib import Path
+
+import keras
+import numpy as np
+from boring import BoringModule, boring_batches, quiet_trainer
+from keras import ops
+
+import kgenre
+from kgenre.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, ReduceLROnPlateau, WeightAveraging
+from kgenre.loggers import CSVLogger, TensorBoardLogger
+
+EPOCHS, BATCHES = 4, 7
+
+
+class Everything(BoringModule):
+    """Dropout, noise, batch normalisation, Adam, metrics, all kinds of logged values, in steps and in hooks."""
+
+    def __init__(self):
+        super().__init__(learning_rate=0.05)
+        layers = keras.layers
+        self.model = keras.Sequential(
+            [
+                keras.Input((4,)),
+                layers.Dropout(0.3, seed=1),
+                layers.Dense(3, kernel_initializer=keras.initializers.GlorotUniform(seed=2)),
+                layers.BatchNormalization(),
+                layers.Dense(2, kernel_initializer=keras.initializers.GlorotUniform(seed=3)),
+            ]
+        )
+        self.noise = keras.random.SeedGenerator(5)
+        self.train_metric = keras.metrics.MeanSquaredError()
+        self.val_metric = keras.metrics.MeanAbsoluteError()
+
+    def training_step(self, batch, batch_idx):
+        x = batch["x"] + 0.1 * keras.random.normal(ops.shape(batch["x"]), seed=self.noise)  # augmentation
+        prediction = self.model(x, training=True)
+        loss = ops.mean((prediction - batch["y"]) ** 2)
+        self.train_metric.update_state(batch["y"], prediction)
+        self.log("train/metric", self.train_metric)
+        self.log("train/loss", loss, on_epoch=True)
+        self.log("train/first_row", batch["row"][0], on_step=True)
+        self.log("train/batch_idx", batch_idx, on_step=True)
+        for reduction in ("sum", "min", "max"):
+            self.log(f"train/{reduction}", loss, on_step=False, on_epoch=True, reduce_fx=reduction)
+        return loss
+
+    def validation_step(self, batch, batch_idx):
+        prediction = self.model(batch["x"])
+        self.val_metric.update_state(batch["y"], prediction)
+        self.log("val/metric", self.val_metric)
+        self.log("val/loss", ops.mean((prediction - batch["y"]) ** 2))
+
+    def on_validation_end(self):
+        self.log("hook/validation", float(np.random.random()))
+
+    def on_train_epoch_end(self):
+        if self.trainer.epoch_is_done:
+            self.log("hook/epoch", float(self.current_epoch))
+
+    def configure_optimizers(self):
+        return keras.optimizers.Adam(self.learning_rate)
+
+
+class LogsInBatchHooks(Everything):
+    """Values logged there wait for the next ones of a step. (Such a hook rules out several steps in one call.)"""
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        if batch_idx % 3 == 0:
+            self.log("hook/batch", float(batch_idx))
+
+
+class Stop(kgenre.Callback):
+    """Breaks training off after so many batches of all epochs."""
+
+    def next_step_needed(self, trainer):
+        return trainer.global_step + self.left if self.left > 0 else float("inf")
+
+    def __init__(self, after, how):
+        self.left, self.how = after, how
+
+    def on_train_batch_start(self, trainer, module, batch, batch_idx):
+        if self.left == 0 and self.how is crash_between_steps:
+            raise CrashError
+
+    def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx):
+        self.left -= 1
+        if self.left == 0:
+            self.how(trainer)
+
+
+class CrashError(Exception):
+    pass
+
+
+def crash(trainer):
+    raise CrashError
+
+
+def crash_between_steps(trainer):
+    """At the start of the next: what the hooks of a step have not done after an error there, nobody can do later."""
+
+
+def should_stop(trainer):
+    trainer.should_stop = True
+
+
+def ctrl_c(trainer):
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def sigterm(trainer):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def sigkill(trainer):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+# How a run may end before its time, and how often it must have saved to lose nothing.
+WAYS = {
+    "crash, saved at each step": (crash, {"every_n_train_steps": 1}),
+    "crash, saved each epoch": (crash, {"every_n_epochs": 1}),
+    "crash, saved in the background": (crash, {"every_n_train_steps": 2, "async_save": True}),
+    "crash, saved by it": (crash_between_steps, {"save_on_exception": True}),
+    "ctrl-c": (ctrl_c, {}),
+    "sigterm": (sigterm, {}),
+    "should_stop": (should_stop, {}),
+}
+
+# What else a run may have on; more can be put here.
+OPTIONS = {
+    "plain": {},
+    "accumulation": {"accumulate_grad_batches": 3},
+    "validation inside": {"val_check_interval": 2},
+    "average": {"average": 0.7},
+    "four steps in a call": {"steps_per_execution": 4, "module": Everything, "log_every_n_steps": 5},
+    "all": {"accumulate_grad_batches": 2, "val_check_interval": 3, "gradient_clip_val": 0.5, "average": 0.9},
+}
+
+
+def data():
+    (batch,) = boring_batches(count=1, rows=8 * BATCHES, seed=3)
+    batch["row"] = np.arange(8 * BATCHES, dtype="float32")
+    return kgenre.ArrayDataset(batch, batch_size=8, shuffle=True, seed=4)
+
+
+def fit(root, checkpoint, ckpt_path=None, stop=None, module=LogsInBatchHooks, average=None, **arguments):
+    """Train in ``root``; returns the trainer, or None after a crash."""
+    np.random.seed(11)
+    callbacks = [
+        EarlyStopping("val/loss", patience=50),
+        ReduceLROnPlateau("val/loss", factor=0.5, patience=1, min_delta=0.2),
+        LearningRateMonitor(None),
+        *([WeightAveraging(average)] if average else []),
+        ModelCheckpoint(**{"monitor": "val/loss", "save_top_k": 2, **checkpoint}),
+    ]
+    trainer = quiet_trainer(
+        **{
+            "max_epochs": EPOCHS,
+            "logger": [CSVLogger(), TensorBoardLogger()],
+            "log_every_n_steps": 2,
+            "num_sanity_val_steps": 1,
+            "enable_checkpointing": True,
+            "default_root_dir": root,
+            "callbacks": [*callbacks, *([stop] if stop else [])],
+            **arguments,
+        }
+    )
+    try:
+        trainer.fit(module(), data(), boring_batches(2, seed=9), ckpt_path=ckpt_path)
+    except CrashError:
+        return None
+    except SystemExit as end:
+        if end.code != 143:
+            raise
+    return trainer
+
+
+def facts(trainer):
+    """All that a run is, for comparison."""
+    states = {callback.state_key: callback.state_dict() for callback in trainer.callbacks}
+    for key in states:
+        states[key].pop("superfluous", None)
+    return {
+        "position": (trainer.current_epoch, trainer.batch_idx, trainer.global_step),
+        "state": {name: array.tolist() for name, array in trainer.engine.state_dict().items()},
+        "callbacks": states,
+        "rows": rows(trainer.log_dir),
+        "events": events(trainer.log_dir),
+        "metrics": {n: v for n, v in trainer.callback_metrics.items() if not n.startswith("throughput")},
+    }
+
+
+def rows(folder):
+    with (Path(folder) / "metrics.csv").open(newline="") as file:
+        return [_without_times(row) for row in csv.DictReader(file)]
+
+
+def events(folder):
+    from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+
+    found = EventAccumulator(str(folder), size_guidance={"tensors": 0})
+    found.Reload()
+    return _without_times(
+        {
+            tag: [(event.step, float(event.tensor_proto.float_val[0])) for event in found.Tensors(tag)]
+            for tag in found.Tags()["tensors"]
+            if found.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
+        }
+    )
+
+
+def _without_times(values):
+    """Seconds are never the same; that there are some is."""
+    return {name: bool(value) if name.startswith("throughput") else value for name, value in values.items()}

@@ -1,0 +1,122 @@
+"""SIGKILL anywhere: the next start goes on from a checkpoint that verifies, and ends in the same weights.
+
+Normally a few kills are tried, with `pytest -m exhaustive` each point of the writer and many random times.
+"""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+from kgenre.checkpoints import leftovers, read_checkpoint
+
+PART = Path(__file__).with_name("killed_run.py")
+TESTS = PART.parent.parent
+KILLED = 9
+FAULTS = [
+    "before_writing",
+    "half_a_file",
+    "before_the_manifest",
+    "half_a_manifest",
+    "before_the_rename",
+    "after_the_rename",
+    "before_last",
+    "half_a_pointer",
+    "before_best",
+    "before_pruning",
+    "half_pruned",
+    "after_saving_before_the_curves",
+]
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Sends runs to `killed_run.py`: ``server(root, fault=..., nth=...)`` gives the signal that ended it, or None."""
+    if not hasattr(os, "fork") or keras.backend.backend() == "torch":
+        pytest.skip("forks after importing the backend, which torch's threads do not outlive")
+    env = os.environ | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    process = subprocess.Popen(
+        [sys.executable, PART],
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+    def run(root, **order):
+        process.stdin.write(json.dumps({"root": str(root), **order}) + "\n")
+        process.stdin.flush()
+        ended = json.loads(process.stdout.readline())
+        error = root / "error.txt"
+        assert not error.exists(), error.read_text()[-3000:]
+        return ended["signal"]
+
+    yield run
+    process.stdin.close()
+    process.terminate()
+    process.wait(60)
+
+
+@pytest.fixture(scope="module")
+def straight(server, tmp_path_factory):
+    """What the run that nobody kills comes to, and how long it trains."""
+    root = tmp_path_factory.mktemp("straight")
+    assert server(root) is None
+    return result(root)
+
+
+def result(root):
+    found = json.loads((root / "result.json").read_text())
+    folder = Path(found.pop("folder"))
+    found["rows"] = rows(folder)
+    found["checkpoints"] = sorted(path.name for path in (folder / "checkpoints").iterdir())
+    return found
+
+
+def rows(folder):
+    import csv
+
+    with (folder / "metrics.csv").open() as file:
+        return [{n: v for n, v in row.items() if not n.startswith("throughput")} for row in csv.DictReader(file)]
+
+
+def check(server, straight, root, **order):
+    """Kill a run, let the next one go on, and compare; twice killed, if it comes to that."""
+    assert server(root, **order) in (KILLED, None)
+    assert server(root) is None
+    found = result(root)
+    resumed, expected = found.pop("resumed"), {name: value for name, value in straight.items() if name != "resumed"}
+    assert found == expected
+    assert leftovers(root / "run" / "version_0" / "checkpoints") == []
+    for path in (root / "run").glob("version_*/checkpoints/step=*"):
+        read_checkpoint(path)
+    return resumed
+
+
+@pytest.mark.parametrize("fault", ["half_a_file", "after_the_rename", "half_pruned"])
+def test_a_kill_while_saving(server, straight, tmp_path, fault):
+    assert check(server, straight, tmp_path, fault=fault, nth=5)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("in_background", [False, True])
+@pytest.mark.parametrize("nth", [1, 2, 5, 12])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_kill_at_each_point_of_each_save(server, straight, tmp_path, fault, nth, in_background):
+    resumed = check(server, straight, tmp_path, fault=fault, nth=nth, in_background=in_background)
+    # A run that was killed in its first save has nothing to go on from before that is in place.
+    assert resumed or nth == 1
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("trial", range(60))
+def test_a_kill_at_a_random_time(server, straight, tmp_path, trial):
+    draw = random.Random(trial)
+    started, after = str(tmp_path / "started"), draw.random() * 3.0
+    check(server, straight, tmp_path, kill_after=after, started=started, in_background=draw.random() < 0.3)

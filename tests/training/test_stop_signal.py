@@ -1,0 +1,111 @@
+"""Ctrl-C and SIGTERM: the step is finished and saved, and what runs knows how it ended."""
+
+import os
+import signal
+import threading
+
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+
+from kgenre.callbacks import ModelCheckpoint
+from kgenre.checkpoints import read_checkpoint
+from kgenre.training.stop_signal import StopSignal
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+
+
+def send(number, times=1):
+    for _ in range(times):
+        os.kill(os.getpid(), number)
+
+
+def fit(number, at=2, hook="on_train_batch_start", times=1, called=None):
+    """Train; a signal comes while batch ``at`` runs. Returns the trainer, the checkpoint and the code of an exit."""
+
+    def come(trainer, module, batch, batch_idx):
+        if batch_idx == at:
+            send(number, times)
+
+    note = Lambdas(
+        on_exception=lambda trainer, module, error: called.append(type(error).__name__),
+        teardown=lambda trainer, module, stage: called.append("teardown"),
+    )
+    checkpoint = ModelCheckpoint()
+    callbacks = [Lambdas(**{hook: come}), *([note] if called is not None else []), checkpoint]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    try:
+        trainer.fit(BoringModule(), boring_batches(5), boring_batches(3))
+    except SystemExit as end:
+        return trainer, checkpoint, end.code
+    return trainer, checkpoint, None
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "error"), [(signal.SIGINT, None, "KeyboardInterrupt"), (signal.SIGTERM, 143, "SystemExit")]
+)
+def test_the_step_is_finished_and_saved(number, code, error):
+    called = []
+    before = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+    trainer, checkpoint, exit_code = fit(number, called=called)
+    assert (trainer.interrupted, exit_code) == (True, code)
+    assert called == [error, "teardown"]
+    state = read_checkpoint(checkpoint.last_model_path).state
+    assert (state["global_step"], state["batch"]) == (3, 3)  # the third batch was running
+    assert [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)] == before
+    assert not (trainer.log_dir / ".lock").exists()
+
+
+def test_in_a_validation_the_batch_is_finished():
+    trainer, checkpoint, _ = fit(signal.SIGINT, at=1, hook="on_validation_batch_start")
+    assert trainer.interrupted
+    assert trainer.global_step == 0  # the sanity check: nothing to save yet
+    assert checkpoint.last_model_path is None
+
+
+def test_the_second_one_leaves_at_once():
+    trainer, checkpoint, _ = fit(signal.SIGINT, times=2)
+    assert trainer.interrupted
+    assert trainer.global_step == 2  # the step was not finished
+    assert checkpoint.last_model_path is None  # nor anything saved that may be half of it
+
+
+def test_outside_the_loop_it_is_raised_where_it_comes():
+    stop = StopSignal()
+    with pytest.raises(KeyboardInterrupt), stop.listening():
+        send(signal.SIGINT)
+    with pytest.raises(SystemExit) as end, stop.listening():
+        send(signal.SIGTERM)
+    assert end.value.code == 143
+    with stop.listening(), stop.deferred():
+        send(signal.SIGINT)
+        assert stop.saves
+        with pytest.raises(KeyboardInterrupt):
+            stop.raise_if_received()
+
+
+def test_handlers_of_the_program_and_other_threads_are_left_alone():
+    mine = signal.signal(signal.SIGTERM, handler := lambda number, frame: None)
+    try:
+        with StopSignal().listening():
+            assert signal.getsignal(signal.SIGTERM) is handler
+            assert signal.getsignal(signal.SIGINT) is not signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGTERM, mine)
+    seen = []
+
+    def listen():
+        with StopSignal().listening():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=listen)
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]
+
+
+def test_the_next_fit_knows_nothing_of_it():
+    trainer, _, _ = fit(signal.SIGINT)
+    trainer.callbacks = trainer.given_callbacks = []
+    trainer.fit(BoringModule(), boring_batches(2))
+    assert not trainer.interrupted
+    assert trainer.global_step == 4
