@@ -67,7 +67,7 @@ def test_batch_normalization_stays_frozen_where_that_is_wanted():
         ({"backbone_initial_ratio_lr": 0.5, "should_align": False}, [0.05, 0.1, 0.2, 0.4]),
         ({"backbone_initial_lr": 0.001, "lambda_func": lambda epoch: epoch}, [0.001, 0.002, 0.006, 0.024]),
     ],
-    ids=str,
+    ids=["ratio", "not aligned", "a rate of its own"],
 )
 def test_rates(arguments, rates):
     assert train(BackboneFinetuning(unfreeze_backbone_at_epoch=0, **arguments))[1] == pytest.approx(rates, rel=1e-5)

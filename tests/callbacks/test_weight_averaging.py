@@ -33,7 +33,7 @@ def ema(values, decay):
         ({"decay": None, "update_starting_at_epoch": 1}, lambda k: np.mean(k[3:], axis=0)),
         ({"update_starting_at_epoch": 5}, lambda k: k[-1]),
     ],
-    ids=str,
+    ids=lambda value: None if callable(value) else str(value),
 )
 def test_the_average_is_what_the_fit_leaves(arguments, expected):
     module, batches = BoringModule(), boring_batches(3)
