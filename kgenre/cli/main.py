@@ -5,26 +5,23 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
-import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-_FIRST_LINE = re.compile(r'"""``kgenre (\w+)``: (.+?)\.(?:"""|$)')
 _PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-_ORDER = ("fit", "validate", "test", "predict")
-
-
-def commands() -> dict[str, str]:
-    """Each command with what it does, in the order of the help: read from the first line of its file, not imported."""
-    found = {}
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        with path.open(encoding="utf-8") as file:
-            line = _FIRST_LINE.match(file.readline().rstrip())
-        if line and line[1] == path.stem:
-            found[line[1]] = line[2]
-    return {name: found.pop(name) for name in _ORDER} | found
+# Each is a file here with a function ``run(arguments)``, which takes the words after it and returns the exit code.
+COMMANDS = {
+    "fit": "train a model",
+    "validate": "evaluate a checkpoint on the validation films",
+    "test": "evaluate a checkpoint on the test films",
+    "predict": "genres of one film, or of a folder of films",
+    "data": "inspect films, prepare them into shards, or make the sample set",
+    "examples": "films of the test set beside what one or more runs say of them",
+    "report": "two or three pages about one or more tested runs",
+    "sweep": "train with many combinations of options, and rank them",
+    "tensorboard": "curves, films and histograms of runs in the browser",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -38,9 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(f"kgenre {__version__}")
         return 0
-    known = commands()
-    if arguments[0] not in known:
-        return _fail(f"there is no command {arguments[0]!r}. The commands are: {', '.join(known)}.", code=2)
+    if arguments[0] not in COMMANDS:
+        return _fail(f"there is no command {arguments[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
     try:
         with _log_on_screen():
             return importlib.import_module(f"kgenre.cli.{arguments[0]}").run(arguments[1:])
@@ -70,7 +66,7 @@ def _fail(message: str, code: int = 1) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<13}{what}" for name, what in commands().items()]
+    lines = [f"  {name:<13}{what}" for name, what in COMMANDS.items()]
     return "\n".join(
         [
             "usage: kgenre COMMAND [options]      (kgenre COMMAND --help for its options)",

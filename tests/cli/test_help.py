@@ -1,23 +1,24 @@
 """``--help`` comes at once: no backend is imported before the arguments are parsed."""
 
+import importlib
 import subprocess
 import sys
 
 import pytest
 
 import kgenre
-from kgenre.cli.main import commands, main
+from kgenre.cli.main import COMMANDS, main
 
 
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0
     printed = capsys.readouterr().out
-    assert all(command in printed for command in commands())
+    assert all(command in printed for command in COMMANDS)
 
 
-def test_every_command_says_what_it_does():
-    assert list(commands())[:4] == ["fit", "validate", "test", "predict"]
-    assert all(what[0].islower() for what in commands().values())
+def test_a_command_is_a_file_that_runs():
+    for command in COMMANDS:
+        assert callable(importlib.import_module(f"kgenre.cli.{command}").run)
 
 
 @pytest.mark.parametrize("start", [["-m", "kgenre"], ["-c", "from kgenre.cli.main import main; main()"]])
@@ -30,7 +31,7 @@ def test_no_command_is_wrong_usage(capsys):
     assert main([]) == 2
 
 
-@pytest.mark.parametrize("command", commands())
+@pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_no_backend(run_python, command):
     script = (
         "import sys; from kgenre.cli.main import main\n"

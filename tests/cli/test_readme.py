@@ -11,7 +11,7 @@ from boring import BoringModule, boring_batches
 
 import kgenre
 from kgenre.cli.configuration import make_parser, parse
-from kgenre.cli.main import commands, main
+from kgenre.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -76,4 +76,4 @@ def test_every_fit_line_can_be_read(line, monkeypatch):
 def test_the_commands_named_exist():
     named = set(re.findall(r"^(?:[A-Z_]+=\S+ +)*kgenre ([a-z]+) +--", README, re.MULTILINE))
     assert {"fit", "test", "predict", "sweep"} <= named
-    assert named <= commands().keys()
+    assert named <= COMMANDS.keys()
