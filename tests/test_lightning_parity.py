@@ -89,7 +89,7 @@ TABLE = [
     Row(FLAGS, "deterministic", "M", arguments("deterministic"), of("training/determinism", "two_runs_are_equal_bit_for_bit", "a_seed_is_asked_for")),
     Row(FLAGS, "profiler: simple", "M", arguments("profiler"), of(prof, "simple_profiler_measures_actions", "simple_profiler_of_a_run", "without_a_profiler_nothing_is_wrapped")),
     Row(FLAGS, "profiler: advanced, trace", "S", ("profilers.AdvancedProfiler", "profilers.TraceProfiler"), of(prof, "advanced_profiler", "trace_profiler_writes_a_trace")),
-    Row(FLAGS, "detect_anomaly: the first NaN with its place", "S", arguments("detect_anomaly"), missing="TerminateOnNaN names epoch and step, not the place"),
+    Row(FLAGS, "detect_anomaly: the first NaN with its place", "S", arguments("detect_anomaly"), of("callbacks/anomaly_detection", "it_names_the_place", "a_sound_run_is_not_touched")),
     Row(FLAGS, "barebones", "M", arguments("barebones"), of(flags, "barebones_trains_and_does_nothing_else", "barebones_refuses_what_costs_by_name")),
     Row(FLAGS, "reload_dataloaders_every_n_epochs", "S", arguments("reload_dataloaders_every_n_epochs"), of(run, "dataloaders_are_reloaded")),
     Row(FLAGS, "default_root_dir", "M", arguments("default_root_dir"), of(flags, "where_a_run_is_written") + of("training/run_folder", "each_fit_has_a_folder_of_its_own")),

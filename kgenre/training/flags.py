@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor, Timer
+from kgenre.callbacks.anomaly_detection import AnomalyDetection
 from kgenre.callbacks.duration import read_duration
 from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.profilers import PROFILERS
@@ -29,6 +30,7 @@ _OFF: dict[str, Any] = {
     "num_sanity_val_steps": 0,
     "fast_dev_run": False,
     "profiler": None,
+    "detect_anomaly": False,
 }
 _DEFAULTS: dict[str, Any] = {
     "enable_checkpointing": True,
@@ -145,6 +147,8 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
         (flags.enable_checkpointing, ModelCheckpoint),
     )
     defaults = [kind() for on, kind in wanted if on and not any(isinstance(callback, kind) for callback in given)]
+    if flags.detect_anomaly:
+        defaults.append(AnomalyDetection())
     if flags.max_time is not None:
         try:
             duration = read_duration("max_time", flags.max_time)

@@ -85,6 +85,7 @@ class Trainer(Run):
         enable_progress_bar: show progress on a terminal, a line per epoch elsewhere.
         enable_model_summary: print layers and counts before training.
         profiler: "simple", "advanced", "trace" or a `Profiler`: where the time goes.
+        detect_anomaly: stop at the first loss or weight that is NaN or infinite and say where it comes from; slow.
         barebones: turn off all that costs time (checkpoints, loggers, ``self.log``, progress bar, summary, sanity
             check), to measure what the trainer itself costs.
         reload_dataloaders_every_n_epochs: ask the datamodule for its sources of batches anew so often; 0: never.
@@ -136,6 +137,7 @@ class Trainer(Run):
         enable_progress_bar: bool | None = None,
         enable_model_summary: bool | None = None,
         profiler: Profiler | str | None = None,
+        detect_anomaly: bool = False,
         barebones: bool = False,
         reload_dataloaders_every_n_epochs: int = 0,
         jit_compile: bool | None = None,

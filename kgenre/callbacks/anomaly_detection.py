@@ -1,0 +1,73 @@
+"""Stop at the first number that is not finite, and say where it comes from."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kgenre.callbacks.callback import Callback
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+
+class AnomalyError(RuntimeError):
+    """A training step made a NaN or an infinity."""
+
+
+class AnomalyDetection(Callback):
+    """What ``Trainer(detect_anomaly=True)`` adds: an error at the first loss or weight that is NaN or infinite.
+
+    It names the step, and in this order what it finds first: an entry of the batch, the layer whose output is not
+    finite, the loss itself, or the weights that an infinite gradient spoiled. The module is left with the weights
+    before that step. Each step is waited for and the whole state is copied: for a search, not for training;
+    `TerminateOnNaN` costs next to nothing.
+
+    Raises:
+        AnomalyError: (while training) see above.
+
+    Example:
+        >>> Trainer(detect_anomaly=True).fit(module, batches)
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[str, Any] = {}
+
+    def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
+        """Keep the state from which the step can be run again, random states included."""
+        self._before = trainer.engine.state_dict()
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the loss and the weights."""
+        import keras
+
+        from kgenre.engines.anomaly import first_layer_not_finite, is_finite
+
+        loss = trainer.engine.to_host(outputs.get("loss", 0.0))
+        after = trainer.engine.state_dict()
+        bad = [name for name, array in after.items() if not is_finite(array) and is_finite(self._before[name])]
+        if is_finite(loss) and not bad:
+            return
+        trainer.engine.load_state_dict(self._before)
+        trainer.engine.sync()
+        flat = keras.tree.flatten_with_path(batch)
+        inputs = ["/".join(map(str, path)) or "the batch" for path, leaf in flat if not is_finite(leaf)]
+        layer = None if inputs else first_layer_not_finite(trainer.engine.built, batch, batch_idx)
+        if inputs:
+            cause = f"the batch itself holds NaN or infinity ({', '.join(inputs)}): look at the data"
+        elif layer is not None:
+            cause = f"the first layer whose output is not finite is {layer.name!r} ({type(layer).__name__})"
+        elif not is_finite(loss):
+            cause = f"the loss is {float(loss)}, though every layer's output is finite: look at how it is computed"
+        else:
+            cause = f"the loss is {float(loss):.4g}, but its gradient is not finite for {_some(bad)}"
+        raise AnomalyError(
+            f"detect_anomaly: in epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}, {cause}. The weights are "
+            "those before this batch."
+        )
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
