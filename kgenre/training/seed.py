@@ -21,10 +21,9 @@ def seed_everything(seed: int) -> int:
     if not 0 <= seed <= _LARGEST:
         raise ValueError(f"seed_everything(seed) takes a number from 0 to {_LARGEST}. Received: {seed}")
     from kgenre.engines import prepare_keras
+    from kgenre.engines.seed import seed_keras
 
     os.environ["KGENRE_GLOBAL_SEED"] = str(seed)
     prepare_keras()
-    import keras
-
-    keras.utils.set_random_seed(seed)
+    seed_keras(seed)
     return seed

@@ -39,12 +39,11 @@ def test_a_rare_genre_has_the_threshold_of_all():
     true, prob = calibrated_films(500, [0.3, 0.1])
     rare = np.zeros((500, 1), bool)
     rare[:9] = True
-    thresholds = tune_thresholds(np.hstack([true, rare]), np.hstack([prob, np.where(rare, 0.9, 0.1)]))
+    told_apart = np.hstack([true, rare]), np.hstack([prob, np.where(rare, 0.9, 0.1)])
+    thresholds = tune_thresholds(*told_apart)
     assert thresholds.fallback == (False, False, True)
     assert thresholds.per_genre[2] == thresholds.overall
-    assert (
-        tune_thresholds(np.hstack([true, rare]), np.hstack([prob, prob[:, :1]]), min_positives=9).fallback[2] is False
-    )
+    assert tune_thresholds(*told_apart, min_positives=9).fallback[2] is False
 
 
 def test_one_lucky_film_makes_no_threshold():

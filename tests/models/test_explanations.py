@@ -64,6 +64,9 @@ def test_word_importance_agrees_with_leaving_words_out():
     vectors = 0.02 * np.random.default_rng(0).normal(size=(30, 8)).astype("float32")
     vectors[1] = 0
     embedding.embeddings.assign(vectors)
+    for dense in (layer for layer in module.model.layers if isinstance(layer, layers.Dense)):
+        # Away from the kinks of ReLU, which are at 0 however short the vectors.
+        dense.bias.assign(np.resize([0.3, -0.3], dense.bias.shape))
     overview = np.array([[5, 9, 12, 20, 7, 3, 0, 0]], "int32")
     ours = word_importance(module, {"overview": overview}, np.array([1]))[0]
 
@@ -74,7 +77,7 @@ def test_word_importance_agrees_with_leaving_words_out():
     left_out = np.repeat(overview, 6, axis=0)
     left_out[np.arange(6), np.arange(6)] = 1
     true = [log_odds(overview) - log_odds(row[None]) for row in left_out]
-    assert np.corrcoef(ours[:6], true)[0, 1] > 0.9
+    assert np.corrcoef(ours[:6], true)[0, 1] > 0.99
     assert (ours[6:] == 0).all()
 
 

@@ -39,14 +39,38 @@ def test_training_on_arrays_never_imports_tensorflow(run_python, tmp_path):
 import sys
 from boring import BoringModule, boring_dataset
 import kgenre
+kgenre.seed_everything(1)
 trainer = kgenre.Trainer(max_epochs=2, default_root_dir={str(tmp_path)!r})
 module = BoringModule()
 trainer.fit(module, boring_dataset(), boring_dataset())
 trainer.test(module, boring_dataset(), ckpt_path="best")
 trainer.predict(module, boring_dataset())
 BoringModule.load_from_checkpoint(trainer.log_dir)
-files = sorted(path.name.split(".")[0] for path in trainer.log_dir.iterdir())
+files = sorted(set(path.name.split(".")[0] for path in trainer.log_dir.iterdir()))
 print(files, "tensorflow" in sys.modules)
 """
     printed = run_python(script).splitlines()[-1]
-    assert printed == "['checkpoints', 'environment', 'events', 'metrics', 'metrics'] False"
+    assert printed == "['checkpoints', 'environment', 'events', 'metrics', 'test', 'val'] False"
+
+
+def test_the_seed_is_that_of_keras_without_tensorflow(run_python):
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("about the others")
+    script = """
+import random, sys
+import keras, numpy as np
+import kgenre
+
+def drawn():
+    layer = keras.layers.Dense(3)
+    layer.build((None, 2))
+    noise = keras.ops.convert_to_numpy(keras.random.normal((2,)))
+    return keras.ops.convert_to_numpy(layer.kernel).tolist(), noise.tolist(), np.random.random(), random.random()
+
+kgenre.seed_everything(7)
+ours = drawn()
+assert "tensorflow" not in sys.modules
+keras.utils.set_random_seed(7)
+print(ours == drawn())
+"""
+    assert run_python(script).splitlines()[-1] == "True"
