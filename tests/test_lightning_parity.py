@@ -1,7 +1,8 @@
-"""What a Lightning user expects, row by row, each with the tests that show it.
+"""What a Lightning user expects, row by row, each with the tests that show it; then Lightning's own tests, one by one.
 
 A row fails here when one of its tests, or a name that it promises, is gone; a row that is called missing fails when the
-names are there after all. ``python tests/test_lightning_parity.py`` prints the table as Markdown.
+names are there after all; what is public and in no row fails too. ``python tests/test_lightning_parity.py`` prints both
+tables as Markdown.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+
+from kgenre import DataModule, Module, Trainer, callbacks, loggers, profilers, tuning
 
 ROOT = Path(__file__).parents[1]
 
@@ -87,12 +90,12 @@ TABLE = [
     Row(FLAGS, "accumulate_grad_batches: schedules count updates", "M", arguments("accumulate_grad_batches"), of(grad, "accumulating_equals_one_step_on_all_the_rows", "the_last_group_of_an_epoch_may_be_incomplete", "a_schedule_counts_updates")),
     Row(FLAGS, "gradient_clip_val, gradient_clip_algorithm: global norm", "M", arguments("gradient_clip_val", "gradient_clip_algorithm"), of(grad, "clipping_in_a_fit", "the_norm_is_over_all_gradients_and_zero_stays_zero", "clipping_acts_on_the_accumulated_gradient")),
     Row(FLAGS, "deterministic", "M", arguments("deterministic"), of("training/determinism", "two_runs_are_equal_bit_for_bit", "a_seed_is_asked_for")),
-    Row(FLAGS, "profiler: simple", "M", arguments("profiler"), of(prof, "simple_profiler_measures_actions", "simple_profiler_of_a_run", "without_a_profiler_nothing_is_wrapped")),
-    Row(FLAGS, "profiler: advanced, trace", "S", ("profilers.AdvancedProfiler", "profilers.TraceProfiler"), of(prof, "advanced_profiler", "trace_profiler_writes_a_trace")),
+    Row(FLAGS, "profiler: simple", "M", (*arguments("profiler"), "profilers.SimpleProfiler", "profilers.PROFILERS"), of(prof, "simple_profiler_measures_actions", "simple_profiler_of_a_run", "without_a_profiler_nothing_is_wrapped")),
+    Row(FLAGS, "profiler: advanced, trace", "S", ("profilers.AdvancedProfiler", "profilers.TraceProfiler", "profilers.Profiler"), of(prof, "own_actions_and_own_profilers", "advanced_profiler", "trace_profiler_writes_a_trace")),
     Row(FLAGS, "detect_anomaly: the first NaN with its place", "S", arguments("detect_anomaly"), of("callbacks/anomaly_detection", "it_names_the_place", "a_sound_run_is_not_touched")),
     Row(FLAGS, "barebones", "M", arguments("barebones"), of(flags, "barebones_trains_and_does_nothing_else", "barebones_refuses_what_costs_by_name")),
     Row(FLAGS, "reload_dataloaders_every_n_epochs", "S", arguments("reload_dataloaders_every_n_epochs"), of(run, "dataloaders_are_reloaded")),
-    Row(FLAGS, "default_root_dir", "M", arguments("default_root_dir"), of(flags, "where_a_run_is_written") + of("training/run_folder", "each_fit_has_a_folder_of_its_own")),
+    Row(FLAGS, "default_root_dir, name (ours)", "M", (*arguments("default_root_dir", "name"), "Trainer.experiment_dir"), of(flags, "where_a_run_is_written") + of("training/run_folder", "each_fit_has_a_folder_of_its_own")),
     Row(FLAGS, "steps_per_execution (ours)", "M", arguments("steps_per_execution"), of("training/steps_per_execution", "the_same_numbers_as_single_steps", "a_call_ends_where_something_is_due", "auto_changes_no_number_and_is_kept", "hooks_of_batches_need_single_steps")),
     Row(FLAGS, "jit_compile (ours)", "M", arguments("jit_compile"), of(flags, "jit_compile_trains_to_the_same_loss")),
     Row(FLAGS, "wrong values are refused by name", "M", (), of(flags, "wrong_values_name_the_argument_and_the_value")),
@@ -101,12 +104,14 @@ TABLE = [
     Row(METHODS, "fit, with a resume from ckpt_path", "M", ("Trainer.fit",), of("training/fit", "should_stop", "sources_of_batches", "both_or_neither_source") + of(resume, "going_on_equals_going_straight")),
     Row(METHODS, "validate, test: a list with one dict", "M", ("Trainer.validate", "Trainer.test"), of("training/evaluation", "a_list_with_one_dict", "evaluation_leaves_the_weights") + of(resume, "testing_a_checkpoint")),
     Row(METHODS, "predict: the batches' outputs", "M", ("Trainer.predict",), of("training/evaluation", "predict_gives_numpy_arrays")),
-    Row(METHODS, "save_checkpoint", "M", ("Trainer.save_checkpoint",), of(resume, "saving_needs_a_run", "the_state_of_a_checkpoint")),
+    Row(METHODS, "save_checkpoint; dump_checkpoint (ours): in memory", "M", ("Trainer.save_checkpoint", "Trainer.dump_checkpoint"), of(resume, "saving_needs_a_run", "the_state_of_a_checkpoint")),
     Row(METHODS, "callback_metrics, logged_metrics, progress_bar_metrics", "M", ("Trainer.callback_metrics", "Trainer.logged_metrics", "Trainer.progress_bar_metrics"), of(run, "the_three_kinds_of_metrics") + of("training/log", "callback_metrics_hold_the_newest_step")),
-    Row(METHODS, "current_epoch, global_step, should_stop, state flags", "M", ("Trainer.current_epoch", "Trainer.global_step", "Trainer.should_stop", "Trainer.training", "Trainer.validating", "Trainer.testing", "Trainer.predicting"), of(run, "state_flags_follow_the_run", "is_last_batch") + of("training/fit", "should_stop")),
-    Row(METHODS, "log_dir, logger(s), optimizers, datamodule, checkpoint_callback, early_stopping_callback", "M", ("Trainer.log_dir", "Trainer.logger", "Trainer.loggers", "Trainer.optimizers", "Trainer.datamodule", "Trainer.checkpoint_callback", "Trainer.early_stopping_callback"), of(run, "parts_in_use") + of("training/run_folder", "the_files")),
-    Row(METHODS, "estimated_stepping_batches, num_training_batches", "M", ("Trainer.estimated_stepping_batches", "Trainer.num_training_batches"), of(flags, "estimated_stepping_batches") + of(run, "counts_of_batches")),
+    Row(METHODS, "current_epoch, global_step, should_stop, state flags", "M", ("Trainer.current_epoch", "Trainer.global_step", "Trainer.should_stop", "Trainer.stage", "Trainer.training", "Trainer.sanity_checking", "Trainer.validating", "Trainer.testing", "Trainer.predicting"), of(run, "state_flags_follow_the_run", "is_last_batch") + of("training/fit", "should_stop")),
+    Row(METHODS, "log_dir, logger(s), optimizers, datamodule, checkpoint_callback, early_stopping_callback", "M", ("Trainer.log_dir", "Trainer.logger", "Trainer.loggers", "Trainer.optimizers", "Trainer.datamodule", "Trainer.checkpoint_callback", "Trainer.checkpoint_callbacks", "Trainer.early_stopping_callback", "Trainer.early_stopping_callbacks", "Trainer.progress_bar_callback"), of(run, "parts_in_use") + of("training/run_folder", "the_files")),
+    Row(METHODS, "estimated_stepping_batches, num_training_batches", "M", ("Trainer.estimated_stepping_batches", "Trainer.num_training_batches", "Trainer.num_val_batches"), of(flags, "estimated_stepping_batches") + of(run, "counts_of_batches")),
     Row(METHODS, "interrupted: Ctrl-C ends a fit cleanly", "M", ("Trainer.interrupted",), of("training/fit", "ctrl_c_ends_a_fit_cleanly") + of(run, "status_of_a_run_that_was_broken_off")),
+    Row(METHODS, "learning_rates, set_learning_rate (ours)", "M", ("Trainer.learning_rates", "Trainer.set_learning_rate"), of(flags, "learning_rates_can_be_read_and_set")),
+    Row(METHODS, "on_run_opened (ours): when the run's folder is there", "M", ("Trainer.on_run_opened",), of("training/run_folder", "the_files")),
     # --- Module
     Row(MODULE, "training_step: tensor, dict with loss, or None to skip", "M", ("Module.training_step",), of(steps, "none_leaves_a_batch_out", "none_in_a_group_of_accumulated_batches") + of("engines/traps", "a_step_must_return_one_loss") + of(engine, "outputs_are_what_the_step_returned")),
     Row(MODULE, "one step for every backend", "M", (), of(parity, "losses_agree", "stateful_metric_agrees") + of("training/cross_backend", "losses_agree_after_the_change")),
@@ -127,20 +132,22 @@ TABLE = [
     Row(MODULE, "all on_* hooks, in Lightning's order", "M", HOOKS, of(hooks, "fit_with_sanity_check_and_validation", "validation_inside_an_epoch", "evaluation", "an_exception", "hooks_get_lightnings_arguments", "lightnings_hooks_that_would_never_be_called_are_refused")),
     Row(MODULE, "on_save_checkpoint, on_load_checkpoint", "M", ("Module.on_save_checkpoint", "Module.on_load_checkpoint"), of(hooks, "saving_and_resuming")),
     # --- DataModule
-    Row(DATA, "prepare_data, setup, teardown, the four dataloaders", "M", ("DataModule.prepare_data", "DataModule.setup", "DataModule.teardown", "DataModule.train_dataloader", "DataModule.val_dataloader", "DataModule.test_dataloader", "DataModule.predict_dataloader"), of(hooks, "fit_with_sanity_check_and_validation", "evaluation") + of("training/evaluation", "the_datamodule_of_the_fit_is_used_again", "what_is_missing_is_said")),
+    Row(DATA, "prepare_data, setup, teardown, on_exception, the four dataloaders, trainer", "M", ("DataModule.trainer", "DataModule.on_exception", "DataModule.prepare_data", "DataModule.setup", "DataModule.teardown", "DataModule.train_dataloader", "DataModule.val_dataloader", "DataModule.test_dataloader", "DataModule.predict_dataloader"), of(hooks, "fit_with_sanity_check_and_validation", "evaluation", "an_exception") + of("training/evaluation", "the_datamodule_of_the_fit_is_used_again", "what_is_missing_is_said")),
     Row(DATA, "tf.data, NumPy arrays, Keras PyDatasets, lists", "M", ("kgenre.ArrayDataset",), of("training/fit", "sources_of_batches", "sources_can_be_entered_in_the_middle", "a_py_dataset_is_told_of_its_epochs") + of("training/array_dataset", "the_order_depends_on_seed_and_epoch_alone")),
-    Row(DATA, "state_dict, load_state_dict, hyperparameters", "M", ("DataModule.state_dict", "DataModule.load_state_dict", "DataModule.save_hyperparameters"), of(resume, "the_state_of_a_checkpoint") + of("training/module", "configure_model_knows_the_data_and_comes_before_a_checkpoint")),
+    Row(DATA, "state_dict, load_state_dict, hyperparameters", "M", ("DataModule.state_dict", "DataModule.load_state_dict", "DataModule.save_hyperparameters", "DataModule.hparams"), of(resume, "the_state_of_a_checkpoint") + of("training/module", "configure_model_knows_the_data_and_comes_before_a_checkpoint")),
+    Row(DATA, "save_artifacts (ours): files for the run's folder", "M", ("DataModule.save_artifacts",), of("training/run_folder", "the_files")),
     # --- callbacks
     Row(CALLBACKS, "ModelCheckpoint: filename, monitor, mode, save_top_k, save_last", "M", tuple(f"callbacks.ModelCheckpoint({name})" for name in ("filename", "monitor", "mode", "save_top_k", "save_last")), of(checkpoint, "what_is_kept", "names", "a_nan_is_never_the_best", "going_on_knows_the_best", "the_old_checkpoint_stays_until_the_new_one_is_written")),
     Row(CALLBACKS, "ModelCheckpoint: every_n_train_steps, every_n_epochs, train_time_interval, save_on_exception, save_weights_only", "M", tuple(f"callbacks.ModelCheckpoint({name})" for name in ("every_n_train_steps", "every_n_epochs", "train_time_interval", "save_on_exception", "save_weights_only")), of(checkpoint, "every_n_train_steps", "train_time_interval", "save_on_exception", "weights_only", "one_rhythm_at_a_time")),
     Row(CALLBACKS, "EarlyStopping: min_delta, patience, check_finite, thresholds, restore_best_weights", "M", tuple(f"callbacks.EarlyStopping({name})" for name in ("min_delta", "patience", "check_finite", "stopping_threshold", "divergence_threshold", "restore_best_weights", "verbose", "strict", "check_on_train_epoch_end")), of(stop, "when_it_stops", "the_best_weights_come_back", "its_state_comes_back", "a_value_that_is_logged_at_the_end_of_the_training_epoch", "not_strict_warns_only", "the_sanity_check_and_a_validation_afterwards_do_not_count")),
     Row(CALLBACKS, "LearningRateMonitor", "M", ("callbacks.LearningRateMonitor",), of("callbacks/learning_rate", "when_the_rate_is_logged", "accumulation_logs_each_update_once")),
     Row(CALLBACKS, "LearningRateFinder", "M", ("callbacks.LearningRateFinder",), of(tuner, "learning_rate_finder_in_a_fit", "a_resumed_run_keeps_its_rate")),
-    Row(CALLBACKS, "LearningRateScheduler", "M", ("callbacks.LearningRateScheduler",), of("callbacks/learning_rate", "a_schedule_of_epochs", "a_schedule_of_steps", "the_rate_is_what_the_step_uses")),
+    Row(CALLBACKS, "LearningRateScheduler, ConstantThenDecay (the course's)", "M", ("callbacks.LearningRateScheduler", "callbacks.ConstantThenDecay"), of("callbacks/learning_rate", "the_courses_schedule", "a_schedule_of_epochs", "a_schedule_of_steps", "the_rate_is_what_the_step_uses")),
     Row(CALLBACKS, "ReduceLROnPlateau", "M", ("callbacks.ReduceLROnPlateau",), of("callbacks/reduce_lr_on_plateau", "the_rates", "they_are_those_of_keras", "the_steps_take_the_new_rate")),
     Row(CALLBACKS, "ModelSummary, ProgressBar (a line an epoch without a terminal)", "M", ("callbacks.ModelSummary", "callbacks.ProgressBar"), of("callbacks/progress_bar", "one_line_an_epoch_where_there_is_no_terminal", "a_bar_on_a_terminal", "the_last_lines_say_where_things_are", "model_summary")),
     Row(CALLBACKS, "Timer", "M", ("callbacks.Timer",), of("callbacks/timer", "when_it_stops", "a_resumed_run_goes_on_counting", "validation_and_test_have_their_own_clocks")),
     Row(CALLBACKS, "ThroughputMonitor", "M", ("callbacks.ThroughputMonitor",), of("callbacks/throughput_monitor", "validation_is_not_training_time", "rows_of_tuples_are_counted")),
+    Row(CALLBACKS, "InputMonitor (ours): the share of time that training waits for batches", "M", ("callbacks.InputMonitor",), of("callbacks/input_monitor", "input_wait_is_the_share_of_training_time")),
     Row(CALLBACKS, "TerminateOnNaN", "M", ("callbacks.TerminateOnNaN",), of("callbacks/terminate_on_nan", "when_it_stops", "it_names_the_epoch_and_the_step_once")),
     Row(CALLBACKS, "WeightAveraging: EMA, SWA", "M", ("callbacks.WeightAveraging",), of("callbacks/weight_averaging", "the_average_is_what_the_fit_leaves", "validation_sees_the_average_and_training_does_not", "checkpoints_hold_the_average_and_a_resume_goes_on_with_both")),
     Row(CALLBACKS, "LambdaCallback", "M", ("callbacks.LambdaCallback",), of("callbacks/lambda_callback", "its_functions_are_called_in_a_training", "an_unknown_hook_is_refused_with_the_list")),
@@ -151,12 +158,13 @@ TABLE = [
     Row(CALLBACKS, "BackboneFinetuning", "S", ("callbacks.BackboneFinetuning",), of("callbacks/backbone_finetuning", "the_backbone_is_trained_from_its_epoch_on", "rates", "a_resumed_run_goes_on")),
     Row(CALLBACKS, "SpikeDetection", "S", ("callbacks.SpikeDetection",), of("callbacks/spike_detection", "what_is_a_spike", "it_stops_and_names_the_step")),
     Row(CALLBACKS, "an adapter for Keras callbacks", "S", ("callbacks.KerasCallback",), of("callbacks/keras_callback", "calls_come_in_the_order_of_fit", "early_stopping_and_restored_weights", "files_that_keras_writes")),
-    Row(CALLBACKS, "state_dict, load_state_dict", "M", ("callbacks.Callback.state_dict", "callbacks.Callback.load_state_dict"), of(resume, "callbacks_go_on") + of(stop, "its_state_comes_back")),
+    Row(CALLBACKS, "one's own: state_dict, load_state_dict", "M", ("callbacks.Callback", "callbacks.Callback.state_dict", "callbacks.Callback.load_state_dict"), of(resume, "callbacks_go_on") + of(stop, "its_state_comes_back")),
     # --- loggers, profilers, tuning, resume
     Row(REST, "TensorBoardLogger, without TensorFlow", "M", ("loggers.TensorBoardLogger",), of("loggers/tensorboard", "scalars", "text_and_hyperparameters", "going_on_drops_later_points") + of("training/imports", "training_on_arrays_never_imports_tensorflow")),
     Row(REST, "CSVLogger, InMemoryLogger", "M", ("loggers.CSVLogger", "loggers.InMemoryLogger"), of("loggers/csv", "a_row_for_each_step", "going_on_drops_later_rows") + of("loggers/in_memory", "history")),
+    Row(REST, "a logger of one's own", "M", ("loggers.Logger",), of("training/fit", "errors_come_out_and_everything_is_closed")),
     Row(REST, "Weights & Biases, MLflow", "S", ("loggers.WandbLogger", "loggers.MLFlowLogger"), missing="services; a Logger of one's own is six methods"),
-    Row(REST, "lr_find: suggestion, plot", "M", ("tuning.Tuner.lr_find",), of(tuner, "the_suggestion_trains_well_and_is_set", "plot", "a_search_leaves_no_trace")),
+    Row(REST, "lr_find: suggestion, plot", "M", ("tuning.Tuner", "tuning.Tuner.lr_find"), of(tuner, "the_suggestion_trains_well_and_is_set", "plot", "a_search_leaves_no_trace")),
     Row(REST, "scale_batch_size", "S", ("tuning.Tuner.scale_batch_size",), of(tuner, "batch_sizes", "batch_size_of_the_module")),
     Row(REST, "seed_everything", "M", ("kgenre.seed_everything",), of("training/module", "seed_everything_repeats_a_run")),
     Row(REST, "ckpt_path: a path, best, last", "M", (), of(resume, "last_without_a_checkpoint_starts_fresh", "last_falls_back_to_the_newest_that_verifies", "testing_a_checkpoint", "ckpt_path_of_another_model") + of(checkpoint, "best_and_last_of_the_run_can_be_tested")),
@@ -170,6 +178,268 @@ TABLE = [
     Row(CLI, "sweep: grid, random, Optuna, TensorBoard's HParams", "M", (), of("cli/sweep", "the_table_ranks_the_trials_and_keeps_the_failed_one", "the_hparams_tab", "it_goes_on_where_it_was_stopped") + of("cli/search_space", "a_grid_is_every_combination", "optuna_closes_in_and_goes_on_from_finished_trials")),
     Row(CLI, "errors in one or two lines", "M", (), of("cli/errors", "wrong_arguments", "wrong_config", "checkpoint_of_another_model", "unknown_backend")),
     Row(CLI, "side by side with Lightning and Keras, and run", "M", (), of("cli/readme", "the_table_runs", "the_digits_are_those_of_the_readme")),
+]
+# fmt: on
+
+# What Lightning's own tests expect of these flags and callbacks, test by test, and what comes of it here:
+# https://github.com/Lightning-AI/pytorch-lightning/tree/master/tests/tests_pytorch, July 2026.
+as_theirs, timer, least = "training/lightning_behaviours", "callbacks/timer", "training/min_epochs"
+accumulation = "callbacks/gradient_accumulation_scheduler"
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """Of one of Lightning's tests: ``tests`` of ours that expect the same, or show what ``differs``, and why.
+
+    Without ``tests`` there is nothing here that it could be about.
+    """
+
+    theirs: str
+    tests: tuple[str, ...] = ()
+    differs: str = ""
+
+
+def expectations(file: str, **theirs: tuple[str, ...] | tuple[tuple[str, ...], str] | str) -> list[Expectation]:
+    """Of one file: its tests with the tests of ours; these and why it differs; or why there is nothing to test."""
+    made = []
+    for name, ours in theirs.items():
+        if isinstance(ours, str):
+            made.append(Expectation(f"{file}::test_{name}", differs=ours))
+        elif isinstance(ours[0], tuple):
+            made.append(Expectation(f"{file}::test_{name}", *ours))
+        else:
+            made.append(Expectation(f"{file}::test_{name}", ours))
+    return made
+
+
+# fmt: off
+SUITE = [
+    *expectations(
+        "trainer/flags/test_min_max_epochs.py",
+        min_max_steps_epochs=of(as_theirs, "min_max_steps_epochs", "a_stop_waits_for_min_epochs_and_min_steps"),
+        max_epochs_not_set_warning=(of(flags, "max_epochs_has_a_default"), "1000 epochs too, but no warning: the docstring says so"),
+    ),
+    *expectations(
+        "trainer/flags/test_fast_dev_run.py",
+        skip_on_fast_dev_run_tuner=of(as_theirs, "fast_dev_run"),
+        callbacks_and_logger_not_called_with_fastdevrun=of(as_theirs, "fast_dev_run") + of(flags, "fast_dev_run_runs_everything_once_and_writes_nothing"),
+    ),
+    *expectations(
+        "trainer/flags/test_overfit_batches.py",
+        overfit_basic=of(as_theirs, "overfit_batches_limits_training_and_validation_only") + of(flags, "a_module_without_validation_step_is_not_validated"),
+        overfit_batches_raises_warning_in_case_of_sequential_sampler=(of(flags, "overfit_batches_repeats_the_same_batches"), "nothing to warn of: the first epoch's order is repeated, shuffled or not"),
+        overfit_batch_limits_eval=of(as_theirs, "overfit_batches_limits_training_and_validation_only"),
+        overfit_batch_limits_train=of(as_theirs, "overfit_batches_limits_training_and_validation_only") + of(flags, "overfit_batches_repeats_the_same_batches"),
+        overfit_batches_same_batch_for_train_and_val="holds there too only where both sources are the same",
+        distributed_sampler_with_overfit_batches="no samplers: one process shares each batch among its devices",
+    ),
+    *expectations(
+        "trainer/flags/test_val_check_interval.py",
+        val_check_interval=of(as_theirs, "val_check_interval_as_a_fraction"),
+        val_check_interval_info_message="no message",
+        validation_check_interval_exceed_data_length_correct=of(as_theirs, "val_check_interval_across_epochs"),
+        validation_check_interval_exceed_data_length_wrong=of(as_theirs, "val_check_interval_that_cannot_be"),
+        val_check_interval_float_with_none_check_val_every_n_epoch=of(as_theirs, "val_check_interval_that_cannot_be"),
+        time_based_val_check_interval=(of(flags, "wrong_values_name_the_argument_and_the_value"), "refused: a run that is repeated would validate elsewhere"),
+        time_and_epoch_gated_val_check=(of(flags, "wrong_values_name_the_argument_and_the_value"), "the same"),
+    ),
+    *expectations(
+        "trainer/flags/test_check_val_every_n_epoch.py",
+        check_val_every_n_epoch=of(as_theirs, "check_val_every_n_epoch"),
+        check_val_every_n_epoch_with_max_steps=of(as_theirs, "check_val_every_n_epoch_with_max_steps"),
+    ),
+    *expectations(
+        "trainer/flags/test_limit_batches.py",
+        num_dataloader_batches=of(as_theirs, "limits_of_all_stages"),
+        eval_limit_batches=of(as_theirs, "limits_of_all_stages"),
+        limit_batches_info_message="no message",
+    ),
+    *expectations(
+        "trainer/flags/test_barebones.py",
+        barebones_disables_logging=of(flags, "barebones_trains_and_does_nothing_else"),
+        barebones_argument_selection=of(flags, "barebones_trains_and_does_nothing_else"),
+        barebones_raises=of(flags, "barebones_refuses_what_costs_by_name"),
+    ),
+    *expectations(
+        "trainer/properties/test_estimated_stepping_batches.py",
+        num_stepping_batches_basic=of(as_theirs, "estimated_stepping_batches"),
+        num_stepping_batches_raises_info_with_no_dataloaders_loaded="no message",
+        num_stepping_batches_iterable_dataset=of(run, "counts_of_batches"),
+        num_stepping_batches_infinite_training=of(as_theirs, "no_end_no_estimate"),
+        num_stepping_batches_with_max_steps=of(as_theirs, "estimated_stepping_batches"),
+        num_stepping_batches_accumulate_gradients=of(as_theirs, "estimated_stepping_batches"),
+        num_stepping_batches_gpu="a batch is shared among devices: their number changes no count",
+    ),
+    *expectations(
+        "callbacks/test_early_stopping.py",
+        early_stopping_state_key=of(checkpoint, "two_of_one_kind_have_two_states"),
+        resume_early_stopping_from_checkpoint=(of(stop, "its_state_comes_back") + of(as_theirs, "differs_a_finished_run_is_left_alone"), "max_epochs below the checkpoint's epoch is no error: a loop that resumes must come to an end"),
+        early_stopping_no_extraneous_invocations=of(stop, "the_sanity_check_and_a_validation_afterwards_do_not_count"),
+        early_stopping_patience=of(as_theirs, "early_stopping_patience"),
+        early_stopping_patience_train=of(as_theirs, "early_stopping_patience"),
+        pickling="no process is spawned, so nothing is pickled",
+        early_stopping_no_val_step=of(stop, "without_validation_it_looks_at_the_end_of_an_epoch"),
+        early_stopping_thresholds=of(as_theirs, "early_stopping_thresholds"),
+        early_stopping_on_non_finite_monitor=of(as_theirs, "early_stopping_thresholds"),
+        min_epochs_min_steps_global_step=of(as_theirs, "a_stop_waits_for_min_epochs_and_min_steps") + of(least, "early_stopping_waits_and_speaks_once"),
+        early_stopping_mode_options=of(stop, "wrong_mode"),
+        multiple_early_stopping_callbacks=of(as_theirs, "the_first_of_several_early_stoppings_stops"),
+        check_on_train_epoch_end_smart_handling=of(as_theirs, "early_stopping_looks_at_every_validation"),
+        early_stopping_squeezes="logged values are numbers",
+        early_stopping_log_info="no ranks",
+        early_stopping_reasons=(of(stop, "it_says_why"), "the reason is logged; there is no attribute with it"),
+    ),
+    *expectations(
+        "callbacks/test_timer.py",
+        trainer_flag=(of(timer, "max_time_and_a_timer_are_one_too_many"), "max_time beside a Timer is refused, not dropped"),
+        timer_parse_duration=of(timer, "a_length_of_time"),
+        timer_parse_duration_misconfiguration=of(timer, "not_a_length_of_time"),
+        timer_interval_choice=of(timer, "wrong_interval"),
+        timer_time_remaining=of(timer, "when_it_stops"),
+        timer_stops_training=of(timer, "when_it_stops", "real_time"),
+        timer_zero_duration_stop=of(as_theirs, "no_time_no_training"),
+        timer_duration_min_steps_override=of(least, "max_time_waits_too"),
+        timer_resume_training=of(timer, "a_resumed_run_goes_on_counting"),
+        timer_track_stages=of(timer, "validation_and_test_have_their_own_clocks"),
+    ),
+    *expectations(
+        "callbacks/test_gradient_accumulation_scheduler.py",
+        trainer_accumulate_grad_batches_zero_grad=of(grad, "accumulating_equals_one_step_on_all_the_rows"),
+        trainer_accumulate_grad_batches_with_callback=of(accumulation, "updates_per_epoch"),
+        invalid_keys_for_grad_accum_scheduler=of(accumulation, "wrong_schedules"),
+        invalid_values_for_grad_accum_scheduler=of(accumulation, "wrong_schedules"),
+        unsupported_strategies="works with every strategy here",
+        unsupported_manual_optimization=of(hooks, "manual_optimization_is_refused"),
+        warn_if_model_has_overridden_optimization_hooks=(of(hooks, "lightnings_hooks_that_would_never_be_called_are_refused"), "refused, not warned of"),
+        raises_when_accumulate_grad_batches_with_callback=of(accumulation, "both_ways_contradict_each_other"),
+    ),
+    *expectations(
+        "checkpointing/test_model_checkpoint.py",
+        model_checkpoint_state_key=of(checkpoint, "two_of_one_kind_have_two_states"),
+        model_checkpoint_score_and_ckpt=of(checkpoint, "what_is_kept"),
+        model_checkpoint_score_and_ckpt_val_check_interval=of(checkpoint, "validation_inside_an_epoch_saves_there"),
+        model_checkpoint_with_non_string_input="no dirpath: checkpoints lie in the run's folder",
+        model_checkpoint_to_yaml="the checkpoints' scores are in each state.json",
+        model_checkpoint_path="no dirpath",
+        pickling="nothing is pickled",
+        model_checkpoint_no_extraneous_invocations="one process",
+        model_checkpoint_format_checkpoint_name=of(checkpoint, "names", "a_template_that_cannot_name_a_folder"),
+        model_checkpoint_file_extension="a checkpoint is a folder",
+        model_checkpoint_save_last=(of(checkpoint, "what_is_kept"), "last is a small text file that names the newest, never a second copy"),
+        model_checkpoint_save_last_as_link_not_local="the same",
+        model_checkpoint_link_checkpoint="the same",
+        model_checkpoint_link_checkpoint_relative_path="the same",
+        invalid_top_k=of(checkpoint, "wrong_arguments"),
+        none_monitor_top_k=(of(checkpoint, "without_a_value_the_newest_is_kept"), "no error: nothing is the best, the newest is kept"),
+        none_monitor_not_alternating=of(checkpoint, "without_a_value_the_newest_is_kept"),
+        invalid_every_n_epochs=(of(checkpoint, "wrong_arguments"), "0 is refused; it is not a way to say never"),
+        invalid_every_n_train_steps=(of(checkpoint, "wrong_arguments"), "the same"),
+        invalid_trigger_combination=of(checkpoint, "one_rhythm_at_a_time"),
+        none_every_n_train_steps_val_epochs=of(checkpoint, "what_is_kept"),
+        model_checkpoint_save_last_none_monitor=of(checkpoint, "minus_one_keeps_every_one_without_a_value_too"),
+        model_checkpoint_every_n_epochs=of(checkpoint, "what_is_kept", "minus_one_keeps_every_one_without_a_value_too"),
+        ckpt_every_n_train_steps=of(checkpoint, "every_n_train_steps"),
+        model_checkpoint_on_exception_run_condition_on_validation_start=of(checkpoint, "save_on_exception", "an_error_saves_nothing_by_default_nor_before_the_first_step"),
+        model_checkpoint_on_exception_fast_dev_run_on_train_batch_start=of(as_theirs, "fast_dev_run"),
+        model_checkpoint_on_exception_run_condition_on_train_batch_start=of(checkpoint, "save_on_exception"),
+        model_checkpoint_on_exception_parametrized=of(checkpoint, "save_on_exception"),
+        model_checkpoint_on_exception_in_other_callbacks=of(checkpoint, "save_on_exception"),
+        model_checkpoint_train_time_interval=of(checkpoint, "train_time_interval"),
+        model_checkpoint_topk_zero=of(checkpoint, "what_is_kept", "nothing_is_kept_for_nothing"),
+        model_checkpoint_topk_all=of(checkpoint, "what_is_kept"),
+        ckpt_metric_names=of(checkpoint, "names"),
+        default_checkpoint_behavior=(of(checkpoint, "by_default_the_last_and_the_best_by_validation_loss"), "the best by val/loss is kept too, where it is logged"),
+        model_checkpoint_save_last_checkpoint_contents=(of(checkpoint, "what_is_kept"), "last names the very checkpoint"),
+        checkpointing_with_nan_as_first=of(checkpoint, "a_nan_is_never_the_best"),
+        checkpoint_repeated_strategy=of(resume, "callbacks_go_on"),
+        checkpoint_repeated_strategy_extended=of(resume, "going_on_equals_going_straight"),
+        configure_model_checkpoint=of(flags, "enable_flags_and_own_ones"),
+        val_check_interval_checkpoint_files=of(checkpoint, "validation_inside_an_epoch_saves_there"),
+        current_score="no current_score: trainer.callback_metrics has it",
+        current_score_when_nan=of(checkpoint, "a_nan_is_never_the_best"),
+        hparams_type=of("training/module", "save_hyperparameters"),
+        ckpt_version_after_rerun_new_trainer=(of("training/run_folder", "each_fit_has_a_folder_of_its_own"), "each run has a folder of its own, so no name is taken"),
+        ckpt_version_after_rerun_same_trainer=(of("training/run_folder", "each_fit_has_a_folder_of_its_own"), "the same"),
+        ckpt_version_counter_disabled_after_rerun_new_trainer="the same",
+        model_checkpoint_mode_options=of(checkpoint, "wrong_arguments"),
+        check_val_every_n_epochs_top_k_integration=(of(as_theirs, "differs_an_epoch_without_validation_is_saved_too"), "the end of an epoch without validation is saved too, judged by the newest value"),
+        model_checkpoint_saveload_ckpt=of(checkpoint, "going_on_knows_the_best"),
+        resume_training_preserves_old_ckpt_last="a resume goes on in the same folder",
+        save_last_saves_correct_last_model_path=of(checkpoint, "what_is_kept"),
+        save_last_versioning="one last a run",
+        none_monitor_saves_correct_best_model_path=(of(checkpoint, "without_a_value_the_newest_is_kept"), "without a monitor there is a last, but no best"),
+        last_global_step_saved=of(checkpoint, "every_n_train_steps"),
+        save_last_every_n_epochs_interaction=(of(checkpoint, "what_is_kept"), "every_n_epochs holds for the last one too"),
+        train_epoch_end_ckpt_with_no_validation=of(checkpoint, "a_score_of_the_training_epoch"),
+        resume_and_old_checkpoint_files_remain=of(checkpoint, "going_on_knows_the_best"),
+        find_last_checkpoints=of(resume, "last_falls_back_to_the_newest_that_verifies"),
+        expand_home="no dirpath",
+        save_last_cli=of("cli/configuration", "appending_to_lists"),
+        load_with_inf_data_loader=of(resume, "sources_that_know_no_epochs_are_entered_at_the_right_batch"),
+        save_last_without_save_on_train_epoch_and_without_val=of(checkpoint, "a_score_of_the_training_epoch"),
+        save_last_only_when_checkpoint_saved=(of(checkpoint, "what_is_kept"), "last is the newest, best or not"),
+    ),
+    *expectations(
+        "checkpointing/test_checkpoint_callback_frequency.py",
+        disabled_checkpointing=of(flags, "nothing_is_written_without_loggers_and_checkpoints"),
+        default_checkpoint_freq=of(checkpoint, "validation_inside_an_epoch_saves_there"),
+        top_k=of(checkpoint, "what_is_kept"),
+    ),
+    *expectations(
+        "loops/test_training_loop.py",
+        outputs_format=of(engine, "outputs_are_what_the_step_returned") + of(hooks, "hooks_get_lightnings_arguments"),
+        training_starts_with_seed=of(as_theirs, "the_sanity_check_leaves_the_random_state"),
+        on_train_batch_start_return_minus_one=of("training/fit", "minus_one_skips_the_rest_of_the_epoch"),
+        should_stop_mid_epoch=(of(as_theirs, "differs_should_stop_in_the_middle_of_an_epoch_stops_there"), "stops there, so that a resume goes on with the very next batch"),
+        fit_loop_done_log_messages="what ended a fit is logged where it is not the number of epochs",
+        should_stop_early_stopping_conditions_met=of(as_theirs, "a_stop_waits_for_min_epochs_and_min_steps"),
+        tqdm_total_steps_with_iterator_no_length=of("callbacks/progress_bar", "a_bar_on_a_terminal"),
+        progress_bar_steps=of("callbacks/progress_bar", "a_bar_on_a_terminal"),
+        eval_mode_warning="layers are told training=True in each call; there is no mode to be left in",
+        lr_updated_on_train_batch_start_returns_minus_one=of(as_theirs, "a_schedule_goes_on_where_minus_one_skips_the_rest"),
+        val_check_interval_with_limit_val_batches_zero=of(as_theirs, "val_check_interval_without_validation_is_not_looked_at"),
+    ),
+    *expectations(
+        "trainer/test_trainer.py",
+        no_val_module=of(flags, "a_module_without_validation_step_is_not_validated"),
+        gradient_accumulation_scheduling_last_batch=of(grad, "the_last_group_of_an_epoch_may_be_incomplete"),
+        model_checkpoint_options=of(checkpoint, "what_is_kept"),
+        model_checkpoint_only_weights=of(checkpoint, "weights_only"),
+        model_freeze_unfreeze=of("training/module", "freeze_and_unfreeze"),
+        fit_ckpt_path_epoch_restored=of(resume, "going_on_equals_going_straight"),
+        trainer_max_steps_and_epochs=(of(flags, "max_epochs_and_max_steps") + of(as_theirs, "differs_current_epoch_counts_finished_epochs_only"), "current_epoch does not count the epoch that max_steps cut"),
+        trainer_max_steps_and_epochs_validation=of(flags, "wrong_values_name_the_argument_and_the_value"),
+        trainer_min_steps_and_epochs=of(least, "when_it_stops"),
+        trainer_min_steps_and_min_epochs_not_reached=of(least, "one_line_says_that_training_goes_on"),
+        trainer_max_steps_accumulate_batches=of(as_theirs, "estimated_stepping_batches"),
+        checkpoint_path_input=of(resume, "testing_a_checkpoint"),
+        checkpoint_path_input_last=of(resume, "last_without_a_checkpoint_starts_fresh"),
+        checkpoint_find_last=of(resume, "last_falls_back_to_the_newest_that_verifies"),
+        tested_checkpoint_path_best=of(checkpoint, "best_and_last_of_the_run_can_be_tested"),
+        disabled_training=of(as_theirs, "unlimited_and_zero"),
+        disabled_validation=of(flags, "no_validation_batches"),
+        on_exception_hook=of(hooks, "an_exception"),
+        keyboard_interrupt=(of("training/fit", "ctrl_c_ends_a_fit_cleanly"), "fit returns after the step, saved; trainer.interrupted tells"),
+        gradient_clipping_by_norm=of(grad, "clipping_in_a_fit"),
+        gradient_clipping_by_value=of(grad, "clipping_in_a_fit"),
+        invalid_gradient_clip_value=of(grad, "wrong_arguments"),
+        invalid_gradient_clip_algo=of(grad, "wrong_arguments"),
+        num_sanity_val_steps=of(flags, "sanity_check"),
+        num_sanity_val_steps_neg_one=of(flags, "sanity_check"),
+        log_every_n_steps=of("training/log", "values_are_written_every_n_updates"),
+        trainer_predict_no_return=of("callbacks/prediction_writer", "batch_by_batch"),
+        predict_return_predictions_cpu=of("training/evaluation", "predict_gives_numpy_arrays"),
+        repeated_fit_calls_with_max_epochs_and_steps=(of(as_theirs, "differs_a_second_fit_starts_anew"), "a second fit trains again"),
+        trainer_access_in_configure_optimizers=of(as_theirs, "estimated_stepping_batches"),
+        check_val_every_n_epoch_exception=of(flags, "wrong_values_name_the_argument_and_the_value"),
+        exception_when_testing_or_validating_with_fast_dev_run=of(as_theirs, "fast_dev_run_has_no_best_to_test"),
+        dataloaders_are_not_loaded_if_disabled_through_limit_batches=(of(as_theirs, "unlimited_and_zero"), "sources are asked for and not read, but for the first training batch, on whose shapes the step is built"),
+        detect_anomaly_nan=of("callbacks/anomaly_detection", "it_names_the_place"),
+        error_handling_all_stages=of(run, "status_of_a_run_that_was_broken_off"),
+        trainer_calls_logger_finalize_on_exception=of("training/fit", "errors_come_out_and_everything_is_closed"),
+        trainer_calls_datamodule_on_exception=of(hooks, "an_exception"),
+        trainer_save_checkpoint_no_model_attached=of(resume, "saving_needs_a_run"),
+    ),
 ]
 # fmt: on
 
@@ -194,6 +464,16 @@ def is_there(name: str) -> bool:
     return argument is None or argument in inspect.signature(found).parameters
 
 
+def public() -> list[str]:
+    """The names that need a row: what users can write."""
+    packages = {"callbacks": callbacks, "loggers": loggers, "profilers": profilers, "tuning": tuning}
+    names = [f"{name}.{member}" for name, package in packages.items() for member in package.__all__]
+    names += [f"Trainer({name})" for name in inspect.signature(Trainer).parameters]
+    for owner in (Trainer, Module, DataModule):
+        names += [f"{owner.__name__}.{name}" for name in dir(owner) if not name.startswith("_")]
+    return names
+
+
 def _member(module: str, name: str) -> object:
     return getattr(importlib.import_module(module), name)
 
@@ -207,6 +487,11 @@ def markdown() -> str:
             shown = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in row.tests)
             lines.append(f"| {row.what} | {row.level} | {f'**missing**: {row.missing}' if row.missing else shown} |")
     there = sum(not row.missing for row in TABLE)
+    lines += ["\n## Lightning's own tests\n", "| its test | holds | shown by, or why not |", "|---|---|---|"]
+    for one in SUITE:
+        shown = "<br>".join(f"`{test.removeprefix('tests/')}`" for test in one.tests)
+        verdict = "yes" if not one.differs else "differs" if one.tests else "not ours"
+        lines.append(f"| `{one.theirs}` | {verdict} | {'<br>'.join(filter(None, (one.differs, shown)))} |")
     return f"{there} of {len(TABLE)} rows are there.\n" + "\n".join(lines)
 
 
@@ -219,6 +504,20 @@ def test_a_row_has_its_names_and_its_tests(row):
         if not (ROOT / file).is_file() or function not in functions_of(ROOT / file):
             gone.append(test)
     assert not gone
+
+
+def test_what_is_public_has_a_row():
+    promised = {name for row in TABLE if not row.missing for name in row.names}
+    promised |= {name.partition("(")[0] for name in promised if not name.startswith("Trainer(")}
+    assert [name for name in public() if name not in promised] == [], "give it a row with the tests that show it"
+
+
+@pytest.mark.parametrize("one", SUITE, ids=lambda one: one.theirs)
+def test_what_lightnings_tests_expect(one):
+    assert one.tests or one.differs
+    for test in one.tests:
+        file, _, function = test.partition("::")
+        assert function in functions_of(ROOT / file), test
 
 
 @pytest.mark.parametrize("row", [row for row in TABLE if row.missing], ids=lambda row: row.what)

@@ -36,9 +36,9 @@ class ModelCheckpoint(Callback):
     is that of the first with a ``monitor``, ``last`` the newest of all that a run can go on from.
 
     Args:
-        monitor: the logged value to judge by; None keeps the newest only. By default ``val/loss`` where it is logged.
+        monitor: the logged value to judge by; None: none is the best. By default ``val/loss`` where it is logged.
         mode: whether smaller ("min") or larger ("max") is better.
-        save_top_k: how many of the best to keep; -1: all.
+        save_top_k: how many of the best to keep; -1: every one, best or not.
         save_last: keep the newest, to resume from.
         every_n_epochs: save after every n-th epoch only; None: 1, or not at all with one of the next two.
         every_n_train_steps: save after every n-th optimizer update, instead.
@@ -220,7 +220,7 @@ class ModelCheckpoint(Callback):
         self._is_due, self._saved_at = False, monotonic()
         score = self._score(trainer)
         keeps = self._is_among_best(score)
-        if not (keeps or self.save_last):
+        if not (keeps or self.save_last or self.save_top_k == -1):
             return
         self._write(trainer, keeps, score, self.on_save_error)
 
@@ -231,7 +231,9 @@ class ModelCheckpoint(Callback):
         name = self._free_name(trainer)
         if keeps:
             self.scores[name] = score
-        unwanted = {*self._superfluous, *self._beyond_top_k(), *((self.last,) if self.last else ())}
+        unwanted = {*self._superfluous, *self._beyond_top_k()}
+        if self.last and self.save_top_k != -1:
+            unwanted.add(self.last)
         self.last = name
         self._superfluous = sorted(unwanted - {*self.scores, name})
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)

@@ -1,4 +1,4 @@
-"""The backend's own trace of what runs on the device, in the format of TensorBoard's profile plugin."""
+"""The backend's own trace of what runs on the device; those of TensorFlow and JAX are for TensorBoard's Profile tab."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ def start_trace(folder: str | os.PathLike[str]) -> None:
         import tensorflow as tf
 
         tf.profiler.experimental.start(os.fspath(folder))
+
+
+def how_to_view(folder: str | os.PathLike[str]) -> str:
+    """What shows the trace in a folder."""
+    import keras
+
+    if keras.backend.backend() == "torch":  # no format of TensorBoard's
+        return f"{folder} (open the newest *.pt.trace.json in https://ui.perfetto.dev)"
+    return f"tensorboard --logdir {folder} (Profile tab, needs `pip install xprof`)"
 
 
 def stop_trace() -> None:

@@ -1,4 +1,4 @@
-"""What the device does, step by step, for TensorBoard's profile plugin."""
+"""What the device does, step by step: the backend's own trace of a few of them."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _log = logging.getLogger("kgenre")
 
 
 class TraceProfiler(Profiler):
-    """Lets the backend record some training steps, into ``plugins/profile`` of the run's folder.
+    """Lets the backend record some training steps, into the run's folder.
 
-    Look at it in TensorBoard's Profile tab (``pip install xprof``). Traces are large: a few steps tell enough.
+    TensorFlow's and JAX's traces are for TensorBoard's Profile tab (``pip install xprof``), torch's for
+    https://ui.perfetto.dev. They are large: a few steps tell enough.
 
     Args:
         dirpath: where to write; None: the run's folder, or the working directory where there is none.
@@ -67,7 +68,9 @@ class TraceProfiler(Profiler):
         if self._is_recording:  # the fit was shorter
             self._end()
         if self.trace_dir is not None:
-            print(f"Trace: tensorboard --logdir {self.trace_dir} (Profile tab, needs `pip install xprof`)")
+            from kgenre.engines.device_trace import how_to_view
+
+            print(f"Trace: {how_to_view(self.trace_dir)}")
         elif self.stage == "fit":
             _log.warning("TraceProfiler(skip_steps=%d): fit ended after %d steps.", self.skip_steps, self._done)
 

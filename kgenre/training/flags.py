@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
+from numbers import Integral
 from types import SimpleNamespace
 from typing import Any
 
@@ -162,8 +163,8 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
 
 def _at_least(**arguments: tuple[float | None, float]) -> None:
     for name, (value, least) in arguments.items():
-        if value is not None and value < least:
-            raise TrainerError(f"{name} must be at least {least}. Received: {value}")
+        if value is not None and not (isinstance(value, Integral) and value >= least):
+            raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")
 
 
 def as_list(value: Any) -> list[Any]:

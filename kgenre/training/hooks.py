@@ -96,6 +96,11 @@ def _refuse_what_is_never_called(owner: Any) -> None:
     for name, instead in _NEVER_CALLED.items():
         if callable(getattr(type(owner), name, None)):
             raise TrainerError(f"{type(owner).__name__}.{name} would never be called: {instead}.")
+    if not getattr(owner, "automatic_optimization", True):
+        raise TrainerError(
+            f"{type(owner).__name__}.automatic_optimization=False: the optimizers act in the compiled step. Return the "
+            "loss from training_step; several optimizers each have their variables, see configure_optimizers."
+        )
 
 
 def _overrides(owner: Any, base: type, name: str) -> bool:

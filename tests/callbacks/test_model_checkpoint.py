@@ -104,6 +104,14 @@ def test_without_a_value_the_newest_is_kept(monitor):
     assert fit(ModelCheckpoint(monitor), 3) == ([3], {"last": 3})
 
 
+@pytest.mark.parametrize("save_last", [True, False])
+def test_minus_one_keeps_every_one_without_a_value_too(save_last):
+    every = ModelCheckpoint(None, save_top_k=-1, every_n_epochs=2, save_last=save_last)
+    assert fit(every, 5) == ([2, 4], {"last": 4})
+    nan = ModelCheckpoint("val/score", save_top_k=-1)
+    assert fit(nan, 3, Scores([4.0, float("nan"), 5.0])) == ([1, 2, 3], {"best": 1, "last": 3})
+
+
 def test_a_value_that_was_not_logged_is_an_error_that_lists_what_was():
     class More(Scores):
         def on_train_epoch_start(self):

@@ -97,7 +97,7 @@ def test_a_schedule_counts_updates():
     [
         ({"gradient_clip_val": 0}, "gradient_clip_val must be above 0.*Received: 0"),
         ({"gradient_clip_val": 1, "gradient_clip_algorithm": "max"}, "'norm' or 'value'. Received: 'max'"),
-        ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be at least 1. Received: 0"),
+        ({"accumulate_grad_batches": 0}, "accumulate_grad_batches must be a whole number, at least 1. Received: 0"),
     ],
 )
 def test_wrong_arguments(arguments, message):

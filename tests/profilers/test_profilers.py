@@ -112,8 +112,10 @@ def test_advanced_profiler_gives_an_inner_action_its_own_time():
 def test_trace_profiler_writes_a_trace(capsys, batches):
     trainer = quiet_trainer(profiler=TraceProfiler(skip_steps=2, steps=2), logger=CSVLogger())
     trainer.fit(BoringModule(), boring_batches(batches))
-    assert f"--logdir {trainer.log_dir}" in capsys.readouterr().out
-    pattern = "*.pt.trace.json" if keras.backend.backend() == "torch" else "plugins/profile/*/*.xplane.pb"
+    is_torch = keras.backend.backend() == "torch"
+    hint = f"Trace: {trainer.log_dir} (open" if is_torch else f"Trace: tensorboard --logdir {trainer.log_dir} ("
+    assert hint in capsys.readouterr().out
+    pattern = "*.pt.trace.json" if is_torch else "plugins/profile/*/*.xplane.pb"
     (trace,) = trainer.log_dir.glob(pattern)
     assert trace.stat().st_size > 1000
 

@@ -258,6 +258,13 @@ def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):
         quiet_trainer(callbacks=callback).fit(BoringModule(), boring_batches(1))
 
 
+def test_manual_optimization_is_refused():
+    module = BoringModule()
+    module.automatic_optimization = False
+    with pytest.raises(TrainerError, match=r"automatic_optimization=False: .* Return the loss"):
+        quiet_trainer().fit(module, boring_batches(1))
+
+
 def test_every_hook_of_a_callback_is_one_of_the_module():
     assert [name for name in HOOKS if not hasattr(Module, name)] == []
 

@@ -1,20 +1,22 @@
 """What Lightning's own test suite expects of its trainer, flag by flag, expected of ours.
 
 Its suite: https://github.com/Lightning-AI/pytorch-lightning/tree/master/tests/tests_pytorch (trainer/flags,
-callbacks/test_early_stopping.py, callbacks/test_timer.py, utilities). The data are 64 batches there as here. At the
-end, what differs on purpose. More of the same kind: test_trainer_flags.py, test_min_epochs.py, test_log.py,
-callbacks/test_early_stopping.py, test_timer.py, test_model_checkpoint.py.
+callbacks/test_early_stopping.py, callbacks/test_timer.py, loops). The data are 64 batches there as here. At the end,
+what differs on purpose. ``tests/test_lightning_parity.py`` lists its tests one by one with those of ours.
 """
 
 import math
 
+import keras
+import numpy as np
 import pytest
-from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer, weights_of
 
 import kgenre
 from kgenre import TrainerError
 from kgenre.callbacks import EarlyStopping, GradientAccumulationScheduler, ModelCheckpoint, Timer
 from kgenre.callbacks.monitor import MonitorError
+from kgenre.checkpoints import CheckpointError
 from kgenre.loggers import CSVLogger
 from kgenre.tuning import Tuner
 
@@ -167,6 +169,17 @@ def test_check_val_every_n_epoch(max_epochs, every, expected):
     assert (len(seen), trainer.current_epoch) == (expected, max_epochs)
 
 
+def test_check_val_every_n_epoch_with_max_steps():
+    seen, _, trainer = validations(max_epochs=-1, max_steps=8, check_val_every_n_epoch=3, limit_train_batches=2)
+    assert (seen, trainer.current_epoch, trainer.global_step) == ([6], 4, 8)
+
+
+def test_val_check_interval_without_validation_is_not_looked_at():
+    trainer = quiet_trainer(limit_train_batches=5, val_check_interval=10, limit_val_batches=0)
+    trainer.fit(Boring())
+    assert trainer.global_step == 5
+
+
 # --- limit_*_batches, overfit_batches, fast_dev_run -----------------------------------------------------------------
 
 
@@ -217,6 +230,13 @@ def test_fast_dev_run(in_tmp_path, fast_dev_run):
     assert trainer.logger is trainer.checkpoint_callback is None
     assert list(in_tmp_path.iterdir()) == []
     assert Tuner(trainer).lr_find(Boring()) is Tuner(trainer).scale_batch_size(Boring()) is None
+
+
+def test_fast_dev_run_has_no_best_to_test():
+    trainer = kgenre.Trainer(fast_dev_run=True)
+    trainer.fit(Boring())
+    with pytest.raises(CheckpointError, match="ckpt_path='best': no best checkpoint"):
+        trainer.test(ckpt_path="best")
 
 
 # --- accumulate_grad_batches (trainer/optimization, utilities/test_estimated_stepping_batches.py) ---------------------
@@ -305,6 +325,59 @@ def test_the_first_of_several_early_stoppings_stops(turned):
     assert trainer.current_epoch - 1 == 3
 
 
+@pytest.mark.parametrize(
+    ("arguments", "batches"), [({"val_check_interval": 0.3}, 3 + 3), ({"check_val_every_n_epoch": 2}, 10 * 2 * 2)]
+)
+def test_early_stopping_looks_at_every_validation(arguments, batches):
+    class Constant(Boring):
+        def on_validation_epoch_end(self):
+            self.log("foo", 1.0)
+
+    trainer = quiet_trainer(
+        max_epochs=9,
+        callbacks=EarlyStopping("foo", patience=1),
+        limit_train_batches=10,
+        limit_val_batches=1,
+        **arguments,
+    )
+    trainer.fit(Constant())
+    assert trainer.global_step == batches
+
+
+# --- on_train_batch_start, the seed (loops/test_training_loop.py) ------------------------------------------------
+
+
+@pytest.mark.parametrize("batch_idx", [0, 1, 3])
+def test_a_schedule_goes_on_where_minus_one_skips_the_rest(batch_idx):
+    class Decays(Boring):
+        def configure_optimizers(self):
+            optimizer = keras.optimizers.SGD(0.1)
+            return {"optimizer": optimizer, "lr_scheduler": lambda epoch, rate: rate * 0.1 if epoch else rate}
+
+    skip = Lambdas(on_train_batch_start=lambda trainer, module, batch, i: -1 if i == batch_idx else None)
+    trainer = quiet_trainer(max_epochs=3, limit_train_batches=4, limit_val_batches=0, callbacks=skip)
+    trainer.fit(Decays())
+    assert (trainer.current_epoch, trainer.global_step) == (3, 3 * batch_idx)
+    assert trainer.learning_rates() == pytest.approx([0.1 * 0.1**2])
+
+
+def test_the_sanity_check_leaves_the_random_state():
+    def rows(num_sanity_val_steps):
+        kgenre.seed_everything(123)
+        seen = []
+        callback = Lambdas(
+            on_train_batch_start=lambda trainer, module, batch, _: seen.append(trainer.engine.to_host(batch))
+        )
+        module = BoringModule(dropout=0.5)
+        trainer = quiet_trainer(callbacks=callback, num_sanity_val_steps=num_sanity_val_steps)
+        trainer.fit(module, boring_dataset(), boring_dataset(seed=5))
+        return [batch["x"] for batch in seen], weights_of(module)["model.layers.1.kernel"]
+
+    (without, kernel), (with_check, same) = rows(0), rows(2)
+    np.testing.assert_array_equal(without, with_check)
+    np.testing.assert_array_equal(kernel, same)
+
+
 # --- max_time (callbacks/test_timer.py) -----------------------------------------------------------------------------
 
 
@@ -371,3 +444,27 @@ def test_differs_no_data_is_an_error():
     """Lightning warns, and trains nothing."""
     with pytest.raises(TrainerError, match="The train data gave no batches"):
         quiet_trainer().fit(BoringModule(), [])
+
+
+def test_differs_an_epoch_without_validation_is_saved_too():
+    """Lightning saves the epochs that are validated. Here a run can go on from each."""
+    trainer = quiet_trainer(
+        max_epochs=4,
+        limit_train_batches=1,
+        limit_val_batches=1,
+        check_val_every_n_epoch=2,
+        callbacks=ModelCheckpoint(save_top_k=-1),
+        enable_checkpointing=True,
+    )
+    trainer.fit(Boring())
+    assert len(list((trainer.log_dir / "checkpoints").glob("step=*"))) == 4
+
+
+def test_differs_a_finished_run_is_left_alone():
+    """Lightning refuses a max_epochs below the checkpoint's epoch. Here a loop that resumes comes to its end."""
+    trainer = quiet_trainer(max_epochs=3, limit_val_batches=0)
+    trainer.fit(Boring())
+    path = trainer.save_checkpoint("end")
+    again = quiet_trainer(max_epochs=2, limit_val_batches=0)
+    again.fit(Boring(), ckpt_path=path)
+    assert (again.current_epoch, again.global_step) == (3, 192)

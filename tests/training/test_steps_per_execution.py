@@ -14,6 +14,8 @@ from kgenre.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
+IS_TORCH = keras.backend.backend() == "torch"
+compiled = pytest.mark.skipif(IS_TORCH, reason="torch compiles nothing")
 
 
 class MLP(BoringModule):
@@ -61,6 +63,8 @@ def calls_of(trainer):
     calls = []
 
     def watch(*_):
+        if IS_TORCH:  # which has no such method
+            return
         run = trainer.engine.train_steps
 
         def counted(batches, *arguments, **named):
@@ -86,6 +90,7 @@ def same_state(a, b):
         np.testing.assert_array_equal(b.engine.state_dict()[name], array, err_msg=name)
 
 
+@compiled
 @pytest.mark.parametrize(("make", "accumulate"), [(MLP, 1), (MLP, 3), (LSTM, 1)])
 def test_the_same_numbers_as_single_steps(make, accumulate):
     ragged = [*boring_batches(10), *boring_batches(1, rows=5, seed=3)]
@@ -100,6 +105,7 @@ def test_the_same_numbers_as_single_steps(make, accumulate):
     assert several.engine.traces["train"] <= single.engine.traces["train"] + 3
 
 
+@compiled
 def test_a_call_ends_where_something_is_due():
     checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=7, filename="{step}")
     trainer, calls, _ = fitted(
@@ -117,6 +123,7 @@ def test_a_call_ends_where_something_is_due():
     assert (trainer.global_step, trainer.batch_idx) == (17, 5)
 
 
+@compiled
 def test_a_resume_divides_the_steps_anew_and_computes_the_same():
     """4 in one call, or 1 and 3."""
     batches = boring_batches(4)
@@ -130,6 +137,7 @@ def test_a_resume_divides_the_steps_anew_and_computes_the_same():
     same_state(whole, resumed)
 
 
+@compiled
 def test_default_callbacks_let_steps_run_together(capsys):
     trainer = kgenre.Trainer(max_epochs=2, steps_per_execution=3, callbacks=EarlyStopping("val/loss"))
     calls = calls_of(trainer)
@@ -149,6 +157,7 @@ def needs_outputs(trainer, module, outputs, batch, batch_idx):
     assert "loss" in outputs
 
 
+@compiled
 @pytest.mark.parametrize(
     ("make", "callback", "who"),
     [(WithHook, None, "WithHook"), (MLP, Lambdas(on_train_batch_end=needs_outputs), "Lambdas")],
@@ -159,6 +168,7 @@ def test_hooks_of_batches_need_single_steps(make, callback, who, caplog):
     assert f"steps_per_execution=4 is ignored: {who}" in caplog.text
 
 
+@compiled
 def test_convolutions_on_a_cpu_run_in_single_steps(caplog):
     class Convolves(MLP):
         def __init__(self):
@@ -171,6 +181,7 @@ def test_convolutions_on_a_cpu_run_in_single_steps(caplog):
     assert "convolutions in a compiled loop are slow on a CPU" in caplog.text
 
 
+@compiled
 @pytest.mark.parametrize("make", [MLP, WithHook])
 def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
     from kgenre.training import steps_per_execution
@@ -189,6 +200,17 @@ def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
     calls = calls_of(resumed)
     resumed.fit(make(), batches, boring_batches(1), ckpt_path=path)
     assert calls == ([2, 2] if make is MLP else [])
+
+
+@pytest.mark.skipif(not IS_TORCH, reason="the others compile")
+@pytest.mark.parametrize("asked", [4, "auto"])
+def test_torch_runs_single_steps_and_says_so(asked, caplog):
+    plain, _, expected = fitted(MLP, boring_batches(4))
+    trainer, _, logged = fitted(MLP, boring_batches(4), steps_per_execution=asked)
+    assert trainer.chosen_steps_per_execution == 1
+    assert logged == expected
+    same_state(plain, trainer)
+    assert ("steps_per_execution=4 is ignored: torch compiles nothing." in caplog.text) == (asked == 4)
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, "many"])
