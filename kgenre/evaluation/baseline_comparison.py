@@ -25,7 +25,8 @@ _log = logging.getLogger("kgenre")
 _IN_FIT = ("loss", "map")
 # What always the same three genres say is a decision; these are left out for it.
 _OF_PROBABILITIES = ("loss", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage", "brier", "ece")
-COMPARED = ("loss", "map", "roc_auc", "f1_micro", "f1_macro", "tuned_f1_micro", "tuned_f1_macro", "top3_hit")
+COMPARED = ("loss", "map", "roc_auc", "f1_micro", "f1_macro", "tuned_f1_micro", "tuned_f1_macro")
+COMPARED += ("per_genre_tuned_f1_macro", "top3_hit")
 
 
 class BaselineComparison(Callback):
@@ -128,9 +129,9 @@ class BaselineComparison(Callback):
             for name in COMPARED:
                 value = self._own(trainer, "test").get(name)
                 if name in self._metrics["test"][key] and value is not None:
-                    low, high = interval(own[name] - theirs[name])  # the same resamples: a paired difference
                     base = f"test/difference/baseline_{key}/{name}"
                     difference = value - self._metrics["test"][key][name]
+                    low, high = interval(own[name] - theirs[name], difference)  # the same resamples: paired
                     for end, number in (("", difference), ("/low", low), ("/high", high)):
                         trainer.results.log(f"{base}{end}", number, logger=False)
 

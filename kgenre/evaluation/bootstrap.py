@@ -50,15 +50,31 @@ def bootstrap_metrics(
     return metrics(weights)
 
 
-def interval(values: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """The percentile interval of resampled values; (NaN, NaN) where a resample left the value undefined everywhere."""
+def interval(values: np.ndarray, value: float, level: float = LEVEL) -> tuple[float, float]:
+    """The interval of a metric from its resampled values: their percentiles, moved by their bias (Efron, 1979).
+
+    A resample holds films twice, which flatters the ranking of rare genres: resampled mAP is on average above that of
+    the films themselves, which would stand at the lower end of plain percentiles, or below it.
+
+    Args:
+        values: (rounds,), of `bootstrap_metrics`, or the differences of two models' values.
+        value: the metric of the films themselves.
+        level: the share of resamples inside.
+
+    Returns:
+        Low and high; (NaN, NaN) where every resample left the metric undefined.
+    """
     known = values[~np.isnan(values)]
     if not known.size:
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) + value - known.mean()
+    if known.min() >= 0:  # what is never negative has no negative bound
+        low = max(low, 0.0)
     return float(low), float(high)
 
 
-def intervals(rounds: Mapping[str, np.ndarray], level: float = LEVEL) -> dict[str, tuple[float, float]]:
-    """`interval` of each metric of `bootstrap_metrics`."""
-    return {name: interval(values, level) for name, values in rounds.items()}
+def intervals(
+    rounds: Mapping[str, np.ndarray], metrics: Mapping[str, float], level: float = LEVEL
+) -> dict[str, tuple[float, float]]:
+    """`interval` of each metric of `bootstrap_metrics`, given those of the films themselves (`multilabel_metrics`)."""
+    return {name: interval(values, metrics[name], level) for name, values in rounds.items()}

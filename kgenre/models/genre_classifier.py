@@ -262,7 +262,8 @@ class GenreClassifier(Module):
         true, prob = self.evaluation.true, self.evaluation.prob
         fitting = self.trainer.stage == "fit"
         shown = ("loss", "map") if stage == "val" else ()
-        for name, value in multilabel_metrics(true, prob, thresholds=self.thresholds).items():
+        metrics = multilabel_metrics(true, prob, thresholds=self.thresholds)
+        for name, value in metrics.items():
             if not fitting or name in _CURVES:
                 self.log(f"{stage}/{name}", value, prog_bar=name in shown)
         if fitting:
@@ -270,7 +271,7 @@ class GenreClassifier(Module):
         details = {"films": len(true)}
         if self.thresholds is not None:
             details["threshold"] = self.thresholds.overall
-        for name, (low, high) in intervals(bootstrap_metrics(true, prob, self.thresholds)).items():
+        for name, (low, high) in intervals(bootstrap_metrics(true, prob, self.thresholds), metrics).items():
             details |= {f"interval/{name}/low": low, f"interval/{name}/high": high}
         for name, values in genre_metrics(true, prob, thresholds=self.thresholds).items():
             details |= {f"genre/{g}/{name}": v for g, v in zip(self._names(), values, strict=True)}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from kgenre.reports.learning_curve import learning_curve
-from kgenre.reports.run import Run
+from kgenre.reports.run import Run, best_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        figure = _figure(2.1)
+        figure = _figure(1.95)
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
         lows, highs = [], []
         for panel, (run, curve), colour in zip(panels, drawn, COLOURS * len(drawn), strict=False):
@@ -61,14 +61,14 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
     """Average precision of each genre, the most frequent first, with the level of chance; and F1 at 0.5 and tuned."""
     import matplotlib as mpl
 
-    best = min(runs, key=lambda run: run.metrics["test/loss"])
-    names = [name for name in best.genre_names if best.genre(name, "support")]
+    best = best_of(runs)
+    names = list(best.present_genres)
     names.sort(key=lambda name: (-best.genre(name, "support"), name))
     rows = range(len(names))
     with mpl.rc_context(_STYLE):
-        figure = _figure(0.8 + 0.12 * len(names))
+        figure = _figure(0.7 + 0.105 * len(names))
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.35, 1))
-        chance = [best.genre(name, "support") / best.metrics["test/films"] for name in names]
+        chance = [best.share(name) for name in names]
         left.barh(rows, chance, color="#dddddd", height=0.75, label="chance")
         for run, colour, mark in zip(runs, COLOURS * len(runs), "osD^vP" * len(runs), strict=False):
             values = [run.genre(name, "ap") for name in names]
@@ -81,8 +81,8 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
         right.barh(
             [row - 0.2 for row in rows], _values(best, names, "f1"), height=0.35, color="#bbbbbb", label="at 0.5"
         )
-        tuned = _values(best, names, "tuned_f1")
-        right.barh([row + 0.2 for row in rows], tuned, height=0.35, color=COLOURS[0], label="at tuned thresholds")
+        tuned, colour = _values(best, names, "tuned_f1"), COLOURS[list(runs).index(best) % len(COLOURS)]
+        right.barh([row + 0.2 for row in rows], tuned, height=0.35, color=colour, label="at tuned thresholds")
         right.set_xlim(0, 1)
         right.set_xlabel(f"F1 of {best.name}")
         right.legend(frameon=False, fontsize=6.5, loc="lower right")

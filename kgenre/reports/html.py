@@ -13,11 +13,11 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; max-width: 62rem; margin: 2rem auto;
   padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; border-bottom: 1px solid var(--line); }
-.small, figcaption, caption { color: var(--quiet); font-size: .85rem; }
-caption { caption-side: bottom; text-align: left; }
+.small, figcaption { color: var(--quiet); font-size: .85rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; width: 100%; }
 th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid var(--line); white-space: pre-line; }
-th:first-child, td:first-child { text-align: left; } tr.bold td { font-weight: 600; }
+th:first-child, td:first-child { text-align: left; } td:not(:first-child) { white-space: pre; }
+tr.bold td { font-weight: 600; }
 figure { margin: .8rem 0; } figure img { width: 100%; background: white; }
 .film { display: flex; gap: 1rem; border-top: 1px solid var(--line); padding: .7rem 0; break-inside: avoid; }
 .film .pictures { flex: 0 0 auto; display: flex; gap: .3rem; align-items: flex-start; }
@@ -65,8 +65,8 @@ def _table(table: Table) -> str:
         f"<tr{' class=bold' if i in table.bold else ''}>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>\n"
         for i, row in enumerate(table.rows)
     )
-    caption = f"<caption>{escape(table.caption)}</caption>" if table.caption else ""
-    return f'<div class="scroll"><table>{caption}<thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>'
+    caption = f'<p class="small">{escape(table.caption)}</p>' if table.caption else ""
+    return f'<div class="scroll"><table><thead><tr>{head}</tr></thead>\n<tbody>{rows}</tbody></table></div>{caption}'
 
 
 def _film(film: Film) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from kgenre.reports import sentences
+from kgenre.reports import sentences, verdicts
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import Run
 
@@ -10,7 +10,7 @@ from kgenre.reports.run import Run
 def model_card(run: Run, numbers: Numbers) -> str:
     """The card of one run as Markdown (https://arxiv.org/abs/1810.03993)."""
     versions = run.environment.get("versions", {})
-    seen = [g for g in run.genre_names if (run.genre(g, "support") or 0) > 0]
+    seen = run.present_genres
     rows = [
         f"| {title} | {numbers.of(run, f'test/{name}', form)} | "
         f"{' to '.join(numbers.of(run, f'test/interval/{name}/{end}', form) for end in ('low', 'high'))} |"
@@ -39,7 +39,7 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "| --- | ---: | ---: |",
         *rows,
         "",
-        sentences.against_baselines(run, ("frequency", "tfidf", "colours"), numbers),
+        verdicts.against_baselines(run, numbers),
         "",
         "## Use it for",
         "",

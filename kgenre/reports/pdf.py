@@ -10,27 +10,41 @@ from xml.sax.saxutils import escape
 
 from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table
 
-_MARGIN = 42  # points
+_PAGES = 3
+_MARGIN = 38  # points
 _SIZE = 8
 _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 
 
 def to_pdf(blocks: Sequence[Block]) -> bytes:
-    """The whole document."""
+    """The whole document, a little smaller where it would be longer than three pages."""
+    _register_fonts()
+    for scale in (1.0, 0.96, 0.92, 0.88):
+        content, pages = _built(blocks, scale)
+        if pages <= _PAGES:
+            break
+    return content
+
+
+def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
     from reportlab import rl_config
     from reportlab.lib.pagesizes import A4
     from reportlab.platypus import SimpleDocTemplate
 
+    def begin(canvas: Any, document: Any) -> None:
+        canvas.setPageSize(A4)  # what is laid out on a larger page is drawn on this one
+        _footer(canvas, A4[0])
+        canvas.scale(scale, scale)
+
     rl_config.invariant = 1  # no date, no random name: the same report is the same file
-    _register_fonts()
     buffer = io.BytesIO()
     title = next((block.text for block in blocks if isinstance(block, Heading)), "kgenre")
     document = SimpleDocTemplate(
-        buffer, pagesize=A4, title=title, author="kgenre", creator="kgenre", invariant=1,
+        buffer, pagesize=(A4[0] / scale, A4[1] / scale), title=title, author="kgenre", creator="kgenre", invariant=1,
         leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=_MARGIN,
     )  # fmt: skip
-    document.build(_story(blocks, document.width - 12), onFirstPage=_footer, onLaterPages=_footer)
-    return buffer.getvalue()
+    document.build(_story(blocks, document.width - 12), onFirstPage=begin, onLaterPages=begin)
+    return buffer.getvalue(), document.page
 
 
 def _register_fonts() -> None:
@@ -46,16 +60,16 @@ def _register_fonts() -> None:
     pdfmetrics.registerFontFamily(_FONT, normal=_FONT, bold=_BOLD, italic=_FONT, boldItalic=_BOLD)
 
 
-def _footer(canvas: Any, document: Any) -> None:
+def _footer(canvas: Any, width: float) -> None:
     canvas.setFont(_FONT, 6.5)
     canvas.setFillGray(0.45)
-    canvas.drawRightString(document.pagesize[0] - _MARGIN, _MARGIN / 2, str(canvas.getPageNumber()))
+    canvas.drawRightString(width - _MARGIN, _MARGIN / 2, str(canvas.getPageNumber()))
 
 
 def _style(size: float = _SIZE, **options: Any) -> Any:
     from reportlab.lib.styles import ParagraphStyle
 
-    options = {"spaceAfter": size * 0.4} | options
+    options = {"spaceAfter": size * 0.3} | options
     return ParagraphStyle("text", fontName=_FONT, fontSize=size, leading=size * 1.35, **options)
 
 
@@ -72,15 +86,18 @@ def _story(blocks: Sequence[Block], width: float) -> list[Any]:
                 heading = [Text(f"<b>{escape(text)}</b>", _style(size, spaceBefore=0 if level == 1 else 7))]
                 continue
             case Paragraph(text, small):
-                shown = [_small(text) if small else Text(escape(text), _style(_SIZE + 0.5))]
+                shown = [_small(text) if small else Text(escape(text), _style(_SIZE))]
             case Bullets(items):
                 shown = [Text(escape(item), _style(leftIndent=11, bulletIndent=2), bulletText="•") for item in items]
             case Table():
-                shown = [_table(block, width), *([_small(block.caption)] if block.caption else [])]
+                caption = [_small(block.caption)] if block.caption else []
+                shown = [KeepTogether([*heading, _table(block, width), *caption])]
+                heading = []
             case Figure(_, png, caption, _):
                 image = Image(io.BytesIO(png))
                 image._restrictSize(width, 420)
-                shown = [KeepTogether([image, _small(caption)])]
+                shown = [KeepTogether([*heading, image, _small(caption)])]
+                heading = []
             case Films(films):
                 shown = [_film(film, width) for film in films]
         story += [KeepTogether([*heading, shown[0]]), *shown[1:]] if heading else shown
@@ -140,8 +157,8 @@ def _film(film: Film, width: float) -> Any:
     for content, who in ((film.poster, ""), *((guess.heat, guess.run) for guess in film.guesses)):
         if content is not None:
             image = Image(io.BytesIO(content))
-            image._restrictSize(56, 84)
-            cells.append([image, Text(escape(who), _style(5, spaceAfter=0, alignment=1))])
+            image._restrictSize(44, 66)
+            cells.append([image, Text(escape(who), _style(4.6, spaceAfter=0, alignment=1))])
     words = next((guess for guess in film.guesses if guess.words), None)
     text = _style(6.8, spaceAfter=2)
     title, truth = escape(film.title or film.id), escape(", ".join(film.truth) or "none")
@@ -153,7 +170,7 @@ def _film(film: Film, width: float) -> Any:
             for guess in film.guesses
         ),
     ]
-    widths = [60] * len(cells)
+    widths = [48] * len(cells)
     grid = Grid([[*cells, said]], colWidths=[*widths, width - sum(widths)])
     grid.setStyle(
         [

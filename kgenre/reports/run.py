@@ -53,6 +53,22 @@ class Run:
         arguments = self.config.get("model", {}).get("init_args", {})
         return str(arguments.get("network", self.config.get("model", {}).get("class_path", "a network")))
 
+    @property
+    def reads(self) -> str:
+        """What the network reads, "poster" or "overview"; "" where neither its name nor the data say."""
+        data = self.config.get("data", {}).get("init_args", {})
+        given = [name for name in ("poster", "overview") if data.get(f"{name}s") is not False]
+        if len(given) == 1:
+            return given[0]
+        words = {"poster": ("poster", "cnn"), "overview": ("overview", "lstm", "text")}
+        named = [name for name, of in words.items() if any(word in self.network for word in of)]
+        return named[0] if len(named) == 1 else ""
+
+    @cached_property
+    def present_genres(self) -> list[str]:
+        """The genres that test films have; the others are left out of every average over genres."""
+        return [name for name in self.genre_names if (self.genre(name, "support") or 0) > 0]
+
     @cached_property
     def baselines(self) -> dict[str, dict[str, float]]:
         """The baselines' test metrics by key of the baseline."""
@@ -66,6 +82,15 @@ class Run:
     def genre(self, name: str, metric: str) -> float | None:
         """One genre's test metric."""
         return self.metrics.get(f"test/genre/{name}/{metric}")
+
+    def share(self, genre: str) -> float:
+        """The share of the test films that have a genre: what a ranking by chance has as average precision."""
+        return (self.genre(genre, "support") or 0) / self.metrics["test/films"]
+
+
+def best_of(runs: Sequence[Run]) -> Run:
+    """The run with the lowest test loss."""
+    return min(runs, key=lambda run: run.metrics["test/loss"])
 
 
 def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval
 from kgenre.evaluation.metrics import multilabel_metrics
+from kgenre.evaluation.thresholds import Thresholds
 from kgenre.reports.run import Run
 
 
@@ -18,22 +20,62 @@ class Difference:
     value: float
     low: float
     high: float
+    lower_is_better: bool = False
 
     @property
-    def is_clear(self) -> bool:
-        """Whether the interval leaves zero out."""
-        return self.low > 0 or self.high < 0
+    def verdict(self) -> str:
+        """Whether the first is "better" or "worse", or "level" where the interval holds zero."""
+        if self.low <= 0 <= self.high:
+            return "level"
+        return "better" if (self.value < 0) == self.lower_is_better else "worse"
 
 
-def run_difference(first: Run, second: Run, metric: str) -> tuple[Difference, int]:
-    """The difference of a metric of `multilabel_metrics` on the test films that both have, and how many these are."""
+def baseline_difference(run: Run, key: str, metric: str) -> Difference | None:
+    """The run minus a baseline, as the test logged it; None where it did not."""
+    base = f"test/difference/baseline_{key}/{metric}"
+    values = [run.metrics.get(f"{base}{end}") for end in ("", "/low", "/high")]
+    return None if None in values else Difference(*values, lower_is_better=metric == "loss")
+
+
+def run_differences(first: Run, second: Run, metrics: Sequence[str]) -> tuple[dict[str, Difference], int]:
+    """Differences of metrics of `multilabel_metrics` on the test films that both have, and how many these are."""
+    true, pair = _on_common_films(first, second)
+    tuned = [_thresholds(run) for run in (first, second)]
+    values = [multilabel_metrics(true, prob, thresholds=own) for prob, own in zip(pair, tuned, strict=True)]
+    rounds = [bootstrap_metrics(true, prob, own) for prob, own in zip(pair, tuned, strict=True)]
+    known = [name for name in metrics if all(name in of for of in values)]
+    return {name: _difference(name, values, rounds) for name in known}, len(true)
+
+
+def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[str, Difference]:
+    """The differences of each genre's average precision."""
+    true, pair = _on_common_films(first, second)
+    found = {}
+    for genre in genres:
+        column = [first.genre_names.index(genre)]
+        values = [multilabel_metrics(true[:, column], prob[:, column]) for prob in pair]
+        rounds = [bootstrap_metrics(true[:, column], prob[:, column]) for prob in pair]
+        found[genre] = _difference("map", values, rounds)
+    return found
+
+
+def _difference(name: str, values: Sequence[dict[str, float]], rounds: Sequence[dict[str, np.ndarray]]) -> Difference:
+    value = values[0][name] - values[1][name]
+    # The same resamples of the same films for both: what makes a resample hard for one, it does for the other.
+    low, high = interval(rounds[0][name] - rounds[1][name], value)
+    return Difference(value, low, high, lower_is_better=name == "loss")
+
+
+def _on_common_films(first: Run, second: Run) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     own, other = first.predictions, second.predictions
     row_of = {film_id: row for row, film_id in enumerate(other.ids)}
     rows = [row for row, film_id in enumerate(own.ids) if film_id in row_of]
-    theirs = [row_of[own.ids[row]] for row in rows]
-    true = own.true[rows]
-    pair = (own.prob[rows], other.prob[theirs])
-    values = [multilabel_metrics(true, prob)[metric] for prob in pair]
-    rounds = [bootstrap_metrics(true, prob)[metric] for prob in pair]
-    low, high = interval(np.subtract(*rounds))
-    return Difference(values[0] - values[1], low, high), len(rows)
+    return own.true[rows], (own.prob[rows], other.prob[[row_of[own.ids[row]] for row in rows]])
+
+
+def _thresholds(run: Run) -> Thresholds | None:
+    overall = run.metrics.get("test/threshold")
+    if overall is None:
+        return None
+    per_genre = tuple(run.genre(name, "threshold") or overall for name in run.genre_names)
+    return Thresholds(overall, per_genre, (False,) * len(per_genre))

@@ -4,52 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kgenre.evaluation.comparison import TITLES, standing
+from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.numbers import Numbers
-from kgenre.reports.run import Run
-from kgenre.reports.run_difference import Difference, run_difference
+from kgenre.reports.run import Run, best_of
+from kgenre.reports.run_difference import baseline_difference
+from kgenre.reports.verdicts import listed, loss_verdict, ranks_better_than_it_says
 
 
-def against_baselines(run: Run, keys: Sequence[str], numbers: Numbers) -> str:
-    """Whether the run's loss is better than the baselines', and whether other test films could have said otherwise."""
-    groups: dict[str, list[str]] = {}
-    for key in keys:
-        base = f"test/difference/baseline_{key}/loss"
-        if any(f"{base}{end}" not in run.metrics for end in ("", "/low", "/high")):
-            continue
-        difference = Difference(run.metrics[base], run.metrics[f"{base}/low"], run.metrics[f"{base}/high"])
-        if not difference.is_clear:
-            says = "cannot be told from"
-        else:
-            says = "beats" if difference.value < 0 else "is worse than"
-        theirs = numbers.of(run, f"test/baseline_{key}/loss", ".4f")
-        low, high = (numbers.of(run, f"{base}/{end}", "+.4f") for end in ("low", "high"))
-        title = "the " + TITLES[key] if key == "frequency" else TITLES.get(key, key)
-        groups.setdefault(says, []).append(f"{title} ({theirs}; difference {low} to {high})")
-    if not groups:
-        return ""
-    said = " and ".join(f"{says} {', '.join(who)}" for says, who in groups.items())
-    return f"{run.name} (loss {numbers.of(run, 'test/loss', '.4f')}) {said}."
-
-
-def headline(runs: Sequence[Run], numbers: Numbers) -> str:
-    """The verdict at the top of the page."""
-    best = min(runs, key=lambda run: run.metrics["test/loss"])
-    beaten = [run for run in runs if _state(run, "frequency") == "ahead"]
-    if not beaten:
-        who = "None of the models" if len(runs) > 1 else f"{best.name}"
-        verdict = "predicts" if len(runs) > 1 else "does not predict"
-        text = f"{who} {verdict} the test films better than genre frequencies that never look at a film."
-    elif len(beaten) == len(runs):
-        text = ("All models beat" if len(runs) > 1 else f"{best.name} beats") + " the genre frequencies."
-    else:
-        text = f"Of {len(runs)} models, {', '.join(run.name for run in beaten)} beat(s) the genre frequencies."
-    bag = _state(best, "tfidf")
-    if bag:
-        words = {"ahead": "is ahead of", "level": "is level with", "behind": "is behind"}[bag]
-        own, theirs = numbers.of(best, "test/loss", ".4f"), numbers.of(best, "test/baseline_tfidf/loss", ".4f")
-        text += f" The best, {best.name} (loss {own}), {words} TF-IDF with logistic regression ({theirs})."
+def data(runs: Sequence[Run], numbers: Numbers) -> str:
+    """The films, their parts and how uneven the genres are."""
+    run = best_of(runs)
+    parts = [numbers.of(run, f"data/{part}_films", ",d") for part in ("train", "validation", "test")]
+    present = run.present_genres
+    films, total = run.metrics["test/films"], sum(run.genre(g, "support") for g in present)
+    mean = numbers.say(f"{run.name}: genres a test film", total / films, ".1f")
+    text = (
+        f"{parts[0]} films to train on, {parts[1]} to choose the epoch and the thresholds by (validation), {parts[2]} "
+    )
+    text += f"for this test, used once. A test film has {mean} genres on average."
+    if len(present) > 4:
+        order = sorted(present, key=lambda g: -run.genre(g, "support"))
+        common = " and ".join(f"{g} ({_percent(run, g, numbers)} %)" for g in order[:2])
+        half = order[len(order) // 2 :]
+        share = 100 * sum(run.genre(g, "support") for g in half) / total
+        rare = numbers.say(f"{run.name}: percentage of labels that the rarer half of genres has", share, ".0f")
+        count = numbers.say(f"{run.name}: rarer half of genres", len(half), "d")
+        text += (
+            f" Genres are uneven: the most frequent are {common}; the rarer half, {count} of {len(present)}, makes up "
+            f"{rare} % of the labels. A model that only ever names the frequent genres looks decent in micro averages; "
+            "mAP and macro-F1, where each genre counts the same, give it away."
+        )
     return text
 
 
@@ -72,91 +57,49 @@ def training(run: Run, numbers: Numbers) -> str:
     return f"{start}, and it stayed near that: longer training of this kind would bring little."
 
 
-def better_run(runs: Sequence[Run], numbers: Numbers) -> list[str]:
-    """The best run beside each other one, on the test films that both have."""
-    best = min(runs, key=lambda run: run.metrics["test/loss"])
-    said = []
-    for run in runs:
-        if run is best:
-            continue
-        parts = []
-        for metric, title, is_better in (("loss", "loss", -1), ("map", "mAP", 1)):
-            difference, films = run_difference(best, run, metric)
-            names = [f"{best.name} minus {run.name}: {metric}{end}" for end in ("", " low", " high")]
-            ends = (difference.value, difference.low, difference.high)
-            value, low, high = (numbers.say(n, v, "+.4f") for n, v in zip(names, ends, strict=True))
-            if difference.is_clear:
-                how = "better" if difference.value * is_better > 0 else "worse"
-            else:
-                how = "not clearly different"
-            parts.append(f"{title} {value} ({low} to {high}: {how})")
-        shared = numbers.say(f"{best.name} and {run.name}: common test films", films, "d")
-        said.append(f"{best.name} against {run.name} on {shared} common films: {'; '.join(parts)}.")
-    return said
-
-
-def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
-    """Which genres work, which do not, and which run is ahead where."""
-    best = min(runs, key=lambda run: run.metrics["test/loss"])
-    present = [g for g in best.genre_names if (best.genre(g, "support") or 0) > 0 and best.genre(g, "ap") is not None]
-    films = best.metrics["test/films"]
-    lift = {g: best.genre(g, "ap") / (best.genre(g, "support") / films) for g in present}
-    said = []
-    enough = [g for g in present if best.genre(g, "support") >= 10]
-    if enough:
-        top = sorted(enough, key=lambda g: -lift[g])[:3]
-        low = [g for g in sorted(enough, key=lambda g: lift[g]) if lift[g] < 1.5][:4]
-        shown = ", ".join(f"{g} ({_ap(best, g, numbers)} against {_chance(best, g, numbers)} by chance)" for g in top)
-        said.append(f"Of genres with ten test films or more, {best.name} ranks best above chance: {shown}.")
-        if low:
-            named = ", ".join(f"{g} ({_ap(best, g, numbers)}; {_chance(best, g, numbers)})" for g in low)
-            said.append(f"Hardly better than chance: {named}.")
-    for run in runs:
-        if run is best:
-            continue
-        ahead = [g for g in enough if (run.genre(g, "ap") or 0) > best.genre(g, "ap") + 0.05]
-        if ahead:
-            ahead.sort(key=lambda g: best.genre(g, "ap") - run.genre(g, "ap"))
-            named = ", ".join(f"{g} ({_ap(run, g, numbers)} against {_ap(best, g, numbers)})" for g in ahead[:4])
-            said.append(f"{run.name} is ahead of it for {named}.")
-    rare = [g for g in present if best.genre(g, "support") < 10]
-    if rare:
-        said.append(f"Fewer than ten test films: {', '.join(rare)}. Their figures are mostly chance.")
-    absent = [g for g in best.genre_names if g not in present]
-    if absent:
-        said.append(f"Without any test film, and left out of every average over genres: {', '.join(absent)}.")
-    return said
-
-
 def thresholds(run: Run, numbers: Numbers) -> str:
     """What the threshold of 0.5 hides, and what tuned ones change."""
-    present = [g for g in run.genre_names if (run.genre(g, "support") or 0) > 0]
+    present = run.present_genres
     found = [g for g in present if (run.genre(g, "f1") or 0) > 0]
-    counts = numbers.say(f"{run.name}: genres with F1 above 0 at 0.5", len(found), "d")
-    of = numbers.say(f"{run.name}: genres with test films", len(present), "d")
-    text = f"{run.name}: at 0.5 it is right at least once about {counts} of {of} genres"
-    text += f" ({', '.join(found)})" if 0 < len(found) <= 4 else ""
+    if len(found) <= 4:
+        text = (
+            f"{run.name} finds {'only ' + listed(found) if found else 'no genre at all'} at the usual threshold of 0.5"
+        )
+    else:
+        text = f"{run.name} finds more than a few genres at the usual threshold of 0.5"
     if "test/tuned_f1_micro" not in run.metrics:
         return f"{text}. No thresholds were tuned: the checkpoint was never validated."
-    tuned = [g for g in present if (run.genre(g, "tuned_f1") or 0) > 0]
-    after = numbers.say(f"{run.name}: genres with F1 above 0 at tuned thresholds", len(tuned), "d")
     micro = [numbers.of(run, f"test/{p}f1_micro") for p in ("", "tuned_")]
     macro = [numbers.of(run, f"test/{p}f1_macro") for p in ("", "per_genre_tuned_")]
     overall = numbers.of(run, "test/threshold", ".2f")
-    return (
-        f"{text}. One threshold tuned on validation films ({overall}) takes micro-F1 from {micro[0]} to {micro[1]}; "
-        f"one for each genre takes macro-F1 from {macro[0]} to {macro[1]} and reaches {after} genres."
+    text += (
+        f". One threshold tuned on validation films ({overall}) takes micro-F1 from {micro[0]} to {micro[1]}, "
+        f"one for each genre takes macro-F1 from {macro[0]} to {macro[1]}."
     )
+    chance = baseline_difference(run, FrequencyBaseline.key, "tuned_f1_micro")
+    if chance is not None and chance.verdict != "better":
+        guess = numbers.of(run, "test/baseline_frequency/tuned_f1_micro")
+        how = "no better than" if chance.verdict == "level" else "worse than"
+        text += f" That micro-F1 is {how} what the genre frequencies reach with a tuned threshold ({guess})."
+    expected, there = run.predictions.prob.sum(axis=1).mean(), run.predictions.true.sum(axis=1).mean()
+    if abs(expected / there - 1) > 0.1:
+        sums = [
+            numbers.say(f"{run.name}: {name} genres a film", value, ".1f")
+            for name, value in (("expected", expected), ("true", there))
+        ]
+        how = "high" if expected > there else "low"
+        text += f" Its probabilities are too {how}: they add up to {sums[0]} genres a film, where there are {sums[1]}."
+    return text
 
 
 def calibration(run: Run, numbers: Numbers) -> str:
     """Whether the probabilities can be taken at their word."""
     error = numbers.of(run, "test/ece")
-    known = run.baselines.get("frequency", {}).get("brier")
-    text = f"{run.name}: probabilities are off by {error} on average (expected calibration error)"
-    if known is not None and "test/brier" in run.metrics:
+    text = f"{run.name}: over all pairs of film and genre, probabilities are off by {error} on average (expected "
+    text += "calibration error)"
+    if "brier" in run.baselines.get("frequency", {}) and "test/brier" in run.metrics:
         own, base = numbers.of(run, "test/brier", ".4f"), numbers.of(run, "test/baseline_frequency/brier", ".4f")
-        text += f"; Brier score {own}, genre frequencies {base}"
+        text += f"; Brier score {own}, that of the genre frequencies {base}"
     return text + "."
 
 
@@ -168,41 +111,31 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
         state = curve.state if curve else None
         reason = {
             "falling": f"{run.name}: validation loss was still falling: train longer, or with a higher rate.",
-            "overfitted": f"{run.name}: it overfitted: stop early (EarlyStopping), and try more augmentation, dropout "
-            "or weight decay, or fewer parameters.",
+            "overfitted": f"{run.name}: it overfits, so more epochs would not help: try more dropout, weight decay or "
+            "augmentation, or fewer parameters.",
             "flat": f"{run.name}: it hardly learned: try a higher learning rate, and start the output's bias at the "
             "log-odds of the genre frequencies.",
         }.get(state)
         if reason:
             steps.append(reason)
-    best = min(runs, key=lambda run: run.metrics["test/loss"])
-    if _state(best, "tfidf") == "behind":
-        steps.append("A bag of words is ahead: before a larger network, give it pretrained word vectors or join both.")
-    ranks = best.metrics.get("test/roc_auc", 0) > 0.6
-    if ranks and _state(best, "frequency") != "ahead":
-        steps.append(f"{best.name} ranks films, but its probabilities are off: recalibrate, or take an earlier epoch.")
-    reads = {"overview" if "lstm" in run.network or "text" in run.network else "poster" for run in runs}
-    if len(reads) == 2:
-        steps.append("Posters and overviews know different things: fuse the models' log-odds per genre.")
+    best = best_of(runs)
+    off = [run.name for run in runs if ranks_better_than_it_says(run)]
+    if off:
+        steps.append(
+            f"{listed(off)}: the ranking is better than the probabilities: calibrate these on validation films."
+        )
+    if loss_verdict(best, "tfidf") == "worse" and "overview" in best.reads:
+        steps.append("A bag of words is ahead: before a larger network, start from pretrained word vectors.")
+    behind = [run for run in runs if run.reads == "poster" and loss_verdict(run, "colours") == "worse"]
+    if behind:
+        steps.append(
+            f"Colours and layout alone are ahead of {listed([run.name for run in behind])}: start from a network "
+            "pretrained on photographs, the posters are too few to learn to see from."
+        )
+    if {run.reads for run in runs} >= {"poster", "overview"}:
+        steps.append("Posters and overviews may know different things: average the models' log-odds for each genre.")
     return steps
 
 
-def _state(run: Run, key: str) -> str | None:
-    """Ahead of, level with or behind a baseline's loss; not ahead where the interval of the difference holds 0."""
-    loss = run.baselines.get(key, {}).get("loss")
-    if loss is None:
-        return None
-    state = standing(run.metrics["test/loss"], loss)
-    low, high = (run.metrics.get(f"test/difference/baseline_{key}/loss/{end}") for end in ("low", "high"))
-    if low is not None and high is not None and low <= 0 <= high:
-        return "level"
-    return state
-
-
-def _ap(run: Run, genre: str, numbers: Numbers) -> str:
-    return numbers.of(run, f"test/genre/{genre}/ap", ".2f")
-
-
-def _chance(run: Run, genre: str, numbers: Numbers) -> str:
-    share = run.genre(genre, "support") / run.metrics["test/films"]
-    return numbers.say(f"{run.name}: share of test films with {genre}", share, ".2f")
+def _percent(run: Run, genre: str, numbers: Numbers) -> str:
+    return numbers.say(f"{run.name}: percentage of test films with {genre}", 100 * run.share(genre), ".0f")

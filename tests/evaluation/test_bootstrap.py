@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from kgenre.evaluation import bootstrap_metrics, intervals
+from kgenre.evaluation import bootstrap_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.bootstrap import interval
 
 
@@ -15,7 +15,7 @@ def films(n=400, seed=0):
 def test_the_interval_of_a_mean_is_what_the_normal_distribution_gives():
     true, prob = films()
     losses = -np.log(np.where(true, prob, 1 - prob)).mean(axis=1)
-    low, high = intervals(bootstrap_metrics(true, prob, rounds=1000))["loss"]
+    low, high = intervals(bootstrap_metrics(true, prob, rounds=1000), multilabel_metrics(true, prob))["loss"]
     half = 1.96 * losses.std() / len(losses) ** 0.5
     np.testing.assert_allclose([low, high], [losses.mean() - half, losses.mean() + half], rtol=0.01)
 
@@ -32,9 +32,21 @@ def test_a_rare_genre_that_some_resamples_lack():
     true[4] = True
     rounds = bootstrap_metrics(true, prob, rounds=50)["map"]
     assert np.isnan(rounds).any()
-    low, high = interval(rounds)
+    low, high = interval(rounds, 1 / 26)
     assert 0 < low <= high <= 1
 
 
 def test_undefined_everywhere_is_nan():
-    assert np.isnan(interval(np.full(5, np.nan))).all()
+    assert np.isnan(interval(np.full(5, np.nan), np.nan)).all()
+
+
+def test_the_interval_holds_the_value_where_resamples_flatter_it():
+    rng = np.random.default_rng(0)
+    true, prob = rng.random((300, 12)) < 0.03, rng.random((300, 12))  # rare genres, ranked by chance
+    value, rounds = multilabel_metrics(true, prob)["map"], bootstrap_metrics(true, prob)["map"]
+    assert np.mean(rounds > value) > 0.8, "the bias that is taken out"
+    low, high = interval(rounds, value)
+    assert low < value < high
+    np.testing.assert_allclose(high - low, np.subtract(*np.quantile(rounds, [0.975, 0.025])))
+    assert interval(np.array([0.0, 0.5, 1.0]), 0.05)[0] == 0, "no metric is negative"
+    assert interval(np.array([-0.1, 0.0, 0.1]), -0.05)[0] < 0, "a difference may be"

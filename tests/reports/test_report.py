@@ -20,7 +20,8 @@ from kgenre.reports.example_films import choose_films
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.report import report_blocks
-from kgenre.reports.sentences import headline, next_steps, training
+from kgenre.reports.sentences import next_steps, training
+from kgenre.reports.verdicts import headline
 
 GENRES = ("Comedy", "Drama", "N/A", "War")
 
@@ -48,7 +49,7 @@ def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, te
     metrics |= {f"data/{part}_films": n for part, n in (("train", 30), ("validation", 10), ("test", tested))}
     own = multilabel_metrics(true, prob, thresholds=thresholds)
     metrics |= {f"test/{name}": value for name, value in own.items()}
-    for name, ends in intervals(bootstrap_metrics(true, prob, thresholds, rounds=50)).items():
+    for name, ends in intervals(bootstrap_metrics(true, prob, thresholds, rounds=50), own).items():
         metrics |= {f"test/interval/{name}/{end}": value for end, value in zip(("low", "high"), ends, strict=True)}
     for name, values in genre_metrics(true, prob, thresholds=thresholds).items():
         metrics |= {f"test/genre/{g}/{name}": v for g, v in zip(genres, values, strict=True)}
@@ -141,8 +142,8 @@ def test_markdown_names_its_pictures(report):
 def test_the_verdict_follows_from_the_numbers(runs):
     good, poor = read_runs(runs)
     assert "beats the genre frequencies" in headline([good], Numbers())
-    assert "does not predict" in headline([poor], Numbers())
-    assert headline([good, poor], Numbers()).startswith("Of 2 models, good")
+    assert "does not beat" in headline([poor], Numbers())
+    assert headline([good, poor], Numbers()).startswith("Only good beats")
     steps = next_steps([good, poor])
     assert any("still falling" in step for step in steps)
 
@@ -171,8 +172,13 @@ def test_results_stand_beside_baselines(runs):
         "poor",
         "95 % interval",
         "genre frequencies",
-        "TF-IDF + logistic regression",
+        "TF-IDF (overviews)",
     ]
+    pairs = {row[0]: row[1:] for row in tables[2].rows}
+    assert list(pairs) == ["good – genre frequencies", "poor – genre frequencies", "good – poor"], "no TF-IDF"
+    assert "▲" in pairs["good – genre frequencies"][0]
+    assert "▼" in pairs["poor – genre frequencies"][0]
+    assert all("▲" in cell for cell in pairs["good – poor"][:2])
 
 
 def test_films_by_kind(runs):

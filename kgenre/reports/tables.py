@@ -1,0 +1,193 @@
+"""The report's tables: what was trained, what came out, and which difference is more than chance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kgenre.evaluation.comparison import TITLES
+from kgenre.evaluation.top3_baseline import Top3Baseline
+from kgenre.reports import verdicts
+from kgenre.reports.blocks import Table
+from kgenre.reports.learning_curve import learning_curve
+from kgenre.reports.numbers import Numbers
+from kgenre.reports.run import Run
+from kgenre.reports.run_difference import Difference, baseline_difference
+
+_COLUMNS = (
+    ("loss", "loss", ".4f"),
+    ("map", "mAP", ".3f"),
+    ("roc_auc", "ROC AUC", ".3f"),
+    ("f1_micro", "F1 micro\nat 0.5", ".3f"),
+    ("f1_macro", "F1 macro\nat 0.5", ".3f"),
+    ("tuned_f1_micro", "F1 micro\ntuned", ".3f"),
+    ("per_genre_tuned_f1_macro", "F1 macro\nper genre", ".3f"),
+    ("top3_hit", "top-3\nhit", ".3f"),
+)
+
+
+def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
+    """What each run is, and how fast it trained."""
+    rows = []
+    for run in runs:
+        model = run.config.get("model", {}).get("init_args", {})
+        data = run.config.get("data", {}).get("init_args", {})
+        curve = learning_curve(run)
+        rate = _of_optimizer(run).get("learning_rate", model.get("learning_rate"))
+        # The first epoch compiles: the middle one of the others says what an epoch takes.
+        seconds = sorted(
+            e["throughput/seconds_per_epoch"] for e in run.epochs[1:] if "throughput/seconds_per_epoch" in e
+        )
+        speeds = sorted(
+            e["throughput/samples_per_second"] for e in run.epochs[1:] if "throughput/samples_per_second" in e
+        )
+        rows.append(
+            (
+                run.name,
+                f"{run.reads}s" if run.reads else "–",
+                numbers.of(run, "model/parameters", ",d"),
+                numbers.say(f"{run.name}: learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
+                str(data.get("batch_size", "–")),
+                numbers.say(f"{run.name}: epochs", len(curve.train), "d") if curve else "–",
+                numbers.say(f"{run.name}: best epoch", curve.best + 1, "d") if curve else "–",
+                numbers.say(f"{run.name}: seconds an epoch", seconds[len(seconds) // 2], ".1f") if seconds else "–",
+                numbers.say(f"{run.name}: films a second", speeds[len(speeds) // 2], ".0f") if speeds else "–",
+            )
+        )
+    header = ("", "reads", "parameters", "learning\nrate", "batch", "epochs", "best\nepoch", "s / epoch", "films / s")
+    chosen = " and ".join(dict.fromkeys(map(_optimizer, runs)))
+    caption = (
+        f"Trained with {chosen}; seconds and films a second: the median epoch after the first, on {hardware(runs)}."
+    )
+    return Table(header, tuple(rows), caption, first_width=0.2)
+
+
+def _optimizer(run: Run) -> str:
+    return str((run.config.get("optimizer") or {}).get("class_path") or "Adam").rpartition(".")[2]
+
+
+def _of_optimizer(run: Run) -> dict[str, Any]:
+    """Its options, where the command line chose one in place of the module's Adam."""
+    return (run.config.get("optimizer") or {}).get("init_args") or {}
+
+
+def results(runs: Sequence[Run], numbers: Numbers) -> Table:
+    """The headline metrics with their intervals, and those of all baselines."""
+    rows, bold = [], []
+    for run in runs:
+        bold.append(len(rows))
+        rows.append((run.name, *(numbers.of(run, f"test/{name}", form) for name, _, form in _COLUMNS)))
+        ends = [
+            [numbers.of(run, f"test/interval/{name}/{end}", form) for end in ("low", "high")]
+            for name, _, form in _COLUMNS
+        ]
+        rows.append(("  95 % interval", *("–" if "–" in pair else f"{pair[0]}–{pair[1]}" for pair in ends)))
+    # Baselines are of the same films for every run, but only a run with posters has the one of posters.
+    keys = {key for run in runs for key in run.baselines}
+    for key in sorted(keys, key=lambda key: list(TITLES).index(key) if key in TITLES else len(TITLES)):
+        run = next(run for run in runs if key in run.baselines)
+        name = _short(key) + (f" ({verdicts.READS[key]}s)" if key in verdicts.READS else "")
+        rows.append((name, *(numbers.of(run, f"test/baseline_{key}/{metric}", form) for metric, _, form in _COLUMNS)))
+    films = numbers.of(runs[0], "test/films", "d")
+    caption = (
+        f"{films} test films of {runs[0].name}; 95 % intervals from 200 bootstrap resamples. Loss: lower is better; "
+        "all others: higher. Tuned: one threshold, per genre: one for each, both chosen on validation films. TF-IDF, "
+        "colours and layout: features of logistic regressions (scikit-learn) fitted on the same training films."
+    )
+    return Table(("", *(title for _, title, _ in _COLUMNS)), tuple(rows), caption, tuple(bold), 0.23)
+
+
+def _short(key: str) -> str:
+    """A baseline's title without what the caption says."""
+    if key == Top3Baseline.key:
+        return "always the top three genres"
+    return TITLES.get(key, key).removesuffix(" + logistic regression")
+
+
+def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
+    """What the thresholds find, and how good the probabilities are that they cut."""
+    rows = []
+    for run in runs:
+        found = [
+            sum((run.genre(g, f"{prefix}f1") or 0) > 0 for g in run.present_genres) if known else None
+            for prefix, known in (("", True), ("tuned_", "test/threshold" in run.metrics))
+        ]
+        expected = run.predictions.prob.sum(axis=1).mean()
+        rows.append(
+            (
+                run.name,
+                *(
+                    "–" if n is None else numbers.say(f"{run.name}: genres found {at}", n, "d")
+                    for n, at in zip(found, ("at 0.5", "at tuned thresholds"), strict=True)
+                ),
+                numbers.of(run, "test/threshold", ".2f"),
+                numbers.say(f"{run.name}: expected genres a film", expected, ".1f"),
+                *(numbers.of(run, f"test/{name}", form) for name, form in (("ece", ".3f"), ("brier", ".4f"))),
+            )
+        )
+    run = runs[0]
+    there = numbers.say(f"{run.name}: true genres a film", run.predictions.true.sum(axis=1).mean(), ".1f")
+    of = numbers.say(f"{run.name}: genres with test films", len(run.present_genres), "d")
+    if "ece" in run.baselines.get("frequency", {}):
+        own = [numbers.of(run, f"test/baseline_frequency/{n}", form) for n, form in (("ece", ".3f"), ("brier", ".4f"))]
+        rows.append((_short("frequency"), "–", "–", "–", "–", *own))
+    header = ("", "genres found\nat 0.5", "genres found\ntuned", "threshold\ntuned", "genres a film\nexpected")
+    caption = (
+        f"Genres found: with at least one right film, of {of} that test films have; tuned: a threshold for each genre. "
+        f"Expected: a film's probabilities added up, the mean; in truth {there}. Calibration error: how far they "
+        "are from how often they come true, over all pairs of film and genre. Both errors: lower is better."
+    )
+    return Table(
+        (*header, "calibration\nerror (ECE)", "squared error\n(Brier)"), tuple(rows), caption, first_width=0.24
+    )
+
+
+def differences(
+    runs: Sequence[Run], between_runs: Mapping[str, Mapping[str, Difference]], numbers: Numbers
+) -> Table | None:
+    """A row for each pair that is worth comparing; None where nothing was compared.
+
+    Args:
+        runs: beside their baselines.
+        between_runs: "a – b" -> metric -> difference.
+        numbers: where what is said is kept.
+    """
+    pairs: dict[str, Mapping[str, Difference | None]] = {
+        f"{run.name} – {_short(key)}": {m: baseline_difference(run, key, m) for m, _, _ in verdicts.COMPARED}
+        for run in runs
+        for key in verdicts.fair_baselines(run)
+    }
+    rows = [_difference_row(name, found, numbers) for name, found in (pairs | dict(between_runs)).items()]
+    header = ("is the difference more than chance?", *(title for _, title, _ in verdicts.COMPARED))
+    caption = (
+        "First minus second, with the 95 % interval of the paired difference (the same 200 resamples of the test films "
+        "for both). ▲ the first is better, ▼ worse, = the interval holds zero: it may be chance."
+    )
+    shown = [row for row in rows if any(cell != "–" for cell in row[1:])]
+    return Table(header, tuple(shown), caption, first_width=0.3) if shown else None
+
+
+def _difference_row(name: str, found: Mapping[str, Difference | None], numbers: Numbers) -> tuple[str, ...]:
+    cells = [name]
+    for metric, _, form in verdicts.COMPARED:
+        difference = found.get(metric)
+        if difference is None:
+            cells.append("–")
+            continue
+        ends = (("", difference.value), (" low", difference.low), (" high", difference.high))
+        value, low, high = (numbers.say(f"{name}: {metric}{end}", number, f"+{form}") for end, number in ends)
+        mark = {"better": " ▲", "worse": " ▼", "level": " ="}[difference.verdict]
+        cells.append(f"{value} ({low} to {high}){mark}")
+    return tuple(cells)
+
+
+def hardware(runs: Sequence[Run]) -> str:
+    """What the runs were trained on, as "2 CPU cores"."""
+    found = []
+    for run in runs:
+        devices = run.environment.get("devices", [])
+        cores = run.environment.get("cpus")
+        found.append(
+            f"{cores} CPU cores" if devices == ["cpu:0"] and cores else ", ".join(devices) or "unknown devices"
+        )
+    return " or ".join(dict.fromkeys(found))

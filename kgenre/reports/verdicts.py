@@ -1,0 +1,174 @@
+"""What is better than what, and whether other test films could have said otherwise, in plain sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from kgenre.evaluation.baselines import FrequencyBaseline, TfidfBaseline
+from kgenre.evaluation.comparison import TITLES, standing
+from kgenre.evaluation.poster_baseline import PosterBaseline
+from kgenre.reports.numbers import Numbers
+from kgenre.reports.run import Run, best_of
+from kgenre.reports.run_difference import Difference, baseline_difference, genre_differences
+
+# What a run is compared in: how good probabilities are, how good the ranking, how good decisions.
+COMPARED = (
+    ("loss", "loss", ".4f"),
+    ("map", "mAP", ".3f"),
+    ("tuned_f1_micro", "F1 micro, tuned", ".3f"),
+)
+READS = {TfidfBaseline.key: TfidfBaseline.reads, PosterBaseline.key: PosterBaseline.reads}
+
+
+def fair_baselines(run: Run) -> list[str]:
+    """The baselines that see no more than the run does: the genre frequencies, and the one of its own input."""
+    keys = [key for key in (FrequencyBaseline.key, TfidfBaseline.key, PosterBaseline.key) if key in run.baselines]
+    return [key for key in keys if READS.get(key) is None or READS[key] in run.reads or not run.reads]
+
+
+def against_baselines(run: Run, numbers: Numbers) -> str:
+    """Whether the run's loss is better than the baselines', and whether other test films could have said otherwise."""
+    groups: dict[str, list[str]] = {}
+    for key in fair_baselines(run):
+        difference = baseline_difference(run, key, "loss")
+        if difference is None:
+            continue
+        says = {"better": "beats", "worse": "is worse than", "level": "cannot be told from"}[difference.verdict]
+        theirs = numbers.of(run, f"test/baseline_{key}/loss", ".4f")
+        groups.setdefault(says, []).append(f"{_title(key)} ({theirs})")
+    if not groups:
+        return ""
+    said = ", and ".join(f"{says} {' and '.join(who)}" for says, who in groups.items())
+    return f"{run.name} (test loss {numbers.of(run, 'test/loss', '.4f')}) {said}.{ranks_better_than_it_says(run)}"
+
+
+def loss_verdict(run: Run, key: str) -> str | None:
+    """Whether a run's loss is "better" or "worse" than a baseline's, or "level"; None where there is none."""
+    difference = baseline_difference(run, key, "loss")
+    if difference is not None:
+        return difference.verdict
+    theirs = run.baselines.get(key, {}).get("loss")
+    if theirs is None:
+        return None
+    return {"ahead": "better", "level": "level", "behind": "worse"}[standing(run.metrics["test/loss"], theirs)]
+
+
+def ranks_better_than_it_says(run: Run) -> str:
+    """What the ranking says where the loss says something else."""
+    loss, ranking = (baseline_difference(run, FrequencyBaseline.key, metric) for metric in ("loss", "map"))
+    if loss is None or ranking is None or loss.verdict != "worse" or ranking.verdict != "better":
+        return ""
+    return (
+        " It ranks films better than the frequencies do (mAP): it has learned something, but its probabilities are off."
+    )
+
+
+def headline(runs: Sequence[Run], numbers: Numbers) -> str:
+    """The verdict at the top of the page."""
+    best = best_of(runs)
+    beaten = [run.name for run in runs if loss_verdict(run, FrequencyBaseline.key) == "better"]
+    guess = "the genre frequencies, a guess that never looks at a film"
+    if len(runs) == 1:
+        text = f"{best.name} {'beats' if beaten else 'does not beat'} {guess}: its test loss is"
+    elif not beaten:
+        text = f"None of the models beats {guess}. {best.name} has the lowest test loss of them,"
+    else:
+        who = "All models beat" if len(beaten) == len(runs) else f"Only {listed(beaten)} beat{'s' * (len(beaten) == 1)}"
+        name = "It" if beaten == [best.name] else best.name
+        text = f"{who} {guess}. {name} has the lowest test loss,"
+    text += f" {numbers.of(best, 'test/loss', '.4f')}"
+    if "loss" in best.baselines.get(FrequencyBaseline.key, {}):
+        text += f" against {numbers.of(best, 'test/baseline_frequency/loss', '.4f')} of the frequencies"
+    text += "."
+    for key in fair_baselines(best):
+        verdict = loss_verdict(best, key)
+        if key in READS and verdict is not None:
+            says = {"better": "beats", "level": "cannot be told from", "worse": "is worse than"}[verdict]
+            theirs = numbers.of(best, f"test/baseline_{key}/loss", ".4f")
+            same = f"which reads the same {READS[key]}s and trains in seconds" if best.reads else "trained in seconds"
+            text += f" It {says} {TITLES[key]} ({theirs}), {same}."
+    ranks = max(runs, key=lambda run: run.metrics.get("test/map", 0))
+    if ranks is not best:
+        text += (
+            f" {ranks.name} ranks best (mAP {numbers.of(ranks, 'test/map')} against "
+            f"{numbers.of(best, 'test/map')} of {best.name})."
+        )
+    return text
+
+
+def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> list[str]:
+    """The best run beside the others, given its differences to them by their names: a sentence for each outcome."""
+    outcomes: dict[tuple[str, str], list[str]] = {}
+    for name, found in others.items():
+        outcomes.setdefault((found["loss"].verdict, found["map"].verdict), []).append(name)
+    said = []
+    for (loss, ranking), names in outcomes.items():
+        who, them = listed(names), "them" if len(names) > 1 else "it"
+        if loss == "level":
+            text = f"The loss of {best.name} cannot be told from that of {who}"
+            after = {"level": "nor can its mAP", "better": f"but it ranks better (mAP) than {them}"}
+        else:
+            text = f"{best.name} has a lower loss than {who}, by more than chance"
+            after = {"level": "but its mAP cannot be told apart", "better": "and ranks better (mAP)"}
+        worse = f"but ranks worse (mAP) than {them}: which is better depends on what it is for"
+        said.append(f"{text}, {(after | {'worse': worse})[ranking]}.")
+    return said
+
+
+def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
+    """Which genres work, which do not, and which run is ahead where."""
+    best = best_of(runs)
+    present = [g for g in best.present_genres if best.genre(g, "ap") is not None]
+    lift = {g: best.genre(g, "ap") / best.share(g) for g in present}
+    said = []
+    enough = [g for g in present if best.genre(g, "support") >= 10]
+    if enough:
+        high = [g for g in sorted(enough, key=lambda g: -lift[g]) if lift[g] >= 1.5][:3]
+        low = [g for g in sorted(enough, key=lambda g: lift[g]) if lift[g] < 1.5][:4]
+        shown = [f"{g} ({_ap(best, g, numbers)} against {_chance(best, g, numbers)})" for g in (*high, *low)]
+        text = f"Average precision of {best.name} beside chance, which is the genre's share of the films: "
+        text += f"furthest above it for {', '.join(shown[: len(high)])}; " if high else ""
+        text += f"hardly above it, or below, for {', '.join(shown[len(high) :])}" if low else "above it everywhere else"
+        said.append(f"{text}. Genres with fewer than ten test films are left aside.")
+    said += [_genre_by_genre(best, run, enough, numbers) for run in runs if run is not best and enough]
+    rare = [g for g in present if best.genre(g, "support") < 10]
+    absent = [g for g in best.genre_names if g not in present]
+    few = f"Fewer than ten test films: {', '.join(rare)}; their figures are mostly chance." if rare else ""
+    none = f"Without any, and left out of every average over genres: {', '.join(absent)}." if absent else ""
+    return [*said, *filter(None, [" ".join(filter(None, (few, none)))])]
+
+
+def _genre_by_genre(best: Run, other: Run, genres: Sequence[str], numbers: Numbers) -> str:
+    """For which genres one is better by more than chance."""
+    differences = genre_differences(best, other, genres)
+    parts = []
+    for run, against, verdict in ((best, other, "better"), (other, best, "worse")):
+        ahead = [g for g in genres if differences[g].verdict == verdict]
+        ahead.sort(key=lambda g: -abs(differences[g].value))
+        if ahead:
+            named = ", ".join(f"{g} ({_ap(run, g, numbers)} against {_ap(against, g, numbers)})" for g in ahead[:4])
+            more = f" and {len(ahead) - 4} more" if len(ahead) > 4 else ""
+            parts.append(f"{run.name} is ahead for {named}{more}")
+    level = sum(difference.verdict == "level" for difference in differences.values())
+    if not parts:
+        return f"{best.name} and {other.name}: no genre's average precision differs by more than chance."
+    count = numbers.say(f"{best.name} and {other.name}: genres where they cannot be told apart", level, "d")
+    rest = f"; for the other {count} the difference may be chance" if level else ""
+    return f"{best.name} and {other.name}, average precision by genre: {'; '.join(parts)}{rest}."
+
+
+def _title(key: str) -> str:
+    return f"the {TITLES[key]}" if key == FrequencyBaseline.key else TITLES.get(key, key)
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names as "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def _ap(run: Run, genre: str, numbers: Numbers) -> str:
+    return numbers.of(run, f"test/genre/{genre}/ap", ".2f")
+
+
+def _chance(run: Run, genre: str, numbers: Numbers) -> str:
+    return numbers.say(f"{run.name}: share of test films with {genre}", run.share(genre), ".2f")
