@@ -72,8 +72,7 @@ class ProgressBar(Callback):
         """Leave one line with the epoch's values."""
         self._close()
         seconds = time.perf_counter() - self._begun
-        shown = self._metrics(trainer)
-        self._print(f"{self._epoch(trainer)}  step {trainer.global_step}  {shown}  {seconds:.1f} s")
+        self._print(self._epoch(trainer), f"step {trainer.global_step}", *self._metrics(trainer), f"{seconds:.1f} s")
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
         """The final values, and where everything is."""
@@ -141,16 +140,19 @@ class ProgressBar(Callback):
         if not self._is_live:
             return
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
 
         self._close()
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
+            BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            TextColumn("{task.fields[metrics]}"),
+            # Where the terminal is narrow, it is the metrics that are cut off.
+            TextColumn("{task.fields[metrics]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=self._console,
             transient=True,
+            expand=True,
         )
         total = None if math.isinf(total) else total
         self._task = self._progress.add_task(title, total=total, completed=completed, metrics="")
@@ -159,15 +161,23 @@ class ProgressBar(Callback):
     def _advance(self, batch_idx: int, trainer: Trainer) -> None:
         self._done = batch_idx + 1
         if self._progress is not None and self._done % self.refresh_rate == 0:
-            self._progress.update(self._task, completed=self._done, metrics=self._metrics(trainer))
+            self._progress.update(self._task, completed=self._done, metrics="  ".join(self._metrics(trainer)))
 
     def _close(self) -> None:
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
-    def _print(self, line: str) -> None:
-        print(line, file=self._console.file, flush=True)  # rich would make a block of HTML of it in a notebook
+    def _print(self, *parts: str) -> None:
+        """One line; on a terminal a part that does not fit begins the next one."""
+        lines = [parts[0]]
+        for part in parts[1:]:
+            if self._is_live and len(lines[-1]) + 2 + len(part) > self._console.width:
+                lines.append(f"    {part}")
+            else:
+                lines[-1] += f"  {part}"
+        for line in lines:  # rich would make a block of HTML of it in a notebook
+            print(line, file=self._console.file, flush=True)
 
     @staticmethod
     def _epoch(trainer: Trainer) -> str:
@@ -175,5 +185,5 @@ class ProgressBar(Callback):
         return f"epoch {trainer.current_epoch + 1}{last}"
 
     @staticmethod
-    def _metrics(trainer: Trainer) -> str:
-        return "  ".join(f"{name} {value:.4g}" for name, value in trainer.progress_bar_metrics.items())
+    def _metrics(trainer: Trainer) -> list[str]:
+        return [f"{name} {value:.4g}" for name, value in trainer.progress_bar_metrics.items()]

@@ -70,10 +70,9 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
             }
         )
     if os.environ.get(ALLOW_VARIABLE):  # the user's own file imports Keras: say first what is wrong with KERAS_BACKEND
-        from kgenre.engines.backend import check_backend
+        from kgenre.cli.quiet_backend import set_environment
 
-        check_backend()
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        set_environment()
     try:
         words = arrange(arguments, {part: parser.get_defaults()[part]["class_path"] for part in ("model", "data")})
     except UsageError as error:

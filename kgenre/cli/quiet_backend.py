@@ -1,10 +1,11 @@
-"""Import the backend without the lines that TensorFlow prints on every start."""
+"""Import the backend without the lines that TensorFlow prints on every start, and without compiling all anew."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -14,12 +15,29 @@ def import_backend(data: bool = True) -> None:
     """Import Keras on its backend, and what the data need; native output is shown only where an import fails."""
     from kgenre.engines import prepare_keras
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    set_environment()
     with without_native_output():
         prepare_keras()
         if data:
             # TensorFlow looks for GPUs when it is first used, and says at length that there are none.
             importlib.import_module("kgenre.data.tensorflow").tf.config.list_logical_devices()
+
+
+def set_environment() -> None:
+    """What a backend reads when it is imported; what the user has set stays."""
+    from kgenre.data.sample import cache_folder
+    from kgenre.engines.backend import check_backend
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if check_backend() != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
+        return
+    # To compile is half of what JAX does before the first step: the next run reads it. Where several machines share a
+    # home, each has its own.
+    folder = cache_folder() / "jax" / platform.node()
+    with contextlib.suppress(OSError):  # a home that cannot be written
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 @contextlib.contextmanager

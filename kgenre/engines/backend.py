@@ -16,8 +16,8 @@ class BackendError(RuntimeError):
     """The backend that was asked for cannot be used; the message says which can."""
 
 
-def check_backend() -> None:
-    """Say in one line what is wrong with ``KERAS_BACKEND`` before Keras fails on it in forty.
+def check_backend() -> str:
+    """The backend's name; says in one line what is wrong with ``KERAS_BACKEND`` before Keras fails on it in forty.
 
     Raises:
         BackendError: the name is unknown, kgenre has no engine for it, or its package is not installed.
@@ -34,6 +34,7 @@ def check_backend() -> None:
             f"KERAS_BACKEND={name}, but the package {name!r} is not installed. "
             f"Run `pip install {_TO_INSTALL[name]}`{instead}."
         )
+    return name
 
 
 def _configured_backend() -> str:

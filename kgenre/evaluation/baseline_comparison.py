@@ -116,7 +116,9 @@ class BaselineComparison(Callback):
         for key, metrics in self._metrics[stage].items():
             for name, value in metrics.items():
                 if trainer.stage != "fit" or name in _IN_FIT:
-                    trainer.results.log(f"{stage}/baseline_{key}/{name}", value)
+                    # A table of all of them would be no table: the others are for metrics.json.
+                    shown = name in (*COMPARED, "precision", "recall", "ece")
+                    trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=shown)
 
     def _log_differences(self, trainer: Trainer, module: Module) -> None:
         evaluation = getattr(module, "evaluation", None)

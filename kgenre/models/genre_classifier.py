@@ -265,7 +265,7 @@ class GenreClassifier(Module):
         metrics = multilabel_metrics(true, prob, thresholds=self.thresholds)
         for name, value in metrics.items():
             if not fitting or name in _CURVES:
-                self.log(f"{stage}/{name}", value, prog_bar=name in shown)
+                self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in _CURVES)
         if fitting:
             return
         details = {"films": len(true)}

@@ -77,8 +77,9 @@ def terminal(monkeypatch):
     real = rich.console.Console
 
     def console(*arguments, **named):
-        return real(file=screen, force_terminal=True, width=120, **named)
+        return real(file=screen, force_terminal=True, width=screen.width, **named)
 
+    screen.width = 120
     monkeypatch.setattr("rich.console.Console", console)
     return screen
 
@@ -98,6 +99,22 @@ def test_a_bar_on_a_terminal(terminal):
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
     assert re.search(r"test .*\n?.*predict", plain(terminal), re.DOTALL)
+
+
+def test_a_narrow_terminal_keeps_the_bar_and_breaks_no_number(terminal):
+    class Many(Shows):
+        def training_step(self, batch, batch_idx):
+            for i in range(5):
+                self.log(f"quantity_{i}", 0.1 + 0.0 * ops.cast(batch_idx, "float32"), prog_bar=True)
+            return self.error(batch)
+
+    terminal.width = 60
+    quiet_trainer(enable_progress_bar=True, log_every_n_steps=1, max_epochs=2).fit(Many(), boring_batches(3))
+    lines = re.split("[\r\n]+", plain(terminal))
+    assert max(map(len, lines)) <= 60
+    assert any(re.fullmatch(r"epoch 2/2 ━+ \d/3 \S+ quantity_0 0.1.*…", line.rstrip()) for line in lines)
+    assert "epoch 2/2  step 6  quantity_0 0.1  quantity_1 0.1" in lines
+    assert any(re.fullmatch(r"    quantity_2 0.1  quantity_3 0.1  quantity_4 0.1  \d+\.\d s", line) for line in lines)
 
 
 @pytest.mark.parametrize("setting", [{"FORCE_COLOR": "1"}, {"TERM": "dumb"}], ids=str)

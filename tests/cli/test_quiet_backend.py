@@ -1,0 +1,51 @@
+"""What a command does before and while it imports its backend."""
+
+import os
+
+import pytest
+
+from kgenre.cli.quiet_backend import set_environment
+
+CACHE = "JAX_COMPILATION_CACHE_DIR"
+
+
+@pytest.fixture
+def clean(monkeypatch, tmp_path):
+    """A home of its own, and nothing said about where compiled steps are kept."""
+    monkeypatch.setattr("kgenre.engines.backend.check_backend", lambda: "jax")
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
+    for name in (CACHE, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
+        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.delenv(name)
+
+
+def test_what_jax_compiled_is_there_for_the_next_run(run_python, clean, tmp_path):
+    script = """
+from kgenre.cli.quiet_backend import import_backend
+import_backend(data=False)
+import jax, os
+print(jax.jit(lambda x: 3 * x)(1.0), os.environ["JAX_COMPILATION_CACHE_DIR"])
+"""
+    said = run_python(script, backend="jax").split()
+    assert said[0] == "3.0"
+    assert os.listdir(said[1])
+    assert said[1].startswith(str(tmp_path / "cache"))
+
+
+def test_the_users_own_folder_stays(clean, monkeypatch):
+    monkeypatch.setenv(CACHE, "mine")
+    set_environment()
+    assert os.environ[CACHE] == "mine"
+
+
+def test_another_backend_keeps_nothing(clean, monkeypatch):
+    monkeypatch.setattr("kgenre.engines.backend.check_backend", lambda: "tensorflow")
+    set_environment()
+    assert CACHE not in os.environ
+
+
+def test_a_home_that_cannot_be_written(clean, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "file"))
+    set_environment()
+    assert CACHE not in os.environ
