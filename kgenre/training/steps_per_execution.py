@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import overrides_batch_hooks
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 MANY = 32  # steps in one call, where "auto" finds that worth while
+ROUNDS = 6  # the first calls of a new compiled function are slow, and the machine may be busy
 SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
 
 
@@ -58,28 +59,32 @@ def _measured(trainer: Trainer, batch: Any) -> int:
     state = engine.state_dict()
     try:
         batches = list(engine.prefetch([batch] * MANY))
-        engine.train_step(batches[0])  # compiles
-        if _seconds(engine, lambda: engine.train_step(batches[0])) * MANY > SHORT:
+        if _seconds(engine, lambda: engine.train_step(batches[0]))[0] > SHORT:
             return 1
-        one = _seconds(engine, lambda: [engine.train_step(batch) for batch in batches])
-        many = _seconds(engine, lambda: engine.train_steps(batches, MANY))
+        one, many = _seconds(
+            engine,
+            lambda: [engine.train_step(batch) for batch in batches],
+            lambda: engine.train_steps(batches, MANY),
+        )
     finally:
         engine.load_state_dict(state)
         engine.start_epoch("train")
-    chosen = MANY if many < 0.8 * one else 1
-    _log.info("steps_per_execution=auto: %.3f ms a step, %.3f ms of %d in a call.", one * 1e3, many * 1e3, MANY)
+    chosen = MANY if many < 0.9 * one else 1
+    per_step = (1e3 * one / MANY, 1e3 * many / MANY, MANY)
+    _log.info("steps_per_execution=auto: %.3f ms a step, %.3f ms of %d in a call.", *per_step)
     return chosen
 
 
-def _seconds(engine: Any, run: Any) -> float:
-    """Seconds of a step: the faster of two runs, after one that compiles."""
-    best = math.inf
-    for warm in (False, True, True):
-        begun = time.perf_counter()
-        run()
-        engine.epoch_logs("train")  # waits
-        if warm:
-            best = min(best, (time.perf_counter() - begun) / MANY)
+def _seconds(engine: Any, *ways: Callable[[], Any]) -> list[float]:
+    """What each way takes: the fastest of several rounds, in turns, after one that compiles."""
+    best = [math.inf] * len(ways)
+    for number in range(1 + ROUNDS):
+        for i, way in enumerate(ways):
+            begun = time.perf_counter()
+            way()
+            engine.epoch_logs("train")  # waits
+            if number:
+                best[i] = min(best[i], time.perf_counter() - begun)
     return best
 
 
