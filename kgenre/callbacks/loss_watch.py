@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
-from kgenre.checkpoints import Checkpoint, CheckpointError, checkpoints_by_age, read_checkpoint
+from kgenre.checkpoints import Checkpoint, CheckpointError, checkpoints_by_age, read_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -60,9 +60,10 @@ class LossWatch(Callback):
         """Nothing is known yet of a new run; a schedule would not let the rate be lowered."""
         self.stopped_step = None
         if not trainer.resumed:
-            self.rollbacks, self._waiting = 0, []
+            self.rollbacks, self._rollbacks_then, self._waiting = 0, 0, []
         if self.max_rollbacks:
             refuse_schedules(type(self).__name__, trainer)
+            self._lower_rates(trainer)  # the run that went back was stopped before it saved anything
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
@@ -109,6 +110,7 @@ class LossWatch(Callback):
         self.rollbacks += 1
         again = f"{self.rollbacks} of {self.max_rollbacks} times"
         _log.warning("Going back to %s (%s) with a lower learning rate: %s.", checkpoint.path, again, place)
+        self._note(checkpoint)
         trainer.going_back = checkpoint, lambda: self._lower_rates(trainer)
 
     def _lower_rates(self, trainer: Trainer) -> None:
@@ -116,6 +118,18 @@ class LossWatch(Callback):
         factor = self.rollback_factor ** (self.rollbacks - self._rollbacks_then)
         for position, rate in enumerate(trainer.learning_rates()):
             trainer.set_learning_rate(rate * factor, position)
+
+    def _note(self, checkpoint: Checkpoint) -> None:
+        # As the newest one again, which a run that is stopped before it saves goes on from, and knows how often.
+        checkpoint.state.setdefault("rollbacks", {})[self.state_key] = self.rollbacks
+        try:
+            write_checkpoint(checkpoint, checkpoint.path)
+        except OSError as error:
+            _log.warning("%s does not know of it: it cannot be written (%s).", checkpoint.path, error)
+
+    def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
+        """Count the times that training went back to this very checkpoint."""
+        self.rollbacks = max(self.rollbacks, checkpoint.get("rollbacks", {}).get(self.state_key, 0))
 
     def _good_checkpoint(self, trainer: Trainer, step: int) -> Checkpoint | None:
         import numpy as np

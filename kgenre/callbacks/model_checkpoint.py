@@ -14,7 +14,13 @@ from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.checkpoint_name import check_template, checkpoint_name
 from kgenre.callbacks.duration import read_duration
 from kgenre.callbacks.monitor import check_mode, is_better, monitored
-from kgenre.checkpoints import BackgroundWriter, remove_checkpoint, write_checkpoint, write_pointer
+from kgenre.checkpoints import (
+    BackgroundWriter,
+    remove_checkpoint,
+    wait_for_removals,
+    write_checkpoint,
+    write_pointer,
+)
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -261,6 +267,7 @@ class ModelCheckpoint(Callback):
     def _wait(self, on_error: str) -> None:
         if self._writer is not None:
             self._try(self._writer.wait, on_error)
+        wait_for_removals()
 
     def _try(self, write: Callable[[], None], on_error: str) -> None:
         try:

@@ -23,15 +23,17 @@ class ThroughputMonitor(Callback):
     def __init__(self) -> None:
         self._samples = self._step = 0
         self._begun = self._outside = self._left = 0.0
+        self._before: dict[str, Any] = {}  # of an epoch that is resumed
 
     def next_step_needed(self, trainer: Trainer) -> float:
         """Rows can be counted later."""
         return math.inf
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """Start the clock."""
-        self._samples, self._step = 0, trainer.global_step
-        self._outside, self._begun = 0.0, time.perf_counter()
+        """Start the clock, or go on where the checkpoint of an epoch's middle left it."""
+        before, self._before = self._before if trainer.batch_idx else {}, {}
+        self._samples, self._step = before.get("samples", 0), before.get("step", trainer.global_step)
+        self._outside, self._begun = 0.0, time.perf_counter() - before.get("seconds", 0.0)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
@@ -52,8 +54,19 @@ class ThroughputMonitor(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """The epoch's values are fetched by now, so its steps are done."""
-        seconds = time.perf_counter() - self._begun - self._outside
+        seconds = self._seconds()
         trainer.results.log("throughput/seconds_per_epoch", seconds)
         trainer.results.log("throughput/samples_per_second", self._samples / seconds)
         if trainer.global_step > self._step:
             trainer.results.log("throughput/seconds_per_step", seconds / (trainer.global_step - self._step))
+
+    def _seconds(self) -> float:
+        return time.perf_counter() - self._begun - self._outside
+
+    def state_dict(self) -> dict[str, Any]:
+        """What the epoch has come to so far."""
+        return {"samples": self._samples, "step": self._step, "seconds": self._seconds()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self._before = dict(state)

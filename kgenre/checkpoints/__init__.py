@@ -12,6 +12,7 @@ from kgenre.checkpoints.checkpoint import (
 )
 from kgenre.checkpoints.find import checkpoints_by_age, find_checkpoint, newest_checkpoint, write_pointer
 from kgenre.checkpoints.leftovers import leftovers, remove_leftovers
+from kgenre.checkpoints.removal import wait_for_removals
 
 __all__ = [
     "BackgroundWriter",
@@ -26,6 +27,7 @@ __all__ = [
     "read_state",
     "remove_checkpoint",
     "remove_leftovers",
+    "wait_for_removals",
     "write_checkpoint",
     "write_pointer",
 ]

@@ -17,13 +17,14 @@ import re
 import shutil
 import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.checkpoints.files import UnsafeFileError, read_file, sync_file, sync_folder, write_synced
 from kgenre.checkpoints.migrations import MIGRATIONS, SCHEMA, migrate
+from kgenre.checkpoints.removal import remove_in_background, wait_for_removals
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,17 +75,20 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     partial.mkdir()
     try:
         files: dict[str, dict[str, Any]] = {}
-        digests: dict[str, Future[str]] = {}
-        with ThreadPoolExecutor(1, "sha256") as hashing:  # while the disk is busy
+        # Hashed, and brought to the disk, while the next one is written; what is synced side by side is one commit of
+        # the file system's journal, not one each.
+        with ThreadPoolExecutor(10, "checkpoint") as beside:
+            digests, synced = {}, []
             for name in (*_REQUIRED, "epoch.safetensors"):
                 _write_file(checkpoint, partial / name)
-                digests[name] = hashing.submit(_digest, partial / name)
-                files[name] = {"bytes": (partial / name).stat().st_size}
-                sync_file(partial / name)
-        for name, digest in digests.items():
-            files[name]["sha256"] = digest.result()
-        manifest = {"schema": SCHEMA, "time": time.time(), "files": files}
-        write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
+                digests[name] = beside.submit(_digest, partial / name)
+                synced.append(beside.submit(sync_file, partial / name))
+            for name, digest in digests.items():
+                files[name] = {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
+            manifest = {"schema": SCHEMA, "time": time.time(), "files": files}
+            write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
+            for done in synced:
+                done.result()
         sync_folder(partial)
         _put_in_place(partial, path)
     finally:
@@ -245,19 +249,21 @@ def _state(path: Path, content: bytes) -> dict[str, Any]:
 
 def _put_in_place(partial: Path, path: Path) -> None:
     replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")
+    wait_for_removals()
     if path.exists():
         path.rename(replaced)
     partial.rename(path)
     sync_folder(path.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
+    if replaced.exists():
+        remove_in_background(replaced)
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint folder: under its name it is there whole or not at all."""
+    """Remove a checkpoint folder, in the background: under its name it is there whole or not at all."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}.removed")
-    shutil.rmtree(hidden, ignore_errors=True)
+    wait_for_removals()
     try:
         path.rename(hidden)
     except FileNotFoundError:
         return
-    shutil.rmtree(hidden, ignore_errors=True)
+    remove_in_background(hidden)

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from kgenre.checkpoints.checkpoint import CheckpointError, read_checkpoint
+from kgenre.checkpoints.removal import wait_for_removals
 
 # In the order in which they are looked at: of two versions of one checkpoint the new one comes first.
 _HIDDEN = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>partial|replaced|removed)")
@@ -23,6 +24,7 @@ def remove_leftovers(folder: Path) -> None:
 
     A kill between two renames may leave a whole checkpoint under a hidden name only: it gets its name back.
     """
+    wait_for_removals()
     for path in leftovers(folder):
         match = _HIDDEN.fullmatch(path.name)
         if path.is_dir() and not (folder / match["name"]).exists() and match["kind"] != "removed" and _is_whole(path):

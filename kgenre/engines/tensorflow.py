@@ -244,7 +244,7 @@ class TensorFlowEngine:
 
     def state_dict(self) -> dict[str, np.ndarray]:
         named = self.built.variables | self.built.optimizer_variables
-        return {name: as_saved(variable.numpy()) for name, variable in named.items()}
+        return {name: as_saved(_array(variable)) for name, variable in named.items()}
 
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         named = self.built.variables | self.built.optimizer_variables
@@ -258,6 +258,12 @@ class TensorFlowEngine:
         # A Python number or NumPy array given to a tf.function would be traced anew or copied each step.
         for batch in itertools.islice(batches, limit):
             yield keras.tree.map_structure(_tensor, batch)
+
+
+def _array(variable: keras.Variable) -> np.ndarray:
+    """Its value, where that lies: before a step writes to memory that somebody reads, TensorFlow copies it."""
+    value = tf.convert_to_tensor(variable.value)
+    return value.numpy() if value.dtype == tf.bfloat16 else np.asarray(memoryview(value))
 
 
 class CompiledStep:

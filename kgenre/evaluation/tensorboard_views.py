@@ -47,7 +47,11 @@ class TensorBoardViews(Callback):
         self._validations = 0
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """The graph and the layout."""
+        """The graph and the layout; a run that goes on in its folder has them."""
+        if not trainer.resumed:
+            self._validations = 0
+        elif trainer.run_dir in trainer.ckpt_path.parents:
+            return
         for logger in _loggers(trainer):
             logger.log_layout(_LAYOUT)
             if getattr(module, "model", None) is not None:
@@ -69,6 +73,14 @@ class TensorBoardViews(Callback):
         if _loggers(trainer) and trainer.run_dir is not None and getattr(module, "model", None) is not None:
             vocabulary = getattr(trainer.datamodule, "vocabulary", [])
             write_projector(trainer.run_dir, module.model, vocabulary, module.genre_names)
+
+    def state_dict(self) -> dict[str, Any]:
+        """How many validations there were: after a resume every n-th is the same one."""
+        return {"validations": self._validations}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._validations = state["validations"]
 
     def _write(self, trainer: Trainer, module: Any, evaluation: Evaluation) -> None:
         step, names = trainer.global_step, module.genre_names

@@ -37,5 +37,12 @@ class Logger:
     def log_text(self, name: str, text: str, step: int) -> None:
         """Write a text (Markdown)."""
 
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """What a checkpoint of this step keeps beside the values that the run itself knows, as JSON values."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
+        """Write again what `open` made void, though it was written before the checkpoint."""
+
     def finalize(self, status: str) -> None:
         """Everything to the disk; the stage ended with "success", "interrupted" or "failed". More may follow."""

@@ -6,7 +6,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,12 +40,15 @@ class TensorBoardLogger(Logger):
         self._run_dir: Path | None = None
         self._resume_step: int | None = None
         self._session_is_open = False
+        # The newest step that has more than scalars, and where that lies in the run's own file: name -> (first, end).
+        self._views: tuple[int, dict[str, tuple[int, int]]] = (0, {})
 
     def open(self, run_dir: Path, resume_step: int | None = None) -> None:
         if self._run_dir == run_dir and resume_step is None:
             return
         self._close()
         self._run_dir, self._resume_step = run_dir, resume_step
+        self._views = 0, {}
         self._file("")
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
@@ -63,7 +66,7 @@ class TensorBoardLogger(Logger):
     def log_text(self, name: str, text: str, step: int) -> None:
         from tensorboard.plugins.text import metadata
 
-        self._write_tensors({name: ([text.encode()], metadata.create_summary_metadata("", ""))}, step)
+        self._write_view({name: ([text.encode()], metadata.create_summary_metadata("", ""))}, step)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
         """As a text, and as a row of the HParams tab, whose end `finalize` writes."""
@@ -86,7 +89,7 @@ class TensorBoardLogger(Logger):
 
         width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # its header
         tensor = [str(width).encode(), str(height).encode(), png]
-        self._write_tensors({name: (tensor, metadata.create_summary_metadata("", ""))}, step)
+        self._write_view({name: (tensor, metadata.create_summary_metadata("", ""))}, step)
 
     def log_histograms(self, values: Mapping[str, np.ndarray], step: int, bins: int = 30) -> None:
         """Write the distribution of each array's values."""
@@ -100,7 +103,7 @@ class TensorBoardLogger(Logger):
                 counts, edges = np.histogram(known, bins)
                 buckets = np.stack([edges[:-1], edges[1:], counts], axis=1).astype(np.float32)
                 tensors[name] = (buckets, metadata.create_summary_metadata("", ""))
-        self._write_tensors(tensors, step)
+        self._write_view(tensors, step)
 
     def log_pr_curves(
         self, curves: Mapping[str, tuple[np.ndarray, np.ndarray]], step: int, thresholds: int = 101
@@ -118,7 +121,7 @@ class TensorBoardLogger(Logger):
             precision, recall = tp / np.maximum(tp + fp, 1e-7), tp / np.maximum(tp + fn, 1e-7)
             tensor = np.stack([tp, fp, tn, fn, precision, recall]).astype(np.float32)
             tensors[name] = (tensor, metadata.create_summary_metadata("", "", thresholds))
-        self._write_tensors(tensors, step)
+        self._write_view(tensors, step)
 
     def log_layout(self, charts: Mapping[str, Mapping[str, Sequence[str]]]) -> None:
         """Arrange the Custom Scalars tab: category -> title of a chart -> regular expressions of its tags."""
@@ -145,6 +148,27 @@ class TensorBoardLogger(Logger):
         graph = GraphDef(node=[NodeDef(name=name, op=kind, input=inputs) for name, kind, inputs in nodes])
         self._write("", graph_def=graph.SerializeToString())
         self._files[""].flush()
+
+    def state_dict(self, step: int) -> dict[str, Any]:
+        """Where the texts, pictures and distributions of this step lie: too much to be kept itself."""
+        newest, places = self._views
+        return {"file": Path(self._files[""].name).name, "places": places} if places and newest == step else {}
+
+    def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
+        """Copy them from the file of the run that was stopped."""
+        known = {path.name: path for path in self._run_dir.glob("events.out.tfevents.*")}
+        if not state or state["file"] not in known:  # a checkpoint that lies elsewhere now
+            return
+        with known[state["file"]].open("rb") as file:
+            newest, written = self._views
+            for name, (first, end) in state["places"].items():
+                if newest == step and name in written:  # again already, as the configuration of this start
+                    continue
+                file.seek(first)
+                record = file.read(end - first) if 16 < end - first <= os.fstat(file.fileno()).st_size else b""
+                # Of a TFRecord: the length of what is in it, two checksums. What a power cut took is not there.
+                if len(record) > 16 and int.from_bytes(record[:8], "little") == len(record) - 16:
+                    self._note_view(name, step, lambda record=record: self._files[""].write(record))
 
     def finalize(self, status: str) -> None:
         if self._session_is_open:
@@ -176,6 +200,17 @@ class TensorBoardLogger(Logger):
             value=[Summary.Value(tag=n, metadata=meta, tensor=tensor(value)) for n, (value, meta) in values.items()]
         )
         self.write_summary(summary, step, folder)
+
+    def _write_view(self, values: Mapping[str, tuple[Any, Any]], step: int) -> None:
+        if values:
+            self._note_view(next(iter(values)), step, lambda: self._write_tensors(values, step))
+
+    def _note_view(self, name: str, step: int, write: Callable[[], Any]) -> None:
+        file, (newest, places) = self._file(""), self._views
+        first = file.tell()
+        write()
+        file.flush()
+        self._views = step, (places if newest == step else {}) | {name: (first, file.tell())}
 
     def _write(self, folder: str, **content: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event

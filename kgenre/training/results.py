@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,9 @@ class Results:
         self.progress_bar: dict[str, float] = {}
         self._to_write: dict[str, float] = {}
         self._provisional: dict[str, float] = {}  # to be written, but not part of the curves: see `is_provisional`
-        self._written: tuple[int, dict[str, float]] = (0, {})  # what the loggers have of the newest step
+        # What the loggers have of the newest step, write after write: a name may come twice, as after an epoch's last
+        # batches that were no update of their own.
+        self._written: tuple[int, list[dict[str, float]]] = (0, [])
         self._pending: list[tuple[int, Any]] = []
         self._newest: tuple[Engine, Any] | None = None
         self.silent = False  # the sanity check's values are nobody's
@@ -120,11 +123,12 @@ class Results:
     def _write(self, values: dict[str, float], step: int) -> None:
         if self.silent:
             return
-        known = self._written[1] if self._written[0] == step else {}
+        earlier = self._written[1] if self._written[0] == step else []
+        known = dict(ChainMap(*earlier[::-1]))
         # What a step and the epoch that ends with it both log is one point.
         new = {name: value for name, value in values.items() if known.get(name) != value}
         if new:
-            self._written = step, known | new
+            self._written = step, [*earlier, new]
             self._log(new, step)
 
     def _log(self, values: dict[str, float], step: int) -> None:
@@ -134,24 +138,31 @@ class Results:
 
     # --- in a checkpoint -----------------------------------------------------------------------------------------
 
-    def state_dict(self, global_step: int) -> dict[str, dict[str, Any]]:
+    def state_dict(self, global_step: int) -> dict[str, Any]:
         """Every value so far, those written at this very step, and those that wait to be; JSON has no infinity."""
-        written = self._written[1] if self._written[0] == global_step else {}
         parts = {
             "callback": self.current(),
             "logged": self.logged,
             "progress_bar": self.progress_bar,
-            "written": written,
             "to_write": self._to_write,
         }
-        return {
-            part: {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
-            for part, values in parts.items()
-        }
+        written = self._written[1] if self._written[0] == global_step else []
+        return {part: _plain(values) for part, values in parts.items()} | {"written": [*map(_plain, written)]}
 
-    def load_state_dict(self, state: Mapping[str, Mapping[str, Any]], global_step: int) -> None:
+    def load_state_dict(self, state: Mapping[str, Any], global_step: int) -> None:
         """Go on where `state_dict` was taken; the loggers are open and hold what is older than ``global_step``."""
-        parts = {part: {name: float(value) for name, value in values.items()} for part, values in state.items()}
-        self.callback, self.logged, self.progress_bar = parts["callback"], parts["logged"], parts["progress_bar"]
-        self._write(parts["written"], global_step)
-        self._to_write = parts["to_write"]
+        self.callback, self.logged, self.progress_bar = (
+            _numbers(state[part]) for part in ("callback", "logged", "progress_bar")
+        )
+        written = state["written"]
+        for values in [written] if isinstance(written, Mapping) else written:  # once it was one dict
+            self._write(_numbers(values), global_step)
+        self._to_write = _numbers(state["to_write"])
+
+
+def _plain(values: Mapping[str, float]) -> dict[str, Any]:
+    return {name: value if math.isfinite(value) else str(value) for name, value in values.items()}
+
+
+def _numbers(values: Mapping[str, Any]) -> dict[str, float]:
+    return {name: float(value) for name, value in values.items()}

@@ -18,6 +18,7 @@ from kgenre.training.run_folder import environment, run_folders
 
 if TYPE_CHECKING:
     from kgenre.callbacks import Callback
+    from kgenre.loggers import Logger
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
@@ -34,6 +35,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "validated_at": t.validated_at,
         "steps_per_execution": t.chosen_steps_per_execution,
         "logs": t.results.state_dict(t.global_step),
+        "loggers": {key: logger.state_dict(t.global_step) for key, logger in _loggers(t)},
         "random": random_state(),
         "callbacks": {key: callback.state_dict() for key, callback in _by_key(t.callbacks)},
         "batches": t.engine.built.specs,
@@ -96,6 +98,9 @@ def restore_logs(trainer: Trainer, checkpoint: Checkpoint) -> None:
     if logs is not None:
         with _reading(checkpoint, "the logged values"):
             t.results.load_state_dict(logs, t.global_step)
+            states = checkpoint.state.get("loggers", {})
+            for key, logger in _loggers(t):
+                logger.load_state_dict(states.get(key, {}), t.global_step)
         if t.batch_idx == 0:  # the epoch's last values, due when its checkpoint was written
             t.results.write(t.global_step)
 
@@ -134,6 +139,12 @@ def _by_key(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
         seen[callback.state_key] += 1
         count = seen[callback.state_key]
         yield callback.state_key if count == 1 else f"{callback.state_key}#{count}", callback
+
+
+def _loggers(trainer: Trainer) -> Iterator[tuple[str, Logger]]:
+    """Each logger that is open, with the name of its state."""
+    for i, logger in enumerate(trainer.results.loggers):
+        yield f"{type(logger).__name__}#{i + 1}", logger
 
 
 def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:

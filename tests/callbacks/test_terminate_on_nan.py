@@ -156,6 +156,31 @@ def test_it_goes_back_so_often_and_then_stops(caplog):
     assert later.global_step == 12
 
 
+@pytest.mark.usefixtures("in_tmp_path")
+def test_a_run_that_is_stopped_right_after_going_back_knows_of_it():
+    def crash(trainer, module, batch, batch_idx):
+        if watch.rollbacks and not trainer.resumed_before:
+            raise RuntimeError("crash")
+
+    def fit(ckpt_path=None):
+        checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=2)
+        callbacks = [poison, watch, Lambdas(on_train_batch_start=crash), checkpoint]
+        trainer = quiet_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True)
+        trainer.resumed_before = ckpt_path is not None
+        trainer.fit(BoringModule(), boring_batches(4), ckpt_path=ckpt_path)
+        return trainer
+
+    poison, rates = breaks(times=2)
+    watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
+    with pytest.raises(RuntimeError, match="crash"):
+        fit()
+    watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
+    trainer = fit("last")
+    assert np.ravel(rates) == pytest.approx([0.1, 0.05])
+    assert (watch.rollbacks, watch.stopped_step) == (1, 6)  # it is not granted another one
+    assert trainer.checkpoint_callback.last_model_path.name == "step=000004"
+
+
 def test_without_a_checkpoint_there_is_nothing_to_go_back_to():
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=3)
     trainer = quiet_trainer(callbacks=watch)

@@ -31,6 +31,25 @@ def test_validation_is_not_training_time(monkeypatch):
     assert logger.history("throughput/seconds_per_step") == [(4, 2.0), (8, 2.0)]
 
 
+def test_an_epoch_that_is_resumed_counts_whole(monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr("kgenre.callbacks.throughput_monitor.time", types.SimpleNamespace(perf_counter=lambda: now[0]))
+
+    def step(trainer, module, batch, batch_idx):
+        now[0] += 2.0
+
+    logger = InMemoryLogger()
+    for max_steps, ckpt_path in ((3, None), (-1, "middle")):
+        callbacks = [ThroughputMonitor(), Lambdas(on_train_batch_start=step)]
+        trainer = quiet_trainer(max_epochs=1, max_steps=max_steps, logger=logger, callbacks=callbacks)
+        trainer.fit(BoringModule(), boring_batches(4, rows=6), ckpt_path=ckpt_path)
+        trainer.save_checkpoint("middle")
+        now[0] += 1000.0  # between the two runs
+    assert logger.history("throughput/seconds_per_epoch")[-1] == (4, 8.0)
+    assert logger.history("throughput/samples_per_second")[-1] == (4, 3.0)
+    assert logger.history("throughput/seconds_per_step")[-1] == (4, 2.0)
+
+
 def test_rows_of_tuples_are_counted():
     class Tuples(BoringModule):
         def training_step(self, batch, batch_idx):

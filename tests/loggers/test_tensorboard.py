@@ -66,6 +66,52 @@ def test_going_on_drops_later_points(logger, tmp_path):
     assert scalars(tmp_path, "old") == [(1, 1.0), (2, 1.0)]
 
 
+def test_going_on_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
+    """Scalars of the checkpoint's step are logged again by the run; texts and pictures are copied."""
+    for step in (2, 3):
+        logger.log_text("note", f"before {step}", step)
+        logger.log_metrics({"a": 1.0}, step)
+        logger.log_histograms({"b": np.arange(5.0)}, step)
+    state = json.loads(json.dumps(logger.state_dict(3)))
+    assert logger.state_dict(4) == {}
+    logger.log_text("late", "after the checkpoint", 3)
+    logger.log_text("note", "after the checkpoint", 4)
+    for _ in range(2):  # stopped once more, in the same place
+        again = TensorBoardLogger()
+        again.open(tmp_path, resume_step=3)
+        again.load_state_dict(state, 3)
+    again.log_histograms({"b": np.arange(5.0)}, 4)
+    events = read(tmp_path)
+    notes = [(e.step, e.tensor_proto.string_val[0].decode()) for e in events.Tensors("note")]
+    assert notes == [(2, "before 2"), (3, "before 3")]
+    assert [event.step for event in events.Tensors("b")] == [2, 3, 4]
+    assert [event.step for event in events.Tensors("a")] == [2]
+    assert events.Tensors("late") == []
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {},
+        {"file": "../x", "places": {"a": [0, 99]}},
+        {"file": None, "places": {"a": [0, 10**12]}},
+        {"file": None, "places": {"a": [3, 40]}},
+        {"file": None, "places": {"a": [40, 3]}},
+    ],
+    ids=str,
+)
+def test_a_state_that_does_not_fit_copies_nothing(logger, tmp_path, state):
+    logger.log_text("note", "text", 3)
+    (tmp_path.parent / "x").write_bytes(bytes(200))
+    again = TensorBoardLogger()
+    again.open(tmp_path, resume_step=3)
+    if "file" in state and state["file"] is None:
+        state = state | {"file": logger.state_dict(3)["file"]}
+    again.load_state_dict(state, 3)
+    again.finalize("success")
+    assert read(tmp_path).Tensors("note") == []
+
+
 def test_a_test_after_the_fit_keeps_the_points(logger, tmp_path):
     logger.log_metrics({"a": 1.0}, 5)
     again = TensorBoardLogger()  # another process opens the run's folder

@@ -116,7 +116,7 @@ class Faults:
         self._in_the_nth_save(nth, lambda: setattr(shutil, "rmtree", half_removed))
 
     def after_saving_before_the_curves(self, nth):
-        Results.write = before(Results.write, nth=nth)
+        Results.write = before(Results.write, lambda results, step: step > 0, nth)  # not in the sanity check
 
     @staticmethod
     def _in_the_nth_save(nth, change):

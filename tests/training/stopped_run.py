@@ -4,8 +4,11 @@ All that it computes can be compared: weights, optimizer, metrics, every logged 
 """
 
 import csv
+import hashlib
 import os
 import signal
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import keras
@@ -15,7 +18,9 @@ from keras import ops
 
 import kgenre
 from kgenre.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, ReduceLROnPlateau, WeightAveraging
+from kgenre.data import FilmData, make_sample_films
 from kgenre.loggers import CSVLogger, TensorBoardLogger
+from kgenre.models import GenreClassifier
 
 EPOCHS, BATCHES = 4, 7
 
@@ -75,6 +80,59 @@ class LogsInBatchHooks(Everything):
     def on_train_batch_end(self, outputs, batch, batch_idx):
         if batch_idx % 3 == 0:
             self.log("hook/batch", float(batch_idx))
+
+
+# --- films: augmented posters, mixed in the step; overviews in length buckets ----------------------------------------
+
+
+class FilmGenres(GenreClassifier):
+    """Logs which films a batch has, and what the network reads of them."""
+
+    def training_step(self, batch, batch_idx):
+        self.log("train/first_film", batch["index"][0], on_step=True)
+        read = batch[self.inputs[0]]
+        self.log("train/read", ops.mean(ops.cast(read, "float32")), on_step=True)
+        self.log("train/width", ops.shape(read)[1], on_step=True)
+        return super().training_step(batch, batch_idx)
+
+
+def poster_network(genres):
+    layers = keras.layers
+    posters = keras.Input((16, 16, 3), name="poster")
+    x = layers.Conv2D(4, 3, strides=2, activation="relu", name="conv")(posters)
+    x = layers.GlobalAveragePooling2D(name="pool")(layers.BatchNormalization(name="norm")(x))
+    x = layers.Dropout(0.3, name="drop")(x)
+    return keras.Model(posters, layers.Dense(genres, activation="sigmoid", name="genres")(x))
+
+
+def overview_network(genres):
+    layers = keras.layers
+    words = keras.Input((None,), dtype="int32", name="overview")
+    x = layers.Embedding(200, 4, mask_zero=True, name="words")(words)
+    x = layers.LSTM(4, dropout=0.2, recurrent_dropout=0.2, name="lstm")(x)
+    return keras.Model(words, layers.Dense(genres, activation="sigmoid", name="genres")(x))
+
+
+def posters():
+    augment = {"flip": 0.5, "shift": 0.2, "crop": 0.2, "color": 0.3, "erase": 0.5}
+    films = FilmData(_films(), overviews=False, image_size=(16, 16), batch_size=5, augment=augment)
+    return FilmGenres(poster_network, mixup=0.2, cutmix=1.0, learning_rate=0.01), films
+
+
+def overviews():
+    films = FilmData(_films(), posters=False, vocabulary_size=200, batch_size=2, length_buckets=2)
+    return FilmGenres(overview_network, learning_rate=0.01), films
+
+
+@cache
+def _films():
+    return str(make_sample_films(Path(_FOLDER.name) / "films", n=48))
+
+
+_FOLDER = tempfile.TemporaryDirectory(prefix="films-", ignore_cleanup_errors=True)
+
+
+# --- stops -----------------------------------------------------------------------------------------------------------
 
 
 class Stop(kgenre.Callback):
@@ -143,6 +201,8 @@ OPTIONS = {
     "average": {"average": 0.7},
     "four steps in a call": {"steps_per_execution": 4, "module": Everything, "log_every_n_steps": 5},
     "all": {"accumulate_grad_batches": 2, "val_check_interval": 3, "gradient_clip_val": 0.5, "average": 0.9},
+    "posters": {"films": posters, "average": 0.9, "val_check_interval": 3},
+    "overviews": {"films": overviews, "max_epochs": 2, "steps_per_execution": 4, "log_every_n_steps": 5},
 }
 
 
@@ -152,9 +212,9 @@ def data():
     return kgenre.ArrayDataset(batch, batch_size=8, shuffle=True, seed=4)
 
 
-def fit(root, checkpoint, ckpt_path=None, stop=None, module=LogsInBatchHooks, average=None, **arguments):
+def fit(root, checkpoint, ckpt_path=None, stop=None, module=LogsInBatchHooks, films=None, average=None, **arguments):
     """Train in ``root``; returns the trainer, or None after a crash."""
-    np.random.seed(11)
+    kgenre.seed_everything(11)
     callbacks = [
         EarlyStopping("val/loss", patience=50),
         ReduceLROnPlateau("val/loss", factor=0.5, patience=1, min_delta=0.2),
@@ -174,8 +234,9 @@ def fit(root, checkpoint, ckpt_path=None, stop=None, module=LogsInBatchHooks, av
             **arguments,
         }
     )
+    given = films() if films else (module(), data(), boring_batches(2, seed=9))
     try:
-        trainer.fit(module(), data(), boring_batches(2, seed=9), ckpt_path=ckpt_path)
+        trainer.fit(*given, ckpt_path=ckpt_path)
     except CrashError:
         return None
     except SystemExit as end:
@@ -187,6 +248,7 @@ def fit(root, checkpoint, ckpt_path=None, stop=None, module=LogsInBatchHooks, av
 def facts(trainer):
     """All that a run is, for comparison."""
     states = {callback.state_key: callback.state_dict() for callback in trainer.callbacks}
+    states.pop("ThroughputMonitor")
     for key in states:
         states[key].pop("superfluous", None)
     return {
@@ -209,13 +271,22 @@ def events(folder):
 
     found = EventAccumulator(str(folder), size_guidance={"tensors": 0})
     found.Reload()
+    read = {"scalars": lambda tensor: float(tensor.float_val[0])}
     return _without_times(
         {
-            tag: [(event.step, float(event.tensor_proto.float_val[0])) for event in found.Tensors(tag)]
+            tag: [
+                (event.step, read.get(found.SummaryMetadata(tag).plugin_data.plugin_name, _digest)(event.tensor_proto))
+                for event in found.Tensors(tag)
+            ]
             for tag in found.Tags()["tensors"]
-            if found.SummaryMetadata(tag).plugin_data.plugin_name == "scalars"
+            if not tag.startswith("_")  # the form of a start, and the graph: with the names that Keras counts
         }
     )
+
+
+def _digest(tensor):
+    """Of a text, picture or distribution."""
+    return hashlib.sha256(tensor.SerializeToString()).hexdigest()
 
 
 def _without_times(values):

@@ -45,7 +45,13 @@ def check(straight, root, after, way, options, stops=1):
         assert found[what] == value, what
 
 
-SAMPLE = [(5, "ctrl-c", "all"), (10, "crash, saved in the background", "all"), (18, "sigterm", "four steps in a call")]
+SAMPLE = [
+    (5, "ctrl-c", "all"),
+    (10, "crash, saved in the background", "all"),
+    (18, "sigterm", "four steps in a call"),
+    (11, "crash, saved at each step", "posters"),  # the last checkpoint is of a step with pictures
+    (22, "sigterm", "overviews"),
+]
 
 
 @pytest.mark.parametrize(("after", "way", "options"), SAMPLE, ids=str)
@@ -53,10 +59,24 @@ def test_a_stop(straight, tmp_path, after, way, options):
     check(straight, tmp_path, after, way, options, stops=2 if after == SAMPLE[0][0] else 1)
 
 
+FILMS = [options for options, arguments in part.OPTIONS.items() if "films" in arguments]
+
+
+def check_at_random(straight, root, trial, way, options):
+    after = random.Random(f"{trial} {way} {options}").randrange(1, ALL)
+    check(straight, root, after, way, options, stops=2)
+
+
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("options", part.OPTIONS)
+@pytest.mark.parametrize("options", [options for options in part.OPTIONS if options not in FILMS])
 @pytest.mark.parametrize("way", part.WAYS)
 @pytest.mark.parametrize("trial", range(3))
 def test_stops_at_random_places(straight, tmp_path, trial, way, options):
-    after = random.Random(f"{trial} {way} {options}").randrange(1, ALL)
-    check(straight, tmp_path, after, way, options, stops=2)
+    check_at_random(straight, tmp_path, trial, way, options)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("options", FILMS)
+@pytest.mark.parametrize("way", part.WAYS)
+def test_stops_with_films(straight, tmp_path, way, options):
+    check_at_random(straight, tmp_path, 0, way, options)
