@@ -1,33 +1,50 @@
-"""What evaluation costs: metrics with bootstrap intervals, the report, TensorBoard's views.
+"""What evaluation costs: metrics with bootstrap intervals, the report, what is written for TensorBoard.
 
-    python benchmarks/evaluation.py --only metrics
-    python benchmarks/evaluation.py --output evaluation.json     # all: trains the 2024 CNN on the sample films, minutes
+    python benchmarks/evaluation.py --only metrics                 # a minute
+    python benchmarks/evaluation.py --output evaluation.json       # all: trains networks on sample films, ten minutes
+    python benchmarks/evaluation.py --render evaluation.json
 
-One core for the metrics (set before NumPy starts), in seconds of that core. A run with views and one without are
-trained in alternation; the difference of their medians is what TensorBoard's views cost.
+See benchmarks/README.md.
 """
 
 from __future__ import annotations
 
 import argparse
+import datetime
 import json
 import os
-import statistics
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")
+    os.environ.setdefault(_name, "1")  # metrics on one core; backends have threads of their own
 
 import numpy as np  # noqa: E402
+from trainer_overhead import cpu_name, git_commit, ratio_with_interval  # noqa: E402
+
+PARTS = ("metrics", "tensorboard", "report")
+CONFIGS = Path(__file__).parent.parent / "configs"
 
 
-def measure_metrics(films: int = 8000, genres: int = 25, rounds: int = 200, repeats: int = 3) -> dict[str, float]:
-    """CPU seconds of all metrics and of their intervals; of ours and of scikit-learn's for one round of mAP and AUC."""
+def median_of(action: Callable[[], Any], repeats: int, clock: Callable[[], float]) -> float:
+    times = []
+    for _ in range(repeats):
+        begun = clock()
+        action()
+        times.append(clock() - begun)
+    return float(np.median(times))
+
+
+def measure_metrics(films: int = 8000, genres: int = 25, rounds: int = 200, repeats: int = 3) -> list[dict[str, Any]]:
+    """CPU seconds of all metrics with their intervals; of ours and of scikit-learn's for one round of mAP and AUC."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
-    from kgenre.evaluation import bootstrap_metrics, multilabel_metrics, tune_thresholds
+    from kgenre.evaluation import bootstrap_metrics, genre_metrics, multilabel_metrics, tune_thresholds
     from kgenre.evaluation.ranking import Ranking
 
     rng = np.random.default_rng(0)
@@ -35,95 +52,204 @@ def measure_metrics(films: int = 8000, genres: int = 25, rounds: int = 200, repe
     prob = np.clip(0.5 * rng.random(true.shape) + 0.2 * true, 0, 1)
     thresholds = tune_thresholds(true, prob)
 
-    def seconds(action: object) -> float:
-        times = []
-        for _ in range(repeats):
-            begun = time.process_time()
-            action()
-            times.append(time.process_time() - begun)
-        return statistics.median(times)
+    def everything() -> None:
+        multilabel_metrics(true, prob, thresholds=thresholds)
+        genre_metrics(true, prob, thresholds=thresholds)
+        bootstrap_metrics(true, prob, thresholds, rounds=rounds)
 
-    return {
-        "metrics_seconds": seconds(lambda: multilabel_metrics(true, prob, thresholds=thresholds)),
-        "bootstrap_seconds": seconds(lambda: bootstrap_metrics(true, prob, thresholds, rounds=rounds)),
-        "ap_and_auc_once_seconds": seconds(lambda: Ranking(true, prob).scores(np.ones(films))),
-        "ap_and_auc_once_scikit_learn_seconds": seconds(
-            lambda: [
-                (average_precision_score(true[:, g], prob[:, g]), roc_auc_score(true[:, g], prob[:, g]))
-                for g in range(genres)
-            ]
-        ),
-    }
+    def scikit_learn() -> None:
+        for g in range(genres):
+            average_precision_score(true[:, g], prob[:, g])
+            roc_auc_score(true[:, g], prob[:, g])
+
+    size = f"{films:,} films x {genres} genres"
+    ours = median_of(lambda: Ranking(true, prob).scores(np.ones(films)), repeats, time.process_time)
+    theirs = median_of(scikit_learn, repeats, time.process_time)
+    return [
+        {
+            "what": f"all metrics with {rounds} bootstrap rounds, {size}, one core",
+            "value": median_of(everything, repeats, time.process_time),
+            "unit": "CPU s",
+            "target": 5.0,
+        },
+        {"what": f"average precision and ROC AUC once, {size}", "value": ours, "unit": "CPU s"},
+        {"what": "the same with scikit-learn", "value": theirs, "unit": "CPU s"},
+    ]
 
 
-def measure_runs(epochs: int, rounds: int) -> dict[str, float]:
-    """Train the 2024 CNN with and without views; then the report of two runs."""
+def measure_tensorboard(data: Any, root: Path, epochs: int, rounds: int) -> list[dict[str, Any]]:
+    """Fits of the 2024 CNN with and without a `TensorBoardLogger`, in turn.
+
+    Noise between two fits is larger than what is looked for: what TensorBoard's own calls take of the fit is timed too.
+    """
     from kgenre import Trainer
-    from kgenre.data import FilmData
     from kgenre.evaluation.tensorboard_views import TensorBoardViews
+    from kgenre.loggers import CSVLogger, TensorBoardLogger
     from kgenre.models import GenreClassifier
-    from kgenre.reports import write_report
 
-    class NoViews(TensorBoardViews):
-        def on_fit_start(self, *_: object) -> None: ...
-        def on_validation_end(self, *_: object) -> None: ...
-        def on_fit_end(self, *_: object) -> None: ...
+    seconds: dict[str, list[float]] = {"default": [], "without": []}
+    shares, size = [], 0
+    for number in range(rounds + 1):
+        for arm in seconds:
+            spent = [0.0]
+            loggers = [CSVLogger(), *([timed(TensorBoardLogger(), spent)] if arm == "default" else [])]
+            # As often as in the 40 epochs that the network is trained for: every fourth epoch.
+            views = timed(TensorBoardViews(times=max(epochs // 4, 1)), spent)
+            trainer = Trainer(
+                max_epochs=epochs,
+                logger=loggers,
+                callbacks=[views],
+                default_root_dir=str(root),
+                name=arm,
+                enable_model_summary=False,
+                enable_progress_bar=False,
+            )
+            begun = time.perf_counter()
+            trainer.fit(GenreClassifier("poster_cnn_2024"), datamodule=data)
+            took = time.perf_counter() - begun
+            if number:  # the first round decodes the posters
+                seconds[arm].append(took)
+                if arm == "default":
+                    shares.append(100 * spent[0] / took)
+                    size = sum(path.stat().st_size for path in trainer.run_dir.rglob("events.out.tfevents.*"))
+    ratio, low, high = ratio_with_interval(seconds["default"], seconds["without"])
+    network = f"the 2024 CNN, {epochs} epochs of {data.split.sizes[0]} films"
+    return [
+        {
+            "what": f"TensorBoard's share of a fit of {network}",
+            "value": float(np.median(shares)),
+            "range": [min(shares), max(shares)],
+            "unit": "%",
+            "target": 3.0,
+        },
+        {
+            "what": "time of the fits with TensorBoard / without, ratio of medians",
+            "value": ratio,
+            "range": [low, high],
+            "unit": "",
+            "seconds": seconds,
+        },
+        {"what": "event files of a run of 50 epochs", "value": size / 1e6 * 50 / epochs, "unit": "MB", "target": 20.0},
+    ]
 
-    class Plain(GenreClassifier):
-        def configure_callbacks(self) -> list:
-            return [NoViews() if isinstance(c, TensorBoardViews) else c for c in super().configure_callbacks()]
 
-    data = FilmData()
-    seconds: dict[str, list[float]] = {"views": [], "plain": []}
-    folders = []
-    with tempfile.TemporaryDirectory() as root:
-        for _ in range(rounds):
-            for name, kind in (("plain", Plain), ("views", GenreClassifier)):
-                trainer = Trainer(
-                    max_epochs=epochs,
-                    default_root_dir=root,
-                    name=name,
-                    enable_model_summary=False,
-                    enable_progress_bar=False,
-                )
-                module = kind("poster_cnn_2024")
-                begun = time.perf_counter()
-                trainer.fit(module, datamodule=data)
-                seconds[name].append(time.perf_counter() - begun)
-                if name == "views":
-                    folders.append(trainer.run_dir)
-                    trainer.test(module, datamodule=data, ckpt_path="best", verbose=False)
-        size = sum(path.stat().st_size for path in folders[0].rglob("events.out.tfevents.*"))
-        begun = time.perf_counter()
-        write_report((folders * 2)[:2] if len(folders) > 1 else folders, Path(root) / "report", explain=True)
-        report = time.perf_counter() - begun
-    plain, views = statistics.median(seconds["plain"]), statistics.median(seconds["views"])
+def timed(thing: Any, spent: list[float]) -> Any:
+    """The logger or callback, adding up in ``spent[0]`` the seconds in its hooks; a hook within a hook counts once."""
+
+    def wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            before, begun = spent[0], time.perf_counter()
+            try:
+                return method(*args, **kwargs)
+            finally:
+                spent[0] = before + time.perf_counter() - begun
+
+        return call
+
+    hooks = ("on_fit_start", "on_validation_end", "on_fit_end", "open", "log_metrics", "log_text", "log_hyperparams")
+    for name in (*hooks, "finalize"):
+        if hasattr(thing, name):
+            setattr(thing, name, wrapped(getattr(thing, name)))
+    return thing
+
+
+def measure_report(films: Path, root: Path) -> list[dict[str, Any]]:
+    """`kgenre report` of two runs, from the command to its end: imports, explanations, three files."""
+
+    def kgenre(*arguments: object) -> None:
+        command = [sys.executable, "-m", "kgenre", *map(str, arguments)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    runs = []
+    for name in ("poster_cnn_2024", "overview_lstm_2024"):
+        kgenre("fit", "--config", CONFIGS / f"{name}.yaml", "--data.path", films, "--trainer.max_epochs", 2,
+               "--trainer.default_root_dir", root, "--test", "true")  # fmt: skip
+        runs.append(root / name / "version_0")
+
+    def report() -> None:
+        kgenre("report", *runs, "--out", root / "report")
+
+    report()  # once to fill the disk's cache
+    before = os.times()
+    wall = median_of(report, 3, time.perf_counter)
+    after = os.times()
+    cpu = (after.children_user + after.children_system - before.children_user - before.children_system) / 3
+    what = "kgenre report of two runs (poster CNN, overview LSTM), the whole command"
+    return [
+        {"what": what, "value": wall, "unit": "s", "target": 20.0},
+        {"what": "the same, CPU time", "value": cpu, "unit": "CPU s"},
+    ]
+
+
+def render(results: dict[str, Any]) -> str:
+    """The results as Markdown."""
+    versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
+    lines = [
+        f"{results['cpu']}, {results['cores']} cores; {results['date']}, commit "
+        f"{(results['git_commit'] or 'unknown')[:12]}; backend {results['backend']}; {versions}. "
+        f"Load of the machine at the start: {results['load']:.1f}.",
+        "",
+        "| what | measured | target |",
+        "|---|---:|---:|",
+    ]
+    for row in results["rows"]:
+        unit = f" {row['unit']}" if row["unit"] else ""
+        between = " [{:.3g}, {:.3g}]".format(*row["range"]) if "range" in row else ""
+        target = f"≤ {row['target']:g}{unit}" if "target" in row else ""
+        lines.append(f"| {row['what']} | {row['value']:.3g}{between}{unit} | {target} |")
+    return "\n".join(lines) + "\n"
+
+
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """All parts asked for."""
+    import keras
+
+    from kgenre.data import FilmData, make_sample_films
+    from kgenre.training.run_folder import environment
+
+    load, rows = os.getloadavg()[0], []
+    if "metrics" in options.only:
+        rows += measure_metrics()
+    with tempfile.TemporaryDirectory() as folder:
+        films = make_sample_films(Path(folder) / "films", n=options.films) if options.only != ["metrics"] else None
+        if "tensorboard" in options.only:
+            rows += measure_tensorboard(FilmData(films, overviews=False), Path(folder), options.epochs, options.rounds)
+        if "report" in options.only:
+            rows += measure_report(films, Path(folder))
+    versions = environment()["versions"]
     return {
-        "fit_plain_seconds": plain,
-        "fit_with_views_seconds": views,
-        "views_share": views / plain - 1,
-        "event_bytes_per_50_epochs": size * 50 / epochs,
-        "report_seconds": report,
+        "benchmark": "evaluation",
+        "date": datetime.date.today().isoformat(),
+        "backend": keras.backend.backend(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "load": load,
+        "git_commit": git_commit(),
+        "versions": {name: versions[name] for name in ("keras", "numpy", "scikit-learn", "tensorboard")},
+        "films": options.films,
+        "epochs": options.epochs,
+        "rounds": options.rounds,
+        "rows": rows,
     }
 
 
 def main() -> None:
-    """Measure and print, or write JSON."""
+    """Measure, print the table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", choices=("metrics", "runs"))
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path)
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--films", type=int, default=1500, help="sample films to train on")
+    parser.add_argument("--epochs", type=int, default=8, help="of each fit with and without TensorBoard")
+    parser.add_argument("--rounds", type=int, default=5, help="of these fits")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="write the results here")
+    parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
     options = parser.parse_args()
-    results = {}
-    if options.only != "runs":
-        results |= measure_metrics()
-    if options.only != "metrics":
-        results |= measure_runs(options.epochs, options.rounds)
-    for name, value in results.items():
-        print(f"| {name} | {value:.4g} |")
+    if options.render:
+        print(render(json.loads(options.render.read_text())), end="")
+        return
+    results = measure(options)
     if options.output:
-        options.output.write_text(json.dumps(results, indent=2) + "\n")
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
+    print(render(results), end="")
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class ProgressBar(Callback):
         if checkpoint is not None and checkpoint.best_model_path is not None:
             score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4g}"
             self._print(f"Best checkpoint: {checkpoint.best_model_path} ({score})")
-        self._print(f"Curves: tensorboard --logdir {trainer.run_dir.parent.parent}")
+        self._print(f"Curves: kgenre tensorboard {trainer.run_dir.parent.parent}")
 
     # --- evaluation ---------------------------------------------------------------------------------------------
 

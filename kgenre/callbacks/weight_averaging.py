@@ -132,7 +132,7 @@ class _Average:
             f"{self.prefix}.average.{name}": variable for name, variable in self.averages.items()
         }
 
-    def after_update(self) -> None:
+    def after_update(self, gradients: Mapping[str, Any]) -> None:
         from keras import ops
 
         updates = ops.convert_to_tensor(self.updates) + 1

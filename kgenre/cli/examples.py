@@ -41,16 +41,17 @@ def _print_film(console: Any, film: Film) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    space = "\N{NO-BREAK SPACE}" if console.is_terminal else " "  # lines break between genres only
     guesses = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     guesses.add_row("truth", Text(", ".join(film.truth) or "none", style="bold"))
     for guess in film.guesses:
         said = Text(", ").join(
-            Text(f"{name} {value:.2f}{' ✓' if right else ''}", style="green" if right else "")
+            Text(f"{name} {value:.2f}{' ✓' if right else ''}".replace(" ", space), "green" if right else "")
             for name, value, right in guess.genres
         )
         guesses.add_row(guess.run, said)
     text = Group(
-        Text(f"{film.title} ({film.id})" if film.title else film.id, style="bold underline"),
+        Text(f"{film.title} ({film.id})" if film.title else film.id, style="bold"),
         Text(film.overview),
         Text(),
         guesses,
@@ -58,13 +59,13 @@ def _print_film(console: Any, film: Film) -> None:
     side_by_side = Table.grid(padding=(0, 2, 1, 0))
     # Without colours, half-blocks are a grey wall: a log gets the words alone.
     if film.poster is not None and console.color_system is not None:
-        side_by_side.add_row(_half_blocks(film.poster), text)
+        side_by_side.add_row(_half_blocks(film.poster, 20 if console.width >= 100 else 16), text)
     else:
         side_by_side.add_row(text)
     console.print(side_by_side)
 
 
-def _half_blocks(poster: bytes, width: int = 20) -> Any:
+def _half_blocks(poster: bytes, width: int) -> Any:
     """A picture in the terminal: each character is two pixels, the upper in its own colour, the lower behind it."""
     from PIL import Image
     from rich.text import Text

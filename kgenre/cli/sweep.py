@@ -161,7 +161,7 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
         path = folder / "best.yaml"
         path.write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
         print(f"Best run: {ranked[0].run_dir}\nIts configuration: kgenre fit --config {path}")
-    print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in tensorboard --logdir {folder}")
+    print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in kgenre tensorboard {folder}")
 
 
 def _shown_score(trial: Trial) -> str:

@@ -42,8 +42,11 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
     for run in runs:
         if not Path(run).is_dir():
             raise UsageError(f"{run} is not a folder. Give runs, such as runs or runs/quickstart/version_0.")
-        if next(Path(run).rglob("events.out.tfevents.*"), None) is None:
+        files = sorted(Path(run).rglob("events.out.tfevents.*"))
+        if not files:
             raise UsageError(f"{run} holds no event files: nothing was logged for TensorBoard there.")
+        for path in filter(_is_broken, files):
+            print(f"{path} is damaged: TensorBoard shows what was logged before that place.", file=sys.stderr)
     # With this module in place TensorBoard does not import TensorFlow, which would take its seconds.
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
     default, program = importlib.import_module("tensorboard.default"), importlib.import_module("tensorboard.program")
@@ -62,6 +65,20 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
         return server.launch()
     except program.TensorBoardServerException as error:
         raise UsageError(f"TensorBoard cannot start: {error.msg} Another --port, or 0 for any.") from None
+
+
+def _is_broken(path: Path) -> bool:
+    """Whether the records of an event file do not end where the file does: a disk was full, or it is something else.
+
+    A record is its length in 8 bytes, 4 of a checksum of these, the content, 4 of its checksum
+    (https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details).
+    """
+    size, place = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while place < size:
+            file.seek(place)
+            place += 16 + int.from_bytes(file.read(8), "little")
+    return place != size
 
 
 def _common(names: Sequence[str]) -> str:

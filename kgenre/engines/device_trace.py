@@ -34,7 +34,7 @@ def how_to_view(folder: str | os.PathLike[str]) -> str:
 
     if keras.backend.backend() == "torch":  # no format of TensorBoard's
         return f"{folder} (open the newest *.pt.trace.json in https://ui.perfetto.dev)"
-    return f"tensorboard --logdir {folder} (Profile tab, needs `pip install xprof`)"
+    return f"kgenre tensorboard {folder} (Profile tab, needs `pip install xprof`)"
 
 
 def stop_trace() -> None:

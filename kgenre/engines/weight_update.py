@@ -26,8 +26,8 @@ class StepPart(Protocol):
     def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
         """Create the part's own variables, given the module and its by name; by their names in a checkpoint."""
 
-    def after_update(self) -> None:
-        """Traced: read the module's variables, assign the part's own."""
+    def after_update(self, gradients: Mapping[str, Any]) -> None:
+        """Traced: read the module's variables and the gradients by their names, assign the part's own variables."""
 
     def exchange(self, arrays: dict[str, Any]) -> None:
         """Change a state, by the names of its variables, into what a checkpoint keeps; once more: back."""
@@ -82,4 +82,4 @@ def apply_gradients(built: BuiltModule, gradients: Sequence[Any]) -> None:
         mine = [name for name in group if name in by_name]
         optimizer.apply([by_name[name] for name in mine], [trainable[name] for name in mine])
     for part in built.parts:
-        part.after_update()
+        part.after_update(by_name)

@@ -11,7 +11,7 @@ from kgenre.callbacks.callback import Callback
 from kgenre.evaluation.baseline_predictions import predict_baselines
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval
 from kgenre.evaluation.comparison import compare_with_baselines
-from kgenre.evaluation.metrics import multilabel_metrics
+from kgenre.evaluation.metrics import SHOWN, multilabel_metrics
 from kgenre.evaluation.thresholds import Thresholds, tune_thresholds
 from kgenre.evaluation.top3_baseline import Top3Baseline
 
@@ -34,9 +34,10 @@ class BaselineComparison(Callback):
 
     Logged are ``val/baseline_frequency/loss``, ``test/baseline_tfidf/map`` and so on; for the test also the difference
     to the model with its bootstrap interval, ``test/difference/baseline_tfidf/map``, ``.../low``, ``.../high`` (model
-    minus baseline); and one line that says whether the model beats the genre frequencies. Thresholds of the baselines
-    are tuned on the validation films, like the model's. Needs a datamodule with ``table`` and ``split``, such as
-    `FilmData`, and a module with ``evaluation``, such as `GenreClassifier`; with others it stays silent.
+    minus baseline). Loggers get a few of them, ``metrics.json`` all. One line says whether the model
+    beats the genre frequencies. Thresholds of the baselines are tuned on the validation films, like the model's. Needs
+    a datamodule with ``table`` and ``split``, such as `FilmData`, and a module with ``evaluation``, such as
+    `GenreClassifier`; with others it stays silent.
     """
 
     def __init__(self) -> None:
@@ -117,8 +118,7 @@ class BaselineComparison(Callback):
             for name, value in metrics.items():
                 if trainer.stage != "fit" or name in _IN_FIT:
                     # A table of all of them would be no table: the others are for metrics.json.
-                    shown = name in (*COMPARED, "precision", "recall", "ece")
-                    trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=shown)
+                    trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=name in SHOWN)
 
     def _log_differences(self, trainer: Trainer, module: Module) -> None:
         evaluation = getattr(module, "evaluation", None)

@@ -12,6 +12,7 @@ import numpy as np
 
 from kgenre.callbacks.callback import Callback
 from kgenre.evaluation.film_predictions import predicted_genres, top_genres
+from kgenre.evaluation.gradient_sample import GradientSample
 from kgenre.loggers import TensorBoardLogger
 
 if TYPE_CHECKING:
@@ -32,19 +33,27 @@ class TensorBoardViews(Callback):
     """Writes pictures and distributions of the validation films, where a `TensorBoardLogger` is there.
 
     With the first validation, the last and about eight between them: a precision-recall curve for each genre and all
-    together, histograms of weights, of their running mean gradients (Adam's first moment) and of probabilities, which
-    genres are predicted where which are true, and the same few films with truth and predictions. Once: the graph of
-    the model, the layout of Custom Scalars, and for the projector the vectors of words and genres.
+    together, histograms of weights, of their gradients and of probabilities, which genres are predicted where which are
+    true, and the same few films with truth and predictions. Once: the graph of the model, the layout of Custom Scalars,
+    and for the projector the vectors of words and genres.
 
     Args:
         times: how often a run writes its views, about.
         films: in the panel.
+        gradients: show the gradients of the last training step; they become part of the compiled step and, up to 4,096
+            entries of each weight, of the checkpoint. False: their running mean, where the optimizer keeps it (Adam's
+            first moment).
+
+    Example:
+        >>> Trainer(callbacks=[TensorBoardViews(gradients=True)]).fit(module, datamodule=films)
     """
 
-    def __init__(self, times: int = 10, films: int = 8) -> None:
+    def __init__(self, times: int = 10, films: int = 8, gradients: bool = False) -> None:
         self.times = times
         self.films = films
+        self.step_part = GradientSample() if gradients else None
         self._validations = 0
+        self._left_out: int | None = None  # the step of the newest validation, where its views were not due
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """The graph and the layout; a run that goes on in its folder has them."""
@@ -65,11 +74,14 @@ class TensorBoardViews(Callback):
         planned = trainer.max_epochs if math.isfinite(trainer.max_epochs) else 100
         due = self._validations % max(math.ceil(planned / self.times), 1) == 0
         self._validations += 1
+        self._left_out = None if due else trainer.global_step
         if due:
-            self._write(trainer, module, evaluation)
+            self._write(trainer, module, evaluation, trainer.global_step)
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
-        """The projector, with the weights as they are."""
+        """The last validation's views, and the projector, with the weights as they are."""
+        if self._left_out is not None and getattr(module, "evaluation", None) is not None:
+            self._write(trainer, module, module.evaluation, self._left_out)
         if _loggers(trainer) and trainer.run_dir is not None and getattr(module, "model", None) is not None:
             vocabulary = getattr(trainer.datamodule, "vocabulary", [])
             write_projector(trainer.run_dir, module.model, vocabulary, module.genre_names)
@@ -82,13 +94,13 @@ class TensorBoardViews(Callback):
         """Go on counting."""
         self._validations = state["validations"]
 
-    def _write(self, trainer: Trainer, module: Any, evaluation: Evaluation) -> None:
-        step, names = trainer.global_step, module.genre_names
+    def _write(self, trainer: Trainer, module: Any, evaluation: Evaluation, step: int) -> None:
+        names, arrays = module.genre_names, _weights(trainer, self.step_part)
         for logger in _loggers(trainer):
             true, prob = evaluation.true, evaluation.prob
             curves = {f"genre/{name}": (true[:, g], prob[:, g]) for g, name in enumerate(names) if true[:, g].any()}
             logger.log_pr_curves({"all genres": (true.ravel(), prob.ravel())} | curves, step)
-            logger.log_histograms(_weights(trainer) | {"probabilities": prob}, step)
+            logger.log_histograms(arrays | {"probabilities": prob}, step)
             predicted = predicted_genres(prob, module.thresholds)
             logger.log_image("co-occurrence", co_occurrence_image(true, predicted, names), step)
             table = getattr(trainer.datamodule, "table", None)
@@ -178,13 +190,14 @@ def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:
     return "\n".join(rows)
 
 
-def _weights(trainer: Trainer) -> dict[str, np.ndarray]:
-    """The weights, and Adam's running mean of each one's gradient where the optimizer keeps it."""
+def _weights(trainer: Trainer, sample: GradientSample | None) -> dict[str, np.ndarray]:
+    """The weights and the gradients in ``sample``, else Adam's running mean of them where the optimizer keeps it."""
     state, found = trainer.engine.state_dict(), {}
     for name, variable in trainer.engine.built.variables.items():
         title = getattr(variable, "path", name)  # the layer's own name, as "Conv0/kernel"
         found[f"weights/{title}"] = state[name]
-        found |= {f"gradients/{title}": a for key, a in state.items() if key.endswith(f".momentums.{name}")}
+        kept = [key for key in state if key.endswith(f".momentums.{name}")]
+        found |= {f"gradients/{title}": state[key] for key in (kept if sample is None else [f"{sample.prefix}.{name}"])}
     return {n: a for n, a in found.items() if a.size > 1 and np.issubdtype(a.dtype, np.floating)}
 
 

@@ -21,14 +21,12 @@ from kgenre.evaluation import (
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
+from kgenre.evaluation.metrics import SHOWN
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.training import Module, TrainerError
 
 NETWORKS = ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm")
-# What is drawn over the epochs of a fit; validate and test give all metrics.
-_CURVES = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "roc_auc", "top3_hit", "ece")
-_CURVES += ("tuned_f1_micro", "tuned_f1_macro")
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
 
@@ -264,8 +262,8 @@ class GenreClassifier(Module):
         shown = ("loss", "map") if stage == "val" else ()
         metrics = multilabel_metrics(true, prob, thresholds=self.thresholds)
         for name, value in metrics.items():
-            if not fitting or name in _CURVES:
-                self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in _CURVES)
+            if not fitting or name in SHOWN:
+                self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in SHOWN)
         if fitting:
             return
         details = {"films": len(true)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,8 +16,10 @@ _STEADY = 0.005
 class LearningCurve:
     """The epochs of a run; losses are means over films and genres.
 
-    ``state`` is "falling" (the best epoch is among the last two), "overfitted" (validation rose above its best while
-    training fell), "flat" (neither moves) or "level" (validation stays near its best).
+    ``state`` is "overfitted" (validation rose above its best while training fell clearly), "falling" (the best epoch
+    is among the last two, or the last third of the epochs is lower than the third before), "flat" (neither moves) or
+    "level" (validation stays near its best). One network jumps by some percent from epoch to epoch, another does not:
+    a rise alone says nothing.
     """
 
     train: tuple[float, ...]
@@ -37,12 +40,23 @@ def learning_curve(run: Run) -> LearningCurve | None:
     train = tuple(epoch["train/loss"] for epoch in run.epochs)
     validation = tuple(epoch["val/loss"] for epoch in run.epochs)
     best = min(range(len(validation)), key=validation.__getitem__)
-    if validation[-1] > validation[best] * (1 + 2 * _STEADY) and train[-1] < train[best]:
+    # Training loss is with dropout, so only how it changes can be compared.
+    learned = train[-1] < train[best] * (1 - 10 * _STEADY)
+    if learned and validation[-1] > validation[best] * (1 + 2 * _STEADY):
         state = "overfitted"
-    elif best >= len(validation) - 2 and len(validation) > 1 and validation[best] < validation[0] * (1 - _STEADY):
+    elif validation[best] < validation[0] * (1 - _STEADY) and (best >= len(validation) - 2 or _falls(validation)):
         state = "falling"
     elif max(validation) < min(validation) * (1 + 2 * _STEADY):
         state = "flat"
     else:
         state = "level"
     return LearningCurve(train, validation, best, state)
+
+
+def _falls(losses: Sequence[float]) -> bool:
+    """Whether the mean of the last third is clearly below that of the third before; of few epochs nothing is clear."""
+    third = len(losses) // 3
+    if third < 2:
+        return False
+    last, before = losses[-third:], losses[-2 * third : -third]
+    return sum(last) < sum(before) * (1 - _STEADY)

@@ -13,7 +13,7 @@ from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.figures import curves_figure, genres_figure
 from kgenre.reports.model_card import model_card
 from kgenre.reports.numbers import Numbers
-from kgenre.reports.run import Run, best_of, read_runs
+from kgenre.reports.run import ReportError, Run, best_of, read_runs
 from kgenre.reports.run_difference import run_differences
 
 
@@ -40,17 +40,19 @@ def write_report(
         The folder.
 
     Raises:
-        ReportError: a folder is not a tested run, or the runs cannot be compared.
+        ReportError: a folder is not a tested run, the runs cannot be compared, or ``out`` is no folder.
     """
     from kgenre.reports.html import to_html
     from kgenre.reports.markdown import to_markdown
     from kgenre.reports.pdf import to_pdf
 
-    runs, numbers = read_runs(folders), Numbers()
+    runs, numbers, folder = read_runs(folders), Numbers(), Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ReportError(f"{out} cannot be written into ({error.strerror}): give a folder.") from error
     blocks = report_blocks(runs, numbers, films, seed, explain)
     card = model_card(best_of(runs), numbers)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     text, pictures = to_markdown(blocks)
     for name, content in pictures.items():
         (folder / name).write_bytes(content)

@@ -167,17 +167,25 @@ def _yaml(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, yaml.YAMLError) as error:
-        raise ReportError(f"{path} cannot be read: {error}") from error
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ReportError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ReportError(f"{path} cannot be read: it holds no options by name.")
+    return content
 
 
 def _epochs(path: Path) -> list[dict[str, float]]:
     """The rows of ``metrics.csv`` at which an epoch ended."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise ReportError(
+            f"{path} cannot be read: {error}. Take it away, and the report goes without curves."
+        ) from error
     return [row for row in rows if "train/loss" in row and "val/loss" in row]
 
 

@@ -51,7 +51,8 @@ def training(run: Run, numbers: Numbers) -> str:
         rise = numbers.say(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
         return f"{start}; then training loss fell on while validation loss rose by {rise} %: overfitting from there on."
     if curve.state == "falling":
-        return f"{start}: it was still falling when training stopped."
+        jumps = "" if curve.best >= len(curve.validation) - 2 else ", though it jumps from epoch to epoch"
+        return f"{start}: it was still falling when training stopped{jumps}."
     if curve.state == "flat":
         return f"{start}, but it hardly moved at all: little was learned."
     return f"{start}, and it stayed near that: longer training of this kind would bring little."

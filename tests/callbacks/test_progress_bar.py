@@ -34,7 +34,7 @@ def test_the_last_lines_say_where_things_are(capsys):
     assert lines[-3:] == [
         f"Run folder: {trainer.log_dir}",
         f"Best checkpoint: {best.best_model_path} (val/loss {best.best_model_score:.4g})",
-        "Curves: tensorboard --logdir runs",
+        "Curves: kgenre tensorboard runs",
     ]
 
 

@@ -53,6 +53,21 @@ def test_what_cannot_be_shown_is_said(tmp_path, capsys):
         start([str(tmp_path / "nowhere")])
 
 
+def test_a_damaged_events_file_is_named(poster_run, tmp_path, capsys):
+    def said():
+        with pytest.raises(UsageError):  # before a server is there
+            start([str(run), str(tmp_path / "nowhere")])
+        return capsys.readouterr().err
+
+    run = shutil.copytree(poster_run, tmp_path / "run")
+    assert said() == ""
+    path = next((run / "val").glob("events.out.tfevents.*"))
+    path.write_bytes(path.read_bytes()[:-5])
+    assert said() == f"{path} is damaged: TensorBoard shows what was logged before that place.\n"
+    path.write_bytes(b"something else")
+    assert "is damaged" in said()
+
+
 @pytest.mark.skipif(
     not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")),
     reason="no headless Chromium here",

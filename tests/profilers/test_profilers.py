@@ -113,7 +113,7 @@ def test_trace_profiler_writes_a_trace(capsys, batches):
     trainer = quiet_trainer(profiler=TraceProfiler(skip_steps=2, steps=2), logger=CSVLogger())
     trainer.fit(BoringModule(), boring_batches(batches))
     is_torch = keras.backend.backend() == "torch"
-    hint = f"Trace: {trainer.log_dir} (open" if is_torch else f"Trace: tensorboard --logdir {trainer.log_dir} ("
+    hint = f"Trace: {trainer.log_dir} (open" if is_torch else f"Trace: kgenre tensorboard {trainer.log_dir} ("
     assert hint in capsys.readouterr().out
     pattern = "*.pt.trace.json" if is_torch else "plugins/profile/*/*.xplane.pb"
     (trace,) = trainer.log_dir.glob(pattern)

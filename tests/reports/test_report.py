@@ -31,7 +31,7 @@ def films(tmp_path_factory):
     return make_sample_films(tmp_path_factory.mktemp("films") / "films", n=80)
 
 
-def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, tested=40):
+def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, tested=40, fit=lambda i: 0.7 / (i + 1)):
     """The folder of a run as `kgenre fit --test true` leaves it, of a model with a given skill."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -67,7 +67,7 @@ def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, te
         writer.writerow(
             ["step", "train/loss", "val/loss", "val/baseline_frequency/loss", "throughput/seconds_per_epoch"]
         )
-        writer.writerows([10 * (i + 1), 0.7 / (i + 1), v, 0.55, 2.5] for i, v in enumerate(validation))
+        writer.writerows([10 * (i + 1), fit(i), v, 0.55, 2.5] for i, v in enumerate(validation))
     (folder / "config.yaml").write_text(
         "model: {class_path: kgenre.models.GenreClassifier, init_args: {network: poster_cnn_2024}}\n"
         f"data: {{init_args: {{path: '{films}', format: auto, batch_size: 32}}}}\nseed_everything: 3\n"
@@ -153,6 +153,10 @@ def test_curves_are_read_right(films, tmp_path):
     for state, validation in (cases | {"flat": (0.5, 0.501, 0.499)}).items():
         (run,) = read_runs([make_run(tmp_path / state / "version_0", films, 0.5, validation)])
         assert learning_curve(run).state == state
+    jumps = (0.41, 0.37, 0.36, 0.35, 0.35, 0.35, 0.345, 0.34, 0.313, 0.317, 0.312, 0.328, 0.322)
+    (run,) = read_runs([make_run(tmp_path / "jumps" / "version_0", films, 0.5, jumps, fit=lambda i: 0.3 - 0.002 * i)])
+    assert learning_curve(run).state == "falling", "two epochs above the best are no overfitting here"
+    assert "epoch 11 of 13: it was still falling when training stopped, though it jumps" in training(run, Numbers())
     (run,) = read_runs([tmp_path / "overfitted" / "version_0"])
     assert "0.4000, came at epoch 2 of 3" in training(run, Numbers())
     assert "rose by 12.5 %" in training(run, Numbers())
@@ -233,7 +237,20 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     split = json.loads((moved / "split.json").read_text())
     (moved / "split.json").write_text(json.dumps(split | {"train": split["train"][1:]}))
     assert "trained and tested on other films: they cannot be compared" in said(runs[0], moved)
+    damaged = shutil.copytree(runs[0], tmp_path / "damaged")
+    for name, content, words in (
+        ("predictions_test.csv", "id,title\n1,2\n", "cannot be read (another table): kgenre test --ckpt_path"),
+        ("metrics.csv", "step,train/loss\n1,many\n", "metrics.csv cannot be read: could not convert"),
+        ("config.yaml", "- a list\n", "config.yaml cannot be read: it holds no options by name"),
+        ("config.yaml", "model: [\n", "config.yaml cannot be read: while parsing"),
+        ("split.json", "{", "split.json cannot be read"),
+    ):
+        (damaged / name).write_text(content)
+        assert words in said(damaged), name
+        shutil.copy(runs[0] / name, damaged / name)
     assert not (tmp_path / "o").exists()
+    (tmp_path / "o").write_text("a file")
+    assert "cannot be written into" in said(runs[0])
 
 
 def test_report_of_the_command_line(runs, tmp_path, capsys):

@@ -1,0 +1,89 @@
+"""What TensorBoard shows besides curves: when it is written, and gradients as they are."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers, ops
+from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
+from tensorboard.util.tensor_util import make_ndarray
+
+import kgenre
+from kgenre.data import FilmData, make_sample_films
+from kgenre.evaluation.gradient_sample import GradientSample
+from kgenre.evaluation.tensorboard_views import TensorBoardViews
+from kgenre.models import GenreClassifier
+
+
+def small_network(genres, image_size):
+    picture = keras.Input((*image_size, 3), name="poster")
+    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="Conv")(picture))
+    return keras.Model(picture, layers.Dense(genres, activation="sigmoid", name="Output")(x))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    films = make_sample_films(tmp_path_factory.mktemp("films") / "films", n=60)
+    return FilmData(films, overviews=False, image_size=(16, 16), batch_size=16)
+
+
+def events_of(trainer):
+    events = EventAccumulator(str(trainer.run_dir), size_guidance={"tensors": 0})
+    events.Reload()
+    return events
+
+
+def test_the_first_and_the_last_validation_are_shown(data, tmp_path):
+    trainer = kgenre.Trainer(
+        max_epochs=3,
+        callbacks=[TensorBoardViews(times=1, gradients=True)],
+        default_root_dir=str(tmp_path),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    module = GenreClassifier(small_network)
+    trainer.fit(module, datamodule=data)
+    events = events_of(trainer)
+    assert [event.step for event in events.Tensors("films/posters")] == [trainer.global_step // 3, trainer.global_step]
+    gradients = [tag for tag in events.Tags()["tensors"] if tag.startswith("gradients/")]
+    assert sorted(tag.rpartition("/")[0].rpartition("/")[2] for tag in gradients) == [
+        "Conv",
+        "Conv",
+        "Output",
+        "Output",
+    ]
+    kernel = next(tag for tag in gradients if tag.endswith("Output/kernel"))
+    assert make_ndarray(events.Tensors(kernel)[0].tensor_proto)[:, 2].sum() == 4 * len(data.genre_names)
+    trainer.test(module, datamodule=data, verbose=False)
+    assert "test/ap_micro" in trainer.callback_metrics
+    shown = EventAccumulator(str(trainer.run_dir / "test"), size_guidance={"tensors": 0})
+    shown.Reload()
+    assert "map" in shown.Tags()["tensors"]
+    assert "ap_micro" not in shown.Tags()["tensors"], "a chart with one point"
+
+
+class Linear(kgenre.Module):
+    """Its loss is the sum of weight times input: the gradient is the input."""
+
+    def __init__(self, wide):
+        self.dense = layers.Dense(1, use_bias=False)
+        self.wide = wide
+
+    def training_step(self, batch, batch_idx):
+        return ops.sum(self.dense(batch["x"]))
+
+    def configure_optimizers(self):
+        return keras.optimizers.SGD(0.1)
+
+
+@pytest.mark.parametrize("wide", [7, 10_000])
+def test_gradients_are_those_of_the_last_step(wide, tmp_path):
+    class Sampling(kgenre.callbacks.Callback):
+        step_part = GradientSample()
+
+    x = np.arange(2 * wide, dtype="float32").reshape(2, 1, wide)
+    trainer = kgenre.Trainer(
+        max_epochs=1, callbacks=[Sampling()], logger=False, enable_progress_bar=False, enable_checkpointing=False
+    )
+    trainer.fit(Linear(wide), [{"x": row} for row in x])
+    (sample,) = (trainer.engine.get_variable(variable) for variable in Sampling.step_part.samples.values())
+    np.testing.assert_array_equal(sample, x[1, 0, :: max(wide // 4096, 1)][:4096])
