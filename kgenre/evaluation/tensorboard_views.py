@@ -57,6 +57,7 @@ class TensorBoardViews(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """The graph and the layout; a run that goes on in its folder has them."""
+        self._left_out = None
         if not trainer.resumed:
             self._validations = 0
         elif trainer.run_dir in trainer.ckpt_path.parents:
@@ -80,7 +81,8 @@ class TensorBoardViews(Callback):
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
         """The last validation's views, and the projector, with the weights as they are."""
-        if self._left_out is not None and getattr(module, "evaluation", None) is not None:
+        # Not where the run was stopped: what goes on from there shows what a run without a stop does.
+        if self._left_out is not None and not trainer.interrupted and getattr(module, "evaluation", None) is not None:
             self._write(trainer, module, module.evaluation, self._left_out)
         if _loggers(trainer) and trainer.run_dir is not None and getattr(module, "model", None) is not None:
             vocabulary = getattr(trainer.datamodule, "vocabulary", [])
