@@ -72,14 +72,9 @@ class RangeTest:
             suggest: mark the suggestion.
             show: open a window.
             ax: where to draw; None: a new figure.
-
-        Raises:
-            ImportError: Matplotlib is not installed.
         """
-        try:
-            import matplotlib.pyplot as plt
-        except ImportError:
-            raise ImportError("plot() needs Matplotlib: pip install 'kgenre[plot]'") from None
+        import matplotlib.pyplot as plt
+
         ax = plt.subplots()[1] if ax is None else ax
         ax.plot(self.results["lr"], self.results["loss"])
         ax.set(xlabel="Learning rate", ylabel="Loss", xscale="log" if self.mode == "exponential" else "linear")

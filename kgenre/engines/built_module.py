@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +97,18 @@ class BuiltModule:
         absent = (ops.zeros((), "float32"),) * 2
         values, weights = zip(*(recorded.get(entry.name, absent) for entry in entries), strict=True)
         return ops.stack([ops.stack(values), ops.stack(weights)])
+
+    def named_gradients(self, totals: Iterable[np.ndarray], count: Any) -> dict[str, np.ndarray]:
+        """What an incomplete group of batches has added up, for a checkpoint: see `Engine.epoch_state`."""
+        named = zip(self.trainable, totals, strict=True)
+        return {f"gradients.{name}": as_saved(total) for name, total in named} | {
+            "gradients.count": np.array(count, "float32")
+        }
+
+    def saved_gradients(self, saved: Mapping[str, np.ndarray] | None) -> list[np.ndarray] | None:
+        """Its arrays again, the count first; None: they are not there, or of other trainable variables."""
+        names = ["gradients.count", *(f"gradients.{name}" for name in self.trainable)]
+        return [saved[name] for name in names] if saved and saved.keys() >= set(names) else None
 
 
 def build_module(

@@ -236,19 +236,15 @@ class JaxEngine:
         counters = self._state if stage == "train" else self._stages.setdefault(stage, {})
         counters["sums"] = (_float32(totals), _float32(weights))
         counters["batch_idx"] = jax.numpy.asarray(first_batch, "int32")
-        names = [f"gradients.{name}" for name in self.built.trainable]
-        if saved and "accumulated" in self._state and saved.keys() >= {*names, "gradients.count"}:
-            zeros, _ = self._state["accumulated"]
-            pairs = zip(names, zeros, strict=True)
-            added = [self._own(saved[name].astype(zero.dtype)) for name, zero in pairs]
-            self._state["accumulated"] = (added, jax.numpy.array(saved["gradients.count"]))
+        if "accumulated" in self._state and (added := self.built.saved_gradients(saved)):
+            pairs = zip(self._state["accumulated"][0], added[1:], strict=True)
+            gradients = [self._own(gradient.astype(zero.dtype)) for zero, gradient in pairs]
+            self._state["accumulated"] = (gradients, jax.numpy.array(added[0]))
 
     def epoch_state(self) -> dict[str, np.ndarray]:
         state = named_sums(self.built.entries["train"], *jax.device_get(self._state["sums"]))
         if "accumulated" in self._state:
-            added, count = jax.device_get(self._state["accumulated"])
-            state |= {f"gradients.{name}": as_saved(g) for name, g in zip(self.built.trainable, added, strict=True)}
-            state["gradients.count"] = np.asarray(count)
+            state |= self.built.named_gradients(*jax.device_get(self._state["accumulated"]))
         return state
 
     def epoch_logs(self, stage: str) -> dict[str, float]:

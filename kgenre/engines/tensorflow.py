@@ -12,18 +12,18 @@ import numpy as np
 import tensorflow as tf
 
 from kgenre.engines.backend import BackendError
-from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
-from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
+from kgenre.engines.built_module import as_saved, build_module, build_stage
+from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError
+from kgenre.engines.variable_state import VariableState
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
 
-class TensorFlowEngine:
-    """See `kgenre.engines.engine.Engine`. The Keras variables are `tf.Variable`s and always up to date."""
+class TensorFlowEngine(VariableState):
+    """See `kgenre.engines.engine.Engine`. The Keras variables hold `tf.Variable`s."""
 
     name = "tensorflow"
-    built: BuiltModule
 
     def __init__(self, options: StepOptions) -> None:
         self.options = options
@@ -207,50 +207,20 @@ class TensorFlowEngine:
         for variable, value in zip(self._sums[stage], initial_sums(self.built.entries[stage], saved), strict=True):
             variable.assign(_float32(value))
         self._batch_idx[stage].assign(first_batch)
-        names = [f"gradients.{name}" for name in self.built.trainable]
-        if saved and self.options.accumulate_grad_batches > 1 and saved.keys() >= {*names, "gradients.count"}:
-            for total, name in zip(self._accumulated, names, strict=True):
-                total.assign(tf.cast(saved[name], total.dtype))
-            self._count.assign(saved["gradients.count"])
-
-    def epoch_state(self) -> dict[str, np.ndarray]:
-        state = named_sums(self.built.entries["train"], *self.to_host(self._sums["train"]))
-        if self.options.accumulate_grad_batches > 1:
-            added = zip(self.built.trainable, self._accumulated, strict=True)
-            state |= {f"gradients.{name}": as_saved(total.numpy()) for name, total in added}
-            state["gradients.count"] = np.asarray(self._count.numpy())
-        return state
-
-    def epoch_logs(self, stage: str) -> dict[str, float]:
-        return read_sums(self.built.entries[stage], *self.to_host(self._sums[stage]))
-
-    def to_host(self, tree: Any) -> Any:
-        return keras.tree.map_structure(lambda x: x.numpy() if hasattr(x, "numpy") else x, tree)
+        if self.options.accumulate_grad_batches > 1 and (added := self.built.saved_gradients(saved)):
+            for total, gradient in zip(self._accumulated, added[1:], strict=True):
+                total.assign(tf.cast(gradient, total.dtype))
+            self._count.assign(added[0])
 
     # --- state --------------------------------------------------------------------------------------------------
-
-    def sync(self) -> None:
-        """Nothing to do: the steps change the Keras variables in place."""
 
     def pull(self) -> None:
         if [v.trainable for v in self.built.variables.values()] != self._division:
             self._compile()
 
-    def get_variable(self, variable: keras.Variable) -> np.ndarray:
-        return variable.numpy()
-
-    def set_variable(self, variable: keras.Variable, value: Any) -> None:
-        variable.assign(value)
-
     def state_dict(self) -> dict[str, np.ndarray]:
         named = self.built.variables | self.built.optimizer_variables
         return {name: as_saved(_array(variable)) for name, variable in named.items()}
-
-    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        named = self.built.variables | self.built.optimizer_variables
-        for name, array in arrays.items():
-            if name in named:
-                named[name].assign(array)
 
     # --- input --------------------------------------------------------------------------------------------------
 

@@ -12,21 +12,21 @@ import numpy as np
 import torch
 from keras import ops
 
-from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
-from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
+from kgenre.engines.built_module import build_module, build_stage
+from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
+from kgenre.engines.variable_state import VariableState
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
 
-class TorchEngine:
-    """See `kgenre.engines.engine.Engine`. The Keras variables hold the tensors and are always up to date.
+class TorchEngine(VariableState):
+    """See `kgenre.engines.engine.Engine`. The Keras variables hold the tensors.
 
     Nothing is compiled, so nothing is traced. A step still runs in the same scope as on the other backends: what it
     assigns is put into the variables after the backward pass, which would not allow a change in between.
     """
 
     name = "torch"
-    built: BuiltModule
 
     def __init__(self, options: StepOptions) -> None:
         self.options = options
@@ -139,50 +139,16 @@ class TorchEngine:
         totals, weights = initial_sums(self.built.entries[stage], saved)
         self._sums[stage] = (self._tensor(np.float32(totals)), self._tensor(np.float32(weights)))
         self._batch_idx[stage] = self._tensor(np.int32(first_batch))
-        names = [f"gradients.{name}" for name in self.built.trainable]
-        if saved and self.options.accumulate_grad_batches > 1 and saved.keys() >= {*names, "gradients.count"}:
-            for total, name in zip(self._accumulated, names, strict=True):
-                total.copy_(torch.from_numpy(np.array(saved[name])))
-            self._count = int(saved["gradients.count"])
-
-    def epoch_state(self) -> dict[str, np.ndarray]:
-        state = named_sums(self.built.entries["train"], *self.to_host(self._sums["train"]))
-        if self.options.accumulate_grad_batches > 1:
-            added = zip(self.built.trainable, self._accumulated, strict=True)
-            state |= {f"gradients.{name}": as_saved(ops.convert_to_numpy(total)) for name, total in added}
-            state["gradients.count"] = np.array(self._count, "float32")
-        return state
-
-    def epoch_logs(self, stage: str) -> dict[str, float]:
-        return read_sums(self.built.entries[stage], *self.to_host(self._sums[stage]))
-
-    def to_host(self, tree: Any) -> Any:
-        return keras.tree.map_structure(lambda x: ops.convert_to_numpy(x) if isinstance(x, torch.Tensor) else x, tree)
+        if self.options.accumulate_grad_batches > 1 and (added := self.built.saved_gradients(saved)):
+            for total, gradient in zip(self._accumulated, added[1:], strict=True):
+                total.copy_(torch.from_numpy(np.array(gradient)))
+            self._count = int(added[0])
 
     # --- state --------------------------------------------------------------------------------------------------
-
-    def sync(self) -> None:
-        """Nothing to do: the steps change the Keras variables in place."""
 
     def pull(self) -> None:
         if [v.trainable for v in self.built.variables.values()] != self._division:
             self._divide()
-
-    def get_variable(self, variable: keras.Variable) -> np.ndarray:
-        return ops.convert_to_numpy(variable.value)
-
-    def set_variable(self, variable: keras.Variable, value: Any) -> None:
-        variable.assign(value)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        named = self.built.variables | self.built.optimizer_variables
-        return {name: as_saved(ops.convert_to_numpy(variable.value)) for name, variable in named.items()}
-
-    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        named = self.built.variables | self.built.optimizer_variables
-        for name, array in arrays.items():
-            if name in named:
-                named[name].assign(array)
 
     # --- input --------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,55 @@
+"""The part of an engine that TensorFlow and torch share: the steps' state is in the Keras variables themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kgenre.engines.built_module import BuiltModule, as_saved
+from kgenre.engines.step_logs import named_sums, read_sums
+from kgenre.engines.step_options import StepOptions
+
+
+class VariableState:
+    """See `kgenre.engines.engine.Engine`. The Keras variables are always up to date."""
+
+    built: BuiltModule
+    options: StepOptions
+    _sums: dict[str, tuple[Any, Any]]  # stage -> totals and weights of what is logged
+    _accumulated: list[Any]  # with accumulation: the gradients so far, of the trainable variables
+    _count: Any  # of how many batches
+
+    def epoch_state(self) -> dict[str, np.ndarray]:
+        state = named_sums(self.built.entries["train"], *self.to_host(self._sums["train"]))
+        if self.options.accumulate_grad_batches > 1:
+            state |= self.built.named_gradients(map(ops.convert_to_numpy, self._accumulated), self._count)
+        return state
+
+    def epoch_logs(self, stage: str) -> dict[str, float]:
+        return read_sums(self.built.entries[stage], *self.to_host(self._sums[stage]))
+
+    def to_host(self, tree: Any) -> Any:
+        return keras.tree.map_structure(lambda x: ops.convert_to_numpy(x) if hasattr(x, "numpy") else x, tree)
+
+    def sync(self) -> None:
+        """Nothing to do: the steps change the Keras variables in place."""
+
+    def get_variable(self, variable: keras.Variable) -> np.ndarray:
+        return ops.convert_to_numpy(variable.value)
+
+    def set_variable(self, variable: keras.Variable, value: Any) -> None:
+        variable.assign(value)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        named = self.built.variables | self.built.optimizer_variables
+        return {name: as_saved(ops.convert_to_numpy(variable.value)) for name, variable in named.items()}
+
+    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
+        named = self.built.variables | self.built.optimizer_variables
+        for name, array in arrays.items():
+            if name in named:
+                named[name].assign(array)
