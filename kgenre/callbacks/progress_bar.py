@@ -91,47 +91,27 @@ class ProgressBar(Callback):
     # --- evaluation ---------------------------------------------------------------------------------------------
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
-        """A bar of its own only outside training; inside, the epoch's bar says so."""
-        if trainer.stage == "validate":
-            self._open("validate", trainer.num_evaluation_batches)
+        """A bar for validate, test and predict; inside of training the epoch's bar says so."""
+        if trainer.stage != "fit":
+            self._open(trainer.stage, trainer.num_evaluation_batches)
         elif self._progress is not None:
             self._progress.update(self._task, metrics="validating")
 
     def on_validation_batch_end(
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Move it."""
-        if trainer.stage == "validate":
+        """Move it: batches of all sources count."""
+        if trainer.stage != "fit":
             self._advance(self._done, trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Close it, before anything is said about the results."""
-        if trainer.stage == "validate":
+        if trainer.stage != "fit":
             self._close()
 
-    def on_test_start(self, trainer: Trainer, module: Module) -> None:
-        """A bar for the test."""
-        self._open("test", trainer.num_evaluation_batches)
-
-    def on_test_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move it."""
-        self._advance(self._done, trainer)
-
-    def on_test_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Close it."""
-        self._close()
-
-    def on_predict_start(self, trainer: Trainer, module: Module) -> None:
-        """A bar for the prediction."""
-        self._open("predict", trainer.num_evaluation_batches)
-
-    def on_predict_batch_end(self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Move it."""
-        self._advance(self._done, trainer)
-
-    def on_predict_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Close it."""
-        self._close()
+    on_test_start = on_predict_start = on_validation_start
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
+    on_test_epoch_end = on_predict_epoch_end = on_validation_epoch_end
 
     # --- drawing ------------------------------------------------------------------------------------------------
 
