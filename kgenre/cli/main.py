@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -80,9 +82,22 @@ def _help() -> str:
     )
 
 
+class _OnScreen(logging.StreamHandler):
+    """A terminal would break a long line in the middle of a word."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The lines of a message, on a terminal none longer than it is wide, but for paths."""
+        text = super().format(record)
+        if not self.stream.isatty():
+            return text
+        width = shutil.get_terminal_size().columns
+        kept = {"break_long_words": False, "break_on_hyphens": False}
+        return "\n".join(textwrap.fill(line, width, **kept) for line in text.splitlines())
+
+
 @contextmanager
 def _log_on_screen() -> Iterator[None]:
-    logger, handler = logging.getLogger("kgenre"), logging.StreamHandler()
+    logger, handler = logging.getLogger("kgenre"), _OnScreen()
     handler.setFormatter(logging.Formatter("%(message)s"))
     before = logger.level
     logger.addHandler(handler)
