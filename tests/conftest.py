@@ -39,3 +39,11 @@ def run_python():
         return done.stdout
 
     return run
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory) -> Path:
+    """A sample set of 120 films; read only."""
+    from kgenre.data import make_sample_films
+
+    return make_sample_films(tmp_path_factory.mktemp("sample") / "films", n=120)

@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
         raise UsageError(f"{checkpoint} is not of a GenreClassifier trained on films: kgenre predict cannot use it.")
-    import_backend()
+    import_backend(data=options.overview is None)  # TensorFlow reads posters and tables, not words
     from kgenre.data import FilmData
     from kgenre.models import GenreClassifier
 
@@ -44,13 +44,19 @@ def run(arguments: Sequence[str]) -> int:
     films.load_state_dict(state["data"]["state"] | read)
     if not one:
         return _predict_many(module, films, checkpoint, options)
-    import keras
-
     batch = films.encode(
         None if options.poster is None else [options.poster], None if options.overview is None else [options.overview]
     )
-    _print_one(keras.ops.convert_to_numpy(module.probabilities(batch))[0], films.genre_names, module, options)
+    # Compiled as a whole: operation by operation JAX would compile each of some hundred.
+    predicted = _trainer().predict(module, dataloaders=[batch])[0]
+    _print_one(predicted["probabilities"][0], films.genre_names, module, options)
     return 0
+
+
+def _trainer(progress: bool = False) -> Any:
+    from kgenre.training import Trainer
+
+    return Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=progress, enable_model_summary=False)
 
 
 def _parser() -> Parser:
@@ -91,10 +97,8 @@ def _predict_many(module: Any, films: Any, checkpoint: Path, options: Namespace)
     import numpy as np
 
     from kgenre.evaluation.film_predictions import write_predictions
-    from kgenre.training import Trainer
 
-    trainer = Trainer(logger=False, enable_checkpointing=False, enable_model_summary=False)
-    batches = trainer.predict(module, datamodule=films)
+    batches = _trainer(progress=True).predict(module, datamodule=films)
     run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else Path()
     path = run_dir / "predictions.csv"
     real = np.concatenate([batch["weight"] for batch in batches]) > 0

@@ -20,7 +20,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
 from kgenre.data.known_genres import map_to_known_genres
-from kgenre.data.overviews import STANDARDIZE, OverviewVectorizer, normalised_overview
+from kgenre.data.overviews import STANDARDIZE, OverviewVectorizer, normalised_overview, stemming_languages
 from kgenre.data.poster_decoding import RESIZE
 from kgenre.data.poster_files import PosterFile, examine_posters
 from kgenre.data.poster_table import PLACES
@@ -31,6 +31,7 @@ from kgenre.data.streamed_posters import StreamedPosters
 from kgenre.data.usable_films import PosterOptions, UsableFilms, find_usable_films, name_some
 from kgenre.training.data_module import DataModule
 
+INCOMPLETE = ("leave_out", "keep")
 _log = logging.getLogger("kgenre")
 
 
@@ -70,6 +71,11 @@ class FilmData(DataModule):
         given_split: keep the split that the source comes with (MM-IMDb's), where it has one.
         standardize: what is done to overviews before they are split into words: "lower_and_strip_punctuation",
             "lower", "strip_punctuation" or null for nothing.
+        stem: null, or the language whose Snowball stemmer takes the endings off words: "english".
+        min_df: words that fewer training overviews hold are unknown.
+        incomplete: what to do with films that lack their poster or their overview where both are used: "leave_out", or
+            "keep" them for a network that does with either, such as "poster_overview_fusion": a missing poster is
+            black, a missing overview has no words.
 
     Raises:
         FilmDataError: an argument that cannot be; from `setup`, data that cannot be used.
@@ -103,6 +109,9 @@ class FilmData(DataModule):
         length_buckets: int = 4,
         standardize: str | None = "lower_and_strip_punctuation",
         given_split: bool = True,
+        stem: str | None = None,
+        min_df: int = 1,
+        incomplete: str = "leave_out",
     ) -> None:
         self.save_hyperparameters()
         if not (posters or overviews):
@@ -123,6 +132,12 @@ class FilmData(DataModule):
         _one_of("poster_table", poster_table, PLACES)
         _at_least("length_buckets", length_buckets, 1, "4")
         _one_of("standardize", standardize, STANDARDIZE)
+        if stem is not None:
+            _one_of("stem", stem, (None, *stemming_languages()))
+        _at_least("min_df", min_df, 1, "2")
+        _one_of("incomplete", incomplete, INCOMPLETE)
+        if incomplete == "keep" and poster_table == "stream":
+            raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table memory or disk.")
         self.path = path
         self.format = format
         self.posters = posters
@@ -142,6 +157,9 @@ class FilmData(DataModule):
         self.length_buckets = length_buckets
         self.standardize = standardize
         self.given_split = given_split
+        self.stem = stem
+        self.min_df = min_df
+        self.incomplete = incomplete
         self._state: dict[str, Any] = {}  # of a checkpoint
         self._vectorizer: OverviewVectorizer | None = None
         self._forget_films()
@@ -196,8 +214,8 @@ class FilmData(DataModule):
         with ProgressLine("Looking at posters") as progress:
             self._poster_files = examine_posters(films.poster_paths, films.root, progress)
         # Films to predict are whatever somebody has: what cannot be read of them is named and left out.
-        most_bad = 1.0 if stage == "predict" else self.max_bad_fraction
-        options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad)
+        most_bad = 1.0 if stage == "predict" or self._may_lack else self.max_bad_fraction
+        options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad, self._may_lack)
         usable = find_usable_films(films, self._poster_files, options if self.posters else None, self.overviews)
         self._usable = usable
         if usable.left_out:
@@ -206,10 +224,14 @@ class FilmData(DataModule):
             if self._vectorizer is None:
                 training = [self.table.overviews[i] for i in self.split.train]
                 self._vectorizer = OverviewVectorizer.adapt(
-                    training, self.vocabulary_size, self.sequence_length, self.standardize
+                    training, self.vocabulary_size, self.sequence_length, self.standardize, self.stem, self.min_df
                 )
             self._tokens = self._vectorizer.encode(self.table.overviews)
         self._tensors = FilmTensors(self.table.genres, usable.posters, self._tokens, usable.poster_rows)
+
+    @property
+    def _may_lack(self) -> bool:
+        return self.incomplete == "keep" and self.posters and self.overviews
 
     def _draw_split(self) -> Split:
         if self._split is None:
@@ -292,6 +314,16 @@ class FilmData(DataModule):
             return " (streamed)" if posters is not None else ""
         return f" ({posters.nbytes / 1e6:,.0f} MB {'on disk' if isinstance(posters, np.memmap) else 'in memory'})"
 
+    def training_films(self) -> dict[str, npt.NDArray[Any]]:
+        """What a network may learn of the training films before its first step, after `setup`.
+
+        Returns:
+            ``genres`` float32 (n, G) and, where overviews are used, ``overview`` int32 (n, T) token ids.
+        """
+        rows = self.split.train
+        overviews = {} if self._tokens is None else {"overview": self._tokens[rows]}
+        return {"genres": self.table.genres[rows].astype(np.float32)} | overviews
+
     # ---------- batches
 
     def train_dataloader(self) -> FilmBatches:
@@ -333,7 +365,8 @@ class FilmData(DataModule):
         """A batch of films that are not in the table, after `load_state_dict` or `setup`.
 
         Args:
-            posters: n picture files; needed where the model reads posters, unused where it does not.
+            posters: n picture files; needed where the model reads posters, unused where it does not. With
+                ``incomplete="keep"`` one of both is enough.
             overviews: n texts, likewise.
 
         Returns:
@@ -349,25 +382,28 @@ class FilmData(DataModule):
         """
         given = {"poster": posters or None, "overview": overviews or None}
         needed = {"poster": self.posters, "overview": self.overviews}
+        lacking = [name for name, values in given.items() if needed[name] and values is None]
         for name, values in given.items():
-            if needed[name] and values is None:
+            if name in lacking and not (self._may_lack and len(lacking) == 1):
                 raise FilmDataError(f"This model reads {name}s: give the film's {name} (--{name}).")
             if values is not None and not needed[name]:
                 _log.warning("The %s is not used: this model does not read %ss.", name, name)
-        counts = {name: len(given[name]) for name in given if needed[name]}
+        counts = {name: len(given[name]) for name in given if needed[name] and given[name] is not None}
         if len(set(counts.values())) > 1:
             raise FilmDataError(f"As many posters as overviews are needed. Received: {counts}.")
         n = next(iter(counts.values()))
         batch: dict[str, npt.NDArray[Any]] = {}
-        if self.posters:
+        if "poster" in lacking:
+            batch["poster"] = np.zeros((n, *self.image_size, 3), np.uint8)
+        elif self.posters:
             batch["poster"] = np.stack([read_poster(path, self.image_size, self.resize) for path in posters])
         if self.overviews:
             if self._vectorizer is None:
                 raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
-            for text in overviews:
+            for text in overviews or ():
                 if not normalised_overview(text):
                     raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
-            batch["overview"] = self._vectorizer.encode(overviews)
+            batch["overview"] = self._vectorizer.encode(overviews or [""] * n)
         return batch | {
             "genres": np.zeros((n, len(self.genre_names)), np.float32),
             "index": np.arange(n, dtype=np.int32),
@@ -391,6 +427,7 @@ class FilmData(DataModule):
             "vocabulary": self.vocabulary,
             "sequence_length": self._vectorizer.sequence_length if self._vectorizer else None,
             "standardize": self.standardize,
+            "stem": self.stem,
             "split": whole.to_json() if whole else self._state.get("split"),
         }
 
@@ -406,7 +443,8 @@ class FilmData(DataModule):
         self.resize = state.get("resize", "squash")
         words, length = state["vocabulary"], state["sequence_length"]
         self.standardize = state.get("standardize", "lower_and_strip_punctuation")
-        self._vectorizer = OverviewVectorizer(words, length, self.standardize) if self.overviews else None
+        self.stem = state.get("stem")
+        self._vectorizer = OverviewVectorizer(words, length, self.standardize, self.stem) if self.overviews else None
         self._forget_films()
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -13,8 +14,8 @@ from kgenre.data.errors import FilmDataError
 MAX_SEQUENCE_LENGTH = 200
 STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation", None)
 # What Keras's TextVectorization strips. A text without anything else has no tokens.
+_PUNCTUATION_MARKS = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
-_ENCODED_AT_ONCE = 4096  # bounds the memory that one very long overview costs
 
 TokenIds = npt.NDArray[np.int32]
 
@@ -27,16 +28,25 @@ def normalised_overview(text: str) -> str:
     return " ".join(_PUNCTUATION.sub("", text.lower()).split())
 
 
+def stemming_languages() -> tuple[str, ...]:
+    """The languages that ``stem`` knows: those of Snowball (https://snowballstem.org)."""
+    import snowballstemmer
+
+    return tuple(sorted(snowballstemmer.algorithms()))
+
+
 class OverviewVectorizer:
     """Overviews to int32 token ids (n, T), padded with 0 on the right; 1 is an unknown word.
 
-    A Keras ``TextVectorization`` (lower case, no punctuation, split at spaces) behind a list of words, so
-    that it can be kept in a checkpoint and made again without the films.
+    Gives the ids that a Keras ``TextVectorization`` (lower case, no punctuation, split at white space) with the same
+    vocabulary gives, from a table of our own: TensorFlow is imported to learn a vocabulary, not to use one.
 
     Args:
-        vocabulary: the words, most frequent first, with "" and "[UNK]" in front.
+        vocabulary: the words, most frequent first, with "" and "[UNK]" in front; stems where ``stem`` is given.
         sequence_length: T; longer overviews are cut.
-        standardize: one of STANDARDIZE, what is done to a text before it is split at spaces.
+        standardize: one of STANDARDIZE, what is done to a text before it is split at white space. As in Keras, only the
+            letters A to Z have a lower case.
+        stem: None, or the language whose Snowball stemmer takes the endings off: "english".
 
     Example:
         >>> vectorizer = OverviewVectorizer.adapt(["A ship in space.", "The ship"], vocabulary_size=100)
@@ -49,11 +59,12 @@ class OverviewVectorizer:
         vocabulary: Sequence[str],
         sequence_length: int,
         standardize: str | None = "lower_and_strip_punctuation",
+        stem: str | None = None,
     ) -> None:
         self.vocabulary = list(vocabulary)
         self.sequence_length = sequence_length
-        self._layer = _text_vectorization(None, standardize)
-        self._layer.set_vocabulary(self.vocabulary)
+        self._split = _Words(standardize, stem)
+        self._ids = {word.encode(): index for index, word in enumerate(self.vocabulary) if index > 1}
 
     @classmethod
     def adapt(
@@ -62,6 +73,8 @@ class OverviewVectorizer:
         vocabulary_size: int = 10_000,
         sequence_length: int | None = None,
         standardize: str | None = "lower_and_strip_punctuation",
+        stem: str | None = None,
+        min_df: int = 1,
     ) -> OverviewVectorizer:
         """Learn the vocabulary from the overviews of the training films.
 
@@ -70,44 +83,71 @@ class OverviewVectorizer:
             vocabulary_size: most words kept, the padding and the unknown word included.
             sequence_length: None for the longest of ``overviews`` in tokens, at most 200.
             standardize: see the class.
+            stem: see the class.
+            min_df: a word that fewer of ``overviews`` hold is unknown.
 
         Raises:
-            FilmDataError: there is no word in ``overviews``.
+            FilmDataError: there is no word in ``overviews``, or none that enough of them hold.
         """
         if not any(map(normalised_overview, overviews)):
             raise FilmDataError(
                 f"None of the {len(overviews)} training overviews has a word in it. "
                 "Give films with overviews, or use --data.overviews false."
             )
-        from kgenre.data.tensorflow import tf
-
-        layer = _text_vectorization(vocabulary_size, standardize)
-        layer.adapt(tf.data.Dataset.from_tensor_slices(list(overviews)).batch(1024))
-        words = [str(word) for word in layer.get_vocabulary()]
+        words = [_Words(standardize, stem)(text) for text in overviews]
+        vocabulary = _adapted(words, vocabulary_size)
+        if min_df > 1:
+            films = Counter(word for text in words for word in set(text))
+            vocabulary = vocabulary[:2] + [word for word in vocabulary[2:] if films[word.encode()] >= min_df]
+            if len(vocabulary) == 2:
+                raise FilmDataError(f"No word stands in {min_df} of the {len(overviews)} training overviews (min_df).")
         if sequence_length is None:
-            stripped = standardize in ("lower_and_strip_punctuation", "strip_punctuation")
-            texts = map(normalised_overview, overviews) if stripped else overviews
-            sequence_length = min(max(len(text.split()) for text in texts), MAX_SEQUENCE_LENGTH)
-        return cls(words, sequence_length, standardize)
+            sequence_length = min(max(map(len, words)), MAX_SEQUENCE_LENGTH)
+        return cls(vocabulary, sequence_length, standardize, stem)
 
     def encode(self, overviews: Sequence[str]) -> TokenIds:
         """Token ids, int32 (n, T). An overview without words is a row of zeros."""
         ids = np.zeros((len(overviews), self.sequence_length), np.int32)
-        for first in range(0, len(overviews), _ENCODED_AT_ONCE):
-            texts = list(overviews[first : first + _ENCODED_AT_ONCE])
-            tokens = np.asarray(self._layer(texts))[:, : self.sequence_length]
-            ids[first : first + len(texts), : tokens.shape[1]] = tokens
+        known = self._ids
+        for row, text in enumerate(overviews):
+            tokens = [known.get(word, 1) for word in self._split(text)[: self.sequence_length]]
+            ids[row, : len(tokens)] = tokens
         return ids
 
 
-def _text_vectorization(max_tokens: int | None, standardize: str | None):  # noqa: ANN202 - keras is not imported before it is needed
-    from keras.layers import TextVectorization
+class _Words:
+    """A text to its words, as UTF-8: what Keras does, which works on bytes, and stems."""
 
-    from kgenre.data.tensorflow import tf  # noqa: F401 - the layer imports TensorFlow: GPUs hidden first
+    def __init__(self, standardize: str | None, stem: str | None) -> None:
+        self._lower = standardize in ("lower_and_strip_punctuation", "lower")
+        self._strip = standardize in ("lower_and_strip_punctuation", "strip_punctuation")
+        self._stemmer = None
+        self._stems: dict[bytes, bytes] = {}  # a stem costs 20 us, and most words come again
+        if stem is not None:
+            import snowballstemmer
 
-    return TextVectorization(
-        max_tokens=max_tokens,
-        standardize=standardize,
-        split="whitespace",
-        output_mode="int",
-    )
+            self._stemmer = snowballstemmer.stemmer(stem)
+
+    def __call__(self, text: str) -> list[bytes]:
+        raw = text.encode("utf-8", "surrogatepass")
+        raw = raw.lower() if self._lower else raw
+        words = (raw.translate(None, _PUNCTUATION_MARKS) if self._strip else raw).split()
+        return words if self._stemmer is None else [self._stem(word) for word in words]
+
+    def _stem(self, word: bytes) -> bytes:
+        stem = self._stems.get(word)
+        if stem is None:
+            stem = self._stemmer.stemWord(word.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
+            self._stems[word] = stem
+        return stem
+
+
+def _adapted(words: Sequence[Sequence[bytes]], vocabulary_size: int) -> list[str]:
+    """The vocabulary that Keras's layer learns from texts that are split into words already."""
+    from kgenre.data.tensorflow import tf  # first: it hides the GPUs from TensorFlow
+
+    from keras.layers import TextVectorization  # isort: skip
+
+    layer = TextVectorization(max_tokens=vocabulary_size, standardize=None, split="whitespace", output_mode="int")
+    layer.adapt(tf.data.Dataset.from_tensor_slices([b" ".join(text) for text in words]).batch(1024))
+    return [str(word) for word in layer.get_vocabulary()]

@@ -20,12 +20,13 @@ from kgenre.data.streamed_posters import StreamedPosters
 
 @dataclass(frozen=True, eq=False)
 class UsableFilms:
-    """Films with all that is needed, and what became of the others.
+    """Films with all that is needed, or with some of it, and what became of the others.
 
     Args:
         rows: int64 (n,), where these films are in the table as read.
         table: these films.
-        posters: their posters, or None if posters are not needed; `StreamedPosters` where no table of them is kept.
+        posters: their posters, zeros where a film lacks its own; None if posters are not needed;
+            `StreamedPosters` where no table of them is kept.
         poster_rows: int64 (n,), where each film's poster stands in ``posters``; None for in the order of ``table``.
         bad_posters: films whose poster is missing or bad.
         left_out: all films that are not used: rows that could not be read, no overview, bad poster.
@@ -41,18 +42,22 @@ class UsableFilms:
 
 @dataclass(frozen=True)
 class PosterOptions:
-    """How posters are read; see `FilmData` for the arguments."""
+    """How posters are read; see `FilmData` for the arguments.
+
+    ``may_lack``: a film may do without a poster if it has an overview, and without an overview if it has a poster.
+    """
 
     image_size: tuple[int, int]
     resize: str
     place: str
     max_bad_fraction: float
+    may_lack: bool = False
 
 
 def find_usable_films(
     films: FilmTable, files: Sequence[PosterFile], options: PosterOptions | None, overviews: bool
 ) -> UsableFilms:
-    """Decode the posters, look at the overviews, and keep the films that have what is needed.
+    """Decode the posters, look at the overviews, and keep the films that have what is needed, or some of it.
 
     Args:
         films: as read.
@@ -63,20 +68,26 @@ def find_usable_films(
     Raises:
         FilmDataError: too many posters are missing or bad, or no film is left.
     """
-    usable = np.ones(len(films), bool)
     left_out = list(films.left_out)
-    pixels, bad = None, []
+    pixels, bad, has = None, [], []
     if overviews:
         has_words = np.array([bool(normalised_overview(text)) for text in films.overviews])
         left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~has_words)]
-        usable &= has_words
+        has.append(has_words)
     if options:
         name_bad(films, [file.reason for file in files], options.max_bad_fraction)  # before the work of decoding
         with ProgressLine("Decoding posters") as progress:
             pixels, reasons = poster_table(films, files, options.image_size, options.resize, options.place, progress)
         bad = name_bad(films, reasons, options.max_bad_fraction)
         left_out += bad
-        usable &= np.array([not reason for reason in reasons])
+        has.append(np.array([not reason for reason in reasons]))
+    may_lack = options is not None and options.may_lack
+    if may_lack and pixels is None:
+        raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table disk.")
+    usable = np.any(has, axis=0) if may_lack else np.all(has, axis=0)
+    if may_lack:
+        unused = {films.ids[i] for i in np.flatnonzero(~usable)}
+        left_out = [*films.left_out, *(film for film in left_out[len(films.left_out) :] if film.id in unused)]
     if not usable.any():
         raise FilmDataError(
             f"None of the {len(films)} films of {films.source} can be used: {left_out[-1].reason}. "

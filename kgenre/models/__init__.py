@@ -8,11 +8,25 @@ from typing import TYPE_CHECKING, Any
 from kgenre.models.genre_classifier import NETWORKS, GenreClassifier
 
 if TYPE_CHECKING:
+    from kgenre.models._fused import fused
     from kgenre.models._overview_lstm import overview_lstm
+    from kgenre.models._overview_lstm_pooled import overview_lstm_pooled
     from kgenre.models._poster_cnn_2024 import poster_cnn_2024
     from kgenre.models._poster_cnn_2025 import poster_cnn_2025
+    from kgenre.models._poster_overview_fusion import poster_overview_fusion
+    from kgenre.models._poster_resnet import poster_resnet
 
-__all__ = ["NETWORKS", "GenreClassifier", "overview_lstm", "poster_cnn_2024", "poster_cnn_2025"]
+__all__ = [
+    "NETWORKS",
+    "GenreClassifier",
+    "fused",
+    "overview_lstm",
+    "overview_lstm_pooled",
+    "poster_cnn_2024",
+    "poster_cnn_2025",
+    "poster_overview_fusion",
+    "poster_resnet",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import keras
@@ -23,6 +27,10 @@ class Bidirectional(keras.layers.Bidirectional):
         >>> layer(np.zeros((2, 7, 3), "float32"), mask=np.ones((2, 7), bool)).shape
         (2, 7, 512)
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        with _copying_without_tensorflow():
+            super().__init__(*args, **kwargs)
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool | None = None) -> Any:
         """Map (B, T, D) to (B, T, 2H), or (B, 2H) without ``return_sequences``; ``mask``: bool (B, T)."""
@@ -72,3 +80,19 @@ class Bidirectional(keras.layers.Bidirectional):
             input_dropout,
             recurrent_dropout,
         )
+
+
+@contextlib.contextmanager
+def _copying_without_tensorflow() -> Iterator[None]:
+    """Keras copies the layer through its config, and imports TensorFlow to ask whether that holds types of its."""
+    from keras.src.saving import serialization_lib
+
+    known = getattr(serialization_lib, "tf", None)
+    if known is None or "tensorflow" in sys.modules:
+        yield
+        return
+    serialization_lib.tf = SimpleNamespace(available=False)
+    try:
+        yield
+    finally:
+        serialization_lib.tf = known

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from kgenre.engines.activation_gradient import activation_gradient
 from kgenre.models.genre_classifier import GenreClassifier
+from kgenre.models.log_odds import log_odds
 
 Floats = npt.NDArray[np.float32]
 
@@ -70,10 +71,9 @@ def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArra
     """The sum over films of the log-odds of each film's genre: a film's gradient is its own."""
     from keras import ops
 
-    prob = module.probabilities(batch)
+    prob = module.probabilities(batch, mirror=False)
     chosen = ops.one_hot(ops.convert_to_tensor(genres.astype("int32")), prob.shape[-1])
-    prob = ops.clip(ops.sum(prob * chosen, axis=-1), 1e-7, 1 - 1e-7)
-    return ops.sum(ops.log(prob) - ops.log(1.0 - prob))
+    return ops.sum(log_odds(ops.sum(prob * chosen, axis=-1)))
 
 
 def _last_convolution(model: Any) -> Any:

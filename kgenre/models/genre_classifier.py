@@ -23,10 +23,22 @@ from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.metrics import SHOWN
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
+from kgenre.models.frequencies import frequencies
+from kgenre.models.genre_losses import LOSSES
+from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.training import Module, TrainerError
 
-NETWORKS = ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm")
+NETWORKS = (
+    "poster_cnn_2024",
+    "poster_cnn_2025",
+    "overview_lstm",
+    "overview_lstm_pooled",
+    "poster_resnet",
+    "poster_overview_fusion",
+    "fused",
+)
+SCHEDULES = ("constant", "cosine")
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
 
@@ -36,7 +48,8 @@ class GenreClassifier(Module):
 
     The network's inputs are named after what they read: "poster", float32 (B, H, W, 3) pixels in [0, 1], and
     "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres; every number
-    of an evaluation is exact, over all its films.
+    of an evaluation is exact, over all its films. Before a new network's first step its layers that have a method
+    ``adapt_to_films`` are given `FilmData.training_films`: word vectors, idf and the genres' log-odds come from there.
 
     Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint keeps those of its
     weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
@@ -49,11 +62,18 @@ class GenreClassifier(Module):
     ``test`` also writes ``predictions_test.csv``, see `write_predictions`.
 
     Args:
-        network: the name of one of `kgenre.models` ("poster_cnn_2024", "poster_cnn_2025", "overview_lstm"), a function
+        network: the name of one of `kgenre.models` ("poster_cnn_2024", "overview_lstm", ...: NETWORKS), a function
             that builds a Keras model, or a Keras model. A function is given those of ``genres``, ``image_size`` and
             ``vocabulary_size`` that it takes, once the data are known.
         network_args: more arguments for it, such as ``{"embedding_dim": 265}``.
-        learning_rate: of Adam.
+        learning_rate: of Adam; with "cosine" the highest.
+        weight_decay: of AdamW, on weights but not on biases and normalisation; 0: Adam.
+        schedule: "constant", or "cosine": from ``learning_rate`` to 0 over the fit's steps.
+        warmup: share of the fit's steps over which the rate of "cosine" rises from 0.
+        loss: of training: "binary_crossentropy", "weighted_binary_crossentropy", "focal" or "asymmetric"
+            (`kgenre.models.genre_losses`). Validation and test always give the cross-entropy.
+        label_smoothing: training targets are ``(1 - label_smoothing) y + label_smoothing f``, f the genre's frequency.
+        mirror: validation, test and prediction give the mean log-odds of a poster and its mirror image.
         mixup, cutmix: alpha of `mixup` and `cutmix` on training posters, such as 0.2 and 1.0; 0 for none. With both a
             batch is blended first, then pasted. For networks that read posters only.
 
@@ -69,22 +89,40 @@ class GenreClassifier(Module):
         learning_rate: float = 1e-4,
         mixup: float = 0.0,
         cutmix: float = 0.0,
+        weight_decay: float = 0.0,
+        schedule: str = "constant",
+        warmup: float = 0.0,
+        loss: str = "binary_crossentropy",
+        label_smoothing: float = 0.0,
+        mirror: bool = False,
     ) -> None:
         self.save_hyperparameters()
         if learning_rate <= 0:
             raise TrainerError(f"learning_rate must be above 0. Received: {learning_rate}")
         if min(mixup, cutmix) < 0:
             raise TrainerError(f"mixup and cutmix must be 0 or more. Received: {mixup}, {cutmix}")
-        if isinstance(network, str) and network not in NETWORKS:
-            raise TrainerError(f"network is one of {', '.join(NETWORKS)}. Received: {network!r}")
+        for name, value, known in (
+            ("network", network, NETWORKS),
+            ("schedule", schedule, SCHEDULES),
+            ("loss", loss, LOSSES),
+        ):
+            if isinstance(value, str) and value not in known:
+                raise TrainerError(f"{name} is one of {', '.join(known)}. Received: {value!r}")
+        for name, value in (("warmup", warmup), ("label_smoothing", label_smoothing), ("weight_decay", weight_decay)):
+            if not 0 <= value < 1:
+                raise TrainerError(f"{name} must be at least 0 and below 1. Received: {value}")
         self.network = network
         self.network_args = network_args or {}
         self.learning_rate = learning_rate
         self.mixup, self.cutmix = mixup, cutmix
+        self.weight_decay, self.schedule, self.warmup = weight_decay, schedule, warmup
+        self.loss, self.label_smoothing, self.mirror = loss, label_smoothing, mirror
         self._mixing_seed: Any = None  # a keras.random.SeedGenerator
         self.model: Any = None  # a keras.Model, once the data are known
         self.genre_names: tuple[str, ...] = ()
         self._sizes: dict[str, Any] = {}
+        self._training_films: dict[str, Any] | None = None
+        self._frequencies: Any = None  # (G,), of the genres among the training films
         self.thresholds: Thresholds | None = None
         self._evaluated: list[dict[str, Any]] = []
         self._evaluation: Evaluation | None = None
@@ -96,6 +134,23 @@ class GenreClassifier(Module):
         data = self.trainer.datamodule
         if data is not None and hasattr(data, "genre_names"):
             self._take(list(data.genre_names), {"image_size": data.image_size, "vocabulary_size": data.vocabulary_size})
+        if stage == "fit" and hasattr(data, "training_films"):
+            self._training_films = data.training_films()
+            self._frequencies = frequencies(self._training_films["genres"])
+        elif stage == "fit" and (self.label_smoothing or self.loss == "weighted_binary_crossentropy"):
+            raise TrainerError(
+                "label_smoothing and weighted_binary_crossentropy need a datamodule with training_films."
+            )
+
+    def prepare_for(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
+        """Build the network without a trainer.
+
+        Args:
+            genre_names: of the columns of ``genres``.
+            sizes: the data's ``image_size`` and ``vocabulary_size``.
+        """
+        self._take(genre_names, sizes)
+        self.configure_model()
 
     def _take(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
         if self.model is not None and len(genre_names) != self.model.output_shape[-1]:
@@ -109,6 +164,7 @@ class GenreClassifier(Module):
         """Build the network for the data's genres."""
         if self.model is None:
             self.model = self._build()
+            self._adapt_to_films()
         missing = [name for name in self.inputs if name not in ("poster", "overview")]
         if missing:
             raise TrainerError(
@@ -134,6 +190,12 @@ class GenreClassifier(Module):
         genres = {"genres": len(self.genre_names)} if self.genre_names else {}
         return builder(**genres | sizes | self.network_args)
 
+    def _adapt_to_films(self) -> None:
+        films, self._training_films = self._training_films, None
+        for layer in self.model.layers if films else ():
+            if hasattr(layer, "adapt_to_films"):
+                layer.adapt_to_films(films)
+
     def _prepare_mixing(self) -> None:
         import keras
 
@@ -151,15 +213,31 @@ class GenreClassifier(Module):
 
     # --- steps ------------------------------------------------------------------------------------------------------
 
-    def probabilities(self, batch: dict[str, Any], training: bool = False) -> Any:
-        """The network's output for a batch: float32 (B, genres). Pixels are scaled to [0, 1] here and nowhere else."""
+    def probabilities(self, batch: dict[str, Any], training: bool = False, mirror: bool | None = None) -> Any:
+        """The network's output for a batch: float32 (B, genres). Pixels are scaled to [0, 1] here and nowhere else.
+
+        Args:
+            batch: what the network reads, as `FilmData` gives it.
+            training: with dropout and the like.
+            mirror: average with the mirrored poster; None: as the module is set, when not training.
+        """
         read = self._read(batch)
+        output = self._output(read, training)
+        mirror = self.mirror and not training if mirror is None else mirror
+        if not mirror or "poster" not in read:
+            return output
+        from keras import ops
+
+        mirrored = self._output(read | {"poster": ops.flip(read["poster"], axis=2)}, training)
+        return ops.sigmoid((log_odds(output) + log_odds(mirrored)) / 2)
+
+    def _output(self, read: dict[str, Any], training: bool) -> Any:
         return self.model(read if len(read) > 1 else next(iter(read.values())), training=training)
 
     def _read(self, batch: dict[str, Any]) -> dict[str, Any]:
         from keras import ops
 
-        read = {name: batch[name] for name in self.inputs}
+        read = {name: ops.convert_to_tensor(batch[name]) for name in self.inputs}  # also of NumPy: `FilmData.encode`
         if "poster" in read:
             read["poster"] = ops.cast(read["poster"], "float32") / 255.0
         return read
@@ -174,13 +252,15 @@ class GenreClassifier(Module):
 
     def training_step(self, batch: dict[str, Any], batch_idx: Any) -> Any:
         """Mean cross-entropy of the batch's films; rows of weight 0 only fill it up."""
-        from keras import losses, ops
+        from keras import ops
 
         if self.mixup or self.cutmix:
             probabilities, genres = self._mixed(batch)
         else:
             probabilities, genres = self.probabilities(batch, training=True), batch["genres"]
-        each = losses.binary_crossentropy(genres, probabilities)
+        if self.label_smoothing:
+            genres = (1 - self.label_smoothing) * genres + self.label_smoothing * self._frequencies
+        each = ops.mean(LOSSES[self.loss](genres, probabilities, self._frequencies), axis=-1)
         films = ops.sum(batch["weight"])
         loss = ops.sum(each * batch["weight"]) / ops.maximum(films, 1.0)
         self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=films)
@@ -201,10 +281,29 @@ class GenreClassifier(Module):
         return self.validation_step(batch, batch_idx)
 
     def configure_optimizers(self) -> Any:
-        """Adam."""
+        """Adam, or AdamW, with its schedule."""
         import keras
 
-        return keras.optimizers.Adam(self.learning_rate)
+        rate: Any = self.learning_rate
+        if self.schedule == "cosine":
+            rate = self._cosine()
+        if not self.weight_decay:
+            return keras.optimizers.Adam(rate)
+        optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay)
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return optimizer
+
+    def _cosine(self) -> Any:
+        import keras
+
+        steps = self.trainer.estimated_stepping_batches
+        if math.isinf(steps):
+            raise TrainerError("schedule='cosine' ends with the fit: give --trainer.max_epochs or --trainer.max_steps.")
+        warmup = round(self.warmup * steps)
+        cosine = keras.optimizers.schedules.CosineDecay
+        if not warmup:
+            return cosine(self.learning_rate, steps)
+        return cosine(0.0, steps - warmup, warmup_target=self.learning_rate, warmup_steps=warmup)
 
     def configure_callbacks(self) -> list[Callback]:
         """The baselines stand beside every result; TensorBoard shows more than curves."""

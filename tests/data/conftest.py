@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from kgenre.data import make_sample_films
-
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
@@ -14,12 +12,6 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("KGENRE_FILMS is not set to a folder with films/, quirks/ and raw_formats/")
     return Path(folder)
-
-
-@pytest.fixture(scope="session")
-def sample(tmp_path_factory) -> Path:
-    """A sample set of 120 films; read only."""
-    return make_sample_films(tmp_path_factory.mktemp("sample") / "films", n=120)
 
 
 @pytest.fixture

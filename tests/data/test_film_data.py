@@ -57,6 +57,9 @@ def broken(tmp_path):
         ("max_bad_fraction", 20),
         ("resize", "stretch"),
         ("poster_table", "ram"),
+        ("stem", "klingon"),
+        ("min_df", 0),
+        ("incomplete", "drop"),
     ],
 )
 def test_error_argument(argument, value):
@@ -371,3 +374,48 @@ def test_real_films(real_data):
     batch = next(iter(films.train_dataloader()))
     assert batch["genres"].shape == (64, 25)
     assert films.table.ids == read_films(real_data / "films").ids
+
+
+def test_films_that_lack_something_can_be_kept(broken):
+    films = FilmData(str(broken), image_size=(8, 8), batch_size=8, incomplete="keep", test_fraction=0.4)
+    films.setup("fit")
+    assert len(films.table) == 60
+    assert films.left_out == ()
+    seen = {"poster": set(), "overview": set()}
+    for source in (films.train_dataloader(), films.val_dataloader(), films.test_dataloader()):
+        for batch in collect(source):
+            for name, found in seen.items():
+                empty = ~batch[name].reshape(len(batch[name]), -1).any(axis=1)
+                found |= {films.table.ids[i] for i in batch["index"][empty & (batch["weight"] > 0)]}
+    assert seen["poster"] == {"sample00003", "sample00004", "sample00005"}
+    assert len(seen["overview"]) == 2
+
+    batch = films.encode(overviews=["A ship in space."])
+    assert batch["poster"].shape == (1, 8, 8, 3)
+    assert not batch["poster"].any()
+    assert not films.encode(posters=[broken / "posters" / "sample00006.jpg"])["overview"].any()
+    with pytest.raises(FilmDataError, match="give the film's poster"):
+        films.encode()
+    with pytest.raises(FilmDataError, match="needs a table of posters"):
+        FilmData(str(broken), incomplete="keep", poster_table="stream")
+
+
+def test_training_films_are_those_of_the_split(films):
+    known = films.training_films()
+    rows = films.split.train
+    np.testing.assert_array_equal(known["genres"], films.table.genres[rows])
+    assert known["overview"].shape[0] == len(rows)
+    words = {films.vocabulary[i] for i in known["overview"][0] if i}
+    assert words - {"[UNK]"} <= set(normalised_overview(films.table.overviews[rows[0]]).split())
+
+
+def test_stems_travel_with_the_checkpoint(sample, films):
+    stemmed = FilmData(str(sample), posters=False, stem="english", min_df=2)
+    stemmed.setup("fit")
+    assert len(stemmed.vocabulary) < len(films.vocabulary)
+    again = FilmData(posters=False)
+    again.load_state_dict(json.loads(json.dumps(stemmed.state_dict())))
+    texts = [*films.table.overviews[:20], "Shipping ships"]
+    np.testing.assert_array_equal(
+        again.encode(overviews=texts)["overview"], stemmed.encode(overviews=texts)["overview"]
+    )

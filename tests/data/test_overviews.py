@@ -1,8 +1,12 @@
+import keras
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from kgenre.data import FilmDataError, OverviewVectorizer
-from kgenre.data.overviews import normalised_overview
+from kgenre.data.formats import read_films
+from kgenre.data.overviews import STANDARDIZE, normalised_overview
 
 TRAINING = ["A ship in space.", "The ship, the crew!", "a"]
 
@@ -60,3 +64,74 @@ def test_normalised_overview():
 def test_no_words_in_training_is_an_error():
     with pytest.raises(FilmDataError, match="None of the 2 training overviews has a word"):
         OverviewVectorizer.adapt(["", "..."])
+
+
+def keras_ids(vectorizer, texts, standardize):
+    from keras.layers import TextVectorization
+
+    layer = TextVectorization(standardize=standardize, split="whitespace", output_mode="int")
+    layer.set_vocabulary(vectorizer.vocabulary)
+    found = np.asarray(layer(texts))[:, : vectorizer.sequence_length]
+    ids = np.zeros((len(texts), vectorizer.sequence_length), np.int32)
+    ids[:, : found.shape[1]] = found
+    return ids
+
+
+@pytest.mark.parametrize("standardize", STANDARDIZE)
+def test_ids_are_those_of_kerass_layer(standardize):
+    texts = [
+        "É été İ ß",
+        "a\tb\x0bc\x0cd\r\ne",
+        "\u00a0a b\u2003c",
+        "«quoted» don't",
+        "[UNK] a",
+        "東京, 東京",
+        "x\x1cy",
+        "",
+    ]
+    vectorizer = OverviewVectorizer.adapt([*texts, *TRAINING], standardize=standardize)
+    np.testing.assert_array_equal(vectorizer.encode(texts), keras_ids(vectorizer, texts, standardize))
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40))
+    def any_text(text):
+        several = [text, text.upper(), f"the {text} ship"]
+        np.testing.assert_array_equal(vectorizer.encode(several), keras_ids(vectorizer, several, standardize))
+
+    any_text()
+
+
+def test_ids_are_those_of_kerass_layer_on_real_overviews(real_data):
+    overviews = [text for text in read_films(real_data / "films").overviews if text]
+    vectorizer = OverviewVectorizer.adapt(overviews[::2])
+    layer = keras_ids(vectorizer, overviews, "lower_and_strip_punctuation")
+    np.testing.assert_array_equal(vectorizer.encode(overviews), layer)
+
+
+def test_stems_share_an_id():
+    vectorizer = OverviewVectorizer.adapt(["ships sailed", "the ship sails"], stem="english")
+    assert set(vectorizer.vocabulary) == {"", "[UNK]", "ship", "sail", "the"}
+    ids = vectorizer.encode(["Shipping, SAILS!", "ship sail"])
+    np.testing.assert_array_equal(ids[0], ids[1])
+    assert ids.min(axis=1)[0] == 0
+    assert (ids[:, :2] > 1).all()
+    assert OverviewVectorizer.adapt(["navires"], stem="french").vocabulary[2:] == ["navir"]
+
+
+def test_rare_words_are_unknown():
+    vectorizer = OverviewVectorizer.adapt(["a a b", "b c"], min_df=2)
+    assert vectorizer.vocabulary == ["", "[UNK]", "b"], "a stands twice in one overview, b in two"
+    with pytest.raises(FilmDataError, match=r"No word stands in 3 of the 2 training overviews \(min_df\)"):
+        OverviewVectorizer.adapt(["a", "a"], min_df=3)
+
+
+def test_encoding_imports_no_tensorflow(run_python):
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("about the others")
+    script = """
+import sys
+from kgenre.data import OverviewVectorizer
+vectorizer = OverviewVectorizer(["", "[UNK]", "ship"], 2, stem="english")
+print(vectorizer.encode(["Ships"]).tolist(), "tensorflow" in sys.modules)
+"""
+    assert run_python(script).splitlines()[-1] == "[[2, 0]] False"

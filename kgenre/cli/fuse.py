@@ -1,0 +1,195 @@
+"""``kgenre fuse``: one model from several trained ones: of posters and overviews, of an ensemble, or one calibrated."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgenre.cli import configuration
+from kgenre.cli.usage import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_OF_POSTERS = ("image_size", "resize", "poster_table")
+_OF_OVERVIEWS = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df")
+
+
+@dataclass(frozen=True, eq=False)
+class _Member:
+    """A trained run: where its checkpoint is, and what that says of it."""
+
+    checkpoint: Path
+    model: dict[str, Any]  # its module's arguments
+    data: dict[str, Any]  # its datamodule's arguments
+    state: dict[str, Any]  # and what that has learnt: genres, vocabulary, split
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Weigh the runs on the validation films, and write the result as a run of its own, tested."""
+    from kgenre.cli.parser import Parser
+
+    parser = Parser(
+        prog="kgenre fuse",
+        description="Make one model of trained runs and test it. The weights are fitted on the validation films, genre "
+        "by genre: posters and overviews together, or one run calibrated. The result is a run like any other.",
+    )
+    parser.add_argument("runs", nargs="+", help="folders of runs (their best) or of checkpoints")
+    parser.add_argument("--method", choices=["fitted", "mean"], default="fitted", help="mean: of the log-odds")
+    parser.add_argument("--name", type=str, default="fused", help="the new run is ROOT/NAME/version_N")
+    parser.add_argument("--root", type=str, default="runs", help="folder of all runs")
+    parser.add_argument("--data.path", type=str | None, default=None, help="the films, where they have moved")
+    options = parser.parse_args(list(arguments))
+
+    members = [_read(Path(run)) for run in options.runs]
+    _check(members)
+    config = _configuration(members, options)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+        fit_parser = configuration.make_parser("fit", "")
+        fit_options = configuration.parse(fit_parser, ["--config", str(path)])
+    configuration.start(fit_options)
+    trainer, module, films = configuration.instantiate(fit_parser, fit_options)
+    films.load_state_dict(_state(members))
+    films.setup("validate")
+    _give_weights(module, films, members, options.method)
+
+    from kgenre.checkpoints import write_checkpoint, write_pointer
+    from kgenre.training.run_folder import new_run_folder, write_environment
+
+    trainer.validate(module, datamodule=films, verbose=False)  # tunes the thresholds
+    trainer.run_dir = new_run_folder(trainer.experiment_dir)
+    path = write_checkpoint(trainer.dump_checkpoint(weights_only=True), trainer.run_dir / "checkpoints" / "step=000000")
+    for pointer in ("best", "last"):
+        write_pointer(path.parent, pointer, path)
+    films.save_artifacts(trainer.run_dir)
+    write_environment(trainer.run_dir)
+    (trainer.run_dir / "config.yaml").write_text(configuration.dump(fit_parser, fit_options), encoding="utf-8")
+    trainer.test(module, datamodule=films, ckpt_path=path)
+    return 0
+
+
+def _read(run: Path) -> _Member:
+    from kgenre.checkpoints import find_checkpoint, read_state
+    from kgenre.models import NETWORKS
+
+    checkpoint = find_checkpoint(run)
+    state = read_state(checkpoint)
+    if "data" not in state or "classifier" not in state:
+        raise UsageError(f"{run} is not of a GenreClassifier trained on films: kgenre fuse cannot use it.")
+    model = state["model"]["hyperparameters"]
+    if model.get("network") not in NETWORKS or model["network"] == "fused":
+        raise UsageError(f"{run} is of the network {model.get('network')!r}. Fuse runs of kgenre's single networks.")
+    return _Member(checkpoint, model, state["data"]["hyperparameters"], state["data"]["state"])
+
+
+def _check(members: Sequence[_Member]) -> None:
+    """Refuse what cannot be weighed together: the weights must be fitted on films that no member was trained on."""
+    first = members[0]
+    for other in members[1:]:
+        for what, hint in (
+            ("genre_names", "the same films and genres"),
+            ("split", "the same --data.path and --data.split_seed"),
+        ):
+            if first.state.get(what) != other.state.get(what):
+                raise UsageError(
+                    f"{first.checkpoint} and {other.checkpoint} differ in their {what.replace('_', ' ')}: train both "
+                    f"with {hint}."
+                )
+        both = [("posters", "image_size", "--data.image_size and resize")]
+        both += [("overviews", "vocabulary", "--data.vocabulary_size, stem and min_df")]
+        for reads, what, hint in both:
+            pair = [member for member in members if member.state[reads] and _reads(member, reads)]
+            if any(member.state[what] != pair[0].state[what] for member in pair):
+                what = what.replace("_", " ")
+                raise UsageError(f"The runs read {reads} with another {what}: train them with one {hint}.")
+
+
+def _reads(member: _Member, what: str) -> bool:
+    """Whether the network reads them; its data may bring both."""
+    network = member.model["network"]
+    return "fusion" in network or network.startswith("poster" if what == "posters" else "overview")
+
+
+def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
+    data = dict(members[0].data)
+    for reads, names in (("posters", _OF_POSTERS), ("overviews", _OF_OVERVIEWS)):
+        of = next((member for member in members if _reads(member, reads)), None)
+        data |= {reads: of is not None} | ({name: of.data[name] for name in names} if of else {})
+    data |= {"augment": False, "incomplete": "keep" if data["posters"] and data["overviews"] else "leave_out"}
+    if data["poster_table"] == "stream" and data["incomplete"] == "keep":
+        data["poster_table"] = "auto"
+    if options.data.path is not None:
+        data["path"] = str(options.data.path)
+    networks = [{name: member.model.get(name) or {} for name in ("network", "network_args")} for member in members]
+    arguments = {
+        "network": "fused",
+        "network_args": {"members": networks},
+        "mirror": any(member.model.get("mirror") for member in members),
+    }
+    return {
+        "model": {"class_path": "kgenre.models.GenreClassifier", "init_args": arguments},
+        "data": {"class_path": "kgenre.data.FilmData", "init_args": data},
+        "trainer": {"default_root_dir": options.root, "name": options.name},
+    }
+
+
+def _state(members: Sequence[_Member]) -> dict[str, Any]:
+    """What the members' data have learnt, put together."""
+    state = dict(members[0].state)
+    for reads, names in (
+        ("posters", ("image_size", "resize")),
+        ("overviews", ("vocabulary", "sequence_length", "standardize", "stem")),
+    ):
+        of = next((member for member in members if _reads(member, reads)), None)
+        state |= {reads: of is not None} | ({name: of.state.get(name) for name in names} if of else {})
+    return state
+
+
+def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: str) -> None:
+    """The members' own weights, and those of the members."""
+    import numpy as np
+
+    from kgenre.evaluation.fusion_fit import fit_fusion
+    from kgenre.models import GenreClassifier
+    from kgenre.models.frequencies import frequencies
+
+    share = frequencies(films.training_films()["genres"]).astype(float)
+    prior = np.log(share / (1 - share))
+    sizes = {"image_size": films.image_size, "vocabulary_size": films.vocabulary_size}
+    module.prepare_for(list(films.genre_names), sizes)
+    networks = [layer for layer in module.model.layers if hasattr(layer, "layers")]
+    evidence, true = [], None
+    for network, member in zip(networks, members, strict=True):
+        trained = GenreClassifier.load_from_checkpoint(member.checkpoint)
+        network.set_weights(trained.model.get_weights())
+        true, prob = _validation_predictions(trained, films)
+        evidence.append(np.log(prob) - np.log1p(-prob) - prior)
+    kinds = [tuple(tensor.name for tensor in network.inputs) for network in networks]
+    expected = [1 / kinds.count(kind) for kind in kinds]
+    weights, bias = np.repeat(np.array(expected)[:, None], len(prior), axis=1), np.zeros(len(prior))
+    if method == "mean":
+        weights[:] = 1 / len(members)
+    else:
+        weights, bias = fit_fusion(true, np.stack(evidence), prior, expected)
+    fusion = module.model.get_layer("Fusion")
+    for variable, value in ((fusion.weight, weights), (fusion.bias, bias), (fusion.prior, prior)):
+        variable.assign(value.astype("float32"))
+
+
+def _validation_predictions(module: Any, films: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Genres, bool (n, G), and probabilities, float64 (n, G), of the validation films."""
+    import numpy as np
+
+    from kgenre.training import Trainer
+
+    trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    batches = trainer.predict(module, dataloaders=films.val_dataloader())
+    real = np.concatenate([batch["weight"] for batch in batches]) > 0
+    true, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("genres", "probabilities"))
+    return true > 0, np.clip(prob.astype(float), 1e-7, 1 - 1e-7)

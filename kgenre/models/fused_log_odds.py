@@ -1,0 +1,46 @@
+"""Late fusion: one prediction from those of several networks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from kgenre.models.log_odds import log_odds
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class FusedLogOdds(keras.layers.Layer):
+    """Weighs what each network knows beyond the genres' frequencies.
+
+    ``logit = prior + bias + sum_m weight_m (log_odds(p_m) - prior)``, per genre: with weights 1 the networks count as
+    independent, with 1 / m each it is the mean of their log-odds. A network whose input is all 0 (no token, a poster
+    without a picture) says nothing. `fit_fusion` finds the weights.
+
+    Input: a list of M probabilities, float (B, G) each, and a list of what each network read, (B, ...). Output: float
+    (B, G) probabilities.
+    """
+
+    def build(self, probabilities_shape: Sequence[Any], read_shape: Any = None) -> None:
+        """Make ``weight`` (M, G), each 1 / M at first, and ``bias`` and ``prior`` (G,), 0 at first."""
+        networks, genres = len(probabilities_shape), probabilities_shape[0][-1]
+        first = keras.initializers.Constant(1 / networks)
+        self.weight = self.add_weight(shape=(networks, genres), initializer=first, trainable=False, name="weight")
+        self.bias = self.add_weight(shape=(genres,), initializer="zeros", trainable=False, name="bias")
+        self.prior = self.add_weight(shape=(genres,), initializer="zeros", trainable=False, name="prior")
+
+    def call(self, probabilities: Sequence[Any], read: Sequence[Any]) -> Any:
+        """Map a list of (B, G) to (B, G)."""
+        logit = self.prior + self.bias
+        for weight, p, values in zip(ops.unstack(ops.convert_to_tensor(self.weight)), probabilities, read, strict=True):
+            there = ops.any(ops.not_equal(values, 0), axis=tuple(range(1, len(values.shape))))
+            logit = logit + weight * (log_odds(p) - self.prior) * ops.cast(there, self.compute_dtype)[:, None]
+        return ops.sigmoid(logit)
+
+    def compute_output_shape(
+        self, probabilities_shape: Sequence[Any], read_shape: Any = None
+    ) -> tuple[int | None, ...]:
+        """Return (B, G)."""
+        return tuple(probabilities_shape[0])

@@ -1,0 +1,82 @@
+"""Losses of independent genres: what a mistake costs, per film and genre."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+_SMALLEST = 1e-7  # a probability is kept so far from 0 and 1, as in Keras
+
+
+def binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
+    """Minus the log-likelihood: ``-(y log p + (1 - y) log (1 - p))``.
+
+    Args:
+        genres: float (B, G), 1 where a film has the genre; anything in [0, 1].
+        probabilities: float (B, G).
+        frequencies: not used.
+
+    Returns:
+        (B, G), in nats.
+    """
+    from keras import ops
+
+    p = ops.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
+    return -(genres * ops.log(p) + (1 - genres) * ops.log(1 - p))
+
+
+def weighted_binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
+    """Cross-entropy in which a rare genre's films count as much, together, as those without it.
+
+    A film with a genre of frequency f weighs ``sqrt((1 - f) / f)``, the square root so that the rarest do not drown the
+    rest (Mahajan et al., 2018, https://arxiv.org/abs/1805.00932). The probabilities are no longer calibrated:
+    thresholds and ranks are what it is for.
+
+    Args:
+        genres: float (B, G), 1 where a film has the genre.
+        probabilities: float (B, G).
+        frequencies: (G,) share of the training films with each genre.
+    """
+    from keras import ops
+
+    weight = ops.sqrt((1 - frequencies) / frequencies)
+    return (genres * weight + (1 - genres)) * binary_crossentropy(genres, probabilities)
+
+
+def focal(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
+    """Cross-entropy that forgets what is known already: times ``|y - p|^2``.
+
+    Lin et al. (2017), https://arxiv.org/abs/1708.02002, without their class weight.
+
+    Args:
+        genres: float (B, G), 1 where a film has the genre.
+        probabilities: float (B, G).
+        frequencies: not used.
+    """
+    from keras import ops
+
+    return ops.square(genres - probabilities) * binary_crossentropy(genres, probabilities)
+
+
+def asymmetric(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
+    """Cross-entropy in which easy films without the genre count little, and the easiest nothing.
+
+    For a film without the genre, p is lowered by a margin of .05 and the loss multiplied by ``p^4``: Ridnik et al.
+    (2021), https://arxiv.org/abs/2009.14119, with their settings (gamma+ 0, gamma- 4).
+
+    Args:
+        genres: float (B, G), 1 where a film has the genre.
+        probabilities: float (B, G).
+        frequencies: not used.
+    """
+    from keras import ops
+
+    p = ops.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
+    lowered = ops.maximum(probabilities - 0.05, 0)
+    missed = -(lowered**4) * ops.log(ops.clip(1 - lowered, _SMALLEST, 1.0))
+    return -genres * ops.log(p) + (1 - genres) * missed
+
+
+LOSSES: dict[str, Callable[..., Any]] = {
+    loss.__name__: loss for loss in (binary_crossentropy, weighted_binary_crossentropy, focal, asymmetric)
+}

@@ -1,0 +1,66 @@
+"""The bag of words inside a network: what a linear model would say, for the network to correct."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class LinearWords(keras.layers.Layer):
+    """A linear map of the text's TF-IDF vector, which starts at zero.
+
+    Weights of a word as in scikit-learn's ``TfidfVectorizer(sublinear_tf=True)``: ``(1 + log tf) idf``, the text's
+    vector scaled to length 1. Computed from the ids, so that no (B, vocabulary) array exists.
+
+    Input: int32 (B, T) token ids, 0 padding. Output: float (B, units).
+
+    Args:
+        units: numbers to give, one a genre.
+        vocabulary_size: ids are below it.
+        scale: of the word weights. With Adam, whose steps do not depend on the gradient's size, it is how fast this
+            path learns beside the rest of the network.
+        **kwargs: ``name`` and ``dtype``, as for every Keras layer.
+    """
+
+    def __init__(self, units: int, vocabulary_size: int, scale: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.units = units
+        self.vocabulary_size = vocabulary_size
+        self.scale = scale
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights (vocabulary_size, units) and the words' idf (vocabulary_size,)."""
+        self.kernel = self.add_weight(shape=(self.vocabulary_size, self.units), initializer="zeros", name="kernel")
+        self.idf = self.add_weight(shape=(self.vocabulary_size,), initializer="ones", trainable=False, name="idf")
+
+    def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
+        """Take the words' idf from ``films["overview"]``, int32 (n, T): ``log((1 + n) / (1 + df)) + 1``."""
+        tokens = films["overview"]
+        films_with = np.zeros(self.vocabulary_size)
+        for text in tokens:
+            films_with[np.unique(text)] += 1
+        self.idf.assign(np.log((1 + len(tokens)) / (1 + films_with)) + 1)
+
+    def call(self, tokens: Any) -> Any:
+        """Map (B, T) to (B, units)."""
+        real = ops.cast(tokens > 0, self.compute_dtype)  # (B, T)
+        count = ops.sum(ops.cast(tokens[:, :, None] == tokens[:, None, :], self.compute_dtype), axis=2)  # tf, (B, T)
+        weight = (1 + ops.log(count)) * ops.take(self.idf, tokens, axis=0) * real
+        # A word that stands there tf times is met tf times: each time it brings a tf-th of its weight.
+        length = ops.sqrt(ops.sum(weight**2 / count, axis=1, keepdims=True))
+        share = self.scale * weight / count / ops.maximum(length, 1e-6)
+        return ops.sum(ops.take(self.kernel, tokens, axis=0) * share[:, :, None], axis=1)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Return (B, units)."""
+        return (input_shape[0], self.units)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of ``__init__``."""
+        own = {"units": self.units, "vocabulary_size": self.vocabulary_size, "scale": self.scale}
+        return super().get_config() | own

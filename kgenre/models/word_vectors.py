@@ -1,0 +1,136 @@
+"""Word vectors from the training overviews alone: which words keep which company."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+
+def ppmi_vectors(
+    tokens: np.ndarray,
+    vocabulary_size: int,
+    dim: int,
+    window: int = 5,
+    smoothing: float = 0.75,
+    std: float = 0.3,
+    seed: int = 0,
+) -> np.ndarray:
+    """Factorise how much more often than by chance two words stand near each other.
+
+    Positive pointwise mutual information of word and context, with the context's counts raised to ``smoothing``, and
+    its truncated singular value decomposition, ``U sqrt(S)``: Levy, Goldberg and Dagan (2015), "Improving
+    Distributional Similarity with Lessons Learned from Word Embeddings" (https://aclanthology.org/Q15-1016). On texts
+    as few as these it does what word2vec needs millions for.
+
+    Args:
+        tokens: int (n, T) ids, 0 padding on the right.
+        vocabulary_size: ids are below it.
+        dim: length of a vector.
+        window: words at most so far apart are each other's context.
+        smoothing: power of the context's counts.
+        std: standard deviation of the result's numbers.
+        seed: of the randomised decomposition.
+
+    Returns:
+        float32 (vocabulary_size, dim); zeros for padding and for words without company. Where the vocabulary is smaller
+        than ``dim``, the last columns are zeros.
+
+    Example:
+        >>> ppmi_vectors(np.array([[2, 3, 0], [2, 3, 4]]), vocabulary_size=5, dim=2).shape
+        (5, 2)
+    """
+    from scipy.sparse import coo_matrix
+    from sklearn.utils.extmath import randomized_svd
+
+    pairs = []
+    for distance in range(1, min(window, tokens.shape[1] - 1) + 1):
+        left, right = tokens[:, :-distance].ravel(), tokens[:, distance:].ravel()
+        both = (left > 0) & (right > 0)
+        pairs += [(left[both], right[both]), (right[both], left[both])]
+    vectors = np.zeros((vocabulary_size, dim), np.float32)
+    words = np.concatenate([word for word, _ in pairs]) if pairs else np.empty(0, int)
+    if not len(words):
+        return vectors
+    contexts = np.concatenate([context for _, context in pairs])
+    shape = (vocabulary_size, vocabulary_size)
+    counts = coo_matrix((np.ones(len(words)), (words, contexts)), shape).tocsr().tocoo()  # tocsr adds duplicates up
+    of_word = np.bincount(words, minlength=vocabulary_size)
+    of_context = np.bincount(contexts, minlength=vocabulary_size) ** smoothing
+    chance = of_word[counts.row] * of_context[counts.col] / of_context.sum()
+    counts.data = np.maximum(np.log(counts.data / chance), 0)
+    rank = min(dim, vocabulary_size - 1)
+    left, values, _ = randomized_svd(counts.tocsr(), rank, n_iter=4, random_state=seed)
+    vectors[:, :rank] = left * np.sqrt(values)
+    vectors[of_word == 0] = 0  # the decomposition leaves rounding errors there
+    spread = vectors[:, :rank].std()
+    return vectors * np.float32(std / spread) if spread > 0 else vectors
+
+
+def genre_evidence(tokens: np.ndarray, genres: np.ndarray, vocabulary_size: int, strength: float = 5.0) -> np.ndarray:
+    """Say how much more often than others the films that use a word have each genre.
+
+    ``log((k + strength f) / ((n + strength) f))`` for a word in n films of which k have a genre of frequency f: the
+    log-count ratio of Wang and Manning (2012), "Baselines and Bigrams" (https://aclanthology.org/P12-2018), drawn
+    towards 0 for rare words as if ``strength`` films of average genres had used them.
+
+    Args:
+        tokens: int (n, T) ids, 0 padding.
+        genres: (n, G), 0 or 1.
+        vocabulary_size: ids are below it.
+        strength: films to draw rare words towards 0 with.
+
+    Returns:
+        float32 (vocabulary_size, G); zeros for padding, for words that no film uses and for genres that none has.
+
+    Example:
+        >>> genre_evidence(np.array([[2, 3], [2, 0]]), np.array([[1, 0], [1, 1]]), vocabulary_size=4).shape
+        (4, 2)
+    """
+    share = genres.mean(axis=0)
+    uses = np.zeros((len(tokens), vocabulary_size), np.float32)
+    np.put_along_axis(uses, tokens, 1.0, axis=1)
+    uses[:, 0] = 0
+    rate = (uses.T @ genres + strength * share) / (uses.sum(axis=0)[:, None] + strength)
+    # A genre that no film has: nothing is known of it, not that each word speaks against it.
+    return np.log(np.divide(rate, share, out=np.ones_like(rate), where=share > 0)).astype(np.float32)
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class WordVectors(keras.layers.Embedding):
+    """An embedding, padding masked, that can start from what the training overviews say of their words.
+
+    The first columns then are those of `ppmi_vectors`, which words keep which company, and the last ``genres`` those of
+    `genre_evidence`, which genres their films have. All are trained on.
+
+    Input: int32 (B, T). Output: float (B, T, output_dim), with the mask (B, T) of what is not padding.
+
+    Args:
+        input_dim: the vocabulary's size.
+        output_dim: length of a word's vector, the genres' columns included.
+        genres: how many columns are the genres'.
+        **kwargs: those of ``keras.layers.Embedding``.
+
+    Raises:
+        ValueError: ``genres`` leaves no column for the company.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int, genres: int = 0, **kwargs: Any) -> None:
+        if not 0 <= genres < output_dim:
+            raise ValueError(f"genres must be at least 0 and below output_dim={output_dim}. Received: genres={genres}")
+        super().__init__(input_dim, output_dim, **{"mask_zero": True} | kwargs)
+        self.genres = genres
+
+    def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
+        """Start from ``films["overview"]``, int32 (n, T), and ``films["genres"]``, (n, genres)."""
+        tokens = films["overview"]
+        columns = [ppmi_vectors(tokens, self.input_dim, self.output_dim - self.genres)]
+        if self.genres:
+            columns.append(genre_evidence(tokens, films["genres"], self.input_dim))
+        self.embeddings.assign(np.hstack(columns))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of ``__init__``."""
+        return super().get_config() | {"genres": self.genres}

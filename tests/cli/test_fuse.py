@@ -1,0 +1,87 @@
+"""``kgenre fuse`` makes of several runs one that is tested, predicts, and is reported like any other."""
+
+import json
+
+import numpy as np
+import pytest
+
+from kgenre.cli.main import main
+from kgenre.evaluation.film_predictions import read_predictions
+
+
+@pytest.fixture(scope="module")
+def overview_run(fit, tmp_path_factory):
+    """The folder of a run of a tiny overview network."""
+    root = tmp_path_factory.mktemp("runs")
+    network = ["--model.network", "overview_lstm_pooled", "--model.network_args", '{"embedding_dim": 8, "units": 4}']
+    assert fit(root, *network, *TEXT, "--model.learning_rate", "0.02", "--test", "true") == 0
+    return root / "texts" / "version_0"
+
+
+TEXT = ["--data.posters", "false", "--data.vocabulary_size", "300", "--trainer.name", "texts"]
+TEXT += ["--trainer.max_epochs", "2"]
+
+
+def log_odds(run):
+    prob = read_predictions(run / "predictions_test.csv").prob
+    return np.log(prob) - np.log1p(-prob)
+
+
+def test_poster_and_overview_together(poster_run, overview_run, films, tmp_path, capsys):
+    assert main(["fuse", str(overview_run), str(poster_run), "--root", str(tmp_path)]) == 0
+    run = tmp_path / "fused" / "version_0"
+    metrics = json.loads((run / "metrics.json").read_text())
+    for name in ("loss", "map", "baseline_tfidf/loss", "baseline_colours/loss", "threshold"):
+        assert f"test/{name}" in metrics
+    assert {"config.yaml", "split.json", "vocabulary.txt", "environment.json"} <= {path.name for path in run.iterdir()}
+    ours = read_predictions(run / "predictions_test.csv")
+    assert ours.ids == read_predictions(poster_run / "predictions_test.csv").ids
+
+    # The log-odds are a weighted sum of the members', per genre.
+    members = [log_odds(overview_run), log_odds(poster_run)]
+    for genre in range(ours.prob.shape[1]):
+        columns = np.stack([*(member[:, genre] for member in members), np.ones(len(ours.ids))], axis=1)
+        target = log_odds(run)[:, genre]
+        fitted = np.linalg.lstsq(columns, target, rcond=None)[0]
+        np.testing.assert_allclose(columns @ fitted, target, atol=2e-3)
+        assert (fitted[:2] > -1e-3).all()
+
+    capsys.readouterr()
+    poster = next((films / "posters").iterdir())
+    for given in (["--overview", "A ship in space."], ["--poster", str(poster)]):
+        assert main(["predict", "--ckpt_path", str(run), *given, "--json"]) == 0
+        said = json.loads(capsys.readouterr().out.splitlines()[-1])
+        assert len(said["genres"]) == 3
+    assert main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run)]) == 0
+    assert json.loads((run / "metrics.json").read_text())["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-4)
+
+
+def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path):
+    same = ["--config", str(poster_run / "config.yaml"), "--seed_everything", "1", "--trainer.name", "other"]
+    assert fit(tmp_path, *same) == 0
+    runs = [poster_run, tmp_path / "other" / "version_0"]
+    assert main(["fuse", *map(str, runs), "--method", "mean", "--root", str(tmp_path), "--name", "both"]) == 0
+    mean = np.mean([log_odds(run) for run in runs], axis=0)
+    np.testing.assert_allclose(log_odds(tmp_path / "both" / "version_0"), mean, atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--data.split_seed", "3"], "differ in their split: train both with the same"),
+        (["--data.stem", "english"], "read overviews with another vocabulary"),
+    ],
+)
+def test_runs_that_do_not_go_together(overview_run, fit, arguments, message, tmp_path, capsys):
+    config = ["--config", str(overview_run / "config.yaml"), "--trainer.max_epochs", "1", "--test", "false"]
+    assert fit(tmp_path, *config, *arguments) == 0
+    capsys.readouterr()
+    other = tmp_path / "texts" / "version_0"
+    assert main(["fuse", str(overview_run), str(other), "--root", str(tmp_path / "out")]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_run(tmp_path, capsys):
+    assert main(["fuse", str(tmp_path)]) == 1
+    assert "Traceback" not in capsys.readouterr().err

@@ -1,0 +1,235 @@
+"""kgenre's own networks: what their layers compute, that they learn the sample films, and what they do without."""
+
+import math
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import kgenre
+from kgenre.data import FilmData
+from kgenre.models import GenreClassifier, overview_lstm_pooled, poster_overview_fusion, poster_resnet
+from kgenre.models.evidence_sum import EvidenceSum
+from kgenre.models.genre_head import GenreHead
+from kgenre.models.linear_words import LinearWords
+from kgenre.models.masked_pooling import MaskedPooling
+from kgenre.models.word_dropout import WordDropout
+from kgenre.models.word_vectors import WordVectors, genre_evidence, ppmi_vectors
+from kgenre.training import TrainerError
+
+TOKENS = np.array([[2, 3, 2, 0, 0], [4, 0, 0, 0, 0], [0, 0, 0, 0, 0]], "int32")
+numpy = keras.ops.convert_to_numpy
+
+
+def small(network, **arguments):
+    sizes = {"genres": 3, "vocabulary_size": 12, "embedding_dim": 4, "units": 3}
+    if network is not overview_lstm_pooled:
+        sizes |= {"image_size": (16, 16), "filters": (4, 8)}
+    if network is poster_resnet:
+        sizes = {name: sizes[name] for name in ("genres", "image_size", "filters")}
+    return network(**sizes | arguments)
+
+
+def quiet_trainer(folder, **limits):
+    return kgenre.Trainer(default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False, **limits)
+
+
+def test_pooling_looks_at_real_positions_only():
+    x = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32") - 3
+    mask = TOKENS > 0
+    for how, of in (("max", np.max), ("mean", np.mean), ("scaled_sum", lambda a, axis: a.sum(axis) / len(a) ** 0.5)):
+        pooled = numpy(MaskedPooling(how)(x, mask=mask))
+        for row, length in ((0, 3), (1, 1)):
+            np.testing.assert_allclose(pooled[row], of(x[row, :length], axis=0), rtol=1e-5)
+        assert not pooled[2].any(), "nothing to pool"
+    with pytest.raises(ValueError, match="needs a mask"):
+        MaskedPooling("max")(x)
+    with pytest.raises(ValueError, match="Received: how='sum'"):
+        MaskedPooling("sum")
+
+
+def test_word_dropout_makes_words_unknown_in_training_only():
+    tokens = np.repeat([[5, 0]], 4000, axis=0).astype("int32")
+    layer = WordDropout(0.25, seed=1)
+    assert (numpy(layer(tokens, training=False)) == tokens).all()
+    dropped = numpy(layer(tokens, training=True))
+    assert not dropped[:, 1].any(), "padding stays"
+    assert set(dropped[:, 0]) == {1, 5}
+    assert np.mean(dropped[:, 0] == 1) == pytest.approx(0.25, abs=0.03)
+
+
+def test_linear_words_are_scikit_learns_tfidf():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = ["b c b", "d", "b d d d e", "c e"]
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=r"\S+").fit(texts)
+    names = ["", "?", *vectorizer.get_feature_names_out()]
+    tokens = np.zeros((4, 6), "int32")
+    for row, text in enumerate(texts):
+        tokens[row, : len(text.split())] = [names.index(word) for word in text.split()]
+    layer = LinearWords(2, len(names), scale=3.0)
+    layer.build(tokens.shape)
+    layer.adapt_to_films({"overview": tokens})
+    assert not numpy(layer(tokens)).any(), "it starts at zero"
+    kernel = np.random.default_rng(0).normal(size=(len(names), 2)).astype("float32")
+    layer.kernel.assign(kernel)
+    expected = 3.0 * (vectorizer.transform(texts) @ kernel[2:])
+    np.testing.assert_allclose(numpy(layer(tokens)), expected, rtol=1e-5)
+    assert np.isfinite(numpy(layer(TOKENS[2:]))).all()
+
+
+def test_word_vectors_know_which_words_keep_company():
+    rng = np.random.default_rng(0)
+    sea, sky = np.arange(2, 12), np.arange(12, 22)
+    texts = np.array([rng.choice(sea if i % 2 else sky, 8) for i in range(200)], "int32")
+    vectors = ppmi_vectors(texts, vocabulary_size=25, dim=4)
+    assert vectors.shape == (25, 4)
+    assert not vectors[[0, 1, 22, 23, 24]].any(), "without company"
+    unit = vectors[2:22] / np.linalg.norm(vectors[2:22], axis=1, keepdims=True)
+    alike = unit @ unit.T
+    assert alike[:10, :10].mean() > alike[:10, 10:].mean() + 0.3
+    assert vectors[:, :4].std() == pytest.approx(0.3, rel=1e-3)
+    assert ppmi_vectors(np.zeros((3, 4), "int32"), 5, 2).tolist() == np.zeros((5, 2)).tolist()
+    assert (ppmi_vectors(texts, 25, 40)[:, 24:] == 0).all(), "fewer words than columns"
+
+
+def test_word_vectors_know_which_genres_their_films_have():
+    texts, genres = np.array([[2, 3], [2, 2], [4, 0]], "int32"), np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], "float32")
+    evidence = genre_evidence(texts, genres, vocabulary_size=6, strength=1.0)
+    share = np.array([2 / 3, 1 / 3])
+    np.testing.assert_allclose(evidence[2, :2], np.log((np.array([2, 1]) + share) / 3 / share), rtol=1e-5)
+    np.testing.assert_allclose(evidence[4, :2], np.log(1 / 2), rtol=1e-5)
+    assert not evidence[[0, 1, 5]].any()
+    assert not evidence[:, 2].any(), "no film has the genre"
+    layer = WordVectors(6, 6, genres=3)
+    layer.build(None)
+    layer.adapt_to_films({"overview": texts, "genres": genres})
+    expected = np.hstack([ppmi_vectors(texts, 6, 3), genre_evidence(texts, genres, 6)])
+    np.testing.assert_array_equal(numpy(layer.embeddings), expected)
+    with pytest.raises(ValueError, match=r"below output_dim=2\. Received: genres=2"):
+        WordVectors(6, 2, genres=2)
+
+
+def test_head_starts_at_the_frequencies():
+    head = GenreHead(2, kernel_initializer="zeros")
+    head.build((None, 3))
+    head.adapt_to_films({"genres": np.array([[1, 0], [1, 0], [0, 0]], "float32")})
+    np.testing.assert_allclose(numpy(ops.sigmoid(head(np.ones((1, 3))))), [[0.625, 0.125]], rtol=1e-5)
+
+
+def test_evidence_of_what_is_not_there_does_not_count():
+    layer = EvidenceSum(rate=0.5, seed=0)
+    evidence = [np.full((3, 2), 1.0, "float32"), np.full((3, 2), 10.0, "float32")]
+    pictures = np.zeros((3, 2, 2, 3), "float32")
+    pictures[1:, 0, 0, 0] = 0.1
+    read = [np.array([[3, 0], [3, 0], [0, 0]], "int32"), pictures]
+    assert numpy(layer(evidence, read))[:, 0].tolist() == [1, 11, 10]
+    many = [np.repeat(part, 1000, axis=0) for part in evidence], [np.repeat(part, 1000, axis=0) for part in read]
+    trained = numpy(layer(*many, training=True))[:, 0]
+    assert set(trained[:1000]) == {1.0}, "its only source stays"
+    assert set(trained[2000:]) == {10.0}
+    shares = [np.mean(trained[1000:2000] == value) for value in (1, 10, 11)]
+    assert shares == pytest.approx([0.25, 0.25, 0.5], abs=0.06)
+
+
+@pytest.mark.parametrize("network", [overview_lstm_pooled, poster_overview_fusion])
+def test_more_padding_changes_nothing(network):
+    model = small(network)
+    inputs = {"overview": TOKENS, "poster": np.random.default_rng(0).random((3, 16, 16, 3)).astype("float32")}
+    inputs = {tensor.name: inputs[tensor.name] for tensor in model.inputs}
+    padded = inputs | {"overview": np.pad(TOKENS, ((0, 0), (0, 4)))}
+    one = len(inputs) == 1
+    prob = numpy(model(inputs["overview"] if one else inputs))
+    np.testing.assert_allclose(numpy(model(padded["overview"] if one else padded)), prob, rtol=1e-4, atol=1e-6)
+    assert prob.shape == (3, 3)
+
+
+def test_parameters_of_the_poster_network():
+    assert poster_resnet().count_params() == 226_345
+
+
+@pytest.mark.parametrize(
+    ("network", "settings", "data"),
+    [
+        (
+            "overview_lstm_pooled",
+            {"learning_rate": 1e-2, "label_smoothing": 0.1},
+            {"posters": False, "stem": "english"},
+        ),
+        ("poster_resnet", {"learning_rate": 5e-3, "mirror": True}, {"overviews": False}),
+        ("poster_overview_fusion", {"learning_rate": 5e-3}, {"incomplete": "keep"}),
+    ],
+)
+def test_they_learn_the_sample_films(network, settings, data, sample, tmp_path):
+    kgenre.seed_everything(0)
+    small = {"embedding_dim": 16, "units": 8} if "overview" in network else {}
+    small |= {"filters": (8, 16)} if "poster" in network else {}
+    films = FilmData(str(sample), image_size=(24, 16), batch_size=16, vocabulary_size=300, **data)
+    module = GenreClassifier(network, small, weight_decay=0.01, schedule="cosine", warmup=0.2, **settings)
+    trainer = kgenre.Trainer(
+        max_epochs=4, default_root_dir=tmp_path, enable_progress_bar=False, enable_model_summary=False
+    )
+    trainer.fit(module, datamodule=films)
+    frequencies = trainer.callback_metrics["val/baseline_frequency/loss"]
+    assert trainer.callback_metrics["val/loss"] < frequencies
+    assert trainer.optimizers[0].learning_rate < 1e-6
+
+    batch = next(iter(films.val_dataloader().epoch_batches(0)))
+    loaded = GenreClassifier.load_from_checkpoint(trainer.save_checkpoint(tmp_path / "last"))
+    np.testing.assert_allclose(
+        numpy(loaded.probabilities(batch)), numpy(module.probabilities(batch)), rtol=1e-3, atol=1e-4
+    )
+    if network == "poster_resnet":
+        flipped = batch | {"poster": np.asarray(batch["poster"])[:, :, ::-1]}
+        np.testing.assert_allclose(
+            numpy(module.probabilities(batch)), numpy(module.probabilities(flipped)), rtol=1e-4, atol=1e-5
+        )
+        plain = numpy(module.probabilities(batch, mirror=False))
+        assert not np.allclose(plain, numpy(module.probabilities(flipped, mirror=False)), atol=1e-4)
+
+
+def test_a_new_network_starts_at_what_the_films_say(sample, tmp_path):
+    films = FilmData(str(sample), posters=False, vocabulary_size=300)
+    module = GenreClassifier("overview_lstm_pooled", {"embedding_dim": 8, "units": 4}, learning_rate=1e-9)
+    trainer = kgenre.Trainer(
+        max_steps=1, default_root_dir=tmp_path, enable_progress_bar=False, enable_model_summary=False
+    )
+    trainer.fit(module, datamodule=films)
+    known = films.training_films()
+    expected = np.hstack(
+        [ppmi_vectors(known["overview"], 300, 8), genre_evidence(known["overview"], known["genres"], 300)]
+    )
+    np.testing.assert_allclose(numpy(module.model.get_layer("WordVectors").embeddings), expected, atol=1e-6)
+    share = (known["genres"].sum(axis=0) + 0.5) / (len(known["genres"]) + 1)
+    bias = numpy(module.model.get_layer("Head").bias)
+    np.testing.assert_allclose(bias, np.log(share / (1 - share)), rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["weighted_binary_crossentropy", "focal", "asymmetric"])
+def test_losses(loss):
+    from kgenre.models.genre_losses import LOSSES
+
+    genres, prob = np.array([[1.0, 0.0, 0.0]], "float32"), np.array([[0.3, 0.6, 0.02]], "float32")
+    frequencies = np.array([0.2, 0.5, 0.1], "float32")
+    ce = [-math.log(0.3), -math.log(0.4), -math.log(0.98)]
+    expected = {
+        "weighted_binary_crossentropy": [2 * ce[0], ce[1], ce[2]],
+        "focal": [0.49 * ce[0], 0.36 * ce[1], 0.0004 * ce[2]],
+        "asymmetric": [ce[0], -(0.55**4) * math.log(0.45), 0.0],
+    }[loss]
+    np.testing.assert_allclose(numpy(LOSSES[loss](genres, prob, frequencies))[0], expected, rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ({"loss": "hinge"}, "loss is one of binary_crossentropy, .* Received: 'hinge'"),
+        ({"schedule": "linear"}, "schedule is one of constant, cosine. Received: 'linear'"),
+        ({"label_smoothing": 1.5}, "label_smoothing must be at least 0 and below 1. Received: 1.5"),
+        ({"warmup": -1}, "warmup must be"),
+    ],
+)
+def test_wrong_arguments(argument, message):
+    with pytest.raises(TrainerError, match=message):
+        GenreClassifier("poster_resnet", **argument)
