@@ -15,8 +15,14 @@ from kgenre.cli.usage import UsageError
 if TYPE_CHECKING:
     import numpy as np
 
-_OF_POSTERS = ("image_size", "resize", "poster_table")
-_OF_OVERVIEWS = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df")
+# Of the data that read posters and of those that read overviews: their arguments, and what they keep in a checkpoint.
+_OF = {
+    "posters": (("image_size", "resize"), ("image_size", "resize")),
+    "overviews": (
+        ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df"),
+        ("vocabulary", "sequence_length", "standardize", "stem"),
+    ),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +63,8 @@ def run(arguments: Sequence[str]) -> int:
     trainer, module, films = configuration.instantiate(fit_parser, fit_options)
     films.load_state_dict(_state(members))
     films.setup("validate")
+    if not len(films.split.validation):
+        raise UsageError("The runs have no validation films to weigh them on: train with --data.val_fraction above 0.")
     _give_weights(module, films, members, options.method)
 
     from kgenre.checkpoints import write_checkpoint, write_pointer
@@ -101,13 +109,19 @@ def _check(members: Sequence[_Member]) -> None:
                     f"{first.checkpoint} and {other.checkpoint} differ in their {what.replace('_', ' ')}: train both "
                     f"with {hint}."
                 )
-        both = [("posters", "image_size", "--data.image_size and resize")]
-        both += [("overviews", "vocabulary", "--data.vocabulary_size, stem and min_df")]
-        for reads, what, hint in both:
-            pair = [member for member in members if member.state[reads] and _reads(member, reads)]
-            if any(member.state[what] != pair[0].state[what] for member in pair):
-                what = what.replace("_", " ")
-                raise UsageError(f"The runs read {reads} with another {what}: train them with one {hint}.")
+    for reads, (arguments, learnt) in _OF.items():
+        pair = [member for member in members if _reads(member, reads)]
+        for member in pair[1:]:
+            differing = [name for name in learnt if member.state.get(name) != pair[0].state.get(name)]
+            # The size that was asked for is that of the network, however few words there are.
+            if reads == "overviews" and member.data["vocabulary_size"] != pair[0].data["vocabulary_size"]:
+                differing.append("vocabulary_size")
+            if differing:
+                names = ", ".join(name.replace("_", " ") for name in differing)
+                raise UsageError(
+                    f"{pair[0].checkpoint} and {member.checkpoint} read {reads} with another {names}: train both with "
+                    f"the same --data.{', --data.'.join(arguments)}."
+                )
 
 
 def _reads(member: _Member, what: str) -> bool:
@@ -118,12 +132,11 @@ def _reads(member: _Member, what: str) -> bool:
 
 def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
     data = dict(members[0].data)
-    for reads, names in (("posters", _OF_POSTERS), ("overviews", _OF_OVERVIEWS)):
+    for reads, (names, _) in _OF.items():
         of = next((member for member in members if _reads(member, reads)), None)
-        data |= {reads: of is not None} | ({name: of.data[name] for name in names} if of else {})
+        data |= {reads: of is not None} | ({name: of.data[name] for name in names if name in of.data} if of else {})
     data |= {"augment": False, "incomplete": "keep" if data["posters"] and data["overviews"] else "leave_out"}
-    if data["poster_table"] == "stream" and data["incomplete"] == "keep":
-        data["poster_table"] = "auto"
+    data["poster_table"] = "auto"
     if options.data.path is not None:
         data["path"] = str(options.data.path)
     networks = [{name: member.model.get(name) or {} for name in ("network", "network_args")} for member in members]
@@ -142,10 +155,7 @@ def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
 def _state(members: Sequence[_Member]) -> dict[str, Any]:
     """What the members' data have learnt, put together."""
     state = dict(members[0].state)
-    for reads, names in (
-        ("posters", ("image_size", "resize")),
-        ("overviews", ("vocabulary", "sequence_length", "standardize", "stem")),
-    ):
+    for reads, (_, names) in _OF.items():
         of = next((member for member in members if _reads(member, reads)), None)
         state |= {reads: of is not None} | ({name: of.state.get(name) for name in names} if of else {})
     return state

@@ -70,6 +70,7 @@ def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path):
     [
         (["--data.split_seed", "3"], "differ in their split: train both with the same"),
         (["--data.stem", "english"], "read overviews with another vocabulary"),
+        (["--data.vocabulary_size", "400"], "read overviews with another vocabulary"),
     ],
 )
 def test_runs_that_do_not_go_together(overview_run, fit, arguments, message, tmp_path, capsys):
