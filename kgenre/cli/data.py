@@ -47,6 +47,7 @@ def _parser(action: str, description: str) -> Parser:
 def _inspect(arguments: Sequence[str]) -> int:
     parser = _parser("inspect", "Counts, genres, gaps, bad files by name, duplicates, leaks between parts of a split.")
     parser.add_argument("--split", type=str | None, default=None, help="a split.json to look for leaks in")
+    parser.add_argument("--min_films", type=int, default=20, help="genres that fewer films have are listed as rare")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     options = parser.parse_args(list(arguments))
     from kgenre.data import read_films
@@ -57,7 +58,7 @@ def _inspect(arguments: Sequence[str]) -> int:
     split = _read_split(options.split) if options.split else None
     _import_quietly()
     with ProgressLine("Looking at posters") as progress:
-        report = inspect_films(table, split, progress)
+        report = inspect_films(table, split, progress, options.min_films)
     if options.json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
     else:
@@ -92,7 +93,8 @@ def _print(report: dict[str, Any]) -> None:
     for genre in report["genres"]:
         table.add_row(escape(genre["name"]), f"{genre['films']:,}", f"{100 * genre['share']:.1f} %")
     console.print(table)
-    for title, names in (("never occur", report["never_occurring"]), ("fewer than 20 films", report["rare"])):
+    few = f"fewer than {report['min_films']} films"
+    for title, names in (("never occur", report["never_occurring"]), (few, report["rare"])):
         if names:
             console.print(f"{title}: {escape(', '.join(names))}")
     console.print("without " + ", ".join(f"{what}: {count:,}" for what, count in report["without"].items()))

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,21 +14,17 @@ from kgenre.data.augmentation import Augmentation
 from kgenre.data.batch_plan import LengthBuckets
 from kgenre.data.batches import FilmBatches, FilmTensors
 from kgenre.data.errors import FilmDataError
+from kgenre.data.film_arguments import check_film_arguments
+from kgenre.data.film_description import describe_films
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats import read_films
-from kgenre.data.known_genres import map_to_known_genres
-from kgenre.data.overviews import STANDARDIZE, OverviewVectorizer, normalised_overview, stemming_languages
-from kgenre.data.poster_decoding import RESIZE
-from kgenre.data.poster_files import PosterFile, examine_posters
-from kgenre.data.poster_table import PLACES
-from kgenre.data.posters import read_poster
-from kgenre.data.progress_line import ProgressLine
-from kgenre.data.split import PARTS, Split, check_fractions, split_films
-from kgenre.data.streamed_posters import StreamedPosters
-from kgenre.data.usable_films import PosterOptions, UsableFilms, find_usable_films, name_some
+from kgenre.data.given_films import encode_given
+from kgenre.data.kept_films import KeptFilms
+from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.split import Split
+from kgenre.data.split_choice import choose_split
+from kgenre.data.usable_films import PosterOptions, UsableFilms, name_some, read_usable_films
 from kgenre.training.data_module import DataModule
 
-INCOMPLETE = ("leave_out", "keep")
 _log = logging.getLogger("kgenre")
 
 
@@ -76,6 +69,7 @@ class FilmData(DataModule):
         incomplete: what to do with films that lack their poster or their overview where both are used: "leave_out", or
             "keep" them for a network that does with either, such as "poster_overview_fusion": a missing poster is
             black, a missing overview has no words.
+        min_films: genres that fewer films have are named when the films are read, as those that none has are.
 
     Raises:
         FilmDataError: an argument that cannot be; from `setup`, data that cannot be used.
@@ -112,32 +106,10 @@ class FilmData(DataModule):
         stem: str | None = None,
         min_df: int = 1,
         incomplete: str = "leave_out",
+        min_films: int = 20,
     ) -> None:
         self.save_hyperparameters()
-        if not (posters or overviews):
-            raise FilmDataError("posters=False and overviews=False leave nothing to learn from. Set one to True.")
-        if len(image_size) != 2 or min(image_size) < 1:
-            raise FilmDataError(
-                f"image_size={image_size} is not a size. Give height and width in pixels, such as (64, 64)."
-            )
-        _at_least("batch_size", batch_size, 1, "64")
-        _at_least("vocabulary_size", vocabulary_size, 3, "10000")
-        _at_least("sequence_length", sequence_length, 1, "100, or null for the longest overview")
-        _at_least("split_seed", split_seed, 0, "0")
-        _at_least("seed", seed, 0, "0")
-        check_fractions(val_fraction, test_fraction)
-        if not 0 <= max_bad_fraction <= 1:
-            raise FilmDataError(f"max_bad_fraction={max_bad_fraction:g} is not a share. Give 0 to 1, such as 0.01.")
-        _one_of("resize", resize, RESIZE)
-        _one_of("poster_table", poster_table, PLACES)
-        _at_least("length_buckets", length_buckets, 1, "4")
-        _one_of("standardize", standardize, STANDARDIZE)
-        if stem is not None:
-            _one_of("stem", stem, (None, *stemming_languages()))
-        _at_least("min_df", min_df, 1, "2")
-        _one_of("incomplete", incomplete, INCOMPLETE)
-        if incomplete == "keep" and poster_table == "stream":
-            raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table memory or disk.")
+        check_film_arguments(locals())
         self.path = path
         self.format = format
         self.posters = posters
@@ -160,13 +132,12 @@ class FilmData(DataModule):
         self.stem = stem
         self.min_df = min_df
         self.incomplete = incomplete
-        self._state: dict[str, Any] = {}  # of a checkpoint
+        self.min_films = min_films
+        self._kept: KeptFilms | None = None  # of a checkpoint
         self._vectorizer: OverviewVectorizer | None = None
         self._forget_films()
 
     def _forget_films(self) -> None:
-        self._all_films: FilmTable | None = None  # as read, before any is left out
-        self._poster_files: list[PosterFile] | None = None
         self._usable: UsableFilms | None = None
         self._tokens: npt.NDArray[np.int32] | None = None
         self._tensors: FilmTensors | None = None
@@ -205,19 +176,13 @@ class FilmData(DataModule):
         return sample_films()
 
     def _read(self, stage: str) -> None:
-        films = read_films(self._folder(), self.format)
-        if self._state:
-            films = map_to_known_genres(films, self._state["genre_names"])
-        for note in films.notes:
-            _log.warning("%s", note)
-        self._all_films = films
-        with ProgressLine("Looking at posters") as progress:
-            self._poster_files = examine_posters(films.poster_paths, films.root, progress)
         # Films to predict are whatever somebody has: what cannot be read of them is named and left out.
         most_bad = 1.0 if stage == "predict" or self._may_lack else self.max_bad_fraction
         options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad, self._may_lack)
-        usable = find_usable_films(films, self._poster_files, options if self.posters else None, self.overviews)
-        self._usable = usable
+        genre_names = self._kept.genre_names if self._kept else None
+        self._usable = usable = read_usable_films(
+            self._folder(), self.format, options if self.posters else None, self.overviews, genre_names
+        )
         if usable.left_out:
             _log.warning("%d films are left out: %s.", len(usable.left_out), name_some(usable.left_out))
         if self.overviews:
@@ -235,19 +200,15 @@ class FilmData(DataModule):
 
     def _draw_split(self) -> Split:
         if self._split is None:
-            usable, films = self._read_films, self._all_films
-            saved = Split.from_json(self._state["split"], films.ids) if self._state.get("split") else None
-            if saved is not None and sum(saved.sizes):
-                self._whole_split = saved
-                _log_changes(saved, self._state["split"])
-            elif self.given_split and films.split:
-                state = {"seed": self.split_seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}
-                self._whole_split = Split.from_json(state, films.ids)
-                _log.info("The split is the one that the films come with (--data.given_split).")
-            else:
-                self._whole_split = split_films(
-                    films, self.val_fraction, self.test_fraction, self.split_seed, self._poster_files
-                )
+            usable = self._read_films
+            self._whole_split = choose_split(
+                usable.films,
+                usable.poster_files,
+                kept=self._kept.split if self._kept else None,
+                take_given=self.given_split,
+                fractions=(self.val_fraction, self.test_fraction),
+                seed=self.split_seed,
+            )
             self._split = self._whole_split.restrict(usable.rows)
         return self._split
 
@@ -282,7 +243,7 @@ class FilmData(DataModule):
     @property
     def genre_names(self) -> tuple[str, ...]:
         """The names of the columns of ``genres``."""
-        return tuple(self._state["genre_names"]) if self._state else self.table.genre_names
+        return tuple(self._kept.genre_names) if self._kept else self.table.genre_names
 
     @property
     def vocabulary(self) -> list[str]:
@@ -291,28 +252,8 @@ class FilmData(DataModule):
 
     @property
     def description(self) -> str:
-        """Two or three lines for people: what was found, its size, what was left out."""
-        table = self.table
-        never = [n for n, count in zip(table.genre_names, table.genres.sum(axis=0), strict=True) if not count]
-        genres = f"{len(table.genre_names)} genres" + (f" ({', '.join(never)} never occur)" if never else "")
-        inputs = []
-        if self.posters:
-            inputs.append("posters at {} x {}".format(*self.image_size) + self._kept())
-        if self.overviews:
-            longest = self._vectorizer.sequence_length
-            inputs.append(f"overviews of up to {longest} words, vocabulary {len(self.vocabulary):,}")
-        lines = [f"{len(table):,} films with {genres}, from {table.source}", "; ".join(inputs)]
-        if self._split is not None:
-            lines[1] += f"; {self._split}"
-        if self.left_out:
-            lines.append(f"{len(self.left_out)} left out: {name_some(self.left_out)}")
-        return "\n".join(lines)
-
-    def _kept(self) -> str:
-        posters = self._read_films.posters
-        if posters is None or isinstance(posters, StreamedPosters):
-            return " (streamed)" if posters is not None else ""
-        return f" ({posters.nbytes / 1e6:,.0f} MB {'on disk' if isinstance(posters, np.memmap) else 'in memory'})"
+        """A few lines for people: what was found, its size, rare genres, what was left out."""
+        return describe_films(self._read_films, self.image_size, self._vectorizer, self._split, self.min_films)
 
     def training_films(self) -> dict[str, npt.NDArray[Any]]:
         """What a network may learn of the training films before its first step, after `setup`.
@@ -381,99 +322,54 @@ class FilmData(DataModule):
             (1, 64, 64, 3)
         """
         given = {"poster": posters or None, "overview": overviews or None}
-        needed = {"poster": self.posters, "overview": self.overviews}
-        lacking = [name for name, values in given.items() if needed[name] and values is None]
-        for name, values in given.items():
-            if name in lacking and not (self._may_lack and len(lacking) == 1):
-                raise FilmDataError(f"This model reads {name}s: give the film's {name} (--{name}).")
-            if values is not None and not needed[name]:
-                _log.warning("The %s is not used: this model does not read %ss.", name, name)
-        counts = {name: len(given[name]) for name in given if needed[name] and given[name] is not None}
-        if len(set(counts.values())) > 1:
-            raise FilmDataError(f"As many posters as overviews are needed. Received: {counts}.")
-        n = next(iter(counts.values()))
-        batch: dict[str, npt.NDArray[Any]] = {}
-        if "poster" in lacking:
-            batch["poster"] = np.zeros((n, *self.image_size, 3), np.uint8)
-        elif self.posters:
-            batch["poster"] = np.stack([read_poster(path, self.image_size, self.resize) for path in posters])
-        if self.overviews:
-            if self._vectorizer is None:
-                raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
-            for text in overviews or ():
-                if not normalised_overview(text):
-                    raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
-            batch["overview"] = self._vectorizer.encode(overviews or [""] * n)
-        return batch | {
+        reads = {"poster": self.posters, "overview": self.overviews}
+        films = encode_given(given, reads, self._may_lack, self.image_size, self.resize, self._vectorizer)
+        n = len(next(iter(films.values())))
+        return films | {
             "genres": np.zeros((n, len(self.genre_names)), np.float32),
             "index": np.arange(n, dtype=np.int32),
             "weight": np.ones(n, np.float32),
         }
 
-    # ---------- kept
-    # with a run
+    # ---------- what is kept with a run
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values: genres, vocabulary, sizes and the split's film ids."""
+        if self._usable is not None or self._kept is not None:
+            return self._films_to_keep().to_json()
+        return {}
+
+    def _films_to_keep(self) -> KeptFilms:
         if self._usable is None:
-            return self._state
-        whole = self._whole_split
-        return {
-            "genre_names": list(self.genre_names),
-            "posters": self.posters,
-            "overviews": self.overviews,
-            "image_size": list(self.image_size),
-            "resize": self.resize,
-            "vocabulary": self.vocabulary,
-            "sequence_length": self._vectorizer.sequence_length if self._vectorizer else None,
-            "standardize": self.standardize,
-            "stem": self.stem,
-            "split": whole.to_json() if whole else self._state.get("split"),
-        }
+            return self._kept
+        return KeptFilms(
+            genre_names=self.genre_names,
+            posters=self.posters,
+            overviews=self.overviews,
+            image_size=self.image_size,
+            resize=self.resize,
+            vocabulary=self.vocabulary,
+            sequence_length=self._vectorizer.sequence_length if self._vectorizer else None,
+            standardize=self.standardize,
+            stem=self.stem,
+            split=self._whole_split.to_json() if self._whole_split else self._kept and self._kept.split,
+        )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take a checkpoint's genres, vocabulary, sizes and split over; `setup` then adapts none of them."""
         if not state or state == self.state_dict():
             return
-        if self.image_size != tuple(state["image_size"]):
-            _log.info("image_size is %s, as in the checkpoint.", tuple(state["image_size"]))
-        self._state = state
-        self.posters, self.overviews = state["posters"], state["overviews"]
-        self.image_size = tuple(state["image_size"])
-        self.resize = state.get("resize", "squash")
-        words, length = state["vocabulary"], state["sequence_length"]
-        self.standardize = state.get("standardize", "lower_and_strip_punctuation")
-        self.stem = state.get("stem")
-        self._vectorizer = OverviewVectorizer(words, length, self.standardize, self.stem) if self.overviews else None
+        self._kept = kept = KeptFilms.from_json(state)
+        if self.image_size != tuple(kept.image_size):
+            _log.info("image_size is %s, as in the checkpoint.", tuple(kept.image_size))
+        self.posters, self.overviews = kept.posters, kept.overviews
+        self.image_size = tuple(kept.image_size)
+        self.resize, self.standardize, self.stem = kept.resize, kept.standardize, kept.stem
+        self._vectorizer = None
+        if kept.overviews:
+            self._vectorizer = OverviewVectorizer(kept.vocabulary, kept.sequence_length, kept.standardize, kept.stem)
         self._forget_films()
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if any film was, ``left_out.csv``."""
-        folder = Path(directory)
-        folder.mkdir(parents=True, exist_ok=True)
-        if self._whole_split is not None:
-            text = json.dumps(self._whole_split.to_json(), indent=1)
-            (folder / "split.json").write_text(text + "\n", encoding="utf-8")
-        for name, lines in (("genres.txt", self.genre_names), ("vocabulary.txt", self.vocabulary)):
-            if lines:
-                (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
-        if self._usable is not None and self.left_out:
-            with (folder / "left_out.csv").open("w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([LeftOut._fields, *self.left_out])
-
-
-def _at_least(name: str, value: int | None, least: int, example: str) -> None:
-    if value is not None and value < least:
-        raise FilmDataError(f"{name}={value} is too small. Give {least} or more, such as {example}.")
-
-
-def _one_of(name: str, value: str | None, known: Sequence[str | None]) -> None:
-    if value not in known:
-        raise FilmDataError(f"{name}={value!r} is not known. Give one of {', '.join(one or 'null' for one in known)}.")
-
-
-def _log_changes(split: Split, state: dict[str, Any]) -> None:
-    new = len(split.ids) - sum(split.sizes)
-    gone = sum(len(state[part]) for part in PARTS) - sum(split.sizes)
-    if new or gone:
-        _log.warning("The checkpoint's split is kept. Films in no part of it: %d; not in the data: %d.", new, gone)
+        self._films_to_keep().write(directory, self.left_out if self._usable else ())

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.film_description import scarce_genres
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.poster_decoding import decode_posters
@@ -16,14 +17,16 @@ from kgenre.data.poster_files import PosterFile, examine_posters
 from kgenre.data.poster_table import OnProgress
 
 NEAR = 4  # bits of 64 that the hashes of near-identical posters differ in, at most
-RARE = 20  # films; a genre with fewer can hardly be learned
 _BANDS = 5  # one more than NEAR: two hashes that differ in NEAR bits agree in one band at least
 _LARGEST_BAND = 200  # files whose band says nothing, such as near-blank posters, are not all compared
 _HASH_SIZE = (8, 9)
 
 
 def inspect_films(
-    table: FilmTable, split: Mapping[str, Sequence[str]] | None = None, on_progress: OnProgress | None = None
+    table: FilmTable,
+    split: Mapping[str, Sequence[str]] | None = None,
+    on_progress: OnProgress | None = None,
+    min_films: int = 20,
 ) -> dict[str, Any]:
     """Look at every row and decode every poster.
 
@@ -32,12 +35,13 @@ def inspect_films(
         split: film ids by the name of their part, as in a run's ``split.json``; parts that share a film, a poster,
             an overview or a title and year are a leak.
         on_progress: called with (posters looked at, all posters) now and then.
+        min_films: a genre that fewer films have is rare: it can hardly be learned.
 
     Returns:
-        JSON values: source, notes, films, genres (name, films, share), never_occurring, rare, without (films by what
-        they lack), rows_left_out and bad_posters (id, reason), duplicates (identical_posters,
-        near_identical_posters, identical_overviews, same_title_and_year: lists of ids), leaks (parts, ids, why),
-        poster_pixels and overview_words (least, median, most), poster_megabytes.
+        JSON values: source, notes, films, genres (name, films, share), min_films, rare and never_occurring (names of
+        genres), without (films by what they lack), rows_left_out and bad_posters (id, reason), duplicates
+        (identical_posters, near_identical_posters, identical_overviews, same_title_and_year: lists of ids), leaks
+        (parts, ids, why), poster_pixels and overview_words (least, median, most), poster_megabytes.
 
     Example:
         >>> report = inspect_films(read_films("films"))
@@ -48,6 +52,7 @@ def inspect_films(
     hashes, reasons = _perceptual_hashes(table, files, on_progress)
     good = [i for i, reason in enumerate(reasons) if not reason]
     counts = table.genres.sum(axis=0, dtype=np.int64)
+    rare, never = scarce_genres(table, min_films)
     genres = [
         {"name": table.genre_names[i], "films": int(counts[i]), "share": round(float(counts[i]) / len(table), 4)}
         for i in np.argsort(-counts, kind="stable")
@@ -70,8 +75,9 @@ def inspect_films(
         "notes": list(table.notes),
         "films": len(table),
         "genres": genres,
-        "never_occurring": [n for n, count in zip(table.genre_names, counts, strict=True) if not count],
-        "rare": [genre["name"] for genre in genres if genre["films"] < RARE],
+        "min_films": min_films,
+        "rare": [name for name, _ in rare],
+        "never_occurring": never,
         "without": {
             "poster": len(table) - len(named) + len(missing),
             "overview": sum(not text for text in overviews),

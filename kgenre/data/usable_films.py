@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +12,16 @@ import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.formats import read_films
+from kgenre.data.known_genres import map_to_known_genres
 from kgenre.data.overviews import normalised_overview
-from kgenre.data.poster_files import PosterFile
+from kgenre.data.poster_files import PosterFile, examine_posters
 from kgenre.data.poster_table import poster_table
 from kgenre.data.posters import name_bad
 from kgenre.data.progress_line import ProgressLine
 from kgenre.data.streamed_posters import StreamedPosters
+
+_log = logging.getLogger("kgenre")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,8 +29,10 @@ class UsableFilms:
     """Films with all that is needed, or with some of it, and what became of the others.
 
     Args:
-        rows: int64 (n,), where these films are in the table as read.
-        table: these films.
+        films: all films as read, before any was left out.
+        poster_files: what `examine_posters` found about their posters.
+        rows: int64 (n,), where the usable films are in ``films``.
+        table: the usable films.
         posters: their posters, zeros where a film lacks its own; None if posters are not needed;
             `StreamedPosters` where no table of them is kept.
         poster_rows: int64 (n,), where each film's poster stands in ``posters``; None for in the order of ``table``.
@@ -32,6 +40,8 @@ class UsableFilms:
         left_out: all films that are not used: rows that could not be read, no overview, bad poster.
     """
 
+    films: FilmTable
+    poster_files: Sequence[PosterFile]
     rows: npt.NDArray[np.int64]
     table: FilmTable
     posters: npt.NDArray[np.uint8] | StreamedPosters | None
@@ -52,6 +62,35 @@ class PosterOptions:
     place: str
     max_bad_fraction: float
     may_lack: bool = False
+
+
+def read_usable_films(
+    path: str | os.PathLike[str],
+    format: str,
+    options: PosterOptions | None,
+    overviews: bool,
+    genre_names: Sequence[str] | None = None,
+) -> UsableFilms:
+    """Read films from a folder or table, say what is to be said of it, look at their posters, and find the usable ones.
+
+    Args:
+        path: see `read_films`.
+        format: see `read_films`.
+        options: None where posters are not needed.
+        overviews: whether they are needed.
+        genre_names: the genres of a checkpoint, which these films then get; None for their own.
+
+    Raises:
+        FilmDataError: see `read_films`, `map_to_known_genres` and `find_usable_films`.
+    """
+    films = read_films(path, format)
+    if genre_names is not None:
+        films = map_to_known_genres(films, genre_names)
+    for note in films.notes:
+        _log.warning("%s", note)
+    with ProgressLine("Looking at posters") as progress:
+        files = examine_posters(films.poster_paths, films.root, progress)
+    return find_usable_films(films, files, options, overviews)
 
 
 def find_usable_films(
@@ -102,7 +141,7 @@ def find_usable_films(
             table.ids, table.poster_paths, kept, options.image_size, options.resize, options.max_bad_fraction
         )
     poster_rows = rows if pixels is not None and len(rows) < len(films) else None
-    return UsableFilms(rows, table, posters, poster_rows, tuple(bad), tuple(left_out))
+    return UsableFilms(films, files, rows, table, posters, poster_rows, tuple(bad), tuple(left_out))
 
 
 def name_some(left_out: Sequence[LeftOut]) -> str:

@@ -60,6 +60,9 @@ def broken(tmp_path):
         ("stem", "klingon"),
         ("min_df", 0),
         ("incomplete", "drop"),
+        ("min_films", -1),
+        ("length_buckets", 0),
+        ("standardize", "upper"),
     ],
 )
 def test_error_argument(argument, value):
@@ -116,7 +119,7 @@ def test_words_come_from_training_films_only(films):
 
 
 def test_setup_again_reads_nothing(films, monkeypatch):
-    monkeypatch.setattr("kgenre.data.film_data.read_films", lambda *_: pytest.fail("read twice"))
+    monkeypatch.setattr("kgenre.data.usable_films.read_films", lambda *_: pytest.fail("read twice"))
     table = films.table
     for stage in ("fit", "validate", "test", "predict"):
         films.setup(stage)
@@ -374,6 +377,18 @@ def test_real_films(real_data):
     batch = next(iter(films.train_dataloader()))
     assert batch["genres"].shape == (64, 25)
     assert films.table.ids == read_films(real_data / "films").ids
+
+
+def test_genres_with_few_films_or_none_are_listed(write_csv, caplog):
+    rows = [[f"f{i}", "", 1, int(i < 2), 0, f"a ship {i}"] for i in range(12)]
+    path = write_csv("films.csv", [["Id", "Genre", "Drama", "War", "News", "Overview"], *rows])
+    films = FilmData(str(path), format="course", posters=False, min_films=3)
+    with caplog.at_level(logging.INFO, "kgenre"):
+        films.setup("fit")
+    assert "Genres: War 2 have fewer than 3 films; News never occur" in caplog.text
+
+    films.min_films = 2
+    assert "\nGenres: News never occur" in films.description
 
 
 def test_films_that_lack_something_can_be_kept(broken):

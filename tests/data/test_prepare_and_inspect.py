@@ -70,6 +70,9 @@ def test_inspect_finds_what_was_done_to_them(films):
     table = read_films(films)
     assert counts == {n: c for n, c in zip(table.genre_names, table.genres.sum(axis=0).tolist(), strict=True) if c}
     assert [genre["films"] for genre in report["genres"]] == sorted(counts.values(), reverse=True)
+    few = inspect_films(table.with_genres([*table.genre_names, "News"]), min_films=5)
+    assert (few["min_films"], few["never_occurring"]) == (5, ["News"])
+    assert sorted(few["rare"]) == sorted(name for name, count in counts.items() if count < 5) != []
 
 
 def test_inspect_on_the_command_line(films, capsys, tmp_path):
@@ -84,8 +87,10 @@ def test_inspect_on_the_command_line(films, capsys, tmp_path):
         "leaks between parts of the split: 1",
     ):
         assert part in text
-    assert main(["data", "inspect", str(films), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["films"] == 30
+    assert main(["data", "inspect", str(films), "--json", "--min_films", "31"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["films"] == 30
+    assert len(report["rare"]) == len(report["genres"])
 
 
 # --- prepare --------------------------------------------------------------------------------------------------------

@@ -12,15 +12,16 @@ import hashlib
 import io
 import json
 import pickle
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.unpacked_posters import unpacked_posters
 
 FILE_NAME = "multimodal_imdb.hdf5"
 COLUMNS = ("genres", "imdb_ids", "images", "sequences")
@@ -110,31 +111,20 @@ def _split(file: Any, ids: Sequence[str]) -> dict[str, list[str]] | None:
 
 
 def _posters(path: Path, ids: Sequence[str], images: Any) -> Path:
-    from PIL import Image
-
-    from kgenre.data.sample import cache_folder
-
     status = path.stat()
     key = hashlib.sha256(repr((str(path.resolve()), status.st_size, status.st_mtime_ns)).encode()).hexdigest()
-    folder = cache_folder() / "mmimdb" / key[:32]
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as unpacking:
-            made = Path(unpacking) / folder.name
-            made.mkdir()
-            for i, film_id in enumerate(ids):
-                pixels = np.asarray(images[i], np.float32).transpose(1, 2, 0) + _MEANS
-                pixels = np.clip(np.round(pixels[..., ::-1]), 0, 255).astype(np.uint8)
-                Image.fromarray(pixels).save(made / f"{film_id}.png", compress_level=1)
-            made.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():
-            raise FilmDataError(
-                f"Posters cannot be unpacked to {folder}: {error.strerror}. Set KGENRE_CACHE to a folder with room."
-            ) from error
-    return folder
+    pictures = ((f"{film_id}.png", _png(images[i])) for i, film_id in enumerate(ids))
+    return unpacked_posters("mmimdb", key[:32], pictures)
+
+
+def _png(image: npt.NDArray[np.integer]) -> bytes:
+    from PIL import Image
+
+    pixels = np.asarray(image, np.float32).transpose(1, 2, 0) + _MEANS
+    buffer = io.BytesIO()
+    pixels = np.clip(np.round(pixels[..., ::-1]), 0, 255).astype(np.uint8)
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def _words(path: Path) -> dict[int, str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.unpacked_posters import unpacked_posters
 
 FILE_NAME = "manifest.json"
 COLUMNS = ("file", "films", "bytes", "sha256")  # of a shard, as they stand in the manifest
@@ -77,28 +77,14 @@ def _suffix(manifest: dict[str, Any]) -> str:
 
 def _posters_folder(key: str, shards: Sequence[Path], manifest: dict[str, Any]) -> Path:
     from kgenre.data.prepare import unpack_poster
-    from kgenre.data.sample import cache_folder
 
-    folder = cache_folder() / "prepared" / key[:32]
-    if folder.is_dir():
-        return folder
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as unpacking:
-            made = Path(unpacking) / folder.name
-            made.mkdir()
-            films = (film for shard in shards for film in _films(shard))
-            for i, film in enumerate(films):
-                if film["poster"]:
-                    data = unpack_poster(film["poster"], manifest["posters"], manifest["image_size"])
-                    (made / f"{i:07d}{_suffix(manifest)}").write_bytes(data)
-            made.rename(folder)
-    except OSError as error:
-        if not folder.is_dir():  # else another process was faster
-            raise FilmDataError(
-                f"Posters cannot be unpacked to {folder}: {error.strerror}. Set KGENRE_CACHE to a folder with room."
-            ) from error
-    return folder
+    films = enumerate(film for shard in shards for film in _films(shard))
+    pictures = (
+        (f"{i:07d}{_suffix(manifest)}", unpack_poster(film["poster"], manifest["posters"], manifest["image_size"]))
+        for i, film in films
+        if film["poster"]
+    )
+    return unpacked_posters("prepared", key[:32], pictures)
 
 
 def _films(shard: Path):  # noqa: ANN202 - an iterator of {name: value}

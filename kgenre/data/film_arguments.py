@@ -1,0 +1,50 @@
+"""The arguments of `FilmData` that cannot be meant are refused with what was received and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.overviews import STANDARDIZE, stemming_languages
+from kgenre.data.poster_decoding import RESIZE
+from kgenre.data.poster_table import PLACES
+from kgenre.data.split import check_fractions
+
+INCOMPLETE = ("leave_out", "keep")
+LEAST = {  # the smallest value, and one to give
+    "batch_size": (1, "64"),
+    "vocabulary_size": (3, "10000"),
+    "sequence_length": (1, "100, or null for the longest overview"),
+    "split_seed": (0, "0"),
+    "seed": (0, "0"),
+    "length_buckets": (1, "4"),
+    "min_df": (1, "2"),
+    "min_films": (0, "20"),
+}
+KNOWN = {"resize": RESIZE, "poster_table": PLACES, "standardize": STANDARDIZE, "incomplete": INCOMPLETE}
+
+
+def check_film_arguments(given: Mapping[str, Any]) -> None:
+    """Raise `FilmDataError` about the first of `FilmData`'s arguments that cannot be, alone or with another."""
+    if not (given["posters"] or given["overviews"]):
+        raise FilmDataError("posters=False and overviews=False leave nothing to learn from. Set one to True.")
+    size = given["image_size"]
+    if len(size) != 2 or min(size) < 1:
+        raise FilmDataError(f"image_size={size} is not a size. Give height and width in pixels, such as (64, 64).")
+    for name, (least, example) in LEAST.items():
+        value = given[name]
+        if value is not None and value < least:
+            raise FilmDataError(f"{name}={value} is too small. Give {least} or more, such as {example}.")
+    check_fractions(given["val_fraction"], given["test_fraction"])
+    if not 0 <= given["max_bad_fraction"] <= 1:
+        raise FilmDataError(
+            f"max_bad_fraction={given['max_bad_fraction']:g} is not a share. Give 0 to 1, such as 0.01."
+        )
+    known = KNOWN if given["stem"] is None else {**KNOWN, "stem": (None, *stemming_languages())}
+    for name, values in known.items():
+        if given[name] not in values:
+            these = ", ".join(value or "null" for value in values)
+            raise FilmDataError(f"{name}={given[name]!r} is not known. Give one of {these}.")
+    if given["incomplete"] == "keep" and given["poster_table"] == "stream":
+        raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table memory or disk.")

@@ -1,0 +1,64 @@
+"""What was found of films, in a few lines for people."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from kgenre.data.film_table import FilmTable
+from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.split import Split
+from kgenre.data.streamed_posters import StreamedPosters
+from kgenre.data.usable_films import UsableFilms, name_some
+
+_MOST_NAMES = 12  # of genres on a line: tables with free text for genres have hundreds
+
+
+def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int]], list[str]]:
+    """(name, films) of the genres that at least one but fewer than ``min_films`` films have; those that none has.
+
+    Example:
+        >>> scarce_genres(read_films("films", "course"), min_films=30)
+        ([('Western', 20)], ['Documentary', 'News', 'Reality-TV', 'Short'])
+    """
+    counts = [(name, int(films)) for name, films in zip(table.genre_names, table.genres.sum(axis=0), strict=True)]
+    rare = sorted(((name, films) for name, films in counts if 0 < films < min_films), key=lambda one: one[1])
+    return rare, [name for name, films in counts if not films]
+
+
+def describe_films(
+    usable: UsableFilms,
+    image_size: tuple[int, int],
+    vectorizer: OverviewVectorizer | None,
+    split: Split | None,
+    min_films: int,
+) -> str:
+    """Two to four lines: how many films, what is read of them, genres with few films or none, films left out."""
+    table = usable.table
+    inputs = []
+    if usable.posters is not None:
+        inputs.append("posters at {} x {}".format(*image_size) + _where_kept(usable.posters))
+    if vectorizer is not None:
+        length, words = vectorizer.sequence_length, len(vectorizer.vocabulary)
+        inputs.append(f"overviews of up to {length} words, vocabulary {words:,}")
+    if split is not None:
+        inputs.append(str(split))
+    lines = [f"{len(table):,} films with {len(table.genre_names)} genres, from {table.source}", "; ".join(inputs)]
+    rare, never = scarce_genres(table, min_films)
+    few = [f"{_some([f'{name} {films}' for name, films in rare])} have fewer than {min_films} films"] if rare else []
+    none = [f"{_some(never)} never occur"] if never else []
+    if len(never) < len(table.genre_names):  # films to predict may come without genres
+        lines += ["Genres: " + "; ".join(few + none)] if few or none else []
+    if usable.left_out:
+        lines.append(f"{len(usable.left_out)} left out: {name_some(usable.left_out)}")
+    return "\n".join(lines)
+
+
+def _where_kept(posters: np.ndarray | StreamedPosters) -> str:
+    if isinstance(posters, StreamedPosters):
+        return " (streamed)"
+    return f" ({posters.nbytes / 1e6:,.0f} MB {'on disk' if isinstance(posters, np.memmap) else 'in memory'})"
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(names[:_MOST_NAMES]) + more

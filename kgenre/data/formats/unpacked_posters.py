@@ -1,0 +1,40 @@
+"""Posters that lie inside of one large file, unpacked once into the cache as files of their own."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.sample import cache_folder
+
+
+def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) -> Path:
+    """The folder ``$KGENRE_CACHE/<kind>/<key>`` with all posters in it; it appears when it is complete.
+
+    Args:
+        kind: the layout that they come in.
+        key: the same for the same posters alone, such as a hash of what they are unpacked from.
+        posters: (file name, contents); not begun where the folder is there from an earlier run.
+
+    Raises:
+        FilmDataError: the cache cannot be written.
+    """
+    folder = cache_folder() / kind / key
+    if folder.is_dir():
+        return folder
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as unpacking:
+            made = Path(unpacking) / folder.name
+            made.mkdir()
+            for name, data in posters:
+                (made / name).write_bytes(data)
+            made.rename(folder)
+    except OSError as error:
+        if not folder.is_dir():  # else another process was faster
+            raise FilmDataError(
+                f"Posters cannot be unpacked to {folder}: {error.strerror}. Set KGENRE_CACHE to a folder with room."
+            ) from error
+    return folder

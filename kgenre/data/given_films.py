@@ -1,0 +1,67 @@
+"""Films that somebody gives by hand, a picture or a few words of text, as a model reads those of a table."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.overviews import OverviewVectorizer, normalised_overview
+from kgenre.data.posters import read_poster
+
+_log = logging.getLogger("kgenre")
+
+
+def encode_given(
+    given: Mapping[str, Sequence[str | os.PathLike[str]] | None],
+    reads: Mapping[str, bool],
+    may_lack: bool,
+    image_size: tuple[int, int],
+    resize: str,
+    vectorizer: OverviewVectorizer | None,
+) -> dict[str, npt.NDArray[Any]]:
+    """The inputs that a model reads; see `FilmData.encode`.
+
+    Args:
+        given: "poster": n picture files, "overview": n texts; None where there are none.
+        reads: which of both the model reads.
+        may_lack: whether one of both is enough for it; a missing poster is black, a missing overview has no words.
+        image_size: see `FilmData`.
+        resize: see `FilmData`.
+        vectorizer: of overviews.
+
+    Returns:
+        ``poster`` uint8 (n, H, W, 3) and ``overview`` int32 (n, T), those that the model reads.
+
+    Raises:
+        FilmDataError: a poster or overview that is needed is absent, bad or empty.
+        RuntimeError: overviews are read, and there is no vocabulary.
+    """
+    lacking = [name for name, values in given.items() if reads[name] and values is None]
+    for name, values in given.items():
+        if name in lacking and not (may_lack and len(lacking) == 1):
+            raise FilmDataError(f"This model reads {name}s: give the film's {name} (--{name}).")
+        if values is not None and not reads[name]:
+            _log.warning("The %s is not used: this model does not read %ss.", name, name)
+    counts = {name: len(values) for name, values in given.items() if reads[name] and values is not None}
+    if len(set(counts.values())) > 1:
+        raise FilmDataError(f"As many posters as overviews are needed. Received: {counts}.")
+    n = next(iter(counts.values()))
+    films: dict[str, npt.NDArray[Any]] = {}
+    if "poster" in lacking:
+        films["poster"] = np.zeros((n, *image_size, 3), np.uint8)
+    elif reads["poster"]:
+        films["poster"] = np.stack([read_poster(path, image_size, resize) for path in given["poster"]])
+    if reads["overview"]:
+        if vectorizer is None:
+            raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
+        for text in given["overview"] or ():
+            if not normalised_overview(text):
+                raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
+        films["overview"] = vectorizer.encode(given["overview"] or [""] * n)
+    return films

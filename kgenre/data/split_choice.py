@@ -1,0 +1,50 @@
+"""Which split a run takes: that of its checkpoint, the one its films come with, or one that is drawn."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from kgenre.data.film_table import FilmTable
+from kgenre.data.poster_files import PosterFile
+from kgenre.data.split import PARTS, Split, split_films
+
+_log = logging.getLogger("kgenre")
+
+
+def choose_split(
+    films: FilmTable,
+    poster_files: Sequence[PosterFile],
+    kept: dict[str, Any] | None,
+    take_given: bool,
+    fractions: tuple[float, float],
+    seed: int,
+) -> Split:
+    """A split of all films as read, before any is left out.
+
+    Args:
+        films: as read.
+        poster_files: what `examine_posters` found about their posters.
+        kept: a checkpoint's, as of `Split.to_json`; taken if any of its films is there.
+        take_given: take the split that the films come with, where there is one.
+        fractions: of films for validation and test, where one is drawn.
+        seed: of the drawn one.
+    """
+    if kept:
+        split = Split.from_json(kept, films.ids)
+        if sum(split.sizes):
+            _log_changes(split, kept)
+            return split
+    if take_given and films.split:
+        _log.info("The split is the one that the films come with (--data.given_split).")
+        state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}
+        return Split.from_json(state, films.ids)
+    return split_films(films, *fractions, seed, poster_files)
+
+
+def _log_changes(split: Split, kept: dict[str, Any]) -> None:
+    new = len(split.ids) - sum(split.sizes)
+    gone = sum(len(kept[part]) for part in PARTS) - sum(split.sizes)
+    if new or gone:
+        _log.warning("The checkpoint's split is kept. Films in no part of it: %d; not in the data: %d.", new, gone)
