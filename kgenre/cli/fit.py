@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kgenre.cli import configuration
+from kgenre.cli.advise import advise
 
 
 def run(arguments: Sequence[str]) -> int:
     """Train, and with ``--test true`` evaluate the best checkpoint on the test films."""
     parser = configuration.make_parser("fit", "Train a model; without --data.path on the built-in sample films.")
+    parser.add_argument(
+        "--advise",
+        action="store_true",
+        help="do not train: measure a few steps on TensorFlow and JAX, in float32 and bfloat16, and say what is faster",
+    )
     options = configuration.parse(parser, arguments)
+    if options.pop("advise"):
+        return advise([word for word in arguments if word != "--advise"], options.trainer.precision)
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))

@@ -71,6 +71,9 @@ class Engine(Protocol):
     def why_single_steps(self, batch: Any) -> str | None:
         """Why `train_steps` is not to be used for such batches, as a sentence; None: it may be."""
 
+    def jit_compile(self, wanted: bool) -> None:
+        """From now on compile the steps with XLA, or not; only under TensorFlow there is a choice."""
+
     def eval_step(self, stage: str, batch: Any) -> Any:
         """One batch of an evaluation's stage: what the user's step returned."""
 
@@ -108,8 +111,11 @@ class Engine(Protocol):
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Put back what `state_dict` gave; names that are absent keep their values."""
 
-    def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
-        """The first ``limit`` batches on the device, handed over ahead of time; None: all."""
+    def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
+        """The first ``limit`` batches on the device, handed over ahead of time; None: all.
+
+        For `train_steps` so many as it runs ``at_once`` are read from a ``tf.data.Dataset`` together.
+        """
 
 
 def create_engine(options: StepOptions) -> Engine:

@@ -17,6 +17,7 @@ from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError, StepScope
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
+from kgenre.kernels.read_at_once import read_at_once
 
 State = dict[str, Any]
 _WAIT_EVERY = 8  # steps; at most twice as many are under way
@@ -331,10 +332,12 @@ class JaxEngine:
 
     # --- input --------------------------------------------------------------------------------------------------
 
-    def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
+    def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
         if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset: read-only views, no copies
-            batches = batches.as_numpy_iterator()
-        batches = (keras.tree.map_structure(_array, batch) for batch in itertools.islice(batches, limit))
+            batches = batches.as_numpy_iterator() if at_once == 1 else read_at_once(batches, at_once, limit)
+        else:
+            batches = (keras.tree.map_structure(_array, batch) for batch in batches)
+        batches = itertools.islice(batches, limit)
         if self._placement is not None:
             batches = map(self._placement.batch, batches)
         if jax.default_backend() == "cpu":  # the compiled step takes NumPy arrays faster than device_put does

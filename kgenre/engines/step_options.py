@@ -13,6 +13,6 @@ class StepOptions:
     gradient_clip_algorithm: str = "norm"
     accumulate_grad_batches: int = 1
     loss_scaling: bool = False  # for float16; see `LossScale`
-    jit_compile: bool | None = None  # TensorFlow only (JAX always compiles): XLA or not; None: the engine's choice
+    jit_compile: bool = False  # TensorFlow only (JAX always compiles): with XLA
     devices: tuple[str, ...] = ()  # to compute on; several (under JAX) share each batch; none: the backend's choice
     deterministic: bool = False  # JAX compiles with what a GPU needs for it; see `make_deterministic`

@@ -28,6 +28,7 @@ class TensorFlowEngine(VariableState):
     def __init__(self, options: StepOptions) -> None:
         self.options = options
         self.traces: Counter[str] = Counter()
+        self._jit_compile = bool(options.jit_compile)
 
     # --- building -----------------------------------------------------------------------------------------------
 
@@ -66,9 +67,18 @@ class TensorFlowEngine(VariableState):
         if self.options.accumulate_grad_batches > 1:
             self._accumulated = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable]
             self._count = tf.Variable(0.0, trainable=False)
-        self._train = {update: self._compiled_train(update) for update in (True, False)}
-        self._train_several = {update: self._compiled_several(update) for update in (True, False)}
-        self._eval = {stage: self._compiled_eval(stage) for stage in self.built.entries if stage != "train"}
+        self._compiled_steps: dict[bool, tuple[Any, ...]] = {}
+        self.jit_compile(self._jit_compile)
+
+    def jit_compile(self, wanted: bool) -> None:
+        self._jit_compile = wanted
+        if wanted not in self._compiled_steps:
+            self._compiled_steps[wanted] = (
+                {update: self._compiled_train(update) for update in (True, False)},
+                {update: self._compiled_several(update) for update in (True, False)},
+                {stage: self._compiled_eval(stage) for stage in self.built.entries if stage != "train"},
+            )
+        self._train, self._train_several, self._eval = self._compiled_steps[wanted]
 
     def _compiled_train(self, update: bool) -> Any:
         return self._compiled(lambda batch: self._traced_train(batch, update))
@@ -80,9 +90,8 @@ class TensorFlowEngine(VariableState):
         return self._compiled(lambda batch: self._traced_eval(stage, batch))
 
     def _compiled(self, step: Any) -> Any:
-        # XLA on a CPU makes convolutions two to three times slower; it is worth asking for with recurrent models.
         # No AutoGraph: a Python `if` on a tensor works on no other backend, and its errors are hard to read.
-        return CompiledStep(tf.function(step, jit_compile=bool(self.options.jit_compile), autograph=False))
+        return CompiledStep(tf.function(step, jit_compile=self._jit_compile, autograph=False))
 
     # --- steps --------------------------------------------------------------------------------------------------
 
@@ -224,7 +233,7 @@ class TensorFlowEngine(VariableState):
 
     # --- input --------------------------------------------------------------------------------------------------
 
-    def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
+    def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
         # A Python number or NumPy array given to a tf.function would be traced anew or copied each step.
         for batch in itertools.islice(batches, limit):
             yield keras.tree.map_structure(_tensor, batch)

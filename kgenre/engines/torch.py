@@ -152,7 +152,7 @@ class TorchEngine(VariableState):
 
     # --- input --------------------------------------------------------------------------------------------------
 
-    def prefetch(self, batches: Iterable[Any], limit: int | None = None) -> Iterator[Any]:
+    def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
         if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset
             batches = batches.as_numpy_iterator()
         for batch in itertools.islice(batches, limit):

@@ -50,7 +50,8 @@ def fit_loop(trainer: Trainer) -> None:
         if t.batch_idx and t.validated_at != position(t) and schedule.validates_inside(*position(t)):
             run_validation(t)  # the run was broken off between a step and its validation
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
-        batches = _timed(t, engine.prefetch(batches, limit=schedule.remaining(t.batch_idx)))
+        remaining = schedule.remaining(t.batch_idx)
+        batches = _timed(t, engine.prefetch(batches, remaining, at_once=t.chosen_steps_per_execution))
         # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
         for group, is_last in grouped(t, _marked(batches, schedule.looks_ahead)):
             first = t.batch_idx

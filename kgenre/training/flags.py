@@ -129,6 +129,8 @@ def _check(f: SimpleNamespace) -> None:
         if not isinstance(f.steps_per_execution, int):
             raise TrainerError(f"steps_per_execution is a number or 'auto'. Received: {f.steps_per_execution!r}")
         _at_least(steps_per_execution=(f.steps_per_execution, 1))
+    if f.jit_compile not in (True, False, None, "auto"):
+        raise TrainerError(f"jit_compile is True, False, None or 'auto'. Received: {f.jit_compile!r}")
     check_limit("overfit_batches", f.overfit_batches)
     check_accelerator(f.accelerator, f.devices, f.strategy)
     if f.deterministic not in (True, False, "warn"):

@@ -34,6 +34,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "global_step": t.global_step,
         "validated_at": t.validated_at,
         "steps_per_execution": t.chosen_steps_per_execution,
+        "jit_compile": t.chosen_jit_compile,
         "logs": t.results.state_dict(t.global_step),
         "loggers": {key: logger.state_dict(t.global_step) for key, logger in _loggers(t)},
         "random": random_state(),
@@ -70,6 +71,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t.engine.load_state_dict(arrays)
     t.current_epoch, t.batch_idx, t.global_step = state["epoch"], state["batch"], state["global_step"]
     t.chosen_steps_per_execution = state.get("steps_per_execution", 0)
+    t.chosen_jit_compile = state.get("jit_compile")
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
     # Sums of logged values are of an epoch's middle; an incomplete group of gradients may outlive its epoch.
     t.saved_epoch = {n: a for n, a in checkpoint.epoch.items() if t.batch_idx or not n.startswith("logs.")}

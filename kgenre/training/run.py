@@ -73,6 +73,7 @@ class Run:
         self.results = Results()
         self.run_opened: list[Callable[[Trainer], None]] = []
         self.chosen_steps_per_execution = 1
+        self.chosen_jit_compile: bool | None = None  # None: nobody has asked
         self.num_evaluation_batches: int | float = 0  # of the validation, test or prediction that runs
         self.train_source: Any = None
         self.val_source: Any = None  # as given; `val_sources`: each that it holds

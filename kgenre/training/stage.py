@@ -141,8 +141,8 @@ def make_schedule(trainer: Trainer) -> FitSchedule:
     )
 
 
-def build_for_fit(trainer: Trainer) -> None:
-    """A new engine with the module's optimizers: each fit begins with fresh ones."""
+def build_for_fit(trainer: Trainer) -> Any:
+    """A new engine with the module's optimizers: each fit begins with fresh ones. Returns the batch it was built on."""
     t = trainer
     # With limit_train_batches=0 nothing is trained, but what would be is built.
     batches = {"train": first_batch("train", t.train_source)}
@@ -158,6 +158,7 @@ def build_for_fit(trainer: Trainer) -> None:
     if configured.schedulers and not t.is_trial:
         t.callbacks = _in_order([*t.callbacks, *configured.schedulers])
         t.hooks = Hooks(t, t.module, t.callbacks)
+    return batches["train"]
 
 
 def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) -> None:
@@ -208,7 +209,8 @@ def open_run(trainer: Trainer, resume_step: int | None) -> None:
     if t.run_dir is not None:
         t.lock = RunLock(t.run_dir)
         remove_leftovers(t.run_dir / "checkpoints")
-        write_environment(t.run_dir, steps_per_execution=t.chosen_steps_per_execution)
+        chosen = {"steps_per_execution": t.chosen_steps_per_execution, "jit_compile": t.chosen_jit_compile}
+        write_environment(t.run_dir, **chosen)
         if t.datamodule is not None:
             t.datamodule.save_artifacts(t.run_dir)
     open_loggers(t, resume_step)

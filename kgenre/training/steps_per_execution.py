@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import logging
-import math
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import overrides_batch_hooks
 from kgenre.training.module import Module
+from kgenre.tuning.step_times import fastest, undone
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
 MANY = 32  # steps in one call, where "auto" finds that worth while
-ROUNDS = 6  # the first calls of a new compiled function are slow, and the machine may be busy
 SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
 
 
@@ -56,36 +54,19 @@ def _who_needs_each_step(trainer: Trainer) -> str | None:
 def _measured(trainer: Trainer, batch: Any) -> int:
     """Both ways on the run's own state, which is put back."""
     engine = trainer.engine
-    state = engine.state_dict()
-    try:
+    with undone(engine):
         batches = list(engine.prefetch([batch] * MANY))
-        if _seconds(engine, lambda: engine.train_step(batches[0]))[0] > SHORT:
+        if fastest(engine, lambda: engine.train_step(batches[0]))[0] > SHORT:
             return 1
-        one, many = _seconds(
+        one, many = fastest(
             engine,
             lambda: [engine.train_step(batch) for batch in batches],
             lambda: engine.train_steps(batches, MANY),
         )
-    finally:
-        engine.load_state_dict(state)
-        engine.start_epoch("train")
     chosen = MANY if many < 0.9 * one else 1
     per_step = (1e3 * one / MANY, 1e3 * many / MANY, MANY)
     _log.info("steps_per_execution=auto: %.3f ms a step, %.3f ms of %d in a call.", *per_step)
     return chosen
-
-
-def _seconds(engine: Any, *ways: Callable[[], Any]) -> list[float]:
-    """What each way takes: the fastest of several rounds, in turns, after one that compiles."""
-    best = [math.inf] * len(ways)
-    for number in range(1 + ROUNDS):
-        for i, way in enumerate(ways):
-            begun = time.perf_counter()
-            way()
-            engine.epoch_logs("train")  # waits
-            if number:
-                best[i] = min(best[i], time.perf_counter() - begun)
-    return best
 
 
 def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[tuple[list[Any], bool]]:

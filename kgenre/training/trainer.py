@@ -21,6 +21,7 @@ from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources
 from kgenre.training.fit_loop import fit_loop
 from kgenre.training.flags import read_flags
+from kgenre.training.jit_compile import choose_jit_compile, say_what_is_faster
 from kgenre.training.module import Module
 from kgenre.training.results import Results
 from kgenre.training.resume import find_checkpoint, restore, restore_logs, restore_weights, resume_step, run_state
@@ -29,7 +30,6 @@ from kgenre.training.run_folder import tidy_runs, update_metrics
 from kgenre.training.stage import (
     build_for_evaluation,
     build_for_fit,
-    first_batch,
     join_run,
     load_sources,
     make_schedule,
@@ -89,7 +89,8 @@ class Trainer(Run):
         barebones: turn off all that costs time (checkpoints, loggers, ``self.log``, progress bar, summary, sanity
             check), to measure what the trainer itself costs.
         reload_dataloaders_every_n_epochs: ask the datamodule for its sources of batches anew so often; 0: never.
-        jit_compile: compile TensorFlow's steps with XLA; None: no. JAX always does.
+        jit_compile: compile TensorFlow's steps with XLA; None: no; "auto": if that is faster on this machine for this
+            model, as measured once and kept in the cache's folder; a resume computes as the run began. JAX always does.
         steps_per_execution: so many training steps run in one compiled call, which ends early where something is due
             (logging, validation, a checkpoint, ``max_steps``): the same numbers, less overhead, for short steps.
             "auto": measured when the run begins, kept on resume. One, where a module or callback has hooks of training
@@ -140,7 +141,7 @@ class Trainer(Run):
         detect_anomaly: bool = False,
         barebones: bool = False,
         reload_dataloaders_every_n_epochs: int = 0,
-        jit_compile: bool | None = None,
+        jit_compile: bool | Literal["auto"] | None = None,
         steps_per_execution: int | Literal["auto"] = 1,
     ) -> None:
         flags = read_flags({name: value for name, value in locals().items() if name not in ("self", "__class__")})
@@ -156,6 +157,7 @@ class Trainer(Run):
         self.num_sanity_val_steps = flags.num_sanity_val_steps
         self.accumulate_grad_batches = flags.accumulate_grad_batches
         self.precision = flags.precision
+        self.jit_compile: bool | Literal["auto"] | None = jit_compile
         self.steps_per_execution: int | Literal["auto"] = flags.steps_per_execution
         self.accelerator, self.devices, self.strategy = accelerator, devices, strategy
         self.deterministic = deterministic
@@ -165,7 +167,7 @@ class Trainer(Run):
             gradient_clip_val,
             gradient_clip_algorithm,
             accumulate_grad_batches,
-            jit_compile=jit_compile,
+            jit_compile=jit_compile is True,
             loss_scaling=self.precision == "16-mixed",
             deterministic=bool(deterministic),
         )
@@ -218,12 +220,13 @@ class Trainer(Run):
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, checkpoint)
             load_sources(self)
-            build_for_fit(self)
+            batch = build_for_fit(self)
             if checkpoint is not None:
                 restore(self, checkpoint)
                 self.run_dir = run_of(checkpoint)
-            batch = first_batch("train", self.train_source) if self.steps_per_execution != 1 else None
+            self.chosen_jit_compile = choose_jit_compile(self, batch)
             self.chosen_steps_per_execution = choose_steps_per_execution(self, batch)
+            say_what_is_faster(self)
             open_run(self, resume_step(checkpoint))
             if checkpoint is not None:
                 restore_logs(self, checkpoint)

@@ -6,8 +6,11 @@ import copy
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Literal
 
+from kgenre.callbacks import Callback
 from kgenre.callbacks.batch_size_finder import BatchSizeFinder
 from kgenre.callbacks.learning_rate_finder import LearningRateFinder, RangeTest
+from kgenre.callbacks.trial import trial
+from kgenre.tuning.step_times import step_times
 
 if TYPE_CHECKING:
     from kgenre.training.data_module import DataModule
@@ -65,3 +68,25 @@ class Tuner:
         trainer = copy.copy(self.trainer)
         trainer.datamodule, trainer.data = datamodule, datamodule or model
         return finder.scale_batch_size(trainer, model, lambda short: short.fit(model, datamodule=datamodule))
+
+    def step_times(
+        self,
+        model: Module,
+        train_dataloaders: Iterable[Any] | DataModule | None = None,
+        datamodule: DataModule | None = None,
+    ) -> dict[str, float]:
+        """Seconds of a training step on the first batch, by the names of ways: backend, precision, XLA or not.
+
+        The cache's folder keeps them: ``jit_compile="auto"`` and later runs of the model on this machine read them.
+        """
+        found: dict[str, float] = {}
+
+        class Measure(Callback):
+            def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> int:
+                found.update(step_times(trainer.engine, batch, trainer.precision))
+                trainer.should_stop = True
+                return -1
+
+        with trial(self.trainer, model, [Measure()], 1) as short:
+            short.fit(model, train_dataloaders, None, datamodule)
+        return found

@@ -105,6 +105,28 @@ def test_the_same_numbers_as_single_steps(make, accumulate):
     assert several.engine.traces["train"] <= single.engine.traces["train"] + 3
 
 
+def widths_that_differ():
+    """tf.data in which neither the rows nor the columns of all batches are the same."""
+    tf = pytest.importorskip("tensorflow")
+    (batch,) = boring_batches(1, rows=27)
+    dataset = tf.data.Dataset.from_tensor_slices(batch).shuffle(27, seed=1).batch(4)
+
+    def widened(batch):
+        columns = tf.cast(batch["x"][0, 0] > 0, "int32")
+        return batch | {"more": tf.zeros([tf.shape(batch["x"])[0], columns])}
+
+    return dataset.map(widened)
+
+
+@compiled
+def test_tf_data_read_several_at_a_time_gives_the_same_numbers():
+    single, _, expected = fitted(MLP, widths_that_differ())
+    several, calls, logged = fitted(MLP, widths_that_differ(), steps_per_execution=4)
+    assert max(calls) > 1
+    assert logged == expected
+    same_state(single, several)
+
+
 @compiled
 def test_a_call_ends_where_something_is_due():
     checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=7, filename="{step}")

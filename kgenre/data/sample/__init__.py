@@ -19,6 +19,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.sample.genres import draw_genres
 from kgenre.data.sample.overview import write_overview
 from kgenre.data.sample.title import invent_title
+from kgenre.engines.cache_folder import cache_folder
 
 __all__ = ["cache_folder", "make_sample_films", "sample_films"]
 
@@ -77,15 +78,6 @@ def sample_films(n: int = 600, seed: int = 0) -> Path:
                 return folder
             raise FilmDataError(f"{error} Set KGENRE_CACHE to a folder that can be written.") from error
     return folder
-
-
-def cache_folder() -> Path:
-    """``$KGENRE_CACHE``, else ``$XDG_CACHE_HOME/kgenre``, else ``~/.cache/kgenre``."""
-    if os.environ.get("KGENRE_CACHE"):
-        return Path(os.environ["KGENRE_CACHE"]).expanduser()
-    if os.environ.get("XDG_CACHE_HOME"):
-        return Path(os.environ["XDG_CACHE_HOME"]) / "kgenre"
-    return Path.home() / ".cache" / "kgenre"
 
 
 def _make(folder: Path, n: int, seed: int) -> None:

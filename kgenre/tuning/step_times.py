@@ -1,0 +1,127 @@
+"""What a training step of this model takes on this machine, one way or another: measured, and known from then on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import platform
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kgenre.engines import Engine
+from kgenre.engines.cache_folder import cache_folder
+from kgenre.engines.devices import list_devices
+
+
+@contextmanager
+def undone(engine: Engine) -> Iterator[None]:
+    """Training steps may run inside; afterwards the run's state and all random numbers are what they were before."""
+    arrays, python, numpy = engine.state_dict(), random.getstate(), np.random.get_state()
+    try:
+        yield
+    finally:
+        engine.load_state_dict(arrays)
+        engine.start_epoch("train")
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def fastest(engine: Engine, *ways: Callable[[], Any], rounds: int = 6) -> list[float]:
+    """The seconds that each way takes: the fastest of several rounds, in turns, after one that compiles.
+
+    The first calls of a new compiled function are slow, and the machine may be busy. A way that takes more than twice
+    as long as another is not tried again.
+    """
+    best = [math.inf] * len(ways)
+    for number in range(1 + rounds):
+        for i, way in enumerate(ways):
+            if math.inf > best[i] > 2 * min(best):
+                continue
+            begun = time.perf_counter()
+            way()
+            engine.epoch_logs("train")  # waits
+            if number:
+                best[i] = min(best[i], time.perf_counter() - begun)
+    return best
+
+
+def step_times(engine: Engine, batch: Any, precision: str) -> dict[str, float]:
+    """Seconds of a training step by `way`: with XLA too where that is a choice. Measured, and added to the table."""
+    (batch,) = engine.prefetch([batch])
+    choices = (False, True) if engine.name == "tensorflow" else (False,)
+
+    def step(jit_compile: bool) -> None:
+        if len(choices) > 1:
+            engine.jit_compile(jit_compile)
+        engine.train_step(batch)
+
+    with undone(engine):
+        seconds = fastest(engine, *(lambda choice=choice: step(choice) for choice in choices))
+    measured = dict(zip((way(precision, choice) for choice in choices), seconds, strict=True))
+    remember_step_times(model_key(engine), measured)
+    return measured
+
+
+# --- the table: {model: {way: seconds of a step}}, a file for each machine that shares the cache ----------------------
+
+
+def way(precision: str, jit_compile: bool = False) -> str:
+    """How steps are computed, as it stands in the table: backend and version, precision, XLA where it is a choice."""
+    import keras
+
+    backend = keras.backend.backend()
+    return f"{backend} {metadata.version(backend)}, {precision}" + (", XLA" if jit_compile else "")
+
+
+def model_key(engine: Engine) -> str:
+    """The same for all that a step's time depends on: the variables' shapes, the rows of a batch, the device."""
+    built = engine.built
+    variables = sorted([name, *map(int, variable.shape)] for name, variable in built.variables.items())
+    rows = [shape[:1] for shape in _shapes(built.specs["train"])]  # overviews may be of any length
+    kind = list_devices()[0].partition(":")[0]
+    return hashlib.sha256(json.dumps([variables, rows, kind, os.cpu_count()]).encode()).hexdigest()[:16]
+
+
+def _shapes(spec: Any) -> Iterator[list[int]]:
+    if isinstance(spec, list):
+        yield spec[0]
+    else:
+        for part in spec[""] if set(spec) == {""} else spec.values():
+            yield from _shapes(part)
+
+
+def known_step_times(model: str) -> dict[str, float]:
+    """Seconds of a step by `way`, as far as they are in the table."""
+    return _read().get(model, {})
+
+
+def remember_step_times(model: str, seconds: Mapping[str, float]) -> None:
+    """Add to the table; where the cache cannot be written, nothing is kept."""
+    with contextlib.suppress(OSError):
+        file, table = _file(), _read()
+        table[model] = table.get(model, {}) | seconds
+        file.parent.mkdir(parents=True, exist_ok=True)
+        partial = file.with_suffix(f".{os.getpid()}")
+        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+        partial.replace(file)
+
+
+def _file() -> Path:
+    return cache_folder() / "step_times" / f"{platform.node()}.json"
+
+
+def _read() -> dict[str, dict[str, float]]:
+    try:
+        return json.loads(_file().read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}

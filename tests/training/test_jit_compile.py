@@ -1,0 +1,115 @@
+"""XLA or not under TensorFlow, by measurement: that changes no number, and a resume computes as the run began."""
+
+import json
+import logging
+
+import keras
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer, weights_of
+
+from kgenre import TrainerError
+from kgenre.training import jit_compile
+from kgenre.tuning import Tuner
+from kgenre.tuning.step_times import known_step_times, model_key, remember_step_times, way
+
+IS_TENSORFLOW = keras.backend.backend() == "tensorflow"
+tensorflow_only = pytest.mark.skipif(not IS_TENSORFLOW, reason="the others have no choice")
+
+
+@pytest.fixture(autouse=True)
+def cache(in_tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(in_tmp_path / "cache"))
+
+
+class Adam(BoringModule):
+    def __init__(self):
+        super().__init__(dropout=0.2)
+
+    def configure_optimizers(self):
+        return keras.optimizers.Adam(self.learning_rate)
+
+
+def fitted(ckpt_path=None, **arguments):
+    module, trainer = Adam(), quiet_trainer(**arguments)
+    trainer.fit(module, boring_batches(), boring_batches(1), ckpt_path=ckpt_path)
+    return trainer, module
+
+
+def is_xla(trainer):
+    """What the engine really runs."""
+    return trainer.engine._train[True].function._jit_compile
+
+
+def same_weights(a, b):
+    for name, array in weights_of(a).items():
+        assert (weights_of(b)[name] == array).all(), name
+
+
+@tensorflow_only
+@pytest.mark.parametrize("with_xla", [False, True])
+def test_measuring_changes_no_number(monkeypatch, caplog, with_xla):
+    caplog.set_level(logging.INFO, "kgenre")
+    monkeypatch.setattr(jit_compile, "CLEARLY", 1e9 if with_xla else 0.0)
+    told, expected = fitted(jit_compile=with_xla)
+    auto, module = fitted(jit_compile="auto", logger=True)
+    assert (is_xla(told), is_xla(auto), auto.chosen_jit_compile) == (with_xla,) * 3
+    same_weights(expected, module)
+    assert f"with XLA: {'with' if with_xla else 'without'}." in caplog.text
+    assert json.loads((auto.run_dir / "environment.json").read_text())["jit_compile"] is with_xla
+
+
+@tensorflow_only
+def test_the_table_is_asked_and_a_resume_asks_nobody(monkeypatch):
+    first, _ = fitted(jit_compile="auto")
+    model = model_key(first.engine)
+    assert set(known_step_times(model)) == {way("32-true", False), way("32-true", True)}
+    remember_step_times(model, {way("32-true", False): 1.0, way("32-true", True): 0.1})
+    monkeypatch.setattr(jit_compile, "step_times", None)  # a call would raise
+    _, expected = fitted(jit_compile="auto", max_epochs=2)
+    begun, _ = fitted(jit_compile="auto")
+    assert is_xla(begun)
+    path = begun.save_checkpoint("end")
+    remember_step_times(model, {way("32-true", False): 0.1, way("32-true", True): 1.0})
+    resumed, module = fitted(jit_compile="auto", max_epochs=2, ckpt_path=path)
+    assert is_xla(resumed)
+    same_weights(expected, module)
+    assert not is_xla(fitted(jit_compile="auto")[0])
+    assert is_xla(fitted(jit_compile=True)[0])
+
+
+@pytest.mark.skipif(IS_TENSORFLOW, reason="it has the choice")
+def test_elsewhere_nothing_is_measured(monkeypatch):
+    monkeypatch.setattr(jit_compile, "step_times", None)
+    fitted(jit_compile="auto")
+
+
+def test_a_run_says_what_is_clearly_faster(caplog):
+    caplog.set_level(logging.INFO, "kgenre")
+    trainer, _ = fitted()
+    assert "was measured here" not in caplog.text
+    remember_step_times(model_key(trainer.engine), {way("32-true"): 0.1, "elsewhere 1.0, bf16-mixed": 0.05})
+    fitted()
+    assert "A step of this model was measured here: 100 ms as in this run" in caplog.text
+    assert "50 with elsewhere 1.0, bf16-mixed." in caplog.text
+    caplog.clear()
+    remember_step_times(model_key(trainer.engine), {"elsewhere 1.0, bf16-mixed": 0.09})
+    fitted()
+    assert "was measured here" not in caplog.text
+
+
+def test_step_times_leave_no_trace():
+    module, trainer = Adam(), quiet_trainer()
+    before = weights_of(module)
+    times = Tuner(trainer).step_times(module, boring_batches())
+    expected = {way("32-true"), way("32-true", True)} if IS_TENSORFLOW else {way("32-true")}
+    assert set(times) == expected
+    assert all(0 < seconds < 10 for seconds in times.values())
+    assert all((weights_of(module)[name] == array).all() for name, array in before.items())
+    trainer.fit(module, boring_batches(), boring_batches(1))
+    same_weights(fitted()[1], module)
+    assert known_step_times(model_key(trainer.engine)) == times
+
+
+def test_wrong_values():
+    with pytest.raises(TrainerError, match=r"jit_compile .*Received: 'always'"):
+        quiet_trainer(jit_compile="always")
