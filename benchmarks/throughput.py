@@ -29,12 +29,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from throughput_networks import MODELS, flops, prepare_environment
+from throughput_networks import EPOCH, LSTMS, MODELS, OWN, flops, prepare_environment
 from throughput_report import plot, render
 from trainer_overhead import cpu_name, git_commit, ratio_with_interval
 
 BACKENDS = ("jax", "tensorflow", "torch")
-PEERS = ("raw", "keras-fit", "lightning")
+PEERS = ("raw", "keras-fit", "keras-fit-padded", "lightning")
 SOURCES = ("device", "pipeline", "input")
 PRECISIONS = ("fp32", "bf16")
 PARTS = ("train", "inference")
@@ -134,7 +134,8 @@ def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str,
     """Who takes part in a group: kgenre and its peers on each backend, Lightning on torch."""
     if group.source == "input":
         return [("input", backend) for backend in options.backends]
-    names = ["kgenre", *(peer for peer in options.peers if peer != "lightning")]
+    padded = {"keras-fit-padded"} if group.model not in LSTMS or options.words != OWN else set()
+    names = ["kgenre", *(peer for peer in options.peers if peer not in {"lightning", *padded})]
     pairs = [(name, backend) for backend in options.backends for name in names]
     pairs = [pair for pair in pairs if pair != ("raw", "torch")]  # there Lightning is what one would take
     if "lightning" in options.peers and group.source == "device":  # torch has no tf.data
@@ -144,8 +145,8 @@ def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str,
 
 def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str, float]) -> int:
     """As many steps as take about ``--seconds`` at a third of the device's rate, and a millisecond at least."""
-    if options.steps:
-        return options.steps
+    if options.steps or options.words == OWN:
+        return options.steps or EPOCH
     work = 3 * flops(group.model, group.batch_size, options.words)
     rate = rates.get("fp32 FLOP/s", 1e11)
     step = max(work / (0.3 * rate), 1e-3 if "cnn" in group.model else 8e-3)
@@ -228,9 +229,9 @@ def measure_rates(options: argparse.Namespace) -> dict[str, Any]:
             env=prepare_environment(backend, options.device),
         )
         if done.returncode == 0:
-            return json.loads(done.stdout.splitlines()[-1]) | {"through": backend}
+            return json.loads(done.stdout.splitlines()[-1])
         say(f"device rates through {backend}: {done.stderr.strip().splitlines()[-1] if done.stderr else 'failed'}")
-    return {"rates": {}, "driver": None, "through": None}
+    return {"rates": {}, "driver": None}
 
 
 def summarise(rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
@@ -244,7 +245,8 @@ def summarise(rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
             row[part]["median_ms"] = median
             row[part]["quartiles_ms"] = [float(q) for q in np.percentile(times, [25, 75])]
             row[part]["films_per_second"] = 1e3 * row["batch_size"] / median
-            if row["source"] == "input":
+            row[part]["ratios"] = _ratios(row, part, rows)
+            if row["source"] == "input" or row["words"] == OWN:
                 continue
             achieved = passes * flops(row["model"], row["batch_size"], row["words"]) / (median / 1e3)
             row[part]["flops_per_second"] = achieved
@@ -254,17 +256,21 @@ def summarise(rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
                 row[part]["bytes_per_second"] = row["bytes_per_step"] / (median / 1e3)
                 if rates.get("copy bytes/s"):
                     row[part]["share_of_copy_rate"] = row[part]["bytes_per_second"] / rates["copy bytes/s"]
-            row[part]["ratios"] = {}
-            for other in rows:
-                key = ("model", "batch_size", "precision", "source")
-                if "not_measured" in other or other is row or any(other[name] != row[name] for name in key):
-                    continue
-                named = other["contestant"] if other["backend"] in (row["backend"], "torch") else None
-                if other["contestant"] == row["contestant"]:
-                    named = other["backend"]
-                if named:
-                    # Films a second over films a second: the other's time over ours.
-                    row[part]["ratios"][named] = ratio_with_interval(other[part]["ms_per_step"], times)
+
+
+def _ratios(row: dict[str, Any], part: str, rows: list[dict[str, Any]]) -> dict[str, tuple[float, float, float]]:
+    """Films a second over the films a second of every other in the group: the other's time over ours."""
+    ratios = {}
+    for other in rows:
+        key = ("model", "batch_size", "precision", "source")
+        if "not_measured" in other or other is row or any(other[name] != row[name] for name in key):
+            continue
+        named = other["contestant"] if other["backend"] in (row["backend"], "torch") else None
+        if other["contestant"] == row["contestant"]:
+            named = other["backend"]
+        if named:
+            ratios[named] = ratio_with_interval(other[part]["ms_per_step"], row[part]["ms_per_step"])
+    return ratios
 
 
 # --- command line -----------------------------------------------------------------------------------------------------
@@ -299,7 +305,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         default=["device"],
         help="compute only on data that lie on the device (default), fed by the film pipeline, the pipeline alone",
     )
-    parser.add_argument("--words", type=int, default=68, help="padded length of the overviews")
+    parser.add_argument(
+        "--words",
+        type=int,
+        default=68,
+        help="padded length of the overviews; 0: an epoch of overviews as long as real ones, padded by kgenre in "
+        "length buckets, by the others to the longest of each batch, by keras-fit-padded to 68",
+    )
     parser.add_argument("--all", action="store_true", help="all models, batches 64 to 8192, fp32 and bf16, profiles")
     parser.add_argument("--rounds", type=int, default=10, help="measured rounds of each contestant")
     parser.add_argument("--seconds", type=float, default=0.5, help="about how long a round's training should take")
@@ -320,8 +332,8 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     if options.quick:
         options.rounds, options.steps, options.words = 3, options.steps or 2, min(options.words, 16)
         options.models, options.peers, options.batch_sizes = ["poster_cnn_2024", "overview_lstm"], ["raw"], [8]
-    if min(options.rounds, options.words, *options.batch_sizes) < 1:
-        parser.error("--rounds, --words and --batch-sizes are at least 1.")
+    if min(options.rounds, options.words + 1, *options.batch_sizes) < 1:
+        parser.error("--rounds and --batch-sizes are at least 1, --words at least 0.")
     return options
 
 
@@ -336,11 +348,9 @@ def main() -> int:
             plot(results, options.plot)
         return 0
     begun, commit = time.perf_counter(), git_commit()
-    results = {"rows": []}
+    results = {"rows": [], "rates": {}, "driver": None}
     if options.output and options.output.exists():
         results = json.loads(options.output.read_text())
-    rates = measure_rates(options)
-    say(", ".join(f"{name} {value:.3g}" for name, value in rates["rates"].items()) or "no device rates")
     results |= {
         "benchmark": "throughput",
         "date": datetime.date.today().isoformat(),
@@ -348,9 +358,7 @@ def main() -> int:
         "device": options.device,
         "cpu": cpu_name(),
         "cores": os.cpu_count(),
-        "driver": rates["driver"],
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "rates": rates["rates"],
         "rounds": options.rounds,
     }
     keys = ("model", "batch_size", "precision", "source")
@@ -366,9 +374,11 @@ def main() -> int:
                     for name, backend in contestants_of(options, group)
                 ]
             else:
+                if not results["rates"]:
+                    results |= measure_rates(options)
                 say(f"{number}/{len(groups)} ({passed:.0f} s) {group.label}")
-                rows = measure(options, group, rates["rates"], Path(folder))
-                summarise(rows, rates["rates"])
+                rows = measure(options, group, results["rates"], Path(folder))
+                summarise(rows, results["rates"])
             keep = [row for row in results["rows"] if any(row[key] != getattr(group, key) for key in keys)]
             results["rows"] = keep + rows
             for row in rows:

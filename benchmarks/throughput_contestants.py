@@ -303,6 +303,7 @@ def on_device(cell: Cell) -> Callable[[Any], Any]:
 CONTESTANTS = {
     "kgenre": run_kgenre,
     "keras-fit": run_keras_fit,
+    "keras-fit-padded": run_keras_fit,
     "raw": run_by_hand,
     "lightning": run_lightning,
     "input": run_input,

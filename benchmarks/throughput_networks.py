@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 GENRES, VOCABULARY, EMBEDDING, WORDS = 25, 10_000, 256, 68
+OWN = 0  # instead of a padded length: each contestant pads as it does by itself
+EPOCH = 28  # batches of an epoch then: with fewer kgenre would have fewer length buckets
 # What differs between the LSTMs: recurrent dropout, and whether padding is masked.
 LSTMS = {
     "overview_lstm": (0.2, True),  # the course's
@@ -44,6 +46,29 @@ def build(name: str, stock: bool = False, dropout: bool = True) -> Any:
             layers.Dense(GENRES, activation="sigmoid", dtype="float32"),
         ]
     )
+
+
+def overviews(batch_size: int, padding: str) -> list[dict[str, np.ndarray]]:
+    """An epoch of overviews as long as real ones: in length "buckets", each batch as its "longest", or "all" alike.
+
+    Real ones have a median of 26 words, 5 % are below 13 and 5 % above 41, and the longest of 64 has 47.
+    """
+    from kgenre.data.batch_plan import LengthBuckets, plan_batches
+
+    random, count = np.random.default_rng(0), EPOCH * batch_size
+    lengths = np.clip(random.normal(26.5, 8.6, count), 1, WORDS).astype("int32")
+    words = random.integers(1, VOCABULARY, (count, WORDS), dtype="int32") * (np.arange(WORDS) < lengths[:, None])
+    genres = (random.random((count, GENRES)) < 0.09).astype("float32")
+    rows = np.arange(count)
+    buckets = LengthBuckets.choose(lengths, rows, batch_size, 4, int(lengths.max())) if padding == "buckets" else None
+    plan = plan_batches(rows, batch_size, True, 0, 0, buckets)
+    if padding == "buckets":
+        widths = plan.widths
+    else:  # to the next multiple of four, as kgenre's buckets are: every other width is another program to compile
+        widths = [WORDS if padding == "all" else -(-lengths[batch].max() // 4) * 4 for batch in plan.rows]
+    return [
+        {"x": words[batch, :width], "genres": genres[batch]} for batch, width in zip(plan.rows, widths, strict=True)
+    ]
 
 
 def films(name: str, batch_size: int, batches: int, words: int = WORDS, seed: int = 0) -> list[dict[str, np.ndarray]]:
@@ -107,7 +132,7 @@ def torch_network(name: str) -> Any:
     from torch import nn
 
     if name in LSTMS:
-        return _torch_lstm(*LSTMS[name])
+        return _torch_lstm(LSTMS[name] == (0.0, True))
     if name == "poster_cnn_2024":
         layers: list[Any] = [nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Dropout(0.2)]
         for before, filters in ((16, 32), (32, 64), (64, 128)):
@@ -137,12 +162,10 @@ def torch_network(name: str) -> Any:
     return nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), *body, *head, nn.Linear(256, GENRES))
 
 
-def _torch_lstm(recurrent_dropout: float, masked: bool) -> Any:
+def _torch_lstm(masked: bool) -> Any:
+    """As it is usually written there: no recurrent dropout (torch has none), and then no mask either."""
     import torch
     from torch import nn
-
-    if recurrent_dropout:
-        raise NotImplementedError("torch.nn.LSTM has no recurrent dropout")
 
     class OverviewLSTM(nn.Module):
         def __init__(self) -> None:

@@ -32,7 +32,8 @@ def render(results: dict[str, Any]) -> str:
 
 
 def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
-    bases = ("raw", "keras-fit", "lightning", "tensorflow")
+    bases = ("raw", "keras-fit", "keras-fit-padded", "lightning", "tensorflow")
+    bases = [base for base in bases if any(base in row.get(part, {}).get("ratios", {}) for row in rows)]
     head = [
         "network",
         "batch",

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from throughput_networks import LSTMS, films
+from throughput_networks import LSTMS, OWN, films, overviews
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,9 @@ def source(cell: Cell, clock: Clock, put: Callable[[Any], Any], form: Callable[[
 
 
 def made_films(cell: Cell, batches: int = 3) -> list[dict[str, Any]]:
+    if cell.words == OWN:
+        padding = {"kgenre": "buckets", "keras-fit-padded": "all"}.get(cell.contestant, "longest")
+        return overviews(cell.batch_size, padding)
     return films(cell.model, cell.batch_size, batches, cell.words)
 
 

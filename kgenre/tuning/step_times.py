@@ -22,6 +22,8 @@ from kgenre.engines import Engine
 from kgenre.engines.cache_folder import cache_folder
 from kgenre.engines.devices import list_devices
 
+ROUNDS, LONG_ENOUGH = 6, 5.0  # seconds
+
 
 @contextmanager
 def undone(engine: Engine) -> Iterator[None]:
@@ -36,22 +38,24 @@ def undone(engine: Engine) -> Iterator[None]:
         np.random.set_state(numpy)
 
 
-def fastest(engine: Engine, *ways: Callable[[], Any], rounds: int = 6) -> list[float]:
+def fastest(engine: Engine, *ways: Callable[[], Any]) -> list[float]:
     """The seconds that each way takes: the fastest of several rounds, in turns, after one that compiles.
 
     The first calls of a new compiled function are slow, and the machine may be busy. A way that takes more than twice
-    as long as another is not tried again.
+    as long as another is not tried again, and long steps are not tried as often.
     """
     best = [math.inf] * len(ways)
-    for number in range(1 + rounds):
+    measured = 0.0
+    for number in range(1 + ROUNDS):
         for i, way in enumerate(ways):
-            if math.inf > best[i] > 2 * min(best):
+            if best[i] < math.inf and (measured > LONG_ENOUGH or best[i] > 2 * min(best)):
                 continue
             begun = time.perf_counter()
             way()
             engine.epoch_logs("train")  # waits
             if number:
                 best[i] = min(best[i], time.perf_counter() - begun)
+                measured += time.perf_counter() - begun
     return best
 
 

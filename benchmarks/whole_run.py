@@ -1,0 +1,223 @@
+"""What a run takes beside computing: decoding posters in its first epoch, input in the later ones, compiling again.
+
+In each round a first start has an empty cache (of decoded posters and of compiled programs), a second one finds what
+the first left. See benchmarks/README.md.
+
+    python benchmarks/whole_run.py --data.path FILMS --quick
+    python benchmarks/whole_run.py --data.path FILMS --output whole_run.json
+    python benchmarks/whole_run.py --render whole_run.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from trainer_overhead import cpu_name, git_commit, ratio_with_interval
+
+# A row of the table: what, over what, and the target. The parts are summed.
+RATIOS = (
+    ("first epoch, posters decoded", ("data", "first epoch"), ("compute", "bare decode"), 1.1),
+    ("later epoch", ("later epoch",), ("compute",), 1.03),
+    ("compiling, second start", ("compile, second start",), ("compile",), 0.3),
+)
+
+
+# --- in a process of its own ------------------------------------------------------------------------------------------
+
+
+def start(work: dict[str, Any]) -> dict[str, Any]:
+    """One start of a fit; the seconds of its parts."""
+    begun = time.perf_counter()
+    from kgenre.cli.quiet_backend import import_backend
+
+    import_backend()
+    import kgenre
+    from kgenre.data import FilmData
+    from kgenre.models import GenreClassifier
+
+    seconds: dict[str, Any] = {"import": time.perf_counter() - begun, "later epoch": [], "compute": []}
+    is_first = work["first"]
+
+    class Films(FilmData):
+        def setup(self, stage: str) -> None:
+            begun = time.perf_counter()
+            super().setup(stage)
+            seconds["data"] = time.perf_counter() - begun
+
+    class Times(kgenre.Callback):
+        """Waits for the device after the first step and at the end of epochs alone."""
+
+        def __init__(self) -> None:
+            self.batches: list[Any] = []
+
+        def on_train_epoch_start(self, trainer: Any, module: Any) -> None:
+            self.begun = time.perf_counter()
+
+        def on_train_batch_start(self, trainer: Any, module: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.current_epoch == 0:
+                self.batches.append(batch)
+
+        def on_train_batch_end(self, trainer: Any, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if trainer.global_step == 1:
+                trainer.engine.epoch_logs("train")
+                seconds["first step"] = time.perf_counter() - self.begun
+                self.begun = time.perf_counter()
+
+        def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
+            trainer.engine.epoch_logs("train")
+            passed = time.perf_counter() - self.begun
+            if trainer.current_epoch:
+                seconds["later epoch"].append(passed)
+            else:  # the step that compiled is counted as one of the others
+                steps = len(self.batches)
+                seconds["first epoch"] = passed * steps / max(1, steps - 1)
+            if trainer.current_epoch or not is_first:
+                begun = time.perf_counter()
+                for batch in self.batches:
+                    trainer.engine.train_step(batch)
+                trainer.engine.epoch_logs("train")
+                seconds["compute"].append(time.perf_counter() - begun)
+
+    times = Times()
+    films = Films(work["path"], overviews=False, batch_size=work["batch_size"])
+    trainer = kgenre.Trainer(
+        max_epochs=3 if is_first else 1,
+        limit_train_batches=None if is_first else 4,
+        limit_val_batches=0,
+        default_root_dir=work["folder"],
+        callbacks=times,
+    )
+    trainer.fit(GenreClassifier(work["network"]), datamodule=films)
+    seconds = {name: float(np.median(value)) for name, value in seconds.items() if value != []}
+    seconds["compile"] = seconds["first step"] - seconds["compute"] / len(times.batches)
+    if is_first:
+        seconds["bare decode"] = _bare_decode(films)
+    return seconds
+
+
+def _bare_decode(films: Any) -> float:
+    """Decoding the same JPEGs, read already, with TensorFlow at the smallest sufficient scale and no resize."""
+    from input_pipeline import cold_contestants
+
+    paths = [Path(path) for path in films.table.poster_paths if path]
+    with tempfile.TemporaryDirectory() as folder:
+        contestants = cold_contestants(paths, (64, 64), Path(folder))
+        found = []
+        for name in ("bare tf.io (tf.data)", "bare tf.io (threads)") * 2:
+            begun = time.perf_counter()
+            contestants[name]()
+            found.append(time.perf_counter() - begun)
+    return min(found)
+
+
+# --- all of them ------------------------------------------------------------------------------------------------------
+
+
+def measure(options: argparse.Namespace, backend: str) -> list[dict[str, float]]:
+    """The rounds of a backend: the seconds of the first start, and of compiling in the second."""
+    rounds = []
+    for number in range(options.rounds):
+        with tempfile.TemporaryDirectory(prefix="whole_run-", ignore_cleanup_errors=True) as folder:
+            environment = os.environ | {"KERAS_BACKEND": backend, "KGENRE_CACHE": f"{folder}/cache"}
+            environment |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"} if options.device == "cpu" else {}
+            for first in (True, False):
+                work = {"path": options.path, "network": options.network, "batch_size": options.batch_size}
+                work |= {"folder": folder, "first": first}
+                command = [sys.executable, __file__, "--start", json.dumps(work)]
+                done = subprocess.run(command, env=environment, capture_output=True, text=True)
+                if done.returncode:
+                    raise SystemExit(f"{backend}: {done.stderr[-3000:]}")
+                seconds = json.loads(done.stdout.splitlines()[-1])
+                if first:
+                    rounds.append(seconds)
+                else:
+                    rounds[-1]["compile, second start"] = seconds["compile"]
+                    rounds[-1]["data, second start"] = seconds["data"]
+        said = ", ".join(f"{name} {value:.2f}" for name, value in rounds[-1].items())
+        print(f"{backend} {number + 1}/{options.rounds}: {said}", file=sys.stderr, flush=True)
+    return rounds
+
+
+def render(result: dict[str, Any]) -> str:
+    """The seconds of each part, and the ratios, as Markdown."""
+    names = list(dict.fromkeys(name for rounds in result["seconds"].values() for name in rounds[0]))
+    backends = list(result["seconds"])
+
+    def line(*cells: str) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    lines = [
+        f"{result['cpu']}, {result['cores']} cores; {result['date']}, commit {(result['git_commit'] or '?')[:12]}. "
+        f"{result['network']}, batch {result['batch_size']}, {result['rounds']} rounds. Medians.",
+        "",
+        line("seconds", *backends),
+        line("---", *["---:"] * len(backends)),
+    ]
+    for name in names:
+        values = (f"{np.median([done[name] for done in result['seconds'][backend]]):.2f}" for backend in backends)
+        lines.append(line(name, *values))
+    lines += ["", line("ratio [95% interval]", *backends, "target"), line("---", *["---:"] * (len(backends) + 1))]
+    for what, over, under, target in RATIOS:
+        cells = []
+        for backend in backends:
+            sums = [[sum(done[n] for n in parts) for done in result["seconds"][backend]] for parts in (over, under)]
+            cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*ratio_with_interval(*sums)))
+        lines.append(line(f"{what}: ({' + '.join(over)}) / ({' + '.join(under)})", *cells, f"<= {target}"))
+    return "\n".join(lines) + "\n"
+
+
+def main() -> int:
+    """Measure, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--data.path", dest="path", help="films with posters; default: the sample set")
+    parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
+    parser.add_argument("--network", default="poster_cnn_2024")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one round")
+    parser.add_argument("--output", type=Path, metavar="JSON")
+    parser.add_argument("--render", type=Path, metavar="JSON", help="only print the tables of an earlier run")
+    parser.add_argument("--start", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.render:
+        print(render(json.loads(options.render.read_text())), end="")
+        return 0
+    if options.start:
+        print(json.dumps(start(json.loads(options.start))))
+        return 0
+    options.rounds = 1 if options.quick else options.rounds
+    result = {
+        "benchmark": "whole_run",
+        "date": datetime.date.today().isoformat(),
+        "git_commit": git_commit(),
+        "cpu": cpu_name(),
+        "cores": os.cpu_count(),
+        "network": options.network,
+        "batch_size": options.batch_size,
+        "rounds": options.rounds,
+        "seconds": {},
+    }
+    if options.output and options.output.exists():  # another backend's may be there
+        result["seconds"] = json.loads(options.output.read_text())["seconds"]
+    for backend in options.backends:
+        result["seconds"][backend] = measure(options, backend)
+        if options.output:
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            options.output.write_text(json.dumps(result, indent=1) + "\n")
+    print(render(result), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
