@@ -133,6 +133,9 @@ class FilmBatches:
             return self._streamed(inputs)
         options = tf.data.Options()
         options.deterministic = True
+        options.experimental_optimization.apply_default_optimizations = (
+            False  # to rewrite the graph it copies the tables
+        )
         with tf.device("CPU"):
             batches = tf.data.Dataset.from_tensor_slices(inputs).with_options(options)
             batches = batches.map(self._traced(inputs), num_parallel_calls=tf.data.AUTOTUNE)

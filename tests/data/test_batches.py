@@ -1,4 +1,5 @@
 import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -252,3 +253,29 @@ def test_epochs_hold_nothing(tensors):
             gc.collect()
             counts.append(len(gc.get_objects()))
     assert counts[1] - counts[0] < 400  # an object kept per epoch and more would be over it
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is looked up in /proc")
+def test_an_epoch_copies_no_table(run_python):
+    script = """
+from pathlib import Path
+import numpy as np
+from kgenre.data import FilmBatches, FilmTensors
+from kgenre.data.poster_table import aligned_zeros
+
+def peak():
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
+
+def epoch(films):
+    table = aligned_zeros((films, 128, 128, 3))
+    table[:] = 1
+    before = peak()
+    batches = FilmBatches(FilmTensors(np.zeros((films, 2), np.uint8), table), np.arange(films), 32, shuffle=True)
+    assert sum(len(batch["weight"]) for batch in batches.epoch_batches(0)) == films
+    return peak() - before
+
+epoch(64)  # what TensorFlow sets up once
+print(epoch(4096))
+"""
+    assert float(run_python(script).splitlines()[-1]) < 96, "megabytes, of a table of 192"

@@ -108,6 +108,16 @@ def test_ids_are_those_of_kerass_layer_on_real_overviews(real_data):
     np.testing.assert_array_equal(vectorizer.encode(overviews), layer)
 
 
+@pytest.mark.parametrize("size", [5, 9, 1000])
+def test_the_vocabulary_is_that_of_kerass_layer(sample, size):
+    from keras.layers import TextVectorization
+
+    texts = ["b a b", "É é z [UNK]", "", "東京 東京", *read_films(sample).overviews]
+    layer = TextVectorization(max_tokens=size, standardize="lower", split="whitespace")
+    layer.adapt(texts)
+    assert OverviewVectorizer.adapt(texts, size, standardize="lower").vocabulary == layer.get_vocabulary()
+
+
 def test_stems_share_an_id():
     vectorizer = OverviewVectorizer.adapt(["ships sailed", "the ship sails"], stem="english")
     assert set(vectorizer.vocabulary) == {"", "[UNK]", "ship", "sail", "the"}
@@ -125,13 +135,13 @@ def test_rare_words_are_unknown():
         OverviewVectorizer.adapt(["a", "a"], min_df=3)
 
 
-def test_encoding_imports_no_tensorflow(run_python):
+def test_words_are_learned_and_encoded_without_tensorflow(run_python):
     if keras.backend.backend() == "tensorflow":
         pytest.skip("about the others")
     script = """
 import sys
 from kgenre.data import OverviewVectorizer
-vectorizer = OverviewVectorizer(["", "[UNK]", "ship"], 2, stem="english")
+vectorizer = OverviewVectorizer.adapt(["a ship", "ships"], sequence_length=2, stem="english", min_df=2)
 print(vectorizer.encode(["Ships"]).tolist(), "tensorflow" in sys.modules)
 """
     assert run_python(script).splitlines()[-1] == "[[2, 0]] False"

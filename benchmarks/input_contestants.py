@@ -1,0 +1,202 @@
+"""Who takes part in `input_pipeline.py`: kgenre's data layer, and what one would take instead.
+
+A contestant is a function that reads all films once. It returns nothing, or its own (wall, CPU) seconds.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+BATCH = 64
+Seconds = tuple[float, float]
+Contestants = dict[str, Callable[[], Seconds | None]]
+
+# --- cold: decode and resize ----------------------------------------------------------------------------------------
+
+
+def cold_contestants(paths: list[Path], size: tuple[int, int], folder: Path) -> Contestants:
+    """{name: read all posters once}."""
+    import tensorflow as tf
+
+    from kgenre.data import FilmTable, examine_posters
+    from kgenre.data.poster_decoding import SCALES, fit
+    from kgenre.data.poster_table import poster_table
+
+    n, cpus = len(paths), len(os.sched_getaffinity(0))
+    table = FilmTable(
+        ids=tuple(map(str, range(n))), titles=("",) * n, years=(None,) * n, overviews=("",) * n,
+        genres=np.zeros((n, 1), np.uint8), genre_names=("Drama",), poster_paths=tuple(paths),
+    )  # fmt: skip
+    files = examine_posters(paths)
+    data = [path.read_bytes() for path in paths]
+    ratios = [SCALES[fit(f.height, f.width, size, "squash").scale] for f in files]
+    by_ratio = {
+        ratio: tf.data.Dataset.from_tensor_slices([d for d, r in zip(data, ratios, strict=True) if r == ratio]).map(
+            lambda d, ratio=ratio: tf.io.decode_jpeg(d, channels=3, ratio=ratio),
+            num_parallel_calls=cpus,
+            deterministic=False,
+        )
+        for ratio in set(ratios)
+    }
+
+    def kgenre() -> None:
+        _, reasons = poster_table(table, files, size, place="memory")
+        assert not any(reasons)
+
+    def bare_in_tf_data() -> None:
+        for decoded in by_ratio.values():
+            decoded.reduce(np.int64(0), lambda count, _: count + 1).numpy()
+
+    def in_threads(decode: Callable[[int], object]) -> None:
+        def some(first: int) -> None:
+            for i in range(first, min(first + 32, n)):
+                decode(i)
+
+        with ThreadPoolExecutor(cpus) as threads:
+            list(threads.map(some, range(0, n, 32)))
+
+    def bare_in_threads() -> None:
+        in_threads(lambda i: tf.io.decode_jpeg(data[i], channels=3, ratio=ratios[i]))
+
+    def read(path: tf.Tensor) -> tf.Tensor:
+        return tf.image.resize(tf.io.decode_jpeg(tf.io.read_file(path), channels=3), size) / 255.0
+
+    names = [str(path) for path in paths]
+    course_batches = (
+        tf.data.Dataset.from_tensor_slices(names).map(read, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH)
+    )
+
+    def course() -> None:
+        for _ in course_batches.prefetch(tf.data.AUTOTUNE):
+            pass
+
+    found: Contestants = {
+        "kgenre": kgenre,
+        "bare tf.io (tf.data)": bare_in_tf_data,
+        "bare tf.io (threads)": bare_in_threads,
+        "course": course,
+    }
+    try:
+        import simplejpeg
+    except ImportError:
+        print("simplejpeg is not installed: left out")
+    else:
+        height, width = size
+        found["bare simplejpeg"] = lambda: in_threads(
+            lambda i: simplejpeg.decode_jpeg(data[i], "RGB", min_height=height, min_width=width)
+        )
+
+    import keras
+
+    (folder / "all").mkdir(parents=True, exist_ok=True)
+    for i, path in enumerate(paths):
+        link(path, folder / "all" / f"{i}.jpg")
+    from_directory = keras.utils.image_dataset_from_directory(
+        folder, labels=None, image_size=size, batch_size=BATCH, shuffle=False, verbose=False
+    )
+
+    def image_dataset_from_directory() -> None:
+        for _ in from_directory:
+            pass
+
+    found["image_dataset_from_directory"] = image_dataset_from_directory
+    return found
+
+
+TORCH = """
+import json, resource, sys, time
+import numpy as np, torch
+from PIL import Image
+
+def cpu_seconds():
+    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN  # workers end with each epoch
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, kinds))
+
+class Posters(torch.utils.data.Dataset):
+    def __init__(self, paths, size): self.paths, self.size = paths, size
+    def __len__(self): return len(self.paths)
+    def __getitem__(self, i):
+        with Image.open(self.paths[i]) as image:
+            image = image.convert("RGB").resize(self.size[::-1], Image.BILINEAR)
+        return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1)
+
+if __name__ == "__main__":
+    asked = json.loads(sys.stdin.readline())
+    loader = torch.utils.data.DataLoader(Posters(asked["paths"], asked["size"]), batch_size=64, num_workers=2)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        begun, cpu = time.perf_counter(), cpu_seconds()
+        count = sum(len(batch) for batch in loader)
+        assert count == len(asked["paths"])
+        print(time.perf_counter() - begun, cpu_seconds() - cpu, flush=True)
+"""
+
+
+def torch_contestant(python: str, paths: list[Path], size: tuple[int, int], folder: Path) -> Callable[[], Seconds]:
+    """A process that reads all posters once each time it is asked; returns its own wall and CPU seconds."""
+    script = folder / "torch_loader.py"
+    script.write_text(TORCH)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen([python, str(script)], stdin=pipe, stdout=pipe, text=True)
+
+    def ask(line: str) -> str:
+        process.stdin.write(line + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
+        if not answer:
+            raise SystemExit(f"{python} ended with code {process.wait()}: is torch with Pillow installed there?")
+        return answer
+
+    ask(json.dumps({"paths": [str(path) for path in paths], "size": size}))
+    return lambda: tuple(map(float, ask("go").split()))
+
+
+def link(source: Path, target: Path) -> None:
+    """A hard link, or a copy where the source lies on another disk or is not ours."""
+    try:
+        os.link(source, target)
+    except OSError:
+        target.write_bytes(source.read_bytes())
+
+
+# --- warm: batches from tables --------------------------------------------------------------------------------------
+
+
+def warm_contestants(pixels: np.ndarray) -> Contestants:
+    """An epoch of shuffled batches of 256 from a table of posters."""
+    from kgenre.data import Augmentation, FilmBatches, FilmTensors
+
+    tensors = FilmTensors(np.zeros((len(pixels), 25), np.uint8), pixels)
+    augmented = {"flip": 0.5, "shift": 0.1}
+    kinds = {"plain": None, "flip and shift": augmented, "flip, shift and color": augmented | {"color": 0.2}}
+
+    def epoch(batches: FilmBatches) -> Callable[[], None]:
+        return lambda: [None for _ in batches.epoch_batches(0).as_numpy_iterator()].clear()
+
+    return {
+        name: epoch(
+            FilmBatches(tensors, np.arange(len(pixels)), 256, shuffle=True, augment=kind and Augmentation.of(kind))
+        )
+        for name, kind in kinds.items()
+    }
+
+
+def overview_contestants(overviews: Sequence[str]) -> Contestants:
+    """Batches of 64 from the table of token ids; and making that table."""
+    from kgenre.data import FilmBatches, FilmTensors, OverviewVectorizer
+
+    vectorizer = OverviewVectorizer.adapt(overviews, 10_000)
+    tokens = vectorizer.encode(overviews)
+    tensors = FilmTensors(np.zeros((len(tokens), 25), np.uint8), overviews=tokens)
+    batches = FilmBatches(tensors, np.arange(len(tokens)), BATCH, shuffle=True)
+    return {
+        "warm batches": lambda: [None for _ in batches.epoch_batches(0).as_numpy_iterator()].clear(),
+        "tokenising": lambda: vectorizer.encode(overviews).sum() and None,
+    }
