@@ -26,7 +26,7 @@ def cold_contestants(paths: list[Path], size: tuple[int, int], folder: Path) -> 
     import tensorflow as tf
 
     from kgenre.data import FilmTable, examine_posters
-    from kgenre.data.poster_decoding import SCALES, fit
+    from kgenre.data.poster_resizing import SCALES, fit
     from kgenre.data.poster_table import poster_table
 
     n, cpus = len(paths), len(os.sched_getaffinity(0))

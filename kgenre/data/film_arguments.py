@@ -7,7 +7,7 @@ from typing import Any
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.overviews import STANDARDIZE, stemming_languages
-from kgenre.data.poster_decoding import RESIZE
+from kgenre.data.poster_resizing import RESIZE
 from kgenre.data.poster_table import PLACES
 from kgenre.data.split import check_fractions
 

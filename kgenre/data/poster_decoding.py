@@ -12,7 +12,6 @@ import io
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,16 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.poster_files import MAX_PIXELS, PosterFile, damaged, picture_formats, read_file, reason_of, usable_cpus
+from kgenre.data.poster_resizing import SCALES, Fit, Pixels, fit, resized
 
 if TYPE_CHECKING:
     from PIL import Image
 
-RESIZE = ("squash", "letterbox", "crop")
-SCALES = (1, 2, 4, 8)  # a JPEG's cosine transform can be undone at these fractions of its size
 _POSTERS_AT_ONCE = 32
 _AHEAD = 2  # so many times as many for each processor are decoded ahead of whoever takes them
-
-Pixels = npt.NDArray[np.uint8]
 
 
 class Decoded(NamedTuple):
@@ -58,19 +54,17 @@ def decode_posters(
         resize: "squash" changes the aspect ratio to that of ``image_size``; "letterbox" keeps all of the poster and
             fills up with black; "crop" keeps the middle of it and no black.
     """
-    from kgenre.data.tensorflow import tf
 
     def some(first: int) -> Decoded:
         positions = range(first, min(first + _POSTERS_AT_ONCE, len(paths)))
         pixels = np.zeros((len(positions), *image_size, 3), np.uint8)
         good, bad, reasons = [], [], []
-        with tf.device("CPU"):
-            for i in positions:
-                if reason := files[i].reason or _read(paths[i], files[i].plain, resize, out=pixels[len(good)]):
-                    bad.append(i)
-                    reasons.append(reason)
-                else:
-                    good.append(i)
+        for i in positions:
+            if reason := files[i].reason or _read(paths[i], files[i].plain, resize, out=pixels[len(good)]):
+                bad.append(i)
+                reasons.append(reason)
+            else:
+                good.append(i)
         return Decoded(np.array(good + bad), pixels[: len(good)], reasons)
 
     begun: deque[Future[Decoded]] = deque()
@@ -88,45 +82,6 @@ def decode_posters(
                 future.cancel()
 
 
-class Fit(NamedTuple):
-    """How a picture gets its new size: scaled down by SCALES[scale], cut to a window of that, resized to ``inner``."""
-
-    scale: int
-    window: tuple[int, int, int, int]  # top, left, height, width
-    inner: tuple[int, int]
-
-
-@lru_cache(maxsize=4096)  # films share few sizes
-def fit(height: int, width: int, image_size: tuple[int, int], resize: str) -> Fit:
-    """The largest scaling down that leaves at least the pixels that are needed, and what follows it.
-
-    Example:
-        >>> fit(450, 300, (64, 64), "squash")
-        Fit(scale=2, window=(0, 0, 113, 75), inner=(64, 64))
-    """
-    ratios = image_size[0] / height, image_size[1] / width
-    inner = image_size
-    needed: tuple[float, float] = image_size
-    if resize == "letterbox":
-        needed = inner = tuple(max(1, round(side * min(ratios))) for side in (height, width))
-    elif resize == "crop":
-        needed = height * max(ratios), width * max(ratios)
-
-    def scaled(scale: int) -> tuple[int, int]:
-        return -(-height // SCALES[scale]), -(-width // SCALES[scale])
-
-    def is_enough(scale: int) -> bool:
-        return all(side + 1e-6 >= least for side, least in zip(scaled(scale), needed, strict=True))
-
-    scale = max((i for i in range(len(SCALES)) if is_enough(i)), default=0)
-    window = sides = scaled(scale)
-    if resize == "crop":
-        aspect = image_size[1] / image_size[0]
-        window = (min(sides[0], round(sides[1] / aspect) or 1), min(sides[1], round(sides[0] * aspect) or 1))
-    top, left = ((side - cut) // 2 for side, cut in zip(sides, window, strict=True))
-    return Fit(scale, (top, left, *window), inner)
-
-
 def _read(path: Path | None, plain: bool, resize: str, out: Pixels) -> str:
     """Write a poster into ``out``, zeros (H, W, 3), and return ""; or return why not."""
     size = out.shape[:2]
@@ -141,25 +96,10 @@ def _read(path: Path | None, plain: bool, resize: str, out: Pixels) -> str:
         return damaged(error)
     top, left, height, width = found.window
     rows, columns = found.inner
-    pixels = _resized(pixels[top : top + height, left : left + width], found.inner)
+    pixels = resized(pixels[top : top + height, left : left + width], found.inner)
     top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
     out[top : top + rows, left : left + columns] = pixels
     return ""
-
-
-def _resized(pixels: Pixels, size: tuple[int, int]) -> npt.NDArray[np.float32] | Pixels:
-    """Bilinear; float32 is rounded already but for the cut to whole numbers."""
-    if any(cut > 2 * side for cut, side in zip(pixels.shape, size, strict=False)):
-        # Much higher or wider than what it becomes: each pixel is made of all that it stands for.
-        from PIL import Image
-
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
-    # Mostly half the size at most is left to shrink, and two pixels each way are enough. TensorFlow's kernel takes a
-    # third of Pillow's time, and is vectorised for float32 alone.
-    from kgenre.data.tensorflow import tf
-
-    images = np.add(pixels, np.float32(0.5), dtype=np.float32)[None]
-    return tf.raw_ops.ResizeBilinear(images=images, size=size, half_pixel_centers=True).numpy()[0]
 
 
 def _with_turbo(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[Pixels, Fit] | None:

@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.poster_decoding import Pixels, decode_posters
+from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_files import PosterFile
+from kgenre.data.poster_resizing import Pixels
 from kgenre.data.sample import cache_folder
 
 OnProgress = Callable[[int, int], None]

@@ -10,8 +10,9 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.poster_decoding import Pixels, decode_posters
+from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_files import PosterFile, examine_bytes, examine_posters, read_file, reason_of
+from kgenre.data.poster_resizing import Pixels
 from kgenre.data.poster_table import OnProgress, poster_table
 
 

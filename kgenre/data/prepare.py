@@ -26,8 +26,9 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.poster_decoding import RESIZE, Pixels, decode_posters
+from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_files import PosterFile, examine_posters, usable_cpus
+from kgenre.data.poster_resizing import RESIZE, Pixels
 from kgenre.data.poster_table import OnProgress
 
 POSTERS = ("jpeg", "raw")

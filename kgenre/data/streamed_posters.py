@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.poster_decoding import Pixels, decode_posters
+from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_files import PosterFile
+from kgenre.data.poster_resizing import Pixels
 
 _log = logging.getLogger("kgenre")
 

@@ -12,7 +12,6 @@ from kgenre.data import (
     read_films,
     read_poster,
 )
-from kgenre.data.poster_decoding import fit
 
 
 @pytest.fixture(autouse=True)
@@ -182,18 +181,6 @@ def test_too_many_that_go_stop_the_run(folder):
         path.unlink()
     with pytest.raises(FilmDataError, match=r"posters could not be read during training: .*no such file"):
         collect(films.train_dataloader())
-
-
-@pytest.mark.parametrize(
-    ("resize", "scale", "window", "inner"),
-    [
-        ("squash", 2, (0, 0, 113, 75), (64, 64)),
-        ("letterbox", 2, (0, 0, 113, 75), (64, 43)),
-        ("crop", 2, (19, 0, 75, 75), (64, 64)),
-    ],
-)
-def test_geometry_of_a_poster(resize, scale, window, inner):
-    assert fit(450, 300, (64, 64), resize) == (scale, window, inner)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 1000), (1000, 3), (64, 64), (65, 63), (128, 128)])

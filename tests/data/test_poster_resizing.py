@@ -1,0 +1,48 @@
+import keras
+import numpy as np
+import pytest
+
+from kgenre.data.poster_resizing import fit, resized
+
+
+@pytest.mark.parametrize(
+    ("resize", "scale", "window", "inner"),
+    [
+        ("squash", 2, (0, 0, 113, 75), (64, 64)),
+        ("letterbox", 2, (0, 0, 113, 75), (64, 43)),
+        ("crop", 2, (19, 0, 75, 75), (64, 64)),
+    ],
+)
+def test_geometry_of_a_poster(resize, scale, window, inner):
+    assert fit(450, 300, (64, 64), resize) == (scale, window, inner)
+
+
+@pytest.mark.parametrize("before", [(111, 75), (64, 64), (40, 90), (1, 1), (2, 128), (127, 3)])
+def test_it_is_the_resize_of_tensorflow(before):
+    import tensorflow as tf
+
+    pixels = np.random.default_rng(0).integers(0, 256, (*before, 3), np.uint8)
+    ours = resized(pixels, (64, 64))
+    assert ours.dtype == np.uint8
+    # Half a level is the rounding; the rest the order of sums.
+    np.testing.assert_allclose(ours, tf.image.resize(pixels, (64, 64)).numpy(), atol=0.501)
+
+
+@pytest.mark.parametrize("size", [(600, 600), (600, 30), (30, 600)])
+def test_what_shrinks_a_lot_is_smoothed(size):
+    board = (np.indices((*size, 3))[:2].sum(axis=0) % 2 * 255).astype(np.uint8)
+    assert np.abs(resized(board, (24, 24)).astype(int) - 127).max() < 40
+
+
+def test_posters_are_read_without_tensorflow(tmp_path, run_python):
+    if keras.backend.backend() == "tensorflow":
+        pytest.skip("about the others")
+    from PIL import Image
+
+    Image.new("RGB", (60, 90), (200, 100, 50)).save(tmp_path / "a.jpg")
+    script = f"""
+import sys
+from kgenre.data import read_poster
+print(read_poster({str(tmp_path / "a.jpg")!r}, (8, 8)).shape, "tensorflow" in sys.modules)
+"""
+    assert run_python(script).splitlines()[-1] == "(8, 8, 3) False"
