@@ -55,7 +55,7 @@ def fit(height: int, width: int, image_size: tuple[int, int], resize: str) -> Fi
 
 
 def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
-    """Bilinear as ``tf.image.resize`` does it, about the middles of pixels; smoothed where a side becomes less than half.
+    """Bilinear as ``tf.image.resize`` does it, about the middles of pixels; smoothed where more than half goes.
 
     Args:
         pixels: uint8 (h, w, channels).
