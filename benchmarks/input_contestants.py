@@ -23,6 +23,8 @@ Contestants = dict[str, Callable[[], Seconds | None]]
 
 def cold_contestants(paths: list[Path], size: tuple[int, int], folder: Path) -> Contestants:
     """{name: read all posters once}."""
+    import keras
+    import simplejpeg
     import tensorflow as tf
 
     from kgenre.data import FilmTable, examine_posters
@@ -83,18 +85,10 @@ def cold_contestants(paths: list[Path], size: tuple[int, int], folder: Path) -> 
         "bare tf.io (threads)": bare_in_threads,
         "course": course,
     }
-    try:
-        import simplejpeg
-    except ImportError:
-        print("simplejpeg is not installed: left out")
-    else:
-        height, width = size
-        found["bare simplejpeg"] = lambda: in_threads(
-            lambda i: simplejpeg.decode_jpeg(data[i], "RGB", min_height=height, min_width=width)
-        )
-
-    import keras
-
+    height, width = size
+    found["bare simplejpeg"] = lambda: in_threads(
+        lambda i: simplejpeg.decode_jpeg(data[i], "RGB", min_height=height, min_width=width)
+    )
     (folder / "all").mkdir(parents=True, exist_ok=True)
     for i, path in enumerate(paths):
         link(path, folder / "all" / f"{i}.jpg")

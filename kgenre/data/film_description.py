@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.layout_choice import some
 from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.split import Split
 from kgenre.data.streamed_posters import StreamedPosters
@@ -44,10 +45,13 @@ def describe_films(
         inputs.append(str(split))
     lines = [f"{len(table):,} films with {len(table.genre_names)} genres, from {table.source}", "; ".join(inputs)]
     rare, never = scarce_genres(table, min_films)
-    few = [f"{_some([f'{name} {films}' for name, films in rare])} have fewer than {min_films} films"] if rare else []
-    none = [f"{_some(never)} never occur"] if never else []
-    if len(never) < len(table.genre_names):  # films to predict may come without genres
-        lines += ["Genres: " + "; ".join(few + none)] if few or none else []
+    about = []
+    if rare:
+        about.append(f"{some([f'{name} {n}' for name, n in rare], _MOST_NAMES)} have fewer than {min_films} films")
+    if never:
+        about.append(f"{some(never, _MOST_NAMES)} never occur")
+    if about and len(never) < len(table.genre_names):  # films to predict may come without genres
+        lines.append("Genres: " + "; ".join(about))
     if usable.left_out:
         lines.append(f"{len(usable.left_out)} left out: {name_some(usable.left_out)}")
     return "\n".join(lines)
@@ -57,8 +61,3 @@ def _where_kept(posters: np.ndarray | StreamedPosters) -> str:
     if isinstance(posters, StreamedPosters):
         return " (streamed)"
     return f" ({posters.nbytes / 1e6:,.0f} MB {'on disk' if isinstance(posters, np.memmap) else 'in memory'})"
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
-    return ", ".join(names[:_MOST_NAMES]) + more

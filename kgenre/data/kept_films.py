@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class KeptFilms:
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values."""
-        return asdict(self) | {"genre_names": list(self.genre_names), "image_size": list(self.image_size)}
+        return vars(self) | {"genre_names": list(self.genre_names), "image_size": list(self.image_size)}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> KeptFilms:

@@ -41,7 +41,7 @@ class OverviewVectorizer:
     """Overviews to int32 token ids (n, T), padded with 0 on the right; 1 is an unknown word.
 
     Learns the vocabulary that a Keras ``TextVectorization`` (lower case, no punctuation, split at white space) learns,
-    and gives the ids that it gives, without TensorFlow and in a fifth of the time.
+    and gives the ids that it gives, without TensorFlow.
 
     Args:
         vocabulary: the words, most frequent first, with "" and "[UNK]" in front; stems where ``stem`` is given.

@@ -3,6 +3,7 @@ import json
 import logging
 import shutil
 
+import keras
 import numpy as np
 import pytest
 
@@ -434,3 +435,22 @@ def test_stems_travel_with_the_checkpoint(sample, films):
     np.testing.assert_array_equal(
         again.encode(overviews=texts)["overview"], stemmed.encode(overviews=texts)["overview"]
     )
+
+
+def test_both_backends_and_a_second_run_see_the_same_batches(sample, run_python):
+    if keras.backend.backend() != "jax":
+        pytest.skip("compares both in one run")
+    script = f"""
+import hashlib
+from kgenre.data import FilmData
+shares = {{"flip": 0.5, "shift": 0.1, "crop": 0.2, "color": 0.2, "erase": 0.25}}
+films = FilmData({str(sample)!r}, image_size=(12, 8), batch_size=8, augment=shares)
+films.setup("fit")
+digest = hashlib.sha256()
+for source in (films.train_dataloader(), films.val_dataloader()):
+    for batch in source.epoch_batches(3):
+        for name in sorted(batch):
+            digest.update(name.encode() + batch[name].numpy().tobytes())
+print(digest.hexdigest())
+"""
+    assert run_python(script, backend="jax").split()[-1] == run_python(script, backend="tensorflow").split()[-1]
