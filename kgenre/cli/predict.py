@@ -33,7 +33,7 @@ def run(arguments: Sequence[str]) -> int:
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
         raise UsageError(f"{checkpoint} is not of a GenreClassifier trained on films: kgenre predict cannot use it.")
-    import_backend(data=not one)  # TensorFlow makes batches of many films
+    import_backend(data=not one, extras=False)  # TensorFlow makes batches of many films
     from kgenre.data import FilmData
     from kgenre.models import GenreClassifier
 

@@ -11,12 +11,16 @@ import tempfile
 from collections.abc import Iterator
 
 
-def import_backend(data: bool = True) -> None:
-    """Import Keras on its backend, and what the data need; native output is shown only where an import fails."""
+def import_backend(data: bool = True, extras: bool = True) -> None:
+    """Import Keras on its backend, and what the data need; native output is shown only where an import fails.
+
+    Without ``extras`` Keras is imported without scikit-learn and matplotlib, which it loads for its wrappers and plots
+    where they are installed: half of its time. For commands that run no code of the user's.
+    """
     from kgenre.engines import prepare_keras
 
     set_environment()
-    with without_native_output():
+    with without_native_output(), contextlib.nullcontext() if extras else _hidden("sklearn", "matplotlib"):
         prepare_keras()
         if data:
             # TensorFlow looks for GPUs when it is first used, and says at length that there are none.
@@ -38,6 +42,18 @@ def set_environment() -> None:
         folder.mkdir(parents=True, exist_ok=True)
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+@contextlib.contextmanager
+def _hidden(*packages: str) -> Iterator[None]:
+    """As if these were not installed, to what is imported in the block."""
+    hidden = [name for name in packages if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
 
 
 @contextlib.contextmanager

@@ -108,6 +108,17 @@ def test_predict_one_overview_as_text(overview_run, capsys):
     assert all(0 < float(line.split()[-1]) < 1 for line in lines)
 
 
+def test_one_film_is_predicted_under_jax_without_what_takes_seconds_to_import(poster_run, films, run_python):
+    poster = next((films / "posters").glob("*.jpg"))
+    script = (
+        "import sys\nfrom kgenre.cli.main import main\n"
+        f"main(['predict', '--ckpt_path', {str(poster_run)!r}, '--poster', {str(poster)!r}])\n"
+        "print([name for name in ('tensorflow', 'sklearn', 'matplotlib') if name in sys.modules])\n"
+        "import sklearn, matplotlib"
+    )
+    assert run_python(script, backend="jax").splitlines()[-1] == "[]"
+
+
 def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, capsys):
     assert main(["predict", "--ckpt_path", str(poster_run), "--data.path", str(unlabelled)]) == 0
     with (poster_run / "predictions.csv").open(newline="") as file:
