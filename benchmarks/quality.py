@@ -1,8 +1,9 @@
 r"""How good the models are: configurations x splits x backends, beside baselines, with paired bootstrap intervals.
 
     python benchmarks/quality.py --data.path FILMS --out quality --splits 0 1 2 --backends jax tensorflow \
-        --configs configs/overview_lstm_pooled.yaml*3 configs/poster_resnet.yaml configs/poster_overview_fusion.yaml \
-        --fuse both=overview_lstm_pooled*3+poster_resnet
+        --configs configs/overview_lstm_pooled.yaml*3 configs/overview_words.yaml configs/poster_resnet.yaml \
+        --fuse "text=mean(overview_lstm_pooled*3+overview_words)" both=overview_lstm_pooled+poster_resnet \
+        --mean "posters=poster_resnet.0+poster features" --gains both=overview_lstm_pooled.0 --plot quality
 
 Each model is a ``kgenre fit`` or ``kgenre fuse`` in a process of its own under ``--out``; what is finished there is not
 repeated, so a stopped benchmark goes on. Settings are chosen on validation films: this script looks at test films only.
@@ -11,17 +12,19 @@ repeated, so a stopped benchmark goes on. Settings are chosen on validation film
 from __future__ import annotations
 
 import argparse
+import csv
 import datetime
 import json
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from quality_report import show
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # of this process, which reads films and fits baselines
 
@@ -41,8 +44,9 @@ def train(options: argparse.Namespace) -> Iterator[tuple[str, int, str, Path]]:
                     yield backend, split, name, _fit(options, backend, split, config, member, root / name)
             for fusion in options.fuse:
                 name, _, parts = fusion.partition("=")
+                method = "mean" if parts.startswith("mean(") else "fitted"
+                parts = parts.removeprefix("mean(").removesuffix(")")
                 members = [root / run for part in parts.split("+") for run in _members(part)]
-                method = "mean" if "+" not in parts else "fitted"
                 yield backend, split, name, _fuse(backend, members, method, root / name)
 
 
@@ -93,8 +97,10 @@ def _run(backend: str, arguments: list[str], folder: Path) -> Path:
     return run
 
 
-def baselines(options: argparse.Namespace, split: int) -> tuple[Predicted, dict[str, Predicted], dict[str, Any]]:
-    """Truth and baselines' probabilities of the test films of a split, and their thresholds tuned on validation."""
+def baselines(
+    options: argparse.Namespace, split: int
+) -> tuple[list[str], Predicted, dict[str, Predicted], dict[str, Any]]:
+    """Genres, truth and baselines' probabilities of a split's test films, and thresholds tuned on validation."""
     import snowballstemmer
 
     from kgenre.data import FilmData
@@ -120,39 +126,68 @@ def baselines(options: argparse.Namespace, split: int) -> tuple[Predicted, dict[
     validation = parts.validation
     thresholds = {name: tune_thresholds(table.genres[validation] > 0, p[validation]) for name, p in said.items()}
     truth = {table.ids[i]: table.genres[i] for i in parts.test}
-    return truth, {name: {table.ids[i]: p[i] for i in parts.test} for name, p in said.items()}, thresholds
+    said = {name: {table.ids[i]: p[i] for i in parts.test} for name, p in said.items()}
+    return films.genre_names, truth, said, thresholds
 
 
 def scores(true: np.ndarray, prob: np.ndarray, thresholds: Any) -> dict[str, float]:
-    """The four numbers of the table."""
+    """The four numbers of the table; without thresholds, no F1 at them."""
     from kgenre.evaluation import multilabel_metrics
 
     values = multilabel_metrics(true > 0, prob, thresholds=thresholds)
-    return {name: values[name] for name in _SHOWN}
+    return {name: values[name] for name in _SHOWN if name in values}
 
 
-def differences(true: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> dict[str, list[float]]:
-    """Loss and mAP of ours minus theirs, and their 95 % intervals over resampled films."""
-    from kgenre.evaluation.ranking import Ranking
+class Drawn:
+    """Loss and average precisions of one model on all films, and on as many drawn from them, the same for each model.
 
-    def loss(prob: np.ndarray) -> np.ndarray:
-        p = np.clip(prob, 1e-7, 1 - 1e-7)
-        return -np.where(true > 0, np.log(p), np.log1p(-p)).mean(axis=1)
+    Args:
+        true: (n, G) truth.
+        prob: (n, G) probabilities.
+    """
 
-    rng, n = np.random.default_rng(0), len(true)
-    each, rankings = loss(ours) - loss(theirs), [Ranking(true > 0, p.astype(float)) for p in (ours, theirs)]
-    draws = [np.bincount(rng.integers(0, n, n), minlength=n).astype(float) for _ in range(_ROUNDS)]
-    found = {"loss": [each @ w / n for w in draws]}
-    found["map"] = [float(np.subtract(*(np.nanmean(r.scores(w)[0]) for r in rankings))) for w in draws]
-    ones = np.ones(n)
-    exact = {
-        "loss": each.mean(),
-        "map": np.nanmean(rankings[0].scores(ones)[0]) - np.nanmean(rankings[1].scores(ones)[0]),
-    }
-    return {
-        name: [float(exact[name]), *(float(q) for q in np.nanpercentile(values, [2.5, 97.5]))]
-        for name, values in found.items()
-    }
+    def __init__(self, true: np.ndarray, prob: np.ndarray) -> None:
+        from kgenre.evaluation.ranking import Ranking
+
+        rng, n = np.random.default_rng(0), len(true)
+        draws = [np.ones(n), *(np.bincount(rng.integers(0, n, n), minlength=n).astype(float) for _ in range(_ROUNDS))]
+        p = np.clip(prob.astype(float), 1e-7, 1 - 1e-7)
+        losses = -np.where(true > 0, np.log(p), np.log1p(-p)).mean(axis=1)
+        ranking = Ranking(true > 0, prob.astype(float))
+        self.loss = np.array([losses @ w / n for w in draws])  # (1 + rounds,), of all films first
+        self.ap = np.array([ranking.scores(w)[0] for w in draws])  # (1 + rounds, G)
+
+    def minus(self, other: Drawn) -> dict[str, list[float]]:
+        """Loss and mAP less the other model's, each with its 95 % interval."""
+        ours, theirs = (np.nanmean(drawn.ap, axis=1) for drawn in (self, other))
+        return {"loss": _interval(self.loss - other.loss), "map": _interval(ours - theirs)}
+
+    def gains(self, other: Drawn, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """For each genre that the films have, both average precisions and their difference with its interval."""
+        return {
+            name: {
+                "ap": float(self.ap[0, g]),
+                "other": float(other.ap[0, g]),
+                "minus": _interval(self.ap[:, g] - other.ap[:, g]),
+            }
+            for g, name in enumerate(names)
+            if np.isfinite(self.ap[0, g])
+        }
+
+
+def _interval(values: np.ndarray) -> list[float]:
+    return [float(values[0]), *(float(q) for q in np.nanpercentile(values[1:], [2.5, 97.5]))]
+
+
+def curve(folder: Path) -> dict[str, list[list[float]]]:
+    """[step, loss] of training and of validation, a pair for each epoch."""
+    found: dict[str, list[list[float]]] = {"train": [], "validation": []}
+    with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            for part, column in (("train", "train/loss"), ("validation", "val/loss")):
+                if row.get(column):
+                    found[part].append([int(row["step"]), float(row[column])])
+    return found
 
 
 def compare(options: argparse.Namespace, runs: list[tuple[str, int, str, Path]]) -> dict[str, Any]:
@@ -161,73 +196,48 @@ def compare(options: argparse.Namespace, runs: list[tuple[str, int, str, Path]])
 
     rows: list[dict[str, Any]] = []
     for split in options.splits:
-        truth, said, thresholds = baselines(options, split)
+        genres, truth, said, thresholds = baselines(options, split)
+        folders = {(backend, name): folder for backend, of_split, name, folder in runs if of_split == split}
         models: dict[tuple[str, str], Predicted] = {}
-        for backend, of_split, name, folder in runs:
-            if of_split == split:
-                found = read_predictions(folder / "predictions_test.csv")
-                models[backend, name] = dict(zip(found.ids, found.prob, strict=True))
+        for model, folder in folders.items():
+            found = read_predictions(folder / "predictions_test.csv")
+            models[model] = dict(zip(found.ids, found.prob, strict=True))
+        for backend in options.backends:
+            for name, parts in options.mean:
+                models[backend, name] = mean_log_odds([said.get(part) or models[backend, part] for part in parts])
         ids = [i for i in truth if all(i in predicted for predicted in (*said.values(), *models.values()))]
         true = np.array([truth[i] for i in ids])
 
         def of(predicted: Predicted, ids: list[str] = ids) -> np.ndarray:
             return np.array([predicted[i] for i in ids])
 
+        drawn = {(None, name): Drawn(true, of(predicted)) for name, predicted in said.items()}
+        drawn |= {model: Drawn(true, of(predicted)) for model, predicted in models.items()}
         for name, predicted in said.items():
-            rows.append(
-                {"backend": None, "split": split, "model": name, "films": len(ids)}
-                | scores(true, of(predicted), thresholds[name])
-            )
-        for backend, of_split, name, folder in runs:
-            if of_split != split:
-                continue
-            prob = of(models[backend, name])
-            metrics = json.loads((folder / "metrics.json").read_text())
-            own = {name: metrics[f"test/{name}"] for name in _SHOWN}
-            against = {other: differences(true, prob, of(theirs)) for other, theirs in said.items()}
-            against |= {
-                other: differences(true, prob, of(theirs))
-                for (of_backend, other), theirs in models.items()
-                if of_backend == backend and other != name
-            }
-            seconds = json.loads((folder / "seconds.json").read_text())
-            rows.append(
-                {"backend": backend, "split": split, "model": name, "films": len(ids), "seconds": seconds}
-                | own
-                | {"minus": against}
-            )
+            about = {"backend": None, "split": split, "model": name, "films": len(ids)}
+            rows.append(about | scores(true, of(predicted), thresholds[name]))
+        for (backend, name), predicted in models.items():
+            others = {n: d for (b, n), d in drawn.items() if b in (None, backend) and n != name}
+            ours = drawn[backend, name]
+            row = {"backend": backend, "split": split, "model": name, "films": len(ids)}
+            folder = folders.get((backend, name))
+            if folder is None:
+                row |= scores(true, of(predicted), None)
+            else:
+                metrics = json.loads((folder / "metrics.json").read_text())
+                row |= {"seconds": json.loads((folder / "seconds.json").read_text()), "curve": curve(folder)}
+                row |= {metric: metrics[f"test/{metric}"] for metric in _SHOWN}
+            row["minus"] = {other: ours.minus(theirs) for other, theirs in others.items()}
+            gains = {other: ours.gains(others[other], genres) for model, other in options.gains if model == name}
+            rows.append(row | ({"gains": gains} if gains else {}))
     return {"rows": rows}
 
 
-def table(result: dict[str, Any]) -> str:
-    """Means over splits, as Markdown."""
-    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for row in result["rows"]:
-        model = row["model"]
-        stem, _, number = model.rpartition(".")
-        groups.setdefault((row["backend"] or "", stem if number.isdigit() else model), []).append(row)
-    lines = [
-        "| model | backend | loss | mAP | micro-F1 | macro-F1 | loss - TF-IDF, stems | loss - frequencies | seconds |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    for (backend, model), rows in groups.items():
-
-        def mean(get: Callable[[dict[str, Any]], float | None], rows: list[dict[str, Any]] = rows) -> float | None:
-            values = [get(row) for row in rows]
-            return None if any(value is None for value in values) else float(np.mean(values))
-
-        cells = [mean(lambda row, key=key: row[key]) for key in _SHOWN]
-        minus = [
-            mean(lambda row, other=other: row.get("minus", {}).get(other, {}).get("loss", [None])[0])
-            for other in ("TF-IDF, stems", "frequencies")
-        ]
-        seconds = mean(lambda row: row.get("seconds"))
-        shown = [f"{cells[0]:.4f}", *(f"{cell:.3f}" for cell in cells[1:])]
-        shown += ["" if value is None else f"{value:+.4f}" for value in minus]
-        lines.append(
-            f"| {model} | {backend} | " + " | ".join(shown) + f" | {'' if seconds is None else f'{seconds:.0f}'} |"
-        )
-    return "\n".join(lines)
+def mean_log_odds(predicted: Sequence[Predicted]) -> Predicted:
+    """The mean of several models' log-odds, as probabilities."""
+    both = set.intersection(*(set(one) for one in predicted))
+    clipped = {i: np.clip([one[i] for one in predicted], 1e-7, 1 - 1e-7) for i in both}
+    return {i: 1 / (1 + np.exp(-np.log(p / (1 - p)).mean(axis=0))) for i, p in clipped.items()}
 
 
 def main() -> None:
@@ -236,15 +246,30 @@ def main() -> None:
     parser.add_argument("--configs", nargs="+", default=[], help="configurations to train; FILE*N: with N seeds")
     parser.add_argument("--splits", nargs="+", type=int, default=[0, 1, 2], help="values of --data.split_seed")
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
-    parser.add_argument("--fuse", nargs="*", default=[], help="NAME=CONFIG*N: their mean; NAME=CONFIG+CONFIG: fused")
+    parser.add_argument(
+        "--fuse", nargs="*", default=[], help="NAME=CONFIG*2+CONFIG: kgenre fuse; NAME=mean(...): its --method mean"
+    )
+    parser.add_argument(
+        "--mean", nargs="*", default=[], help="NAME=A+B: mean of log-odds of models or baselines; names as printed"
+    )
+    parser.add_argument(
+        "--gains",
+        nargs="*",
+        default=[],
+        help="MODEL=OTHER: average precision of each genre, compared; names as printed",
+    )
+    parser.add_argument("--plot", type=Path, default=None, metavar="FOLDER", help="draw losses and learning curves")
     parser.add_argument("--data.path", dest="path", default=None, help="the films; default: the sample set")
     parser.add_argument("--out", default="quality", help="folder of all runs")
     parser.add_argument("--output", default=None, help="JSON to write; default: OUT/quality.json")
-    parser.add_argument("--render", default=None, help="print the table of this JSON again")
+    parser.add_argument("--render", nargs="+", default=None, metavar="JSON", help="only print (and plot) these results")
     options = parser.parse_args()
     if options.render:
-        print(table(json.loads(Path(options.render).read_text(encoding="utf-8"))))
+        rows = [row for file in options.render for row in json.loads(Path(file).read_text(encoding="utf-8"))["rows"]]
+        show({"rows": rows}, options.plot)
         return
+    options.gains = [tuple(pair.split("=", 1)) for pair in options.gains]
+    options.mean = [(name, parts.split("+")) for name, parts in (mean.split("=", 1) for mean in options.mean)]
     if not options.configs:
         parser.error("--configs is needed")
     runs = list(train(options))
@@ -254,7 +279,7 @@ def main() -> None:
     result["environment"].pop("backend", None)
     output = Path(options.output or Path(options.out) / "quality.json")
     output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(table(result))
+    show(result, options.plot)
     print(f"Written to {output}")
 
 
