@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kgenre.models._fused import fused
     from kgenre.models._overview_lstm import overview_lstm
     from kgenre.models._overview_lstm_pooled import overview_lstm_pooled
+    from kgenre.models._overview_words import overview_words
     from kgenre.models._poster_cnn_2024 import poster_cnn_2024
     from kgenre.models._poster_cnn_2025 import poster_cnn_2025
     from kgenre.models._poster_overview_fusion import poster_overview_fusion
@@ -22,6 +23,7 @@ __all__ = [
     "fused",
     "overview_lstm",
     "overview_lstm_pooled",
+    "overview_words",
     "poster_cnn_2024",
     "poster_cnn_2025",
     "poster_overview_fusion",

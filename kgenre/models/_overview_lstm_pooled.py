@@ -8,7 +8,6 @@ from keras import layers
 from kgenre.engines import prepare_keras
 from kgenre.models.bidirectional import Bidirectional
 from kgenre.models.genre_head import GenreHead
-from kgenre.models.linear_words import LinearWords
 from kgenre.models.masked_pooling import MaskedPooling
 from kgenre.models.word_dropout import WordDropout
 from kgenre.models.word_vectors import WordVectors
@@ -22,7 +21,6 @@ def overview_lstm_pooled(
     word_dropout: float = 0.2,
     embedding_dropout: float = 0.3,
     dropout: float = 0.5,
-    linear_words: float = 0.0,
 ) -> keras.Model:
     """Build a network that learns from few overviews what a bag of words cannot.
 
@@ -41,7 +39,6 @@ def overview_lstm_pooled(
         word_dropout: share of words that are unknown in a training step.
         embedding_dropout: rate on whole channels of the word vectors.
         dropout: rate before the last layer.
-        linear_words: scale of a linear TF-IDF path to the logits (`LinearWords`); 0: none.
 
     Returns:
         A built model.
@@ -56,9 +53,6 @@ def overview_lstm_pooled(
             overview_features(tokens, genres, vocabulary_size, embedding_dim, units, word_dropout, embedding_dropout)
         )
     )
-    if linear_words:
-        path = LinearWords(genres, vocabulary_size, linear_words, dtype="float32", name="LinearWords")
-        logits = layers.Add(dtype="float32", name="Logits")([logits, path(tokens)])
     output = layers.Activation("sigmoid", dtype="float32", name="Output")(logits)
     return keras.Model(tokens, output, name="overview_lstm_pooled")
 

@@ -18,7 +18,8 @@ def grad_cam(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray
     """Show where on its poster each film's genre is seen: Grad-CAM (Selvaraju et al., 2017).
 
     The last convolutional layer's channels are weighted by the mean gradient of the genre's log-odds and summed; what
-    speaks against the genre is cut off (https://arxiv.org/abs/1610.02391).
+    speaks against the genre is cut off (https://arxiv.org/abs/1610.02391). Of a network of several, the maps of all
+    that read posters are added up.
 
     Args:
         module: reads posters.
@@ -32,10 +33,14 @@ def grad_cam(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray
     Raises:
         ValueError: the network has no convolutional layer.
     """
-    layer = _last_convolution(module.model)
-    output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
-    weights = gradient.mean(axis=(1, 2), keepdims=True)
-    heat = np.maximum((weights * output).sum(axis=3), 0)
+    maps = []
+    for layer in _last_convolutions(module.model):
+        output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
+        weights = gradient.mean(axis=(1, 2), keepdims=True)
+        maps.append((weights * output).sum(axis=3))
+    if not maps:
+        raise ValueError(f"{module.model.name} has no convolutional layer: posters cannot be explained.")
+    heat = np.maximum(sum(_resized(one, max(one.shape for one in maps)) for one in maps), 0)
     most = heat.max(axis=(1, 2), keepdims=True)
     return (heat / np.where(most > 0, most, 1)).astype(np.float32)
 
@@ -44,7 +49,7 @@ def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.
     """Say how much each word of its overview speaks for a film's genre: gradient times input.
 
     To first order, how far the genre's log-odds would fall with the word's embedding set to zero (Shrikumar et al.,
-    2016, https://arxiv.org/abs/1605.01713).
+    2016, https://arxiv.org/abs/1605.01713); of a network of several, with all its embeddings.
 
     Args:
         module: reads overviews.
@@ -59,11 +64,13 @@ def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.
     """
     import keras
 
-    layer = next((part for part in module.model.layers if isinstance(part, keras.layers.Embedding)), None)
-    if layer is None:
+    embeddings = [part for part in module.model._flatten_layers() if isinstance(part, keras.layers.Embedding)]
+    if not embeddings:
         raise ValueError(f"{module.model.name} has no Embedding layer: words cannot be explained.")
-    output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
-    importance = (output * gradient).sum(axis=2)
+    importance = np.zeros(np.shape(batch["overview"]))
+    for layer in embeddings:
+        output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
+        importance += (output * gradient).sum(axis=2)
     return np.where(np.asarray(batch["overview"]) > 0, importance, 0).astype(np.float32)
 
 
@@ -76,9 +83,18 @@ def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArra
     return ops.sum(log_odds(ops.sum(prob * chosen, axis=-1)))
 
 
-def _last_convolution(model: Any) -> Any:
+def _last_convolutions(model: Any) -> list[Any]:
+    """The last layer that gives maps; of networks inside the network, each one's."""
+    import keras
+
+    inside = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    if inside:
+        return [layer for network in inside for layer in _last_convolutions(network)]
     # Pools and dropouts have no weights; a residual block counts as one layer.
-    maps = [layer for layer in model.layers if layer.weights and len(getattr(layer.output, "shape", ())) == 4]
-    if not maps:
-        raise ValueError(f"{model.name} has no convolutional layer: posters cannot be explained.")
-    return maps[-1]
+    return [layer for layer in model.layers if layer.weights and len(getattr(layer.output, "shape", ())) == 4][-1:]
+
+
+def _resized(maps: Floats, shape: tuple[int, ...]) -> Floats:
+    """Maps (n, h, w) with the rows and columns of a larger shape."""
+    rows, columns = (np.arange(to) * now // to for to, now in zip(shape[1:], maps.shape[1:], strict=True))
+    return maps[:, rows][:, :, columns]

@@ -34,10 +34,12 @@ NETWORKS = (
     "poster_cnn_2025",
     "overview_lstm",
     "overview_lstm_pooled",
+    "overview_words",
     "poster_resnet",
     "poster_overview_fusion",
     "fused",
 )
+OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
@@ -66,8 +68,9 @@ class GenreClassifier(Module):
             that builds a Keras model, or a Keras model. A function is given those of ``genres``, ``image_size`` and
             ``vocabulary_size`` that it takes, once the data are known.
         network_args: more arguments for it, such as ``{"embedding_dim": 265}``.
-        learning_rate: of Adam; with "cosine" the highest.
-        weight_decay: of AdamW, on weights but not on biases and normalisation; 0: Adam.
+        learning_rate: of the optimizer; with "cosine" the highest.
+        optimizer: "adam", or "sgd" with momentum 0.9.
+        weight_decay: decoupled from the loss, as in AdamW, on weights but not on biases and normalisation.
         schedule: "constant", or "cosine": from ``learning_rate`` to 0 over the fit's steps.
         warmup: share of the fit's steps over which the rate of "cosine" rises from 0.
         loss: of training: "binary_crossentropy", "weighted_binary_crossentropy", "focal" or "asymmetric"
@@ -95,6 +98,7 @@ class GenreClassifier(Module):
         loss: str = "binary_crossentropy",
         label_smoothing: float = 0.0,
         mirror: bool = False,
+        optimizer: str = "adam",
     ) -> None:
         self.save_hyperparameters()
         if learning_rate <= 0:
@@ -103,6 +107,7 @@ class GenreClassifier(Module):
             raise TrainerError(f"mixup and cutmix must be 0 or more. Received: {mixup}, {cutmix}")
         for name, value, known in (
             ("network", network, NETWORKS),
+            ("optimizer", optimizer, OPTIMIZERS),
             ("schedule", schedule, SCHEDULES),
             ("loss", loss, LOSSES),
         ):
@@ -113,7 +118,7 @@ class GenreClassifier(Module):
                 raise TrainerError(f"{name} must be at least 0 and below 1. Received: {value}")
         self.network = network
         self.network_args = network_args or {}
-        self.learning_rate = learning_rate
+        self.learning_rate, self.optimizer = learning_rate, optimizer
         self.mixup, self.cutmix = mixup, cutmix
         self.weight_decay, self.schedule, self.warmup = weight_decay, schedule, warmup
         self.loss, self.label_smoothing, self.mirror = loss, label_smoothing, mirror
@@ -281,16 +286,17 @@ class GenreClassifier(Module):
         return self.validation_step(batch, batch_idx)
 
     def configure_optimizers(self) -> Any:
-        """Adam, or AdamW, with its schedule."""
+        """Adam or SGD, with its schedule and weight decay."""
         import keras
 
-        rate: Any = self.learning_rate
-        if self.schedule == "cosine":
-            rate = self._cosine()
-        if not self.weight_decay:
-            return keras.optimizers.Adam(rate)
-        optimizer = keras.optimizers.AdamW(rate, weight_decay=self.weight_decay)
-        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        rate = self._cosine() if self.schedule == "cosine" else self.learning_rate
+        decay = self.weight_decay or None
+        if self.optimizer == "sgd":
+            optimizer = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay)
+        else:
+            optimizer = keras.optimizers.Adam(rate, weight_decay=decay)
+        if decay:
+            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
         return optimizer
 
     def _cosine(self) -> Any:

@@ -1,4 +1,4 @@
-"""The bag of words inside a network: what a linear model would say, for the network to correct."""
+"""The bag of words as a layer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from kgenre.models.frequencies import frequencies
+
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class LinearWords(keras.layers.Layer):
-    """A linear map of the text's TF-IDF vector, which starts at zero.
+    """A linear map of the text's TF-IDF vector to the genres' log-odds, which starts at their frequencies.
 
     Weights of a word as in scikit-learn's ``TfidfVectorizer(sublinear_tf=True)``: ``(1 + log tf) idf``, the text's
     vector scaled to length 1. Computed from the ids, so that no (B, vocabulary) array exists.
@@ -22,8 +24,7 @@ class LinearWords(keras.layers.Layer):
     Args:
         units: numbers to give, one a genre.
         vocabulary_size: ids are below it.
-        scale: of the word weights. With Adam, whose steps do not depend on the gradient's size, it is how fast this
-            path learns beside the rest of the network.
+        scale: of the text's vector, whose many small numbers of length 1 would need a learning rate of hundreds.
         **kwargs: ``name`` and ``dtype``, as for every Keras layer.
     """
 
@@ -32,15 +33,22 @@ class LinearWords(keras.layers.Layer):
         self.units = units
         self.vocabulary_size = vocabulary_size
         self.scale = scale
+        # As an `Embedding`, which explanations of words look for.
+        self.kernel = keras.layers.Embedding(vocabulary_size, units, "zeros", dtype=self.dtype_policy, name="kernel")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights (vocabulary_size, units) and the words' idf (vocabulary_size,)."""
-        self.kernel = self.add_weight(shape=(self.vocabulary_size, self.units), initializer="zeros", name="kernel")
+        self.kernel.build(input_shape)
+        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
         self.idf = self.add_weight(shape=(self.vocabulary_size,), initializer="ones", trainable=False, name="idf")
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
-        """Take the words' idf from ``films["overview"]``, int32 (n, T): ``log((1 + n) / (1 + df)) + 1``."""
-        tokens = films["overview"]
+        """Take the words' idf from ``films["overview"]``, int32 (n, T): ``log((1 + n) / (1 + df)) + 1``.
+
+        The biases become the log-odds of the `frequencies` of ``films["genres"]``, (n, units).
+        """
+        tokens, share = films["overview"], frequencies(films["genres"])
+        self.bias.assign(np.log(share / (1 - share)))
         films_with = np.zeros(self.vocabulary_size)
         for text in tokens:
             films_with[np.unique(text)] += 1
@@ -54,7 +62,7 @@ class LinearWords(keras.layers.Layer):
         # A word that stands there tf times is met tf times: each time it brings a tf-th of its weight.
         length = ops.sqrt(ops.sum(weight**2 / count, axis=1, keepdims=True))
         share = self.scale * weight / count / ops.maximum(length, 1e-6)
-        return ops.sum(ops.take(self.kernel, tokens, axis=0) * share[:, :, None], axis=1)
+        return ops.sum(self.kernel(tokens) * share[:, :, None], axis=1) + self.bias
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return (B, units)."""

@@ -81,6 +81,26 @@ def test_word_importance_agrees_with_leaving_words_out():
     assert (ours[6:] == 0).all()
 
 
+def test_a_network_of_several_is_explained_as_a_whole():
+    members = [
+        {"network": "poster_cnn_2024"},
+        {"network": "overview_lstm_pooled", "network_args": {"embedding_dim": 8, "units": 4}},
+        {"network": "overview_words"},
+    ]
+    module = classifier("fused", members=members)
+    overview = np.array([[5, 9, 12, 20, 7, 3, 0, 0]], "int32")
+    batch = {"overview": overview, "poster": np.full((1, 16, 16, 3), 200, "uint8")}
+    [linear] = (part for part in module.model._flatten_layers() if part.name == "Words")
+    before = word_importance(module, batch, np.array([1]))[0]
+    weights = np.zeros((30, 2), "float32")
+    weights[9, 1] = 1.0  # a word that speaks for the genre by the linear path alone
+    linear.kernel.embeddings.assign(weights)
+    after = word_importance(module, batch, np.array([1]))[0]
+    assert after[1] > before[1] + 0.1
+    np.testing.assert_allclose(np.delete(after, 1), np.delete(before, 1), atol=1e-5)
+    assert grad_cam(module, batch, np.array([1])).shape == (1, 2, 2)
+
+
 def test_networks_without_such_layers_say_so():
     text = GenreClassifier(keras.Sequential([keras.Input((4,), name="overview"), layers.Dense(2)]))
     text.configure_model()

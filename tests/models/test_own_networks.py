@@ -9,7 +9,7 @@ from keras import ops
 
 import kgenre
 from kgenre.data import FilmData
-from kgenre.models import GenreClassifier, overview_lstm_pooled, poster_overview_fusion, poster_resnet
+from kgenre.models import GenreClassifier, overview_lstm_pooled, overview_words, poster_overview_fusion, poster_resnet
 from kgenre.models.evidence_sum import EvidenceSum
 from kgenre.models.genre_head import GenreHead
 from kgenre.models.linear_words import LinearWords
@@ -23,8 +23,10 @@ numpy = keras.ops.convert_to_numpy
 
 
 def small(network, **arguments):
-    sizes = {"genres": 3, "vocabulary_size": 12, "embedding_dim": 4, "units": 3}
-    if network is not overview_lstm_pooled:
+    sizes = {"genres": 3, "vocabulary_size": 12}
+    if network is not overview_words:
+        sizes |= {"embedding_dim": 4, "units": 3}
+    if network in (poster_resnet, poster_overview_fusion):
         sizes |= {"image_size": (16, 16), "filters": (4, 8)}
     if network is poster_resnet:
         sizes = {name: sizes[name] for name in ("genres", "image_size", "filters")}
@@ -70,11 +72,13 @@ def test_linear_words_are_scikit_learns_tfidf():
         tokens[row, : len(text.split())] = [names.index(word) for word in text.split()]
     layer = LinearWords(2, len(names), scale=3.0)
     layer.build(tokens.shape)
-    layer.adapt_to_films({"overview": tokens})
-    assert not numpy(layer(tokens)).any(), "it starts at zero"
+    layer.adapt_to_films({"overview": tokens, "genres": np.array([[1, 0], [1, 1], [0, 0], [1, 0]])})
+    bias = numpy(layer(tokens))
+    assert (bias == bias[0]).all()
+    assert bias[0, 0] > 0 > bias[0, 1], "it starts at the frequencies"
     kernel = np.random.default_rng(0).normal(size=(len(names), 2)).astype("float32")
-    layer.kernel.assign(kernel)
-    expected = 3.0 * (vectorizer.transform(texts) @ kernel[2:])
+    layer.kernel.embeddings.assign(kernel)
+    expected = 3.0 * (vectorizer.transform(texts) @ kernel[2:]) + bias
     np.testing.assert_allclose(numpy(layer(tokens)), expected, rtol=1e-5)
     assert np.isfinite(numpy(layer(TOKENS[2:]))).all()
 
@@ -133,7 +137,7 @@ def test_evidence_of_what_is_not_there_does_not_count():
     assert shares == pytest.approx([0.25, 0.25, 0.5], abs=0.06)
 
 
-@pytest.mark.parametrize("network", [overview_lstm_pooled, poster_overview_fusion])
+@pytest.mark.parametrize("network", [overview_lstm_pooled, overview_words, poster_overview_fusion])
 def test_more_padding_changes_nothing(network):
     model = small(network)
     inputs = {"overview": TOKENS, "poster": np.random.default_rng(0).random((3, 16, 16, 3)).astype("float32")}
@@ -157,13 +161,14 @@ def test_parameters_of_the_poster_network():
             {"learning_rate": 1e-2, "label_smoothing": 0.1},
             {"posters": False, "stem": "english"},
         ),
+        ("overview_words", {"learning_rate": 0.5, "optimizer": "sgd"}, {"posters": False}),
         ("poster_resnet", {"learning_rate": 5e-3, "mirror": True}, {"overviews": False}),
         ("poster_overview_fusion", {"learning_rate": 5e-3}, {"incomplete": "keep"}),
     ],
 )
 def test_they_learn_the_sample_films(network, settings, data, sample, tmp_path):
     kgenre.seed_everything(0)
-    small = {"embedding_dim": 16, "units": 8} if "overview" in network else {}
+    small = {"embedding_dim": 16, "units": 8} if "lstm" in network or "fusion" in network else {}
     small |= {"filters": (8, 16)} if "poster" in network else {}
     films = FilmData(str(sample), image_size=(24, 16), batch_size=16, vocabulary_size=300, **data)
     module = GenreClassifier(network, small, weight_decay=0.01, schedule="cosine", warmup=0.2, **settings)
