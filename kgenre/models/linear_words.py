@@ -17,7 +17,7 @@ class LinearWords(keras.layers.Layer):
     """A linear map of the text's TF-IDF vector to the genres' log-odds, which starts at their frequencies.
 
     Weights of a word as in scikit-learn's ``TfidfVectorizer(sublinear_tf=True)``: ``(1 + log tf) idf``, the text's
-    vector scaled to length 1. Computed from the ids, so that no (B, vocabulary) array exists.
+    vector scaled to length 1.
 
     Input: int32 (B, T) token ids, 0 padding. Output: float (B, units).
 
@@ -57,12 +57,20 @@ class LinearWords(keras.layers.Layer):
     def call(self, tokens: Any) -> Any:
         """Map (B, T) to (B, units)."""
         real = ops.cast(tokens > 0, self.compute_dtype)  # (B, T)
-        count = ops.sum(ops.cast(tokens[:, :, None] == tokens[:, None, :], self.compute_dtype), axis=2)  # tf, (B, T)
+        count = self._count(tokens)
         weight = (1 + ops.log(count)) * ops.take(self.idf, tokens, axis=0) * real
         # A word that stands there tf times is met tf times: each time it brings a tf-th of its weight.
         length = ops.sqrt(ops.sum(weight**2 / count, axis=1, keepdims=True))
         share = self.scale * weight / count / ops.maximum(length, 1e-6)
         return ops.sum(self.kernel(tokens) * share[:, :, None], axis=1) + self.bias
+
+    def _count(self, tokens: Any) -> Any:
+        """How often each word stands in its own text, (B, T); no (B, T, T) array, for plots have thousands of words."""
+        texts = ops.shape(tokens)[0]
+        places = ops.cast(tokens, "int32") + self.vocabulary_size * ops.arange(texts, dtype="int32")[:, None]
+        ones = ops.ones_like(ops.reshape(places, (-1,)), dtype=self.compute_dtype)
+        counts = ops.segment_sum(ones, ops.reshape(places, (-1,)), num_segments=texts * self.vocabulary_size)
+        return ops.take(counts, places)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Return (B, units)."""
