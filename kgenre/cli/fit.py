@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import SUPPRESS
 from collections.abc import Sequence
 
 from kgenre.cli import configuration
@@ -14,10 +15,11 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--advise",
         action="store_true",
+        default=SUPPRESS,  # no setting of a run: not in its config
         help="do not train: measure a few steps on TensorFlow and JAX, in float32 and bfloat16, and say what is faster",
     )
     options = configuration.parse(parser, arguments)
-    if options.pop("advise"):
+    if "advise" in options:
         return advise([word for word in arguments if word != "--advise"], options.trainer.precision)
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
