@@ -97,7 +97,7 @@ TABLE = [
     Row(FLAGS, "reload_dataloaders_every_n_epochs", "S", arguments("reload_dataloaders_every_n_epochs"), of(run, "dataloaders_are_reloaded")),
     Row(FLAGS, "default_root_dir, name (ours)", "M", (*arguments("default_root_dir", "name"), "Trainer.experiment_dir"), of(flags, "where_a_run_is_written") + of("training/run_folder", "each_fit_has_a_folder_of_its_own")),
     Row(FLAGS, "steps_per_execution (ours)", "M", arguments("steps_per_execution"), of("training/steps_per_execution", "the_same_numbers_as_single_steps", "a_call_ends_where_something_is_due", "auto_changes_no_number_and_is_kept", "hooks_of_batches_need_single_steps")),
-    Row(FLAGS, "jit_compile (ours)", "M", arguments("jit_compile"), of(flags, "jit_compile_trains_to_the_same_loss")),
+    Row(FLAGS, "jit_compile (ours)", "M", arguments("jit_compile"), of(flags, "jit_compile_trains_to_the_same_loss") + of("training/jit_compile", "measuring_changes_no_number", "the_table_is_asked_and_a_resume_asks_nobody")),
     Row(FLAGS, "wrong values are refused by name", "M", (), of(flags, "wrong_values_name_the_argument_and_the_value")),
     Row(FLAGS, "what Lightning's own tests expect of its flags", "M", (), of("training/lightning_behaviours", "min_max_steps_epochs", "a_stop_waits_for_min_epochs_and_min_steps", "val_check_interval_as_a_fraction", "val_check_interval_across_epochs", "check_val_every_n_epoch", "limits_of_all_stages", "overfit_batches_limits_training_and_validation_only", "fast_dev_run", "estimated_stepping_batches", "early_stopping_patience", "early_stopping_thresholds", "no_time_no_training")),
     # --- methods and properties of the Trainer

@@ -114,7 +114,7 @@ class Engine(Protocol):
     def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
         """The first ``limit`` batches on the device, handed over ahead of time; None: all.
 
-        For `train_steps` so many as it runs ``at_once`` are read from a ``tf.data.Dataset`` together.
+        For `train_steps`, which runs so many ``at_once``, they are read from a ``tf.data.Dataset`` together.
         """
 
 

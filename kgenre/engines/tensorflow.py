@@ -18,6 +18,7 @@ from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError
 from kgenre.engines.variable_state import VariableState
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
+from kgenre.kernels.read_at_once import read_at_once
 
 
 class TensorFlowEngine(VariableState):
@@ -101,7 +102,7 @@ class TensorFlowEngine(VariableState):
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
         # Always as long as `size`: how many are done is known at run time, so that there is one compiled function.
         padded = [*batches, *[batches[-1]] * (size - len(batches))]
-        stacked = keras.tree.map_structure(lambda *leaves: tf.stack(leaves), *padded)
+        stacked = keras.tree.map_structure(_stacked, *padded)
         return self._stepped(self._train_several[update], stacked, tf.constant(len(batches)))
 
     def why_single_steps(self, batch: Any) -> str | None:
@@ -234,9 +235,13 @@ class TensorFlowEngine(VariableState):
     # --- input --------------------------------------------------------------------------------------------------
 
     def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
-        # A Python number or NumPy array given to a tf.function would be traced anew or copied each step.
+        # A Python number or NumPy array given to a tf.function would be traced anew or copied each step; `train_steps`
+        # stacks NumPy arrays faster than tensors.
+        form = _tensor if at_once == 1 else _as_it_is
+        if at_once > 1 and isinstance(batches, tf.data.Dataset):
+            batches = read_at_once(batches, at_once, limit)
         for batch in itertools.islice(batches, limit):
-            yield keras.tree.map_structure(_tensor, batch)
+            yield keras.tree.map_structure(form, batch)
 
 
 def _array(variable: keras.Variable) -> np.ndarray:
@@ -287,6 +292,14 @@ def hide_other_gpus(devices: Sequence[str]) -> None:
             f"Trainer was asked for {', '.join(devices)}, but TensorFlow has started with {len(gpus)} GPUs already. "
             "Build the model in configure_model, or choose with the variable CUDA_VISIBLE_DEVICES (-1: the CPU)."
         ) from None
+
+
+def _as_it_is(array: Any) -> tf.Tensor | np.ndarray:
+    return array if isinstance(array, tf.Tensor) else np.asarray(array)
+
+
+def _stacked(*leaves: Any) -> tf.Tensor:
+    return _tensor(np.stack(leaves)) if isinstance(leaves[0], np.ndarray) else tf.stack(leaves)
 
 
 def _tensor(array: Any) -> tf.Tensor:

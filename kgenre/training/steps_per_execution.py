@@ -55,13 +55,14 @@ def _measured(trainer: Trainer, batch: Any) -> int:
     """Both ways on the run's own state, which is put back."""
     engine = trainer.engine
     with undone(engine):
-        batches = list(engine.prefetch([batch] * MANY))
-        if fastest(engine, lambda: engine.train_step(batches[0]))[0] > SHORT:
+        alone = list(engine.prefetch([batch] * MANY))
+        if fastest(engine, lambda: engine.train_step(alone[0]))[0] > SHORT:
             return 1
+        together = list(engine.prefetch([batch] * MANY, at_once=MANY))
         one, many = fastest(
             engine,
-            lambda: [engine.train_step(batch) for batch in batches],
-            lambda: engine.train_steps(batches, MANY),
+            lambda: [engine.train_step(batch) for batch in alone],
+            lambda: engine.train_steps(together, MANY),
         )
     chosen = MANY if many < 0.9 * one else 1
     per_step = (1e3 * one / MANY, 1e3 * many / MANY, MANY)

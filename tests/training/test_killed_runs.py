@@ -110,8 +110,10 @@ def test_a_kill_while_saving(server, straight, tmp_path, fault):
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_kill_at_each_point_of_each_save(server, straight, tmp_path, fault, nth, in_background):
     resumed = check(server, straight, tmp_path, fault=fault, nth=nth, in_background=in_background)
-    # A run that was killed in its first save has nothing to go on from before that is in place.
-    assert resumed or nth == 1
+    # A run that was killed in its first save has nothing to go on from before that is in place; written in the
+    # background, that may still be under way when the curves of the second step are.
+    before_the_second = fault == "after_saving_before_the_curves" and in_background and nth == 2
+    assert resumed or nth == 1 or before_the_second
 
 
 @pytest.mark.exhaustive
