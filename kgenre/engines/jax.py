@@ -336,7 +336,7 @@ class JaxEngine:
         if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset: read-only views, no copies
             batches = batches.as_numpy_iterator() if at_once == 1 else read_at_once(batches, at_once, limit)
         else:
-            batches = (keras.tree.map_structure(_array, batch) for batch in batches)
+            batches = (jax.tree.map(_array, batch) for batch in batches)  # Keras's takes three times as long
         batches = itertools.islice(batches, limit)
         if self._placement is not None:
             batches = map(self._placement.batch, batches)
