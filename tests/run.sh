@@ -13,7 +13,7 @@ export PATH="$(cd "$venv/bin" && pwd):$PATH"
 ruff check .
 ruff format --check .
 lint-imports
-for backend in tensorflow jax; do  # loadfile: what a file's tests share is made once, not in each process
+for backend in tensorflow jax; do
   echo "== KERAS_BACKEND=$backend"
-  KERAS_BACKEND=$backend python -m pytest -n auto --maxprocesses 4 --dist loadfile "$@"
+  KERAS_BACKEND=$backend python -m pytest -n auto --maxprocesses 4 "$@"
 done

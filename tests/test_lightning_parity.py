@@ -114,7 +114,7 @@ TABLE = [
     Row(METHODS, "on_run_opened (ours): when the run's folder is there", "M", ("Trainer.on_run_opened",), of("training/run_folder", "the_files")),
     # --- Module
     Row(MODULE, "training_step: tensor, dict with loss, or None to skip", "M", ("Module.training_step",), of(steps, "none_leaves_a_batch_out", "none_in_a_group_of_accumulated_batches") + of("engines/traps", "a_step_must_return_one_loss") + of(engine, "outputs_are_what_the_step_returned")),
-    Row(MODULE, "one step for every backend", "M", (), of(parity, "losses_agree", "stateful_metric_agrees") + of("training/cross_backend", "losses_agree_after_the_change")),
+    Row(MODULE, "one step for every backend", "M", (), of(parity, "losses_agree") + of("training/cross_backend", "losses_agree_after_the_change")),
     Row(MODULE, "validation_step, test_step, predict_step", "M", ("Module.validation_step", "Module.test_step", "Module.predict_step"), of("training/evaluation", "a_list_with_one_dict", "predict_gives_numpy_arrays") + of(flags, "a_module_without_validation_step_is_not_validated")),
     Row(MODULE, "several validation, test and predict sets", "M", (), of(steps, "several_validation_sets", "several_sets_of_a_datamodule_under_a_limit_and_watched", "predictions_of_several_sets")),
     Row(MODULE, "dict, tuple and other batches; data of unknown length", "M", (), of(steps, "batches_of_other_forms", "data_of_unknown_length_with_validation_inside") + of("training/fit", "batches_may_be_tuples")),

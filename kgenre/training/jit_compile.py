@@ -46,6 +46,6 @@ def say_what_is_faster(trainer: Trainer) -> None:
     t = trainer
     known, now = known_step_times(model_key(t.engine)), way(t.precision, t.chosen_jit_compile)
     best = min(known, key=known.get, default=now)
-    if now in known and known[best] < CLEARLY * known[now]:
+    if not t.is_trial and now in known and known[best] < CLEARLY * known[now]:
         times = (1e3 * known[now], now, 1e3 * known[best], best)
         _log.info("A step of this model was measured here: %.3g ms as in this run (%s), %.3g with %s.", *times)

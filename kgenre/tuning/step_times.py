@@ -84,7 +84,8 @@ def way(precision: str, jit_compile: bool = False) -> str:
     import keras
 
     backend = keras.backend.backend()
-    return f"{backend} {metadata.version(backend)}, {precision}" + (", XLA" if jit_compile else "")
+    compiler = ", XLA" if jit_compile and backend == "tensorflow" else ""
+    return f"{backend} {metadata.version(backend)}, {precision}{compiler}"
 
 
 def model_key(engine: Engine) -> str:
