@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.poster_files import MAX_PIXELS, PosterFile, damaged, picture_formats, read_file, reason_of, usable_cpus
-from kgenre.data.poster_resizing import SCALES, Fit, Pixels, fit, resized
+from kgenre.data.poster_resizing import SCALES, Fit, Pixels, fit, resize_into
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -96,9 +96,9 @@ def _read(path: Path | None, plain: bool, resize: str, out: Pixels) -> str:
         return damaged(error)
     top, left, height, width = found.window
     rows, columns = found.inner
-    pixels = resized(pixels[top : top + height, left : left + width], found.inner)
-    top, left = (size[0] - rows) // 2, (size[1] - columns) // 2
-    out[top : top + rows, left : left + columns] = pixels
+    down, across = (size[0] - rows) // 2, (size[1] - columns) // 2
+    window = out[down : down + rows, across : across + columns]
+    resize_into(window, pixels[top : top + height, left : left + width])
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ RESIZE = ("squash", "letterbox", "crop")
 SCALES = (1, 2, 4, 8)  # a JPEG's cosine transform can be undone at these fractions of its size
 
 Floats = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -54,45 +56,63 @@ def fit(height: int, width: int, image_size: tuple[int, int], resize: str) -> Fi
     return Fit(scale, (top, left, *window), inner)
 
 
-def resized(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def resize_into(out: Pixels, pixels: Pixels) -> None:
     """Bilinear as ``tf.image.resize`` does it, about the middles of pixels; smoothed where more than half goes.
 
     Args:
+        out: uint8 (H, W, channels), written to.
         pixels: uint8 (h, w, channels).
-        size: (height, width) in pixels.
     """
     height, width, channels = pixels.shape
+    size = out.shape[:2]
     if height > 2 * size[0] or width > 2 * size[1]:
         # Much higher or wider than what it becomes: each pixel is made of all that it stands for.
         from PIL import Image
 
-        return np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
+        out[...] = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+        return
     # Mostly half the size at most is left to shrink, and two pixels each way are enough: NumPy takes two thirds of the
     # time that Pillow does for more of them.
     top, bottom, down = _neighbours(height, size[0])
     left, right, across = _neighbours(width, size[1], channels)
-    rows = pixels.reshape(height, -1).astype(np.float32)  # (h, 3 w)
-    rows = _between(_taken(rows, top, 0), _taken(rows, bottom, 0), down[:, None])  # (H, 3 w)
-    resized = _between(_taken(rows, left, 1), _taken(rows, right, 1), across)  # (H, 3 W)
-    resized += np.float32(0.5)
-    return resized.astype(np.uint8).reshape(*size, channels)
+    rows = _scratch.floats(0, height, width * channels)
+    np.copyto(rows.reshape(pixels.shape), pixels)
+    rows = _between(rows, top, bottom, down[:, None], 0, (1, 2))  # (H, w channels)
+    rows = _between(rows, left, right, across, 1, (0, 2))  # (H, W channels)
+    rows += np.float32(0.5)
+    np.copyto(out, rows.reshape(out.shape), casting="unsafe")
 
 
-def _taken(rows: Floats, which: npt.NDArray[np.intp], axis: int) -> Floats:
-    return rows.take(which, axis, mode="clip")  # all are inside, and to clip is faster than to check
+def _between(
+    rows: Floats, first: Indices, second: Indices, share: Floats, axis: int, scratch: tuple[int, int]
+) -> Floats:
+    shape = (len(first), rows.shape[1]) if axis == 0 else (len(rows), len(first))
+    mixed, other = (_scratch.floats(number, *shape) for number in scratch)
+    rows.take(first, axis, out=mixed, mode="clip")  # all are inside, and to clip is faster than to check
+    rows.take(second, axis, out=other, mode="clip")
+    other -= mixed
+    other *= share
+    mixed += other
+    return mixed
 
 
-def _between(first: Floats, second: Floats, share: Floats) -> Floats:
-    second -= first
-    second *= share
-    first += second
-    return first
+class _Scratch(threading.local):
+    """Memory that a thread uses again for each poster: to get it anew took as long as to decode."""
+
+    def __init__(self) -> None:
+        self._buffers = [np.empty(0, np.float32)] * 3
+
+    def floats(self, number: int, rows: int, columns: int) -> Floats:
+        if len(self._buffers[number]) < rows * columns:
+            self._buffers[number] = np.empty(rows * columns, np.float32)
+        return self._buffers[number][: rows * columns].reshape(rows, columns)
+
+
+_scratch = _Scratch()
 
 
 @lru_cache(maxsize=4096)
-def _neighbours(
-    before: int, after: int, channels: int = 1
-) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], Floats]:
+def _neighbours(before: int, after: int, channels: int = 1) -> tuple[Indices, Indices, Floats]:
     """The two old pixels that each new one lies between, and the share of the second; once for each channel.
 
     Example:

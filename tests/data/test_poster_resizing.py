@@ -2,7 +2,13 @@ import keras
 import numpy as np
 import pytest
 
-from kgenre.data.poster_resizing import fit, resized
+from kgenre.data.poster_resizing import fit, resize_into
+
+
+def resized(pixels, size):
+    out = np.zeros((*size, 3), np.uint8)
+    resize_into(out, pixels)
+    return out
 
 
 @pytest.mark.parametrize(
@@ -23,7 +29,6 @@ def test_it_is_the_resize_of_tensorflow(before):
 
     pixels = np.random.default_rng(0).integers(0, 256, (*before, 3), np.uint8)
     ours = resized(pixels, (64, 64))
-    assert ours.dtype == np.uint8
     # Half a level is the rounding; the rest the order of sums.
     np.testing.assert_allclose(ours, tf.image.resize(pixels, (64, 64)).numpy(), atol=0.501)
 
