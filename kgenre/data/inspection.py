@@ -101,18 +101,14 @@ def _perceptual_hashes(
     table: FilmTable, files: Sequence[PosterFile], on_progress: OnProgress | None
 ) -> tuple[npt.NDArray[np.uint64], list[str]]:
     """A difference hash of each poster: whether each of 8 x 8 pixels is brighter than its right neighbour."""
-    hashes, reasons = np.zeros(len(table), np.uint64), [file.reason for file in files]
-    done = 0
+    hashes, reasons = np.zeros(len(table), np.uint64), []
     for found in decode_posters(table.poster_paths, files, _HASH_SIZE):
-        good = len(found.pixels)
         grey = found.pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
-        bits = (grey[:, :, :-1] > grey[:, :, 1:]).reshape(good, 64)
-        hashes[found.positions[:good]] = np.packbits(bits, axis=1).view(np.uint64)[:, 0] if good else ()
-        for i, reason in zip(found.positions[good:], found.reasons, strict=True):
-            reasons[i] = reason
-        done += len(found.positions)
+        bits = (grey[:, :, :-1] > grey[:, :, 1:]).reshape(len(grey), 64)
+        hashes[found.positions] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+        reasons += found.reasons
         if on_progress:
-            on_progress(done, len(table))
+            on_progress(found.positions.stop, len(table))
     return hashes, reasons
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from kgenre.data.poster_files import MAX_PIXELS, PosterFile, damaged, picture_formats, read_file, reason_of, usable_cpus
 from kgenre.data.poster_resizing import SCALES, Fit, Pixels, fit, resize_into
@@ -32,18 +31,22 @@ class Decoded(NamedTuple):
     """Some posters.
 
     Args:
-        positions: where they stand in what was asked for: first those that were decoded, then those that could not be.
-        pixels: uint8 (n, H, W, 3), of the former.
-        reasons: why not, of the latter.
+        positions: where these n stand in what was asked for.
+        pixels: uint8 (n, H, W, 3), zeros where one could not be decoded.
+        reasons: why not; "" where it was.
     """
 
-    positions: npt.NDArray[np.int64]
+    positions: range
     pixels: Pixels
-    reasons: Sequence[str] = ()
+    reasons: Sequence[str]
 
 
 def decode_posters(
-    paths: Sequence[Path | None], files: Sequence[PosterFile], image_size: tuple[int, int], resize: str = "squash"
+    paths: Sequence[Path | None],
+    files: Sequence[PosterFile],
+    image_size: tuple[int, int],
+    resize: str = "squash",
+    out: Pixels | None = None,
 ) -> Iterator[Decoded]:
     """Decode posters in threads, a few at a time, in the order given; each is in exactly one `Decoded`.
 
@@ -53,19 +56,17 @@ def decode_posters(
         image_size: (height, width) in pixels.
         resize: "squash" changes the aspect ratio to that of ``image_size``; "letterbox" keeps all of the poster and
             fills up with black; "crop" keeps the middle of it and no black.
+        out: uint8 (n, H, W, 3), zeros that posters are written into; what is yielded are parts of it.
     """
 
     def some(first: int) -> Decoded:
         positions = range(first, min(first + _POSTERS_AT_ONCE, len(paths)))
-        pixels = np.zeros((len(positions), *image_size, 3), np.uint8)
-        good, bad, reasons = [], [], []
-        for i in positions:
-            if reason := files[i].reason or _read(paths[i], files[i].plain, resize, out=pixels[len(good)]):
-                bad.append(i)
-                reasons.append(reason)
-            else:
-                good.append(i)
-        return Decoded(np.array(good + bad), pixels[: len(good)], reasons)
+        pixels = np.zeros((len(positions), *image_size, 3), np.uint8) if out is None else out[first : positions.stop]
+        reasons = [
+            files[i].reason or _read(paths[i], files[i].plain, resize, out=poster)
+            for i, poster in zip(positions, pixels, strict=True)
+        ]
+        return Decoded(positions, pixels, reasons)
 
     begun: deque[Future[Decoded]] = deque()
     cpus = usable_cpus()

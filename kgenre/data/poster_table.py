@@ -71,16 +71,11 @@ def poster_table(
             )
     if place == "stream":
         return None, [file.reason for file in files]
-    pixels, reasons = aligned_zeros(shape), [file.reason for file in files]
-    done = 0
-    for found in decode_posters(table.poster_paths, files, image_size, resize):
-        good = len(found.pixels)
-        pixels[found.positions[:good]] = found.pixels
-        for i, reason in zip(found.positions[good:], found.reasons, strict=True):
-            reasons[i] = reason
-        done += len(found.positions)
+    pixels, reasons = aligned_zeros(shape), []
+    for found in decode_posters(table.poster_paths, files, image_size, resize, out=pixels):
+        reasons += found.reasons
         if on_progress:
-            on_progress(done, len(table))
+            on_progress(found.positions.stop, len(table))
     return pixels, reasons
 
 
@@ -150,20 +145,14 @@ def _write(
     on_progress: OnProgress | None,
 ) -> dict[str, str]:
     # Written, not mapped: where the disk is full a write is an error, a mapped page is the end of the process.
-    reasons, done, size = {}, 0, _size_of(shape[1:])
+    reasons: dict[str, str] = {}
     with file.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        first = out.tell()
-        out.truncate(first + _size_of(shape))
         for found in decode_posters(table.poster_paths, files, shape[1:3], resize):
-            good = len(found.pixels)
-            for i, pixels in zip(found.positions[:good], found.pixels, strict=True):
-                out.seek(first + int(i) * size)
-                out.write(pixels.tobytes())
-            reasons |= {str(i): r for i, r in zip(found.positions[good:], found.reasons, strict=True)}
-            done += len(found.positions)
+            out.write(found.pixels.data)
+            reasons |= {str(i): reason for i, reason in zip(found.positions, found.reasons, strict=True) if reason}
             if on_progress:
-                on_progress(done, len(table))
+                on_progress(found.positions.stop, len(table))
         out.flush()
         os.fsync(out.fileno())
     return reasons

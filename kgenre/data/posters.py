@@ -39,7 +39,7 @@ def read_poster(path: str | os.PathLike[str], image_size: tuple[int, int] = (64,
     except OSError as error:
         file = PosterFile(reason_of(error))
     [found] = decode_posters([Path(path)], [file], image_size, resize)
-    if found.reasons:
+    if found.reasons[0]:
         raise FilmDataError(f"The poster {path} cannot be used: {found.reasons[0]}.")
     return found.pixels[0]
 

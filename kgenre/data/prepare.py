@@ -173,13 +173,12 @@ def _encoded(
     encode = Pixels.tobytes if settings["posters"] == "raw" else _jpeg
     with ThreadPoolExecutor(usable_cpus()) as threads:
         for found in decode_posters(paths, looked_at, tuple(settings["image_size"]), settings["resize"]):
-            good = len(found.pixels)
-            for n, data in zip(found.positions[:good], threads.map(encode, found.pixels), strict=True):
-                posters[n] = data
+            encoded = threads.map(lambda one, reason: b"" if reason else encode(one), found.pixels, found.reasons)
+            posters[found.positions.start : found.positions.stop] = encoded
             quarantine += [
-                (table.ids[rows[int(n)]], reason)
-                for n, reason in zip(found.positions[good:], found.reasons, strict=True)
-                if paths[int(n)] is not None
+                (table.ids[rows[n]], reason)
+                for n, reason in zip(found.positions, found.reasons, strict=True)
+                if reason and paths[n] is not None
             ]
     return posters, sorted(quarantine)
 

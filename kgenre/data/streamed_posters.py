@@ -57,25 +57,17 @@ class StreamedPosters:
         size = rows.shape[1]
         wanted = rows.ravel()
         paths, files = [self.paths[i] for i in wanted], [self.files[i] for i in wanted]
-        begun: dict[int, tuple[Pixels, npt.NDArray[np.float32], list[int]]] = {}
-        following = 0
         for found in decode_posters(paths, files, self.image_size, self.resize):
-            good = len(found.pixels)
-            for n, position in enumerate(found.positions):
-                number, place = divmod(int(position), size)
-                if number not in begun:
-                    begun[number] = np.zeros((size, *self.image_size, 3), np.uint8), weights[number].copy(), [size]
-                posters, batch_weights, missing = begun[number]
-                missing[0] -= 1
-                if n < good:
-                    posters[place] = found.pixels[n]
-                else:
+            for position, poster, reason in zip(*found, strict=True):
+                number, place = divmod(position, size)
+                if not place:
+                    posters, batch_weights = np.zeros((size, *self.image_size, 3), np.uint8), weights[number].copy()
+                posters[place] = poster
+                if reason:
                     batch_weights[place] = 0
-                    self._note(self.ids[wanted[position]], found.reasons[n - good])
-            while following in begun and not begun[following][2][0]:
-                posters, batch_weights, _ = begun.pop(following)
-                yield posters, batch_weights
-                following += 1
+                    self._note(self.ids[wanted[position]], reason)
+                if place == size - 1:
+                    yield posters, batch_weights
 
     def _note(self, film_id: str, reason: str) -> None:
         if film_id in self.bad:
