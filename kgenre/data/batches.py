@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from kgenre.data.augmentation import Augmentation, augmented, draw_augmentation
 from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, plan_batches
+from kgenre.data.poster_files import usable_cpus
 from kgenre.data.streamed_posters import StreamedPosters
 
 if TYPE_CHECKING:
@@ -133,12 +134,13 @@ class FilmBatches:
             return self._streamed(inputs)
         options = tf.data.Options()
         options.deterministic = True
-        options.experimental_optimization.apply_default_optimizations = (
-            False  # to rewrite the graph it copies the tables
-        )
+        # To rewrite the graph TensorFlow copies the tables in it.
+        options.experimental_optimization.apply_default_optimizations = False
+        # A batch a thread: to share one among threads costs more than it brings.
+        options.threading.max_intra_op_parallelism = 1
         with tf.device("CPU"):
             batches = tf.data.Dataset.from_tensor_slices(inputs).with_options(options)
-            batches = batches.map(self._traced(inputs), num_parallel_calls=tf.data.AUTOTUNE)
+            batches = batches.map(self._traced(inputs), num_parallel_calls=usable_cpus())
             return batches.prefetch(tf.data.AUTOTUNE)
 
     def _streamed(self, inputs: dict[str, npt.NDArray[Any]]) -> Iterator[dict[str, tf.Tensor]]:

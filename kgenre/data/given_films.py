@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.overviews import OverviewVectorizer, normalised_overview
+from kgenre.data.overviews import OverviewVectorizer, has_words
 from kgenre.data.posters import read_poster
 
 _log = logging.getLogger("kgenre")
@@ -61,7 +61,7 @@ def encode_given(
         if vectorizer is None:
             raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
         for text in given["overview"] or ():
-            if not normalised_overview(text):
+            if not has_words(text):
                 raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
         films["overview"] = vectorizer.encode(given["overview"] or [""] * n)
     return films

@@ -18,6 +18,7 @@ STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation", None
 # What Keras's TextVectorization strips. A text without anything else has no tokens.
 _PUNCTUATION_MARKS = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
+_OF_A_WORD = re.compile(r"""[^\s!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 
 TokenIds = npt.NDArray[np.int32]
 
@@ -28,6 +29,11 @@ def normalised_overview(text: str) -> str:
     "" means that the text has no words at all.
     """
     return " ".join(_PUNCTUATION.sub("", text.lower()).split())
+
+
+def has_words(text: str) -> bool:
+    """Whether there is more in a text than blanks and punctuation: whether `normalised_overview` leaves something."""
+    return _OF_A_WORD.search(text) is not None
 
 
 def stemming_languages() -> tuple[str, ...]:
@@ -91,7 +97,7 @@ class OverviewVectorizer:
         Raises:
             FilmDataError: there is no word in ``overviews``, or none that enough of them hold.
         """
-        if not any(map(normalised_overview, overviews)):
+        if not any(map(has_words, overviews)):
             raise FilmDataError(
                 f"None of the {len(overviews)} training overviews has a word in it. "
                 "Give films with overviews, or use --data.overviews false."

@@ -14,7 +14,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
 from kgenre.data.known_genres import map_to_known_genres
-from kgenre.data.overviews import normalised_overview
+from kgenre.data.overviews import has_words
 from kgenre.data.poster_files import PosterFile, examine_posters
 from kgenre.data.poster_table import poster_table
 from kgenre.data.posters import name_bad
@@ -110,9 +110,9 @@ def find_usable_films(
     left_out = list(films.left_out)
     pixels, bad, has = None, [], []
     if overviews:
-        has_words = np.array([bool(normalised_overview(text)) for text in films.overviews])
-        left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~has_words)]
-        has.append(has_words)
+        read = np.array([has_words(text) for text in films.overviews])
+        left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~read)]
+        has.append(read)
     if options:
         name_bad(films, [file.reason for file in files], options.max_bad_fraction)  # before the work of decoding
         with ProgressLine("Decoding posters") as progress:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from kgenre.data import FilmDataError, FilmTable, examine_posters, read_films, read_posters
+from kgenre.data.poster_decoding import decode_posters
 
 
 def table_of(paths):
@@ -57,6 +58,17 @@ def test_a_picture_of_400_megapixels_is_refused_by_its_header(tmp_path):
     pixels, left_out = read_posters(table_of([tmp_path / "a.jpg"] * 1), max_bad_fraction=1)
     assert "too many" in left_out[0].reason
     assert not pixels.any()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_a_picture_that_grew_since_it_was_looked_at_is_refused(tmp_path, format):
+    path = tmp_path / "a.jpg"
+    path.write_bytes(encoded(format))
+    files = examine_posters([path])
+    Image.new("L", (7800, 7800)).save(path, format)
+    [found] = decode_posters([path], files, (8, 8))
+    assert "7800 x 7800 pixels are too many" in found.reasons[0]
+    assert not found.pixels.any()
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])

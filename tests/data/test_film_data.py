@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from kgenre.data import FilmData, FilmDataError, make_sample_films, read_films
+from kgenre.data import FilmData, FilmDataError, make_sample_films, read_films, read_poster
 from kgenre.data.overviews import normalised_overview
 
 
@@ -205,6 +205,18 @@ def test_error_most_posters_are_missing(broken):
     films = FilmData(str(broken), posters=False)
     films.setup("fit")
     assert len(films.table) == 58
+
+
+def test_error_posters_that_only_decoding_finds_bad(tmp_path):
+    folder = make_sample_films(tmp_path / "films", n=60)
+    for i in range(3):
+        poster = folder / "posters" / f"sample{i:05}.jpg"
+        poster.write_bytes(poster.read_bytes()[:-200])
+    with pytest.raises(FilmDataError, match=r"3 of 60 posters cannot be used \(0 missing\): sample00000: a damaged"):
+        FilmData(str(folder), overviews=False).setup("fit")
+    films = FilmData(str(folder), overviews=False, max_bad_fraction=0.05)
+    films.setup("fit")
+    assert len(films.bad_posters) == 3
 
 
 def test_error_no_overviews(tmp_path):
@@ -423,6 +435,16 @@ def test_training_films_are_those_of_the_split(films):
     assert known["overview"].shape[0] == len(rows)
     words = {films.vocabulary[i] for i in known["overview"][0] if i}
     assert words - {"[UNK]"} <= set(normalised_overview(films.table.overviews[rows[0]]).split())
+
+
+def test_how_posters_are_resized_travels_with_the_checkpoint(sample):
+    films = FilmData(str(sample), overviews=False, image_size=(16, 16), resize="crop")
+    films.setup("fit")
+    again = FilmData(overviews=False)
+    again.load_state_dict(json.loads(json.dumps(films.state_dict())))
+    poster = read_films(sample).poster_paths[0]
+    np.testing.assert_array_equal(again.encode([poster])["poster"], films.encode([poster])["poster"])
+    assert (again.encode([poster])["poster"][0] != read_poster(poster, (16, 16), "squash")).any()
 
 
 def test_stems_travel_with_the_checkpoint(sample, films):

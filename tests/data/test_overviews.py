@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kgenre.data import FilmDataError, OverviewVectorizer
 from kgenre.data.formats import read_films
-from kgenre.data.overviews import STANDARDIZE, normalised_overview
+from kgenre.data.overviews import STANDARDIZE, has_words, normalised_overview
 
 TRAINING = ["A ship in space.", "The ship, the crew!", "a"]
 
@@ -59,6 +59,11 @@ def test_every_text_that_has_words_has_tokens(vectorizer):
 
 def test_normalised_overview():
     assert normalised_overview(" The  SHIP,\nthe crew! ") == "the ship the crew"
+
+
+@given(st.text(st.sampled_from("a .,!'-\n\t\x1c\u00a0\u2003É\u00ab"), max_size=6))
+def test_a_text_has_words_if_something_is_left_of_it(text):
+    assert has_words(text) == bool(normalised_overview(text))
 
 
 def test_no_words_in_training_is_an_error():

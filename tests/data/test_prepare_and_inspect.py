@@ -97,7 +97,7 @@ def test_inspect_on_the_command_line(films, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("posters", ["jpeg", "raw"])
-def test_prepared_films_are_read_again(films, tmp_path, posters):
+def test_prepared_films_are_read_again(films, tmp_path, posters, monkeypatch):
     before = read_films(films)
     manifest = prepare_films(before, tmp_path / "out", (48, 32), posters=posters, films_per_shard=8)
     assert (manifest["films"], len(manifest["shards"]), manifest["quarantined"]) == (29, 4, 2)
@@ -121,6 +121,9 @@ def test_prepared_films_are_read_again(films, tmp_path, posters):
     data = FilmData(str(tmp_path / "out"), image_size=(24, 16), max_bad_fraction=0.1, batch_size=8)
     data.setup("fit")
     assert next(iter(data.train_dataloader()))["poster"].shape == (8, 24, 16, 3)
+
+    monkeypatch.setattr(prepare, "unpack_poster", lambda *_: pytest.fail("unpacked twice"))
+    assert read_films(tmp_path / "out").poster_paths == after.poster_paths
 
 
 def test_a_run_that_was_broken_off_goes_on(films, tmp_path, monkeypatch):

@@ -56,6 +56,7 @@ from kgenre.data.formats import (
 )
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
+from kgenre.data.formats.uncollected import uncollected
 from kgenre.data.genre_names import with_common_names
 
 # In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.
@@ -113,7 +114,8 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     else:
         known = _closest_parent(path)
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
-    table = with_common_names(layout.read(file))
+    with uncollected():
+        table = with_common_names(layout.read(file))
     return table if table.root else replace(table, root=path if path.is_dir() else path.parent)
 
 
