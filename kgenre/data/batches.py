@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
+_AHEAD = 2  # batches
+
 
 class FilmTensors:
     """The tables that batches are gathered from, handed to TensorFlow once and shared by all `FilmBatches`.
@@ -138,10 +140,12 @@ class FilmBatches:
         options.experimental_optimization.apply_default_optimizations = False
         # A batch a thread: to share one among threads costs more than it brings.
         options.threading.max_intra_op_parallelism = 1
+        # Its thread sleeps for 10, 20, 40, ... ms at a time, and the end of an epoch waits until it wakes.
+        options.autotune.enabled = False
         with tf.device("CPU"):
             batches = tf.data.Dataset.from_tensor_slices(inputs).with_options(options)
             batches = batches.map(self._traced(inputs), num_parallel_calls=usable_cpus())
-            return batches.prefetch(tf.data.AUTOTUNE)
+            return batches.prefetch(_AHEAD)
 
     def _streamed(self, inputs: dict[str, npt.NDArray[Any]]) -> Iterator[dict[str, tf.Tensor]]:
         from kgenre.data.tensorflow import tf
