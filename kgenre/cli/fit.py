@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from kgenre.cli import configuration
 from kgenre.cli.advise import advise
+from kgenre.cli.parser import Parser
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Train, and with ``--test true`` evaluate the best checkpoint on the test films."""
+def make_parser() -> Parser:
+    """The parser of ``kgenre fit``."""
     parser = configuration.make_parser("fit", "Train a model; without --data.path on the built-in sample films.")
     parser.add_argument(
         "--advise",
@@ -18,6 +19,12 @@ def run(arguments: Sequence[str]) -> int:
         default=SUPPRESS,  # no setting of a run: not in its config
         help="do not train: measure a few steps on TensorFlow and JAX, in float32 and bfloat16, and say what is faster",
     )
+    return parser
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train, and with ``--test true`` evaluate the best checkpoint on the test films."""
+    parser = make_parser()
     options = configuration.parse(parser, arguments)
     if "advise" in options:
         return advise([word for word in arguments if word != "--advise"], options.trainer.precision)

@@ -10,7 +10,8 @@ import pytest
 from boring import BoringModule, boring_batches
 
 import kgenre
-from kgenre.cli.configuration import make_parser, parse
+from kgenre.cli.configuration import parse
+from kgenre.cli.fit import make_parser
 from kgenre.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +71,7 @@ NEEDS_FILES = re.compile(r"digits\.|base\.yaml|version_0|--ckpt_path")
 @pytest.mark.parametrize("line", sorted({line for line in FIT_LINES if not NEEDS_FILES.search(line)}))
 def test_every_fit_line_can_be_read(line, monkeypatch):
     monkeypatch.chdir(ROOT)
-    parse(make_parser("fit", ""), line.split()[1:])
+    parse(make_parser(), line.split()[1:])
 
 
 def test_the_commands_named_exist():
