@@ -9,6 +9,7 @@ from typing import Literal
 from kgenre.reports.run import Run
 
 # Half a percent of the loss is noise from epoch to epoch.
+_PATIENCE = 5  # epochs without a new best, after which nobody would wait for one
 _STEADY = 0.005
 
 
@@ -44,7 +45,9 @@ def learning_curve(run: Run) -> LearningCurve | None:
     learned = train[-1] < train[best] * (1 - 10 * _STEADY)
     if learned and validation[-1] > validation[best] * (1 + 2 * _STEADY):
         state = "overfitted"
-    elif validation[best] < validation[0] * (1 - _STEADY) and (best >= len(validation) - 2 or _falls(validation)):
+    elif validation[best] < validation[0] * (1 - _STEADY) and (
+        best >= len(validation) - 2 or (best >= len(validation) - _PATIENCE and _falls(validation))
+    ):
         state = "falling"
     elif max(validation) < min(validation) * (1 + 2 * _STEADY):
         state = "flat"

@@ -157,6 +157,9 @@ def test_curves_are_read_right(films, tmp_path):
     (run,) = read_runs([make_run(tmp_path / "jumps" / "version_0", films, 0.5, jumps, fit=lambda i: 0.3 - 0.002 * i)])
     assert learning_curve(run).state == "falling", "two epochs above the best are no overfitting here"
     assert "epoch 11 of 13: it was still falling when training stopped, though it jumps" in training(run, Numbers())
+    waited = (*jumps, 0.321, 0.32, 0.318, 0.317)
+    (run,) = read_runs([make_run(tmp_path / "waited" / "version_0", films, 0.5, waited, fit=lambda i: 0.3 - 0.002 * i)])
+    assert learning_curve(run).state != "falling", "six epochs without a new best"
     (run,) = read_runs([tmp_path / "overfitted" / "version_0"])
     assert "0.4000, came at epoch 2 of 3" in training(run, Numbers())
     assert "rose by 12.5 %" in training(run, Numbers())
