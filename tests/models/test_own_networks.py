@@ -223,7 +223,8 @@ def test_losses(loss):
         "focal": [0.49 * ce[0], 0.36 * ce[1], 0.0004 * ce[2]],
         "asymmetric": [ce[0], -(0.55**4) * math.log(0.45), 0.0],
     }[loss]
-    np.testing.assert_allclose(numpy(LOSSES[loss](genres, prob, frequencies))[0], expected, rtol=1e-4, atol=1e-7)
+    tensors = [keras.ops.convert_to_tensor(array) for array in (genres, prob, frequencies)]
+    np.testing.assert_allclose(numpy(LOSSES[loss](*tensors))[0], expected, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.parametrize(
