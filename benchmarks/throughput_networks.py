@@ -27,6 +27,8 @@ def build(name: str, stock: bool = False, dropout: bool = True) -> Any:
 
     none = {} if dropout else {"dropout": 0.0, "dense_dropout": 0.0}
     if name not in LSTMS:
+        if stock:
+            return {"poster_cnn_2024": _stock_cnn_2024, "poster_cnn_2025": _stock_cnn_2025}[name]()
         return {"poster_cnn_2024": poster_cnn_2024, "poster_cnn_2025": poster_cnn_2025}[name](**none)
     rate, masked = LSTMS[name]
     rate = rate if dropout else 0.0
@@ -46,6 +48,44 @@ def build(name: str, stock: bool = False, dropout: bool = True) -> Any:
             layers.Dense(GENRES, activation="sigmoid", dtype="float32"),
         ]
     )
+
+
+def _stock_cnn_2024() -> Any:
+    """The course's table in Keras's own layers."""
+    import keras
+    from keras import layers
+
+    def conv(filters: int, strides: int = 1) -> Any:
+        return layers.Conv2D(filters, 3, strides, padding="same", activation="relu")
+
+    network = [conv(16, 2), layers.Dropout(0.2)]
+    for filters in (32, 64, 128):
+        network += [conv(filters), conv(filters), layers.Dropout(0.2), layers.MaxPooling2D(2)]
+    network.append(layers.Flatten())
+    for _ in range(2):
+        network += [layers.Dense(1024, activation="relu"), layers.Dropout(0.5)]
+    output = layers.Dense(GENRES, activation="sigmoid", dtype="float32")
+    return keras.Sequential([keras.Input((64, 64, 3)), *network, output])
+
+
+def _stock_cnn_2025() -> Any:
+    """The course's residual network in Keras's own layers."""
+    import keras
+    from keras import layers
+
+    def conv(filters: int, size: int = 3, activation: str | None = None) -> Any:
+        return layers.Conv2D(filters, size, padding="same", activation=activation)
+
+    pixels = keras.Input((64, 64, 3))
+    x = conv(32, activation="relu")(pixels)
+    for index, filters in enumerate((32, 64, 128, 128)):
+        if index:
+            x = layers.MaxPooling2D(2)(x)
+        main = layers.Dropout(0.2)(conv(filters, activation="relu")(x))
+        main = layers.Dropout(0.2)(conv(filters)(main))
+        x = layers.ReLU()(layers.add([main, conv(filters, 1)(x)]))
+    x = layers.Dropout(0.5)(layers.Dense(256, activation="relu")(layers.GlobalAveragePooling2D()(x)))
+    return keras.Model(pixels, layers.Dense(GENRES, activation="sigmoid", dtype="float32")(x))
 
 
 def overviews(batch_size: int, padding: str) -> list[dict[str, np.ndarray]]:

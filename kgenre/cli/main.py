@@ -11,6 +11,8 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from kgenre.cli.huge_pages import restart_with_huge_pages
+
 _PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 # Each is a file here with a function ``run(arguments)``, which takes the words after it and returns the exit code.
 COMMANDS = {
@@ -29,7 +31,8 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 (it failed), 2 (wrong usage), 130 (Ctrl-C)."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    typed = arguments is None
+    arguments = list(sys.argv[1:] if typed else arguments)
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help())
         return 0 if arguments else 2
@@ -40,6 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if arguments[0] not in COMMANDS:
         return _fail(f"there is no command {arguments[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
+    if typed:
+        restart_with_huge_pages(arguments)
     try:
         with _log_on_screen():
             return importlib.import_module(f"kgenre.cli.{arguments[0]}").run(arguments[1:])

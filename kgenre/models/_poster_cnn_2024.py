@@ -6,6 +6,8 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
+from kgenre.models.dropout import Dropout
+from kgenre.models.max_pooling import MaxPooling2D
 
 SMALLEST_SIDE = 15  # pixels: ceil(15 / 2) = 8 is the last size that three pools of 2 leave a pixel of
 
@@ -60,10 +62,10 @@ def poster_cnn_2024(
         )
 
     def pool(index: int) -> layers.Layer:
-        return layers.MaxPooling2D(2, name=f"Pool{index}")
+        return MaxPooling2D(2, name=f"Pool{index}")
 
     def drop(index: int, rate: float) -> layers.Layer:
-        return layers.Dropout(rate, name=f"Drop{index}")
+        return Dropout(rate, name=f"Drop{index}")
 
     return keras.Sequential(
         [

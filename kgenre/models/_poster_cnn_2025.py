@@ -6,6 +6,8 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
+from kgenre.models.dropout import Dropout
+from kgenre.models.max_pooling import MaxPooling2D
 from kgenre.models.residual_block import ResidualBlock
 
 SMALLEST_SIDE = 8  # pixels: what three pools of 2 leave a pixel of
@@ -58,7 +60,7 @@ def poster_cnn_2025(
         return ResidualBlock(filters, dropout, name=f"Block{index}")
 
     def pool(index: int) -> layers.Layer:
-        return layers.MaxPooling2D(2, name=f"Pool{index}")
+        return MaxPooling2D(2, name=f"Pool{index}")
 
     return keras.Sequential(
         [
@@ -73,7 +75,7 @@ def poster_cnn_2025(
             block(4, 128),
             layers.GlobalAveragePooling2D(name="GAP"),
             layers.Dense(256, activation="relu", name="Dense1"),
-            layers.Dropout(dense_dropout, name="DropDense"),
+            Dropout(dense_dropout, name="DropDense"),
             # In half precision a sigmoid reaches 0 and 1 exactly, and the cross-entropy its clip.
             layers.Dense(genres, activation="sigmoid", dtype="float32", name="Output"),
         ],

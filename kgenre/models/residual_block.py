@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from kgenre.models.dropout import Dropout
+
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class ResidualBlock(keras.layers.Layer):
@@ -39,9 +41,9 @@ class ResidualBlock(keras.layers.Layer):
         dtype = self.dtype_policy
         conv = {"padding": "same", "data_format": "channels_last", "dtype": dtype}
         self.conv1 = keras.layers.Conv2D(filters, 3, strides, activation="relu", name="conv1", **conv)
-        self.drop1 = keras.layers.Dropout(dropout, name="drop1", dtype=dtype)
+        self.drop1 = Dropout(dropout, name="drop1", dtype=dtype)
         self.conv2 = keras.layers.Conv2D(filters, 3, name="conv2", **conv)
-        self.drop2 = keras.layers.Dropout(dropout, name="drop2", dtype=dtype)
+        self.drop2 = Dropout(dropout, name="drop2", dtype=dtype)
         self.skip = keras.layers.Conv2D(filters, 1, strides, name="skip", **conv)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

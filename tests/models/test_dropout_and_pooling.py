@@ -1,0 +1,42 @@
+"""The layers take Keras's arguments, and its way where a kernel does not cover them."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+from kgenre.models.dropout import Dropout
+from kgenre.models.max_pooling import MaxPooling2D
+
+X = np.random.default_rng(0).random((2, 6, 5, 3)).astype("float32")
+
+
+@pytest.mark.parametrize("arguments", [{"rate": 0.0}, {"rate": 0.4}, {"rate": 0.4, "noise_shape": (2, 1, 1, 3)}])
+def test_dropout(arguments):
+    layer = Dropout(**arguments, seed=0)
+    np.testing.assert_array_equal(layer(X), X)
+    trained = ops.convert_to_numpy(layer(X, training=True))
+    dropped = trained == 0
+    np.testing.assert_allclose(trained[~dropped], X[~dropped] / (1 - arguments["rate"]), rtol=1e-6)
+    assert dropped.any() == (arguments["rate"] > 0)
+    assert (trained != ops.convert_to_numpy(layer(X, training=True))).any() == (arguments["rate"] > 0)
+    if "noise_shape" in arguments:
+        assert (dropped == dropped[:, :1, :1]).all()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"padding": "same"}, {"strides": 1}, {"pool_size": 3}, {"data_format": "channels_first"}]
+)
+def test_pooling_is_keras_own(arguments):
+    if keras.backend.backend() == "tensorflow" and "data_format" in arguments:
+        pytest.skip("TensorFlow pools channels first on a GPU only")
+    ours, keras_own = MaxPooling2D(**arguments), keras.layers.MaxPooling2D(**arguments)
+    np.testing.assert_array_equal(ours(X), keras_own(X))
+    assert ours.compute_output_shape(X.shape) == keras_own.compute_output_shape(X.shape)
+
+
+@pytest.mark.parametrize("layer", [Dropout(0.3, seed=1), MaxPooling2D(3)])
+def test_from_its_config(layer):
+    again = keras.layers.deserialize(keras.layers.serialize(layer))
+    assert type(again) is type(layer)
+    assert again.get_config() == layer.get_config()
