@@ -312,6 +312,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         help="padded length of the overviews; 0: an epoch of overviews as long as real ones, padded by kgenre in "
         "length buckets, by the others to the longest of each batch, by keras-fit-padded to 68",
     )
+    parser.add_argument(
+        "--huge-pages",
+        action="store_true",
+        help="start everybody with glibc's malloc in huge pages, as `kgenre fit` does under JAX",
+    )
     parser.add_argument("--all", action="store_true", help="all models, batches 64 to 8192, fp32 and bf16, profiles")
     parser.add_argument("--rounds", type=int, default=10, help="measured rounds of each contestant")
     parser.add_argument("--seconds", type=float, default=0.5, help="about how long a round's training should take")
@@ -347,6 +352,8 @@ def main() -> int:
         if options.plot:
             plot(results, options.plot)
         return 0
+    if options.huge_pages:
+        os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
     begun, commit = time.perf_counter(), git_commit()
     results = {"rows": [], "rates": {}, "driver": None}
     if options.output and options.output.exists():
@@ -360,6 +367,7 @@ def main() -> int:
         "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "rounds": options.rounds,
+        "huge_pages": options.huge_pages,
     }
     keys = ("model", "batch_size", "precision", "source")
     done = {tuple(row[key] for key in keys) for row in results["rows"] if "not_measured" not in row}

@@ -23,7 +23,7 @@ def render(results: dict[str, Any]) -> str:
         f"{device}{driver}; {results['date']}, commit {(results['git_commit'] or 'unknown')[:12]}; "
         + ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
         + f". Rounds: {results['rounds']}. The device measured by itself: {rates or 'no'}. fp32 is TF32 where the "
-        "device has it.",
+        "device has it." + (" Everybody's memory in huge pages." if results.get("huge_pages") else ""),
     ]
     for part in PARTS:
         lines += ["", f"**{part.capitalize()}**", "", *_table(results["rows"], part)]

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from kgenre.cli import configuration
+from kgenre.cli.huge_pages import restart_with_huge_pages
 
 BACKENDS, PRECISIONS = ("tensorflow", "jax"), ("32-true", "bf16-mixed")
 CLEARLY = 0.8  # of this configuration's time: less is within what a busy machine does
@@ -84,4 +85,5 @@ def main(arguments: Sequence[str]) -> int:
 
 
 if __name__ == "__main__":
+    restart_with_huge_pages(["fit", *sys.argv[1:]])  # as `kgenre fit` does
     sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from kgenre.engines.backend import BackendError, check_backend
 
-COMMANDS = ("fit", "sweep")
 TUNABLE = "glibc.malloc.hugetlb"
 MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
@@ -22,10 +21,10 @@ def restart_with_huge_pages(arguments: list[str]) -> None:
     for them only where the variable GLIBC_TUNABLES says so when a process starts, hence the new start, of 20 ms.
 
     Args:
-        arguments: of the command line, the command first.
+        arguments: of the command line, the command first. Only ``fit`` starts anew: the others are soon done, or start it.
     """
     helps = any(word in ("-h", "--print_config") or word.endswith("help") for word in arguments)
-    if arguments[0] not in COMMANDS or helps or not _worth_it():
+    if arguments[0] != "fit" or helps or not _worth_it():
         return
     before = os.environ.get("GLIBC_TUNABLES")
     os.environ["GLIBC_TUNABLES"] = f"{before}:{TUNABLE}=1" if before else f"{TUNABLE}=1"
