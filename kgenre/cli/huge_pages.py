@@ -21,7 +21,7 @@ def restart_with_huge_pages(arguments: list[str]) -> None:
     for them only where the variable GLIBC_TUNABLES says so when a process starts, hence the new start, of 20 ms.
 
     Args:
-        arguments: of the command line, the command first. Only ``fit`` starts anew: the others are soon done, or start it.
+        arguments: of the command line, the command first. Only ``fit`` starts anew: the others are short, or start it.
     """
     helps = any(word in ("-h", "--print_config") or word.endswith("help") for word in arguments)
     if arguments[0] != "fit" or helps or not _worth_it():
