@@ -22,7 +22,7 @@ from kgenre.data.sample import cache_folder
 
 OnProgress = Callable[[int, int], None]
 PLACES = ("auto", "memory", "disk", "stream")
-_VERSION = 2  # raise it when the same file and settings give other pixels
+_VERSION = 3  # raise it when the same file and settings give other pixels
 _MEMORY_SHARE = 4  # at most a quarter of the free memory
 _DISK_SHARE = 2
 _ALIGNMENT = 64  # bytes
