@@ -65,6 +65,7 @@ def plan_batches(
     seed: int,
     epoch: int,
     buckets: LengthBuckets | None = None,
+    drop_remainder: bool = False,
 ) -> BatchPlan:
     """Each of ``rows`` once, in a true permutation that (seed, epoch) gives, or in order; then filled up.
 
@@ -72,6 +73,9 @@ def plan_batches(
     nothing is compiled twice. With ``buckets`` a batch has films of like length: those that are left over when the
     batches of a bucket are full go to the next wider one, so that there are as many batches as without, and one of
     them at most is filled up; then the batches are shuffled too.
+
+    With ``drop_remainder`` that one batch is left out instead: len(rows) // batch_size are left, all of weight 1. With
+    ``shuffle`` it is other films in each epoch, with ``buckets`` always some of the widest.
 
     Example:
         >>> plan_batches(np.arange(5), batch_size=3, shuffle=False, seed=0, epoch=0).rows
@@ -81,7 +85,7 @@ def plan_batches(
     rows = np.asarray(rows, np.int32)
     if shuffle:
         rows = np.random.default_rng([seed, epoch, _ORDER]).permutation(rows)
-    batches = -(-len(rows) // batch_size)
+    batches = batches_of(len(rows), batch_size, drop_remainder)
     weights = (np.arange(batches * batch_size) < len(rows)).reshape(batches, batch_size).astype(np.float32)
     if buckets is None:
         return BatchPlan(_filled(rows, batches, batch_size), weights)
@@ -91,7 +95,7 @@ def plan_batches(
     for bucket, width in enumerate(buckets.widths):
         left = np.concatenate([left, rows[bucket_of == bucket]])
         last = bucket + 1 == len(buckets.widths)
-        count = -(-len(left) // batch_size) if last else len(left) // batch_size
+        count = batches_of(len(left), batch_size, drop_remainder or not last)
         planned.append(_filled(left, count, batch_size))
         widths += [width] * count
         left = left[count * batch_size :]
@@ -99,6 +103,11 @@ def plan_batches(
     if shuffle:
         order = np.random.default_rng([seed, epoch, _BATCH_ORDER]).permutation(batches)
     return BatchPlan(np.concatenate(planned)[order], weights[order], np.array(widths, np.int32)[order])
+
+
+def batches_of(films: int, batch_size: int, drop_remainder: bool) -> int:
+    """How many batches some films make; one that is not full counts unless it is dropped."""
+    return films // batch_size if drop_remainder else -(-films // batch_size)
 
 
 def _filled(rows: Sequence[int], batches: int, batch_size: int) -> npt.NDArray[np.int32]:

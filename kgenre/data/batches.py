@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.augmentation import Augmentation, augmented, draw_augmentation
-from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, plan_batches
+from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, batches_of, plan_batches
 from kgenre.data.poster_files import usable_cpus
 from kgenre.data.streamed_posters import StreamedPosters
 
@@ -83,6 +83,7 @@ class FilmBatches:
         augment: how posters are changed, anew in each epoch; None for not at all.
         seed: for order and augmentation.
         buckets: batches of films with overviews of like length, padded to the width of their bucket: T is one of few.
+        drop_remainder: leave a batch that is not full out, rather than fill it up; see `plan_batches`.
 
     Example:
         >>> batches = FilmBatches(FilmTensors(genres, posters), rows=np.arange(100), batch_size=32)
@@ -100,6 +101,7 @@ class FilmBatches:
         augment: Augmentation | None = None,
         seed: int = 0,
         buckets: LengthBuckets | None = None,
+        drop_remainder: bool = False,
     ) -> None:
         self.tensors = tensors
         self.rows = rows
@@ -108,10 +110,11 @@ class FilmBatches:
         self.augment = augment if tensors.image_size else None
         self.seed = seed
         self.buckets = buckets if "overview" in tensors.tables else None
+        self.drop_remainder = drop_remainder
         self._gather = None
 
     def __len__(self) -> int:
-        return -(-len(self.rows) // self.batch_size)
+        return batches_of(len(self.rows), self.batch_size, self.drop_remainder)
 
     def __iter__(self) -> Iterator[dict[str, tf.Tensor]]:
         return iter(self.epoch_batches(0))
@@ -124,7 +127,9 @@ class FilmBatches:
         """
         from kgenre.data.tensorflow import tf
 
-        plan = plan_batches(self.rows, self.batch_size, self.shuffle, self.seed, epoch, self.buckets)
+        plan = plan_batches(
+            self.rows, self.batch_size, self.shuffle, self.seed, epoch, self.buckets, self.drop_remainder
+        )
         inputs = {"index": plan.rows[start_batch:], "weight": plan.weights[start_batch:]}
         if plan.widths is not None:
             inputs["width"] = plan.widths[start_batch:]

@@ -70,6 +70,8 @@ class FilmData(DataModule):
             "keep" them for a network that does with either, such as "poster_overview_fusion": a missing poster is
             black, a missing overview has no words.
         min_films: genres that fewer films have are named when the films are read, as those that none has are.
+        drop_remainder: leave the last training batch out of an epoch where it is not full. Without, it is filled up with
+            films of weight 0: its shape is the same, and no film is missed.
 
     Raises:
         FilmDataError: an argument that cannot be; from `setup`, data that cannot be used.
@@ -107,6 +109,7 @@ class FilmData(DataModule):
         min_df: int = 1,
         incomplete: str = "leave_out",
         min_films: int = 20,
+        drop_remainder: bool = False,
     ) -> None:
         self.save_hyperparameters()
         check_film_arguments(locals())
@@ -133,6 +136,7 @@ class FilmData(DataModule):
         self.min_df = min_df
         self.incomplete = incomplete
         self.min_films = min_films
+        self.drop_remainder = drop_remainder
         self._kept: KeptFilms | None = None  # of a checkpoint
         self._vectorizer: OverviewVectorizer | None = None
         self._forget_films()
@@ -269,7 +273,13 @@ class FilmData(DataModule):
 
     def train_dataloader(self) -> FilmBatches:
         """Training films, in another order each epoch; augmented if asked for."""
-        return self._batches("train", shuffle=True, augment=self.augment, buckets=self._buckets())
+        if self.drop_remainder and len(self.split.train) < self.batch_size:
+            raise FilmDataError(
+                f"No batch of {self.batch_size} is full: there are {len(self.split.train)} training films. "
+                "Give a smaller --data.batch_size, or --data.drop_remainder false."
+            )
+        options = {"augment": self.augment, "buckets": self._buckets(), "drop_remainder": self.drop_remainder}
+        return self._batches("train", shuffle=True, **options)
 
     def val_dataloader(self) -> FilmBatches | None:
         """Validation films in the order of the table; None where there are none."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, repeat
 
 import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.uncollected import uncollected
 
 MAX_SEQUENCE_LENGTH = 200
 UNKNOWN = "[UNK]"
@@ -75,6 +76,7 @@ class OverviewVectorizer:
         self._ids = {word.encode(): index for index, word in enumerate(self.vocabulary) if index > 1}
 
     @classmethod
+    @uncollected()
     def adapt(
         cls,
         overviews: Sequence[str],
@@ -102,7 +104,7 @@ class OverviewVectorizer:
                 f"None of the {len(overviews)} training overviews has a word in it. "
                 "Give films with overviews, or use --data.overviews false."
             )
-        words = [_Words(standardize, stem)(text) for text in overviews]
+        words = list(map(_Words(standardize, stem), overviews))
         vocabulary = ["", UNKNOWN, *_most_frequent(words, vocabulary_size - 2)]
         if min_df > 1:
             films = Counter(word for text in words for word in set(text))
@@ -116,10 +118,10 @@ class OverviewVectorizer:
     def encode(self, overviews: Sequence[str]) -> TokenIds:
         """Token ids, int32 (n, T). An overview without words is a row of zeros."""
         ids = np.zeros((len(overviews), self.sequence_length), np.int32)
-        known = self._ids
+        id_of, unknown = self._ids.get, repeat(1)
         for row, text in enumerate(overviews):
-            tokens = [known.get(word, 1) for word in self._split(text)[: self.sequence_length]]
-            ids[row, : len(tokens)] = tokens
+            words = self._split(text)[: self.sequence_length]
+            ids[row, : len(words)] = list(map(id_of, words, unknown))
         return ids
 
 

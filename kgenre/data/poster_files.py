@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kgenre.data.sample import cache_folder
+from kgenre.data.uncollected import uncollected
 
 # The largest poster seen in film data has 1.5 megapixels and 2 MB. A picture of 400 megapixels fits in a PNG of 388 kB
 # and needs 1.2 GB to decode.
@@ -28,6 +29,8 @@ MAX_BYTES = 64 << 20
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 _FILES_PER_TASK = 64
 _CACHE_VERSION = 1  # raise it when PosterFile's fields, or what is refused, change
+_Known = tuple[int, int, tuple[str, bytes, int, int, bool]]  # size, time of change, PosterFile's fields
+_UNKNOWN: _Known = (-1, 0, ("", b"", 0, 0, False))
 
 
 class PosterFile(NamedTuple):
@@ -67,22 +70,27 @@ def examine_posters(
     found: list[PosterFile] = [PosterFile("no poster is named for it")] * len(paths)
     folders = _Folders(root)
     new: list[tuple[int, str, int, int]] = []  # (position, path, size, time of change)
-    with closing(_Cache()) as cache:
-        known = cache.read({os.path.dirname(path) for path in paths if path})
+    with closing(_Cache()) as cache, uncollected():
+        known: dict[str, dict[str, _Known]] = {}  # by folder, as it is given
         for i, path in enumerate(paths):
             if path is None:
                 continue
+            folder, name = os.path.split(path)
+            if folder not in known:
+                known[folder] = cache.read(os.path.abspath(folder))
             try:
-                status = folders.status(os.fspath(path))
+                status = folders.status(os.fspath(path), folder)
             except OSError as error:
                 found[i] = PosterFile(reason_of(error))
                 continue
             if isinstance(status, str):
                 found[i] = PosterFile(status)
-            elif known.get(key := os.path.abspath(path), ())[:2] == (status.st_size, status.st_mtime_ns):
-                found[i] = known[key][2]
+                continue
+            size, changed, file = known[folder].get(name, _UNKNOWN)
+            if size == status.st_size and changed == status.st_mtime_ns:
+                found[i] = PosterFile._make(file)
             else:
-                new.append((i, key, status.st_size, status.st_mtime_ns))
+                new.append((i, os.path.abspath(path), status.st_size, status.st_mtime_ns))
         done, lock = len(paths) - len(new), threading.Lock()
 
         def examine_some(first: int) -> None:
@@ -138,11 +146,10 @@ class _Folders:
         self.root = os.path.realpath(root) if root else None
         self._inside: dict[str, bool] = {}
 
-    def status(self, path: str) -> os.stat_result | str:
-        """The file's status, or why it is refused."""
+    def status(self, path: str, folder: str) -> os.stat_result | str:
+        """The status of a file in a folder, or why it is refused."""
         status = os.lstat(path)
         if self.root:
-            folder = os.path.dirname(path)
             if folder not in self._inside:
                 self._inside[folder] = self._is_inside(os.path.realpath(folder))
             is_link = stat.S_ISLNK(status.st_mode)
@@ -255,22 +262,19 @@ class _Cache:
         except (OSError, sqlite3.Error):
             self.close()
 
-    def read(self, folders: set[str]) -> dict[str, tuple[int, int, PosterFile]]:
-        """{absolute path: (size, time of change, file)} for the files of some folders."""
-        known = {}
+    def read(self, folder: str) -> dict[str, _Known]:
+        """What is known of the files of a folder, by name."""
+        if self._database is None:
+            return {}
         try:
-            for folder in {os.path.abspath(folder) for folder in folders} if self._database else ():
-                rows = self._database.execute("SELECT * FROM files WHERE folder = ?", (folder,))
-                for _, name, size, changed, reason, sha256, height, width, plain in rows:
-                    known[os.path.join(folder, name)] = (
-                        size,
-                        changed,
-                        PosterFile(reason, sha256, height, width, bool(plain)),
-                    )
+            rows = self._database.execute("SELECT * FROM files WHERE folder = ?", (folder,))
+            return {
+                name: (size, changed, (reason, sha256, height, width, plain == 1))
+                for _, name, size, changed, reason, sha256, height, width, plain in rows
+            }
         except sqlite3.Error:  # a damaged file: what it says does not count, and it is begun anew
             self._discard()
             return {}
-        return known
 
     def write(self, files: Sequence[tuple[str, int, int, PosterFile]]) -> None:
         """Remember files."""

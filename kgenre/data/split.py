@@ -143,8 +143,8 @@ def group_near_duplicates(table: FilmTable, poster_files: Sequence[PosterFile] |
     for keys in (poster_hashes, overviews, titles):
         first: dict[Any, int] = {}
         for i, key in enumerate(keys):
-            if key:
-                parent[root(i)] = root(first.setdefault(key, i))
+            if key and (earlier := first.setdefault(key, i)) != i:
+                parent[root(i)] = root(earlier)
     roots = [root(i) for i in range(len(table))]
     number = {r: n for n, r in enumerate(dict.fromkeys(roots))}
     return np.array([number[r] for r in roots], np.int64)

@@ -73,6 +73,31 @@ def test_every_film_counts_once_and_shapes_are_static(tensors, batch_size):
     assert source.epoch_batches(0).element_spec["poster"].shape == (batch_size, *SIZE, 3)
 
 
+@pytest.mark.parametrize(("batch_size", "full"), [(1, 50), (7, 7), (8, 6), (25, 2), (50, 1), (64, 0)])
+@pytest.mark.parametrize("bucketed", [False, True])
+def test_a_batch_that_is_not_full_is_dropped(tensors, buckets, batch_size, full, bucketed):
+    options = {"batch_size": batch_size, "shuffle": True, "buckets": buckets if bucketed else None}
+    source = batches(tensors, drop_remainder=True, **options)
+    got = collect(source.epoch_batches(3))
+    assert len(got) == len(source) == full
+    index = [i for batch in got for i in batch["index"]]
+    assert len(set(index)) == len(index) == full * batch_size
+    assert all((batch["weight"] == 1).all() for batch in got)
+    # Those that are dropped come in another epoch; the rest of an epoch after a resume is the same.
+    if 0 < full * batch_size < N:
+        dropped = [set(range(N)) - {i for row in plan for i in row} for plan in orders_of(source, epochs=9)]
+        assert not set.intersection(*dropped)
+    assert_same(collect(source.epoch_batches(3, start_batch=full // 2)), got[full // 2 :])
+
+
+def orders_of(source, epochs):
+    options = (source.batch_size, True, source.seed)
+    return [
+        plan_batches(source.rows, *options, epoch, source.buckets, source.drop_remainder).rows
+        for epoch in range(epochs)
+    ]
+
+
 def test_only_the_given_rows(tensors):
     rows = np.array([40, 3, 17])
     (batch,) = collect(batches(tensors, rows, 4).epoch_batches(0))

@@ -249,6 +249,18 @@ def test_no_validation_and_no_test(sample):
         films.test_dataloader()
 
 
+def test_drop_remainder(sample):
+    films = FilmData(str(sample), posters=False, batch_size=32, drop_remainder=True)
+    films.setup("fit")
+    training = len(films.split.train)
+    assert training % 32
+    assert len(films.train_dataloader()) == training // 32
+    assert len(films.test_dataloader()) == -(-len(films.split.test) // 32)  # of these none is dropped
+    films.batch_size = training + 1
+    with pytest.raises(FilmDataError, match=rf"^No batch of {training + 1} is full: there are {training} training"):
+        films.train_dataloader()
+
+
 def test_before_setup():
     with pytest.raises(RuntimeError, match="setup"):
         _ = FilmData().table

@@ -56,7 +56,7 @@ from kgenre.data.formats import (
 )
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
-from kgenre.data.formats.uncollected import uncollected
+from kgenre.data.uncollected import uncollected
 from kgenre.data.genre_names import with_common_names
 
 # In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.

@@ -22,7 +22,7 @@ class PosterFolder:
 
     def __init__(self, root: Path, names: Sequence[str] = FOLDERS) -> None:
         self.folders = sorted(p for p in root.iterdir() if p.name.lower() in names and p.is_dir())
-        self._paths: dict[str, Path] = {}
+        self._found: dict[str, tuple[Path, str]] = {}  # folder and name by stem; few are asked for as paths
         for folder in self.folders:
             # One listing instead of a look at the disk per film and suffix; it also finds "tt1.JPG" on any
             # system.
@@ -30,9 +30,11 @@ class PosterFolder:
                 names = [e.name for e in entries if not e.name.startswith(".")]
             for name in names:
                 stem, suffix = os.path.splitext(name)
-                known = self._paths.get(stem)
-                if suffix.lower() in SUFFIXES and (known is None or _rank(suffix) < _rank(known.suffix)):
-                    self._paths[stem] = folder / name
+                known = self._found.get(stem)
+                if suffix.lower() in SUFFIXES and (
+                    known is None or _rank(suffix) < _rank(os.path.splitext(known[1])[1])
+                ):
+                    self._found[stem] = folder, name
 
     def path_of(self, film_id: str, *other_names: str) -> Path | None:
         """Where the poster of a film is, or should be; None where there is no poster folder at all.
@@ -40,8 +42,9 @@ class PosterFolder:
         ``other_names`` are file names without suffix that it may also have; a file named by the id comes first.
         """
         for name in (film_id, *other_names):
-            if name in self._paths:
-                return self._paths[name]
+            if name in self._found:
+                folder, file_name = self._found[name]
+                return folder / file_name
         return self.folders[0] / f"{film_id}.jpg" if self.folders else None
 
 
