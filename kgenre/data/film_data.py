@@ -70,8 +70,8 @@ class FilmData(DataModule):
             "keep" them for a network that does with either, such as "poster_overview_fusion": a missing poster is
             black, a missing overview has no words.
         min_films: genres that fewer films have are named when the films are read, as those that none has are.
-        drop_remainder: leave the last training batch out of an epoch where it is not full. Without, it is filled up with
-            films of weight 0: its shape is the same, and no film is missed.
+        drop_remainder: leave the last training batch out of an epoch where it is not full. Without, it is filled up
+            with films of weight 0: its shape is the same, and no film is missed.
 
     Raises:
         FilmDataError: an argument that cannot be; from `setup`, data that cannot be used.

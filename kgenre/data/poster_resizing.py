@@ -77,8 +77,8 @@ def resize_into(out: Pixels, pixels: Pixels) -> None:
 
         out[...] = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
         return
-    # Mostly half the size at most is left to shrink, and two pixels each way are enough: 16 bits hold 255 times 256, and
-    # NumPy takes half the time that Pillow does, which mixes more of them.
+    # Mostly half the size at most is left to shrink, and two pixels each way are enough: 16 bits hold 255 times 256,
+    # and NumPy takes half the time that Pillow does, which mixes more of them.
     line = width * channels
     top, bottom, down = _neighbours(height, size[0])
     lines = _scratch.array(np.uint8, 0, size[0], line)

@@ -85,15 +85,23 @@ def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) 
     return bad
 
 
+def _where(path: Path) -> str:
+    there = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
+    if not there:
+        return f"in {path.parent}"
+    more = ", ..." if len(there) > 3 else ""
+    return f"in {path.parent}: it has {', '.join(there[:3])}{more}, but no {path.name} and so on"
+
+
 def _raise_too_many(table: FilmTable, bad: Sequence[LeftOut]) -> None:
     first = "; ".join(f"{film_id}: {reason}" for film_id, reason in bad[:3])
     missing = sum(path is None or not path.exists() for path in table.poster_paths)
     if missing == len(table):
-        folder = next((path.parent for path in table.poster_paths if path), None)
-        where = f"in {folder}" if folder else "(looked for a folder Images or posters beside the CSV file)"
+        path = next((path for path in table.poster_paths if path), None)
+        where = _where(path) if path else "(looked for a folder Images or posters beside the CSV file)"
         raise FilmDataError(
             f"None of the {len(table)} films of {table.source} has a poster {where}. "
-            "Put the posters there, or use --data.posters false."
+            "Put the posters there under the films' ids, or use --data.posters false."
         )
     share = min(1.0, np.ceil(100 * len(bad) / len(table)) / 100)
     raise FilmDataError(

@@ -207,6 +207,14 @@ def test_error_most_posters_are_missing(broken):
     assert len(films.table) == 58
 
 
+def test_error_posters_of_other_names(tmp_path):
+    folder = make_sample_films(tmp_path / "films", n=20)
+    for path in (folder / "posters").iterdir():
+        path.rename(f"{path}.jpg")
+    with pytest.raises(FilmDataError, match=r"None of the 20 films .*: it has .*\.jpg\.jpg, \.\.\., but no "):
+        FilmData(str(folder)).setup("fit")
+
+
 def test_error_posters_that_only_decoding_finds_bad(tmp_path):
     folder = make_sample_films(tmp_path / "films", n=60)
     for i in range(3):

@@ -56,8 +56,9 @@ from kgenre.data.formats import (
 )
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
-from kgenre.data.uncollected import uncollected
+from kgenre.data.formats.wrong_folder import what_to_give
 from kgenre.data.genre_names import with_common_names
+from kgenre.data.uncollected import uncollected
 
 # In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.
 FORMATS: dict[str, ModuleType] = {
@@ -152,16 +153,17 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleTyp
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
     if len(tables := _tables(folder)) == 1:  # it must be meant: say what is wrong with it
         return tables[0], layout_of(tables[0], formats)
-    raise FilmDataError(
-        f"{folder} has no film data that is known. It has: {some(found)}.\nGive a folder with {layouts(formats)}."
-    )
+    advice = what_to_give(folder, names) or f"Give a folder with {layouts(formats)}."
+    raise FilmDataError(f"{folder} has no film data that is known. It has: {some(found)}.\n{advice}")
 
 
 def _tables(root: Path) -> list[Path]:
     files = sorted(
-        p for p in root.iterdir() if p.suffix in (".csv", ".hdf5", *JSON_SUFFIXES) and not p.name.startswith(".")
+        p
+        for p in root.iterdir()
+        if p.suffix.lower() in (".csv", ".hdf5", *JSON_SUFFIXES) and not p.name.startswith(".")
     )
-    in_json = [p for p in files if p.suffix == ".json"]
+    in_json = [p for p in files if p.suffix.lower() == ".json"]
     many = len(in_json) > MAX_JSON_TABLES
     return [p for p in files if p.is_file() and not (many and p in in_json and p.name != mmimdb.FILE_NAME)]
 

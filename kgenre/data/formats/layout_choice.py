@@ -11,6 +11,8 @@ from kgenre.data.formats import mmimdb_hdf5
 from kgenre.data.formats.csv_rows import read_header
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_names
 
+ARCHIVES = (".zip", ".gz", ".tar", ".tgz", ".rar", ".7z")
+
 
 def best_fit(file: Path, formats: dict[str, ModuleType]) -> ModuleType | None:
     """The layout that fits a file's columns; None where none does or the file cannot be read."""
@@ -38,7 +40,7 @@ def layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
         >>> layout_of(Path("films/films.csv"), FORMATS).FILE_NAME
         'films.csv'
     """
-    if file.suffix.lower() in (".zip", ".gz", ".tar", ".rar", ".7z"):
+    if file.suffix.lower() in ARCHIVES:
         raise FilmDataError(f"{file} is an archive. Unpack it and give the folder.")
     if file.suffix.lower() not in (".csv", ".tsv", ".txt", ".hdf5", "", *JSON_SUFFIXES):
         raise FilmDataError(f"{file} is not a CSV file. Give the CSV or JSON file of the films, or its folder.")
@@ -52,7 +54,12 @@ def layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
     of_kind = [layout for layout in formats.values() if _kind(file) in layout.SUFFIXES]
     closest = sorted(of_kind, key=lambda layout: len(layout.missing_columns(header)) / len(layout.COLUMNS))
     missing = " or ".join(f"{some(layout.missing_columns(header))} (for {layout.FILE_NAME})" for layout in closest[:2])
-    raise FilmDataError(f"{file} lacks the columns {missing}. Its columns: {some(header)}.")
+    message = f"{file} lacks the columns {missing}. Its columns: {some(header)}."
+    if _kind(file) == ".csv" and len(formats) > 1:
+        message += (
+            "\nA table of your own: name its columns id, genres (joined by |), overview and poster (a relative path)."
+        )
+    raise FilmDataError(message)
 
 
 def _check_first_line(file: Path, header: list[str], formats: dict[str, ModuleType]) -> None:

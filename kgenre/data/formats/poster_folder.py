@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 FOLDERS = ("images", "posters")
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif")
 
 
 class PosterFolder:

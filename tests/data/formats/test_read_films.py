@@ -192,6 +192,39 @@ def test_error_a_poster_or_the_folder_of_posters(write_csv, tmp_path):
     check_error(tmp_path / "posters", f"Give {tmp_path}.")
 
 
+def test_error_a_folder_far_above(write_csv, tmp_path):
+    write_csv("course/films/films.csv", [*FILMS, film_row()])
+    (tmp_path / "notes").mkdir()
+    check_error(tmp_path, f"A folder in it has films.csv: give {tmp_path / 'course' / 'films'}.")
+    write_csv("other/films.csv", [*FILMS, film_row()])
+    check_error(tmp_path, f"Folders in it have tables of films: give one of them, such as {tmp_path / 'other'}.")
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("films.zip", "Unpack films.zip and give the folder"),
+        ("films.csv.gz", "Unpack films.csv.gz"),
+        ("films.xlsx", "Save films.xlsx as 'CSV UTF-8'"),
+        ("films.txt", "give the file itself: "),
+    ],
+)
+def test_error_a_folder_with_something_else(tmp_path, name, advice):
+    (tmp_path / name).write_bytes(b"PK")
+    check_error(tmp_path, f"It has: {name}", advice)
+
+
+def test_error_columns_of_ones_own(write_csv):
+    rows = [["imdb", "plot", "tags"], ["tt1", "A ship.", "Horror"]]
+    check_error(write_csv("a.csv", rows), "Its columns: imdb, plot, tags", "name its columns id, genres (joined by |)")
+
+
+def test_file_names_may_be_in_upper_case(write_csv, tmp_path):
+    write_csv("FILMS.CSV", [*FILMS, film_row()])
+    write_csv("posters/a.JFIF", [])
+    assert read_films(tmp_path).poster_paths == (tmp_path / "posters" / "a.JFIF",)
+
+
 def test_error_two_tables_that_fit(write_csv, tmp_path):
     for name in ("train.csv", "test.csv"):
         write_csv(name, [*FILMS, film_row()])
