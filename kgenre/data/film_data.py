@@ -259,15 +259,30 @@ class FilmData(DataModule):
         """A few lines for people: what was found, its size, rare genres, what was left out."""
         return describe_films(self._read_films, self.image_size, self._vectorizer, self._split, self.min_films)
 
-    def training_films(self) -> dict[str, npt.NDArray[Any]]:
+    def training_films(self, posters: int = 0) -> dict[str, npt.NDArray[Any]]:
         """What a network may learn of the training films before its first step, after `setup`.
 
+        Args:
+            posters: the most posters to give, of films spread evenly over the training films.
+
         Returns:
-            ``genres`` float32 (n, G) and, where overviews are used, ``overview`` int32 (n, T) token ids.
+            ``genres`` float32 (n, G); where overviews are used, ``overview`` int32 (n, T) token ids; and, where posters
+            are used and wanted, ``poster`` uint8 (at most ``posters``, H, W, 3), none of a film that lacks its own.
         """
         rows = self.split.train
-        overviews = {} if self._tokens is None else {"overview": self._tokens[rows]}
-        return {"genres": self.table.genres[rows].astype(np.float32)} | overviews
+        films = {"genres": self.table.genres[rows].astype(np.float32)}
+        if self._tokens is not None:
+            films["overview"] = self._tokens[rows]
+        if self.posters and posters:
+            films["poster"] = self._some_posters(rows, posters)
+        return films
+
+    def _some_posters(self, rows: npt.NDArray[np.integer], most: int) -> npt.NDArray[np.uint8]:
+        some = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]
+        batches = FilmBatches(self._tensors, some, min(len(some), self.batch_size))
+        found = [np.asarray(batch["poster"])[np.asarray(batch["weight"]) > 0] for batch in batches]
+        pixels = np.concatenate(found)
+        return pixels[pixels.any(axis=(1, 2, 3))]
 
     # ---------- batches
 

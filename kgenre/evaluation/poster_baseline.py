@@ -77,14 +77,16 @@ def poster_features(posters: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     thumbnail = _shrunk(pixels, 8).reshape(films, -1)
     colour = posters[..., 0] // 64 * 16 + posters[..., 1] // 64 * 4 + posters[..., 2] // 64  # (n, H, W), 0 to 63
     histogram = np.bincount((film * 64 + colour).ravel(), minlength=64 * films).reshape(films, 64) / (height * width)
-    moments = np.concatenate([pixels.mean(axis=(1, 2)), pixels.std(axis=(1, 2))], axis=1)
-    grey = pixels.mean(axis=3)
+    moments = np.concatenate([of(pixels, axis=(1, 2), dtype=np.float64) for of in (np.mean, np.std)], axis=1)
+    grey = posters.sum(axis=3, dtype=np.float32)  # whole numbers, so that equal slopes are equal
     down, right = (np.gradient(grey, axis=a) if grey.shape[a] > 1 else np.zeros_like(grey) for a in (1, 2))
-    direction = np.minimum((np.arctan2(down, right) % np.float32(np.pi)) * np.float32(8 / np.pi), 7).astype(np.int64)
+    # Flat, upright and diagonal edges are many and lie where directions meet: turned a little, no rounding decides.
+    angle = (np.arctan2(down, right) + np.float32(1e-4)) % np.float32(np.pi)
+    direction = np.minimum(angle * np.float32(8 / np.pi), 7).astype(np.int64)
     cell = (np.arange(height) * 4 // height)[:, None] * 4 + np.arange(width) * 4 // width  # (H, W), 0 to 15
     place = (film * 16 + cell) * 8 + direction
     edges = np.bincount(place.ravel(), np.hypot(down, right).ravel(), films * 128).reshape(films, 128)
-    edges /= height * width / 16
+    edges /= 3 * 255 * height * width / 16
     return np.concatenate([thumbnail, np.sqrt(histogram), moments, np.sqrt(edges)], axis=1).astype(np.float32)
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from kgenre.models._overview_words import overview_words
     from kgenre.models._poster_cnn_2024 import poster_cnn_2024
     from kgenre.models._poster_cnn_2025 import poster_cnn_2025
+    from kgenre.models._poster_colours import poster_colours
     from kgenre.models._poster_overview_fusion import poster_overview_fusion
     from kgenre.models._poster_resnet import poster_resnet
 
@@ -26,6 +27,7 @@ __all__ = [
     "overview_words",
     "poster_cnn_2024",
     "poster_cnn_2025",
+    "poster_colours",
     "poster_overview_fusion",
     "poster_resnet",
 ]

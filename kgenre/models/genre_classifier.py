@@ -35,6 +35,7 @@ NETWORKS = (
     "overview_lstm",
     "overview_lstm_pooled",
     "overview_words",
+    "poster_colours",
     "poster_resnet",
     "poster_overview_fusion",
     "fused",
@@ -51,7 +52,8 @@ class GenreClassifier(Module):
     The network's inputs are named after what they read: "poster", float32 (B, H, W, 3) pixels in [0, 1], and
     "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres; every number
     of an evaluation is exact, over all its films. Before a new network's first step its layers that have a method
-    ``adapt_to_films`` are given `FilmData.training_films`: word vectors, idf and the genres' log-odds come from there.
+    ``adapt_to_films`` are given `FilmData.training_films`: word vectors, idf and the genres' log-odds come from there,
+    and of posters as many as the layer's ``adapts_to_posters`` says.
 
     Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint keeps those of its
     weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
@@ -197,9 +199,12 @@ class GenreClassifier(Module):
 
     def _adapt_to_films(self) -> None:
         films, self._training_films = self._training_films, None
-        for layer in self.model.layers if films else ():
-            if hasattr(layer, "adapt_to_films"):
-                layer.adapt_to_films(films)
+        layers = [layer for layer in self.model.layers if hasattr(layer, "adapt_to_films")] if films else []
+        posters = max((getattr(layer, "adapts_to_posters", 0) for layer in layers), default=0)
+        if posters:
+            films = self.trainer.datamodule.training_films(posters=posters)
+        for layer in layers:
+            layer.adapt_to_films(films)
 
     def _prepare_mixing(self) -> None:
         import keras

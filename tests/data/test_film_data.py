@@ -457,6 +457,19 @@ def test_training_films_are_those_of_the_split(films):
     assert words - {"[UNK]"} <= set(normalised_overview(films.table.overviews[rows[0]]).split())
 
 
+@pytest.mark.parametrize("table", ["memory", "stream"])
+def test_some_training_posters_are_given_and_no_more(sample, table):
+    films = FilmData(str(sample), overviews=False, image_size=(8, 8), batch_size=4, poster_table=table)
+    films.setup("fit")
+    assert "poster" not in films.training_films()
+    found = films.training_films(posters=6)["poster"]
+    assert found.shape == (6, 8, 8, 3)
+    assert found.dtype == np.uint8
+    everyone = films.training_films(posters=10**6)["poster"]
+    assert len(everyone) == len(films.split.train)
+    np.testing.assert_array_equal(found[[0, -1]], everyone[[0, -1]])
+
+
 def test_how_posters_are_resized_travels_with_the_checkpoint(sample):
     films = FilmData(str(sample), overviews=False, image_size=(16, 16), resize="crop")
     films.setup("fit")

@@ -1,0 +1,88 @@
+"""The colours and layout of a poster as a layer and as a network."""
+
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import kgenre
+from kgenre.data import FilmData
+from kgenre.evaluation.baselines import FrequencyBaseline
+from kgenre.evaluation.poster_baseline import poster_features
+from kgenre.models import GenreClassifier, poster_colours
+from kgenre.models.colours_and_layout import ColoursAndLayout
+
+numpy = keras.ops.convert_to_numpy
+
+
+def posters(height, width):
+    """Noise, flat colours, and drawings whose many equal slopes lie where directions meet."""
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (2, height, width, 3))
+    flat = np.broadcast_to([[64, 128, 191]], noise.shape)
+    y, x = np.mgrid[:height, :width]
+    drawn = np.stack([(y // 3 + x // 3) % 2 * 200, (y + x) * 2, 255 - np.maximum(y, x)], -1)
+    return np.concatenate([noise, flat, drawn[None], drawn[None, :, ::-1]]).clip(0, 255).astype(np.uint8)
+
+
+def counted(films, layer=None):
+    model = keras.Sequential([keras.Input(films.shape[1:]), layer or ColoursAndLayout()])
+    return model.predict_on_batch(films.astype("float32") / 255)
+
+
+@pytest.mark.parametrize("size", [(21, 13), (5, 3), (1, 1)])
+def test_the_layer_counts_what_the_baseline_counts(size):
+    films = posters(*size)
+    np.testing.assert_allclose(counted(films), poster_features(films), atol=1e-5)
+
+
+def test_real_posters_too():
+    folder = os.environ.get("KGENRE_FILMS")
+    if not folder:
+        pytest.skip("KGENRE_FILMS is not set: it names the folder that holds films/posters")
+    files = sorted((Path(folder) / "films" / "posters").glob("*.jpg"))[:24]
+    batch = np.stack([np.asarray(Image.open(file).convert("RGB").resize((64, 96))) for file in files])
+    np.testing.assert_allclose(counted(batch), poster_features(batch), atol=1e-5)
+
+
+def test_numbers_get_mean_0_and_deviation_1_of_the_training_posters():
+    films = posters(21, 13)
+    layer = ColoursAndLayout()
+    layer.build((None, 21, 13, 3))
+    layer.adapt_to_films({"poster": films})
+    features = poster_features(films)
+    expected = (features - features.mean(axis=0)) / np.maximum(features.std(axis=0), 0.02)
+    scaled = counted(films, layer)
+    np.testing.assert_allclose(scaled, expected, atol=1e-3)
+    assert np.abs(scaled).max() < 50, "what none of the posters varies in is not divided by 0"
+    other = ColoursAndLayout()
+    other.build((None, 21, 13, 3))
+    other.adapt_to_films({})
+    assert (numpy(other.deviation) == 1).all(), "no posters to adapt to"
+
+
+def test_the_network_learns_from_the_sample_posters(sample, tmp_path):
+    films = FilmData(str(sample), overviews=False, image_size=(24, 16), batch_size=16)
+    module = GenreClassifier("poster_colours", learning_rate=1e-2)
+    trainer = kgenre.Trainer(
+        max_epochs=4, default_root_dir=tmp_path, enable_progress_bar=False, enable_model_summary=False
+    )
+    trainer.fit(module, datamodule=films)
+    some = films.training_films(posters=1000)["poster"]
+    mean = numpy(module.model.get_layer("Colours").mean)
+    np.testing.assert_allclose(mean, poster_features(some).mean(axis=0), atol=1e-5)
+    rows, genres = films.split, films.table.genres
+    guess = FrequencyBaseline().fit(rows.train, genres[rows.train]).predict_proba(rows.validation)
+    true = genres[rows.validation] > 0
+    chance = -np.where(true, np.log(guess), np.log1p(-guess)).mean()
+    assert float(trainer.callback_metrics["val/loss"]) < chance - 0.01
+
+
+def test_a_penalty_draws_the_weights_to_0():
+    model = poster_colours(genres=2, image_size=(8, 8), penalty=0.5)
+    kernel = model.get_layer("ColoursHead").kernel
+    kernel.assign(np.full(kernel.shape, 0.1))
+    assert float(sum(model.losses)) == pytest.approx(0.5 * 0.01 * np.prod(kernel.shape), rel=1e-5)
