@@ -139,7 +139,8 @@ def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
     data["poster_table"] = "auto"
     if options.data.path is not None:
         data["path"] = str(options.data.path)
-    networks = [{name: member.model.get(name) or {} for name in ("network", "network_args")} for member in members]
+    named = ("network", "network_args", "members")
+    networks = [{name: member.model[name] for name in named if member.model.get(name)} for member in members]
     arguments = {
         "network": "fused",
         "network_args": {"members": networks},

@@ -266,13 +266,14 @@ class FilmData(DataModule):
             posters: the most posters to give, of films spread evenly over the training films.
 
         Returns:
-            ``genres`` float32 (n, G); where overviews are used, ``overview`` int32 (n, T) token ids; and, where posters
-            are used and wanted, ``poster`` uint8 (at most ``posters``, H, W, 3), none of a film that lacks its own.
+            ``genres`` float32 (n, G); where overviews are used, ``overview`` int32 (n, T) token ids and ``vocabulary``,
+            their words: strings by id, "" and "[UNK]" first; and, where posters are used and wanted, ``poster`` uint8
+            (at most ``posters``, H, W, 3), none of a film that lacks its own.
         """
         rows = self.split.train
         films = {"genres": self.table.genres[rows].astype(np.float32)}
         if self._tokens is not None:
-            films["overview"] = self._tokens[rows]
+            films |= {"overview": self._tokens[rows], "vocabulary": np.array(self.vocabulary)}
         if self.posters and posters:
             films["poster"] = self._some_posters(rows, posters)
         return films

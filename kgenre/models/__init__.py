@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from kgenre.models._fused import fused
     from kgenre.models._overview_lstm import overview_lstm
     from kgenre.models._overview_lstm_pooled import overview_lstm_pooled
+    from kgenre.models._overview_lstm_words import overview_lstm_words
     from kgenre.models._overview_words import overview_words
     from kgenre.models._poster_cnn_2024 import poster_cnn_2024
     from kgenre.models._poster_cnn_2025 import poster_cnn_2025
     from kgenre.models._poster_colours import poster_colours
     from kgenre.models._poster_overview_fusion import poster_overview_fusion
     from kgenre.models._poster_resnet import poster_resnet
+    from kgenre.models._poster_resnet_colours import poster_resnet_colours
 
 __all__ = [
     "NETWORKS",
@@ -24,12 +26,14 @@ __all__ = [
     "fused",
     "overview_lstm",
     "overview_lstm_pooled",
+    "overview_lstm_words",
     "overview_words",
     "poster_cnn_2024",
     "poster_cnn_2025",
     "poster_colours",
     "poster_overview_fusion",
     "poster_resnet",
+    "poster_resnet_colours",
 ]
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from kgenre.engines import prepare_keras
-from kgenre.models.fused_log_odds import FusedLogOdds
+from kgenre.models.side_by_side import side_by_side
 
 
 def fused(
@@ -18,7 +18,7 @@ def fused(
     vocabulary_size: int = 10_000,
     members: Sequence[dict[str, Any]] = (),
 ) -> keras.Model:
-    """Build networks side by side under a `FusedLogOdds`; ``kgenre fuse`` gives them their weights.
+    """Build networks `side_by_side`; ``kgenre fuse`` gives them their weights.
 
     Inputs: those of the members, "overview" and "poster". Output: float32 (B, genres), an independent probability per
     genre.
@@ -27,7 +27,8 @@ def fused(
         genres: number of genres.
         image_size: height and width of the posters in pixels.
         vocabulary_size: token ids are below it.
-        members: for each its ``network``, a name in `kgenre.models.NETWORKS`, and its ``network_args``.
+        members: for each its ``network``, a name in `kgenre.models.NETWORKS`, its ``network_args``, and as ``members``
+            how many of it stand side by side, 1 if not given.
 
     Returns:
         A built model.
@@ -44,19 +45,11 @@ def fused(
     if not members:
         raise ValueError("fused needs networks: members=[{'network': 'poster_resnet'}, ...].")
     sizes = {"genres": genres, "image_size": tuple(image_size), "vocabulary_size": vocabulary_size}
-    inputs = {
-        "overview": keras.Input((None,), dtype="int32", name="overview"),
-        "poster": keras.Input((*image_size, 3), dtype="float32", name="poster"),
-    }
-    said, read = [], []
-    for number, member in enumerate(members, start=1):
+    networks = []
+    for member in members:
         builder = getattr(kgenre.models, member["network"])
         takes = inspect.signature(builder).parameters
-        arguments = member.get("network_args") or {}
-        model = builder(**{name: size for name, size in sizes.items() if name in takes} | arguments)
-        names = [tensor.name for tensor in model.inputs]
-        model.name = f"{model.name}_{number}"
-        said.append(model(inputs[names[0]] if len(names) == 1 else [inputs[name] for name in names]))
-        read.append(inputs[names[0]])
-    used = [inputs[name] for name in inputs if any(inputs[name] is part for part in read)]
-    return keras.Model(used, FusedLogOdds(dtype="float32", name="Fusion")(said, read), name="fused")
+        arguments = {name: size for name, size in sizes.items() if name in takes} | (member.get("network_args") or {})
+        copies = [builder(**arguments) for _ in range(member.get("members") or 1)]
+        networks.append(copies[0] if len(copies) == 1 else side_by_side(copies, copies[0].name))
+    return side_by_side(networks, "fused")

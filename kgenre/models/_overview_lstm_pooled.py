@@ -7,6 +7,7 @@ from keras import layers
 
 from kgenre.engines import prepare_keras
 from kgenre.models.bidirectional import Bidirectional
+from kgenre.models.frequent_words import FrequentWords
 from kgenre.models.genre_head import GenreHead
 from kgenre.models.masked_pooling import MaskedPooling
 from kgenre.models.word_dropout import WordDropout
@@ -21,6 +22,7 @@ def overview_lstm_pooled(
     word_dropout: float = 0.2,
     embedding_dropout: float = 0.3,
     dropout: float = 0.5,
+    min_df: int = 1,
 ) -> keras.Model:
     """Build a network that learns from few overviews what a bag of words cannot.
 
@@ -39,6 +41,7 @@ def overview_lstm_pooled(
         word_dropout: share of words that are unknown in a training step.
         embedding_dropout: rate on whole channels of the word vectors.
         dropout: rate before the last layer.
+        min_df: words that fewer training films hold are unknown.
 
     Returns:
         A built model.
@@ -48,9 +51,10 @@ def overview_lstm_pooled(
     """
     prepare_keras()
     tokens = keras.Input((None,), dtype="int32", name="overview")
+    words = FrequentWords(vocabulary_size, min_df, name="FrequentWords")(tokens) if min_df > 1 else tokens
     logits = GenreHead(genres, name="Head")(
         layers.Dropout(dropout, name="DropHead")(
-            overview_features(tokens, genres, vocabulary_size, embedding_dim, units, word_dropout, embedding_dropout)
+            overview_features(words, genres, vocabulary_size, embedding_dim, units, word_dropout, embedding_dropout)
         )
     )
     output = layers.Activation("sigmoid", dtype="float32", name="Output")(logits)

@@ -67,10 +67,12 @@ def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.
     embeddings = [part for part in module.model._flatten_layers() if isinstance(part, keras.layers.Embedding)]
     if not embeddings:
         raise ValueError(f"{module.model.name} has no Embedding layer: words cannot be explained.")
-    importance = np.zeros(np.shape(batch["overview"]))
+    films, length = np.shape(batch["overview"])
+    importance = np.zeros((films, length))
     for layer in embeddings:
         output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
-        importance += (output * gradient).sum(axis=2)
+        # Of parts of words there are several in each place of the text, one after another.
+        importance += (output * gradient).reshape(films, length, -1).sum(axis=2)
     return np.where(np.asarray(batch["overview"]) > 0, importance, 0).astype(np.float32)
 
 

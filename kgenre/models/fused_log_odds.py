@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from kgenre.models.frequencies import frequencies
 from kgenre.models.log_odds import log_odds
 
 
@@ -30,6 +32,11 @@ class FusedLogOdds(keras.layers.Layer):
         self.weight = self.add_weight(shape=(networks, genres), initializer=first, trainable=False, name="weight")
         self.bias = self.add_weight(shape=(genres,), initializer="zeros", trainable=False, name="bias")
         self.prior = self.add_weight(shape=(genres,), initializer="zeros", trainable=False, name="prior")
+
+    def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
+        """Take the log-odds of the `frequencies` of ``films["genres"]``, (n, G), for ``prior``."""
+        share = frequencies(films["genres"])
+        self.prior.assign(np.log(share / (1 - share)))
 
     def call(self, probabilities: Sequence[Any], read: Sequence[Any]) -> Any:
         """Map a list of (B, G) to (B, G)."""

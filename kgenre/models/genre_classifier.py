@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -35,7 +36,9 @@ NETWORKS = (
     "overview_lstm",
     "overview_lstm_pooled",
     "overview_words",
+    "overview_lstm_words",
     "poster_colours",
+    "poster_resnet_colours",
     "poster_resnet",
     "poster_overview_fusion",
     "fused",
@@ -53,7 +56,8 @@ class GenreClassifier(Module):
     "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres; every number
     of an evaluation is exact, over all its films. Before a new network's first step its layers that have a method
     ``adapt_to_films`` are given `FilmData.training_films`: word vectors, idf and the genres' log-odds come from there,
-    and of posters as many as the layer's ``adapts_to_posters`` says.
+    and of posters as many as a layer's ``adapts_to_posters`` says. What one returns, if anything, the layers after it
+    in its network are given instead.
 
     Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint keeps those of its
     weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
@@ -72,6 +76,8 @@ class GenreClassifier(Module):
         network_args: more arguments for it, such as ``{"embedding_dim": 265}``.
         learning_rate: of the optimizer; with "cosine" the highest.
         optimizer: "adam", or "sgd" with momentum 0.9.
+        layer_optimizers: other settings for the weights of some layers, by the layer's name: its ``optimizer``,
+            ``learning_rate`` and ``weight_decay``, such as ``{"Words": {"optimizer": "sgd", "learning_rate": 0.5}}``.
         weight_decay: decoupled from the loss, as in AdamW, on weights but not on biases and normalisation.
         schedule: "constant", or "cosine": from ``learning_rate`` to 0 over the fit's steps.
         warmup: share of the fit's steps over which the rate of "cosine" rises from 0.
@@ -79,6 +85,8 @@ class GenreClassifier(Module):
             (`kgenre.models.genre_losses`). Validation and test always give the cross-entropy.
         label_smoothing: training targets are ``(1 - label_smoothing) y + label_smoothing f``, f the genre's frequency.
         mirror: validation, test and prediction give the mean log-odds of a poster and its mirror image.
+        members: how many of the network stand side by side, each with weights of its own and trained on its own loss;
+            validation, test and prediction give the mean of their log-odds. So many times the time.
         mixup, cutmix: alpha of `mixup` and `cutmix` on training posters, such as 0.2 and 1.0; 0 for none. With both a
             batch is blended first, then pasted. For networks that read posters only.
 
@@ -101,6 +109,8 @@ class GenreClassifier(Module):
         label_smoothing: float = 0.0,
         mirror: bool = False,
         optimizer: str = "adam",
+        layer_optimizers: dict[str, dict[str, Any]] | None = None,
+        members: int = 1,
     ) -> None:
         self.save_hyperparameters()
         if learning_rate <= 0:
@@ -118,9 +128,19 @@ class GenreClassifier(Module):
         for name, value in (("warmup", warmup), ("label_smoothing", label_smoothing), ("weight_decay", weight_decay)):
             if not 0 <= value < 1:
                 raise TrainerError(f"{name} must be at least 0 and below 1. Received: {value}")
-        self.network = network
+        for name, given in (layer_optimizers or {}).items():
+            unknown = [key for key in given if key not in ("optimizer", "learning_rate", "weight_decay")]
+            if unknown or given.get("optimizer", "adam") not in OPTIMIZERS:
+                raise TrainerError(
+                    f"layer_optimizers: a layer takes optimizer ({' or '.join(OPTIMIZERS)}), learning_rate and "
+                    f"weight_decay. Received for {name}: {given}"
+                )
+        if members < 1:
+            raise TrainerError(f"members must be 1 or more. Received: {members}")
+        self.network, self.members = network, members
         self.network_args = network_args or {}
         self.learning_rate, self.optimizer = learning_rate, optimizer
+        self.layer_optimizers = layer_optimizers or {}
         self.mixup, self.cutmix = mixup, cutmix
         self.weight_decay, self.schedule, self.warmup = weight_decay, schedule, warmup
         self.loss, self.label_smoothing, self.mirror = loss, label_smoothing, mirror
@@ -187,6 +207,8 @@ class GenreClassifier(Module):
         import kgenre.models
 
         if hasattr(self.network, "layers"):  # a Keras model, built by the user
+            if self.members > 1:
+                raise TrainerError("members needs a network that can be built several times: a name or a function.")
             return self.network
         builder = self.network if callable(self.network) else getattr(kgenre.models, self.network)
         takes = inspect.signature(builder).parameters
@@ -195,16 +217,22 @@ class GenreClassifier(Module):
         if unknown:
             raise TrainerError(f"network_args: {builder.__name__} takes {', '.join(takes)}. Received: {unknown[0]!r}")
         genres = {"genres": len(self.genre_names)} if self.genre_names else {}
-        return builder(**genres | sizes | self.network_args)
+        networks = [builder(**genres | sizes | self.network_args) for _ in range(self.members)]
+        if self.members == 1:
+            return networks[0]
+        from kgenre.models.side_by_side import side_by_side
+
+        return side_by_side(networks, networks[0].name)
 
     def _adapt_to_films(self) -> None:
         films, self._training_films = self._training_films, None
-        layers = [layer for layer in self.model.layers if hasattr(layer, "adapt_to_films")] if films else []
-        posters = max((getattr(layer, "adapts_to_posters", 0) for layer in layers), default=0)
+        if not films:
+            return
+        parts = self.model._flatten_layers()
+        posters = max(getattr(part, "adapts_to_posters", 0) for part in parts)
         if posters:
             films = self.trainer.datamodule.training_films(posters=posters)
-        for layer in layers:
-            layer.adapt_to_films(films)
+        _adapt(self.model, films)
 
     def _prepare_mixing(self) -> None:
         import keras
@@ -252,30 +280,32 @@ class GenreClassifier(Module):
             read["poster"] = ops.cast(read["poster"], "float32") / 255.0
         return read
 
-    def _mixed(self, batch: dict[str, Any]) -> tuple[Any, Any]:
-        """The network's output for a mixed batch, and the mixed genres."""
+    def _mixed(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+        """What the network reads of a mixed batch, and the mixed genres."""
         pixels, genres = self._read(batch)["poster"], batch["genres"]
         for mix, alpha in ((mixup, self.mixup), (cutmix, self.cutmix)):
             if alpha:
                 pixels, genres = mix(pixels, genres, alpha, self._mixing_seed)
-        return self.model(pixels, training=True), genres
+        return {"poster": pixels}, genres
 
     def training_step(self, batch: dict[str, Any], batch_idx: Any) -> Any:
-        """Mean cross-entropy of the batch's films; rows of weight 0 only fill it up."""
+        """Mean cross-entropy of the batch's films, added up over members; rows of weight 0 only fill the batch up."""
         from keras import ops
 
-        if self.mixup or self.cutmix:
-            probabilities, genres = self._mixed(batch)
-        else:
-            probabilities, genres = self.probabilities(batch, training=True), batch["genres"]
+        from kgenre.models.side_by_side import each_member
+
+        mixes = self.mixup or self.cutmix
+        read, genres = self._mixed(batch) if mixes else (self._read(batch), batch["genres"])
         if self.label_smoothing:
             genres = (1 - self.label_smoothing) * genres + self.label_smoothing * self._frequencies
-        each = ops.mean(LOSSES[self.loss](genres, probabilities, self._frequencies), axis=-1)
+        members = each_member(self.model, read, training=True)
+        costs = sum(LOSSES[self.loss](genres, said, self._frequencies) for said in members)
         films = ops.sum(batch["weight"])
-        loss = ops.sum(each * batch["weight"]) / ops.maximum(films, 1.0)
-        self.log("train/loss", loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=films)
-        self.log("train/loss_step", loss)
-        return loss
+        loss = ops.sum(ops.mean(costs, axis=-1) * batch["weight"]) / ops.maximum(films, 1.0)
+        mean = loss / len(members)
+        self.log("train/loss", mean, on_step=False, on_epoch=True, prog_bar=True, batch_size=films)
+        self.log("train/loss_step", mean)
+        return loss  # the sum: each member gets the gradient that it would get alone
 
     def validation_step(self, batch: dict[str, Any], batch_idx: Any) -> dict[str, Any]:
         """The predictions with their truth, collected for exact metrics."""
@@ -291,20 +321,38 @@ class GenreClassifier(Module):
         return self.validation_step(batch, batch_idx)
 
     def configure_optimizers(self) -> Any:
-        """Adam or SGD, with its schedule and weight decay."""
+        """Adam or SGD, with its schedule and weight decay; one more for each of ``layer_optimizers``."""
+        own = {"optimizer": self.optimizer, "learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        if not self.layer_optimizers:
+            return self._optimizer(**own)
+        groups = {self._weights_of(name): own | given for name, given in self.layer_optimizers.items()}
+        return {pattern: self._optimizer(**settings) for pattern, settings in (groups | {".*": own}).items()}
+
+    def _optimizer(self, optimizer: str, learning_rate: float, weight_decay: float) -> Any:
         import keras
 
-        rate = self._cosine() if self.schedule == "cosine" else self.learning_rate
-        decay = self.weight_decay or None
-        if self.optimizer == "sgd":
-            optimizer = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay)
+        rate = self._cosine(learning_rate) if self.schedule == "cosine" else learning_rate
+        decay = weight_decay or None
+        if optimizer == "sgd":
+            made = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay)
         else:
-            optimizer = keras.optimizers.Adam(rate, weight_decay=decay)
+            made = keras.optimizers.Adam(rate, weight_decay=decay)
         if decay:
-            optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        return optimizer
+            made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+        return made
 
-    def _cosine(self) -> Any:
+    def _weights_of(self, layer: str) -> str:
+        """A pattern of the names of a layer's variables, of all layers that have this name."""
+        from kgenre.engines.named_variables import named_variables
+
+        layers = [part for part in self.model._flatten_layers() if part.name == layer]
+        if not layers:
+            known = ", ".join(sorted({part.name for part in self.model._flatten_layers() if part.trainable_variables}))
+            raise TrainerError(f"layer_optimizers: the network has the layers {known}. Received: {layer!r}")
+        weights = {id(variable) for part in layers for variable in part.trainable_variables}
+        return "|".join(re.escape(name) for name, v in named_variables(self).items() if id(v) in weights)
+
+    def _cosine(self, learning_rate: float) -> Any:
         import keras
 
         steps = self.trainer.estimated_stepping_batches
@@ -313,8 +361,8 @@ class GenreClassifier(Module):
         warmup = round(self.warmup * steps)
         cosine = keras.optimizers.schedules.CosineDecay
         if not warmup:
-            return cosine(self.learning_rate, steps)
-        return cosine(0.0, steps - warmup, warmup_target=self.learning_rate, warmup_steps=warmup)
+            return cosine(learning_rate, steps)
+        return cosine(0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup)
 
     def configure_callbacks(self) -> list[Callback]:
         """The baselines stand beside every result; TensorBoard shows more than curves."""
@@ -413,3 +461,12 @@ class GenreClassifier(Module):
             kept = checkpoint["classifier"]
             self._take(kept["genre_names"], kept["sizes"])
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])
+
+
+def _adapt(model: Any, films: dict[str, Any]) -> None:
+    """Show the layers the films, in their order: what one returns is what those after it in its network are shown."""
+    for layer in model.layers:
+        if hasattr(layer, "layers"):
+            _adapt(layer, films)
+        elif hasattr(layer, "adapt_to_films"):
+            films = layer.adapt_to_films(films) or films

@@ -9,9 +9,17 @@ from keras import ops
 
 import kgenre
 from kgenre.data import FilmData
-from kgenre.models import GenreClassifier, overview_lstm_pooled, overview_words, poster_overview_fusion, poster_resnet
+from kgenre.models import (
+    GenreClassifier,
+    overview_lstm_words,
+    overview_words,
+    poster_overview_fusion,
+    poster_resnet,
+)
 from kgenre.models.evidence_sum import EvidenceSum
+from kgenre.models.frequent_words import FrequentWords
 from kgenre.models.genre_head import GenreHead
+from kgenre.models.linear_subwords import LinearSubwords
 from kgenre.models.linear_words import LinearWords
 from kgenre.models.masked_pooling import MaskedPooling
 from kgenre.models.word_dropout import WordDropout
@@ -83,6 +91,40 @@ def test_linear_words_are_scikit_learns_tfidf():
     assert np.isfinite(numpy(layer(TOKENS[2:]))).all()
 
 
+def test_linear_subwords_are_scikit_learns_character_ngrams():
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = ["sea seas", "seaside", "a seaman at sea", "hospital"]
+    names = ["", "[UNK]", *sorted({word for text in texts[:3] for word in text.split()})]
+    tokens = np.zeros((4, 4), "int32")
+    for row, text in enumerate(texts):
+        ids = [names.index(word) if word in names else 1 for word in text.split()]
+        tokens[row, : len(ids)] = ids
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 5), min_df=2, sublinear_tf=True).fit(texts)
+    layer = LinearSubwords(2, 15, subwords=30, per_word=10, min_df=2, scale=3.0)
+    layer.build(tokens.shape)
+    genres = np.array([[1, 0], [1, 1], [0, 0], [1, 0]])
+    layer.adapt_to_films({"overview": tokens, "genres": genres, "vocabulary": np.array(names)})
+    known = vectorizer.get_feature_names_out()
+    by_films = sorted(known, key=lambda part: (-sum(f" {part} ".strip() in f" {t} " for t in texts), part))
+    kernel = np.random.default_rng(0).normal(size=(30, 2)).astype("float32")
+    layer.kernel.embeddings.assign(kernel)
+    order = [by_films.index(part) + 1 for part in known]
+    bias = numpy(layer(np.zeros((1, 4), "int32")))
+    expected = 3.0 * (vectorizer.transform(texts) @ kernel[order]) + bias
+    np.testing.assert_allclose(numpy(layer(tokens)), expected, rtol=1e-4)
+    assert set(numpy(layer.parts)[[0, 1, 14]].ravel()) == {0}, "padding, the unknown word and no word have no parts"
+
+
+def test_rare_words_become_unknown():
+    layer = FrequentWords(7, min_df=2)
+    layer.build(None)
+    tokens = np.array([[2, 3, 0], [2, 4, 1], [3, 3, 0], [5, 0, 0]], "int32")
+    assert numpy(layer(tokens)).tolist() == tokens.tolist()
+    layer.adapt_to_films({"overview": tokens})
+    assert numpy(layer(tokens)).tolist() == [[2, 3, 0], [2, 1, 1], [3, 3, 0], [1, 0, 0]]
+
+
 def test_word_vectors_know_which_words_keep_company():
     rng = np.random.default_rng(0)
     sea, sky = np.arange(2, 12), np.arange(12, 22)
@@ -137,7 +179,7 @@ def test_evidence_of_what_is_not_there_does_not_count():
     assert shares == pytest.approx([0.25, 0.25, 0.5], abs=0.06)
 
 
-@pytest.mark.parametrize("network", [overview_lstm_pooled, overview_words, poster_overview_fusion])
+@pytest.mark.parametrize("network", [overview_lstm_words, overview_words, poster_overview_fusion])
 def test_more_padding_changes_nothing(network):
     model = small(network)
     inputs = {"overview": TOKENS, "poster": np.random.default_rng(0).random((3, 16, 16, 3)).astype("float32")}
@@ -161,7 +203,11 @@ def test_parameters_of_the_poster_network():
             {"learning_rate": 1e-2, "label_smoothing": 0.1},
             {"posters": False, "stem": "english"},
         ),
-        ("overview_words", {"learning_rate": 0.5, "optimizer": "sgd"}, {"posters": False}),
+        (
+            "overview_lstm_words",
+            {"layer_optimizers": {"Words": {"optimizer": "sgd", "learning_rate": 0.5}}, "learning_rate": 1e-2},
+            {"posters": False},
+        ),
         ("poster_resnet", {"learning_rate": 5e-3, "mirror": True}, {"overviews": False}),
         ("poster_overview_fusion", {"learning_rate": 5e-3}, {"incomplete": "keep"}),
     ],

@@ -1,0 +1,97 @@
+"""The bag of parts of words as a layer."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from kgenre.models.linear_words import LinearWords
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class LinearSubwords(LinearWords):
+    """`LinearWords` of the parts of a text's words: runs of 4 or 5 letters, a word's begin and end among them.
+
+    Words of which few films know one share what is known of their parts: "vampire", "vampiric" and "vampirism". The
+    parts are those of scikit-learn's ``TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 5))``; character n-grams
+    for texts: Cavnar and Trenkle (1994), "N-Gram-Based Text Categorization".
+
+    Input: int32 (B, T) token ids, 0 padding, 1 the unknown word, which has no parts. Output: float (B, units).
+
+    Args:
+        units: numbers to give, one a genre.
+        vocabulary_size: ids are below it.
+        subwords: how many parts are known at most, those of the most training films.
+        per_word: how many of them a word has at most, its rarest.
+        min_df: parts that fewer training films hold are left out.
+        scale: see `LinearWords`.
+        **kwargs: ``name`` and ``dtype``, as for every Keras layer.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        vocabulary_size: int,
+        subwords: int = 10_000,
+        per_word: int = 16,
+        min_df: int = 3,
+        scale: float = 1.0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(units, subwords, scale, **kwargs)
+        self.words, self.per_word, self.min_df = vocabulary_size, per_word, min_df
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the weights of the parts, and which parts a word has: ``parts``, int32 (words, per_word), 0 for none."""
+        super().build(input_shape)
+        shape = (self.words, self.per_word)
+        self.parts = self.add_weight(shape=shape, initializer="zeros", dtype="int32", trainable=False, name="parts")
+
+    def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
+        """Take the parts from ``films["vocabulary"]``, strings by token id, and their idf from ``films["overview"]``.
+
+        ``films["overview"]`` is int32 (n, T), ``films["genres"]`` (n, units) for the biases.
+        """
+        of_word = [set(parts_of(word)) for word in films["vocabulary"][2:]]  # without padding and the unknown word
+        films_with: Counter[str] = Counter()
+        for text in films["overview"]:
+            films_with.update(set().union(*(of_word[token - 2] for token in np.unique(text) if token > 1)))
+        frequent = sorted(
+            (part for part, n in films_with.items() if n >= self.min_df), key=lambda p: (-films_with[p], p)
+        )
+        ids = {part: number for number, part in enumerate(frequent[: self.vocabulary_size - 1], start=1)}
+        table = np.zeros((self.words, self.per_word), np.int32)
+        for token, parts in enumerate(of_word, start=2):
+            known = sorted((ids[part] for part in parts if part in ids), reverse=True)[: self.per_word]
+            table[token, : len(known)] = known
+        self.parts.assign(table)
+        tokens = films["overview"]
+        super().adapt_to_films({**films, "overview": table[tokens].reshape(len(tokens), -1)})
+
+    def call(self, tokens: Any) -> Any:
+        """Map (B, T) to (B, units)."""
+        texts, length = ops.shape(tokens)
+        return super().call(ops.reshape(ops.take(self.parts, tokens, axis=0), (texts, length * self.per_word)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of ``__init__``."""
+        own = {"vocabulary_size": self.words, "subwords": self.vocabulary_size}
+        return super().get_config() | own | {"per_word": self.per_word, "min_df": self.min_df}
+
+
+def parts_of(word: str) -> Iterator[str]:
+    """Runs of 4 or 5 letters of a word with a blank on each side.
+
+    Example:
+        >>> list(parts_of("sea"))
+        [' sea', 'sea ', ' sea ']
+    """
+    padded = f" {word} "
+    for n in (4, 5):
+        for begin in range(len(padded) - n + 1):
+            yield padded[begin : begin + n]

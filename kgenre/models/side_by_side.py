@@ -1,0 +1,64 @@
+"""Networks that stand side by side in one: how they are put together, and what each says for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from kgenre.models.fused_log_odds import FusedLogOdds
+
+
+def side_by_side(networks: Sequence[keras.Model], name: str) -> keras.Model:
+    """Put networks under a `FusedLogOdds`, which gives the mean of their log-odds until it is told other weights.
+
+    `GenreClassifier` trains each of them on its own loss, as if it were alone: members that help each other's mistakes
+    away would agree in what they learn, and a mean gains from disagreement.
+
+    Args:
+        networks: built models with inputs "overview" or "poster" or both, of the same sizes, that give float32 (B, G)
+            probabilities. They are renamed: their number comes to their name.
+        name: of the whole.
+
+    Returns:
+        A built model with the inputs of all and one output, float32 (B, G).
+
+    Example:
+        >>> side_by_side([overview_lstm_pooled(), overview_words()], "both").output_shape
+        (None, 25)
+    """
+    inputs: dict[str, keras.KerasTensor] = {}
+    said, read = [], []
+    for number, network in enumerate(networks, start=1):
+        own = {}
+        for tensor in network.inputs:
+            if tensor.name not in inputs:
+                inputs[tensor.name] = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+            own[tensor.name] = inputs[tensor.name]
+        network.name = f"{network.name}_{number}"
+        said.append(network(_arguments(own)))
+        read.append(next(iter(own.values())))
+    return keras.Model(list(inputs.values()), FusedLogOdds(dtype="float32", name="Fusion")(said, read), name=name)
+
+
+def each_member(model: keras.Model, read: Mapping[str, Any], training: bool) -> list[Any]:
+    """What each network says that stands in ``model`` side by side with others; of a single network, what it says.
+
+    Args:
+        model: of `side_by_side`, also one of several such, or any other.
+        read: for each input its tensor by name.
+        training: with dropout and the like.
+
+    Returns:
+        (B, G) probabilities of each member.
+    """
+    if not isinstance(model.layers[-1], FusedLogOdds):
+        own = {tensor.name: read[tensor.name] for tensor in model.inputs}
+        return [model(_arguments(own), training=training)]
+    networks = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return [said for network in networks for said in each_member(network, read, training)]
+
+
+def _arguments(read: dict[str, Any]) -> Any:
+    return read if len(read) > 1 else next(iter(read.values()))
