@@ -208,7 +208,7 @@ def test_parameters_of_the_poster_network():
             {"layer_optimizers": {"Words": {"optimizer": "sgd", "learning_rate": 0.5}}, "learning_rate": 1e-2},
             {"posters": False},
         ),
-        ("poster_resnet", {"learning_rate": 5e-3, "mirror": True}, {"overviews": False}),
+        ("poster_resnet_colours", {"learning_rate": 5e-3, "mirror": True}, {"overviews": False}),
         ("poster_overview_fusion", {"learning_rate": 5e-3}, {"incomplete": "keep"}),
     ],
 )
@@ -231,7 +231,7 @@ def test_they_learn_the_sample_films(network, settings, data, sample, tmp_path):
     np.testing.assert_allclose(
         numpy(loaded.probabilities(batch)), numpy(module.probabilities(batch)), rtol=1e-3, atol=1e-4
     )
-    if network == "poster_resnet":
+    if network == "poster_resnet_colours":
         flipped = batch | {"poster": np.asarray(batch["poster"])[:, :, ::-1]}
         np.testing.assert_allclose(
             numpy(module.probabilities(batch)), numpy(module.probabilities(flipped)), rtol=1e-4, atol=1e-5
