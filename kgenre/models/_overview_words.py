@@ -6,7 +6,6 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
-from kgenre.models.frequent_words import FrequentWords
 from kgenre.models.linear_subwords import LinearSubwords
 from kgenre.models.linear_words import LinearWords
 from kgenre.models.word_dropout import WordDropout
@@ -18,7 +17,6 @@ def overview_words(
     word_dropout: float = 0.4,
     scale: float = 10.0,
     subwords: int = 0,
-    min_df: int = 1,
 ) -> keras.Model:
     """Build a logistic regression on TF-IDF, which any order of the words gives the same.
 
@@ -33,7 +31,6 @@ def overview_words(
         word_dropout: share of words that are unknown in a training step.
         scale: see `LinearWords`.
         subwords: above 0, so many parts of words are read in place of words: `LinearSubwords`.
-        min_df: words that fewer training films hold are unknown.
 
     Returns:
         A built model.
@@ -43,8 +40,7 @@ def overview_words(
     """
     prepare_keras()
     tokens = keras.Input((None,), dtype="int32", name="overview")
-    words = FrequentWords(vocabulary_size, min_df, name="FrequentWords")(tokens) if min_df > 1 else tokens
-    words = WordDropout(word_dropout, name="WordDropout")(words)
+    words = WordDropout(word_dropout, name="WordDropout")(tokens)
     arguments = {"scale": scale, "dtype": "float32", "name": "Words"}
     if subwords:
         logits = LinearSubwords(genres, vocabulary_size, subwords, **arguments)(words)
