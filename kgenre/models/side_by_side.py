@@ -39,7 +39,8 @@ def side_by_side(networks: Sequence[keras.Model], name: str) -> keras.Model:
         network.name = f"{network.name}_{number}"
         said.append(network(_arguments(own)))
         read.append(next(iter(own.values())))
-    return keras.Model(list(inputs.values()), FusedLogOdds(dtype="float32", name="Fusion")(said, read), name=name)
+    whole = FusedLogOdds(dtype="float32", name="Fusion")(said, read)
+    return keras.Model(list(inputs.values()) if len(inputs) > 1 else read[0], whole, name=name)
 
 
 def each_member(model: keras.Model, read: Mapping[str, Any], training: bool) -> list[Any]:

@@ -453,6 +453,7 @@ def test_training_films_are_those_of_the_split(films):
     rows = films.split.train
     np.testing.assert_array_equal(known["genres"], films.table.genres[rows])
     assert known["overview"].shape[0] == len(rows)
+    assert known["vocabulary"].tolist() == films.vocabulary
     words = {films.vocabulary[i] for i in known["overview"][0] if i}
     assert words - {"[UNK]"} <= set(normalised_overview(films.table.overviews[rows[0]]).split())
 

@@ -101,6 +101,19 @@ def test_a_network_of_several_is_explained_as_a_whole():
     assert grad_cam(module, batch, np.array([1])).shape == (1, 2, 2)
 
 
+def test_parts_of_words_speak_for_their_word():
+    module = classifier("overview_words", subwords=20)
+    [linear] = (part for part in module.model.layers if part.name == "Words")
+    parts, weights = np.zeros((30, 16), "int32"), np.zeros((20, 2), "float32")
+    parts[9, :2], parts[12, :2] = (3, 4), (4, 5)
+    weights[3:6, 1] = 1.0, 0.0, -1.0
+    linear.parts.assign(parts)
+    linear.kernel.embeddings.assign(weights)
+    said = word_importance(module, {"overview": np.array([[5, 9, 12, 0]], "int32")}, np.array([1]))[0]
+    assert said[1] > 0 > said[2]
+    assert not said[[0, 3]].any()
+
+
 def test_networks_without_such_layers_say_so():
     text = GenreClassifier(keras.Sequential([keras.Input((4,), name="overview"), layers.Dense(2)]))
     text.configure_model()
