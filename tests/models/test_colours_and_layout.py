@@ -8,10 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import kgenre
-from kgenre.data import FilmData
 from kgenre.evaluation.poster_baseline import poster_features
-from kgenre.models import GenreClassifier, poster_colours
+from kgenre.models import poster_colours
 from kgenre.models.colours_and_layout import ColoursAndLayout
 
 numpy = keras.ops.convert_to_numpy
@@ -61,18 +59,6 @@ def test_numbers_get_mean_0_and_deviation_1_of_the_training_posters():
     other.build((None, 21, 13, 3))
     other.adapt_to_films({})
     assert (numpy(other.deviation) == 1).all(), "no posters to adapt to"
-
-
-def test_a_network_starts_with_the_training_posters(sample, tmp_path):
-    films = FilmData(str(sample), overviews=False, image_size=(24, 16), batch_size=16)
-    module = GenreClassifier("poster_colours", learning_rate=1e-9)
-    trainer = kgenre.Trainer(
-        max_steps=1, default_root_dir=tmp_path, enable_progress_bar=False, enable_model_summary=False
-    )
-    trainer.fit(module, datamodule=films)
-    posters = films.training_films(posters=1000)["poster"]
-    mean = numpy(module.model.get_layer("Colours").mean)
-    np.testing.assert_allclose(mean, poster_features(posters).mean(axis=0), atol=1e-5)
 
 
 def test_a_penalty_draws_the_weights_to_0():

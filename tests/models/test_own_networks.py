@@ -9,6 +9,7 @@ from keras import ops
 
 import kgenre
 from kgenre.data import FilmData
+from kgenre.evaluation.poster_baseline import poster_features
 from kgenre.models import (
     GenreClassifier,
     overview_lstm_words,
@@ -239,6 +240,9 @@ def test_they_learn_the_sample_films(network, settings, data, sample, tmp_path):
         )
         plain = numpy(module.probabilities(batch, mirror=False))
         assert not np.allclose(plain, numpy(module.probabilities(flipped, mirror=False)), atol=1e-4)
+        [colours] = [part for part in module.model._flatten_layers() if part.name == "Colours"]
+        known = poster_features(films.training_films(posters=1000)["poster"])
+        np.testing.assert_allclose(numpy(colours.mean), known.mean(axis=0), atol=1e-5)
 
 
 def test_a_new_network_starts_at_what_the_films_say(sample, tmp_path):
