@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import math
-import re
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
 from kgenre.callbacks import Callback
-from kgenre.evaluation import (
-    Thresholds,
-    bootstrap_metrics,
-    genre_metrics,
-    intervals,
-    multilabel_metrics,
-    tune_thresholds,
-)
+from kgenre.evaluation import Thresholds
 from kgenre.evaluation.baseline_comparison import BaselineComparison
-from kgenre.evaluation.evaluation import Evaluation
-from kgenre.evaluation.film_predictions import write_predictions
-from kgenre.evaluation.metrics import SHOWN
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
+from kgenre.models.exact_evaluation import ExactEvaluation
 from kgenre.models.frequencies import frequencies
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
-from kgenre.training import Module, TrainerError
+from kgenre.models.optimizers import OPTIMIZERS, cosine_rate, make_optimizer, weights_of
+from kgenre.training import TrainerError
 
 NETWORKS = (
     "poster_cnn_2024",
@@ -43,31 +31,21 @@ NETWORKS = (
     "poster_overview_fusion",
     "fused",
 )
-OPTIMIZERS = ("adam", "sgd")
 SCHEDULES = ("constant", "cosine")
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
 
 
-class GenreClassifier(Module):
+class GenreClassifier(ExactEvaluation):
     """Trains a network that gives one probability for each genre, from posters or overviews or both.
 
     The network's inputs are named after what they read: "poster", float32 (B, H, W, 3) pixels in [0, 1], and
-    "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres; every number
-    of an evaluation is exact, over all its films. Before a new network's first step its layers that have a method
-    ``adapt_to_films`` are given `FilmData.training_films`: word vectors, idf and the genres' log-odds come from there,
-    and of posters as many as a layer's ``adapts_to_posters`` says. What one returns, if anything, the layers after it
-    in its network are given instead.
+    "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres. Before a new
+    network's first step its layers that have a method ``adapt_to_films`` are given `FilmData.training_films`: word
+    vectors, idf and the genres' log-odds come from there, and of posters as many as a layer's ``adapts_to_posters``
+    says. What one returns, if anything, the layers after it in its network are given instead.
 
-    Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint keeps those of its
-    weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
-    ``validate`` and ``test`` log, for ``metrics.json`` only:
-
-    - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each of them;
-    - ``test/genre/<genre>/<metric>``: those of `genre_metrics`;
-    - ``test/films``: how many films; ``test/threshold``: the tuned one for all genres.
-
-    ``test`` also writes ``predictions_test.csv``, see `write_predictions`.
+    What `ExactEvaluation` says of evaluations holds.
 
     Args:
         network: the name of one of `kgenre.models` ("poster_cnn_2024", "overview_lstm", ...: NETWORKS), a function
@@ -150,9 +128,6 @@ class GenreClassifier(Module):
         self._sizes: dict[str, Any] = {}
         self._training_films: dict[str, Any] | None = None
         self._frequencies: Any = None  # (G,), of the genres among the training films
-        self.thresholds: Thresholds | None = None
-        self._evaluated: list[dict[str, Any]] = []
-        self._evaluation: Evaluation | None = None
 
     # --- the network ------------------------------------------------------------------------------------------------
 
@@ -325,124 +300,17 @@ class GenreClassifier(Module):
         own = {"optimizer": self.optimizer, "learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
         if not self.layer_optimizers:
             return self._optimizer(**own)
-        groups = {self._weights_of(name): own | given for name, given in self.layer_optimizers.items()}
+        groups = {weights_of(self, name): own | given for name, given in self.layer_optimizers.items()}
         return {pattern: self._optimizer(**settings) for pattern, settings in (groups | {".*": own}).items()}
 
     def _optimizer(self, optimizer: str, learning_rate: float, weight_decay: float) -> Any:
-        import keras
-
-        rate = self._cosine(learning_rate) if self.schedule == "cosine" else learning_rate
-        decay = weight_decay or None
-        if optimizer == "sgd":
-            made = keras.optimizers.SGD(rate, momentum=0.9, weight_decay=decay)
-        else:
-            made = keras.optimizers.Adam(rate, weight_decay=decay)
-        if decay:
-            made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-        return made
-
-    def _weights_of(self, layer: str) -> str:
-        """A pattern of the names of a layer's variables, of all layers that have this name."""
-        from kgenre.engines.named_variables import named_variables
-
-        layers = [part for part in self.model._flatten_layers() if part.name == layer]
-        if not layers:
-            known = ", ".join(sorted({part.name for part in self.model._flatten_layers() if part.trainable_variables}))
-            raise TrainerError(f"layer_optimizers: the network has the layers {known}. Received: {layer!r}")
-        weights = {id(variable) for part in layers for variable in part.trainable_variables}
-        return "|".join(re.escape(name) for name, v in named_variables(self).items() if id(v) in weights)
-
-    def _cosine(self, learning_rate: float) -> Any:
-        import keras
-
-        steps = self.trainer.estimated_stepping_batches
-        if math.isinf(steps):
-            raise TrainerError("schedule='cosine' ends with the fit: give --trainer.max_epochs or --trainer.max_steps.")
-        warmup = round(self.warmup * steps)
-        cosine = keras.optimizers.schedules.CosineDecay
-        if not warmup:
-            return cosine(learning_rate, steps)
-        return cosine(0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup)
+        cosine = self.schedule == "cosine"
+        rate = cosine_rate(learning_rate, self.warmup, self.trainer) if cosine else learning_rate
+        return make_optimizer(optimizer, rate, weight_decay)
 
     def configure_callbacks(self) -> list[Callback]:
         """The baselines stand beside every result; TensorBoard shows more than curves."""
         return [BaselineComparison(), TensorBoardViews()]
-
-    # --- exact metrics over all films of an evaluation --------------------------------------------------------------
-
-    def on_validation_epoch_start(self) -> None:
-        """Forget the last evaluation."""
-        self._evaluated, self._evaluation = [], None
-
-    def on_validation_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
-        """Collect; the tensors stay on the device."""
-        self._evaluated.append(outputs)
-
-    def on_validation_epoch_end(self) -> None:
-        """Tune the thresholds, log the metrics of the validation films."""
-        if not self.trainer.sanity_checking:
-            self.thresholds = tune_thresholds(self.evaluation.true, self.evaluation.prob)
-        self._log_metrics("val")
-
-    def on_test_epoch_start(self) -> None:
-        """Forget the last evaluation."""
-        self._evaluated, self._evaluation = [], None
-
-    def on_test_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
-        """Collect; the tensors stay on the device."""
-        self._evaluated.append(outputs)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the metrics of the test films and write their predictions."""
-        self._log_metrics("test")
-        self._log_size()
-        data, folder = self.trainer.datamodule, self.trainer.run_dir
-        if folder is not None and hasattr(data, "table"):
-            of = self.evaluation
-            write_predictions(folder / "predictions_test.csv", data.table.subset(of.rows), of.prob, self.thresholds)
-
-    @property
-    def evaluation(self) -> Evaluation | None:
-        """The predictions of the newest pass over validation or test films: None before its last batch."""
-        if self._evaluation is None and self._evaluated:
-            evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), []
-            real = np.concatenate([outputs["weight"] for outputs in evaluated]) > 0
-            true, prob, rows = (
-                np.concatenate([outputs[name] for outputs in evaluated])[real]
-                for name in ("genres", "probabilities", "index")
-            )
-            self._evaluation = Evaluation(true > 0, prob.astype(np.float64), rows.astype(np.int64))
-        return self._evaluation
-
-    def _log_metrics(self, stage: str) -> None:
-        true, prob = self.evaluation.true, self.evaluation.prob
-        fitting = self.trainer.stage == "fit"
-        shown = ("loss", "map") if stage == "val" else ()
-        metrics = multilabel_metrics(true, prob, thresholds=self.thresholds)
-        for name, value in metrics.items():
-            if not fitting or name in SHOWN:
-                self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in SHOWN)
-        if fitting:
-            return
-        details = {"films": len(true)}
-        if self.thresholds is not None:
-            details["threshold"] = self.thresholds.overall
-        for name, (low, high) in intervals(bootstrap_metrics(true, prob, self.thresholds), metrics).items():
-            details |= {f"interval/{name}/low": low, f"interval/{name}/high": high}
-        for name, values in genre_metrics(true, prob, thresholds=self.thresholds).items():
-            details |= {f"genre/{g}/{name}": v for g, v in zip(self._names(), values, strict=True)}
-        for name, value in details.items():
-            self.log(f"{stage}/{name}", value, logger=False)
-
-    def _log_size(self) -> None:
-        """What a report says of the model and its data."""
-        self.log("model/parameters", sum(math.prod(w.shape) for w in self.model.weights), logger=False)
-        split = getattr(self.trainer.datamodule, "split", None)
-        for part in ("train", "validation", "test") if split is not None else ():
-            self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)
-
-    def _names(self) -> tuple[str, ...]:
-        return self.genre_names or tuple(f"genre_{i}" for i in range(self.evaluation.true.shape[1]))
 
     # --- what a checkpoint needs to predict without the films ------------------------------------------------------
 

@@ -1,0 +1,119 @@
+"""What a module does with the predictions for validation and test films: exact metrics over all of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kgenre.evaluation import (
+    Thresholds,
+    bootstrap_metrics,
+    genre_metrics,
+    intervals,
+    multilabel_metrics,
+    tune_thresholds,
+)
+from kgenre.evaluation.evaluation import Evaluation
+from kgenre.evaluation.film_predictions import write_predictions
+from kgenre.evaluation.metrics import SHOWN
+from kgenre.training import Module
+
+
+class ExactEvaluation(Module):
+    """A module whose ``validation_step`` and ``test_step`` return what is measured once all films are through.
+
+    They return a dict of "probabilities" and "genres", float (B, G), and "index" and "weight", (B,), as `FilmData`
+    gives them; rows of weight 0 do not count. The module has a ``model``, and the genres' names.
+
+    Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint keeps those of its
+    weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
+    ``validate`` and ``test`` log, for ``metrics.json`` only:
+
+    - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each of them;
+    - ``test/genre/<genre>/<metric>``: those of `genre_metrics`;
+    - ``test/films``: how many films; ``test/threshold``: the tuned one for all genres.
+
+    ``test`` also writes ``predictions_test.csv``, see `write_predictions`.
+    """
+
+    genre_names: tuple[str, ...] = ()
+    thresholds: Thresholds | None = None
+    _evaluated: Sequence[dict[str, Any]] = ()
+    _evaluation: Evaluation | None = None
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self._evaluated, self._evaluation = [], None
+
+    def on_validation_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
+        """Collect; the tensors stay on the device."""
+        self._evaluated.append(outputs)
+
+    def on_validation_epoch_end(self) -> None:
+        """Tune the thresholds, log the metrics of the validation films."""
+        if not self.trainer.sanity_checking:
+            self.thresholds = tune_thresholds(self.evaluation.true, self.evaluation.prob)
+        self._log_metrics("val")
+
+    def on_test_epoch_start(self) -> None:
+        """Forget the last evaluation."""
+        self._evaluated, self._evaluation = [], None
+
+    def on_test_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
+        """Collect; the tensors stay on the device."""
+        self._evaluated.append(outputs)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the metrics of the test films and write their predictions."""
+        self._log_metrics("test")
+        self._log_size()
+        data, folder = self.trainer.datamodule, self.trainer.run_dir
+        if folder is not None and hasattr(data, "table"):
+            of = self.evaluation
+            write_predictions(folder / "predictions_test.csv", data.table.subset(of.rows), of.prob, self.thresholds)
+
+    @property
+    def evaluation(self) -> Evaluation | None:
+        """The predictions of the newest pass over validation or test films: None before its last batch."""
+        if self._evaluation is None and self._evaluated:
+            evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), []
+            real = np.concatenate([outputs["weight"] for outputs in evaluated]) > 0
+            true, prob, rows = (
+                np.concatenate([outputs[name] for outputs in evaluated])[real]
+                for name in ("genres", "probabilities", "index")
+            )
+            self._evaluation = Evaluation(true > 0, prob.astype(np.float64), rows.astype(np.int64))
+        return self._evaluation
+
+    def _log_metrics(self, stage: str) -> None:
+        true, prob = self.evaluation.true, self.evaluation.prob
+        fitting = self.trainer.stage == "fit"
+        shown = ("loss", "map") if stage == "val" else ()
+        metrics = multilabel_metrics(true, prob, thresholds=self.thresholds)
+        for name, value in metrics.items():
+            if not fitting or name in SHOWN:
+                self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in SHOWN)
+        if fitting:
+            return
+        details = {"films": len(true)}
+        if self.thresholds is not None:
+            details["threshold"] = self.thresholds.overall
+        for name, (low, high) in intervals(bootstrap_metrics(true, prob, self.thresholds), metrics).items():
+            details |= {f"interval/{name}/low": low, f"interval/{name}/high": high}
+        for name, values in genre_metrics(true, prob, thresholds=self.thresholds).items():
+            details |= {f"genre/{g}/{name}": v for g, v in zip(self._names(), values, strict=True)}
+        for name, value in details.items():
+            self.log(f"{stage}/{name}", value, logger=False)
+
+    def _log_size(self) -> None:
+        """What a report says of the model and its data."""
+        self.log("model/parameters", sum(math.prod(w.shape) for w in self.model.weights), logger=False)
+        split = getattr(self.trainer.datamodule, "split", None)
+        for part in ("train", "validation", "test") if split is not None else ():
+            self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)
+
+    def _names(self) -> tuple[str, ...]:
+        return self.genre_names or tuple(f"genre_{i}" for i in range(self.evaluation.true.shape[1]))

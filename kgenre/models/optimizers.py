@@ -1,0 +1,74 @@
+"""The optimizers of the film networks, and what they are given."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+from kgenre.training import Module, TrainerError
+
+if TYPE_CHECKING:
+    from kgenre.training import Trainer
+
+OPTIMIZERS = ("adam", "sgd")
+
+
+def make_optimizer(name: str, learning_rate: Any, weight_decay: float) -> Any:
+    """Adam, or SGD with momentum 0.9; weights decay as in AdamW, biases and normalisation do not.
+
+    Args:
+        name: one of OPTIMIZERS.
+        learning_rate: a number or a Keras schedule.
+        weight_decay: per step and learning rate; 0 for none.
+
+    Returns:
+        A ``keras.optimizers.Optimizer``.
+    """
+    import keras
+
+    decay = weight_decay or None
+    if name == "sgd":
+        optimizer = keras.optimizers.SGD(learning_rate, momentum=0.9, weight_decay=decay)
+    else:
+        optimizer = keras.optimizers.Adam(learning_rate, weight_decay=decay)
+    if decay:
+        optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimizer
+
+
+def cosine_rate(learning_rate: float, warmup: float, trainer: Trainer) -> Any:
+    """A Keras schedule: from 0 up to ``learning_rate`` over a share ``warmup`` of the fit's steps, then down to 0.
+
+    Loshchilov and Hutter (2017), "SGDR" (https://arxiv.org/abs/1608.03983), without restarts.
+
+    Raises:
+        TrainerError: the fit has no end.
+    """
+    import keras
+
+    steps = trainer.estimated_stepping_batches
+    if math.isinf(steps):
+        raise TrainerError("schedule='cosine' ends with the fit: give --trainer.max_epochs or --trainer.max_steps.")
+    rising = round(warmup * steps)
+    cosine = keras.optimizers.schedules.CosineDecay
+    if not rising:
+        return cosine(learning_rate, steps)
+    return cosine(0.0, steps - rising, warmup_target=learning_rate, warmup_steps=rising)
+
+
+def weights_of(module: Module, layer: str) -> str:
+    """A pattern of the names of the variables of all layers of ``module.model`` that have this name.
+
+    Raises:
+        TrainerError: there is none.
+    """
+    from kgenre.engines.named_variables import named_variables
+
+    parts = module.model._flatten_layers()
+    layers = [part for part in parts if part.name == layer]
+    if not layers:
+        known = ", ".join(sorted({part.name for part in parts if part.trainable_variables}))
+        raise TrainerError(f"layer_optimizers: the network has the layers {known}. Received: {layer!r}")
+    weights = {id(variable) for part in layers for variable in part.trainable_variables}
+    return "|".join(re.escape(name) for name, v in named_variables(module).items() if id(v) in weights)
