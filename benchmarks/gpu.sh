@@ -32,6 +32,8 @@ throughput() { # NAME ARGUMENTS...
     --profile --output "$OUT/$(date +%F)-$DEVICE-throughput-$name.json" $@ ${small[@]+"${small[@]}"}
 }
 
+# Written for a CPU, never seen on a GPU: kgenre's dropout and max pooling under JAX (kgenre/kernels). The parts of the
+# CNNs put them beside Keras's own (raw); `parity` compares their losses with a CPU's.
 cnns="poster_cnn_2024 poster_cnn_2025"
 lstms="overview_lstm_cudnn overview_lstm_unmasked overview_lstm"
 both="--precision fp32 bf16"
