@@ -98,6 +98,12 @@ class BuiltModule:
         values, weights = zip(*(recorded.get(entry.name, absent) for entry in entries), strict=True)
         return ops.stack([ops.stack(values), ops.stack(weights)])
 
+    @property
+    def is_current(self) -> bool:
+        """Whether the module still holds all the variables that it was built with."""
+        held = set(map(id, named_variables(self.module).values()))
+        return held.issuperset(map(id, self.variables.values()))
+
     def named_gradients(self, totals: Iterable[np.ndarray], count: Any) -> dict[str, np.ndarray]:
         """What an incomplete group of batches has added up, for a checkpoint: see `Engine.epoch_state`."""
         named = zip(self.trainable, totals, strict=True)

@@ -165,6 +165,9 @@ def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) 
     """The engine that the module was fitted in, ready for one more kind of step; or a new one."""
     t = trainer
     batches = first_batches(sources)
+    if t.engine is not None and not t.engine.built.is_current:  # another network was put into the module
+        _sync(t)
+        t.engine = None
     with policy_of(t.precision):
         if t.engine is None:
             t.engine = _new_engine(t)

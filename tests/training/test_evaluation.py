@@ -46,6 +46,19 @@ def test_after_a_fit_the_same_engine_goes_on():
     assert all(engine.traces[stage] == traces(1) for stage in ("train", "validation", "test"))
 
 
+def test_another_network_in_the_same_module():
+    module, batches = BoringModule(), boring_batches(2)
+    trainer = quiet_trainer()
+    trainer.fit(module, batches, batches)
+    fitted = weights_of(module)
+    first, module.model = module.model, BoringModule().model
+    module.model.set_weights([weight + 1 for weight in first.get_weights()])
+    tested = trainer.test(module, batches, verbose=False)[0]["test/loss"]
+    assert tested == pytest.approx(mean_error(module, batches), rel=1e-5)
+    for array, kept in zip(first.get_weights(), fitted.values(), strict=True):
+        np.testing.assert_array_equal(array, kept)
+
+
 def test_evaluation_leaves_the_weights():
     module = BoringModule()
     before = weights_of(module)
