@@ -50,11 +50,13 @@ def test_another_network_in_the_same_module():
     module, batches = BoringModule(), boring_batches(2)
     trainer = quiet_trainer()
     trainer.fit(module, batches, batches)
-    fitted = weights_of(module)
-    first, module.model = module.model, BoringModule().model
+    before = trainer.test(module, batches, verbose=False)[0]["test/loss"]
+    first, fitted = module.model, weights_of(module)
+    module.model = BoringModule().model
     module.model.set_weights([weight + 1 for weight in first.get_weights()])
-    tested = trainer.test(module, batches, verbose=False)[0]["test/loss"]
-    assert tested == pytest.approx(mean_error(module, batches), rel=1e-5)
+    after = trainer.test(module, batches, verbose=False)[0]["test/loss"]
+    assert after == pytest.approx(mean_error(module, batches), rel=1e-5)
+    assert after != pytest.approx(before, rel=1e-3)
     for array, kept in zip(first.get_weights(), fitted.values(), strict=True):
         np.testing.assert_array_equal(array, kept)
 
