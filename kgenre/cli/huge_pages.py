@@ -17,8 +17,9 @@ def restart_with_huge_pages(arguments: list[str]) -> None:
     """Become the same command with huge pages, where that trains faster: under JAX on Linux.
 
     On a CPU XLA takes the memory of each step from the system and gives it back, hundreds of megabytes in pages of
-    4 kB. In pages of 2 MB the course's CNNs train 1.3 to 1.5 times as fast (benchmarks/README.md). The C library asks
-    for them only where the variable GLIBC_TUNABLES says so when a process starts, hence the new start, of 20 ms.
+    4 kB. In pages of 2 MB the course's networks train 1.05 to 1.2 times as fast (benchmarks/README.md), on a busy
+    machine up to 1.5 times. The C library asks for them only where the variable GLIBC_TUNABLES says so when a process
+    starts, hence the new start, of 20 ms.
 
     Args:
         arguments: of the command line, the command first. Only ``fit`` starts anew: the others are short, or start it.
