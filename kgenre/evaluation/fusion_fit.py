@@ -11,7 +11,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def fit_fusion(
-    true: npt.NDArray[np.bool_], evidence: Floats, prior: Floats, expected: Sequence[float], strength: float = 50.0
+    true: npt.NDArray[np.bool_], evidence: Floats, prior: Floats, expected: Sequence[float], strength: float = 10.0
 ) -> tuple[Floats, Floats]:
     """Fit ``logit = prior + bias + sum_m weight_m evidence_m`` to held-out films, by penalised likelihood.
 
@@ -25,8 +25,8 @@ def fit_fusion(
         evidence: (M, n, G), each model's log-odds minus ``prior``.
         prior: (G,), log-odds of the genres' frequencies among the training films.
         expected: M weights to start from: 1 for models that read different things, 1/k for k that read the same.
-        strength: how strongly genres are tied to one another. Fitted on two thirds of 247 films and tried on the rest,
-            30 to 300 were best, for the loss by .0007 to 10 and by .0005 to no fit at all.
+        strength: how strongly genres are tied to one another. Cross-validation on 247 films is flat from 20 to 300, on
+            other films 10 is as good or better.
 
     Returns:
         weights (M, G) and bias (G,). No weight is below 0: a model that is worse than nothing on a few films is not to
