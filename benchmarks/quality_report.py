@@ -105,10 +105,13 @@ def plot(rows: list[Row], folder: Path) -> list[Path]:
     learned = {key: [row for row in group if row.get("curve", {}).get("validation")] for key, group in groups}
     learned = {key: group for key, group in learned.items() if group}
     if learned:
-        figure = Figure(figsize=(3.4 * len(learned), 3), layout="constrained")
-        for axes, ((backend, model), group) in zip(
-            figure.subplots(1, len(learned), squeeze=False)[0], learned.items(), strict=True
-        ):
+        columns = min(4, len(learned))
+        lines = -(-len(learned) // columns)
+        figure = Figure(figsize=(3.2 * columns, 2.8 * lines), layout="constrained")
+        places = figure.subplots(lines, columns, squeeze=False).ravel()
+        for axes in places[len(learned) :]:
+            axes.remove()
+        for axes, ((backend, model), group) in zip(places[: len(learned)], learned.items(), strict=True):
             for part, colour in (("train", "#1f77b4"), ("validation", "#ff7f0e")):
                 for number, row in enumerate(group):
                     axes.plot(
