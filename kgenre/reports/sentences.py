@@ -133,8 +133,9 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
             f"Colours and layout alone are ahead of {listed([run.name for run in behind])}: start from a network "
             "pretrained on photographs, the posters are too few to learn to see from."
         )
-    if {run.reads for run in runs} >= {"poster", "overview"}:
-        steps.append("Posters and overviews may know different things: average the models' log-odds for each genre.")
+    together = any(run.network in ("fused", "poster_overview_fusion") for run in runs)
+    if {run.reads for run in runs} >= {"poster", "overview"} and not together:
+        steps.append("Posters and overviews may know different things: kgenre fuse weighs both, genre by genre.")
     return steps
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import dataclasses
 import json
 import re
 import shutil
@@ -146,6 +147,16 @@ def test_the_verdict_follows_from_the_numbers(runs):
     assert headline([good, poor], Numbers()).startswith("Only good beats")
     steps = next_steps([good, poor])
     assert any("still falling" in step for step in steps)
+
+
+def test_fusing_is_named_until_it_is_done(runs):
+    run, _ = read_runs(runs)
+    text, poster, both = (
+        dataclasses.replace(run, config={"model": {"init_args": {"network": network}}})
+        for network in ("overview_words", "poster_resnet", "fused")
+    )
+    assert any("kgenre fuse" in step for step in next_steps([text, poster]))
+    assert not any("kgenre fuse" in step for step in next_steps([text]) + next_steps([text, poster, both]))
 
 
 def test_curves_are_read_right(films, tmp_path):
