@@ -1,8 +1,8 @@
 """The report: what it says is in metrics.json, the same bytes each time, and no report of what cannot be compared."""
 
 import csv
-import io
 import dataclasses
+import io
 import json
 import re
 import shutil
