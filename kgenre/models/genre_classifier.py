@@ -15,7 +15,7 @@ from kgenre.models.frequencies import frequencies
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
-from kgenre.models.optimizers import OPTIMIZERS, cosine_rate, make_optimizer, weights_of
+from kgenre.models.optimizers import OPTIMIZERS, check_optimizer, cosine_rate, make_optimizer, weights_of
 from kgenre.training import TrainerError
 
 NETWORKS = (
@@ -107,12 +107,7 @@ class GenreClassifier(ExactEvaluation):
             if not 0 <= value < 1:
                 raise TrainerError(f"{name} must be at least 0 and below 1. Received: {value}")
         for name, given in (layer_optimizers or {}).items():
-            unknown = [key for key in given if key not in ("optimizer", "learning_rate", "weight_decay")]
-            if unknown or given.get("optimizer", "adam") not in OPTIMIZERS:
-                raise TrainerError(
-                    f"layer_optimizers: a layer takes optimizer ({' or '.join(OPTIMIZERS)}), learning_rate and "
-                    f"weight_decay. Received for {name}: {given}"
-                )
+            check_optimizer(f"layer_optimizers: {name}", given)
         if members < 1:
             raise TrainerError(f"members must be 1 or more. Received: {members}")
         self.network, self.members = network, members

@@ -14,6 +14,28 @@ if TYPE_CHECKING:
 OPTIMIZERS = ("adam", "sgd")
 
 
+def check_optimizer(what: str, settings: Any) -> None:
+    """Refuse what `make_optimizer` does not take.
+
+    Args:
+        what: whose settings they are, for the message.
+        settings: some of ``optimizer``, ``learning_rate`` and ``weight_decay``.
+
+    Raises:
+        TrainerError: another name, or a value that cannot be.
+    """
+    known = {
+        "optimizer": lambda value: value in OPTIMIZERS,
+        "learning_rate": lambda value: isinstance(value, (int, float)) and value > 0,
+        "weight_decay": lambda value: isinstance(value, (int, float)) and 0 <= value < 1,
+    }
+    if not isinstance(settings, dict) or any(k not in known or not known[k](v) for k, v in settings.items()):
+        raise TrainerError(
+            f"{what} takes an optimizer ({' or '.join(OPTIMIZERS)}), a learning_rate above 0 and a weight_decay below "
+            f"1. Received: {settings}"
+        )
+
+
 def make_optimizer(name: str, learning_rate: Any, weight_decay: float) -> Any:
     """Adam, or SGD with momentum 0.9; weights decay as in AdamW, biases and normalisation do not.
 

@@ -87,8 +87,10 @@ def test_a_layer_with_an_optimizer_of_its_own():
     ("arguments", "message"),
     [
         ({"members": 0}, "members must be 1 or more. Received: 0"),
-        ({"layer_optimizers": {"Words": {"rate": 1}}}, "a layer takes optimizer .adam or sgd.*Received for Words"),
-        ({"layer_optimizers": {"Words": {"optimizer": "lion"}}}, "Received for Words: .*lion"),
+        ({"layer_optimizers": {"Words": {"rate": 1}}}, "Words takes an optimizer .adam or sgd.*Received: .*rate"),
+        ({"layer_optimizers": {"Words": {"optimizer": "lion"}}}, "Words takes .*lion"),
+        ({"layer_optimizers": {"Words": {"learning_rate": "fast"}}}, "learning_rate above 0.*fast"),
+        ({"layer_optimizers": {"Words": 0.5}}, "Words takes .*Received: 0.5"),
     ],
 )
 def test_wrong_arguments(arguments, message):
