@@ -1,4 +1,4 @@
-"""The state of the process's random numbers: Python's, NumPy's and Keras's global generators."""
+"""The state of the process's random numbers: Python's, NumPy's, Keras's and torch's global generators."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from kgenre.engines.torch_random import set_torch_random_state, torch_random_state
+
 
 def random_state() -> dict[str, Any]:
-    """The three states as JSON values; a `keras.random.SeedGenerator` that a module holds is one of its variables."""
+    """The states as JSON values; a `keras.random.SeedGenerator` that a module holds is one of its variables."""
     version, words, gauss = random.getstate()
     algorithm, key, position, has_gauss, cached = np.random.get_state()
     state = {
@@ -20,7 +22,8 @@ def random_state() -> dict[str, Any]:
     generator = _keras_generator()
     if generator is not None:
         state["keras"] = np.asarray(generator.state).tolist()
-    return state
+    torch = torch_random_state()
+    return state if torch is None else state | {"torch": torch}
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
@@ -33,6 +36,8 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         from keras.src.random.seed_generator import global_seed_generator
 
         global_seed_generator().state.assign(np.array(state["keras"], "uint32"))
+    if "torch" in state:
+        set_torch_random_state(state["torch"])
 
 
 def _keras_generator() -> Any:
