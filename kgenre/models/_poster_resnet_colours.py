@@ -18,7 +18,6 @@ def poster_resnet_colours(
     filters: Sequence[int] = (16, 32, 64, 96),
     dropout: float = 0.2,
     penalty: float = 3e-3,
-    resnets: int = 1,
 ) -> keras.Model:
     """Build `poster_resnet` and `poster_colours` side by side: the mean of their log-odds.
 
@@ -34,7 +33,6 @@ def poster_resnet_colours(
         filters: channels of the residual network's stem and blocks.
         dropout: rate before its last layer.
         penalty: of `poster_colours`.
-        resnets: how many residual networks, each with weights of its own.
 
     Returns:
         A built model, channels last.
@@ -43,5 +41,5 @@ def poster_resnet_colours(
         >>> module = GenreClassifier("poster_resnet_colours", learning_rate=2e-3)
     """
     prepare_keras()
-    networks = [poster_resnet(genres, image_size, filters, dropout) for _ in range(resnets)]
-    return side_by_side([*networks, poster_colours(genres, image_size, penalty)], "poster_resnet_colours")
+    members = [poster_resnet(genres, image_size, filters, dropout), poster_colours(genres, image_size, penalty)]
+    return side_by_side(members, "poster_resnet_colours")
