@@ -36,7 +36,7 @@ def masked_lstm(
     backend     device with recurrent dropout                without
     =========== ====== ===================================== ======================================================
     JAX         GPU    a compiled loop with its own gradient cuDNN with sequence lengths, both directions in a call
-    JAX         CPU    Keras's own                           Keras's own
+    JAX         CPU    a loop for both directions at once    the same loop
     TensorFlow  GPU    the loop, compiled by XLA             Keras's own, which goes through cuDNN
     TensorFlow  CPU    the loop, compiled by XLA             the loop, compiled by XLA
     others             Keras's own                           Keras's own

@@ -7,7 +7,8 @@ from keras import ops
 
 from kgenre.models.bidirectional import Bidirectional
 
-RATES = [(0.0, 0.0), (0.5, 0.0), (0.0, 0.2), (0.5, 0.2)]
+# Rates of dropout and recurrent dropout, and whether all states come back or the last.
+CASES = [((0.0, 0.0), True), ((0.5, 0.0), False), ((0.0, 0.2), False), ((0.5, 0.2), True)]
 B, T, D, H = 4, 7, 5, 3
 
 
@@ -60,20 +61,22 @@ def value_and_gradients(made, x, mask, training):
     return [a.numpy() for a in compute(tf.constant(x))]
 
 
-@pytest.fixture
-def loop(monkeypatch):
-    """Under JAX the loop is for GPUs; it computes the same on a CPU."""
+WAYS = ["cpu", "loop"] if keras.backend.backend() == "jax" else ["its own"]
+
+
+@pytest.fixture(params=WAYS)
+def way(request, monkeypatch):
+    """Under JAX one way is for CPUs and one for GPUs; they compute the same on both."""
     if keras.backend.backend() == "jax":
         from kgenre.kernels import masked_lstm_jax
 
-        monkeypatch.setattr(masked_lstm_jax, "way", lambda directions: "loop")
+        monkeypatch.setattr(masked_lstm_jax, "way", lambda directions: request.param)
 
 
-@pytest.mark.usefixtures("loop")
+@pytest.mark.usefixtures("way")
 @pytest.mark.skipif(keras.backend.backend() not in ("jax", "tensorflow"), reason="no kernel: Keras computes it itself")
 class TestSameAsKeras:
-    @pytest.mark.parametrize("return_sequences", [True, False])
-    @pytest.mark.parametrize("rates", RATES)
+    @pytest.mark.parametrize(("rates", "return_sequences"), CASES)
     def test_outputs_and_gradients(self, words, rates, return_sequences, monkeypatch):
         x, mask = words
         expected = value_and_gradients(layer(keras.layers.Bidirectional, rates, return_sequences), x, mask, True)
