@@ -127,9 +127,9 @@ def keras_model() -> Any:
 
 
 def train_with_kgenre(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
-    """The Trainer: ``kgenre`` with its defaults, ``kgenre-bare`` without loggers, checkpoints and progress.
+    """The Trainer: ``kgenre`` with its defaults, ``kgenre-single`` with one step in a call.
 
-    ``kgenre-auto`` is ``kgenre`` with ``steps_per_execution="auto"``.
+    ``kgenre-bare`` is ``kgenre-single`` without loggers, checkpoints and progress.
     """
     import keras
     from keras import ops
@@ -153,11 +153,10 @@ def train_with_kgenre(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> W
         def on_train_epoch_start(self, trainer: kgenre.Trainer, module: kgenre.Module) -> None:
             gate(lambda: trainer.engine.get_variable(module.model.trainable_variables[0]))
 
-    flags = {}
+    flags = {} if work.contestant == "kgenre" else {"steps_per_execution": 1}
     if work.contestant == "kgenre-bare":
-        flags = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
-    if work.contestant == "kgenre-auto":
-        flags = {"steps_per_execution": "auto"}
+        off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+        flags |= dict.fromkeys(off, False)
     trainer = kgenre.Trainer(max_epochs=work.epochs, callbacks=[AtTheGate()], default_root_dir=work.folder, **flags)
     module = Network()
     trainer.fit(module, list_of_batches(x, y) if work.input == "arrays" else tf_dataset(x, y))
@@ -330,8 +329,8 @@ def main() -> None:
     by_hand = {"jax": train_by_hand_in_jax, "tensorflow": train_by_hand_in_tensorflow, "torch": train_by_hand_in_torch}
     train = {
         "kgenre": train_with_kgenre,
+        "kgenre-single": train_with_kgenre,
         "kgenre-bare": train_with_kgenre,
-        "kgenre-auto": train_with_kgenre,
         "keras-fit": train_with_keras_fit,
         "hand-written": by_hand[os.environ["KERAS_BACKEND"]],
         "lightning": train_with_lightning,

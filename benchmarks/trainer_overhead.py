@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 
-CONTESTANTS = ("kgenre", "kgenre-bare", "kgenre-auto", "keras-fit", "hand-written", "lightning")
+CONTESTANTS = ("kgenre", "kgenre-single", "kgenre-bare", "keras-fit", "hand-written", "lightning")
 BACKENDS = ("jax", "tensorflow", "torch")
 INPUTS = ("arrays", "tf.data")
 BASES = ("hand-written", "keras-fit", "lightning")  # what the table gives ratios to

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kgenre.callbacks.callback import overrides_batch_hooks
+from kgenre.engines import Engine
 from kgenre.training.module import Module
 from kgenre.tuning.step_times import fastest, undone
 
@@ -16,6 +21,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("kgenre")
 MANY = 32  # steps in one call, where "auto" finds that worth while
 SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
+FEW = 1000  # updates: a fit of fewer is over before another program is compiled
+LARGE = 2**28  # bytes of so many batches, of which some are held in memory
 
 
 def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
@@ -26,7 +33,8 @@ def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
         batch: one of training.
     """
     t, wanted = trainer, trainer.steps_per_execution
-    if wanted == 1:
+    resumes = t.resumed and t.chosen_steps_per_execution
+    if wanted == 1 or (wanted == "auto" and not resumes and not _may_pay(t, batch)):
         return 1
     forced = _who_needs_each_step(t)
     reason = f"{forced} needs control after each step" if forced else t.engine.why_single_steps(batch)
@@ -36,9 +44,15 @@ def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
         return 1
     if wanted != "auto":
         return int(wanted)
-    if t.resumed and t.chosen_steps_per_execution:  # what was measured when the run began
-        return t.chosen_steps_per_execution
-    return _measured(t, batch)
+    return resumes or _measured(t, batch)  # what was measured when the run began
+
+
+def _may_pay(trainer: Trainer, batch: Any) -> bool:
+    import keras
+
+    leaves = [leaf if hasattr(leaf, "dtype") else np.asarray(leaf) for leaf in keras.tree.flatten(batch)]
+    sizes = [np.dtype(keras.backend.standardize_dtype(leaf.dtype)).itemsize * math.prod(leaf.shape) for leaf in leaves]
+    return trainer.schedule.stepping_batches >= FEW and MANY * sum(sizes) <= LARGE
 
 
 def _who_needs_each_step(trainer: Trainer) -> str | None:
@@ -56,7 +70,9 @@ def _measured(trainer: Trainer, batch: Any) -> int:
     engine = trainer.engine
     with undone(engine):
         alone = list(engine.prefetch([batch] * MANY))
-        if fastest(engine, lambda: engine.train_step(alone[0]))[0] > SHORT:
+        compiling, step = (_seconds_of_a_step(engine, alone[0]) for _ in range(2))
+        # The other program takes about as long to compile, and may gain most of what the steps take.
+        if step > SHORT or step * trainer.schedule.stepping_batches < 2 * compiling:
             return 1
         together = list(engine.prefetch([batch] * MANY, at_once=MANY))
         one, many = fastest(
@@ -68,6 +84,13 @@ def _measured(trainer: Trainer, batch: Any) -> int:
     per_step = (1e3 * one / MANY, 1e3 * many / MANY, MANY)
     _log.info("steps_per_execution=auto: %.3f ms a step, %.3f ms of %d in a call.", *per_step)
     return chosen
+
+
+def _seconds_of_a_step(engine: Engine, batch: Any) -> float:
+    begun = time.perf_counter()
+    engine.train_step(batch)
+    engine.epoch_logs("train")  # waits
+    return time.perf_counter() - begun
 
 
 def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[tuple[list[Any], bool]]:

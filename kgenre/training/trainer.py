@@ -93,8 +93,8 @@ class Trainer(Run):
             model, as measured once and kept in the cache's folder; a resume computes as the run began. JAX always does.
         steps_per_execution: so many training steps run in one compiled call, which ends early where something is due
             (logging, validation, a checkpoint, ``max_steps``): the same numbers, less overhead, for short steps.
-            "auto": measured when the run begins, kept on resume. One, where a module or callback has hooks of training
-            batches (see `Callback.next_step_needed`), and for convolutions on a CPU.
+            "auto": 32 or 1, measured when a run of 1,000 steps or more begins, kept on resume. One, where a module or
+            callback has hooks of training batches (see `Callback.next_step_needed`), and for convolutions on a CPU.
 
     Raises:
         TrainerError: an argument that cannot be.
@@ -142,7 +142,7 @@ class Trainer(Run):
         barebones: bool = False,
         reload_dataloaders_every_n_epochs: int = 0,
         jit_compile: bool | Literal["auto"] | None = None,
-        steps_per_execution: int | Literal["auto"] = 1,
+        steps_per_execution: int | Literal["auto"] = "auto",
     ) -> None:
         flags = read_flags({name: value for name, value in locals().items() if name not in ("self", "__class__")})
         super().__init__()

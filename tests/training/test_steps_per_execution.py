@@ -208,7 +208,8 @@ def test_convolutions_on_a_cpu_run_in_single_steps(caplog):
 def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
     from kgenre.training import steps_per_execution
 
-    monkeypatch.setattr(steps_per_execution, "SHORT", 1.0)  # a busy machine
+    monkeypatch.setattr(steps_per_execution, "FEW", 1)
+    monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: 0.0)  # short, and compiled at once
     batches = boring_batches(4)
     plain, _, _ = fitted(make, batches)
     auto, calls, _ = fitted(make, batches, steps_per_execution="auto")
@@ -222,6 +223,32 @@ def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
     calls = calls_of(resumed)
     resumed.fit(make(), batches, boring_batches(1), ckpt_path=path)
     assert calls == ([2, 2] if make is MLP else [])
+
+
+@compiled
+def test_by_default_it_is_measured_where_it_may_pay(monkeypatch):
+    from kgenre.training import steps_per_execution
+
+    monkeypatch.setattr(steps_per_execution, "_measured", lambda *_: 4)
+    short, _, _ = fitted(MLP, boring_batches(4))
+    monkeypatch.setattr(steps_per_execution, "FEW", 8)
+    long, calls, _ = fitted(MLP, boring_batches(4))
+    monkeypatch.setattr(steps_per_execution, "LARGE", 1)
+    large, _, _ = fitted(MLP, boring_batches(4))
+    assert [t.chosen_steps_per_execution for t in (short, long, large)] == [1, 4, 1]
+    assert calls == [4, 4]
+
+
+@compiled
+@pytest.mark.parametrize(("seconds", "chosen"), [([0.5, 0.001], 1), ([0.001, 0.5], 1), ([0.001, 0.001], 32)])
+def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch):
+    """Eight steps, the first of which took so many seconds with its compiling, the second without."""
+    from kgenre.training import steps_per_execution
+
+    monkeypatch.setattr(steps_per_execution, "FEW", 1)
+    monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: seconds.pop(0))
+    monkeypatch.setattr(steps_per_execution, "fastest", lambda *_: [1.0, 0.1])
+    assert fitted(MLP, boring_batches(4))[0].chosen_steps_per_execution == chosen
 
 
 @pytest.mark.skipif(not IS_TORCH, reason="the others compile")
