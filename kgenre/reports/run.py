@@ -54,6 +54,11 @@ class Run:
         return str(arguments.get("network", self.config.get("model", {}).get("class_path", "a network")))
 
     @property
+    def rate_ran_out(self) -> bool:
+        """Whether the learning rate fell to 0 by the end, and the losses came to rest with it."""
+        return self.config.get("model", {}).get("init_args", {}).get("schedule") == "cosine"
+
+    @property
     def reads(self) -> str:
         """What the network reads, "poster" or "overview"; "" where neither its name nor the data say."""
         data = self.config.get("data", {}).get("init_args", {})

@@ -50,6 +50,8 @@ def training(run: Run, numbers: Numbers) -> str:
     if curve.state == "overfitted":
         rise = numbers.say(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
         return f"{start}; then training loss fell on while validation loss rose by {rise} %: overfitting from there on."
+    if curve.state == "falling" and run.rate_ran_out:
+        return f"{start}, where its learning rate had come down to 0: a schedule over more epochs may bring more."
     if curve.state == "falling":
         jumps = "" if curve.best >= len(curve.validation) - 2 else ", though it jumps from epoch to epoch"
         return f"{start}: it was still falling when training stopped{jumps}."
@@ -110,8 +112,12 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         curve = learning_curve(run)
         state = curve.state if curve else None
+        if state == "falling" and run.rate_ran_out:
+            state = "ended"
         reason = {
             "falling": f"{run.name}: validation loss was still falling: train longer, or with a higher rate.",
+            "ended": f"{run.name}: the lowest validation loss came at the end of the rate's schedule: try one over "
+            "more epochs.",
             "overfitted": f"{run.name}: it overfits, so more epochs would not help: try more dropout, weight decay or "
             "augmentation, or fewer parameters.",
             "flat": f"{run.name}: it hardly learned: try a higher learning rate, and start the output's bias at the "

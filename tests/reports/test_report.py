@@ -159,6 +159,15 @@ def test_fusing_is_named_until_it_is_done(runs):
     assert not any("kgenre fuse" in step for step in next_steps([text]) + next_steps([text, poster, both]))
 
 
+def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
+    run, _ = read_runs(runs)
+    ended = dataclasses.replace(run, config={"model": {"init_args": {"schedule": "cosine"}}})
+    assert learning_curve(run).state == learning_curve(ended).state == "falling"
+    assert "still falling" in training(run, Numbers()) + next_steps([run])[0]
+    assert "rate had come down to 0" in training(ended, Numbers())
+    assert "over more epochs" in next_steps([ended])[0]
+
+
 def test_curves_are_read_right(films, tmp_path):
     cases = {"overfitted": (0.5, 0.4, 0.45), "falling": (0.5, 0.45, 0.4), "level": (0.5, 0.4, 0.401, 0.402, 0.401)}
     for state, validation in (cases | {"flat": (0.5, 0.501, 0.499)}).items():
