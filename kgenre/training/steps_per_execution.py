@@ -22,6 +22,7 @@ _log = logging.getLogger("kgenre")
 MANY = 32  # steps in one call, where "auto" finds that worth while
 SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
 FEW = 1000  # updates: a fit of fewer is over before another program is compiled
+BESIDE = 1e-4  # seconds that a step costs beside itself, above all to read its batch
 LARGE = 2**28  # bytes of so many batches, of which some are held in memory
 
 
@@ -72,7 +73,7 @@ def _measured(trainer: Trainer, batch: Any) -> int:
         alone = list(engine.prefetch([batch] * MANY))
         compiling, step = (_seconds_of_a_step(engine, alone[0]) for _ in range(2))
         # The other program takes about as long to compile, and may gain most of what the steps take.
-        if step > SHORT or step * trainer.schedule.stepping_batches < 2 * compiling:
+        if step > SHORT or (step + BESIDE) * trainer.schedule.stepping_batches < 2 * compiling:
             return 1
         together = list(engine.prefetch([batch] * MANY, at_once=MANY))
         one, many = fastest(
