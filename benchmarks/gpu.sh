@@ -33,7 +33,9 @@ throughput() { # NAME ARGUMENTS...
 }
 
 # Written for a CPU, never seen on a GPU: kgenre's dropout and max pooling under JAX (kgenre/kernels). The parts of the
-# CNNs put them beside Keras's own (raw); `parity` compares their losses with a CPU's.
+# CNNs put them beside Keras's own (raw); `parity` compares their losses with a CPU's. Nor was it seen there whether the
+# Trainer finds several steps in a call faster, which it measures by itself in runs of a thousand steps and more (in the
+# parts of small batches): it says so in the log, and environment.json keeps it.
 cnns="poster_cnn_2024 poster_cnn_2025"
 lstms="overview_lstm_cudnn overview_lstm_unmasked overview_lstm"
 both="--precision fp32 bf16"
