@@ -19,6 +19,7 @@ Pixels = npt.NDArray[np.uint8]
 Shares = npt.NDArray[np.uint16]  # 256ths
 
 _WHOLE, _HALF = np.uint16(256), np.uint16(128)
+_TWO_PIXELS = 2.4  # times as high or wide: beyond, two pixels each way leave too much out
 
 
 class Fit(NamedTuple):
@@ -61,7 +62,7 @@ def fit(height: int, width: int, image_size: tuple[int, int], resize: str) -> Fi
 
 
 def resize_into(out: Pixels, pixels: Pixels) -> None:
-    """Bilinear as ``tf.image.resize`` does it, about the middles of pixels; smoothed where more than half goes.
+    """Bilinear as ``tf.image.resize`` does it, about the middles of pixels; smoothed where much is shrunk.
 
     In whole numbers: shares are 256ths. Of real posters one value in eight differs from the nearest whole number, by 1;
     an even colour stays what it is.
@@ -72,7 +73,7 @@ def resize_into(out: Pixels, pixels: Pixels) -> None:
     """
     height, width, channels = pixels.shape
     size = out.shape[:2]
-    if height > 2 * size[0] or width > 2 * size[1]:
+    if height > _TWO_PIXELS * size[0] or width > _TWO_PIXELS * size[1]:
         # Much higher or wider than what it becomes: each pixel is made of all that it stands for.
         from PIL import Image
 
