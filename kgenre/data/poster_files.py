@@ -121,11 +121,13 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         OSError: it cannot be opened, is no regular file (a pipe would wait forever), or is too large.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with open(descriptor, "rb", buffering=0) as file:
+    try:
         status = os.fstat(descriptor)
         if reason := _refusal(status):
             raise OSError(reason)
-        return file.read(status.st_size)
+        return os.read(descriptor, status.st_size)
+    finally:
+        os.close(descriptor)
 
 
 def reason_of(error: OSError) -> str:

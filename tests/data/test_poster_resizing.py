@@ -23,16 +23,20 @@ def test_geometry_of_a_poster(resize, scale, window, inner):
     assert fit(450, 300, (64, 64), resize) == (scale, window, inner)
 
 
-@pytest.mark.parametrize("before", [(111, 75), (64, 64), (40, 90), (1, 1), (2, 128), (127, 3), (90, 40)])
-def test_it_is_the_resize_of_tensorflow(before):
+@pytest.mark.parametrize(
+    ("before", "size"),
+    [(before, (64, 64)) for before in [(111, 75), (64, 64), (40, 90), (1, 1), (2, 128), (127, 3), (90, 40)]]
+    + [((90, 75), (61, 67))],
+)
+def test_it_is_the_resize_of_tensorflow(before, size):
     import tensorflow as tf
 
     pixels = np.random.default_rng(0).integers(0, 256, (*before, 3), np.uint8)
-    ours = resized(pixels, (64, 64))
-    expected = tf.image.resize(pixels, (64, 64)).numpy()
+    ours = resized(pixels, size)
+    expected = tf.image.resize(pixels, size).numpy()
     # Half a level is the rounding of each of two steps; the rest that shares are 256ths, which is most in noise.
     np.testing.assert_allclose(ours, expected, atol=1.5)
-    assert abs((ours - expected).mean()) < 0.3
+    assert abs((ours - expected).mean()) < 0.15
 
 
 @pytest.mark.parametrize("before", [(111, 75), (40, 30), (90, 40)])
