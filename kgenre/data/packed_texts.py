@@ -34,7 +34,8 @@ class PackedTexts(Sequence[str]):
         """Put a text at the end. What was taken of the texts before does not see it."""
         if self._rows is not None:
             raise TypeError("Texts that were taken from others cannot grow.")
-        self._letters += text.encode("utf-8", "surrogatepass")
+        if text:
+            self._letters += text.encode("utf-8", "surrogatepass")
         self._ends.append(len(self._letters))
 
     def take(self, rows: npt.NDArray[np.integer]) -> PackedTexts:

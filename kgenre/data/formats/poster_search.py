@@ -16,6 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 
@@ -72,22 +74,30 @@ def find_posters(
         '1 of 1 in posters/'
     """
     top = os.fspath(root)
-    there = [bool(file) and os.path.lexists(os.path.join(top, file)) for file in files]
-    names: dict[str, int] = {}  # of the films whose file is not there, and the first film of this name
-    for row, all_names in enumerate(_names(ids, files, other_names)):
-        if not there[row]:
-            for name in all_names:
-                names.setdefault(name, row)
+    paths, counts, missing = PosterPaths(), Counter(), []
+    folder_of: dict[str, str] = {}
+    for row, file in enumerate(files):
+        name = file[file.rfind("/") + 1 :]
+        above = file.removesuffix(name)
+        if above not in folder_of:
+            folder_of[above] = os.path.dirname(os.path.join(top, f"{above}."))
+        folder = folder_of[above]
+        if name and os.path.lexists(f"{folder}{os.sep}{name}"):
+            paths.append(folder, name)
+            counts[folder] += 1
+        else:
+            missing.append(row)
+    names: dict[str, int] = {}  # that posters may have, each with the first film that may have it
+    for row in missing:
+        for name in _names(ids[row], files[row], other_names[row]):
+            names.setdefault(name, row)
     search = _Search(top, names)
     folders = search.folders() if names else []
     chosen, place_of = _places(folders)
-    paths, counts = PosterPaths(), Counter()
     default = chosen[0].path if chosen else search.named[0] if search.named else None
-    for row, all_names in enumerate(_names(ids, files, other_names)):
-        if there[row]:
-            folder, name = os.path.split(os.path.join(top, files[row]))
-            counts[folder] += 1
-        elif found := next((name for name in all_names if name in place_of), None):
+    for row in missing:
+        found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
+        if found is not None:
             folder, suffix = place_of[found]
             name = found + suffix
             counts[folder] += 1
@@ -96,19 +106,23 @@ def find_posters(
         else:
             folder, name = default, f"{ids[row]}.jpg" if default else ""
         paths.append(folder, name)
+    if 0 < len(missing) < len(ids):  # they stand at the end
+        is_missing = np.zeros(len(ids), bool)
+        is_missing[missing] = True
+        paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
     text = _found(len(ids), counts, folders, top)
     if search.stopped and counts.total() < len(ids):
         text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
     return FoundPosters(paths, text)
 
 
-def _names(ids: Sequence[str], files: PackedTexts, other_names: PackedTexts) -> Iterator[list[str]]:
-    """The names of each film's poster without suffix, the likeliest first."""
-    for film_id, file, others in zip(ids, files, other_names, strict=True):
-        names = [film_id, *others.split("\0")] if others else [film_id]
-        if file:  # a path of another machine, or a link
-            names.insert(0, os.path.splitext(file.replace("\\", "/").rpartition("/")[2])[0])
-        yield names
+def _names(film_id: str, file: str, others: str) -> Iterator[str]:
+    """The names of a film's poster without suffix, the likeliest first."""
+    if file:  # a path of another machine, or a link
+        yield os.path.splitext(file.replace("\\", "/").rpartition("/")[2])[0]
+    yield film_id
+    if others:
+        yield from others.split("\0")
 
 
 def _places(folders: Sequence[_Folder]) -> tuple[list[_Folder], dict[str, tuple[str, str]]]:

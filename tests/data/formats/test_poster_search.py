@@ -50,6 +50,14 @@ def test_a_file_that_is_where_the_table_says_is_taken(films, tmp_path):
     assert table.posters_found == "1 of 2 in p/"
 
 
+def test_films_with_and_without_a_file_in_the_table_keep_their_order(films, tmp_path):
+    rows = "tt1,Drama,\ntt2,Drama,p/two.jpg\ntt3,Drama,gone/x.jpg\ntt4,Drama,p/four.jpg\n"
+    (tmp_path / "films.csv").write_text(f"id,genres,poster\n{rows}")
+    table = films("p/two.jpg", "p/four.jpg", "covers/tt1.jpg", "covers/tt3.png")
+    expected = ("covers/tt1.jpg", "p/two.jpg", "covers/tt3.png", "p/four.jpg")
+    assert table.poster_paths == tuple(tmp_path / file for file in expected)
+
+
 def test_of_two_sets_the_one_with_more_films_is_taken_and_the_other_is_named(films, tmp_path):
     table = films(*in_folder("posters_large", IDS[:3]), *in_folder("posters_small"), *in_folder("posters", IDS[:2]))
     assert table.poster_paths == tuple(tmp_path / file for file in in_folder("posters_small"))
