@@ -191,12 +191,14 @@ class FilmData(DataModule):
             _log.warning("%d films are left out: %s.", len(usable.left_out), name_some(usable.left_out))
         if self.overviews:
             if self._vectorizer is None:
-                training = [self.table.overviews[i] for i in self.split.train]
+                training = self.table.overviews.take(self.split.train)
                 self._vectorizer = OverviewVectorizer.adapt(
                     training, self.vocabulary_size, self.sequence_length, self.standardize, self.stem, self.min_df
                 )
             self._tokens = self._vectorizer.encode(self.table.overviews)
         self._tensors = FilmTensors(self.table.genres, usable.posters, self._tokens, usable.poster_rows)
+        if self.overviews:
+            self._tokens = np.asarray(self._tensors.tables["overview"])  # TensorFlow's copy; one is enough
 
     @property
     def _may_lack(self) -> bool:
