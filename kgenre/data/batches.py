@@ -53,6 +53,11 @@ class FilmTensors:
         return len(self.tables["genres"])
 
     @property
+    def overviews(self) -> npt.NDArray[np.int32] | None:
+        """The overviews, without a copy; None without."""
+        return np.asarray(self.tables["overview"]) if "overview" in self.tables else None
+
+    @property
     def image_size(self) -> tuple[int, int] | None:
         """(height, width) of the posters; None without."""
         if self.stream is not None:

@@ -39,9 +39,9 @@ class FilmTable:
         source: the layout and file that the table was read from, for messages.
         left_out: rows of the file that are not in the table.
         notes: what else a reader of the data should know, a line each.
-        posters_found: how many posters there are and in which folders, for people; "" where nobody looked.
         root: the folder that posters must lie in; None for anywhere.
         split: film ids by part, where the source comes with a split of its own.
+        posters_found: how many posters there are and in which folders, for people; "" where nobody looked.
 
     Raises:
         ValueError: columns of different lengths.
@@ -66,9 +66,9 @@ class FilmTable:
     source: str = "a table in memory"
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
-    posters_found: str = ""
     root: Path | None = None
     split: Mapping[str, Sequence[str]] | None = None
+    posters_found: str = ""
 
     def __post_init__(self) -> None:
         # Tables have a hundred thousand rows: what a column takes decides how much memory a run takes.
