@@ -42,7 +42,7 @@ class FilmTensors:
         from kgenre.data.tensorflow import tf
 
         self.stream = posters if isinstance(posters, StreamedPosters) else None
-        arrays = {"overview": overviews, "genres": genres.astype(np.float32)}
+        arrays = {"overview": overviews, "genres": genres}
         with tf.device("CPU"):  # pixels stay in the host's memory; batches of them go to the device
             self.tables = {name: tf.convert_to_tensor(a) for name, a in arrays.items() if a is not None}
             if posters is not None and self.stream is None:
@@ -51,6 +51,11 @@ class FilmTensors:
 
     def __len__(self) -> int:
         return len(self.tables["genres"])
+
+    @property
+    def overviews(self) -> npt.NDArray[np.int32] | None:
+        """The overviews, without a copy; None without."""
+        return np.asarray(self.tables["overview"]) if "overview" in self.tables else None
 
     @property
     def image_size(self) -> tuple[int, int] | None:
@@ -189,6 +194,7 @@ class FilmBatches:
         for name, table in self.tensors.tables.items():
             if name != "poster":
                 batch[name] = tf.gather(table, index)
+        batch["genres"] = tf.cast(batch["genres"], tf.float32)
         if "width" in inputs:
             batch["overview"] = batch["overview"][:, : inputs["width"]]
         return batch

@@ -143,7 +143,6 @@ class FilmData(DataModule):
 
     def _forget_films(self) -> None:
         self._usable: UsableFilms | None = None
-        self._tokens: npt.NDArray[np.int32] | None = None
         self._tensors: FilmTensors | None = None
         self._whole_split: Split | None = None  # over all films as read
         self._split: Split | None = None  # over the usable ones
@@ -189,14 +188,13 @@ class FilmData(DataModule):
         )
         if usable.left_out:
             _log.warning("%d films are left out: %s.", len(usable.left_out), name_some(usable.left_out))
-        if self.overviews:
-            if self._vectorizer is None:
-                training = [self.table.overviews[i] for i in self.split.train]
-                self._vectorizer = OverviewVectorizer.adapt(
-                    training, self.vocabulary_size, self.sequence_length, self.standardize, self.stem, self.min_df
-                )
-            self._tokens = self._vectorizer.encode(self.table.overviews)
-        self._tensors = FilmTensors(self.table.genres, usable.posters, self._tokens, usable.poster_rows)
+        if self.overviews and self._vectorizer is None:
+            training = self.table.overviews.take(self.split.train)
+            self._vectorizer = OverviewVectorizer.adapt(
+                training, self.vocabulary_size, self.sequence_length, self.standardize, self.stem, self.min_df
+            )
+        tokens = self._vectorizer.encode(self.table.overviews) if self.overviews else None
+        self._tensors = FilmTensors(self.table.genres, usable.posters, tokens, usable.poster_rows)
 
     @property
     def _may_lack(self) -> bool:
@@ -272,8 +270,8 @@ class FilmData(DataModule):
         """
         rows = self.split.train
         films = {"genres": self.table.genres[rows].astype(np.float32)}
-        if self._tokens is not None:
-            films |= {"overview": self._tokens[rows], "vocabulary": np.array(self.vocabulary)}
+        if self.overviews:
+            films |= {"overview": self._tensors.overviews[rows], "vocabulary": np.array(self.vocabulary)}
         if self.posters and posters:
             films["poster"] = self._some_posters(rows, posters)
         return films
@@ -310,11 +308,11 @@ class FilmData(DataModule):
         return FilmBatches(self._tensors, np.arange(len(self.table)), self.batch_size)
 
     def _buckets(self) -> LengthBuckets | None:
-        if self._tokens is None or self.posters:
+        if self.posters:
             return None
-        lengths = (self._tokens != 0).sum(axis=1, dtype=np.int32)
-        width = self._tokens.shape[1]
-        return LengthBuckets.choose(lengths, self.split.train, self.batch_size, self.length_buckets, width)
+        tokens = self._tensors.overviews
+        lengths = (tokens != 0).sum(axis=1, dtype=np.int32)
+        return LengthBuckets.choose(lengths, self.split.train, self.batch_size, self.length_buckets, tokens.shape[1])
 
     def _batches(self, part: str, **options: Any) -> FilmBatches:
         rows = getattr(self.split, part)

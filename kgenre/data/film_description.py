@@ -33,7 +33,7 @@ def describe_films(
     split: Split | None,
     min_films: int,
 ) -> str:
-    """Two to four lines: how many films, what is read of them, genres with few films or none, films left out."""
+    """Two to five lines: how many films, what is read of them, where the posters are, rare genres, films left out."""
     table = usable.table
     inputs = []
     if usable.posters is not None:
@@ -44,6 +44,8 @@ def describe_films(
     if split is not None:
         inputs.append(str(split))
     lines = [f"{len(table):,} films with {len(table.genre_names)} genres, from {table.source}", "; ".join(inputs)]
+    if usable.posters is not None and table.posters_found:
+        lines.append(f"Posters: {table.posters_found}")
     rare, never = scarce_genres(table, min_films)
     about = []
     if rare:

@@ -10,6 +10,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
+
 
 class LeftOut(NamedTuple):
     """A film that is not used, and why."""
@@ -21,6 +24,9 @@ class LeftOut(NamedTuple):
 @dataclass(frozen=True, eq=False)
 class FilmTable:
     """Films as columns of equal length; row ``i`` of each column is film ``i``.
+
+    Titles, overviews and poster paths may be given as any sequence; the table keeps them in less memory, and
+    ``table.overviews[i]`` is a text, ``table.poster_paths[i]`` a `Path` or None, as they were given.
 
     Args:
         ids: distinct names of the films, such as "tt0084058".
@@ -35,6 +41,7 @@ class FilmTable:
         notes: what else a reader of the data should know, a line each.
         root: the folder that posters must lie in; None for anywhere.
         split: film ids by part, where the source comes with a split of its own.
+        posters_found: how many posters there are and in which folders, for people; "" where nobody looked.
 
     Raises:
         ValueError: columns of different lengths.
@@ -50,19 +57,24 @@ class FilmTable:
     """
 
     ids: tuple[str, ...]
-    titles: tuple[str, ...]
+    titles: Sequence[str]
     years: tuple[int | None, ...]
-    overviews: tuple[str, ...]
+    overviews: Sequence[str]
     genres: npt.NDArray[np.uint8]
     genre_names: tuple[str, ...]
-    poster_paths: tuple[Path | None, ...]
+    poster_paths: Sequence[Path | None]
     source: str = "a table in memory"
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
     root: Path | None = None
     split: Mapping[str, Sequence[str]] | None = None
+    posters_found: str = ""
 
     def __post_init__(self) -> None:
+        # Tables have a hundred thousand rows: what a column takes decides how much memory a run takes.
+        for name, packed in (("titles", PackedTexts), ("overviews", PackedTexts), ("poster_paths", PosterPaths)):
+            if not isinstance(getattr(self, name), packed):
+                object.__setattr__(self, name, packed(getattr(self, name)))
         columns = (self.titles, self.years, self.overviews, self.genres, self.poster_paths)
         lengths = [len(column) for column in (self.ids, *columns)]
         if len(set(lengths)) > 1 or self.genres.shape != (len(self.ids), len(self.genre_names)):
@@ -77,8 +89,10 @@ class FilmTable:
     def subset(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> FilmTable:
         """The films at ``indices``, in that order."""
         rows = np.asarray(indices, dtype=np.intp)
-        columns = ("ids", "titles", "years", "overviews", "poster_paths")
-        chosen = {name: tuple(getattr(self, name)[i] for i in rows) for name in columns}
+        if np.array_equal(rows, np.arange(len(self))):
+            return self
+        chosen = {name: tuple(getattr(self, name)[i] for i in rows) for name in ("ids", "years")}
+        chosen |= {name: getattr(self, name).take(rows) for name in ("titles", "overviews", "poster_paths")}
         return replace(self, genres=self.genres[rows], **chosen)
 
     def genres_of(self, index: int) -> tuple[str, ...]:

@@ -72,7 +72,7 @@ def inspect_films(
     missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
     return {
         "source": table.source,
-        "notes": list(table.notes),
+        "notes": [*table.notes, *([f"Posters: {table.posters_found}"] if table.posters_found else [])],
         "films": len(table),
         "genres": genres,
         "min_films": min_films,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from itertools import chain, repeat
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -104,16 +104,25 @@ class OverviewVectorizer:
                 f"None of the {len(overviews)} training overviews has a word in it. "
                 "Give films with overviews, or use --data.overviews false."
             )
-        words = list(map(_Words(standardize, stem), overviews))
-        vocabulary = ["", UNKNOWN, *_most_frequent(words, vocabulary_size - 2)]
+        split, longest = _Words(standardize, stem), 0
+        counts: Counter[bytes] = Counter()
+        films: Counter[bytes] = Counter()
+        for text in overviews:  # one after the other: the words of all take more memory than anything else here
+            words = split(text)
+            longest = max(longest, len(words))
+            counts.update(words)
+            if min_df > 1:
+                films.update(set(words))
+        vocabulary = ["", UNKNOWN, *_most_frequent(counts, vocabulary_size - 2)]
         if min_df > 1:
-            films = Counter(word for text in words for word in set(text))
             vocabulary = vocabulary[:2] + [word for word in vocabulary[2:] if films[word.encode()] >= min_df]
             if len(vocabulary) == 2:
                 raise FilmDataError(f"No word stands in {min_df} of the {len(overviews)} training overviews (min_df).")
         if sequence_length is None:
-            sequence_length = min(max(map(len, words)), MAX_SEQUENCE_LENGTH)
-        return cls(vocabulary, sequence_length, standardize, stem)
+            sequence_length = min(longest, MAX_SEQUENCE_LENGTH)
+        vectorizer = cls(vocabulary, sequence_length, standardize, stem)
+        vectorizer._split = split  # it has the stems already
+        return vectorizer
 
     def encode(self, overviews: Sequence[str]) -> TokenIds:
         """Token ids, int32 (n, T). An overview without words is a row of zeros."""
@@ -152,12 +161,8 @@ class _Words:
         return stem
 
 
-def _most_frequent(words: Sequence[Sequence[bytes]], most: int) -> list[str]:
-    """The words of some texts, the most frequent first; of equally frequent ones the one whose bytes sort last.
-
-    That is the order of Keras's layer.
-    """
-    counts = Counter(chain.from_iterable(words))
+def _most_frequent(counts: Counter[bytes], most: int) -> list[str]:
+    """The most frequent words first; of equally frequent ones the one whose bytes sort last, as in Keras's layer."""
     counts.pop(UNKNOWN.encode(), None)
     ordered = sorted(counts, key=lambda word: (counts[word], word), reverse=True)
     return [word.decode("utf-8", "replace") for word in ordered[:most]]

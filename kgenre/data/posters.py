@@ -93,18 +93,22 @@ def _where(path: Path) -> str:
     return f"in {path.parent}: it has {', '.join(there[:3])}{more}, but no {path.name} and so on"
 
 
+def _found(table: FilmTable) -> str:
+    return f" There are {table.posters_found}." if table.posters_found else ""
+
+
 def _raise_too_many(table: FilmTable, bad: Sequence[LeftOut]) -> None:
     first = "; ".join(f"{film_id}: {reason}" for film_id, reason in bad[:3])
-    missing = sum(path is None or not path.exists() for path in table.poster_paths)
+    missing = sum(path is None or not os.path.exists(path) for path in table.poster_paths.texts)
     if missing == len(table):
         path = next((path for path in table.poster_paths if path), None)
-        where = _where(path) if path else "(looked for a folder Images or posters beside the CSV file)"
+        where = _where(path) if path else "(no picture beside the table, or in a folder there, has the name of a film)"
         raise FilmDataError(
-            f"None of the {len(table)} films of {table.source} has a poster {where}. "
+            f"None of the {len(table)} films of {table.source} has a poster {where}.{_found(table)} "
             "Put the posters there under the films' ids, or use --data.posters false."
         )
     share = min(1.0, np.ceil(100 * len(bad) / len(table)) / 100)
     raise FilmDataError(
-        f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.\n"
+        f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.{_found(table)}\n"
         f"Complete the folder, or go on without these films: --data.max_bad_fraction {share:.2g}."
     )

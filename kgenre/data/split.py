@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.poster_files import PosterFile, examine_posters
@@ -56,6 +59,8 @@ class Split:
 
     def restrict(self, rows: npt.NDArray[np.integer]) -> Split:
         """The same split over ``table.subset(rows)``."""
+        if np.array_equal(rows, np.arange(len(self.ids))):
+            return self
         new_row = np.full(len(self.ids), -1, np.int64)
         new_row[rows] = np.arange(len(rows))
         parts = {name: new_row[getattr(self, name)] for name in PARTS}
@@ -130,24 +135,41 @@ def group_near_duplicates(table: FilmTable, poster_files: Sequence[PosterFile] |
     """The group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
     if poster_files is None:
         poster_files = examine_posters(table.poster_paths, table.root)
-    poster_hashes = [file.sha256 for file in poster_files]
-    parent = list(range(len(table)))
+    parent = array("q", range(len(table)))
 
     def root(i: int) -> int:
         while parent[i] != i:
             parent[i] = i = parent[parent[i]]
         return i
 
-    overviews = [normalised_overview(text) for text in table.overviews]
-    titles = [(t.casefold(), y) if t and y else None for t, y in zip(table.titles, table.years, strict=True)]
-    for keys in (poster_hashes, overviews, titles):
-        first: dict[Any, int] = {}
-        for i, key in enumerate(keys):
-            if key and (earlier := first.setdefault(key, i)) != i:
-                parent[root(i)] = root(earlier)
-    roots = [root(i) for i in range(len(table))]
-    number = {r: n for n, r in enumerate(dict.fromkeys(roots))}
-    return np.array([number[r] for r in roots], np.int64)
+    for keys in _keys(table, ExaminedPosters.of(poster_files)):
+        for one, other in zip(*_pairs(keys), strict=True):
+            first, last = sorted((root(one), root(other)))
+            parent[last] = first
+    roots = np.fromiter(map(root, range(len(table))), np.int64, len(table))
+    return np.unique(roots, return_inverse=True)[1].astype(np.int64)
+
+
+def _keys(table: FilmTable, files: ExaminedPosters) -> Iterator[npt.NDArray[np.bytes_]]:
+    """What near-duplicates have in common: each time a key for each film, b"" for none."""
+    yield files.sha256
+    yield np.fromiter((_digest(normalised_overview(text)) for text in table.overviews), "S16", len(table))
+    named = zip(table.titles, table.years, strict=True)
+    titles = (f"{title.casefold()}\0{year}" if title and year else "" for title, year in named)
+    yield np.fromiter(map(_digest, titles), "S16", len(table))
+
+
+def _digest(text: str) -> bytes:
+    """16 bytes that tell texts apart, so that not all are kept; b"" of ""."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() if text else b""
+
+
+def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[list[int], list[int]]:
+    """The rows with a key that an earlier row has, and the last such row of each."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    again = np.flatnonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] != b"")) + 1
+    return order[again].tolist(), order[again - 1].tolist()
 
 
 def _stratify(genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.poster_decoding import decode_posters
-from kgenre.data.poster_files import PosterFile
+from kgenre.data.poster_paths import PosterPaths
 from kgenre.data.poster_resizing import Pixels
 
 _log = logging.getLogger("kgenre")
@@ -35,8 +35,8 @@ class StreamedPosters:
     def __init__(
         self,
         ids: Sequence[str],
-        paths: Sequence[Path],
-        files: Sequence[PosterFile],
+        paths: PosterPaths,
+        files: ExaminedPosters,
         image_size: tuple[int, int],
         resize: str = "squash",
         max_bad_fraction: float = 0.01,
@@ -56,7 +56,7 @@ class StreamedPosters:
         """
         size = rows.shape[1]
         wanted = rows.ravel()
-        paths, files = [self.paths[i] for i in wanted], [self.files[i] for i in wanted]
+        paths, files = self.paths.take(wanted).texts, self.files.take(wanted)
         for found in decode_posters(paths, files, self.image_size, self.resize):
             for position, poster, reason in zip(*found, strict=True):
                 number, place = divmod(position, size)

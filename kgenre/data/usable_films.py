@@ -11,11 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
 from kgenre.data.known_genres import map_to_known_genres
 from kgenre.data.overviews import has_words
-from kgenre.data.poster_files import PosterFile, examine_posters
+from kgenre.data.poster_files import examine_posters
 from kgenre.data.poster_table import poster_table
 from kgenre.data.posters import name_bad
 from kgenre.data.progress_line import ProgressLine
@@ -41,7 +42,7 @@ class UsableFilms:
     """
 
     films: FilmTable
-    poster_files: Sequence[PosterFile]
+    poster_files: ExaminedPosters
     rows: npt.NDArray[np.int64]
     table: FilmTable
     posters: npt.NDArray[np.uint8] | StreamedPosters | None
@@ -89,12 +90,12 @@ def read_usable_films(
     for note in films.notes:
         _log.warning("%s", note)
     with ProgressLine("Looking at posters") as progress:
-        files = examine_posters(films.poster_paths, films.root, progress)
+        files = ExaminedPosters(examine_posters(films.poster_paths.texts, films.root, progress))
     return find_usable_films(films, files, options, overviews)
 
 
 def find_usable_films(
-    films: FilmTable, files: Sequence[PosterFile], options: PosterOptions | None, overviews: bool
+    films: FilmTable, files: ExaminedPosters, options: PosterOptions | None, overviews: bool
 ) -> UsableFilms:
     """Decode the posters, look at the overviews, and keep the films that have what is needed, or some of it.
 
@@ -110,11 +111,11 @@ def find_usable_films(
     left_out = list(films.left_out)
     pixels, bad, has = None, [], []
     if overviews:
-        read = np.array([has_words(text) for text in films.overviews])
+        read = np.fromiter(map(has_words, films.overviews), bool, len(films))
         left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~read)]
         has.append(read)
     if options:
-        name_bad(films, [file.reason for file in files], options.max_bad_fraction)  # before the work of decoding
+        name_bad(films, files.reasons, options.max_bad_fraction)  # before the work of decoding
         with ProgressLine("Decoding posters") as progress:
             pixels, reasons = poster_table(films, files, options.image_size, options.resize, options.place, progress)
         bad = name_bad(films, reasons, options.max_bad_fraction)
@@ -136,10 +137,8 @@ def find_usable_films(
     table = films.subset(rows)
     posters: npt.NDArray[np.uint8] | StreamedPosters | None = pixels
     if options and pixels is None:
-        kept = [files[i] for i in rows]
-        posters = StreamedPosters(
-            table.ids, table.poster_paths, kept, options.image_size, options.resize, options.max_bad_fraction
-        )
+        kept, size = files.take(rows), options.image_size
+        posters = StreamedPosters(table.ids, table.poster_paths, kept, size, options.resize, options.max_bad_fraction)
     poster_rows = rows if pixels is not None and len(rows) < len(films) else None
     return UsableFilms(films, files, rows, table, posters, poster_rows, tuple(bad), tuple(left_out))
 

@@ -20,11 +20,11 @@
 ``prepared``              ``manifest.json``, written by ``kgenre data prepare``       in its TFRecord shards
 ========================  ==========================================================  =========================
 
-A folder without any of these that has a folder of posters for each genre is read as such. ``Images/`` may be
-``posters/`` everywhere. Posters and overviews may be missing. Genres get one name each, by
-``kgenre.data.genre_names`` (Science Fiction = Sci-Fi), except in the course's layouts, which have them already. A
-layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for people),
-``missing_columns(header)`` and ``read(path)``.
+A folder without any of these that has a folder of posters for each genre is read as such. ``Images/`` may have any
+other name and lie deeper (``poster_search``; not so MM-IMDb's ``dataset/``). Posters and overviews may be missing.
+Genres get one name each, by ``kgenre.data.genre_names`` (Science Fiction = Sci-Fi), except in the course's layouts,
+which have them already. A layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for
+people), ``missing_columns(header)`` and ``read(path)``.
 """
 
 from __future__ import annotations

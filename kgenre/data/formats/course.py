@@ -11,12 +11,10 @@ import ast
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import read_header
 from kgenre.data.formats.film_rows import FilmRows
-from kgenre.data.formats.poster_folder import PosterFolder
+from kgenre.data.formats.gathered_films import GatheredFilms
 
 FILE_NAME = "IMDB_overview_genres.csv"
 COLUMNS = ("Id", "Genre", "Overview")
@@ -38,43 +36,43 @@ def read(path: Path) -> FilmTable:
     Raises:
         FilmDataError: not UTF-8, not CSV, or no film in it.
     """
-    rows = FilmRows(path, id_column="Id")
+    rows, films = FilmRows(path, id_column="Id"), GatheredFilms()
     # pandas writes its index as a column without a name, or, read back once, as "Unnamed: 0".
     others = [n for n in read_header(path) if n and n not in COLUMNS and not n.startswith("Unnamed:")]
-    one_hot = tuple(n for n in others if all(row[n] in ZERO | ONE for row in rows.films.values()))
-    listed = {film_id: _genre_list(row["Genre"]) for film_id, row in rows.films.items()}
-    if not one_hot:
-        for film_id, genres in listed.items():
-            if genres is None:
-                rows.leave_out(film_id, f"Genre is not a list of names: {rows.films[film_id]['Genre'][:60]!r}")
-    films = rows.kept()
-    names = one_hot or tuple(sorted({g for film_id in films for g in listed[film_id] or ()}))
-    genres = np.zeros((len(films), len(names)), np.uint8)
-    disagreements = 0
-    for i, (film_id, row) in enumerate(films.items()):
-        has = {n for n in names if row[n] in ONE} if one_hot else set(listed[film_id] or ())
-        genres[i] = [n in has for n in names]
-        disagreements += listed[film_id] is not None and set(listed[film_id]) != has
-    notes = []
-    if disagreements:
-        notes.append(f"{disagreements} films whose Genre list and genre columns disagree: the columns count.")
-    posters = PosterFolder(path.parent)
-    return FilmTable(
-        ids=tuple(films),
-        titles=("",) * len(films),
-        years=(None,) * len(films),
-        overviews=tuple(row.get("Overview", "") for row in films.values()),
-        genres=genres,
-        genre_names=names,
-        poster_paths=tuple(posters.path_of(film_id) for film_id in films),
-        source=f"the coursework's layout, {path}",
-        left_out=tuple(rows.left_out),
-        notes=tuple(notes),
-    )
+    one_hot = dict.fromkeys(others)
+    for film_id, row in rows:
+        for name in [n for n in one_hot if row[n] not in ZERO_OR_ONE]:
+            del one_hot[name]
+        genres = (row["Genre"], tuple(n for n in one_hot if row[n] in ONE))
+        films.add(film_id, genres=genres, overview=row.get("Overview", ""))
+    rows.check_some(len(films))
+    listed = {genres: _genre_list(genres[0]) for genres in films.genres}
+    source, notes = f"the coursework's layout, {path}", []
+    if one_hot:
+        has = {genres: [n for n in genres[1] if n in one_hot] for genres in films.genres}
+        differ = [listed[g] is not None and set(listed[g]) != set(has[g]) for g in films.genres]
+        if disagreements := sum(differ[number] for number in films.genres_of):
+            notes.append(f"{disagreements} films whose Genre list and genre columns disagree: the columns count.")
+        return films.table(
+            path.parent, tuple(one_hot), has, source=source, left_out=tuple(rows.left_out), notes=tuple(notes)
+        )
+    read_as = list(listed)
+    kept = []
+    for row, number in enumerate(films.genres_of):
+        if listed[read_as[number]] is None:
+            rows.leave_out(films.ids[row], f"Genre is not a list of names: {read_as[number][0][:60]!r}")
+        else:
+            kept.append(row)
+    rows.check_some(len(kept))
+    known = {genres: names or () for genres, names in listed.items()}
+    names = tuple(sorted({name for names in known.values() for name in names}))
+    table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out))
+    return table.subset(kept)
 
 
 ZERO = frozenset({"0", "0.0", "False", ""})
 ONE = frozenset({"1", "1.0", "True"})
+ZERO_OR_ONE = ZERO | ONE
 
 
 def _genre_list(text: str) -> list[str] | None:

@@ -1,8 +1,8 @@
-"""Rows of a table of films by id: rows that cannot be a film are left out, with the reason."""
+"""Rows of a table of films, one after the other: rows that cannot be a film are left out, with the reason."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
@@ -11,41 +11,46 @@ from kgenre.data.formats.csv_rows import NumberedRow, read_rows
 
 
 class FilmRows:
-    """The rows of a CSV file by film id, in the file's order.
+    """(id, row) of each film in a CSV file, in the file's order; no row is kept.
 
     A row without id or with the wrong number of fields, and every later row of an id that was there before,
-    is left out: ``left_out`` says why. ``rows`` are (line, row), those of ``read_rows(path)`` unless given.
+    is left out: ``left_out`` says why, once the rows have been read. ``rows`` are (line, row), those of
+    ``read_rows(path)`` unless given.
+
+    Example:
+        >>> [film_id for film_id, row in FilmRows(Path("films.csv"), id_column="id")]
+        ['tt0084058', 'tt0092605']
     """
 
     def __init__(self, path: Path, id_column: str, rows: Iterable[NumberedRow] | None = None) -> None:
         self.path = path
-        self.films: dict[str, dict[str, str]] = {}
         self.left_out: list[LeftOut] = []
-        for line, row in read_rows(path) if rows is None else rows:
-            film_id = row[id_column] if row else ""
+        self._id_column = id_column
+        self._rows = read_rows(path) if rows is None else rows
+
+    def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
+        rows_of: dict[str, int] = {}  # a hash of each film's row, to say what a second one is
+        for line, row in self._rows:
+            film_id = row[self._id_column] if row else ""
             if row is None:
                 self.left_out.append(LeftOut(f"line {line}", "the row has too few or too many fields"))
             elif not film_id:
-                self.left_out.append(LeftOut(f"line {line}", f"the row has no {id_column}"))
-            elif film_id in self.films:
-                same = "the same row" if row == self.films[film_id] else f"the same {id_column}"
+                self.left_out.append(LeftOut(f"line {line}", f"the row has no {self._id_column}"))
+            elif film_id in rows_of:
+                is_same = hash(tuple(row.values())) == rows_of[film_id]
+                same = "the same row" if is_same else f"the same {self._id_column}"
                 self.left_out.append(LeftOut(film_id, f"line {line}: {same} was there before"))
             else:
-                self.films[film_id] = row
+                rows_of[film_id] = hash(tuple(row.values()))
+                yield film_id, row
 
     def leave_out(self, film_id: str, reason: str) -> None:
-        """Take a film out of the table."""
-        del self.films[film_id]
+        """Say that a film is not taken."""
         self.left_out.append(LeftOut(film_id, reason))
 
-    def kept(self) -> dict[str, dict[str, str]]:
-        """The rows that were not left out.
-
-        Raises:
-            FilmDataError: there are none.
-        """
-        if not self.films:
+    def check_some(self, films: int) -> None:
+        """Raise `FilmDataError` if no film was taken."""
+        if not films:
             rows = len(self.left_out)
             why = f"all {rows} rows were left out: {self.left_out[0].reason}" if rows else "only a header"
             raise FilmDataError(f"{self.path} has no films ({why}).")
-        return self.films

@@ -1,7 +1,7 @@
 """The plain layout, and the sample set's: ``films.csv`` with ``id,title,year,overview,genres,poster``.
 
 Genres are joined by ``|``; ``poster`` is a path relative to the file, or empty or absent where the poster is
-``Images/<id>.jpg`` or ``posters/<id>.jpg``. Only ``id`` and ``genres`` are required (``genres`` may be
+``posters/<id>.jpg`` or the like; see ``poster_search``. Only ``id`` and ``genres`` are required (``genres`` may be
 empty).
 """
 
@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-
-import numpy as np
+from typing import NoReturn
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.film_rows import FilmRows
-from kgenre.data.formats.poster_folder import PosterFolder
+from kgenre.data.formats.gathered_films import GatheredFilms
 
 FILE_NAME = "films.csv"
 COLUMNS = ("id", "genres")
@@ -36,39 +35,38 @@ def read(path: Path) -> FilmTable:
     Raises:
         FilmDataError: not UTF-8, not CSV, no film in it, or genres that are not joined by ``|``.
     """
-    rows = FilmRows(path, id_column="id")
-    films = rows.kept()
-    _check_genres(path, {film_id: row["genres"] for film_id, row in films.items()})
-    genres_of = [
-        {g for g in map(str.strip, row["genres"].split("|")) if g not in ("", "N/A")} for row in films.values()
-    ]
-    names = tuple(sorted(set().union(*genres_of)))
-    posters = PosterFolder(path.parent)
-    return FilmTable(
-        ids=tuple(films),
-        titles=tuple(row.get("title", "") for row in films.values()),
-        years=tuple(_year(row.get("year", "")) for row in films.values()),
-        overviews=tuple(row.get("overview", "") for row in films.values()),
-        genres=np.array([[n in has for n in names] for has in genres_of], np.uint8).reshape(len(films), len(names)),
-        genre_names=names,
-        poster_paths=tuple(
-            path.parent / row["poster"] if row.get("poster") else posters.path_of(film_id)
-            for film_id, row in films.items()
-        ),
-        source=f"the films.csv layout, {path}",
-        left_out=tuple(rows.left_out),
+    rows, films = FilmRows(path, id_column="id"), GatheredFilms()
+    joined_by_commas: tuple[str, str] | None = None  # the first film
+    some_bar = False
+    for film_id, row in rows:
+        text = row["genres"]
+        # Other people's tables have columns of the same names with lists or JSON in them; read as names they would
+        # give thousands of genres that train without an error.
+        if text.startswith(("[", "{")) or text.isdecimal():
+            _refuse(path, film_id, text)
+        some_bar = some_bar or "|" in text
+        if "," in text and joined_by_commas is None:
+            joined_by_commas = film_id, text
+        genres = dict.fromkeys(g for g in map(str.strip, text.split("|")) if g not in ("", "N/A"))
+        films.add(
+            film_id,
+            genres=tuple(genres),
+            title=row.get("title", ""),
+            year=_year(row.get("year", "")),
+            overview=row.get("overview", ""),
+            poster=row.get("poster", ""),
+        )
+    rows.check_some(len(films))
+    if joined_by_commas and not some_bar:
+        _refuse(path, *joined_by_commas)
+    source = f"the films.csv layout, {path}"
+    return films.table(path.parent, films.genre_names(), source=source, left_out=tuple(rows.left_out))
+
+
+def _refuse(path: Path, film_id: str, text: str) -> NoReturn:
+    raise FilmDataError(
+        f"{path}: the genres of film {film_id} are {text[:60]!r}. Give names joined by |, as in Drama|Romance."
     )
-
-
-def _check_genres(path: Path, genres: dict[str, str]) -> None:
-    # Other people's tables have columns of the same names with lists or JSON in them; read as names they would
-    # give thousands of genres that train without an error.
-    joined_by_commas = not any("|" in text for text in genres.values())
-    for film_id, text in genres.items():
-        if text.startswith(("[", "{")) or text.isdecimal() or (joined_by_commas and "," in text):
-            raise FilmDataError(
-                f"{path}: the genres of film {film_id} are {text[:60]!r}. Give names joined by |, as in Drama|Romance."
-            )
 
 
 def _year(text: str) -> int | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.poster_folder import SUFFIXES
+from kgenre.data.formats.poster_search import SUFFIXES
 
 LAYOUT = "a folder for each genre, with posters in it"
 LEAST_GENRES = 2

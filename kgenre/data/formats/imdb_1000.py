@@ -1,6 +1,6 @@
 """Kaggle's ``IMDB-Movie-Data.csv`` of 1,000 films: ``Genre`` joined by commas, ``Description``, ``Year``.
 
-A film's id is its ``Rank``. Posters are looked for beside it in ``Images/`` or ``posters/``, by that id.
+A film's id is its ``Rank``. Posters are looked for in the folders beside it, by that id.
 """
 
 from __future__ import annotations

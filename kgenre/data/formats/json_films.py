@@ -1,7 +1,7 @@
 """A list of films with ``title`` or ``id`` and ``genres`` (a list, or joined by ``|``): JSON, JSONL or Parquet.
 
 ``id``, ``year`` and one of ``overview``, ``storyline``, ``plot``, ``extract`` or ``description`` are optional. A film
-without an ``id`` is named by title and year. Posters are looked for beside it in ``Images/`` or ``posters/``, by the
+without an ``id`` is named by title and year. Posters are looked for in the folders beside it, by the
 id or by the file name in ``poster``.
 """
 

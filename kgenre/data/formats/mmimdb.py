@@ -53,18 +53,19 @@ def read(path: Path) -> FilmTable:
         if reason:
             left_out.append(LeftOut(film_id, reason))
         else:
-            films[film_id] = film
+            films[film_id] = {name: film.get(name) for name in ("title", "year")}  # the files have much more
+            films[film_id] |= {"genres": film.get("genres", []), "overview": _overview(film)}
     if not films:
         why = f"{left_out[0].id}: {left_out[0].reason}" if left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")
-    genres_of = [{genre.strip() for genre in film.get("genres", ())} for film in films.values()]
+    genres_of = [{genre.strip() for genre in film["genres"]} for film in films.values()]
     names = tuple(sorted(set().union(*genres_of)))
     parts = ", ".join(f"{len(split[name])} {name}" for name in COLUMNS)
     return FilmTable(
         ids=tuple(films),
-        titles=tuple(str(film.get("title") or "") for film in films.values()),
-        years=tuple(film["year"] if isinstance(film.get("year"), int) else None for film in films.values()),
-        overviews=tuple(_overview(film) for film in films.values()),
+        titles=tuple(str(film["title"] or "") for film in films.values()),
+        years=tuple(film["year"] if isinstance(film["year"], int) else None for film in films.values()),
+        overviews=tuple(film["overview"] for film in films.values()),
         genres=np.array([[n in has for n in names] for has in genres_of], np.uint8).reshape(len(films), len(names)),
         genre_names=names,
         poster_paths=tuple(folder / f"{film_id}.jpeg" for film_id in films),

@@ -1,8 +1,7 @@
 """Kaggle's ``MovieGenre.csv``: ``imdbId``, ``Title`` with the year, ``Genre`` joined by ``|``, ``Poster`` (a link).
 
-Posters are looked for beside it in ``Images/``, ``posters/`` or ``SampleMoviePosters/``, by the id (114709 or
-tt0114709) or by the file name in ``Poster``. Columns may also be named as in ``imdb_id``; columns of 0 and 1 are
-not read.
+Posters are looked for in the folders beside it, by the id (114709 or tt0114709) or by the file name in
+``Poster``. Columns may also be named as in ``imdb_id``; columns of 0 and 1 are not read.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ from pathlib import Path
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.genre_cell import joined_genres
 from kgenre.data.formats.named_columns import NamedColumns
-from kgenre.data.formats.poster_folder import FOLDERS
 
 FILE_NAME = "MovieGenre.csv"
 COLUMNS = ("imdbid", "genre", "poster")
@@ -28,7 +26,6 @@ _COLUMNS = NamedColumns(
     genres_in=lambda text: joined_genres(text, "|"),
     year="title",
     poster="poster",
-    poster_folders=(*FOLDERS, "samplemovieposters"),
 )
 
 

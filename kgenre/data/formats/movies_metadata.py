@@ -1,6 +1,6 @@
 """The Movies Dataset's ``movies_metadata.csv``: ``genres`` is a Python list of ``{'id': 18, 'name': 'Drama'}``.
 
-Posters are looked for beside it in ``Images/`` or ``posters/``, by ``id``, ``imdb_id`` or the name in
+Posters are looked for in the folders beside it, by ``id``, ``imdb_id`` or the name in
 ``poster_path``. Some rows of the published file are shifted by a line end: they are left out, with the reason.
 """
 

@@ -8,13 +8,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-import numpy as np
-
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import NumberedRow, read_rows
 from kgenre.data.formats.film_rows import FilmRows
+from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
-from kgenre.data.formats.poster_folder import FOLDERS, PosterFolder
 from kgenre.data.formats.text_encoding import encoding_of
 
 NO_OVERVIEW = frozenset({"n/a", "no overview", "no overview found.", "add a plot"})
@@ -42,7 +40,6 @@ class NamedColumns:
         id, genres, title, year, overview, poster: the columns; a year is found in a date or at the end of a title.
         genres_in: the genres in a cell; None where the cell is not what the layout has there.
         other_ids: columns whose text may also be the name of the film's poster file.
-        poster_folders: names of folders of posters, in lower case.
 
     Example:
         >>> columns = NamedColumns("my layout", ("id", "genre"), id="id", genres="genre", genres_in=str.split)
@@ -60,7 +57,6 @@ class NamedColumns:
     overview: str = ""
     poster: str = ""
     other_ids: tuple[str, ...] = ()
-    poster_folders: Sequence[str] = FOLDERS
 
     def missing(self, header: Sequence[str]) -> list[str]:
         """The required columns that a header lacks."""
@@ -85,40 +81,31 @@ class NamedColumns:
         found = (
             read_json_rows(path) if path.suffix.lower() in JSON_SUFFIXES else read_rows(path, encoding, to_the_end=True)
         )
-        rows = FilmRows(path, self.id, change(_plain_rows(found)))
-        genres_of: dict[str, list[str]] = {}
-        for film_id, row in list(rows.films.items()):
+        rows, films = FilmRows(path, self.id, change(_plain_rows(found))), GatheredFilms()
+        for film_id, row in rows:
             genres = self.genres_in(row[self.genres])
             if reason := why_no_film(row):
                 rows.leave_out(film_id, reason)
             elif genres is None:
                 rows.leave_out(film_id, f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}")
             else:
-                genres_of[film_id] = genres
-        films = rows.kept()
-        names = tuple(sorted(set().union(*genres_of.values())))
-        column_of = {name: i for i, name in enumerate(names)}
-        matrix = np.zeros((len(films), len(names)), np.uint8)
-        for i, genres in enumerate(genres_of.values()):
-            matrix[i, [column_of[genre] for genre in genres]] = 1
-        posters = PosterFolder(path.parent, self.poster_folders)
-        years = [_year(row.get(self.year, "")) for row in films.values()]
-        return FilmTable(
-            ids=tuple(films),
-            titles=tuple(_title(row.get(self.title, ""), y) for row, y in zip(films.values(), years, strict=True)),
-            years=tuple(years),
-            overviews=tuple(_overview(row.get(self.overview, "")) for row in films.values()),
-            genres=matrix,
-            genre_names=names,
-            poster_paths=tuple(posters.path_of(i, *self._poster_names(i, row)) for i, row in films.items()),
-            source=f"{self.name}, {path}",
-            left_out=tuple(rows.left_out),
-            notes=notes,
-        )
+                year = _year(row.get(self.year, ""))
+                films.add(
+                    film_id,
+                    genres=tuple(genres),
+                    title=_title(row.get(self.title, ""), year),
+                    year=year,
+                    overview=_overview(row.get(self.overview, "")),
+                    poster_names=self._poster_names(film_id, row),
+                )
+        rows.check_some(len(films))
+        about = {"source": f"{self.name}, {path}", "left_out": tuple(rows.left_out), "notes": notes}
+        return films.table(path.parent, films.genre_names(), **about)
 
     def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
         # Posters come without names of their own: people save them by an id, as in the table, or as in its link.
-        for name in (film_id, *(row.get(column, "") for column in self.other_ids)):
+        yield f"{film_id}_poster"
+        for name in (row.get(column, "") for column in self.other_ids):
             if name:
                 yield name
                 yield f"{name}_poster"

@@ -1,7 +1,7 @@
 """Answers of the OMDb API collected in a JSON or CSV file: ``imdbID``, ``Title``, ``Genre`` (commas), ``Plot``.
 
-JSON is a list of films, or an object with one such list. Posters are looked for beside it in ``Images/`` or
-``posters/``, by ``imdbID`` or by the file name in ``Poster``.
+JSON is a list of films, or an object with one such list. Posters are looked for in the folders beside it, by
+``imdbID`` or by the file name in ``Poster``.
 """
 
 from __future__ import annotations

@@ -51,7 +51,8 @@ def read(path: Path) -> FilmTable:
         if hashlib.sha256(shard.read_bytes()).hexdigest() != sha256:
             raise FilmDataError(f"{shard} is not the file that was written (sha256). Copy it again.")
     posters = _posters_folder(hashlib.sha256(text).hexdigest(), [path.parent / name for name, _ in shards], manifest)
-    films = [film for name, _ in shards for film in _films(path.parent / name)]
+    # Their posters lie in files by now, and all at once would not fit.
+    films = [{**film, "poster": bool(film["poster"])} for name, _ in shards for film in _films(path.parent / name)]
     column_of = {name: i for i, name in enumerate(names)}
     genres = np.zeros((len(films), len(names)), np.uint8)
     for i, film in enumerate(films):

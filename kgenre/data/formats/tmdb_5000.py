@@ -1,6 +1,6 @@
 """TMDB 5000, ``tmdb_5000_movies.csv``: ``genres`` is a JSON list of ``{"id": 18, "name": "Drama"}``.
 
-Posters are looked for beside it in ``Images/`` or ``posters/``, by ``id``. ``overview`` may be absent; copies whose
+Posters are looked for in the folders beside it, by ``id``. ``overview`` may be absent; copies whose
 names and titles end in a stray ``$`` are read without it.
 """
 

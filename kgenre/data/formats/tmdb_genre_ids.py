@@ -1,6 +1,6 @@
 """What TMDB's lists of films give, as CSV or JSON: ``genre_ids`` is a list of TMDB's numbers, such as ``[18, 80]``.
 
-Posters are looked for beside it in ``Images/`` or ``posters/``, as ``<id>.jpg`` or ``<id>_poster.jpg``, by
+Posters are looked for in the folders beside it, as ``<id>.jpg`` or ``<id>_poster.jpg``, by
 ``imdb_id`` or by the name in ``poster_path``. Columns of 0 and 1 named by the numbers are not read.
 """
 

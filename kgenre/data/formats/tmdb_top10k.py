@@ -1,6 +1,6 @@
 """TMDB's top ten thousand, ``top10K-TMDB-movies.csv``: ``genre`` is joined by commas.
 
-Posters are looked for beside it in ``Images/`` or ``posters/``, by ``id``.
+Posters are looked for in the folders beside it, by ``id``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Kaggle's ``wiki_movie_plots_deduped.csv``: ``Genre`` is free text such as "comedy, drama"; ``Plot`` is long.
 
 A film's id is the last part of its ``Wiki Page``, with the title where several films share a page. Posters are
-looked for beside it in ``Images/`` or ``posters/``, by that id.
+looked for in the folders beside it, by that id.
 """
 
 from __future__ import annotations

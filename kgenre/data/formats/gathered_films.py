@@ -1,0 +1,110 @@
+"""A film table from its films, one after the other, as the readers of tables meet them."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.poster_search import find_posters
+from kgenre.data.packed_texts import PackedTexts
+
+
+class GatheredFilms:
+    """Columns that grow by a film at a time, in little memory: a table's rows are never there all at once.
+
+    Example:
+        >>> films = GatheredFilms()
+        >>> films.add("tt0084058", genres=("Drama",), overview="A man goes home.")
+        >>> films.table(Path("films"), films.genre_names(), source="a table").genres_of(0)
+        ('Drama',)
+    """
+
+    def __init__(self) -> None:
+        self.ids: list[str] = []
+        self.genres: dict[Hashable, int] = {}  # those that some film has, in order of appearance: few, many times
+        self.genres_of = array("q")  # each film's, as a number of these
+        self._titles, self._overviews = PackedTexts(), PackedTexts()
+        self._years: list[int | None] = []
+        self._same_year: dict[int | None, int | None] = {}
+        self._posters, self._poster_names = PackedTexts(), PackedTexts()
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def add(
+        self,
+        film_id: str,
+        *,
+        genres: Hashable,
+        title: str = "",
+        year: int | None = None,
+        overview: str = "",
+        poster: str = "",
+        poster_names: Iterable[str] = (),
+    ) -> None:
+        """Put a film at the end.
+
+        Args:
+            film_id: of no film before.
+            genres: a tuple of names; see `table` for others.
+            title: see `FilmTable`, as for ``year`` and ``overview``.
+            year: None where unknown.
+            overview: "" where there is none.
+            poster: its file, relative to the table; "" where that is not said.
+            poster_names: see `find_posters`.
+        """
+        self.ids.append(film_id)
+        self.genres_of.append(self.genres.setdefault(genres, len(self.genres)))
+        self._titles.append(title)
+        self._years.append(self._same_year.setdefault(year, year))
+        self._overviews.append(overview)
+        self._posters.append(poster)
+        self._poster_names.append("\0".join(poster_names))
+
+    def genre_names(self) -> tuple[str, ...]:
+        """All names that occur, sorted."""
+        return tuple(sorted({name for names in self.genres for name in names}))
+
+    def table(
+        self,
+        folder: Path,
+        genre_names: Sequence[str],
+        names_in: Mapping[Hashable, Iterable[str]] | None = None,
+        **about: Any,
+    ) -> FilmTable:
+        """All films as a table.
+
+        Args:
+            folder: that of the file that they were read from: posters are looked for in it.
+            genre_names: of the columns of genres, in their order; others are ignored.
+            names_in: the names in what was given to `add` as genres, where these are not tuples of names.
+            about: ``source``, ``left_out``, ``notes`` of the table.
+        """
+        posters = find_posters(folder, self.ids, self._posters, self._poster_names)
+        return FilmTable(
+            ids=tuple(self.ids),
+            titles=self._titles,
+            years=tuple(self._years),
+            overviews=self._overviews,
+            genres=self._matrix(genre_names, names_in),
+            genre_names=tuple(genre_names),
+            poster_paths=posters.paths,
+            posters_found=posters.found,
+            **about,
+        )
+
+    def _matrix(
+        self, genre_names: Sequence[str], names_in: Mapping[Hashable, Iterable[str]] | None
+    ) -> npt.NDArray[np.uint8]:
+        column_of = {name: column for column, name in enumerate(genre_names)}
+        each = np.zeros((len(self.genres), len(genre_names)), np.uint8)
+        for row, genres in enumerate(self.genres):
+            names = genres if names_in is None else names_in[genres]
+            each[row, [column_of[name] for name in names if name in column_of]] = 1
+        return each[np.frombuffer(self.genres_of, np.int64)]

@@ -1,0 +1,230 @@
+"""The posters of a table's films, found by their names, wherever they lie in the folder of the table.
+
+The table may name each film's file. Else a film's poster is the picture file that is named by its id, or by one of
+a few other names. ``Images/`` and ``posters/`` beside the table are looked through first; if these do not have all, so
+is every other folder in the table's own. The folder that has the posters of most films is taken; what it lacks comes
+from the folder that has most after it, unless the pictures there are mostly of something else: unless the share of
+them that are named by films is less than half of that share in the first one. Of folders with as many, ``Images/`` and
+``posters/`` come first, then the one less deep, then the first by name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
+
+FOLDERS = ("images", "posters")  # in any case
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif")
+# A table may lie beside everything that somebody has. So many files take a quarter of a second to look through.
+MAX_FILES = 200_000
+_SHOWN = 3  # folders in a line
+
+
+class FoundPosters(NamedTuple):
+    """Where the posters of n films are.
+
+    Args:
+        paths: n paths; of a poster that was not found where it should be, None where nobody can say.
+        found: how many there are and in which folders, for people, such as "2,498 of 2,500 in covers/"; "" for none.
+    """
+
+    paths: PosterPaths
+    found: str
+
+
+class _Folder(NamedTuple):
+    """A folder with posters: its pictures that are named by films."""
+
+    path: str
+    named: bool  # as folders of posters are
+    suffixes: dict[str, str]  # by the name without it
+    films: int
+    share: float  # of its pictures that are named by films
+
+    @property
+    def rank(self) -> tuple[int, bool, int, str]:
+        """Folders are taken in this order."""
+        return -self.films, not self.named, self.path.count(os.sep), self.path
+
+
+def find_posters(
+    root: Path,
+    ids: Sequence[str],
+    files: PackedTexts,
+    other_names: PackedTexts,
+) -> FoundPosters:
+    """Find the posters of films.
+
+    Args:
+        root: the folder of the table. Links to folders in it are not followed, but for those in FOLDERS.
+        ids: n ids.
+        files: of each film the file that the table names, relative to ``root``; "" where it names none.
+        other_names: of each film names without suffix that its poster may have beside the id, joined by a zero byte.
+
+    Example:
+        >>> find_posters(Path("films"), ["tt0084058"], PackedTexts([""]), PackedTexts([""])).found
+        '1 of 1 in posters/'
+    """
+    top = os.fspath(root)
+    paths, counts, missing = PosterPaths(), Counter(), []
+    folder_of: dict[str, str] = {}
+    for row, file in enumerate(files):
+        name = file[file.rfind("/") + 1 :]
+        above = file.removesuffix(name)
+        if above not in folder_of:
+            folder_of[above] = os.path.dirname(os.path.join(top, f"{above}."))
+        folder = folder_of[above]
+        if name and os.path.lexists(f"{folder}{os.sep}{name}"):
+            paths.append(folder, name)
+            counts[folder] += 1
+        else:
+            missing.append(row)
+    names: dict[str, int] = {}  # that posters may have, each with the first film that may have it
+    for row in missing:
+        for name in _names(ids[row], files[row], other_names[row]):
+            names.setdefault(name, row)
+    search = _Search(top, names)
+    folders = search.folders() if names else []
+    chosen, place_of = _places(folders)
+    default = chosen[0].path if chosen else search.named[0] if search.named else None
+    for row in missing:
+        found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
+        if found is not None:
+            folder, suffix = place_of[found]
+            name = found + suffix
+            counts[folder] += 1
+        elif files[row]:
+            folder, name = os.path.split(os.path.join(top, files[row]))
+        else:
+            folder, name = default, f"{ids[row]}.jpg" if default else ""
+        paths.append(folder, name)
+    if 0 < len(missing) < len(ids):  # they stand at the end
+        is_missing = np.zeros(len(ids), bool)
+        is_missing[missing] = True
+        paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
+    text = _found(len(ids), counts, folders, top)
+    if search.stopped and counts.total() < len(ids):
+        text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
+    return FoundPosters(paths, text)
+
+
+def _names(film_id: str, file: str, others: str) -> Iterator[str]:
+    """The names of a film's poster without suffix, the likeliest first."""
+    if file:  # a path of another machine, or a link
+        yield os.path.splitext(file.replace("\\", "/").rpartition("/")[2])[0]
+    yield film_id
+    if others:
+        yield from others.split("\0")
+
+
+def _places(folders: Sequence[_Folder]) -> tuple[list[_Folder], dict[str, tuple[str, str]]]:
+    """The folders that are taken, and the folder and suffix of each poster by its name."""
+    chosen: list[_Folder] = []
+    place_of: dict[str, tuple[str, str]] = {}
+    for folder in folders:
+        if chosen and not folder.named and 2 * folder.share < chosen[0].share:
+            continue  # pictures of something else, a few of them with a film's number by chance
+        places = {suffix: (folder.path, suffix) for suffix in set(folder.suffixes.values())}
+        before = len(place_of)
+        for name, suffix in folder.suffixes.items():
+            place_of.setdefault(name, places[suffix])
+        if len(place_of) > before:
+            chosen.append(folder)
+    return chosen, place_of
+
+
+def _found(films: int, counts: Counter[str], folders: Sequence[_Folder], top: str) -> str:
+    def shown(path: str) -> str:
+        relative = os.path.relpath(path, top)
+        return "the folder of the table" if relative == "." else f"{relative}{os.sep}"
+
+    if not counts:
+        return ""
+    by_count = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
+    text = f"{sum(counts.values()):,} of {films:,} in {shown(by_count[0][0])}"
+    if len(by_count) > 1:
+        parts = [f"{shown(path)} ({n:,})" for path, n in by_count[:_SHOWN]]
+        more = f" and {len(by_count) - _SHOWN} more folders" if len(by_count) > _SHOWN else ""
+        text = f"{sum(counts.values()):,} of {films:,} in {', '.join(parts)}{more}"
+    unused = [f"{shown(folder.path)} ({folder.films:,})" for folder in folders if folder.path not in counts]
+    return text + (f"; not used: {', '.join(unused[:_SHOWN])}{', ...' * (len(unused) > _SHOWN)}" if unused else "")
+
+
+class _Search:
+    """Looks through the folders under ``top`` for pictures with one of some names.
+
+    Args:
+        top: a folder.
+        names: what to look for, and a number by which names of one film are told.
+    """
+
+    def __init__(self, top: str, names: dict[str, int]) -> None:
+        self._top, self._names = top, names
+        self.stopped = False  # at MAX_FILES
+        with os.scandir(top) as inside:
+            found = sorted(entry.name for entry in inside if entry.name.lower() in FOLDERS and entry.is_dir())
+        self.named = [os.path.join(top, name) for name in found]
+        self._films = len(set(names.values()))
+
+    def folders(self) -> list[_Folder]:
+        """The folders that have such pictures, the one with the pictures of most films first."""
+        found, inner = [], {}
+        for path in self.named:
+            folder, inner[path], _ = self._look(path)
+            found.append(folder)
+        if len({self._names[name] for folder in found for name in folder.suffixes}) < self._films:
+            found += self._all_others(inner)
+        return sorted((folder for folder in found if folder.films), key=lambda folder: folder.rank)
+
+    def _all_others(self, inner: dict[str, list[str]]) -> Iterator[_Folder]:
+        level, files = [self._top], 0
+        while level:
+            below = []
+            for path in level:
+                if files >= MAX_FILES:
+                    self.stopped = True
+                    return
+                if path not in inner:
+                    folder, inner[path], entries = self._look(path)
+                    files += entries
+                    yield folder
+                below += inner[path]
+            level = below
+
+    def _look(self, path: str) -> tuple[_Folder, list[str], int]:
+        """What a folder has; the folders in it, sorted; and how many entries."""
+        suffixes: dict[str, str] = {}
+        inner: list[str] = []
+        entries = pictures = 0
+        try:
+            # One listing instead of a look at the disk per film and suffix; it also finds "tt1.JPG" on any system.
+            with os.scandir(path) as found:
+                for entry in found:
+                    entries += 1
+                    name = entry.name
+                    stem, suffix = os.path.splitext(name)
+                    if name.startswith("."):
+                        continue
+                    if suffix.lower() in SUFFIXES:
+                        pictures += 1
+                        if stem in self._names and (stem not in suffixes or _rank(suffix) < _rank(suffixes[stem])):
+                            suffixes[stem] = suffix
+                    elif entry.is_dir(follow_symlinks=False) and name != "__MACOSX":
+                        inner.append(entry.path)
+        except OSError:  # a folder that may not be read has nothing for us
+            pass
+        films = len({self._names[name] for name in suffixes})
+        share = len(suffixes) / max(pictures, 1)
+        return _Folder(path, path in self.named, suffixes, films, share), sorted(inner), entries
+
+
+def _rank(suffix: str) -> tuple[int, str]:
+    return SUFFIXES.index(suffix.lower()), suffix

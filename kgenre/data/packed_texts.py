@@ -1,0 +1,71 @@
+"""Many texts in one piece of memory: a Python string has 50 bytes beside its letters, and a place in a tuple 8."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+
+class PackedTexts(Sequence[str]):
+    """A sequence of texts, equal to any other sequence of the same texts; each is made when it is asked for.
+
+    Kept as UTF-8, one after the other, with 8 bytes for where each ends.
+
+    Args:
+        texts: the first ones; more come by `append`.
+
+    Example:
+        >>> texts = PackedTexts(["Alien", ""])
+        >>> texts[0], len(texts), texts == ("Alien", ""), texts.take(np.array([1, 0]))[1]
+        ('Alien', 2, True, 'Alien')
+    """
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._letters = bytearray()
+        self._ends = array("q", [0])
+        self._rows: npt.NDArray[np.intp] | None = None  # of a part of the texts
+        for text in texts:
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        """Put a text at the end. What was taken of the texts before does not see it."""
+        if self._rows is not None:
+            raise TypeError("Texts that were taken from others cannot grow.")
+        if text:
+            self._letters += text.encode("utf-8", "surrogatepass")
+        self._ends.append(len(self._letters))
+
+    def take(self, rows: npt.NDArray[np.integer]) -> PackedTexts:
+        """The texts at ``rows``, in that order; their letters are shared, not copied."""
+        taken = PackedTexts()
+        taken._letters, taken._ends = self._letters, self._ends
+        taken._rows = np.asarray(rows, np.intp) if self._rows is None else self._rows[rows]
+        return taken
+
+    def __len__(self) -> int:
+        return len(self._ends) - 1 if self._rows is None else len(self._rows)
+
+    def __getitem__(self, index):  # noqa: ANN001, ANN204 - a text, or a tuple of them for a slice
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
+        row = range(len(self))[index] if self._rows is None else self._rows[index]
+        return self._letters[self._ends[row] : self._ends[row + 1]].decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        letters, ends = self._letters, self._ends
+        for row in range(len(self)) if self._rows is None else self._rows:
+            yield letters[ends[row] : ends[row + 1]].decode("utf-8", "surrogatepass")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    __hash__ = None
+
+    def __repr__(self) -> str:
+        first = ", ".join(repr(text) for text in self[:3])
+        return f"PackedTexts({len(self)}: {first}{', ...' if len(self) > 3 else ''})"

@@ -1,0 +1,117 @@
+import os
+from dataclasses import replace
+
+import pytest
+
+from kgenre.data import FilmDataError, examine_posters, read_films, sample_films
+from kgenre.data.film_description import describe_films
+from kgenre.data.formats import poster_search
+from kgenre.data.usable_films import PosterOptions, read_usable_films
+
+IDS = ("tt1", "tt2", "tt3", "tt4")
+
+
+@pytest.fixture
+def films(tmp_path):
+    """Four films in a table; a function that puts empty pictures beside it."""
+    rows = "".join(f"{film_id},Drama\n" for film_id in IDS)
+    (tmp_path / "films.csv").write_text(f"id,genres\n{rows}")
+
+    def put(*files):
+        for file in files:
+            (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / file).touch()
+        return read_films(tmp_path)
+
+    return put
+
+
+def in_folder(folder, ids=IDS):
+    return [f"{folder}/{film_id}.jpg" for film_id in ids]
+
+
+@pytest.mark.parametrize("folder", ["covers", "images/train", "Poster_Images", "a/b/c/d", "."])
+def test_posters_are_found_in_any_folder(films, tmp_path, folder):
+    table = films(*in_folder(folder, IDS[:3]), "cast/tom.jpg", ".thumbnails/tt4.jpg", "__MACOSX/tt4.jpg")
+    assert table.poster_paths == tuple(tmp_path / file for file in in_folder(folder))
+    assert table.posters_found == f"3 of 4 in {'the folder of the table' if folder == '.' else folder + '/'}"
+
+
+@pytest.mark.parametrize("cell", ["/home/ann/p/x.jpg", r"C:\posters\x.jpg", "https://films.org/p/x.jpg", "x.png"])
+def test_a_file_that_is_not_where_the_table_says_is_found_by_its_name(films, tmp_path, cell):
+    (tmp_path / "films.csv").write_text(f'id,genres,poster\ntt1,Drama,"{cell}"\n')
+    assert films("covers/x.jpg").poster_paths == (tmp_path / "covers/x.jpg",)
+
+
+def test_a_file_that_is_where_the_table_says_is_taken(films, tmp_path):
+    (tmp_path / "films.csv").write_text("id,genres,poster\ntt1,Drama,p/x.jpg\ntt2,Drama,gone/y.jpg\n")
+    table = films("p/x.jpg", "posters/x.jpg", "posters/tt1.jpg", "posters/tt9.jpg")
+    assert table.poster_paths == (tmp_path / "p/x.jpg", tmp_path / "gone/y.jpg")
+    assert table.posters_found == "1 of 2 in p/"
+
+
+def test_films_with_and_without_a_file_in_the_table_keep_their_order(films, tmp_path):
+    rows = "tt1,Drama,\ntt2,Drama,p/two.jpg\ntt3,Drama,gone/x.jpg\ntt4,Drama,p/four.jpg\n"
+    (tmp_path / "films.csv").write_text(f"id,genres,poster\n{rows}")
+    table = films("p/two.jpg", "p/four.jpg", "covers/tt1.jpg", "covers/tt3.png")
+    expected = ("covers/tt1.jpg", "p/two.jpg", "covers/tt3.png", "p/four.jpg")
+    assert table.poster_paths == tuple(tmp_path / file for file in expected)
+
+
+def test_of_two_sets_the_one_with_more_films_is_taken_and_the_other_is_named(films, tmp_path):
+    table = films(*in_folder("posters_large", IDS[:3]), *in_folder("posters_small"), *in_folder("posters", IDS[:2]))
+    assert table.poster_paths == tuple(tmp_path / file for file in in_folder("posters_small"))
+    assert table.posters_found == "4 of 4 in posters_small/; not used: posters_large/ (3), posters/ (2)"
+
+
+def test_of_equal_sets_the_usual_name_then_the_upper_then_the_first_by_name_is_taken(films):
+    assert films(*in_folder("b/a"), *in_folder("z")).posters_found.startswith("4 of 4 in z/")
+    assert films(*in_folder("c")).posters_found.startswith("4 of 4 in c/")
+    assert films(*in_folder("posters")).posters_found == "4 of 4 in posters/"
+
+
+def test_posters_in_several_folders_are_all_found(films, tmp_path):
+    table = films(*in_folder("images/train", IDS[:3]), *in_folder("images/test", IDS[3:]))
+    assert table.poster_paths[3] == tmp_path / "images/test/tt4.jpg"
+    assert table.posters_found == "4 of 4 in images/train/ (3), images/test/ (1)"
+
+
+def test_pictures_of_something_else_are_no_posters(films, tmp_path):
+    table = films(*in_folder("covers", IDS[:3]), "plots/tt4.jpg", "plots/loss.png", "plots/f1.png")
+    assert table.poster_paths[3] == tmp_path / "covers/tt4.jpg"
+    assert table.posters_found == "3 of 4 in covers/; not used: plots/ (1)"
+
+
+def test_a_large_tree_is_not_looked_through_to_the_end(films, monkeypatch, tmp_path):
+    monkeypatch.setattr(poster_search, "MAX_FILES", 5)
+    table = films(*(f"all/{n}.txt" for n in range(6)), *in_folder("covers"), *in_folder("Images", IDS[:1]))
+    limit = f"; only the first 5 files in {tmp_path} were looked through"
+    assert table.posters_found == f"1 of 4 in Images/{limit}"
+    assert films(*in_folder("posters", IDS[1:])).posters_found == "4 of 4 in posters/ (3), Images/ (1)"
+
+
+def test_links_do_not_lead_out_of_the_folder(films, tmp_path, tmp_path_factory):
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "tt1.jpg").write_bytes(b"x")
+    (tmp_path / "covers").symlink_to(outside)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    assert films().poster_paths == (None,) * 4
+    os.symlink(outside / "tt1.jpg", tmp_path / "tt1.jpg")
+    table = films()
+    assert table.posters_found == "1 of 4 in the folder of the table"
+    assert "outside of" in examine_posters(table.poster_paths, table.root)[0].reason
+
+
+def test_the_description_says_where_posters_are(tmp_path):
+    whole = sample_films()
+    # Without its posters: column "poster" still says where they were.
+    (tmp_path / "films.csv").write_bytes((whole / "films.csv").read_bytes())
+    (tmp_path / "covers").mkdir()
+    for file in sorted((whole / "posters").iterdir())[:590]:
+        os.link(file, tmp_path / "covers" / file.name)
+    options = PosterOptions((8, 8), "squash", "memory", max_bad_fraction=0.1)
+    usable = read_usable_films(tmp_path, "auto", options, overviews=False)
+    assert "\nPosters: 590 of 600 in covers/\n" in describe_films(usable, (8, 8), None, None, 20)
+    with pytest.raises(FilmDataError, match="There are 590 of 600 in covers/") as error:
+        read_usable_films(tmp_path, "auto", replace(options, max_bad_fraction=0.01), overviews=False)
+    assert "10 of 600 posters cannot be used (10 missing)" in str(error.value)
