@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -55,7 +56,13 @@ class ExaminedPosters(Sequence[PosterFile]):
     def __len__(self) -> int:
         return len(self._reason_of)
 
-    def __getitem__(self, index):  # noqa: ANN001, ANN204 - a PosterFile, or a tuple of them for a slice
+    @overload
+    def __getitem__(self, index: int) -> PosterFile: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[PosterFile, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> PosterFile | tuple[PosterFile, ...]:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         # NumPy takes zeros at the end of bytes for padding.

@@ -6,6 +6,7 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +53,13 @@ class PosterPaths(Sequence["Path | None"]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index):  # noqa: ANN001, ANN204 - a path or None, or a tuple of them for a slice
+    @overload
+    def __getitem__(self, index: int) -> Path | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Path | None, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Path | None | tuple[Path | None, ...]:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         text = self.texts[index]
