@@ -59,7 +59,7 @@ class PosterPaths(Sequence["Path | None"]):
     @overload
     def __getitem__(self, index: slice) -> tuple[Path | None, ...]: ...
 
-    def __getitem__(self, index: int | slice) -> Path | None | tuple[Path | None, ...]:
+    def __getitem__(self, index: int | slice) -> Path | tuple[Path | None, ...] | None:
         if isinstance(index, slice):
             return tuple(self[i] for i in range(*index.indices(len(self))))
         text = self.texts[index]
