@@ -75,6 +75,7 @@ class JaxEngine:
         self._train = self._jit(self._traced_train, donate_argnums=0, static_argnames="update")
         self._train_several = self._jit(self._traced_several, donate_argnums=0, static_argnames="update")
         self._eval = self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
+        self._home = None if self._placement else _home_of([v.value for v in self._held()])
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
         self._state = counters | {
             "trainable": [self._own(v.value) for v in self._trainable],
@@ -82,8 +83,8 @@ class JaxEngine:
             "optimizer": [self._own(v.value) for v in self._optimizer_variables],
         }
         if self.options.accumulate_grad_batches > 1:
-            zeros = [jax.numpy.zeros_like(value) for value in self._state["trainable"]]
-            self._state["accumulated"] = (zeros, jax.numpy.zeros((), "float32"))
+            zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
+            self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
         self._synced = [v.value for v in self._held()]
 
     def _jit(self, step: Any, **arguments: Any) -> Any:
@@ -235,12 +236,12 @@ class JaxEngine:
     def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None:
         totals, weights = initial_sums(self.built.entries[stage], saved)
         counters = self._state if stage == "train" else self._stages.setdefault(stage, {})
-        counters["sums"] = (_float32(totals), _float32(weights))
-        counters["batch_idx"] = jax.numpy.asarray(first_batch, "int32")
+        counters["sums"] = (self._put(_float32(totals)), self._put(_float32(weights)))
+        counters["batch_idx"] = self._put(jax.numpy.asarray(first_batch, "int32"))
         if "accumulated" in self._state and (added := self.built.saved_gradients(saved)):
             pairs = zip(self._state["accumulated"][0], added[1:], strict=True)
             gradients = [self._own(gradient.astype(zero.dtype)) for zero, gradient in pairs]
-            self._state["accumulated"] = (gradients, jax.numpy.array(added[0]))
+            self._state["accumulated"] = (gradients, self._put(jax.numpy.array(added[0])))
 
     def epoch_state(self) -> dict[str, np.ndarray]:
         state = named_sums(self.built.entries["train"], *jax.device_get(self._state["sums"]))
@@ -262,7 +263,15 @@ class JaxEngine:
 
     def _own(self, value: Any) -> jax.Array:
         """A copy for the state, where the state lies."""
-        return _copy(value) if self._placement is None else self._placement.state(_copy(value))
+        return self._put(_copy(value))
+
+    def _put(self, value: jax.Array) -> jax.Array:
+        """Where the state lies: a step's results are bound to a device if anything that it reads is, and a step that
+        reads what is bound in place of what was not is compiled again.
+        """
+        if self._placement is not None:
+            return self._placement.state(value)
+        return value if self._home is None else jax.device_put(value, self._home)
 
     def _lent(self, value: jax.Array) -> jax.Array:
         """A copy for a Keras variable."""
@@ -310,7 +319,7 @@ class JaxEngine:
         position = self._position(variable)
         for part in ("trainable", "others", "optimizer"):
             if position < len(self._state[part]):
-                self._state[part][position] = jax.numpy.full(variable.shape, value, variable.dtype)
+                self._state[part][position] = self._put(jax.numpy.full(variable.shape, value, variable.dtype))
                 return
             position -= len(self._state[part])
 
@@ -357,6 +366,11 @@ def _array(leaf: Any) -> Any:
 
 def _copy(value: Any) -> jax.Array:
     return jax.numpy.array(value, copy=True)
+
+
+def _home_of(values: Iterable[jax.Array]) -> Any:
+    """The device that one of them is bound to, as those are that were made under ``keras.device``; None: none is."""
+    return next((value.sharding for value in values if value.committed), None)
 
 
 def _float32(values: list[float]) -> jax.Array:

@@ -49,6 +49,20 @@ def test_accumulation_has_a_trace_with_and_one_without_update():
     assert trainer.engine.traces["train"] == traces(2)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX binds arrays to devices")
+@pytest.mark.parametrize("arguments", [{}, {"accelerator": "cpu"}])
+def test_a_step_is_compiled_once_wherever_its_arrays_are_bound(arguments):
+    def shrink(trainer, module):
+        module.model.layers[0].kernel.assign(module.model.layers[0].kernel * 0.5)
+        trainer.set_learning_rate(0.05)
+
+    callbacks = Lambdas(on_train_epoch_start=shrink)
+    trainer = quiet_trainer(max_epochs=3, accumulate_grad_batches=2, callbacks=callbacks, **arguments)
+    trainer.fit(BoringModule(), boring_batches(4), boring_batches(3))
+    compiled = trainer.engine._train._cache_size(), trainer.engine._eval._cache_size()
+    assert compiled == (2, 1), "with and without an update; validation"
+
+
 def test_hooks_that_change_weights_trace_nothing_anew():
     def shrink(trainer, module):
         module.model.layers[0].kernel.assign(module.model.layers[0].kernel * 0.5)
