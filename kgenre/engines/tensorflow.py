@@ -236,8 +236,8 @@ class TensorFlowEngine(VariableState):
 
     def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
         # A Python number or NumPy array given to a tf.function would be traced anew or copied each step; `train_steps`
-        # stacks NumPy arrays faster than tensors.
-        form = _tensor if at_once == 1 else _as_it_is
+        # stacks NumPy arrays faster than tensors, later: copies, as a source may fill the same arrays again.
+        form = _tensor if at_once == 1 else _copied
         if at_once > 1 and isinstance(batches, tf.data.Dataset):
             batches = read_at_once(batches, at_once, limit)
         for batch in itertools.islice(batches, limit):
@@ -294,8 +294,8 @@ def hide_other_gpus(devices: Sequence[str]) -> None:
         ) from None
 
 
-def _as_it_is(array: Any) -> tf.Tensor | np.ndarray:
-    return array if isinstance(array, tf.Tensor) else np.asarray(array)
+def _copied(array: Any) -> tf.Tensor | np.ndarray:
+    return array if isinstance(array, tf.Tensor) else np.array(array)
 
 
 def _stacked(*leaves: Any) -> tf.Tensor:

@@ -12,7 +12,7 @@ from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.resume import restore, restore_logs, resume_step
 from kgenre.training.stage import load_sources, open_loggers
-from kgenre.training.steps_per_execution import grouped
+from kgenre.training.steps_per_execution import batches_at_once, grouped
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -51,7 +51,8 @@ def fit_loop(trainer: Trainer) -> None:
             run_validation(t)  # the run was broken off between a step and its validation
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
         remaining = schedule.remaining(t.batch_idx)
-        batches = _timed(t, engine.prefetch(batches, remaining, at_once=t.chosen_steps_per_execution))
+        begun_at, waited = t.batch_idx, t.input_seconds
+        batches = _timed(t, engine.prefetch(batches, remaining, at_once=batches_at_once(t, batches)))
         # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
         for group, is_last in grouped(t, _marked(batches, schedule.looks_ahead)):
             first = t.batch_idx
@@ -87,6 +88,7 @@ def fit_loop(trainer: Trainer) -> None:
         else:
             t.epoch_is_done = True
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
+        t.batch_seconds = (t.input_seconds - waited) / max(1, t.batch_idx - begun_at)
 
         if t.going_back:
             go_back(t)

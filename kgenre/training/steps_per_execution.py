@@ -23,6 +23,7 @@ MANY = 32  # steps in one call, where "auto" finds that worth while
 SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
 FEW = 1000  # updates: a fit of fewer is over before another program is compiled
 BESIDE = 1e-4  # seconds that a step costs beside itself, above all to read its batch
+HELD = 0.1  # seconds that read batches wait for others, but for the time that one takes: Ctrl-C waits as long
 LARGE = 2**28  # bytes of so many batches, of which some are held in memory
 
 
@@ -109,18 +110,38 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
     def shapes(batch: Any) -> list[Any]:
         return [leaf.shape for leaf in keras.tree.flatten(batch)]
 
-    source, held = iter(batches), None
-    while (first := held or next(source, None)) is not None:
+    source, held, failed = iter(batches), None, None
+    while failed is None and (first := held or next(source, None)) is not None:
         group, is_last, held = [first[0]], first[1], None
+        begun = time.perf_counter()
         while not is_last and len(group) < trainer.chosen_steps_per_execution and not _is_due(trainer, len(group)):
-            following = next(source, None)
-            if following is None:
+            try:
+                following = next(source, None) if time.perf_counter() - begun < HELD else _LATER
+            except Exception as error:  # the batches before the one that cannot be read are trained on all the same
+                following, failed = None, error
+            if following is None or following is _LATER:
                 break
             if following[1] or shapes(following[0]) != shapes(group[0]):
                 held = following
                 break
             group.append(following[0])
         yield group, is_last
+    if failed is not None:
+        raise failed
+
+
+_LATER = object()
+
+
+def batches_at_once(trainer: Trainer, batches: Any) -> int:
+    """How many elements of ``tf.data`` to read at a time, where that many steps run in a call.
+
+    One, while it is not known how long an element takes, and where so many would take long: they come all or none.
+    """
+    chosen, seconds = trainer.chosen_steps_per_execution, trainer.batch_seconds
+    if not hasattr(batches, "as_numpy_iterator"):
+        return chosen
+    return chosen if seconds is not None and seconds * chosen < HELD else 1
 
 
 def _is_due(trainer: Trainer, batches: int) -> bool:

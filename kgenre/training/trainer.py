@@ -212,6 +212,7 @@ class Trainer(Run):
         self.should_stop = self.stop_is_put_off = self.interrupted = self.resumed = False
         self.current_epoch = self.batch_idx = self.global_step = 0
         self.input_seconds = 0.0  # that fit has waited for batches
+        self.batch_seconds: float | None = None  # for one, in the epoch before
         self.validated_at = self.saved_epoch = self.going_back = None
         self.has_diverged = False
         with running(self, "fit", model, datamodule):

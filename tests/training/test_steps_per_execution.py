@@ -1,6 +1,7 @@
 """Several steps in one compiled call: the same numbers, cut where something is due."""
 
 import json
+import time
 
 import keras
 import numpy as np
@@ -125,6 +126,70 @@ def test_tf_data_read_several_at_a_time_gives_the_same_numbers():
     assert max(calls) > 1
     assert logged == expected
     same_state(single, several)
+
+
+class Source:
+    """Batches one by one, each after something was done to it."""
+
+    def __init__(self, batches, change):
+        self.batches, self.change = batches, change
+
+    def __len__(self):
+        return len(self.batches)
+
+    def __iter__(self):
+        for i, batch in enumerate(self.batches):
+            self.change(i)
+            yield batch
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+def test_a_source_may_fill_the_same_arrays_again(steps):
+    batches = boring_batches(8, rows=512)
+    same = {name: np.empty_like(array) for name, array in batches[0].items()}
+
+    def fill(i):
+        for name, array in batches[i].items():
+            same[name][:] = array
+
+    expected, _, _ = fitted(MLP, batches)
+    trainer, _, _ = fitted(MLP, Source([same] * 8, fill), steps_per_execution=steps)
+    same_state(expected, trainer)
+
+
+@compiled
+def test_batches_that_come_slowly_do_not_wait_for_others(monkeypatch):
+    from kgenre.training import steps_per_execution
+
+    monkeypatch.setattr(steps_per_execution, "HELD", 0.02)
+    _, calls, _ = fitted(MLP, Source(boring_batches(6), lambda i: time.sleep(0.03)), steps_per_execution=4)
+    assert max(calls) == 2
+
+
+@compiled
+def test_tf_data_is_read_several_at_a_time_once_it_is_known_to_be_fast(monkeypatch):
+    tf = pytest.importorskip("tensorflow")
+    from kgenre.training import steps_per_execution
+
+    dataset = tf.data.Dataset.from_tensor_slices(boring_batches(1, rows=24)[0]).batch(4)
+    for seconds, expected in ((10.0, [1, 4]), (0.0, [1, 1])):
+        asked = []
+        monkeypatch.setattr(steps_per_execution, "HELD", seconds)
+        watch = Lambdas(on_train_epoch_start=lambda t, _: asked.append(steps_per_execution.batches_at_once(t, dataset)))
+        fitted(MLP, dataset, steps_per_execution=4, callbacks=watch)
+        assert asked == expected
+
+
+@compiled
+def test_batches_before_one_that_cannot_be_read_are_trained_on():
+    def fail(i):
+        if i == 5:
+            raise OSError("the disk is gone")
+
+    trainer = quiet_trainer(steps_per_execution=4)
+    with pytest.raises(OSError, match="the disk is gone"):
+        trainer.fit(MLP(), Source(boring_batches(8), fail))
+    assert trainer.global_step == 5
 
 
 @compiled
