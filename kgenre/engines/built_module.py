@@ -12,9 +12,11 @@ import numpy as np
 from kgenre.engines.loss_scale import LossScale
 from kgenre.engines.named_variables import named_optimizer_variables, named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
+from kgenre.engines.python_in_steps import ReadValues
+from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import LogEntry, StepLogs
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import StepError, StepResult, check_known, run_step
+from kgenre.engines.traced_step import StepResult, check_known, run_step
 from kgenre.engines.weight_update import StepPart, configured
 
 STEPS = {
@@ -42,6 +44,7 @@ class BuiltModule:
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
     specs: dict[str, Any] = field(default_factory=dict)  # stage -> its batch's shapes and dtypes, as JSON values
+    read: ReadValues = field(default_factory=ReadValues)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
 
     @property
@@ -73,6 +76,7 @@ class BuiltModule:
 
     def run(self, stage: str, arguments: tuple[Any, ...], state_mapping: Any = None) -> StepResult:
         """One traced run of a stage's step on (batch, batch index)."""
+        self.read.note(self.module, self.step(stage))
         return _run(self, stage, arguments, self.known, state_mapping)
 
     def stack(self, stage: str, recorded: Mapping[str, tuple[Any, Any]]) -> Any:

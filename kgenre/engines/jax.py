@@ -13,9 +13,10 @@ import numpy as np
 
 from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
 from kgenre.engines.jax_placement import Placement
+from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError, StepScope
+from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepScope
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 from kgenre.kernels.read_at_once import read_at_once
 
@@ -266,9 +267,9 @@ class JaxEngine:
         return self._put(_copy(value))
 
     def _put(self, value: jax.Array) -> jax.Array:
-        """Where the state lies: a step's results are bound to a device if anything that it reads is, and a step that
-        reads what is bound in place of what was not is compiled again.
-        """
+        """Where the state lies."""
+        # What a step gives is bound to a device if anything that it reads is, and a step that reads something bound in
+        # place of what was not is compiled again.
         if self._placement is not None:
             return self._placement.state(value)
         return value if self._home is None else jax.device_put(value, self._home)

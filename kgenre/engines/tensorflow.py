@@ -13,9 +13,10 @@ import tensorflow as tf
 
 from kgenre.engines.backend import BackendError
 from kgenre.engines.built_module import as_saved, build_module, build_stage
+from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepError
+from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS
 from kgenre.engines.variable_state import VariableState
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 from kgenre.kernels.read_at_once import read_at_once

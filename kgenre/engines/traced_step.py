@@ -16,11 +16,9 @@ import keras
 from keras import ops
 
 from kgenre.engines.named_variables import keras_layers
+from kgenre.engines.python_in_steps import Attributes
+from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs
-
-
-class StepError(RuntimeError):
-    """A step does what cannot work once it is compiled; the message says what to write instead."""
 
 
 @dataclass
@@ -105,7 +103,7 @@ def run_step(
     Raises:
         StepError: for what a compiled step cannot do (see the messages).
     """
-    attributes = _plain_attributes(module)
+    attributes = Attributes.of(module)
     with StepLogs(training, suffix) as logs, StepScope(known, state_mapping) as scope:
         returned = _call(step, arguments)
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
@@ -113,7 +111,7 @@ def run_step(
             for extra in _regularization_losses(module, scope):
                 loss = loss + ops.cast(extra, "float32")
         updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
-    _warn_of_frozen_attributes(attributes, _plain_attributes(module), step.__name__)
+    attributes.check(module, step.__name__)
     return StepResult(loss, outputs, logs, updates, list(scope.used.values()))
 
 
@@ -156,17 +154,3 @@ def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
             "take its mean with keras.ops.mean."
         )
     return ops.reshape(loss, ()), outputs
-
-
-def _plain_attributes(module: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str)}
-
-
-def _warn_of_frozen_attributes(before: dict[str, Any], after: dict[str, Any], step: str) -> None:
-    changed = sorted(name for name, value in before.items() if name in after and after[name] != value)
-    if changed:
-        warnings.warn(
-            f"{step} changes self.{changed[0]}, but Python code in a step runs only when the step is compiled. "
-            "Keep the value in a keras.Variable, or change it in a hook such as on_train_batch_end.",
-            stacklevel=2,
-        )

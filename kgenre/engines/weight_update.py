@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from kgenre.engines import gradients as gradient_rules
 from kgenre.engines.loss_scale import all_finite
-from kgenre.engines.traced_step import StepError
+from kgenre.engines.step_error import StepError
 
 if TYPE_CHECKING:
     import keras

@@ -42,6 +42,7 @@ def fit_loop(trainer: Trainer) -> None:
         if 0 < t.reload_dataloaders_every_n_epochs <= t.current_epoch - t.loaded_in_epoch:
             load_sources(t)
         hooks.on_train_epoch_start()
+        engine.built.read.warn_of_changes(t.module)
         engine.pull()
         schedule = t.schedule  # the sources may be new, or a hook changed the accumulation
         saved, t.saved_epoch = t.saved_epoch, None

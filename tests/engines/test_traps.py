@@ -8,7 +8,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, traces, weights_of
 from keras import layers, ops
 
-from kgenre.engines.traced_step import StepError
+from kgenre.engines.step_error import StepError
 
 
 def fit(module, batches=None, **arguments):
@@ -126,6 +126,73 @@ def test_a_python_counter_in_a_step_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         fit(BoringModule())
+
+
+compiled = pytest.mark.skipif(keras.backend.backend() == "torch", reason="steps run as Python each time")
+
+
+@compiled
+@pytest.mark.parametrize("stage", ["training_step", "validation_step"])
+def test_tensors_that_a_step_puts_aside_are_refused(stage):
+    class Keeps(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.kept = []
+
+    def step(self, batch, batch_idx):
+        self.kept.append(self.error(batch))
+        return self.error(batch)
+
+    setattr(Keeps, stage, step)
+    step.__name__ = stage
+    with pytest.raises(StepError, match=rf"{stage} puts tensors into self\.kept.* outputs"):
+        quiet_trainer(max_epochs=1).fit(Keeps(), boring_batches(1), boring_batches(1))
+
+
+@compiled
+def test_a_tensor_that_a_step_keeps_warns():
+    class Keeps(BoringModule):
+        def training_step(self, batch, batch_idx):
+            self.newest = self.error(batch)
+            return self.newest
+
+    with pytest.warns(UserWarning, match=r"training_step changes self\.newest"):
+        fit(Keeps())
+
+
+@compiled
+@pytest.mark.parametrize("name", ["current_epoch", "global_step"])
+def test_a_counter_of_the_trainer_in_a_step_warns(name):
+    class Anneals(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * (1.0 + getattr(self, name))
+
+        def on_train_epoch_start(self):
+            assert getattr(self, name) >= 0
+
+    with pytest.warns(UserWarning, match=rf"A step reads self\.{name} and goes on with 0.*keras\.Variable"):
+        fit(Anneals())
+
+
+@compiled
+def test_an_attribute_that_a_hook_changes_in_vain_warns_once():
+    class Anneals(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.share, self.epochs = 0.0, 0
+
+        def on_train_epoch_start(self):
+            self.share += 0.1
+            self.epochs += 1  # which no step reads
+
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * self.share
+
+    with pytest.warns(UserWarning, match="was compiled when") as caught:
+        quiet_trainer(max_epochs=4).fit(Anneals(), boring_batches(1))
+    said = [str(one.message) for one in caught if "was compiled when" in str(one.message)]
+    assert len(said) == 1
+    assert said[0].startswith("self.share is 0.2 now, but training_step was compiled when it was 0.1")
 
 
 class UnseededNoise(BoringModule):

@@ -10,7 +10,7 @@ from keras import ops
 
 import kgenre
 from kgenre import TrainerError
-from kgenre.engines.traced_step import StepError
+from kgenre.engines.step_error import StepError
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
