@@ -15,7 +15,6 @@ from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
 from kgenre.data.formats.text_encoding import encoding_of
 
-NO_OVERVIEW = frozenset({"n/a", "no overview", "no overview found.", "add a plot"})
 Rows = Iterable[NumberedRow]
 
 
@@ -95,7 +94,7 @@ class NamedColumns:
                     genres=tuple(genres),
                     title=_title(row.get(self.title, ""), year),
                     year=year,
-                    overview=_overview(row.get(self.overview, "")),
+                    overview=row.get(self.overview, ""),
                     poster_names=self._poster_names(film_id, row),
                 )
         rows.check_some(len(films))
@@ -118,10 +117,6 @@ class NamedColumns:
 def _plain_rows(rows: Rows) -> Rows:
     for number, row in rows:
         yield number, row if row is None else {plain(name): text for name, text in row.items()}
-
-
-def _overview(text: str) -> str:
-    return "" if text.casefold() in NO_OVERVIEW else text
 
 
 def _title(text: str, year: int | None) -> str:
