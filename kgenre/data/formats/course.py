@@ -34,7 +34,7 @@ def read(path: Path) -> FilmTable:
     trains on. A file without such columns takes its genres from the lists, sorted.
 
     Raises:
-        FilmDataError: not UTF-8, not CSV, or no film in it.
+        FilmDataError: not text, not CSV, or no film in it.
     """
     rows, films = FilmRows(path, id_column="Id"), GatheredFilms()
     # pandas writes its index as a column without a name, or, read back once, as "Unnamed: 0".
@@ -47,7 +47,7 @@ def read(path: Path) -> FilmTable:
         films.add(film_id, genres=genres, overview=row.get("Overview", ""))
     rows.check_some(len(films))
     listed = {genres: _genre_list(genres[0]) for genres in films.genres}
-    source, notes = f"the coursework's layout, {path}", []
+    source, notes = f"the coursework's layout, {path}", list(rows.notes)
     if one_hot:
         has = {genres: [n for n in genres[1] if n in one_hot] for genres in films.genres}
         differ = [listed[g] is not None and set(listed[g]) != set(has[g]) for g in films.genres]
@@ -66,7 +66,7 @@ def read(path: Path) -> FilmTable:
     rows.check_some(len(kept))
     known = {genres: names or () for genres, names in listed.items()}
     names = tuple(sorted({name for names in known.values() for name in names}))
-    table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out))
+    table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out), notes=rows.notes)
     return table.subset(kept)
 
 

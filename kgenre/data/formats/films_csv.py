@@ -33,7 +33,7 @@ def read(path: Path) -> FilmTable:
     ``genre_names`` are the genres that occur, sorted; "N/A" is not a genre.
 
     Raises:
-        FilmDataError: not UTF-8, not CSV, no film in it, or genres that are not joined by ``|``.
+        FilmDataError: not text, not CSV, no film in it, or genres that are not joined by ``|``.
     """
     rows, films = FilmRows(path, id_column="id"), GatheredFilms()
     joined_by_commas: tuple[str, str] | None = None  # the first film
@@ -60,7 +60,7 @@ def read(path: Path) -> FilmTable:
     if joined_by_commas and not some_bar:
         _refuse(path, *joined_by_commas)
     source = f"the films.csv layout, {path}"
-    return films.table(path.parent, films.genre_names(), source=source, left_out=tuple(rows.left_out))
+    return films.table(path.parent, films.genre_names(), source=source, left_out=tuple(rows.left_out), notes=rows.notes)
 
 
 def _refuse(path: Path, film_id: str, text: str) -> NoReturn:

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import NumberedRow, read_rows
+from kgenre.data.formats.csv_rows import NumberedRow, plain, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
 from kgenre.data.formats.text_encoding import encoding_of
 
 Rows = Iterable[NumberedRow]
-
-
-@functools.lru_cache(maxsize=4096)  # called for every field of every row
-def plain(column: str) -> str:
-    """A column's name as layouts are compared by: without case, blanks, underscores and a stray "$" at its end.
-
-    Example:
-        >>> plain("Imdb Link"), plain("imdb_id"), plain("title$")
-        ('imdblink', 'imdbid', 'title')
-    """
-    return column.casefold().replace("_", "").replace(" ", "").rstrip("$")
 
 
 @dataclass(frozen=True)

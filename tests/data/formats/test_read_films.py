@@ -106,6 +106,22 @@ def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "film"),
+    [
+        (["id", "genres", "overview"], ["{}", "Drama", "Genres"]),
+        (["Id", "Genre", "Drama", "Overview"], ["{}", "['Drama']", "1", "Overview"]),
+        (["", "Wiki Page", "Title", "Genre", "Plot"], ["", "x.org/{}", "Title", "drama", "Plot"]),
+        (["imdbId", "Title", "Genre", "Poster"], ["{}", "Title", "Drama", "Poster"]),
+    ],
+)
+def test_column_names_that_stand_in_the_table_again_are_no_film(write_csv, header, film):
+    rows = [header, [cell.format(1) for cell in film], header, [cell.format(2) for cell in film]]
+    table = read_films(write_csv("a.csv", rows))
+    assert (table.ids, len(table.genre_names)) == (("1", "2"), 1)
+    assert table.left_out == (("line 3", "the row repeats the names of the columns"),)
+
+
 def test_line_ends_inside_a_field_are_kept(write_csv):
     path = write_csv("films.csv", [*FILMS, film_row(overview="One.\r\nTwo."), film_row("b")])
     assert read_films(path).overviews == ("One.\r\nTwo.", "A ship.")
@@ -151,9 +167,24 @@ def test_error_all_rows_left_out_says_why(write_csv):
     check_error(write_csv("films.csv", [*FILMS, ["a"], ["b"]]), "all 2 rows were left out", "too few")
 
 
-def test_error_not_utf8(tmp_path):
-    (tmp_path / "films.csv").write_bytes("id,genres,title\n1,Drama,Amélie\n".encode("latin-1"))
-    check_error(tmp_path, "is not UTF-8 text (byte 0xe9)")
+@pytest.mark.parametrize("layout", ["films", "course"])
+def test_a_table_in_windows_1252_is_read_with_a_note(write_csv, layout):
+    rows = [[*FILMS[0], "Länge"], [*film_row(overview="It’s Amélie"), ""]]
+    if layout == "course":
+        rows = [[*COURSE[0], "Länge"], [*course_row(overview="It’s Amélie"), ""]]
+    table = read_films(write_csv("a.csv", rows, encoding="cp1252"), layout)
+    assert table.overviews == ("It’s Amélie",)
+    assert "a.csv is not UTF-8 (3 other bytes): read as Windows-1252" in table.notes[0]
+
+
+@pytest.mark.parametrize(("encoding", "title"), [("cp1251", "Фильм о войне"), ("utf-16", "Alien")])
+def test_error_neither_utf8_nor_windows_1252(write_csv, encoding, title):
+    path = write_csv("films.csv", [["id", "genres", "title"], ["1", "a", title]], encoding=encoding)
+    check_error(path, "is not UTF-8 text")
+
+
+def test_error_a_column_that_stands_twice(write_csv):
+    check_error(write_csv("films.csv", [["id", "genres", "genres"], ["1", "a", ""]]), "the column genres stands twice")
 
 
 def test_error_a_quote_that_never_closes(tmp_path):
