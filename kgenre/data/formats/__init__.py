@@ -34,6 +34,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from kgenre.data.doubtful_genres import doubts_about_genres
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats import (
@@ -117,7 +118,8 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
     with uncollected():
         table = with_common_names(layout.read(file))
-    return table if table.root else replace(table, root=path if path.is_dir() else path.parent)
+    root = table.root or (path if path.is_dir() else path.parent)
+    return replace(table, root=root, notes=(*table.notes, *doubts_about_genres(table)))
 
 
 def _by_genre(folder: Path, formats: dict[str, ModuleType]) -> FilmTable | None:

@@ -7,7 +7,6 @@ output for each.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import read_header
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
+from kgenre.data.formats.genre_cell import MAX_CHARS, literal
 
 FILE_NAME = "IMDB_overview_genres.csv"
 COLUMNS = ("Id", "Genre", "Overview")
@@ -76,10 +76,7 @@ ZERO_OR_ONE = ZERO | ONE
 
 
 def _genre_list(text: str) -> list[str] | None:
-    try:
-        genres = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
+    genres = literal(text) if len(text) <= MAX_CHARS else None
     if isinstance(genres, (list, tuple)) and all(isinstance(genre, str) for genre in genres):
         return [genre.strip() for genre in genres]
     return None

@@ -193,7 +193,7 @@ def test_error_a_quote_that_never_closes(tmp_path):
     check_error(tmp_path, "opened near line 2")
 
 
-@pytest.mark.parametrize("genres", ["[{'id': 18, 'name': 'Drama'}]", '["Drama"]', "18", "Drama, War"])
+@pytest.mark.parametrize("genres", ["{'id': 18, 'name': 'Drama'}", "[18]", "[Drama]", "18", "Drama, War", "Drama;War"])
 def test_error_genres_of_another_layout(write_csv, genres):
     path = write_csv("films.csv", [["id", "genres"], ["1", "Drama"], ["2", genres]])
     check_error(path, "film 2", genres, "Drama|Romance")
@@ -202,6 +202,52 @@ def test_error_genres_of_another_layout(write_csv, genres):
 def test_a_comma_in_a_genre_is_fine_where_others_are_joined_by_bars(write_csv):
     table = read_films(write_csv("films.csv", [["id", "genres"], ["1", "Drama|War"], ["2", "News, Talk"]]))
     assert table.genre_names == ("Drama", "News, Talk", "War")
+
+
+def films_with_genres(write_csv, cells):
+    return read_films(write_csv("films.csv", [["id", "genres"], *([str(i), cell] for i, cell in enumerate(cells))]))
+
+
+@pytest.mark.parametrize("join", ["; ", ";", ", ", " / ", "/"])
+def test_genres_without_a_bar_are_split_where_the_names_stand_elsewhere_too(write_csv, join):
+    genres = [("Drama", "War"), ("War",), ("Crime", "Drama"), ("Crime", "War"), ("War", "Drama"), ()]
+    table = films_with_genres(write_csv, [join.join(names) for names in genres])
+    assert table.genre_names == ("Crime", "Drama", "War")
+    assert [table.genres_of(i) for i in range(len(table))] == [tuple(sorted(names)) for names in genres]
+    assert table.notes == (f"The genres of films.csv are split at {join.strip()!r}: no cell has a |.",)
+
+
+def test_a_genre_with_a_slash_stays_where_its_parts_stand_nowhere_else(write_csv):
+    table = films_with_genres(write_csv, ["Drama", "War", "Kids / Animation", "War", "Animation", "Kids / Animation"])
+    assert table.genre_names == ("Animation", "Drama", "Kids / Animation", "War")
+    assert table.notes == ()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["['Drama', 'War']", '["Drama", "War"]', "['Drama' 'War']", "[{'id': 18, 'name': 'Drama'}, {'name': 'War'}]"],
+)
+def test_a_list_of_genres_is_read_in_films_csv(write_csv, cell):
+    table = films_with_genres(write_csv, [cell, "[]", "News", "nan", "None"])
+    assert [table.genres_of(i) for i in range(5)] == [("Drama", "War"), (), ("News",), (), ()]
+
+
+def test_the_course_reads_a_list_that_numpy_wrote(write_csv):
+    rows = [["Id", "Genre", "Overview"], ["1", "['War' 'Drama']", "x"]]
+    assert read_films(write_csv("a.csv", rows)).genre_names == ("Drama", "War")
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["Drama", "Fan/Far", "News/Sci", "War/Zen"], "3 of 4 genres look like several, such as 'Fan/Far'"),
+        ([f"g{i // 2}" for i in range(20)], "10 genres for 20 films, such as 'g0'"),
+        ([f"g{i // 4}" for i in range(20)], ""),
+    ],
+)
+def test_genres_that_are_none_are_doubted(write_csv, cells, says):
+    assert says in "".join(notes := films_with_genres(write_csv, cells).notes)
+    assert len(notes) == bool(says)
 
 
 def test_an_unreadable_file_beside_the_table_does_not_matter(write_csv, tmp_path):
