@@ -211,7 +211,7 @@ def test_error_posters_of_other_names(tmp_path):
     folder = make_sample_films(tmp_path / "films", n=20)
     for path in (folder / "posters").iterdir():
         path.rename(f"{path}.jpg")
-    with pytest.raises(FilmDataError, match=r"None of the 20 films .*: it has .*\.jpg\.jpg, \.\.\., but no "):
+    with pytest.raises(FilmDataError, match=r"None of the 20 films .* has .*\.jpg\.jpg, \.\.\., but no "):
         FilmData(str(folder)).setup("fit")
 
 
@@ -225,6 +225,19 @@ def test_error_posters_that_only_decoding_finds_bad(tmp_path):
     films = FilmData(str(folder), overviews=False, max_bad_fraction=0.05)
     films.setup("fit")
     assert len(films.bad_posters) == 3
+
+
+def test_the_share_of_bad_posters_that_is_advised_is_enough(tmp_path):
+    folder = make_sample_films(tmp_path / "films", n=100)
+    posters = sorted((folder / "posters").iterdir())
+    for poster in posters[:28]:
+        poster.write_bytes(b"")
+    posters[28].write_bytes(posters[28].read_bytes()[:-200])  # as only decoding finds
+    with pytest.raises(FilmDataError, match=r"29 of 100 .*\n.*--data.max_bad_fraction 0.29\."):
+        FilmData(str(folder), overviews=False).setup("fit")
+    films = FilmData(str(folder), overviews=False, max_bad_fraction=0.29)
+    films.setup("fit")
+    assert len(films.bad_posters) == 29
 
 
 def test_error_no_overviews(tmp_path):

@@ -122,6 +122,11 @@ def find_posters(
         is_missing[missing] = True
         paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
     text = _found(len(ids), counts, folders, top)
+    if search.example and not text and default is None:
+        example = os.path.relpath(search.example, top)
+        text = (
+            f"0 of {len(ids):,}: {search.pictures:,} pictures, such as {example}, have no film's name, such as {ids[0]}"
+        )
     if search.stopped and counts.total() < len(ids):
         text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
     return FoundPosters(paths, text)
@@ -182,6 +187,7 @@ class _Search:
         self.stopped = False  # at MAX_FILES
         self.looked: list[str] = []  # folders
         self.pictures = 0  # in them
+        self.example = ""  # one of these
         with os.scandir(top) as inside:
             found = sorted(entry.name for entry in inside if entry.name.lower() in FOLDERS and entry.is_dir())
         self.named = [os.path.join(top, name) for name in found]
@@ -228,6 +234,7 @@ class _Search:
                         continue
                     if suffix.lower() in SUFFIXES:
                         pictures += 1
+                        self.example = self.example or entry.path
                         if stem in self._names and (stem not in suffixes or _rank(suffix) < _rank(suffixes[stem])):
                             suffixes[stem] = suffix
                     elif entry.is_dir(follow_symlinks=False) and name != "__MACOSX":

@@ -1,4 +1,5 @@
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -113,6 +114,11 @@ def test_a_name_that_is_near_is_not_taken_where_it_may_be_another(films, tmp_pat
     (tmp_path / "films.csv").write_text("id,genres\n" + "".join(f"{film_id},Drama\n" for film_id in film_ids))
     paths = films(*(f"a/{name}" for name in pictures)).poster_paths
     assert [path.name for path in paths if path and path.exists()] == found
+
+
+def test_pictures_of_other_names_are_counted_and_one_is_named(films):
+    found = films("covers/alien.jpg", "covers/heat.jpg").posters_found
+    assert re.fullmatch(r"0 of 4: 2 pictures, such as covers/(alien|heat).jpg, have no film's name, such as tt1", found)
 
 
 def test_a_large_tree_is_not_looked_through_to_the_end(films, monkeypatch, tmp_path):
