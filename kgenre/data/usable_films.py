@@ -14,7 +14,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
-from kgenre.data.known_genres import map_to_known_genres
+from kgenre.data.known_genres import check_genres, map_to_known_genres, warn_of_equal_genres
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import has_words
 from kgenre.data.poster_files import examine_posters
@@ -72,6 +72,7 @@ def read_usable_films(
     options: PosterOptions | None,
     overviews: bool,
     genre_names: Sequence[str] | None = None,
+    labelled: bool = False,
 ) -> UsableFilms:
     """Read films from a folder or table, say what is to be said of it, look at their posters, and find the usable ones.
 
@@ -81,11 +82,15 @@ def read_usable_films(
         options: None where posters are not needed.
         overviews: whether they are needed.
         genre_names: the genres of a checkpoint, which these films then get; None for their own.
+        labelled: whether it is an error if no film has a genre, and worth a line if all have the same.
 
     Raises:
-        FilmDataError: see `read_films`, `map_to_known_genres` and `find_usable_films`.
+        FilmDataError: see `read_films`, `check_genres`, `map_to_known_genres` and `find_usable_films`.
     """
     films = read_films(path, format)
+    if labelled:
+        check_genres(films)
+        warn_of_equal_genres(films)
     if genre_names is not None:
         films = map_to_known_genres(films, genre_names)
     for note in films.notes:

@@ -17,10 +17,12 @@
 ``omdb``                  OMDb's answers, CSV or JSON: imdbID, Genre, Plot            ``Images/<imdbID>.jpg``
 ``imdb_1000``             ``IMDB-Movie-Data.csv``: Rank, Genre, Description           ``Images/<Rank>.jpg``
 ``json_films``            a JSON list, JSONL or Parquet file of films: title, genres  its name in ``poster``
+``unlabelled``            films to predict: a CSV file without genres: id, overview   its column ``poster``
 ``prepared``              ``manifest.json``, written by ``kgenre data prepare``       in its TFRecord shards
 ========================  ==========================================================  =========================
 
-A folder without any of these that has a folder of posters for each genre is read as such. ``Images/`` may have any
+A folder without any of these that has a folder of posters for each genre is read as such, one of posters alone as films
+to predict. ``Images/`` may have any
 other name and lie deeper (``poster_search``; not so MM-IMDb's ``dataset/``). Posters and overviews may be missing.
 Genres get one name each, by ``kgenre.data.genre_names`` (Science Fiction = Sci-Fi), except in the course's layouts,
 which have them already. A layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for
@@ -49,10 +51,12 @@ from kgenre.data.formats import (
     movies_metadata,
     multi_label,
     omdb,
+    poster_folder,
     prepared,
     tmdb_5000,
     tmdb_genre_ids,
     tmdb_top10k,
+    unlabelled,
     wiki_movie_plots,
 )
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
@@ -78,6 +82,7 @@ FORMATS: dict[str, ModuleType] = {
     "imdb_1000": imdb_1000,
     "json_films": json_films,
     "prepared": prepared,
+    "unlabelled": unlabelled,  # last: what else may be read has genres
 }
 # A folder with more JSON files than this has one a film, and none of them is a table.
 MAX_JSON_TABLES = 20
@@ -105,6 +110,8 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     """
     if format != "auto" and format not in FORMATS:
         raise FilmDataError(f"format={format!r} is not known. Give 'auto', {', '.join(map(repr, FORMATS))}.")
+    if not os.fspath(path):  # which `Path` takes for the folder that the program runs in
+        raise FilmDataError("The path of the films is ''. Give a folder or table of films; . is the current folder.")
     path = Path(path).expanduser()
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
     if path.is_dir():
@@ -155,7 +162,10 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleTyp
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
     if len(tables := _tables(folder)) == 1:  # it must be meant: say what is wrong with it
         return tables[0], layout_of(tables[0], formats)
-    advice = what_to_give(folder, names) or f"Give a folder with {layouts(formats)}."
+    advice = what_to_give(folder, names)
+    if len(formats) > 1 and not advice and not tables and poster_folder.has_posters(folder):
+        return folder, poster_folder
+    advice = advice or f"Give a folder with {layouts(formats)}."
     raise FilmDataError(f"{folder} has no film data that is known. It has: {some(found)}.\n{advice}")
 
 

@@ -42,7 +42,7 @@ def read(path: Path) -> FilmTable:
     for film_id, row in rows:
         films.add(
             film_id,
-            genres=row["genres"],
+            genres=row.get("genres", ""),  # `unlabelled` has none
             title=row.get("title", ""),
             year=_year(row.get("year", "")),
             overview=row.get("overview", ""),

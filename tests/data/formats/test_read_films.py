@@ -250,6 +250,18 @@ def test_genres_that_are_none_are_doubted(write_csv, cells, says):
     assert len(notes) == bool(says)
 
 
+@pytest.mark.parametrize("column", ["overview", "poster", "title"])
+def test_a_table_without_genres_is_read_where_there_is_no_other(write_csv, tmp_path, column):
+    write_csv("new.csv", [["id", column], ["a", "x"]])
+    assert (read_films(tmp_path).ids, read_films(tmp_path).genre_names) == (("a",), ())
+    write_csv("b.csv", [["id", "title", "genre", "overview"], ["b", "x", "Drama", "y"]])
+    assert read_films(tmp_path).ids == ("b",)
+
+
+def test_error_a_path_that_is_empty():
+    check_error("", "''", "Give a folder or table of films")
+
+
 def test_an_unreadable_file_beside_the_table_does_not_matter(write_csv, tmp_path):
     write_csv("films.csv", [*FILMS, film_row()])
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
