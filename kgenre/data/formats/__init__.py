@@ -21,9 +21,9 @@
 ``prepared``              ``manifest.json``, written by ``kgenre data prepare``       in its TFRecord shards
 ========================  ==========================================================  =========================
 
-A folder without any of these that has a folder of posters for each genre is read as such, one of posters alone as films
-to predict. ``Images/`` may have any
-other name and lie deeper (``poster_search``; not so MM-IMDb's ``dataset/``). Posters and overviews may be missing.
+A folder with ``train.csv``, ``val.csv`` and ``test.csv`` of one of them is read with this split. One without any that
+has a folder of posters for each genre is read as such, one of posters alone as films to predict. ``Images/`` may have
+any other name and lie deeper (``poster_search``; not so MM-IMDb's ``dataset/``). Posters and overviews may be missing.
 Genres get one name each, by ``kgenre.data.genre_names`` (Science Fiction = Sci-Fi), except in the course's layouts,
 which have them already. A layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for
 people), ``missing_columns(header)`` and ``read(path)``.
@@ -59,6 +59,7 @@ from kgenre.data.formats import (
     unlabelled,
     wiki_movie_plots,
 )
+from kgenre.data.formats.given_parts import parts_in, read_parts
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
 from kgenre.data.formats.wrong_folder import what_to_give
@@ -95,7 +96,8 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         path: a folder (or the one folder in it that has film data), or the file itself, under any name.
         format: "auto" looks at the names of the columns and takes, of the layouts that fit a file, the one with the
             file's name, or else the one that asks for most columns; of the files in a folder it takes the one whose
-            layout is first in ``FORMATS``. The names there, such as "films" or "movie_genre", force a layout.
+            layout is first in ``FORMATS``, or all where they are named by the parts of a split. The names there, such
+            as "films" or "movie_genre", force a layout.
 
     Returns:
         The films. Posters are not opened here; a row that is no film is in ``table.left_out``.
@@ -124,7 +126,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         known = _closest_parent(path)
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
     with uncollected():
-        table = with_common_names(layout.read(file))
+        table = with_common_names(read_parts(file, layout) if isinstance(file, dict) else layout.read(file))
     root = table.root or (path if path.is_dir() else path.parent)
     return replace(table, root=root, notes=(*table.notes, *doubts_about_genres(table)))
 
@@ -136,7 +138,7 @@ def _by_genre(folder: Path, formats: dict[str, ModuleType]) -> FilmTable | None:
     return genre_folders.read(folder)
 
 
-def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleType]:
+def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path | dict[str, Path], ModuleType]:
     # An unpacked archive often is a folder in a folder; the outer one is what people give.
     inner = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
     for root in (folder, inner[0] if len(inner) == 1 else folder):
@@ -145,6 +147,8 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleTyp
         for layout in formats.values():
             fitting = [p for p in tables if fits[p] is layout]
             named = [p for p in fitting if p.name == layout.FILE_NAME] or fitting
+            if len(named) > 1 and (parts := parts_in(named)):
+                return parts, layout
             if len(named) > 1:
                 raise FilmDataError(
                     f"{root} has {len(named)} files that fit: {some(p.name for p in named)}. "

@@ -315,9 +315,26 @@ def test_file_names_may_be_in_upper_case(write_csv, tmp_path):
 
 
 def test_error_two_tables_that_fit(write_csv, tmp_path):
-    for name in ("train.csv", "test.csv"):
+    for name in ("mine.csv", "test.csv"):
         write_csv(name, [*FILMS, film_row()])
-    check_error(tmp_path, "2 files that fit: test.csv, train.csv")
+    check_error(tmp_path, "2 files that fit: mine.csv, test.csv")
+
+
+@pytest.mark.parametrize("validation", ["val", "Valid", "validation"])
+def test_a_file_for_each_part_gives_one_table_with_that_split(write_csv, tmp_path, validation):
+    write_csv("posters/b.jpg", [])
+    write_csv("train.csv", [*FILMS, film_row("a"), film_row("b", genres="Drama")])
+    write_csv(f"{validation}.csv", [*FILMS, film_row("c", genres="War")])
+    write_csv("test.csv", [*FILMS, film_row("b"), film_row("d", "Heat", "1995", "A heist.", "Drama|Action")])
+    table = read_films(tmp_path)
+    assert table.ids == ("a", "b", "c", "d")
+    assert table.split == {"train": ("a", "b"), "validation": ("c",), "test": ("d",)}
+    assert table.genre_names == ("Action", "Drama", "Horror", "Sci-Fi", "War")
+    assert [table.genres_of(i) for i in (1, 2, 3)] == [("Drama",), ("War",), ("Action", "Drama")]
+    assert (table.titles[3], table.years[3], table.overviews[3]) == ("Heat", 1995, "A heist.")
+    assert table.poster_paths[1] == tmp_path / "posters" / "b.jpg"
+    assert table.left_out == (("b", "test.csv: another part has it"),)
+    assert f"train.csv with {validation}.csv and test.csv" in table.source
 
 
 def test_real_films_in_both_layouts_are_the_same_films(real_data):
