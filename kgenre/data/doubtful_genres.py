@@ -8,7 +8,7 @@ from kgenre.data.film_table import FilmTable
 
 _SEPARATOR = re.compile(r"[|;,/]")
 _LEAST_NAMES = 3
-_LEAST_FILMS = 20
+_LEAST_FILMS = 100
 
 
 def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:

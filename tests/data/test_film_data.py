@@ -263,10 +263,10 @@ def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
 
 
 @pytest.mark.parametrize("genres", ["Drama", "Drama|War"])
-def test_films_with_the_same_genres_are_read_with_a_line(write_csv, caplog, genres):
+def test_films_with_the_same_genres_are_read_with_a_line(write_csv, tmp_path, caplog, genres):
     overviews = [f"film number {n} of the sea" for n in range(20)]
     write_csv("films.csv", [["id", "genres", "overview"], *([n, genres, text] for n, text in enumerate(overviews))])
-    films = FilmData(str(write_csv("x", []).parent), posters=False)
+    films = FilmData(str(tmp_path), posters=False)
     films.setup("fit")
     assert f"All 20 films have the same genres ({genres.replace('|', ', ')}): there is nothing to tell" in caplog.text
     caplog.clear()

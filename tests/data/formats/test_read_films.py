@@ -241,8 +241,8 @@ def test_the_course_reads_a_list_that_numpy_wrote(write_csv):
     ("cells", "says"),
     [
         (["Drama", "Fan/Far", "News/Sci", "War/Zen"], "3 of 4 genres look like several, such as 'Fan/Far'"),
-        ([f"g{i // 2}" for i in range(20)], "10 genres for 20 films, such as 'g0'"),
-        ([f"g{i // 4}" for i in range(20)], ""),
+        ([f"g{i // 2}" for i in range(100)], "50 genres for 100 films, such as 'g0'"),
+        ([f"g{i // 4}" for i in range(100)], ""),
     ],
 )
 def test_genres_that_are_none_are_doubted(write_csv, cells, says):
