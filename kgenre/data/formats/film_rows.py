@@ -41,7 +41,8 @@ class FilmRows:
                 self.left_out.append(LeftOut(f"line {line}", "the row has too few or too many fields"))
             elif not film_id:
                 self.left_out.append(LeftOut(f"line {line}", f"the row has no {self._id_column}"))
-            elif plain(film_id) == plain(self._id_column) and all(plain(n) == plain(cell) for n, cell in row.items()):
+            # Most ids are told from the name of their column by the first letter.
+            elif film_id[0].casefold() == self._id_column[0].casefold() and _repeats_names(row):
                 self.left_out.append(LeftOut(f"line {line}", "the row repeats the names of the columns"))
             elif film_id in rows_of:
                 is_same = hash(tuple(row.values())) == rows_of[film_id]
@@ -61,3 +62,7 @@ class FilmRows:
             rows = len(self.left_out)
             why = f"all {rows} rows were left out: {self.left_out[0].reason}" if rows else "only a header"
             raise FilmDataError(f"{self.path} has no films ({why}).")
+
+
+def _repeats_names(row: dict[str, str]) -> bool:
+    return all(plain(name) == plain(cell) for name, cell in row.items())

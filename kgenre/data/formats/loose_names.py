@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 _NUMBER = re.compile(r"(?:tt)?0*([0-9]+)(?:\.0)?")  # .0 is what pandas makes of ids in a column with gaps
 
@@ -23,7 +23,7 @@ def loose_name(name: str) -> str:
 
 
 def match_loosely(
-    names: Mapping[int, Sequence[str]], taken: Collection[str], folders: Iterable[str], suffixes: Sequence[str]
+    names: Mapping[int, Sequence[str]], is_taken: Callable[[str], bool], folders: Iterable[str], suffixes: Sequence[str]
 ) -> dict[int, tuple[str, str]]:
     """The folder and file name of films' posters that are the only ones like a name of theirs.
 
@@ -31,7 +31,7 @@ def match_loosely(
 
     Args:
         names: of each film without a poster, by its row, what its poster may be called, without suffix.
-        taken: names that are exactly some film's.
+        is_taken: whether a name is exactly some film's.
         folders: to look in, in this order where two have as many.
         suffixes: of pictures, the likeliest first.
     """
@@ -39,7 +39,7 @@ def match_loosely(
     for row, some in names.items():
         for name in dict.fromkeys(map(loose_name, some)):
             row_of[name] = row if row_of.get(name, row) == row else None
-    found = [(folder, _like(folder, row_of, taken, suffixes, len(names))) for folder in folders]
+    found = [(folder, _like(folder, row_of, is_taken, suffixes, len(names))) for folder in folders]
     places: dict[int, tuple[str, str]] = {}
     for folder, files in sorted(found, key=lambda one: -len(one[1])):
         for row, file in files.items():
@@ -48,18 +48,23 @@ def match_loosely(
 
 
 def _like(
-    folder: str, row_of: Mapping[str, int | None], taken: Collection[str], suffixes: Sequence[str], films: int
+    folder: str, row_of: Mapping[str, int | None], is_taken: Callable[[str], bool], suffixes: Sequence[str], films: int
 ) -> dict[int, str]:
+    files: dict[int, dict[str, str]] = {}
+    exact = pictures = 0
     try:
-        stems = [os.path.splitext(file) for file in sorted(os.listdir(folder)) if not file.startswith(".")]
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                if suffix.lower() not in suffixes or stem.startswith("."):
+                    continue
+                pictures += 1
+                if is_taken(stem):
+                    exact += 1
+                elif (row := row_of.get(loose_name(stem))) is not None:
+                    before = files.setdefault(row, {}).setdefault(stem, suffix)
+                    files[row][stem] = min(before, suffix, key=lambda one: (suffixes.index(one.lower()), one))
     except OSError:
         return {}
-    pictures = [(stem, suffix) for stem, suffix in stems if suffix.lower() in suffixes]
-    files: dict[int, dict[str, str]] = {}
-    exact = sum(stem in taken for stem, _ in pictures)
-    for stem, suffix in sorted(pictures, key=lambda one: -suffixes.index(one[1].lower())):
-        row = None if stem in taken else row_of.get(loose_name(stem))
-        if row is not None:
-            files.setdefault(row, {})[stem] = stem + suffix
-    only = {row: next(iter(some.values())) for row, some in files.items() if len(some) == 1}
-    return only if 2 * (len(only) + exact) >= len(pictures) or 2 * len(only) >= films else {}
+    only = {row: "".join(*some.items()) for row, some in files.items() if len(some) == 1}
+    return only if 2 * (len(only) + exact) >= pictures or 2 * len(only) >= films else {}

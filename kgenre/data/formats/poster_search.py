@@ -100,8 +100,9 @@ def find_posters(
     if search.pictures:
         others = ((row, [*_names(ids[row], files[row], other_names[row])]) for row in missing)
         lacking = {row: own for row, own in others if not any(name in place_of for name in own)}
-        of_table = {os.path.splitext(os.path.basename(file))[0] for file in files} if lacking else set()
-        near = match_loosely(lacking, names.keys() | of_table, search.looked, SUFFIXES) if lacking else {}
+        if lacking:
+            of_table = {os.path.splitext(os.path.basename(file))[0] for file in files}
+            near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked, SUFFIXES)
     default = chosen[0].path if chosen else search.named[0] if search.named else None
     for row in missing:
         found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
