@@ -19,6 +19,7 @@ from kgenre.data.film_description import describe_films
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.given_films import encode_given
 from kgenre.data.kept_films import KeptFilms
+from kgenre.data.known_genres import check_genres
 from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split
@@ -163,10 +164,7 @@ class FilmData(DataModule):
                 self._forget_films()
                 raise
         if stage != "predict":
-            if not self.table.genre_names:
-                raise FilmDataError(
-                    f"No film of {self.table.source} has a genre: there is nothing to learn or to test."
-                )
+            check_genres(self._read_films.films)
             self._draw_split()
         if first:
             _log.info("%s", self.description)
@@ -184,7 +182,12 @@ class FilmData(DataModule):
         options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad, self._may_lack)
         genre_names = self._kept.genre_names if self._kept else None
         self._usable = usable = read_usable_films(
-            self._folder(), self.format, options if self.posters else None, self.overviews, genre_names
+            self._folder(),
+            self.format,
+            options if self.posters else None,
+            self.overviews,
+            genre_names,
+            stage != "predict",
         )
         if usable.left_out:
             _log.warning("%d films are left out: %s.", len(usable.left_out), name_some(usable.left_out))

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.overview_text import overview_text
 from kgenre.data.overviews import OverviewVectorizer, has_words
 from kgenre.data.posters import read_poster
 
@@ -60,8 +61,9 @@ def encode_given(
     if reads["overview"]:
         if vectorizer is None:
             raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
-        for text in given["overview"] or ():
-            if not has_words(text):
+        texts = [overview_text(text) for text in given["overview"] or ()]
+        for text, read in zip(given["overview"] or (), texts, strict=True):
+            if not has_words(read):
                 raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
-        films["overview"] = vectorizer.encode(given["overview"] or [""] * n)
+        films["overview"] = vectorizer.encode(texts or [""] * n)
     return films

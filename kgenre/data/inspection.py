@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from kgenre.data.film_description import scarce_genres
 from kgenre.data.film_table import FilmTable
+from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_files import PosterFile, examine_posters
@@ -72,7 +73,7 @@ def inspect_films(
     missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
     return {
         "source": table.source,
-        "notes": [*table.notes, *([f"Posters: {table.posters_found}"] if table.posters_found else [])],
+        "notes": [*table.notes, *_about_posters(table)],
         "films": len(table),
         "genres": genres,
         "min_films": min_films,
@@ -95,6 +96,12 @@ def inspect_films(
         "overview_words": _spread([len(text.split()) for text in overviews if text]),
         "poster_megabytes": round(sum(table.poster_paths[i].stat().st_size for i in good) / 1e6, 1),
     }
+
+
+def _about_posters(table: FilmTable) -> list[str]:
+    why = why_missing(table)
+    about = [text for text in (table.posters_found or ("none" if why else ""), why) if text]
+    return [f"Posters: {'; '.join(about)}"] if about else []
 
 
 def _perceptual_hashes(

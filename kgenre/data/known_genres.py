@@ -1,4 +1,4 @@
-"""Films with the genres that a trained model knows, in its order, whatever genres their own file has."""
+"""Whether films have genres to learn, and films with those that a trained model knows, in its order."""
 
 from __future__ import annotations
 
@@ -7,6 +7,24 @@ from collections.abc import Sequence
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+
+
+def check_genres(films: FilmTable) -> None:
+    """Raise `FilmDataError` if no film has a genre."""
+    if not films.genres.any():
+        raise FilmDataError(
+            f"{films.source}: no film has a genre, so there is nothing to learn or to test.\n"
+            "Give a table with a column genres, names joined by |. Films without genres are for kgenre predict."
+        )
+
+
+def warn_of_equal_genres(films: FilmTable) -> None:
+    """Log a line if all films have the same genres."""
+    if len(films) > 1 and (films.genres == films.genres[0]).all():
+        names = ", ".join(films.genres_of(0))
+        logging.getLogger("kgenre").warning(
+            "All %d films have the same genres (%s): there is nothing to tell apart.", len(films), names
+        )
 
 
 def map_to_known_genres(films: FilmTable, genre_names: Sequence[str]) -> FilmTable:

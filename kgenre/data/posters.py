@@ -10,6 +10,7 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.missing_posters import why_missing
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_files import PosterFile, examine_bytes, examine_posters, read_file, reason_of
 from kgenre.data.poster_resizing import Pixels
@@ -80,35 +81,23 @@ def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) 
         FilmDataError: more than ``max_bad_fraction`` of them have one.
     """
     bad = [LeftOut(film_id, reason) for film_id, reason in zip(table.ids, reasons, strict=True) if reason]
-    if len(bad) > max_bad_fraction * len(table):
+    if len(bad) / max(len(table), 1) > max_bad_fraction:  # as a user writes it: 0.29 * 100 is less than 29
         _raise_too_many(table, bad)
     return bad
-
-
-def _where(path: Path) -> str:
-    there = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
-    if not there:
-        return f"in {path.parent}"
-    more = ", ..." if len(there) > 3 else ""
-    return f"in {path.parent}: it has {', '.join(there[:3])}{more}, but no {path.name} and so on"
-
-
-def _found(table: FilmTable) -> str:
-    return f" There are {table.posters_found}." if table.posters_found else ""
 
 
 def _raise_too_many(table: FilmTable, bad: Sequence[LeftOut]) -> None:
     first = "; ".join(f"{film_id}: {reason}" for film_id, reason in bad[:3])
     missing = sum(path is None or not os.path.exists(path) for path in table.poster_paths.texts)
+    about = "; ".join(text for text in (table.posters_found, why_missing(table)) if text)
     if missing == len(table):
-        path = next((path for path in table.poster_paths if path), None)
-        where = _where(path) if path else "(no picture beside the table, or in a folder there, has the name of a film)"
         raise FilmDataError(
-            f"None of the {len(table)} films of {table.source} has a poster {where}.{_found(table)} "
+            f"None of the {len(table)} films of {table.source} has a poster: {about}.\n"
             "Put the posters there under the films' ids, or use --data.posters false."
         )
-    share = min(1.0, np.ceil(100 * len(bad) / len(table)) / 100)
+    share = np.ceil(100 * len(bad) / len(table)) / 100
+    there = f" There are {about}." if about else ""
     raise FilmDataError(
-        f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.{_found(table)}\n"
+        f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.{there}\n"
         f"Complete the folder, or go on without these films: --data.max_bad_fraction {share:.2g}."
     )

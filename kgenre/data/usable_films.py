@@ -14,7 +14,8 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
-from kgenre.data.known_genres import map_to_known_genres
+from kgenre.data.known_genres import check_genres, map_to_known_genres, warn_of_equal_genres
+from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import has_words
 from kgenre.data.poster_files import examine_posters
 from kgenre.data.poster_table import poster_table
@@ -71,6 +72,7 @@ def read_usable_films(
     options: PosterOptions | None,
     overviews: bool,
     genre_names: Sequence[str] | None = None,
+    labelled: bool = False,
 ) -> UsableFilms:
     """Read films from a folder or table, say what is to be said of it, look at their posters, and find the usable ones.
 
@@ -80,11 +82,15 @@ def read_usable_films(
         options: None where posters are not needed.
         overviews: whether they are needed.
         genre_names: the genres of a checkpoint, which these films then get; None for their own.
+        labelled: whether it is an error if no film has a genre, and worth a line if all have the same.
 
     Raises:
-        FilmDataError: see `read_films`, `map_to_known_genres` and `find_usable_films`.
+        FilmDataError: see `read_films`, `check_genres`, `map_to_known_genres` and `find_usable_films`.
     """
     films = read_films(path, format)
+    if labelled:
+        check_genres(films)
+        warn_of_equal_genres(films)
     if genre_names is not None:
         films = map_to_known_genres(films, genre_names)
     for note in films.notes:
@@ -115,7 +121,8 @@ def find_usable_films(
         left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~read)]
         has.append(read)
     if options:
-        name_bad(films, files.reasons, options.max_bad_fraction)  # before the work of decoding
+        if all(files.reasons):  # else decoding may find more, and how many must be said
+            name_bad(films, files.reasons, options.max_bad_fraction)
         with ProgressLine("Decoding posters") as progress:
             pixels, reasons = poster_table(films, files, options.image_size, options.resize, options.place, progress)
         bad = name_bad(films, reasons, options.max_bad_fraction)
@@ -129,8 +136,9 @@ def find_usable_films(
         unused = {films.ids[i] for i in np.flatnonzero(~usable)}
         left_out = [*films.left_out, *(film for film in left_out[len(films.left_out) :] if film.id in unused)]
     if not usable.any():
+        why = "; ".join(text for text in (left_out[-1].reason, why_missing(films) if options else "") if text)
         raise FilmDataError(
-            f"None of the {len(films)} films of {films.source} can be used: {left_out[-1].reason}. "
+            f"None of the {len(films)} films of {films.source} can be used: {why}. "
             f"Complete the data, or use --data.{'overviews' if overviews else 'posters'} false."
         )
     rows = np.flatnonzero(usable)

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 
 import pytest
 import yaml
@@ -131,6 +132,25 @@ def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, cap
     assert rows[0]["top3"] == "|".join(genre["genre"] for genre in best)
     for genre in best:
         assert float(rows[0][genre["genre"]]) == pytest.approx(genre["probability"], abs=2e-5)
+
+
+def test_films_without_a_column_of_genres_and_posters_alone_are_predicted(poster_run, unlabelled, tmp_path, capsys):
+    with (unlabelled / "films.csv").open(newline="", encoding="utf-8") as file:
+        ids = [row["id"] for row in csv.DictReader(file)]
+    posters = tmp_path / "new" / "posters"
+    shutil.copytree(unlabelled / "posters", posters)
+    predicted = []
+    for table in ("", "id,title\n" + "".join(f"{film_id},A film\n" for film_id in ids)):
+        if table:
+            (posters.parent / "films.csv").write_text(table)
+        assert main(["predict", "--ckpt_path", str(poster_run), "--data.path", str(posters.parent)]) == 0
+        with (poster_run / "predictions.csv").open(newline="") as file:
+            predicted.append({row["id"]: row["top3"] for row in csv.DictReader(file)})
+    assert list(predicted[1]) == ids
+    assert predicted[0] == predicted[1]
+    capsys.readouterr()
+    assert main(["test", "--ckpt_path", str(poster_run), "--data.path", str(posters.parent)]) == 1
+    assert "no film has a genre, so there is nothing to learn or to test" in capsys.readouterr().err
 
 
 def test_fast_dev_run_leaves_nothing(fit, tmp_path):

@@ -211,7 +211,7 @@ def test_error_posters_of_other_names(tmp_path):
     folder = make_sample_films(tmp_path / "films", n=20)
     for path in (folder / "posters").iterdir():
         path.rename(f"{path}.jpg")
-    with pytest.raises(FilmDataError, match=r"None of the 20 films .*: it has .*\.jpg\.jpg, \.\.\., but no "):
+    with pytest.raises(FilmDataError, match=r"None of the 20 films .* has .*\.jpg\.jpg, \.\.\., but no "):
         FilmData(str(folder)).setup("fit")
 
 
@@ -225,6 +225,19 @@ def test_error_posters_that_only_decoding_finds_bad(tmp_path):
     films = FilmData(str(folder), overviews=False, max_bad_fraction=0.05)
     films.setup("fit")
     assert len(films.bad_posters) == 3
+
+
+def test_the_share_of_bad_posters_that_is_advised_is_enough(tmp_path):
+    folder = make_sample_films(tmp_path / "films", n=100)
+    posters = sorted((folder / "posters").iterdir())
+    for poster in posters[:28]:
+        poster.write_bytes(b"")
+    posters[28].write_bytes(posters[28].read_bytes()[:-200])  # as only decoding finds
+    with pytest.raises(FilmDataError, match=r"29 of 100 .*\n.*--data.max_bad_fraction 0.29\."):
+        FilmData(str(folder), overviews=False).setup("fit")
+    films = FilmData(str(folder), overviews=False, max_bad_fraction=0.29)
+    films.setup("fit")
+    assert len(films.bad_posters) == 29
 
 
 def test_error_no_overviews(tmp_path):
@@ -247,6 +260,18 @@ def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
     (batch,) = collect(unlabelled.predict_dataloader())
     assert batch["weight"].sum() == 3
     assert batch["genres"].shape == (64, len(films.genre_names))
+
+
+@pytest.mark.parametrize("genres", ["Drama", "Drama|War"])
+def test_films_with_the_same_genres_are_read_with_a_line(write_csv, tmp_path, caplog, genres):
+    overviews = [f"film number {n} of the sea" for n in range(20)]
+    write_csv("films.csv", [["id", "genres", "overview"], *([n, genres, text] for n, text in enumerate(overviews))])
+    films = FilmData(str(tmp_path), posters=False)
+    films.setup("fit")
+    assert f"All 20 films have the same genres ({genres.replace('|', ', ')}): there is nothing to tell" in caplog.text
+    caplog.clear()
+    films.setup("test")
+    assert "nothing to tell" not in caplog.text
 
 
 def test_no_validation_and_no_test(sample):

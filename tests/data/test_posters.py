@@ -169,7 +169,10 @@ def test_too_many_bad_posters_are_an_error_that_counts_and_names_them(tmp_path):
 
 
 def test_no_poster_at_all_says_where_they_should_be(tmp_path):
-    for paths, where in (([tmp_path / "Images" / "a.jpg"], f"in {tmp_path / 'Images'}"), ([None], "no picture beside")):
+    for paths, where in (
+        ([tmp_path / "Images" / "a.jpg"], f"there is no folder {tmp_path / 'Images'}"),
+        ([None], "no picture beside"),
+    ):
         with pytest.raises(FilmDataError, match="None of the 1 films") as error:
             read_posters(table_of(paths))
         assert where in str(error.value)

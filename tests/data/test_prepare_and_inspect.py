@@ -75,6 +75,20 @@ def test_inspect_finds_what_was_done_to_them(films):
     assert sorted(few["rare"]) == sorted(name for name, count in counts.items() if count < 5) != []
 
 
+def test_inspect_and_training_say_alike_why_posters_are_missing(films):
+    for file in (films / "posters").iterdir():
+        file.rename(file.with_name(f"film-{file.name}"))
+    (films / "posters.zip").touch()
+    why = (
+        f"{films / 'posters'} has film-sample00000.jpg, film-sample00001.jpg, film-sample00002.jpg, ..., "
+        "but no sample00000.jpg and so on; posters.zip lies beside the table: unpack it"
+    )
+    assert f"Posters: none; {why}" in inspect_films(read_films(films))["notes"]
+    with pytest.raises(FilmDataError) as error:
+        FilmData(str(films)).setup("fit")
+    assert why in str(error.value)
+
+
 def test_inspect_on_the_command_line(films, capsys, tmp_path):
     (tmp_path / "split.json").write_text(json.dumps({"train": ids(5), "test": ids(6)}))
     assert main(["data", "inspect", str(films), "--split", str(tmp_path / "split.json")]) == 0

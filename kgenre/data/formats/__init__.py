@@ -17,11 +17,13 @@
 ``omdb``                  OMDb's answers, CSV or JSON: imdbID, Genre, Plot            ``Images/<imdbID>.jpg``
 ``imdb_1000``             ``IMDB-Movie-Data.csv``: Rank, Genre, Description           ``Images/<Rank>.jpg``
 ``json_films``            a JSON list, JSONL or Parquet file of films: title, genres  its name in ``poster``
+``unlabelled``            films to predict: a CSV file without genres: id, overview   its column ``poster``
 ``prepared``              ``manifest.json``, written by ``kgenre data prepare``       in its TFRecord shards
 ========================  ==========================================================  =========================
 
-A folder without any of these that has a folder of posters for each genre is read as such. ``Images/`` may have any
-other name and lie deeper (``poster_search``; not so MM-IMDb's ``dataset/``). Posters and overviews may be missing.
+A folder with ``train.csv``, ``val.csv`` and ``test.csv`` of one of them is read with this split. One without any that
+has a folder of posters for each genre is read as such, one of posters alone as films to predict. ``Images/`` may have
+any other name and lie deeper (``poster_search``; not so MM-IMDb's ``dataset/``). Posters and overviews may be missing.
 Genres get one name each, by ``kgenre.data.genre_names`` (Science Fiction = Sci-Fi), except in the course's layouts,
 which have them already. A layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for
 people), ``missing_columns(header)`` and ``read(path)``.
@@ -34,6 +36,7 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
+from kgenre.data.doubtful_genres import doubts_about_genres
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats import (
@@ -48,12 +51,15 @@ from kgenre.data.formats import (
     movies_metadata,
     multi_label,
     omdb,
+    poster_folder,
     prepared,
     tmdb_5000,
     tmdb_genre_ids,
     tmdb_top10k,
+    unlabelled,
     wiki_movie_plots,
 )
+from kgenre.data.formats.given_parts import parts_in, read_parts
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
 from kgenre.data.formats.wrong_folder import what_to_give
@@ -77,6 +83,7 @@ FORMATS: dict[str, ModuleType] = {
     "imdb_1000": imdb_1000,
     "json_films": json_films,
     "prepared": prepared,
+    "unlabelled": unlabelled,  # last: what else may be read has genres
 }
 # A folder with more JSON files than this has one a film, and none of them is a table.
 MAX_JSON_TABLES = 20
@@ -89,7 +96,8 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         path: a folder (or the one folder in it that has film data), or the file itself, under any name.
         format: "auto" looks at the names of the columns and takes, of the layouts that fit a file, the one with the
             file's name, or else the one that asks for most columns; of the files in a folder it takes the one whose
-            layout is first in ``FORMATS``. The names there, such as "films" or "movie_genre", force a layout.
+            layout is first in ``FORMATS``, or all where they are named by the parts of a split. The names there, such
+            as "films" or "movie_genre", force a layout.
 
     Returns:
         The films. Posters are not opened here; a row that is no film is in ``table.left_out``.
@@ -104,6 +112,8 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     """
     if format != "auto" and format not in FORMATS:
         raise FilmDataError(f"format={format!r} is not known. Give 'auto', {', '.join(map(repr, FORMATS))}.")
+    if not os.fspath(path):  # which `Path` takes for the folder that the program runs in
+        raise FilmDataError("The path of the films is ''. Give a folder or table of films; . is the current folder.")
     path = Path(path).expanduser()
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
     if path.is_dir():
@@ -116,8 +126,9 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         known = _closest_parent(path)
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
     with uncollected():
-        table = with_common_names(layout.read(file))
-    return table if table.root else replace(table, root=path if path.is_dir() else path.parent)
+        table = with_common_names(read_parts(file, layout) if isinstance(file, dict) else layout.read(file))
+    root = table.root or (path if path.is_dir() else path.parent)
+    return replace(table, root=root, notes=(*table.notes, *doubts_about_genres(table)))
 
 
 def _by_genre(folder: Path, formats: dict[str, ModuleType]) -> FilmTable | None:
@@ -127,7 +138,7 @@ def _by_genre(folder: Path, formats: dict[str, ModuleType]) -> FilmTable | None:
     return genre_folders.read(folder)
 
 
-def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleType]:
+def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path | dict[str, Path], ModuleType]:
     # An unpacked archive often is a folder in a folder; the outer one is what people give.
     inner = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
     for root in (folder, inner[0] if len(inner) == 1 else folder):
@@ -136,6 +147,8 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleTyp
         for layout in formats.values():
             fitting = [p for p in tables if fits[p] is layout]
             named = [p for p in fitting if p.name == layout.FILE_NAME] or fitting
+            if len(named) > 1 and (parts := parts_in(named)):
+                return parts, layout
             if len(named) > 1:
                 raise FilmDataError(
                     f"{root} has {len(named)} files that fit: {some(p.name for p in named)}. "
@@ -153,7 +166,10 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path, ModuleTyp
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
     if len(tables := _tables(folder)) == 1:  # it must be meant: say what is wrong with it
         return tables[0], layout_of(tables[0], formats)
-    advice = what_to_give(folder, names) or f"Give a folder with {layouts(formats)}."
+    advice = what_to_give(folder, names)
+    if len(formats) > 1 and not advice and not tables and poster_folder.has_posters(folder):
+        return folder, poster_folder
+    advice = advice or f"Give a folder with {layouts(formats)}."
     raise FilmDataError(f"{folder} has no film data that is known. It has: {some(found)}.\n{advice}")
 
 

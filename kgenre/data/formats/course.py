@@ -7,7 +7,6 @@ output for each.
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import read_header
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
+from kgenre.data.formats.genre_cell import MAX_CHARS, literal
 
 FILE_NAME = "IMDB_overview_genres.csv"
 COLUMNS = ("Id", "Genre", "Overview")
@@ -34,7 +34,7 @@ def read(path: Path) -> FilmTable:
     trains on. A file without such columns takes its genres from the lists, sorted.
 
     Raises:
-        FilmDataError: not UTF-8, not CSV, or no film in it.
+        FilmDataError: not text, not CSV, or no film in it.
     """
     rows, films = FilmRows(path, id_column="Id"), GatheredFilms()
     # pandas writes its index as a column without a name, or, read back once, as "Unnamed: 0".
@@ -47,7 +47,7 @@ def read(path: Path) -> FilmTable:
         films.add(film_id, genres=genres, overview=row.get("Overview", ""))
     rows.check_some(len(films))
     listed = {genres: _genre_list(genres[0]) for genres in films.genres}
-    source, notes = f"the coursework's layout, {path}", []
+    source, notes = f"the coursework's layout, {path}", list(rows.notes)
     if one_hot:
         has = {genres: [n for n in genres[1] if n in one_hot] for genres in films.genres}
         differ = [listed[g] is not None and set(listed[g]) != set(has[g]) for g in films.genres]
@@ -66,7 +66,7 @@ def read(path: Path) -> FilmTable:
     rows.check_some(len(kept))
     known = {genres: names or () for genres, names in listed.items()}
     names = tuple(sorted({name for names in known.values() for name in names}))
-    table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out))
+    table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out), notes=rows.notes)
     return table.subset(kept)
 
 
@@ -76,10 +76,7 @@ ZERO_OR_ONE = ZERO | ONE
 
 
 def _genre_list(text: str) -> list[str] | None:
-    try:
-        genres = ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        return None
+    genres = literal(text) if len(text) <= MAX_CHARS else None
     if isinstance(genres, (list, tuple)) and all(isinstance(genre, str) for genre in genres):
         return [genre.strip() for genre in genres]
     return None

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import functools
 import itertools
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
@@ -16,13 +18,24 @@ MAX_LINES_OF_A_ROW = 100
 NumberedRow = tuple[int, dict[str, str] | None]
 
 
+@functools.lru_cache(maxsize=4096)  # called for every field of every row
+def plain(column: str) -> str:
+    """A column's name as layouts are compared by: without case, blanks, underscores and a stray "$" at its end.
+
+    Example:
+        >>> plain("Imdb Link"), plain("imdb_id"), plain("title$")
+        ('imdblink', 'imdbid', 'title')
+    """
+    return column.casefold().replace("_", "").replace(" ", "").rstrip("$")
+
+
 def read_header(path: Path, skip_lines: int = 0) -> list[str]:
     """The column names of a CSV file, stripped; [] for an empty file.
 
     ``skip_lines`` are passed over: what the names would be without them.
 
     Raises:
-        FilmDataError: the names are not UTF-8 text, or not CSV.
+        FilmDataError: the names are neither UTF-8 text nor Windows-1252, or not CSV.
     """
     with open_csv(path, errors="surrogateescape") as file:
         delimiter = _delimiter(path, skip_lines)
@@ -31,12 +44,15 @@ def read_header(path: Path, skip_lines: int = 0) -> list[str]:
             names = [name.strip() for name in next(csv.reader(lines, delimiter=delimiter), [])]
         except csv.Error as error:
             raise FilmDataError(f"{path}, line {skip_lines + 1}: this is not CSV ({error}).") from error
+    # Only the header counts here: rows in another encoding are for the reader of the layout to judge.
+    raw = [name.encode("utf-8", "surrogateescape") for name in names]
     try:
-        # Only the header counts here: rows in another encoding are for the reader of the layout to judge.
-        "".join(names).encode("utf-8", "surrogateescape").decode("utf-8")
+        return [name.decode("utf-8") for name in raw]
     except UnicodeDecodeError as error:
+        with suppress(UnicodeDecodeError):
+            if not any(b"\0" in name for name in raw):  # as UTF-16 has them
+                return [name.decode("cp1252") for name in raw]
         raise _not_utf8(path, error) from error
-    return names
 
 
 def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False) -> Iterator[NumberedRow]:
@@ -45,7 +61,7 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
     Blank rows are skipped. With ``to_the_end``, a file that ends inside a quote is an error: it was cut there.
 
     Raises:
-        FilmDataError: not UTF-8, a quote that never closes, or text that is not CSV.
+        FilmDataError: not UTF-8, a column that stands twice, a quote that never closes, or text that is not CSV.
     """
     with open_csv(path, encoding) as file:
         delimiter = _delimiter(path)
@@ -56,6 +72,8 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
         try:
             # A byte-order mark is no letter of the first name where the rows are not UTF-8 either.
             names = [name.removeprefix("\xef\xbb\xbf").strip() for name in next(reader, [])]
+            if twice := next((name for name in names if name and names.count(name) > 1), ""):
+                raise FilmDataError(f"{path}: the column {twice} stands twice. Delete one, or give it another name.")
             line = reader.line_num
             lines.clear()
             for fields in reader:

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import LeftOut
-from kgenre.data.formats.csv_rows import NumberedRow, read_rows
+from kgenre.data.formats.csv_rows import NumberedRow, plain, read_rows
+from kgenre.data.formats.text_encoding import encoding_of
 
 
 class FilmRows:
     """(id, row) of each film in a CSV file, in the file's order; no row is kept.
 
-    A row without id or with the wrong number of fields, and every later row of an id that was there before,
-    is left out: ``left_out`` says why, once the rows have been read. ``rows`` are (line, row), those of
-    ``read_rows(path)`` unless given.
+    A row without id or with the wrong number of fields, one that repeats the names of the columns, and every later row
+    of an id that was there before, is left out: ``left_out`` says why, once the rows have been read. ``rows`` are
+    (line, row), those of ``read_rows(path)`` in the file's encoding unless given; ``notes`` are of that.
 
     Example:
         >>> [film_id for film_id, row in FilmRows(Path("films.csv"), id_column="id")]
@@ -26,7 +27,11 @@ class FilmRows:
         self.path = path
         self.left_out: list[LeftOut] = []
         self._id_column = id_column
-        self._rows = read_rows(path) if rows is None else rows
+        self.notes: tuple[str, ...] = ()
+        if rows is None:
+            encoding, self.notes = encoding_of(path)
+            rows = read_rows(path, encoding)
+        self._rows = rows
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
         rows_of: dict[str, int] = {}  # a hash of each film's row, to say what a second one is
@@ -36,6 +41,9 @@ class FilmRows:
                 self.left_out.append(LeftOut(f"line {line}", "the row has too few or too many fields"))
             elif not film_id:
                 self.left_out.append(LeftOut(f"line {line}", f"the row has no {self._id_column}"))
+            # Most ids are told from the name of their column by the first letter.
+            elif film_id[0].casefold() == self._id_column[0].casefold() and _repeats_names(row):
+                self.left_out.append(LeftOut(f"line {line}", "the row repeats the names of the columns"))
             elif film_id in rows_of:
                 is_same = hash(tuple(row.values())) == rows_of[film_id]
                 same = "the same row" if is_same else f"the same {self._id_column}"
@@ -54,3 +62,7 @@ class FilmRows:
             rows = len(self.left_out)
             why = f"all {rows} rows were left out: {self.left_out[0].reason}" if rows else "only a header"
             raise FilmDataError(f"{self.path} has no films ({why}).")
+
+
+def _repeats_names(row: dict[str, str]) -> bool:
+    return all(plain(name) == plain(cell) for name, cell in row.items())

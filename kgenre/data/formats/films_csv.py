@@ -1,6 +1,7 @@
 """The plain layout, and the sample set's: ``films.csv`` with ``id,title,year,overview,genres,poster``.
 
-Genres are joined by ``|``; ``poster`` is a path relative to the file, or empty or absent where the poster is
+Genres are joined by ``|``, or by what `genre_separator` finds where no cell has one, or are a list as Python or JSON
+writes it; ``poster`` is a path relative to the file, or empty or absent where the poster is
 ``posters/<id>.jpg`` or the like; see ``poster_search``. Only ``id`` and ``genres`` are required (``genres`` may be
 empty).
 """
@@ -9,16 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
+from kgenre.data.formats.genre_cell import joined_genres, listed_genres
+from kgenre.data.formats.genre_separator import genre_separator
 
 FILE_NAME = "films.csv"
 COLUMNS = ("id", "genres")
 SUFFIXES = (".csv",)
+LISTS = ("[", "(")
 LAYOUT = f"{FILE_NAME} (columns id, title, year, overview, genres joined by |, poster: a relative path)"
 
 
@@ -33,40 +36,43 @@ def read(path: Path) -> FilmTable:
     ``genre_names`` are the genres that occur, sorted; "N/A" is not a genre.
 
     Raises:
-        FilmDataError: not UTF-8, not CSV, no film in it, or genres that are not joined by ``|``.
+        FilmDataError: not text, not CSV, no film in it, or genres that are neither joined names nor lists of them.
     """
     rows, films = FilmRows(path, id_column="id"), GatheredFilms()
-    joined_by_commas: tuple[str, str] | None = None  # the first film
-    some_bar = False
     for film_id, row in rows:
-        text = row["genres"]
-        # Other people's tables have columns of the same names with lists or JSON in them; read as names they would
-        # give thousands of genres that train without an error.
-        if text.startswith(("[", "{")) or text.isdecimal():
-            _refuse(path, film_id, text)
-        some_bar = some_bar or "|" in text
-        if "," in text and joined_by_commas is None:
-            joined_by_commas = film_id, text
-        genres = dict.fromkeys(g for g in map(str.strip, text.split("|")) if g not in ("", "N/A"))
         films.add(
             film_id,
-            genres=tuple(genres),
+            genres=row.get("genres", ""),  # `unlabelled` has none
             title=row.get("title", ""),
             year=_year(row.get("year", "")),
             overview=row.get("overview", ""),
             poster=row.get("poster", ""),
         )
     rows.check_some(len(films))
-    if joined_by_commas and not some_bar:
-        _refuse(path, *joined_by_commas)
+    notes = rows.notes
+    separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)])
+    if separator not in ("", "|"):
+        notes += (f"The genres of {path.name} are split at {separator!r}: no cell has a |.",)
+    genres: dict[str, list[str]] = {}
+    for cell, number in films.genres.items():
+        names = _genres_in(cell, separator)
+        if names is None:
+            raise FilmDataError(
+                f"{path}: the genres of film {films.ids[films.genres_of.index(number)]} are {cell[:60]!r}. "
+                "Give names joined by |, as in Drama|Romance."
+            )
+        genres[cell] = names
+    names = sorted({name for some in genres.values() for name in some})
     source = f"the films.csv layout, {path}"
-    return films.table(path.parent, films.genre_names(), source=source, left_out=tuple(rows.left_out))
+    return films.table(path.parent, names, genres, source=source, left_out=tuple(rows.left_out), notes=notes)
 
 
-def _refuse(path: Path, film_id: str, text: str) -> NoReturn:
-    raise FilmDataError(
-        f"{path}: the genres of film {film_id} are {text[:60]!r}. Give names joined by |, as in Drama|Romance."
-    )
+def _genres_in(cell: str, separator: str) -> list[str] | None:
+    # Other people's tables have columns of the same names with numbers or objects in them; read as names they would
+    # give thousands of genres that train without an error.
+    names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator or "|")
+    several = not separator and not cell.startswith(LISTS) and ("," in cell or ";" in cell)
+    return None if several or names is None or any(name.isdecimal() for name in names) else names
 
 
 def _year(text: str) -> int | None:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.poster_search import find_posters
+from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_texts import PackedTexts
 
 
@@ -32,6 +33,7 @@ class GatheredFilms:
         self._titles, self._overviews = PackedTexts(), PackedTexts()
         self._years: list[int | None] = []
         self._same_year: dict[int | None, int | None] = {}
+        self._with_html = 0
         self._posters, self._poster_names = PackedTexts(), PackedTexts()
 
     def __len__(self) -> int:
@@ -55,7 +57,7 @@ class GatheredFilms:
             genres: a tuple of names; see `table` for others.
             title: see `FilmTable`, as for ``year`` and ``overview``.
             year: None where unknown.
-            overview: "" where there is none.
+            overview: as it stands in the table; see `overview_text`.
             poster: its file, relative to the table; "" where that is not said.
             poster_names: see `find_posters`.
         """
@@ -63,7 +65,9 @@ class GatheredFilms:
         self.genres_of.append(self.genres.setdefault(genres, len(self.genres)))
         self._titles.append(title)
         self._years.append(self._same_year.setdefault(year, year))
-        self._overviews.append(overview)
+        text = overview_text(overview)
+        self._with_html += bool(text) and text != overview
+        self._overviews.append(text)
         self._posters.append(poster)
         self._poster_names.append("\0".join(poster_names))
 
@@ -86,6 +90,8 @@ class GatheredFilms:
             names_in: the names in what was given to `add` as genres, where these are not tuples of names.
             about: ``source``, ``left_out``, ``notes`` of the table.
         """
+        if self._with_html:
+            about["notes"] = (*about.get("notes", ()), f"{self._with_html:,} overviews have HTML: read as text.")
         posters = find_posters(folder, self.ids, self._posters, self._poster_names)
         return FilmTable(
             ids=tuple(self.ids),

@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import functools
 import json
+import re
 from typing import Any
 
-# What tables write where a film has no genre.
-NO_GENRE = frozenset({"", "N/A", "unknown", "Unknown", "(no genres listed)"})
+# What tables write where a film has no genre, in small letters.
+NO_GENRE = frozenset({"", "n/a", "nan", "none", "null", "-", "unknown", "(no genres listed)"})
+# Between the names in a list as NumPy writes it: ['Drama' 'War'], which Python would read as one name.
+_BETWEEN = re.compile(r"""(?<=['"])\s+(?=['"])""")
 # A list of a hundred genres is not one film's; the limit also keeps the parser from deep recursion.
 MAX_CHARS = 10_000
 
@@ -24,12 +27,17 @@ def joined_genres(text: str, separators: str) -> list[str] | None:
         return None
     for separator in separators:
         text = text.replace(separator, separators[0])
-    names = dict.fromkeys(name.strip() for name in text.split(separators[0]))
-    return [name for name in names if name not in NO_GENRE]
+    names = dict.fromkeys(name.strip(' "') for name in text.split(separators[0]))
+    return [name for name in names if is_genre(name)]
+
+
+def is_genre(name: str) -> bool:
+    """Whether a name is not one of those that stand for no genre."""
+    return name.casefold() not in NO_GENRE
 
 
 def listed_genres(text: str) -> list[str] | None:
-    """The genres in a cell that is a list as JSON or Python writes it, of names, numbers or objects with a "name".
+    """The genres in a cell: a list as JSON, Python or NumPy writes it, of names, numbers or objects with a "name".
 
     None where the cell is something else; [] where it is empty.
 
@@ -38,27 +46,28 @@ def listed_genres(text: str) -> list[str] | None:
         (['Drama'], ['War'], ['18'])
         >>> listed_genres("Carousel Productions")
     """
-    if text in NO_GENRE:
+    if not is_genre(text):
         return []
     if len(text) > MAX_CHARS or not text.startswith(("[", "(")):
         return None
-    values = _literal(text)
+    values = literal(text)
     if not isinstance(values, (list, tuple)):
         return None
     names = [value.get("name") if isinstance(value, dict) else value for value in values]
     if not all(isinstance(name, str) or (isinstance(name, int) and not isinstance(name, bool)) for name in names):
         return None
     distinct = dict.fromkeys(str(name).strip() for name in names)
-    return [name for name in distinct if name not in NO_GENRE]
+    return [name for name in distinct if is_genre(name)]
 
 
 @functools.lru_cache(maxsize=4096)  # films share their lists of genres, and Python's parser is slow
-def _literal(text: str) -> Any:
+def literal(text: str) -> Any:
+    """What a text as JSON, Python or NumPy writes it stands for; None where it is none."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         pass
     try:
-        return ast.literal_eval(text)
+        return ast.literal_eval(_BETWEEN.sub(", ", text))
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return None

@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.csv_rows import plain
 from kgenre.data.formats.genre_cell import joined_genres, listed_genres
-from kgenre.data.formats.named_columns import NamedColumns, Rows, plain
+from kgenre.data.formats.named_columns import NamedColumns, Rows
 
 FILE_NAME = "films.json"
 COLUMNS = ("title", "genres")

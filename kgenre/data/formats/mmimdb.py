@@ -16,6 +16,7 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.overview_text import overview_text
 
 FILE_NAME = "split.json"
 COLUMNS = ("train", "dev", "test")
@@ -105,4 +106,4 @@ def _overview(film: dict[str, Any]) -> str:
     texts = film.get("plot") or film.get("plot outline") or ""
     # Each text may end in "::" and the name of who wrote it.
     plots = [t.rpartition("::")[0] or t for t in (texts if isinstance(texts, list) else [texts]) if isinstance(t, str)]
-    return max((plot.strip() for plot in plots), key=len, default="")
+    return overview_text(max((plot.strip() for plot in plots), key=len, default=""))

@@ -27,7 +27,7 @@ def read(path: Path) -> FilmTable:
     """Read the CSV file at ``path``; films have no overviews.
 
     Raises:
-        FilmDataError: not UTF-8, not CSV, or no film in it.
+        FilmDataError: not text, not CSV, or no film in it.
 
     Example:
         >>> read(Path("Multi_Label_dataset/whole.csv")).source

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import NumberedRow, read_rows
+from kgenre.data.formats.csv_rows import NumberedRow, plain, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
 from kgenre.data.formats.text_encoding import encoding_of
 
-NO_OVERVIEW = frozenset({"n/a", "no overview", "no overview found.", "add a plot"})
 Rows = Iterable[NumberedRow]
-
-
-@functools.lru_cache(maxsize=4096)  # called for every field of every row
-def plain(column: str) -> str:
-    """A column's name as layouts are compared by: without case, blanks, underscores and a stray "$" at its end.
-
-    Example:
-        >>> plain("Imdb Link"), plain("imdb_id"), plain("title$")
-        ('imdblink', 'imdbid', 'title')
-    """
-    return column.casefold().replace("_", "").replace(" ", "").rstrip("$")
 
 
 @dataclass(frozen=True)
@@ -95,7 +82,7 @@ class NamedColumns:
                     genres=tuple(genres),
                     title=_title(row.get(self.title, ""), year),
                     year=year,
-                    overview=_overview(row.get(self.overview, "")),
+                    overview=row.get(self.overview, ""),
                     poster_names=self._poster_names(film_id, row),
                 )
         rows.check_some(len(films))
@@ -118,10 +105,6 @@ class NamedColumns:
 def _plain_rows(rows: Rows) -> Rows:
     for number, row in rows:
         yield number, row if row is None else {plain(name): text for name, text in row.items()}
-
-
-def _overview(text: str) -> str:
-    return "" if text.casefold() in NO_OVERVIEW else text
 
 
 def _title(text: str, year: int | None) -> str:

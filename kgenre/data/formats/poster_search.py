@@ -5,7 +5,8 @@ a few other names. ``Images/`` and ``posters/`` beside the table are looked thro
 is every other folder in the table's own. The folder that has the posters of most films is taken; what it lacks comes
 from the folder that has most after it, unless the pictures there are mostly of something else: unless the share of
 them that are named by films is less than half of that share in the first one. Of folders with as many, ``Images/`` and
-``posters/`` come first, then the one less deep, then the first by name.
+``posters/`` come first, then the one less deep, then the first by name. A film that has none then gets the only picture
+that is nearly called like it (`loose_names`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from kgenre.data.formats.loose_names import match_loosely
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 
@@ -94,12 +96,22 @@ def find_posters(
     search = _Search(top, names)
     folders = search.folders() if names else []
     chosen, place_of = _places(folders)
+    near: dict[int, tuple[str, str]] = {}
+    if search.pictures:
+        others = ((row, [*_names(ids[row], files[row], other_names[row])]) for row in missing)
+        lacking = {row: own for row, own in others if not any(name in place_of for name in own)}
+        if lacking:
+            of_table = {os.path.splitext(os.path.basename(file))[0] for file in files}
+            near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked, SUFFIXES)
     default = chosen[0].path if chosen else search.named[0] if search.named else None
     for row in missing:
         found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
         if found is not None:
             folder, suffix = place_of[found]
             name = found + suffix
+            counts[folder] += 1
+        elif row in near:
+            folder, name = near[row]
             counts[folder] += 1
         elif files[row]:
             folder, name = os.path.split(os.path.join(top, files[row]))
@@ -111,6 +123,11 @@ def find_posters(
         is_missing[missing] = True
         paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
     text = _found(len(ids), counts, folders, top)
+    if search.example and not text and default is None:
+        example = os.path.relpath(search.example, top)
+        text = (
+            f"0 of {len(ids):,}: {search.pictures:,} pictures, such as {example}, have no film's name, such as {ids[0]}"
+        )
     if search.stopped and counts.total() < len(ids):
         text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
     return FoundPosters(paths, text)
@@ -169,6 +186,9 @@ class _Search:
     def __init__(self, top: str, names: dict[str, int]) -> None:
         self._top, self._names = top, names
         self.stopped = False  # at MAX_FILES
+        self.looked: list[str] = []  # folders
+        self.pictures = 0  # in them
+        self.example = ""  # one of these
         with os.scandir(top) as inside:
             found = sorted(entry.name for entry in inside if entry.name.lower() in FOLDERS and entry.is_dir())
         self.named = [os.path.join(top, name) for name in found]
@@ -215,12 +235,15 @@ class _Search:
                         continue
                     if suffix.lower() in SUFFIXES:
                         pictures += 1
+                        self.example = self.example or entry.path
                         if stem in self._names and (stem not in suffixes or _rank(suffix) < _rank(suffixes[stem])):
                             suffixes[stem] = suffix
                     elif entry.is_dir(follow_symlinks=False) and name != "__MACOSX":
                         inner.append(entry.path)
         except OSError:  # a folder that may not be read has nothing for us
             pass
+        self.looked.append(path)
+        self.pictures += pictures
         films = len({self._names[name] for name in suffixes})
         share = len(suffixes) / max(pictures, 1)
         return _Folder(path, path in self.named, suffixes, films, share), sorted(inner), entries

@@ -11,6 +11,8 @@ from kgenre.data.errors import FilmDataError
 # A UTF-8 letter of two bytes whose first byte was replaced by "_": the letter cannot be told any more.
 BROKEN_LETTER = re.compile(rb"_[\x80-\xbf]")
 MAX_BROKEN_LETTERS = 20
+# Of a text in a language that Windows-1252 can write, at most a tenth are letters that ASCII has not.
+MAX_OTHER_SHARE = 0.25
 CHUNK_BYTES = 1 << 20
 
 
@@ -18,18 +20,20 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
     """The encoding to read a text file with, and a note where it is not UTF-8.
 
     Raises:
-        FilmDataError: letters that a conversion has destroyed.
+        FilmDataError: not text, or letters that a conversion has destroyed.
 
     Example:
         >>> encoding_of(Path("MovieGenre.csv"))
         ('cp1252', ('MovieGenre.csv is not UTF-8 (1 other byte): read as Windows-1252, its letters may be wrong.',))
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
-    is_utf8, other, broken, encoding = True, 0, 0, "cp1252"
+    is_utf8, size, other, broken, is_text, encoding = True, 0, 0, 0, True, "cp1252"
     try:
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
+                size += len(chunk)
                 other += len(chunk.translate(None, ASCII))
+                is_text = is_text and b"\0" not in chunk
                 broken += len(BROKEN_LETTER.findall(chunk))
                 if any(byte in chunk for byte in NOT_CP1252):
                     encoding = "latin-1"  # knows every byte
@@ -39,6 +43,8 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
         raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
     if is_utf8 and _decodes(decoder, b"", final=True):
         return "utf-8-sig", ()
+    if not is_text or other > MAX_OTHER_SHARE * size:
+        raise FilmDataError(f"{path} is not UTF-8 text. Save it as UTF-8; in a spreadsheet: 'CSV UTF-8'.")
     if broken > MAX_BROKEN_LETTERS:
         raise FilmDataError(
             f"{path} has {broken} letters that a conversion destroyed, such as '_\N{COPYRIGHT SIGN}' for "

@@ -36,7 +36,11 @@ def test_folders_by_genre(tmp_path):
 def test_a_folder_of_posters_alone_is_no_genre(tmp_path):
     (tmp_path / "posters").mkdir()
     Image.new("RGB", (8, 12)).save(tmp_path / "posters" / "a.jpg")
-    with pytest.raises(FilmDataError, match="no film data that is known"):
+    table = read_films(tmp_path)
+    assert (table.ids, table.genre_names) == (("a",), ())
+    assert table.poster_paths == (tmp_path / "posters" / "a.jpg",)
+    (tmp_path / "films.xlsx").touch()
+    with pytest.raises(FilmDataError, match=r"no film data that is known.*\nSave films.xlsx"):
         read_films(tmp_path)
 
 

@@ -1,4 +1,5 @@
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -80,6 +81,44 @@ def test_pictures_of_something_else_are_no_posters(films, tmp_path):
     table = films(*in_folder("covers", IDS[:3]), "plots/tt4.jpg", "plots/loss.png", "plots/f1.png")
     assert table.poster_paths[3] == tmp_path / "covers/tt4.jpg"
     assert table.posters_found == "3 of 4 in covers/; not used: plots/ (1)"
+
+
+@pytest.mark.parametrize(
+    ("film_ids", "pictures"),
+    [
+        (("84058", "1234567"), ("tt0084058.jpg", "tt1234567.JPG")),
+        (("84058", "7"), ("0084058.jpg", "0000007.png")),
+        (("84058.0", "7.0"), ("84058.jpg", "7.jpg")),
+        (("tt0084058", "tt0000007"), ("84058.jpg", "7.jpg")),
+        (("Alien", "heat"), ("ALIEN.jpg", "Heat.PNG")),
+        (("f\N{LATIN SMALL LETTER U WITH DIAERESIS}r", "x"), ("fu\N{COMBINING DIAERESIS}r.jpg", "x.jpg")),
+    ],
+)
+def test_a_picture_that_is_nearly_called_like_a_film_is_its_poster(films, tmp_path, film_ids, pictures):
+    (tmp_path / "films.csv").write_text("id,genres\n" + "".join(f"{film_id},Drama\n" for film_id in film_ids))
+    table = films(*(f"posters/{name}" for name in pictures))
+    assert table.poster_paths == tuple(tmp_path / "posters" / name for name in pictures)
+    assert table.posters_found == "2 of 2 in posters/"
+
+
+@pytest.mark.parametrize(
+    ("film_ids", "pictures", "found"),
+    [
+        (("7", "8"), ("07.jpg", "tt7.jpg", "8.jpg"), ["8.jpg"]),  # two pictures for one film
+        (("7", "007", "8"), ("07.jpg", "8.jpg"), ["8.jpg"]),  # two films for one picture
+        (("8", "tt8"), ("tt8.jpg",), ["tt8.jpg"]),  # it is another's
+        (("7", "8", "9"), ("07.jpg", *(f"plot{n}.png" for n in range(9))), []),  # a folder of something else
+    ],
+)
+def test_a_name_that_is_near_is_not_taken_where_it_may_be_another(films, tmp_path, film_ids, pictures, found):
+    (tmp_path / "films.csv").write_text("id,genres\n" + "".join(f"{film_id},Drama\n" for film_id in film_ids))
+    paths = films(*(f"a/{name}" for name in pictures)).poster_paths
+    assert [path.name for path in paths if path and path.exists()] == found
+
+
+def test_pictures_of_other_names_are_counted_and_one_is_named(films):
+    found = films("covers/alien.jpg", "covers/heat.jpg").posters_found
+    assert re.fullmatch(r"0 of 4: 2 pictures, such as covers/(alien|heat).jpg, have no film's name, such as tt1", found)
 
 
 def test_a_large_tree_is_not_looked_through_to_the_end(films, monkeypatch, tmp_path):

@@ -106,6 +106,22 @@ def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
     ]
 
 
+@pytest.mark.parametrize(
+    ("header", "film"),
+    [
+        (["id", "genres", "overview"], ["{}", "Drama", "Genres"]),
+        (["Id", "Genre", "Drama", "Overview"], ["{}", "['Drama']", "1", "Overview"]),
+        (["", "Wiki Page", "Title", "Genre", "Plot"], ["", "x.org/{}", "Title", "drama", "Plot"]),
+        (["imdbId", "Title", "Genre", "Poster"], ["{}", "Title", "Drama", "Poster"]),
+    ],
+)
+def test_column_names_that_stand_in_the_table_again_are_no_film(write_csv, header, film):
+    rows = [header, [cell.format(1) for cell in film], header, [cell.format(2) for cell in film]]
+    table = read_films(write_csv("a.csv", rows))
+    assert (table.ids, len(table.genre_names)) == (("1", "2"), 1)
+    assert table.left_out == (("line 3", "the row repeats the names of the columns"),)
+
+
 def test_line_ends_inside_a_field_are_kept(write_csv):
     path = write_csv("films.csv", [*FILMS, film_row(overview="One.\r\nTwo."), film_row("b")])
     assert read_films(path).overviews == ("One.\r\nTwo.", "A ship.")
@@ -151,9 +167,24 @@ def test_error_all_rows_left_out_says_why(write_csv):
     check_error(write_csv("films.csv", [*FILMS, ["a"], ["b"]]), "all 2 rows were left out", "too few")
 
 
-def test_error_not_utf8(tmp_path):
-    (tmp_path / "films.csv").write_bytes("id,genres,title\n1,Drama,Amélie\n".encode("latin-1"))
-    check_error(tmp_path, "is not UTF-8 text (byte 0xe9)")
+@pytest.mark.parametrize("layout", ["films", "course"])
+def test_a_table_in_windows_1252_is_read_with_a_note(write_csv, layout):
+    rows = [[*FILMS[0], "Länge"], [*film_row(overview="It’s Amélie"), ""]]
+    if layout == "course":
+        rows = [[*COURSE[0], "Länge"], [*course_row(overview="It’s Amélie"), ""]]
+    table = read_films(write_csv("a.csv", rows, encoding="cp1252"), layout)
+    assert table.overviews == ("It’s Amélie",)
+    assert "a.csv is not UTF-8 (3 other bytes): read as Windows-1252" in table.notes[0]
+
+
+@pytest.mark.parametrize(("encoding", "title"), [("cp1251", "Фильм о войне"), ("utf-16", "Alien")])
+def test_error_neither_utf8_nor_windows_1252(write_csv, encoding, title):
+    path = write_csv("films.csv", [["id", "genres", "title"], ["1", "a", title]], encoding=encoding)
+    check_error(path, "is not UTF-8 text")
+
+
+def test_error_a_column_that_stands_twice(write_csv):
+    check_error(write_csv("films.csv", [["id", "genres", "genres"], ["1", "a", ""]]), "the column genres stands twice")
 
 
 def test_error_a_quote_that_never_closes(tmp_path):
@@ -162,7 +193,7 @@ def test_error_a_quote_that_never_closes(tmp_path):
     check_error(tmp_path, "opened near line 2")
 
 
-@pytest.mark.parametrize("genres", ["[{'id': 18, 'name': 'Drama'}]", '["Drama"]', "18", "Drama, War"])
+@pytest.mark.parametrize("genres", ["{'id': 18, 'name': 'Drama'}", "[18]", "[Drama]", "18", "Drama, War", "Drama;War"])
 def test_error_genres_of_another_layout(write_csv, genres):
     path = write_csv("films.csv", [["id", "genres"], ["1", "Drama"], ["2", genres]])
     check_error(path, "film 2", genres, "Drama|Romance")
@@ -171,6 +202,64 @@ def test_error_genres_of_another_layout(write_csv, genres):
 def test_a_comma_in_a_genre_is_fine_where_others_are_joined_by_bars(write_csv):
     table = read_films(write_csv("films.csv", [["id", "genres"], ["1", "Drama|War"], ["2", "News, Talk"]]))
     assert table.genre_names == ("Drama", "News, Talk", "War")
+
+
+def films_with_genres(write_csv, cells):
+    return read_films(write_csv("films.csv", [["id", "genres"], *([str(i), cell] for i, cell in enumerate(cells))]))
+
+
+@pytest.mark.parametrize("join", ["; ", ";", ", ", " / ", "/"])
+def test_genres_without_a_bar_are_split_where_the_names_stand_elsewhere_too(write_csv, join):
+    genres = [("Drama", "War"), ("War",), ("Crime", "Drama"), ("Crime", "War"), ("War", "Drama"), ()]
+    table = films_with_genres(write_csv, [join.join(names) for names in genres])
+    assert table.genre_names == ("Crime", "Drama", "War")
+    assert [table.genres_of(i) for i in range(len(table))] == [tuple(sorted(names)) for names in genres]
+    assert table.notes == (f"The genres of films.csv are split at {join.strip()!r}: no cell has a |.",)
+
+
+def test_a_genre_with_a_slash_stays_where_its_parts_stand_nowhere_else(write_csv):
+    table = films_with_genres(write_csv, ["Drama", "War", "Kids / Animation", "War", "Animation", "Kids / Animation"])
+    assert table.genre_names == ("Animation", "Drama", "Kids / Animation", "War")
+    assert table.notes == ()
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["['Drama', 'War']", '["Drama", "War"]', "['Drama' 'War']", "[{'id': 18, 'name': 'Drama'}, {'name': 'War'}]"],
+)
+def test_a_list_of_genres_is_read_in_films_csv(write_csv, cell):
+    table = films_with_genres(write_csv, [cell, "[]", "News", "nan", "None"])
+    assert [table.genres_of(i) for i in range(5)] == [("Drama", "War"), (), ("News",), (), ()]
+
+
+def test_the_course_reads_a_list_that_numpy_wrote(write_csv):
+    rows = [["Id", "Genre", "Overview"], ["1", "['War' 'Drama']", "x"]]
+    assert read_films(write_csv("a.csv", rows)).genre_names == ("Drama", "War")
+
+
+@pytest.mark.parametrize(
+    ("cells", "says"),
+    [
+        (["Drama", "Fan/Far", "News/Sci", "War/Zen"], "3 of 4 genres look like several, such as 'Fan/Far'"),
+        ([f"g{i // 2}" for i in range(100)], "50 genres for 100 films, such as 'g0'"),
+        ([f"g{i // 4}" for i in range(100)], ""),
+    ],
+)
+def test_genres_that_are_none_are_doubted(write_csv, cells, says):
+    assert says in "".join(notes := films_with_genres(write_csv, cells).notes)
+    assert len(notes) == bool(says)
+
+
+@pytest.mark.parametrize("column", ["overview", "poster", "title"])
+def test_a_table_without_genres_is_read_where_there_is_no_other(write_csv, tmp_path, column):
+    write_csv("new.csv", [["id", column], ["a", "x"]])
+    assert (read_films(tmp_path).ids, read_films(tmp_path).genre_names) == (("a",), ())
+    write_csv("b.csv", [["id", "title", "genre", "overview"], ["b", "x", "Drama", "y"]])
+    assert read_films(tmp_path).ids == ("b",)
+
+
+def test_error_a_path_that_is_empty():
+    check_error("", "''", "Give a folder or table of films")
 
 
 def test_an_unreadable_file_beside_the_table_does_not_matter(write_csv, tmp_path):
@@ -226,9 +315,26 @@ def test_file_names_may_be_in_upper_case(write_csv, tmp_path):
 
 
 def test_error_two_tables_that_fit(write_csv, tmp_path):
-    for name in ("train.csv", "test.csv"):
+    for name in ("mine.csv", "test.csv"):
         write_csv(name, [*FILMS, film_row()])
-    check_error(tmp_path, "2 files that fit: test.csv, train.csv")
+    check_error(tmp_path, "2 files that fit: mine.csv, test.csv")
+
+
+@pytest.mark.parametrize("validation", ["val", "Valid", "validation"])
+def test_a_file_for_each_part_gives_one_table_with_that_split(write_csv, tmp_path, validation):
+    write_csv("posters/b.jpg", [])
+    write_csv("train.csv", [*FILMS, film_row("a"), film_row("b", genres="Drama")])
+    write_csv(f"{validation}.csv", [*FILMS, film_row("c", genres="War")])
+    write_csv("test.csv", [*FILMS, film_row("b"), film_row("d", "Heat", "1995", "A heist.", "Drama|Action")])
+    table = read_films(tmp_path)
+    assert table.ids == ("a", "b", "c", "d")
+    assert table.split == {"train": ("a", "b"), "validation": ("c",), "test": ("d",)}
+    assert table.genre_names == ("Action", "Drama", "Horror", "Sci-Fi", "War")
+    assert [table.genres_of(i) for i in (1, 2, 3)] == [("Drama",), ("War",), ("Action", "Drama")]
+    assert (table.titles[3], table.years[3], table.overviews[3]) == ("Heat", 1995, "A heist.")
+    assert table.poster_paths[1] == tmp_path / "posters" / "b.jpg"
+    assert table.left_out == (("b", "test.csv: another part has it"),)
+    assert f"train.csv with {validation}.csv and test.csv" in table.source
 
 
 def test_real_films_in_both_layouts_are_the_same_films(real_data):

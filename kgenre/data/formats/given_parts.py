@@ -1,0 +1,66 @@
+"""A file of films for each part of a split, ``train.csv``, ``val.csv``, ``test.csv``: one table with that split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from kgenre.data.film_table import FilmTable, LeftOut
+
+PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
+
+
+def parts_in(files: Sequence[Path]) -> dict[str, Path]:
+    """The file of each part, in the order of parts; {} unless every file is named by another one, and one by "train".
+
+    Example:
+        >>> parts_in([Path("test.csv"), Path("train.csv")])
+        {'train': PosixPath('train.csv'), 'test': PosixPath('test.csv')}
+    """
+    named = {PARTS.get(file.stem.lower(), ""): file for file in files}
+    if "" in named or "train" not in named or len(named) < len(files):
+        return {}
+    return {part: named[part] for part in dict.fromkeys(PARTS.values()) if part in named}
+
+
+def read_parts(files: Mapping[str, Path], layout: ModuleType) -> FilmTable:
+    """Read a layout's files, by part; a film that an earlier one has is left out. Genres are those of all, sorted.
+
+    Raises:
+        FilmDataError: a file cannot be read.
+    """
+    split: dict[str, tuple[str, ...]] = {}
+    tables: list[FilmTable] = []
+    left_out: list[LeftOut] = []
+    for part, file in files.items():
+        table = layout.read(file)
+        known = set(chain.from_iterable(split.values()))
+        again = [film_id for film_id in table.ids if film_id in known]
+        left_out += [*table.left_out, *(LeftOut(i, f"{file.name}: another part has it") for i in again)]
+        tables.append(table.subset([row for row, film_id in enumerate(table.ids) if film_id not in known]))
+        split[part] = tables[-1].ids
+    first, names = tables[0], sorted({name for table in tables for name in table.genre_names})
+    if all(table.genre_names == first.genre_names for table in tables):
+        names = first.genre_names  # the course's are not sorted
+
+    def joined(column: str) -> tuple:
+        return tuple(chain.from_iterable(getattr(table, column) for table in tables))
+
+    others = " and ".join(file.name for file in list(files.values())[1:])
+    found = zip(files.values(), tables, strict=True)
+    return replace(
+        first,
+        **{column: joined(column) for column in ("ids", "titles", "years", "overviews", "poster_paths")},
+        genres=np.concatenate([table.with_genres(names).genres for table in tables]),
+        genre_names=tuple(names),
+        source=f"{first.source} with {others}",
+        left_out=tuple(left_out),
+        notes=tuple(dict.fromkeys(joined("notes"))),
+        split=split,
+        posters_found="; ".join(f"{file.name}: {table.posters_found}" for file, table in found if table.posters_found),
+    )

@@ -1,0 +1,70 @@
+"""Posters whose names are nearly those of films: other case, other Unicode form, lost zeros, a lost ``tt``."""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+_NUMBER = re.compile(r"(?:tt)?0*([0-9]+)(?:\.0)?")  # .0 is what pandas makes of ids in a column with gaps
+
+
+def loose_name(name: str) -> str:
+    """What a film's name and that of its poster have in common where a program has changed one of them.
+
+    Example:
+        >>> loose_name("tt0084058"), loose_name("84058.0"), loose_name("ALIEN")
+        ('84058', '84058', 'alien')
+    """
+    text = unicodedata.normalize("NFC", name).casefold()
+    number = _NUMBER.fullmatch(text)
+    return number[1] if number else text
+
+
+def match_loosely(
+    names: Mapping[int, Sequence[str]], is_taken: Callable[[str], bool], folders: Iterable[str], suffixes: Sequence[str]
+) -> dict[int, tuple[str, str]]:
+    """The folder and file name of films' posters that are the only ones like a name of theirs.
+
+    A folder counts if its pictures that are like names are half of its pictures, or of the films that lack one.
+
+    Args:
+        names: of each film without a poster, by its row, what its poster may be called, without suffix.
+        is_taken: whether a name is exactly some film's.
+        folders: to look in, in this order where two have as many.
+        suffixes: of pictures, the likeliest first.
+    """
+    row_of: dict[str, int | None] = {}  # None for what is like the names of two films
+    for row, some in names.items():
+        for name in dict.fromkeys(map(loose_name, some)):
+            row_of[name] = row if row_of.get(name, row) == row else None
+    found = [(folder, _like(folder, row_of, is_taken, suffixes, len(names))) for folder in folders]
+    places: dict[int, tuple[str, str]] = {}
+    for folder, files in sorted(found, key=lambda one: -len(one[1])):
+        for row, file in files.items():
+            places.setdefault(row, (folder, file))
+    return places
+
+
+def _like(
+    folder: str, row_of: Mapping[str, int | None], is_taken: Callable[[str], bool], suffixes: Sequence[str], films: int
+) -> dict[int, str]:
+    files: dict[int, dict[str, str]] = {}
+    exact = pictures = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                stem, suffix = os.path.splitext(entry.name)
+                if suffix.lower() not in suffixes or stem.startswith("."):
+                    continue
+                pictures += 1
+                if is_taken(stem):
+                    exact += 1
+                elif (row := row_of.get(loose_name(stem))) is not None:
+                    before = files.setdefault(row, {}).setdefault(stem, suffix)
+                    files[row][stem] = min(before, suffix, key=lambda one: (suffixes.index(one.lower()), one))
+    except OSError:
+        return {}
+    only = {row: "".join(*some.items()) for row, some in files.items() if len(some) == 1}
+    return only if 2 * (len(only) + exact) >= pictures or 2 * len(only) >= films else {}
