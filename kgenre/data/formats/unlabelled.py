@@ -20,7 +20,9 @@ _INSTEAD = ("overview", "poster", "title")  # one of them
 
 
 def missing_columns(header: Sequence[str]) -> list[str]:
-    """The columns of this layout that a header lacks."""
+    """The columns of this layout that a header lacks; a table with genres under another name is none of it."""
+    if any("genre" in name.casefold() for name in header):
+        return list(COLUMNS)
     missing = [] if "id" in header else ["id"]
     return missing if set(_INSTEAD) & set(header) else [*missing, "overview"]
 

@@ -1,0 +1,106 @@
+"""What Python in a step reads and changes: once, when the step is compiled. Who thinks it is each time gets told."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+
+from kgenre.engines.step_error import StepError
+
+
+@dataclass
+class Attributes:
+    """The attributes of a module that a step could change in vain: what they were."""
+
+    plain: dict[str, Any]  # numbers and strings
+    sizes: dict[str, int]  # of lists, dicts and sets
+    tensors: dict[str, int]  # ids
+
+    @classmethod
+    def of(cls, module: Any) -> Attributes:
+        """As they are now."""
+        held = vars(module).items()
+        return cls(
+            _plain(module),
+            {name: len(value) for name, value in held if type(value) in (list, dict, set)},
+            {name: id(value) for name, value in held if keras.ops.is_tensor(value)},
+        )
+
+    def check(self, module: Any, step: str) -> None:
+        """After ``step`` ran: warn of what it changed.
+
+        Raises:
+            StepError: it put tensors into a list, dict or set. Outside the compiled step they are no numbers.
+        """
+        after = Attributes.of(module)
+        changed = [name for name, value in self.plain.items() if after.plain.get(name, value) != value]
+        if not _is_eager():
+            for name, size in after.sizes.items():
+                if size > self.sizes.get(name, 0):
+                    held = getattr(module, name)
+                    if any(map(keras.ops.is_tensor, keras.tree.flatten(held if type(held) is not set else list(held)))):
+                        raise StepError(
+                            f"{step} puts tensors into self.{name}, but Python code in a step runs only when the step "
+                            "is compiled. Return them: the hooks of batches get them as outputs. Or use self.log or a "
+                            "Keras metric."
+                        )
+                    changed.append(name)
+            changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
+        if changed:
+            warnings.warn(
+                f"{step} changes self.{min(changed)}, but Python code in a step runs only when the step is compiled. "
+                "Keep the value in a keras.Variable, or change it in a hook such as on_train_batch_end.",
+                stacklevel=2,
+            )
+
+
+class ReadValues:
+    """The numbers and strings that compiled steps have read from the module: they keep them, whatever hooks do."""
+
+    def __init__(self) -> None:
+        self._read: dict[str, tuple[str, Any]] = {}  # by attribute the step, and the value
+
+    def note(self, module: Any, step: Callable[..., Any]) -> None:
+        """A step is being compiled."""
+        if _is_eager():
+            return
+        code = getattr(inspect.unwrap(step), "__code__", None)
+        names = code.co_names if code else ()
+        self._read |= {name: (step.__name__, value) for name, value in _plain(module).items() if name in names}
+
+    def warn_of_changes(self, module: Any) -> None:
+        """Warn once of each that is no longer what a step has read."""
+        now: Mapping[str, Any] = _plain(module)
+        for name, (step, value) in list(self._read.items()):
+            if now.get(name, value) != value:
+                del self._read[name]
+                warnings.warn(
+                    f"self.{name} is {now[name]!r} now, but {step} was compiled when it was {value!r}, and goes on "
+                    f"with that. For a value that changes write self.{name} = keras.Variable({value!r}, "
+                    f"trainable=False), and self.{name}.assign(...) in the hook.",
+                    stacklevel=2,
+                )
+
+
+def warn_of_counter(name: str, value: int) -> None:
+    """Warn that a step reads a counter of the trainer's, which it then keeps."""
+    if not _is_eager():
+        warnings.warn(
+            f"A step reads self.{name} and goes on with {value}, its value when it was compiled. For one that changes "
+            "keep a keras.Variable(0.0, trainable=False) in the module, assign it in a hook such as "
+            "on_train_epoch_start, and read that.",
+            stacklevel=4,
+        )
+
+
+def _is_eager() -> bool:
+    return keras.backend.backend() == "torch"
+
+
+def _plain(module: Any) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str)}

@@ -1,0 +1,5 @@
+"""The error of a step that cannot be compiled as it is written."""
+
+
+class StepError(RuntimeError):
+    """A step does what cannot work once it is compiled; the message says what to write instead."""
