@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.checkpoint_name import check_template, checkpoint_name
 from kgenre.callbacks.duration import read_duration
+from kgenre.callbacks.logged_names import check_logged
 from kgenre.callbacks.monitor import check_mode, is_better, monitored
 from kgenre.checkpoints import (
     BackgroundWriter,
@@ -61,7 +62,8 @@ class ModelCheckpoint(Callback):
 
     Raises:
         ValueError: an argument that cannot be.
-        MonitorError: (while training) the value was not logged.
+        MonitorError: the value is not logged: when training begins, where nothing but the steps can log it; else when
+            it should be there.
 
     Example:
         >>> Trainer(callbacks=[ModelCheckpoint(monitor="val/map", mode="max", save_top_k=3)])
@@ -124,6 +126,7 @@ class ModelCheckpoint(Callback):
         self._seen = 0  # the newest optimizer update that was looked at
         self._saved_at = 0.0  # by the clock of `monotonic`
         self._is_due = False  # by steps or by time, once validation is over
+        self._has_failed = False  # to write, in this fit
 
     @property
     def state_key(self) -> str:
@@ -147,6 +150,8 @@ class ModelCheckpoint(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Know the folder and who shares it; a new run begins with no checkpoints."""
+        check_logged("ModelCheckpoint", self.monitor, trainer, module)
+        self._has_failed = False
         self.folder = trainer.run_dir / "checkpoints"
         everyone = [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
         self._others = [callback for callback in everyone if callback is not self]
@@ -277,7 +282,11 @@ class ModelCheckpoint(Callback):
                 self.scores, self.last = self._before
             if on_error == "raise":
                 raise
-            _log.warning("No checkpoint was written (%s). Training goes on; the newest is %s.", error, self.last)
+            if self._has_failed:
+                _log.warning("Again no checkpoint was written (%s).", error.strerror or error)
+            else:
+                _log.warning("No checkpoint was written (%s). Training goes on; the newest is %s.", error, self.last)
+            self._has_failed = True
 
     def _forget_missing(self) -> None:
         """What was removed by hand cannot be the best, nor need it be removed."""

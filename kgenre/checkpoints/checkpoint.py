@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 _REQUIRED = ("weights.safetensors", "optimizer.safetensors", "state.json")
+FILES = (*_REQUIRED, "manifest.json")
 _LARGEST_JSON = {"manifest.json": 2**20, "state.json": 2**28}  # bytes
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kgenre.checkpoints.checkpoint import Checkpoint, CheckpointError, read_checkpoint, read_manifest
+from kgenre.checkpoints.checkpoint import FILES, Checkpoint, CheckpointError, read_checkpoint, read_manifest
 from kgenre.checkpoints.files import read_file, sync_folder, write_synced
 
 
@@ -26,6 +26,8 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     Raises:
         CheckpointError: there is none.
     """
+    if not isinstance(path, str | os.PathLike):
+        raise CheckpointError(f"A checkpoint is given as the path of a folder. Received: {path!r}")
     path = Path(path)
     if (path / "manifest.json").exists():
         return path
@@ -39,13 +41,16 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     raise CheckpointError(f"Checkpoint {path} {what}. Give a run's folder or one of its checkpoints/step=... folders.")
 
 
-def newest_checkpoint(root: Path) -> tuple[Checkpoint, list[CheckpointError]] | None:
+def newest_checkpoint(root: Path) -> tuple[Checkpoint | None, list[CheckpointError]]:
     """The newest checkpoint below ``root`` that verifies, read, with the errors of newer ones that do not.
 
-    Those that hold weights only are passed over: no run can go on from them.
+    None: none verifies, or there is none. Those that hold weights only are passed over: no run can go on from them; so
+    are folders with no file of a checkpoint.
     """
     refused: list[CheckpointError] = []
     for folder in checkpoints_by_age(*root.glob("**/checkpoints/")):
+        if not any(os.path.lexists(folder / name) for name in FILES):
+            continue
         try:
             found = read_checkpoint(folder)
         except CheckpointError as error:
@@ -53,7 +58,7 @@ def newest_checkpoint(root: Path) -> tuple[Checkpoint, list[CheckpointError]] | 
         else:
             if found.optimizer:
                 return found, refused
-    return None
+    return None, refused
 
 
 def checkpoints_by_age(*folders: Path) -> list[Path]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import inspect
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from numbers import Number
 from typing import Any
 
 import keras
@@ -46,6 +50,7 @@ class BuiltModule:
     specs: dict[str, Any] = field(default_factory=dict)  # stage -> its batch's shapes and dtypes, as JSON values
     read: ReadValues = field(default_factory=ReadValues)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
+    warned: set[tuple[str, str, int]] = field(default_factory=set)  # of the steps: text, file, line
 
     @property
     def trainable(self) -> dict[str, keras.Variable]:
@@ -141,11 +146,12 @@ def build_module(
         parts: what is compiled into each update.
 
     Raises:
-        StepError: the step does what cannot be compiled.
+        StepError: a step does what cannot be compiled, or gives a loss that trains nothing, or a batch holds what is
+            no number.
         ValueError: there is nothing to train, or not by one optimizer each.
     """
     built = BuiltModule(module, list(optimizers.values()), parts=list(parts))
-    used = [variable for stage, batch in batches.items() for variable in _run_symbolically(built, stage, batch)]
+    results = {stage: _run_symbolically(built, stage, batch) for stage, batch in batches.items()}
     built.variables = named_variables(module)
     trainable = built.trainable
     if optimizers and not trainable:
@@ -164,7 +170,10 @@ def build_module(
         built.optimizer_variables |= built.loss_scale.variables
     for part in built.parts:
         built.optimizer_variables |= part.build(module, built.variables)
-    _check_used(built, used)
+    for result in results.values():
+        _check_used(built, result)
+    if optimizers and "train" in results:
+        _check_loss(built, results["train"])
     return built
 
 
@@ -177,14 +186,22 @@ def build_from_specs(module: Any, specs: Mapping[str, Any]) -> None:
 
 def build_stage(built: BuiltModule, stage: str, batch: Any) -> None:
     """Make a built module ready for one more stage (a test after a fit)."""
-    used = _run_symbolically(built, stage, batch)
+    result = _run_symbolically(built, stage, batch)
     built.variables = named_variables(built.module)
-    _check_used(built, used)
+    _check_used(built, result)
 
 
-def _check_used(built: BuiltModule, used: list[keras.Variable]) -> None:
+def _check_loss(built: BuiltModule, result: StepResult) -> None:
+    if result.loss is not None and built.optimized.isdisjoint(map(id, result.used)):
+        raise StepError(
+            "training_step returned a loss that depends on no trainable variable of "
+            f"{type(built.module).__name__}, so nothing would be trained. Compute it from the model's outputs."
+        )
+
+
+def _check_used(built: BuiltModule, result: StepResult) -> None:
     known = built.known
-    for variable in used:
+    for variable in result.used:
         check_known(variable, known)
 
 
@@ -209,19 +226,41 @@ def _run(
     built: BuiltModule, stage: str, arguments: tuple[Any, ...], known: set[int] | None, state_mapping: Any = None
 ) -> StepResult:
     _, slash, source = stage.partition("/")
-    return run_step(
-        built.step(stage),
-        (*arguments, int(source)) if slash else arguments,
-        module=built.module,
-        training=stage == "train",
-        known=known,
-        state_mapping=state_mapping,
-        suffix=f"/dataloader_idx_{source}" if slash else "",
-    )
+    with _warning_once(built, built.step(stage)):
+        result = run_step(
+            built.step(stage),
+            (*arguments, int(source)) if slash else arguments,
+            module=built.module,
+            training=stage == "train",
+            known=known,
+            state_mapping=state_mapping,
+            suffix=f"/dataloader_idx_{source}" if slash else "",
+        )
+    if result.loss is not None and isinstance(result.outputs["loss"], Number | np.ndarray):
+        raise StepError(
+            f"training_step returned {result.outputs['loss']!r} as loss, a number that no gradient goes through, so "
+            "nothing would be trained. Return the tensor that keras.ops computes from the model's outputs."
+        )
+    return result
 
 
-def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.Variable]:
-    """Note what the stage's step logs; returns the variables that it uses."""
+@contextmanager
+def _warning_once(built: BuiltModule, step: Any) -> Iterator[None]:
+    """A step is run on shapes and then traced: what is to say of it is said once, where the user wrote it."""
+    with warnings.catch_warnings(record=True) as caught:
+        yield
+    written = inspect.unwrap(getattr(step, "__func__", step))
+    for warning in caught:
+        file, line = warning.filename, warning.lineno
+        if file == run_step.__code__.co_filename and hasattr(written, "__code__"):
+            file, line = written.__code__.co_filename, written.__code__.co_firstlineno
+        if (str(warning.message), file, line) not in built.warned:
+            built.warned.add((str(warning.message), file, line))
+            warnings.warn_explicit(warning.message, warning.category, file, line)
+
+
+def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
+    """Note what the stage's step logs, and which variables it uses."""
     results: list[StepResult] = []
     errors: list[Exception] = []
 
@@ -236,6 +275,7 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.
         results.append(result)
         return batch_idx
 
+    _check_batch(stage, batch)
     specs = keras.tree.map_structure(_spec, batch)
     built.specs[stage] = _as_json(specs)
     try:
@@ -246,7 +286,7 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> list[keras.
     logs = results[-1].logs
     _check_names(built, stage, [*logs.entries, *logs.metrics])
     built.entries[stage], built.metrics[stage] = logs.entries, logs.metrics
-    return results[-1].used
+    return results[-1]
 
 
 def _check_names(built: BuiltModule, stage: str, entries: Sequence[LogEntry]) -> None:
@@ -269,6 +309,21 @@ def _logs_of_gradients(module: Any) -> StepLogs:
     with StepLogs(training=True) as logs, keras.StatelessScope():
         configured(module, {name: ops.zeros(v.shape, v.dtype) for name, v in trainable.items()})
     return logs
+
+
+def _check_batch(stage: str, batch: Any) -> None:
+    """Refuse texts, None and objects by their place."""
+    for path, leaf in keras.tree.flatten_with_path(batch):
+        try:
+            is_number = _spec(leaf).dtype != "string" or keras.backend.backend() == "tensorflow"
+        except (TypeError, ValueError):
+            is_number = False
+        if not is_number:
+            place = "".join(f"[{key!r}]" for key in path)
+            raise StepError(
+                f"The {stage.partition('/')[0]} batch holds {str(leaf)[:40]!r} ({type(leaf).__name__}) at "
+                f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or give numbers."
+            )
 
 
 def _spec(array: Any) -> keras.KerasTensor:

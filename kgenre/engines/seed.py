@@ -11,7 +11,8 @@ import numpy as np
 def seed_keras(seed: int) -> None:
     """Do what `keras.utils.set_random_seed` does, which imports TensorFlow (3 s) wherever it is installed.
 
-    Under another backend TensorFlow is seeded only if something has imported it.
+    Under another backend TensorFlow and torch are seeded only if something has imported them: a torch ``DataLoader``
+    draws its order from torch, whatever the step computes with.
 
     Args:
         seed: 0 to 2**32 - 1.
@@ -20,16 +21,16 @@ def seed_keras(seed: int) -> None:
 
     if "tensorflow" in sys.modules:
         keras.utils.set_random_seed(seed)
-        return
-    from keras.src.backend.common import global_state
-    from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
-    from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
+    else:
+        from keras.src.backend.common import global_state
+        from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
+        from keras.src.utils.rng_utils import GLOBAL_RANDOM_SEED
 
-    global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
-    global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
-    random.seed(seed)
-    np.random.seed(seed)
-    if keras.backend.backend() == "torch":
+        global_state.set_global_attribute(GLOBAL_RANDOM_SEED, seed)
+        global_state.set_global_attribute(GLOBAL_SEED_GENERATOR, None)
+        random.seed(seed)
+        np.random.seed(seed)
+    if "torch" in sys.modules:
         import torch
 
         torch.manual_seed(seed)

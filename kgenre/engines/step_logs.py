@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,7 @@ class StepLogs:
         """Add one scalar with the weight that it has in the epoch's mean.
 
         Raises:
-            ValueError: the value is not a scalar, or the name was logged in this step already.
+            ValueError: the value is no number or scalar, or the name was logged in this step already.
         """
         if entry.reduce_fx not in REDUCTIONS:
             raise ValueError(f"log({entry.name!r}): reduce_fx is one of {REDUCTIONS}. Received: {entry.reduce_fx!r}")
@@ -58,6 +59,8 @@ class StepLogs:
         if hasattr(value, "update_state") and hasattr(value, "result"):  # a Keras metric: read once an epoch
             self.metrics[entry] = value
             return
+        if isinstance(value, str) or not (hasattr(value, "shape") or isinstance(value, Number)):
+            raise ValueError(not_a_number(entry.name, value))
         if getattr(value, "shape", ()) not in ((), (1,)):
             raise ValueError(
                 f"log({entry.name!r}) takes a scalar. Received a tensor of shape {tuple(value.shape)}; "
@@ -93,6 +96,11 @@ class StepLogs:
 
     def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
+
+
+def not_a_number(name: str, value: Any) -> str:
+    """What is said of a value that cannot be logged."""
+    return f"log({name!r}) takes a number or a scalar tensor. Received: {str(value)[:80]!r} ({type(value).__name__})"
 
 
 def current() -> StepLogs | None:

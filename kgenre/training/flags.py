@@ -16,6 +16,7 @@ from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.profilers import PROFILERS
 from kgenre.training.accelerator import check_accelerator
 from kgenre.training.errors import TrainerError
+from kgenre.training.given_callbacks import check_callbacks
 from kgenre.training.limits import check_limit
 from kgenre.training.precision import check_precision
 
@@ -58,6 +59,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     _check(f)
     f.precision = check_precision(f.precision)
     f.fast_dev_run = int(f.fast_dev_run)
+    check_callbacks("Trainer(callbacks=...)", as_list(f.callbacks))
     f.given_callbacks, f.loggers = as_list(f.callbacks), [] if isinstance(f.logger, bool) else as_list(f.logger)
     if f.fast_dev_run:
         f.limit_train_batches = f.limit_val_batches = f.limit_test_batches = f.limit_predict_batches = f.fast_dev_run

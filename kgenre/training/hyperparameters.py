@@ -35,7 +35,8 @@ class Hyperparameters:
         """
         frame = inspect.currentframe().f_back
         arguments = inspect.getargvalues(frame)
-        given = {name: arguments.locals[name] for name in arguments.args if name != "self"}
+        given = {name: arguments.locals[name] for name in arguments.args}
+        given = {name: value for name, value in given.items() if value is not self}  # whatever it is called
         if arguments.varargs:
             given[arguments.varargs] = arguments.locals[arguments.varargs]
         given |= arguments.locals.get(arguments.keywords, {}) if arguments.keywords else {}

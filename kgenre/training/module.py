@@ -149,8 +149,10 @@ class Module(Hyperparameters):
                 without it each set needs names of its own.
 
         Raises:
-            ValueError: not a scalar, an unknown ``reduce_fx``, or the same name twice in a step.
+            ValueError: not a scalar, no name, an unknown ``reduce_fx``, or the same name twice in a step.
         """
+        if not (name and isinstance(name, str)):
+            raise ValueError(f"log({name!r}, ...) needs a name, such as 'train/loss'.")
         if self._trainer is not None and self._trainer.barebones:
             return
         logs = step_logs.current()
@@ -241,6 +243,7 @@ class Module(Hyperparameters):
 
         Raises:
             CheckpointError: not a checkpoint, damaged, or of another model.
+            TypeError: ``__init__`` does not take one of the overrides.
 
         Example:
             >>> module = GenreClassifier.load_from_checkpoint("runs/poster_cnn_2024/version_0")

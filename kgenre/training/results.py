@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kgenre.engines.engine import Engine
-from kgenre.engines.step_logs import LogEntry
+from kgenre.engines.step_logs import LogEntry, not_a_number
 from kgenre.loggers.logger import Logger
 
 
@@ -97,8 +97,16 @@ class Results:
     # --- values of hooks, from the host --------------------------------------------------------------------------
 
     def log(self, name: str, value: Any, prog_bar: bool = False, logger: bool = True) -> None:
-        """A value logged in a hook; written with the next `write`."""
-        self._put(LogEntry(name, prog_bar=prog_bar), float(value), logger)
+        """A value logged in a hook; written with the next `write`.
+
+        Raises:
+            ValueError: it is no number.
+        """
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            raise ValueError(not_a_number(name, value)) from None
+        self._put(LogEntry(name, prog_bar=prog_bar), number, logger)
 
     def write(self, global_step: int) -> None:
         """Give the loggers what was collected since the last call."""

@@ -160,17 +160,25 @@ def find_checkpoint(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, 
 
     "last" for a fit is the newest that verifies of the experiment; "best" and "last" otherwise those of this trainer's
     run, or of the experiment's newest run that has one.
+
+    Raises:
+        CheckpointError: there is none, or none that verifies.
     """
     if ckpt_path is None:
         return None
     path = ckpt_path
     if ckpt_path == "last" and stage == "fit":
         experiment = trainer.experiment_dir
-        found = checkpoints.newest_checkpoint(experiment)
-        if found is None:
+        checkpoint, refused = checkpoints.newest_checkpoint(experiment)
+        if checkpoint is None and refused:
+            others = f"nor do the {len(refused) - 1} older ones verify" if refused[1:] else "and there is no other"
+            raise CheckpointError(
+                f"ckpt_path='last': {str(refused[0]).rstrip('.')}, {others} under {experiment}. To start anew, leave "
+                "ckpt_path out."
+            )
+        if checkpoint is None:
             _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", experiment)
             return None
-        checkpoint, refused = found
         for error in refused:
             _log.warning("%s Falling back to %s.", error, checkpoint.path)
         return checkpoint
@@ -178,7 +186,9 @@ def find_checkpoint(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, 
         path = _pointer(trainer, str(ckpt_path))
     path = checkpoints.find_checkpoint(path)
     if stage != "fit":
-        _log.info("Checkpoint: %s", path)
+        # Where a word was given and nothing was trained, another run's checkpoint is taken: this must be seen.
+        is_elsewhere = ckpt_path in ("best", "last") and trainer.run_dir is None
+        _log.log(logging.WARNING if is_elsewhere else logging.INFO, "Checkpoint: %s", path)
     return checkpoints.read_checkpoint(path, weights_only=stage != "fit")
 
 
@@ -196,14 +206,22 @@ def _pointer(trainer: Trainer, which: str) -> Path:
 def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
+    unknown = overrides.keys() - _accepted(cls, overrides).keys()
+    if unknown:
+        takes = ", ".join(list(inspect.signature(cls.__init__).parameters)[1:]) or "none"
+        raise TypeError(
+            f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
+            f"It has: {takes}."
+        )
     arguments = _accepted(cls, checkpoint.state.get("model", {}).get("hyperparameters", {})) | dict(overrides)
     try:
-        module = cls(**arguments)
+        inspect.signature(cls.__init__).bind(None, **arguments)
     except TypeError as error:
         raise CheckpointError(
             f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
             f"in its __init__, or give the arguments: {cls.__name__}.load_from_checkpoint(path, name=value)."
         ) from error
+    module = cls(**arguments)
     module.on_load_checkpoint(checkpoint.state)
     module.configure_model()
     from kgenre.engines.built_module import build_from_specs
@@ -218,11 +236,11 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     return module
 
 
-def _accepted(cls: type, hyperparameters: dict[str, Any]) -> dict[str, Any]:
-    """Without those that a base class saved and that ``cls`` does not take."""
+def _accepted(cls: type, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that ``cls`` does not take (a base class saved them)."""
     parameters = inspect.signature(cls.__init__).parameters
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return hyperparameters
+        return dict(hyperparameters)
     return {name: value for name, value in hyperparameters.items() if name in parameters}
 
 

@@ -25,8 +25,18 @@ def new_run_folder(experiment: Path) -> Path:
     """Create and return the next ``version_<n>`` of an experiment (``<root>/<name>``); two runs never get the same one.
 
     Raises:
-        OSError: the folder cannot be written.
+        TrainerError: the folder cannot be made.
     """
+    try:
+        return _make_run_folder(experiment)
+    except OSError as error:
+        raise TrainerError(
+            f"The run's folder cannot be made in {experiment} ({error.strerror}). Give a default_root_dir (or a "
+            "logger's save_dir) that can be written to."
+        ) from error
+
+
+def _make_run_folder(experiment: Path) -> Path:
     experiment.mkdir(parents=True, exist_ok=True)
     known = run_folders(experiment)
     version = _version_of(known[-1]) + 1 if known else 0

@@ -10,7 +10,8 @@ _LARGEST = 2**32 - 1
 def seed_everything(seed: int) -> int:
     """Seed Python, NumPy and the Keras backend, before layers are created; returns the seed.
 
-    The same seed gives other initial weights and dropout masks on another backend.
+    TensorFlow and torch, for a ``tf.data.Dataset`` or a torch ``DataLoader``, are seeded under any backend where they
+    are imported already. The same seed gives other initial weights and dropout masks on another backend.
 
     Args:
         seed: 0 to 2**32 - 1.

@@ -21,6 +21,7 @@ from kgenre.training.determinism import make_run_deterministic
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources, one_source
 from kgenre.training.fit_schedule import FitSchedule
+from kgenre.training.given_callbacks import check_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
@@ -148,6 +149,8 @@ def build_for_fit(trainer: Trainer) -> Any:
     batches = {"train": first_batch("train", t.train_source)}
     if t.schedule.validates:
         batches |= first_batches(t.val_sources)
+    elif t.val_sources and t.limits["val"] != 0:
+        _log.warning("The val data gave no batches: this fit validates nothing.")
     _sync(t)
     t.results = Results(t.loggers)
     t.engine = _new_engine(t)
@@ -265,6 +268,7 @@ def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
         return list(trainer.given_callbacks)
     mine = {type(callback) for callback in trainer.given_callbacks}
     extra = [callback for callback in module.configure_callbacks() if type(callback) not in mine]
+    check_callbacks(f"{type(module).__name__}.configure_callbacks", extra)
     if trainer.fast_dev_run:  # writes no files
         extra = [callback for callback in extra if not isinstance(callback, ModelCheckpoint)]
     defaults = [c for c in trainer.default_callbacks if not any(isinstance(other, type(c)) for other in extra)]

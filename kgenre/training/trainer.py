@@ -203,7 +203,8 @@ class Trainer(Run):
                 `Module.validation_step`).
             datamodule: gives both, instead.
             ckpt_path: resume from a checkpoint's folder, a run's folder, "best" or "last" (the newest of this
-                experiment that verifies; without one, training starts fresh and says so).
+                experiment that verifies; where all are damaged, an error; where there is none, training starts fresh
+                and says so).
         """
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders

@@ -8,7 +8,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
 import kgenre
-from kgenre.callbacks import ModelCheckpoint
+from kgenre.callbacks import LambdaCallback, ModelCheckpoint
 from kgenre.callbacks.monitor import MonitorError
 from kgenre.checkpoints import find_checkpoint, read_checkpoint
 
@@ -122,6 +122,32 @@ def test_a_value_that_was_not_logged_is_an_error_that_lists_what_was():
     assert str(error.value) == (
         "ModelCheckpoint(monitor='val/f1'): no such value was logged. Logged so far: more, train/loss, val/score."
     )
+
+
+@pytest.mark.parametrize(
+    ("monitor", "message"),
+    [
+        ("val_loss", r"no step logs this value. Did you mean 'val/loss'\? The steps log: train/loss, val/loss."),
+        ("val/los", "Did you mean 'val/loss'"),
+        ("accuracy", r"no step logs this value. The steps log"),
+    ],
+)
+def test_a_name_that_nothing_can_log_is_refused_before_the_first_step(monitor, message):
+    trainer = quiet_trainer(callbacks=ModelCheckpoint(monitor), enable_checkpointing=True)
+    with pytest.raises(MonitorError, match=message):
+        trainer.fit(BoringModule(), boring_batches(2), boring_batches(1))
+    assert trainer.global_step == 0
+
+
+@pytest.mark.parametrize("who", ["module", "callback"])
+def test_a_name_that_a_hook_may_log_is_not_refused(caplog, who):
+    module = BoringModule()
+    hooks = {"on_validation_epoch_end": lambda *_: module.log("val_loss", 1.0)}
+    if who == "module":
+        module.on_validation_epoch_end = hooks.pop("on_validation_epoch_end")
+    callbacks = [ModelCheckpoint("val_loss"), LambdaCallback(**hooks)]
+    assert fit(callbacks, 1, module) == ([1], {"best": 1, "last": 1})
+    assert "no step logs this value; a hook must. Did you mean 'val/loss'?" in caplog.text
 
 
 def test_weights_only():
@@ -514,6 +540,15 @@ def test_a_full_disk_is_a_warning(monkeypatch, caplog, in_background):
     assert "No space left on device). Training goes on; the newest is step=000003." in caplog.text
     assert checkpoint.best_model_path.name == "step=000002"  # not step 4, which has the best score
     assert folders() == ["step=000002", "step=000005"]
+
+
+def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
+    for step in (2, 3, 4):
+        full_disk(monkeypatch, at_step=step)
+    assert fit(ModelCheckpoint("val/score", save_top_k=-1, on_save_error="warn"))[0] == [1, 5]
+    again = "Again no checkpoint was written (No space left on device)."
+    assert caplog.messages[0].endswith("Training goes on; the newest is step=000001.")
+    assert caplog.messages[1:] == [again, again]
 
 
 def test_a_folder_that_vanishes_is_made_again(caplog):

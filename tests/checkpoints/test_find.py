@@ -104,7 +104,20 @@ def test_a_pointer_that_is_a_link(run, tmp_path):
 
 
 def test_no_checkpoint_at_all(tmp_path):
-    assert newest_checkpoint(tmp_path) is None
+    assert newest_checkpoint(tmp_path) == (None, [])
+    (tmp_path / "version_0" / "checkpoints" / "plots").mkdir(parents=True)
+    assert newest_checkpoint(tmp_path) == (None, [])
+
+
+@pytest.mark.parametrize("missing", ["state.json", "manifest.json"])
+def test_a_damaged_checkpoint_is_not_none_at_all(tmp_path, missing):
     path = write_checkpoint(Checkpoint({}), tmp_path / "version_0" / "checkpoints" / "step=000001")
-    (path / "state.json").unlink()
-    assert newest_checkpoint(tmp_path) is None
+    (path / missing).unlink()
+    found, (error,) = newest_checkpoint(tmp_path)
+    assert found is None
+    assert missing in str(error)
+
+
+def test_a_number_is_no_path():
+    with pytest.raises(CheckpointError, match=r"as the path of a folder\. Received: 3"):
+        find_checkpoint(3)

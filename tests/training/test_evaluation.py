@@ -1,5 +1,7 @@
 """validate, test and predict, alone and after a fit."""
 
+import logging
+
 import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer, traces, weights_of
@@ -44,6 +46,17 @@ def test_after_a_fit_the_same_engine_goes_on():
     assert trainer.validate(dataloaders=batches, verbose=False)[0].keys() == {"val/loss"}
     assert trainer.engine is engine
     assert all(engine.traces[stage] == traces(1) for stage in ("train", "validation", "test"))
+
+
+def test_a_checkpoint_of_another_run_is_named(caplog):
+    module, batches = BoringModule(), boring_batches(2)
+    trainer = quiet_trainer(enable_checkpointing=True)
+    trainer.fit(module, batches, batches)
+    caplog.set_level(logging.WARNING)  # what is seen without a handler
+    trainer.test(dataloaders=batches, ckpt_path="best", verbose=False)
+    assert not caplog.messages
+    quiet_trainer().test(BoringModule(), batches, ckpt_path="best", verbose=False)
+    assert caplog.messages == [f"Checkpoint: {trainer.log_dir}/checkpoints/step=000002"]
 
 
 def test_another_network_in_the_same_module():

@@ -79,6 +79,9 @@ def test_a_nan_without_weight_does_no_harm():
     [
         (lambda m, b, i: m.log("a", b["x"]), r"log\('a'\) takes a scalar.*shape \(8, 4\)"),
         (lambda m, b, i: (m.log("a", 1.0), m.log("a", 2.0)), r"log\('a'\) was called twice"),
+        (lambda m, b, i: m.log("a", "text"), r"log\('a'\) takes a number or a scalar tensor. Received: 'text' .str."),
+        (lambda m, b, i: m.log("a", None), r"log\('a'\) takes a number .*NoneType"),
+        (lambda m, b, i: m.log("", 1.0), r"log\('', ...\) needs a name"),
         (lambda m, b, i: m.log("a", 1.0, reduce_fx="median"), r"reduce_fx is one of .*'median'"),
     ],
 )
@@ -202,6 +205,13 @@ def test_log_in_hooks_and_log_dict():
     assert logger.history("b") == [(2, 0.0), (4, 1.0)]
     assert logger.history("again") == [(2, 2.0), (4, 2.0)]
     assert trainer.progress_bar_metrics == {"a": 1.5, "b": 1.0}
+
+
+def test_a_text_in_a_hook_is_refused_by_name():
+    module = BoringModule()
+    module.on_train_epoch_end = lambda: module.log("note", "text")
+    with pytest.raises(ValueError, match=r"log\('note'\) takes a number .*'text'"):
+        quiet_trainer().fit(module, boring_batches(1))
 
 
 def test_log_without_a_trainer():

@@ -1,5 +1,8 @@
 """The Module and the DataModule outside a run."""
 
+import sys
+from types import SimpleNamespace
+
 import keras
 import numpy as np
 import pytest
@@ -29,6 +32,15 @@ def test_save_hyperparameters_by_name():
 
     with pytest.raises(TypeError, match=r"'height'\): Wrong.__init__ has no such argument. It has: width"):
         Wrong(1)
+
+
+@pytest.mark.parametrize("base", [kgenre.Module, kgenre.DataModule])
+def test_the_instance_is_no_hyperparameter_whatever_it_is_called(base):
+    class Net(base):
+        def __init__(this, width=8):
+            this.save_hyperparameters()
+
+    assert vars(Net().hparams) == {"width": 8}
 
 
 def test_a_subclass_wins_over_its_base():
@@ -118,3 +130,15 @@ def test_seed_everything_repeats_a_run():
     for wrong in (-1, 2**32):
         with pytest.raises(ValueError, match=f"0 to 4294967295. Received: {wrong}"):
             kgenre.seed_everything(wrong)
+
+
+def test_seed_everything_seeds_torch_where_it_is_imported(monkeypatch):
+    """A torch DataLoader draws its order from it under any backend."""
+    if keras.backend.backend() != "torch":
+        monkeypatch.delitem(sys.modules, "torch", raising=False)
+        kgenre.seed_everything(3)
+        assert "torch" not in sys.modules
+    seeds = []
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(manual_seed=seeds.append))
+    kgenre.seed_everything(3)
+    assert seeds == [3]

@@ -359,6 +359,24 @@ def test_last_falls_back_to_the_newest_that_verifies(caplog):
     assert same_state(run, second) == []
 
 
+@pytest.mark.parametrize(("kept", "others"), [(1, "and there is no other under"), (-1, "nor do the 2 older ones")])
+def test_last_refuses_where_every_checkpoint_is_damaged(kept, others):
+    run = trainer(max_epochs=3, callbacks=[ModelCheckpoint(monitor=None, save_top_k=kept)])
+    run.fit(BoringModule(), dataset())
+    for folder in (run.log_dir / "checkpoints").glob("step=*"):
+        content = bytearray((folder / "weights.safetensors").read_bytes())
+        content[-1] ^= 1
+        (folder / "weights.safetensors").write_bytes(content)
+    again, module = trainer(max_epochs=4), BoringModule()
+    with pytest.raises(
+        CheckpointError,
+        match=rf"step=000015 is damaged: weights.safetensors does not match its sha256, {others} .*leave ckpt_path out",
+    ):
+        again.fit(module, dataset(), ckpt_path="last")
+    assert again.global_step == 0
+    assert [folder.name for folder in run.log_dir.parent.iterdir()] == ["version_0"]
+
+
 # --- checkpoints of something else --------------------------------------------------------------------------------
 
 
@@ -402,6 +420,18 @@ def test_load_from_checkpoint_of_another_model(saved):
 
     with pytest.raises(CheckpointError, match=r"does not hold the arguments of Needs .*save_hyperparameters\(\)"):
         Needs.load_from_checkpoint(saved[0])
+
+
+def test_load_from_checkpoint_with_an_unknown_argument(saved):
+    with pytest.raises(TypeError, match=r"Dropping.__init__ has no argument 'nope'\. It has: .*learning_rate"):
+        Dropping.load_from_checkpoint(saved[0], nope=5)
+
+    class Fails(Dropping):
+        def __init__(self, learning_rate):
+            raise TypeError("of its own")
+
+    with pytest.raises(TypeError, match=r"^of its own$"):
+        Fails.load_from_checkpoint(saved[0])
 
 
 @pytest.mark.parametrize("stage", ["fit", "test"])

@@ -1,12 +1,14 @@
 """What a run leaves on disk."""
 
 import json
+from pathlib import Path
 
 import keras
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
 
 import kgenre
+from kgenre import TrainerError
 from kgenre.loggers import CSVLogger
 from kgenre.training.run_folder import new_run_folder, run_folders, update_metrics
 
@@ -76,6 +78,12 @@ def test_the_next_version_follows_the_highest(tmp_path):
         (tmp_path / name).mkdir()
     assert new_run_folder(tmp_path).name == "version_11"
     assert [path.name for path in run_folders(tmp_path)] == ["version_2", "version_10", "version_11"]
+
+
+def test_a_root_that_cannot_be_written_is_named():
+    Path("file").touch()
+    with pytest.raises(TrainerError, match=r"file/boring_module \(Not a directory\). Give a default_root_dir"):
+        quiet_trainer(default_root_dir="file", enable_checkpointing=True).fit(BoringModule(), boring_batches(1))
 
 
 def test_numbers_are_merged_and_json(tmp_path):

@@ -71,8 +71,11 @@ def test_a_step_that_forgot_its_return_warns():
             self.log("loss", self.error(batch))
 
     module = Forgets()
-    with pytest.warns(UserWarning, match=r"training_step returned None: batches of this shape train nothing"):
+    with pytest.warns(UserWarning, match=r"training_step returned None: batches of this shape train nothing") as told:
         quiet_trainer().fit(module, boring_batches(2))
+    place = Forgets.training_step.__code__
+    places = [(w.filename, w.lineno) for w in told if "returned None" in str(w.message)]
+    assert places == [(place.co_filename, place.co_firstlineno)]
     np.testing.assert_array_equal(weights_of(module)[KERNEL], weights_of(BoringModule())[KERNEL])
 
 
@@ -85,6 +88,23 @@ def test_a_value_that_is_logged_late_is_refused():
 
     with pytest.raises(StepError, match=r"'late'.* was not called for the first batch"):
         quiet_trainer().fit(Late(), [*boring_batches(1), *boring_batches(1, rows=3)])
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda m, b: 0.5, "returned 0.5 as loss, a number that no gradient"),
+        (lambda m, b: {"loss": np.float32(0.5), "error": m.error(b)}, r"returned np.float32\(0.5\) as loss"),
+        (lambda m, b: ops.mean(b["x"]), "depends on no trainable variable of Constant"),
+    ],
+)
+def test_a_loss_that_trains_nothing_is_refused(loss, message):
+    class Constant(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return loss(self, batch)
+
+    with pytest.raises(StepError, match=message):
+        quiet_trainer().fit(Constant(), boring_batches(1))
 
 
 # --- batches of other forms -------------------------------------------------------------------------------------
@@ -106,6 +126,24 @@ def test_batches_of_other_forms(form):
     module, batches = Other(), boring_batches(3)
     quiet_trainer().fit(module, [make(batch) for batch in batches])
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (["a", "b"], r"'a' \(str\) at batch\['extra'\]\[0\]"),
+        ({"of": np.array(["a"])}, r"ndarray\) at batch\['extra'\]\['of'\]"),
+        (None, r"'None' \(NoneType\) at batch\['extra'\]"),
+        (np.array(["2020-01-01"], "datetime64[D]"), r"ndarray\) at batch\['extra'\]"),
+        (object(), r"\(object\) at batch\['extra'\]"),
+    ],
+    ids=["text", "texts", "None", "dates", "object"],
+)
+def test_what_is_no_number_in_a_batch_is_named(value, message):
+    batches = [batch | {"extra": value} for batch in boring_batches(1)]
+    for stage, name in (("fit", "train"), ("predict", "predict")):
+        with pytest.raises(StepError, match=f"The {name} batch holds .*{message}.*Leave it out"):
+            getattr(quiet_trainer(), stage)(BoringModule(), batches)
 
 
 def test_data_of_unknown_length_with_validation_inside():

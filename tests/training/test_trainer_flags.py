@@ -6,7 +6,7 @@ from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_
 
 import kgenre
 from kgenre import TrainerError
-from kgenre.callbacks import ModelCheckpoint, ProgressBar
+from kgenre.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from kgenre.loggers import CSVLogger, InMemoryLogger, TensorBoardLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -190,6 +190,14 @@ def test_sanity_check(steps, seen):
     assert watch.evaluated["validation"] == 3
 
 
+def test_validation_data_without_a_batch_are_said(caplog):
+    quiet_trainer(max_epochs=2).fit(BoringModule(), boring_batches(1), [])
+    assert caplog.messages == ["The val data gave no batches: this fit validates nothing."]
+    caplog.clear()
+    quiet_trainer(limit_val_batches=0).fit(BoringModule(), boring_batches(1), boring_batches(1))
+    assert not caplog.messages
+
+
 def test_a_module_without_validation_step_is_not_validated():
     class OnlyTrains(kgenre.Module):
         __init__ = BoringModule.__init__
@@ -319,6 +327,25 @@ def test_wrong_values_name_the_argument_and_the_value(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(TrainerError, match=rf"{name}.*{value}"):
         kgenre.Trainer(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (keras.callbacks.ReduceLROnPlateau(), r"Keras's ReduceLROnPlateau; wrap it, KerasCallback\("),
+        (EarlyStopping, r"the class EarlyStopping; give an instance, EarlyStopping\("),
+        (lambda trainer, module: None, r"a function; name its hook, as in LambdaCallback\("),
+        (3, r"'3' \(int\)"),
+    ],
+    ids=["keras", "class", "function", "number"],
+)
+def test_what_is_no_callback(given, message):
+    with pytest.raises(TrainerError, match=rf"Trainer\(callbacks=...\) holds kgenre callbacks. Received: {message}"):
+        kgenre.Trainer(callbacks=[given])
+    module = BoringModule()
+    module.configure_callbacks = lambda: [given]
+    with pytest.raises(TrainerError, match=rf"BoringModule.configure_callbacks holds .*{message}"):
+        quiet_trainer().fit(module, boring_batches(1))
 
 
 # --- flags that go against each other -----------------------------------------------------------------------------

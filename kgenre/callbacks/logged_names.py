@@ -1,0 +1,58 @@
+"""Whether a watched name can be logged at all, asked before the first step: a typo should not cost an epoch."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from typing import TYPE_CHECKING
+
+from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.device_stats_monitor import DeviceStatsMonitor
+from kgenre.callbacks.input_monitor import InputMonitor
+from kgenre.callbacks.lambda_callback import LambdaCallback
+from kgenre.callbacks.learning_rate_monitor import LearningRateMonitor
+from kgenre.callbacks.monitor import MonitorError
+
+if TYPE_CHECKING:
+    from kgenre.training.module import Module
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+_LOGGING = (DeviceStatsMonitor, InputMonitor, LambdaCallback, LearningRateMonitor)
+_HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+
+
+def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: Module) -> None:
+    """Refuse a ``monitor`` that no step logs, once the steps are built.
+
+    Where a hook of the module or of a callback may log it too, only a warning names the step's value that it may mean.
+
+    Raises:
+        MonitorError: nothing can log it; the message names the nearest that is logged.
+    """
+    built = trainer.engine.built
+    entries = [entry for stage in built.entries for entry in (*built.entries[stage], *built.metrics[stage])]
+    known = {entry.name for entry in entries} | {entry.fork_of for entry in entries if entry.fork_of}
+    if monitor in (None, "val/loss", *known) or monitor.startswith("throughput/"):  # the default may be missing
+        return
+    same = [name for name in sorted(known) if _bare(name) == _bare(monitor)]
+    near = same or difflib.get_close_matches(monitor, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    if not _hooks_may_log(trainer, module):
+        names = ", ".join(sorted(known)) or "nothing"
+        raise MonitorError(f"{callback}(monitor={monitor!r}): no step logs this value.{hint} The steps log: {names}.")
+    if same:
+        _log.warning("%s(monitor=%r): no step logs this value; a hook must.%s", callback, monitor, hint)
+
+
+def _hooks_may_log(trainer: Trainer, module: Module) -> bool:
+    hooks = [getattr(module, name) for name in _HOOKS if hasattr(module, name)]
+    if any(getattr(hook, "__module__", None) != "kgenre.training.module" for hook in hooks):
+        return True
+    ours = [c for c in trainer.callbacks if type(c).__module__.startswith("kgenre.callbacks.")]
+    return len(ours) < len(trainer.callbacks) or any(isinstance(callback, _LOGGING) for callback in ours)
+
+
+def _bare(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
