@@ -7,6 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.logged_names import check_logged
 from kgenre.callbacks.monitor import check_mode, is_better, monitored, worst
 
 if TYPE_CHECKING:
@@ -79,6 +80,11 @@ class EarlyStopping(Callback):
     def state_key(self) -> str:
         """One state for each watched value."""
         return f"EarlyStopping({self.monitor})"
+
+    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
+        """Refuse a name that nothing logs."""
+        if self.strict:
+            check_logged("EarlyStopping", self.monitor, trainer, module)
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Weights of another fit are not this one's best."""

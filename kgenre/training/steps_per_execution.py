@@ -53,8 +53,11 @@ def _may_pay(trainer: Trainer, batch: Any) -> bool:
     import keras
 
     leaves = [leaf if hasattr(leaf, "dtype") else np.asarray(leaf) for leaf in keras.tree.flatten(batch)]
-    sizes = [np.dtype(keras.backend.standardize_dtype(leaf.dtype)).itemsize * math.prod(leaf.shape) for leaf in leaves]
-    return trainer.schedule.stepping_batches >= FEW and MANY * sum(sizes) <= LARGE
+    dtypes = [keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves]
+    if trainer.schedule.stepping_batches < FEW or "string" in dtypes:  # TensorFlow's, which NumPy does not know
+        return False
+    pairs = zip(leaves, dtypes, strict=True)
+    return MANY * sum(np.dtype(dtype).itemsize * math.prod(leaf.shape) for leaf, dtype in pairs) <= LARGE
 
 
 def _who_needs_each_step(trainer: Trainer) -> str | None:

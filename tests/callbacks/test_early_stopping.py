@@ -106,6 +106,13 @@ def test_a_value_that_was_not_logged():
         epochs_until_stop(EarlyStopping("val/los"), [1.0])
 
 
+def test_a_name_that_nothing_can_log_is_refused_before_the_first_step():
+    trainer = quiet_trainer(callbacks=EarlyStopping("train_los"))
+    with pytest.raises(MonitorError, match=r"EarlyStopping\(monitor='train_los'\): no step logs this value"):
+        trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    assert trainer.global_step == 0
+
+
 def test_its_state_comes_back():
     stopping, other = EarlyStopping(mode="max"), EarlyStopping(mode="max")
     other.load_state_dict(stopping.state_dict())

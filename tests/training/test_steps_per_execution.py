@@ -304,6 +304,17 @@ def test_by_default_it_is_measured_where_it_may_pay(monkeypatch):
     assert calls == [4, 4]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow computes on texts")
+def test_texts_in_a_batch_are_no_matter(monkeypatch):
+    import tensorflow as tf
+
+    from kgenre.training import steps_per_execution
+
+    monkeypatch.setattr(steps_per_execution, "FEW", 1)
+    dataset = tf.data.Dataset.from_tensor_slices(boring_batches(1, rows=8)[0] | {"id": ["a"] * 8}).batch(4)
+    assert fitted(MLP, dataset)[0].chosen_steps_per_execution == 1
+
+
 @compiled
 @pytest.mark.parametrize(("seconds", "chosen"), [([0.5, 0.001], 1), ([0.001, 0.5], 1), ([0.001, 0.001], 32)])
 def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch):
