@@ -22,6 +22,7 @@ from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.report import report_blocks
 from kgenre.reports.sentences import next_steps, training
+from kgenre.reports.tables import training_table
 from kgenre.reports.verdicts import headline
 
 GENRES = ("Comedy", "Drama", "N/A", "War")
@@ -206,6 +207,37 @@ def test_results_stand_beside_baselines(runs):
     assert "▲" in pairs["good – genre frequencies"][0]
     assert "▼" in pairs["poor – genre frequencies"][0]
     assert all("▲" in cell for cell in pairs["good – poor"][:2])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "optimizer", "words"),
+    [
+        ({"network": "overview_words", "optimizer": "sgd"}, None, "Trained with SGD. Seconds"),
+        ({"optimizer": "adam", "layer_optimizers": {"W": {"optimizer": "sgd"}}}, None, "Trained with Adam and SGD. "),
+        ({"optimizer": "sgd"}, "keras.optimizers.Lion", "Trained with Lion. Seconds"),
+    ],
+)
+def test_the_optimizer_is_the_one_that_trained(runs, arguments, optimizer, words):
+    run, _ = read_runs(runs)
+    model = {"class_path": "kgenre.models.GenreClassifier", "init_args": arguments}
+    config = {"model": model, "optimizer": {"class_path": optimizer, "init_args": {}}}
+    assert training_table([dataclasses.replace(run, config=config)], Numbers()).caption.startswith(words)
+    config["model"]["class_path"] = "mine.Net"
+    assert ("Trained with" in training_table([dataclasses.replace(run, config=config)], Numbers()).caption) == bool(
+        optimizer
+    )
+
+
+def test_what_was_put_together_has_no_training(runs):
+    run, _ = read_runs(runs)
+    arguments = {"network": "fused", "learning_rate": 1e-4, "optimizer": "adam"}
+    config = {
+        "model": {"class_path": "kgenre.models.GenreClassifier", "init_args": arguments},
+        "data": {"init_args": {"batch_size": 64}},
+    }
+    table = training_table([dataclasses.replace(run, config=config, epochs=[])], Numbers())
+    assert table.rows[0][3:5] == ("–", "–")
+    assert table.caption == "Put together from trained runs, not trained: good."
 
 
 def test_films_by_kind(runs):
