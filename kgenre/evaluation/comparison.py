@@ -67,9 +67,7 @@ def compare_with_baselines(
         chance = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
         said = f"{stage} loss {loss:.4f} beats {guess} by {100 * gain:.1f} %{chance}."
     elif gain > LEVEL:
-        said = (
-            f"{stage} loss {loss:.4f} cannot be told from {guess}: it is {100 * gain:.1f} % lower, which may be chance."
-        )
+        said = f"{stage} loss {loss:.4f} cannot be told from {guess}: {100 * gain:.1f} % lower, which may be chance."
     else:
         how = "worse" if how == "behind" else "no better"
         said = f"{stage} loss {loss:.4f}: {how} than guessing {guess}. {verdict(metrics, frequency, falling)}"

@@ -62,7 +62,8 @@ def test_the_final_values_are_one_table(capsys):
         Logs(), boring_batches(1), boring_batches(1)
     )
     assert rows_of(capsys.readouterr().out.splitlines()) == [
-        ["", "train", "val", "baseline frequency"],
+        ["", "train", "val", "baseline"],
+        ["", "last epoch", "last epoch", "frequency"],
         ["loss", "0.5000", "0.2500", "1e-05"],
         ["map", "", "1.235e+05", ""],
     ]
