@@ -290,6 +290,11 @@ def test_examples_on_a_terminal_and_in_a_log(runs, capsys, monkeypatch):
     assert printed.count("truth") == 2
     assert "✓" in printed
     assert "▀" not in printed
+    for ids in ("sample00007,sample00003", "[sample00007, sample00003]"):
+        assert main(["examples", str(runs[0]), "--ids", ids]) == 0
+        assert capsys.readouterr().out.count("truth") == 2
+    assert main(["examples", str(runs[0]), "--ids", "sample00007"]) == 0
+    assert capsys.readouterr().out.count("truth") == 1
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLORTERM", "truecolor")
     assert main(["examples", str(runs[0]), "--n", "1"]) == 0
