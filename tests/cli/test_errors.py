@@ -3,7 +3,6 @@
 import errno
 import shutil
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -138,19 +137,17 @@ def test_a_folder_of_runs_is_no_run(fails, tmp_path):
     assert (code, f"The newest run there is {tmp_path / 'version_10'}." in lines[-1]) == (1, True)
 
 
-def test_where_nothing_may_be_written_the_way_out_is_named(
-    fails, fit, overview_run, films, tmp_path, monkeypatch, capsys
-):
-    root = tmp_path / "runs"
+def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monkeypatch):
+    def refuse(trainer, *arguments, **named):
+        raise OSError(errno.EROFS, "Read-only file system", str(refused))
 
-    def mkdir(folder, *arguments, real=Path.mkdir, **named):
-        if root in (folder, *folder.parents):
-            raise OSError(errno.EROFS, "Read-only file system", str(folder))
-        real(folder, *arguments, **named)
-
-    monkeypatch.setattr(Path, "mkdir", mkdir)
-    assert fit(root, "--trainer.max_epochs", "1") == 1
-    assert "(Read-only file system): give a folder for runs with --trainer.default_root_dir" in capsys.readouterr().err
+    monkeypatch.setattr("kgenre.training.Trainer.fit", refuse)
+    for refused, words in (
+        (tmp_path / "runs" / "x", "(Read-only file system): give a folder for runs with --trainer.default_root_dir."),
+        (tmp_path, "(Read-only file system): give a folder for runs with --trainer.default_root_dir."),
+        (tmp_path / "cache", "[Errno 30]"),
+    ):
+        assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1], refused
     monkeypatch.setattr("os.access", lambda path, mode: False)
     _, lines = fails("predict", "--ckpt_path", overview_run, "--data.path", films)
     assert f"{overview_run} cannot be written into: say where the table shall go, --out FILE." in lines[-1]
