@@ -112,15 +112,14 @@ def _error(support: np.ndarray | int) -> np.ndarray:
 
 def _best(f1: np.ndarray, true: np.ndarray, prob: np.ndarray) -> tuple[float, float]:
     """The threshold of the highest smoothed F1, and that F1; of F1 on the grid, and the pairs (n,) that it is of."""
-    if not true.any():
+    jumps, steps = _steps(true, prob)
+    if not steps.any():  # no film has it, or no threshold finds one
         return 0.5, 0.0
     half = _WINDOW // 2
     smooth = np.convolve(np.pad(np.nan_to_num(f1), half, mode="edge"), np.ones(_WINDOW) / _WINDOW, mode="valid")
     best = np.flatnonzero(smooth >= smooth.max() - 1e-12)
     threshold, reached = float(_GRID[best[len(best) // 2]]), float(smooth.max())  # the middle of a plateau
-
-    jumps, steps = _steps(true, prob)
-    least = steps.max(initial=0) - float(_error(true.sum()))
+    least = steps.max() - float(_error(true.sum()))
     for halved in range(1, 25):  # then the window is narrower than the digits of a float32
         if _f1(true, prob, threshold) >= least:
             break

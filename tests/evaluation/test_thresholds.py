@@ -94,6 +94,7 @@ def test_always_a_threshold_between_0_and_1(seed, films, genres):
 
 def test_no_positives_at_all_leave_one_half():
     assert tune_thresholds(np.zeros((4, 2)), np.full((4, 2), 0.3)).overall == 0.5
+    assert tune_thresholds(np.ones((4, 2)), np.zeros((4, 2))).overall == 0.5
 
 
 def test_json_and_back_in_another_order_of_genres():
