@@ -78,7 +78,8 @@ class ProgressBar(Callback):
         """The final values, and where everything is."""
         values, logged = trainer.callback_metrics, trainer.logged_metrics
         # What was logged with logger=False is a detail for metrics.json.
-        print_results({n: value for n, value in values.items() if n in logged or f"{n}_epoch" in logged})
+        shown = {n: value for n, value in values.items() if n in logged or f"{n}_epoch" in logged}
+        print_results(shown, when="last epoch")  # the best one's, which may be an earlier, stands with its checkpoint
         if trainer.run_dir is None:
             return
         self._print(f"Run folder: {trainer.run_dir}")

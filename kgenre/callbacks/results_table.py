@@ -9,11 +9,16 @@ from pathlib import Path
 _ASIDE = ("throughput/", "device/", "lr-")
 
 
-def print_results(values: Mapping[str, float], run_dir: Path | None = None) -> None:
+def print_results(values: Mapping[str, float], run_dir: Path | None = None, when: str = "") -> None:
     """Print values named ``stage/metric`` or ``stage/rival/metric``: a row for each metric, a column for each rival.
 
     What a module logs for a baseline as ``test/baseline_frequency/loss`` stands beside its own ``test/loss``. Values of
     single steps are left out where those of the epoch are there.
+
+    Args:
+        values: by name.
+        run_dir: where ``metrics.json`` is, to be named below.
+        when: what the model's own values are of, if that is not plain: below their headings.
     """
     from rich.console import Console
     from rich.table import Table
@@ -30,16 +35,20 @@ def print_results(values: Mapping[str, float], run_dir: Path | None = None) -> N
     columns: dict[str, dict[str, float]] = {}
     for name, value in values.items():
         stage, *rival, metric = name.split("/") if "/" in name else ("", name)
-        columns.setdefault(" ".join(part.replace("_", " ") for part in rival) or stage, {})[metric] = value
+        # Words below each other: a wide heading would leave a narrow terminal no room for the names of the metrics.
+        columns.setdefault("\n".join(part.replace("_", "\n") for part in rival) or stage, {})[metric] = value
     # The model's own values, named by the stage alone, come first whatever was logged first.
-    columns = dict(sorted(columns.items(), key=lambda column: column[0] not in {name.split("/")[0] for name in values}))
+    own = {name.split("/")[0] for name in values}
+    columns = dict(sorted(columns.items(), key=lambda column: column[0] not in own))
+    console = Console()
     table = Table()
     for heading in ("", *columns):
+        under = f"\n{when}" if when and heading in own else ""
         # A name that is cut off could be any of several: it goes on in the next line.
-        table.add_column(heading, justify="right" if heading else "left", overflow="fold")
-    for metric in dict.fromkeys(metric for column in columns.values() for metric in column):
+        table.add_column(heading + under, justify="right" if heading else "left", overflow="fold")
+    names = [metric for column in columns.values() for metric in column]
+    for metric in dict.fromkeys(names):
         table.add_row(metric, *(_number(column[metric]) if metric in column else "" for column in columns.values()))
-    console = Console()
     console.print(table)
     if run_dir is not None:
         console.print(f"Written to {run_dir / 'metrics.json'}", highlight=False, soft_wrap=True)

@@ -38,7 +38,11 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
             if (folder / pointer).is_file():
                 return _follow(folder / pointer)
     what = "is not a checkpoint, nor a run with checkpoints" if path.exists() else "does not exist"
-    raise CheckpointError(f"Checkpoint {path} {what}. Give a run's folder or one of its checkpoints/step=... folders.")
+    versions = {int(run.name[8:]): run for run in path.glob("version_*") if run.name[8:].isdigit()}
+    newest = f" The newest run there is {versions[max(versions)]}." if versions else ""
+    raise CheckpointError(
+        f"Checkpoint {path} {what}.{newest} Give a run's folder or one of its checkpoints/step=... folders."
+    )
 
 
 def newest_checkpoint(root: Path) -> tuple[Checkpoint | None, list[CheckpointError]]:

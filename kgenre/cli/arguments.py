@@ -31,7 +31,8 @@ def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
         else:
             rest.append(word)
     for word in configs:
-        check_yaml(Path(word.removeprefix("--config=")))
+        if word != "--config":
+            _check_config(word.removeprefix("--config="))
     return _shortened([*_environment(), *configs, *_with_class(rest, defaults)])
 
 
@@ -79,11 +80,24 @@ def _shortened(arguments: list[str]) -> list[str]:
     return written
 
 
+def _check_config(given: str) -> None:
+    """Refuse a file that is not there; what may be YAML itself is left to the parser, which takes that too."""
+    path = Path(given).expanduser()
+    if not os.path.exists(path) and not any(sign in given for sign in ": {") and given != "null":
+        beside = Path("configs") / path.name
+        hint = f" Did you mean {beside}?" if beside.is_file() else ""
+        raise UsageError(f"--config {given}: the file does not exist.{hint}")
+    if os.path.isdir(path):
+        inside = f" Did you mean {path / 'config.yaml'}?" if (path / "config.yaml").is_file() else ""
+        raise UsageError(f"--config {given} is a folder, not a file.{inside}")
+    check_yaml(path)
+
+
 def check_yaml(path: Path) -> None:
     """Refuse what YAML takes silently: the second of two equal keys wins over the first.
 
     Raises:
-        UsageError: a key stands twice, or the file is not YAML; with its line.
+        UsageError: a key stands twice, or the file is not YAML, with its line; or it holds no options.
     """
     import yaml
 
@@ -97,6 +111,9 @@ def check_yaml(path: Path) -> None:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UsageError(f"{path}{where}: {getattr(error, 'problem', None) or error}") from None
+    if not isinstance(root, yaml.MappingNode):
+        what = "is empty" if root is None else "holds no options by name"
+        raise UsageError(f"{path} {what}. A configuration is written as, for example, trainer: {{max_epochs: 3}}.")
     nodes: list[Any] = [root]
     while nodes:
         node = nodes.pop()

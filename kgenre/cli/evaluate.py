@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
+from kgenre.checkpoints import CheckpointError, find_checkpoint
 from kgenre.cli import configuration
+from kgenre.cli.usage import UsageError
+from kgenre.cli.writing import writing_below
 
 
 def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
@@ -15,5 +19,21 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     options = configuration.parse(parser, arguments)
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
-    getattr(trainer, stage)(module, datamodule=data, ckpt_path=configuration.checkpoint_path(options, default="best"))
+    path = configuration.checkpoint_path(options, default="best")
+    by_name = path in ("best", "last")
+    run = trainer.default_root_dir if by_name else find_checkpoint(path).parent.parent
+    try:
+        with writing_below(run, f"the results belong there, so {stage} a copy that can be written"):
+            getattr(trainer, stage)(module, datamodule=data, ckpt_path=path)
+    except CheckpointError as error:
+        if by_name and not options.config and options.trainer.name is None and not trainer.experiment_dir.exists():
+            raise UsageError(_which_run(stage, trainer.default_root_dir)) from error
+        raise
     return 130 if trainer.interrupted else 0
+
+
+def _which_run(stage: str, root: Path) -> str:
+    """What to type where nothing says which run is meant."""
+    runs = sorted(root.glob("*/version_*"), key=lambda run: run.stat().st_mtime)[-3:]
+    known = f" The newest: {', '.join(map(str, runs[::-1]))}." if runs else f" There is none in {root}: train first."
+    return f"kgenre {stage} does not know which run: give --ckpt_path RUN, or the --config it was trained with.{known}"

@@ -6,6 +6,8 @@ import io
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kgenre.cli.usage import UsageError
+
 if TYPE_CHECKING:
     from kgenre.reports.blocks import Film
 
@@ -18,10 +20,14 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="+", help="folders of tested runs, such as runs/quickstart/version_0")
     parser.add_argument("--n", type=int, default=3, help="films to show")
     parser.add_argument("--by", type=str, default="random", help="random, best, worst or disagreed")
-    parser.add_argument("--ids", type=list[str], default=[], help="these films instead, as [tt0084058,tt0114436]")
+    parser.add_argument("--ids", type=str, default="", help="these films instead, as tt0084058,tt0114436")
     parser.add_argument("--seed", type=int, default=0, help="of random films")
     parser.add_argument("--top", type=int, default=3, help="genres to show for each run")
     options = parser.parse_args(list(arguments))
+    for name in ("n", "top"):
+        if options[name] < 1:
+            raise UsageError(f"--{name} takes 1 or more. Received: {options[name]}")
+    wanted = [film_id.strip(" \"'") for film_id in options.ids.strip("[] ").split(",")]
 
     from rich.console import Console
 
@@ -29,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     from kgenre.reports.example_films import choose_films, example_films
 
     runs = read_runs(options.runs)
-    ids = choose_films(runs, options.n, options.by, options.seed, options.ids)
+    ids = choose_films(runs, options.n, options.by, options.seed, list(filter(None, wanted)))
     console = Console()
     for film in example_films(runs, [(film_id, "") for film_id in ids], options.top, explain=False):
         _print_film(console, film)

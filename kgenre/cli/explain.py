@@ -7,9 +7,10 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
+from kgenre.cli.other_names import meant_option
 from kgenre.cli.parser import ALLOW_VARIABLE
 
 # What the parser adds for each alternative that a type has.
@@ -46,6 +47,8 @@ _WRONG_TYPE = re.compile(
 _EXPECTED = re.compile(r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])(?:\. Got value: (.*))?")
 _GIVEN = re.compile(r"Given value: (?:NestedArg\(.*val=(.*)\)$|(.*))", re.MULTILINE)
 _SUBCLASS = re.compile(r"does not correspond to a subclass of (\w+)")
+_MISSING = re.compile(r"the following arguments are required: ([\w., ]+)$")
+_NOT_AN_OPTION = re.compile(r"unrecognized arguments: (?!--)(.+)")
 _NO_OPTION = re.compile(
     r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'|Option '(?P<key>[\w.]+)' is not accepted"
     r"|unrecognized arguments: --(?P<option>[^\s=]+)"
@@ -62,6 +65,9 @@ def explain(message: str, parser: Any) -> str:
         return f"{at}{_last(found['cls'])}'s {_wrong_type(found['name'], found['rest'])}"
     if found := _NO_ARGUMENT.search(message):
         cls, name = found.groups()
+        meant = meant_option(name, _options_of(parser))
+        if key and meant and meant.startswith(f"{key[1]}."):
+            return f"{at}{_last(cls)} has no argument {name!r}. Did you mean --{meant}?"
         return f"{at}{_last(cls)} has no argument {name!r}. {_instead(name, _arguments_of(cls))}"
     if found := _NO_MODULE.search(message):
         return f"{at}there is no module {found[2]!r} in this folder or installed, which {found[1]} names."
@@ -80,6 +86,13 @@ def explain(message: str, parser: Any) -> str:
         option = _last(key[1]) if key else ""
         yours = f" One of yours is named with its file: --{option} file.Class" if option in ("model", "data") else ""
         return f"{at}there is no class {found[1]!r}. {_instead(found[1], _known_classes(option))}{yours}"
+    if found := _MISSING.search(message):
+        helps = {action.dest: action for action in parser._actions}
+        actions = [helps[name] for name in found[1].split(", ") if name in helps]
+        needed = [f"{next(iter(action.option_strings), action.dest)}: {action.help}" for action in actions]
+        return f"missing is {'; '.join(needed) or found[1]}."
+    if found := _NOT_AN_OPTION.search(message):
+        return _not_an_option(found[1], _options_of(parser))
     if found := _NO_OPTION.search(message):
         group, name, key_, option = found["group"], found["name"], found["key"], found["option"]
         wanted = f"{group}.{name}" if group else key_ or option
@@ -93,6 +106,18 @@ def explain(message: str, parser: Any) -> str:
         return f"--{_wrong_type(key[1], message)}"
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
+
+
+def _not_an_option(words: str, options: Collection[str]) -> str:
+    """What a word that stands alone was probably meant for."""
+    first = words.split()[0]
+    if first.endswith((".yaml", ".yml")) and "config" in options:
+        return f"a configuration file is given by --config {first}."
+    if os.path.isdir(first) and "ckpt_path" in options:
+        return f"a run or checkpoint is given by --ckpt_path {first}" + (
+            f", films by --data.path {first}." if "data.path" in options else "."
+        )
+    return f"{first!r} belongs to no option; the name of an option begins with --."
 
 
 def _wrong_type(name: str, message: str) -> str:
@@ -111,7 +136,10 @@ def _kinds(message: str) -> list[str]:
 def _close(name: str, known: Iterable[str]) -> str:
     """The option that was probably meant: nearly the same name, or the same behind another prefix."""
     known = list(known)
-    close = [option for option in known if _last(option) == _last(name)]
+    meant = meant_option(name, known)
+    close = [meant] if meant else []
+    name = name.replace("-", "_")
+    close += [option for option in known if _last(option) == _last(name)]
     close += difflib.get_close_matches(name, known, n=1, cutoff=0.75)
     close += [option for option in known if difflib.get_close_matches(_last(name), [_last(option)], cutoff=0.85)]
     return f" Did you mean --{close[0]}?" if close else ""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from kgenre.cli import configuration
 from kgenre.cli.advise import advise
 from kgenre.cli.parser import Parser
+from kgenre.cli.writing import writing_below
 
 
 def make_parser() -> Parser:
@@ -31,7 +32,8 @@ def run(arguments: Sequence[str]) -> int:
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
-    trainer.fit(module, datamodule=data, ckpt_path=configuration.checkpoint_path(options))
+    with writing_below(trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir"):
+        trainer.fit(module, datamodule=data, ckpt_path=configuration.checkpoint_path(options))
     if trainer.interrupted:
         return 130
     if options.test and trainer.checkpoint_callback is not None:

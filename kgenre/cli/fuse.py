@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.cli import configuration
 from kgenre.cli.usage import UsageError
+from kgenre.cli.writing import writing_below
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,7 +72,8 @@ def run(arguments: Sequence[str]) -> int:
     from kgenre.training.run_folder import new_run_folder, write_environment
 
     trainer.validate(module, datamodule=films, verbose=False)  # tunes the thresholds
-    trainer.run_dir = new_run_folder(trainer.experiment_dir)
+    with writing_below(options.root, "give a folder for runs with --root"):
+        trainer.run_dir = new_run_folder(trainer.experiment_dir)
     path = write_checkpoint(trainer.dump_checkpoint(weights_only=True), trainer.run_dir / "checkpoints" / "step=000000")
     for pointer in ("best", "last"):
         write_pointer(path.parent, pointer, path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ def run(arguments: Sequence[str]) -> int:
     if one == (options.data.path is not None):
         raise UsageError("kgenre predict takes one film (--poster FILE, --overview TEXT) or many (--data.path FOLDER).")
 
+    if one and options.out is not None:
+        raise UsageError("--out FILE is for the table of many films (--data.path): one film's genres are printed.")
     if options.top < 1:
         raise UsageError(f"--top takes 1 or more. Received: {options.top}")
     from kgenre.checkpoints import find_checkpoint, read_state
@@ -33,6 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
         raise UsageError(f"{checkpoint} is not of a GenreClassifier trained on films: kgenre predict cannot use it.")
+    path = None if one else _table_path(checkpoint, options.out)
     import_backend(data=not one, extras=False)  # TensorFlow makes batches of many films
     from kgenre.data import FilmData
     from kgenre.models import GenreClassifier
@@ -42,8 +46,8 @@ def run(arguments: Sequence[str]) -> int:
     # A poster network that was trained beside overviews needs no overview to predict.
     read = {"posters": "poster" in module.inputs, "overviews": "overview" in module.inputs}
     films.load_state_dict(state["data"]["state"] | read)
-    if not one:
-        return _predict_many(module, films, checkpoint, options)
+    if path is not None:
+        return _predict_many(module, films, path, options)
     batch = films.encode(
         None if options.poster is None else [options.poster], None if options.overview is None else [options.overview]
     )
@@ -71,6 +75,7 @@ def _parser() -> Parser:
     parser.add_argument("--overview", type=str | None, default=None, help="the film's plot in a sentence or two")
     parser.add_argument("--data.path", type=str | None, default=None, help="a folder or table of films")
     parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
+    parser.add_argument("--out", type=str | None, default=None, help="table of many; default: RUN/predictions.csv")
     parser.add_argument("--top", type=int, default=3, help="genres to print; * marks those above their threshold")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -93,14 +98,27 @@ def _print_one(probabilities: np.ndarray, names: Sequence[str], module: Any, opt
         print(f"{names[i]:<{width}} {'*' if predicted[i] else ' '} {probabilities[i]:.3f}")
 
 
-def _predict_many(module: Any, films: Any, checkpoint: Path, options: Namespace) -> int:
+def _table_path(checkpoint: Path, out: str | None) -> Path:
+    """Where the table of many films goes; whether it can be written is better known before they are predicted."""
+    run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else Path()
+    path = run_dir / "predictions.csv" if out is None else Path(out)
+    if path.is_dir():
+        raise UsageError(f"--out takes a file, such as {path / 'predictions.csv'}. Received a folder: {path}")
+    folder = path.parent
+    while out is not None and not folder.exists():
+        folder = folder.parent
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise UsageError(f"{folder} cannot be written into: say where the table shall go, --out FILE.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _predict_many(module: Any, films: Any, path: Path, options: Namespace) -> int:
     import numpy as np
 
     from kgenre.evaluation.film_predictions import write_predictions
 
     batches = _trainer(progress=True).predict(module, datamodule=films)
-    run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else Path()
-    path = run_dir / "predictions.csv"
     real = np.concatenate([batch["weight"] for batch in batches]) > 0
     rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
     write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)

@@ -44,9 +44,11 @@ class BaselineComparison(Callback):
         self._predicted: tuple[Any, dict[str, np.ndarray]] | None = None  # the datamodule they belong to
         self._metrics: dict[str, dict[str, dict[str, float]]] = {}  # stage -> baseline -> metric -> value
         self._rows: dict[str, bytes] = {}  # stage -> the films that these are of
+        self._curve: list[dict[str, float]] = []  # of each validation of this fit: its loss and map
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Fit now, not during the first validation."""
+        self._curve = []
         self._predictions(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
@@ -59,23 +61,35 @@ class BaselineComparison(Callback):
         self._log(trainer, module, "test")
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
-        """Say how the best validation compares."""
-        metrics = {name: value for name, value in self._own(trainer, "val").items() if name in ("loss", "map")}
+        """Say how the best validation compares, and whether the loss still fell."""
+        metrics = (
+            self._curve[-1] if self._curve else {n: v for n, v in self._own(trainer, "val").items() if n == "loss"}
+        )
         checkpoint = trainer.checkpoint_callback
         if checkpoint is not None and checkpoint.monitor == "val/loss" and checkpoint.best_model_score is not None:
             best = checkpoint.best_model_score
-            metrics = metrics if metrics.get("loss") == best else {"loss": best}
-        self._say(metrics, "val", "best validation")
+            metrics = next((at for at in self._curve if at.get("loss") == best), {"loss": best})
+        falling = metrics.get("loss") == self._curve[-1].get("loss") if self._curve else None
+        self._say(metrics, "val", "best validation", falling=falling)
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Say it after a validation outside of training."""
+        """Say it after a validation outside of training; within it, remember it."""
+        own = self._own(trainer, "val")
         if trainer.stage == "validate":
-            self._say(self._own(trainer, "val"), "val", "validation")
+            self._say(own, "val", "validation")
+        elif not trainer.sanity_checking:
+            self._curve.append({name: own[name] for name in ("loss", "map") if name in own})
 
     def on_test_end(self, trainer: Trainer, module: Module) -> None:
         """Say it for the test films, and how sure the difference is."""
         self._log_differences(trainer, module)
-        self._say(self._own(trainer, "test"), "test", "test")
+        values, base = trainer.callback_metrics, "test/difference/baseline_"
+        intervals = {
+            key: (values[f"{base}{key}/loss/low"], values[f"{base}{key}/loss/high"])
+            for key in self._metrics.get("test", {})
+            if f"{base}{key}/loss/low" in values
+        }
+        self._say(self._own(trainer, "test"), "test", "test", intervals)
 
     @staticmethod
     def _own(trainer: Trainer, stage: str) -> dict[str, float]:
@@ -83,10 +97,17 @@ class BaselineComparison(Callback):
         values = trainer.callback_metrics.items()
         return {n.removeprefix(start): v for n, v in values if n.startswith(start) and n.count("/") == 1}
 
-    def _say(self, metrics: dict[str, float], stage: str, title: str) -> None:
+    def _say(
+        self,
+        metrics: dict[str, float],
+        stage: str,
+        title: str,
+        differences: dict[str, tuple[float, float]] | None = None,
+        falling: bool | None = None,
+    ) -> None:
         baselines = {key: values for key, values in self._metrics.get(stage, {}).items() if "loss" in values}
         if baselines and "loss" in metrics:
-            _log.info("%s", compare_with_baselines(metrics, baselines, title))
+            _log.info("%s", compare_with_baselines(metrics, baselines, title, differences, falling))
 
     def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:
         data = trainer.datamodule

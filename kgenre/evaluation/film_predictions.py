@@ -71,7 +71,7 @@ def write_predictions(
     """
     names = films.genre_names
     predicted, best = predicted_genres(prob, thresholds), top_genres(prob, top)
-    partial = path.with_suffix(".csv.partial")
+    partial = path.with_name(f"{path.name}.partial")
     with partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*COLUMNS, f"top{top}", *names])

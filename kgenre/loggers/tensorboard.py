@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _STAGES = ("train", "val", "test")
 # Sorts before the others, which are named by their time: TensorBoard leaves a file for good when a later one is there.
 HPARAMS_FILE = "events.out.tfevents.0.hparams"
+_FLOAT32 = -3e38, 3e38
 
 
 class TensorBoardLogger(Logger):
@@ -98,9 +99,11 @@ class TensorBoardLogger(Logger):
 
         tensors = {}
         for name, array in values.items():
-            known = array[np.isfinite(array)]
+            known = np.asarray(array, np.float64)
+            # The event file holds float32: what is beyond it stands at its end.
+            known = np.clip(known[np.isfinite(known)], *_FLOAT32)
             if known.size:
-                counts, edges = np.histogram(known, bins)
+                counts, edges = np.histogram(known, bins, _range(known))
                 buckets = np.stack([edges[:-1], edges[1:], counts], axis=1).astype(np.float32)
                 tensors[name] = (buckets, metadata.create_summary_metadata("", ""))
         self._write_view(tensors, step)
@@ -254,6 +257,16 @@ def session_end(status: int, ended: float) -> Any:
     return Summary(
         value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)]
     )
+
+
+def _range(values: np.ndarray) -> tuple[float, float]:
+    """From where to where a histogram goes: wide enough that its edges differ in float32."""
+    low, high = float(values.min()), float(values.max())
+    least = 1e-5 * max(abs(low), abs(high)) or 1.0
+    if high - low >= least:
+        return low, high
+    middle = (low + high) / 2
+    return middle - least / 2, middle + least / 2
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:

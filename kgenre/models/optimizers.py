@@ -72,7 +72,9 @@ def cosine_rate(learning_rate: float, warmup: float, trainer: Trainer) -> Any:
     steps = trainer.estimated_stepping_batches
     if math.isinf(steps):
         raise TrainerError("schedule='cosine' ends with the fit: give --trainer.max_epochs or --trainer.max_steps.")
-    rising = round(warmup * steps)
+    # Keras refuses a schedule of no steps, as a fit of no epochs would have, or one that is all warm-up.
+    steps = max(steps, 1)
+    rising = min(round(warmup * steps), steps - 1)
     cosine = keras.optimizers.schedules.CosineDecay
     if not rising:
         return cosine(learning_rate, steps)

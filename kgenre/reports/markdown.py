@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Heading, Paragraph, Table
@@ -57,8 +58,11 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
     said = []
     for guess in film.guesses:
         genres = ", ".join(f"{name} {value:.2f}{' ✓' if right else ''}" for name, value, right in guess.genres)
-        words = sorted((w for w in guess.words or () if w[1] > 0.2), key=lambda word: -word[1])[:4]
-        because = f" ({', '.join(word for word, _ in words)})" if words else ""
+        strong = sorted((w for w in guess.words or () if w[1] > 0.2), key=lambda word: -word[1])
+        # As they stand in the text they have its commas and quotation marks with them.
+        plain = (re.sub(r"^\W+|\W+$", "", word) for word, _ in strong)
+        words = list(dict.fromkeys(filter(None, plain)))[:4]
+        because = f" ({', '.join(words)})" if words else ""
         said.append(f"- {_escaped(guess.run)}: {_escaped(genres + because)}")
     return "\n\n".join([*lines, "\n".join(said)])
 

@@ -50,7 +50,7 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ReportError(f"{out} cannot be written into ({error.strerror}): give a folder.") from error
+        raise ReportError(f"{out} cannot be written into ({error.strerror}): give a folder with --out.") from error
     blocks = report_blocks(runs, numbers, films, seed, explain)
     card = model_card(best_of(runs), numbers)
     text, pictures = to_markdown(blocks)

@@ -33,7 +33,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
         model = run.config.get("model", {}).get("init_args", {})
         data = run.config.get("data", {}).get("init_args", {})
         curve = learning_curve(run)
-        rate = _of_optimizer(run).get("learning_rate", model.get("learning_rate"))
+        rate = None if _put_together(run) else _of_optimizer(run).get("learning_rate", model.get("learning_rate"))
         # The first epoch compiles: the middle one of the others says what an epoch takes.
         seconds = sorted(
             e["throughput/seconds_per_epoch"] for e in run.epochs[1:] if "throughput/seconds_per_epoch" in e
@@ -47,7 +47,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
                 f"{run.reads}s" if run.reads else "–",
                 numbers.of(run, "model/parameters", ",d"),
                 numbers.say(f"{run.name}: learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
-                str(data.get("batch_size", "–")),
+                "–" if _put_together(run) else str(data.get("batch_size", "–")),
                 numbers.say(f"{run.name}: epochs", len(curve.train), "d") if curve else "–",
                 numbers.say(f"{run.name}: best epoch", curve.best + 1, "d") if curve else "–",
                 numbers.say(f"{run.name}: seconds an epoch", seconds[len(seconds) // 2], ".1f") if seconds else "–",
@@ -55,15 +55,33 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
             )
         )
     header = ("", "reads", "parameters", "learning\nrate", "batch", "epochs", "best\nepoch", "s / epoch", "films / s")
-    chosen = " and ".join(dict.fromkeys(map(_optimizer, runs)))
-    caption = (
-        f"Trained with {chosen}; seconds and films a second: the median epoch after the first, on {hardware(runs)}."
-    )
-    return Table(header, tuple(rows), caption, first_width=0.2)
+    trained = [run for run in runs if not _put_together(run)]
+    chosen = list(dict.fromkeys(name for run in trained for name in _optimizers(run)))
+    together = [run.name for run in runs if run not in trained]
+    with_what = f"Trained with {verdicts.listed(chosen)}. " if chosen else ""
+    speed = f"Seconds and films a second: the median epoch after the first, on {hardware(trained)}."
+    said = [with_what + speed] if trained else []
+    said += [f"Put together from trained runs, not trained: {verdicts.listed(together)}."] if together else []
+    return Table(header, tuple(rows), " ".join(said), first_width=0.2)
 
 
-def _optimizer(run: Run) -> str:
-    return str((run.config.get("optimizer") or {}).get("class_path") or "Adam").rpartition(".")[2]
+def _put_together(run: Run) -> bool:
+    """Whether it is what `kgenre fuse` made: its options for training were never used."""
+    return run.network == "fused" and not run.epochs
+
+
+def _optimizers(run: Run) -> list[str]:
+    """The command line's, or else those of `GenreClassifier`; none where another module chose them itself."""
+    given = (run.config.get("optimizer") or {}).get("class_path")
+    if given:
+        return [str(given).rpartition(".")[2]]
+    model = run.config.get("model", {})
+    if not str(model.get("class_path", "")).endswith("GenreClassifier"):
+        return []
+    options = model.get("init_args", {})
+    own = options.get("optimizer", "adam")
+    layers = [given.get("optimizer", own) for given in (options.get("layer_optimizers") or {}).values()]
+    return [{"adam": "Adam", "sgd": "SGD"}.get(name, name) for name in (own, *layers)]
 
 
 def _of_optimizer(run: Run) -> dict[str, Any]:

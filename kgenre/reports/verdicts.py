@@ -123,12 +123,18 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     said = []
     enough = [g for g in present if best.genre(g, "support") >= 10]
     if enough:
-        high = [g for g in sorted(enough, key=lambda g: -lift[g]) if lift[g] >= 1.5][:3]
-        low = [g for g in sorted(enough, key=lambda g: lift[g]) if lift[g] < 1.5][:4]
-        shown = [f"{g} ({_ap(best, g, numbers)} against {_chance(best, g, numbers)})" for g in (*high, *low)]
+        order = sorted(enough, key=lambda g: lift[g])
+        high = [g for g in order[::-1] if lift[g] >= 1.5][:3]
+        low = [g for g in order if lift[g] < 1.1][:4]
+        least = [g for g in order if lift[g] < 1.5 and g not in low][: 4 - len(low)]
+        groups = (("furthest above it", high), ("least above it", least), ("hardly above it, or below,", low))
+        shown = [
+            f"{how} for {', '.join(f'{g} ({_ap(best, g, numbers)} against {_chance(best, g, numbers)})' for g in of)}"
+            for how, of in groups
+            if of
+        ]
         text = f"Average precision of {best.name} beside chance, which is the genre's share of the films: "
-        text += f"furthest above it for {', '.join(shown[: len(high)])}; " if high else ""
-        text += f"hardly above it, or below, for {', '.join(shown[len(high) :])}" if low else "above it everywhere else"
+        text += "; ".join(shown) + ("; above it everywhere else" if not low and not least else "")
         said.append(f"{text}. Genres with fewer than ten test films are left aside.")
     said += [_genre_by_genre(best, run, enough, numbers) for run in runs if run is not best and enough]
     rare = [g for g in present if best.genre(g, "support") < 10]

@@ -8,6 +8,7 @@ from boring import BoringModule, boring_batches, quiet_trainer
 from keras import ops
 
 from kgenre.callbacks import ModelSummary, ProgressBar, ThroughputMonitor
+from kgenre.callbacks.results_table import print_results
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -61,7 +62,8 @@ def test_the_final_values_are_one_table(capsys):
         Logs(), boring_batches(1), boring_batches(1)
     )
     assert rows_of(capsys.readouterr().out.splitlines()) == [
-        ["", "train", "val", "baseline frequency"],
+        ["", "train", "val", "baseline"],
+        ["", "last epoch", "last epoch", "frequency"],
         ["loss", "0.5000", "0.2500", "1e-05"],
         ["map", "", "1.235e+05", ""],
     ]
@@ -185,3 +187,13 @@ def test_depth_of_the_model_summary(capsys, max_depth, shown):
     assert sum(name in printed for name in ("outside", "inside")) == shown
     with pytest.raises(ValueError, match=r"max_depth=...\) is -1, 0 or more. Received: -2"):
         ModelSummary(max_depth=-2)
+
+
+def test_at_80_columns_the_names_of_metrics_are_whole_and_the_epoch_is_named(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    baselines = ("", "baseline_frequency/", "baseline_top3/", "baseline_tfidf/", "baseline_colours/")
+    print_results({f"test/{whose}tuned_f1_micro": 0.1 for whose in baselines})
+    assert "│ tuned_f1_micro │ 0.1000 │" in capsys.readouterr().out
+    print_results({"train/loss": 0.1, "val/loss": 0.2, "val/baseline_tfidf/loss": 0.3}, when="last epoch")
+    printed = capsys.readouterr().out
+    assert printed.count("last epoch") == 2, "what a baseline reaches is of no epoch"

@@ -1,5 +1,6 @@
 """What a user can do wrong: one or two lines that say what was given and what to give, exit code 1 or 2."""
 
+import errno
 import shutil
 import sys
 
@@ -63,8 +64,27 @@ def fails(capsys):
         (["fit", "--model", "os.system"], 2, ["os.system", "KGENRE_ALLOW_IMPORT"]),
         (["fit", "--trainer.callbacks", "subprocess.Popen"], 2, ["subprocess.Popen", "may not be imported"]),
         (["test", "--ckpt_path", "absent"], 1, ["absent", "does not exist"]),
-        (["test", "--trainer.default_root_dir", "absent"], 1, ["best", "Train first"]),
-        (["predict", "--poster", "x.jpg"], 2, ["ckpt_path"]),
+        (
+            ["test", "--trainer.default_root_dir", "absent"],
+            1,
+            ["--ckpt_path RUN", "in absent: train first"],
+        ),
+        (["predict", "--poster", "x.jpg"], 2, ["missing is --ckpt_path: a run's folder"]),
+        (["fuse"], 2, ["missing is runs: folders of runs"]),
+        (["predict", "--ckpt_path", "x", "--overview", "x", "--out", "x.csv"], 1, ["--out FILE", "--data.path"]),
+        (["fit", "--epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
+        (["fit", "--trainer.epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
+        (["fit", "--lr", "0.1"], 2, ["mean --model.learning_rate?"]),
+        (["fit", "--model.lr", "0.1"], 2, ["no argument 'lr'. Did you mean --model.learning_rate?"]),
+        (["fit", "--batch-size", "3"], 2, ["mean --data.batch_size?"]),
+        (["fit", "--gpus", "1"], 2, ["mean --trainer.devices?"]),
+        (["fit", "--device", "cpu"], 2, ["mean --trainer.accelerator?"]),
+        (["predict", "--checkpoint", "x"], 2, ["mean --ckpt_path?"]),
+        (["fit", "poster.yaml"], 2, ["--config poster.yaml"]),
+        (["fit", "."], 2, ["--ckpt_path .", "--data.path ."]),
+        (["fit", "now"], 2, ["'now' belongs to no option"]),
+        (["examples", "run", "--n", "0"], 1, ["--n takes 1 or more. Received: 0"]),
+        (["examples", "run", "--top", "0"], 1, ["--top takes 1 or more. Received: 0"]),
         (["predict", "--ckpt_path", "absent", "--poster", "x.jpg"], 1, ["absent", "does not exist"]),
         (["predict", "--ckpt_path", "absent"], 1, ["--poster", "--data.path"]),
     ],
@@ -88,7 +108,10 @@ def test_wrong_arguments(fails, arguments, code, words, tmp_path, monkeypatch):
         ("trainer:\n\tmax_epochs: 3", "line 2"),
         ("trainer: {max_epochs: 3}\ndata: null\ntrainer: {}", "'trainer' stands there twice, lines 1 and 3"),
         ("model: {class_path: kgenre.models.GenreClassifier, init_args: {widht: 3}}", "no argument 'widht'"),
-        ("- 1", "config"),
+        ("- 1", "config.yaml holds no options by name"),
+        ("", "config.yaml is empty. A configuration is written as"),
+        ("# nothing yet", "config.yaml is empty"),
+        ("epochs: 3", "the config has epochs, which is no option. Did you mean --trainer.max_epochs?"),
     ],
 )
 def test_wrong_config(fails, tmp_path, text, word):
@@ -97,6 +120,37 @@ def test_wrong_config(fails, tmp_path, text, word):
     code, lines = fails("fit", "--config", config)
     assert code == 2
     assert word in " ".join(lines[-2:]), lines
+
+
+def test_a_config_in_the_folder_configs(fails, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").mkdir()
+    (tmp_path / "configs" / "mine.yaml").write_text("trainer: {max_epochs: 3}")
+    _, lines = fails("fit", "--config=mine.yaml")
+    assert "--config mine.yaml: the file does not exist. Did you mean configs/mine.yaml?" in lines[-1]
+
+
+def test_a_folder_of_runs_is_no_run(fails, tmp_path):
+    for version in (2, 10):
+        (tmp_path / f"version_{version}").mkdir()
+    code, lines = fails("predict", "--ckpt_path", tmp_path, "--overview", "A film.")
+    assert (code, f"The newest run there is {tmp_path / 'version_10'}." in lines[-1]) == (1, True)
+
+
+def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monkeypatch):
+    def refuse(trainer, *arguments, **named):
+        raise OSError(errno.EROFS, "Read-only file system", str(refused))
+
+    monkeypatch.setattr("kgenre.training.Trainer.fit", refuse)
+    for refused, words in (
+        (tmp_path / "runs" / "x", "(Read-only file system): give a folder for runs with --trainer.default_root_dir."),
+        (tmp_path, "(Read-only file system): give a folder for runs with --trainer.default_root_dir."),
+        (tmp_path / "cache", "[Errno 30]"),
+    ):
+        assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1], refused
+    monkeypatch.setattr("os.access", lambda path, mode: False)
+    _, lines = fails("predict", "--ckpt_path", overview_run, "--data.path", films)
+    assert f"{overview_run} cannot be written into: say where the table shall go, --out FILE." in lines[-1]
 
 
 @pytest.mark.parametrize("backend", ["tensrflow", "theano"])

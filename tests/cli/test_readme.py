@@ -75,6 +75,7 @@ def test_every_fit_line_can_be_read(line, monkeypatch):
 
 
 def test_the_commands_named_exist():
-    named = set(re.findall(r"^(?:[A-Z_]+=\S+ +)*kgenre ([a-z]+) +--", README, re.MULTILINE))
-    assert {"fit", "test", "predict", "sweep"} <= named
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL))
+    named = set(re.findall(r"(?:^|[`!/] *|=\S+ )kgenre ([a-z]+)\b", code, re.MULTILINE))
+    assert {"fit", "test", "predict", "sweep", "fuse"} <= named
     assert named <= COMMANDS.keys()

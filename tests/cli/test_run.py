@@ -120,10 +120,14 @@ def test_one_film_is_predicted_under_jax_without_what_takes_seconds_to_import(po
     assert run_python(script, backend="jax").splitlines()[-1] == "[]"
 
 
-def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, capsys):
-    assert main(["predict", "--ckpt_path", str(poster_run), "--data.path", str(unlabelled)]) == 0
+def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, tmp_path, capsys):
+    many = ["predict", "--ckpt_path", str(poster_run), "--data.path", str(unlabelled)]
+    assert main(many) == 0
     with (poster_run / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
+    assert main([*many, "--out", str(tmp_path / "new" / "table.csv")]) == 0
+    assert (tmp_path / "new" / "table.csv").read_bytes() == (poster_run / "predictions.csv").read_bytes()
+    assert main([*many, "--out", str(tmp_path)]) == 1
     assert len(rows) == 5
     capsys.readouterr()
     poster = films / "posters" / f"{rows[0]['id']}.jpg"

@@ -1,10 +1,13 @@
 """The line said to a user: honest in every case."""
 
+import logging
 import math
+from types import SimpleNamespace
 
 import pytest
 
 from kgenre.evaluation import compare_with_baselines
+from kgenre.evaluation.baseline_comparison import BaselineComparison
 
 FREQUENCY = {"loss": 0.2349, "map": 0.12}
 BASELINES = {"frequency": FREQUENCY, "tfidf": {"loss": 0.1912, "map": 0.4}}
@@ -54,6 +57,38 @@ def test_an_overfitted_model_is_not_said_to_have_learned_nothing():
     assert "nothing" not in said
 
 
+@pytest.mark.parametrize(
+    ("falling", "advice"), [(True, "train longer"), (False, "a lower learning rate"), (None, "tells whether")]
+)
+def test_the_advice_depends_on_the_curve(falling, advice):
+    said = compare_with_baselines({"loss": 0.26, "map": 0.35}, {"frequency": FREQUENCY}, falling=falling)
+    assert advice in said.partition("its probabilities are off; ")[2]
+    nothing = compare_with_baselines({"loss": 0.26, "map": 0.12}, {"frequency": FREQUENCY}, falling=falling)
+    assert ("train longer" in nothing) == (falling is True)
+
+
+@pytest.mark.parametrize(
+    ("loss", "differences", "said"),
+    [
+        (
+            0.2335,
+            {"frequency": (-0.005, 0.002)},
+            "cannot be told from the genre frequencies (0.2349): 0.6 %",
+        ),
+        (0.2335, {"frequency": (-0.003, -0.001)}, "beats the genre frequencies (0.2349) by 0.6 %. TF-IDF"),
+        (0.2335, None, "beats the genre frequencies (0.2349) by 0.6 %, which may be chance."),
+        (0.2300, None, "beats the genre frequencies (0.2349) by 2.1 %. TF-IDF"),
+        (0.2345, {"frequency": (-0.0006, -0.0002)}, "beats the genre frequencies (0.2349) by 0.2 %. TF-IDF"),
+        (0.2400, {"frequency": (-0.001, 0.011)}, "no better than guessing the genre frequencies"),
+        (0.2352, {"frequency": (0.0001, 0.0004)}, "worse than guessing the genre frequencies"),
+        (0.1900, {"frequency": (-0.1, -0.01), "tfidf": (-0.004, 0.002)}, "0.1912 (the model is level)."),
+        (0.1900, {"frequency": (math.nan, math.nan), "tfidf": (0.001, 0.002)}, "0.1912 (the model is behind)."),
+    ],
+)
+def test_the_interval_of_the_difference_decides(loss, differences, said):
+    assert said in compare_with_baselines({"loss": loss, "map": 0.3}, BASELINES, "test", differences)
+
+
 @pytest.mark.parametrize("ranking", [{}, {"map": math.nan}, {"map": 0.2}])
 def test_a_ranking_that_chance_could_reach_is_no_excuse(ranking):
     said = compare_with_baselines({"loss": 0.26} | ranking, {"frequency": FREQUENCY})
@@ -80,3 +115,23 @@ def test_what_is_missing_is_named():
         compare_with_baselines({"map": 0.2}, BASELINES)
     with pytest.raises(ValueError, match=r"frequency must hold 'loss'. Received: nothing"):
         compare_with_baselines({"loss": 0.2}, {"frequency": {}})
+
+
+@pytest.mark.parametrize(
+    ("losses", "words"), [((0.7, 0.5, 0.4), "train longer"), ((0.5, 0.26, 0.3), "longer training made them worse")]
+)
+def test_at_the_end_of_a_fit_the_curve_is_known(losses, words, caplog):
+    trainer = SimpleNamespace(
+        stage="fit",
+        sanity_checking=False,
+        checkpoint_callback=SimpleNamespace(monitor="val/loss", best_model_score=min(losses)),
+    )
+    comparison = BaselineComparison()
+    comparison._metrics = {"val": {"frequency": FREQUENCY}}
+    for loss in losses:
+        trainer.callback_metrics = {"val/loss": loss, "val/map": 0.35}
+        comparison.on_validation_end(trainer, None)
+    with caplog.at_level(logging.INFO, "kgenre"):
+        comparison.on_fit_end(trainer, None)
+    assert f"best validation loss {min(losses):.4f}: worse than" in caplog.text
+    assert words in caplog.text

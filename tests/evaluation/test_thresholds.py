@@ -35,6 +35,34 @@ def test_near_the_best_that_any_threshold_reaches():
     assert (tuned > best - 0.03).all()
 
 
+@pytest.mark.parametrize("centre", [0.5, 0.2])
+@pytest.mark.parametrize("spread", [1.0, 0.1, 1e-3, 1e-6])
+def test_probabilities_that_hardly_differ_are_told_apart(spread, centre):
+    # As after an epoch: the ranking says something, but all probabilities lie within less than the smoothing window.
+    true, prob = calibrated_films(400, [0.4, 0.1, 0.05])
+    log_odds = np.log(centre / (1 - centre)) + spread * (np.log(prob / (1 - prob)) + 1.5)
+    prob = 1 / (1 + np.exp(-log_odds))
+    thresholds = tune_thresholds(true, prob)
+
+    def f1(true, prob, threshold):
+        return 2 * (true & (prob > threshold)).sum() / (true.sum() + (prob > threshold).sum())
+
+    best = max(f1(true, prob, threshold) for threshold in np.unique(prob))
+    reached = f1(true, prob, thresholds.overall)
+    assert reached >= f1(true, prob, 0.5)
+    assert reached > best - 0.5 / np.sqrt(true.sum())
+    for genre in np.flatnonzero(~np.array(thresholds.fallback)):
+        column = true[:, genre], prob[:, genre]
+        best = max(f1(*column, threshold) for threshold in np.unique(column[1]))
+        assert f1(*column, thresholds.per_genre[genre]) > best - 0.5 / np.sqrt(column[0].sum())
+    assert not thresholds.fallback[0]
+
+
+def test_where_half_is_best_it_stays():
+    prob = np.array([[0.52], [0.51], [0.501], [0.499], [0.498], [0.497]])
+    assert multilabel_metrics(prob > 0.5, prob, thresholds=tune_thresholds(prob > 0.5, prob))["tuned_f1_micro"] == 1
+
+
 def test_a_rare_genre_has_the_threshold_of_all():
     true, prob = calibrated_films(500, [0.3, 0.1])
     rare = np.zeros((500, 1), bool)
@@ -66,6 +94,7 @@ def test_always_a_threshold_between_0_and_1(seed, films, genres):
 
 def test_no_positives_at_all_leave_one_half():
     assert tune_thresholds(np.zeros((4, 2)), np.full((4, 2), 0.3)).overall == 0.5
+    assert tune_thresholds(np.ones((4, 2)), np.zeros((4, 2))).overall == 0.5
 
 
 def test_json_and_back_in_another_order_of_genres():

@@ -185,6 +185,28 @@ def test_histograms_leave_nan_out(logger, tmp_path):
     assert "nothing" not in read(tmp_path).Tags()["tensors"]
 
 
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.float32([1 - 1e-7, 1 - 6e-8, 1]),  # a few ulps wide: no room for 30 different edges in float32
+        np.float64([0.3, np.nextafter(0.3, 1)]),
+        np.float32([3e38, -3e38, 2e38]),
+        np.array([1e308, -1e308]),
+        np.zeros(3, np.float32),
+        np.full(3, -7.0),
+        np.array([5e-324, 0.0]),
+        np.array([1, 1, 2]),
+    ],
+)
+def test_a_histogram_of_any_finite_values(logger, tmp_path, values):
+    logger.log_histograms({"w": values}, 1)
+    (event,) = read(tmp_path).Tensors("w")
+    buckets = np.frombuffer(event.tensor_proto.tensor_content, np.float32).reshape(30, 3)
+    assert buckets[:, 2].sum() == values.size
+    assert (buckets[:, 0] < buckets[:, 1]).all()
+    assert np.isfinite(buckets).all()
+
+
 def png():
     from PIL import Image
 

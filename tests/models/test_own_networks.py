@@ -1,6 +1,7 @@
 """kgenre's own networks: what their layers compute, that they learn the sample films, and what they do without."""
 
 import math
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -23,6 +24,7 @@ from kgenre.models.genre_head import GenreHead
 from kgenre.models.linear_subwords import LinearSubwords
 from kgenre.models.linear_words import LinearWords
 from kgenre.models.masked_pooling import MaskedPooling
+from kgenre.models.optimizers import cosine_rate
 from kgenre.models.word_dropout import WordDropout
 from kgenre.models.word_vectors import WordVectors, genre_evidence, ppmi_vectors
 from kgenre.training import TrainerError
@@ -243,6 +245,13 @@ def test_they_learn_the_sample_films(network, settings, data, sample, tmp_path):
         [colours] = [part for part in module.model._flatten_layers() if part.name == "Colours"]
         known = poster_features(films.training_films(posters=1000)["poster"])
         np.testing.assert_allclose(numpy(colours.mean), known.mean(axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize(("steps", "warmup"), [(0, 0.0), (0, 0.15), (1, 0.9), (10, 0.99)])
+def test_a_cosine_over_any_number_of_steps(steps, warmup):
+    rate = cosine_rate(0.5, warmup, SimpleNamespace(estimated_stepping_batches=steps))
+    assert max(float(rate(step)) for step in range(steps + 1)) == pytest.approx(0.5)
+    assert float(rate(max(steps, 1))) == pytest.approx(0, abs=1e-6)
 
 
 def test_a_new_network_starts_at_what_the_films_say(sample, tmp_path):

@@ -16,13 +16,15 @@ from kgenre.evaluation import Thresholds, bootstrap_metrics, genre_metrics, inte
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.reports import ReportError, read_runs, write_report
-from kgenre.reports.blocks import Table
+from kgenre.reports.blocks import Film, Films, Guess, Table
 from kgenre.reports.example_films import choose_films
 from kgenre.reports.learning_curve import learning_curve
+from kgenre.reports.markdown import to_markdown
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.report import report_blocks
 from kgenre.reports.sentences import next_steps, training
-from kgenre.reports.verdicts import headline
+from kgenre.reports.tables import training_table
+from kgenre.reports.verdicts import headline, per_genre
 
 GENRES = ("Comedy", "Drama", "N/A", "War")
 
@@ -208,6 +210,60 @@ def test_results_stand_beside_baselines(runs):
     assert all("▲" in cell for cell in pairs["good – poor"][:2])
 
 
+@pytest.mark.parametrize(
+    ("arguments", "optimizer", "words"),
+    [
+        ({"network": "overview_words", "optimizer": "sgd"}, None, "Trained with SGD. Seconds"),
+        ({"optimizer": "adam", "layer_optimizers": {"W": {"optimizer": "sgd"}}}, None, "Trained with Adam and SGD. "),
+        ({"optimizer": "sgd"}, "keras.optimizers.Lion", "Trained with Lion. Seconds"),
+    ],
+)
+def test_the_optimizer_is_the_one_that_trained(runs, arguments, optimizer, words):
+    run, _ = read_runs(runs)
+    model = {"class_path": "kgenre.models.GenreClassifier", "init_args": arguments}
+    config = {"model": model, "optimizer": {"class_path": optimizer, "init_args": {}}}
+    assert training_table([dataclasses.replace(run, config=config)], Numbers()).caption.startswith(words)
+    config["model"]["class_path"] = "mine.Net"
+    assert ("Trained with" in training_table([dataclasses.replace(run, config=config)], Numbers()).caption) == bool(
+        optimizer
+    )
+
+
+def test_what_was_put_together_has_no_training(runs):
+    run, _ = read_runs(runs)
+    arguments = {"network": "fused", "learning_rate": 1e-4, "optimizer": "adam"}
+    config = {
+        "model": {"class_path": "kgenre.models.GenreClassifier", "init_args": arguments},
+        "data": {"init_args": {"batch_size": 64}},
+    }
+    table = training_table([dataclasses.replace(run, config=config, epochs=[])], Numbers())
+    assert table.rows[0][3:5] == ("–", "–")
+    assert table.caption == "Put together from trained runs, not trained: good."
+
+
+def test_hardly_above_chance_is_hardly_above_it(runs):
+    run, _ = read_runs(runs)
+
+    def said(**ap):
+        metrics = {"test/films": 40, "test/loss": 0.2}
+        for genre, value in ap.items():
+            metrics |= {f"test/genre/{genre}/support": 20, f"test/genre/{genre}/ap": value}
+        return per_genre([dataclasses.replace(run, metrics=metrics)], Numbers())[0]
+
+    text = said(Comedy=0.6, Drama=0.9, War=0.52)
+    assert "furthest above it for Drama (0.90 against 0.50); least above it for Comedy (0.60 against 0.50); " in text
+    assert "hardly above it, or below, for War (0.52 against 0.50)." in text
+    assert "hardly" not in said(Comedy=0.6, Drama=0.9)
+    assert "above it everywhere else" in said(Comedy=0.8, Drama=0.9)
+
+
+def test_words_of_an_example_stand_without_the_texts_punctuation():
+    words = (("His", 0.1), ("father.", 0.9), ("“high,", 0.8), ("—", 0.7), ("sci-fi", 0.6), ("Father", 0.5))
+    guess = Guess("text", (("Drama", 0.8, True),), None, words)
+    film = Film("1", "A title", "a film", ("Drama",), None, "His father.", (guess,))
+    assert "Drama 0.80 ✓ (father, high, sci-fi, Father)" in to_markdown([Films((film,))])[0]
+
+
 def test_films_by_kind(runs):
     good, poor = read_runs(runs)
     assert choose_films([good], 2, "random", 0) == choose_films([good], 2, "random", 0)
@@ -234,6 +290,11 @@ def test_examples_on_a_terminal_and_in_a_log(runs, capsys, monkeypatch):
     assert printed.count("truth") == 2
     assert "✓" in printed
     assert "▀" not in printed
+    for ids in ("sample00007,sample00003", "[sample00007, sample00003]"):
+        assert main(["examples", str(runs[0]), "--ids", ids]) == 0
+        assert capsys.readouterr().out.count("truth") == 2
+    assert main(["examples", str(runs[0]), "--ids", "sample00007"]) == 0
+    assert capsys.readouterr().out.count("truth") == 1
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLORTERM", "truecolor")
     assert main(["examples", str(runs[0]), "--n", "1"]) == 0
