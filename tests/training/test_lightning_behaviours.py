@@ -421,7 +421,7 @@ def test_differs_a_second_fit_starts_anew():
 
 def test_differs_fast_dev_run_finds_a_monitor_that_is_never_logged():
     """Lightning's EarlyStopping does not look; the real run then fails after its first epoch."""
-    with pytest.raises(MonitorError, match="no such value was logged"):
+    with pytest.raises(MonitorError, match="no step logs this value"):
         quiet_trainer(fast_dev_run=True, callbacks=EarlyStopping("foo")).fit(Boring())
 
 
