@@ -42,7 +42,7 @@ class Decoded(NamedTuple):
 
 
 def decode_posters(
-    paths: Sequence[Path | None],
+    paths: Sequence[str | Path | None],
     files: Sequence[PosterFile],
     image_size: tuple[int, int],
     resize: str = "squash",
@@ -62,10 +62,10 @@ def decode_posters(
     def some(first: int) -> Decoded:
         positions = range(first, min(first + _POSTERS_AT_ONCE, len(paths)))
         pixels = np.zeros((len(positions), *image_size, 3), np.uint8) if out is None else out[first : positions.stop]
-        reasons = [
-            files[i].reason or _read(paths[i], files[i].plain, resize, out=poster)
-            for i, poster in zip(positions, pixels, strict=True)
-        ]
+        reasons = []
+        for i, poster in zip(positions, pixels, strict=True):
+            file = files[i]
+            reasons.append(file.reason or _read(paths[i], file.plain, resize, out=poster))
         return Decoded(positions, pixels, reasons)
 
     begun: deque[Future[Decoded]] = deque()
@@ -83,7 +83,7 @@ def decode_posters(
                 future.cancel()
 
 
-def _read(path: Path | None, plain: bool, resize: str, out: Pixels) -> str:
+def _read(path: str | Path | None, plain: bool, resize: str, out: Pixels) -> str:
     """Write a poster into ``out``, zeros (H, W, 3), and return ""; or return why not."""
     size = out.shape[:2]
     try:

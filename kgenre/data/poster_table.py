@@ -72,7 +72,7 @@ def poster_table(
     if place == "stream":
         return None, [file.reason for file in files]
     pixels, reasons = aligned_zeros(shape), []
-    for found in decode_posters(table.poster_paths, files, image_size, resize, out=pixels):
+    for found in decode_posters(table.poster_paths.texts, files, image_size, resize, out=pixels):
         reasons += found.reasons
         if on_progress:
             on_progress(found.positions.stop, len(table))
@@ -149,7 +149,7 @@ def _write(
     reasons: dict[str, str] = {}
     with file.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for found in decode_posters(table.poster_paths, files, shape[1:3], resize):
+        for found in decode_posters(table.poster_paths.texts, files, shape[1:3], resize):
             out.write(found.pixels.data)
             reasons |= {str(i): reason for i, reason in zip(found.positions, found.reasons, strict=True) if reason}
             if on_progress:
