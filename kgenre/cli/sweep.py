@@ -133,6 +133,7 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
         return
     import yaml
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     sign = 1 if options.mode == "min" else -1
@@ -151,7 +152,7 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
             writer.writerow([*row[:-2], score, row[-1], trial.status, trial.run_dir or ""])
     table = Table("trial", *(name.rpartition(".")[2] for name in names), options.monitor, "seconds")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))  # a list, or a reason such as "pip install 'kgenre[torch]'", is no markup
     Console().print(table)
     if ranked[0].score is not None:
         best = yaml.safe_load(ranked[0].config)
