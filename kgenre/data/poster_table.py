@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_files import PosterFile
@@ -52,6 +53,9 @@ def poster_table(
     Returns:
         uint8 (n, height, width, 3), zeros where a poster is bad, or None to stream; and a reason for each film, ""
         where its poster is good as far as is known.
+
+    Raises:
+        FilmDataError: there is not as much memory.
     """
     shape = (len(table), *image_size, 3)
     file = cache_folder() / "posters" / f"{_key(files, image_size, resize)}.npy"
@@ -71,7 +75,13 @@ def poster_table(
             )
     if place == "stream":
         return None, [file.reason for file in files]
-    pixels, reasons = aligned_zeros(shape), []
+    try:
+        pixels, reasons = aligned_zeros(shape), []
+    except OSError as error:
+        raise FilmDataError(
+            f"Decoded posters take {_megabytes(shape)}, more memory than there is. Give a smaller --data.image_size, "
+            "or --data.poster_table auto, disk or stream."
+        ) from error
     for found in decode_posters(table.poster_paths.texts, files, image_size, resize, out=pixels):
         reasons += found.reasons
         if on_progress:

@@ -36,6 +36,12 @@ def made(folder, place, **options):
     return poster_table.poster_table(table, files, (24, 16), place=place, **options)
 
 
+def test_more_posters_than_memory_are_refused_with_what_to_give(folder):
+    films = FilmData(str(folder), overviews=False, image_size=(2_000_000, 2_000_000), poster_table="memory")
+    with pytest.raises(FilmDataError, match=r"take [0-9,]+ MB, more memory than there is. Give a smaller --data.image"):
+        films.setup("fit")
+
+
 def film_data(folder, place, **options):
     films = FilmData(
         str(folder),
