@@ -10,18 +10,26 @@ it is drawn from the same seeds. Ends with code 1 when a loss lies outside its t
 from __future__ import annotations
 
 import argparse
+import datetime
 import importlib.util
 import json
+import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+from device_rates import driver, gpu_name
 from throughput_networks import build, films, prepare_environment, scaled
+from trainer_overhead import git_commit
+
+PACKAGES = ("keras", "jax", "jaxlib", "numpy", "tensorflow")
 
 # Relative to the loss on the CPU, after up to 20 steps of Adam, which amplifies rounding.
 TOLERANCES = {"fp32 in full": 1e-3, "fp32": 1e-2, "bf16": 5e-2}
@@ -116,39 +124,47 @@ def compare(kind: str, model: str, backend: str, tolerance: str, reference: Any,
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """All trainings, then the runs that move from the CPU to the device and back."""
-    rows = []
-    common = {"batch_size": options.batch_size, "batches": options.steps, "words": options.words}
-    for model, dropout, backends in TRAININGS:
-        for backend in backends:
-            if backend not in options.backends:
-                continue
-            spec = common | {"model": model, "dropout": dropout, "backend": backend, "steps": options.steps}
-            spec |= {"weights": str(folder / f"{model}-{backend}.npz")}
-            if importlib.util.find_spec(backend) is None:
-                reason = f"{backend} is not installed"
-                rows.append(compare("losses", model, backend, "fp32", reason, reason))
-                continue
-            on_cpu = run(spec | {"device": "cpu", "precision": "fp32 in full"})
-            for precision in TOLERANCES:
-                losses = run(spec | {"device": options.device, "precision": precision})
-                rows.append(compare("losses", model, backend, precision, on_cpu, losses))
-                say(rows[-1])
-            third = max(1, options.steps // 3)
-            parts: list[float] = []
-            for number, device in enumerate(("cpu", options.device, "cpu")):
-                begin = {"begin_at": str(folder / f"{model}-{backend}-{number - 1}")} if number else {}
-                end = str(folder / f"{model}-{backend}-{number}")
-                moved = spec | begin | {"device": device, "precision": "fp32 in full", "end_at": end}
-                part = run(moved | {"steps": third * (number + 1)})
-                if isinstance(part, str):
-                    parts = part
-                    break
-                parts += part
-            reference = on_cpu[: 3 * third] if isinstance(on_cpu, list) else on_cpu
-            kind = f"cpu, then {options.device}, then cpu"
-            rows.append(compare(kind, model, backend, "fp32 in full", reference, parts))
-            say(rows[-1])
+    """All trainings, several processes at a time where the machine has the cores: nothing is timed here."""
+    chains = [(*training, backend) for *training, backends in TRAININGS for backend in backends]
+    chains = [chain for chain in chains if chain[-1] in options.backends]
+    cores = os.cpu_count() or 1
+    with ThreadPoolExecutor(len(chains)) as outer, ThreadPoolExecutor(max(1, cores // 2)) as inner:
+        return [row for rows in outer.map(lambda chain: _chain(options, folder, inner, *chain), chains) for row in rows]
+
+
+def _chain(
+    options: argparse.Namespace, folder: Path, processes: ThreadPoolExecutor, model: str, dropout: bool, backend: str
+) -> list[dict[str, Any]]:
+    """One network on one backend: the losses on both devices, and a run that moves from the CPU there and back."""
+    if importlib.util.find_spec(backend) is None:
+        reason = f"{backend} is not installed"
+        return [compare("losses", model, backend, "fp32", reason, reason)]
+    spec = {"model": model, "dropout": dropout, "backend": backend, "weights": str(folder / f"{model}-{backend}.npz")}
+    spec |= {"batch_size": options.batch_size, "batches": options.steps, "words": options.words}
+    whole = spec | {"steps": options.steps}
+    on_cpu = processes.submit(run, whole | {"device": "cpu", "precision": "fp32 in full"}).result()
+    found = {
+        precision: processes.submit(run, whole | {"device": options.device, "precision": precision})
+        for precision in TOLERANCES
+    }
+    third = max(1, options.steps // 3)
+    parts: Any = []
+    for number, device in enumerate(("cpu", options.device, "cpu")):
+        begin = {"begin_at": str(folder / f"{model}-{backend}-{number - 1}")} if number else {}
+        end = str(folder / f"{model}-{backend}-{number}")
+        moved = spec | begin | {"device": device, "precision": "fp32 in full", "end_at": end}
+        part = processes.submit(run, moved | {"steps": third * (number + 1)}).result()
+        if isinstance(part, str):
+            parts = part
+            break
+        parts += part
+    rows = [
+        compare("losses", model, backend, precision, on_cpu, losses.result()) for precision, losses in found.items()
+    ]
+    reference = on_cpu[: 3 * third] if isinstance(on_cpu, list) else on_cpu
+    rows.append(compare(f"cpu, then {options.device}, then cpu", model, backend, "fp32 in full", reference, parts))
+    for row in rows:
+        say(row)
     return rows
 
 
@@ -192,7 +208,16 @@ def main() -> int:
         rows = measure(options, Path(folder))
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text(json.dumps({"benchmark": "device_parity", "rows": rows}, indent=1) + "\n")
+        results = {
+            "benchmark": "device_parity",
+            "date": datetime.date.today().isoformat(),
+            "git_commit": git_commit(),
+            "device": gpu_name() if options.device == "gpu" else "cpu",
+            "driver": driver(),
+            "versions": {name: metadata.version(name) for name in PACKAGES if importlib.util.find_spec(name)},
+            "rows": rows,
+        }
+        options.output.write_text(json.dumps(results, indent=1) + "\n")
     print(render(rows))
     return 1 if any(not row.get("holds", True) for row in rows) else 0
 

@@ -71,11 +71,20 @@ def tensorflow_rates(device: str) -> dict[str, float]:
 
 def driver() -> str | None:
     """The NVIDIA driver's version, where there is one."""
+    return _asked_of_the_driver("driver_version")
+
+
+def gpu_name() -> str | None:
+    """The first NVIDIA GPU's name, where there is one."""
+    return _asked_of_the_driver("name")
+
+
+def _asked_of_the_driver(field: str) -> str | None:
     import subprocess
 
-    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()[0]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
     except (OSError, subprocess.SubprocessError, IndexError):
         return None
 

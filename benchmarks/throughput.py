@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ class Contestant:
     backend: str
     process: subprocess.Popen[str] | None
     log: Path
+    steps: int  # of a round
     not_measured: str | None = None
     rounds: list[dict[str, float]] = field(default_factory=list)  # the first is the one that compiles
     facts: dict[str, Any] = field(default_factory=dict)
@@ -86,23 +88,25 @@ class Contestant:
             self.process.stdin.flush()
         return self.answer()
 
+    def end(self) -> None:
+        """Whatever it is doing."""
+        if self.process:
+            self.process.kill()
+            self.process.communicate()
+
 
 # --- measuring --------------------------------------------------------------------------------------------------------
 
 
-def measure(options: argparse.Namespace, group: Group, rates: dict[str, float], folder: Path) -> list[dict[str, Any]]:
-    """One group: all contestants start, compile, run their rounds in turn, and end."""
-    steps = steps_of_a_round(options, group, rates)
-    contestants: list[Contestant] = []
+def measure(options: argparse.Namespace, group: Group, contestants: Iterator[Contestant]) -> list[dict[str, Any]]:
+    """One group: all contestants build, compile, run their rounds in turn, and end."""
+    started: list[Contestant] = []
     try:
-        for name, backend in contestants_of(options, group):
-            contestants.append(_start(options, group, name, backend, steps, folder))
-            if options.device == "cpu":  # two that compile at once on few cores would count each other's time
-                _ready(contestants[-1])
         for contestant in contestants:
-            if options.device != "cpu":
-                _ready(contestant)
-        # On a GPU the compilers run side by side on the host; only what is timed has the device to itself.
+            started.append(contestant)
+            if contestant.not_measured is None:
+                contestant.facts |= contestant.go()  # past its imports
+        contestants = started
         for contestant in _running(contestants):
             contestant.rounds.append(contestant.go())
         for _ in range(options.rounds):
@@ -114,16 +118,9 @@ def measure(options: argparse.Namespace, group: Group, rates: dict[str, float], 
                 contestant.rounds.append(contestant.answer())
             contestant.facts |= contestant.rounds[-1]
     finally:
-        for contestant in contestants:
-            if contestant.process:
-                contestant.process.kill()
-                contestant.process.communicate()
-    return [_row(group, contestant, steps, options) for contestant in contestants]
-
-
-def _ready(contestant: Contestant) -> None:
-    if contestant.not_measured is None:
-        contestant.facts |= contestant.answer()
+        for contestant in started:
+            contestant.end()
+    return [_row(group, contestant, options) for contestant in contestants]
 
 
 def _running(contestants: list[Contestant]) -> list[Contestant]:
@@ -153,13 +150,20 @@ def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str,
     return int(np.clip(options.seconds / step, 2, 200))
 
 
+def start(options: argparse.Namespace, group: Group, rates: dict[str, float], folder: Path) -> Iterator[Contestant]:
+    """The processes of a group. Each imports what it needs, then waits to be let go on."""
+    steps = steps_of_a_round(options, group, rates)
+    for name, backend in contestants_of(options, group):
+        yield _start(options, group, name, backend, steps, folder)
+
+
 def _start(options: argparse.Namespace, group: Group, name: str, backend: str, steps: int, folder: Path) -> Contestant:
     place = Path(tempfile.mkdtemp(prefix=f"{name}-{backend}-", dir=folder))
     log = place / "log.txt"
     python = options.lightning_python if name == "lightning" else sys.executable
     missing = missing_package(group, name, backend, python)
     if missing:
-        return Contestant(name, backend, None, log, not_measured=missing)
+        return Contestant(name, backend, None, log, steps, not_measured=missing)
     cell = asdict(group) | {
         "contestant": name,
         "backend": backend,
@@ -177,10 +181,11 @@ def _start(options: argparse.Namespace, group: Group, name: str, backend: str, s
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=prepare_environment(backend, options.device),
+            # A fresh cache: nobody's time to the first step is that of a second start.
+            env=prepare_environment(backend, options.device) | {"KGENRE_CACHE": str(place / "cache")},
             cwd=place,
         )
-    return Contestant(name, backend, process, log)
+    return Contestant(name, backend, process, log, steps)
 
 
 def missing_package(group: Group, name: str, backend: str, python: str) -> str | None:
@@ -196,7 +201,8 @@ def missing_package(group: Group, name: str, backend: str, python: str) -> str |
     return None
 
 
-def _row(group: Group, contestant: Contestant, steps: int, options: argparse.Namespace) -> dict[str, Any]:
+def _row(group: Group, contestant: Contestant, options: argparse.Namespace) -> dict[str, Any]:
+    steps = contestant.steps
     row = asdict(group) | {"contestant": contestant.name, "backend": contestant.backend, "steps": steps}
     row["words"] = options.words
     if contestant.not_measured is not None or len(contestant.rounds) < 2:
@@ -372,7 +378,14 @@ def main() -> int:
     keys = ("model", "batch_size", "precision", "source")
     done = {tuple(row[key] for key in keys) for row in results["rows"] if "not_measured" not in row}
     groups = [group for group in groups_of(options) if tuple(getattr(group, key) for key in keys) not in done]
-    with tempfile.TemporaryDirectory(prefix="throughput-", ignore_cleanup_errors=True) as folder:
+    if groups and not results["rates"]:
+        results |= measure_rates(options)
+    ahead: list[Contestant] = []
+    with (
+        tempfile.TemporaryDirectory(prefix="throughput-", ignore_cleanup_errors=True) as folder,
+        contextlib.ExitStack() as last,
+    ):
+        last.callback(lambda: [contestant.end() for contestant in ahead])
         for number, group in enumerate(groups, 1):
             passed = time.perf_counter() - begun
             if options.minutes and passed > 60 * options.minutes:
@@ -382,10 +395,14 @@ def main() -> int:
                     for name, backend in contestants_of(options, group)
                 ]
             else:
-                if not results["rates"]:
-                    results |= measure_rates(options)
                 say(f"{number}/{len(groups)} ({passed:.0f} s) {group.label}")
-                rows = measure(options, group, results["rates"], Path(folder))
+                contestants = ahead or start(options, group, results["rates"], Path(folder))
+                # The imports of the next group take ten seconds and no GPU; on few cores they would be in the way.
+                ahead = []
+                if options.device == "gpu" and number < len(groups) and (os.cpu_count() or 1) >= 8:
+                    contestants = iter(list(contestants))
+                    ahead = list(start(options, groups[number], results["rates"], Path(folder)))
+                rows = measure(options, group, iter(contestants))
                 summarise(rows, results["rates"])
             keep = [row for row in results["rows"] if any(row[key] != getattr(group, key) for key in keys)]
             results["rows"] = keep + rows

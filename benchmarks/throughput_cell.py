@@ -33,8 +33,9 @@ def main() -> None:
             import kgenre.training  # noqa: F401
         if cell.contestant == "lightning":
             import_lightning()
-        check_device(cell)
         imported = time.perf_counter() - _STARTED
+        clock.wait_for_the_script()
+        check_device(cell)
         CONTESTANTS[cell.contestant](cell, clock)
     except (NotImplementedError, ModuleNotFoundError) as error:
         clock.answer(not_measured=str(error))

@@ -275,7 +275,7 @@ def cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout, with "+changes" where it has uncommitted ones; None outside git."""
+    """The commit of the checkout, with "+changes" where it has uncommitted ones; outside git ``$GIT_COMMIT`` or None."""
 
     def git(*command: str) -> str:
         return subprocess.run(["git", *command], cwd=_HERE, capture_output=True, text=True, check=True).stdout.strip()
@@ -284,7 +284,7 @@ def git_commit() -> str | None:
         changes = git("status", "--porcelain", "--untracked-files=no", "--", "../kgenre")
         return git("rev-parse", "HEAD") + ("+changes" if changes else "")
     except (OSError, subprocess.SubprocessError):
-        return None
+        return os.environ.get("GIT_COMMIT")
 
 
 # --- command line -----------------------------------------------------------------------------------------------------
