@@ -32,16 +32,30 @@ throughput() { # NAME ARGUMENTS...
     --profile --output "$OUT/$(date +%F)-$DEVICE-throughput-$name.json" $@ ${small[@]+"${small[@]}"}
 }
 
-# Written for a CPU, never seen on a GPU: kgenre's dropout and max pooling under JAX (kgenre/kernels). The parts of the
-# CNNs put them beside Keras's own (raw); `parity` compares their losses with a CPU's. Nor was it seen there whether the
-# Trainer finds several steps in a call faster, which it measures by itself in runs of a thousand steps and more (in the
-# parts of small batches): it says so in the log, and environment.json keeps it.
+# Seen on an H200 so far: results/2026-11-28-nvidia-h200-step_ways.json. Written after it, and to be measured first (part
+# `ways`): the LSTM's loop of few kernels a step, and several steps in a call whose number the compiler knows. What XLA's
+# flags would bring is tried there too: whole steps as one CUDA graph (+CONVOLUTION), loops in it (+WHILE).
 cnns="poster_cnn_2024 poster_cnn_2025"
 lstms="overview_lstm_cudnn overview_lstm_unmasked overview_lstm"
 both="--precision fp32 bf16"
 
 part() {
   case $1 in
+    ways)
+      local own=("poster_cnn_2024 64 fp32 several=25" "poster_cnn_2025 64 fp32 several=25" "overview_lstm 64 fp32"
+        "overview_lstm_cudnn 64 fp32" "overview_lstm_cudnn 1024 fp32" "overview_lstm_cudnn 4096 fp32"
+        "overview_lstm_cudnn 4096 bf16" "overview_lstm_unmasked 4096 fp32"
+        "overview_lstm_unmasked 4096 fp32 without=masked_lstm" "poster_cnn_2025 4096 bf16"
+        "poster_cnn_2025 4096 bf16 without=dropout,max_pooling")
+      local flagged=("poster_cnn_2024 64 fp32 several=25" "overview_lstm_cudnn 64 fp32")
+      [ -n "${SMALL:-}" ] && own=("overview_lstm 2 fp32 several=2 words=8") flagged=()
+      local ways=("$PYTHON" benchmarks/step_ways.py --output "$OUT/$(date +%F)-$DEVICE-step_ways.json")
+      export KERAS_BACKEND=jax XLA_PYTHON_CLIENT_PREALLOCATE=false
+      "${ways[@]}" "${own[@]}"
+      local flags=""
+      for flags in ${flagged[@]+"=+CONVOLUTION" "=+CONVOLUTION,+WHILE --xla_gpu_command_buffer_unroll_loops=true"}; do
+        XLA_FLAGS="--xla_gpu_enable_command_buffer$flags" "${ways[@]}" "${flagged[@]}" || true
+      done ;;
     parity)
       local tiny=()
       [ -n "${SMALL:-}" ] && tiny=(--steps 3 --batch-size 2 --words 6)
@@ -60,7 +74,7 @@ part() {
   esac
 }
 
-parts="cnn_small lstm_small parity cnn_large lstm_large lstm_bf16 pipeline"
+parts="ways cnn_small lstm_small parity cnn_large lstm_large lstm_bf16 pipeline"
 case ${1:-} in
   all) for name in $parts; do part "$name"; done ;;
   list) echo "$parts" ;;

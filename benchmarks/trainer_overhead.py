@@ -275,7 +275,7 @@ def cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout, with "+changes" where it has uncommitted ones; outside git ``$GIT_COMMIT`` or None."""
+    """The commit of the checkout, with "+changes" where it has uncommitted ones; outside git ``$GIT_COMMIT``."""
 
     def git(*command: str) -> str:
         return subprocess.run(["git", *command], cwd=_HERE, capture_output=True, text=True, check=True).stdout.strip()

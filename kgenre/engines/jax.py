@@ -74,7 +74,8 @@ class JaxEngine:
         self._others = [v for v in variables if not v.trainable]
         self._division = [v.trainable for v in variables]
         self._train = self._jit(self._traced_train, donate_argnums=0, static_argnames="update")
-        self._train_several = self._jit(self._traced_several, donate_argnums=0, static_argnames="update")
+        counted = ("update", "count") if self._loops_count_first else "update"
+        self._train_several = self._jit(self._traced_several, donate_argnums=0, static_argnames=counted)
         self._eval = self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
         self._home = None if self._placement else _home_of([v.value for v in self._held()])
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
@@ -110,13 +111,20 @@ class JaxEngine:
                 self._waited_for.block_until_ready()
             self._waited_for = values
 
+    @property
+    def _loops_count_first(self) -> bool:
+        # On a GPU the host starts each iteration of a loop, and has to ask the device whether there is one unless the
+        # program says how many there are. On a CPU one program for any number of steps is worth more.
+        return jax.default_backend() != "cpu"
+
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
-        # Always as long as `size`: how many are done is known at run time, so that there is one compiled function.
+        if self._loops_count_first and len(batches) < size:  # not another program for the few that are left
+            return [self.train_step(batch, update)[1] for batch in batches][-1]
         padded = [*batches, *[batches[-1]] * (size - len(batches))]
-        stack = np.stack if isinstance(keras.tree.flatten(batches[0])[0], np.ndarray) else jax.numpy.stack
-        stacked = keras.tree.map_structure(lambda *leaves: stack(leaves), *padded)
+        if isinstance(keras.tree.flatten(batches[0])[0], np.ndarray):
+            padded = [jax.tree.map(lambda *leaves: np.stack(leaves), *padded)]
         try:
-            self._state, values = self._train_several(self._state, stacked, len(batches), update=update)
+            self._state, values = self._train_several(self._state, padded, count=len(batches), update=update)
         except jax.errors.UnexpectedTracerError as error:
             raise StepError(ASSIGNED_IN_BRANCH) from error
         self._wait_sometimes(values)
@@ -179,7 +187,10 @@ class JaxEngine:
             after = list(map(self._placement.state, after))
         return new | self._divided(after), outputs, step
 
-    def _traced_several(self, state: State, stacked: Any, count: Any, update: bool) -> tuple[State, Any]:
+    def _traced_several(self, state: State, batches: list[Any], count: Any, update: bool) -> tuple[State, Any]:
+        """``batches``: one whose rows are stacked, or each by itself: what lies on the device is stacked here."""
+        stacked = batches[0] if len(batches) == 1 else jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *batches)
+
         def body(i: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
             batch = jax.tree.map(lambda rows: jax.lax.dynamic_index_in_dim(rows, i, keepdims=False), stacked)
             new, _, values = self._traced_train(carry[0], batch, update)

@@ -32,20 +32,19 @@ def masked_lstm(
     What ``keras.layers.Bidirectional(LSTM(..., return_sequences=True))`` computes with tanh, sigmoid and zero initial
     states, gradients included. Which way it goes:
 
-    =========== ====== ===================================== ======================================================
-    backend     device with recurrent dropout                without
-    =========== ====== ===================================== ======================================================
-    JAX         GPU    a compiled loop with its own gradient cuDNN with sequence lengths, both directions in a call
-    JAX         CPU    a loop for both directions at once    the same loop
-    TensorFlow  GPU    the loop, compiled by XLA             Keras's own, which goes through cuDNN
-    TensorFlow  CPU    the loop, compiled by XLA             the loop, compiled by XLA
-    others             Keras's own                           Keras's own
-    =========== ====== ===================================== ======================================================
+    =========== ====== ==================================== ======================================
+    backend     device with recurrent dropout               without
+    =========== ====== ==================================== ======================================
+    JAX         GPU    a loop with few kernels a step       the same loop
+    JAX         CPU    a loop with few arrays to remember   the same loop
+    TensorFlow  GPU    a loop, compiled by XLA              Keras's own, which goes through cuDNN
+    TensorFlow  CPU    the same loop                        the same loop
+    others             Keras's own                          Keras's own
+    =========== ====== ==================================== ======================================
 
     Args:
         inputs: float (B, T, D).
-        mask: bool (B, T), or None for all true. For cuDNN the true steps of a row must come first (padding on the
-            right); under JAX the results of any other row are NaN there.
+        mask: bool (B, T), or None for all true.
         forward: the direction from the first step to the last.
         backward: the other one.
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from kgenre.callbacks.callback import overrides_batch_hooks
 from kgenre.engines import Engine
+from kgenre.engines.devices import list_devices
 from kgenre.training.module import Module
 from kgenre.tuning.step_times import fastest, undone
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
-MANY = 32  # steps in one call, where "auto" finds that worth while
+MANY = 32  # steps in one call at most, where "auto" finds that worth while
+AGAIN = {"cpu": 1.0, "gpu": 0.25}  # what another program takes to compile: a GPU's fastest kernels are found by then
 SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
 FEW = 1000  # updates: a fit of fewer is over before another program is compiled
 BESIDE = 1e-4  # seconds that a step costs beside itself, above all to read its batch
@@ -52,12 +54,23 @@ def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
 def _may_pay(trainer: Trainer, batch: Any) -> bool:
     import keras
 
+    together = _together(trainer)
     leaves = [leaf if hasattr(leaf, "dtype") else np.asarray(leaf) for leaf in keras.tree.flatten(batch)]
     dtypes = [keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves]
-    if trainer.schedule.stepping_batches < FEW or "string" in dtypes:  # TensorFlow's, which NumPy does not know
+    if together < 2 or trainer.schedule.stepping_batches < FEW or "string" in dtypes:  # TensorFlow's, which NumPy does not know
         return False
     pairs = zip(leaves, dtypes, strict=True)
-    return MANY * sum(np.dtype(dtype).itemsize * math.prod(leaf.shape) for leaf, dtype in pairs) <= LARGE
+    return together * sum(np.dtype(dtype).itemsize * math.prod(leaf.shape) for leaf, dtype in pairs) <= LARGE
+
+
+def _together(trainer: Trainer) -> int:
+    """How many steps "auto" runs in a call, so that what is due in between cuts few calls short: 25 for logs every 50."""
+    schedule, every = trainer.schedule, trainer.log_every_n_steps
+    most = min(MANY, schedule.training_batches, every or MANY)
+    if schedule.accumulate_grad_batches > 1:  # the update is a call of its own
+        most = min(most, schedule.accumulate_grad_batches - 1)
+    whole = (number for number in range(most, MANY // 2, -1) if every % number == 0)
+    return next(whole, most)
 
 
 def _who_needs_each_step(trainer: Trainer) -> str | None:
@@ -72,21 +85,22 @@ def _who_needs_each_step(trainer: Trainer) -> str | None:
 
 def _measured(trainer: Trainer, batch: Any) -> int:
     """Both ways on the run's own state, which is put back."""
-    engine = trainer.engine
+    engine, together = trainer.engine, _together(trainer)
     with undone(engine):
-        alone = list(engine.prefetch([batch] * MANY))
+        alone = list(engine.prefetch([batch] * together))
         compiling, step = (_seconds_of_a_step(engine, alone[0]) for _ in range(2))
-        # The other program takes about as long to compile, and may gain most of what the steps take.
+        compiling *= AGAIN[list_devices()[0].partition(":")[0]]
+        # The other program may gain most of what the steps take.
         if step > SHORT or (step + BESIDE) * trainer.schedule.stepping_batches < 2 * compiling:
             return 1
-        together = list(engine.prefetch([batch] * MANY, at_once=MANY))
+        several = list(engine.prefetch([batch] * together, at_once=together))
         one, many = fastest(
             engine,
             lambda: [engine.train_step(batch) for batch in alone],
-            lambda: engine.train_steps(together, MANY),
+            lambda: engine.train_steps(several, together),
         )
-    chosen = MANY if many < 0.9 * one else 1
-    per_step = (1e3 * one / MANY, 1e3 * many / MANY, MANY)
+    chosen = together if many < 0.9 * one else 1
+    per_step = (1e3 * one / together, 1e3 * many / together, together)
     _log.info("steps_per_execution=auto: %.3f ms a step, %.3f ms of %d in a call.", *per_step)
     return chosen
 

@@ -61,7 +61,7 @@ def value_and_gradients(made, x, mask, training):
     return [a.numpy() for a in compute(tf.constant(x))]
 
 
-WAYS = ["cpu", "loop"] if keras.backend.backend() == "jax" else ["its own"]
+WAYS = ["cpu", "gpu"] if keras.backend.backend() == "jax" else ["its own"]
 
 
 @pytest.fixture(params=WAYS)
@@ -70,7 +70,7 @@ def way(request, monkeypatch):
     if keras.backend.backend() == "jax":
         from kgenre.kernels import masked_lstm_jax
 
-        monkeypatch.setattr(masked_lstm_jax, "way", lambda directions: request.param)
+        monkeypatch.setattr(masked_lstm_jax, "way", lambda: request.param)
 
 
 @pytest.mark.usefixtures("way")

@@ -316,7 +316,7 @@ def test_texts_in_a_batch_are_no_matter(monkeypatch):
 
 
 @compiled
-@pytest.mark.parametrize(("seconds", "chosen"), [([0.5, 0.001], 1), ([0.001, 0.5], 1), ([0.001, 0.001], 32)])
+@pytest.mark.parametrize(("seconds", "chosen"), [([0.5, 0.001], 1), ([0.001, 0.5], 1), ([0.001, 0.001], 4)])
 def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch):
     """Eight steps, the first of which took so many seconds with its compiling, the second without."""
     from kgenre.training import steps_per_execution
@@ -325,6 +325,21 @@ def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch
     monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: seconds.pop(0))
     monkeypatch.setattr(steps_per_execution, "fastest", lambda *_: [1.0, 0.1])
     assert fitted(MLP, boring_batches(4))[0].chosen_steps_per_execution == chosen
+
+
+@compiled
+@pytest.mark.parametrize(
+    ("every", "batches", "accumulate", "chosen"),
+    [(50, 99, 1, 25), (96, 99, 1, 32), (37, 99, 1, 32), (10, 99, 1, 10), (0, 99, 1, 32), (50, 6, 1, 6), (50, 99, 4, 3)],
+)
+def test_auto_cuts_few_calls_short(every, batches, accumulate, chosen, monkeypatch):
+    from kgenre.training import steps_per_execution
+
+    monkeypatch.setattr(steps_per_execution, "FEW", 1)
+    monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: 0.0)
+    monkeypatch.setattr(steps_per_execution, "fastest", lambda *_: [1.0, 0.1])
+    flags = {"log_every_n_steps": every, "accumulate_grad_batches": accumulate, "max_epochs": 1}
+    assert fitted(MLP, boring_batches(batches), **flags)[0].chosen_steps_per_execution == chosen
 
 
 @pytest.mark.skipif(not IS_TORCH, reason="the others compile")
