@@ -42,7 +42,7 @@ both="--precision fp32 bf16"
 part() {
   case $1 in
     ways)
-      local own=("poster_cnn_2024 64 fp32 several=25" "poster_cnn_2025 64 fp32 several=25" "overview_lstm 64 fp32"
+      local own=("poster_cnn_2024 64 fp32 several=25" "poster_cnn_2024 64 fp32 undonated" "poster_cnn_2025 64 fp32 several=25" "overview_lstm 64 fp32"
         "overview_lstm_cudnn 64 fp32" "overview_lstm_cudnn 1024 fp32" "overview_lstm_cudnn 4096 fp32"
         "overview_lstm_cudnn 4096 bf16" "overview_lstm_unmasked 4096 fp32"
         "overview_lstm_unmasked 4096 fp32 without=masked_lstm" "poster_cnn_2025 4096 bf16"

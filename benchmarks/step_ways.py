@@ -5,6 +5,7 @@ A way is words after the network, batch size and precision:
     several=25            so many steps in one compiled call, beside one in a call
     without=dropout,...   without kgenre's own kernels (dropout, max_pooling, masked_lstm): Keras's instead
     stock                 Keras's own layers alone
+    undonated             the step's results in arrays of their own, not in place of what it read
     words=68              padded length of the overviews
 
     python benchmarks/step_ways.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm_cudnn 64 fp32" \
@@ -18,6 +19,7 @@ trace of ten steps too. The XLA flags of the process are written beside its rows
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import gc
 import json
@@ -25,7 +27,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +43,7 @@ PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 _KERNEL = "(dropout|max_pooling|masked_lstm)"
 _PATTERN = re.compile(
     rf"({'|'.join(MODELS)}) \d+ ({'|'.join(PRECISIONS)})"
-    rf"( stock| several=\d+| words=\d+| without={_KERNEL}(,{_KERNEL})*)*"
+    rf"( stock| undonated| several=\d+| words=\d+| without={_KERNEL}(,{_KERNEL})*)*"
 )
 
 
@@ -59,7 +61,8 @@ def measure(way: str, seconds: float, profile: bool) -> dict[str, Any]:
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
     trainer = kgenre.Trainer(max_steps=1, precision=PRECISIONS[precision], steps_per_execution=1, **quiet)
     begun = time.perf_counter()
-    trainer.fit(_module(model, "stock" in words), batches)
+    with _donating("undonated" not in words):
+        trainer.fit(_module(model, "stock" in words), batches)
     engine = trainer.engine
     row = {"way": way, "xla_flags": os.environ.get("XLA_FLAGS"), "first_step_seconds": time.perf_counter() - begun}
     row |= _timed(lambda: engine.train_step(batches[0]), engine, seconds, 1)
@@ -96,6 +99,19 @@ def _module(model: str, stock: bool) -> Any:
             return keras.optimizers.Adam(1e-4)
 
     return Network()
+
+
+@contextlib.contextmanager
+def _donating(wanted: bool) -> Iterator[None]:
+    from kgenre.engines.jax import JaxEngine
+
+    own = JaxEngine._jit
+    if not wanted:
+        JaxEngine._jit = lambda self, step, donate_argnums, **arguments: own(self, step, **arguments)
+    try:
+        yield
+    finally:
+        JaxEngine._jit = own
 
 
 _OWN: dict[str, Any] = {}

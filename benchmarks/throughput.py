@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from throughput_networks import EPOCH, LSTMS, MODELS, OWN, flops, prepare_environment
+from throughput_networks import EPOCH, LSTMS, MODELS, OWN, SEVERAL, flops, prepare_environment
 from throughput_report import plot, render
 from trainer_overhead import cpu_name, git_commit, ratio_with_interval
 
@@ -39,6 +39,7 @@ PEERS = ("raw", "keras-fit", "keras-fit-padded", "lightning")
 SOURCES = ("device", "pipeline", "input")
 PRECISIONS = ("fp32", "bf16")
 PARTS = ("train", "inference")
+FEW_FILMS = 256  # up to this batch size a GPU may wait for the host, and several steps in a call are measured too
 _HERE = Path(__file__).resolve().parent
 
 
@@ -133,6 +134,8 @@ def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str,
         return [("input", backend) for backend in options.backends]
     padded = {"keras-fit-padded"} if group.model not in LSTMS or options.words != OWN else set()
     names = ["kgenre", *(peer for peer in options.peers if peer not in {"lightning", *padded})]
+    if options.device == "gpu" and group.source == "device" and group.batch_size <= FEW_FILMS:
+        names.insert(1, "kgenre-several")
     pairs = [(name, backend) for backend in options.backends for name in names]
     pairs = [pair for pair in pairs if pair != ("raw", "torch")]  # there Lightning is what one would take
     if "lightning" in options.peers and group.source == "device":  # torch has no tf.data
@@ -141,13 +144,14 @@ def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str,
 
 
 def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str, float]) -> int:
-    """As many steps as take about ``--seconds`` at a third of the device's rate, and a millisecond at least."""
+    """As many steps as take about ``--seconds`` at a third of the device's rate, and some milliseconds at least."""
     if options.steps or options.words == OWN:
         return options.steps or EPOCH
     work = 3 * flops(group.model, group.batch_size, options.words)
     rate = rates.get("fp32 FLOP/s", 1e11)
-    step = max(work / (0.3 * rate), 1e-3 if "cnn" in group.model else 8e-3)
-    return int(np.clip(options.seconds / step, 2, 200))
+    step = max(work / (0.3 * rate), 1e-3 if "cnn" in group.model else 4e-3)
+    steps = int(np.clip(options.seconds / step, 2, 200))
+    return steps if steps < SEVERAL else steps // SEVERAL * SEVERAL
 
 
 def start(options: argparse.Namespace, group: Group, rates: dict[str, float], folder: Path) -> Iterator[Contestant]:

@@ -29,7 +29,7 @@ def main() -> None:
     try:
         if cell.contestant not in ("lightning", "input"):
             import keras  # noqa: F401 - for the time it takes
-        if cell.contestant == "kgenre":
+        if cell.is_kgenre:
             import kgenre.training  # noqa: F401
         if cell.contestant == "lightning":
             import_lightning()
@@ -46,7 +46,7 @@ def main() -> None:
             return
         raise
     # Keras's own Bidirectional imports it where it is installed; kgenre must do without.
-    if cell.contestant == "kgenre" and cell.backend == "jax" and cell.source == "device":
+    if cell.is_kgenre and cell.backend == "jax" and cell.source == "device":
         assert "tensorflow" not in sys.modules, "TensorFlow was imported under JAX without need"
     clock.answer(
         **clock.parts,

@@ -9,6 +9,7 @@ import numpy as np
 
 GENRES, VOCABULARY, EMBEDDING, WORDS = 25, 10_000, 256, 68
 OWN = 0  # instead of a padded length: each contestant pads as it does by itself
+SEVERAL = 25  # steps in a call, of those of a round; logs are written every 50
 EPOCH = 28  # batches of an epoch then: with fewer kgenre would have fewer length buckets
 # What differs between the LSTMs: recurrent dropout, and whether padding is masked.
 LSTMS = {

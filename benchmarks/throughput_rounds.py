@@ -30,6 +30,11 @@ class Cell:
     profile: bool = False
 
     @property
+    def is_kgenre(self) -> bool:
+        """Whether kgenre's Trainer trains it."""
+        return self.contestant.startswith("kgenre")
+
+    @property
     def reads_words(self) -> bool:
         """Whether the network reads overviews."""
         return self.model in LSTMS
@@ -110,7 +115,7 @@ def source(cell: Cell, clock: Clock, put: Callable[[Any], Any], form: Callable[[
 
 def made_films(cell: Cell, batches: int = 3) -> list[dict[str, Any]]:
     if cell.words == OWN:
-        padding = {"kgenre": "buckets", "keras-fit-padded": "all"}.get(cell.contestant, "longest")
+        padding = "buckets" if cell.is_kgenre else "all" if cell.contestant == "keras-fit-padded" else "longest"
         return overviews(cell.batch_size, padding)
     return films(cell.model, cell.batch_size, batches, cell.words)
 

@@ -2,8 +2,8 @@
 
 TensorFlow alone runs some eighty small operations for each step of Keras's loop and its derived gradient. Compiled by
 XLA they are a few; the rest of the network stays with TensorFlow's own kernels, which are the faster ones for it on a
-CPU. The loop is that of `masked_lstm_jax`, and ends with the longest sequence of the batch. Without recurrent dropout
-on a GPU nothing beats Keras's way to cuDNN.
+CPU. On a CPU the loop ends with the longest sequence of the batch. Without recurrent dropout on a GPU it is left to
+Keras, which goes through cuDNN.
 """
 
 from __future__ import annotations
@@ -81,7 +81,12 @@ def _recur(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) ->
 
 
 def _steps(mask: Any) -> Any:
-    """How many steps the longest sequence has."""
+    """How many steps the longest sequence has; on a GPU all: a number that is known when XLA compiles.
+
+    Of any other the host asks the device before each iteration.
+    """
+    if tf.config.list_logical_devices("GPU"):
+        return tf.shape(mask)[0]
     times = tf.range(1, tf.shape(mask)[0] + 1)[:, None, None]
     return tf.reduce_max(tf.where(mask, times, 0))
 

@@ -34,8 +34,8 @@ def overview_lstm(
         vocabulary_size: token ids are below it; padding and the unknown word count.
         embedding_dim: length of a word's vector.
         dropout: rate on the inputs of both LSTMs.
-        recurrent_dropout: rate on the recurrent state of both. With 0 a GPU computes both LSTMs through cuDNN, mask
-            included, many times faster (`kgenre.kernels.masked_lstm`); the course's 0.2 rules it out.
+        recurrent_dropout: rate on the recurrent state of both. Under TensorFlow on a GPU 0 lets both LSTMs go through
+            cuDNN, which the course's 0.2 rules out.
         dense_dropout: rate after the dense layer.
 
     Returns:
