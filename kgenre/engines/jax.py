@@ -18,6 +18,7 @@ from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepScope
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
+from kgenre.kernels.jax_platform import platform
 from kgenre.kernels.read_at_once import read_at_once
 
 State = dict[str, Any]
@@ -115,7 +116,7 @@ class JaxEngine:
     def _loops_count_first(self) -> bool:
         # On a GPU the host starts each iteration of a loop, and has to ask the device whether there is one unless the
         # program says how many there are. On a CPU one program for any number of steps is worth more.
-        return jax.default_backend() != "cpu"
+        return platform() != "cpu"
 
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
         if self._loops_count_first and len(batches) < size:  # not another program for the few that are left
@@ -131,7 +132,7 @@ class JaxEngine:
         return values
 
     def why_single_steps(self, batch: Any) -> str | None:
-        if jax.default_backend() != "cpu":
+        if platform() != "cpu":
             return None
         (batch,) = self.prefetch([batch])
         traced = self._train.trace(self._state, batch, update=True)
@@ -363,7 +364,7 @@ class JaxEngine:
         batches = itertools.islice(batches, limit)
         if self._placement is not None:
             batches = map(self._placement.batch, batches)
-        if jax.default_backend() == "cpu":  # the compiled step takes NumPy arrays faster than device_put does
+        if platform() == "cpu":  # the compiled step takes NumPy arrays faster than device_put does
             yield from batches
             return
         ahead: deque[Any] = deque()

@@ -8,6 +8,7 @@ import jax
 from jax import numpy as jnp
 
 from kgenre.kernels import masked_lstm_jax_cpu, masked_lstm_jax_gpu
+from kgenre.kernels.jax_platform import platform
 
 if TYPE_CHECKING:
     from kgenre.kernels.masked_lstm import Direction
@@ -29,7 +30,7 @@ def way() -> str:
     Raises:
         NotImplementedError: on what is neither, where it is Keras's own.
     """
-    platform = jax.default_backend()
-    if platform not in ("cpu", "gpu"):
-        raise NotImplementedError(platform)
-    return platform
+    found = platform()
+    if found not in ("cpu", "gpu"):
+        raise NotImplementedError(found)
+    return found
