@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Pair = tuple[Any, Any]
 _TOGETHER = 4  # steps in one iteration; the length buckets' widths are multiples of it
-# Axes: t step, in the order in which a direction reads; s direction, b sequence, g gate, d input feature, h and k state.
+# Axes: t step, in the order in which a direction reads; s direction, b sequence, g gate, d input feature; h, k state.
 # The gates lie side by side for each sequence, as in Keras's weights and in what a product with them gives.
 
 
