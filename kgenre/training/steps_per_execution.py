@@ -66,7 +66,7 @@ def _may_pay(trainer: Trainer, batch: Any) -> bool:
 
 
 def _together(trainer: Trainer) -> int:
-    """How many steps "auto" runs in a call, so that what is due cuts few calls short: 25 where logs are due every 50."""
+    """How many steps "auto" runs in a call, so that what is due cuts few short: 25 where logs are due every 50."""
     schedule, every = trainer.schedule, trainer.log_every_n_steps
     most = min(MANY, schedule.training_batches, every or MANY)
     if schedule.accumulate_grad_batches > 1:  # the update is a call of its own
