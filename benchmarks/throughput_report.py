@@ -45,6 +45,7 @@ def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
         "ms/step",
         "of matrix rate",
         "of copy rate",
+        "of roofline",
     ]
     head += [f"x {base}" for base in bases]
     head += ["input wait ms", "first step s: import + build + compile", "host GB", "device GB"]
@@ -64,6 +65,7 @@ def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
                     f"{values['films_per_second']:,.0f}",
                     "{:.3g} ({:.3g}-{:.3g})".format(values["median_ms"], *values["quartiles_ms"]),
                     *(f"{values[name]:.1%}" if name in values else "" for name in SHARES),
+                    roofline(values),
                     *("{:.2f} [{:.2f}, {:.2f}]".format(*ratios[base]) if base in ratios else "" for base in bases),
                     f"{waits[len(waits) // 2]:.2g}",
                     "{import_seconds:.1f} + {build_seconds:.1f} + {compile_seconds:.1f}".format(**first),
@@ -73,6 +75,14 @@ def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
             )
         )
     return lines
+
+
+def roofline(values: dict[str, Any]) -> str:
+    """The share of what the device allows: the larger of what it takes to compute and to move, over the time.
+
+    Williams, Waterman and Patterson, 2009, "Roofline: an insightful visual performance model".
+    """
+    return f"{max(values[name] for name in SHARES):.1%}" if all(name in values for name in SHARES) else ""
 
 
 def _profiles(rows: list[dict[str, Any]]) -> list[str]:
