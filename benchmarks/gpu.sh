@@ -34,7 +34,8 @@ throughput() { # NAME ARGUMENTS...
 
 # Seen on an H200 so far: results/2026-11-28-nvidia-h200-step_ways.json. Written after it, and to be measured first (part
 # `ways`): the LSTM's loop of few kernels a step, and several steps in a call whose number the compiler knows. What XLA's
-# flags would bring is tried there too: whole steps as one CUDA graph (+CONVOLUTION), loops in it (+WHILE).
+# flags would bring is tried there too: whole steps as one CUDA graph (+CONVOLUTION), loops in it (+WHILE), no trying of
+# kernels (a first step took 12 to 30 s).
 cnns="poster_cnn_2024 poster_cnn_2025"
 lstms="overview_lstm_cudnn overview_lstm_unmasked overview_lstm"
 both="--precision fp32 bf16"
@@ -42,19 +43,20 @@ both="--precision fp32 bf16"
 part() {
   case $1 in
     ways)
-      local own=("poster_cnn_2024 64 fp32 several=25" "poster_cnn_2024 64 fp32 undonated" "poster_cnn_2025 64 fp32 several=25" "overview_lstm 64 fp32"
-        "overview_lstm_cudnn 64 fp32" "overview_lstm_cudnn 1024 fp32" "overview_lstm_cudnn 4096 fp32"
+      local own=("poster_cnn_2024 64 fp32 several=25" "poster_cnn_2024 64 fp32 undonated"
+        "poster_cnn_2025 64 fp32 several=25" "overview_lstm 64 fp32" "overview_lstm_cudnn 64 fp32" "overview_lstm_cudnn 1024 fp32" "overview_lstm_cudnn 4096 fp32"
         "overview_lstm_cudnn 4096 bf16" "overview_lstm_unmasked 4096 fp32"
         "overview_lstm_unmasked 4096 fp32 without=masked_lstm" "poster_cnn_2025 4096 bf16"
         "poster_cnn_2025 4096 bf16 without=dropout,max_pooling")
       local flagged=("poster_cnn_2024 64 fp32 several=25" "overview_lstm_cudnn 64 fp32")
-      [ -n "${SMALL:-}" ] && own=("overview_lstm 2 fp32 several=2 words=8") flagged=()
+      [ -n "${SMALL:-}" ] && own=("overview_lstm 2 fp32 several=2 words=8")
       local ways=("$PYTHON" benchmarks/step_ways.py --output "$OUT/$(date +%F)-$DEVICE-step_ways.json")
       export KERAS_BACKEND=jax XLA_PYTHON_CLIENT_PREALLOCATE=false
       "${ways[@]}" "${own[@]}"
-      local flags=""
-      for flags in ${flagged[@]+"=+CONVOLUTION" "=+CONVOLUTION,+WHILE --xla_gpu_command_buffer_unroll_loops=true"}; do
-        XLA_FLAGS="--xla_gpu_enable_command_buffer$flags" "${ways[@]}" "${flagged[@]}" || true
+      local flags=("enable_command_buffer=+CONVOLUTION" "autotune_level=0"
+        "enable_command_buffer=+CONVOLUTION,+WHILE --xla_gpu_command_buffer_unroll_loops=true")
+      for each in "${flags[@]}"; do
+        [ -n "${SMALL:-}" ] || XLA_FLAGS="--xla_gpu_$each" "${ways[@]}" "${flagged[@]}" || true
       done ;;
     parity)
       local tiny=()
