@@ -223,9 +223,12 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
         ) from error
     module = cls(**arguments)
     module.on_load_checkpoint(checkpoint.state)
-    module.configure_model()
     from kgenre.engines.built_module import build_from_specs
+    from kgenre.engines.initial_weights import drawing_initial_weights
     from kgenre.engines.named_variables import keras_layers, named_variables
+
+    with drawing_initial_weights():
+        module.configure_model()
 
     if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
         build_from_specs(module, checkpoint.state["batches"])

@@ -14,6 +14,7 @@ from kgenre.callbacks import Callback, ModelCheckpoint
 from kgenre.checkpoints import Checkpoint, remove_leftovers
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
+from kgenre.engines.initial_weights import drawing_initial_weights
 from kgenre.training.accelerator import choose_devices
 from kgenre.training.configured_optimizers import configured_optimizers
 from kgenre.training.data_module import DataModule, iterate_epoch
@@ -104,7 +105,7 @@ def prepare(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
     if data is not None:
         data.setup(t.stage)
     t.hooks.setup(t.stage)
-    with policy_of(t.precision):
+    with policy_of(t.precision), drawing_initial_weights():
         module.configure_model()
     check_model_precision(module, t.precision)
 

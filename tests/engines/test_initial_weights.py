@@ -1,0 +1,30 @@
+import keras
+import numpy as np
+import pytest
+
+from kgenre.engines.initial_weights import drawing_initial_weights
+
+
+def drawn():
+    keras.utils.set_random_seed(3)
+    return keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Conv2D(7, 3), keras.layers.LayerNormalization()])
+
+
+def test_the_same_weights():
+    with drawing_initial_weights():
+        quick = drawn().get_weights()
+    for got, want in zip(quick, drawn().get_weights(), strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-7)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others compile nothing for them")
+def test_only_in_the_block():
+    import jax
+
+    def asked():
+        return jax.config.read("jax_disable_most_optimizations")
+
+    with pytest.raises(ZeroDivisionError), drawing_initial_weights():
+        assert asked()
+        raise ZeroDivisionError
+    assert not asked()
