@@ -1,3 +1,5 @@
+import contextlib
+
 import keras
 import numpy as np
 import pytest
@@ -24,7 +26,8 @@ def test_only_in_the_block():
     def asked():
         return jax.config.read("jax_disable_most_optimizations")
 
-    with pytest.raises(ZeroDivisionError), drawing_initial_weights():
+    with drawing_initial_weights():
         assert asked()
+    with contextlib.suppress(ZeroDivisionError), drawing_initial_weights():
         raise ZeroDivisionError
     assert not asked()
