@@ -62,7 +62,7 @@ def measure(way: str, seconds: float, profile: bool) -> dict[str, Any]:
     trainer = kgenre.Trainer(max_steps=1, precision=PRECISIONS[precision], steps_per_execution=1, **quiet)
     begun = time.perf_counter()
     with _donating("undonated" not in words):
-        trainer.fit(_module(model, "stock" in words), batches)
+        trainer.fit(module_of(model, "stock" in words), batches)
     engine = trainer.engine
     row = {"way": way, "xla_flags": os.environ.get("XLA_FLAGS"), "first_step_seconds": time.perf_counter() - begun}
     row |= _timed(lambda: engine.train_step(batches[0]), engine, seconds, 1)
@@ -80,7 +80,7 @@ def measure(way: str, seconds: float, profile: bool) -> dict[str, Any]:
     return row
 
 
-def _module(model: str, stock: bool) -> Any:
+def module_of(model: str, stock: bool) -> Any:
     import keras
 
     import kgenre
