@@ -106,6 +106,21 @@ def test_the_same_numbers_as_single_steps(make, accumulate):
     assert several.engine.traces["train"] <= single.engine.traces["train"] + 3
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX counts the steps beforehand")
+@pytest.mark.parametrize("make", [MLP, LSTM])
+def test_the_same_numbers_where_the_compiler_counts_the_steps(make, monkeypatch):
+    """As on a GPU: batches are put on the device one by one, and a call of fewer steps is not compiled."""
+    import kgenre.engines.jax
+
+    monkeypatch.setattr(kgenre.engines.jax, "platform", lambda: "gpu")
+    single, _, expected = fitted(make, boring_batches(10))
+    several, calls, logged = fitted(make, boring_batches(10), steps_per_execution=4)
+    assert calls == [4, 4, 2, 4, 4, 2]
+    assert logged == expected
+    same_state(single, several)
+    assert several.engine.traces["train"] == 2
+
+
 def widths_that_differ():
     """tf.data in which neither the rows nor the columns of all batches are the same."""
     tf = pytest.importorskip("tensorflow")
