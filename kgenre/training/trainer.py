@@ -23,6 +23,7 @@ from kgenre.training.fit_loop import fit_loop
 from kgenre.training.flags import read_flags
 from kgenre.training.jit_compile import choose_jit_compile, say_what_is_faster
 from kgenre.training.module import Module
+from kgenre.training.open_run import join_run, open_run, run_of
 from kgenre.training.results import Results
 from kgenre.training.resume import find_checkpoint, restore, restore_logs, restore_weights, resume_step, run_state
 from kgenre.training.run import Run
@@ -30,12 +31,9 @@ from kgenre.training.run_folder import tidy_runs, update_metrics
 from kgenre.training.stage import (
     build_for_evaluation,
     build_for_fit,
-    join_run,
     load_sources,
     make_schedule,
-    open_run,
     prepare,
-    run_of,
     running,
 )
 from kgenre.training.steps_per_execution import choose_steps_per_execution
