@@ -1,4 +1,4 @@
-"""The state of torch's own generator: Keras draws dropout from it on torch, a torch ``DataLoader`` its order anywhere."""
+"""The state of torch's own generator: Keras draws dropout from it on torch, a ``DataLoader`` its order anywhere."""
 
 from __future__ import annotations
 
