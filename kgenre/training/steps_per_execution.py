@@ -57,14 +57,14 @@ def _may_pay(trainer: Trainer, batch: Any) -> bool:
     together = _together(trainer)
     leaves = [leaf if hasattr(leaf, "dtype") else np.asarray(leaf) for leaf in keras.tree.flatten(batch)]
     dtypes = [keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves]
-    if together < 2 or trainer.schedule.stepping_batches < FEW or "string" in dtypes:  # which NumPy does not know
+    if together < 2 or trainer.schedule.stepping_batches < FEW or "string" in dtypes:  # TensorFlow's, which NumPy does not know
         return False
     pairs = zip(leaves, dtypes, strict=True)
     return together * sum(np.dtype(dtype).itemsize * math.prod(leaf.shape) for leaf, dtype in pairs) <= LARGE
 
 
 def _together(trainer: Trainer) -> int:
-    """How many steps "auto" runs in a call, so that what is due cuts few calls short: 25 for logs every 50."""
+    """How many steps "auto" runs in a call, so that what is due in between cuts few calls short: 25 for logs every 50."""
     schedule, every = trainer.schedule, trainer.log_every_n_steps
     most = min(MANY, schedule.training_batches, every or MANY)
     if schedule.accumulate_grad_batches > 1:  # the update is a call of its own
