@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from kgenre.callbacks.monitor import is_better
 
 
+@dataclass
 class KeptCheckpoints:
     """The names of the best checkpoints with their scores, of the newest, and of those that may be removed.
 
@@ -17,6 +19,9 @@ class KeptCheckpoints:
     Args:
         save_top_k: how many of the best stay; -1: every checkpoint.
         mode: whether smaller ("min") or larger ("max") scores are better.
+        scores: name -> score of the best.
+        last: the name of the newest.
+        superfluous: names of those that may be removed once the newest is on the disk.
 
     Example:
         >>> kept = KeptCheckpoints(save_top_k=1, mode="min")
@@ -25,17 +30,16 @@ class KeptCheckpoints:
         ('step=2', 'step=2', ['step=1'])
     """
 
-    def __init__(self, save_top_k: int, mode: str) -> None:
-        self.save_top_k = save_top_k
-        self.mode = mode
-        self._before: tuple[dict[str, float], str | None] = ({}, None)  # scores and last, should the newest fail
-        self.clear()
+    save_top_k: int
+    mode: str
+    scores: dict[str, float] = field(default_factory=dict)
+    last: str | None = None
+    superfluous: list[str] = field(default_factory=list)
+    _before: tuple[dict[str, float], str | None] = ({}, None)  # scores and last, should the newest fail
 
     def clear(self) -> None:
         """A new run begins with none."""
-        self.scores: dict[str, float] = {}
-        self.last: str | None = None
-        self.superfluous: list[str] = []
+        self.scores, self.last, self.superfluous = {}, None, []
 
     @property
     def names(self) -> set[str]:
