@@ -1,4 +1,4 @@
-"""The state of the process's random numbers; that a run goes on with it is in test_resume.py."""
+"""The state of the process's random numbers; that a run goes on with it is in training/test_resume.py."""
 
 import sys
 from types import SimpleNamespace
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from kgenre.training.random_state import random_state, set_random_state
+from kgenre.engines.random_state import random_state, set_random_state
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="it is always imported")
