@@ -13,6 +13,13 @@ class Logger:
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
         name: the name of the experiment; None leaves it to the Trainer.
+
+    Example:
+        >>> class Printed(Logger):
+        ...     writes_files = False
+        ...     def log_metrics(self, metrics, step):
+        ...         print(step, metrics)
+        >>> Trainer(logger=Printed())
     """
 
     writes_files = True  # into the run's folder; without such a logger and without checkpoints there is no folder

@@ -14,6 +14,7 @@ from kgenre.loggers import Logger
 from kgenre.training.data_module import DataModule
 from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
+from kgenre.training.hooks import Hooks
 from kgenre.training.module import Module
 from kgenre.training.new_run_folder import NewRunFolder
 from kgenre.training.results import Results
@@ -74,6 +75,7 @@ class Run:
         self.datamodule: DataModule | None = None
         self.engine: Engine | None = None
         self.results = Results()
+        self.hooks: Hooks  # of the stage that runs: see `running`
         self.run_opened: list[Callable[[Trainer], None]] = []
         self.chosen_steps_per_execution = 1
         self.chosen_jit_compile: bool | None = None  # None: nobody has asked
@@ -82,6 +84,8 @@ class Run:
         self.val_source: Any = None  # as given; `val_sources`: each that it holds
         self.val_sources: list[EvaluationSource] = []
         self.loaded_in_epoch = 0  # when the sources were asked for
+        self.input_seconds = 0.0  # that fit has waited for batches
+        self.batch_seconds: float | None = None  # for one, in the epoch before
         self.schedule = FitSchedule(0)
 
     # --- what it is doing ----------------------------------------------------------------------------------------
