@@ -22,6 +22,8 @@ class CSVLogger(Logger):
         >>> Trainer(logger=CSVLogger("runs", name="poster_cnn"))
     """
 
+    files = ("metrics.csv",)
+
     def open(self, run_dir: Path, resume_step: int | None = None) -> None:
         self._path = run_dir / "metrics.csv"
         self._rows: dict[int, dict[str, str]] = {}

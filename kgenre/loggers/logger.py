@@ -23,6 +23,8 @@ class Logger:
     """
 
     writes_files = True  # into the run's folder; without such a logger and without checkpoints there is no folder
+    # Their names, as `fnmatch` takes them: a run that is refused before its first step takes these with it.
+    files: tuple[str, ...] = ()
 
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         self.save_dir = save_dir

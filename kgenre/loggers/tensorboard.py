@@ -35,6 +35,8 @@ class TensorBoardLogger(Logger):
         >>> Trainer(logger=TensorBoardLogger("runs", name="poster_cnn"))
     """
 
+    files = ("events.out.tfevents.*",)
+
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         super().__init__(save_dir, name)
         self._files: dict[str, Any] = {}  # folder below the run's -> open file

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_folder import new_run_folder
 
-_WRITTEN_ANY_TIME = {"metrics.json", ".lock"}  # by the run itself
+_OWN = ("metrics.json", ".lock")
 
 
 class NewRunFolder:
@@ -19,6 +20,7 @@ class NewRunFolder:
 
     Args:
         experiment: ``<root>/<name>``; made where it is missing.
+        own: names of files, as `fnmatch` takes them, that the run writes whenever it likes: its loggers'.
 
     Raises:
         TrainerError: the folder cannot be made.
@@ -32,8 +34,9 @@ class NewRunFolder:
         False
     """
 
-    def __init__(self, experiment: Path) -> None:
+    def __init__(self, experiment: Path, own: Sequence[str] = ()) -> None:
         self._missing = [folder for folder in (experiment, *experiment.parents) if not folder.exists()]
+        self._own_names = (*_OWN, *own)
         self._own: dict[str, tuple[int, int]] = {}
         self._is_used = False
         try:
@@ -49,7 +52,7 @@ class NewRunFolder:
         try:
             yield
         finally:
-            self._own = _files(self.path)
+            self._own = self._files()
 
     def remove_if_unused(self) -> bool:
         """Remove the folder, and those above it that were made for it, unless somebody else wrote into it."""
@@ -66,15 +69,15 @@ class NewRunFolder:
                 folder.rmdir()
 
     def _look(self) -> None:
-        self._is_used = self._is_used or _files(self.path) != self._own
+        self._is_used = self._is_used or self._files() != self._own
 
-
-def _files(folder: Path) -> dict[str, tuple[int, int]]:
-    """Every file below with its size in bytes and the time of its last change in ns."""
-    found = {}
-    for inside, _, names in os.walk(folder):
-        for name in set(names) - _WRITTEN_ANY_TIME:
-            path = os.path.join(inside, name)
-            about = os.lstat(path)
-            found[path] = (about.st_size, about.st_mtime_ns)
-    return found
+    def _files(self) -> dict[str, tuple[int, int]]:
+        """Every other file below with its size in bytes and the time of its last change in ns."""
+        found = {}
+        for inside, _, names in os.walk(self.path):
+            for name in names:
+                if not any(fnmatch(name, own) for own in self._own_names):
+                    path = os.path.join(inside, name)
+                    about = os.lstat(path)
+                    found[path] = (about.st_size, about.st_mtime_ns)
+        return found

@@ -27,7 +27,8 @@ def open_run(trainer: Trainer, resume_step: int | None) -> None:
     writes = any(logger.writes_files for logger in t.loggers)
     writes = writes or any(isinstance(callback, ModelCheckpoint) for callback in t.callbacks)
     if not t.resumed or t.run_dir is None:
-        t.new_folder = NewRunFolder(t.experiment_dir) if writes else None
+        own = [name for logger in t.loggers for name in logger.files]
+        t.new_folder = NewRunFolder(t.experiment_dir, own) if writes else None
         t.run_dir = t.new_folder.path if t.new_folder is not None else None
     t.opened_at = _counts(t)
     with own_writing(t):

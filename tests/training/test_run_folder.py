@@ -132,6 +132,16 @@ def test_a_run_that_is_refused_leaves_nothing(hook):
     assert (trainer.log_dir, list(Path().iterdir())) == (None, [])
 
 
+def test_what_the_loggers_have_written_goes_with_it():
+    def log(trainer, module):
+        trainer.logger.log_text("graph", "of the model", 0)
+        trainer.results.log("value", 1.0)
+        trainer.results.write(0)
+
+    fit_refused([LambdaCallback(on_fit_start=log), Refuses("on_train_start")])
+    assert list(Path().iterdir()) == []
+
+
 def test_the_next_run_gets_the_folder_of_the_refused_one():
     Path("runs/boring_module").mkdir(parents=True)
     callback = Refuses("on_fit_start")
