@@ -23,6 +23,12 @@ class Callback:
     Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely. The
     module's own variables are up to date in the hooks of epochs and stages, and may be changed there; in the hooks of
     batches they may lag behind.
+
+    Example:
+        >>> class SayLoss(Callback):
+        ...     def on_train_epoch_end(self, trainer, module):
+        ...         print(trainer.current_epoch, trainer.callback_metrics["train/loss"])
+        >>> Trainer(callbacks=[SayLoss()])
     """
 
     # Callbacks that watch logged values run after the module's hook at the end of an epoch, so that they see
@@ -166,6 +172,9 @@ class Callback:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave."""
+
+
+HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown"))
 
 
 def overrides_batch_hooks(owner: Any, base: type = Callback) -> bool:

@@ -22,6 +22,9 @@ class DeviceStatsMonitor(Callback):
 
     Args:
         cpu_stats: log the process's values; None: only where there is no accelerator.
+
+    Example:
+        >>> Trainer(log_every_n_steps=50, callbacks=[DeviceStatsMonitor(cpu_stats=True)])
     """
 
     def __init__(self, cpu_stats: bool | None = None) -> None:

@@ -82,9 +82,11 @@ class EarlyStopping(Callback):
         return f"EarlyStopping({self.monitor})"
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Refuse a name that nothing logs."""
+        """Refuse a name that nothing logs; a new run starts counting anew."""
         if self.strict:
             check_logged("EarlyStopping", self.monitor, trainer, module)
+        if not trainer.resumed:
+            self.best_score, self.wait_count, self.stopped_epoch = worst(self.mode), 0, None
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Weights of another fit are not this one's best."""

@@ -5,14 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from kgenre.callbacks.callback import Callback
-
-_NOT_HOOKS = ("state_dict", "load_state_dict", "next_step_needed")
-_HOOKS = [
-    name
-    for name, value in vars(Callback).items()
-    if callable(value) and not name.startswith("_") and name not in _NOT_HOOKS
-]
+from kgenre.callbacks.callback import HOOKS, Callback
 
 
 class LambdaCallback(Callback):
@@ -30,8 +23,8 @@ class LambdaCallback(Callback):
 
     def __init__(self, **hooks: Callable[..., Any]) -> None:
         for name, function in hooks.items():
-            if name not in _HOOKS:
-                raise TypeError(f"LambdaCallback({name}=...): there is no such hook. Hooks: {', '.join(_HOOKS)}.")
+            if name not in HOOKS:
+                raise TypeError(f"LambdaCallback({name}=...): there is no such hook. Hooks: {', '.join(HOOKS)}.")
             if not callable(function):
                 raise TypeError(f"LambdaCallback({name}=...) takes a function. Received: {function!r}")
             setattr(self, name, function)

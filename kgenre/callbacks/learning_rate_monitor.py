@@ -17,6 +17,12 @@ class LearningRateMonitor(Callback):
 
     Args:
         logging_interval: "epoch", "step" (every ``log_every_n_steps``), or None for both.
+
+    Raises:
+        ValueError: another interval.
+
+    Example:
+        >>> Trainer(callbacks=[LearningRateMonitor("step")])
     """
 
     def __init__(self, logging_interval: str | None = "epoch") -> None:

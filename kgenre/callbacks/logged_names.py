@@ -6,7 +6,7 @@ import difflib
 import logging
 from typing import TYPE_CHECKING
 
-from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.callback import HOOKS
 from kgenre.callbacks.device_stats_monitor import DeviceStatsMonitor
 from kgenre.callbacks.input_monitor import InputMonitor
 from kgenre.callbacks.lambda_callback import LambdaCallback
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("kgenre")
 
 _LOGGING = (DeviceStatsMonitor, InputMonitor, LambdaCallback, LearningRateMonitor)
-_HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+_HOOKS = [name for name in HOOKS if name.startswith("on_")]
 
 
 def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: Module) -> None:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.checkpoint_name import check_template, checkpoint_name
 from kgenre.callbacks.duration import read_duration
+from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
 from kgenre.callbacks.logged_names import check_logged
-from kgenre.callbacks.monitor import check_mode, is_better, monitored
+from kgenre.callbacks.monitor import check_mode, monitored
 from kgenre.checkpoints import (
     BackgroundWriter,
     remove_checkpoint,
@@ -116,11 +117,8 @@ class ModelCheckpoint(Callback):
         self.save_weights_only = save_weights_only
         self.on_save_error = on_save_error
         self._writer = BackgroundWriter() if async_save else None
-        self.scores: dict[str, float] = {}  # folder name -> value, of the kept best ones
-        self.last: str | None = None
+        self.kept = KeptCheckpoints(save_top_k, mode)
         self.folder: Path | None = None
-        self._superfluous: list[str] = []  # to be removed once the newest is on the disk
-        self._before: tuple[dict[str, float], str | None] = ({}, None)  # scores and last, should the newest fail
         self._others: list[ModelCheckpoint] = []
         self._points_to: set[str] = set()  # the pointers that are this one's
         self._seen = 0  # the newest optimizer update that was looked at
@@ -136,17 +134,17 @@ class ModelCheckpoint(Callback):
     @property
     def best_model_path(self) -> Path | None:
         """The best checkpoint so far."""
-        return self.folder / self._best() if self.folder and self.scores else None
+        return self.folder / self.kept.best if self.folder and self.kept.best else None
 
     @property
     def best_model_score(self) -> float | None:
         """Its value of ``monitor``."""
-        return self.scores[self._best()] if self.scores else None
+        return self.kept.scores[self.kept.best] if self.kept.best else None
 
     @property
     def last_model_path(self) -> Path | None:
         """The newest checkpoint."""
-        return self.folder / self.last if self.folder and self.last else None
+        return self.folder / self.kept.last if self.folder and self.kept.last else None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Know the folder and who shares it; a new run begins with no checkpoints."""
@@ -160,10 +158,10 @@ class ModelCheckpoint(Callback):
         if not self.save_weights_only or all(callback.save_weights_only for callback in everyone):
             self._points_to.add("last")
         if not trainer.resumed:
-            self.scores, self.last, self._superfluous = {}, None, []
-        for name in self._superfluous:  # the run was killed before it came to that
+            self.kept.clear()
+        for name in self.kept.superfluous:  # the run was killed before it came to that
             remove_checkpoint(self.folder / name)
-        self._forget_missing()
+        self.kept.forget_missing(self.folder)
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Know where the count of updates and the time begin."""
@@ -218,7 +216,7 @@ class ModelCheckpoint(Callback):
         if trainer.global_step and (self.save_on_exception or trainer.stop_signal.saves):
             # What is left of the epoch (validation, its hooks) may not have happened yet: the resumed run does it.
             trainer.epoch_is_done = False
-            self._write(trainer, keeps=False, score=None, on_error="warn")
+            self._write(trainer, score=None, on_error="warn")
             self._wait("warn")
             _log.info("Saved where training was broken off: %s", self.last_model_path)
 
@@ -230,30 +228,24 @@ class ModelCheckpoint(Callback):
     def _save(self, trainer: Trainer) -> None:
         self._is_due, self._saved_at = False, monotonic()
         score = self._score(trainer)
-        keeps = self._is_among_best(score)
+        keeps = self.kept.is_among_best(score)
         if not (keeps or self.save_last or self.save_top_k == -1):
             return
-        self._write(trainer, keeps, score, self.on_save_error)
+        self._write(trainer, score if keeps else None, self.on_save_error)
 
-    def _write(self, trainer: Trainer, keeps: bool, score: float | None, on_error: str) -> None:
+    def _write(self, trainer: Trainer, score: float | None, on_error: str) -> None:
+        """The newest, with a score where it is among the best."""
         self._wait(on_error)
-        self._forget_missing()
-        self._before = dict(self.scores), self.last
+        self.kept.forget_missing(self.folder)
         name = self._free_name(trainer)
-        if keeps:
-            self.scores[name] = score
-        unwanted = {*self._superfluous, *self._beyond_top_k()}
-        if self.last and self.save_top_k != -1:
-            unwanted.add(self.last)
-        self.last = name
-        self._superfluous = sorted(unwanted - {*self.scores, name})
+        self.kept.add(name, score)
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)
         if trainer.has_diverged or trainer.going_back is not None:  # nobody wants to go on from here
-            self.scores, self.last = self._before
+            self.kept.take_back()
             return
-        targets = {"last": name, **({"best": self._best()} if keeps else {})}
+        targets = {"last": name, **({"best": self.kept.best} if score is not None else {})}
         pointers = {pointer: target for pointer, target in targets.items() if pointer in self._points_to}
-        superfluous = tuple(self._superfluous)
+        superfluous = tuple(self.kept.superfluous)
 
         def write() -> None:
             path = write_checkpoint(checkpoint, self.folder / name)
@@ -278,27 +270,23 @@ class ModelCheckpoint(Callback):
         try:
             write()
         except OSError as error:
-            if not (self.folder / str(self.last) / "manifest.json").exists():
-                self.scores, self.last = self._before
+            if not (self.folder / str(self.kept.last) / "manifest.json").exists():
+                self.kept.take_back()
             if on_error == "raise":
                 raise
             if self._has_failed:
                 _log.warning("Again no checkpoint was written (%s).", error.strerror or error)
             else:
-                _log.warning("No checkpoint was written (%s). Training goes on; the newest is %s.", error, self.last)
+                _log.warning(
+                    "No checkpoint was written (%s). Training goes on; the newest is %s.", error, self.kept.last
+                )
             self._has_failed = True
-
-    def _forget_missing(self) -> None:
-        """What was removed by hand cannot be the best, nor need it be removed."""
-        self.scores = {name: score for name, score in self.scores.items() if (self.folder / name).is_dir()}
-        self.last = self.last if self.last and (self.folder / self.last).is_dir() else None
-        self._superfluous = [name for name in self._superfluous if (self.folder / name).is_dir()]
 
     def _free_name(self, trainer: Trainer) -> str:
         metrics = trainer.callback_metrics
         name = free = checkpoint_name(self.filename, trainer.current_epoch, trainer.global_step, metrics)
         version = 0
-        others = {taken for other in self._others for taken in (*other.scores, other.last, *other._superfluous)}
+        others = {taken for other in self._others for taken in other.kept.names}
         # By default the same step is the same checkpoint, which may be written again.
         while free in others or (self.filename != "{step:06d}" and (self.folder / free).exists()):
             version += 1
@@ -314,34 +302,10 @@ class ModelCheckpoint(Callback):
             return None  # the default, in a run that logs no such value: the newest is kept
         return monitored("ModelCheckpoint", self.monitor, trainer.callback_metrics)
 
-    def _is_among_best(self, score: float | None) -> bool:
-        if score is None or math.isnan(score) or self.save_top_k == 0:
-            return False
-        if self.save_top_k == -1 or len(self.scores) < self.save_top_k:
-            return True
-        return is_better(score, self.scores[self._ranked()[-1]], self.mode)
-
-    def _beyond_top_k(self) -> list[str]:
-        if self.save_top_k == -1:
-            return []
-        dropped = self._ranked()[self.save_top_k :]
-        for name in dropped:
-            del self.scores[name]
-        return dropped
-
-    def _ranked(self) -> list[str]:
-        return sorted(self.scores, key=lambda name: self.scores[name], reverse=self.mode == "max")
-
-    def _best(self) -> str:
-        return self._ranked()[0]
-
     def state_dict(self) -> dict[str, Any]:
         """Which checkpoints are kept, and why."""
-        return {"scores": self.scores, "last": self.last, "superfluous": self._superfluous}
+        return self.kept.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on keeping the best; when training goes back to a checkpoint, those after it are superfluous."""
-        known = {*self.scores, *self._superfluous, *([self.last] if self.last else [])}
-        self.scores, self.last = dict(state["scores"]), state["last"]
-        later = known - {*self.scores, self.last}
-        self._superfluous = sorted({*state.get("superfluous", []), *(later if self.folder else ())})
+        self.kept.load_state_dict(state, is_running=self.folder is not None)

@@ -16,6 +16,12 @@ class ModelSummary(Callback):
 
     Args:
         max_depth: 1: the layers of each model; more, or -1: the layers inside of them too; 0: nothing.
+
+    Raises:
+        ValueError: ``max_depth`` is below -1.
+
+    Example:
+        >>> Trainer(callbacks=[ModelSummary(max_depth=-1)])
     """
 
     def __init__(self, max_depth: int = 1) -> None:

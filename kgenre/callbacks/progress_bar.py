@@ -23,6 +23,12 @@ class ProgressBar(Callback):
     Args:
         refresh_rate: redraw after so many batches. Drawing never waits for the device: the metrics shown are the
             newest that were fetched.
+
+    Raises:
+        ValueError: ``refresh_rate`` is below 1.
+
+    Example:
+        >>> Trainer(callbacks=[ProgressBar(refresh_rate=20)])
     """
 
     def __init__(self, refresh_rate: int = 1) -> None:

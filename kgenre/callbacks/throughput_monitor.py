@@ -18,6 +18,9 @@ class ThroughputMonitor(Callback):
 
     They are of training, without validation; a step is an optimizer update. The first epoch includes compilation.
     Samples are rows of the batch's first array.
+
+    Example:
+        >>> Trainer(logger=CSVLogger())  # with a logger it is there without being named
     """
 
     def __init__(self) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.engines.random_state import random_state, set_random_state
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
 def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps: int) -> Iterator[Trainer]:
     """A copy of the trainer that trains for some updates with these callbacks alone, and writes and shows nothing.
 
-    Afterwards the module's variables, its optimizer's (where it keeps one), Python's and NumPy's random states are bit
-    for bit what they were when the trial's module was built; the trainer was never touched. What a ``tf.data``
-    shuffle or a source of the user's own remembers from one pass to the next is not put back.
+    Afterwards the module's variables, its optimizer's (where it keeps one) and the process's random states are bit for
+    bit what they were when the trial's module was built; the trainer was never touched. What a ``tf.data`` shuffle or
+    a source of the user's own remembers from one pass to the next is not put back.
     """
-    import numpy as np
-
     before = _Before()
     short = copy.copy(trainer)
     short.is_trial = True
@@ -40,8 +38,7 @@ def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps
         if before.arrays is not None:
             for name, variable in before.variables.items():
                 variable.assign(before.arrays[name])
-            random.setstate(before.python)
-            np.random.set_state(before.numpy)
+            set_random_state(before.random)
         module._trainer = attached
         if data is not None:
             data.trainer = trainer
@@ -55,13 +52,11 @@ class _Before(Callback):
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         if self.arrays is not None:  # a second fit of the same trial
             return
-        import numpy as np
-
         built = trainer.engine.built
         self.variables = built.variables | built.optimizer_variables
         # Copies: an array may look into memory that the next step writes to.
         self.arrays = {name: array.copy() for name, array in trainer.engine.state_dict().items()}
-        self.python, self.numpy = random.getstate(), np.random.get_state()
+        self.random = random_state()
 
 
 def fit_as_given(short: Trainer, trainer: Trainer, module: Module) -> None:

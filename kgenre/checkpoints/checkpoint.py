@@ -40,7 +40,15 @@ class CheckpointError(ValueError):
 
 @dataclass
 class Checkpoint:
-    """A checkpoint's content: arrays by structural name and a JSON-able state."""
+    """A checkpoint's content.
+
+    Args:
+        weights: NumPy arrays of the module's variables by structural name, "model.layers.0.kernel".
+        optimizer: likewise of the optimizers' variables; {} where it holds weights only.
+        state: counters, callbacks, hyperparameters and the rest as JSON values.
+        path: the folder that it was read from.
+        epoch: what an epoch that is not over has added up (see `Engine.epoch_state`).
+    """
 
     weights: dict[str, np.ndarray]
     optimizer: dict[str, np.ndarray] = field(default_factory=dict)
@@ -106,6 +114,11 @@ def read_checkpoint(path: str | os.PathLike[str], weights_only: bool = False) ->
 
     Raises:
         CheckpointError: not a checkpoint, damaged, or written by a later version.
+
+    Example:
+        >>> checkpoint = read_checkpoint(find_checkpoint("runs/quickstart/version_0"))
+        >>> checkpoint.state["global_step"]
+        126
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -120,7 +133,11 @@ def read_checkpoint(path: str | os.PathLike[str], weights_only: bool = False) ->
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Only the state of a checkpoint folder, verified: cheap, no arrays."""
+    """Only the state of a checkpoint folder, verified: cheap, no arrays.
+
+    Raises:
+        CheckpointError: as `read_checkpoint`.
+    """
     path = Path(path)
     manifest = read_manifest(path)
     content = _verified(path, "state.json", manifest["files"]["state.json"])

@@ -25,6 +25,10 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
 
     Raises:
         CheckpointError: there is none.
+
+    Example:
+        >>> find_checkpoint("runs/quickstart/version_0")
+        PosixPath('runs/quickstart/version_0/checkpoints/step=000126')
     """
     if not isinstance(path, str | os.PathLike):
         raise CheckpointError(f"A checkpoint is given as the path of a folder. Received: {path!r}")

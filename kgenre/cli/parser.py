@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, set_parsing_settings
 # A config names classes to import: only these may be named, or a config from a stranger could run anything.
 _ALLOWED = ("kgenre", "keras")
 ALLOW_VARIABLE = "KGENRE_ALLOW_IMPORT"
+_ever_allowed: set[str] = set()  # by this process: jsonargparse forgets none of them by itself
 
 
 class Parser(ArgumentParser):
@@ -40,7 +41,9 @@ def allowed_imports() -> tuple[str, ...]:
 def allow_imports() -> None:
     """Let options and configs name classes of `allowed_imports`, also from files in the working directory."""
     allowed = allowed_imports()
-    set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=list(allowed))
+    denied = ["*", *sorted(_ever_allowed.difference(allowed))]
+    set_parsing_settings(import_path_denylist=denied, import_path_allowlist=list(allowed))
+    _ever_allowed.update(allowed)
     if len(allowed) > len(_ALLOWED) and os.getcwd() not in sys.path:
         # The user's own file is where the user stands, as with `python -m kgenre`.
         sys.path.insert(0, os.getcwd())

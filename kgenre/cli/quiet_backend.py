@@ -29,8 +29,8 @@ def import_backend(data: bool = True, extras: bool = True) -> None:
 
 def set_environment() -> None:
     """What a backend reads when it is imported; what the user has set stays."""
-    from kgenre.data.sample import cache_folder
     from kgenre.engines.backend import check_backend
+    from kgenre.engines.cache_folder import cache_folder
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if check_backend() != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import posixpath
 import sys
 import types
 from collections.abc import Sequence
@@ -55,7 +56,8 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
         where = ["--logdir", str(runs[0])]
     else:
         names = [str(Path(run).resolve()).strip("/").replace(":", "_").replace(",", "_") for run in runs]
-        shared = len(common) + 1 if (common := _common(names)) else 0
+        common = posixpath.commonpath([posixpath.dirname(name) for name in names])
+        shared = len(common) + 1 if common else 0
         where = ["--logdir_spec", ",".join(f"{name[shared:]}:{run}" for name, run in zip(names, runs, strict=True))]
     server = program.TensorBoard(default.get_plugins())
     server.configure(
@@ -79,14 +81,3 @@ def _is_broken(path: Path) -> bool:
             file.seek(place)
             place += 16 + int.from_bytes(file.read(8), "little")
     return place != size
-
-
-def _common(names: Sequence[str]) -> str:
-    """The folder that all lie in, as far as it is the same."""
-    parts = [name.split("/")[:-1] for name in names]
-    same = []
-    for column in zip(*parts, strict=False):
-        if len(set(column)) > 1:
-            break
-        same.append(column[0])
-    return "/".join(same)

@@ -18,8 +18,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from kgenre.data.sample import cache_folder
 from kgenre.data.uncollected import uncollected
+from kgenre.engines.cache_folder import cache_folder
 
 # The largest poster seen in film data has 1.5 megapixels and 2 MB. A picture of 400 megapixels fits in a PNG of 388 kB
 # and needs 1.2 GB to decode.

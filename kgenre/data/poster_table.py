@@ -20,7 +20,7 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_files import PosterFile
 from kgenre.data.poster_resizing import Pixels
-from kgenre.data.sample import cache_folder
+from kgenre.engines.cache_folder import cache_folder
 
 OnProgress = Callable[[int, int], None]
 PLACES = ("auto", "memory", "disk", "stream")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Number
 from typing import Any
@@ -13,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgenre.engines.batch_specs import batch_specs, specs_as_json, specs_from_json
 from kgenre.engines.loss_scale import LossScale
 from kgenre.engines.named_variables import named_optimizer_variables, named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
@@ -20,6 +18,7 @@ from kgenre.engines.python_in_steps import ReadValues
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import LogEntry, StepLogs
 from kgenre.engines.step_options import StepOptions
+from kgenre.engines.step_warnings import StepWarnings
 from kgenre.engines.traced_step import StepResult, check_known, run_step
 from kgenre.engines.weight_update import StepPart, configured
 
@@ -50,7 +49,7 @@ class BuiltModule:
     specs: dict[str, Any] = field(default_factory=dict)  # stage -> its batch's shapes and dtypes, as JSON values
     read: ReadValues = field(default_factory=ReadValues)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
-    warned: set[tuple[str, str, int]] = field(default_factory=set)  # of the steps: text, file, line
+    warnings: StepWarnings = field(default_factory=StepWarnings)
 
     @property
     def trainable(self) -> dict[str, keras.Variable]:
@@ -181,7 +180,7 @@ def build_from_specs(module: Any, specs: Mapping[str, Any]) -> None:
     """Let Keras build the layers that wait for a first batch, from the ``specs`` of another `BuiltModule`."""
     built = BuiltModule(module, [])
     for stage, spec in specs.items():
-        _run_symbolically(built, stage, _from_json(spec))
+        _run_symbolically(built, stage, specs_from_json(spec))
 
 
 def build_stage(built: BuiltModule, stage: str, batch: Any) -> None:
@@ -226,7 +225,7 @@ def _run(
     built: BuiltModule, stage: str, arguments: tuple[Any, ...], known: set[int] | None, state_mapping: Any = None
 ) -> StepResult:
     _, slash, source = stage.partition("/")
-    with _warning_once(built, built.step(stage)):
+    with built.warnings.once(built.step(stage)):
         result = run_step(
             built.step(stage),
             (*arguments, int(source)) if slash else arguments,
@@ -242,21 +241,6 @@ def _run(
             "nothing would be trained. Return the tensor that keras.ops computes from the model's outputs."
         )
     return result
-
-
-@contextmanager
-def _warning_once(built: BuiltModule, step: Any) -> Iterator[None]:
-    """A step is run on shapes and then traced: what is to say of it is said once, where the user wrote it."""
-    with warnings.catch_warnings(record=True) as caught:
-        yield
-    written = inspect.unwrap(getattr(step, "__func__", step))
-    for warning in caught:
-        file, line = warning.filename, warning.lineno
-        if file == run_step.__code__.co_filename and hasattr(written, "__code__"):
-            file, line = written.__code__.co_filename, written.__code__.co_firstlineno
-        if (str(warning.message), file, line) not in built.warned:
-            built.warned.add((str(warning.message), file, line))
-            warnings.warn_explicit(warning.message, warning.category, file, line)
 
 
 def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
@@ -275,9 +259,8 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
         results.append(result)
         return batch_idx
 
-    _check_batch(stage, batch)
-    specs = keras.tree.map_structure(_spec, batch)
-    built.specs[stage] = _as_json(specs)
+    specs = batch_specs(stage, batch)
+    built.specs[stage] = specs_as_json(specs)
     try:
         _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
     except Exception as error:
@@ -309,42 +292,3 @@ def _logs_of_gradients(module: Any) -> StepLogs:
     with StepLogs(training=True) as logs, keras.StatelessScope():
         configured(module, {name: ops.zeros(v.shape, v.dtype) for name, v in trainable.items()})
     return logs
-
-
-def _check_batch(stage: str, batch: Any) -> None:
-    """Refuse texts, None and objects by their place."""
-    for path, leaf in keras.tree.flatten_with_path(batch):
-        try:
-            is_number = _spec(leaf).dtype != "string" or keras.backend.backend() == "tensorflow"
-        except (TypeError, ValueError):
-            is_number = False
-        if not is_number:
-            place = "".join(f"[{key!r}]" for key in path)
-            raise StepError(
-                f"The {stage.partition('/')[0]} batch holds {str(leaf)[:40]!r} ({type(leaf).__name__}) at "
-                f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or give numbers."
-            )
-
-
-def _spec(array: Any) -> keras.KerasTensor:
-    array = array if hasattr(array, "dtype") else np.asarray(array)
-    dtype = keras.backend.standardize_dtype(array.dtype)
-    return keras.KerasTensor(array.shape, "float32" if dtype == "float64" else dtype)
-
-
-def _as_json(specs: Any) -> Any:
-    """A structure of `KerasTensor`s as JSON: a leaf is [shape, dtype], a tuple becomes a list."""
-    if isinstance(specs, Mapping):
-        return {str(key): _as_json(value) for key, value in specs.items()}
-    if isinstance(specs, list | tuple):
-        return {"": [_as_json(value) for value in specs]}
-    return [list(specs.shape), specs.dtype]
-
-
-def _from_json(specs: Any) -> Any:
-    if isinstance(specs, list):
-        shape, dtype = specs
-        return keras.KerasTensor(shape, dtype)
-    if set(specs) == {""}:
-        return tuple(map(_from_json, specs[""]))
-    return {key: _from_json(value) for key, value in specs.items()}

@@ -7,8 +7,6 @@ from typing import Any
 
 from keras import ops
 
-ALGORITHMS = ("norm", "value")
-
 
 def clip(gradients: Sequence[Any], limit: float, algorithm: str) -> list[Any]:
     """Clip by the global norm over all gradients ("norm"), or each element to [-limit, limit] ("value").

@@ -94,6 +94,9 @@ class JaxEngine:
         options = {"xla_gpu_deterministic_ops": True} if self.options.deterministic else None
         return jax.jit(step, compiler_options=options, **arguments)
 
+    def jit_compile(self, wanted: bool) -> None:
+        """There is no choice: JAX always compiles."""
+
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:

@@ -96,6 +96,12 @@ class TorchEngine(VariableState):
     def why_single_steps(self, batch: Any) -> str | None:
         return "torch compiles nothing"
 
+    def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
+        return [self.train_step(batch, update)[1] for batch in batches][-1]
+
+    def jit_compile(self, wanted: bool) -> None:
+        """There is no choice: nothing is compiled."""
+
     def _gradients(self, loss: torch.Tensor) -> Sequence[torch.Tensor]:
         if self.built.loss_scale is not None:
             loss = self.built.loss_scale.scaled(loss)

@@ -112,7 +112,7 @@ class BaselineComparison(Callback):
     def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:
         data = trainer.datamodule
         if self._predicted is None or self._predicted[0] is not data:
-            from kgenre.data.sample import cache_folder
+            from kgenre.engines.cache_folder import cache_folder
 
             known = hasattr(data, "table") and hasattr(data, "split") and len(data.split.train) > 0
             self._predicted = data, predict_baselines(data, cache_folder() / "baselines") if known else {}

@@ -12,13 +12,12 @@ class Baseline(Protocol):
     """A predictor with scikit-learn's two calls, fitted on the training films that the network sees.
 
     ``key`` names it in ``metrics.json`` (``test/baseline_<key>/loss``), ``title`` names it to people, ``reads`` says
-    what it looks at ("overview", "poster", None: nothing); with ``decisions_only`` it gives 1 and 0, no probabilities.
+    what it looks at ("overview", "poster", None: nothing).
     """
 
     key: ClassVar[str]
     title: ClassVar[str]
     reads: ClassVar[str | None]
-    decisions_only: ClassVar[bool]
 
     def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
         """Learn from what it reads of n films and their (n, G) genres, 0 or 1."""
@@ -46,7 +45,6 @@ class FrequencyBaseline:
     key = "frequency"
     title = "genre frequencies"
     reads = None
-    decisions_only = False
 
     def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
         """Count the genres (n, G); of ``films`` only the number matters.
@@ -86,7 +84,6 @@ class TfidfBaseline:
     key = "tfidf"
     title = "TF-IDF + logistic regression"
     reads = "overview"
-    decisions_only = False
 
     def __init__(self, C: float = 5.0, ngram_range: tuple[int, int] = (1, 1), min_df: int = 1) -> None:  # noqa: N803
         self.C = C

@@ -29,7 +29,6 @@ class PosterBaseline:
     key = "colours"
     title = "colours and layout + logistic regression"
     reads = "poster"
-    decisions_only = False
 
     def __init__(self, C: float = 0.002) -> None:  # noqa: N803
         self.C = C

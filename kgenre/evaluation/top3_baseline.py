@@ -13,8 +13,7 @@ from kgenre.evaluation.baselines import FrequencyBaseline
 class Top3Baseline:
     """Predicts the three most frequent genres of the training films, for every film.
 
-    It decides and gives no probabilities (1 and 0): ``decisions_only`` says that metrics of probabilities and rankings
-    mean nothing for it.
+    It decides and gives no probabilities (1 and 0): metrics of probabilities and rankings mean nothing for it.
 
     Example:
         >>> genres = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [1, 1, 1, 0]])
@@ -25,7 +24,6 @@ class Top3Baseline:
     key = "top3"
     title = "always the three most frequent genres"
     reads = None
-    decisions_only = True
 
     def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
         """Count the genres (n, G)."""

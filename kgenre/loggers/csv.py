@@ -13,7 +13,16 @@ class CSVLogger(Logger):
     """One row per step that logged something, one column per name, empty where nothing was logged.
 
     Values of the same step share a row. A name that appears later adds a column: the file is then rewritten once.
+
+    Args:
+        save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
+        name: the name of the experiment; None leaves it to the Trainer.
+
+    Example:
+        >>> Trainer(logger=CSVLogger("runs", name="poster_cnn"))
     """
+
+    files = ("metrics.csv",)
 
     def open(self, run_dir: Path, resume_step: int | None = None) -> None:
         self._path = run_dir / "metrics.csv"

@@ -13,9 +13,18 @@ class Logger:
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
         name: the name of the experiment; None leaves it to the Trainer.
+
+    Example:
+        >>> class Printed(Logger):
+        ...     writes_files = False
+        ...     def log_metrics(self, metrics, step):
+        ...         print(step, metrics)
+        >>> Trainer(logger=Printed())
     """
 
     writes_files = True  # into the run's folder; without such a logger and without checkpoints there is no folder
+    # Their names, as `fnmatch` takes them: a run that is refused before its first step takes these with it.
+    files: tuple[str, ...] = ()
 
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         self.save_dir = save_dir

@@ -35,6 +35,8 @@ class TensorBoardLogger(Logger):
         >>> Trainer(logger=TensorBoardLogger("runs", name="poster_cnn"))
     """
 
+    files = ("events.out.tfevents.*",)
+
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         super().__init__(save_dir, name)
         self._files: dict[str, Any] = {}  # folder below the run's -> open file
@@ -45,7 +47,9 @@ class TensorBoardLogger(Logger):
         self._views: tuple[int, dict[str, tuple[int, int]]] = (0, {})
 
     def open(self, run_dir: Path, resume_step: int | None = None) -> None:
-        if self._run_dir == run_dir and resume_step is None:
+        # A run that was refused took its folder with it, and the next one may get the same.
+        is_there = "" in self._files and os.path.exists(self._files[""].name)
+        if self._run_dir == run_dir and resume_step is None and is_there:
             return
         self._close()
         self._run_dir, self._resume_step = run_dir, resume_step

@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from kgenre.models.genre_classifier import NETWORKS, GenreClassifier
+from kgenre.models.genre_classifier import GenreClassifier
+from kgenre.models.networks import NETWORKS
 
 if TYPE_CHECKING:
     from kgenre.models._fused import fused

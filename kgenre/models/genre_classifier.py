@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -15,22 +14,10 @@ from kgenre.models.frequencies import frequencies
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
+from kgenre.models.networks import NETWORKS, adapt_to_films, build_network, posters_to_adapt_to
 from kgenre.models.optimizers import OPTIMIZERS, check_optimizer, cosine_rate, make_optimizer, weights_of
 from kgenre.training import TrainerError
 
-NETWORKS = (
-    "poster_cnn_2024",
-    "poster_cnn_2025",
-    "overview_lstm",
-    "overview_lstm_pooled",
-    "overview_words",
-    "overview_lstm_words",
-    "poster_colours",
-    "poster_resnet_colours",
-    "poster_resnet",
-    "poster_overview_fusion",
-    "fused",
-)
 SCHEDULES = ("constant", "cosine")
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
@@ -160,7 +147,8 @@ class GenreClassifier(ExactEvaluation):
     def configure_model(self) -> None:
         """Build the network for the data's genres."""
         if self.model is None:
-            self.model = self._build()
+            sizes = self._sizes | ({"genres": len(self.genre_names)} if self.genre_names else {})
+            self.model = build_network(self.network, self.network_args, sizes, self.members)
             self._adapt_to_films()
         missing = [name for name in self.inputs if name not in ("poster", "overview")]
         if missing:
@@ -173,36 +161,14 @@ class GenreClassifier(ExactEvaluation):
                 raise TrainerError(f"The network reads {name}s, but the data leave them out: set --data.{name}s true.")
         self._prepare_mixing()
 
-    def _build(self) -> Any:
-        import kgenre.models
-
-        if hasattr(self.network, "layers"):  # a Keras model, built by the user
-            if self.members > 1:
-                raise TrainerError("members needs a network that can be built several times: a name or a function.")
-            return self.network
-        builder = self.network if callable(self.network) else getattr(kgenre.models, self.network)
-        takes = inspect.signature(builder).parameters
-        sizes = {name: value for name, value in self._sizes.items() if name in takes}
-        unknown = [name for name in self.network_args if name not in takes]
-        if unknown:
-            raise TrainerError(f"network_args: {builder.__name__} takes {', '.join(takes)}. Received: {unknown[0]!r}")
-        genres = {"genres": len(self.genre_names)} if self.genre_names else {}
-        networks = [builder(**genres | sizes | self.network_args) for _ in range(self.members)]
-        if self.members == 1:
-            return networks[0]
-        from kgenre.models.side_by_side import side_by_side
-
-        return side_by_side(networks, networks[0].name)
-
     def _adapt_to_films(self) -> None:
         films, self._training_films = self._training_films, None
         if not films:
             return
-        parts = self.model._flatten_layers()
-        posters = max(getattr(part, "adapts_to_posters", 0) for part in parts)
+        posters = posters_to_adapt_to(self.model)
         if posters:
             films = self.trainer.datamodule.training_films(posters=posters)
-        _adapt(self.model, films)
+        adapt_to_films(self.model, films)
 
     def _prepare_mixing(self) -> None:
         import keras
@@ -324,12 +290,3 @@ class GenreClassifier(ExactEvaluation):
             kept = checkpoint["classifier"]
             self._take(kept["genre_names"], kept["sizes"])
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])
-
-
-def _adapt(model: Any, films: dict[str, Any]) -> None:
-    """Show the layers the films, in their order: what one returns is what those after it in its network are shown."""
-    for layer in model.layers:
-        if hasattr(layer, "layers"):
-            _adapt(layer, films)
-        elif hasattr(layer, "adapt_to_films"):
-            films = layer.adapt_to_films(films) or films

@@ -96,8 +96,7 @@ class Profiler:
         """Make actions of an engine's calls and of waiting for its batches."""
         self.engine = engine
         for name in _ENGINE:
-            if hasattr(engine, name):
-                setattr(engine, name, self.profiled(f"[Engine]{name}", getattr(engine, name)))
+            setattr(engine, name, self.profiled(f"[Engine]{name}", getattr(engine, name)))
         prefetch = engine.prefetch
 
         def timed(batches: Iterable[Any], *arguments: Any, **named: Any) -> Iterator[Any]:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
+from kgenre.training.open_run import open_loggers
 from kgenre.training.resume import restore, restore_logs, resume_step
-from kgenre.training.stage import load_sources, open_loggers
+from kgenre.training.stage import load_sources
 from kgenre.training.steps_per_execution import batches_at_once, grouped
 
 if TYPE_CHECKING:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.callback import HOOKS, Callback
 from kgenre.training.errors import TrainerError
 from kgenre.training.module import Module
 
-_NOT_HOOKS = {"state_dict", "load_state_dict", "on_save_checkpoint", "on_load_checkpoint", "next_step_needed"}
-HOOKS = tuple(
-    name
-    for name, value in vars(Callback).items()
-    if callable(value) and not name.startswith("_") and name not in _NOT_HOOKS
-)
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
 
+# Those of checkpoints are called by whoever holds the checkpoint's state.
+_CALLED = [name for name in HOOKS if name not in ("on_save_checkpoint", "on_load_checkpoint")]
 # Lightning's hooks that nothing here could call: to stay silent about one would be to train something else.
 _IN_THE_STEP = "the step is compiled as a whole; write configure_gradients, a traced method of the module"
 _NEVER_CALLED = {
@@ -42,17 +40,17 @@ class Hooks:
         TrainerError: the module or a callback defines a hook of Lightning's that would never be called.
     """
 
-    def __init__(self, trainer: Any, module: Module, callbacks: Sequence[Callback]) -> None:
+    def __init__(self, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> None:
         for owner in (module, *callbacks):
             _refuse_what_is_never_called(owner)
-        for name in HOOKS:
+        for name in _CALLED:
             setattr(self, name, self._chain(name, trainer, module, callbacks))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         raise AttributeError(f"There is no hook {name!r}.")
 
     @staticmethod
-    def _chain(name: str, trainer: Any, module: Module, callbacks: Sequence[Callback]) -> Callable[..., Any]:
+    def _chain(name: str, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> Callable[..., Any]:
         def measured(owner: str, hook: Callable[..., Any]) -> Callable[..., Any]:
             return hook if trainer.profiler is None else trainer.profiler.profiled(f"{owner}.{name}", hook)
 

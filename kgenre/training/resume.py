@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, CheckpointError
-from kgenre.training.random_state import random_state, set_random_state
+from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.training.run_folder import environment, run_folders
 
 if TYPE_CHECKING:

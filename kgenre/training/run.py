@@ -14,7 +14,9 @@ from kgenre.loggers import Logger
 from kgenre.training.data_module import DataModule
 from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
+from kgenre.training.hooks import Hooks
 from kgenre.training.module import Module
+from kgenre.training.new_run_folder import NewRunFolder
 from kgenre.training.results import Results
 from kgenre.training.run_lock import RunLock
 from kgenre.training.stop_signal import StopSignal
@@ -62,6 +64,8 @@ class Run:
         self.saved_epoch: Mapping[str, Any] | None = None  # what an epoch that is resumed had added up
         self.state = RunState()
         self.run_dir: Path | None = None
+        self.new_folder: NewRunFolder | None = None  # of this fit, until it is over
+        self.opened_at: tuple[int, int, int] | None = None  # epoch, batch and step when the folder was opened
         self.lock: RunLock | None = None
         self.ckpt_path: Path | None = None  # the checkpoint that was loaded
         self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
@@ -71,6 +75,7 @@ class Run:
         self.datamodule: DataModule | None = None
         self.engine: Engine | None = None
         self.results = Results()
+        self.hooks: Hooks  # of the stage that runs: see `running`
         self.run_opened: list[Callable[[Trainer], None]] = []
         self.chosen_steps_per_execution = 1
         self.chosen_jit_compile: bool | None = None  # None: nobody has asked
@@ -79,6 +84,8 @@ class Run:
         self.val_source: Any = None  # as given; `val_sources`: each that it holds
         self.val_sources: list[EvaluationSource] = []
         self.loaded_in_epoch = 0  # when the sources were asked for
+        self.input_seconds = 0.0  # that fit has waited for batches
+        self.batch_seconds: float | None = None  # for one, in the epoch before
         self.schedule = FitSchedule(0)
 
     # --- what it is doing ----------------------------------------------------------------------------------------
@@ -211,7 +218,10 @@ class Run:
         return Path(root) / (name or _snake_case(type(self.module).__name__))
 
     def on_run_opened(self, action: Callable[[Trainer], None]) -> None:
-        """Call ``action(trainer)`` when a fit has opened its folder ``trainer.run_dir``, before training starts."""
+        """Call ``action(trainer)`` when a fit has opened its folder ``trainer.run_dir``, before training starts.
+
+        What it writes there belongs to the run: it goes with the folder where the run is refused before its first step.
+        """
         self.run_opened.append(action)
 
 

@@ -37,15 +37,17 @@ def new_run_folder(experiment: Path) -> Path:
 
 
 def _make_run_folder(experiment: Path) -> Path:
-    experiment.mkdir(parents=True, exist_ok=True)
     known = run_folders(experiment)
     version = _version_of(known[-1]) + 1 if known else 0
     while True:
+        experiment.mkdir(parents=True, exist_ok=True)
         folder = experiment / f"version_{version}"
         try:
             folder.mkdir()
         except FileExistsError:  # another run started at the same moment
             version += 1
+        except FileNotFoundError:  # another run was refused at the same moment, and took its folders away
+            continue
         else:
             return folder
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import IO
 
 from kgenre.training.errors import TrainerError
 
@@ -33,7 +33,7 @@ class RunLock:
         self.path = folder.resolve() / ".lock"
         if self.path in self._held:
             raise TrainerError(_message(folder, os.getpid()))
-        self._file: Any = None
+        self._file: IO[str] | None = None
         while self._file is None:
             file = self.path.open("a+")
             if not _lock(file):
@@ -57,7 +57,7 @@ class RunLock:
         self._file.close()
 
 
-def _lock(file: Any) -> bool:
+def _lock(file: IO[str]) -> bool:
     if fcntl is None:
         return True
     try:

@@ -18,6 +18,11 @@ def seed_everything(seed: int) -> int:
 
     Raises:
         ValueError: out of range.
+        BackendError: ``KERAS_BACKEND`` names none that can be used.
+
+    Example:
+        >>> seed_everything(7)
+        7
     """
     if not 0 <= seed <= _LARGEST:
         raise ValueError(f"seed_everything(seed) takes a number from 0 to {_LARGEST}. Received: {seed}")

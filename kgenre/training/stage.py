@@ -7,11 +7,10 @@ import logging
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks import Callback, ModelCheckpoint
-from kgenre.checkpoints import Checkpoint, remove_leftovers
+from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
 from kgenre.engines.initial_weights import drawing_initial_weights
@@ -26,11 +25,10 @@ from kgenre.training.given_callbacks import check_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
+from kgenre.training.open_run import has_begun, leaving_run, own_writing
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
 from kgenre.training.run import RunState
-from kgenre.training.run_folder import new_run_folder, write_environment
-from kgenre.training.run_lock import RunLock
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -55,9 +53,9 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
         datamodule.trainer = t
     t.callbacks = _all_callbacks(t, module)
     t.hooks = Hooks(t, module, t.callbacks)
-    t.lock = None
-    status = "success"
-    with t.stop_signal.listening():
+    t.lock = t.new_folder = t.opened_at = None
+    status, is_refused = "success", False
+    with t.stop_signal.listening(), leaving_run(t):
         try:
             devices = choose_devices(t.accelerator, t.devices, t.strategy)
             t.step_options = dataclasses.replace(t.step_options, devices=devices)
@@ -67,6 +65,7 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
             t.state.status = "finished"
         except BaseException as error:
             t.interrupted = isinstance(error, KeyboardInterrupt) or t.stop_signal.received is not None
+            is_refused = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
             t.state.status = "interrupted"
             if t.interrupted:
@@ -79,17 +78,18 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
                 raise
         finally:
             _sync(t)
-            for logger in t.loggers:
-                logger.finalize(status)
+            if not is_refused:
+                t.new_folder = None  # it stays
+            with own_writing(t):
+                for logger in t.loggers:
+                    logger.finalize(status)
             if datamodule is not None:
                 datamodule.teardown(stage)
             t.hooks.teardown(stage)
             t.state.stage = None
             if t.profiler is not None:
-                t.profiler.describe()
-            if t.lock is not None:
-                t.lock.release()
-                t.lock = None
+                with own_writing(t):
+                    t.profiler.describe()
 
 
 def prepare(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
@@ -201,62 +201,6 @@ def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.i
         name = stage.partition("/")[0].replace("validation", "val")
         raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches.")
     return first
-
-
-def open_run(trainer: Trainer, resume_step: int | None) -> None:
-    """A new folder for the run, or that of the checkpoint from which it goes on, and the loggers in it."""
-    t = trainer
-    writes = any(logger.writes_files for logger in t.loggers)
-    writes = writes or any(isinstance(callback, ModelCheckpoint) for callback in t.callbacks)
-    if not t.resumed or t.run_dir is None:
-        t.run_dir = new_run_folder(t.experiment_dir) if writes else None
-    parameters = {"model": vars(t.module.hparams)}
-    if t.datamodule is not None:
-        parameters["data"] = vars(t.datamodule.hparams)
-    if t.run_dir is not None:
-        t.lock = RunLock(t.run_dir)
-        remove_leftovers(t.run_dir / "checkpoints")
-        chosen = {"steps_per_execution": t.chosen_steps_per_execution, "jit_compile": t.chosen_jit_compile}
-        write_environment(t.run_dir, **chosen)
-        if t.datamodule is not None:
-            t.datamodule.save_artifacts(t.run_dir)
-    open_loggers(t, resume_step)
-    for logger in t.results.loggers:
-        logger.log_hyperparams(parameters)
-    for action in t.run_opened if t.run_dir is not None else ():
-        action(t)
-
-
-def join_run(trainer: Trainer) -> bool:
-    """Let an evaluation's results be written into the run's folder, if there is one and no fit is writing to it now."""
-    t = trainer
-    if t.run_dir is not None and t.stage != "predict":  # which writes no results
-        try:
-            t.lock = RunLock(t.run_dir)
-        except TrainerError as error:
-            _log.warning("%s The results are not written there.", str(error).partition(" Two runs")[0])
-            t.results.loggers = []
-            return False
-    open_loggers(t)
-    return t.run_dir is not None
-
-
-def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
-    """Let the loggers write into the run's folder; without one, those that write files stay silent."""
-    t = trainer
-    if t.profiler is not None:
-        t.profiler.log_dir = t.run_dir
-    t.results.loggers = [logger for logger in t.loggers if t.run_dir is not None or not logger.writes_files]
-    for logger in t.results.loggers:
-        logger.open(t.run_dir, resume_step)
-
-
-def run_of(checkpoint: Checkpoint) -> Path | None:
-    """The run's folder that a checkpoint lies in; None for one that was saved elsewhere."""
-    folder = checkpoint.path.parent
-    if folder == Path():  # given from inside the folder, as "step=000120"
-        folder = folder.resolve()
-    return folder.parent if folder.name == "checkpoints" else None
 
 
 def _sync(trainer: Trainer) -> None:

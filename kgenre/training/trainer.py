@@ -23,6 +23,7 @@ from kgenre.training.fit_loop import fit_loop
 from kgenre.training.flags import read_flags
 from kgenre.training.jit_compile import choose_jit_compile, say_what_is_faster
 from kgenre.training.module import Module
+from kgenre.training.open_run import join_run, open_run, run_of
 from kgenre.training.results import Results
 from kgenre.training.resume import find_checkpoint, restore, restore_logs, restore_weights, resume_step, run_state
 from kgenre.training.run import Run
@@ -30,12 +31,9 @@ from kgenre.training.run_folder import tidy_runs, update_metrics
 from kgenre.training.stage import (
     build_for_evaluation,
     build_for_fit,
-    join_run,
     load_sources,
     make_schedule,
-    open_run,
     prepare,
-    run_of,
     running,
 )
 from kgenre.training.steps_per_execution import choose_steps_per_execution
@@ -93,8 +91,9 @@ class Trainer(Run):
             model, as measured once and kept in the cache's folder; a resume computes as the run began. JAX always does.
         steps_per_execution: so many training steps run in one compiled call, which ends early where something is due
             (logging, validation, a checkpoint, ``max_steps``): the same numbers, less overhead, for short steps.
-            "auto": 32 or 1, measured when a run of 1,000 steps or more begins, kept on resume. One, where a module or
-            callback has hooks of training batches (see `Callback.next_step_needed`), and for convolutions on a CPU.
+            "auto": up to 32, or 1, measured when a run of 1,000 steps or more begins, kept on resume. One, where a
+            module or callback has hooks of training batches (see `Callback.next_step_needed`), and for convolutions on
+            a CPU.
 
     Raises:
         TrainerError: an argument that cannot be.
@@ -193,7 +192,8 @@ class Trainer(Run):
 
         Ctrl-C ends training after the step that runs: a `ModelCheckpoint` saves, ``trainer.interrupted`` is True and
         ``fit`` returns. So does SIGTERM, but it then ends the program with exit code 143. A second signal leaves at
-        once.
+        once. A fit that is refused before its first step (a wrong argument of a callback, a failed sanity check) leaves
+        no folder behind, unless somebody else has written into it.
 
         Args:
             model: the module to train.
@@ -212,8 +212,7 @@ class Trainer(Run):
         self.train_source, self.val_source = train_dataloaders, val_dataloaders
         self.should_stop = self.stop_is_put_off = self.interrupted = self.resumed = False
         self.current_epoch = self.batch_idx = self.global_step = 0
-        self.input_seconds = 0.0  # that fit has waited for batches
-        self.batch_seconds: float | None = None  # for one, in the epoch before
+        self.input_seconds, self.batch_seconds = 0.0, None
         self.validated_at = self.saved_epoch = self.going_back = None
         self.has_diverged = False
         with running(self, "fit", model, datamodule):
@@ -286,11 +285,11 @@ class Trainer(Run):
         self,
         stage: str,
         step: str,
-        model: Any,
-        dataloaders: Any,
-        ckpt_path: Any,
+        model: Module | None,
+        dataloaders: Iterable[Any] | DataModule | None,
+        ckpt_path: str | os.PathLike[str] | None,
         verbose: bool,
-        datamodule: Any,
+        datamodule: DataModule | None,
     ) -> list[dict[str, float]]:
         sources, _ = self._run_evaluation(stage, step, model, dataloaders, ckpt_path, datamodule)
         values = dict(self.callback_metrics)
@@ -304,7 +303,13 @@ class Trainer(Run):
         return [{name: value for name, value in values.items() if name in mine | shared} for mine in names]
 
     def _run_evaluation(
-        self, stage: str, step: str, model: Any, dataloaders: Any, ckpt_path: Any, datamodule: Any
+        self,
+        stage: str,
+        step: str,
+        model: Module | None,
+        dataloaders: Iterable[Any] | DataModule | None,
+        ckpt_path: str | os.PathLike[str] | None,
+        datamodule: DataModule | None,
     ) -> tuple[list[EvaluationSource], list[list[Any]]]:
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
@@ -366,7 +371,9 @@ class Trainer(Run):
         return updates if self.max_steps == -1 else min(updates, self.max_steps)
 
 
-def _source_of_batches(stage: str, loader: str, model: Any, batches: Any, datamodule: Any) -> Any:
+def _source_of_batches(
+    stage: str, loader: str, model: Module, batches: Iterable[Any] | None, datamodule: DataModule | None
+) -> DataModule | Module | None:
     """Whom to ask for batches: the datamodule, or a module with dataloaders of its own; None: they were given."""
     if batches is not None and datamodule is not None:
         raise TrainerError(f"trainer.{stage}() takes either batches or a datamodule. Received: both.")

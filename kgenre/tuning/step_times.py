@@ -8,7 +8,6 @@ import json
 import math
 import os
 import platform
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,11 +15,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kgenre.engines import Engine
 from kgenre.engines.cache_folder import cache_folder
 from kgenre.engines.devices import list_devices
+from kgenre.engines.random_state import random_state, set_random_state
 
 ROUNDS, LONG_ENOUGH = 6, 5.0  # seconds
 
@@ -28,14 +26,13 @@ ROUNDS, LONG_ENOUGH = 6, 5.0  # seconds
 @contextmanager
 def undone(engine: Engine) -> Iterator[None]:
     """Training steps may run inside; afterwards the run's state and all random numbers are what they were before."""
-    arrays, python, numpy = engine.state_dict(), random.getstate(), np.random.get_state()
+    arrays, random = engine.state_dict(), random_state()
     try:
         yield
     finally:
         engine.load_state_dict(arrays)
         engine.start_epoch("train")
-        random.setstate(python)
-        np.random.set_state(numpy)
+        set_random_state(random)
 
 
 def fastest(engine: Engine, *ways: Callable[[], Any]) -> list[float]:

@@ -239,3 +239,10 @@ def test_verbose_says_what_improved(caplog):
         "val/score improved from inf to 3.",
         "val/score improved from 3 to 2.",
     ]
+
+
+def test_another_fit_counts_anew():
+    stopping = EarlyStopping("val/score", patience=1)
+    for scores, epochs in (([1, 2], 2), ([9, 8, 7], 3)):
+        assert epochs_until_stop(stopping, scores) == epochs
+    assert (stopping.best_score, stopping.wait_count, stopping.stopped_epoch) == (7, 0, None)

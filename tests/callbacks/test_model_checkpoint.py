@@ -269,7 +269,7 @@ def test_a_step_where_validation_is_due_is_judged_by_it():
 
     trainer = quiet_trainer(val_check_interval=2, callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(Rising(), boring_batches(4), boring_batches(1))
-    assert checkpoint.scores == {"step=000002": 2.0, "step=000003": 2.0, "step=000004": 4.0}
+    assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000003": 2.0, "step=000004": 4.0}
     assert checkpoint.best_model_path.name == "step=000004"
 
 
@@ -447,15 +447,15 @@ def test_two_share_a_folder_and_keep_their_own():
     trainer = quiet_trainer(max_epochs=5, callbacks=[best, recent, light], enable_checkpointing=True)
     trainer.fit(Scores(), boring_batches(1), boring_batches(1))
     assert folders() == ["light-step=5", "step=000002", "step=000004", "step=000005", "step=000005-v1"]
-    assert (best.last, recent.last, light.last) == ("step=000005", "step=000005-v1", "light-step=5")
+    assert (best.kept.last, recent.kept.last, light.kept.last) == ("step=000005", "step=000005-v1", "light-step=5")
     pointers = {name: (best.folder / name).read_text().strip() for name in ("best", "last")}
     assert pointers == {"best": "step=000004", "last": "step=000005-v1"}  # weights alone are no place to go on from
     # A run that goes on gives each its own state back.
     again = [ModelCheckpoint("val/score", save_top_k=2), ModelCheckpoint(monitor=None, every_n_train_steps=1)]
     trainer = quiet_trainer(max_epochs=6, callbacks=again, enable_checkpointing=True)
     trainer.fit(Scores([*SCORES, 1.0]), boring_batches(1), boring_batches(1), ckpt_path="last")
-    assert again[0].scores == {"step=000004": 2.0, "step=000006": 1.0}
-    assert again[1].last == "step=000006-v1"
+    assert again[0].kept.scores == {"step=000004": 2.0, "step=000006": 1.0}
+    assert again[1].kept.last == "step=000006-v1"
 
 
 def test_two_of_one_kind_have_two_states():

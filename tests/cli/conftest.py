@@ -2,6 +2,7 @@
 
 import csv
 import shutil
+import sys
 
 import pytest
 
@@ -9,6 +10,20 @@ from kgenre.cli.main import main
 from kgenre.data import make_sample_films
 
 SMALL = ["--data.image_size", "[16, 16]", "--data.batch_size", "32", "--trainer.enable_model_summary", "false"]
+
+
+@pytest.fixture
+def allow_import(monkeypatch):
+    """Call with the name of a user's module: options may name its classes; when the test is over it is forgotten."""
+    allowed = []
+
+    def allow(name):
+        monkeypatch.setenv("KGENRE_ALLOW_IMPORT", name)
+        allowed.append(name)
+
+    yield allow
+    for name in allowed:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="session")

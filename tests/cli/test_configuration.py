@@ -14,12 +14,11 @@ EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 
 
 @pytest.fixture
-def digits(monkeypatch):
+def digits(allow_import, monkeypatch):
     """A user who has a `digits.py` and lets kgenre import it; gives the arguments that name its classes."""
-    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "digits")
+    allow_import("digits")
     monkeypatch.syspath_prepend(EXAMPLES)
-    yield ["--model", "digits.DigitNet", "--data", "digits.Digits"]
-    sys.modules.pop("digits", None)
+    return ["--model", "digits.DigitNet", "--data", "digits.Digits"]
 
 
 def options(*arguments):
@@ -139,14 +138,16 @@ def test_a_module_of_the_users_own(digits, capsys):
     assert printed["data"]["init_args"] == {"batch_size": 64}
 
 
-def test_a_file_in_the_working_directory_is_found(tmp_path, monkeypatch, capsys):
+def test_a_file_in_the_working_directory_is_found(allow_import, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text("import kgenre\nclass Net(kgenre.Module):\n    pass\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     assert main(["fit", "--model", "mine.Net", "--print_config"]) == 2
     assert "If it is yours: KGENRE_ALLOW_IMPORT=mine\n" in capsys.readouterr().err
-    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "mine")
+    allow_import("mine")
     assert main(["fit", "--model", "mine.Net", "--print_config"]) == 0
+    monkeypatch.delenv("KGENRE_ALLOW_IMPORT")
+    assert main(["fit", "--model", "mine.Net", "--print_config"]) == 2, "what was allowed once is not for ever"
 
 
 def test_data_of_the_users_own_need_no_tensorflow(run_python):

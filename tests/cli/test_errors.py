@@ -2,7 +2,6 @@
 
 import errno
 import shutil
-import sys
 
 import pytest
 
@@ -255,23 +254,21 @@ def test_csv_without_the_columns(fails, tmp_path):
         ),
     ],
 )
-def test_a_module_of_the_users_own(fails, tmp_path, monkeypatch, text, name, words):
+def test_a_module_of_the_users_own(fails, allow_import, tmp_path, monkeypatch, text, name, words):
     (tmp_path / "mine.py").write_text(text)
-    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "mine")
     monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    allow_import("mine")
     code, lines = fails("fit", "--model", name)
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
     assert code == 2
     assert all(word in lines[-2] for word in words), lines
 
 
-def test_a_bug_in_the_users_module_shows_where_it_is(tmp_path, monkeypatch):
+def test_a_bug_in_the_users_module_shows_where_it_is(allow_import, tmp_path, monkeypatch):
     (tmp_path / "buggy.py").write_text(
         "import kgenre\nclass Net(kgenre.Module):\n    def __init__(self):\n        self.x = undefined\n"
     )
-    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "buggy")
     monkeypatch.syspath_prepend(tmp_path)
+    allow_import("buggy")
     with pytest.raises(NameError) as caught:
         main(["fit", "--model", "buggy.Net"])
     assert caught.traceback[-1].path.name == "buggy.py"

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from pathlib import Path
 
 import keras
@@ -19,11 +18,9 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture
-def digits(in_tmp_path, monkeypatch):
-    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "digits")
+def digits(in_tmp_path, allow_import, monkeypatch):
+    allow_import("digits")
     monkeypatch.syspath_prepend(ROOT / "configs" / "examples")
-    yield
-    sys.modules.pop("digits", None)
 
 
 def cells():

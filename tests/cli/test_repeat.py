@@ -1,7 +1,6 @@
 """``kgenre fit --config RUN/config.yaml`` repeats the run bit for bit."""
 
 import csv
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +37,9 @@ def assert_equal(first, second):
 
 
 @pytest.fixture
-def digits(monkeypatch):
-    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "digits")
+def digits(allow_import, monkeypatch):
+    allow_import("digits")
     monkeypatch.syspath_prepend(EXAMPLES)
-    yield
-    sys.modules.pop("digits", None)
 
 
 def test_everything_at_once(digits, in_tmp_path, monkeypatch):

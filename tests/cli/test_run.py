@@ -64,19 +64,22 @@ def test_the_same_config_repeats_the_run(poster_run, tmp_path):
         n: v for n, v in metrics_of(poster_run).items() if not n.startswith("throughput/")
     }
     assert (second / "checkpoints" / "last").read_text() == (poster_run / "checkpoints" / "last").read_text()
-    for array in second.glob("checkpoints/step=*/weights.safetensors"):
+    arrays = list(second.glob("checkpoints/step=*/weights.safetensors"))
+    assert arrays
+    for array in arrays:
         assert array.read_bytes() == (poster_run / array.relative_to(second)).read_bytes()
 
 
 @pytest.mark.parametrize("ckpt_path", ["run", "best", "last"])
-def test_validate_takes_the_checkpoint_of_the_run(poster_run, ckpt_path):
-    with (poster_run / "metrics.csv").open(newline="") as file:
+def test_validate_takes_the_checkpoint_of_the_run(poster_run, tmp_path, ckpt_path):
+    run = shutil.copytree(poster_run, tmp_path / "version_0")
+    with (run / "metrics.csv").open(newline="") as file:
         losses = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]][:2]  # of the two epochs
-    where = [str(poster_run)] if ckpt_path == "run" else [ckpt_path, "--config", str(poster_run / "config.yaml")]
+    where = [str(run)] if ckpt_path == "run" else [ckpt_path, "--config", str(run / "config.yaml")]
     assert main(["validate", "--ckpt_path", *where]) == 0
     expected = losses[-1] if ckpt_path == "last" else min(losses)
-    assert metrics_of(poster_run)["val/loss"] == pytest.approx(expected, rel=1e-5)
-    assert "val/baseline_tfidf/recall" in metrics_of(poster_run)
+    assert metrics_of(run)["val/loss"] == pytest.approx(expected, rel=1e-5)
+    assert "val/baseline_tfidf/recall" in metrics_of(run)
 
 
 def test_fit_goes_on_from_the_last_checkpoint(fit, poster_run, tmp_path):

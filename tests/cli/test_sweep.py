@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -80,8 +81,10 @@ def test_the_hparams_tab(swept):
     assert score.tensor_proto.float_val[0] == pytest.approx(float(table(swept)[0]["val/loss"]))
 
 
-def test_it_goes_on_where_it_was_stopped(sweep, swept, capsys):
+def test_it_goes_on_where_it_was_stopped(sweep, swept, tmp_path, monkeypatch, capsys):
     """A trial without a result (killed) resumes from its checkpoint; one with a result is left alone."""
+    monkeypatch.chdir(shutil.copytree(swept.parents[1], tmp_path / "copy"))
+    swept = Path("runs", "batches")
     finished = (swept / "trial_000" / "trial.json").read_bytes()
     (swept / "trial_001" / "trial.json").unlink()
     assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches=[1, 8]") == 0

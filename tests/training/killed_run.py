@@ -153,7 +153,7 @@ def run(root, fault=None, nth=1, in_background=False, started=None):
     trainer.fit(Net(), boring_dataset(), boring_batches(1, seed=7), ckpt_path="last")
     result = {
         "state": {name: array.tolist() for name, array in trainer.engine.state_dict().items()},
-        "scores": trainer.checkpoint_callback.scores,
+        "scores": trainer.checkpoint_callback.kept.scores,
         "step": trainer.global_step,
         "resumed": trainer.resumed,
         "folder": str(trainer.log_dir),

@@ -19,7 +19,7 @@ from boring import BoringModule, boring_batches, quiet_trainer
 import kgenre
 from kgenre import TrainerError
 from kgenre.callbacks import ModelSummary
-from kgenre.training.hooks import HOOKS
+from kgenre.callbacks.callback import HOOKS
 from kgenre.training.module import Module
 
 MODULE_ONLY = ["prepare_data", "configure_model", "configure_optimizers", "configure_callbacks"]
@@ -53,9 +53,8 @@ class Data(kgenre.DataModule):
 @pytest.fixture
 def noted():
     calls = []
-    hooks = [*HOOKS, "on_save_checkpoint", "on_load_checkpoint"]
-    module = noting(BoringModule, "module", [*hooks, *MODULE_ONLY], calls)
-    callback = noting(kgenre.Callback, "callback", [*hooks, "state_dict", "load_state_dict"], calls)
+    module = noting(BoringModule, "module", [*HOOKS, *MODULE_ONLY], calls)
+    callback = noting(kgenre.Callback, "callback", [*HOOKS, "state_dict", "load_state_dict"], calls)
     data = noting(Data, "data", DATA, calls)
     return calls, module(), callback(), data()
 

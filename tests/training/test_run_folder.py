@@ -9,6 +9,7 @@ from boring import BoringModule, boring_batches, quiet_trainer
 
 import kgenre
 from kgenre import TrainerError
+from kgenre.callbacks import LambdaCallback
 from kgenre.loggers import CSVLogger
 from kgenre.training.run_folder import new_run_folder, run_folders, update_metrics
 
@@ -103,3 +104,71 @@ def test_a_failed_run_leaves_its_numbers():
     with pytest.raises(ZeroDivisionError):
         trainer.fit(Fails(), boring_batches(1), boring_batches(1))
     assert "val/loss" in json.loads((trainer.log_dir / "metrics.json").read_text())
+
+
+class Refuses(kgenre.Callback):
+    """Raises in one hook."""
+
+    def __init__(self, hook):
+        setattr(self, hook, self.refuse)
+
+    def refuse(self, *arguments):
+        raise TrainerError("refused")
+
+
+def fit_refused(callback, **options):
+    """A trainer with the default loggers and checkpoints whose fit the callback has refused."""
+    trainer = quiet_trainer(
+        logger=None, enable_checkpointing=True, num_sanity_val_steps=1, callbacks=callback, **options
+    )
+    with pytest.raises(TrainerError, match="refused"):
+        trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    return trainer
+
+
+@pytest.mark.parametrize("hook", ["on_fit_start", "on_validation_batch_end", "on_train_start", "on_train_batch_start"])
+def test_a_run_that_is_refused_leaves_nothing(hook):
+    trainer = fit_refused(Refuses(hook), profiler="simple", default_root_dir="a/runs")
+    assert (trainer.log_dir, list(Path().iterdir())) == (None, [])
+
+
+def test_what_the_loggers_have_written_goes_with_it():
+    def log(trainer, module):
+        trainer.logger.log_text("graph", "of the model", 0)
+        trainer.results.log("value", 1.0)
+        trainer.results.write(0)
+
+    fit_refused([LambdaCallback(on_fit_start=log), Refuses("on_train_start")])
+    assert list(Path().iterdir()) == []
+
+
+def test_the_next_run_gets_the_folder_of_the_refused_one():
+    Path("runs/boring_module").mkdir(parents=True)
+    callback = Refuses("on_fit_start")
+    trainer = fit_refused(callback, max_epochs=1)
+    assert list(Path("runs/boring_module").iterdir()) == []
+    del callback.on_fit_start
+    trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    assert trainer.log_dir == Path("runs/boring_module/version_0")
+    assert {"val", "metrics.csv"} <= {path.name for path in trainer.log_dir.iterdir()}
+    assert len(list(trainer.log_dir.glob("events.out.tfevents.*"))) == 2
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "environment.json"])
+@pytest.mark.parametrize("hook", ["on_fit_start", "teardown"])
+def test_what_somebody_wrote_stays(hook, name):
+    def write(trainer, *arguments):
+        with (trainer.log_dir / name).open("a") as file:
+            file.write("mine")
+
+    fit_refused([LambdaCallback(**{hook: write}), Refuses("on_train_start")])
+    assert Path("runs/boring_module/version_0", name).read_text().endswith("mine")
+
+
+def test_a_run_that_has_made_a_step_stays():
+    assert fit_refused(Refuses("on_train_batch_end")).log_dir.is_dir()
+
+
+def test_a_teardown_that_fails_lets_others_write_there():
+    trainer = fit_refused(Refuses("teardown"))
+    assert not (trainer.log_dir / ".lock").exists()

@@ -86,7 +86,7 @@ def fitted(make, batches, **arguments):
     return trainer, calls, {name: logger.history(name) for name in ("loss_step", "loss_epoch", "metric", "batch_step")}
 
 
-def same_state(a, b):
+def assert_same_state(a, b):
     for name, array in a.engine.state_dict().items():
         np.testing.assert_array_equal(b.engine.state_dict()[name], array, err_msg=name)
 
@@ -101,7 +101,7 @@ def test_the_same_numbers_as_single_steps(make, accumulate):
     assert calls == {1: [4, 4, 2, 1, 1, 4, 4, 1, 1], 3: [2, 1, 2, 1, 2, 1, 1, 1] * 2}[accumulate]
     assert logged == expected
     assert len(expected["loss_step"]) == {1: 5, 3: 2}[accumulate]
-    same_state(single, several)
+    assert_same_state(single, several)
     # One trace for each shape and, with accumulation, for each of with and without update.
     assert several.engine.traces["train"] <= single.engine.traces["train"] + 3
 
@@ -140,7 +140,7 @@ def test_tf_data_read_several_at_a_time_gives_the_same_numbers():
     several, calls, logged = fitted(MLP, widths_that_differ(), steps_per_execution=4)
     assert max(calls) > 1
     assert logged == expected
-    same_state(single, several)
+    assert_same_state(single, several)
 
 
 class Source:
@@ -169,7 +169,7 @@ def test_a_source_may_fill_the_same_arrays_again(steps):
 
     expected, _, _ = fitted(MLP, batches)
     trainer, _, _ = fitted(MLP, Source([same] * 8, fill), steps_per_execution=steps)
-    same_state(expected, trainer)
+    assert_same_state(expected, trainer)
 
 
 @compiled
@@ -236,7 +236,7 @@ def test_a_resume_divides_the_steps_anew_and_computes_the_same():
     rest = calls_of(resumed)
     resumed.fit(MLP(), batches, boring_batches(1), ckpt_path=path)
     assert (calls, rest) == ([4], [3])
-    same_state(whole, resumed)
+    assert_same_state(whole, resumed)
 
 
 @compiled
@@ -295,7 +295,7 @@ def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
     auto, calls, _ = fitted(make, batches, steps_per_execution="auto")
     assert bool(calls) == (auto.chosen_steps_per_execution > 1)
     assert make is MLP or not calls
-    same_state(plain, auto)
+    assert_same_state(plain, auto)
     auto.chosen_steps_per_execution = 2  # whatever was measured then
     path = auto.save_checkpoint("end")
     monkeypatch.setattr(steps_per_execution, "_measured", None)
@@ -364,7 +364,7 @@ def test_torch_runs_single_steps_and_says_so(asked, caplog):
     trainer, _, logged = fitted(MLP, boring_batches(4), steps_per_execution=asked)
     assert trainer.chosen_steps_per_execution == 1
     assert logged == expected
-    same_state(plain, trainer)
+    assert_same_state(plain, trainer)
     assert ("steps_per_execution=4 is ignored: torch compiles nothing." in caplog.text) == (asked == 4)
 
 

@@ -117,7 +117,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     path = Path(path).expanduser()
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
     if path.is_dir():
-        if format == "auto" and (films := _by_genre(path, formats)):
+        if format == "auto" and (films := _by_genre(path)):
             return with_common_names(replace(films, root=path))
         file, layout = _find(path, formats)
     elif path.is_file():
@@ -131,7 +131,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     return replace(table, root=root, notes=(*table.notes, *doubts_about_genres(table)))
 
 
-def _by_genre(folder: Path, formats: dict[str, ModuleType]) -> FilmTable | None:
+def _by_genre(folder: Path) -> FilmTable | None:
     # Two folders of pictures and no table: a table's posters lie in one folder, or beside others without pictures.
     if _tables(folder) or not genre_folders.genre_folders(folder):
         return None

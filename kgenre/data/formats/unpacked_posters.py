@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.sample import cache_folder
+from kgenre.engines.cache_folder import cache_folder
 
 
 def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) -> Path:

@@ -66,7 +66,19 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
 
 
 def sample_films(n: int = 600, seed: int = 0) -> Path:
-    """The folder of the sample set in the user's cache; made on the first call, which takes some seconds."""
+    """The folder of the sample set in the user's cache; made on the first call, which takes some seconds.
+
+    Args:
+        n: films.
+        seed: another seed, other films.
+
+    Raises:
+        FilmDataError: the cache cannot be written.
+
+    Example:
+        >>> len(read_films(sample_films()))
+        600
+    """
     folder = cache_folder() / f"sample-films-v{_VERSION}-{n}-{seed}"
     if not (folder / "films.csv").exists():
         if folder.exists():

@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from kgenre.engines.torch_random import set_torch_random_state, torch_random_state
-
 
 def random_state() -> dict[str, Any]:
-    """The states as JSON values; a `keras.random.SeedGenerator` that a module holds is one of its variables."""
+    """The states as JSON values; torch's where it is imported.
+
+    A `keras.random.SeedGenerator` that a module holds is one of its variables, and not here.
+    """
     version, words, gauss = random.getstate()
     algorithm, key, position, has_gauss, cached = np.random.get_state()
-    state = {
+    state: dict[str, Any] = {
         "python": [version, _hex(words), gauss],
         "numpy": [algorithm, _hex(key), int(position), int(has_gauss), float(cached)],
     }
     generator = _keras_generator()
     if generator is not None:
         state["keras"] = np.asarray(generator.state).tolist()
-    torch = torch_random_state()
-    return state if torch is None else state | {"torch": torch}
+    # Keras draws dropout from it on torch; a torch ``DataLoader`` draws its order from it under any backend.
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        state["torch"] = bytes(torch.get_rng_state().numpy()).hex()
+    return state
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
@@ -36,8 +41,9 @@ def set_random_state(state: Mapping[str, Any]) -> None:
         from keras.src.random.seed_generator import global_seed_generator
 
         global_seed_generator().state.assign(np.array(state["keras"], "uint32"))
-    if "torch" in state:
-        set_torch_random_state(state["torch"])
+    torch = sys.modules.get("torch")
+    if torch is not None and "torch" in state:
+        torch.set_rng_state(torch.frombuffer(bytearray.fromhex(state["torch"]), dtype=torch.uint8))
 
 
 def _keras_generator() -> Any:

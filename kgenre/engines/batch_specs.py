@@ -1,0 +1,64 @@
+"""The shapes and dtypes of a batch, on which a step is built, and as JSON values for a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from kgenre.engines.step_error import StepError
+
+
+def batch_specs(stage: str, batch: Any) -> Any:
+    """The batch's structure with a `keras.KerasTensor` in place of each array; float64 becomes float32.
+
+    Args:
+        stage: whose batch it is, for the message.
+        batch: a structure (dict, list, tuple) of arrays and numbers.
+
+    Raises:
+        StepError: it holds a text, None or another object; the message names the place.
+
+    Example:
+        >>> batch_specs("train", {"x": np.zeros((8, 4))})
+        {'x': <KerasTensor shape=(8, 4), dtype=float32, ...>}
+    """
+    for path, leaf in keras.tree.flatten_with_path(batch):
+        try:
+            is_number = _spec(leaf).dtype != "string" or keras.backend.backend() == "tensorflow"
+        except (TypeError, ValueError):
+            is_number = False
+        if not is_number:
+            place = "".join(f"[{key!r}]" for key in path)
+            raise StepError(
+                f"The {stage.partition('/')[0]} batch holds {str(leaf)[:40]!r} ({type(leaf).__name__}) at "
+                f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or give numbers."
+            )
+    return keras.tree.map_structure(_spec, batch)
+
+
+def _spec(array: Any) -> keras.KerasTensor:
+    array = array if hasattr(array, "dtype") else np.asarray(array)
+    dtype = keras.backend.standardize_dtype(array.dtype)
+    return keras.KerasTensor(array.shape, "float32" if dtype == "float64" else dtype)
+
+
+def specs_as_json(specs: Any) -> Any:
+    """What `batch_specs` gave as JSON: a leaf is [shape, dtype], a list or tuple {"": [...]}."""
+    if isinstance(specs, Mapping):
+        return {str(key): specs_as_json(value) for key, value in specs.items()}
+    if isinstance(specs, list | tuple):
+        return {"": [specs_as_json(value) for value in specs]}
+    return [list(specs.shape), specs.dtype]
+
+
+def specs_from_json(specs: Any) -> Any:
+    """The structure that `specs_as_json` wrote; a list comes back as a tuple."""
+    if isinstance(specs, list):
+        shape, dtype = specs
+        return keras.KerasTensor(shape, dtype)
+    if set(specs) == {""}:
+        return tuple(map(specs_from_json, specs[""]))
+    return {key: specs_from_json(value) for key, value in specs.items()}

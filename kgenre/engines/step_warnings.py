@@ -1,0 +1,38 @@
+"""What is to say of a step is said once, where the user wrote it."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from kgenre.engines.traced_step import run_step
+
+
+class StepWarnings:
+    """The warnings of a module's steps: each is run on shapes first and traced later, and would warn every time.
+
+    Example:
+        >>> said = StepWarnings()
+        >>> with said.once(module.training_step):
+        ...     run_step(module.training_step, ...)
+    """
+
+    def __init__(self) -> None:
+        self._said: set[tuple[str, str, int]] = set()  # text, file, line
+
+    @contextmanager
+    def once(self, step: Callable[..., Any]) -> Iterator[None]:
+        """Around a run of the step: warnings come after it, without those that were there before."""
+        with warnings.catch_warnings(record=True) as caught:
+            yield
+        written = inspect.unwrap(getattr(step, "__func__", step))
+        for warning in caught:
+            file, line = warning.filename, warning.lineno
+            if file == run_step.__code__.co_filename and hasattr(written, "__code__"):
+                file, line = written.__code__.co_filename, written.__code__.co_firstlineno
+            if (str(warning.message), file, line) not in self._said:
+                self._said.add((str(warning.message), file, line))
+                warnings.warn_explicit(warning.message, warning.category, file, line)
