@@ -174,7 +174,8 @@ def build_module(
             "(self.model = ...) and leave at least one layer trainable."
         )
     built.optimized = frozenset(map(id, trainable.values()))
-    built.groups = optimizer_groups(optimizers, trainable) if optimizers else []
+    frozen = [name for name in built.variables if name not in trainable]
+    built.groups = optimizer_groups(optimizers, trainable, frozen) if optimizers else []
     for position, (optimizer, group) in enumerate(zip(built.optimizers, built.groups, strict=True)):
         if not optimizer.built:
             optimizer.build(list(group.values()))

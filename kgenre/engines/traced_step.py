@@ -19,6 +19,7 @@ from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs
+from kgenre.engines.value_in_python import value_in_python
 
 
 @dataclass
@@ -124,6 +125,11 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         if "seeded random ops" in str(error):  # Keras's words under JAX; elsewhere the scope notices
             raise StepError(_UNSEEDED) from error
         raise
+    except (TypeError, IndexError, NotImplementedError, AttributeError) as error:
+        message = value_in_python(error, step.__name__)
+        if message is None:
+            raise
+        raise StepError(message) from error
 
 
 def _regularization_losses(module: Any, scope: StepScope) -> list[Any]:

@@ -216,3 +216,13 @@ def test_other_forms_are_refused(optimizers, message):
 def test_a_variable_without_an_optimizer_is_named(patterns, message):
     with pytest.raises(ValueError, match=message):
         quiet_trainer().fit(module_with(lambda: {pattern: SGD() for pattern in patterns}), boring_batches(1))
+
+
+def test_a_pattern_of_frozen_variables_is_told_how_to_unfreeze():
+    module = module_with(lambda: {"frozen.*": SGD(), ".*": SGD()})
+    module.frozen = keras.layers.Dense(1, trainable=False)
+    module.frozen.build((None, 3))
+    with pytest.raises(
+        ValueError, match=r"'frozen\.\*' matches only variables that are frozen, such as frozen\.kernel"
+    ):
+        quiet_trainer().fit(module, boring_batches(1))
