@@ -39,7 +39,7 @@ def optimizer_groups(
             if held is not None:
                 raise ValueError(
                     f"configure_optimizers: {pattern!r} matches only variables that are frozen, such as {held}. To "
-                    "train them later, leave them trainable and freeze them in on_fit_start; else leave the pattern out."
+                    "train them later, leave them trainable and freeze them in on_fit_start; else leave it out."
                 )
             raise ValueError(
                 f"configure_optimizers: the pattern {pattern!r} has no variable left to train. "
