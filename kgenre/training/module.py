@@ -59,6 +59,12 @@ class Module(Hyperparameters):
           pattern (regular expression) that matches its whole name, such as "model.layers.0.kernel": the attribute of
           the module, then positions. Each trainable variable needs one.
 
+        There is one loss: a sum trains each variable on all of its parts. Where a part goes through a network that it
+        must not train (the generator's of a GAN, through the critic), call that network on held weights:
+
+        >>> held = [ops.stop_gradient(v) for v in self.critic.trainable_variables]
+        >>> judged, _ = self.critic.stateless_call(held, self.critic.non_trainable_variables, made)
+
         Example:
             >>> def configure_optimizers(self):
             ...     return {"encoder.*": keras.optimizers.Adam(1e-5), ".*": keras.optimizers.Adam(1e-3)}
