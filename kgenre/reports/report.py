@@ -78,7 +78,8 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
     if curves is not None:
         caption = (
             "Loss (mean binary cross-entropy) over the epochs; lower is better. The point is the epoch with the lowest "
-            "validation loss. Training loss is with dropout and augmentation on, where a model has them."
+            "validation loss. Training loss is with dropout and augmentation on, where a model has them, and may begin "
+            "above the frame."
         )
         blocks.append(Figure("learning_curves.png", curves, caption, "Training and validation loss over the epochs"))
     blocks += [
