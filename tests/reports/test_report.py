@@ -298,6 +298,15 @@ def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(run
     assert row[-2:] == ("2.0", "15"), "30 films, two rows only fill the last batch"
 
 
+def test_one_model_does_not_disagree_with_itself(runs):
+    def said(of):
+        return " ".join(str(block) for block in report_blocks(read_runs(of), Numbers(), 3, 0, False))
+
+    assert "they disagree on most" in said(runs)
+    assert "they disagree on most" not in said(runs[:1])
+    assert "the model is least sure of" in said(runs[:1])
+
+
 def test_a_panel_shows_the_baselines_that_see_what_the_run_sees(runs):
     run, _ = read_runs(runs)
     run = dataclasses.replace(run, metrics=run.metrics | {"test/baseline_colours/loss": 0.5})
