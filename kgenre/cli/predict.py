@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
     read = {"posters": "poster" in module.inputs, "overviews": "overview" in module.inputs}
     films.load_state_dict(state["data"]["state"] | read)
     if path is not None:
-        return _predict_many(module, films, path, options)
+        return _predict_many(module, films, path, options, state["data"]["state"].get("split") or {})
     batch = films.encode(
         None if options.poster is None else [options.poster], None if options.overview is None else [options.overview]
     )
@@ -113,7 +113,7 @@ def _table_path(checkpoint: Path, out: str | None) -> Path:
     return path
 
 
-def _predict_many(module: Any, films: Any, path: Path, options: Namespace) -> int:
+def _predict_many(module: Any, films: Any, path: Path, options: Namespace, split: Mapping[str, Any]) -> int:
     import numpy as np
 
     from kgenre.evaluation.film_predictions import write_predictions
@@ -123,4 +123,10 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace) -> in
     rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
     write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")
+    seen = sum(len(set(films.table.ids).intersection(split.get(part, ()))) for part in ("train", "validation"))
+    if seen:
+        print(
+            f"{seen:,} of them have ids of films that trained or tuned this model, which knows these better than "
+            "others: how good it is, its test films say (predictions_test.csv)."
+        )
     return 0

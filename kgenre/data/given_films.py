@@ -66,4 +66,17 @@ def encode_given(
             if not has_words(read):
                 raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
         films["overview"] = vectorizer.encode(texts or [""] * n)
+        _say_what_is_unknown(films["overview"])
     return films
+
+
+def _say_what_is_unknown(tokens: npt.NDArray[np.int32]) -> None:
+    words, known = (tokens > 0).sum(axis=1), (tokens > 1).sum(axis=1)
+    for count, those in zip(words, known, strict=True):
+        if 4 * those < count:
+            _log.warning(
+                "The model knows %d of the overview's %d words (is it another language?), so what it says is hardly "
+                "about this film.",
+                those,
+                count,
+            )

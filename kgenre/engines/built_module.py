@@ -69,6 +69,20 @@ class BuiltModule:
                 "trainable. To unfreeze a layer later, leave it trainable and freeze it in on_fit_start."
             )
 
+    def refuse_unreached(self) -> None:
+        """The loss of a training step gave no gradient to any variable.
+
+        Raises:
+            StepError: there are some that it should reach.
+        """
+        if self.trainable:
+            raise StepError(
+                "training_step returned a loss from which no gradient reaches a trainable variable of "
+                f"{type(self.module).__name__}, so nothing would be trained. Look in the step for "
+                "keras.ops.stop_gradient, and for operations without a gradient (argmax, round, comparisons, casts to "
+                "integers) between the model's outputs and the loss."
+            )
+
     @property
     def known(self) -> set[int]:
         """Ids of the variables that a step may use."""
@@ -159,7 +173,8 @@ def build_module(
             "(self.model = ...) and leave at least one layer trainable."
         )
     built.optimized = frozenset(map(id, trainable.values()))
-    built.groups = optimizer_groups(optimizers, trainable) if optimizers else []
+    frozen = [name for name in built.variables if name not in trainable]
+    built.groups = optimizer_groups(optimizers, trainable, frozen) if optimizers else []
     for position, (optimizer, group) in enumerate(zip(built.optimizers, built.groups, strict=True)):
         if not optimizer.built:
             optimizer.build(list(group.values()))

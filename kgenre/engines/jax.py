@@ -13,6 +13,7 @@ import numpy as np
 
 from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
 from kgenre.engines.jax_placement import Placement
+from kgenre.engines.jax_reach import Reach
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
@@ -157,8 +158,10 @@ class JaxEngine:
         held = self._held()
         before = dict(zip(map(id, held), self._values(state), strict=True))
 
+        reach = Reach()
+
         def loss_of(trainable: list[Any]) -> tuple[Any, Any]:
-            values = before | dict(zip(map(id, self._trainable), trainable, strict=True))
+            values = before | dict(zip(map(id, self._trainable), reach.mark(trainable), strict=True))
             result = self.built.run("train", (batch, state["batch_idx"]), [(v, values[id(v)]) for v in held])
             # The loss among the outputs: with regularisation in it, it is what was minimised.
             outputs = result.outputs if result.loss is None else result.outputs | {"loss": result.loss}
@@ -168,6 +171,8 @@ class JaxEngine:
 
         differentiated = jax.value_and_grad(loss_of, has_aux=True)
         (_, (updates, outputs, recorded)), gradients = differentiated(state["trainable"])
+        if outputs and not reach.found:
+            self.built.refuse_unreached()
         # A step may assign trainable variables too (a constraint by hand): what the optimizer sees is the new value.
         values = before | updates
         new: State = {"batch_idx": state["batch_idx"] + 1}

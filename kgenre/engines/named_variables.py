@@ -61,6 +61,17 @@ def keras_layers(module: Any) -> list[keras.Layer]:
     return list(found.values())
 
 
+def refresh_layers(module: Any) -> None:
+    """After weights were assigned: let `keras.layers.Normalization` compute anew with what it keeps beside them.
+
+    It does so by itself only where Keras loads a file.
+    """
+    for outer in keras_layers(module):
+        for layer in outer._flatten_layers():
+            if isinstance(layer, keras.layers.Normalization):
+                layer.finalize_state()
+
+
 def named_optimizer_variables(
     optimizer: keras.optimizers.Optimizer, trainable: dict[str, keras.Variable], prefix: str
 ) -> dict[str, keras.Variable]:

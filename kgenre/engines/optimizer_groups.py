@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def optimizer_groups(optimizers: Mapping[str, Any], trainable: Mapping[str, Any]) -> list[dict[str, Any]]:
+def optimizer_groups(
+    optimizers: Mapping[str, Any], trainable: Mapping[str, Any], frozen: Iterable[str] = ()
+) -> list[dict[str, Any]]:
     """For each optimizer its variables by name: those whose whole name matches its pattern, and none before it.
 
     Args:
         optimizers: a regular expression for names of variables -> optimizer.
         trainable: the trainable variables by structural name (see `named_variables`).
+        frozen: names of those that are not trained now, to say so.
 
     Raises:
         ValueError: a variable that no pattern matches, or a pattern that is left without a variable.
@@ -32,6 +35,12 @@ def optimizer_groups(optimizers: Mapping[str, Any], trainable: Mapping[str, Any]
         groups[pattern][name] = variable
     for pattern, group in groups.items():
         if not group:
+            held = next((name for name in frozen if re.fullmatch(pattern, name)), None)
+            if held is not None:
+                raise ValueError(
+                    f"configure_optimizers: {pattern!r} matches only variables that are frozen, such as {held}. To "
+                    "train them later, leave them trainable and freeze them in on_fit_start; else leave it out."
+                )
             raise ValueError(
                 f"configure_optimizers: the pattern {pattern!r} has no variable left to train. "
                 f"Names are such as {', '.join(list(trainable)[:3])}; the first pattern that matches all of one wins."

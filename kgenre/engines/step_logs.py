@@ -41,6 +41,7 @@ class StepLogs:
 
     training: bool
     suffix: str = ""
+    rows: float = 1.0  # of the batch: the weight of a step in an epoch's mean
     entries: list[LogEntry] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
@@ -96,6 +97,16 @@ class StepLogs:
 
     def __exit__(self, *_: object) -> None:
         _current.reset(self._token)
+
+
+def rows_of(batch: Any) -> float:
+    """The first axis that all arrays of a batch share; 1 where they share none."""
+    import keras
+
+    shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(batch)]
+    lengths = {shape[0] if shape else None for shape in shapes}
+    length = lengths.pop() if len(lengths) == 1 else None
+    return 1.0 if length is None else float(length)
 
 
 def not_a_number(name: str, value: Any) -> str:

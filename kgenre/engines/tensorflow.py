@@ -141,10 +141,15 @@ class TensorFlowEngine(VariableState):
         gradients = []
         if loss is not None:
             outputs = outputs | {"loss": result.loss}
-            # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
-            gradients = tape.gradient(loss, variables, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            # Keras's optimizers treat the repeated tokens of sparse embedding gradients differently from dense ones.
-            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+            gradients = tape.gradient(loss, variables)
+            if all(gradient is None for gradient in gradients):
+                self.built.refuse_unreached()
+            # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX. Dense,
+            # as Keras's optimizers treat the repeated tokens of sparse embedding gradients differently.
+            gradients = [
+                tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
+                for variable, gradient in zip(variables, gradients, strict=True)
+            ]
         applies: Any = loss is not None
         if self.options.accumulate_grad_batches > 1:
             gradients, applies = self._accumulate(gradients, update)

@@ -106,9 +106,10 @@ class TorchEngine(VariableState):
         if self.built.loss_scale is not None:
             loss = self.built.loss_scale.scaled(loss)
         values = [v.value for v in self._trainable]
-        # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
         if not loss.requires_grad:
-            return [torch.zeros_like(value) for value in values]
+            self.built.refuse_unreached()
+            return []
+        # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
         return torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
 
     def _accumulate(self, gradients: Sequence[torch.Tensor] | None, update: bool) -> Sequence[torch.Tensor] | None:

@@ -18,7 +18,8 @@ from keras import ops
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
-from kgenre.engines.step_logs import StepLogs
+from kgenre.engines.step_logs import StepLogs, rows_of
+from kgenre.engines.value_in_python import value_in_python
 
 
 @dataclass
@@ -104,7 +105,7 @@ def run_step(
         StepError: for what a compiled step cannot do (see the messages).
     """
     attributes = Attributes.of(module)
-    with StepLogs(training, suffix) as logs, StepScope(known, state_mapping) as scope:
+    with StepLogs(training, suffix, rows_of(arguments[0])) as logs, StepScope(known, state_mapping) as scope:
         returned = _call(step, arguments)
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
         if loss is not None:
@@ -124,6 +125,11 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         if "seeded random ops" in str(error):  # Keras's words under JAX; elsewhere the scope notices
             raise StepError(_UNSEEDED) from error
         raise
+    except (TypeError, IndexError, NotImplementedError, AttributeError) as error:
+        message = value_in_python(error, step.__name__)
+        if message is None:
+            raise
+        raise StepError(message) from error
 
 
 def _regularization_losses(module: Any, scope: StepScope) -> list[Any]:

@@ -93,7 +93,7 @@ def verdict(metrics: Mapping[str, float], frequency: Mapping[str, float], fallin
             f"probabilities are off; {advice[falling]}."
         )
     more = " Its loss was still falling when training ended: train longer." if falling else ""
-    return f"The model has learned nothing useful yet.{more}"
+    return f"The model has learned little or nothing yet.{more}"
 
 
 def standing(loss: float, other: float, difference: tuple[float, float] | None = None) -> str:

@@ -158,7 +158,7 @@ def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequ
 
     width, height = _TILE
     gap, line = 10, 13
-    lines = 2 + max(int(t.sum() + p.sum()) for t, p in zip(true, predicted, strict=True))
+    lines = 2 + max(max(int(t.sum()), 1) + max(int(p.sum()), 1) for t, p in zip(true, predicted, strict=True))
     canvas = Image.new("RGB", (len(films) * (2 * width // 2 + gap) + gap, height + line * lines + 3 * gap), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=11)
     for n in range(len(films)):
@@ -176,6 +176,9 @@ def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequ
             for genre in np.flatnonzero(chosen):
                 colour = "black" if title == "true" else ("#00802b" if true[n, genre] else "#c00000")
                 draw.text((x, y), names[genre], fill=colour, font=font)
+                y += line
+            if not chosen.any():
+                draw.text((x, y), "none", fill="#888888", font=font)
                 y += line
             y += 4
     return _png(canvas)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.loggers.logger import Logger
+from kgenre.loggers.picture import png_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,10 +89,21 @@ class TensorBoardLogger(Logger):
                 writer.write(Event(wall_time=time.time(), **content).SerializeToString())
         self._session_is_open = True
 
-    def log_image(self, name: str, png: bytes, step: int) -> None:
-        """Write a PNG."""
+    def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
+        """Write a picture.
+
+        Args:
+            name: its tag, such as "val/reconstructions".
+            image: a PNG, or an array of shape (height, width), (height, width, 1 or 3): uint8, or float from 0 to 1
+                (what is beyond is cut off).
+            step: where it stands on the axis, `Module.global_step`.
+
+        Raises:
+            ValueError: an array of another shape or type.
+        """
         from tensorboard.plugins.image import metadata
 
+        png = image if isinstance(image, bytes) else png_of(name, image)
         width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # its header
         tensor = [str(width).encode(), str(height).encode(), png]
         self._write_view({name: (tensor, metadata.create_summary_metadata("", ""))}, step)

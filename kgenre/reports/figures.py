@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.run import Run, best_of
+from kgenre.reports.verdicts import fair_baselines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 # Colours that people with any colour vision can tell apart (Okabe and Ito, 2008).
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _GREY = "#777777"
+_LINES = {
+    "frequency": ("--", "genre frequencies"),
+    "tfidf": ("-.", "TF-IDF"),
+    "colours": ((0, (1, 3)), "colours and layout"),
+}
 _WIDTH = 7.1  # inches, between the margins of an A4 page
 _STYLE = {"font.size": 7.5, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
 
@@ -35,8 +41,8 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
             panel.plot(epochs, curve.train, color=colour, linestyle=":", label="training")
             panel.plot(epochs, curve.validation, color=colour, label="validation")
             panel.plot(curve.best + 1, curve.validation[curve.best], "o", color=colour, markersize=4, label="best")
-            lines = (("frequency", "--", "genre frequencies"), ("tfidf", "-.", "TF-IDF"))
-            for key, style, label in lines:
+            for key in fair_baselines(run):
+                style, label = _LINES[key]
                 value = run.epochs[-1].get(f"val/baseline_{key}/loss")
                 if value is not None:
                     panel.axhline(value, color=_GREY, linestyle=style, linewidth=0.8, label=label)
@@ -50,9 +56,16 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
         room = (max(highs) - min(lows)) * 0.1
         panels[0].set_ylim(min(lows) - room, max(highs) + room)  # a first epoch far above is cut off
         panels[0].set_ylabel("loss")
-        handles = {label: handle for handle, label in zip(*panels[-1].get_legend_handles_labels(), strict=True)}
+        handles = {
+            label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+        }
         figure.legend(
-            handles.values(), handles.keys(), loc="outside lower center", ncols=5, frameon=False, fontsize=6.5
+            handles.values(),
+            handles.keys(),
+            loc="outside lower center",
+            ncols=len(handles),
+            frameon=False,
+            fontsize=6.5,
         )
         return _png(figure)
 

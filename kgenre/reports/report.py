@@ -78,7 +78,8 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
     if curves is not None:
         caption = (
             "Loss (mean binary cross-entropy) over the epochs; lower is better. The point is the epoch with the lowest "
-            "validation loss. Training loss is with dropout and augmentation on, where a model has them."
+            "validation loss. Training loss is with dropout and augmentation on, where a model has them, and may begin "
+            "above the frame."
         )
         blocks.append(Figure("learning_curves.png", curves, caption, "Training and validation loss over the epochs"))
     blocks += [
@@ -102,10 +103,13 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
     chosen = _chosen(runs, films, seed)
     if chosen:
         shown = example_films(runs, chosen, explain=explain)
+        how = "the models' mean loss, then those that they disagree on most. Each model's"
+        if len(runs) == 1:
+            how = "loss, then those that the model is least sure of. Its"
         what = (
-            "Best and worst by the models' mean loss, then those that they disagree on most. Each model's three most "
-            "probable genres; ✓ is right. Orange marks where on the poster, or in which words, it sees the first of "
-            "them (Grad-CAM, gradient times input), blue words speak against it; no orange: nothing on the poster does."
+            f"Best and worst by {how} three most probable genres; ✓ is right. Orange marks where on the poster, or in "
+            "which words, it sees the first of them (Grad-CAM, gradient times input), blue words speak against it; no "
+            "orange: nothing on the poster does."
         )
         blocks += [Heading("Example films of the test set"), Paragraph(what, small=True), Films(tuple(shown))]
     blocks += [Heading("Limits"), Bullets(tuple(_limits(runs, numbers)))]

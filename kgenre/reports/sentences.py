@@ -22,7 +22,7 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     text = (
         f"{parts[0]} films to train on, {parts[1]} to choose the epoch and the thresholds by (validation), {parts[2]} "
     )
-    text += f"for this test, used once. A test film has {mean} genres on average."
+    text += f"for this test, which neither trained nor chose anything. A test film has {mean} genres on average."
     if len(present) > 4:
         order = sorted(present, key=lambda g: -run.genre(g, "support"))
         common = " and ".join(f"{g} ({_percent(run, g, numbers)} %)" for g in order[:2])
@@ -126,7 +126,7 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
         if reason:
             steps.append(reason)
     best = best_of(runs)
-    off = [run.name for run in runs if ranks_better_than_it_says(run)]
+    off = [run.name for run in runs if "off" in ranks_better_than_it_says(run)]
     if off:
         steps.append(
             f"{listed(off)}: the ranking is better than the probabilities: calibrate these on validation films."

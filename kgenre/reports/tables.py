@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.evaluation.comparison import TITLES
 from kgenre.evaluation.top3_baseline import Top3Baseline
 from kgenre.reports import verdicts
@@ -12,7 +14,7 @@ from kgenre.reports.blocks import Table
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import Run
-from kgenre.reports.run_difference import Difference, baseline_difference
+from kgenre.reports.run_difference import Difference, baseline_difference, mean_ap_of_random_order
 
 _COLUMNS = (
     ("loss", "loss", ".4f"),
@@ -35,12 +37,13 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
         curve = learning_curve(run)
         rate = None if _put_together(run) else _of_optimizer(run).get("learning_rate", model.get("learning_rate"))
         # The first epoch compiles: the middle one of the others says what an epoch takes.
-        seconds = sorted(
-            e["throughput/seconds_per_epoch"] for e in run.epochs[1:] if "throughput/seconds_per_epoch" in e
-        )
-        speeds = sorted(
-            e["throughput/samples_per_second"] for e in run.epochs[1:] if "throughput/samples_per_second" in e
-        )
+        names = ("throughput/seconds_per_epoch", "throughput/samples_per_second")
+        epochs = sorted((e[names[0]], e.get(names[1])) for e in run.epochs[1:] if names[0] in e)
+        seconds, rows_a_second = epochs[len(epochs) // 2] if epochs else (None, None)
+        speed = None
+        if rows_a_second:  # without the films that only fill the last batch up
+            films = min(rows_a_second * seconds, run.metrics.get("data/train_films", math.inf))
+            speed = films / seconds
         rows.append(
             (
                 run.name,
@@ -50,8 +53,8 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
                 "–" if _put_together(run) else str(data.get("batch_size", "–")),
                 numbers.say(f"{run.name}: epochs", len(curve.train), "d") if curve else "–",
                 numbers.say(f"{run.name}: best epoch", curve.best + 1, "d") if curve else "–",
-                numbers.say(f"{run.name}: seconds an epoch", seconds[len(seconds) // 2], ".1f") if seconds else "–",
-                numbers.say(f"{run.name}: films a second", speeds[len(speeds) // 2], ".0f") if speeds else "–",
+                numbers.say(f"{run.name}: seconds an epoch", seconds, ".1f") if seconds else "–",
+                numbers.say(f"{run.name}: films a second", speed, ".0f") if speed else "–",
             )
         )
     header = ("", "reads", "parameters", "learning\nrate", "batch", "epochs", "best\nepoch", "s / epoch", "films / s")
@@ -181,6 +184,13 @@ def differences(
         "First minus second, with the 95 % interval of the paired difference (the same 200 resamples of the test films "
         "for both). ▲ the first is better, ▼ worse, = the interval holds zero: it may be chance."
     )
+    run = next((run for run in runs if baseline_difference(run, FrequencyBaseline.key, "map")), None)
+    if run is not None:
+        chance = numbers.say(f"{run.name}: mAP of films in random order", mean_ap_of_random_order(run), ".3f")
+        caption += (
+            f" Beside the genre frequencies mAP is counted from {chance}, what these films in random order reach on "
+            "average: a ranking of few films flatters rare genres."
+        )
     shown = [row for row in rows if any(cell != "–" for cell in row[1:])]
     return Table(header, tuple(shown), caption, first_width=0.3) if shown else None
 

@@ -56,11 +56,10 @@ def loss_verdict(run: Run, key: str) -> str | None:
 def ranks_better_than_it_says(run: Run) -> str:
     """What the ranking says where the loss says something else."""
     loss, ranking = (baseline_difference(run, FrequencyBaseline.key, metric) for metric in ("loss", "map"))
-    if loss is None or ranking is None or loss.verdict != "worse" or ranking.verdict != "better":
+    if loss is None or ranking is None or loss.verdict == "better" or ranking.verdict != "better":
         return ""
-    return (
-        " It ranks films better than the frequencies do (mAP): it has learned something, but its probabilities are off."
-    )
+    but = "but its probabilities are off" if loss.verdict == "worse" else "which its loss does not show"
+    return f" It ranks films better than by chance (mAP): it has learned something, {but}."
 
 
 def headline(runs: Sequence[Run], numbers: Numbers) -> str:

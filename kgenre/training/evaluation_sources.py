@@ -57,7 +57,10 @@ def several_sources(given: Any) -> list[Any]:
     if isinstance(given, Mapping):
         given = list(given.values())
         if any(map(_is_batch, given)):
-            raise TrainerError("A dict of sources of batches was expected. Received: a dict of arrays or batches.")
+            raise TrainerError(
+                "A dict of sources of batches was expected. Received: a dict of arrays or batches. Cut arrays into "
+                "batches with kgenre.ArrayDataset(arrays, batch_size=32)."
+            )
         return given
     if isinstance(given, list | tuple) and given and not any(map(_is_batch, given)):
         return list(given)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from kgenre.training.errors import TrainerError
@@ -20,7 +20,8 @@ def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, n
     """Batches of a source under a limit; infinity where the source does not know its length and nothing limits it.
 
     Raises:
-        TrainerError: a fraction of a source of unknown length, or a source that can be read only once.
+        TrainerError: a fraction of a source of unknown length, or a source that can be read only once, or arrays that
+            nobody has cut into batches.
     """
     if source is None:
         return 0
@@ -33,6 +34,11 @@ def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, n
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__} that can be read only once, but each epoch reads "
             "them anew. Give a list, an ArrayDataset, a tf.data.Dataset, or an object with __iter__."
+        )
+    if (arrays := _uncut(source)) is not None:
+        raise TrainerError(
+            f"The {name} batches are {arrays}: data that are not cut into batches yet. Give "
+            "kgenre.ArrayDataset(arrays, batch_size=32) in its place; where each member is a batch, a list of them."
         )
     length = _length(source)
     if limit is None:
@@ -54,6 +60,16 @@ def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, n
 
 
 _ITERABLE = ("__iter__", "__getitem__", "epoch_batches")
+
+
+def _uncut(source: Any) -> str | None:
+    """What the arrays of a whole set are, as Keras's ``fit`` takes them; None: it is a source of batches."""
+    if hasattr(source, "shape"):
+        return f"one {type(source).__name__} of shape {tuple(source.shape)}"
+    members = list(source.values()) if isinstance(source, Mapping) else source
+    if isinstance(source, Mapping | tuple) and members and all(hasattr(member, "shape") for member in members):
+        return f"a {type(source).__name__} of arrays of shapes {', '.join(str(tuple(m.shape)) for m in members)}"
+    return None
 
 
 def iter_once(source: Iterable[Any]) -> bool:

@@ -151,8 +151,11 @@ def _loggers(trainer: Trainer) -> Iterator[tuple[str, Logger]]:
 
 def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Only the weights, checked to be those of this module."""
+    from kgenre.engines.named_variables import refresh_layers
+
     checkpoints.check_weights(trainer.engine.built.variables, checkpoint, "model")
     trainer.engine.load_state_dict(checkpoint.weights)
+    refresh_layers(trainer.module)
 
 
 def find_checkpoint(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, stage: str) -> Checkpoint | None:
@@ -225,7 +228,7 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     module.on_load_checkpoint(checkpoint.state)
     from kgenre.engines.built_module import build_from_specs
     from kgenre.engines.initial_weights import drawing_initial_weights
-    from kgenre.engines.named_variables import keras_layers, named_variables
+    from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
 
     with drawing_initial_weights():
         module.configure_model()
@@ -236,6 +239,7 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     checkpoints.check_weights(named, checkpoint, "model")
     for name, variable in named.items():
         variable.assign(checkpoint.weights[name])
+    refresh_layers(module)
     return module
 
 

@@ -130,6 +130,10 @@ def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, tmp
         rows = list(csv.DictReader(file))
     assert main([*many, "--out", str(tmp_path / "new" / "table.csv")]) == 0
     assert (tmp_path / "new" / "table.csv").read_bytes() == (poster_run / "predictions.csv").read_bytes()
+    split = json.loads((poster_run / "split.json").read_text())
+    seen = len({row["id"] for row in rows}.intersection(split["train"] + split["validation"]))
+    assert seen
+    assert f"{seen} of them have ids of films that trained or tuned this model" in capsys.readouterr().out
     assert main([*many, "--out", str(tmp_path)]) == 1
     assert len(rows) == 5
     capsys.readouterr()

@@ -416,6 +416,19 @@ def test_encode_says_what_it_does_not_use(state, sample, caplog):
     assert "overview" not in batch
 
 
+@pytest.mark.parametrize(
+    ("text", "known"), [("Ein Schiff im All, ship.", 1), ("xyz zyx", 0), ("A ship in space", None)]
+)
+def test_encode_says_that_it_hardly_knows_the_words(state, caplog, text, known):
+    films = FilmData(posters=False)
+    vocabulary = ["", "[UNK]", "a", "ship", "in", "space"]
+    films.load_state_dict({**state, "posters": False, "overviews": True, "vocabulary": vocabulary})
+    with caplog.at_level(logging.WARNING, "kgenre"):
+        films.encode(overviews=[text])
+    said = f"knows {known} of the overview's {len(text.split())} words"
+    assert said in caplog.text if known is not None else not caplog.text
+
+
 def test_artifacts(films, tmp_path):
     films.save_artifacts(tmp_path / "run")
     assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["genres.txt", "split.json", "vocabulary.txt"]

@@ -97,6 +97,38 @@ def test_assigning_inside_a_branch_is_refused(module):
         quiet_trainer().fit(module(), boring_batches(1), boring_batches(1))
 
 
+ASKS = {
+    "float": lambda m, loss: m.log("loss", float(loss)),
+    "if": lambda m, loss: loss * 2 if loss > 3 else loss,
+    "numpy": lambda m, loss: np.mean(np.asarray(loss)),
+    "item": lambda m, loss: loss.item(),
+    "range": lambda m, loss: [0 for _ in range(ops.cast(loss, "int32"))],
+}
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
+@pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
+def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):
+    class Asks(BoringModule):
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch)
+            ask(self, loss)
+            return loss
+
+    line = ask.__code__.co_firstlineno
+    with pytest.raises(StepError, match=rf"^training_step asks for .* at test_traps\.py, line {line} \(.*keras\.ops"):
+        fit(Asks())
+
+
+def test_an_error_of_the_users_own_stays_as_it_is():
+    class Wrong(BoringModule):
+        def training_step(self, batch, batch_idx):
+            raise TypeError("mine")
+
+    with pytest.raises(TypeError, match="mine"):
+        fit(Wrong())
+
+
 def test_assigning_with_where_is_the_way():
     class Where(Counting):
         def training_step(self, batch, batch_idx):

@@ -19,13 +19,13 @@ BASELINES = {"frequency": FREQUENCY, "tfidf": {"loss": 0.1912, "map": 0.4}}
         (
             {"loss": 0.2412, "map": 0.13},
             "validation loss 0.2412: worse than guessing the genre frequencies (0.2349). "
-            "The model has learned nothing useful yet. "
+            "The model has learned little or nothing yet. "
             "TF-IDF + logistic regression: 0.1912 (the model is behind).",
         ),
         (
             {"loss": 0.2345, "map": 0.13},
             "validation loss 0.2345: no better than guessing the genre frequencies (0.2349). "
-            "The model has learned nothing useful yet. "
+            "The model has learned little or nothing yet. "
             "TF-IDF + logistic regression: 0.1912 (the model is behind).",
         ),
         (
@@ -92,7 +92,7 @@ def test_the_interval_of_the_difference_decides(loss, differences, said):
 @pytest.mark.parametrize("ranking", [{}, {"map": math.nan}, {"map": 0.2}])
 def test_a_ranking_that_chance_could_reach_is_no_excuse(ranking):
     said = compare_with_baselines({"loss": 0.26} | ranking, {"frequency": FREQUENCY})
-    assert said.endswith("The model has learned nothing useful yet.")
+    assert said.endswith("The model has learned little or nothing yet.")
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])

@@ -1,5 +1,7 @@
 """What TensorBoard shows besides curves: when it is written, and gradients as they are."""
 
+import io
+
 import keras
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from tensorboard.util.tensor_util import make_ndarray
 import kgenre
 from kgenre.data import FilmData, make_sample_films
 from kgenre.evaluation.gradient_sample import GradientSample
-from kgenre.evaluation.tensorboard_views import TensorBoardViews
+from kgenre.evaluation.tensorboard_views import TensorBoardViews, panel_image
 from kgenre.models import GenreClassifier
 
 
@@ -87,3 +89,17 @@ def test_gradients_are_those_of_the_last_step(wide, tmp_path):
     trainer.fit(Linear(wide), [{"x": row} for row in x])
     (sample,) = (trainer.engine.get_variable(variable) for variable in Sampling.step_part.samples.values())
     np.testing.assert_array_equal(sample, x[1, 0, :: max(wide // 4096, 1)][:4096])
+
+
+def test_a_film_without_genres_says_none():
+    from PIL import Image
+
+    class Films(list):
+        poster_paths = (None,)
+
+    none, one = np.zeros((1, 2), bool), np.array([[True, False]])
+    pictures = [Image.open(io.BytesIO(panel_image(Films([0]), true, one, ("War", "Drama")))) for true in (none, one)]
+    assert pictures[0].size == pictures[1].size, "a line for it"
+    below = [np.asarray(picture)[207:222] for picture in pictures]
+    assert (below[0] < 255).any()
+    assert not np.array_equal(*below)

@@ -223,6 +223,27 @@ def test_image_and_graph(logger, tmp_path):
     assert [node.name for node in events.Graph().node] == ["Input", "Dense"]
 
 
+@pytest.mark.parametrize("form", ["uint8", "float", "grey", "one channel"])
+def test_an_array_becomes_a_picture(logger, tmp_path, form):
+    from PIL import Image
+
+    pixels = np.arange(24, dtype="uint8").reshape(2, 4, 3) * 10
+    if form in ("grey", "one channel"):
+        pixels = pixels[..., :1]
+    given = {"float": pixels / 255.0, "grey": pixels[..., 0]}.get(form, pixels)
+    logger.log_image("x", given, 1)
+    written = read(tmp_path).Tensors("x")[0].tensor_proto.string_val
+    assert written[:2] == [b"4", b"2"]
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(written[2]))), pixels.squeeze())
+
+
+def test_what_is_no_picture_is_refused(logger):
+    with pytest.raises(
+        ValueError, match=r"log_image\('x'\) takes .*one picture.*Received: float64 of shape \(5, 8, 8, 3\)"
+    ):
+        logger.log_image("x", np.zeros((5, 8, 8, 3)), 1)
+
+
 def test_the_running_server_shows_it_all_without_tensorflow(tmp_path, run_python):
     logger = TensorBoardLogger()
     logger.open(tmp_path / "one")

@@ -18,13 +18,15 @@ from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.reports import ReportError, read_runs, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Table
 from kgenre.reports.example_films import choose_films
+from kgenre.reports.figures import curves_figure
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.report import report_blocks
+from kgenre.reports.run_difference import baseline_difference, mean_ap_of_random_order
 from kgenre.reports.sentences import next_steps, training
 from kgenre.reports.tables import training_table
-from kgenre.reports.verdicts import headline, per_genre
+from kgenre.reports.verdicts import headline, per_genre, ranks_better_than_it_says
 
 GENRES = ("Comedy", "Drama", "N/A", "War")
 
@@ -255,6 +257,66 @@ def test_hardly_above_chance_is_hardly_above_it(runs):
     assert "hardly above it, or below, for War (0.52 against 0.50)." in text
     assert "hardly" not in said(Comedy=0.6, Drama=0.9)
     assert "above it everywhere else" in said(Comedy=0.8, Drama=0.9)
+
+
+def test_a_ranking_counts_from_what_random_order_reaches(runs):
+    run, _ = read_runs(runs)
+    rng = np.random.default_rng(0)
+    true, scores = np.tile(np.arange(12) < 3, (4000, 1)).T, rng.random((12, 4000))
+    one = dataclasses.replace(run, metrics={"test/films": 12, "test/genre/War/support": 3})
+    assert mean_ap_of_random_order(one) == pytest.approx(multilabel_metrics(true, scores)["map"], abs=0.01)
+
+    def with_map(low, high, loss):
+        base = "test/difference/baseline_frequency"
+        ends = {"map": (low, high), "loss": (loss, loss)}
+        changed = {
+            f"{base}/{m}/{end}": v for m, pair in ends.items() for end, v in zip(("low", "high"), pair, strict=True)
+        }
+        changed |= {f"{base}/{m}": sum(pair) / 2 for m, pair in ends.items()}
+        return dataclasses.replace(run, metrics=run.metrics | changed)
+
+    above = mean_ap_of_random_order(run) - run.metrics["test/baseline_frequency/map"]
+    assert above > 0.01
+    assert baseline_difference(with_map(above / 2, 3 * above, 0.1), "frequency", "map").verdict == "level"
+    assert ranks_better_than_it_says(with_map(above / 2, 3 * above, 0.1)) == ""
+    better = with_map(above * 1.1, 3 * above, 0.1), with_map(above * 1.1, 3 * above, 0.0)
+    assert [ranks_better_than_it_says(each)[-37:] for each in better] == [
+        "something, but its probabilities are off."[-37:],
+        "something, which its loss does not show."[-37:],
+    ]
+    steps = [next_steps([each]) for each in better]
+    assert ["calibrate" in " ".join(said) for said in steps] == [True, False]
+
+
+def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(runs):
+    run, _ = read_runs(runs)
+    epochs = [
+        epoch | {"throughput/seconds_per_epoch": seconds, "throughput/samples_per_second": 32 / seconds}
+        for epoch, seconds in zip(run.epochs, (9.0, 2.0, 1.0), strict=True)
+    ]
+    row = training_table([dataclasses.replace(run, epochs=epochs)], Numbers()).rows[0]
+    assert row[-2:] == ("2.0", "15"), "30 films, two rows only fill the last batch"
+
+
+def test_one_model_does_not_disagree_with_itself(runs):
+    def said(of):
+        return " ".join(str(block) for block in report_blocks(read_runs(of), Numbers(), 3, 0, False))
+
+    assert "they disagree on most" in said(runs)
+    assert "they disagree on most" not in said(runs[:1])
+    assert "the model is least sure of" in said(runs[:1])
+
+
+def test_a_panel_shows_the_baselines_that_see_what_the_run_sees(runs):
+    run, _ = read_runs(runs)
+    run = dataclasses.replace(run, metrics=run.metrics | {"test/baseline_colours/loss": 0.5})
+
+    def drawn(**values):
+        last = run.epochs[-1] | {f"val/baseline_{key}/loss": value for key, value in values.items()}
+        return curves_figure([dataclasses.replace(run, epochs=[*run.epochs[:-1], last])])
+
+    assert run.reads == "poster"
+    assert drawn(tfidf=0.45) == drawn() != drawn(colours=0.5)
 
 
 def test_words_of_an_example_stand_without_the_texts_punctuation():

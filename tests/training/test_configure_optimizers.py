@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, descend, quiet_trainer, weights_of
+from keras import ops
 
-from kgenre import TrainerError
+from kgenre import Module, TrainerError
 from kgenre.callbacks import LearningRateMonitor, ReduceLROnPlateau
 from kgenre.loggers import InMemoryLogger
 
@@ -216,3 +217,41 @@ def test_other_forms_are_refused(optimizers, message):
 def test_a_variable_without_an_optimizer_is_named(patterns, message):
     with pytest.raises(ValueError, match=message):
         quiet_trainer().fit(module_with(lambda: {pattern: SGD() for pattern in patterns}), boring_batches(1))
+
+
+def test_a_pattern_of_frozen_variables_is_told_how_to_unfreeze():
+    module = module_with(lambda: {"frozen.*": SGD(), ".*": SGD()})
+    module.frozen = keras.layers.Dense(1, trainable=False)
+    module.frozen.build((None, 3))
+    with pytest.raises(
+        ValueError, match=r"'frozen\.\*' matches only variables that are frozen, such as frozen\.kernel"
+    ):
+        quiet_trainer().fit(module, boring_batches(1))
+
+
+@pytest.mark.parametrize("both", [True, False], ids=["both losses", "the critic's alone"])
+def test_the_generators_loss_does_not_train_the_critic_whose_weights_are_held(both):
+    class Adversaries(Module):
+        def __init__(self):
+            self.generator, self.critic = keras.layers.Dense(4), keras.layers.Dense(1)
+            for seed, layer in enumerate((self.generator, self.critic)):
+                layer.build((None, 4))
+                layer.kernel.assign(np.random.default_rng(seed).normal(size=layer.kernel.shape))
+
+        def training_step(self, batch, batch_idx):
+            made = self.generator(batch["x"])
+            loss = ops.mean(self.critic(ops.stop_gradient(made)) ** 2) - ops.mean(self.critic(batch["x"]))
+            held = [ops.stop_gradient(v) for v in self.critic.trainable_variables]
+            judged, _ = self.critic.stateless_call(held, self.critic.non_trainable_variables, made)
+            return loss + ops.mean((judged - 1) ** 2) * both
+
+        def configure_optimizers(self):
+            return {"generator.*": SGD(0.1), "critic.*": SGD(0.05)}
+
+    batch, module, start = boring_batches(1)[0], Adversaries(), weights_of(Adversaries())
+    quiet_trainer(max_steps=1).fit(module, [batch])
+    x, after = batch["x"], weights_of(module)
+    made = x @ start["generator.kernel"]
+    gradient = 2 * made.T @ (made @ start["critic.kernel"]) / len(x) - x.mean(0)[:, None]
+    np.testing.assert_allclose(after["critic.kernel"], start["critic.kernel"] - 0.05 * gradient, rtol=1e-4, atol=1e-6)
+    assert np.array_equal(after["generator.kernel"], start["generator.kernel"]) is not both

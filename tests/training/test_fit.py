@@ -208,6 +208,24 @@ def test_a_source_that_can_be_read_only_once_is_refused():
         quiet_trainer().fit(BoringModule(), boring_batches(1), iter(boring_batches(1)))
 
 
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        (np.zeros((6, 3), "float32"), r"one ndarray of shape \(6, 3\)"),
+        ((np.zeros((6, 3)), np.zeros(6)), r"a tuple of arrays of shapes \(6, 3\), \(6,\)"),
+        ({"x": np.zeros((6, 3)), "y": np.zeros((6, 1))}, r"a dict of arrays"),
+    ],
+    ids=["array", "tuple", "dict"],
+)
+def test_arrays_that_nobody_cut_into_batches_are_refused(source, words):
+    with pytest.raises(
+        TrainerError, match=rf"The train batches are {words}.*kgenre\.ArrayDataset\(arrays, batch_size=32"
+    ):
+        quiet_trainer().fit(BoringModule(), source)
+    with pytest.raises(TrainerError, match=r"ArrayDataset\(arrays, batch_size=32"):
+        quiet_trainer().fit(BoringModule(), boring_batches(1), source)
+
+
 @pytest.mark.parametrize("source", [5, lambda: boring_batches(1), BoringModule], ids=["int", "function", "class"])
 def test_what_cannot_be_iterated_is_refused(source):
     with pytest.raises(TrainerError, match="train batches"):

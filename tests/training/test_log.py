@@ -56,14 +56,24 @@ def test_reductions_of_an_epoch():
     assert logger.history("sum") == [(4, 4.0)]
 
 
-def test_means_weighted_by_rows_are_those_of_all_rows():
+@pytest.mark.parametrize("given", [True, False], ids=["given", "found"])
+def test_means_weighted_by_rows_are_those_of_all_rows(given):
     def how(module, batch, batch_idx):
-        module.log("mean", ops.mean(batch["y"]), batch_size=batch["y"].shape[0])
+        module.log("mean", ops.mean(batch["y"]), batch_size=batch["y"].shape[0] if given else None)
 
     ragged = [*boring_batches(2, rows=8), *boring_batches(1, rows=3, seed=1)]
     trainer = quiet_trainer()
     metrics = trainer.validate(Logs(how), ragged, verbose=False)[0]
     assert metrics["mean"] == pytest.approx(np.concatenate([b["y"] for b in ragged]).mean(), rel=1e-4)
+
+
+def test_batches_without_an_axis_in_common_count_alike():
+    def how(module, batch, batch_idx):
+        module.log("mean", ops.mean(batch["y"]))
+
+    ragged = [batch | {"scale": np.float32(1)} for batch in (*boring_batches(1), *boring_batches(1, rows=3, seed=1))]
+    metrics = quiet_trainer().validate(Logs(how), ragged, verbose=False)[0]
+    assert metrics["mean"] == pytest.approx(np.mean([batch["y"].mean() for batch in ragged]), rel=1e-4)
 
 
 def test_a_nan_without_weight_does_no_harm():

@@ -402,6 +402,26 @@ def test_load_from_checkpoint(saved):
     assert quiet_trainer().test(module, boring_batches(1), verbose=False)[0]["test/loss"] > 0
 
 
+def test_a_normalization_layer_comes_back_with_what_it_adapted_to(tmp_path):
+    class Normalized(BoringModule):
+        def __init__(self, adapts=False):
+            super().__init__()
+            normal = keras.layers.Normalization()
+            if adapts:
+                normal.adapt(10 + 3 * boring_batches(1)[0]["x"])
+            self.model = keras.Sequential([keras.Input((4,)), normal, *self.model.layers])
+
+    run, module = quiet_trainer(max_steps=1), Normalized(adapts=True)
+    run.fit(module, boring_batches(1))
+    path = run.save_checkpoint(tmp_path / "saved")
+    x = boring_batches(1)[0]["x"]
+    expected = keras.ops.convert_to_numpy(module.model(x))
+    loaded, fitted = Normalized.load_from_checkpoint(path), Normalized()
+    quiet_trainer(max_steps=1).fit(fitted, boring_batches(1), ckpt_path=path)
+    for other in (loaded, fitted):
+        np.testing.assert_allclose(keras.ops.convert_to_numpy(other.model(x)), expected, rtol=1e-5)
+
+
 def test_load_from_checkpoint_of_another_model(saved):
     class Wider(Dropping):
         def __init__(self):

@@ -96,6 +96,8 @@ def test_a_value_that_is_logged_late_is_refused():
         (lambda m, b: 0.5, "returned 0.5 as loss, a number that no gradient"),
         (lambda m, b: {"loss": np.float32(0.5), "error": m.error(b)}, r"returned np.float32\(0.5\) as loss"),
         (lambda m, b: ops.mean(b["x"]), "depends on no trainable variable of Constant"),
+        (lambda m, b: ops.stop_gradient(m.error(b)), "from which no gradient reaches a trainable variable of Constant"),
+        (lambda m, b: {"loss": ops.mean(m.model(b["x"]) > 0)}, "from which no gradient reaches .* comparisons"),
     ],
 )
 def test_a_loss_that_trains_nothing_is_refused(loss, message):

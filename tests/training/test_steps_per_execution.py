@@ -117,7 +117,7 @@ def test_the_same_numbers_where_the_compiler_counts_the_steps(make, monkeypatch)
     several, calls, logged = fitted(make, boring_batches(10), steps_per_execution=4)
     assert calls == [4, 4, 2, 2, 4, 4]
     assert logged == expected
-    same_state(single, several)
+    assert_same_state(single, several)
     assert several.engine.traces["train"] == 2
 
 
