@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dis
-import traceback
+from types import TracebackType
 
 
 class UsageError(ValueError):
@@ -15,11 +15,16 @@ def is_refusal(error: BaseException) -> bool:
 
     Of one that Python or a library raised, or that came through code of the user's, the traceback is wanted.
     """
-    frames = list(traceback.walk_tb(error.__traceback__))
-    modules = {frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in frames}
-    if modules != {"kgenre"} or not isinstance(error, ValueError | TypeError):
+    trace = error.__traceback__
+    if trace is None or not isinstance(error, ValueError | TypeError):
         return False
-    last = error.__traceback__
-    while last.tb_next is not None:
-        last = last.tb_next
-    return last.tb_frame.f_code.co_code[last.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    modules = {_package_of(trace)}
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+        modules.add(_package_of(trace))
+    is_raised = trace.tb_frame.f_code.co_code[trace.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return is_raised and modules == {"kgenre"}
+
+
+def _package_of(trace: TracebackType) -> str:
+    return trace.tb_frame.f_globals.get("__name__", "").partition(".")[0]
