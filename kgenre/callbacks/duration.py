@@ -25,7 +25,7 @@ def read_duration(argument: str, value: Duration) -> timedelta:
     elif isinstance(value, dict) and value:
         try:
             duration = timedelta(**value)
-        except (TypeError, OverflowError):
+        except (TypeError, ValueError, OverflowError):  # another keyword, NaN, more than a timedelta holds
             duration = None
     if not isinstance(duration, timedelta) or duration < timedelta(0):
         raise ValueError(

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from kgenre.cli.huge_pages import restart_with_huge_pages
+from kgenre.cli.usage import is_refusal
 
 _PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 # Each is a file here with a function ``run(arguments)``, which takes the words after it and returns the exit code.
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _is_for_the_user(error: Exception) -> bool:
     """Whether the message alone tells a user what to do: our own errors and the file system's."""
     ours = type(error).__module__.partition(".")[0] == "kgenre"
-    return ours or isinstance(error, _PATH_ERRORS) or _is_full_disk(error)
+    return ours or is_refusal(error) or isinstance(error, _PATH_ERRORS) or _is_full_disk(error)
 
 
 def _is_full_disk(error: Exception) -> bool:

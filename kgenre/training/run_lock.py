@@ -33,8 +33,7 @@ class RunLock:
         self.path = folder.resolve() / ".lock"
         if self.path in self._held:
             raise TrainerError(_message(folder, os.getpid()))
-        self._file: IO[str] | None = None
-        while self._file is None:
+        while True:
             file = self.path.open("a+")
             if not _lock(file):
                 file.seek(0)
@@ -42,9 +41,9 @@ class RunLock:
                 file.close()
                 raise TrainerError(_message(folder, owner))
             if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
-                self._file = file
-            else:  # the run that held it removed the file just now
-                file.close()
+                break
+            file.close()  # the run that held it removed the file just now
+        self._file = file
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n")
         self._file.flush()

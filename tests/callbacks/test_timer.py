@@ -54,7 +54,9 @@ def test_a_length_of_time(given, seconds):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["12:00:00", "1h", "", "00:0:00:10", 90, 1.5, {}, {"hour": 1}, {"hours": "1"}, timedelta(-1)], ids=repr
+    "wrong",
+    ["12:00:00", "1h", "", "00:0:00:10", 90, 1.5, {}, {"hour": 1}, {"hours": "1"}, {"days": math.nan}, timedelta(-1)],
+    ids=repr,
 )
 def test_not_a_length_of_time(wrong):
     with pytest.raises(ValueError, match=r"Timer\(duration=...\) takes .*'DD:HH:MM:SS'.*'minutes': 30") as error:

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from kgenre.cli.main import main
+from kgenre.cli.usage import is_refusal
 
 
 @pytest.fixture
@@ -226,6 +227,35 @@ def test_most_posters_missing(fails, films, tmp_path):
     assert code == 1
     assert "poster" in lines[-2]
     assert "--data.max_bad_fraction" in lines[-1]
+
+
+def test_what_a_callback_refuses_leaves_nothing(fails, films, tmp_path):
+    code, lines = fails(
+        *("fit", "--data.path", films, "--data.image_size", "[16, 16]", "--model.schedule", "cosine"),
+        *("--trainer.callbacks=ReduceLROnPlateau", "--trainer.default_root_dir", tmp_path / "runs"),
+    )
+    assert (code, "Give the optimizer a number, or drop the callback." in lines[-1]) == (1, True)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "statement", "is_ours"),
+    [
+        ("kgenre.anywhere", "raise ValueError('give 1')", True),
+        ("kgenre.anywhere", "int('a bug of our own')", False),
+        ("kgenre.anywhere", "raise KeyError('a bug of our own')", False),
+        ("digits", "raise ValueError('of the user')", False),
+    ],
+)
+def test_whose_errors_are_for_the_user(module, statement, is_ours):
+    inner = {"__name__": module}
+    exec(f"def called():\n    {statement}", inner)
+    outer = {"__name__": "kgenre.cli.main", "called": inner["called"], "is_refusal": is_refusal}
+    exec(
+        "try:\n    called()\nexcept (ValueError, KeyError) as error:\n    found = is_refusal(error)",
+        outer,
+    )
+    assert outer["found"] == is_ours
 
 
 def test_csv_without_the_columns(fails, tmp_path):
