@@ -16,7 +16,7 @@ from kgenre.engines.named_variables import named_optimizer_variables, named_vari
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.engines.python_in_steps import ReadValues
 from kgenre.engines.step_error import StepError
-from kgenre.engines.step_logs import LogEntry, StepLogs
+from kgenre.engines.step_logs import LogEntry, StepLogs, weight_of
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.step_warnings import StepWarnings
 from kgenre.engines.traced_step import StepResult, check_known, run_step
@@ -46,10 +46,15 @@ class BuiltModule:
     optimizer_variables: dict[str, keras.Variable] = field(default_factory=dict)
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
-    specs: dict[str, Any] = field(default_factory=dict)  # stage -> its batch's shapes and dtypes, as JSON values
+    first_batches: dict[str, Any] = field(default_factory=dict)  # stage -> a batch, KerasTensors in place of its arrays
     read: ReadValues = field(default_factory=ReadValues)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
     warnings: StepWarnings = field(default_factory=StepWarnings)
+
+    @property
+    def specs(self) -> dict[str, Any]:
+        """Shapes and dtypes of each stage's batch, as JSON values."""
+        return {stage: specs_as_json(batch) for stage, batch in self.first_batches.items()}
 
     @property
     def trainable(self) -> dict[str, keras.Variable]:
@@ -249,6 +254,7 @@ def _run(
             known=known,
             state_mapping=state_mapping,
             suffix=f"/dataloader_idx_{source}" if slash else "",
+            weight=weight_of(arguments[0], built.first_batches[stage]),
         )
     if result.loss is not None and isinstance(result.outputs["loss"], Number | np.ndarray):
         raise StepError(
@@ -274,8 +280,7 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
         results.append(result)
         return batch_idx
 
-    specs = batch_specs(stage, batch)
-    built.specs[stage] = specs_as_json(specs)
+    specs = built.first_batches[stage] = batch_specs(stage, batch)
     try:
         _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
     except Exception as error:

@@ -41,7 +41,7 @@ class StepLogs:
 
     training: bool
     suffix: str = ""
-    rows: float = 1.0  # of the batch: the weight of a step in an epoch's mean
+    weight: float = 1.0  # of the step in an epoch's mean, unless a value is logged with its own
     entries: list[LogEntry] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
@@ -99,14 +99,21 @@ class StepLogs:
         _current.reset(self._token)
 
 
-def rows_of(batch: Any) -> float:
-    """The first axis that all arrays of a batch share; 1 where they share none."""
+def weight_of(batch: Any, first: Any) -> float:
+    """A batch's rows as a share of the first batch's; 1 where the arrays of either share no first axis.
+
+    A share, so that a whole batch weighs 1, as in a checkpoint of half an epoch from before rows counted.
+    """
+    rows, whole = _rows(batch), _rows(first)
+    return rows / whole if rows and whole else 1.0
+
+
+def _rows(batch: Any) -> int | None:
     import keras
 
     shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(batch)]
     lengths = {shape[0] if shape else None for shape in shapes}
-    length = lengths.pop() if len(lengths) == 1 else None
-    return 1.0 if length is None else float(length)
+    return lengths.pop() if len(lengths) == 1 else None
 
 
 def not_a_number(name: str, value: Any) -> str:

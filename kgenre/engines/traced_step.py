@@ -18,7 +18,7 @@ from keras import ops
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
-from kgenre.engines.step_logs import StepLogs, rows_of
+from kgenre.engines.step_logs import StepLogs
 from kgenre.engines.value_in_python import value_in_python
 
 
@@ -95,6 +95,7 @@ def run_step(
     known: Collection[int] | None,
     state_mapping: Any = None,
     suffix: str = "",
+    weight: float = 1.0,
 ) -> StepResult:
     """Call ``step(*arguments)`` in a `StepScope` and sort what it gave.
 
@@ -105,7 +106,7 @@ def run_step(
         StepError: for what a compiled step cannot do (see the messages).
     """
     attributes = Attributes.of(module)
-    with StepLogs(training, suffix, rows_of(arguments[0])) as logs, StepScope(known, state_mapping) as scope:
+    with StepLogs(training, suffix, weight) as logs, StepScope(known, state_mapping) as scope:
         returned = _call(step, arguments)
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
         if loss is not None:

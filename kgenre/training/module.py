@@ -150,9 +150,9 @@ class Module(Hyperparameters):
             on_step: log each step's value; default True in ``training_step``, False elsewhere.
             on_epoch: log the epoch's value; default False in ``training_step``, True elsewhere.
             reduce_fx: how an epoch's value is made of its steps': "mean", "sum", "min" or "max".
-            batch_size: the weight of this step in the epoch's mean, a number or scalar tensor; None: the first axis
-                that all arrays of the batch share, so that a smaller last batch counts for its rows; 1 if they share
-                none.
+            batch_size: the weight of this step in the epoch's mean, a number or scalar tensor; None: by the rows of
+                the batch, the first axis that all its arrays share, so that a smaller last batch counts for less; all
+                steps alike if they share none.
             add_dataloader_idx: with several validation or test sets, put ``/dataloader_idx_<n>`` after the name;
                 without it each set needs names of its own.
 
@@ -174,7 +174,7 @@ class Module(Hyperparameters):
             # An evaluation has no axis of steps, and a metric is read once an epoch.
             on_step, on_epoch = False, True
         name += logs.suffix if add_dataloader_idx else ""
-        weight = logs.rows if batch_size is None else batch_size
+        weight = logs.weight if batch_size is None else batch_size
         entry = {"prog_bar": prog_bar, "logger": logger, "reduce_fx": reduce_fx}
         if on_step and on_epoch:
             entry["fork_of"] = name
