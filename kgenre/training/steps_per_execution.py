@@ -90,7 +90,8 @@ def _measured(trainer: Trainer, batch: Any) -> int:
     engine, together = trainer.engine, _together(trainer)
     with undone(engine):
         alone = list(engine.prefetch([batch] * together))
-        compiling, step = (_seconds_of_a_step(engine, alone[0]) for _ in range(2))
+        compiling = _seconds_of_a_step(engine, alone[0])
+        step = min(_seconds_of_a_step(engine, alone[0]) for _ in range(3))  # the machine may be busy for a moment
         compiling *= AGAIN[list_devices()[0].partition(":")[0]]
         # The other program may gain most of what the steps take.
         if step > SHORT or (step + BESIDE) * trainer.schedule.stepping_batches < 2 * compiling:

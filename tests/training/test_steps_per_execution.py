@@ -331,9 +331,12 @@ def test_texts_in_a_batch_are_no_matter(monkeypatch):
 
 
 @compiled
-@pytest.mark.parametrize(("seconds", "chosen"), [([0.5, 0.001], 1), ([0.001, 0.5], 1), ([0.001, 0.001], 4)])
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [([0.5, 0.001, 0.001, 0.001], 1), ([0.001, 0.5, 0.5, 0.5], 1), ([0.001, 0.5, 0.001, 0.5], 4)],
+)
 def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch):
-    """Eight steps, the first of which took so many seconds with its compiling, the second without."""
+    """Eight steps, the first of which took so many seconds with its compiling, the next three without."""
     from kgenre.training import steps_per_execution
 
     monkeypatch.setattr(steps_per_execution, "FEW", 1)
