@@ -160,16 +160,16 @@ def run_by_hand(cell: Cell, clock: Clock) -> None:
         state = [copies(v) for v in (model.trainable_variables, model.non_trainable_variables, optimizer.variables)]
         held = [tuple(state)]
 
-        compiled: list[Any] = []
+        compiled: dict[Any, Any] = {}  # by the shape of a batch
 
         def train(x: Any, y: Any) -> Any:
-            if not compiled:
-                compiled.append(update.lower(held[0], x, y).compile())
+            if x.shape not in compiled:
+                compiled[x.shape] = update.lower(held[0], x, y).compile()
                 # XLA counts the body of a loop once, so what it says of an LSTM is of no use; and what a CPU's caches
                 # keep it counts as if it were moved.
                 if not cell.reads_words and cell.device == "gpu":
-                    clock.facts = {"bytes_per_step": compiled[0].cost_analysis().get("bytes accessed")}
-            held[0], loss = compiled[0](held[0], x, y)
+                    clock.facts = {"bytes_per_step": compiled[x.shape].cost_analysis().get("bytes accessed")}
+            held[0], loss = compiled[x.shape](held[0], x, y)
             return loss
 
         def infer(x: Any, y: Any) -> Any:
