@@ -5,8 +5,8 @@ Where kernels are short, their number is what a step takes. Needs JAX with CUDA 
     JAX_PLATFORMS=cpu python benchmarks/gpu_kernels.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm 64 fp32"
 
 A way is written as in step_ways.py (several=, words=, undonated). XLA chooses between kernels as it does without trying
-them; how many there are hardly depends on that. On an H200 the first way above, without several=, was compiled into the
-same 129 instructions.
+them; how many there are hardly depends on that: of the CNN above (one step in a call) XLA compiled on an H200 just the
+129 that were counted then.
 """
 
 from __future__ import annotations
