@@ -24,13 +24,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from throughput_networks import EPOCH, LSTMS, MODELS, OWN, SEVERAL, flops, prepare_environment
+from throughput_groups import GROUP, PARTS, Contestant, Group, contestants_of, measure, start
+from throughput_networks import MODELS, OWN, flops, prepare_environment
 from throughput_report import plot, render
 from trainer_overhead import cpu_name, git_commit, ratio_with_interval
 
@@ -38,195 +38,10 @@ BACKENDS = ("jax", "tensorflow", "torch")
 PEERS = ("raw", "keras-fit", "keras-fit-padded", "lightning")
 SOURCES = ("device", "pipeline", "input")
 PRECISIONS = ("fp32", "bf16")
-PARTS = ("train", "inference")
-GROUP = ("model", "batch_size", "precision", "source")  # what contestants are compared on
-FEW_FILMS = 256  # up to this batch size a GPU may wait for the host, and several steps in a call are measured too
 _HERE = Path(__file__).resolve().parent
 
 
-@dataclass(frozen=True)
-class Group:
-    """What contestants are compared on."""
-
-    model: str
-    batch_size: int
-    precision: str
-    source: str
-
-    @property
-    def label(self) -> str:
-        """For the screen."""
-        return f"{self.model}, batch {self.batch_size}, {self.precision}, {self.source}"
-
-
-@dataclass
-class Contestant:
-    """One process, and what it measured."""
-
-    name: str
-    backend: str
-    process: subprocess.Popen[str] | None
-    log: Path
-    steps: int  # of a round
-    not_measured: str | None = None
-    rounds: list[dict[str, float]] = field(default_factory=list)  # the first is the one that compiles
-    facts: dict[str, Any] = field(default_factory=dict)
-
-    def answer(self) -> dict[str, Any]:
-        """The next line of the process; a process that ended is not measured, and the reason kept."""
-        line = self.process.stdout.readline() if self.process else ""
-        content = json.loads(line) if line else {}
-        if not line and self.not_measured is None:
-            lines = [text for text in self.log.read_text(errors="replace").splitlines() if text.strip()]
-            code = self.process.wait()
-            self.not_measured = f"ended with code {code}: {lines[-1].strip()[:200] if lines else 'no message'}"
-        self.not_measured = content.get("not_measured", self.not_measured)
-        return content
-
-    def go(self) -> dict[str, Any]:
-        """Let the process run one more round, and wait for its answer."""
-        with contextlib.suppress(BrokenPipeError, ValueError):  # `answer` says what happened to the process
-            self.process.stdin.write("go\n")
-            self.process.stdin.flush()
-        return self.answer()
-
-    def end(self) -> None:
-        """Whatever it is doing."""
-        if self.process:
-            self.process.kill()
-            self.process.communicate()
-
-
-# --- measuring --------------------------------------------------------------------------------------------------------
-
-
-def measure(options: argparse.Namespace, group: Group, contestants: Iterator[Contestant]) -> list[dict[str, Any]]:
-    """One group: all contestants build, compile, run their rounds in turn, and end."""
-    started: list[Contestant] = []
-    try:
-        for contestant in contestants:
-            started.append(contestant)
-            if contestant.not_measured is None:
-                contestant.facts |= contestant.go()  # past its imports
-        contestants = started
-        for contestant in _running(contestants):
-            contestant.rounds.append(contestant.go())
-        for _ in range(options.rounds):
-            for contestant in _running(contestants):
-                contestant.rounds.append(contestant.go())
-        for contestant in _running(contestants):
-            if "profile" in contestant.rounds[-1]:  # it comes before the last round's times
-                contestant.facts["profile"] = contestant.rounds.pop()["profile"]
-                contestant.rounds.append(contestant.answer())
-            contestant.facts |= contestant.rounds[-1]
-    finally:
-        for contestant in started:
-            contestant.end()
-    return [_row(group, contestant, options) for contestant in contestants]
-
-
-def _running(contestants: list[Contestant]) -> list[Contestant]:
-    return [contestant for contestant in contestants if contestant.not_measured is None]
-
-
-def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str, str]]:
-    """Who takes part in a group: kgenre and its peers on each backend, Lightning on torch."""
-    if group.source == "input":
-        return [("input", backend) for backend in options.backends]
-    padded = {"keras-fit-padded"} if group.model not in LSTMS or options.words != OWN else set()
-    names = ["kgenre", *(peer for peer in options.peers if peer not in {"lightning", *padded})]
-    if options.device == "gpu" and group.source == "device" and group.batch_size <= FEW_FILMS:
-        names.insert(1, "kgenre-several")
-    pairs = [(name, backend) for backend in options.backends for name in names]
-    pairs = [pair for pair in pairs if pair != ("raw", "torch")]  # there Lightning is what one would take
-    if "lightning" in options.peers and group.source == "device":  # torch has no tf.data
-        pairs.append(("lightning", "torch"))
-    return pairs
-
-
-def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str, float]) -> int:
-    """As many steps as take about ``--seconds`` at a third of the device's rate, and some milliseconds at least."""
-    if options.steps or options.words == OWN:
-        return options.steps or EPOCH
-    work = 3 * flops(group.model, group.batch_size, options.words)
-    rate = rates.get("fp32 FLOP/s", 1e11)
-    step = max(work / (0.3 * rate), 1e-3 if "cnn" in group.model else 4e-3)
-    steps = int(np.clip(options.seconds / step, 2, 200))
-    return steps if steps < SEVERAL else steps // SEVERAL * SEVERAL
-
-
-def start(options: argparse.Namespace, group: Group, rates: dict[str, float], folder: Path) -> Iterator[Contestant]:
-    """The processes of a group. Each imports what it needs, then waits to be let go on."""
-    steps = steps_of_a_round(options, group, rates)
-    for name, backend in contestants_of(options, group):
-        yield _start(options, group, name, backend, steps, folder)
-
-
-def _start(options: argparse.Namespace, group: Group, name: str, backend: str, steps: int, folder: Path) -> Contestant:
-    place = Path(tempfile.mkdtemp(prefix=f"{name}-{backend}-", dir=folder))
-    log = place / "log.txt"
-    python = options.lightning_python if name == "lightning" else sys.executable
-    missing = missing_package(group, name, backend, python)
-    if missing:
-        return Contestant(name, backend, None, log, steps, not_measured=missing)
-    cell = asdict(group) | {
-        "contestant": name,
-        "backend": backend,
-        "device": options.device,
-        "steps": steps,
-        "rounds": options.rounds + 1,
-        "words": options.words,
-        "folder": str(place),
-        "profile": options.profile and name == "kgenre",
-    }
-    with log.open("w") as errors:
-        process = subprocess.Popen(
-            [python, str(_HERE / "throughput_cell.py"), json.dumps(cell)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            # A fresh cache: nobody's time to the first step is that of a second start.
-            env=prepare_environment(backend, options.device) | {"KGENRE_CACHE": str(place / "cache")},
-            cwd=place,
-        )
-    return Contestant(name, backend, process, log, steps)
-
-
-def missing_package(group: Group, name: str, backend: str, python: str) -> str | None:
-    """Why a contestant cannot take part here, as far as that is known without starting it."""
-    if name == "lightning":
-        if python == sys.executable and not any(map(importlib.util.find_spec, ("lightning", "pytorch_lightning"))):
-            return "Lightning is not installed"
-        return None
-    if importlib.util.find_spec(backend) is None:
-        return f"{backend} is not installed"
-    if group.source != "device" and importlib.util.find_spec("tensorflow") is None:
-        return "TensorFlow is not installed, and the film pipeline is tf.data"
-    return None
-
-
-def _row(group: Group, contestant: Contestant, options: argparse.Namespace) -> dict[str, Any]:
-    steps = contestant.steps
-    row = asdict(group) | {"contestant": contestant.name, "backend": contestant.backend, "steps": steps}
-    row["words"] = options.words
-    if contestant.not_measured is not None or len(contestant.rounds) < 2:
-        return row | {"not_measured": contestant.not_measured or "no round came to its end"}
-    facts, rounds = contestant.facts, contestant.rounds[1:]
-    for part in PARTS:
-        row[part] = {"ms_per_step": [1e3 * done[part] / steps for done in rounds if part in done]}
-    row["input_wait_ms_per_step"] = [1e3 * done.get("input_wait", 0.0) / (2 * steps) for done in rounds]
-    first = contestant.rounds[0]
-    steady = sum(float(np.median(row[part]["ms_per_step"])) for part in PARTS) * steps / 1e3
-    row["first_step"] = {
-        "import_seconds": facts["import_seconds"],
-        "build_seconds": facts["built_seconds"] - facts["import_seconds"],
-        "compile_seconds": max(0.0, sum(first[part] for part in PARTS) - steady),
-    }
-    return row | {
-        name: facts.get(name)
-        for name in ("host_bytes", "device_bytes", "device_name", "versions", "profile", "bytes_per_step")
-    }
+# --- measuring -------------------------------------------------------------------------------------------------------
 
 
 def measure_rates(options: argparse.Namespace) -> dict[str, Any]:

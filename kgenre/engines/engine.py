@@ -57,11 +57,13 @@ class Engine(Protocol):
         """
 
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
-        """Several batches of one shape, one step each, in one compiled call; bit-equal however they are divided.
+        """Several batches of one shape, one step each, in one compiled call: the same as single steps.
+
+        On a CPU to the bit. On a GPU another program may round otherwise, and JAX runs fewer than ``size`` one by one.
 
         Args:
-            batches: at most ``size``, the same number in each call of a fit: what is compiled depends on it.
-            size: see above.
+            batches: at most ``size``.
+            size: the same in each call of a fit: what is compiled depends on it.
             update: as in `train_step`, for each of them.
 
         Returns:

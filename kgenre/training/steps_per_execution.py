@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 MANY = 32  # steps in one call at most, where "auto" finds that worth while
-AGAIN = {"cpu": 1.0, "gpu": 0.25}  # what another program takes to compile: a GPU's fastest kernels are found by then
+AGAIN = {"gpu": 0.25}  # the share that another program takes to compile: a GPU's fastest kernels are found by then
 SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
 FEW = 1000  # updates: a fit of fewer is over before another program is compiled
 BESIDE = 1e-4  # seconds that a step costs beside itself, above all to read its batch
@@ -92,7 +92,7 @@ def _measured(trainer: Trainer, batch: Any) -> int:
         alone = list(engine.prefetch([batch] * together))
         compiling = _seconds_of_a_step(engine, alone[0])
         step = min(_seconds_of_a_step(engine, alone[0]) for _ in range(3))  # the machine may be busy for a moment
-        compiling *= AGAIN[list_devices()[0].partition(":")[0]]
+        compiling *= AGAIN.get(list_devices()[0].partition(":")[0], 1.0)
         # The other program may gain most of what the steps take.
         if step > SHORT or (step + BESIDE) * trainer.schedule.stepping_batches < 2 * compiling:
             return 1
