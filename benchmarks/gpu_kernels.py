@@ -11,6 +11,8 @@ them; how many there are hardly depends on that: of the CNN above (one step in a
 
 from __future__ import annotations
 
+import argparse
+import importlib.util
 import os
 import re
 import sys
@@ -19,9 +21,8 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0".strip()
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from step_ways import PRECISIONS, module_of
+from step_ways import PRECISIONS, check_ways, module_of
 from throughput_networks import films
 
 H200 = """
@@ -98,7 +99,14 @@ def kernels(text: str) -> tuple[Counter[str], list[tuple[int, Counter[str]]]]:
 
 def main() -> int:
     """Print the counts of each way."""
-    for way in sys.argv[1:]:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("ways", nargs="+", metavar="WAY", help='"NETWORK BATCH fp32|bf16 ...", as in step_ways.py')
+    ways = parser.parse_args().ways
+    check_ways(parser, ways)
+    if not importlib.util.find_spec("jax_plugins"):
+        parser.error('JAX has no CUDA here: pip install "jax[cuda13]" in an environment of its own; no GPU is needed.')
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_gpu_autotune_level=0".strip()
+    for way in ways:
         outside, loops = kernels(program(way))
         total = outside.total() + sum(times * inside.total() for times, inside in loops)
         print(f"{way}: {total} kernels, {outside.total()} of them outside of loops ({_said(outside)})", flush=True)

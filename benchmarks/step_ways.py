@@ -145,6 +145,13 @@ def _timed(step: Callable[[], Any], engine: Any, seconds: float, per: int) -> di
     return {"ms": min(times), "median_ms": float(np.median(times))}
 
 
+def check_ways(parser: argparse.ArgumentParser, ways: list[str]) -> None:
+    """End with what a way looks like, where one does not."""
+    for way in ways:
+        if not _PATTERN.fullmatch(way):
+            parser.error(f'A way is "NETWORK BATCH fp32|bf16 ...", see benchmarks/step_ways.py. Received: "{way}".')
+
+
 def render(results: dict[str, Any]) -> str:
     """A Markdown table."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
@@ -192,9 +199,7 @@ def main() -> int:
         "driver": driver(),
         "versions": {"jax": jax.__version__, "keras": keras.__version__, "numpy": np.__version__},
     }
-    for way in options.ways:
-        if not _PATTERN.fullmatch(way):
-            parser.error(f'A way is "NETWORK BATCH fp32|bf16 ...", see the beginning of this file. Received: "{way}".')
+    check_ways(parser, options.ways)
     for way in options.ways:
         try:
             row = measure(way, options.seconds, not options.no_profile)

@@ -1,4 +1,3 @@
-import importlib
 import json
 import os
 import subprocess
@@ -11,12 +10,6 @@ import pytest
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 PEER = "keras-fit" if BACKEND == "torch" else "raw"  # torch's loop by hand is Lightning's to beat
-
-
-@pytest.fixture
-def benchmarks(monkeypatch):
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module
 
 
 def run(script, *arguments):
