@@ -170,7 +170,7 @@ def _encoded(
     """The posters of some rows as bytes, b"" where one is bad, and the bad ones with their reasons."""
     posters, quarantine = [b""] * len(rows), []
     paths, looked_at = [table.poster_paths[i] for i in rows], [files[i] for i in rows]
-    encode = Pixels.tobytes if settings["posters"] == "raw" else _jpeg
+    encode = np.ndarray.tobytes if settings["posters"] == "raw" else _jpeg
     with ThreadPoolExecutor(usable_cpus()) as threads:
         for found in decode_posters(paths, looked_at, tuple(settings["image_size"]), settings["resize"]):
             encoded = threads.map(lambda one, reason: b"" if reason else encode(one), found.pixels, found.reasons)
