@@ -24,6 +24,7 @@ COMMANDS = {
     "data": "inspect films, prepare them into shards, or make the sample set",
     "examples": "films of the test set beside what one or more runs say of them",
     "report": "two or three pages about one or more tested runs",
+    "export": "a trained model as files that need no kgenre (TensorFlow, ONNX, Keras)",
     "fuse": "one model from several trained runs: poster and overview, or an ensemble",
     "sweep": "train with many combinations of options, and rank them",
     "tensorboard": "curves, films and histograms of runs in the browser",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from kgenre.kernels.keras_only import refuse_if_keras_only
+
 
 def dropout(inputs: Any, rate: float, seed: Any) -> Any:
     """Zero a random share of the numbers and scale the others up, as ``keras.random.dropout`` does.
@@ -22,10 +24,11 @@ def dropout(inputs: Any, rate: float, seed: Any) -> Any:
         A tensor like ``inputs``.
 
     Raises:
-        NotImplementedError: this backend has no way that is faster than Keras's own.
+        NotImplementedError: this backend has no way that is faster than Keras's own, or that is wanted.
     """
     import keras
 
+    refuse_if_keras_only()
     if keras.backend.backend() != "jax":
         raise NotImplementedError(keras.backend.backend())
     import math

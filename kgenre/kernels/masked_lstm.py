@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from kgenre.kernels.keras_only import refuse_if_keras_only
+
 
 class Direction(NamedTuple):
     """Weights and dropout of one direction, in Keras's layout: the gates are in the order input, forget, cell, output.
@@ -53,10 +55,11 @@ def masked_lstm(
         direction, ((B, H), (B, H)); of the dtype of ``inputs``.
 
     Raises:
-        NotImplementedError: this backend or device has no way that is faster than Keras's own.
+        NotImplementedError: this backend or device has no way that is faster than Keras's own, or that is wanted.
     """
     import keras
 
+    refuse_if_keras_only()
     backend = keras.backend.backend()
     if backend == "jax":
         from kgenre.kernels.masked_lstm_jax import masked_lstm as compute

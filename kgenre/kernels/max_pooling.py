@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
+from kgenre.kernels.keras_only import refuse_if_keras_only
+
 
 def max_pooling(pictures: Any, size: tuple[int, int]) -> Any:
     """The maximum of each window, side by side, as ``keras.ops.max_pool`` with strides of ``size``.
@@ -20,10 +22,11 @@ def max_pooling(pictures: Any, size: tuple[int, int]) -> Any:
         (B, H // height, W // width, C), of the same dtype.
 
     Raises:
-        NotImplementedError: this backend has no way that is faster than Keras's own.
+        NotImplementedError: this backend has no way that is faster than Keras's own, or that is wanted.
     """
     import keras
 
+    refuse_if_keras_only()
     if keras.backend.backend() != "jax":
         raise NotImplementedError(keras.backend.backend())
     height, width = size

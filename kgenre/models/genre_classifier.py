@@ -206,7 +206,9 @@ class GenreClassifier(ExactEvaluation):
         return ops.sigmoid((log_odds(output) + log_odds(mirrored)) / 2)
 
     def _output(self, read: dict[str, Any], training: bool) -> Any:
-        return self.model(read if len(read) > 1 else next(iter(read.values())), training=training)
+        from kgenre.models.side_by_side import as_it_reads
+
+        return self.model(as_it_reads(self.model, read), training=training)
 
     def _read(self, batch: dict[str, Any]) -> dict[str, Any]:
         from keras import ops

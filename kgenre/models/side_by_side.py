@@ -37,7 +37,7 @@ def side_by_side(networks: Sequence[keras.Model], name: str) -> keras.Model:
                 inputs[tensor.name] = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
             own[tensor.name] = inputs[tensor.name]
         network.name = f"{network.name}_{number}"
-        said.append(network(_arguments(own)))
+        said.append(network(as_it_reads(network, own)))
         read.append(next(iter(own.values())))
     whole = FusedLogOdds(dtype="float32", name="Fusion")(said, read)
     return keras.Model(list(inputs.values()) if len(inputs) > 1 else read[0], whole, name=name)
@@ -55,11 +55,16 @@ def each_member(model: keras.Model, read: Mapping[str, Any], training: bool) -> 
         (B, G) probabilities of each member.
     """
     if not isinstance(model.layers[-1], FusedLogOdds):
-        own = {tensor.name: read[tensor.name] for tensor in model.inputs}
-        return [model(_arguments(own), training=training)]
+        return [model(as_it_reads(model, read), training=training)]
     networks = [layer for layer in model.layers if isinstance(layer, keras.Model)]
     return [said for network in networks for said in each_member(network, read, training)]
 
 
-def _arguments(read: dict[str, Any]) -> Any:
-    return read if len(read) > 1 else next(iter(read.values()))
+def as_it_reads(model: keras.Model, read: Mapping[str, Any]) -> Any:
+    """What a model is called with: its inputs, by their names, in the structure that it was built with.
+
+    Given a dict for a list, Keras finds the names when it computes, but not when it builds another model.
+    """
+    if len(model.inputs) == 1:
+        return read[model.inputs[0].name]
+    return keras.tree.map_structure(lambda tensor: read[tensor.name], model.input)

@@ -1,0 +1,40 @@
+"""``kgenre export``: a trained classifier as files that need no kgenre."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from kgenre.cli.writing import writing_below
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Write the model, what is needed to use it, and a program that does."""
+    from kgenre.cli.parser import Parser
+
+    parser = Parser(
+        prog="kgenre export",
+        description="Write a trained classifier into a new folder: the model from pixels and token ids to "
+        "probabilities, its genres, thresholds and vocabulary, and classify.py, which needs no kgenre.",
+    )
+    parser.add_argument("run", type=str, help="a run's folder (its best) or a checkpoint's")
+    parser.add_argument("folder", type=str, help="the new folder")
+    parser.add_argument(
+        "--format",
+        choices=["saved_model", "onnx", "keras"],
+        default="saved_model",
+        help="TensorFlow's, ONNX (needs tf2onnx), or Keras's file, which needs kgenre and can be trained on",
+    )
+    options = parser.parse_args(list(arguments))
+    if options.format != "keras":
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # it writes these, whatever the run was trained on
+    from kgenre.cli.quiet_backend import import_backend, without_native_output
+
+    import_backend(data=False, extras=False)
+    from kgenre.models.export import export_classifier
+
+    with without_native_output(), writing_below(options.folder, "name a folder elsewhere"):
+        folder = export_classifier(options.run, options.folder, options.format)
+    print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+    print(f"Try it: python {folder / 'classify.py'} --help")
+    return 0

@@ -1,0 +1,131 @@
+"""The genres of a film, by the exported model beside this file.
+
+    python classify.py --poster alien.jpg --overview "A crew meets something on a ship in space."
+
+Needs NumPy, Pillow for posters, and what runs the model: TensorFlow for `saved_model`, onnxruntime for `model.onnx`,
+Keras and kgenre for `model.keras`. From another program: ``load(folder)`` gives a function from inputs to
+probabilities, ``read_poster`` and ``token_ids`` make the inputs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve().parent
+# Stripped from words, as by Keras's TextVectorization.
+PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
+
+
+def load(folder: str | Path = HERE) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
+    """The model: a function of {"poster": uint8 (n, H, W, 3), "overview": int32 (n, T)}, which gives (n, G)."""
+    folder = Path(folder)
+    if (folder / "saved_model").exists():
+        import tensorflow as tf
+
+        served = tf.saved_model.load(str(folder / "saved_model"))
+        return lambda inputs: served.serve(inputs).numpy()
+    if (folder / "model.onnx").exists():
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(folder / "model.onnx"))
+        return lambda inputs: session.run(None, inputs)[0]
+    import keras
+
+    import kgenre.models.layers  # noqa: F401  so that Keras knows them
+
+    model = keras.saving.load_model(folder / "model.keras")
+    return lambda inputs: keras.ops.convert_to_numpy(model(inputs))
+
+
+def read_poster(path: str | Path, height: int, width: int, resize: str) -> np.ndarray:
+    """A picture as uint8 (height, width, 3): squashed, with black bars ("letterbox"), or its middle ("crop")."""
+    from PIL import Image, ImageOps
+
+    with Image.open(path) as file:
+        image = ImageOps.exif_transpose(file)
+        if image.has_transparency_data:
+            image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+        pixels = np.asarray(image.convert("RGB"))
+    sides = pixels.shape[:2]
+    ratios = height / sides[0], width / sides[1]
+    high, wide = height, width
+    if resize == "letterbox":
+        high, wide = (max(1, round(side * min(ratios))) for side in sides)
+    least = np.array(sides) * max(ratios) - 1e-6 if resize == "crop" else (high, wide)
+    blocks = [block for block in (8, 4, 2, 1) if (-(-np.array(sides) // block) >= least).all()]
+    pixels = np.asarray(Image.fromarray(pixels).reduce(blocks[0] if blocks else 1))  # means of whole blocks
+    if resize == "crop":
+        rows, columns = pixels.shape[:2]
+        inside = min(rows, round(columns * height / width) or 1), min(columns, round(rows * width / height) or 1)
+        top, left = (rows - inside[0]) // 2, (columns - inside[1]) // 2
+        pixels = pixels[top : top + inside[0], left : left + inside[1]]
+    poster = np.zeros((height, width, 3), np.uint8)
+    top, left = (height - high) // 2, (width - wide) // 2
+    poster[top : top + high, left : left + wide] = bilinear(pixels, high, wide)
+    return poster
+
+
+def bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Each new pixel from the four old ones around its middle."""
+    for axis, size in enumerate((height, width)):
+        before = pixels.shape[axis]
+        middle = ((np.arange(size) + 0.5) * before / size - 0.5).clip(0, before - 1)
+        first = middle.astype(int)
+        share = np.expand_dims(middle - first, [other for other in range(3) if other != axis])
+        second = pixels.take(np.minimum(first + 1, before - 1), axis)
+        pixels = pixels.take(first, axis) * (1 - share) + second * share
+    return np.round(pixels).astype(np.uint8)
+
+
+def token_ids(
+    text: str, length: int, standardize: str | None, stem: str | None, vocabulary: Sequence[str]
+) -> np.ndarray:
+    """An overview as int32 (length,): the numbers of its words in the vocabulary, 1 for others, then 0."""
+    raw = text.encode()
+    if standardize in ("lower_and_strip_punctuation", "lower"):
+        raw = raw.lower()  # A to Z only, as Keras does
+    if standardize in ("lower_and_strip_punctuation", "strip_punctuation"):
+        raw = raw.translate(None, PUNCTUATION)
+    words = [word.decode() for word in raw.split()]
+    if stem:
+        import snowballstemmer
+
+        words = snowballstemmer.stemmer(stem).stemWords(words)
+    number = {word: index for index, word in enumerate(vocabulary) if index > 1}
+    ids = [number.get(word, 1) for word in words[:length]]
+    return np.array(ids + [0] * (length - len(ids)), np.int32)
+
+
+def main() -> None:
+    """Print the most probable genres, * where above their threshold."""
+    parser = argparse.ArgumentParser(description="The genres of a film; * marks those above their threshold.")
+    parser.add_argument("--poster", help="a picture file")
+    parser.add_argument("--overview", help="the film's plot in a sentence or two")
+    parser.add_argument("--top", type=int, default=3, help="genres to print")
+    given = parser.parse_args()
+    classifier = json.loads((HERE / "classifier.json").read_text(encoding="utf-8"))
+    reads = [name for name in ("poster", "overview") if classifier[name]]
+    lacking = [name for name in reads if not getattr(given, name)]
+    if len(lacking) > int(classifier["one_is_enough"]):
+        parser.error(f"this model reads {' and '.join(reads)}: give --{lacking[0]}")
+    inputs = {}
+    if "poster" in reads:
+        size = classifier["poster"]
+        black = np.zeros((size["height"], size["width"], 3), np.uint8)
+        inputs["poster"] = (read_poster(given.poster, **size) if given.poster else black)[None]
+    if "overview" in reads:
+        vocabulary = (HERE / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
+        inputs["overview"] = token_ids(given.overview or "", **classifier["overview"], vocabulary=vocabulary)[None]
+    [probabilities] = load()(inputs)
+    for column in np.argsort(-probabilities, kind="stable")[: given.top]:
+        star = "*" if probabilities[column] > classifier["thresholds"][column] else " "
+        print(f"{classifier['genres'][column]:<12} {star} {probabilities[column]:.3f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""A trained classifier as files that need no kgenre: for TensorFlow, ONNX Runtime, or Keras."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgenre.checkpoints import find_checkpoint, read_state
+from kgenre.data.kept_films import KeptFilms
+from kgenre.training import TrainerError
+
+if TYPE_CHECKING:
+    import keras
+
+    from kgenre.models.genre_classifier import GenreClassifier
+
+FORMATS = {"saved_model": "saved_model", "onnx": "model.onnx", "keras": "model.keras"}  # and what each is called
+
+
+def export_classifier(
+    run: str | os.PathLike[str], folder: str | os.PathLike[str], format: str = "saved_model", **arguments: Any
+) -> Path:
+    """Write a run's classifier into a new folder, with what is needed to use it.
+
+    The model takes pixels as they are in a picture, "poster" uint8 (B, H, W, 3), and "overview" int32 (B, T) token ids,
+    those that its network reads, and gives float32 (B, G) probabilities: scaling, mirrored posters and ensembles
+    are inside. Beside it lie ``classifier.json`` (genres in the order of the columns, thresholds, how posters and
+    overviews are read, where it comes from), ``vocabulary.txt`` (a word a line, its number from 0 is its id) and
+    ``classify.py``, a program of one file that classifies films with it.
+
+    Args:
+        run: a run's folder (its best checkpoint) or a checkpoint's.
+        folder: is made, and must not be there yet.
+        format: "saved_model" (TensorFlow's), "onnx", or "keras": one file of Keras, which needs ``import
+            kgenre.models.layers`` to be loaded and can be trained on. The first two want Keras on TensorFlow.
+        arguments: of `GenreClassifier`, which a checkpoint does not hold: a ``network`` that is a function.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TrainerError: an unknown format, a folder that is there, or a backend or package that the format cannot do with.
+        CheckpointError: there is no checkpoint, or it is not of a `GenreClassifier` trained on films.
+
+    Example:
+        >>> export_classifier("runs/quickstart/version_0", "exported")
+        PosixPath('exported')
+    """
+    folder = Path(folder)
+    _check(folder, format)
+    checkpoint = find_checkpoint(run)
+    state = read_state(checkpoint)
+    if "data" not in state or "classifier" not in state:
+        raise TrainerError(f"{checkpoint} is not of a GenreClassifier trained on films.")
+    from kgenre.models.genre_classifier import GenreClassifier
+
+    module = GenreClassifier.load_from_checkpoint(checkpoint, **arguments)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
+        whole = Path(unfinished) / folder.name
+        whole.mkdir()
+        _write_model(exportable(module), whole / FORMATS[format], format)
+        films = KeptFilms.from_json(state["data"]["state"])
+        description = _describe(module, films, state["data"]["hyperparameters"], checkpoint)
+        (whole / "classifier.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        if description["overview"]:
+            (whole / "vocabulary.txt").write_text("\n".join(films.vocabulary) + "\n", encoding="utf-8")
+        shutil.copyfile(Path(__file__).with_name("classify.py"), whole / "classify.py")
+        whole.rename(folder)
+    return folder
+
+
+def exportable(module: GenreClassifier) -> keras.Model:
+    """The module's network from raw inputs to probabilities, in Keras's own operations; see `export_classifier`."""
+    import keras
+
+    from kgenre.kernels import keras_only
+
+    inputs = {
+        tensor.name: keras.Input(tensor.shape[1:], dtype=_DTYPES[tensor.name], name=tensor.name)
+        for tensor in module.model.inputs
+    }
+    with keras_only():
+        return keras.Model(inputs, module.probabilities(inputs), name=module.model.name)
+
+
+_DTYPES = {"poster": "uint8", "overview": "int32"}
+
+
+def _check(folder: Path, format: str) -> None:
+    import keras
+
+    if format not in FORMATS:
+        raise TrainerError(f"format is one of {', '.join(FORMATS)}. Received: {format!r}")
+    if folder.exists():
+        raise TrainerError(f"{folder} is there already. Name a new folder.")
+    if format != "keras" and keras.backend.backend() != "tensorflow":
+        raise TrainerError(
+            f"The format {format} is written by Keras on TensorFlow; a checkpoint is the same on every backend: "
+            "set KERAS_BACKEND=tensorflow."
+        )
+    if format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
+        raise TrainerError("The format onnx needs tf2onnx: pip install 'kgenre[onnx]'.")
+
+
+def _write_model(model: keras.Model, path: Path, format: str) -> None:
+    import numpy as np
+
+    from kgenre.kernels import keras_only
+
+    if format == "keras":
+        model.save(path)
+        return
+    with keras_only():  # it is traced once more
+        model(
+            {
+                tensor.name: np.zeros((1, *(size or 1 for size in tensor.shape[1:])), tensor.dtype)
+                for tensor in model.inputs
+            }
+        )
+        model.export(path, format="tf_saved_model" if format == "saved_model" else format, verbose=False)
+
+
+def _describe(
+    module: GenreClassifier, films: KeptFilms, arguments: Mapping[str, Any], checkpoint: Path
+) -> dict[str, Any]:
+    import kgenre
+
+    names = list(films.genre_names)
+    per_genre = module.thresholds.per_genre if module.thresholds else [0.5] * len(names)
+    height, width = films.image_size
+    poster = {"height": height, "width": width, "resize": films.resize}
+    overview = {"length": films.sequence_length, "standardize": films.standardize, "stem": films.stem}
+    reads = module.inputs
+    return {
+        "genres": names,
+        "thresholds": [round(threshold, 6) for threshold in per_genre],
+        "poster": poster if "poster" in reads else None,
+        "overview": overview if "overview" in reads else None,
+        "one_is_enough": len(reads) == 2 and arguments.get("incomplete") == "keep",
+        "network": module.model.name,
+        "checkpoint": str(checkpoint),
+        "kgenre": kgenre.__version__,
+    }

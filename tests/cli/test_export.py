@@ -1,0 +1,41 @@
+"""``kgenre export`` from the command line."""
+
+import json
+import sys
+
+import keras
+import pytest
+
+from kgenre.cli.main import main
+
+
+def test_a_run_is_exported_and_says_the_same(poster_run, films, tmp_path, capsys, run_python):
+    folder = tmp_path / "exported"
+    assert main(["export", str(poster_run), str(folder), "--format", "keras"]) == 0
+    assert "classifier.json, classify.py, model.keras" in capsys.readouterr().out
+    poster = str(next((films / "posters").iterdir()))
+    assert main(["predict", "--ckpt_path", str(poster_run), "--poster", poster, "--top", "2", "--json"]) == 0
+    expected = json.loads(capsys.readouterr().out)["genres"]
+    # In a process that has not imported kgenre's layers yet.
+    program, given = str(folder / "classify.py"), ["", "--poster", poster, "--top", "2"]
+    code = f"import runpy, sys; sys.argv = {given!r}; runpy.run_path({program!r}, run_name='__main__')"
+    printed = [line.replace("*", " ").split() for line in run_python(code).splitlines()]
+    assert [name for name, _ in printed] == [film["genre"] for film in expected]
+    assert [float(value) for _, value in printed] == pytest.approx([film["probability"] for film in expected], abs=5e-3)
+
+
+def test_what_is_refused_in_a_line(poster_run, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+
+    def said(run, folder, format):
+        assert main(["export", str(run), str(folder), "--format", format]) == 1
+        [line] = capsys.readouterr().err.splitlines()
+        return line
+
+    assert "is there already. Name a new folder." in said(poster_run, tmp_path, "keras")
+    assert "is not a checkpoint" in said(tmp_path, tmp_path / "new", "keras")
+    on_tensorflow = keras.backend.backend() == "tensorflow"
+    missing = "pip install" if on_tensorflow else "set KERAS_BACKEND=tensorflow"
+    assert missing in said(poster_run, tmp_path / "new", "onnx")
+    assert not list(tmp_path.iterdir())

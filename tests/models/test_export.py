@@ -1,0 +1,194 @@
+"""An exported classifier says what the run says, without kgenre."""
+
+import json
+import runpy
+import shutil
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import kgenre.models.export
+from kgenre import Trainer
+from kgenre.checkpoints import write_checkpoint
+from kgenre.data import FilmData, read_poster
+from kgenre.data.overviews import OverviewVectorizer
+from kgenre.kernels import keras_only
+from kgenre.models import GenreClassifier, classify
+from kgenre.models.bidirectional import Bidirectional
+from kgenre.models.export import export_classifier
+
+numpy = keras.ops.convert_to_numpy
+on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras on TensorFlow writes these")
+
+
+def tiny(genres: int = 25, vocabulary_size: int = 100) -> keras.Model:
+    """A poster branch and a masked LSTM, with a few weights each."""
+    poster = keras.Input((16, 16, 3), name="poster")
+    overview = keras.Input((None,), dtype="int32", name="overview")
+    words = keras.layers.Embedding(vocabulary_size, 4, mask_zero=True)(overview)
+    read = Bidirectional(keras.layers.LSTM(3))(words)
+    seen = keras.layers.Flatten()(keras.layers.AveragePooling2D(4)(poster))
+    classify_both = keras.layers.Dense(genres, activation="sigmoid")
+    return keras.Model([poster, overview], classify_both(keras.layers.Concatenate()([read, seen])), name="tiny")
+
+
+@pytest.fixture(scope="module")
+def run(sample, tmp_path_factory):
+    """(checkpoint, module, data) of a network that was trained for two steps."""
+    kgenre.seed_everything(0)
+    films = FilmData(str(sample), image_size=(16, 16), batch_size=16, vocabulary_size=100, incomplete="keep")
+    module = GenreClassifier(tiny, learning_rate=0.01, mirror=True)
+    folder = tmp_path_factory.mktemp("run")
+    trainer = Trainer(
+        max_steps=2,
+        limit_val_batches=0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    trainer.fit(module, datamodule=films)
+    return write_checkpoint(trainer.dump_checkpoint(), folder / "checkpoints" / "step=000002"), module, films
+
+
+@pytest.fixture(scope="module")
+def served(run, tmp_path_factory):
+    """The folder of its SavedModel."""
+    return export_classifier(run[0], tmp_path_factory.mktemp("served") / "exported", network=tiny)
+
+
+def batch_of(films):
+    batch = next(iter(films.val_dataloader()))
+    return {name: np.asarray(batch[name])[:5] for name in ("poster", "overview")}
+
+
+def check(folder, module, films):
+    batch = batch_of(films)
+    ours = numpy(module.probabilities(batch))
+    assert np.ptp(ours, axis=0).max() > 0.01, "all films alike: nothing is shown"
+    np.testing.assert_allclose(classify.load(folder)(batch), ours, rtol=1e-4, atol=1e-6)
+
+
+@on_tensorflow
+def test_a_saved_model_gives_the_same_probabilities(run, served):
+    check(served, *run[1:])
+
+
+def test_a_file_of_keras_gives_the_same_probabilities(run, tmp_path):
+    check(export_classifier(run[0], tmp_path / "below" / "exported", "keras", network=tiny), *run[1:])
+
+
+@on_tensorflow
+def test_it_says_of_a_film_what_kgenre_says(run, served, capsys, monkeypatch):
+    _, module, films = run
+    poster, overview = str(films.table.poster_paths[0]), films.table.overviews[0]
+    for name in list(sys.modules):  # it runs where there is no kgenre
+        if name.partition(".")[0] == "kgenre":
+            monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(sys, "argv", ["classify.py", "--poster", poster, "--overview", overview, "--top", "2"])
+    runpy.run_path(str(served / "classify.py"), run_name="__main__")
+    monkeypatch.undo()
+    prob = numpy(module.probabilities(films.encode([poster], [overview])))[0]
+    expected = [(films.genre_names[i], prob[i]) for i in np.argsort(-prob)[:2]]
+    printed = [line.replace("*", " ").split() for line in capsys.readouterr().out.splitlines()]
+    assert [name for name, _ in printed] == [name for name, _ in expected]
+    np.testing.assert_allclose([float(value) for _, value in printed], [value for _, value in expected], atol=2e-3)
+
+
+@on_tensorflow
+def test_a_film_may_lack_what_the_network_does_without(served, tmp_path, capsys, monkeypatch):
+    folder = shutil.copytree(served, tmp_path / "exported")
+    monkeypatch.setattr(sys, "argv", ["classify.py", "--overview", "A killer in the city."])
+    runpy.run_path(str(folder / "classify.py"), run_name="__main__")
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    classifier = json.loads((folder / "classifier.json").read_text())
+    (folder / "classifier.json").write_text(json.dumps(classifier | {"one_is_enough": False}))
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(folder / "classify.py"), run_name="__main__")
+    assert "give --poster" in capsys.readouterr().err
+
+
+def test_what_lies_beside_the_model(run, tmp_path):
+    checkpoint, _, films = run
+    folder = export_classifier(checkpoint, tmp_path / "exported", "keras", network=tiny)
+    classifier = json.loads((folder / "classifier.json").read_text())
+    assert classifier["genres"] == list(films.genre_names)
+    assert classifier["poster"] == {"height": 16, "width": 16, "resize": "squash"}
+    assert classifier["one_is_enough"]
+    assert len(classifier["thresholds"]) == len(films.genre_names)
+    assert (folder / "vocabulary.txt").read_text().split("\n")[:-1] == films.vocabulary
+
+
+@on_tensorflow
+def test_only_operations_that_every_runtime_knows(served):
+    import tensorflow as tf
+
+    graph = tf.saved_model.load(str(served / "saved_model")).signatures["serving_default"].graph
+    functions = graph.as_graph_def().library.function
+    assert functions
+    assert not [function.signature.name for function in functions if "_XlaMustCompile" in function.attr]
+
+
+def test_no_kernel_where_keras_s_own_operations_are_wanted():
+    with keras_only(), pytest.raises(NotImplementedError):
+        kgenre.kernels.masked_lstm(np.zeros((1, 2, 3), "float32"), None, None, None)
+
+
+@pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
+@pytest.mark.parametrize("size", [(450, 300), (97, 310), (40, 30)])
+def test_posters_are_read_as_kgenre_reads_them(resize, size, tmp_path):
+    rows, columns = np.mgrid[: size[0], : size[1]] / np.array(size).reshape(2, 1, 1)
+    waves = 128 + 120 * np.sin(np.stack([9 * rows, 7 * columns, 5 * rows * columns], axis=-1))
+    Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "poster.png")
+    ours = read_poster(tmp_path / "poster.png", (64, 48), resize).astype(int)
+    assert np.abs(classify.read_poster(tmp_path / "poster.png", 64, 48, resize) - ours).max() <= 2
+
+
+@pytest.mark.parametrize("standardize", ["lower_and_strip_punctuation", "lower", "strip_punctuation", None])
+@pytest.mark.parametrize("stem", [None, "english"])
+def test_overviews_are_read_as_kgenre_reads_them(standardize, stem):
+    texts = [
+        "A ship's crew, sailing; ÉTÉ in the SEAS!",
+        "sails of\u2028the crew -- running",
+        "",
+        "one two three four five six",
+    ]
+    vectorizer = OverviewVectorizer.adapt(texts[:2], 100, 5, standardize, stem)
+    ours = vectorizer.encode(texts)
+    assert (ours > 1).any()
+    found = [classify.token_ids(text, 5, standardize, stem, vectorizer.vocabulary) for text in texts]
+    np.testing.assert_array_equal(found, ours)
+
+
+def test_keras_knows_all_layers_after_one_import():
+    from kgenre.models import layers
+
+    files = Path(layers.__file__).parent.glob("*.py")
+    registered = sum(
+        file.read_text(encoding="utf-8").count("@keras.saving.register_keras_serializable") for file in files
+    )
+    assert registered == len(layers.__all__) > 10
+
+
+def test_what_is_refused(run, tmp_path, monkeypatch):
+    with pytest.raises(kgenre.TrainerError, match="one of saved_model, onnx, keras"):
+        export_classifier(run[0], tmp_path / "exported", "tflite")
+    with pytest.raises(kgenre.TrainerError, match="is there already"):
+        export_classifier(run[0], tmp_path, "keras")
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(kgenre.TrainerError, match="KERAS_BACKEND=tensorflow"):
+        export_classifier(run[0], tmp_path / "exported", "saved_model")
+
+
+def test_one_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(kgenre.models.export, "_write_model", fail)
+    with pytest.raises(OSError, match="disk full"):
+        export_classifier(run[0], tmp_path / "exported", "keras", network=tiny)
+    assert not list(tmp_path.iterdir())
