@@ -45,8 +45,9 @@ def export_classifier(
         The folder.
 
     Raises:
-        TrainerError: an unknown format, a folder that is there, or a backend or package that the format cannot do with.
-        CheckpointError: there is no checkpoint, or it is not of a `GenreClassifier` trained on films.
+        TrainerError: an unknown format, a folder that is there, a backend that the format is not written on, a package
+            that is missing, or a run of something else than a `GenreClassifier` on films.
+        CheckpointError: there is no checkpoint.
 
     Example:
         >>> export_classifier("runs/quickstart/version_0", "exported")
@@ -106,7 +107,7 @@ def _check(folder: Path, format: str) -> None:
             "set KERAS_BACKEND=tensorflow."
         )
     if format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
-        raise TrainerError("The format onnx needs tf2onnx: pip install 'kgenre[onnx]'.")
+        raise TrainerError("The format onnx needs tf2onnx: pip install tf2onnx onnx.")
 
 
 def _write_model(model: keras.Model, path: Path, format: str) -> None:
@@ -117,13 +118,9 @@ def _write_model(model: keras.Model, path: Path, format: str) -> None:
     if format == "keras":
         model.save(path)
         return
-    with keras_only():  # it is traced once more
-        model(
-            {
-                tensor.name: np.zeros((1, *(size or 1 for size in tensor.shape[1:])), tensor.dtype)
-                for tensor in model.inputs
-            }
-        )
+    shapes = {tensor.name: (1, *(size or 1 for size in tensor.shape[1:])) for tensor in model.inputs}
+    with keras_only():  # both trace it anew
+        model({tensor.name: np.zeros(shapes[tensor.name], tensor.dtype) for tensor in model.inputs})  # ONNX asks for it
         model.export(path, format="tf_saved_model" if format == "saved_model" else format, verbose=False)
 
 
