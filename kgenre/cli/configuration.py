@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, overload
 
 from jsonargparse import ActionConfigFile, Namespace
 
@@ -111,13 +112,14 @@ def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
     Raises:
         UsageError: a constructor refuses its arguments.
     """
-    refused: list[tuple[Exception, Any]] = []
+    refused: list[tuple[Exception, TracebackType | None]] = []
 
     def make(cls: type, *args: Any, **kwargs: Any) -> Any:
         try:
             return cls(*args, **kwargs)
         except Exception as error:  # the parser would wrap it in pages of its own
-            refused.append((error, error.__traceback__.tb_next))
+            trace = error.__traceback__
+            refused.append((error, trace and trace.tb_next))
             raise
 
     try:
@@ -133,7 +135,7 @@ def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
     return made.trainer, made.model, made.data
 
 
-def _raised_by_kgenre(trace: Any) -> bool:
+def _raised_by_kgenre(trace: TracebackType | None) -> bool:
     """Whether kgenre itself refused, in a message for the user; a bug in the user's class shows its traceback."""
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
@@ -158,6 +160,14 @@ def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     (trainer.run_dir / "config.yaml").write_text(text, encoding="utf-8")
     for logger in trainer.loggers:
         logger.log_text("config", f"```yaml\n{text}```", trainer.global_step)
+
+
+@overload
+def checkpoint_path(options: Namespace, default: str) -> str | Path: ...
+
+
+@overload
+def checkpoint_path(options: Namespace, default: None = None) -> str | Path | None: ...
 
 
 def checkpoint_path(options: Namespace, default: str | None = None) -> str | Path | None:

@@ -73,16 +73,17 @@ def _print_film(console: Any, film: Film) -> None:
 
 def _half_blocks(poster: bytes, width: int) -> Any:
     """A picture in the terminal: each character is two pixels, the upper in its own colour, the lower behind it."""
+    import numpy as np
     from PIL import Image
     from rich.text import Text
 
     with Image.open(io.BytesIO(poster)) as image:
         height = max(round(image.height / image.width * width / 2), 1) * 2
-        pixels = image.convert("RGB").resize((width, height)).load()
+        pixels = np.asarray(image.convert("RGB").resize((width, height)))
     picture = Text(no_wrap=True)
     for y in range(0, height, 2):
         for x in range(width):
-            upper, lower = (f"rgb({','.join(map(str, pixels[x, row]))})" for row in (y, y + 1))
+            upper, lower = (f"rgb({','.join(map(str, pixels[row, x]))})" for row in (y, y + 1))
             picture.append("▀", style=f"{upper} on {lower}")
         picture.append("\n")
     return picture

@@ -89,8 +89,8 @@ def explain(message: str, parser: Any) -> str:
     if found := _MISSING.search(message):
         helps = {action.dest: action for action in parser._actions}
         actions = [helps[name] for name in found[1].split(", ") if name in helps]
-        needed = [f"{next(iter(action.option_strings), action.dest)}: {action.help}" for action in actions]
-        return f"missing is {'; '.join(needed) or found[1]}."
+        missing = [f"{next(iter(action.option_strings), action.dest)}: {action.help}" for action in actions]
+        return f"missing is {'; '.join(missing) or found[1]}."
     if found := _NOT_AN_OPTION.search(message):
         return _not_an_option(found[1], _options_of(parser))
     if found := _NO_OPTION.search(message):

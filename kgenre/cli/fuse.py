@@ -177,11 +177,11 @@ def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: s
     sizes = {"image_size": films.image_size, "vocabulary_size": films.vocabulary_size}
     module.prepare_for(list(films.genre_names), sizes)
     networks = [layer for layer in module.model.layers if hasattr(layer, "layers")]
-    evidence, true = [], None
+    true, evidence = films.table.genres[films.split.validation] > 0, []
     for network, member in zip(networks, members, strict=True):
         trained = GenreClassifier.load_from_checkpoint(member.checkpoint)
         network.set_weights(trained.model.get_weights())
-        true, prob = _validation_predictions(trained, films)
+        prob = _validation_predictions(trained, films)
         evidence.append(np.log(prob) - np.log1p(-prob) - prior)
     kinds = [tuple(tensor.name for tensor in network.inputs) for network in networks]
     expected = [1 / kinds.count(kind) for kind in kinds]
@@ -195,14 +195,14 @@ def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: s
         variable.assign(value.astype("float32"))
 
 
-def _validation_predictions(module: Any, films: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Genres, bool (n, G), and probabilities, float64 (n, G), of the validation films."""
+def _validation_predictions(module: Any, films: Any) -> np.ndarray:
+    """Probabilities, float64 (n, G), of the validation films."""
     import numpy as np
 
     from kgenre.training import Trainer
 
     trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
     batches = trainer.predict(module, dataloaders=films.val_dataloader())
-    real = np.concatenate([batch["weight"] for batch in batches]) > 0
-    true, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("genres", "probabilities"))
-    return true > 0, np.clip(prob.astype(float), 1e-7, 1 - 1e-7)
+    assert batches is not None  # it is so only without return_predictions
+    prob = np.concatenate([batch["probabilities"][batch["weight"] > 0] for batch in batches])
+    return np.clip(prob.astype(float), 1e-7, 1 - 1e-7)

@@ -47,7 +47,7 @@ def _worth_it() -> bool:
 def _glibc() -> tuple[int, ...]:
     """The C library's version; () where it is another one."""
     try:
-        name, version = os.confstr("CS_GNU_LIBC_VERSION").split()
+        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
         return tuple(map(int, version.split("."))) if name == "glibc" else ()
     except (ValueError, AttributeError):
         return ()

@@ -33,23 +33,22 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 (it failed), 2 (wrong usage), 130 (Ctrl-C)."""
-    typed = arguments is None
-    arguments = list(sys.argv[1:] if typed else arguments)
-    if not arguments or arguments[0] in ("-h", "--help"):
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words or words[0] in ("-h", "--help"):
         print(_help())
-        return 0 if arguments else 2
-    if arguments[0] == "--version":
+        return 0 if words else 2
+    if words[0] == "--version":
         from kgenre import __version__
 
         print(f"kgenre {__version__}")
         return 0
-    if arguments[0] not in COMMANDS:
-        return _fail(f"there is no command {arguments[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
-    if typed:
-        restart_with_huge_pages(arguments)
+    if words[0] not in COMMANDS:
+        return _fail(f"there is no command {words[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
+    if arguments is None:  # they were typed
+        restart_with_huge_pages(words)
     try:
         with _log_on_screen():
-            return importlib.import_module(f"kgenre.cli.{arguments[0]}").run(arguments[1:])
+            return importlib.import_module(f"kgenre.cli.{words[0]}").run(words[1:])
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:  # the parser has said what is wrong
@@ -99,8 +98,8 @@ class _OnScreen(logging.StreamHandler):
         if not self.stream.isatty():
             return text
         width = shutil.get_terminal_size().columns
-        kept = {"break_long_words": False, "break_on_hyphens": False}
-        return "\n".join(textwrap.fill(line, width, **kept) for line in text.splitlines())
+        wrapper = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False)
+        return "\n".join(wrapper.fill(line) for line in text.splitlines())
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import platform
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 
 def import_backend(data: bool = True, extras: bool = True) -> None:
@@ -47,8 +48,8 @@ def set_environment() -> None:
 @contextlib.contextmanager
 def _hidden(*packages: str) -> Iterator[None]:
     """As if these were not installed, to what is imported in the block."""
-    hidden = [name for name in packages if name not in sys.modules]
-    sys.modules.update(dict.fromkeys(hidden))
+    hidden: dict[str, Any] = dict.fromkeys(name for name in packages if name not in sys.modules)
+    sys.modules.update(hidden)  # None: its import fails
     try:
         yield
     finally:

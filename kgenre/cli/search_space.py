@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -65,18 +65,24 @@ _TAKES = "takes a list such as [1e-3, 1e-4] or a range such as {min: 1e-5, max: 
 
 
 def _range(name: str, value: Mapping[str, Any]) -> Range:
-    numbers = [value.get(end) for end in ("min", "max")]
-    good = not set(value) - {"min", "max", "log", "steps"} and all(
-        isinstance(number, int | float) and not isinstance(number, bool) for number in numbers
-    )
-    if not good or numbers[0] >= numbers[1] or (value.get("log") and numbers[0] <= 0) or value.get("steps", 2) < 2:
+    low, high, log, steps = (value.get(key) for key in ("min", "max", "log", "steps"))
+    unknown = set(value) - {"min", "max", "log", "steps"}
+    if unknown or not (_is_number(low) and _is_number(high) and low < high) or (log and low <= 0) or not _counts(steps):
         raise UsageError(f"sweep.{name} {_TAKES} Received: {dict(value)}")
-    return Range(*numbers, log=bool(value.get("log")), steps=value.get("steps"))
+    return Range(low, high, bool(log), steps)
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _counts(steps: Any) -> bool:
+    return steps is None or (isinstance(steps, int) and steps >= 2)
 
 
 def is_numeric(values: Sequence[Any] | Range) -> bool:
     """Whether every value is a number."""
-    return isinstance(values, Range) or all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    return isinstance(values, Range) or all(map(_is_number, values))
 
 
 def grid(space: Mapping[str, Sequence[Any] | Range]) -> list[Values]:
@@ -100,7 +106,7 @@ def random_search(space: Mapping[str, Sequence[Any] | Range], trials: int, seed:
     for trial in range(trials):
         rng = np.random.default_rng([seed, trial])
         yield {
-            name: values.at(rng.random()) if isinstance(values, Range) else values[rng.integers(len(values))]
+            name: values.at(rng.random()) if isinstance(values, Range) else values[int(rng.integers(len(values)))]
             for name, values in space.items()
         }
 
@@ -119,7 +125,7 @@ def optuna_next(
         chosen = {name: _coded(values[name], space[name]) for name in space}
         study.add_trial(optuna.trial.create_trial(params=chosen, distributions=kinds, value=score))
     chosen = study.ask(kinds).params
-    return {name: value if isinstance(space[name], Range) else space[name][value] for name, value in chosen.items()}
+    return {name: _decoded(value, space[name]) for name, value in chosen.items()}
 
 
 def _distribution(values: Sequence[Any] | Range) -> Any:
@@ -133,3 +139,7 @@ def _distribution(values: Sequence[Any] | Range) -> Any:
 
 def _coded(value: Any, values: Sequence[Any] | Range) -> Any:
     return value if isinstance(values, Range) else list(values).index(value)
+
+
+def _decoded(value: Any, values: Sequence[Any] | Range) -> Any:
+    return value if isinstance(values, Range) else values[value]

@@ -56,11 +56,11 @@ class Trial:
         """Train in a process of its own; a trial that was stopped goes on from its last checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "config.yaml"
-        goes_on = self.run_dir is not None and config.exists() and config.read_text(encoding="utf-8") == self.config
+        begun, same = self.run_dir, config.exists() and config.read_text(encoding="utf-8") == self.config
         config.write_text(self.config, encoding="utf-8")
         (self.folder / "trial.json").unlink(missing_ok=True)
         command = [sys.executable, "-m", "kgenre", "fit", "--config", str(config)]
-        if goes_on and any(self.run_dir.glob("checkpoints/last")):
+        if begun is not None and same and any(begun.glob("checkpoints/last")):
             command += ["--ckpt_path", "last"]
         started, self.status = time.time(), "interrupted"
         with (self.folder / "output.log").open("ab") as log:

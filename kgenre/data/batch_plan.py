@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,5 +109,5 @@ def batches_of(films: int, batch_size: int, drop_remainder: bool) -> int:
     return films // batch_size if drop_remainder else -(-films // batch_size)
 
 
-def _filled(rows: Sequence[int], batches: int, batch_size: int) -> npt.NDArray[np.int32]:
+def _filled(rows: npt.NDArray[np.integer], batches: int, batch_size: int) -> npt.NDArray[np.int32]:
     return np.resize(np.asarray(rows, np.int32), (batches, batch_size))

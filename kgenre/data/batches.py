@@ -45,7 +45,7 @@ class FilmTensors:
         arrays = {"overview": overviews, "genres": genres}
         with tf.device("CPU"):  # pixels stay in the host's memory; batches of them go to the device
             self.tables = {name: tf.convert_to_tensor(a) for name, a in arrays.items() if a is not None}
-            if posters is not None and self.stream is None:
+            if posters is not None and not isinstance(posters, StreamedPosters):
                 self.tables["poster"] = _without_a_copy(posters)
             self.poster_rows = None if poster_rows is None else tf.constant(poster_rows, tf.int64)
 
@@ -138,12 +138,13 @@ class FilmBatches:
         inputs = {"index": plan.rows[start_batch:], "weight": plan.weights[start_batch:]}
         if plan.widths is not None:
             inputs["width"] = plan.widths[start_batch:]
-        if self.augment:
+        size = self.tensors.image_size
+        if self.augment is not None and size is not None:
             seed = (self.seed, epoch, AUGMENTATION)
-            drawn = draw_augmentation(self.augment, len(self.tensors), self.tensors.image_size, seed)
+            drawn = draw_augmentation(self.augment, len(self.tensors), size, seed)
             inputs |= {name: values[inputs["index"]] for name, values in vars(drawn).items()}
         if self.tensors.stream is not None:
-            return self._streamed(inputs)
+            return self._streamed(self.tensors.stream, inputs)
         options = tf.data.Options()
         options.deterministic = True
         # To rewrite the graph TensorFlow copies the tables in it.
@@ -157,10 +158,9 @@ class FilmBatches:
             batches = batches.map(self._traced(inputs), num_parallel_calls=usable_cpus())
             return batches.prefetch(_AHEAD)
 
-    def _streamed(self, inputs: dict[str, npt.NDArray[Any]]) -> Iterator[dict[str, tf.Tensor]]:
+    def _streamed(self, stream: StreamedPosters, inputs: dict[str, npt.NDArray[Any]]) -> Iterator[dict[str, tf.Tensor]]:
         from kgenre.data.tensorflow import tf
 
-        stream = self.tensors.stream
         for i, (posters, weights) in enumerate(stream.batches(inputs["index"], inputs["weight"])):
             batch = {name: values[i] for name, values in inputs.items()} | {"poster": posters, "weight": weights}
             with tf.device("CPU"):

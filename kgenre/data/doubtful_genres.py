@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
+
 from kgenre.data.film_table import FilmTable
 
 _SEPARATOR = re.compile(r"[|;,/]")
@@ -18,7 +20,7 @@ def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:
         >>> doubts_about_genres(read_films("films"))
         ()
     """
-    names = [name for name, has in zip(table.genre_names, table.genres.any(axis=0), strict=True) if has]
+    names = [table.genre_names[i] for i in np.flatnonzero(table.genres.any(axis=0))]
     joined = [name for name in names if _SEPARATOR.search(name)]
     if len(joined) >= max(_LEAST_NAMES, len(names) / 2):
         return (

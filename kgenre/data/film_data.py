@@ -191,12 +191,14 @@ class FilmData(DataModule):
         )
         if usable.left_out:
             _log.warning("%d films are left out: %s.", len(usable.left_out), name_some(usable.left_out))
-        if self.overviews and self._vectorizer is None:
-            training = self.table.overviews.take(self.split.train)
-            self._vectorizer = OverviewVectorizer.adapt(
-                training, self.vocabulary_size, self.sequence_length, self.standardize, self.stem, self.min_df
-            )
-        tokens = self._vectorizer.encode(self.table.overviews) if self.overviews else None
+        tokens = None
+        if self.overviews:
+            if self._vectorizer is None:
+                training = self.table.overviews.take(self.split.train)
+                self._vectorizer = OverviewVectorizer.adapt(
+                    training, self.vocabulary_size, self.sequence_length, self.standardize, self.stem, self.min_df
+                )
+            tokens = self._vectorizer.encode(self.table.overviews)
         self._tensors = FilmTensors(self.table.genres, usable.posters, tokens, usable.poster_rows)
 
     @property
@@ -222,6 +224,12 @@ class FilmData(DataModule):
         if self._usable is None:
             raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
         return self._usable
+
+    @property
+    def _gathered(self) -> FilmTensors:
+        if self._tensors is None:
+            raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
+        return self._tensors
 
     # ---------- what is there
 
@@ -272,16 +280,17 @@ class FilmData(DataModule):
             (at most ``posters``, H, W, 3), none of a film that lacks its own.
         """
         rows = self.split.train
-        films = {"genres": self.table.genres[rows].astype(np.float32)}
-        if self.overviews:
-            films |= {"overview": self._tensors.overviews[rows], "vocabulary": np.array(self.vocabulary)}
+        films: dict[str, npt.NDArray[Any]] = {"genres": self.table.genres[rows].astype(np.float32)}
+        tokens = self._gathered.overviews
+        if tokens is not None:
+            films |= {"overview": tokens[rows], "vocabulary": np.array(self.vocabulary)}
         if self.posters and posters:
             films["poster"] = self._some_posters(rows, posters)
         return films
 
     def _some_posters(self, rows: npt.NDArray[np.integer], most: int) -> npt.NDArray[np.uint8]:
         some = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]
-        batches = FilmBatches(self._tensors, some, min(len(some), self.batch_size))
+        batches = FilmBatches(self._gathered, some, min(len(some), self.batch_size))
         found = [np.asarray(batch["poster"])[np.asarray(batch["weight"]) > 0] for batch in batches]
         pixels = np.concatenate(found)
         return pixels[pixels.any(axis=(1, 2, 3))]
@@ -308,13 +317,13 @@ class FilmData(DataModule):
 
     def predict_dataloader(self) -> FilmBatches:
         """All films of the table, in its order."""
-        return FilmBatches(self._tensors, np.arange(len(self.table)), self.batch_size)
+        return FilmBatches(self._gathered, np.arange(len(self.table)), self.batch_size)
 
     def _buckets(self) -> LengthBuckets | None:
-        if self.posters:
+        tokens = self._gathered.overviews
+        if self.posters or tokens is None:
             return None
-        tokens = self._tensors.overviews
-        lengths = (tokens != 0).sum(axis=1, dtype=np.int32)
+        lengths = np.count_nonzero(tokens, axis=1).astype(np.int32)
         return LengthBuckets.choose(lengths, self.split.train, self.batch_size, self.length_buckets, tokens.shape[1])
 
     def _batches(self, part: str, **options: Any) -> FilmBatches:
@@ -323,7 +332,7 @@ class FilmData(DataModule):
             raise FilmDataError(
                 f"There are no {part} films ({self.split}). Give more films, or another --data.test_fraction."
             )
-        return FilmBatches(self._tensors, rows, self.batch_size, seed=self.seed, **options)
+        return FilmBatches(self._gathered, rows, self.batch_size, seed=self.seed, **options)
 
     def encode(
         self,
@@ -348,9 +357,10 @@ class FilmData(DataModule):
             >>> films.encode(posters=["alien.jpg"])["poster"].shape
             (1, 64, 64, 3)
         """
-        given = {"poster": posters or None, "overview": overviews or None}
         reads = {"poster": self.posters, "overview": self.overviews}
-        films = encode_given(given, reads, self._may_lack, self.image_size, self.resize, self._vectorizer)
+        films = encode_given(
+            posters or None, overviews or None, reads, self._may_lack, self.image_size, self.resize, self._vectorizer
+        )
         n = len(next(iter(films.values())))
         return films | {
             "genres": np.zeros((n, len(self.genre_names)), np.float32),
@@ -362,13 +372,13 @@ class FilmData(DataModule):
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values: genres, vocabulary, sizes and the split's film ids."""
-        if self._usable is not None or self._kept is not None:
-            return self._films_to_keep().to_json()
-        return {}
+        kept = self._films_to_keep()
+        return {} if kept is None else kept.to_json()
 
-    def _films_to_keep(self) -> KeptFilms:
+    def _films_to_keep(self) -> KeptFilms | None:
         if self._usable is None:
             return self._kept
+        split = self._kept.split if self._kept is not None else None
         return KeptFilms(
             genre_names=self.genre_names,
             posters=self.posters,
@@ -379,7 +389,7 @@ class FilmData(DataModule):
             sequence_length=self._vectorizer.sequence_length if self._vectorizer else None,
             standardize=self.standardize,
             stem=self.stem,
-            split=self._whole_split.to_json() if self._whole_split else self._kept and self._kept.split,
+            split=self._whole_split.to_json() if self._whole_split else split,
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -387,16 +397,18 @@ class FilmData(DataModule):
         if not state or state == self.state_dict():
             return
         self._kept = kept = KeptFilms.from_json(state)
-        if self.image_size != tuple(kept.image_size):
-            _log.info("image_size is %s, as in the checkpoint.", tuple(kept.image_size))
-        self.posters, self.overviews = kept.posters, kept.overviews
-        self.image_size = tuple(kept.image_size)
+        if self.image_size != kept.image_size:
+            _log.info("image_size is %s, as in the checkpoint.", kept.image_size)
+        self.posters, self.overviews, self.image_size = kept.posters, kept.overviews, kept.image_size
         self.resize, self.standardize, self.stem = kept.resize, kept.standardize, kept.stem
         self._vectorizer = None
-        if kept.overviews:
+        if kept.overviews and kept.sequence_length is not None:
             self._vectorizer = OverviewVectorizer(kept.vocabulary, kept.sequence_length, kept.standardize, kept.stem)
         self._forget_films()
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if any film was, ``left_out.csv``."""
-        self._films_to_keep().write(directory, self.left_out if self._usable else ())
+        kept = self._films_to_keep()
+        if kept is None:
+            raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
+        kept.write(directory, self.left_out if self._usable else ())

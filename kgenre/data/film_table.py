@@ -25,7 +25,7 @@ class LeftOut(NamedTuple):
 class FilmTable:
     """Films as columns of equal length; row ``i`` of each column is film ``i``.
 
-    Titles, overviews and poster paths may be given as any sequence; the table keeps them in less memory, and
+    Titles, overviews and poster paths may be given as any sequence; the table packs them into less memory, and
     ``table.overviews[i]`` is a text, ``table.poster_paths[i]`` a `Path` or None, as they were given.
 
     Args:
@@ -57,12 +57,12 @@ class FilmTable:
     """
 
     ids: tuple[str, ...]
-    titles: Sequence[str]
+    titles: PackedTexts
     years: tuple[int | None, ...]
-    overviews: Sequence[str]
+    overviews: PackedTexts
     genres: npt.NDArray[np.uint8]
     genre_names: tuple[str, ...]
-    poster_paths: Sequence[Path | None]
+    poster_paths: PosterPaths
     source: str = "a table in memory"
     left_out: tuple[LeftOut, ...] = ()
     notes: tuple[str, ...] = ()
@@ -91,9 +91,15 @@ class FilmTable:
         rows = np.asarray(indices, dtype=np.intp)
         if np.array_equal(rows, np.arange(len(self))):
             return self
-        chosen = {name: tuple(getattr(self, name)[i] for i in rows) for name in ("ids", "years")}
-        chosen |= {name: getattr(self, name).take(rows) for name in ("titles", "overviews", "poster_paths")}
-        return replace(self, genres=self.genres[rows], **chosen)
+        return replace(
+            self,
+            ids=tuple(self.ids[i] for i in rows),
+            titles=self.titles.take(rows),
+            years=tuple(self.years[i] for i in rows),
+            overviews=self.overviews.take(rows),
+            genres=self.genres[rows],
+            poster_paths=self.poster_paths.take(rows),
+        )
 
     def genres_of(self, index: int) -> tuple[str, ...]:
         """The names of one film's genres, in the order of ``genre_names``."""

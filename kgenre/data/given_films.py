@@ -19,7 +19,8 @@ _log = logging.getLogger("kgenre")
 
 
 def encode_given(
-    given: Mapping[str, Sequence[str | os.PathLike[str]] | None],
+    posters: Sequence[str | os.PathLike[str]] | None,
+    overviews: Sequence[str] | None,
     reads: Mapping[str, bool],
     may_lack: bool,
     image_size: tuple[int, int],
@@ -29,8 +30,9 @@ def encode_given(
     """The inputs that a model reads; see `FilmData.encode`.
 
     Args:
-        given: "poster": n picture files, "overview": n texts; None where there are none.
-        reads: which of both the model reads.
+        posters: n picture files; None where there are none.
+        overviews: n texts; None where there are none.
+        reads: which of both the model reads, "poster" and "overview".
         may_lack: whether one of both is enough for it; a missing poster is black, a missing overview has no words.
         image_size: see `FilmData`.
         resize: see `FilmData`.
@@ -43,6 +45,7 @@ def encode_given(
         FilmDataError: a poster or overview that is needed is absent, bad or empty.
         RuntimeError: overviews are read, and there is no vocabulary.
     """
+    given: dict[str, Sequence[Any] | None] = {"poster": posters, "overview": overviews}
     lacking = [name for name, values in given.items() if reads[name] and values is None]
     for name, values in given.items():
         if name in lacking and not (may_lack and len(lacking) == 1):
@@ -54,15 +57,15 @@ def encode_given(
         raise FilmDataError(f"As many posters as overviews are needed. Received: {counts}.")
     n = next(iter(counts.values()))
     films: dict[str, npt.NDArray[Any]] = {}
-    if "poster" in lacking:
+    if reads["poster"]:
         films["poster"] = np.zeros((n, *image_size, 3), np.uint8)
-    elif reads["poster"]:
-        films["poster"] = np.stack([read_poster(path, image_size, resize) for path in given["poster"]])
+        for i, path in enumerate(posters or ()):
+            films["poster"][i] = read_poster(path, image_size, resize)
     if reads["overview"]:
         if vectorizer is None:
             raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
-        texts = [overview_text(text) for text in given["overview"] or ()]
-        for text, read in zip(given["overview"] or (), texts, strict=True):
+        texts = [overview_text(text) for text in overviews or ()]
+        for text, read in zip(overviews or (), texts, strict=True):
             if not has_words(read):
                 raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
         films["overview"] = vectorizer.encode(texts or [""] * n)

@@ -94,7 +94,7 @@ def inspect_films(
         "leaks": _leaks(table, split or table.split or {}, groups),
         "poster_pixels": {side: _spread([getattr(files[i], side) for i in good]) for side in ("width", "height")},
         "overview_words": _spread([len(text.split()) for text in overviews if text]),
-        "poster_megabytes": round(sum(table.poster_paths[i].stat().st_size for i in good) / 1e6, 1),
+        "poster_megabytes": round(sum(path.stat().st_size for i in good if (path := table.poster_paths[i])) / 1e6, 1),
     }
 
 
@@ -108,7 +108,8 @@ def _perceptual_hashes(
     table: FilmTable, files: Sequence[PosterFile], on_progress: OnProgress | None
 ) -> tuple[npt.NDArray[np.uint64], list[str]]:
     """A difference hash of each poster: whether each of 8 x 8 pixels is brighter than its right neighbour."""
-    hashes, reasons = np.zeros(len(table), np.uint64), []
+    hashes = np.zeros(len(table), np.uint64)
+    reasons: list[str] = []
     for found in decode_posters(table.poster_paths, files, _HASH_SIZE):
         grey = found.pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
         bits = (grey[:, :, :-1] > grey[:, :, 1:]).reshape(len(grey), 64)

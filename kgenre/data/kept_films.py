@@ -24,7 +24,7 @@ class KeptFilms:
     genre_names: Sequence[str]
     posters: bool
     overviews: bool
-    image_size: Sequence[int]
+    image_size: tuple[int, int]
     vocabulary: Sequence[str]
     sequence_length: int | None
     split: dict[str, Any] | None = None
@@ -40,7 +40,8 @@ class KeptFilms:
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> KeptFilms:
         """The same from `to_json`, of this version or an older one."""
-        return cls(**{field.name: state[field.name] for field in fields(cls) if field.name in state})
+        known = {field.name: state[field.name] for field in fields(cls) if field.name in state}
+        return cls(**known | {"image_size": tuple(state["image_size"])})
 
     def write(self, directory: str | os.PathLike[str], left_out: Sequence[LeftOut]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and ``left_out.csv``, those that have something."""

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import repeat
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -140,7 +141,7 @@ class _Words:
     def __init__(self, standardize: str | None, stem: str | None) -> None:
         self._lower = standardize in ("lower_and_strip_punctuation", "lower")
         self._strip = standardize in ("lower_and_strip_punctuation", "strip_punctuation")
-        self._stemmer = None
+        self._stemmer: Any = None  # Snowball's
         self._stems: dict[bytes, bytes] = {}  # a stem costs 20 us, and most words come again
         if stem is not None:
             import snowballstemmer

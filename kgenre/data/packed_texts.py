@@ -71,8 +71,6 @@ class PackedTexts(Sequence[str]):
             return NotImplemented
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
 
-    __hash__ = None
-
     def __repr__(self) -> str:
         first = ", ".join(repr(text) for text in self[:3])
         return f"PackedTexts({len(self)}: {first}{', ...' if len(self) > 3 else ''})"

@@ -64,8 +64,12 @@ def decode_posters(
         pixels = np.zeros((len(positions), *image_size, 3), np.uint8) if out is None else out[first : positions.stop]
         reasons = []
         for i, poster in zip(positions, pixels, strict=True):
-            file = files[i]
-            reasons.append(file.reason or _read(paths[i], file.plain, resize, out=poster))
+            file, path = files[i], paths[i]
+            reason = file.reason
+            if not reason:
+                assert path is not None  # `examine_posters` has a reason where there is no path
+                reason = _read(path, file.plain, resize, out=poster)
+            reasons.append(reason)
         return Decoded(positions, pixels, reasons)
 
     begun: deque[Future[Decoded]] = deque()
@@ -83,7 +87,7 @@ def decode_posters(
                 future.cancel()
 
 
-def _read(path: str | Path | None, plain: bool, resize: str, out: Pixels) -> str:
+def _read(path: str | Path, plain: bool, resize: str, out: Pixels) -> str:
     """Write a poster into ``out``, zeros (H, W, 3), and return ""; or return why not."""
     size = out.shape[:2]
     try:
@@ -122,10 +126,10 @@ def _with_turbo(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[
 def _with_pillow(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[Pixels, Fit]:
     from PIL import Image
 
-    image = Image.open(io.BytesIO(data), formats=picture_formats())
-    if image.width * image.height > MAX_PIXELS:
-        raise ValueError(f"{image.width} x {image.height} pixels are too many")
-    image = _rgb(image)
+    file = Image.open(io.BytesIO(data), formats=picture_formats())
+    if file.width * file.height > MAX_PIXELS:
+        raise ValueError(f"{file.width} x {file.height} pixels are too many")
+    image = _rgb(file)
     found = fit(image.height, image.width, image_size, resize)
     return np.asarray(image.reduce(SCALES[found.scale])), found
 

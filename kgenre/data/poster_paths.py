@@ -73,8 +73,6 @@ class PosterPaths(Sequence["Path | None"]):
             return NotImplemented
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
 
-    __hash__ = None
-
     def __repr__(self) -> str:
         return f"PosterPaths({len(self)}: {', '.join(map(str, self[:3]))}{', ...' if len(self) > 3 else ''})"
 
@@ -89,7 +87,15 @@ class PosterPathTexts(Sequence["str | None"]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    def __getitem__(self, index: int) -> str | None:
+    @overload
+    def __getitem__(self, index: int) -> str | None: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str | None, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> str | tuple[str | None, ...] | None:
+        if isinstance(index, slice):
+            return tuple(self[i] for i in range(*index.indices(len(self))))
         folder = self._paths._folder_of[index]
         return None if folder < 0 else os.path.join(self._folders[folder], self._paths._names[index])
 

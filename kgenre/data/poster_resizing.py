@@ -42,7 +42,7 @@ def fit(height: int, width: int, image_size: tuple[int, int], resize: str) -> Fi
     inner = image_size
     needed: tuple[float, float] = image_size
     if resize == "letterbox":
-        needed = inner = tuple(max(1, round(side * min(ratios))) for side in (height, width))
+        needed = inner = (max(1, round(height * min(ratios))), max(1, round(width * min(ratios))))
     elif resize == "crop":
         needed = height * max(ratios), width * max(ratios)
 
@@ -77,7 +77,7 @@ def resize_into(out: Pixels, pixels: Pixels) -> None:
         # Much higher or wider than what it becomes: each pixel is made of all that it stands for.
         from PIL import Image
 
-        out[...] = Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR)
+        out[...] = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
         return
     # Mostly half the size at most is left to shrink, and two pixels each way are enough: 16 bits hold 255 times 256,
     # and NumPy takes a third of the time that Pillow does, which mixes more of them.
@@ -134,8 +134,8 @@ def _neighbours(before: int, after: int, channels: int = 1) -> tuple[Indices, In
     first = middle.astype(np.intp)
     second = np.minimum(first + 1, before - 1)
     each = np.arange(channels)
-    of_channels = [(pixel[:, None] * channels + each).ravel() for pixel in (first, second)]
-    return *of_channels, np.repeat(np.round((middle - first) * _WHOLE), channels).astype(np.uint16)
+    left, right = ((pixel[:, None] * channels + each).ravel() for pixel in (first, second))
+    return left, right, np.repeat(np.round((middle - first) * _WHOLE), channels).astype(np.uint16)
 
 
 @lru_cache(maxsize=4096)

@@ -76,12 +76,13 @@ def poster_table(
     if place == "stream":
         return None, [file.reason for file in files]
     try:
-        pixels, reasons = aligned_zeros(shape), []
+        pixels = aligned_zeros(shape)
     except OSError as error:
         raise FilmDataError(
             f"Decoded posters take {_megabytes(shape)}, more memory than there is. Give a smaller --data.image_size, "
             "or --data.poster_table auto, disk or stream."
         ) from error
+    reasons: list[str] = []
     for found in decode_posters(table.poster_paths.texts, files, image_size, resize, out=pixels):
         reasons += found.reasons
         if on_progress:
@@ -159,7 +160,7 @@ def _write(
     reasons: dict[str, str] = {}
     with file.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for found in decode_posters(table.poster_paths.texts, files, shape[1:3], resize):
+        for found in decode_posters(table.poster_paths.texts, files, (shape[1], shape[2]), resize):
             out.write(found.pixels.data)
             reasons |= {str(i): reason for i, reason in zip(found.positions, found.reasons, strict=True) if reason}
             if on_progress:

@@ -76,6 +76,7 @@ def read_posters(
     """
     files = examine_posters(table.poster_paths, table.root) if files is None else files
     pixels, reasons = poster_table(table, files, image_size, resize, "memory", on_progress)
+    assert pixels is not None  # only "stream" has none
     return pixels, name_bad(table, reasons, max_bad_fraction)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 
 class ProgressLine:
@@ -16,7 +20,7 @@ class ProgressLine:
     def __init__(self, text: str, after_seconds: float = 3.0) -> None:
         self.text = text
         self.show_at = time.monotonic() + after_seconds
-        self._bar = None
+        self._bar: Progress | None = None
 
     def __enter__(self) -> ProgressLine:
         return self

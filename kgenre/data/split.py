@@ -114,7 +114,8 @@ def split_films(
     _fill_empty_parts(part_of_group, genres, sizes, fractions)
     part_of = part_of_group[group_of]
     grouped = int(sizes[sizes > 1].sum())
-    return Split(*(np.flatnonzero(part_of == part) for part in range(3)), table.ids, grouped, seed)
+    train, validation, test = (np.flatnonzero(part_of == part) for part in range(len(PARTS)))
+    return Split(train, validation, test, table.ids, grouped, seed)
 
 
 def check_fractions(val_fraction: float, test_fraction: float) -> None:

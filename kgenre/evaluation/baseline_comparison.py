@@ -25,7 +25,7 @@ _log = logging.getLogger("kgenre")
 _IN_FIT = ("loss", "map")
 # What always the same three genres say is a decision; these are left out for it.
 _OF_PROBABILITIES = ("loss", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage", "brier", "ece")
-COMPARED = ("loss", "map", "roc_auc", "f1_micro", "f1_macro", "tuned_f1_micro", "tuned_f1_macro")
+COMPARED: tuple[str, ...] = ("loss", "map", "roc_auc", "f1_micro", "f1_macro", "tuned_f1_micro", "tuned_f1_macro")
 COMPARED += ("per_genre_tuned_f1_macro", "top3_hit")
 
 
@@ -114,7 +114,7 @@ class BaselineComparison(Callback):
         if self._predicted is None or self._predicted[0] is not data:
             from kgenre.engines.cache_folder import cache_folder
 
-            known = hasattr(data, "table") and hasattr(data, "split") and len(data.split.train) > 0
+            known = data is not None and hasattr(data, "table") and hasattr(data, "split") and len(data.split.train) > 0
             self._predicted = data, predict_baselines(data, cache_folder() / "baselines") if known else {}
             self._metrics, self._rows = {}, {}
         return self._predicted[1]
@@ -145,7 +145,7 @@ class BaselineComparison(Callback):
         evaluation = getattr(module, "evaluation", None)
         if evaluation is None or not self._metrics.get("test"):
             return
-        own = bootstrap_metrics(evaluation.true, evaluation.prob, module.thresholds)
+        own = bootstrap_metrics(evaluation.true, evaluation.prob, getattr(module, "thresholds", None))
         for key, prob in self._predictions(trainer).items():
             rows = prob[evaluation.rows]
             theirs = bootstrap_metrics(evaluation.true, rows, _thresholds(trainer.datamodule, prob))

@@ -37,7 +37,8 @@ def predict_baselines(data: Any, folder: Path) -> dict[str, np.ndarray]:
     if getattr(data, "posters", False):
         inputs["poster"] = np.concatenate(list(_features(data)))
     predictions = {}
-    for kind in (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline):
+    kinds: tuple[type[Baseline], ...] = (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline)
+    for kind in kinds:
         if kind.reads in inputs:
             films = inputs[kind.reads]
             predictions[kind.key] = _cached(kind(), films, table.genres, train, folder)
@@ -48,8 +49,8 @@ def _cached(baseline: Baseline, films: Any, genres: np.ndarray, train: np.ndarra
     import sklearn
 
     content = hashlib.sha256(repr((_VERSION, sklearn.__version__, baseline.key, vars(baseline))).encode())
-    for array in (films if isinstance(films, np.ndarray) else repr(films).encode(), genres, train):
-        content.update(np.ascontiguousarray(array) if isinstance(array, np.ndarray) else array)
+    for part in (films, genres, train):
+        content.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else repr(part).encode())
     path = folder / f"{baseline.key}-{content.hexdigest()[:24]}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):  # absent, or broken off by a full disk
         return np.load(path, allow_pickle=False)

@@ -12,18 +12,18 @@ class Baseline(Protocol):
     """A predictor with scikit-learn's two calls, fitted on the training films that the network sees.
 
     ``key`` names it in ``metrics.json`` (``test/baseline_<key>/loss``), ``title`` names it to people, ``reads`` says
-    what it looks at ("overview", "poster", None: nothing).
+    what it looks at ("overview", "poster", None: nothing), which its ``films`` are: texts, or `poster_features`.
     """
 
     key: ClassVar[str]
     title: ClassVar[str]
     reads: ClassVar[str | None]
 
-    def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
+    def fit(self, films: Any, genres: np.ndarray) -> Self:
         """Learn from what it reads of n films and their (n, G) genres, 0 or 1."""
         ...
 
-    def predict_proba(self, films: Sequence[Any] | np.ndarray) -> np.ndarray:
+    def predict_proba(self, films: Any) -> np.ndarray:
         """Return (n, G) float64 probabilities for what it reads of n films."""
         ...
 
@@ -42,9 +42,9 @@ class FrequencyBaseline:
         array([[0.625, 0.125]])
     """
 
-    key = "frequency"
-    title = "genre frequencies"
-    reads = None
+    key: ClassVar[str] = "frequency"
+    title: ClassVar[str] = "genre frequencies"
+    reads: ClassVar[str | None] = None
 
     def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
         """Count the genres (n, G); of ``films`` only the number matters.
@@ -81,9 +81,9 @@ class TfidfBaseline:
         np.int64(0)
     """
 
-    key = "tfidf"
-    title = "TF-IDF + logistic regression"
-    reads = "overview"
+    key: ClassVar[str] = "tfidf"
+    title: ClassVar[str] = "TF-IDF + logistic regression"
+    reads: ClassVar[str | None] = "overview"
 
     def __init__(self, C: float = 5.0, ngram_range: tuple[int, int] = (1, 1), min_df: int = 1) -> None:  # noqa: N803
         self.C = C

@@ -15,7 +15,7 @@ from kgenre.evaluation.thresholds import Thresholds
 
 CLIP = 1e-7  # keras.config.epsilon(): what Keras's own binary cross-entropy clips probabilities at
 # Worth a curve, or a row of a table; the others are for metrics.json.
-SHOWN = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "roc_auc", "top3_hit", "ece")
+SHOWN: tuple[str, ...] = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "roc_auc", "top3_hit", "ece")
 SHOWN += ("tuned_f1_micro", "tuned_f1_macro")
 
 Floats = npt.NDArray[np.float64]

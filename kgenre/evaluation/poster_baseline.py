@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +26,9 @@ class PosterBaseline:
         array([0, 0, 0, 0])
     """
 
-    key = "colours"
-    title = "colours and layout + logistic regression"
-    reads = "poster"
+    key: ClassVar[str] = "colours"
+    title: ClassVar[str] = "colours and layout + logistic regression"
+    reads: ClassVar[str | None] = "poster"
 
     def __init__(self, C: float = 0.002) -> None:  # noqa: N803
         self.C = C
@@ -84,8 +84,8 @@ def poster_features(posters: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     direction = np.minimum(angle * np.float32(8 / np.pi), 7).astype(np.int64)
     cell = (np.arange(height) * 4 // height)[:, None] * 4 + np.arange(width) * 4 // width  # (H, W), 0 to 15
     place = (film * 16 + cell) * 8 + direction
-    edges = np.bincount(place.ravel(), np.hypot(down, right).ravel(), films * 128).reshape(films, 128)
-    edges /= 3 * 255 * height * width / 16
+    strength = np.bincount(place.ravel(), np.hypot(down, right).ravel(), films * 128).reshape(films, 128)
+    edges = strength / (3 * 255 * height * width / 16)
     return np.concatenate([thumbnail, np.sqrt(histogram), moments, np.sqrt(edges)], axis=1).astype(np.float32)
 
 

@@ -60,12 +60,13 @@ class TensorBoardViews(Callback):
         self._left_out = None
         if not trainer.resumed:
             self._validations = 0
-        elif trainer.run_dir in trainer.ckpt_path.parents:
+        elif trainer.ckpt_path is not None and trainer.run_dir in trainer.ckpt_path.parents:
             return
+        model = getattr(module, "model", None)
         for logger in _loggers(trainer):
             logger.log_layout(_LAYOUT)
-            if getattr(module, "model", None) is not None:
-                logger.log_graph(_nodes(module.model))
+            if model is not None:
+                logger.log_graph(_nodes(model))
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Every n-th validation."""
@@ -82,11 +83,12 @@ class TensorBoardViews(Callback):
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
         """The last validation's views, and the projector, with the weights as they are."""
         # Not where the run was stopped: what goes on from there shows what a run without a stop does.
-        if self._left_out is not None and not trainer.interrupted and getattr(module, "evaluation", None) is not None:
-            self._write(trainer, module, module.evaluation, self._left_out)
-        if _loggers(trainer) and trainer.run_dir is not None and getattr(module, "model", None) is not None:
+        evaluation, model = getattr(module, "evaluation", None), getattr(module, "model", None)
+        if self._left_out is not None and not trainer.interrupted and evaluation is not None:
+            self._write(trainer, module, evaluation, self._left_out)
+        if _loggers(trainer) and trainer.run_dir is not None and model is not None:
             vocabulary = getattr(trainer.datamodule, "vocabulary", [])
-            write_projector(trainer.run_dir, module.model, vocabulary, module.genre_names)
+            write_projector(trainer.run_dir, model, vocabulary, getattr(module, "genre_names", ()))
 
     def state_dict(self) -> dict[str, Any]:
         """How many validations there were: after a resume every n-th is the same one."""
@@ -96,17 +98,19 @@ class TensorBoardViews(Callback):
         """Go on counting."""
         self._validations = state["validations"]
 
-    def _write(self, trainer: Trainer, module: Any, evaluation: Evaluation, step: int) -> None:
-        names, arrays = module.genre_names, _weights(trainer, self.step_part)
+    def _write(self, trainer: Trainer, module: Module, evaluation: Evaluation, step: int) -> None:
+        names, arrays = getattr(module, "genre_names", ()), _weights(trainer, self.step_part)
+        predicted = predicted_genres(evaluation.prob, getattr(module, "thresholds", None))
+        table = getattr(trainer.datamodule, "table", None)
         for logger in _loggers(trainer):
             true, prob = evaluation.true, evaluation.prob
             curves = {f"genre/{name}": (true[:, g], prob[:, g]) for g, name in enumerate(names) if true[:, g].any()}
             logger.log_pr_curves({"all genres": (true.ravel(), prob.ravel())} | curves, step)
             logger.log_histograms(arrays | {"probabilities": prob}, step)
-            predicted = predicted_genres(prob, module.thresholds)
+            if not len(names):
+                continue
             logger.log_image("co-occurrence", co_occurrence_image(true, predicted, names), step)
-            table = getattr(trainer.datamodule, "table", None)
-            if table is not None and len(names):
+            if table is not None:
                 chosen = np.unique(np.linspace(0, len(prob) - 1, self.films).astype(int))
                 films = table.subset(evaluation.rows[chosen])
                 logger.log_image("films/posters", panel_image(films, true[chosen], predicted[chosen], names), step)
@@ -133,11 +137,11 @@ def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence
     canvas.paste(cells.resize((end - margin, end - margin), Image.Resampling.NEAREST), (margin, margin))
     draw.rectangle((margin, margin, end - 1, end - 1), outline="#444444")
     across = Image.new("RGB", (margin - 5, end - margin), "white")  # the columns' names, to be turned upright
-    for row, genre in enumerate(shown):
+    for row, genre in enumerate(shown.tolist()):
         middle = margin + cell * row + cell // 2
         draw.text((margin - 5, middle), f"{names[genre]} ({true[:, genre].sum()})", "black", font, anchor="rm")
         ImageDraw.Draw(across).text((0, cell * row + cell // 2), names[genre], "black", font, anchor="lm")
-        for column in np.flatnonzero(share[row] >= 0.1):
+        for column in np.flatnonzero(share[row] >= 0.1).tolist():
             place = (margin + cell * column + cell // 2, middle)
             colour = "white" if share[row, column] > 0.5 else "black"
             draw.text(place, f"{100 * share[row, column]:.0f}", colour, small, anchor="mm")
@@ -173,7 +177,7 @@ def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequ
         for title, chosen in (("true", true[n]), ("predicted", predicted[n])):
             draw.text((x, y), title, fill="#888888", font=font)
             y += line
-            for genre in np.flatnonzero(chosen):
+            for genre in np.flatnonzero(chosen).tolist():
                 colour = "black" if title == "true" else ("#00802b" if true[n, genre] else "#c00000")
                 draw.text((x, y), names[genre], fill=colour, font=font)
                 y += line
@@ -193,6 +197,8 @@ def _png(image: Any) -> bytes:
 def _tile(path: Path | None) -> Any:
     from PIL import Image
 
+    if path is None:
+        return None
     try:
         with Image.open(path) as image:
             return image.convert("RGB").resize(_TILE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -21,9 +21,9 @@ class Top3Baseline:
         array([[1., 1., 0., 1.]])
     """
 
-    key = "top3"
-    title = "always the three most frequent genres"
-    reads = None
+    key: ClassVar[str] = "top3"
+    title: ClassVar[str] = "always the three most frequent genres"
+    reads: ClassVar[str | None] = None
 
     def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
         """Count the genres (n, G)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -41,7 +43,7 @@ def overview_words(
     prepare_keras()
     tokens = keras.Input((None,), dtype="int32", name="overview")
     words = WordDropout(word_dropout, name="WordDropout")(tokens)
-    arguments = {"scale": scale, "dtype": "float32", "name": "Words"}
+    arguments: dict[str, Any] = {"scale": scale, "dtype": "float32", "name": "Words"}
     if subwords:
         logits = LinearSubwords(genres, vocabulary_size, subwords, **arguments)(words)
     else:

@@ -75,11 +75,9 @@ class Bidirectional(keras.layers.Bidirectional):
         if training and cell.recurrent_dropout:
             zeros = ops.zeros((ops.shape(sequences)[0], cell.units), self.compute_dtype)
             recurrent_dropout = ops.stack(cell.get_recurrent_dropout_mask(zeros))
-        return Direction(
-            *(ops.convert_to_tensor(weight) for weight in (cell.kernel, cell.recurrent_kernel, cell.bias)),
-            input_dropout,
-            recurrent_dropout,
-        )
+        weights = (cell.kernel, cell.recurrent_kernel, cell.bias)
+        kernel, recurrent_kernel, bias = (ops.convert_to_tensor(weight) for weight in weights)
+        return Direction(kernel, recurrent_kernel, bias, input_dropout, recurrent_dropout)
 
 
 @contextlib.contextmanager

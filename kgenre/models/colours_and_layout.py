@@ -39,7 +39,7 @@ class ColoursAndLayout(keras.layers.Layer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[int | None, int, int, int]) -> None:
         """Make ``mean`` and ``deviation`` (F,), 0 and 1 until `adapt_to_films`."""
         features = self.compute_output_shape(input_shape)[-1:]
         self.mean = self.add_weight(shape=features, initializer="zeros", trainable=False, name="mean")
@@ -62,7 +62,7 @@ class ColoursAndLayout(keras.layers.Layer):
         features = [_thumbnail(pixels), ops.sqrt(_histogram(pixels)), mean, deviation, ops.sqrt(_edges(pixels))]
         return (ops.concatenate(features, axis=1) - self.mean) / self.deviation
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+    def compute_output_shape(self, input_shape: tuple[int | None, int, int, int]) -> tuple[int | None, int]:
         """Return (B, F)."""
         films, height, width, channels = input_shape
         thumbnail = min(_THUMBNAIL, height) * min(_THUMBNAIL, width) * channels
@@ -132,7 +132,7 @@ def _in_parts(side: int, edges: np.ndarray, mean: bool = True) -> np.ndarray:
 
 def _summed(maps: Any, down: np.ndarray, across: np.ndarray) -> Any:
     """(B, H, W, C) times (h, H) and (w, W): (B, h, w, C)."""
-    films, height, width, channels = -1, *maps.shape[1:]
-    rows = ops.matmul(down, ops.reshape(maps, (films, height, width * channels)))  # (B, h, W C)
-    rows = ops.reshape(rows, (films, len(down), width, channels))
+    _, height, width, channels = maps.shape
+    rows = ops.matmul(down, ops.reshape(maps, (-1, height, width * channels)))  # (B, h, W C)
+    rows = ops.reshape(rows, (-1, len(down), width, channels))
     return ops.matmul(across, rows)  # (B, h, w, C)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,14 +18,14 @@ from kgenre.evaluation import (
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.metrics import SHOWN
-from kgenre.training import Module
+from kgenre.training import Module, TrainerError
 
 
 class ExactEvaluation(Module):
     """A module whose ``validation_step`` and ``test_step`` return what is measured once all films are through.
 
     They return a dict of "probabilities" and "genres", float (B, G), and "index" and "weight", (B,), as `FilmData`
-    gives them; rows of weight 0 do not count. The module has a ``model``, and the genres' names.
+    gives them; rows of weight 0 do not count. The module has a ``model``, and a name for each genre.
 
     Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint keeps those of its
     weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
@@ -39,47 +38,51 @@ class ExactEvaluation(Module):
     ``test`` also writes ``predictions_test.csv``, see `write_predictions`.
     """
 
+    model: Any  # a keras.Model
     genre_names: tuple[str, ...] = ()
     thresholds: Thresholds | None = None
-    _evaluated: Sequence[dict[str, Any]] = ()
+    _evaluated: tuple[dict[str, Any], ...] = ()  # what the steps of a pass gave, on the device
     _evaluation: Evaluation | None = None
 
     def on_validation_epoch_start(self) -> None:
         """Forget the last evaluation."""
-        self._evaluated, self._evaluation = [], None
+        self._evaluated, self._evaluation = (), None
 
-    def on_validation_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
+    def on_validation_batch_end(
+        self, outputs: dict[str, Any], batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
         """Collect; the tensors stay on the device."""
-        self._evaluated.append(outputs)
+        self._evaluated += (outputs,)
 
     def on_validation_epoch_end(self) -> None:
         """Tune the thresholds, log the metrics of the validation films."""
         if not self.trainer.sanity_checking:
-            self.thresholds = tune_thresholds(self.evaluation.true, self.evaluation.prob)
+            evaluation = self._of_all_films()
+            self.thresholds = tune_thresholds(evaluation.true, evaluation.prob)
         self._log_metrics("val")
 
     def on_test_epoch_start(self) -> None:
         """Forget the last evaluation."""
-        self._evaluated, self._evaluation = [], None
+        self._evaluated, self._evaluation = (), None
 
-    def on_test_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int) -> None:
+    def on_test_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
         """Collect; the tensors stay on the device."""
-        self._evaluated.append(outputs)
+        self._evaluated += (outputs,)
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of the test films and write their predictions."""
         self._log_metrics("test")
         self._log_size()
         data, folder = self.trainer.datamodule, self.trainer.run_dir
-        if folder is not None and hasattr(data, "table"):
-            of = self.evaluation
+        if folder is not None and data is not None and hasattr(data, "table"):
+            of = self._of_all_films()
             write_predictions(folder / "predictions_test.csv", data.table.subset(of.rows), of.prob, self.thresholds)
 
     @property
     def evaluation(self) -> Evaluation | None:
         """The predictions of the newest pass over validation or test films: None before its last batch."""
         if self._evaluation is None and self._evaluated:
-            evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), []
+            evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), ()
             real = np.concatenate([outputs["weight"] for outputs in evaluated]) > 0
             true, prob, rows = (
                 np.concatenate([outputs[name] for outputs in evaluated])[real]
@@ -88,8 +91,15 @@ class ExactEvaluation(Module):
             self._evaluation = Evaluation(true > 0, prob.astype(np.float64), rows.astype(np.int64))
         return self._evaluation
 
+    def _of_all_films(self) -> Evaluation:
+        evaluation = self.evaluation
+        if evaluation is None:
+            raise TrainerError("The films to evaluate on gave no batches this time: each pass must give them anew.")
+        return evaluation
+
     def _log_metrics(self, stage: str) -> None:
-        true, prob = self.evaluation.true, self.evaluation.prob
+        evaluation = self._of_all_films()
+        true, prob = evaluation.true, evaluation.prob
         fitting = self.trainer.stage == "fit"
         shown = ("loss", "map") if stage == "val" else ()
         metrics = multilabel_metrics(true, prob, thresholds=self.thresholds)
@@ -98,13 +108,13 @@ class ExactEvaluation(Module):
                 self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in SHOWN)
         if fitting:
             return
-        details = {"films": len(true)}
+        details: dict[str, float] = {"films": len(true)}
         if self.thresholds is not None:
             details["threshold"] = self.thresholds.overall
         for name, (low, high) in intervals(bootstrap_metrics(true, prob, self.thresholds), metrics).items():
             details |= {f"interval/{name}/low": low, f"interval/{name}/high": high}
         for name, values in genre_metrics(true, prob, thresholds=self.thresholds).items():
-            details |= {f"genre/{g}/{name}": v for g, v in zip(self._names(), values, strict=True)}
+            details |= {f"genre/{g}/{name}": v for g, v in zip(self.genre_names, values, strict=True)}
         for name, value in details.items():
             self.log(f"{stage}/{name}", value, logger=False)
 
@@ -114,6 +124,3 @@ class ExactEvaluation(Module):
         split = getattr(self.trainer.datamodule, "split", None)
         for part in ("train", "validation", "test") if split is not None else ():
             self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)
-
-    def _names(self) -> tuple[str, ...]:
-        return self.genre_names or tuple(f"genre_{i}" for i in range(self.evaluation.true.shape[1]))

@@ -82,14 +82,14 @@ class GenreClassifier(ExactEvaluation):
             raise TrainerError(f"learning_rate must be above 0. Received: {learning_rate}")
         if min(mixup, cutmix) < 0:
             raise TrainerError(f"mixup and cutmix must be 0 or more. Received: {mixup}, {cutmix}")
-        for name, value, known in (
+        for name, chosen, known in (
             ("network", network, NETWORKS),
             ("optimizer", optimizer, OPTIMIZERS),
             ("schedule", schedule, SCHEDULES),
             ("loss", loss, LOSSES),
         ):
-            if isinstance(value, str) and value not in known:
-                raise TrainerError(f"{name} is one of {', '.join(known)}. Received: {value!r}")
+            if isinstance(chosen, str) and chosen not in known:
+                raise TrainerError(f"{name} is one of {', '.join(known)}. Received: {chosen!r}")
         for name, value in (("warmup", warmup), ("label_smoothing", label_smoothing), ("weight_decay", weight_decay)):
             if not 0 <= value < 1:
                 raise TrainerError(f"{name} must be at least 0 and below 1. Received: {value}")
@@ -115,9 +115,10 @@ class GenreClassifier(ExactEvaluation):
 
     def setup(self, stage: str) -> None:
         """Learn from the data how large the network is."""
-        data = self.trainer.datamodule
-        if data is not None and hasattr(data, "genre_names"):
-            self._take(list(data.genre_names), {"image_size": data.image_size, "vocabulary_size": data.vocabulary_size})
+        data: Any = self.trainer.datamodule  # one of the user's has some of what `FilmData` has
+        if hasattr(data, "genre_names"):
+            sizes = {name: getattr(data, name) for name in ("image_size", "vocabulary_size") if hasattr(data, name)}
+            self._take(list(data.genre_names), sizes)
         if stage == "fit" and hasattr(data, "training_films"):
             self._training_films = data.training_films()
             self._frequencies = frequencies(self._training_films["genres"])
@@ -150,6 +151,8 @@ class GenreClassifier(ExactEvaluation):
             sizes = self._sizes | ({"genres": len(self.genre_names)} if self.genre_names else {})
             self.model = build_network(self.network, self.network_args, sizes, self.members)
             self._adapt_to_films()
+        if not self.genre_names:  # of batches without a datamodule nobody knows them
+            self.genre_names = tuple(f"genre_{i}" for i in range(self.model.output_shape[-1]))
         missing = [name for name in self.inputs if name not in ("poster", "overview")]
         if missing:
             raise TrainerError(
@@ -167,7 +170,8 @@ class GenreClassifier(ExactEvaluation):
             return
         posters = posters_to_adapt_to(self.model)
         if posters:
-            films = self.trainer.datamodule.training_films(posters=posters)
+            data: Any = self.trainer.datamodule
+            films = data.training_films(posters=posters)
         adapt_to_films(self.model, films)
 
     def _prepare_mixing(self) -> None:
@@ -260,7 +264,11 @@ class GenreClassifier(ExactEvaluation):
 
     def configure_optimizers(self) -> Any:
         """Adam or SGD, with its schedule and weight decay; one more for each of ``layer_optimizers``."""
-        own = {"optimizer": self.optimizer, "learning_rate": self.learning_rate, "weight_decay": self.weight_decay}
+        own: dict[str, Any] = {
+            "optimizer": self.optimizer,
+            "learning_rate": self.learning_rate,
+            "weight_decay": self.weight_decay,
+        }
         if not self.layer_optimizers:
             return self._optimizer(**own)
         groups = {weights_of(self, name): own | given for name, given in self.layer_optimizers.items()}

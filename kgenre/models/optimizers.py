@@ -6,9 +6,10 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
-from kgenre.training import Module, TrainerError
+from kgenre.training import TrainerError
 
 if TYPE_CHECKING:
+    from kgenre.models.exact_evaluation import ExactEvaluation
     from kgenre.training import Trainer
 
 OPTIMIZERS = ("adam", "sgd")
@@ -81,7 +82,7 @@ def cosine_rate(learning_rate: float, warmup: float, trainer: Trainer) -> Any:
     return cosine(0.0, steps - rising, warmup_target=learning_rate, warmup_steps=rising)
 
 
-def weights_of(module: Module, layer: str) -> str:
+def weights_of(module: ExactEvaluation, layer: str) -> str:
     """A pattern of the names of the variables of all layers of ``module.model`` that have this name.
 
     Raises:

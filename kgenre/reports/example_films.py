@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
+# A heat map of the poster as a JPEG, and the overview's words with their importance; None where there is none.
+Explanation = tuple[bytes | None, tuple[tuple[str, float], ...] | None]
 KINDS = ("random", "best", "worst", "disagreed")
 _POSTER = (200, 300)  # at most, in pixels
 
@@ -74,7 +76,8 @@ def example_films(
     """
     table = _film_table(runs[0])
     rows = {film_id: row for row, film_id in enumerate(table.ids)} if table is not None else {}
-    explained = _explained(runs, [film_id for film_id, _ in chosen], table, rows) if explain and rows else {}
+    ids = [film_id for film_id, _ in chosen]
+    explained = _explained(runs, ids, table, rows) if explain and table is not None else {}
     films = []
     for film_id, kind in chosen:
         guesses = []
@@ -87,9 +90,9 @@ def example_films(
         first = runs[0].predictions
         at = first.ids.index(film_id)
         truth = tuple(name for name, has in zip(first.genre_names, first.true[at], strict=True) if has)
-        row = rows.get(film_id)
-        overview = table.overviews[row] if row is not None else ""
-        poster = _poster(table.poster_paths[row]) if row is not None else None
+        overview, poster = "", None
+        if table is not None and film_id in rows:
+            overview, poster = table.overviews[rows[film_id]], _poster(table.poster_paths[rows[film_id]])
         films.append(Film(film_id, first.titles[at], kind, truth, overview, poster, tuple(guesses)))
     return films
 
@@ -107,14 +110,15 @@ def _film_table(run: Run) -> FilmTable | None:
 
 def _explained(
     runs: Sequence[Run], ids: Sequence[str], table: FilmTable, rows: dict[str, int]
-) -> dict[tuple[str, str], tuple[Any, Any]]:
-    """(run, film) -> heat map of the poster as a JPEG, words with importance; for the first genre the run names."""
+) -> dict[tuple[str, str], Explanation]:
+    """(run, film) -> explanation of the first genre that the run names."""
     from kgenre.checkpoints import CheckpointError
 
-    found = {}
-    for run in runs:
+    found: dict[tuple[str, str], Explanation] = {}
+    known = [film_id for film_id in ids if film_id in rows]
+    for run in runs if known else ():
         try:
-            found |= _explained_by(run, [film_id for film_id in ids if film_id in rows], table, rows)
+            found |= _explained_by(run, known, table, rows)
         except (CheckpointError, ValueError, OSError) as error:
             _log.warning("%s goes without explanations: %s", run.name, error)
     return found
@@ -122,7 +126,7 @@ def _explained(
 
 def _explained_by(
     run: Run, ids: Sequence[str], table: FilmTable, rows: dict[str, int]
-) -> dict[tuple[str, str], tuple[Any, Any]]:
+) -> dict[tuple[str, str], Explanation]:
     from kgenre.checkpoints import find_checkpoint, read_state
     from kgenre.data import FilmData
     from kgenre.models import GenreClassifier
@@ -134,18 +138,21 @@ def _explained_by(
     data = FilmData(**state["hyperparameters"])
     reads = {"posters": "poster" in module.inputs, "overviews": "overview" in module.inputs}
     data.load_state_dict(state["state"] | reads)
-    batch = data.encode(
-        [table.poster_paths[rows[i]] for i in ids] if reads["posters"] else None,
-        [table.overviews[rows[i]] for i in ids] if reads["overviews"] else None,
-    )
+    posters = [table.poster_paths[rows[i]] if reads["posters"] else None for i in ids]
+    overviews = [table.overviews[rows[i]] if reads["overviews"] else "" for i in ids]
+    films = [  # one by one: a network that does with either is given the one that a film has
+        data.encode(None if poster is None else [poster], [overview] if overview else None)
+        for poster, overview in zip(posters, overviews, strict=True)
+    ]
+    batch = {name: np.concatenate([film[name] for film in films]) for name in films[0]}
     at = [run.predictions.ids.index(film_id) for film_id in ids]
     genres = run.predictions.prob[at].argmax(axis=1)
-    heat = grad_cam(module, batch, genres) if reads["posters"] else [None] * len(ids)
-    importance = word_importance(module, batch, genres) if reads["overviews"] else [None] * len(ids)
+    heat = grad_cam(module, batch, genres) if reads["posters"] else None
+    importance = word_importance(module, batch, genres) if reads["overviews"] else None
     return {
         (run.name, film_id): (
-            None if heat[n] is None else _overlaid(table.poster_paths[rows[film_id]], heat[n]),
-            None if importance[n] is None else _words(table.overviews[rows[film_id]], importance[n]),
+            None if heat is None else _overlaid(posters[n], heat[n]),
+            None if importance is None else _words(overviews[n], importance[n]) or None,
         )
         for n, film_id in enumerate(ids)
     }
@@ -164,6 +171,8 @@ def _words(overview: str, importance: np.ndarray) -> tuple[tuple[str, float], ..
 def _poster(path: Path | None) -> bytes | None:
     from PIL import Image
 
+    if path is None:
+        return None
     try:
         with Image.open(path) as image:
             small = image.convert("RGB")

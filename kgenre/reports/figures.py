@@ -76,7 +76,7 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
 
     best = best_of(runs)
     names = list(best.present_genres)
-    names.sort(key=lambda name: (-best.genre(name, "support"), name))
+    names.sort(key=lambda name: (-best.support(name), name))
     rows = range(len(names))
     with mpl.rc_context(_STYLE):
         figure = _figure(0.7 + 0.105 * len(names))
@@ -86,7 +86,7 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
         for run, colour, mark in zip(runs, COLOURS * len(runs), "osD^vP" * len(runs), strict=False):
             values = [run.genre(name, "ap") for name in names]
             left.plot(values, rows, mark, color=colour, markersize=3.5, label=run.name)
-        left.set_yticks(rows, [f"{name} ({best.genre(name, 'support'):.0f})" for name in names])
+        left.set_yticks(rows, [f"{name} ({best.support(name)})" for name in names])
         left.invert_yaxis()
         left.set_xlim(0, 1)
         left.set_xlabel("average precision")

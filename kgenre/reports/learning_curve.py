@@ -13,6 +13,9 @@ _PATIENCE = 5  # epochs without a new best, after which nobody would wait for on
 _STEADY = 0.005
 
 
+State = Literal["falling", "overfitted", "flat", "level"]
+
+
 @dataclass(frozen=True)
 class LearningCurve:
     """The epochs of a run; losses are means over films and genres.
@@ -26,7 +29,7 @@ class LearningCurve:
     train: tuple[float, ...]
     validation: tuple[float, ...]
     best: int  # position of the lowest validation loss
-    state: Literal["falling", "overfitted", "flat", "level"]
+    state: State
 
     @property
     def rise(self) -> float:
@@ -43,6 +46,7 @@ def learning_curve(run: Run) -> LearningCurve | None:
     best = min(range(len(validation)), key=validation.__getitem__)
     # Training loss is with dropout, so only how it changes can be compared.
     learned = train[-1] < train[best] * (1 - 10 * _STEADY)
+    state: State = "level"
     if learned and validation[-1] > validation[best] * (1 + 2 * _STEADY):
         state = "overfitted"
     elif validation[best] < validation[0] * (1 - _STEADY) and (
@@ -51,8 +55,6 @@ def learning_curve(run: Run) -> LearningCurve | None:
         state = "falling"
     elif max(validation) < min(validation) * (1 + 2 * _STEADY):
         state = "flat"
-    else:
-        state = "level"
     return LearningCurve(train, validation, best, state)
 
 

@@ -151,7 +151,7 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     run = best_of(runs)
     films = numbers.of(run, "test/films", "d")
     said = [f"{films} test films of one source and one split: the intervals are for other films of the same kind only."]
-    small = [g for g in run.genre_names if 0 < (run.genre(g, "support") or 0) < 20]
+    small = [g for g in run.genre_names if 0 < run.support(g) < 20]
     if small:
         count = numbers.say(f"{run.name}: genres with 1 to 19 test films", len(small), "d")
         said.append(f"{count} genres have fewer than 20 test films; their figures move with each split.")

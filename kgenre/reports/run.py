@@ -72,7 +72,7 @@ class Run:
     @cached_property
     def present_genres(self) -> list[str]:
         """The genres that test films have; the others are left out of every average over genres."""
-        return [name for name in self.genre_names if (self.genre(name, "support") or 0) > 0]
+        return [name for name in self.genre_names if self.support(name) > 0]
 
     @cached_property
     def baselines(self) -> dict[str, dict[str, float]]:
@@ -88,9 +88,13 @@ class Run:
         """One genre's test metric."""
         return self.metrics.get(f"test/genre/{name}/{metric}")
 
+    def support(self, genre: str) -> int:
+        """How many test films have a genre."""
+        return int(self.genre(genre, "support") or 0)
+
     def share(self, genre: str) -> float:
         """The share of the test films that have a genre: what a ranking by chance has as average precision."""
-        return (self.genre(genre, "support") or 0) / self.metrics["test/films"]
+        return self.support(genre) / self.metrics["test/films"]
 
 
 def best_of(runs: Sequence[Run]) -> Run:

@@ -38,13 +38,13 @@ def baseline_difference(run: Run, key: str, metric: str) -> Difference | None:
     is the genres' share, and random scores are above that by more than chance in two tests of three on 500 films.
     """
     base = f"test/difference/baseline_{key}/{metric}"
-    values = [run.metrics.get(f"{base}{end}") for end in ("", "/low", "/high")]
-    if None in values:
+    value, low, high = (run.metrics.get(f"{base}{end}") for end in ("", "/low", "/high"))
+    if value is None or low is None or high is None:
         return None
+    above = 0.0
     if (key, metric) == (FrequencyBaseline.key, "map"):
         above = mean_ap_of_random_order(run) - run.metrics[f"test/baseline_{key}/map"]
-        values = [value - above for value in values]
-    return Difference(*values, lower_is_better=metric == "loss")
+    return Difference(value - above, low - above, high - above, lower_is_better=metric == "loss")
 
 
 def mean_ap_of_random_order(run: Run) -> float:
@@ -55,7 +55,7 @@ def mean_ap_of_random_order(run: Run) -> float:
     """
     films = int(run.metrics["test/films"])
     harmonic = float((1 / np.arange(1, films + 1)).sum())
-    counts = np.array([run.genre(name, "support") for name in run.present_genres])
+    counts = np.array([run.support(name) for name in run.present_genres])
     return float((((counts - 1) / max(films - 1, 1) * (films - harmonic) + harmonic) / films).mean())
 
 

@@ -17,17 +17,17 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     run = best_of(runs)
     parts = [numbers.of(run, f"data/{part}_films", ",d") for part in ("train", "validation", "test")]
     present = run.present_genres
-    films, total = run.metrics["test/films"], sum(run.genre(g, "support") for g in present)
+    films, total = run.metrics["test/films"], sum(run.support(g) for g in present)
     mean = numbers.say(f"{run.name}: genres a test film", total / films, ".1f")
     text = (
         f"{parts[0]} films to train on, {parts[1]} to choose the epoch and the thresholds by (validation), {parts[2]} "
     )
     text += f"for this test, which neither trained nor chose anything. A test film has {mean} genres on average."
     if len(present) > 4:
-        order = sorted(present, key=lambda g: -run.genre(g, "support"))
+        order = sorted(present, key=lambda g: -run.support(g))
         common = " and ".join(f"{g} ({_percent(run, g, numbers)} %)" for g in order[:2])
         half = order[len(order) // 2 :]
-        share = 100 * sum(run.genre(g, "support") for g in half) / total
+        share = 100 * sum(run.support(g) for g in half) / total
         rare = numbers.say(f"{run.name}: percentage of labels that the rarer half of genres has", share, ".0f")
         count = numbers.say(f"{run.name}: rarer half of genres", len(half), "d")
         text += (
@@ -111,7 +111,7 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
     steps = []
     for run in runs:
         curve = learning_curve(run)
-        state = curve.state if curve else None
+        state: str = curve.state if curve else "unknown"
         if state == "falling" and run.rate_ran_out:
             state = "ended"
         reason = {

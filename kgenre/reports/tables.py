@@ -38,9 +38,9 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
         rate = None if _put_together(run) else _of_optimizer(run).get("learning_rate", model.get("learning_rate"))
         # The first epoch compiles: the middle one of the others says what an epoch takes.
         names = ("throughput/seconds_per_epoch", "throughput/samples_per_second")
-        epochs = sorted((e[names[0]], e.get(names[1])) for e in run.epochs[1:] if names[0] in e)
-        seconds, rows_a_second = epochs[len(epochs) // 2] if epochs else (None, None)
-        speed = None
+        epochs = sorted((e[names[0]], e.get(names[1], 0.0)) for e in run.epochs[1:] if names[0] in e)
+        seconds, rows_a_second = epochs[len(epochs) // 2] if epochs else (0.0, 0.0)
+        speed = 0.0
         if rows_a_second:  # without the films that only fill the last batch up
             films = min(rows_a_second * seconds, run.metrics.get("data/train_films", math.inf))
             speed = films / seconds
@@ -62,8 +62,8 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     chosen = list(dict.fromkeys(name for run in trained for name in _optimizers(run)))
     together = [run.name for run in runs if run not in trained]
     with_what = f"Trained with {verdicts.listed(chosen)}. " if chosen else ""
-    speed = f"Seconds and films a second: the median epoch after the first, on {hardware(trained)}."
-    said = [with_what + speed] if trained else []
+    timed = f"Seconds and films a second: the median epoch after the first, on {hardware(trained)}."
+    said = [with_what + timed] if trained else []
     said += [f"Put together from trained runs, not trained: {verdicts.listed(together)}."] if together else []
     return Table(header, tuple(rows), " ".join(said), first_width=0.2)
 
@@ -94,7 +94,8 @@ def _of_optimizer(run: Run) -> dict[str, Any]:
 
 def results(runs: Sequence[Run], numbers: Numbers) -> Table:
     """The headline metrics with their intervals, and those of all baselines."""
-    rows, bold = [], []
+    rows: list[tuple[str, ...]] = []
+    bold: list[int] = []
     for run in runs:
         bold.append(len(rows))
         rows.append((run.name, *(numbers.of(run, f"test/{name}", form) for name, _, form in _COLUMNS)))

@@ -23,7 +23,7 @@ READS = {TfidfBaseline.key: TfidfBaseline.reads, PosterBaseline.key: PosterBasel
 def fair_baselines(run: Run) -> list[str]:
     """The baselines that see no more than the run does: the genre frequencies, and the one of its own input."""
     keys = [key for key in (FrequencyBaseline.key, TfidfBaseline.key, PosterBaseline.key) if key in run.baselines]
-    return [key for key in keys if READS.get(key) is None or READS[key] in run.reads or not run.reads]
+    return [key for key in keys if (reads := READS.get(key)) is None or reads in run.reads or not run.reads]
 
 
 def against_baselines(run: Run, numbers: Numbers) -> str:
@@ -117,10 +117,9 @@ def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> lis
 def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     """Which genres work, which do not, and which run is ahead where."""
     best = best_of(runs)
-    present = [g for g in best.present_genres if best.genre(g, "ap") is not None]
-    lift = {g: best.genre(g, "ap") / best.share(g) for g in present}
+    lift = {g: ap / best.share(g) for g in best.present_genres if (ap := best.genre(g, "ap")) is not None}
     said = []
-    enough = [g for g in present if best.genre(g, "support") >= 10]
+    enough = [g for g in lift if best.support(g) >= 10]
     if enough:
         order = sorted(enough, key=lambda g: lift[g])
         high = [g for g in order[::-1] if lift[g] >= 1.5][:3]
@@ -136,8 +135,8 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
         text += "; ".join(shown) + ("; above it everywhere else" if not low and not least else "")
         said.append(f"{text}. Genres with fewer than ten test films are left aside.")
     said += [_genre_by_genre(best, run, enough, numbers) for run in runs if run is not best and enough]
-    rare = [g for g in present if best.genre(g, "support") < 10]
-    absent = [g for g in best.genre_names if g not in present]
+    rare = [g for g in lift if best.support(g) < 10]
+    absent = [g for g in best.genre_names if g not in lift]
     few = f"Fewer than ten test films: {', '.join(rare)}; their figures are mostly chance." if rare else ""
     none = f"Without any, and left out of every average over genres: {', '.join(absent)}." if absent else ""
     return [*said, *filter(None, [" ".join(filter(None, (few, none)))])]

@@ -53,6 +53,8 @@ def test_columns_of_numbers():
         {"a": {"min": 0, "max": 1, "stepps": 3}},
         {"a": {"min": "x", "max": 1}},
         {"a": {"min": 0, "max": 1, "steps": 1}},
+        {"a": {"min": 0, "max": 1, "steps": 2.5}},
+        {"a": {"min": 0, "max": 1, "steps": "many"}},
     ],
     ids=str,
 )

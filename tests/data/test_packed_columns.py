@@ -46,6 +46,7 @@ def test_texts_and_paths_are_compared_as_sequences():
     assert PackedTexts(["ab"]) != "ab"
     assert PosterPaths(PATHS) == PosterPaths(PATHS)
     assert list(PosterPaths(PATHS).texts) == [path and str(path) for path in PATHS]
+    assert PosterPaths(PATHS).texts[1:] == tuple(path and str(path) for path in PATHS[1:])
 
 
 def test_what_was_taken_does_not_grow():

@@ -11,6 +11,7 @@ from tensorboard.util.tensor_util import make_ndarray
 
 import kgenre
 from kgenre.data import FilmData, make_sample_films
+from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.gradient_sample import GradientSample
 from kgenre.evaluation.tensorboard_views import TensorBoardViews, panel_image
 from kgenre.models import GenreClassifier
@@ -75,6 +76,35 @@ class Linear(kgenre.Module):
 
     def configure_optimizers(self):
         return keras.optimizers.SGD(0.1)
+
+
+class Scored(Linear):
+    """It has a ``model`` and an ``evaluation``, but no names of genres and no thresholds."""
+
+    def __init__(self):
+        self.model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False)])
+        self.dense = self.model
+
+    def validation_step(self, batch, batch_idx):
+        return None
+
+    def on_validation_epoch_end(self):
+        self.evaluation = Evaluation(np.eye(2) > 0, np.full((2, 2), 0.5), np.arange(2))
+
+
+def test_another_module_gets_the_views_of_what_it_has(tmp_path):
+    trainer = kgenre.Trainer(
+        max_epochs=1,
+        callbacks=[TensorBoardViews()],
+        default_root_dir=str(tmp_path),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    batches = [{"x": np.ones((2, 2), "float32")}]
+    trainer.fit(Scored(), batches, batches)
+    tags = events_of(trainer).Tags()["tensors"]
+    assert {"all genres", "probabilities"} <= {tag.rpartition("/")[2] for tag in tags}
+    assert "co-occurrence" not in tags
 
 
 @pytest.mark.parametrize("wide", [7, 10_000])

@@ -6,18 +6,21 @@ import io
 import json
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from kgenre import checkpoints
 from kgenre.cli.main import main
-from kgenre.data import FilmTable, make_sample_films
+from kgenre.data import FilmData, FilmTable, make_sample_films
 from kgenre.evaluation import Thresholds, bootstrap_metrics, genre_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
+from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, read_runs, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Table
-from kgenre.reports.example_films import choose_films
+from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.figures import curves_figure
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
@@ -344,6 +347,23 @@ def test_without_its_films_the_report_goes_without_pictures(films, tmp_path, cap
     out = write_report([run], tmp_path / "out")
     assert "go without poster and overview" in caplog.text
     assert 'alt="poster"' not in (out / "report.html").read_text()
+
+
+def test_a_film_without_poster_is_explained_by_its_overview(films, runs, monkeypatch):
+    data = FilmData(films, image_size=(8, 8), vocabulary_size=50, incomplete="keep")
+    data.setup("predict")
+    table = dataclasses.replace(data.table, poster_paths=(None, *data.table.poster_paths[1:]))
+    state = {"data": {"hyperparameters": vars(data.hparams), "state": data.state_dict()}}
+    monkeypatch.setattr(checkpoints, "find_checkpoint", lambda folder: folder)
+    monkeypatch.setattr(checkpoints, "read_state", lambda checkpoint: state)
+    reads_both = SimpleNamespace(inputs=["poster", "overview"])
+    monkeypatch.setattr(GenreClassifier, "load_from_checkpoint", lambda checkpoint: reads_both)
+    monkeypatch.setattr(explanations, "grad_cam", lambda module, batch, genres: batch["poster"][..., 0] / 255)
+    monkeypatch.setattr(explanations, "word_importance", lambda module, batch, genres: batch["overview"] > 0)
+    monkeypatch.setattr("kgenre.reports.example_films._film_table", lambda run: table)
+    films = example_films(read_runs(runs[:1]), [(film_id, "") for film_id in table.ids[:2]])
+    assert [film.guesses[0].heat is not None for film in films] == [False, True]
+    assert all(film.guesses[0].words for film in films)
 
 
 def test_examples_on_a_terminal_and_in_a_log(runs, capsys, monkeypatch):

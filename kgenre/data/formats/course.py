@@ -36,7 +36,7 @@ def read(path: Path) -> FilmTable:
     Raises:
         FilmDataError: not text, not CSV, or no film in it.
     """
-    rows, films = FilmRows(path, id_column="Id"), GatheredFilms()
+    rows, films = FilmRows(path, id_column="Id"), GatheredFilms[tuple[str, tuple[str, ...]]]()
     # pandas writes its index as a column without a name, or, read back once, as "Unnamed: 0".
     others = [n for n in read_header(path) if n and n not in COLUMNS and not n.startswith("Unnamed:")]
     one_hot = dict.fromkeys(others)
@@ -50,7 +50,7 @@ def read(path: Path) -> FilmTable:
     source, notes = f"the coursework's layout, {path}", list(rows.notes)
     if one_hot:
         has = {genres: [n for n in genres[1] if n in one_hot] for genres in films.genres}
-        differ = [listed[g] is not None and set(listed[g]) != set(has[g]) for g in films.genres]
+        differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
         if disagreements := sum(differ[number] for number in films.genres_of):
             notes.append(f"{disagreements} films whose Genre list and genre columns disagree: the columns count.")
         return films.table(
@@ -58,11 +58,11 @@ def read(path: Path) -> FilmTable:
         )
     read_as = list(listed)
     kept = []
-    for row, number in enumerate(films.genres_of):
+    for film, number in enumerate(films.genres_of):
         if listed[read_as[number]] is None:
-            rows.leave_out(films.ids[row], f"Genre is not a list of names: {read_as[number][0][:60]!r}")
+            rows.leave_out(films.ids[film], f"Genre is not a list of names: {read_as[number][0][:60]!r}")
         else:
-            kept.append(row)
+            kept.append(film)
     rows.check_some(len(kept))
     known = {genres: names or () for genres, names in listed.items()}
     names = tuple(sorted({name for names in known.values() for name in names}))

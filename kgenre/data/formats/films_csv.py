@@ -38,7 +38,7 @@ def read(path: Path) -> FilmTable:
     Raises:
         FilmDataError: not text, not CSV, no film in it, or genres that are neither joined names nor lists of them.
     """
-    rows, films = FilmRows(path, id_column="id"), GatheredFilms()
+    rows, films = FilmRows(path, id_column="id"), GatheredFilms[str]()
     for film_id, row in rows:
         films.add(
             film_id,

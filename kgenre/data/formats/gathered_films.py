@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,20 +15,24 @@ from kgenre.data.formats.poster_search import find_posters
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_texts import PackedTexts
 
+Genres = TypeVar("Genres", bound=Hashable)
 
-class GatheredFilms:
+
+class GatheredFilms(Generic[Genres]):
     """Columns that grow by a film at a time, in little memory: a table's rows are never there all at once.
 
+    A film's genres are whatever a layout has for them, such as the text of a cell; `table` is told their names.
+
     Example:
-        >>> films = GatheredFilms()
-        >>> films.add("tt0084058", genres=("Drama",), overview="A man goes home.")
-        >>> films.table(Path("films"), films.genre_names(), source="a table").genres_of(0)
-        ('Drama',)
+        >>> films = GatheredFilms[str]()
+        >>> films.add("tt0084058", genres="Drama|War", overview="A man goes home.")
+        >>> films.table(Path("films"), ["Drama", "War"], {"Drama|War": ["Drama", "War"]}, source="a table").genres_of(0)
+        ('Drama', 'War')
     """
 
     def __init__(self) -> None:
         self.ids: list[str] = []
-        self.genres: dict[Hashable, int] = {}  # those that some film has, in order of appearance: few, many times
+        self.genres: dict[Genres, int] = {}  # those that some film has, in order of appearance: few, many times
         self.genres_of = array("q")  # each film's, as a number of these
         self._titles, self._overviews = PackedTexts(), PackedTexts()
         self._years: list[int | None] = []
@@ -43,7 +47,7 @@ class GatheredFilms:
         self,
         film_id: str,
         *,
-        genres: Hashable,
+        genres: Genres,
         title: str = "",
         year: int | None = None,
         overview: str = "",
@@ -54,7 +58,7 @@ class GatheredFilms:
 
         Args:
             film_id: of no film before.
-            genres: a tuple of names; see `table` for others.
+            genres: see the class; those of many films are the same.
             title: see `FilmTable`, as for ``year`` and ``overview``.
             year: None where unknown.
             overview: as it stands in the table; see `overview_text`.
@@ -71,15 +75,11 @@ class GatheredFilms:
         self._posters.append(poster)
         self._poster_names.append("\0".join(poster_names))
 
-    def genre_names(self) -> tuple[str, ...]:
-        """All names that occur, sorted."""
-        return tuple(sorted({name for names in self.genres for name in names}))
-
     def table(
         self,
         folder: Path,
         genre_names: Sequence[str],
-        names_in: Mapping[Hashable, Iterable[str]] | None = None,
+        names_in: Mapping[Genres, Iterable[str]],
         **about: Any,
     ) -> FilmTable:
         """All films as a table.
@@ -87,7 +87,7 @@ class GatheredFilms:
         Args:
             folder: that of the file that they were read from: posters are looked for in it.
             genre_names: of the columns of genres, in their order; others are ignored.
-            names_in: the names in what was given to `add` as genres, where these are not tuples of names.
+            names_in: the names in each of what was given to `add` as genres.
             about: ``source``, ``left_out``, ``notes`` of the table.
         """
         if self._with_html:
@@ -105,12 +105,9 @@ class GatheredFilms:
             **about,
         )
 
-    def _matrix(
-        self, genre_names: Sequence[str], names_in: Mapping[Hashable, Iterable[str]] | None
-    ) -> npt.NDArray[np.uint8]:
+    def _matrix(self, genre_names: Sequence[str], names_in: Mapping[Genres, Iterable[str]]) -> npt.NDArray[np.uint8]:
         column_of = {name: column for column, name in enumerate(genre_names)}
         each = np.zeros((len(self.genres), len(genre_names)), np.uint8)
         for row, genres in enumerate(self.genres):
-            names = genres if names_in is None else names_in[genres]
-            each[row, [column_of[name] for name in names if name in column_of]] = 1
+            each[row, [column_of[name] for name in names_in[genres] if name in column_of]] = 1
         return each[np.frombuffer(self.genres_of, np.int64)]

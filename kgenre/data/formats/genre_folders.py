@@ -9,6 +9,8 @@ import numpy as np
 
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.poster_search import SUFFIXES
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
 
 LAYOUT = "a folder for each genre, with posters in it"
 LEAST_GENRES = 2
@@ -46,11 +48,11 @@ def read(root: Path) -> FilmTable:
         genres[row, columns] = 1
     return FilmTable(
         ids=tuple(paths),
-        titles=("",) * len(paths),
+        titles=PackedTexts(("",) * len(paths)),
         years=(None,) * len(paths),
-        overviews=("",) * len(paths),
+        overviews=PackedTexts(("",) * len(paths)),
         genres=genres,
         genre_names=names,
-        poster_paths=tuple(paths.values()),
+        poster_paths=PosterPaths(paths.values()),
         source=f"posters in folders by genre, {root}",
     )

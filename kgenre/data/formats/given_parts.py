@@ -7,10 +7,13 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
@@ -44,18 +47,23 @@ def read_parts(files: Mapping[str, Path], layout: ModuleType) -> FilmTable:
         left_out += [*table.left_out, *(LeftOut(i, f"{file.name}: another part has it") for i in again)]
         tables.append(table.subset([row for row, film_id in enumerate(table.ids) if film_id not in known]))
         split[part] = tables[-1].ids
-    first, names = tables[0], sorted({name for table in tables for name in table.genre_names})
+    first = tables[0]
+    names: Sequence[str] = sorted({name for table in tables for name in table.genre_names})
     if all(table.genre_names == first.genre_names for table in tables):
         names = first.genre_names  # the course's are not sorted
 
-    def joined(column: str) -> tuple:
+    def joined(column: str) -> tuple[Any, ...]:
         return tuple(chain.from_iterable(getattr(table, column) for table in tables))
 
     others = " and ".join(file.name for file in list(files.values())[1:])
     found = zip(files.values(), tables, strict=True)
     return replace(
         first,
-        **{column: joined(column) for column in ("ids", "titles", "years", "overviews", "poster_paths")},
+        ids=joined("ids"),
+        titles=PackedTexts(joined("titles")),
+        years=joined("years"),
+        overviews=PackedTexts(joined("overviews")),
+        poster_paths=PosterPaths(joined("poster_paths")),
         genres=np.concatenate([table.with_genres(names).genres for table in tables]),
         genre_names=tuple(names),
         source=f"{first.source} with {others}",

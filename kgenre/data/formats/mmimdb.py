@@ -17,6 +17,8 @@ import numpy as np
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.overview_text import overview_text
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
 
 FILE_NAME = "split.json"
 COLUMNS = ("train", "dev", "test")
@@ -64,12 +66,12 @@ def read(path: Path) -> FilmTable:
     parts = ", ".join(f"{len(split[name])} {name}" for name in COLUMNS)
     return FilmTable(
         ids=tuple(films),
-        titles=tuple(str(film["title"] or "") for film in films.values()),
+        titles=PackedTexts(str(film["title"] or "") for film in films.values()),
         years=tuple(film["year"] if isinstance(film["year"], int) else None for film in films.values()),
-        overviews=tuple(film["overview"] for film in films.values()),
+        overviews=PackedTexts(film["overview"] for film in films.values()),
         genres=np.array([[n in has for n in names] for has in genres_of], np.uint8).reshape(len(films), len(names)),
         genre_names=names,
-        poster_paths=tuple(folder / f"{film_id}.jpeg" for film_id in films),
+        poster_paths=PosterPaths(folder / f"{film_id}.jpeg" for film_id in films),
         source=f"the MM-IMDb layout, {path}",
         left_out=tuple(left_out),
         notes=(f"{path.name} splits the films into {parts}.",),

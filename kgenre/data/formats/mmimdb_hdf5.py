@@ -22,6 +22,8 @@ import numpy.typing as npt
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.unpacked_posters import unpacked_posters
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
 
 FILE_NAME = "multimodal_imdb.hdf5"
 COLUMNS = ("genres", "imdb_ids", "images", "sequences")
@@ -70,12 +72,12 @@ def read(path: Path) -> FilmTable:
     notes = () if words else (f"There is no metadata.npy beside {path.name}: its films have no overviews.",)
     return FilmTable(
         ids=ids,
-        titles=("",) * len(ids),
+        titles=PackedTexts(("",) * len(ids)),
         years=(None,) * len(ids),
-        overviews=tuple(overviews) or ("",) * len(ids),
+        overviews=PackedTexts(overviews or ("",) * len(ids)),
         genres=genres,
         genre_names=names,
-        poster_paths=tuple(posters / f"{film_id}.png" for film_id in ids),
+        poster_paths=PosterPaths(posters / f"{film_id}.png" for film_id in ids),
         source=f"MM-IMDb's HDF5 file, {path}",
         notes=notes,
         root=posters,

@@ -68,7 +68,7 @@ class NamedColumns:
         found = (
             read_json_rows(path) if path.suffix.lower() in JSON_SUFFIXES else read_rows(path, encoding, to_the_end=True)
         )
-        rows, films = FilmRows(path, self.id, change(_plain_rows(found))), GatheredFilms()
+        rows, films = FilmRows(path, self.id, change(_plain_rows(found))), GatheredFilms[tuple[str, ...]]()
         for film_id, row in rows:
             genres = self.genres_in(row[self.genres])
             if reason := why_no_film(row):
@@ -86,8 +86,10 @@ class NamedColumns:
                     poster_names=self._poster_names(film_id, row),
                 )
         rows.check_some(len(films))
-        about = {"source": f"{self.name}, {path}", "left_out": tuple(rows.left_out), "notes": notes}
-        return films.table(path.parent, films.genre_names(), **about)
+        names = sorted({name for names in films.genres for name in names})
+        names_in = {genres: genres for genres in films.genres}
+        source, left_out = f"{self.name}, {path}", tuple(rows.left_out)
+        return films.table(path.parent, names, names_in, source=source, left_out=left_out, notes=notes)
 
     def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
         # Posters come without names of their own: people save them by an id, as in the table, or as in its link.

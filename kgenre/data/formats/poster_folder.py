@@ -9,6 +9,8 @@ import numpy as np
 
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.poster_search import SUFFIXES
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
 
 LAYOUT = "a folder of posters"
 
@@ -32,12 +34,12 @@ def read(root: Path) -> FilmTable:
     ids = tuple(sorted(films))
     return FilmTable(
         ids=ids,
-        titles=("",) * len(ids),
+        titles=PackedTexts(("",) * len(ids)),
         years=(None,) * len(ids),
-        overviews=("",) * len(ids),
+        overviews=PackedTexts(("",) * len(ids)),
         genres=np.zeros((len(ids), 0), np.uint8),
         genre_names=(),
-        poster_paths=tuple(films[film_id] for film_id in ids),
+        poster_paths=PosterPaths(films[film_id] for film_id in ids),
         source=f"posters without a table, {folder}",
     )
 

@@ -76,7 +76,8 @@ def find_posters(
         '1 of 1 in posters/'
     """
     top = os.fspath(root)
-    paths, counts, missing = PosterPaths(), Counter(), []
+    paths, missing = PosterPaths(), []
+    counts: Counter[str] = Counter()
     folder_of: dict[str, str] = {}
     for row, file in enumerate(files):
         name = file[file.rfind("/") + 1 :]
@@ -116,7 +117,8 @@ def find_posters(
         elif files[row]:
             folder, name = os.path.split(os.path.join(top, files[row]))
         else:
-            folder, name = default, f"{ids[row]}.jpg" if default else ""
+            paths.append(default, f"{ids[row]}.jpg" if default else "")
+            continue
         paths.append(folder, name)
     if 0 < len(missing) < len(ids):  # they stand at the end
         is_missing = np.zeros(len(ids), bool)

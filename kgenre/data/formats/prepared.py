@@ -16,6 +16,8 @@ import numpy as np
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.unpacked_posters import unpacked_posters
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
 
 FILE_NAME = "manifest.json"
 COLUMNS = ("file", "films", "bytes", "sha256")  # of a shard, as they stand in the manifest
@@ -59,12 +61,12 @@ def read(path: Path) -> FilmTable:
         genres[i, [column_of[genre] for genre in film["genres"] if genre in column_of]] = 1
     return FilmTable(
         ids=tuple(film["id"] for film in films),
-        titles=tuple(film["title"] for film in films),
+        titles=PackedTexts(film["title"] for film in films),
         years=tuple(film["year"] for film in films),
-        overviews=tuple(film["overview"] for film in films),
+        overviews=PackedTexts(film["overview"] for film in films),
         genres=genres,
         genre_names=names,
-        poster_paths=tuple(
+        poster_paths=PosterPaths(
             posters / f"{i:07d}{_suffix(manifest)}" if film["poster"] else None for i, film in enumerate(films)
         ),
         source=f"prepared films, {path}",

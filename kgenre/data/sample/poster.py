@@ -52,7 +52,8 @@ def draw_poster(rng: np.random.Generator, genres: tuple[str, ...], title: str) -
 
 def _vary(rng: np.random.Generator, colour: Colour) -> Colour:
     light = int(rng.integers(-24, 25))
-    return tuple(int(np.clip(c + light + rng.integers(-18, 19), 0, 255)) for c in colour)
+    red, green, blue = (int(np.clip(c + light + rng.integers(-18, 19), 0, 255)) for c in colour)
+    return red, green, blue
 
 
 def _gradient(upper: Colour, lower: Colour) -> Image.Image:
@@ -76,8 +77,8 @@ def _draw_motif(
             draw.ellipse((x + r // 4, y - r // 2, x + r // 2, y - r // 5), fill=(20, 20, 20))
             draw.chord((x - r // 2, y - r // 3, x + r // 2, y + r // 2), 10, 170, fill=(150, 20, 20))
         case "Action":  # an explosion
-            rays = ((0, -8), (2, -3), (6, -6), (3, -2), (8, 0), (3, 2), (6, 6), (2, 3))
-            rays += tuple((-a, -b) for a, b in rays)
+            rays = [(0, -8), (2, -3), (6, -6), (3, -2), (8, 0), (3, 2), (6, 6), (2, 3)]
+            rays += [(-a, -b) for a, b in rays]
             star = [(x + a * r // 6, y + b * r // 6) for a, b in rays]
             draw.polygon(star, fill=(255, 230, 60), outline=(220, 40, 0), width=5)
         case "Horror":  # blood runs down

@@ -1,0 +1,69 @@
+"""`GenreClassifier` on batches and data of the user's own, which say less than `FilmData`."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import kgenre
+from kgenre.models import GenreClassifier
+from kgenre.training import DataModule, TrainerError
+
+BATCH = {
+    "poster": np.zeros((4, 8, 8, 3), "uint8"),
+    "genres": np.eye(2, dtype="float32")[[0, 1, 0, 1]],
+    "index": np.arange(4, dtype="int32"),
+    "weight": np.ones(4, "float32"),
+}
+
+
+def network(genres=2, image_size=(8, 8)):
+    pixels = keras.Input((*image_size, 3), name="poster")
+    return keras.Model(pixels, layers.Dense(genres, activation="sigmoid")(layers.GlobalAveragePooling2D()(pixels)))
+
+
+def quiet_trainer(folder, **options):
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "num_sanity_val_steps": 0}
+    return kgenre.Trainer(default_root_dir=folder, **quiet | options)
+
+
+class Posters(DataModule):
+    """It knows its genres and sizes, but no words; its validation films can be read once."""
+
+    genre_names, image_size = ("Drama", "War"), (8, 8)
+
+    def train_dataloader(self):
+        return [BATCH]
+
+    def val_dataloader(self):
+        return Films(passes=2)  # the first is to build the step
+
+
+class Films:
+    def __init__(self, passes):
+        self.passes = passes
+
+    def __iter__(self):
+        self.passes -= 1
+        return iter([BATCH] if self.passes >= 0 else [])
+
+
+def test_without_a_datamodule_genres_are_numbered(tmp_path):
+    trainer, module = quiet_trainer(tmp_path, max_epochs=1), GenreClassifier(network())
+    trainer.fit(module, [BATCH], [BATCH])  # draws its views in TensorBoard, writes a checkpoint with thresholds
+    assert module.genre_names == ("genre_0", "genre_1")
+    known = GenreClassifier.load_from_checkpoint(trainer.run_dir, network=network())
+    assert known.thresholds.per_genre == module.thresholds.per_genre
+
+
+def test_data_without_words_give_the_sizes_that_they_have(tmp_path):
+    module = GenreClassifier(network)
+    quiet_trainer(tmp_path, max_epochs=1, logger=False).fit(module, datamodule=Posters())
+    assert module.genre_names == ("Drama", "War")
+    assert module.model.input_shape == (None, 8, 8, 3)
+
+
+def test_a_pass_without_films_is_refused(tmp_path):
+    trainer = quiet_trainer(tmp_path, max_epochs=2, logger=False)
+    with pytest.raises(TrainerError, match="gave no batches this time"):
+        trainer.fit(GenreClassifier(network), datamodule=Posters())
