@@ -145,7 +145,7 @@ def _check(f: SimpleNamespace) -> None:
 def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
     """Those that the flags ask for, where the user gave none of their kind."""
     given = flags.given_callbacks
-    wanted = (
+    wanted: tuple[tuple[bool, type[Callback]], ...] = (
         (flags.enable_progress_bar, ProgressBar),
         (flags.enable_model_summary, ModelSummary),
         (bool(flags.loggers), ThroughputMonitor),
