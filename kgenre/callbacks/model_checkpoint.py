@@ -146,8 +146,14 @@ class ModelCheckpoint(Callback):
         """The newest checkpoint."""
         return self.folder / self.kept.last if self.folder and self.kept.last else None
 
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """A fit begins with no checkpoints; those of an earlier one may be another run's."""
+        if stage == "fit":
+            self.folder = None
+            self.kept.clear()
+
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Know the folder and who shares it; a new run begins with no checkpoints."""
+        """Know the folder and who shares it."""
         check_logged("ModelCheckpoint", self.monitor, trainer, module)
         self._has_failed = False
         assert trainer.run_dir is not None  # where there is a ModelCheckpoint, a fit has a folder
@@ -158,8 +164,6 @@ class ModelCheckpoint(Callback):
         self._points_to = {"best"} if self in judges[:1] else set()
         if not self.save_weights_only or all(callback.save_weights_only for callback in everyone):
             self._points_to.add("last")
-        if not trainer.resumed:
-            self.kept.clear()
         for name in self.kept.superfluous:  # the run was killed before it came to that
             remove_checkpoint(self.folder / name)
         self.kept.forget_missing(self.folder)
