@@ -165,9 +165,9 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
     return defaults
 
 
-def _at_least(**arguments: tuple[float | None, float]) -> None:
+def _at_least(**arguments: tuple[Any, int]) -> None:
     for name, (value, least) in arguments.items():
-        if value is not None and not (isinstance(value, Integral) and value >= least):
+        if value is not None and not (isinstance(value, Integral) and int(value) >= least):
             raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")
 
 
