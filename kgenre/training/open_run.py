@@ -56,7 +56,7 @@ def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
 
 
 def join_run(trainer: Trainer) -> Path | None:
-    """The run's folder, for an evaluation's results; None: there is none, or a fit is writing to it now."""
+    """Open the run's folder for an evaluation's results: its path; None: there is none, or a fit is writing to it now."""
     t = trainer
     if t.run_dir is not None and t.stage != "predict":  # which writes no results
         try:

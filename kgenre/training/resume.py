@@ -244,7 +244,7 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
 
 
 def _signature(cls: type) -> inspect.Signature:
-    return inspect.signature(cls.__init__)  # type: ignore[misc]  # the very one that is looked at
+    return inspect.signature(cls.__init__)  # type: ignore[misc]  # of this very class, not of a subclass
 
 
 def _accepted(cls: type, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
