@@ -56,7 +56,7 @@ def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
 
 
 def join_run(trainer: Trainer) -> Path | None:
-    """Open the run's folder for an evaluation's results: its path; None: there is none, or a fit is writing to it now."""
+    """Open the run's folder for an evaluation's results, if there is one and no fit is writing to it; it, or None."""
     t = trainer
     if t.run_dir is not None and t.stage != "predict":  # which writes no results
         try:
