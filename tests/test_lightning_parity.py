@@ -108,6 +108,7 @@ TABLE = [
     Row(METHODS, "callback_metrics, logged_metrics, progress_bar_metrics", "M", ("Trainer.callback_metrics", "Trainer.logged_metrics", "Trainer.progress_bar_metrics"), of(run, "the_three_kinds_of_metrics") + of("training/log", "callback_metrics_hold_the_newest_step")),
     Row(METHODS, "current_epoch, global_step, should_stop, state flags", "M", ("Trainer.current_epoch", "Trainer.global_step", "Trainer.should_stop", "Trainer.stage", "Trainer.training", "Trainer.sanity_checking", "Trainer.validating", "Trainer.testing", "Trainer.predicting"), of(run, "state_flags_follow_the_run", "is_last_batch") + of("training/fit", "should_stop")),
     Row(METHODS, "log_dir, logger(s), optimizers, datamodule, checkpoint_callback, early_stopping_callback", "M", ("Trainer.log_dir", "Trainer.logger", "Trainer.loggers", "Trainer.optimizers", "Trainer.datamodule", "Trainer.checkpoint_callback", "Trainer.checkpoint_callbacks", "Trainer.early_stopping_callback", "Trainer.early_stopping_callbacks", "Trainer.progress_bar_callback"), of(run, "parts_in_use") + of("training/run_folder", "the_files")),
+    Row(METHODS, "module, engine (ours)", "M", ("Trainer.module", "Trainer.engine"), of(run, "the_parts_of_a_run_that_has_not_begun") + of("training/evaluation", "after_a_fit_the_same_engine_goes_on")),
     Row(METHODS, "estimated_stepping_batches, num_training_batches", "M", ("Trainer.estimated_stepping_batches", "Trainer.num_training_batches", "Trainer.num_val_batches"), of(flags, "estimated_stepping_batches") + of(run, "counts_of_batches")),
     Row(METHODS, "interrupted: Ctrl-C ends a fit cleanly", "M", ("Trainer.interrupted",), of("training/fit", "ctrl_c_ends_a_fit_cleanly") + of(run, "status_of_a_run_that_was_broken_off")),
     Row(METHODS, "learning_rates, set_learning_rate (ours)", "M", ("Trainer.learning_rates", "Trainer.set_learning_rate"), of(flags, "learning_rates_can_be_read_and_set")),
@@ -457,7 +458,8 @@ def is_there(name: str) -> bool:
     try:
         found = importlib.import_module(f"kgenre.{first}") if first.islower() and rest else _member("kgenre", first)
         for part in rest:
-            found = found(logger=False) if first == "Trainer" else found  # the state of a run is on the instance
+            if first == "Trainer" and not hasattr(found, part):
+                found = found(logger=False)  # the state of a run is on the instance
             found = getattr(found, part)
     except (AttributeError, ImportError):
         return False

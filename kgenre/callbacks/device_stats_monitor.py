@@ -45,7 +45,10 @@ class DeviceStatsMonitor(Callback):
         self._seen = trainer.global_step
         from kgenre.engines.device_memory import device_memory
 
-        stats = {f"device/{device}/{name}": n for device, kinds in device_memory().items() for name, n in kinds.items()}
+        memory = device_memory()
+        stats: dict[str, float] = {
+            f"device/{device}/{name}": n for device, kinds in memory.items() for name, n in kinds.items()
+        }
         if self.cpu_stats or (self.cpu_stats is None and not stats):
             before, self._clocks = self._clocks, (process_time(), perf_counter())
             busy, passed = (now - then for now, then in zip(self._clocks, before, strict=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from datetime import timedelta
 
@@ -18,16 +19,15 @@ def read_duration(argument: str, value: Duration) -> timedelta:
         >>> read_duration("max_time", "00:12:00:00") == read_duration("max_time", {"hours": 12})
         True
     """
-    duration = value
+    duration = value if isinstance(value, timedelta) else None
     if isinstance(value, str) and re.fullmatch(r"\d+:\d\d:\d\d:\d\d", value):
         days, hours, minutes, seconds = map(int, value.split(":"))
         duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     elif isinstance(value, dict) and value:
-        try:
+        # Another keyword, NaN, more than a timedelta holds.
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
             duration = timedelta(**value)
-        except (TypeError, ValueError, OverflowError):  # another keyword, NaN, more than a timedelta holds
-            duration = None
-    if not isinstance(duration, timedelta) or duration < timedelta(0):
+    if duration is None or duration < timedelta(0):
         raise ValueError(
             f"{argument} takes a length of time: a string 'DD:HH:MM:SS' (in quotes, also in YAML), a dict such as "
             f"{{'days': 1, 'minutes': 30}} with the keywords of datetime.timedelta, or a timedelta that is not "

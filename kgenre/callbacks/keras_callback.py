@@ -87,20 +87,19 @@ class KerasCallback(Callback):
         def hook(trainer: Trainer, module: Module, *given: Any) -> None:
             if trainer.sanity_checking:
                 return
-            if self._view is None:
-                self._connect(trainer, module)
+            view = self._view or self._connect(trainer, module)
             arguments: list[Any] = [trainer.current_epoch] if "epoch" in theirs else []
             if is_batch:
                 arguments = [given[2 if at_end else 1]]  # of (outputs, batch, batch_idx) or (batch, batch_idx)
             getattr(self.callback, theirs)(*arguments, _logs(trainer) if at_end else None)
             if is_batch:
                 trainer.engine.pull()
-            if self._view.stop_training:
+            if view.stop_training:
                 trainer.should_stop = True
 
         return hook
 
-    def _connect(self, trainer: Trainer, module: Module) -> None:
+    def _connect(self, trainer: Trainer, module: Module) -> _ModelView:
         from kgenre.engines.named_variables import keras_layers
 
         models = [layer for layer in keras_layers(module) if hasattr(layer, "fit")]
@@ -111,10 +110,11 @@ class KerasCallback(Callback):
                 f"{self.state_key} needs one Keras model, and {type(module).__name__} has {len(models)}. "
                 "Name the attribute that holds it: KerasCallback(callback, model=...)."
             )
-        self._view = _ModelView(models[0], trainer)
+        self._view = view = _ModelView(models[0], trainer)
         epochs, steps = trainer.max_epochs, trainer.num_training_batches
         self.callback.set_params({"verbose": 0, "epochs": epochs, "steps": steps})
-        self.callback.set_model(self._view)
+        self.callback.set_model(view)
+        return view
 
 
 def _logs(trainer: Trainer) -> dict[str, float]:

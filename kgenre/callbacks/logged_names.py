@@ -34,7 +34,9 @@ def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: M
     built = trainer.engine.built
     entries = [entry for stage in built.entries for entry in (*built.entries[stage], *built.metrics[stage])]
     known = {entry.name for entry in entries} | {entry.fork_of for entry in entries if entry.fork_of}
-    if monitor in (None, "val/loss", *known) or monitor.startswith("throughput/"):  # the default may be missing
+    if monitor is None or monitor in known or monitor.startswith("throughput/"):
+        return
+    if monitor == "val/loss":  # the default may be missing
         return
     same = [name for name in sorted(known) if _bare(name) == _bare(monitor)]
     near = same or difflib.get_close_matches(monitor, known, n=1)

@@ -122,6 +122,7 @@ class LossWatch(Callback):
     def _note(self, checkpoint: Checkpoint) -> None:
         # As the newest one again, which a run that is stopped before it saves goes on from, and knows how often.
         checkpoint.state.setdefault("rollbacks", {})[self.state_key] = self.rollbacks
+        assert checkpoint.path is not None  # it was read
         try:
             write_checkpoint(checkpoint, checkpoint.path)
         except OSError as error:

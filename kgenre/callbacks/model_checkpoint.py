@@ -146,10 +146,17 @@ class ModelCheckpoint(Callback):
         """The newest checkpoint."""
         return self.folder / self.kept.last if self.folder and self.kept.last else None
 
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """A fit begins with no checkpoints; those of an earlier one may be another run's."""
+        if stage == "fit":
+            self.folder = None
+            self.kept.clear()
+
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Know the folder and who shares it; a new run begins with no checkpoints."""
+        """Know the folder and who shares it."""
         check_logged("ModelCheckpoint", self.monitor, trainer, module)
         self._has_failed = False
+        assert trainer.run_dir is not None  # where there is a ModelCheckpoint, a fit has a folder
         self.folder = trainer.run_dir / "checkpoints"
         everyone = [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
         self._others = [callback for callback in everyone if callback is not self]
@@ -157,8 +164,6 @@ class ModelCheckpoint(Callback):
         self._points_to = {"best"} if self in judges[:1] else set()
         if not self.save_weights_only or all(callback.save_weights_only for callback in everyone):
             self._points_to.add("last")
-        if not trainer.resumed:
-            self.kept.clear()
         for name in self.kept.superfluous:  # the run was killed before it came to that
             remove_checkpoint(self.folder / name)
         self.kept.forget_missing(self.folder)
@@ -176,13 +181,15 @@ class ModelCheckpoint(Callback):
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
         """Save what is due by steps or by time, unless validation comes first."""
-        if self.every_n_epochs is not None or trainer.global_step == self._seen:
+        if trainer.global_step == self._seen:
             return
         self._seen = trainer.global_step
         if self.every_n_train_steps is not None:
             self._is_due = trainer.global_step % self.every_n_train_steps == 0
-        else:
+        elif self.train_time_interval is not None:
             self._is_due = monotonic() - self._saved_at >= self.train_time_interval
+        else:
+            return
         schedule, batches = trainer.schedule, trainer.batch_idx
         # A run that goes on from here would not come to a validation that is due in this very place.
         waits = batches >= schedule.training_batches or schedule.validates_inside(trainer.current_epoch, batches)
@@ -221,8 +228,8 @@ class ModelCheckpoint(Callback):
             _log.info("Saved where training was broken off: %s", self.last_model_path)
 
     def _save_if_due(self, trainer: Trainer) -> None:
-        by_epoch = self.every_n_epochs is not None
-        if self._is_due if not by_epoch else (trainer.current_epoch + 1) % self.every_n_epochs == 0:
+        n = self.every_n_epochs
+        if self._is_due if n is None else (trainer.current_epoch + 1) % n == 0:
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
@@ -235,20 +242,24 @@ class ModelCheckpoint(Callback):
 
     def _write(self, trainer: Trainer, score: float | None, on_error: str) -> None:
         """The newest, with a score where it is among the best."""
+        folder = self.folder
+        assert folder is not None  # see on_fit_start
         self._wait(on_error)
-        self.kept.forget_missing(self.folder)
-        name = self._free_name(trainer)
+        self.kept.forget_missing(folder)
+        name = self._free_name(trainer, folder)
         self.kept.add(name, score)
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)
         if trainer.has_diverged or trainer.going_back is not None:  # nobody wants to go on from here
             self.kept.take_back()
             return
-        targets = {"last": name, **({"best": self.kept.best} if score is not None else {})}
+        targets = {"last": name}
+        if score is not None and self.kept.best is not None:
+            targets["best"] = self.kept.best
         pointers = {pointer: target for pointer, target in targets.items() if pointer in self._points_to}
         superfluous = tuple(self.kept.superfluous)
 
         def write() -> None:
-            path = write_checkpoint(checkpoint, self.folder / name)
+            path = write_checkpoint(checkpoint, folder / name)
             for pointer, target in pointers.items():
                 write_pointer(path.parent, pointer, path.parent / target)
             # Only now that the new one is safe, the superfluous ones go.
@@ -270,7 +281,8 @@ class ModelCheckpoint(Callback):
         try:
             write()
         except OSError as error:
-            if not (self.folder / str(self.kept.last) / "manifest.json").exists():
+            newest = self.last_model_path
+            if newest is None or not (newest / "manifest.json").exists():
                 self.kept.take_back()
             if on_error == "raise":
                 raise
@@ -282,13 +294,13 @@ class ModelCheckpoint(Callback):
                 )
             self._has_failed = True
 
-    def _free_name(self, trainer: Trainer) -> str:
+    def _free_name(self, trainer: Trainer, folder: Path) -> str:
         metrics = trainer.callback_metrics
         name = free = checkpoint_name(self.filename, trainer.current_epoch, trainer.global_step, metrics)
         version = 0
         others = {taken for other in self._others for taken in other.kept.names}
         # By default the same step is the same checkpoint, which may be written again.
-        while free in others or (self.filename != "{step:06d}" and (self.folder / free).exists()):
+        while free in others or (self.filename != "{step:06d}" and (folder / free).exists()):
             version += 1
             free = f"{name}-v{version}"
         return free

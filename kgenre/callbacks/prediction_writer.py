@@ -97,9 +97,12 @@ class PredictionWriter(Callback):
     def _save(self, trainer: Trainer, name: str, prediction: Any) -> None:
         import numpy as np
 
-        if self.output_dir is None and trainer.run_dir is None:
+        if self.output_dir is not None:
+            folder = Path(self.output_dir)
+        elif trainer.run_dir is not None:
+            folder = trainer.run_dir / "predictions"
+        else:
             raise ValueError("PredictionWriter() has no folder to write to: give output_dir, or predict from a run.")
-        folder = Path(self.output_dir) if self.output_dir is not None else trainer.run_dir / "predictions"
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / name, **dict(_named(prediction)))
 

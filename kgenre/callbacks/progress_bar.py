@@ -44,6 +44,7 @@ class ProgressBar(Callback):
         """Choose between bar and lines."""
         from rich.console import Console
 
+        self._stage = stage
         self._console = console = Console()
         # FORCE_COLOR, which many build servers set, makes rich take a log file for a terminal.
         on_terminal = console.is_interactive and console.file.isatty()
@@ -99,21 +100,21 @@ class ProgressBar(Callback):
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """A bar for validate, test and predict; inside of training the epoch's bar says so."""
-        if trainer.stage != "fit":
-            self._open(trainer.stage, trainer.num_evaluation_batches)
+        if self._stage != "fit":
+            self._open(self._stage, trainer.num_evaluation_batches)
         elif self._progress is not None:
             self._progress.update(self._task, metrics="validating")
 
     def on_validation_batch_end(
-        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int
+        self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Move it: batches of all sources count."""
-        if trainer.stage != "fit":
+        if self._stage != "fit":
             self._advance(self._done, trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Close it, before anything is said about the results."""
-        if trainer.stage != "fit":
+        if self._stage != "fit":
             self._close()
 
     on_test_start = on_predict_start = on_validation_start
@@ -141,8 +142,8 @@ class ProgressBar(Callback):
             transient=True,
             expand=True,
         )
-        total = None if math.isinf(total) else total
-        self._task = self._progress.add_task(title, total=total, completed=completed, metrics="")
+        known = None if math.isinf(total) else total
+        self._task = self._progress.add_task(title, total=known, completed=completed, metrics="")
         self._progress.start()
 
     def _advance(self, batch_idx: int, trainer: Trainer) -> None:

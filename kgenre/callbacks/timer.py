@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
+_Stage = Literal["train", "validate", "test"]
 _log = logging.getLogger("kgenre")
 
 
@@ -46,10 +47,10 @@ class Timer(Callback):
             raise ValueError(f"Timer(interval=...) is 'step' or 'epoch'. Received: {interval!r}")
         self.duration = None if duration is None else read_duration("Timer(duration=...)", duration).total_seconds()
         self.interval = interval
-        self._before: dict[str, float] = {}  # seconds by stage, in what is over
-        self._begun: dict[str, float] = {}  # since when a stage runs
+        self._before: dict[_Stage, float] = {}  # seconds by stage, in what is over
+        self._begun: dict[_Stage, float] = {}  # since when a stage runs
 
-    def time_elapsed(self, stage: Literal["train", "validate", "test"] = "train") -> float:
+    def time_elapsed(self, stage: _Stage = "train") -> float:
         """Seconds spent in a stage so far, in this fit and in those that it goes on from."""
         running = monotonic() - self._begun[stage] if stage in self._begun else 0.0
         return self._before.get(stage, 0.0) + running
@@ -113,12 +114,12 @@ class Timer(Callback):
         if self.interval == "epoch":
             self._look(trainer)
 
-    def _stop(self, stage: str) -> None:
+    def _stop(self, stage: _Stage) -> None:
         self._before[stage] = self.time_elapsed(stage)
         self._begun.pop(stage, None)
 
     def _look(self, trainer: Trainer) -> None:
-        if self.time_remaining() > 0:
+        if self.duration is None or self.time_remaining() > 0:
             return
         if not trainer.should_stop:
             elapsed = timedelta(seconds=int(self.time_elapsed()))

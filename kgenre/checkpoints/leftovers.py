@@ -15,8 +15,12 @@ _HIDDEN = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>partial|replaced|removed)")
 
 def leftovers(folder: Path) -> list[Path]:
     """Hidden files and folders of writers that did not come to their end."""
-    found = [(match["kind"], path) for path in folder.glob(".*") if (match := _HIDDEN.fullmatch(path.name))]
-    return [path for _, path in sorted(found)]
+    return [path for path, _ in _hidden(folder)]
+
+
+def _hidden(folder: Path) -> list[tuple[Path, re.Match[str]]]:
+    found = [(path, match) for path in folder.glob(".*") if (match := _HIDDEN.fullmatch(path.name))]
+    return sorted(found, key=lambda each: (each[1]["kind"], each[0]))
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -25,8 +29,7 @@ def remove_leftovers(folder: Path) -> None:
     A kill between two renames may leave a whole checkpoint under a hidden name only: it gets its name back.
     """
     wait_for_removals()
-    for path in leftovers(folder):
-        match = _HIDDEN.fullmatch(path.name)
+    for path, match in _hidden(folder):
         if path.is_dir() and not (folder / match["name"]).exists() and match["kind"] != "removed" and _is_whole(path):
             path.rename(folder / match["name"])
         elif path.is_dir() and not path.is_symlink():

@@ -6,7 +6,7 @@ Here a name is the attribute path and the position: ``model.layers.3.kernel``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -73,7 +73,7 @@ def refresh_layers(module: Any) -> None:
 
 
 def named_optimizer_variables(
-    optimizer: keras.optimizers.Optimizer, trainable: dict[str, keras.Variable], prefix: str
+    optimizer: keras.optimizers.Optimizer, trainable: Mapping[str, keras.Variable], prefix: str
 ) -> dict[str, keras.Variable]:
     """The optimizer's variables: a slot is named after its kind and the variable that it belongs to.
 

@@ -278,7 +278,8 @@ class CompiledStep:
 def list_devices(kind: str | None = None) -> list[str]:
     """See `kgenre.engines.devices.list_devices`."""
     gpus = [f"gpu:{index}" for index in range(len(tf.config.get_visible_devices("GPU")))]
-    return {"cpu": ["cpu:0"], "gpu": gpus}.get(kind, gpus or ["cpu:0"])
+    found: dict[str | None, list[str]] = {"cpu": ["cpu:0"], "gpu": gpus, None: gpus or ["cpu:0"]}
+    return found[kind]
 
 
 def hide_other_gpus(devices: Sequence[str]) -> None:

@@ -144,7 +144,7 @@ class TorchEngine(VariableState):
 
     def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None:
         totals, weights = initial_sums(self.built.entries[stage], saved)
-        self._sums[stage] = (self._tensor(np.float32(totals)), self._tensor(np.float32(weights)))
+        self._sums[stage] = (self._tensor(np.array(totals, np.float32)), self._tensor(np.array(weights, np.float32)))
         self._batch_idx[stage] = self._tensor(np.int32(first_batch))
         if self.options.accumulate_grad_batches > 1 and (added := self.built.saved_gradients(saved)):
             for total, gradient in zip(self._accumulated, added[1:], strict=True):
@@ -181,7 +181,8 @@ def list_devices(kind: str | None = None) -> list[str]:
     gpus = [f"gpu:{index}" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
         gpus = ["mps:0"]
-    return {"cpu": ["cpu:0"], "gpu": gpus}.get(kind, gpus or ["cpu:0"])
+    found: dict[str | None, list[str]] = {"cpu": ["cpu:0"], "gpu": gpus, None: gpus or ["cpu:0"]}
+    return found[kind]
 
 
 def _detached(tree: Any) -> Any:

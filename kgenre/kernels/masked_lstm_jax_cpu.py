@@ -155,7 +155,8 @@ def _recur_backward(residuals: Any, gradients: tuple[Pair, Pair]) -> tuple[Any, 
     )
     ends = lax.fori_loop(0, steps, step, start)
     none = (None,) * len(products[0].factors)
-    return ends[0][2] + ends[1][2], None, tuple(Products(*end[3:], none) for end in ends)
+    first, second = (Products(d_weights, d_biases, none) for *_, d_weights, d_biases in ends)
+    return ends[0][2] + ends[1][2], None, (first, second)
 
 
 _recur.defvjp(_recur_forward, _recur_backward)

@@ -108,8 +108,8 @@ def _forward(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) 
         state = tf.where(live, out * tf.tanh(new_cell), state)
         activated = tf.stack([into, forget, new, out], 1)
         values = (*tf.unstack(state), *tf.unstack(cell), *tf.unstack(activated))
-        kept = [array.write(time, value) for array, time, value in zip(kept, times * 3, values, strict=True)]
-        return count + 1, state, cell, *kept
+        written = [array.write(time, value) for array, time, value in zip(kept, times * 3, values, strict=True)]
+        return count + 1, state, cell, *written
 
     start = tf.zeros(state_shape)
     one, four = start[0], tf.zeros(tf.concat([[4], state_shape[1:]], 0))

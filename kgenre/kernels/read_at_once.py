@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -34,13 +34,14 @@ def read_at_once(dataset: Any, count: int, limit: int | None = None) -> Iterator
         element = element if isinstance(spec, tuple) else element[0]  # `map` unpacks tuples
         return element, tuple(tf.shape(leaf) for leaf in keras.tree.flatten(element))
 
+    groups: Iterable[tuple[Any, Any]]  # the arrays, padded, and the shapes that their rows had; None: all had one
     if all(leaf.shape.is_fully_defined() for leaf in leaves):
         groups = ((group, None) for group in dataset.batch(count).as_numpy_iterator())
     else:
         groups = dataset.map(with_shapes).padded_batch(count).as_numpy_iterator()
     for group, shapes in groups:
         padded = keras.tree.flatten(group)
-        rows = list(zip(*padded, strict=True))
+        rows: list[Sequence[Any]] = list(zip(*padded, strict=True))
         if shapes is not None and any((s != leaf.shape[1:]).any() for leaf, s in zip(padded, shapes, strict=True)):
             cuts = zip(*([tuple(map(slice, shape)) for shape in each] for each in shapes), strict=True)
             rows = [[leaf[cut] for leaf, cut in zip(*pair, strict=True)] for pair in zip(rows, cuts, strict=True)]

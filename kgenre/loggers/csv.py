@@ -24,7 +24,11 @@ class CSVLogger(Logger):
 
     files = ("metrics.csv",)
 
-    def open(self, run_dir: Path, resume_step: int | None = None) -> None:
+    _path: Path | None = None
+
+    def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
+        if run_dir is None:
+            raise self.not_open()
         self._path = run_dir / "metrics.csv"
         self._rows: dict[int, dict[str, str]] = {}
         self._columns: list[str] = []
@@ -40,22 +44,24 @@ class CSVLogger(Logger):
         self._written = -1  # rewrite with the next row
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        if self._path is None:
+            raise self.not_open()
         new = [name for name in metrics if name not in self._columns]
         self._columns += new
         row = self._rows.setdefault(step, {})
         row |= {name: f"{value:.9g}" for name, value in metrics.items()}
         is_next = step > self._written >= 0
         if new or not is_next or len(row) > len(metrics):
-            self._write_all()
+            self._write_all(self._path)
         else:
             with self._path.open("a", newline="") as file:
                 csv.DictWriter(file, ["step", *self._columns]).writerow({"step": step, **row})
         self._written = max(step, self._written)
 
-    def _write_all(self) -> None:
-        partial = self._path.with_suffix(".csv.partial")
+    def _write_all(self, path: Path) -> None:
+        partial = path.with_suffix(".csv.partial")
         with partial.open("w", newline="") as file:
             writer = csv.DictWriter(file, ["step", *self._columns])
             writer.writeheader()
             writer.writerows({"step": step, **row} for step, row in sorted(self._rows.items()))
-        partial.replace(self._path)
+        partial.replace(path)

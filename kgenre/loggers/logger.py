@@ -37,6 +37,13 @@ class Logger:
         nothing writes files.
         """
 
+    def not_open(self) -> RuntimeError:
+        """The error for values that come where there is no run's folder to write them into."""
+        return RuntimeError(
+            f"{type(self).__name__} writes into a run's folder and has none: a fit opens it before on_fit_start, an "
+            "evaluation only with ckpt_path or after a fit of its trainer. Ask with: trainer.run_dir is not None."
+        )
+
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         """Write scalars."""
 

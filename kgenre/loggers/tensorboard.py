@@ -7,6 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,7 @@ class TensorBoardLogger(Logger):
         # The newest step that has more than scalars, and where that lies in the run's own file: name -> (first, end).
         self._views: tuple[int, dict[str, tuple[int, int]]] = (0, {})
 
-    def open(self, run_dir: Path, resume_step: int | None = None) -> None:
+    def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
         # A run that was refused took its folder with it, and the next one may get the same.
         is_there = "" in self._files and os.path.exists(self._files[""].name)
         if self._run_dir == run_dir and resume_step is None and is_there:
@@ -82,7 +83,7 @@ class TensorBoardLogger(Logger):
 
         if self._resume_step is None:  # a run that goes on has them
             self.log_text("hyperparameters", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
-        with (self._run_dir / HPARAMS_FILE).open("wb") as file:
+        with (self._folder / HPARAMS_FILE).open("wb") as file:
             writer = RecordWriter(file)
             summary = summary_v2.hparams_pb(_flat(params), start_time_secs=time.time())
             for content in ({"file_version": "brain.Event:2"}, {"summary": summary}):
@@ -175,7 +176,7 @@ class TensorBoardLogger(Logger):
 
     def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
         """Copy them from the file of the run that was stopped."""
-        known = {path.name: path for path in self._run_dir.glob("events.out.tfevents.*")}
+        known = {path.name: path for path in self._folder.glob("events.out.tfevents.*")}
         if not state or state["file"] not in known:  # a checkpoint that lies elsewhere now
             return
         with known[state["file"]].open("rb") as file:
@@ -187,7 +188,7 @@ class TensorBoardLogger(Logger):
                 record = file.read(end - first) if 16 < end - first <= os.fstat(file.fileno()).st_size else b""
                 # Of a TFRecord: the length of what is in it, two checksums. What a power cut took is not there.
                 if len(record) > 16 and int.from_bytes(record[:8], "little") == len(record) - 16:
-                    self._note_view(name, step, lambda record=record: self._files[""].write(record))
+                    self._note_view(name, step, partial(self._files[""].write, record))
 
     def finalize(self, status: str) -> None:
         if self._session_is_open:
@@ -237,10 +238,16 @@ class TensorBoardLogger(Logger):
 
         RecordWriter(self._file(folder)).write(Event(wall_time=time.time(), **content).SerializeToString())
 
+    @property
+    def _folder(self) -> Path:
+        if self._run_dir is None:
+            raise self.not_open()
+        return self._run_dir
+
     def _file(self, folder: str) -> Any:
         if folder in self._files:
             return self._files[folder]
-        directory = self._run_dir / folder
+        directory = self._folder / folder
         directory.mkdir(parents=True, exist_ok=True)
         is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
         # TensorBoard's EventFileWriter would import TensorFlow wherever it is installed; a file of our own does not.

@@ -39,7 +39,7 @@ class Profiler:
         self.filename = filename
         self.stage: str | None = None
         self.log_dir: Path | None = None  # the run's folder, once it is open
-        self.engine: Engine | None = None
+        self.engine: Engine  # the newest that `watch` was given
 
     def setup(self, stage: str) -> None:
         """A stage ("fit", "validate", "test", "predict") begins: what was measured before does not count."""
@@ -95,8 +95,7 @@ class Profiler:
     def watch(self, engine: Engine) -> None:
         """Make actions of an engine's calls and of waiting for its batches."""
         self.engine = engine
-        for name in _ENGINE:
-            setattr(engine, name, self.profiled(f"[Engine]{name}", getattr(engine, name)))
+        calls = {name: self.profiled(f"[Engine]{name}", getattr(engine, name)) for name in _ENGINE}
         prefetch = engine.prefetch
 
         def timed(batches: Iterable[Any], *arguments: Any, **named: Any) -> Iterator[Any]:
@@ -109,4 +108,5 @@ class Profiler:
                     return
                 yield batch
 
-        engine.prefetch = timed
+        for name, call in {**calls, "prefetch": timed}.items():
+            setattr(engine, name, call)

@@ -62,7 +62,7 @@ class SimpleProfiler(Profiler):
         """The table."""
         total = perf_counter() - self._begun
         calls = sum(count for _, count in self.durations.values())
-        rows = [("Action", "Mean duration (s)", "Num calls", "Total time (s)", "Percentage %")]
+        rows: list[tuple[str, ...]] = [("Action", "Mean duration (s)", "Num calls", "Total time (s)", "Percentage %")]
         rows.append(("Total", "-", str(calls), f"{total:.5}", "100 %"))
         for action, (seconds, count) in sorted(self.durations.items(), key=lambda item: -item[1][0]):
             share = f"{100 * seconds / total:.5}"

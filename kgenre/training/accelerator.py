@@ -22,8 +22,12 @@ def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None
     if strategy not in STRATEGIES:
         raise TrainerError(f"strategy is one of {', '.join(STRATEGIES)}. Received: {strategy!r}")
     is_count = isinstance(devices, int) and not isinstance(devices, bool) and (devices == -1 or devices > 0)
-    is_list = isinstance(devices, list | tuple) and devices and all(type(d) is int and d >= 0 for d in devices)
-    if devices != "auto" and not is_count and not (is_list and len(set(devices)) == len(devices)):
+    is_list = (
+        isinstance(devices, list | tuple)
+        and all(type(d) is int and d >= 0 for d in devices)
+        and 0 < len(devices) == len(set(devices))
+    )
+    if devices != "auto" and not is_count and not is_list:
         raise TrainerError(
             f"devices is 'auto', how many (1, 2, ...; -1: all) or a list of which ([0, 2]). Received: {devices!r}"
         )
@@ -48,7 +52,7 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
             f"accelerator={accelerator!r}, but {backend} finds no GPU here, only {', '.join(list_devices('cpu'))}. "
             "Use accelerator='auto' or 'cpu', or install the backend with CUDA: pip install 'kgenre[cuda]'."
         )
-    if devices == "auto":
+    if isinstance(devices, str):  # "auto"
         devices = len(found) if strategy == "data_parallel" else 1
     elif devices == -1:
         devices = len(found)

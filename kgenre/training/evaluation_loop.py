@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_sources import EvaluationSource
@@ -52,5 +52,6 @@ def evaluate(
     return predictions
 
 
-_RUNNING = {"validation": "validate", "test": "test", "predict": "predict"}
+_Running = Literal["validate", "test", "predict"]
+_RUNNING: dict[str, _Running] = {"validation": "validate", "test": "test", "predict": "predict"}
 _HOOKS = ("start", "epoch_start", "batch_start", "batch_end", "epoch_end", "end")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from kgenre.training.stage import load_sources
 from kgenre.training.steps_per_execution import batches_at_once, grouped
 
 if TYPE_CHECKING:
+    from kgenre.checkpoints import Checkpoint
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
@@ -92,8 +93,8 @@ def fit_loop(trainer: Trainer) -> None:
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
         t.batch_seconds = (t.input_seconds - waited) / max(1, t.batch_idx - begun_at)
 
-        if t.going_back:
-            go_back(t)
+        if t.going_back is not None:
+            go_back(t, *t.going_back)
             continue
 
         # --- the epoch ends --------------------------------------------------------------------------------------
@@ -105,8 +106,8 @@ def fit_loop(trainer: Trainer) -> None:
             run_validation(t)
         hooks.on_train_epoch_end()
         engine.pull()
-        if t.going_back:
-            go_back(t)
+        if t.going_back is not None:
+            go_back(t, *t.going_back)
             continue
         results.write(t.global_step)
         if not t.epoch_is_done:
@@ -116,10 +117,10 @@ def fit_loop(trainer: Trainer) -> None:
     hooks.on_train_end()
 
 
-def go_back(trainer: Trainer) -> None:
+def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]) -> None:
     """To the checkpoint that a callback named: the curves too, and what it wants to change there."""
     t = trainer
-    (checkpoint, change), t.going_back = t.going_back, None
+    t.going_back = None
     restore(t, checkpoint)
     open_loggers(t, resume_step(checkpoint))
     restore_logs(t, checkpoint)

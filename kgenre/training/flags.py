@@ -145,7 +145,7 @@ def _check(f: SimpleNamespace) -> None:
 def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
     """Those that the flags ask for, where the user gave none of their kind."""
     given = flags.given_callbacks
-    wanted = (
+    wanted: tuple[tuple[bool, type[Callback]], ...] = (
         (flags.enable_progress_bar, ProgressBar),
         (flags.enable_model_summary, ModelSummary),
         (bool(flags.loggers), ThroughputMonitor),
@@ -165,9 +165,9 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
     return defaults
 
 
-def _at_least(**arguments: tuple[float | None, float]) -> None:
+def _at_least(**arguments: tuple[Any, int]) -> None:
     for name, (value, least) in arguments.items():
-        if value is not None and not (isinstance(value, Integral) and value >= least):
+        if value is not None and not (isinstance(value, Integral) and int(value) >= least):
             raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from types import SimpleNamespace
 
 
@@ -33,8 +34,7 @@ class Hyperparameters:
             >>> Net(width=16).hparams.width
             16
         """
-        frame = inspect.currentframe().f_back
-        arguments = inspect.getargvalues(frame)
+        arguments = inspect.getargvalues(sys._getframe(1))
         given = {name: arguments.locals[name] for name in arguments.args}
         given = {name: value for name, value in given.items() if value is not self}  # whatever it is called
         if arguments.varargs:

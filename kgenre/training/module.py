@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from kgenre.engines import prepare_keras, step_logs
@@ -175,13 +176,12 @@ class Module(Hyperparameters):
             on_step, on_epoch = False, True
         name += logs.suffix if add_dataloader_idx else ""
         weight = logs.weight if batch_size is None else batch_size
-        entry = {"prog_bar": prog_bar, "logger": logger, "reduce_fx": reduce_fx}
+        entry = step_logs.LogEntry(name, on_step, on_epoch, prog_bar, logger, reduce_fx)
         if on_step and on_epoch:
-            entry["fork_of"] = name
-            logs.record(step_logs.LogEntry(f"{name}_step", on_step=True, on_epoch=False, **entry), value, weight)
-            logs.record(step_logs.LogEntry(f"{name}_epoch", on_step=False, on_epoch=True, **entry), value, weight)
+            logs.record(replace(entry, name=f"{name}_step", on_epoch=False, fork_of=name), value, weight)
+            logs.record(replace(entry, name=f"{name}_epoch", on_step=False, fork_of=name), value, weight)
         else:
-            logs.record(step_logs.LogEntry(name, on_step=on_step, on_epoch=on_epoch, **entry), value, weight)
+            logs.record(entry, value, weight)
 
     def log_dict(self, values: Mapping[str, Any], **options: Any) -> None:
         """`log` for each item; the options are those of `log`."""

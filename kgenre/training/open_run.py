@@ -55,8 +55,8 @@ def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
         action(t)
 
 
-def join_run(trainer: Trainer) -> bool:
-    """Let an evaluation's results be written into the run's folder, if there is one and no fit is writing to it now."""
+def join_run(trainer: Trainer) -> Path | None:
+    """Open the run's folder for an evaluation's results, if there is one and no fit is writing to it; it, or None."""
     t = trainer
     if t.run_dir is not None and t.stage != "predict":  # which writes no results
         try:
@@ -64,9 +64,9 @@ def join_run(trainer: Trainer) -> bool:
         except TrainerError as error:
             _log.warning("%s The results are not written there.", str(error).partition(" Two runs")[0])
             t.results.loggers = []
-            return False
+            return None
     open_loggers(t)
-    return t.run_dir is not None
+    return t.run_dir
 
 
 def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
@@ -80,7 +80,9 @@ def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
 
 
 def run_of(checkpoint: Checkpoint) -> Path | None:
-    """The run's folder that a checkpoint lies in; None for one that was saved elsewhere."""
+    """The run's folder that a checkpoint lies in; None for one that was saved elsewhere, or never."""
+    if checkpoint.path is None:
+        return None
     folder = checkpoint.path.parent
     if folder == Path():  # given from inside the folder, as "step=000120"
         folder = folder.resolve()

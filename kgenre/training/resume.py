@@ -211,14 +211,14 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
     unknown = overrides.keys() - _accepted(cls, overrides).keys()
     if unknown:
-        takes = ", ".join(list(inspect.signature(cls.__init__).parameters)[1:]) or "none"
+        takes = ", ".join(list(_signature(cls).parameters)[1:]) or "none"
         raise TypeError(
             f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
             f"It has: {takes}."
         )
     arguments = _accepted(cls, checkpoint.state.get("model", {}).get("hyperparameters", {})) | dict(overrides)
     try:
-        inspect.signature(cls.__init__).bind(None, **arguments)
+        _signature(cls).bind(None, **arguments)
     except TypeError as error:
         raise CheckpointError(
             f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
@@ -243,9 +243,13 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     return module
 
 
+def _signature(cls: type) -> inspect.Signature:
+    return inspect.signature(cls.__init__)  # type: ignore[misc]  # of this very class, not of a subclass
+
+
 def _accepted(cls: type, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Without those that ``cls`` does not take (a base class saved them)."""
-    parameters = inspect.signature(cls.__init__).parameters
+    parameters = _signature(cls).parameters
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return dict(hyperparameters)
     return {name: value for name, value in hyperparameters.items() if name in parameters}

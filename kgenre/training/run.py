@@ -12,6 +12,7 @@ from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine
 from kgenre.loggers import Logger
 from kgenre.training.data_module import DataModule
+from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.hooks import Hooks
@@ -24,12 +25,14 @@ from kgenre.training.stop_signal import StopSignal
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
+Stage = Literal["fit", "validate", "test", "predict"]
+
 
 @dataclass
 class RunState:
     """Lightning's ``trainer.state``: which method was called, what it is doing now, and how it went."""
 
-    fn: Literal["fit", "validate", "test", "predict"] | None = None
+    fn: Stage | None = None
     stage: Literal["train", "sanity_check", "validate", "test", "predict"] | None = None
     status: Literal["initializing", "running", "finished", "interrupted"] = "initializing"
 
@@ -71,9 +74,9 @@ class Run:
         self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
         self.keeps_predictions = True
         self.is_trial = False  # a search for a learning rate or a batch size: only its own callbacks take part
-        self.module: Module | None = None
+        self._module: Module | None = None
+        self._engine: Engine | None = None  # with the module built in it
         self.datamodule: DataModule | None = None
-        self.engine: Engine | None = None
         self.results = Results()
         self.hooks: Hooks  # of the stage that runs: see `running`
         self.run_opened: list[Callable[[Trainer], None]] = []
@@ -88,10 +91,34 @@ class Run:
         self.batch_seconds: float | None = None  # for one, in the epoch before
         self.schedule = FitSchedule(0)
 
+    # --- the parts in use ----------------------------------------------------------------------------------------
+
+    @property
+    def module(self) -> Module:
+        """The module that runs, or ran last.
+
+        Raises:
+            TrainerError: none has run.
+        """
+        if self._module is None:
+            raise TrainerError("trainer.module needs a run: call trainer.fit(module, ...) first.")
+        return self._module
+
+    @property
+    def engine(self) -> Engine:
+        """The engine that the module was built in: from ``on_fit_start`` or the start of an evaluation on.
+
+        Raises:
+            TrainerError: nothing is built yet.
+        """
+        if self._engine is None:
+            raise TrainerError("trainer.engine needs a run whose module is built: call trainer.fit(module, ...) first.")
+        return self._engine
+
     # --- what it is doing ----------------------------------------------------------------------------------------
 
     @property
-    def stage(self) -> str | None:
+    def stage(self) -> Stage | None:
         """The method that runs, as `Callback.setup` names it: "fit", "validate", "test" or "predict"."""
         return self.state.fn
 
@@ -190,7 +217,7 @@ class Run:
     @property
     def optimizers(self) -> list[Any]:
         """The Keras optimizers of the running fit."""
-        return list(self.engine.built.optimizers) if self.engine else []
+        return list(self._engine.built.optimizers) if self._engine is not None else []
 
     def learning_rates(self) -> list[float]:
         """The current learning rate of each optimizer."""

@@ -8,11 +8,6 @@ from typing import IO
 
 from kgenre.training.errors import TrainerError
 
-try:
-    import fcntl
-except ImportError:  # Windows: no lock
-    fcntl = None
-
 
 class RunLock:
     """Holds ``<run>/.lock``, with this process's id in it, until `release`.
@@ -57,7 +52,9 @@ class RunLock:
 
 
 def _lock(file: IO[str]) -> bool:
-    if fcntl is None:
+    try:
+        import fcntl
+    except ImportError:  # Windows: no lock
         return True
     try:
         fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

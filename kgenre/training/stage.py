@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -28,23 +28,24 @@ from kgenre.training.module import Module
 from kgenre.training.open_run import has_begun, leaving_run, own_writing
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
-from kgenre.training.run import RunState
+from kgenre.training.run import RunState, Stage
 
 if TYPE_CHECKING:
+    from kgenre.engines.weight_update import StepPart
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
 
 
 @contextmanager
-def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule | None) -> Iterator[None]:
+def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModule | None) -> Iterator[None]:
     """Around a stage: whatever happens, variables are up to date, hooks and loggers are closed."""
     t = trainer
     if not isinstance(module, Module):
         raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
-    if module is not t.module:
-        t.engine = None
-    t.module, t.datamodule, t.interrupted = module, datamodule, False
+    if module is not t._module:
+        t._engine = None
+    t._module, t.datamodule, t.interrupted = module, datamodule, False
     t.state = RunState(stage, "train" if stage == "fit" else None, "running")
     if t.profiler is not None:
         t.profiler.setup(stage)
@@ -92,7 +93,7 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
                     t.profiler.describe()
 
 
-def prepare(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
+def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> None:
     """Data first, then the model, which may need to know the data."""
     t, module, data = trainer, trainer.module, trainer.datamodule
     if checkpoint is not None:
@@ -103,8 +104,8 @@ def prepare(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
         data.prepare_data()
     module.prepare_data()
     if data is not None:
-        data.setup(t.stage)
-    t.hooks.setup(t.stage)
+        data.setup(stage)
+    t.hooks.setup(stage)
     with policy_of(t.precision), drawing_initial_weights():
         module.configure_model()
     check_model_precision(module, t.precision)
@@ -154,11 +155,11 @@ def build_for_fit(trainer: Trainer) -> Any:
         _log.warning("The val data gave no batches: this fit validates nothing.")
     _sync(t)
     t.results = Results(t.loggers)
-    t.engine = _new_engine(t)
+    t._engine = None
     with policy_of(t.precision):
         configured = configured_optimizers(t.module)
         parts = [callback.step_part for callback in t.callbacks if callback.step_part is not None]
-        t.engine.build(t.module, configured.optimizers, batches, parts)
+        t._engine = _built_engine(t, configured.optimizers, batches, parts)
     if configured.schedulers and not t.is_trial:
         t.callbacks = _in_order([*t.callbacks, *configured.schedulers])
         t.hooks = Hooks(t, t.module, t.callbacks)
@@ -169,23 +170,25 @@ def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) 
     """The engine that the module was fitted in, ready for one more kind of step; or a new one."""
     t = trainer
     batches = first_batches(sources)
-    if t.engine is not None and not t.engine.built.is_current:  # another network was put into the module
+    if t._engine is not None and not t._engine.built.is_current:  # another network was put into the module
         _sync(t)
-        t.engine = None
+        t._engine = None
     with policy_of(t.precision):
-        if t.engine is None:
-            t.engine = _new_engine(t)
-            t.engine.build(t.module, {}, batches)
+        if t._engine is None:
+            t._engine = _built_engine(t, {}, batches)
         else:
-            t.engine.pull()
+            t._engine.pull()
             for stage, batch in batches.items():
-                t.engine.add_stage(stage, batch)
+                t._engine.add_stage(stage, batch)
 
 
-def _new_engine(trainer: Trainer) -> Engine:
+def _built_engine(
+    trainer: Trainer, optimizers: Mapping[str, Any], batches: Mapping[str, Any], parts: Sequence[StepPart] = ()
+) -> Engine:
     engine = create_engine(trainer.step_options)
     if trainer.profiler is not None:
         trainer.profiler.watch(engine)
+    engine.build(trainer.module, optimizers, batches, parts)
     return engine
 
 
@@ -204,8 +207,8 @@ def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.i
 
 
 def _sync(trainer: Trainer) -> None:
-    if trainer.engine is not None and hasattr(trainer.engine, "built"):
-        trainer.engine.sync()
+    if trainer._engine is not None:
+        trainer._engine.sync()
 
 
 def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:

@@ -68,7 +68,7 @@ def _may_pay(trainer: Trainer, batch: Any) -> bool:
 def _together(trainer: Trainer) -> int:
     """How many steps "auto" runs in a call, so that what is due cuts few short: 25 where logs are due every 50."""
     schedule, every = trainer.schedule, trainer.log_every_n_steps
-    most = min(MANY, schedule.training_batches, every or MANY)
+    most = int(min(MANY, schedule.training_batches, every or MANY))
     if schedule.accumulate_grad_batches > 1:  # the update is a call of its own
         most = min(most, schedule.accumulate_grad_batches - 1)
     whole = (number for number in range(most, MANY // 2, -1) if every % number == 0)
@@ -130,16 +130,21 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
     def shapes(batch: Any) -> list[Any]:
         return [leaf.shape for leaf in keras.tree.flatten(batch)]
 
-    source, held, failed = iter(batches), None, None
+    source = iter(batches)
+    held: tuple[Any, bool] | None = None
+    failed: Exception | None = None
     while failed is None and (first := held or next(source, None)) is not None:
         group, is_last, held = [first[0]], first[1], None
         begun = time.perf_counter()
         while not is_last and len(group) < trainer.chosen_steps_per_execution and not _is_due(trainer, len(group)):
+            if time.perf_counter() - begun >= HELD:
+                break
             try:
-                following = next(source, None) if time.perf_counter() - begun < HELD else _LATER
+                following = next(source, None)
             except Exception as error:  # the batches before the one that cannot be read are trained on all the same
-                following, failed = None, error
-            if following is None or following is _LATER:
+                failed = error
+                break
+            if following is None:
                 break
             if following[1] or shapes(following[0]) != shapes(group[0]):
                 held = following
@@ -148,9 +153,6 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
         yield group, is_last
     if failed is not None:
         raise failed
-
-
-_LATER = object()
 
 
 def batches_at_once(trainer: Trainer, batches: Any) -> int:

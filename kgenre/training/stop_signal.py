@@ -35,7 +35,7 @@ class StopSignal:
     def listening(self) -> Iterator[None]:
         """Around a stage: the handlers are in place."""
         self.received, self.is_urgent = None, False
-        before: dict[int, Any] = {}
+        before: dict[signal.Signals, Any] = {}
         if threading.current_thread() is threading.main_thread():
             defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
             for number, default in defaults.items():

@@ -26,7 +26,7 @@ from kgenre.training.module import Module
 from kgenre.training.open_run import join_run, open_run, run_of
 from kgenre.training.results import Results
 from kgenre.training.resume import find_checkpoint, restore, restore_logs, restore_weights, resume_step, run_state
-from kgenre.training.run import Run
+from kgenre.training.run import Run, Stage
 from kgenre.training.run_folder import tidy_runs, update_metrics
 from kgenre.training.stage import (
     build_for_evaluation,
@@ -219,7 +219,7 @@ class Trainer(Run):
             tidy_runs(self.experiment_dir)
             checkpoint = find_checkpoint(self, ckpt_path, "fit")
             self.ckpt_path = checkpoint.path if checkpoint else None
-            prepare(self, checkpoint)
+            prepare(self, "fit", checkpoint)
             load_sources(self)
             batch = build_for_fit(self)
             if checkpoint is not None:
@@ -283,7 +283,7 @@ class Trainer(Run):
 
     def _evaluate(
         self,
-        stage: str,
+        stage: Stage,
         step: str,
         model: Module | None,
         dataloaders: Iterable[Any] | DataModule | None,
@@ -296,15 +296,17 @@ class Trainer(Run):
         if verbose:
             # What was logged with logger=False is a detail for metrics.json.
             print_results({name: v for name, v in values.items() if name in self.logged_metrics}, self.run_dir)
-        built = self.engine.built
-        names = [{entry.name for entry in (*built.entries[s.stage], *built.metrics[s.stage])} for s in sources]
+        names = []
+        for one in sources:  # none, where it was interrupted before they were known
+            entries, metrics = self.engine.built.entries[one.stage], self.engine.built.metrics[one.stage]
+            names.append({entry.name for entry in (*entries, *metrics)})
         # What hooks log is of all sources.
         shared = set(values) - set().union(*names)
         return [{name: value for name, value in values.items() if name in mine | shared} for mine in names]
 
     def _run_evaluation(
         self,
-        stage: str,
+        stage: Stage,
         step: str,
         model: Module | None,
         dataloaders: Iterable[Any] | DataModule | None,
@@ -313,10 +315,10 @@ class Trainer(Run):
     ) -> tuple[list[EvaluationSource], list[list[Any]]]:
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
-        model = model or self.module
+        model = model or self._module
         if model is None:
             raise TrainerError(f"trainer.{stage}() needs a module: trainer.{stage}(module, ...).")
-        if dataloaders is None and datamodule is None and model is self.module:
+        if dataloaders is None and datamodule is None and model is self._module:
             datamodule = self.datamodule
         loader = "val" if step == "validation" else step
         data = _source_of_batches(stage, loader, model, dataloaders, datamodule)
@@ -326,10 +328,11 @@ class Trainer(Run):
         with running(self, stage, model, datamodule):
             checkpoint = find_checkpoint(self, ckpt_path, stage)
             self.ckpt_path = checkpoint.path if checkpoint else None
-            prepare(self, checkpoint)
+            prepare(self, stage, checkpoint)
             given = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
-            sources = evaluation_sources(model, step, given, self.limits[loader])
-            build_for_evaluation(self, sources)
+            found = evaluation_sources(model, step, given, self.limits[loader])
+            build_for_evaluation(self, found)
+            sources = found
             if checkpoint is not None:
                 restore_weights(self, checkpoint)
                 self.global_step, self.current_epoch = (
@@ -337,15 +340,15 @@ class Trainer(Run):
                     checkpoint.state["epoch"],
                 )
                 self.run_dir = run_of(checkpoint)
-            is_written = join_run(self)
+            folder = join_run(self)
             predictions = evaluate(self, step, sources)
-            if is_written:
-                update_metrics(self.run_dir, self.callback_metrics)
+            if folder is not None:
+                update_metrics(folder, self.callback_metrics)
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
         """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`."""
-        if self.engine is None:
+        if self._engine is None:
             raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
         return write_checkpoint(self.dump_checkpoint(weights_only), filepath)
 

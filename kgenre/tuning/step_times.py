@@ -111,7 +111,7 @@ def remember_step_times(model: str, seconds: Mapping[str, float]) -> None:
     """Add to the table; where the cache cannot be written, nothing is kept."""
     with contextlib.suppress(OSError):
         file, table = _file(), _read()
-        table[model] = table.get(model, {}) | seconds
+        table[model] = {**table.get(model, {}), **seconds}
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")

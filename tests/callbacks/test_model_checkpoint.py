@@ -399,6 +399,26 @@ def test_an_error_saves_nothing_by_default_nor_before_the_first_step():
     assert fit(ModelCheckpoint(save_on_exception=True), on_train_batch_end=fail) == ["step=000001"]
 
 
+@pytest.mark.parametrize("hook", ["on_fit_start", "on_train_start"])
+def test_going_on_in_another_run_changes_neither(hook):
+    def names(version):
+        return sorted(path.name for path in Path(f"runs/boring_module/version_{version}/checkpoints").glob("step=*"))
+
+    def fail(trainer, module):
+        if trainer.resumed:
+            raise Broken
+
+    for checkpoint in (ModelCheckpoint(save_top_k=-1), ModelCheckpoint(monitor=None, save_on_exception=True)):
+        callbacks = [checkpoint, Lambdas(**{hook: fail})]
+        trainer = quiet_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True)
+        trainer.fit(BoringModule(), boring_batches(1))
+    before = names(0), names(1)
+    assert before == ([f"step=00000{n}" for n in (1, 2, 3)], ["step=000003"])
+    with pytest.raises(Broken):
+        trainer.fit(BoringModule(), boring_batches(1), ckpt_path="runs/boring_module/version_0/checkpoints/step=000001")
+    assert (names(0), names(1)) == before
+
+
 @pytest.mark.parametrize(
     ("template", "names"),
     [

@@ -14,6 +14,11 @@ def logger(tmp_path):
     return logger
 
 
+def test_values_without_a_run():
+    with pytest.raises(RuntimeError, match=r"CSVLogger writes into a run's folder and has none: .* ckpt_path"):
+        CSVLogger().log_metrics({"a": 1.0}, 1)
+
+
 def rows(folder):
     with (folder / "metrics.csv").open(newline="") as file:
         return list(csv.DictReader(file))

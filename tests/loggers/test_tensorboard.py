@@ -31,6 +31,16 @@ def logger(tmp_path):
     return logger
 
 
+def test_values_without_a_run():
+    class Draws(BoringModule):
+        def on_test_epoch_end(self):
+            self.logger.log_image("noise", np.zeros((2, 2)), 0)
+
+    trainer = quiet_trainer(logger=TensorBoardLogger())
+    with pytest.raises(RuntimeError, match=r"TensorBoardLogger writes into a run's folder and has none: .* ckpt_path"):
+        trainer.test(Draws(), boring_batches(1), verbose=False)
+
+
 def test_scalars(logger, tmp_path):
     logger.log_metrics({"train/loss": 0.5, "train/count": 3}, 10)
     logger.log_metrics({"train/loss": 0.25}, 20)

@@ -118,6 +118,19 @@ def test_the_datamodule_of_the_fit_is_used_again():
     assert data.trainer is trainer
 
 
+@pytest.mark.parametrize("is_fitted", [False, True])
+def test_interrupted_before_the_step_is_built(is_fitted):
+    class Interrupted(BoringModule):
+        def test_step(self, batch, batch_idx):  # runs as Python when it is built
+            raise KeyboardInterrupt
+
+    module, trainer = Interrupted(), quiet_trainer()
+    if is_fitted:
+        trainer.fit(module, boring_batches(1))
+    assert trainer.test(module, boring_batches(1)) == []
+    assert trainer.interrupted
+
+
 def test_what_is_missing_is_said():
     with pytest.raises(TrainerError, match=r"trainer.test\(\) needs a module"):
         quiet_trainer().test(dataloaders=boring_batches(1))

@@ -47,6 +47,29 @@ def test_state_flags_follow_the_run():
     assert trainer.state.status == "finished"
 
 
+def test_the_parts_of_a_run_that_has_not_begun():
+    trainer = quiet_trainer()
+    with pytest.raises(kgenre.TrainerError, match=r"trainer.module needs a run: call trainer.fit"):
+        trainer.experiment_dir  # noqa: B018  it has the module's name
+    with pytest.raises(kgenre.TrainerError, match=r"trainer.engine needs a run whose module is built"):
+        trainer.set_learning_rate(0.1)
+    assert trainer.optimizers == trainer.learning_rates() == []
+
+
+def test_after_a_step_that_fails_when_it_is_built():
+    class Fails(BoringModule):
+        def training_step(self, batch, batch_idx):
+            raise ZeroDivisionError
+
+    seen = []
+    trainer = quiet_trainer(callbacks=Lambdas(on_exception=lambda trainer, *_: seen.append(trainer.learning_rates())))
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(Fails(), boring_batches(1))
+    assert seen == [[]]
+    with pytest.raises(kgenre.TrainerError, match=r"trainer.save_checkpoint\(\) needs a run"):
+        trainer.save_checkpoint("checkpoint")
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
 def test_status_of_a_run_that_was_broken_off(error):
     def fail(trainer, module):

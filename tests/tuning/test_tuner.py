@@ -97,7 +97,7 @@ def trained(search, **arguments):
     trainer = quiet_trainer(max_epochs=2, logger=InMemoryLogger(), log_every_n_steps=1, **arguments)
     if search:
         Tuner(trainer).lr_find(module, boring_batches(3), num_training=20, update_attr=False)
-        assert (trainer.global_step, trainer.current_epoch, trainer.engine, trainer.module) == (0, 0, None, None)
+        assert (trainer.global_step, trainer.current_epoch, trainer._engine, trainer._module) == (0, 0, None, None)
         assert trainer.logger.records == []
         assert trainer.max_steps == -1
     trainer.fit(module, boring_batches(3))
