@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
@@ -30,8 +30,8 @@ class KerasCallback(Callback):
 
     What maps: ``on_train_begin`` and ``_end``, ``on_epoch_*``, ``on_train_batch_*``, ``on_test_*``, ``on_predict_*``
     and their ``_batch_`` forms; ``self.model`` is the module's Keras model, with ``self.model.optimizer`` and
-    ``self.model.stop_training``; ``logs`` holds the logged values under their own names and under Keras's
-    ("val/loss" is "val_loss" too, "train/loss" is "loss"). A callback that overrides a batch hook makes each step wait
+    ``self.model.stop_training``; ``logs`` holds the logged values under Keras's names ("val_loss" for
+    "val/loss", "loss" for "train/loss"), and gives them under their own names too. A callback that overrides a batch hook makes each step wait
     for its values, as in Keras.
 
     What does not: a Keras callback has no state to save, so it starts anew when a run is resumed. BackupAndRestore,
@@ -91,7 +91,7 @@ class KerasCallback(Callback):
             arguments: list[Any] = [trainer.current_epoch] if "epoch" in theirs else []
             if is_batch:
                 arguments = [given[2 if at_end else 1]]  # of (outputs, batch, batch_idx) or (batch, batch_idx)
-            getattr(self.callback, theirs)(*arguments, _logs(trainer) if at_end else None)
+            getattr(self.callback, theirs)(*arguments, _Logs(trainer.callback_metrics) if at_end else None)
             if is_batch:
                 trainer.engine.pull()
             if view.stop_training:
@@ -117,9 +117,21 @@ class KerasCallback(Callback):
         return view
 
 
-def _logs(trainer: Trainer) -> dict[str, float]:
-    metrics = trainer.callback_metrics
-    return {name.removeprefix("train/").replace("/", "_"): value for name, value in metrics.items()} | metrics
+class _Logs(dict[str, float]):
+    """Logged values under Keras's names; asked for by their own they are found too, but a file has each once."""
+
+    def __init__(self, metrics: Mapping[str, float]) -> None:
+        super().__init__((name.removeprefix("train/").replace("/", "_"), value) for name, value in metrics.items())
+        self._metrics = metrics
+
+    def __missing__(self, name: str) -> float:
+        return self._metrics[name]
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name) or name in self._metrics
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return self[name] if name in self else default
 
 
 class _ModelView:

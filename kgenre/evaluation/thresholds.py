@@ -119,7 +119,7 @@ def _best(f1: np.ndarray, true: np.ndarray, prob: np.ndarray) -> tuple[float, fl
     smooth = np.convolve(np.pad(np.nan_to_num(f1), half, mode="edge"), np.ones(_WINDOW) / _WINDOW, mode="valid")
     best = np.flatnonzero(smooth >= smooth.max() - 1e-12)
     threshold, reached = float(_GRID[best[len(best) // 2]]), float(smooth.max())  # the middle of a plateau
-    least = steps.max() - float(_error(true.sum()))
+    least = steps.max() - float(_error(int(true.sum())))
     for halved in range(1, 25):  # then the window is narrower than the digits of a float32
         if _f1(true, prob, threshold) >= least:
             break

@@ -76,7 +76,7 @@ def bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
         before = pixels.shape[axis]
         middle = ((np.arange(size) + 0.5) * before / size - 0.5).clip(0, before - 1)
         first = middle.astype(int)
-        share = np.expand_dims(middle - first, [other for other in range(3) if other != axis])
+        share = np.expand_dims(middle - first, tuple(other for other in range(3) if other != axis))
         second = pixels.take(np.minimum(first + 1, before - 1), axis)
         pixels = pixels.take(first, axis) * (1 - share) + second * share
     return np.round(pixels).astype(np.uint8)

@@ -108,9 +108,22 @@ def test_files_that_keras_writes(tmp_path):
     with open("log.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["val_loss"]) for row in rows][-1] == pytest.approx(trainer.callback_metrics["val/loss"])
+    assert not [name for name in rows[0] if "/" in name], "each value once"
     again = BoringModule()
     again.model.load_weights(tmp_path / "2.weights.h5")
     np.testing.assert_array_equal(weights_of(again)[KERNEL], weights_of(module)[KERNEL])
+
+
+def test_values_are_found_under_both_names():
+    class Reads(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            seen.append((logs["val/loss"], logs.get("val_loss"), "val/loss" in logs, logs.get("absent"), len(logs)))
+
+    seen = []
+    trainer = quiet_trainer(callbacks=KerasCallback(Reads()))
+    trainer.fit(Prog(), boring_batches(2), boring_batches(1))
+    loss, metrics = trainer.callback_metrics["val/loss"], trainer.callback_metrics
+    assert seen == [(loss, loss, True, None, len({name.removeprefix("train/") for name in metrics}))]
 
 
 def test_a_batch_hook_sees_the_newest_weights_and_may_change_them():
