@@ -30,9 +30,9 @@ class KerasCallback(Callback):
 
     What maps: ``on_train_begin`` and ``_end``, ``on_epoch_*``, ``on_train_batch_*``, ``on_test_*``, ``on_predict_*``
     and their ``_batch_`` forms; ``self.model`` is the module's Keras model, with ``self.model.optimizer`` and
-    ``self.model.stop_training``; ``logs`` holds the logged values under Keras's names ("val_loss" for
-    "val/loss", "loss" for "train/loss"), and gives them under their own names too. A callback that overrides a batch hook makes each step wait
-    for its values, as in Keras.
+    ``self.model.stop_training``; ``logs`` holds the logged values under Keras's names ("val_loss" for "val/loss",
+    "loss" for "train/loss"), and gives them under their own names too. A callback that overrides a batch hook makes
+    each step wait for its values, as in Keras.
 
     What does not: a Keras callback has no state to save, so it starts anew when a run is resumed. BackupAndRestore,
     ProgbarLogger, SwapEMAWeights and TensorBoard use the insides of ``fit``; they are refused, with what to take
@@ -131,7 +131,7 @@ class _Logs(dict[str, float]):
         return super().__contains__(name) or name in self._metrics
 
     def get(self, name: str, default: Any = None) -> Any:
-        return self[name] if name in self else default
+        return super().get(name, self._metrics.get(name, default))
 
 
 class _ModelView:
