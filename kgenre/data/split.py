@@ -15,7 +15,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
-from kgenre.data.poster_files import PosterFile, examine_posters
+from kgenre.data.poster_examination import examine_posters
 
 PARTS = ("train", "validation", "test")
 MIN_FILMS = 10
@@ -77,7 +77,7 @@ def split_films(
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
     seed: int = 0,
-    poster_files: Sequence[PosterFile] | None = None,
+    poster_files: ExaminedPosters | None = None,
 ) -> Split:
     """Split films so that each genre has nearly the same share in all parts, and near-duplicates share one.
 
@@ -131,7 +131,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
         )
 
 
-def group_near_duplicates(table: FilmTable, poster_files: Sequence[PosterFile] | None = None) -> npt.NDArray[np.int64]:
+def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None = None) -> npt.NDArray[np.int64]:
     """The group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
     if poster_files is None:
         poster_files = examine_posters(table.poster_paths, table.root)
@@ -142,8 +142,8 @@ def group_near_duplicates(table: FilmTable, poster_files: Sequence[PosterFile] |
             parent[i] = i = parent[parent[i]]
         return i
 
-    for keys in _keys(table, ExaminedPosters.of(poster_files)):
-        for one, other in zip(*_pairs(keys), strict=True):
+    for keys in _keys(table, poster_files):
+        for one, other in zip(*map(memoryview, _pairs(keys)), strict=True):
             first, last = sorted((root(one), root(other)))
             parent[last] = first
     roots = np.fromiter(map(root, range(len(table))), np.int64, len(table))
@@ -164,12 +164,12 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() if text else b""
 
 
-def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[list[int], list[int]]:
+def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """The rows with a key that an earlier row has, and the last such row of each."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     again = np.flatnonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] != b"")) + 1
-    return order[again].tolist(), order[again - 1].tolist()
+    return order[again], order[again - 1]
 
 
 def _stratify(genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
