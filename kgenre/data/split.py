@@ -15,6 +15,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
+from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_examination import examine_posters
 
 PARTS = ("train", "validation", "test")
@@ -36,9 +37,13 @@ class Split:
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     grouped: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.ids, PackedTexts):
+            object.__setattr__(self, "ids", PackedTexts(self.ids))
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -55,7 +60,7 @@ class Split:
         """The split of ``state`` over films with these ids; ids that only one of them has are in no part."""
         row_of = {film_id: row for row, film_id in enumerate(ids)}
         parts = {n: np.array(sorted(row_of[i] for i in state[n] if i in row_of), np.int64) for n in PARTS}
-        return cls(**parts, ids=tuple(ids), grouped=state["grouped"], seed=state["seed"])
+        return cls(**parts, ids=ids, grouped=state["grouped"], seed=state["seed"])
 
     def restrict(self, rows: npt.NDArray[np.integer]) -> Split:
         """The same split over ``table.subset(rows)``."""
@@ -65,7 +70,7 @@ class Split:
         new_row[rows] = np.arange(len(rows))
         parts = {name: new_row[getattr(self, name)] for name in PARTS}
         parts = {name: np.sort(part[part >= 0]) for name, part in parts.items()}
-        return Split(**parts, ids=tuple(self.ids[i] for i in rows), grouped=self.grouped, seed=self.seed)
+        return Split(**parts, ids=self.ids.take(rows), grouped=self.grouped, seed=self.seed)
 
     def __str__(self) -> str:
         sizes = f"{len(self.train)} training, {len(self.validation)} validation, {len(self.test)} test films"
