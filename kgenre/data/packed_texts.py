@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
@@ -45,6 +46,13 @@ class PackedTexts(Sequence[str]):
         taken._letters, taken._ends = self._letters, self._ends
         taken._rows = np.asarray(rows, np.intp) if self._rows is None else self._rows[rows]
         return taken
+
+    def add_to(self, key: hashlib._Hash) -> None:
+        """Put the texts into a hash. Equal texts may give another one where they were taken from others."""
+        rows = b"" if self._rows is None else self._rows.tobytes()
+        for part in (memoryview(self._letters), memoryview(self._ends).cast("B"), memoryview(rows)):
+            key.update(len(part).to_bytes(8, "big"))
+            key.update(part)
 
     def __len__(self) -> int:
         return len(self._ends) - 1 if self._rows is None else len(self._rows)
