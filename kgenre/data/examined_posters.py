@@ -80,5 +80,3 @@ class ExaminedPosters(Sequence[PosterFile]):
         if not isinstance(other, Sequence):
             return NotImplemented
         return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
-    __hash__ = None

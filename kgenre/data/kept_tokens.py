@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -29,39 +29,40 @@ _LEAST = 1000  # overviews: fewer take no time
 _MOST_FILES = 16  # each trial of a search may write two
 
 
-def adapted(overviews: PackedTexts, training: npt.NDArray[np.integer], **settings: Any) -> OverviewVectorizer:
+def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **settings: Any) -> OverviewVectorizer:
     """What `OverviewVectorizer.adapt` learns from the rows ``training``, with its arguments ``settings``."""
-    if len(overviews) < _LEAST:
-        return OverviewVectorizer.adapt(overviews.take(training), **settings)
+    texts = PackedTexts.of(overviews)
+    if len(texts) < _LEAST:
+        return OverviewVectorizer.adapt(texts.take(training), **settings)
     rows = hashlib.sha256(training.tobytes()).hexdigest()
-    file = _file("json", overviews, settings["stem"], rows, sorted(settings.items()))
+    file = _file("json", texts, settings["stem"], rows, sorted(settings.items()))
     with suppress(OSError, ValueError, TypeError, AttributeError):  # there is none, or a damaged one
         found = OverviewVectorizer(**json.loads(file.read_text(encoding="utf-8")))
         os.utime(file)
         return found
-    vectorizer = OverviewVectorizer.adapt(overviews.take(training), **settings)
+    vectorizer = OverviewVectorizer.adapt(texts.take(training), **settings)
     arguments = ("vocabulary", "sequence_length", "standardize", "stem")
     state = json.dumps({name: getattr(vectorizer, name) for name in arguments})
     _write(file, lambda out: out.write(state.encode()))
     return vectorizer
 
 
-def encoded(overviews: PackedTexts, vectorizer: OverviewVectorizer) -> TokenIds:
+def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenIds:
     """``vectorizer.encode(overviews)``, in memory or mapped from the file that has it."""
-    if len(overviews) < _LEAST:
-        return vectorizer.encode(overviews)
-    length = vectorizer.sequence_length
-    file = _file("npy", overviews, vectorizer.stem, vectorizer.vocabulary, length, vectorizer.standardize)
+    texts, length = PackedTexts.of(overviews), vectorizer.sequence_length
+    if len(texts) < _LEAST:
+        return vectorizer.encode(texts)
+    file = _file("npy", texts, vectorizer.stem, vectorizer.vocabulary, length, vectorizer.standardize)
     with suppress(OSError, ValueError, EOFError):
         # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
         ids = np.load(file, mmap_mode="c")
         with file.open("rb") as kept:
             kept.seek(-4, os.SEEK_END)
             is_whole = kept.read() == _sum_of(ids)
-        if is_whole and (ids.shape, ids.dtype) == ((len(overviews), length), np.int32):
+        if is_whole and (ids.shape, ids.dtype) == ((len(texts), length), np.int32):
             os.utime(file)
             return ids
-    ids = vectorizer.encode(overviews)
+    ids = vectorizer.encode(texts)
 
     def write(out: BinaryIO) -> None:
         np.save(out, ids)
@@ -72,13 +73,13 @@ def encoded(overviews: PackedTexts, vectorizer: OverviewVectorizer) -> TokenIds:
 
 
 def _sum_of(ids: TokenIds) -> bytes:
-    return zlib.crc32(ids).to_bytes(4, "big")
+    return zlib.crc32(ids.data).to_bytes(4, "big")
 
 
-def _file(suffix: str, overviews: PackedTexts, stem: str | None, *others: Any) -> Path:
+def _file(suffix: str, texts: PackedTexts, stem: str | None, *others: Any) -> Path:
     stemmer = version("snowballstemmer") if stem else ""
     key = hashlib.sha256(repr((_VERSION, stem, stemmer, others)).encode("utf-8", "surrogatepass"))
-    overviews.add_to(key)
+    texts.add_to(key)
     return cache_folder() / "tokens" / f"{key.hexdigest()[:32]}.{suffix}"
 
 

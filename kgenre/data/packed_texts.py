@@ -32,6 +32,11 @@ class PackedTexts(Sequence[str]):
         for text in texts:
             self.append(text)
 
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> PackedTexts:
+        """``texts`` themselves, if they are packed already."""
+        return texts if isinstance(texts, cls) else cls(texts)
+
     def append(self, text: str) -> None:
         """Put a text at the end. What was taken of the texts before does not see it."""
         if self._rows is not None:

@@ -42,8 +42,7 @@ class Split:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not isinstance(self.ids, PackedTexts):
-            object.__setattr__(self, "ids", PackedTexts(self.ids))
+        object.__setattr__(self, "ids", PackedTexts.of(self.ids))
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -70,7 +69,7 @@ class Split:
         new_row[rows] = np.arange(len(rows))
         parts = {name: new_row[getattr(self, name)] for name in PARTS}
         parts = {name: np.sort(part[part >= 0]) for name, part in parts.items()}
-        return Split(**parts, ids=self.ids.take(rows), grouped=self.grouped, seed=self.seed)
+        return Split(**parts, ids=PackedTexts.of(self.ids).take(rows), grouped=self.grouped, seed=self.seed)
 
     def __str__(self) -> str:
         sizes = f"{len(self.train)} training, {len(self.validation)} validation, {len(self.test)} test films"
@@ -148,7 +147,8 @@ def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None
         return i
 
     for keys in _keys(table, poster_files):
-        for one, other in zip(*map(memoryview, _pairs(keys)), strict=True):
+        again, before = _pairs(keys)
+        for one, other in zip(again.data, before.data, strict=True):
             first, last = sorted((root(one), root(other)))
             parent[last] = first
     roots = np.fromiter(map(root, range(len(table))), np.int64, len(table))

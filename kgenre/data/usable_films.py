@@ -118,7 +118,7 @@ def find_usable_films(
     pixels, bad, has = None, [], []
     if overviews:
         read = np.fromiter(map(has_words, films.overviews), bool, len(films))
-        left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~read)]
+        left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~read).tolist()]
         has.append(read)
     if options:
         if all(files.reasons):  # else decoding may find more, and how many must be said
@@ -133,7 +133,7 @@ def find_usable_films(
         raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table disk.")
     usable = np.any(has, axis=0) if may_lack else np.all(has, axis=0)
     if may_lack:
-        unused = {films.ids[i] for i in np.flatnonzero(~usable)}
+        unused = {films.ids[i] for i in np.flatnonzero(~usable).tolist()}
         left_out = [*films.left_out, *(film for film in left_out[len(films.left_out) :] if film.id in unused)]
     if not usable.any():
         why = "; ".join(text for text in (left_out[-1].reason, why_missing(films) if options else "") if text)

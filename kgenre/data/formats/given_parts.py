@@ -34,7 +34,7 @@ def read_parts(files: Mapping[str, Path], layout: ModuleType) -> FilmTable:
     Raises:
         FilmDataError: a file cannot be read.
     """
-    split: dict[str, tuple[str, ...]] = {}
+    split: dict[str, Sequence[str]] = {}
     tables: list[FilmTable] = []
     left_out: list[LeftOut] = []
     for part, file in files.items():
