@@ -45,9 +45,8 @@ class FilmTensors:
 
         self.stream = posters if isinstance(posters, StreamedPosters) else None
         with tf.device("CPU"):  # pixels stay in the host's memory; batches of them go to the device
-            self.tables = {"genres": tf.convert_to_tensor(genres)}
-            if overviews is not None:
-                self.tables["overview"] = _without_a_copy(overviews)
+            self.tables = {} if overviews is None else {"overview": _without_a_copy(overviews)}
+            self.tables["genres"] = tf.convert_to_tensor(genres)
             if posters is not None and self.stream is None:
                 self.tables["poster"] = _without_a_copy(posters)
             self.poster_rows = None if poster_rows is None else tf.constant(poster_rows, tf.int64)
