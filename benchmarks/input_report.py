@@ -100,7 +100,10 @@ def single_targets(single: dict[str, list[dict[str, float]]]) -> list[tuple[str,
     value = statistics.median(e["first_batch_s"] for e in few)
     rows.append((f"first batch after set-up, {few[0]['films']:,} films", "<= 1.5 s", f"{value:.2f} s", value <= 1.5))
     value = statistics.median(e["setup_s"] for e in many)
-    rows.append((f"set-up of {many[0]['films']:,} rows", "<= 5 s", f"{value:.2f} s", value <= 5))
+    measured = f"{value:.2f} s"
+    if again := single.get("setup of many rows, tokens known"):
+        measured += f"; {statistics.median(e['setup_s'] for e in again):.2f} s with an earlier run's tokens"
+    rows.append((f"set-up of {many[0]['films']:,} rows", "<= 5 s", measured, value <= 5))
     value = statistics.median(e["first_per_s"] for e in single["hashing"])
     rows.append(("first hashing, files per second", "", f"{value:,.0f}", True))
     return rows

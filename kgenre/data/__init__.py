@@ -10,7 +10,8 @@ from kgenre.data.film_data import FilmData
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
 from kgenre.data.overviews import OverviewVectorizer
-from kgenre.data.poster_files import PosterFile, examine_posters
+from kgenre.data.poster_examination import examine_posters
+from kgenre.data.poster_files import PosterFile
 from kgenre.data.posters import read_poster, read_posters
 from kgenre.data.sample import make_sample_films, sample_films
 from kgenre.data.split import Split, split_films

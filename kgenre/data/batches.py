@@ -26,10 +26,12 @@ class FilmTensors:
 
     Args:
         genres: uint8 or float32 (n, G).
-        posters: uint8 (m, H, W, 3), `StreamedPosters`, or None for batches without ``poster``. An array that begins at
-            a multiple of 64 bytes, as that of `poster_table` does, is taken without a copy.
+        posters: uint8 (m, H, W, 3), `StreamedPosters`, or None for batches without ``poster``.
         overviews: int32 (n, T), or None for batches without ``overview``.
         poster_rows: int (n), where each film's poster stands in ``posters``; None where m = n.
+
+    Posters and overviews that begin at a multiple of 64 bytes, as those of `poster_table` and `kept_tokens` do, are
+    taken without a copy: they must not be changed.
     """
 
     def __init__(
@@ -42,9 +44,9 @@ class FilmTensors:
         from kgenre.data.tensorflow import tf
 
         self.stream = posters if isinstance(posters, StreamedPosters) else None
-        arrays = {"overview": overviews, "genres": genres}
         with tf.device("CPU"):  # pixels stay in the host's memory; batches of them go to the device
-            self.tables = {name: tf.convert_to_tensor(a) for name, a in arrays.items() if a is not None}
+            self.tables = {} if overviews is None else {"overview": _without_a_copy(overviews)}
+            self.tables["genres"] = tf.convert_to_tensor(genres)
             if posters is not None and not isinstance(posters, StreamedPosters):
                 self.tables["poster"] = _without_a_copy(posters)
             self.poster_rows = None if poster_rows is None else tf.constant(poster_rows, tf.int64)
@@ -65,12 +67,12 @@ class FilmTensors:
         return tuple(self.tables["poster"].shape[1:3]) if "poster" in self.tables else None
 
 
-def _without_a_copy(posters: npt.NDArray[np.uint8]) -> tf.Tensor:
+def _without_a_copy(table: npt.NDArray[Any]) -> tf.Tensor:
     from kgenre.data.tensorflow import tf
 
-    if posters.flags.writeable and posters.flags.c_contiguous and posters.ctypes.data % 64 == 0 and posters.size:
-        return tf.experimental.dlpack.from_dlpack(posters.__dlpack__())
-    return tf.convert_to_tensor(posters)
+    if table.flags.writeable and table.flags.c_contiguous and table.ctypes.data % 64 == 0 and table.size:
+        return tf.experimental.dlpack.from_dlpack(table.__dlpack__())
+    return tf.convert_to_tensor(table)
 
 
 class FilmBatches:

@@ -19,6 +19,7 @@ from kgenre.data.film_description import describe_films
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.given_films import encode_given
 from kgenre.data.kept_films import KeptFilms
+from kgenre.data.kept_tokens import adapted, encoded
 from kgenre.data.known_genres import check_genres
 from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.split import Split
@@ -194,11 +195,10 @@ class FilmData(DataModule):
         tokens = None
         if self.overviews:
             if self._vectorizer is None:
-                training = self.table.overviews.take(self.split.train)
-                self._vectorizer = OverviewVectorizer.adapt(
-                    training, self.vocabulary_size, self.sequence_length, self.standardize, self.stem, self.min_df
-                )
-            tokens = self._vectorizer.encode(self.table.overviews)
+                names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df")
+                settings = {name: getattr(self, name) for name in names}
+                self._vectorizer = adapted(self.table.overviews, self.split.train, **settings)
+            tokens = encoded(self.table.overviews, self._vectorizer)
         self._tensors = FilmTensors(self.table.genres, usable.posters, tokens, usable.poster_rows)
 
     @property

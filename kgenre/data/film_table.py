@@ -25,7 +25,7 @@ class LeftOut(NamedTuple):
 class FilmTable:
     """Films as columns of equal length; row ``i`` of each column is film ``i``.
 
-    Titles, overviews and poster paths may be given as any sequence; the table packs them into less memory, and
+    Ids, titles, overviews and poster paths may be given as any sequence; the table keeps them in less memory, and
     ``table.overviews[i]`` is a text, ``table.poster_paths[i]`` a `Path` or None, as they were given.
 
     Args:
@@ -53,10 +53,10 @@ class FilmTable:
         ...     poster_paths=(None, None),
         ... )
         >>> len(table), table.genres_of(0), table.subset([1]).ids
-        (2, ('Horror', 'Sci-Fi'), ('b',))
+        (2, ('Horror', 'Sci-Fi'), PackedTexts(1: 'b'))
     """
 
-    ids: tuple[str, ...]
+    ids: PackedTexts
     titles: PackedTexts
     years: tuple[int | None, ...]
     overviews: PackedTexts
@@ -72,7 +72,8 @@ class FilmTable:
 
     def __post_init__(self) -> None:
         # Tables have a hundred thousand rows: what a column takes decides how much memory a run takes.
-        for name, packed in (("titles", PackedTexts), ("overviews", PackedTexts), ("poster_paths", PosterPaths)):
+        texts = dict.fromkeys(("ids", "titles", "overviews"), PackedTexts)
+        for name, packed in (texts | {"poster_paths": PosterPaths}).items():
             if not isinstance(getattr(self, name), packed):
                 object.__setattr__(self, name, packed(getattr(self, name)))
         columns = (self.titles, self.years, self.overviews, self.genres, self.poster_paths)
@@ -91,15 +92,9 @@ class FilmTable:
         rows = np.asarray(indices, dtype=np.intp)
         if np.array_equal(rows, np.arange(len(self))):
             return self
-        return replace(
-            self,
-            ids=tuple(self.ids[i] for i in rows),
-            titles=self.titles.take(rows),
-            years=tuple(self.years[i] for i in rows),
-            overviews=self.overviews.take(rows),
-            genres=self.genres[rows],
-            poster_paths=self.poster_paths.take(rows),
-        )
+        packed = ("ids", "titles", "overviews", "poster_paths")
+        chosen = {name: getattr(self, name).take(rows) for name in packed}
+        return replace(self, years=tuple(self.years[i] for i in rows), genres=self.genres[rows], **chosen)
 
     def genres_of(self, index: int) -> tuple[str, ...]:
         """The names of one film's genres, in the order of ``genre_names``."""

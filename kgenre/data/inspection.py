@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_description import scarce_genres
 from kgenre.data.film_table import FilmTable
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.poster_decoding import decode_posters
-from kgenre.data.poster_files import PosterFile, examine_posters
+from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import OnProgress
 
 NEAR = 4  # bits of 64 that the hashes of near-identical posters differ in, at most
@@ -105,7 +106,7 @@ def _about_posters(table: FilmTable) -> list[str]:
 
 
 def _perceptual_hashes(
-    table: FilmTable, files: Sequence[PosterFile], on_progress: OnProgress | None
+    table: FilmTable, files: ExaminedPosters, on_progress: OnProgress | None
 ) -> tuple[npt.NDArray[np.uint64], list[str]]:
     """A difference hash of each poster: whether each of 8 x 8 pixels is brighter than its right neighbour."""
     hashes = np.zeros(len(table), np.uint64)

@@ -73,6 +73,7 @@ class OverviewVectorizer:
     ) -> None:
         self.vocabulary = list(vocabulary)
         self.sequence_length = sequence_length
+        self.standardize, self.stem = standardize, stem
         self._split = _Words(standardize, stem)
         self._ids = {word.encode(): index for index, word in enumerate(self.vocabulary) if index > 1}
 

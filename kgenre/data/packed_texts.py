@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import overload
@@ -31,6 +32,11 @@ class PackedTexts(Sequence[str]):
         for text in texts:
             self.append(text)
 
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> PackedTexts:
+        """``texts`` themselves, if they are packed already."""
+        return texts if isinstance(texts, cls) else cls(texts)
+
     def append(self, text: str) -> None:
         """Put a text at the end. What was taken of the texts before does not see it."""
         if self._rows is not None:
@@ -45,6 +51,13 @@ class PackedTexts(Sequence[str]):
         taken._letters, taken._ends = self._letters, self._ends
         taken._rows = np.asarray(rows, np.intp) if self._rows is None else self._rows[rows]
         return taken
+
+    def add_to(self, key: hashlib._Hash) -> None:
+        """Put the texts into a hash. Equal texts may give another one where they were taken from others."""
+        rows = b"" if self._rows is None else self._rows.tobytes()
+        for part in (memoryview(self._letters), memoryview(self._ends).cast("B"), memoryview(rows)):
+            key.update(len(part).to_bytes(8, "big"))
+            key.update(part)
 
     def __len__(self) -> int:
         return len(self._ends) - 1 if self._rows is None else len(self._rows)

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.poster_decoding import decode_posters
-from kgenre.data.poster_files import PosterFile
 from kgenre.data.poster_resizing import Pixels
 from kgenre.engines.cache_folder import cache_folder
 
@@ -32,7 +32,7 @@ _log = logging.getLogger("kgenre")
 
 def poster_table(
     table: FilmTable,
-    files: Sequence[PosterFile],
+    files: ExaminedPosters,
     image_size: tuple[int, int],
     resize: str = "squash",
     place: str = "auto",
@@ -74,7 +74,7 @@ def poster_table(
                 "held in memory" if place == "memory" else "decoded anew each time",
             )
     if place == "stream":
-        return None, [file.reason for file in files]
+        return None, files.reasons
     try:
         pixels = aligned_zeros(shape)
     except OSError as error:
@@ -124,7 +124,7 @@ def _choose(size: int, file: Path) -> str:
 def _on_disk(
     file: Path,
     table: FilmTable,
-    files: Sequence[PosterFile],
+    files: ExaminedPosters,
     shape: tuple[int, ...],
     resize: str,
     on_progress: OnProgress | None,
@@ -145,13 +145,13 @@ def _on_disk(
     if pixels.shape != shape or pixels.dtype != np.uint8:
         raise OSError(f"{file.name} has the shape {pixels.shape}, not {shape}: delete it")
     # What cannot be opened at all is not in the key: it may have changed.
-    return pixels, [file.reason or reasons.get(str(i), "") for i, file in enumerate(files)]
+    return pixels, [reason or reasons.get(str(i), "") for i, reason in enumerate(files.reasons)]
 
 
 def _write(
     file: Path,
     table: FilmTable,
-    files: Sequence[PosterFile],
+    files: ExaminedPosters,
     shape: tuple[int, ...],
     resize: str,
     on_progress: OnProgress | None,
@@ -170,10 +170,9 @@ def _write(
     return reasons
 
 
-def _key(files: Sequence[PosterFile], image_size: tuple[int, int], resize: str) -> str:
+def _key(files: ExaminedPosters, image_size: tuple[int, int], resize: str) -> str:
     key = hashlib.sha256(repr((_VERSION, image_size, resize, len(files))).encode())
-    for file in files:
-        key.update(file.sha256 or bytes(32))
+    key.update(files.sha256.tobytes())  # zeros where a file was not read
     return key.hexdigest()[:32]
 
 

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.poster_decoding import decode_posters
-from kgenre.data.poster_files import PosterFile, examine_bytes, examine_posters, read_file, reason_of
+from kgenre.data.poster_examination import examine_posters
+from kgenre.data.poster_files import PosterFile, examine_bytes, read_file, reason_of
 from kgenre.data.poster_resizing import Pixels
 from kgenre.data.poster_table import OnProgress, poster_table
 
@@ -51,7 +53,7 @@ def read_posters(
     max_bad_fraction: float = 0.01,
     on_progress: OnProgress | None = None,
     resize: str = "squash",
-    files: Sequence[PosterFile] | None = None,
+    files: ExaminedPosters | None = None,
 ) -> tuple[Pixels, list[LeftOut]]:
     """Decode the posters of all films, in parallel.
 

@@ -25,9 +25,11 @@ from typing import Any
 import numpy as np
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.poster_decoding import decode_posters
-from kgenre.data.poster_files import PosterFile, examine_posters, usable_cpus
+from kgenre.data.poster_examination import examine_posters
+from kgenre.data.poster_files import usable_cpus
 from kgenre.data.poster_resizing import RESIZE, Pixels
 from kgenre.data.poster_table import OnProgress
 
@@ -132,7 +134,7 @@ def _part(shard: Path) -> Path:
 
 
 def _shard(
-    path: Path, table: FilmTable, files: Sequence[PosterFile], rows: range, settings: Mapping[str, Any]
+    path: Path, table: FilmTable, files: ExaminedPosters, rows: range, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Write one shard, or find it written: {file, films, bytes, sha256, quarantine, key}."""
     fields = [(table.ids[i], table.titles[i], table.years[i], table.overviews[i], table.genres_of(i)) for i in rows]
@@ -165,7 +167,7 @@ def _shard(
 
 
 def _encoded(
-    table: FilmTable, files: Sequence[PosterFile], rows: range, settings: Mapping[str, Any]
+    table: FilmTable, files: ExaminedPosters, rows: range, settings: Mapping[str, Any]
 ) -> tuple[list[bytes], list[tuple[str, str]]]:
     """The posters of some rows as bytes, b"" where one is bad, and the bad ones with their reasons."""
     posters, quarantine = [b""] * len(rows), []

@@ -15,7 +15,8 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
-from kgenre.data.poster_files import PosterFile, examine_posters
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_examination import examine_posters
 
 PARTS = ("train", "validation", "test")
 MIN_FILMS = 10
@@ -36,9 +37,12 @@ class Split:
     train: npt.NDArray[np.int64]
     validation: npt.NDArray[np.int64]
     test: npt.NDArray[np.int64]
-    ids: tuple[str, ...]
+    ids: PackedTexts
     grouped: int = 0
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ids", PackedTexts.of(self.ids))
 
     @property
     def sizes(self) -> tuple[int, int, int]:
@@ -55,7 +59,7 @@ class Split:
         """The split of ``state`` over films with these ids; ids that only one of them has are in no part."""
         row_of = {film_id: row for row, film_id in enumerate(ids)}
         parts = {n: np.array(sorted(row_of[i] for i in state[n] if i in row_of), np.int64) for n in PARTS}
-        return cls(**parts, ids=tuple(ids), grouped=state["grouped"], seed=state["seed"])
+        return cls(**parts, ids=PackedTexts(ids), grouped=state["grouped"], seed=state["seed"])
 
     def restrict(self, rows: npt.NDArray[np.integer]) -> Split:
         """The same split over ``table.subset(rows)``."""
@@ -65,7 +69,7 @@ class Split:
         new_row[rows] = np.arange(len(rows))
         parts = {name: new_row[getattr(self, name)] for name in PARTS}
         parts = {name: np.sort(part[part >= 0]) for name, part in parts.items()}
-        return Split(**parts, ids=tuple(self.ids[i] for i in rows), grouped=self.grouped, seed=self.seed)
+        return Split(**parts, ids=PackedTexts.of(self.ids).take(rows), grouped=self.grouped, seed=self.seed)
 
     def __str__(self) -> str:
         sizes = f"{len(self.train)} training, {len(self.validation)} validation, {len(self.test)} test films"
@@ -77,7 +81,7 @@ def split_films(
     val_fraction: float = 0.1,
     test_fraction: float = 0.2,
     seed: int = 0,
-    poster_files: Sequence[PosterFile] | None = None,
+    poster_files: ExaminedPosters | None = None,
 ) -> Split:
     """Split films so that each genre has nearly the same share in all parts, and near-duplicates share one.
 
@@ -132,7 +136,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
         )
 
 
-def group_near_duplicates(table: FilmTable, poster_files: Sequence[PosterFile] | None = None) -> npt.NDArray[np.int64]:
+def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None = None) -> npt.NDArray[np.int64]:
     """The group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
     if poster_files is None:
         poster_files = examine_posters(table.poster_paths, table.root)
@@ -143,8 +147,9 @@ def group_near_duplicates(table: FilmTable, poster_files: Sequence[PosterFile] |
             parent[i] = i = parent[parent[i]]
         return i
 
-    for keys in _keys(table, ExaminedPosters.of(poster_files)):
-        for one, other in zip(*_pairs(keys), strict=True):
+    for keys in _keys(table, poster_files):
+        again, before = _pairs(keys)
+        for one, other in zip(again.data, before.data, strict=True):
             first, last = sorted((root(one), root(other)))
             parent[last] = first
     roots = np.fromiter(map(root, range(len(table))), np.int64, len(table))
@@ -165,12 +170,12 @@ def _digest(text: str) -> bytes:
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() if text else b""
 
 
-def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[list[int], list[int]]:
+def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """The rows with a key that an earlier row has, and the last such row of each."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     again = np.flatnonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] != b"")) + 1
-    return order[again].tolist(), order[again - 1].tolist()
+    return order[again], order[again - 1]
 
 
 def _stratify(genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:

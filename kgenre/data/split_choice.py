@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from typing import Any
 
+from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
-from kgenre.data.poster_files import PosterFile
 from kgenre.data.split import PARTS, Split, split_films
 
 _log = logging.getLogger("kgenre")
@@ -15,7 +14,7 @@ _log = logging.getLogger("kgenre")
 
 def choose_split(
     films: FilmTable,
-    poster_files: Sequence[PosterFile],
+    poster_files: ExaminedPosters,
     kept: dict[str, Any] | None,
     take_given: bool,
     fractions: tuple[float, float],

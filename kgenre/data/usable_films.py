@@ -17,7 +17,7 @@ from kgenre.data.formats import read_films
 from kgenre.data.known_genres import check_genres, map_to_known_genres, warn_of_equal_genres
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import has_words
-from kgenre.data.poster_files import examine_posters
+from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import poster_table
 from kgenre.data.posters import name_bad
 from kgenre.data.progress_line import ProgressLine
@@ -96,7 +96,7 @@ def read_usable_films(
     for note in films.notes:
         _log.warning("%s", note)
     with ProgressLine("Looking at posters") as progress:
-        files = ExaminedPosters(examine_posters(films.poster_paths.texts, films.root, progress))
+        files = examine_posters(films.poster_paths.texts, films.root, progress)
     return find_usable_films(films, files, options, overviews)
 
 
@@ -118,7 +118,7 @@ def find_usable_films(
     pixels, bad, has = None, [], []
     if overviews:
         read = np.fromiter(map(has_words, films.overviews), bool, len(films))
-        left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~read)]
+        left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~read).tolist()]
         has.append(read)
     if options:
         if all(files.reasons):  # else decoding may find more, and how many must be said
@@ -133,7 +133,7 @@ def find_usable_films(
         raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table disk.")
     usable = np.any(has, axis=0) if may_lack else np.all(has, axis=0)
     if may_lack:
-        unused = {films.ids[i] for i in np.flatnonzero(~usable)}
+        unused = {films.ids[i] for i in np.flatnonzero(~usable).tolist()}
         left_out = [*films.left_out, *(film for film in left_out[len(films.left_out) :] if film.id in unused)]
     if not usable.any():
         why = "; ".join(text for text in (left_out[-1].reason, why_missing(films) if options else "") if text)
@@ -145,7 +145,7 @@ def find_usable_films(
     table = films.subset(rows)
     posters: npt.NDArray[np.uint8] | StreamedPosters | None = pixels
     if options and pixels is None:
-        kept, size = files.take(rows), options.image_size
+        kept, size = files if table is films else files.take(rows), options.image_size
         posters = StreamedPosters(table.ids, table.poster_paths, kept, size, options.resize, options.max_bad_fraction)
     poster_rows = rows if pixels is not None and len(rows) < len(films) else None
     return UsableFilms(films, files, rows, table, posters, poster_rows, tuple(bad), tuple(left_out))

@@ -1,5 +1,6 @@
 """Columns of a table that take little memory and are read as the sequences that they stand for."""
 
+import hashlib
 import tracemalloc
 from pathlib import Path
 
@@ -47,6 +48,19 @@ def test_texts_and_paths_are_compared_as_sequences():
     assert PosterPaths(PATHS) == PosterPaths(PATHS)
     assert list(PosterPaths(PATHS).texts) == [path and str(path) for path in PATHS]
     assert PosterPaths(PATHS).texts[1:] == tuple(path and str(path) for path in PATHS[1:])
+
+
+def test_texts_are_told_apart_by_a_hash():
+    def digest(texts):
+        key = hashlib.sha256()
+        texts.add_to(key)
+        return key.digest()
+
+    packed = PackedTexts(TEXTS)
+    some = [packed, PackedTexts(["alien", *TEXTS[1:]]), PackedTexts(["Alie", "n", *TEXTS[2:]])]
+    some += [packed.take(np.array(rows)) for rows in ([0, 1], [1, 0])]
+    assert len({digest(texts) for texts in some}) == 5
+    assert digest(PackedTexts(TEXTS)) == digest(packed)
 
 
 def test_what_was_taken_does_not_grow():

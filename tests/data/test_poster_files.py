@@ -1,10 +1,11 @@
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from kgenre.data import examine_posters, poster_files
+from kgenre.data import examine_posters, poster_examination, poster_files
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +112,53 @@ def test_a_file_that_may_not_be_read(folder, monkeypatch):
     monkeypatch.setattr(poster_files.os, "open", refuse)  # root may read everything
     [found] = examine_posters([folder / "0.jpg"])
     assert found.reason == "the file may not be read"
+
+
+def test_many_files_are_looked_at_a_few_at_a_time(folder, monkeypatch):
+    monkeypatch.setattr(poster_examination, "MOST_NAMES", 3)
+    monkeypatch.setattr(poster_examination, "_FILES_PER_TASK", 1)
+    (folder / "sub").mkdir()
+    for i in range(3):
+        Image.new("RGB", (50 + i, 60)).save(folder / "sub" / f"{i}.jpg")
+    paths = [folder / "0.jpg", folder / "sub" / "0.jpg", None, folder / "1.jpg", folder / "gone.jpg", folder / "2.jpg"]
+    paths += [folder / "0.jpg", folder / "sub" / "2.jpg", folder / "3.jpg", folder / "sub" / "1.jpg"]
+    wanted = [path and poster_files.examine_file(path) for path in paths]
+    wanted[2] = poster_files.PosterFile("no poster is named for it")
+    calls = []
+    assert examine_posters(paths, folder, lambda *call: calls.append(call)) == wanted
+    assert calls == [(done, 10) for done in (2, 3, 5, 6, 8, 9, 10)]  # of each piece first what is known without a look
+    assert examine_posters(paths[::-1], folder) == wanted[::-1]
+
+
+def test_a_file_takes_little_memory_while_all_are_looked_at(folder):
+    (folder / "many").mkdir()
+    paths = [str(folder / "many" / f"{i}.jpg") for i in range(5760)]
+    for path in paths:
+        os.link(folder / "0.jpg", path)
+
+    def peak(count):
+        tracemalloc.start()
+        examine_posters(paths[:count])
+        used = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return used
+
+    few, many = peak(1920), peak(5760)
+    assert many - few < 3840 * 120  # bytes a file
+    assert peak(5760) - peak(1920) < 3840 * 120  # known from before
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
+def test_names_that_are_not_utf8(folder, monkeypatch):
+    name = os.fsdecode(b"caf\xe9")
+    try:
+        (folder / name).mkdir()
+    except OSError:
+        pytest.skip("not on this file system")
+    paths = [folder / f"{name}.jpg", folder / name / "0.jpg"]
+    for path in paths:
+        os.link(folder / "0.jpg", path)
+    before = examine_posters(paths)
+    assert before[0] == before[1] == examine_posters([folder / "0.jpg"])[0]
+    monkeypatch.setattr(poster_files, "read_file", lambda path: pytest.fail(f"{path} opened again"))
+    assert examine_posters(paths) == before

@@ -31,7 +31,7 @@ class GatheredFilms(Generic[Genres]):
     """
 
     def __init__(self) -> None:
-        self.ids: list[str] = []
+        self.ids = PackedTexts()
         self.genres: dict[Genres, int] = {}  # those that some film has, in order of appearance: few, many times
         self.genres_of = array("q")  # each film's, as a number of these
         self._titles, self._overviews = PackedTexts(), PackedTexts()
@@ -94,7 +94,7 @@ class GatheredFilms(Generic[Genres]):
             about["notes"] = (*about.get("notes", ()), f"{self._with_html:,} overviews have HTML: read as text.")
         posters = find_posters(folder, self.ids, self._posters, self._poster_names)
         return FilmTable(
-            ids=tuple(self.ids),
+            ids=self.ids,
             titles=self._titles,
             years=tuple(self._years),
             overviews=self._overviews,

@@ -47,7 +47,7 @@ def read(root: Path) -> FilmTable:
     for row, columns in enumerate(genres_of.values()):
         genres[row, columns] = 1
     return FilmTable(
-        ids=tuple(paths),
+        ids=PackedTexts(paths),
         titles=PackedTexts(("",) * len(paths)),
         years=(None,) * len(paths),
         overviews=PackedTexts(("",) * len(paths)),

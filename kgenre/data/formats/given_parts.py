@@ -37,7 +37,7 @@ def read_parts(files: Mapping[str, Path], layout: ModuleType) -> FilmTable:
     Raises:
         FilmDataError: a file cannot be read.
     """
-    split: dict[str, tuple[str, ...]] = {}
+    split: dict[str, Sequence[str]] = {}
     tables: list[FilmTable] = []
     left_out: list[LeftOut] = []
     for part, file in files.items():
@@ -59,7 +59,7 @@ def read_parts(files: Mapping[str, Path], layout: ModuleType) -> FilmTable:
     found = zip(files.values(), tables, strict=True)
     return replace(
         first,
-        ids=joined("ids"),
+        ids=PackedTexts(joined("ids")),
         titles=PackedTexts(joined("titles")),
         years=joined("years"),
         overviews=PackedTexts(joined("overviews")),

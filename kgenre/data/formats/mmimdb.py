@@ -65,7 +65,7 @@ def read(path: Path) -> FilmTable:
     names = tuple(sorted(set().union(*genres_of)))
     parts = ", ".join(f"{len(split[name])} {name}" for name in COLUMNS)
     return FilmTable(
-        ids=tuple(films),
+        ids=PackedTexts(films),
         titles=PackedTexts(str(film["title"] or "") for film in films.values()),
         years=tuple(film["year"] if isinstance(film["year"], int) else None for film in films.values()),
         overviews=PackedTexts(film["overview"] for film in films.values()),

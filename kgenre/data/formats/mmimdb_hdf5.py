@@ -71,7 +71,7 @@ def read(path: Path) -> FilmTable:
         raise FilmDataError(f"{path} has {len(ids)} ids for genres of shape {genres.shape}. Get the whole file.")
     notes = () if words else (f"There is no metadata.npy beside {path.name}: its films have no overviews.",)
     return FilmTable(
-        ids=ids,
+        ids=PackedTexts(ids),
         titles=PackedTexts(("",) * len(ids)),
         years=(None,) * len(ids),
         overviews=PackedTexts(overviews or ("",) * len(ids)),

@@ -33,7 +33,7 @@ def read(root: Path) -> FilmTable:
     films = {os.path.splitext(name)[0]: folder / name for name in reversed(names)}
     ids = tuple(sorted(films))
     return FilmTable(
-        ids=ids,
+        ids=PackedTexts(ids),
         titles=PackedTexts(("",) * len(ids)),
         years=(None,) * len(ids),
         overviews=PackedTexts(("",) * len(ids)),

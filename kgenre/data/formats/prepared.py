@@ -60,7 +60,7 @@ def read(path: Path) -> FilmTable:
     for i, film in enumerate(films):
         genres[i, [column_of[genre] for genre in film["genres"] if genre in column_of]] = 1
     return FilmTable(
-        ids=tuple(film["id"] for film in films),
+        ids=PackedTexts(film["id"] for film in films),
         titles=PackedTexts(film["title"] for film in films),
         years=tuple(film["year"] for film in films),
         overviews=PackedTexts(film["overview"] for film in films),

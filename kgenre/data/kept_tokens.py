@@ -1,0 +1,98 @@
+"""Vocabularies and token ids of many overviews, kept on disk: a later run with the same ones takes them from there.
+
+Each is in a file of its own in ``$KGENRE_CACHE/tokens``, named by a hash of all that it follows from. The files used
+last stay.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import zlib
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.overviews import OverviewVectorizer, TokenIds
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.engines.cache_folder import cache_folder
+
+_VERSION = 1  # raise it when the same overviews and settings give another vocabulary or other ids
+_LEAST = 1000  # overviews: fewer take no time
+_MOST_FILES = 16  # each trial of a search may write two
+
+
+def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **settings: Any) -> OverviewVectorizer:
+    """What `OverviewVectorizer.adapt` learns from the rows ``training``, with its arguments ``settings``."""
+    texts = PackedTexts.of(overviews)
+    if len(texts) < _LEAST:
+        return OverviewVectorizer.adapt(texts.take(training), **settings)
+    rows = hashlib.sha256(training.tobytes()).hexdigest()
+    file = _file("json", texts, settings["stem"], rows, sorted(settings.items()))
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # there is none, or a damaged one
+        found = OverviewVectorizer(**json.loads(file.read_text(encoding="utf-8")))
+        os.utime(file)
+        return found
+    vectorizer = OverviewVectorizer.adapt(texts.take(training), **settings)
+    arguments = ("vocabulary", "sequence_length", "standardize", "stem")
+    state = json.dumps({name: getattr(vectorizer, name) for name in arguments})
+    _write(file, lambda out: out.write(state.encode()))
+    return vectorizer
+
+
+def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenIds:
+    """``vectorizer.encode(overviews)``, in memory or mapped from the file that has it."""
+    texts, length = PackedTexts.of(overviews), vectorizer.sequence_length
+    if len(texts) < _LEAST:
+        return vectorizer.encode(texts)
+    file = _file("npy", texts, vectorizer.stem, vectorizer.vocabulary, length, vectorizer.standardize)
+    with suppress(OSError, ValueError, EOFError):
+        # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
+        ids = np.load(file, mmap_mode="c")
+        with file.open("rb") as kept:
+            kept.seek(-4, os.SEEK_END)
+            is_whole = kept.read() == _sum_of(ids)
+        if is_whole and (ids.shape, ids.dtype) == ((len(texts), length), np.int32):
+            os.utime(file)
+            return ids
+    ids = vectorizer.encode(texts)
+
+    def write(out: BinaryIO) -> None:
+        np.save(out, ids)
+        out.write(_sum_of(ids))
+
+    _write(file, write)
+    return ids
+
+
+def _sum_of(ids: TokenIds) -> bytes:
+    return zlib.crc32(ids.data).to_bytes(4, "big")
+
+
+def _file(suffix: str, texts: PackedTexts, stem: str | None, *others: Any) -> Path:
+    stemmer = version("snowballstemmer") if stem else ""
+    key = hashlib.sha256(repr((_VERSION, stem, stemmer, others)).encode("utf-8", "surrogatepass"))
+    texts.add_to(key)
+    return cache_folder() / "tokens" / f"{key.hexdigest()[:32]}.{suffix}"
+
+
+def _write(file: Path, write: Callable[[BinaryIO], Any]) -> None:
+    with suppress(OSError):  # on a full disk the next run does it again
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".making-") as making:
+            made = Path(making) / file.name
+            with made.open("wb") as out:
+                write(out)
+                out.flush()
+                os.fsync(out.fileno())
+            made.replace(file)
+        used = sorted((one for one in file.parent.iterdir() if one.is_file()), key=lambda one: one.stat().st_mtime)
+        for old in used[:-_MOST_FILES]:
+            old.unlink()

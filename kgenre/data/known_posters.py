@@ -1,0 +1,100 @@
+"""What earlier runs found about poster files, looked up by path: a file that has not changed is not opened again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import NamedTuple
+
+from kgenre.data.poster_files import PosterFile
+from kgenre.engines.cache_folder import cache_folder
+
+_VERSION = 1  # raise it when PosterFile's fields, or what is refused, change
+MOST_NAMES = 960  # in one look-up: an old SQLite takes 999 values
+
+
+class KnownPoster(NamedTuple):
+    """A poster file as it was when it was looked at.
+
+    Args:
+        size: in bytes.
+        changed: when its contents last did, in ns since 1970.
+        file: what was found about it.
+    """
+
+    size: int
+    changed: int
+    file: PosterFile
+
+
+class KnownPosters:
+    """An SQLite file in the user's cache; nothing is known, and nothing kept, where that cannot be written.
+
+    Example:
+        >>> known = KnownPosters()
+        >>> known.write([("/films/posters", "alien.jpg", KnownPoster(48_213, 1_700_000_000_000_000_000, file))])
+        >>> known.read("/films/posters", ["alien.jpg", "new.jpg"])["alien.jpg"].size
+        48213
+    """
+
+    def __init__(self) -> None:
+        self._path = cache_folder() / f"poster-files-v{_VERSION}.sqlite"
+        self._database: sqlite3.Connection | None = None
+        self._open()
+
+    def _open(self) -> None:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._database = sqlite3.connect(self._path, timeout=30)
+            # Files are written down a few at a time, and to wait for the disk each time took as long as to hash them.
+            # What a power cut damages is begun anew.
+            self._database.execute("PRAGMA synchronous = OFF")
+            self._database.execute(
+                "CREATE TABLE IF NOT EXISTS files (folder TEXT, name TEXT, size INT, changed INT, reason TEXT, "
+                "sha256 BLOB, height INT, width INT, plain INT, PRIMARY KEY (folder, name)) WITHOUT ROWID"
+            )
+        except (OSError, sqlite3.Error):
+            self.close()
+
+    def read(self, folder: str, names: Sequence[str]) -> dict[str, KnownPoster]:
+        """What is known of at most ``MOST_NAMES`` files of a folder, given by its absolute path, by name."""
+        if self._database is None:
+            return {}
+        query = f"SELECT * FROM files WHERE folder = ? AND name IN ({', '.join('?' * len(names))})"
+        name_of = {_utf8(name): name for name in names}
+        try:
+            rows = self._database.execute(query, (_utf8(folder), *map(_utf8, names)))
+            return {
+                name_of[name]: KnownPoster(size, changed, PosterFile(reason, sha256, height, width, plain == 1))
+                for _, name, size, changed, reason, sha256, height, width, plain in rows
+            }
+        except sqlite3.Error:  # a damaged file: what it says does not count, and it is begun anew
+            self._discard()
+            return {}
+
+    def write(self, files: Iterable[tuple[str, str, KnownPoster]]) -> None:
+        """Remember files: the absolute path of each one's folder, its name, and what was found."""
+        rows = [(_utf8(folder), _utf8(name), size, changed, *file) for folder, name, (size, changed, file) in files]
+        if not rows or self._database is None:
+            return
+        with suppress(sqlite3.Error), self._database:  # on a full disk the next run looks again
+            self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+    def _discard(self) -> None:
+        self.close()
+        with suppress(OSError):
+            os.unlink(self._path)
+        self._open()
+
+
+def _utf8(text: str) -> str:
+    """A file's name as SQLite takes it: names that are not UTF-8 have letters that it does not."""
+    return text.encode("utf-8", "backslashreplace").decode()

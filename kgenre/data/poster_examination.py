@@ -1,0 +1,130 @@
+"""All posters of a table looked at, in parallel and a few at a time: what is known of them from before is looked up."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from kgenre.data.examined_posters import ExaminedPosters
+from kgenre.data.known_posters import MOST_NAMES, KnownPoster, KnownPosters
+from kgenre.data.poster_files import PosterFile, examine_file, reason_of, refusal, usable_cpus
+from kgenre.data.uncollected import uncollected
+
+_FILES_PER_TASK = 32
+_NO_POSTER = PosterFile("no poster is named for it")
+_Paths = Sequence[str | os.PathLike[str] | None]
+
+
+def examine_posters(
+    paths: _Paths,
+    root: Path | None = None,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> ExaminedPosters:
+    """Look at poster files, in parallel; what is known of a file from before is taken from the cache.
+
+    Args:
+        paths: None where a film has no poster.
+        root: the folder that every file must lie in, symbolic links followed; None for anywhere.
+        on_progress: called with (files looked at, all files) now and then.
+
+    Example:
+        >>> [found] = examine_posters([Path("posters/tt0084058.jpg")])
+        >>> found.reason, found.height, found.width
+        ('', 450, 300)
+    """
+    folders = _Folders(root)
+    with closing(KnownPosters()) as known, ThreadPoolExecutor(usable_cpus()) as threads, uncollected():
+
+        def examined() -> Iterator[PosterFile]:
+            rest, done = iter(paths), 0
+            while some := list(islice(rest, MOST_NAMES)):
+                found, new = _look_up(some, folders, known)
+                done += len(some) - len(new)
+                tasks = [new[first : first + _FILES_PER_TASK] for first in range(0, len(new), _FILES_PER_TASK)]
+                for task, files in zip(tasks, threads.map(_examine_new, tasks), strict=True):
+                    for one, file in zip(task, files, strict=True):
+                        found[one.position] = file
+                    done += len(task)
+                    if on_progress:
+                        on_progress(done, len(paths))
+                known.write(one.found(found[one.position]) for one in new if found[one.position].sha256)
+                yield from found
+
+        return ExaminedPosters(examined())
+
+
+class _NewFile(NamedTuple):
+    """A file that is not known, or has changed since."""
+
+    position: int
+    path: str
+    folder: str  # its absolute path
+    size: int
+    changed: int
+
+    def found(self, file: PosterFile) -> tuple[str, str, KnownPoster]:
+        """What is to be remembered of it."""
+        return self.folder, os.path.basename(self.path), KnownPoster(self.size, self.changed, file)
+
+
+def _examine_new(files: Sequence[_NewFile]) -> list[PosterFile]:
+    return [examine_file(file.path) for file in files]
+
+
+def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[list[PosterFile], list[_NewFile]]:
+    """What can be said of files without opening them, and those that must be opened."""
+    found, new = [_NO_POSTER] * len(paths), []
+    places = [("", "") if path is None else os.path.split(path) for path in paths]
+    names: dict[str, list[str]] = {}  # by folder, as it is given
+    for folder, name in places:
+        names.setdefault(folder, []).append(name)
+    absolute = {folder: os.path.abspath(folder) for folder in names}
+    before = {folder: known.read(absolute[folder], some) for folder, some in names.items()}
+    for i, (path, (folder, name)) in enumerate(zip(paths, places, strict=True)):
+        if path is None:
+            continue
+        try:
+            status = folders.status(os.fspath(path), folder)
+        except OSError as error:
+            found[i] = PosterFile(reason_of(error))
+            continue
+        if isinstance(status, str):
+            found[i] = PosterFile(status)
+            continue
+        size, changed = status.st_size, status.st_mtime_ns
+        one = before[folder].get(name)
+        if one is not None and (one.size, one.changed) == (size, changed):
+            found[i] = one.file
+        else:
+            new.append(_NewFile(i, os.fspath(path), absolute[folder], size, changed))
+    return found, new
+
+
+class _Folders:
+    """Whether files lie under ``root``; a folder is resolved once, not once for each of its files."""
+
+    def __init__(self, root: Path | None) -> None:
+        self.root = os.path.realpath(root) if root else None
+        self._inside: dict[str, bool] = {}
+
+    def status(self, path: str, folder: str) -> os.stat_result | str:
+        """The status of a file in a folder, or why it is refused."""
+        status = os.lstat(path)
+        if self.root:
+            if folder not in self._inside:
+                self._inside[folder] = self._is_inside(os.path.realpath(folder))
+            is_link = stat.S_ISLNK(status.st_mode)
+            if not self._inside[folder] or (is_link and not self._is_inside(os.path.realpath(path))):
+                return f"it lies outside of {self.root}"
+        if stat.S_ISLNK(status.st_mode):
+            status = os.stat(path)
+        return refusal(status) or status
+
+    def _is_inside(self, resolved: str) -> bool:
+        return self.root is None or resolved == self.root or resolved.startswith(self.root.rstrip(os.sep) + os.sep)

@@ -1,0 +1,114 @@
+"""Vocabularies and token ids that a later run takes from the disk."""
+
+import numpy as np
+import pytest
+
+from kgenre.data import FilmData, OverviewVectorizer, kept_tokens
+from kgenre.data.kept_tokens import adapted, encoded
+from kgenre.data.packed_texts import PackedTexts
+
+TEXTS = PackedTexts([f"Film {i % 7} of the {word}." for i, word in enumerate(["ship", "sea", "", "night"] * 300)])
+TRAINING = np.arange(0, 1200, 2)
+SETTINGS = {"vocabulary_size": 12, "sequence_length": None, "standardize": "lower", "stem": "english", "min_df": 2}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "tokens"
+
+
+def both(texts=TEXTS, training=TRAINING, **changed):
+    vectorizer = adapted(texts, training, **SETTINGS | changed)
+    return vectorizer.vocabulary, encoded(texts, vectorizer)
+
+
+def expected(texts=TEXTS, training=TRAINING, **changed):
+    vectorizer = OverviewVectorizer.adapt(texts.take(training), **SETTINGS | changed)
+    return vectorizer.vocabulary, vectorizer.encode(texts)
+
+
+def check(found, wanted):
+    assert found[0] == wanted[0]
+    np.testing.assert_array_equal(found[1], wanted[1])
+
+
+def test_a_second_run_reads_what_the_first_wrote(folder, monkeypatch):
+    wanted = expected()
+    check(both(), wanted)
+    assert sorted(file.suffix for file in folder.iterdir()) == [".json", ".npy"]
+    monkeypatch.setattr(OverviewVectorizer, "adapt", lambda *_: pytest.fail("adapted again"))
+    monkeypatch.setattr(OverviewVectorizer, "encode", lambda *_: pytest.fail("encoded again"))
+    check(both(), wanted)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"vocabulary_size": 5},
+        {"sequence_length": 2},
+        {"standardize": None},
+        {"stem": None},
+        {"min_df": 200},
+        {"training": TRAINING[:10]},
+        {"texts": TEXTS.take(np.arange(1200)[::-1])},
+        {"texts": PackedTexts([*TEXTS[:-1], TEXTS[-1].replace("night", "light")])},
+    ],
+    ids=str,
+)
+def test_whatever_it_follows_from_is_in_the_key(change):
+    check(both(), expected())
+    check(both(**change), expected(**change))
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other bytes", "another table", "a folder"])
+def test_a_damaged_or_foreign_file_is_made_anew(folder, damage):
+    both()
+    for file in folder.iterdir():
+        data = file.read_bytes()
+        if damage == "a folder":
+            file.unlink()
+            file.mkdir()
+        elif damage == "another table":
+            file.write_text("[]")
+            if file.suffix == ".npy":
+                np.save(file, np.zeros((3, 4), np.int64))
+        else:
+            half = len(data) // 2
+            new = {"cut": data[:half], "empty": b"", "other bytes": data[:half] + b"\1" * 9 + data[half + 9 :]}
+            file.write_bytes(new[damage])
+    check(both(), expected())
+    check(both(), expected())
+
+
+def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, folder, monkeypatch):
+    (tmp_path / "cache").write_text("a file, not a folder")
+    check(both(), expected())
+    (tmp_path / "cache").unlink()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(kept_tokens.os, "fsync", full)
+    check(both(), expected())
+    assert not list(folder.iterdir())
+
+
+def test_the_files_used_last_stay(folder, monkeypatch):
+    monkeypatch.setattr(kept_tokens, "_MOST_FILES", 4)
+    for size in (5, 6, 7):
+        both(vocabulary_size=size)
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_films_are_the_same_from_the_disk(tmp_path, folder, monkeypatch):
+    rows = "".join(f"{i},{'Drama' if i % 3 else 'War'},{text}\n" for i, text in enumerate(TEXTS[:60]))
+    (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}")
+    monkeypatch.setattr(kept_tokens, "_LEAST", 1)
+    tokens = []
+    for _ in range(2):
+        films = FilmData(str(tmp_path / "films.csv"), posters=False)
+        films.setup("fit")
+        tokens.append(films.training_films()["overview"])
+    assert len(list(folder.iterdir())) == 2
+    np.testing.assert_array_equal(*tokens)
