@@ -10,6 +10,7 @@ import sys
 SUPPORTED = ("tensorflow", "jax", "torch")
 _TO_INSTALL = {"tensorflow": "tensorflow", "jax": "jax", "torch": "'kgenre[torch]'"}
 _log = logging.getLogger("kgenre")
+_said: set[str] = set()  # names that KERAS_BACKEND was given too late
 
 
 class BackendError(RuntimeError):
@@ -63,6 +64,15 @@ def prepare_keras() -> None:
     check_backend()
     import keras
 
+    backend, wanted = keras.backend.backend(), os.environ.get("KERAS_BACKEND")
+    if wanted and wanted != backend and wanted not in _said:
+        _said.add(wanted)
+        _log.warning(
+            "KERAS_BACKEND is %s now, but Keras was imported on %s and stays there. Restart the kernel (or the "
+            "program) and set the variable before the first import of keras, kgenre.models or another part of kgenre.",
+            wanted,
+            backend,
+        )
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy().name
     for setting, wanted, get, put in (
         ("image_data_format", "channels_last", keras.config.image_data_format, keras.config.set_image_data_format),

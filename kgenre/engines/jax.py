@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from kgenre.kernels.jax_platform import platform
 from kgenre.kernels.read_at_once import read_at_once
 
 State = dict[str, Any]
+_log = logging.getLogger("kgenre")
 _WAIT_EVERY = 8  # steps; at most twice as many are under way
 
 
@@ -307,6 +309,8 @@ class JaxEngine:
         return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
 
     def sync(self) -> None:
+        if any(value.is_deleted() for value in self._values()):
+            self._begin_anew()
         self.pull()  # what was assigned in a hook stays
         for variable, value in zip(self._held(), self._values(), strict=True):
             variable.assign(self._lent(value))
@@ -327,6 +331,13 @@ class JaxEngine:
         ]
         self._state |= self._divided(values)
         self._synced = [v.value for v in self._held()]
+
+    def _begin_anew(self) -> None:
+        """A step was broken off after it was given the state: the Keras variables have what was last synced."""
+        _log.warning("JAX keeps nothing of a step that is broken off: the weights are those before this epoch's steps.")
+        self._state = {}
+        self._compile()
+        self.start_epoch("train")
 
     def _write_unchanged(self, changed: list[bool]) -> None:
         for variable, new, value in zip(self._held(), changed, self._values(), strict=True):

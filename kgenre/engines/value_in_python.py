@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 import sysconfig
 import traceback
 from pathlib import Path
@@ -40,11 +42,19 @@ def value_in_python(error: Exception, step: str) -> str | None:
         return None
     last = lines[-1]
     return (
-        f"{step} asks for the numbers in a tensor at {Path(last.filename).name}, line {last.lineno} ({last.line}), but "
+        f"{step} asks for the numbers in a tensor at {_named(last.filename)}, line {last.lineno} ({last.line}), but "
         "a step is compiled before there are any. Write it with tensors: keras.ops.where(condition, a, b) for if, "
         "keras.ops for NumPy and float(), x.shape[0] for len(x), self.model(x) for predict; self.log takes the tensor."
     )
 
 
 def _is_users(file: str) -> bool:
-    return not file.startswith((*_NOT_THE_USERS, "<frozen"))
+    # Packages lie elsewhere too: in the user's home, in the environment that this one was made from.
+    return not file.startswith((*_NOT_THE_USERS, "<frozen")) and not re.search(r"[/\\](site|dist)-packages[/\\]", file)
+
+
+def _named(file: str) -> str:
+    """As a notebook numbers its cells, whose code lies in files with random names."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    name_cell = getattr(getattr(shell, "compile", None), "format_code_name", lambda file: None)
+    return " ".join(name_cell(file) or [Path(file).name])

@@ -68,13 +68,16 @@ def running(trainer: Trainer, stage: str, module: Module, datamodule: DataModule
             is_refused = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
             t.state.status = "interrupted"
-            if t.interrupted:
+            if t.interrupted and stage == "fit":
                 _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
+            elif t.interrupted:
+                _log.warning("Interrupted: this %s has no results.", stage)
             _sync(t)
             t.hooks.on_exception(error)
             if datamodule is not None:
                 datamodule.on_exception(error)
-            if not isinstance(error, KeyboardInterrupt):
+            # A fit that is stopped has saved, and may go on. Half an evaluation is nothing that could be returned.
+            if stage != "fit" or not isinstance(error, KeyboardInterrupt):
                 raise
         finally:
             _sync(t)

@@ -248,7 +248,10 @@ class Trainer(Run):
         verbose: bool = True,
         datamodule: DataModule | None = None,
     ) -> list[dict[str, float]]:
-        """One pass over the validation data: a list with one dict of the values logged, for each of several sources."""
+        """One pass over the validation data: a list with one dict of the values logged, for each of several sources.
+
+        Ctrl-C is raised here, in ``test`` and in ``predict``: half a pass has no results.
+        """
         return self._evaluate("validate", "validation", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def test(

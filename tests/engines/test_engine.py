@@ -95,6 +95,36 @@ def test_weights_can_be_read_in_hooks_and_are_up_to_date():
             np.testing.assert_allclose(kernel, descend(batches * epochs)[0], rtol=1e-5)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends' steps change the variables in place")
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_that_is_broken_off_leaves_the_weights_of_the_epochs_begin(accumulate, caplog, tmp_path):
+    """The step was given the state, and Ctrl-C (or the end of memory) comes before it gives one back."""
+
+    def break_off(trainer, module):
+        whole = trainer.engine._train
+
+        def step(*arguments, **named):
+            result = whole(*arguments, **named)
+            if trainer.current_epoch == 1 and trainer.batch_idx == 2:
+                raise KeyboardInterrupt
+            return result
+
+        trainer.engine._train = step
+
+    module, batches = BoringModule(), boring_batches(4)
+    trainer = quiet_trainer(
+        max_epochs=2, accumulate_grad_batches=accumulate, callbacks=Lambdas(on_train_start=break_off)
+    )
+    trainer.fit(module, batches, batches)
+    assert trainer.interrupted
+    assert "broken off" in caplog.text
+    kernel = weights_of(module)[KERNEL]
+    assert trainer.validate(dataloaders=batches, verbose=False)[0].keys() == {"val/loss"}
+    trainer.save_checkpoint(tmp_path / "here")
+    if accumulate == 1:
+        np.testing.assert_allclose(kernel, descend(batches)[0], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("error", "hook", "steps"),
     [
