@@ -83,6 +83,7 @@ class JaxEngine:
         self._eval = self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
         self._home = None if self._placement else _home_of([v.value for v in self._held()])
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
+        self._synced = [v.value for v in self._held()]
         self._state = counters | {
             "trainable": [self._own(v.value) for v in self._trainable],
             "others": [self._own(v.value) for v in self._others],
@@ -91,7 +92,6 @@ class JaxEngine:
         if self.options.accumulate_grad_batches > 1:
             zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
             self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
-        self._synced = [v.value for v in self._held()]
 
     def _jit(self, step: Any, **arguments: Any) -> Any:
         options = {"xla_gpu_deterministic_ops": True} if self.options.deterministic else None
@@ -309,6 +309,8 @@ class JaxEngine:
         return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
 
     def sync(self) -> None:
+        if "trainable" not in self._state:  # broken off while it was built
+            return
         if any(value.is_deleted() for value in self._values()):
             self._begin_anew()
         self.pull()  # what was assigned in a hook stays

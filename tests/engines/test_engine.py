@@ -1,5 +1,6 @@
 """What every engine promises: few traces, a state of its own, logs that stay on the device."""
 
+import sys
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -123,6 +124,23 @@ def test_a_step_that_is_broken_off_leaves_the_weights_of_the_epochs_begin(accumu
     trainer.save_checkpoint(tmp_path / "here")
     if accumulate == 1:
         np.testing.assert_allclose(kernel, descend(batches)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["_compile", "_compiled_train", "_jit", "build_module"])
+def test_ctrl_c_while_the_engine_is_built(monkeypatch, part):
+    def interrupt(*arguments, **named):
+        raise KeyboardInterrupt
+
+    trainer, module, batches = quiet_trainer(), BoringModule(), boring_batches(2)
+    engine = type(create_engine(StepOptions()))
+    home = sys.modules[engine.__module__] if part == "build_module" else engine
+    known = [*vars(engine), "build_module"]
+    with monkeypatch.context() as patched:
+        patched.setattr(home, part, interrupt, raising=False)
+        trainer.fit(module, batches)
+        assert trainer.interrupted == (part in known)
+    trainer.fit(module, batches)
+    assert trainer.global_step == 2
 
 
 @pytest.mark.parametrize(
