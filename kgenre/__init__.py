@@ -30,7 +30,7 @@ __all__ = ["ArrayDataset", "Callback", "DataModule", "Module", "Trainer", "Train
 
 show_messages()
 
-_PACKAGES = ("callbacks", "data", "evaluation", "loggers", "models", "profilers", "training", "tuning")
+_PACKAGES = ("callbacks", "data", "evaluation", "loggers", "models", "profilers", "reports", "training", "tuning")
 
 
 def __getattr__(name: str) -> Any:

@@ -148,7 +148,7 @@ def _read(path: Path, name: str) -> Run:
         folder=path,
         name=name,
         metrics=metrics,
-        config=_yaml(path / "config.yaml"),
+        config=_yaml(path / "config.yaml") or _config_of_checkpoint(path),
         environment=environment,
         epochs=_epochs(path / "metrics.csv"),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
@@ -178,6 +178,21 @@ def _yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ReportError(f"{path} cannot be read: it holds no options by name.")
     return content
+
+
+def _config_of_checkpoint(path: Path) -> dict[str, Any]:
+    """What stands in the config of a run, as far as the checkpoint of one that has none knows: Python code made it."""
+    from kgenre.checkpoints import CheckpointError, find_checkpoint, read_state
+
+    try:
+        state = read_state(find_checkpoint(path))
+    except CheckpointError:
+        return {}
+    model, data = state.get("model") or {}, state.get("data") or {}
+    return {
+        "model": {"class_path": model.get("class_path", ""), "init_args": model.get("hyperparameters") or {}},
+        "data": {"init_args": data.get("hyperparameters") or {}},
+    }
 
 
 def _epochs(path: Path) -> list[dict[str, float]]:

@@ -1,6 +1,8 @@
 """What every engine promises: few traces, a state of its own, logs that stay on the device."""
 
+import gc
 import sys
+import weakref
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -21,6 +23,26 @@ def built_engine(module, batch, **options):
     engine = create_engine(StepOptions(**options))
     engine.build(module, {".*": module.configure_optimizers()}, {"train": batch})
     return engine, next(iter(engine.prefetch([batch])))
+
+
+# --- memory, of a process that trains again and again ---------------------------------------------------------
+
+
+def test_nothing_of_a_fit_stays():
+    def fit():
+        trainer = quiet_trainer(gradient_clip_val=1.0)
+        trainer.fit(BoringModule(dropout=0.1), boring_batches(2), boring_batches(1))
+        return [weakref.ref(thing) for thing in (trainer, trainer.engine, trainer.module, trainer.optimizers[0])]
+
+    def graphs():
+        gc.collect()
+        return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
+
+    fit()
+    before = graphs()
+    things = fit()
+    assert graphs() == before
+    assert [thing() for thing in things] == [None] * 4
 
 
 # --- traces -----------------------------------------------------------------------------------------------------
