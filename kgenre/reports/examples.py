@@ -47,8 +47,7 @@ def examples(
     Example:
         >>> examples(trainer.run_dir, by="worst", explain=True)
     """
-    folders = [runs] if isinstance(runs, str | os.PathLike) else runs
-    read = read_runs(folders)
+    read = read_runs([runs] if runs is None or isinstance(runs, str | os.PathLike) else runs)
     chosen = choose_films(read, n, by, seed, ids)
     return Examples(example_films(read, [(film_id, "") for film_id in chosen], top, explain))
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
+from kgenre.users_code import ShortTraceback
 
 
-class ReportError(ValueError):
+class ReportError(ShortTraceback, ValueError):
     """A folder is not a run that can be reported, or runs cannot be compared; the message says why and what to do."""
 
 
@@ -104,6 +105,8 @@ def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:
     Raises:
         ReportError: a folder is not a run, was not tested, or was trained on another split or other genres.
     """
+    if any(folder is None for folder in folders):
+        raise ReportError("Received None for a run's folder: trainer.run_dir is None before a fit that writes a run.")
     paths = [_run_folder(Path(folder)) for folder in folders]
     if len(set(paths)) < len(paths):
         raise ReportError("The same run is given twice.")

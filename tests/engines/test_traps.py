@@ -143,6 +143,17 @@ def test_the_line_is_the_users_and_a_cell_has_its_number(monkeypatch):
         fit(known["Asks"]())
 
 
+def test_a_notebook_shows_the_users_lines_alone():
+    """IPython asks an error for its traceback."""
+    with pytest.raises(StepError) as caught:
+        fit(MetricInStep())
+    first, second, message = caught.value._render_traceback_()
+    assert first.startswith("test_traps.py, line ")
+    assert first.endswith("(fit(MetricInStep()))")
+    assert second.endswith("(trainer.fit(module, boring_batches(2) if batches is None else batches))")
+    assert message == f"StepError: {caught.value}"
+
+
 def test_an_error_of_the_users_own_stays_as_it_is():
     class Wrong(BoringModule):
         def training_step(self, batch, batch_idx):

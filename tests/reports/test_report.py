@@ -9,6 +9,7 @@ import shutil
 
 import numpy as np
 import pytest
+from boring import quiet_trainer
 
 from kgenre.checkpoints import Checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
@@ -375,6 +376,8 @@ def test_examples_in_a_notebook(runs):
     assert first == f"A <b>title</b> (sample00007): {', '.join(shown[0].truth) or 'no genre'}"
     assert said.strip().startswith(f"good: {name} {value:.2f}{' ✓' if right else ''}, ")
     assert len(examples(runs, n=4, by="disagreed")[0].guesses) == 2
+    with pytest.raises(ReportError, match=r"^Received None for a run's folder: trainer\.run_dir"):
+        examples(quiet_trainer().run_dir)
 
 
 def test_a_run_of_python_code_names_its_data_in_its_checkpoint(runs, films, tmp_path):
