@@ -14,6 +14,7 @@ from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
 from kgenre.engines.initial_weights import drawing_initial_weights
+from kgenre.engines.replaced_runs import free_replaced, remember
 from kgenre.training.accelerator import choose_devices
 from kgenre.training.configured_optimizers import configured_optimizers
 from kgenre.training.data_module import DataModule, iterate_epoch
@@ -186,7 +187,10 @@ def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) 
 
 
 def _new_engine(trainer: Trainer) -> Engine:
+    trainer.engine = None  # its memory is needed
+    free_replaced()
     engine = create_engine(trainer.step_options)
+    remember(engine)
     if trainer.profiler is not None:
         trainer.profiler.watch(engine)
     return engine

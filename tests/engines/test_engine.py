@@ -45,6 +45,24 @@ def test_nothing_of_a_fit_stays():
     assert [thing() for thing in things] == [None] * 4
 
 
+@pytest.mark.parametrize("large", [True, False])
+def test_a_large_run_that_was_replaced_makes_room_for_the_next(monkeypatch, large):
+    def fit():
+        trainer = quiet_trainer()
+        trainer.fit(BoringModule(), boring_batches(1))
+        return weakref.ref(trainer)
+
+    gc.collect()
+    monkeypatch.setattr("kgenre.engines.replaced_runs._MANY", 9 if large else 2**24)  # the kernel and bias are 10
+    gc.disable()
+    try:
+        first = fit()
+        fit()
+        assert (first() is None) == large
+    finally:
+        gc.enable()
+
+
 # --- traces -----------------------------------------------------------------------------------------------------
 
 

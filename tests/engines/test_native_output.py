@@ -13,6 +13,10 @@ def test_it_is_hidden_and_comes_back_with_an_error(capfd):
     os.write(2, b"after\n")
     assert capfd.readouterr().err == "after\n"
     with pytest.raises(ImportError), without_native_output():
-        os.write(2, b"why\n")
-        raise ImportError
+        fail()
     assert capfd.readouterr().err == "why\n"
+
+
+def fail():
+    os.write(2, b"why\n")
+    raise ImportError
