@@ -80,7 +80,7 @@ class Trainer(Run):
         name: the name of the experiment in that path; None: the module's class name.
         enable_checkpointing: add a `ModelCheckpoint` (the last and the best by ``val/loss``) where none is given. This
             and the next two are on where they are None.
-        enable_progress_bar: show progress on a terminal, a line per epoch elsewhere.
+        enable_progress_bar: show progress on a terminal and in a notebook, a line per epoch elsewhere.
         enable_model_summary: print layers and counts before training.
         profiler: "simple", "advanced", "trace" or a `Profiler`: where the time goes.
         detect_anomaly: stop at the first loss or weight that is NaN or infinite and say where it comes from; slow.
