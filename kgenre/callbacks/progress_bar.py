@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -149,11 +150,17 @@ class ProgressBar(Callback):
 
 
 def bar_for_this_screen() -> TerminalBar | NotebookBar | None:
-    """None where there is no screen: in a log file, in a pipe."""
+    """None where there is no screen: in a log file, in a pipe, below a notebook's cell that ran ``!kgenre``."""
     from rich.console import Console
 
     console = Console()
     if console.is_jupyter:
         return NotebookBar()
     # FORCE_COLOR, which many build servers set, makes rich take a log file for a terminal.
-    return TerminalBar(console) if console.is_interactive and console.file.isatty() else None
+    is_terminal = console.is_interactive and console.file.isatty()
+    return TerminalBar(console) if is_terminal and not _is_below_a_kernel() else None
+
+
+def _is_below_a_kernel() -> bool:
+    """Whether a notebook's kernel started this process: its output looks like a terminal, but no cursor moves there."""
+    return "JPY_PARENT_PID" in os.environ or "backend_inline" in os.environ.get("MPLBACKEND", "")

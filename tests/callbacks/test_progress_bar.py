@@ -86,6 +86,8 @@ def terminal(monkeypatch):
         return real(file=screen, force_terminal=True, width=screen.width, **named)
 
     screen.width = 120
+    for name in ("JPY_PARENT_PID", "MPLBACKEND"):  # of a notebook that the tests are started in
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("rich.console.Console", console)
     return screen
 
@@ -105,6 +107,15 @@ def test_a_bar_on_a_terminal(terminal):
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
     assert re.search(r"test .*\n?.*predict", plain(terminal), re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["JPY_PARENT_PID", "MPLBACKEND"])
+def test_no_bar_on_what_a_notebook_takes_for_a_terminal(terminal, monkeypatch, capsys, name):
+    """``!kgenre fit`` in a cell: it has no cursor that could move, so that each drawing would be a line more."""
+    monkeypatch.setenv(name, "module://matplotlib_inline.backend_inline")
+    quiet_trainer(enable_progress_bar=True).fit(Shows(), boring_batches(3))
+    assert "\x1b[?25l" not in terminal.getvalue()  # hides the cursor, as a bar does
+    assert capsys.readouterr().out.startswith("epoch 1/1  step 3  shown 1")
 
 
 def test_a_narrow_terminal_keeps_the_bar_and_breaks_no_number(terminal):
