@@ -127,7 +127,7 @@ LIBRARY = "/home/student/.local/lib/python3/site-packages/library.py"
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
 def test_the_line_is_the_users_and_a_cell_has_its_number(monkeypatch):
-    cell = "/tmp/ipykernel_7/1234.py"
+    cell = "/cells/ipykernel_7/1234.py"
     names = types.SimpleNamespace(format_code_name=lambda file: ("Cell", "In[5]") if file == cell else None)
     shell = types.SimpleNamespace(compile=names)
     monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
