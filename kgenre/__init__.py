@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from kgenre.messages import show_messages
+
 if TYPE_CHECKING:
     from kgenre.callbacks import Callback
     from kgenre.training import ArrayDataset, DataModule, Module, Trainer, TrainerError, seed_everything
@@ -26,8 +28,9 @@ _HOMES = {
 
 __all__ = ["ArrayDataset", "Callback", "DataModule", "Module", "Trainer", "TrainerError", "seed_everything"]
 
+show_messages()
 
-_PACKAGES = ("callbacks", "data", "evaluation", "loggers", "models", "profilers", "training", "tuning")
+_PACKAGES = ("callbacks", "data", "evaluation", "loggers", "models", "profilers", "reports", "training", "tuning")
 
 
 def __getattr__(name: str) -> Any:

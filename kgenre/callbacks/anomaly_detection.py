@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
 
-class AnomalyError(RuntimeError):
+class AnomalyError(ShortTraceback, RuntimeError):
     """A training step made a NaN or an infinity."""
 
 

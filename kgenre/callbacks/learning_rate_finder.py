@@ -66,7 +66,7 @@ class RangeTest:
         return skip_begin + side + int(slopes.argmin())
 
     def plot(self, suggest: bool = False, show: bool = False, ax: Any = None) -> Any:
-        """Draw the loss over the rate with Matplotlib; returns the figure.
+        """Draw the loss over the rate with Matplotlib; returns the figure (a notebook shows it twice without ``;``).
 
         Args:
             suggest: mark the suggestion.

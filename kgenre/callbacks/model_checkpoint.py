@@ -220,7 +220,8 @@ class ModelCheckpoint(Callback):
         if trainer.stage != "fit" or self.folder is None:
             return
         self._wait("warn")  # the exception is what the user should see
-        if trainer.global_step and (self.save_on_exception or trainer.stop_signal.saves):
+        wanted = self.save_on_exception and not trainer.stop_signal.is_urgent
+        if trainer.global_step and (wanted or trainer.stop_signal.saves):
             # What is left of the epoch (validation, its hooks) may not have happened yet: the resumed run does it.
             trainer.epoch_is_done = False
             self._write(trainer, score=None, on_error="warn")

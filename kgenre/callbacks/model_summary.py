@@ -32,11 +32,14 @@ class ModelSummary(Callback):
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Print once, before the first step."""
         import keras
+        from rich.console import Console
 
         from kgenre.engines.named_variables import keras_layers
 
+        # In a notebook Keras shows the table as HTML by itself, and an empty output beside one that is printed.
+        how = None if Console().is_jupyter else print
         for layer in keras_layers(module) if self.max_depth else ():
             if isinstance(layer, keras.Model):
-                layer.summary(print_fn=print, expand_nested=self.max_depth != 1)
+                layer.summary(print_fn=how, expand_nested=self.max_depth != 1)
             else:
                 print(f"{layer.name} ({type(layer).__name__}): {layer.count_params():,} parameters")

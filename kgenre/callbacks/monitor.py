@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from kgenre.users_code import ShortTraceback
+
 MODES = ("min", "max")
 
 
-class MonitorError(ValueError):
+class MonitorError(ShortTraceback, ValueError):
     """The value that a callback should watch was never logged, or the mode is not one."""
 
 

@@ -1,14 +1,16 @@
-"""What a run shows: one bar on a terminal, one line per epoch elsewhere."""
+"""What a run shows: one bar on a terminal or in a notebook, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
 import math
+import os
 import time
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.notebook_bar import NotebookBar
 from kgenre.callbacks.results_table import print_results
+from kgenre.callbacks.terminal_bar import TerminalBar
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class ProgressBar(Callback):
-    """A rich progress bar on a terminal or in a notebook; in a log file one line per epoch; at the end the results.
+    """A bar and a line per epoch, on a terminal or in a notebook; in a log file the lines; at the end the results.
 
-    A notebook without ``ipywidgets`` is treated as a log file, and so is a file where ``FORCE_COLOR`` is set.
+    A file where ``FORCE_COLOR`` is set is a log file too. In a notebook all is text in one output of the cell.
 
     Args:
         refresh_rate: redraw after so many batches. Drawing never waits for the device: the metrics shown are the
@@ -35,20 +37,14 @@ class ProgressBar(Callback):
         if refresh_rate < 1:
             raise ValueError(f"ProgressBar(refresh_rate=...) must be at least 1. Received: {refresh_rate}")
         self.refresh_rate = refresh_rate
-        self._progress: Any = None
-        self._task: Any = None
+        self._bar: TerminalBar | NotebookBar | None = None
         self._begun = 0.0
         self._done = 0
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Choose between bar and lines."""
-        from rich.console import Console
-
         self._stage = stage
-        self._console = console = Console()
-        # FORCE_COLOR, which many build servers set, makes rich take a log file for a terminal.
-        on_terminal = console.is_interactive and console.file.isatty()
-        self._is_live = on_terminal or (console.is_jupyter and find_spec("ipywidgets") is not None)
+        self._bar = bar_for_this_screen()
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Leave the screen in order."""
@@ -89,12 +85,13 @@ class ProgressBar(Callback):
         print_results(shown, when="last epoch")  # the best one's, which may be an earlier, stands with its checkpoint
         if trainer.run_dir is None:
             return
-        self._print(f"Run folder: {trainer.run_dir}")
+        print(f"Run folder: {trainer.run_dir}", flush=True)
         checkpoint = trainer.checkpoint_callback
         if checkpoint is not None and checkpoint.best_model_path is not None:
             score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4g}"
-            self._print(f"Best checkpoint: {checkpoint.best_model_path} ({score})")
-        self._print(f"Curves: kgenre tensorboard {trainer.run_dir.parent.parent}")
+            print(f"Best checkpoint: {checkpoint.best_model_path} ({score})", flush=True)
+        command = "%tensorboard --logdir" if isinstance(self._bar, NotebookBar) else "kgenre tensorboard"
+        print(f"Curves: {command} {trainer.run_dir.parent.parent}", flush=True)
 
     # --- evaluation ---------------------------------------------------------------------------------------------
 
@@ -102,8 +99,8 @@ class ProgressBar(Callback):
         """A bar for validate, test and predict; inside of training the epoch's bar says so."""
         if self._stage != "fit":
             self._open(self._stage, trainer.num_evaluation_batches)
-        elif self._progress is not None:
-            self._progress.update(self._task, metrics="validating")
+        elif self._bar is not None:
+            self._bar.update(metrics="validating")
 
     def on_validation_batch_end(
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -125,47 +122,23 @@ class ProgressBar(Callback):
 
     def _open(self, title: str, total: int | float, completed: int = 0) -> None:
         self._done = completed  # of all sources of an evaluation
-        if not self._is_live:
-            return
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-        from rich.table import Column
-
-        self._close()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=16),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(elapsed_when_finished=True),
-            # Where the terminal is narrow, it is the metrics that are cut off.
-            TextColumn("{task.fields[metrics]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
-            console=self._console,
-            transient=True,
-            expand=True,
-        )
-        known = None if math.isinf(total) else total
-        self._task = self._progress.add_task(title, total=known, completed=completed, metrics="")
-        self._progress.start()
+        if self._bar is not None:
+            self._bar.open(title, total, completed)
 
     def _advance(self, batch_idx: int, trainer: Trainer) -> None:
         self._done = batch_idx + 1
-        if self._progress is not None and self._done % self.refresh_rate == 0:
-            self._progress.update(self._task, completed=self._done, metrics="  ".join(self._metrics(trainer)))
+        if self._bar is not None and self._done % self.refresh_rate == 0:
+            self._bar.update(self._done, "  ".join(self._metrics(trainer)))
 
     def _close(self) -> None:
-        if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+        if self._bar is not None:
+            self._bar.close()
 
     def _print(self, *parts: str) -> None:
-        """One line; on a terminal a part that does not fit begins the next one."""
-        lines = [parts[0]]
-        for part in parts[1:]:
-            if self._is_live and len(lines[-1]) + 2 + len(part) > self._console.width:
-                lines.append(f"    {part}")
-            else:
-                lines[-1] += f"  {part}"
-        for line in lines:  # rich would make a block of HTML of it in a notebook
-            print(line, file=self._console.file, flush=True)
+        if self._bar is not None:
+            self._bar.line(*parts)
+        else:
+            print("  ".join(parts), flush=True)
 
     @staticmethod
     def _epoch(trainer: Trainer) -> str:
@@ -175,3 +148,20 @@ class ProgressBar(Callback):
     @staticmethod
     def _metrics(trainer: Trainer) -> list[str]:
         return [f"{name} {value:.4g}" for name, value in trainer.progress_bar_metrics.items()]
+
+
+def bar_for_this_screen() -> TerminalBar | NotebookBar | None:
+    """None where there is no screen: in a log file, in a pipe, below a notebook's cell that ran ``!kgenre``."""
+    from rich.console import Console
+
+    console = Console()
+    if console.is_jupyter:
+        return NotebookBar()
+    # FORCE_COLOR, which many build servers set, makes rich take a log file for a terminal.
+    is_terminal = console.is_interactive and console.file.isatty()
+    return TerminalBar(console) if is_terminal and not _is_below_a_kernel() else None
+
+
+def _is_below_a_kernel() -> bool:
+    """Whether a notebook's kernel started this process: its output looks like a terminal, but no cursor moves there."""
+    return "JPY_PARENT_PID" in os.environ or "backend_inline" in os.environ.get("MPLBACKEND", "")

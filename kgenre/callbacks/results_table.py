@@ -51,7 +51,7 @@ def print_results(values: Mapping[str, float], run_dir: Path | None = None, when
         table.add_row(metric, *(_number(column[metric]) if metric in column else "" for column in columns.values()))
     console.print(table)
     if run_dir is not None:
-        console.print(f"Written to {run_dir / 'metrics.json'}", highlight=False, soft_wrap=True)
+        print(f"Written to {run_dir / 'metrics.json'}", flush=True)
 
 
 def _number(value: float) -> str:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre.checkpoints.files import UnsafeFileError, read_file, sync_file, sync_folder, write_synced
 from kgenre.checkpoints.migrations import MIGRATIONS, SCHEMA, migrate
 from kgenre.checkpoints.removal import remove_in_background, wait_for_removals
+from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +35,7 @@ FILES = (*_REQUIRED, "manifest.json")
 _LARGEST_JSON = {"manifest.json": 2**20, "state.json": 2**28}  # bytes
 
 
-class CheckpointError(ValueError):
+class CheckpointError(ShortTraceback, ValueError):
     """A checkpoint is missing, damaged or of another model; the message names it."""
 
 

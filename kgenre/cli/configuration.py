@@ -96,7 +96,8 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
 
 def start(options: Namespace) -> None:
     """Import the backend, its chatter left out, and seed everything."""
-    from kgenre.cli.quiet_backend import import_backend, without_native_output
+    from kgenre.cli.quiet_backend import import_backend
+    from kgenre.engines.native_output import without_native_output
 
     # Films are read with TensorFlow; data of the user's own may do without.
     import_backend(data=options.data.class_path.startswith("kgenre.data."))

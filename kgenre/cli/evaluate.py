@@ -29,7 +29,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
         if by_name and not options.config and options.trainer.name is None and not trainer.experiment_dir.exists():
             raise UsageError(_which_run(stage, trainer.default_root_dir)) from error
         raise
-    return 130 if trainer.interrupted else 0
+    return 0
 
 
 def _which_run(stage: str, root: Path) -> str:

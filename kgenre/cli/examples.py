@@ -31,13 +31,11 @@ def run(arguments: Sequence[str]) -> int:
 
     from rich.console import Console
 
-    from kgenre.reports import read_runs
-    from kgenre.reports.example_films import choose_films, example_films
+    from kgenre.reports import examples
 
-    runs = read_runs(options.runs)
-    ids = choose_films(runs, options.n, options.by, options.seed, list(filter(None, wanted)))
     console = Console()
-    for film in example_films(runs, [(film_id, "") for film_id in ids], options.top, explain=False):
+    ids = list(filter(None, wanted))
+    for film in examples(options.runs, options.n, options.by, options.seed, ids, options.top):
         _print_film(console, film)
     return 0
 

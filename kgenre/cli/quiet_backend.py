@@ -7,9 +7,10 @@ import importlib
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Iterator
 from typing import Any
+
+from kgenre.engines.native_output import without_native_output
 
 
 def import_backend(data: bool = True, extras: bool = True) -> None:
@@ -55,26 +56,3 @@ def _hidden(*packages: str) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
-
-
-@contextlib.contextmanager
-def without_native_output() -> Iterator[None]:
-    """Keep what libraries write to standard error to ourselves, unless an error leaves the block."""
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # no standard error at all
-        yield
-        return
-    with tempfile.TemporaryFile() as hidden:
-        os.dup2(hidden.fileno(), 2)
-        try:
-            yield
-        except BaseException:
-            os.dup2(kept, 2)
-            hidden.seek(0)
-            os.write(2, hidden.read())
-            raise
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from kgenre.users_code import ShortTraceback
 
-class FilmDataError(ValueError):
+
+class FilmDataError(ShortTraceback, ValueError):
     """Film data, or an argument about it, that cannot be used.
 
     The message is one or two lines: what was received, and what to give instead. A command line prints it as

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from rich.progress import Progress
+from kgenre.callbacks.notebook_bar import NotebookBar
+from kgenre.callbacks.progress_bar import bar_for_this_screen
+from kgenre.callbacks.terminal_bar import TerminalBar
 
 
 class ProgressLine:
-    """A rich progress bar, on a terminal, for what turns out to take more than a few seconds.
+    """A progress bar, on a terminal or in a notebook, for what turns out to take more than a few seconds.
 
     Example:
         >>> with ProgressLine("Reading posters") as progress:
@@ -20,23 +21,22 @@ class ProgressLine:
     def __init__(self, text: str, after_seconds: float = 3.0) -> None:
         self.text = text
         self.show_at = time.monotonic() + after_seconds
-        self._bar: Progress | None = None
+        self._bar: TerminalBar | NotebookBar | None = None
 
     def __enter__(self) -> ProgressLine:
         return self
 
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` are done."""
-        if self._bar is None:
-            if time.monotonic() < self.show_at:
-                return
-            from rich.progress import Progress
-
-            self._bar = Progress(transient=True)
-            self._task = self._bar.add_task(self.text, total=total)
-            self._bar.start()
-        self._bar.update(self._task, completed=done)
+        if self._bar is None and time.monotonic() >= self.show_at:
+            self._bar = bar_for_this_screen()
+            if self._bar is not None:
+                self._bar.open(self.text, total, done)
+            else:
+                self.show_at = math.inf
+        if self._bar is not None:
+            self._bar.update(done)
 
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.close()

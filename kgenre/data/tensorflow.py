@@ -9,7 +9,13 @@ from __future__ import annotations
 import logging
 
 import keras
-import tensorflow as tf
+
+from kgenre.engines.native_output import without_native_output
+
+with without_native_output():  # it looks for GPUs when it is first used, and says at length that there are none
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()
 
 if keras.backend.backend() != "tensorflow":
     try:

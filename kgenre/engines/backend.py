@@ -6,13 +6,18 @@ import importlib.util
 import logging
 import os
 import sys
+from contextlib import nullcontext
+
+from kgenre.engines.native_output import without_native_output
+from kgenre.users_code import ShortTraceback
 
 SUPPORTED = ("tensorflow", "jax", "torch")
 _TO_INSTALL = {"tensorflow": "tensorflow", "jax": "jax", "torch": "'kgenre[torch]'"}
 _log = logging.getLogger("kgenre")
+_said: set[str] = set()  # names that KERAS_BACKEND was given too late
 
 
-class BackendError(RuntimeError):
+class BackendError(ShortTraceback, RuntimeError):
     """The backend that was asked for cannot be used; the message says which can."""
 
 
@@ -61,8 +66,18 @@ def prepare_keras() -> None:
         BackendError: see `check_backend`.
     """
     check_backend()
-    import keras
+    with nullcontext() if "keras" in sys.modules else without_native_output():
+        import keras
 
+    backend, asked = keras.backend.backend(), os.environ.get("KERAS_BACKEND")
+    if asked and asked != backend and asked not in _said:
+        _said.add(asked)
+        _log.warning(
+            "KERAS_BACKEND is %s now, but Keras was imported on %s and stays there. Restart the kernel (or the "
+            "program) and set the variable before the first import of Keras.",
+            asked,
+            backend,
+        )
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy().name
     for setting, wanted, get, put in (
         ("image_data_format", "channels_last", keras.config.image_data_format, keras.config.set_image_data_format),

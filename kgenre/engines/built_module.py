@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Number
+from types import CodeType
 from typing import Any
 
 import keras
@@ -50,6 +51,10 @@ class BuiltModule:
     read: ReadValues = field(default_factory=ReadValues)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
     warnings: StepWarnings = field(default_factory=StepWarnings)
+    written: list[CodeType] = field(init=False)  # what the compiled steps were made of
+
+    def __post_init__(self) -> None:
+        self.written = _code_of(self.module)
 
     @property
     def specs(self) -> dict[str, Any]:
@@ -127,9 +132,12 @@ class BuiltModule:
 
     @property
     def is_current(self) -> bool:
-        """Whether the module still holds all the variables that it was built with."""
+        """Whether the module still holds all the variables that it was built with, and its methods are the same.
+
+        In a notebook methods change: by ``%autoreload``, or by an assignment to the class.
+        """
         held = set(map(id, named_variables(self.module).values()))
-        return held.issuperset(map(id, self.variables.values()))
+        return held.issuperset(map(id, self.variables.values())) and self.written == _code_of(self.module)
 
     def named_gradients(self, totals: Iterable[np.ndarray], count: Any) -> dict[str, np.ndarray]:
         """What an incomplete group of batches has added up, for a checkpoint: see `Engine.epoch_state`."""
@@ -222,6 +230,12 @@ def _check_used(built: BuiltModule, result: StepResult) -> None:
     known = built.known
     for variable in result.used:
         check_known(variable, known)
+
+
+def _code_of(module: Any) -> list[CodeType]:
+    """The code of all methods, those that were put into the object too."""
+    methods = (getattr(m, "__func__", m) for cls in (module, *type(module).__mro__) for m in vars(cls).values())
+    return [method.__code__ for method in methods if hasattr(method, "__code__")]
 
 
 def as_saved(array: Any) -> np.ndarray:

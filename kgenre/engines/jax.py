@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -23,6 +24,7 @@ from kgenre.kernels.jax_platform import platform
 from kgenre.kernels.read_at_once import read_at_once
 
 State = dict[str, Any]
+_log = logging.getLogger("kgenre")
 _WAIT_EVERY = 8  # steps; at most twice as many are under way
 
 
@@ -81,6 +83,7 @@ class JaxEngine:
         self._eval = self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
         self._home = None if self._placement else _home_of([v.value for v in self._held()])
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
+        self._synced = [v.value for v in self._held()]
         self._state = counters | {
             "trainable": [self._own(v.value) for v in self._trainable],
             "others": [self._own(v.value) for v in self._others],
@@ -89,7 +92,6 @@ class JaxEngine:
         if self.options.accumulate_grad_batches > 1:
             zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
             self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
-        self._synced = [v.value for v in self._held()]
 
     def _jit(self, step: Any, **arguments: Any) -> Any:
         options = {"xla_gpu_deterministic_ops": True} if self.options.deterministic else None
@@ -307,6 +309,10 @@ class JaxEngine:
         return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
 
     def sync(self) -> None:
+        if "trainable" not in self._state:  # broken off while it was built
+            return
+        if any(value.is_deleted() for value in self._values()):
+            self._begin_anew()
         self.pull()  # what was assigned in a hook stays
         for variable, value in zip(self._held(), self._values(), strict=True):
             variable.assign(self._lent(value))
@@ -327,6 +333,13 @@ class JaxEngine:
         ]
         self._state |= self._divided(values)
         self._synced = [v.value for v in self._held()]
+
+    def _begin_anew(self) -> None:
+        """A step was broken off after it was given the state: the Keras variables have what was last synced."""
+        _log.warning("JAX keeps nothing of a step that is broken off: the weights are those before this epoch's steps.")
+        self._state = {}
+        self._compile()
+        self.start_epoch("train")
 
     def _write_unchanged(self, changed: list[bool]) -> None:
         for variable, new, value in zip(self._held(), changed, self._values(), strict=True):

@@ -42,6 +42,10 @@ class TensorFlowEngine(VariableState):
         parts: Sequence[StepPart] = (),
     ) -> None:
         self.built = build_module(module, optimizers, batches, self.options, parts)
+        for optimizer in self.built.optimizers:
+            # Keras sums over the replicas, of which there is one, by a custom gradient. TensorFlow keeps each for good,
+            # and with it the graph of the step.
+            optimizer._all_reduce_sum_gradients = _as_they_are
         self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
         self._batch_idx: dict[str, tf.Variable] = {}
         for stage in batches:
@@ -313,6 +317,10 @@ def _tensor(array: Any) -> tf.Tensor:
     tensor = tf.convert_to_tensor(array)
     # NumPy's default; JAX takes it as float32, and Keras's own fit does too.
     return tf.cast(tensor, tf.float32) if tensor.dtype == tf.float64 else tensor
+
+
+def _as_they_are(gradients_and_variables: Any) -> Any:
+    return gradients_and_variables
 
 
 def _float32(values: list[float]) -> np.ndarray:

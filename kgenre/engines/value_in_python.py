@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sysconfig
-import traceback
-from pathlib import Path
+from kgenre.users_code import described, users_lines
 
 _JAX = {
     "ConcretizationTypeError",
@@ -24,10 +22,6 @@ _TENSORFLOW = (
     "'SymbolicTensor' object has no attribute 'tolist'",
     "'SymbolicTensor' object cannot be interpreted as an integer",
 )
-_NOT_THE_USERS = (
-    *{sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")},
-    str(Path(__file__).parents[1]),
-)
 
 
 def value_in_python(error: Exception, step: str) -> str | None:
@@ -35,16 +29,11 @@ def value_in_python(error: Exception, step: str) -> str | None:
     is_jax = any(kind.__name__ in _JAX and kind.__module__.startswith("jax") for kind in type(error).__mro__)
     if not is_jax and not any(words in str(error) for words in _TENSORFLOW):
         return None
-    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if _is_users(frame.filename)]
+    lines = users_lines(error.__traceback__)
     if not lines:
         return None
-    last = lines[-1]
     return (
-        f"{step} asks for the numbers in a tensor at {Path(last.filename).name}, line {last.lineno} ({last.line}), but "
-        "a step is compiled before there are any. Write it with tensors: keras.ops.where(condition, a, b) for if, "
+        f"{step} asks for the numbers in a tensor at {described(lines[-1])}, but a step is compiled before there are "
+        "any. Write it with tensors: keras.ops.where(condition, a, b) for if, "
         "keras.ops for NumPy and float(), x.shape[0] for len(x), self.model(x) for predict; self.log takes the tensor."
     )
-
-
-def _is_users(file: str) -> bool:
-    return not file.startswith((*_NOT_THE_USERS, "<frozen"))

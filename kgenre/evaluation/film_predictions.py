@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.evaluation.thresholds import Thresholds
+from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
     from kgenre.data.film_table import FilmTable
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "title", "genres", "predicted")
 
 
-class PredictionsError(ValueError):
+class PredictionsError(ShortTraceback, ValueError):
     """A file of predictions is missing, damaged or of something else; the message names it."""
 
 

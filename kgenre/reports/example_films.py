@@ -100,7 +100,10 @@ def example_films(
 def _film_table(run: Run) -> FilmTable | None:
     from kgenre.data import FilmDataError, read_films, sample_films
 
-    arguments = run.config.get("data", {}).get("init_args", {})
+    arguments = run.config.get("data", {}).get("init_args")
+    if arguments is None:
+        _log.warning("Example films go without poster and overview: %s does not say where they are.", run.folder)
+        return None
     try:
         return read_films(arguments.get("path") or sample_films(), arguments.get("format", "auto"))
     except (FilmDataError, OSError) as error:

@@ -19,14 +19,16 @@ th, td { padding: .2rem .5rem; text-align: right; border-bottom: 1px solid var(-
 th:first-child, td:first-child { text-align: left; } td:not(:first-child) { white-space: pre; }
 tr.bold td { font-weight: 600; }
 figure { margin: .8rem 0; } figure img { width: 100%; background: white; }
-.film { display: flex; gap: 1rem; border-top: 1px solid var(--line); padding: .7rem 0; break-inside: avoid; }
+@media print { body { font-size: 9pt; margin: 0; max-width: none; } }
+"""
+_FILM_STYLE = """
+.film { display: flex; gap: 1rem; border-top: 1px solid #8884; padding: .7rem 0; break-inside: avoid; }
 .film .pictures { flex: 0 0 auto; display: flex; gap: .3rem; align-items: flex-start; }
 .film .pictures figure { margin: 0; width: 92px; } .film img { width: 92px; border-radius: 3px; }
 .film figcaption { font-size: .7rem; } .film p { margin: .2rem 0; }
-.film .kind { color: var(--quiet); font-size: .85rem; }
-.film table { width: auto; } .right { font-weight: 600; }
+.film .kind { color: #777; font-size: .85rem; }
+.film table { width: auto; } .film .right { font-weight: 600; }
 @media (max-width: 40rem) { .film { flex-wrap: wrap; } }
-@media print { body { font-size: 9pt; margin: 0; max-width: none; } }
 """
 
 
@@ -37,9 +39,14 @@ def to_html(blocks: Sequence[Block]) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<meta name="viewport" '
         f'content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
-        f"<style>{_STYLE}</style></head>\n"
+        f"<style>{_STYLE}{_FILM_STYLE}</style></head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def films_to_html(films: Sequence[Film]) -> str:
+    """A part of a page, such as the output of a notebook's cell."""
+    return f"<style>{_FILM_STYLE}</style>\n" + "\n".join(map(_film, films))
 
 
 def _block(block: Block) -> str:

@@ -174,6 +174,6 @@ def _made_with(runs: Sequence[Run]) -> str:
             f"kgenre {versions.get('kgenre')}{commit}{seed}, {at.get('time', '')[:10]}"
         )
         parts.setdefault(how, []).append(run.name)
-    return "; ".join(f"{verdicts.listed(names)}: {how}" for how, names in parts.items()) + (
-        ". Repeat a run: kgenre fit --config RUN/config.yaml."
-    )
+    repeatable = all((run.folder / "config.yaml").exists() for run in runs)  # one of Python code has none
+    again = " Repeat a run: kgenre fit --config RUN/config.yaml." if repeatable else ""
+    return "; ".join(f"{verdicts.listed(names)}: {how}" for how, names in parts.items()) + f".{again}"

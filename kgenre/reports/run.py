@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
+from kgenre.users_code import ShortTraceback
 
 
-class ReportError(ValueError):
+class ReportError(ShortTraceback, ValueError):
     """A folder is not a run that can be reported, or runs cannot be compared; the message says why and what to do."""
 
 
@@ -108,6 +109,8 @@ def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:
     Raises:
         ReportError: a folder is not a run, was not tested, or was trained on another split or other genres.
     """
+    if any(folder is None for folder in folders):
+        raise ReportError("Received None for a run's folder: trainer.run_dir is None before a fit that writes a run.")
     paths = [_run_folder(Path(folder)) for folder in folders]
     if len(set(paths)) < len(paths):
         raise ReportError("The same run is given twice.")
@@ -152,7 +155,7 @@ def _read(path: Path, name: str) -> Run:
         folder=path,
         name=name,
         metrics=metrics,
-        config=_yaml(path / "config.yaml"),
+        config=_yaml(path / "config.yaml") or _config_of_checkpoint(path),
         environment=environment,
         epochs=_epochs(path / "metrics.csv"),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
@@ -182,6 +185,21 @@ def _yaml(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ReportError(f"{path} cannot be read: it holds no options by name.")
     return content
+
+
+def _config_of_checkpoint(path: Path) -> dict[str, Any]:
+    """What stands in the config of a run, as far as the checkpoint of one that has none knows: Python code made it."""
+    from kgenre.checkpoints import CheckpointError, find_checkpoint, read_state
+
+    try:
+        state = read_state(find_checkpoint(path))
+    except CheckpointError:
+        return {}
+    model, data = state.get("model") or {}, state.get("data") or {}
+    return {
+        "model": {"class_path": model.get("class_path", ""), "init_args": model.get("hyperparameters") or {}},
+        "data": {"init_args": data.get("hyperparameters") or {}},
+    }
 
 
 def _epochs(path: Path) -> list[dict[str, float]]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from kgenre.training.hyperparameters import Hyperparameters
+from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -85,7 +86,7 @@ class DataModule(Hyperparameters):
         """Take back what `state_dict` gave; called before `setup` on resume and before a prediction."""
 
 
-class MissingDataloaderError(TypeError):
+class MissingDataloaderError(ShortTraceback, TypeError):
     """A stage was started whose source of batches the DataModule does not define."""
 
     def __init__(self, module: DataModule, method: str, stage: str) -> None:

@@ -1,5 +1,7 @@
 """The error for what a user asked of the Trainer and cannot have."""
 
+from kgenre.users_code import ShortTraceback
 
-class TrainerError(ValueError):
+
+class TrainerError(ShortTraceback, ValueError):
     """A wrong argument or combination: the message says what was given and what to give."""

@@ -14,6 +14,7 @@ from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
 from kgenre.engines.initial_weights import drawing_initial_weights
+from kgenre.engines.replaced_runs import free_replaced, remember
 from kgenre.training.accelerator import choose_devices
 from kgenre.training.configured_optimizers import configured_optimizers
 from kgenre.training.data_module import DataModule, iterate_epoch
@@ -69,13 +70,16 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             is_refused = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
             t.state.status = "interrupted"
-            if t.interrupted:
+            if t.interrupted and stage == "fit":
                 _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
+            elif t.interrupted:
+                _log.warning("Interrupted: this %s has no results.", stage)
             _sync(t)
             t.hooks.on_exception(error)
             if datamodule is not None:
                 datamodule.on_exception(error)
-            if not isinstance(error, KeyboardInterrupt):
+            # A fit that is stopped has saved, and may go on. Half an evaluation is nothing that could be returned.
+            if stage != "fit" or not isinstance(error, KeyboardInterrupt):
                 raise
         finally:
             _sync(t)
@@ -185,7 +189,10 @@ def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) 
 def _built_engine(
     trainer: Trainer, optimizers: Mapping[str, Any], batches: Mapping[str, Any], parts: Sequence[StepPart] = ()
 ) -> Engine:
+    trainer._engine = None  # its memory is needed
+    free_replaced()
     engine = create_engine(trainer.step_options)
+    remember(engine)
     if trainer.profiler is not None:
         trainer.profiler.watch(engine)
     engine.build(trainer.module, optimizers, batches, parts)

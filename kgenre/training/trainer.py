@@ -80,7 +80,7 @@ class Trainer(Run):
         name: the name of the experiment in that path; None: the module's class name.
         enable_checkpointing: add a `ModelCheckpoint` (the last and the best by ``val/loss``) where none is given. This
             and the next two are on where they are None.
-        enable_progress_bar: show progress on a terminal, a line per epoch elsewhere.
+        enable_progress_bar: show progress on a terminal and in a notebook, a line per epoch elsewhere.
         enable_model_summary: print layers and counts before training.
         profiler: "simple", "advanced", "trace" or a `Profiler`: where the time goes.
         detect_anomaly: stop at the first loss or weight that is NaN or infinite and say where it comes from; slow.
@@ -248,7 +248,10 @@ class Trainer(Run):
         verbose: bool = True,
         datamodule: DataModule | None = None,
     ) -> list[dict[str, float]]:
-        """One pass over the validation data: a list with one dict of the values logged, for each of several sources."""
+        """One pass over the validation data: a list with one dict of the values logged, for each of several sources.
+
+        Ctrl-C is raised here, in ``test`` and in ``predict``: half a pass has no results.
+        """
         return self._evaluate("validate", "validation", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def test(
@@ -296,10 +299,8 @@ class Trainer(Run):
         if verbose:
             # What was logged with logger=False is a detail for metrics.json.
             print_results({name: v for name, v in values.items() if name in self.logged_metrics}, self.run_dir)
-        names = []
-        for one in sources:  # none, where it was interrupted before they were known
-            entries, metrics = self.engine.built.entries[one.stage], self.engine.built.metrics[one.stage]
-            names.append({entry.name for entry in (*entries, *metrics)})
+        built = self.engine.built
+        names = [{entry.name for entry in (*built.entries[one.stage], *built.metrics[one.stage])} for one in sources]
         # What hooks log is of all sources.
         shared = set(values) - set().union(*names)
         return [{name: value for name, value in values.items() if name in mine | shared} for mine in names]
@@ -330,9 +331,8 @@ class Trainer(Run):
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, stage, checkpoint)
             given = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
-            found = evaluation_sources(model, step, given, self.limits[loader])
-            build_for_evaluation(self, found)
-            sources = found
+            sources = evaluation_sources(model, step, given, self.limits[loader])
+            build_for_evaluation(self, sources)
             if checkpoint is not None:
                 restore_weights(self, checkpoint)
                 self.global_step, self.current_epoch = (

@@ -1,13 +1,17 @@
 """What a run prints."""
 
 import io
+import math
 import re
+import sys
+import types
 
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
 from keras import ops
 
 from kgenre.callbacks import ModelSummary, ProgressBar, ThroughputMonitor
+from kgenre.callbacks.notebook_bar import NotebookBar
 from kgenre.callbacks.results_table import print_results
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -82,6 +86,8 @@ def terminal(monkeypatch):
         return real(file=screen, force_terminal=True, width=screen.width, **named)
 
     screen.width = 120
+    for name in ("JPY_PARENT_PID", "MPLBACKEND"):  # of a notebook that the tests are started in
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("rich.console.Console", console)
     return screen
 
@@ -101,6 +107,15 @@ def test_a_bar_on_a_terminal(terminal):
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
     assert re.search(r"test .*\n?.*predict", plain(terminal), re.DOTALL)
+
+
+@pytest.mark.parametrize("name", ["JPY_PARENT_PID", "MPLBACKEND"])
+def test_no_bar_on_what_a_notebook_takes_for_a_terminal(terminal, monkeypatch, capsys, name):
+    """``!kgenre fit`` in a cell: it has no cursor that could move, so that each drawing would be a line more."""
+    monkeypatch.setenv(name, "module://matplotlib_inline.backend_inline")
+    quiet_trainer(enable_progress_bar=True).fit(Shows(), boring_batches(3))
+    assert "\x1b[?25l" not in terminal.getvalue()  # hides the cursor, as a bar does
+    assert capsys.readouterr().out.startswith("epoch 1/1  step 3  shown 1")
 
 
 def test_a_narrow_terminal_keeps_the_bar_and_breaks_no_number(terminal):
@@ -130,13 +145,81 @@ def test_no_bar_in_a_log_file_whatever_the_environment_says(capsys, monkeypatch,
     assert sum("epoch 1/1" in line for line in text.splitlines()) == 1
 
 
-@pytest.mark.parametrize("widgets", [True, False])
-def test_a_notebook_gets_a_bar_only_with_ipywidgets(monkeypatch, widgets):
+@pytest.fixture
+def notebook(monkeypatch):
+    """The outputs of a notebook's cell: what each shows now, and how often it was drawn."""
+    outputs, drawn = {}, []
+
+    def display(data, raw=False, display_id=None, update=False):
+        if not raw:  # rich's table
+            return
+        assert update == (display_id in outputs)
+        outputs[display_id] = data["text/plain"]
+        drawn.append(data["text/plain"])
+
+    outputs["drawn"] = drawn
     monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
-    monkeypatch.setattr("kgenre.callbacks.progress_bar.find_spec", lambda name: object() if widgets else None)
-    bar = ProgressBar()
-    bar.setup(None, None, "fit")
-    assert bar._is_live == widgets
+    monkeypatch.setattr("kgenre.callbacks.notebook_bar._EVERY", 0)
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", types.SimpleNamespace(display=display))
+    return outputs
+
+
+def test_a_notebook_gets_one_output_whose_bar_becomes_a_line(notebook, capsys):
+    trainer = quiet_trainer(max_epochs=2, enable_progress_bar=True)
+    trainer.fit(Shows(), boring_batches(3), boring_batches(2))
+    drawn = notebook.pop("drawn")
+    (text,) = notebook.values()
+    assert re.fullmatch(r"epoch 1/2  step 3  shown 1  \d+\.\d s\nepoch 2/2  step 6  shown 1  \d+\.\d s", text)
+    assert any(re.search(r"^epoch 1/2.*\nepoch 2/2 ━{11}┄{5} 2/3  \d:\d\d:\d\d  shown 1$", text) for text in drawn)
+    assert any("validating" in text for text in drawn)
+    assert "epoch" not in capsys.readouterr().out
+
+
+def test_a_notebook_keeps_what_the_bar_shows_last(notebook):
+    class Fails(Shows):
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            if batch_idx == 1:
+                raise ZeroDivisionError
+
+        def predict_step(self, batch, batch_idx):
+            return self.model(batch["x"])
+
+    trainer = quiet_trainer(enable_progress_bar=True)
+    with pytest.raises(ZeroDivisionError):
+        trainer.fit(Fails(), boring_batches(4))
+    trainer.predict(Fails(), boring_batches(2))
+    notebook.pop("drawn")
+    fit, predict = notebook.values()
+    assert re.fullmatch(r"epoch 1/1 ━{8}┄{8} 2/4  \d:\d\d:\d\d", fit)
+    assert re.fullmatch(r"predict ━{16} 2/2  \d:\d\d:\d\d", predict)
+
+
+def test_a_long_fit_goes_on_in_another_output(notebook, monkeypatch):
+    monkeypatch.setattr("kgenre.callbacks.notebook_bar._LINES", 2)
+    quiet_trainer(max_epochs=5, enable_progress_bar=True).fit(Shows(), boring_batches(1))
+    notebook.pop("drawn")
+    assert [[line[:9] for line in text.splitlines()] for text in notebook.values()] == [
+        ["epoch 1/5", "epoch 2/5"],
+        ["epoch 3/5", "epoch 4/5"],
+        ["epoch 5/5"],
+    ]
+
+
+def test_a_bar_that_is_done_at_once_is_not_drawn(notebook, monkeypatch):
+    monkeypatch.setattr("kgenre.callbacks.notebook_bar._EVERY", 60)
+    bar = NotebookBar()
+    bar.open("test", 3)
+    bar.update(3)
+    bar.close()
+    assert notebook == {"drawn": []}
+
+
+def test_a_bar_without_an_end_counts(notebook):
+    bar = NotebookBar()
+    bar.open("epoch 1", math.inf)
+    bar.update(7, "loss 1")
+    assert re.fullmatch(r"epoch 1  7  0:00:00  loss 1", notebook["drawn"][-1])
 
 
 def test_the_bar_is_closed_when_training_fails(terminal):
@@ -148,7 +231,7 @@ def test_the_bar_is_closed_when_training_fails(terminal):
     trainer = quiet_trainer(callbacks=bar, enable_progress_bar=True)
     with pytest.raises(ZeroDivisionError):
         trainer.fit(Fails(), boring_batches(3))
-    assert bar._progress is None
+    assert bar._bar._progress is None
     assert terminal.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in terminal.getvalue()  # the cursor is back
 
 

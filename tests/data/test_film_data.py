@@ -422,8 +422,8 @@ def test_encode_says_what_it_does_not_use(state, sample, caplog):
 def test_encode_says_that_it_hardly_knows_the_words(state, caplog, text, known):
     films = FilmData(posters=False)
     vocabulary = ["", "[UNK]", "a", "ship", "in", "space"]
-    films.load_state_dict({**state, "posters": False, "overviews": True, "vocabulary": vocabulary})
     with caplog.at_level(logging.WARNING, "kgenre"):
+        films.load_state_dict({**state, "posters": False, "overviews": True, "vocabulary": vocabulary})
         films.encode(overviews=[text])
     said = f"knows {known} of the overview's {len(text.split())} words"
     assert said in caplog.text if known is not None else not caplog.text

@@ -5,7 +5,7 @@ import json
 import keras
 import pytest
 
-from kgenre.engines.backend import BackendError, check_backend
+from kgenre.engines.backend import BackendError, check_backend, prepare_keras
 
 BACKEND = keras.backend.backend()
 
@@ -69,3 +69,15 @@ def test_a_backend_that_is_not_installed(monkeypatch, backend):
         match=f"^KERAS_BACKEND={backend}, .* `pip install {package}` or set KERAS_BACKEND={other}, which is",
     ):
         check_backend()
+
+
+def test_a_variable_that_is_set_too_late_is_named_once(monkeypatch, caplog):
+    other = "jax" if BACKEND == "tensorflow" else "tensorflow"
+    monkeypatch.setattr("kgenre.engines.backend._said", set())
+    for name in (BACKEND, other, other):
+        monkeypatch.setenv("KERAS_BACKEND", name)
+        prepare_keras()
+    (said,) = caplog.messages
+    assert said.startswith(
+        f"KERAS_BACKEND is {other} now, but Keras was imported on {BACKEND} and stays there. Restart"
+    )

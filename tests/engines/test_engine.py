@@ -1,5 +1,8 @@
 """What every engine promises: few traces, a state of its own, logs that stay on the device."""
 
+import gc
+import sys
+import weakref
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -20,6 +23,44 @@ def built_engine(module, batch, **options):
     engine = create_engine(StepOptions(**options))
     engine.build(module, {".*": module.configure_optimizers()}, {"train": batch})
     return engine, next(iter(engine.prefetch([batch])))
+
+
+# --- memory, of a process that trains again and again ---------------------------------------------------------
+
+
+def test_nothing_of_a_fit_stays():
+    def fit():
+        trainer = quiet_trainer(gradient_clip_val=1.0)
+        trainer.fit(BoringModule(dropout=0.1), boring_batches(2), boring_batches(1))
+        return [weakref.ref(thing) for thing in (trainer, trainer.engine, trainer.module, trainer.optimizers[0])]
+
+    def graphs():
+        gc.collect()
+        return sum(type(thing).__name__ == "FuncGraph" for thing in gc.get_objects())
+
+    fit()
+    before = graphs()
+    things = fit()
+    assert graphs() == before
+    assert [thing() for thing in things] == [None] * 4
+
+
+@pytest.mark.parametrize("large", [True, False])
+def test_a_large_run_that_was_replaced_makes_room_for_the_next(monkeypatch, large):
+    def fit():
+        trainer = quiet_trainer()
+        trainer.fit(BoringModule(), boring_batches(1))
+        return weakref.ref(trainer)
+
+    gc.collect()
+    monkeypatch.setattr("kgenre.engines.replaced_runs._MANY", 9 if large else 2**24)  # the kernel and bias are 10
+    gc.disable()
+    try:
+        first = fit()
+        fit()
+        assert (first() is None) == large
+    finally:
+        gc.enable()
 
 
 # --- traces -----------------------------------------------------------------------------------------------------
@@ -93,6 +134,53 @@ def test_weights_can_be_read_in_hooks_and_are_up_to_date():
     for epochs, kernels in ((0, seen[:1]), (1, seen[1:3]), (2, seen[3:])):
         for kernel in kernels:
             np.testing.assert_allclose(kernel, descend(batches * epochs)[0], rtol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends' steps change the variables in place")
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_step_that_is_broken_off_leaves_the_weights_of_the_epochs_begin(accumulate, caplog, tmp_path):
+    """The step was given the state, and Ctrl-C (or the end of memory) comes before it gives one back."""
+
+    def break_off(trainer, module):
+        whole = trainer.engine._train
+
+        def step(*arguments, **named):
+            result = whole(*arguments, **named)
+            if trainer.current_epoch == 1 and trainer.batch_idx == 2:
+                raise KeyboardInterrupt
+            return result
+
+        trainer.engine._train = step
+
+    module, batches = BoringModule(), boring_batches(4)
+    trainer = quiet_trainer(
+        max_epochs=2, accumulate_grad_batches=accumulate, callbacks=Lambdas(on_train_start=break_off)
+    )
+    trainer.fit(module, batches, batches)
+    assert trainer.interrupted
+    assert "broken off" in caplog.text
+    kernel = weights_of(module)[KERNEL]
+    assert trainer.validate(dataloaders=batches, verbose=False)[0].keys() == {"val/loss"}
+    trainer.save_checkpoint(tmp_path / "here")
+    if accumulate == 1:
+        np.testing.assert_allclose(kernel, descend(batches)[0], rtol=1e-5)
+
+
+@pytest.mark.parametrize("part", ["_compile", "_compiled_train", "_jit", "build_module"])
+def test_ctrl_c_while_the_engine_is_built(monkeypatch, part):
+    def interrupt(*arguments, **named):
+        raise KeyboardInterrupt
+
+    trainer, module, batches = quiet_trainer(), BoringModule(), boring_batches(2)
+    engine = type(create_engine(StepOptions()))
+    home = sys.modules[engine.__module__] if part == "build_module" else engine
+    known = [*vars(engine), "build_module"]
+    with monkeypatch.context() as patched:
+        patched.setattr(home, part, interrupt, raising=False)
+        trainer.fit(module, batches)
+        assert trainer.interrupted == (part in known)
+    trainer.fit(module, batches)
+    assert trainer.global_step == 2
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What a compiled step swallows silently elsewhere is an error, a warning or right here, on every backend alike."""
 
+import sys
+import types
 import warnings
 
 import keras
@@ -118,6 +120,38 @@ def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):
     line = ask.__code__.co_firstlineno
     with pytest.raises(StepError, match=rf"^training_step asks for .* at test_traps\.py, line {line} \(.*keras\.ops"):
         fit(Asks())
+
+
+LIBRARY = "/home/student/.local/lib/python3/site-packages/library.py"
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
+def test_the_line_is_the_users_and_a_cell_has_its_number(monkeypatch):
+    cell = "/cells/ipykernel_7/1234.py"
+    names = types.SimpleNamespace(format_code_name=lambda file: ("Cell", "In[5]") if file == cell else None)
+    shell = types.SimpleNamespace(compile=names)
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    known = {"BoringModule": BoringModule}
+    exec(compile("def read(tensor):\n    return float(tensor)", LIBRARY, "exec"), known)
+    lines = (
+        "class Asks(BoringModule):",
+        "def training_step(self, batch, batch_idx):",
+        "return read(self.error(batch))",
+    )
+    exec(compile("{}\n  {}\n    {}".format(*lines), cell, "exec"), known)
+    with pytest.raises(StepError, match=r"^training_step asks for the numbers in a tensor at Cell In\[5\], line 3 \("):
+        fit(known["Asks"]())
+
+
+def test_a_notebook_shows_the_users_lines_alone():
+    """IPython asks an error for its traceback."""
+    with pytest.raises(StepError) as caught:
+        fit(MetricInStep())
+    first, second, message = caught.value._render_traceback_()
+    assert first.startswith("test_traps.py, line ")
+    assert first.endswith("(fit(MetricInStep()))")
+    assert second.endswith("(trainer.fit(module, boring_batches(2) if batches is None else batches))")
+    assert message == f"StepError: {caught.value}"
 
 
 def test_an_error_of_the_users_own_stays_as_it_is():

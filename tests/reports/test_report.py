@@ -10,15 +10,17 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from boring import quiet_trainer
 
 from kgenre import checkpoints
+from kgenre.checkpoints import Checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
 from kgenre.data import FilmData, FilmTable, make_sample_films
 from kgenre.evaluation import Thresholds, bootstrap_metrics, genre_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.models import GenreClassifier, explanations
-from kgenre.reports import ReportError, read_runs, write_report
+from kgenre.reports import ReportError, examples, read_runs, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Table
 from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.figures import curves_figure
@@ -381,6 +383,35 @@ def test_examples_on_a_terminal_and_in_a_log(runs, capsys, monkeypatch):
     monkeypatch.setenv("COLORTERM", "truecolor")
     assert main(["examples", str(runs[0]), "--n", "1"]) == 0
     assert "▀" in capsys.readouterr().out
+
+
+def test_examples_in_a_notebook(runs):
+    shown = examples(runs[0], ids=["sample00007", "sample00003"])
+    assert [film.id for film in shown] == ["sample00007", "sample00003"]
+    page = shown._repr_html_()
+    assert page.count("data:image/jpeg;base64") == 2
+    assert "A &lt;b&gt;title&lt;/b&gt;" in page
+    name, value, right = shown[0].guesses[0].genres[0]
+    first, said, *_ = repr(shown).splitlines()
+    assert first == f"A <b>title</b> (sample00007): {', '.join(shown[0].truth) or 'no genre'}"
+    assert said.strip().startswith(f"good: {name} {value:.2f}{' ✓' if right else ''}, ")
+    assert len(examples(runs, n=4, by="disagreed")[0].guesses) == 2
+    with pytest.raises(ReportError, match=r"^Received None for a run's folder: trainer\.run_dir"):
+        examples(quiet_trainer().run_dir)
+
+
+def test_a_run_of_python_code_names_its_data_in_its_checkpoint(runs, films, tmp_path):
+    run = shutil.copytree(runs[0], tmp_path / "run")
+    (run / "config.yaml").unlink()
+    assert examples(run, n=1)[0].poster is None  # not those of the sample films
+    state = {"model": {"class_path": "kgenre.models.GenreClassifier", "hyperparameters": {"learning_rate": 0.5}}}
+    state |= {"data": {"hyperparameters": {"path": str(films), "batch_size": 7}}}
+    write_pointer(run / "checkpoints", "best", write_checkpoint(Checkpoint({}, {}, state), run / "checkpoints" / "one"))
+    assert examples(run, n=1)[0].poster is not None
+    (read,) = read_runs([run])
+    assert training_table([read], Numbers()).rows[0][3:5] == ("0.5", "7")
+    blocks = report_blocks([read], Numbers(), 2, 0, False)
+    assert "config.yaml" not in blocks[-1].text
 
 
 def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):

@@ -74,6 +74,34 @@ def test_another_network_in_the_same_module():
         np.testing.assert_array_equal(array, kept)
 
 
+def test_a_step_that_was_rewritten_is_compiled_anew():
+    """As in a notebook: by ``%autoreload``, or by an assignment to the class or the object."""
+
+    class Rewritten(BoringModule):
+        def test_step(self, batch, batch_idx):
+            self.log("test/loss", self.wrong(batch))
+
+        def wrong(self, batch):
+            return self.error(batch) * 0.0 + 1.0
+
+    def test_step(self, batch, batch_idx):
+        self.log("test/loss", self.error(batch) * 0.0 + 3.0)
+
+    def tested():
+        return trainer.test(module, batches, verbose=False)[0]["test/loss"]
+
+    module, batches, trainer = Rewritten(), boring_batches(2), quiet_trainer()
+    trainer.fit(module, batches)
+    assert tested() == 1.0
+    Rewritten.wrong.__code__ = (lambda self, batch: self.error(batch) * 0.0 + 2.0).__code__
+    assert tested() == 2.0
+    module.test_step = test_step.__get__(module)
+    assert tested() == 3.0
+    engine = trainer.engine
+    assert tested() == 3.0
+    assert trainer.engine is engine
+
+
 def test_evaluation_leaves_the_weights():
     module = BoringModule()
     before = weights_of(module)
@@ -127,7 +155,8 @@ def test_interrupted_before_the_step_is_built(is_fitted):
     module, trainer = Interrupted(), quiet_trainer()
     if is_fitted:
         trainer.fit(module, boring_batches(1))
-    assert trainer.test(module, boring_batches(1)) == []
+    with pytest.raises(KeyboardInterrupt):
+        trainer.test(module, boring_batches(1))
     assert trainer.interrupted
 
 

@@ -109,3 +109,16 @@ def test_the_next_fit_knows_nothing_of_it():
     trainer.fit(BoringModule(), boring_batches(2))
     assert not trainer.interrupted
     assert trainer.global_step == 4
+
+
+@pytest.mark.parametrize("stage", ["validate", "test", "predict"])
+def test_a_stopped_evaluation_returns_nothing(stage):
+    def come(trainer, module, batch, batch_idx, dataloader_idx):
+        send(signal.SIGINT)
+
+    hook = f"on_{ {'validate': 'validation'}.get(stage, stage) }_batch_start"
+    trainer = quiet_trainer(callbacks=Lambdas(**{hook: come}))
+    with pytest.raises(KeyboardInterrupt):
+        getattr(trainer, stage)(BoringModule(), boring_batches(3))
+    assert trainer.interrupted
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

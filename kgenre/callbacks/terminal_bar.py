@@ -1,0 +1,62 @@
+"""A bar on a terminal, drawn by rich."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+
+class TerminalBar:
+    """One bar at a time, below the lines that stay.
+
+    Args:
+        console: rich's, of a terminal.
+    """
+
+    def __init__(self, console: Any) -> None:
+        self._console = console
+        self._progress: Any = None
+        self._task: Any = None
+
+    def open(self, title: str, total: int | float, completed: int = 0) -> None:
+        """A new bar, in place of the one that is there; ``total`` is infinite where it is not known."""
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.table import Column
+
+        self.close()
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(elapsed_when_finished=True),
+            # Where the terminal is narrow, it is the metrics that are cut off.
+            TextColumn("{task.fields[metrics]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            console=self._console,
+            transient=True,
+            expand=True,
+        )
+        known = None if math.isinf(total) else total
+        self._task = self._progress.add_task(title, total=known, completed=completed, metrics="")
+        self._progress.start()
+
+    def update(self, completed: int | None = None, metrics: str = "") -> None:
+        """Move the bar, if there is one."""
+        if self._progress is not None:
+            self._progress.update(self._task, completed=completed, metrics=metrics)
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+    def line(self, *parts: str) -> None:
+        """Leave a line; a part that does not fit begins the next one."""
+        lines = [parts[0]]
+        for part in parts[1:]:
+            if len(lines[-1]) + 2 + len(part) > self._console.width:
+                lines.append(f"    {part}")
+            else:
+                lines[-1] += f"  {part}"
+        for line in lines:
+            print(line, file=self._console.file, flush=True)

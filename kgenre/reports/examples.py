@@ -1,0 +1,61 @@
+"""Example films in a notebook: posters beside what runs say of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+
+from kgenre.reports.blocks import Film
+from kgenre.reports.example_films import choose_films, example_films
+from kgenre.reports.html import films_to_html
+from kgenre.reports.run import read_runs
+
+
+class Examples(tuple[Film, ...]):
+    """Films; in a notebook the last line of a cell shows them with posters, elsewhere as text."""
+
+    def _repr_html_(self) -> str:
+        return films_to_html(self)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(_text, self))
+
+
+def examples(
+    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    n: int = 3,
+    by: str = "random",
+    seed: int = 0,
+    ids: Sequence[str] = (),
+    top: int = 3,
+    explain: bool = False,
+) -> Examples:
+    """Test films beside what one or more tested runs say of them.
+
+    Args:
+        runs: the folder of a tested run, or several; as ``trainer.run_dir``.
+        n: how many films.
+        by: "random", "best", "worst" or "disagreed"; see `choose_films`.
+        seed: of random films.
+        ids: these films instead.
+        top: genres to show for each run.
+        explain: mark where on the poster and in which words the first genre is seen; loads the models.
+
+    Raises:
+        ReportError: a folder is not a tested run, the runs cannot be compared, an unknown film or ``by``.
+
+    Example:
+        >>> examples(trainer.run_dir, by="worst", explain=True)
+    """
+    read = read_runs([runs] if runs is None or isinstance(runs, str | os.PathLike) else runs)
+    chosen = choose_films(read, n, by, seed, ids)
+    return Examples(example_films(read, [(film_id, "") for film_id in chosen], top, explain))
+
+
+def _text(film: Film) -> str:
+    title = f"{film.title} ({film.id})" if film.title else film.id
+    lines = [f"{title}: {', '.join(film.truth) or 'no genre'}"]
+    for guess in film.guesses:
+        genres = (f"{name} {value:.2f}{' ✓' if right else ''}" for name, value, right in guess.genres)
+        lines.append(f"  {guess.run}: {', '.join(genres)}")
+    return "\n".join(lines)

@@ -1,0 +1,45 @@
+"""Which lines of a traceback a user wrote, and errors that show no others in a notebook."""
+
+from __future__ import annotations
+
+import re
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from types import TracebackType
+
+_NOT_THE_USERS = (
+    *{sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")},
+    str(Path(__file__).parent),
+    "<frozen",
+)
+
+
+def users_lines(trace: TracebackType | None) -> list[traceback.FrameSummary]:
+    """The lines outside Python, kgenre and installed packages, the innermost last."""
+    # Packages lie elsewhere too: in the user's home, in the environment that this one was made from.
+    return [
+        line
+        for line in traceback.extract_tb(trace)
+        if not line.filename.startswith(_NOT_THE_USERS)
+        and not re.search(r"[/\\](site|dist)-packages[/\\]", line.filename)
+    ]
+
+
+def described(line: traceback.FrameSummary) -> str:
+    """Where it is and what it says; a notebook's cell by its number, for its code lies in a file of a random name."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    name_cell = getattr(getattr(shell, "compile", None), "format_code_name", lambda file: None)
+    name = " ".join(name_cell(line.filename) or [Path(line.filename).name])
+    return f"{name}, line {line.lineno} ({line.line})"
+
+
+class ShortTraceback:
+    """An error whose message says what to do: a notebook shows it below the user's own lines, without those of others.
+
+    ``%debug`` still sees all of them.
+    """
+
+    def _render_traceback_(self: BaseException) -> list[str]:  # type: ignore[misc]  # IPython asks for it
+        return [*map(described, users_lines(self.__traceback__)), f"{type(self).__name__}: {self}"]

@@ -1,0 +1,44 @@
+"""Who is told what kgenre has to say, where the program has not set up logging."""
+
+import logging
+import sys
+
+import pytest
+
+from kgenre.messages import Messages
+
+
+def as_imported(monkeypatch):
+    """The logger of a program that has set up nothing; pytest has, before each test."""
+    logger = logging.getLogger("kgenre")
+    (ours,) = (handler for handler in logger.handlers if isinstance(handler, Messages))
+    monkeypatch.setattr(logger, "handlers", [ours])
+    monkeypatch.setattr(logging.getLogger(), "handlers", [])
+    assert logger.level == logging.INFO
+    return logger
+
+
+@pytest.mark.parametrize("notebook", [True, False])
+def test_it_is_shown_as_it_is(capsys, monkeypatch, notebook):
+    log = as_imported(monkeypatch)
+    if notebook:
+        monkeypatch.setitem(sys.modules, "ipykernel", object())
+    else:
+        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    log.info("Stopping early after epoch %d.", 3)
+    log.warning("Beware.")
+    printed = capsys.readouterr()
+    assert printed.out == ("Stopping early after epoch 3.\n" if notebook else "")
+    assert printed.err == ("" if notebook else "Stopping early after epoch 3.\n") + "Beware.\n"
+
+
+@pytest.mark.parametrize("whose", ["", "kgenre"])
+def test_a_program_that_has_set_up_logging_has_it_alone(capsys, monkeypatch, whose):
+    log = as_imported(monkeypatch)
+    logger, seen = logging.getLogger(whose), []
+    handler = logging.Handler()
+    handler.emit = seen.append
+    monkeypatch.setattr(logger, "handlers", [*logger.handlers, handler])
+    log.warning("Beware.")
+    assert [record.getMessage() for record in seen] == ["Beware."]
+    assert capsys.readouterr() == ("", "")
