@@ -30,8 +30,7 @@ def test_what_is_refused_in_a_line(poster_run, tmp_path, capsys, monkeypatch):
 
     def said(run, folder, format):
         assert main(["export", str(run), str(folder), "--format", format]) == 1
-        line = capsys.readouterr().err.splitlines()[-1]  # before it, here: that KERAS_BACKEND comes too late
-        return line
+        return capsys.readouterr().err.splitlines()[-1]  # before it, here: that KERAS_BACKEND comes too late
 
     assert "is there already. Name a new folder." in said(poster_run, tmp_path, "keras")
     assert "is not a checkpoint" in said(tmp_path, tmp_path / "new", "keras")
