@@ -37,7 +37,7 @@ class EarlyStopping(Callback):
             leaves the newest weights; a run that goes on from a checkpoint knows only the weights since then.
 
     Raises:
-        MonitorError: (while training) the value was not logged.
+        MonitorError: another mode, or (while training) the value was not logged.
 
     Example:
         >>> Trainer(callbacks=[EarlyStopping("val/loss", patience=5, restore_best_weights=True)])

@@ -19,7 +19,7 @@ class InputMonitor(Callback):
     ``poster_table``) makes training faster. The first epoch includes compilation, during which batches are made ahead.
 
     Example:
-        >>> Trainer(max_epochs=3, callbacks=[InputMonitor()]).fit(module, datamodule=films)
+        >>> Trainer(max_epochs=3, callbacks=[InputMonitor()]).fit(module, batches)
     """
 
     def __init__(self) -> None:

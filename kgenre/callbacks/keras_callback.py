@@ -44,7 +44,7 @@ class KerasCallback(Callback):
 
     Raises:
         TypeError: not a Keras callback, or one of those that are refused.
-        ValueError: (when the run starts) the module has no Keras model, or several and ``model`` names none.
+        ValueError: (when the run starts) the module has no such model, or several and ``model`` names none.
 
     Example:
         >>> Trainer(callbacks=KerasCallback(keras.callbacks.CSVLogger("log.csv")))
@@ -104,7 +104,10 @@ class KerasCallback(Callback):
 
         models = [layer for layer in keras_layers(module) if hasattr(layer, "fit")]
         if self.model is not None:
-            models = [getattr(module, self.model)]
+            models = [getattr(module, self.model, None)]
+            if models[0] is None:
+                where = f"{type(module).__name__}.{self.model}"
+                raise ValueError(f"{self.state_key} needs a Keras model as {where}. Received: nothing.")
         if len(models) != 1:
             raise ValueError(
                 f"{self.state_key} needs one Keras model, and {type(module).__name__} has {len(models)}. "

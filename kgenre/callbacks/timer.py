@@ -34,7 +34,7 @@ class Timer(Callback):
 
     Example:
         >>> timer = Timer(duration="00:12:00:00")
-        >>> Trainer(callbacks=timer).fit(module, train_batches)
+        >>> Trainer(callbacks=timer).fit(module, batches)
         >>> timer.time_elapsed(), timer.time_remaining()  # seconds
     """
 

@@ -83,7 +83,7 @@ class FilmData(DataModule):
         >>> films.setup("fit")
         >>> batch = next(iter(films.train_dataloader()))
         >>> batch["poster"].shape, batch["genres"].shape
-        (TensorShape([64, 64, 64, 3]), TensorShape([64, 20]))
+        (TensorShape([64, 64, 64, 3]), TensorShape([64, 10]))
     """
 
     def __init__(
@@ -354,7 +354,9 @@ class FilmData(DataModule):
             FilmDataError: a poster or overview that is needed is absent, bad or empty.
 
         Example:
-            >>> films.encode(posters=["alien.jpg"])["poster"].shape
+            >>> films = FilmData("films", overviews=False)
+            >>> films.setup("fit")
+            >>> films.encode(posters=["posters/tt0084058.jpg"])["poster"].shape
             (1, 64, 64, 3)
         """
         reads = {"poster": self.posters, "overview": self.overviews}

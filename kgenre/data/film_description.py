@@ -18,8 +18,8 @@ def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int
     """(name, films) of the genres that at least one but fewer than ``min_films`` films have; those that none has.
 
     Example:
-        >>> scarce_genres(read_films("films", "course"), min_films=30)
-        ([('Western', 20)], ['Documentary', 'News', 'Reality-TV', 'Short'])
+        >>> scarce_genres(read_films("films"), min_films=5)
+        ([('Western', 3), ('Horror', 4)], [])
     """
     counts = [(name, int(films)) for name, films in zip(table.genre_names, table.genres.sum(axis=0), strict=True)]
     rare = sorted(((name, films) for name, films in counts if 0 < films < min_films), key=lambda one: one[1])

@@ -48,7 +48,7 @@ def inspect_films(
     Example:
         >>> report = inspect_films(read_films("films"))
         >>> report["films"], report["genres"][0]
-        (2500, {'name': 'Drama', 'films': 1352, 'share': 0.541})
+        (120, {'name': 'Drama', 'films': 48, 'share': 0.4})
     """
     files = examine_posters(table.poster_paths, table.root)
     hashes, reasons = _perceptual_hashes(table, files, on_progress)

@@ -34,7 +34,8 @@ class KnownPosters:
 
     Example:
         >>> known = KnownPosters()
-        >>> known.write([("/films/posters", "alien.jpg", KnownPoster(48_213, 1_700_000_000_000_000_000, file))])
+        >>> poster = KnownPoster(48_213, 1_700_000_000_000_000_000, PosterFile(""))
+        >>> known.write([("/films/posters", "alien.jpg", poster)])
         >>> known.read("/films/posters", ["alien.jpg", "new.jpg"])["alien.jpg"].size
         48213
     """

@@ -16,8 +16,8 @@ def why_missing(table: FilmTable) -> str:
     """What was looked for, what is there instead, and whether an archive may have it; "" where no poster is missing.
 
     Example:
-        >>> why_missing(read_films("films"))
-        'there is no folder films/posters; posters.zip lies beside the table: unpack it'
+        >>> why_missing(read_films("archived"))
+        'there is no folder archived/posters; posters.zip lies beside the table: unpack it'
     """
     paths = table.poster_paths.texts
     missing = [path for path in paths if path is None or not os.path.exists(path)]

@@ -61,7 +61,7 @@ class OverviewVectorizer:
     Example:
         >>> vectorizer = OverviewVectorizer.adapt(["A ship in space.", "The ship"], vocabulary_size=100)
         >>> vectorizer.encode(["The ship!"])
-        array([[4, 2, 0, 0]], dtype=int32)
+        array([[3, 2, 0, 0]], dtype=int32)
     """
 
     def __init__(

@@ -74,7 +74,7 @@ def read_posters(
     Example:
         >>> pixels, bad = read_posters(read_films("films"), (64, 64))
         >>> pixels.shape, bad
-        ((600, 64, 64, 3), [])
+        ((120, 64, 64, 3), [])
     """
     files = examine_posters(table.poster_paths, table.root) if files is None else files
     pixels, reasons = poster_table(table, files, image_size, resize, "memory", on_progress)

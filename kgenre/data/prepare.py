@@ -71,7 +71,7 @@ def prepare_films(
     Example:
         >>> manifest = prepare_films(read_films("films"), "films-192x128")
         >>> manifest["films"], len(manifest["shards"])
-        (2500, 3)
+        (120, 1)
     """
     for name, value, known in (("posters", posters, POSTERS), ("resize", resize, RESIZE)):
         if value not in known:

@@ -15,7 +15,7 @@ class ProgressLine:
 
     Example:
         >>> with ProgressLine("Reading posters") as progress:
-        ...     pixels, bad = read_posters(table, on_progress=progress)
+        ...     pixels, bad = read_posters(read_films("films"), on_progress=progress)
     """
 
     def __init__(self, text: str, after_seconds: float = 3.0) -> None:

@@ -102,7 +102,7 @@ def split_films(
     Example:
         >>> split = split_films(read_films("films"), val_fraction=0.1, test_fraction=0.2, seed=0)
         >>> len(split.train), len(split.validation), len(split.test)
-        (1750, 250, 500)
+        (81, 13, 26)
 
     .. [Sechidis2011] On the Stratification of Multi-Label Data, ECML PKDD 2011.
     """

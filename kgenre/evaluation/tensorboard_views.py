@@ -221,8 +221,9 @@ def _weights(trainer: Trainer, sample: GradientSample | None) -> dict[str, np.nd
     for name, variable in trainer.engine.built.variables.items():
         title = getattr(variable, "path", name)  # the layer's own name, as "Conv0/kernel"
         found[f"weights/{title}"] = state[name]
-        kept = [key for key in state if key.endswith(f".momentums.{name}")]
-        found |= {f"gradients/{title}": state[key] for key in (kept if sample is None else [f"{sample.prefix}.{name}"])}
+        mean = [key for key in state if key.endswith(f".momentums.{name}")]
+        kept = mean if sample is None else [f"{sample.prefix}.{name}"]
+        found |= {f"gradients/{title}": state[key] for key in kept if key in state}  # not where nothing is trained
     return {n: a for n, a in found.items() if a.size > 1 and np.issubdtype(a.dtype, np.floating)}
 
 

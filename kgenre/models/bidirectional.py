@@ -24,7 +24,7 @@ class Bidirectional(keras.layers.Bidirectional):
 
     Example:
         >>> layer = Bidirectional(keras.layers.LSTM(256, dropout=0.5, recurrent_dropout=0.2, return_sequences=True))
-        >>> layer(np.zeros((2, 7, 3), "float32"), mask=np.ones((2, 7), bool)).shape
+        >>> tuple(layer(np.zeros((2, 7, 3), "float32"), mask=np.ones((2, 7), bool)).shape)
         (2, 7, 512)
     """
 

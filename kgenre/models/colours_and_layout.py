@@ -30,7 +30,7 @@ class ColoursAndLayout(keras.layers.Layer):
         **kwargs: ``name``, as for every Keras layer.
 
     Example:
-        >>> ColoursAndLayout()(np.zeros((2, 96, 64, 3), "float32")).shape
+        >>> tuple(ColoursAndLayout()(np.zeros((2, 96, 64, 3), "float32")).shape)
         (2, 390)
     """
 

@@ -55,6 +55,9 @@ class GenreClassifier(ExactEvaluation):
         mixup, cutmix: alpha of `mixup` and `cutmix` on training posters, such as 0.2 and 1.0; 0 for none. With both a
             batch is blended first, then pasted. For networks that read posters only.
 
+    Raises:
+        TrainerError: an argument that cannot be.
+
     Example:
         >>> module = GenreClassifier("poster_cnn_2024", learning_rate=1e-4)
         >>> Trainer(max_epochs=40).fit(module, datamodule=FilmData("films", overviews=False))

@@ -16,7 +16,7 @@ class MaxPooling2D(keras.layers.MaxPooling2D):
     Input: float (B, H, W, C). Output: (B, H', W', C), the same numbers and gradients as Keras's, to the bit.
 
     Example:
-        >>> MaxPooling2D(2)(np.ones((1, 4, 6, 3), "float32")).shape
+        >>> tuple(MaxPooling2D(2)(np.ones((1, 4, 6, 3), "float32")).shape)
         (1, 2, 3, 3)
     """
 

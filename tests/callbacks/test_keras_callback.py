@@ -163,4 +163,6 @@ def test_what_is_refused():
     csv_logger = keras.callbacks.CSVLogger("log.csv")
     with pytest.raises(ValueError, match=r"needs one Keras model, and Two has 2. Name the attribute"):
         quiet_trainer(callbacks=KerasCallback(csv_logger)).fit(Two(), boring_batches(1))
+    with pytest.raises(ValueError, match=r"needs a Keras model as Two.nothing. Received: nothing"):
+        quiet_trainer(callbacks=KerasCallback(csv_logger, model="nothing")).fit(Two(), boring_batches(1))
     quiet_trainer(callbacks=KerasCallback(csv_logger, model="model")).fit(Two(), boring_batches(1))

@@ -19,7 +19,8 @@ from kgenre.models import GenreClassifier
 
 def small_network(genres, image_size):
     picture = keras.Input((*image_size, 3), name="poster")
-    x = layers.GlobalAveragePooling2D()(layers.Conv2D(4, 3, name="Conv")(picture))
+    x = layers.BatchNormalization(center=False, scale=False)(layers.Conv2D(4, 3, name="Conv")(picture))
+    x = layers.GlobalAveragePooling2D()(x)
     return keras.Model(picture, layers.Dense(genres, activation="sigmoid", name="Output")(x))
 
 

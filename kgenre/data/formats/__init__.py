@@ -108,7 +108,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     Example:
         >>> table = read_films("films")
         >>> table.source, len(table), table.genre_names[:2]
-        ('the films.csv layout, films/films.csv', 2500, ('Action', 'Adventure'))
+        ('the films.csv layout, films/films.csv', 120, ('Action', 'Animation'))
     """
     if format != "auto" and format not in FORMATS:
         raise FilmDataError(f"format={format!r} is not known. Give 'auto', {', '.join(map(repr, FORMATS))}.")

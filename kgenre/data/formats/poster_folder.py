@@ -27,7 +27,7 @@ def read(root: Path) -> FilmTable:
 
     Example:
         >>> read(Path("posters")).ids[0]
-        'alien'
+        'tt0084058'
     """
     folder, names = _pictures(root)
     films = {os.path.splitext(name)[0]: folder / name for name in reversed(names)}

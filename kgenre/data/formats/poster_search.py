@@ -72,7 +72,7 @@ def find_posters(
         other_names: of each film names without suffix that its poster may have beside the id, joined by a zero byte.
 
     Example:
-        >>> find_posters(Path("films"), ["tt0084058"], PackedTexts([""]), PackedTexts([""])).found
+        >>> find_posters(Path("."), ["tt0084058"], PackedTexts([""]), PackedTexts([""])).found
         '1 of 1 in posters/'
     """
     top = os.fspath(root)

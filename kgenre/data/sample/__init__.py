@@ -76,8 +76,8 @@ def sample_films(n: int = 600, seed: int = 0) -> Path:
         FilmDataError: the cache cannot be written.
 
     Example:
-        >>> len(read_films(sample_films()))
-        600
+        >>> len(read_films(sample_films(n=20)))
+        20
     """
     folder = cache_folder() / f"sample-films-v{_VERSION}-{n}-{seed}"
     if not (folder / "films.csv").exists():
