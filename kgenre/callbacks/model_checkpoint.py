@@ -221,7 +221,12 @@ class ModelCheckpoint(Callback):
             return
         self._wait("warn")  # the exception is what the user should see
         wanted = self.save_on_exception and not trainer.stop_signal.is_urgent
-        if trainer.global_step and (wanted or trainer.stop_signal.saves):
+        if not trainer.global_step or not (wanted or trainer.stop_signal.saves):
+            return
+        if trainer.engine.has_lost_steps:  # a run that went on from them would leave out their batches
+            newest = self.last_model_path or "none"
+            _log.warning("Nothing is saved: the weights lack the last steps. The newest checkpoint: %s", newest)
+        else:
             # What is left of the epoch (validation, its hooks) may not have happened yet: the resumed run does it.
             trainer.epoch_is_done = False
             self._write(trainer, score=None, on_error="warn")
