@@ -66,6 +66,8 @@ def read_poster(path: str | Path, height: int, width: int, resize: str) -> np.nd
         pixels = pixels[top : top + inside[0], left : left + inside[1]]
     poster = np.zeros((height, width, 3), np.uint8)
     top, left = (height - high) // 2, (width - wide) // 2
+    if pixels.shape[0] > 2.4 * high or pixels.shape[1] > 2.4 * wide:  # two pixels each way would leave too much out
+        pixels = np.asarray(Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR))
     poster[top : top + high, left : left + wide] = bilinear(pixels, high, wide)
     return poster
 
