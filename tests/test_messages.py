@@ -1,6 +1,7 @@
 """Who is told what kgenre has to say, where the program has not set up logging."""
 
 import logging
+import os
 import sys
 
 import pytest
@@ -30,6 +31,14 @@ def test_it_is_shown_as_it_is(capsys, monkeypatch, notebook):
     printed = capsys.readouterr()
     assert printed.out == ("Stopping early after epoch 3.\n" if notebook else "")
     assert printed.err == ("" if notebook else "Stopping early after epoch 3.\n") + "Beware.\n"
+
+
+def test_a_stream_that_is_gone_stops_nothing(monkeypatch):
+    log = as_imported(monkeypatch)
+    reader, writer = os.pipe()
+    os.close(reader)
+    monkeypatch.setattr(sys, "stderr", open(writer, "w", buffering=1))
+    log.warning("Beware.")
 
 
 @pytest.mark.parametrize("whose", ["", "kgenre"])
