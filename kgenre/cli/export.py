@@ -28,7 +28,8 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     if options.format != "keras":
         os.environ["KERAS_BACKEND"] = "tensorflow"  # it writes these, whatever the run was trained on
-    from kgenre.cli.quiet_backend import import_backend, without_native_output
+    from kgenre.cli.quiet_backend import import_backend
+    from kgenre.engines.native_output import without_native_output
 
     import_backend(data=False, extras=False)
     from kgenre.models.export import export_classifier
