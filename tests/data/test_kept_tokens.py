@@ -42,6 +42,17 @@ def test_a_second_run_reads_what_the_first_wrote(folder, monkeypatch):
     check(both(), wanted)
 
 
+def test_a_cache_that_may_only_be_read_is_read(folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    check(both(), wanted := expected())
+    monkeypatch.setattr(kept_tokens.os, "utime", refuse)
+    monkeypatch.setattr(OverviewVectorizer, "adapt", lambda *_: pytest.fail("adapted again"))
+    monkeypatch.setattr(OverviewVectorizer, "encode", lambda *_: pytest.fail("encoded again"))
+    check(both(), wanted)
+
+
 @pytest.mark.parametrize(
     "change",
     [
