@@ -1,7 +1,7 @@
 """Who is told what kgenre has to say, where the program has not set up logging."""
 
+import io
 import logging
-import os
 import sys
 
 import pytest
@@ -35,9 +35,12 @@ def test_it_is_shown_as_it_is(capsys, monkeypatch, notebook):
 
 def test_a_stream_that_is_gone_stops_nothing(monkeypatch):
     log = as_imported(monkeypatch)
-    reader, writer = os.pipe()
-    os.close(reader)
-    monkeypatch.setattr(sys, "stderr", open(writer, "w", buffering=1))
+
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
     log.warning("Beware.")
 
 

@@ -128,8 +128,8 @@ def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):
 def test_a_folder_beside_kgenres_is_the_users():
     """The package of a clone, ``kgenre/kgenre``, has scripts such as ``kgenre/kgenre_runs.py`` for neighbours."""
     known = {"BoringModule": BoringModule}
-    lines = "class Asks(BoringModule):\n  def training_step(self, batch, batch_idx):\n    return float(self.error(batch))"
-    exec(compile(lines, f"{Path(kgenre.__file__).parent}_runs.py", "exec"), known)
+    step = "class Asks(BoringModule):\n def training_step(self, batch, batch_idx):\n  return float(self.error(batch))"
+    exec(compile(step, f"{Path(kgenre.__file__).parent}_runs.py", "exec"), known)
     with pytest.raises(StepError, match=r"at kgenre_runs.py, line 3 \("):
         fit(known["Asks"]())
 
