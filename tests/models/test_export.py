@@ -16,6 +16,7 @@ from kgenre import Trainer
 from kgenre.checkpoints import write_checkpoint
 from kgenre.data import FilmData, read_poster
 from kgenre.data.overviews import OverviewVectorizer
+from kgenre.evaluation.thresholds import Thresholds
 from kgenre.kernels import keras_only
 from kgenre.models import GenreClassifier, classify
 from kgenre.models.bidirectional import Bidirectional
@@ -52,6 +53,8 @@ def run(sample, tmp_path_factory):
         default_root_dir=folder,
     )
     trainer.fit(module, datamodule=films)
+    count = len(films.genre_names)
+    module.thresholds = Thresholds(0.3, tuple(np.linspace(0.2, 0.4, count)), (False,) * count)
     return write_checkpoint(trainer.dump_checkpoint(), folder / "checkpoints" / "step=000002"), module, films
 
 
@@ -113,13 +116,13 @@ def test_a_film_may_lack_what_the_network_does_without(served, tmp_path, capsys,
 
 
 def test_what_lies_beside_the_model(run, tmp_path):
-    checkpoint, _, films = run
+    checkpoint, module, films = run
     folder = export_classifier(checkpoint, tmp_path / "exported", "keras", network=tiny)
     classifier = json.loads((folder / "classifier.json").read_text())
     assert classifier["genres"] == list(films.genre_names)
     assert classifier["poster"] == {"height": 16, "width": 16, "resize": "squash"}
     assert classifier["one_is_enough"]
-    assert len(classifier["thresholds"]) == len(films.genre_names)
+    assert classifier["thresholds"] == pytest.approx(module.thresholds.per_genre, abs=1e-6)
     assert (folder / "vocabulary.txt").read_text().split("\n")[:-1] == films.vocabulary
 
 
