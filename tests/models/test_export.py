@@ -150,6 +150,20 @@ def test_posters_are_read_as_kgenre_reads_them(resize, size, tmp_path):
     assert np.abs(classify.read_poster(tmp_path / "poster.png", 64, 48, resize) - ours).max() <= 2
 
 
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "P"])
+def test_posters_of_any_mode_are_read_as_kgenre_reads_them(mode, tmp_path):
+    rising = np.mgrid[:90, :60].sum(axis=0) * 1.7
+    picture = Image.fromarray((rising * 257).astype(np.uint16) if mode == "I;16" else rising.astype(np.uint8))
+    if mode != "I;16":
+        picture = picture.convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(Image.fromarray(255 - rising.astype(np.uint8)))
+    assert picture.mode == mode
+    picture.save(tmp_path / "poster.png")
+    ours = read_poster(tmp_path / "poster.png", (32, 24)).astype(int)
+    assert np.abs(classify.read_poster(tmp_path / "poster.png", 32, 24, "squash") - ours).max() <= 2
+
+
 @pytest.mark.parametrize("standardize", ["lower_and_strip_punctuation", "lower", "strip_punctuation", None])
 @pytest.mark.parametrize("stem", [None, "english"])
 def test_overviews_are_read_as_kgenre_reads_them(standardize, stem):
