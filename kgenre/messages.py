@@ -17,7 +17,10 @@ class Messages(logging.Handler):
         if logging.getLogger().handlers or logging.getLogger("kgenre").handlers != [self]:
             return
         is_calm = record.levelno < logging.WARNING and "ipykernel" in sys.modules
-        print(self.format(record), file=sys.stdout if is_calm else sys.stderr, flush=True)
+        try:
+            print(self.format(record), file=sys.stdout if is_calm else sys.stderr, flush=True)
+        except Exception:  # a pipe whose reader has gone, letters that the stream does not know: no reason to stop
+            self.handleError(record)
 
 
 def show_messages() -> None:

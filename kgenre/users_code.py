@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import sysconfig
@@ -9,11 +10,8 @@ import traceback
 from pathlib import Path
 from types import TracebackType
 
-_NOT_THE_USERS = (
-    *{sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")},
-    str(Path(__file__).parent),
-    "<frozen",
-)
+_FOLDERS = {*(sysconfig.get_path(name) for name in ("purelib", "platlib", "stdlib")), str(Path(__file__).parent)}
+_NOT_THE_USERS = (*(os.path.join(folder, "") for folder in _FOLDERS), "<frozen")
 
 
 def users_lines(trace: TracebackType | None) -> list[traceback.FrameSummary]:

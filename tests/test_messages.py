@@ -1,5 +1,6 @@
 """Who is told what kgenre has to say, where the program has not set up logging."""
 
+import io
 import logging
 import sys
 
@@ -30,6 +31,17 @@ def test_it_is_shown_as_it_is(capsys, monkeypatch, notebook):
     printed = capsys.readouterr()
     assert printed.out == ("Stopping early after epoch 3.\n" if notebook else "")
     assert printed.err == ("" if notebook else "Stopping early after epoch 3.\n") + "Beware.\n"
+
+
+def test_a_stream_that_is_gone_stops_nothing(monkeypatch):
+    log = as_imported(monkeypatch)
+
+    class Gone(io.StringIO):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Gone())
+    log.warning("Beware.")
 
 
 @pytest.mark.parametrize("whose", ["", "kgenre"])

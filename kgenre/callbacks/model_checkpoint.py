@@ -52,7 +52,8 @@ class ModelCheckpoint(Callback):
         every_n_train_steps: save after every n-th optimizer update, instead.
         train_time_interval: save when so much time has passed since the last one ("DD:HH:MM:SS", a dict with the
             keywords of `datetime.timedelta`, or a timedelta), instead.
-        save_on_exception: when an error breaks training off, save where it was, to resume from.
+        save_on_exception: when an error breaks training off, save where it was, to resume from; not where the error
+            took the weights along, as the end of memory does under JAX.
         save_weights_only: leave the optimizer out: half the size and less, but no resuming.
         filename: the folders' names, as "{epoch:02d}-{val/loss:.3f}" (which gives ``epoch=07-val_loss=0.250``); None:
             ``step=001240``. A name that is taken gets "-v1", "-v2", ...
@@ -221,7 +222,12 @@ class ModelCheckpoint(Callback):
             return
         self._wait("warn")  # the exception is what the user should see
         wanted = self.save_on_exception and not trainer.stop_signal.is_urgent
-        if trainer.global_step and (wanted or trainer.stop_signal.saves):
+        if not trainer.global_step or not (wanted or trainer.stop_signal.saves):
+            return
+        if trainer.engine.has_lost_steps:  # a run that went on from them would leave out their batches
+            newest = self.last_model_path or "none"
+            _log.warning("Nothing is saved: the weights lack the last steps. The newest checkpoint: %s", newest)
+        else:
             # What is left of the epoch (validation, its hooks) may not have happened yet: the resumed run does it.
             trainer.epoch_is_done = False
             self._write(trainer, score=None, on_error="warn")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 
 from kgenre.cli.writing import writing_below
@@ -26,9 +27,10 @@ def run(arguments: Sequence[str]) -> int:
         help="TensorFlow's, ONNX (needs tf2onnx), or Keras's file, which needs kgenre and can be trained on",
     )
     options = parser.parse_args(list(arguments))
-    if options.format != "keras":
+    if options.format != "keras" and "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "tensorflow"  # it writes these, whatever the run was trained on
-    from kgenre.cli.quiet_backend import import_backend, without_native_output
+    from kgenre.cli.quiet_backend import import_backend
+    from kgenre.engines.native_output import without_native_output
 
     import_backend(data=False, extras=False)
     from kgenre.models.export import export_classifier

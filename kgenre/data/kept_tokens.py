@@ -38,7 +38,7 @@ def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **setti
     file = _file("json", texts, settings["stem"], rows, sorted(settings.items()))
     with suppress(OSError, ValueError, TypeError, AttributeError):  # there is none, or a damaged one
         found = OverviewVectorizer(**json.loads(file.read_text(encoding="utf-8")))
-        os.utime(file)
+        _note_use(file)
         return found
     vectorizer = OverviewVectorizer.adapt(texts.take(training), **settings)
     arguments = ("vocabulary", "sequence_length", "standardize", "stem")
@@ -60,7 +60,7 @@ def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenId
             kept.seek(-4, os.SEEK_END)
             is_whole = kept.read() == _sum_of(ids)
         if is_whole and (ids.shape, ids.dtype) == ((len(texts), length), np.int32):
-            os.utime(file)
+            _note_use(file)
             return ids
     ids = vectorizer.encode(texts)
 
@@ -70,6 +70,11 @@ def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenId
 
     _write(file, write)
     return ids
+
+
+def _note_use(file: Path) -> None:
+    with suppress(OSError):  # a cache that others fill, and this user may only read
+        os.utime(file)
 
 
 def _sum_of(ids: TokenIds) -> bytes:

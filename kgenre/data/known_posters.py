@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 from kgenre.data.poster_files import PosterFile
@@ -56,8 +56,10 @@ class KnownPosters:
                 "CREATE TABLE IF NOT EXISTS files (folder TEXT, name TEXT, size INT, changed INT, reason TEXT, "
                 "sha256 BLOB, height INT, width INT, plain INT, PRIMARY KEY (folder, name)) WITHOUT ROWID"
             )
-        except (OSError, sqlite3.Error):
+        except (OSError, sqlite3.OperationalError):  # a home that cannot be written, a file system without locks
             self.close()
+        except sqlite3.DatabaseError:
+            self._discard()
 
     def read(self, folder: str, names: Sequence[str]) -> dict[str, KnownPoster]:
         """What is known of at most ``MOST_NAMES`` files of a folder, given by its absolute path, by name."""
@@ -71,9 +73,11 @@ class KnownPosters:
                 name_of[name]: KnownPoster(size, changed, PosterFile(reason, sha256, height, width, plain == 1))
                 for _, name, size, changed, reason, sha256, height, width, plain in rows
             }
-        except sqlite3.Error:  # a damaged file: what it says does not count, and it is begun anew
+        except sqlite3.OperationalError:  # locked for long: its next answer would take as long
+            self.close()
+        except sqlite3.DatabaseError:
             self._discard()
-            return {}
+        return {}
 
     def write(self, files: Iterable[tuple[str, str, KnownPoster]]) -> None:
         """Remember files: the absolute path of each one's folder, its name, and what was found."""
@@ -90,10 +94,12 @@ class KnownPosters:
             self._database = None
 
     def _discard(self) -> None:
+        """A damaged file: what it says does not count, and it is begun anew."""
         self.close()
         with suppress(OSError):
-            os.unlink(self._path)
-        self._open()
+            for path in (f"{self._path}-journal", self._path):  # that of a write which was broken off
+                Path(path).unlink(missing_ok=True)
+            self._open()
 
 
 def _utf8(text: str) -> str:

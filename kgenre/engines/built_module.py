@@ -235,7 +235,8 @@ def _check_used(built: BuiltModule, result: StepResult) -> None:
 def _code_of(module: Any) -> list[CodeType]:
     """The code of all methods, those that were put into the object too."""
     methods = (getattr(m, "__func__", m) for cls in (module, *type(module).__mro__) for m in vars(cls).values())
-    return [method.__code__ for method in methods if hasattr(method, "__code__")]
+    codes = (getattr(method, "__code__", None) for method in methods)
+    return [code for code in codes if isinstance(code, CodeType)]  # some objects have whatever they are asked for
 
 
 def as_saved(array: Any) -> np.ndarray:

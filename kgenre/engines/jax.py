@@ -37,6 +37,7 @@ class JaxEngine:
 
     name = "jax"
     built: BuiltModule
+    has_lost_steps = False
 
     def __init__(self, options: StepOptions) -> None:
         self.options = options
@@ -336,7 +337,11 @@ class JaxEngine:
 
     def _begin_anew(self) -> None:
         """A step was broken off after it was given the state: the Keras variables have what was last synced."""
-        _log.warning("JAX keeps nothing of a step that is broken off: the weights are those before this epoch's steps.")
+        _log.warning(
+            "JAX keeps nothing of a step that is broken off: the weights are those of the last validation or end of an "
+            "epoch, or those that training began with."
+        )
+        self.has_lost_steps = True
         self._state = {}
         self._compile()
         self.start_epoch("train")
@@ -367,6 +372,7 @@ class JaxEngine:
 
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         self.sync()
+        self.has_lost_steps = False
         named = self.built.variables | self.built.optimizer_variables
         for name, array in arrays.items():
             if name in named:

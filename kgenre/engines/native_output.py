@@ -12,13 +12,18 @@ from collections.abc import Iterator
 @contextlib.contextmanager
 def without_native_output() -> Iterator[None]:
     """Keep what libraries write to standard error to ourselves, unless an error leaves the block."""
-    sys.stderr.flush()
-    try:
-        kept = os.dup(2)
-    except OSError:  # no standard error at all
-        yield
-        return
-    with tempfile.TemporaryFile() as hidden:
+    with contextlib.ExitStack() as opened:
+        try:
+            if sys.stderr is not None:
+                sys.stderr.flush()
+            kept = os.dup(2)
+            opened.callback(os.close, kept)
+            hidden = opened.enter_context(tempfile.TemporaryFile())
+        except (OSError, ValueError):  # no standard error at all, or nowhere to keep it
+            hidden = None
+        if hidden is None:
+            yield
+            return
         os.dup2(hidden.fileno(), 2)
         try:
             yield
@@ -29,4 +34,3 @@ def without_native_output() -> Iterator[None]:
             raise
         finally:
             os.dup2(kept, 2)
-            os.close(kept)

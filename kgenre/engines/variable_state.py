@@ -18,6 +18,7 @@ class VariableState:
     """See `kgenre.engines.engine.Engine`. The Keras variables are always up to date."""
 
     built: BuiltModule
+    has_lost_steps = False
     options: StepOptions
     _sums: dict[str, tuple[Any, Any]]  # stage -> totals and weights of what is logged
     _accumulated: list[Any]  # with accumulation: the gradients so far, of the trainable variables

@@ -48,6 +48,8 @@ def read_poster(path: str | Path, height: int, width: int, resize: str) -> np.nd
 
     with Image.open(path) as file:
         image = ImageOps.exif_transpose(file)
+        if image.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
+            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
         if image.has_transparency_data:
             image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
         pixels = np.asarray(image.convert("RGB"))
@@ -66,6 +68,8 @@ def read_poster(path: str | Path, height: int, width: int, resize: str) -> np.nd
         pixels = pixels[top : top + inside[0], left : left + inside[1]]
     poster = np.zeros((height, width, 3), np.uint8)
     top, left = (height - high) // 2, (width - wide) // 2
+    if pixels.shape[0] > 2.4 * high or pixels.shape[1] > 2.4 * wide:  # two pixels each way would leave too much out
+        pixels = np.asarray(Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR))
     poster[top : top + high, left : left + wide] = bilinear(pixels, high, wide)
     return poster
 
@@ -85,7 +89,7 @@ def bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 def token_ids(
     text: str, length: int, standardize: str | None, stem: str | None, vocabulary: Sequence[str]
 ) -> np.ndarray:
-    """An overview as int32 (length,): the numbers of its words in the vocabulary, 1 for others, then 0."""
+    """An overview as int32 (length,): the numbers of its words in the vocabulary, 1 for others, then 0; no HTML."""
     raw = text.encode()
     if standardize in ("lower_and_strip_punctuation", "lower"):
         raw = raw.lower()  # A to Z only, as Keras does

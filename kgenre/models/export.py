@@ -59,6 +59,11 @@ def export_classifier(
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
         raise TrainerError(f"{checkpoint} is not of a GenreClassifier trained on films.")
+    if "network" not in {**state["model"]["hyperparameters"], **arguments}:
+        raise TrainerError(
+            f"{checkpoint} does not hold its network, a function or model of yours. Give it, in Python: "
+            "kgenre.models.export.export_classifier(run, folder, network=...)."
+        )
     from kgenre.models.genre_classifier import GenreClassifier
 
     module = GenreClassifier.load_from_checkpoint(checkpoint, **arguments)

@@ -213,9 +213,11 @@ class GenreClassifier(ExactEvaluation):
         return ops.sigmoid((log_odds(output) + log_odds(mirrored)) / 2)
 
     def _output(self, read: dict[str, Any], training: bool) -> Any:
+        from keras import ops
+
         from kgenre.models.side_by_side import as_it_reads
 
-        return self.model(as_it_reads(self.model, read), training=training)
+        return ops.cast(self.model(as_it_reads(self.model, read), training=training), "float32")
 
     def _read(self, batch: dict[str, Any]) -> dict[str, Any]:
         from keras import ops
@@ -243,7 +245,8 @@ class GenreClassifier(ExactEvaluation):
         read, genres = self._mixed(batch) if mixes else (self._read(batch), batch["genres"])
         if self.label_smoothing:
             genres = (1 - self.label_smoothing) * genres + self.label_smoothing * self._frequencies
-        members = each_member(self.model, read, training=True)
+        # A network of the user's may end in the precision of its layers, in which 1 - 1e-7 is 1.
+        members = [ops.cast(said, "float32") for said in each_member(self.model, read, training=True)]
         costs = sum(LOSSES[self.loss](genres, said, self._frequencies) for said in members)
         films = ops.sum(batch["weight"])
         loss = ops.sum(ops.mean(costs, axis=-1) * batch["weight"]) / ops.maximum(films, 1.0)

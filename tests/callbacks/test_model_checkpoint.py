@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
@@ -382,6 +383,30 @@ def test_a_step_that_fails_is_not_counted():
         trainer.fit(BoringModule(), boring_batches(4))
     state = read_checkpoint(checkpoint.last_model_path).state
     assert (state["batch"], state["global_step"]) == (1, 1)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends' steps change the variables in place")
+def test_weights_that_lack_steps_are_not_saved(caplog):
+    """An error in JAX's step (the end of memory) takes the weights along: those from before are of fewer batches."""
+
+    def break_third_step(trainer, module):
+        whole = trainer.engine._train
+
+        def step(*arguments, **named):
+            result = whole(*arguments, **named)
+            if trainer.global_step == 6:
+                raise Broken
+            return result
+
+        trainer.engine._train = step
+
+    checkpoint = ModelCheckpoint(save_on_exception=True)
+    callbacks = [checkpoint, Lambdas(on_train_start=break_third_step)]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    with pytest.raises(Broken):
+        trainer.fit(BoringModule(), boring_batches(4))
+    assert folders() == ["step=000004"]
+    assert "Nothing is saved" in caplog.text
 
 
 def test_an_error_saves_nothing_by_default_nor_before_the_first_step():

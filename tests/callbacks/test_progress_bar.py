@@ -222,6 +222,14 @@ def test_a_bar_without_an_end_counts(notebook):
     assert re.fullmatch(r"epoch 1  7  0:00:00  loss 1", notebook["drawn"][-1])
 
 
+def test_a_bar_says_how_long_the_rest_takes(notebook):
+    bar = NotebookBar()
+    bar.open("epoch 1", 50, completed=10)  # of a run that goes on
+    bar._begun -= 60
+    bar.update(30)
+    assert notebook["drawn"][-1].endswith(" 30/50  0:01:00")
+
+
 def test_the_bar_is_closed_when_training_fails(terminal):
     class Fails(Shows):
         def on_train_batch_end(self, outputs, batch, batch_idx):

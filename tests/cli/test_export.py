@@ -13,6 +13,7 @@ def test_a_run_is_exported_and_says_the_same(poster_run, films, tmp_path, capsys
     folder = tmp_path / "exported"
     assert main(["export", str(poster_run), str(folder), "--format", "keras"]) == 0
     assert "classifier.json, classify.py, model.keras" in capsys.readouterr().out
+    assert not json.loads((folder / "classifier.json").read_text())["one_is_enough"]
     poster = str(next((films / "posters").iterdir()))
     assert main(["predict", "--ckpt_path", str(poster_run), "--poster", poster, "--top", "2", "--json"]) == 0
     expected = json.loads(capsys.readouterr().out)["genres"]

@@ -40,6 +40,20 @@ def test_a_second_run_reads_what_the_first_wrote(folder, monkeypatch):
     monkeypatch.setattr(OverviewVectorizer, "adapt", lambda *_: pytest.fail("adapted again"))
     monkeypatch.setattr(OverviewVectorizer, "encode", lambda *_: pytest.fail("encoded again"))
     check(both(), wanted)
+    ids = both()[1]
+    assert isinstance(ids, np.memmap)
+    assert ids.flags.writeable, "TensorFlow would copy it"
+
+
+def test_a_cache_that_may_only_be_read_is_read(folder, monkeypatch):
+    def refuse(*_):
+        raise PermissionError
+
+    check(both(), wanted := expected())
+    monkeypatch.setattr(kept_tokens.os, "utime", refuse)
+    monkeypatch.setattr(OverviewVectorizer, "adapt", lambda *_: pytest.fail("adapted again"))
+    monkeypatch.setattr(OverviewVectorizer, "encode", lambda *_: pytest.fail("encoded again"))
+    check(both(), wanted)
 
 
 @pytest.mark.parametrize(
@@ -72,7 +86,10 @@ def test_a_damaged_or_foreign_file_is_made_anew(folder, damage):
         elif damage == "another table":
             file.write_text("[]")
             if file.suffix == ".npy":
-                np.save(file, np.zeros((3, 4), np.int64))
+                other = np.zeros((3, 4), np.int64)
+                with file.open("wb") as out:
+                    np.save(out, other)
+                    out.write(kept_tokens._sum_of(other))
         else:
             half = len(data) // 2
             new = {"cut": data[:half], "empty": b"", "other bytes": data[:half] + b"\1" * 9 + data[half + 9 :]}

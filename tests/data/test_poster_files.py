@@ -1,4 +1,5 @@
 import os
+import sqlite3
 import tracemalloc
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from PIL import Image
 
 from kgenre.data import examine_posters, poster_examination, poster_files
+from kgenre.data.known_posters import KnownPosters
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +65,38 @@ def test_without_a_cache_it_works_all_the_same(folder, cache, monkeypatch, damag
         monkeypatch.setenv("KGENRE_CACHE", str(cache if damage == "no folder" else cache / "sub"))
     assert examine_posters(paths) == expected
     assert examine_posters(paths) == expected
+
+
+@pytest.mark.parametrize("begins", [b"x", b"SQLite format 3\0"])
+def test_a_damaged_cache_is_begun_anew(folder, cache, monkeypatch, begins):
+    paths = sorted(folder.iterdir())
+    expected = examine_posters(paths)
+    file = next(cache.iterdir())
+    file.write_bytes(begins + file.read_bytes()[len(begins) : 4000] + b"x" * 5000)
+    assert examine_posters(paths) == expected
+    monkeypatch.setattr(poster_files, "read_file", lambda path: pytest.fail(f"{path} opened again"))
+    assert examine_posters(paths) == expected
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_cache_that_another_process_holds_is_left_alone(folder, cache, monkeypatch, is_open):
+    paths = sorted(folder.iterdir())
+    expected = examine_posters(paths)
+    file = next(cache.iterdir())
+    before, other = file.stat().st_ino, sqlite3.connect(file)
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, timeout=0))
+    known = KnownPosters()
+    other.execute("BEGIN EXCLUSIVE")
+    if is_open:
+        assert known.read(str(folder), ["0.jpg"]) == {}
+        assert known.read(str(folder), ["0.jpg"]) == {}
+    else:
+        assert examine_posters(paths) == expected
+    other.rollback()
+    other.close()
+    assert file.stat().st_ino == before
+    assert len(KnownPosters().read(str(folder), ["0.jpg"])) == 1
 
 
 def test_files_outside_of_the_root_are_refused(folder, tmp_path):

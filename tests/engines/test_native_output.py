@@ -1,6 +1,8 @@
 """What libraries print past Python's own streams."""
 
 import os
+import sys
+import tempfile
 
 import pytest
 
@@ -15,6 +17,23 @@ def test_it_is_hidden_and_comes_back_with_an_error(capfd):
     with pytest.raises(ImportError), without_native_output():
         fail()
     assert capfd.readouterr().err == "why\n"
+
+
+@pytest.mark.parametrize("lacking", ["stream", "descriptor", "folder"])
+def test_where_it_cannot_be_hidden_nothing_is(capfd, monkeypatch, lacking):
+    def refuse(*_):
+        raise OSError
+
+    with monkeypatch.context() as patched:
+        if lacking == "stream":  # a program without a window
+            patched.setattr(sys, "stderr", None)
+        elif lacking == "descriptor":
+            patched.setattr(os, "dup", refuse)
+        else:
+            patched.setattr(tempfile, "TemporaryFile", refuse)
+        with without_native_output():
+            os.write(2, b"chatter\n")
+    assert capfd.readouterr().err == ("" if lacking == "stream" else "chatter\n")
 
 
 def fail():

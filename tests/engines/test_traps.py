@@ -3,6 +3,7 @@
 import sys
 import types
 import warnings
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, traces, weights_of
 from keras import layers, ops
 
+import kgenre
 from kgenre.engines.step_error import StepError
 
 
@@ -120,6 +122,16 @@ def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):
     line = ask.__code__.co_firstlineno
     with pytest.raises(StepError, match=rf"^training_step asks for .* at test_traps\.py, line {line} \(.*keras\.ops"):
         fit(Asks())
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
+def test_a_folder_beside_kgenres_is_the_users():
+    """The package of a clone, ``kgenre/kgenre``, has scripts such as ``kgenre/kgenre_runs.py`` for neighbours."""
+    known = {"BoringModule": BoringModule}
+    step = "class Asks(BoringModule):\n def training_step(self, batch, batch_idx):\n  return float(self.error(batch))"
+    exec(compile(step, f"{Path(kgenre.__file__).parent}_runs.py", "exec"), known)
+    with pytest.raises(StepError, match=r"at kgenre_runs.py, line 3 \("):
+        fit(known["Asks"]())
 
 
 LIBRARY = "/home/student/.local/lib/python3/site-packages/library.py"

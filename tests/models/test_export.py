@@ -16,6 +16,7 @@ from kgenre import Trainer
 from kgenre.checkpoints import write_checkpoint
 from kgenre.data import FilmData, read_poster
 from kgenre.data.overviews import OverviewVectorizer
+from kgenre.evaluation.thresholds import Thresholds
 from kgenre.kernels import keras_only
 from kgenre.models import GenreClassifier, classify
 from kgenre.models.bidirectional import Bidirectional
@@ -52,6 +53,8 @@ def run(sample, tmp_path_factory):
         default_root_dir=folder,
     )
     trainer.fit(module, datamodule=films)
+    count = len(films.genre_names)
+    module.thresholds = Thresholds(0.3, tuple(np.linspace(0.2, 0.4, count)), (False,) * count)
     return write_checkpoint(trainer.dump_checkpoint(), folder / "checkpoints" / "step=000002"), module, films
 
 
@@ -113,13 +116,13 @@ def test_a_film_may_lack_what_the_network_does_without(served, tmp_path, capsys,
 
 
 def test_what_lies_beside_the_model(run, tmp_path):
-    checkpoint, _, films = run
+    checkpoint, module, films = run
     folder = export_classifier(checkpoint, tmp_path / "exported", "keras", network=tiny)
     classifier = json.loads((folder / "classifier.json").read_text())
     assert classifier["genres"] == list(films.genre_names)
     assert classifier["poster"] == {"height": 16, "width": 16, "resize": "squash"}
     assert classifier["one_is_enough"]
-    assert len(classifier["thresholds"]) == len(films.genre_names)
+    assert classifier["thresholds"] == pytest.approx(module.thresholds.per_genre, abs=1e-6)
     assert (folder / "vocabulary.txt").read_text().split("\n")[:-1] == films.vocabulary
 
 
@@ -139,13 +142,26 @@ def test_no_kernel_where_keras_s_own_operations_are_wanted():
 
 
 @pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
-@pytest.mark.parametrize("size", [(450, 300), (97, 310), (40, 30)])
+@pytest.mark.parametrize("size", [(450, 300), (97, 310), (40, 30), (1500, 1000)])
 def test_posters_are_read_as_kgenre_reads_them(resize, size, tmp_path):
-    rows, columns = np.mgrid[: size[0], : size[1]] / np.array(size).reshape(2, 1, 1)
-    waves = 128 + 120 * np.sin(np.stack([9 * rows, 7 * columns, 5 * rows * columns], axis=-1))
-    Image.fromarray(waves.astype(np.uint8)).save(tmp_path / "poster.png")
+    grain = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    Image.fromarray(grain).save(tmp_path / "poster.png", compress_level=0)
     ours = read_poster(tmp_path / "poster.png", (64, 48), resize).astype(int)
     assert np.abs(classify.read_poster(tmp_path / "poster.png", 64, 48, resize) - ours).max() <= 2
+
+
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "P"])
+def test_posters_of_any_mode_are_read_as_kgenre_reads_them(mode, tmp_path):
+    rising = np.mgrid[:90, :60].sum(axis=0) * 1.7
+    picture = Image.fromarray((rising * 257).astype(np.uint16) if mode == "I;16" else rising.astype(np.uint8))
+    if mode != "I;16":
+        picture = picture.convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(Image.fromarray(255 - rising.astype(np.uint8)))
+    assert picture.mode == mode
+    picture.save(tmp_path / "poster.png")
+    ours = read_poster(tmp_path / "poster.png", (32, 24)).astype(int)
+    assert np.abs(classify.read_poster(tmp_path / "poster.png", 32, 24, "squash") - ours).max() <= 2
 
 
 @pytest.mark.parametrize("standardize", ["lower_and_strip_punctuation", "lower", "strip_punctuation", None])
@@ -179,6 +195,8 @@ def test_what_is_refused(run, tmp_path, monkeypatch):
         export_classifier(run[0], tmp_path / "exported", "tflite")
     with pytest.raises(kgenre.TrainerError, match="is there already"):
         export_classifier(run[0], tmp_path, "keras")
+    with pytest.raises(kgenre.TrainerError, match="does not hold its network"):
+        export_classifier(run[0], tmp_path / "exported", "keras")
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(kgenre.TrainerError, match="KERAS_BACKEND=tensorflow"):
         export_classifier(run[0], tmp_path / "exported", "saved_model")

@@ -63,6 +63,19 @@ def test_data_without_words_give_the_sizes_that_they_have(tmp_path):
     assert module.model.input_shape == (None, 8, 8, 3)
 
 
+def test_a_network_that_ends_in_the_precision_of_its_layers(tmp_path):
+    def certain(genres=2, image_size=(8, 8)):
+        pixels = keras.Input((*image_size, 3), name="poster")
+        head = layers.Dense(genres, activation="sigmoid", bias_initializer=keras.initializers.Constant(20.0))
+        return keras.Model(pixels, head(layers.GlobalAveragePooling2D()(pixels)))
+
+    trainer = quiet_trainer(tmp_path, max_epochs=1, logger=False, precision="bf16-mixed")
+    module = GenreClassifier(certain)
+    trainer.fit(module, [BATCH], [BATCH])
+    assert np.isfinite(trainer.callback_metrics["train/loss"])
+    assert keras.backend.standardize_dtype(module.probabilities(BATCH).dtype) == "float32"
+
+
 def test_a_pass_without_films_is_refused(tmp_path):
     trainer = quiet_trainer(tmp_path, max_epochs=2, logger=False)
     with pytest.raises(TrainerError, match="gave no batches this time"):

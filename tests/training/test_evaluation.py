@@ -87,10 +87,15 @@ def test_a_step_that_was_rewritten_is_compiled_anew():
     def test_step(self, batch, batch_idx):
         self.log("test/loss", self.error(batch) * 0.0 + 3.0)
 
+    class HasAnything:
+        def __getattr__(self, name):
+            return HasAnything()
+
     def tested():
         return trainer.test(module, batches, verbose=False)[0]["test/loss"]
 
     module, batches, trainer = Rewritten(), boring_batches(2), quiet_trainer()
+    module.service = HasAnything()
     trainer.fit(module, batches)
     assert tested() == 1.0
     Rewritten.wrong.__code__ = (lambda self, batch: self.error(batch) * 0.0 + 2.0).__code__

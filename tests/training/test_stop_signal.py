@@ -19,7 +19,7 @@ def send(number, times=1):
         os.kill(os.getpid(), number)
 
 
-def fit(number, at=2, hook="on_train_batch_start", times=1, called=None):
+def fit(number, at=2, hook="on_train_batch_start", times=1, called=None, on_exception=False):
     """Train; a signal comes while batch ``at`` runs. Returns the trainer, the checkpoint and the code of an exit."""
 
     def come(trainer, module, batch, batch_idx):
@@ -30,7 +30,7 @@ def fit(number, at=2, hook="on_train_batch_start", times=1, called=None):
         on_exception=lambda trainer, module, error: called.append(type(error).__name__),
         teardown=lambda trainer, module, stage: called.append("teardown"),
     )
-    checkpoint = ModelCheckpoint()
+    checkpoint = ModelCheckpoint(save_on_exception=on_exception)
     callbacks = [Lambdas(**{hook: come}), *([note] if called is not None else []), checkpoint]
     trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
     try:
@@ -62,8 +62,9 @@ def test_in_a_validation_the_batch_is_finished():
     assert checkpoint.last_model_path is None
 
 
-def test_the_second_one_leaves_at_once():
-    trainer, checkpoint, _ = fit(signal.SIGINT, times=2)
+@pytest.mark.parametrize("on_exception", [False, True])
+def test_the_second_one_leaves_at_once(on_exception):
+    trainer, checkpoint, _ = fit(signal.SIGINT, times=2, on_exception=on_exception)
     assert trainer.interrupted
     assert trainer.global_step == 2  # the step was not finished
     assert checkpoint.last_model_path is None  # nor anything saved that may be half of it
