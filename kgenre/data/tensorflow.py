@@ -10,9 +10,9 @@ import logging
 
 import keras
 
-from kgenre.engines.native_output import without_native_output
+from kgenre.engines.native_output import quiet_notebook
 
-with without_native_output():  # it looks for GPUs when it is first used, and says at length that there are none
+with quiet_notebook():  # it looks for GPUs when it is first used, and says at length that there are none
     import tensorflow as tf
 
     tf.config.list_physical_devices()

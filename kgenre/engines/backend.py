@@ -6,9 +6,8 @@ import importlib.util
 import logging
 import os
 import sys
-from contextlib import nullcontext
 
-from kgenre.engines.native_output import without_native_output
+from kgenre.engines.native_output import quiet_notebook
 from kgenre.users_code import ShortTraceback
 
 SUPPORTED = ("tensorflow", "jax", "torch")
@@ -66,7 +65,7 @@ def prepare_keras() -> None:
         BackendError: see `check_backend`.
     """
     check_backend()
-    with nullcontext() if "keras" in sys.modules else without_native_output():
+    with quiet_notebook():
         import keras
 
     backend, asked = keras.backend.backend(), os.environ.get("KERAS_BACKEND")

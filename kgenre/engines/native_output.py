@@ -34,3 +34,8 @@ def without_native_output() -> Iterator[None]:
             raise
         finally:
             os.dup2(kept, 2)
+
+
+def quiet_notebook() -> contextlib.AbstractContextManager[None]:
+    """The same where a notebook would show it in a cell; a script has what its libraries say, should they crash."""
+    return without_native_output() if "ipykernel" in sys.modules else contextlib.nullcontext()

@@ -6,7 +6,7 @@ import tempfile
 
 import pytest
 
-from kgenre.engines.native_output import without_native_output
+from kgenre.engines.native_output import quiet_notebook, without_native_output
 
 
 def test_it_is_hidden_and_comes_back_with_an_error(capfd):
@@ -34,6 +34,17 @@ def test_where_it_cannot_be_hidden_nothing_is(capfd, monkeypatch, lacking):
         with without_native_output():
             os.write(2, b"chatter\n")
     assert capfd.readouterr().err == ("" if lacking == "stream" else "chatter\n")
+
+
+@pytest.mark.parametrize("where", ["a script", "a notebook"])
+def test_a_script_has_what_libraries_say(capfd, monkeypatch, where):
+    if where == "a notebook":
+        monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    else:
+        monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    with quiet_notebook():
+        os.write(2, b"chatter\n")
+    assert capfd.readouterr().err == ("chatter\n" if where == "a script" else "")
 
 
 def fail():
