@@ -16,6 +16,9 @@ from kgenre.cli.search_space import Values
 from kgenre.loggers.hparams import write_hparams
 from kgenre.training.run_folder import run_folders
 
+# Exit codes and signals of a process that Ctrl-C, SIGTERM or SIGHUP ended.
+_STOPPED = (130, 143, 129, -2, -15, -1)
+
 
 class Trial:
     """A combination of options, its folder and what became of it.
@@ -74,7 +77,7 @@ class Trial:
                 child.wait()
                 raise
         self.seconds = time.time() - started
-        if code in (130, 143, -2, -15):
+        if code in _STOPPED:
             return
         self.score = self._read_score() if code == 0 else None
         self.status = "failed" if self.score is None else "finished"

@@ -41,18 +41,38 @@ def fit(number, at=2, hook="on_train_batch_start", times=1, called=None):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "error"), [(signal.SIGINT, None, "KeyboardInterrupt"), (signal.SIGTERM, 143, "SystemExit")]
+    ("number", "code", "error"),
+    [
+        (signal.SIGINT, None, "KeyboardInterrupt"),
+        (signal.SIGTERM, 143, "SystemExit"),
+        pytest.param(
+            getattr(signal, "SIGHUP", 0),
+            129,
+            "SystemExit",
+            marks=pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows sends no SIGHUP"),
+        ),
+    ],
 )
 def test_the_step_is_finished_and_saved(number, code, error):
     called = []
-    before = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+    before = signal.getsignal(number)
     trainer, checkpoint, exit_code = fit(number, called=called)
     assert (trainer.interrupted, exit_code) == (True, code)
     assert called == [error, "teardown"]
     state = read_checkpoint(checkpoint.last_model_path).state
     assert (state["global_step"], state["batch"]) == (3, 3)  # the third batch was running
-    assert [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)] == before
+    assert signal.getsignal(number) == before
     assert not (trainer.log_dir / ".lock").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows sends no SIGHUP")
+def test_under_nohup_a_closed_terminal_stops_nothing(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        trainer, _, code = fit(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (trainer.interrupted, trainer.global_step, code) == (False, 10, None)
 
 
 def test_in_a_validation_the_batch_is_finished():
