@@ -207,7 +207,8 @@ def _write_file(checkpoint: Checkpoint, path: Path) -> None:
         save_file(_contiguous(getattr(checkpoint, path.stem)), path)
     except SafetensorError as error:  # the library's word for a full disk
         code = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(code[1]) if code else errno.EIO, str(error), str(path)) from error
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number) if code else str(error), str(path)) from error
 
 
 def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -7,18 +7,27 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import IO
+
+
+def _hidden_file() -> IO[bytes]:
+    """A file without a name; one that keeps nothing where no folder for temporary files can be written."""
+    try:
+        return tempfile.TemporaryFile()
+    except OSError:
+        return open(os.devnull, "w+b")
 
 
 @contextlib.contextmanager
 def without_native_output() -> Iterator[None]:
     """Keep what libraries write to standard error to ourselves, unless an error leaves the block."""
-    sys.stderr.flush()
     try:
+        sys.stderr.flush()
         kept = os.dup(2)
-    except OSError:  # no standard error at all
+    except (OSError, AttributeError):  # no standard error at all
         yield
         return
-    with tempfile.TemporaryFile() as hidden:
+    with _hidden_file() as hidden:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
