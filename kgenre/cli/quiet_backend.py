@@ -6,11 +6,15 @@ import contextlib
 import importlib
 import os
 import platform
+import shutil
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from kgenre.engines.native_output import without_native_output
+
+_ROOM = 100_000_000  # bytes: on a fuller disk JAX would keep broken files, and go on reading them
 
 
 def import_backend(data: bool = True, extras: bool = True) -> None:
@@ -42,6 +46,10 @@ def set_environment() -> None:
     folder = cache_folder() / "jax" / platform.node()
     with contextlib.suppress(OSError):  # a home that cannot be written
         folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < _ROOM:
+            return
+        # A run beside this one may be writing what this one reads, and then it is compiled here, too.
+        warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache entry")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 

@@ -277,6 +277,10 @@ def test_at_80_columns_the_names_of_metrics_are_whole_and_the_epoch_is_named(mon
     baselines = ("", "baseline_frequency/", "baseline_top3/", "baseline_tfidf/", "baseline_colours/")
     print_results({f"test/{whose}tuned_f1_micro": 0.1 for whose in baselines})
     assert "│ tuned_f1_micro │ 0.1000 │" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "20")  # of a pane: the numbers must not go
+    print_results({f"test/{whose}tuned_f1_micro": 0.1 for whose in baselines})
+    assert capsys.readouterr().out.count(" 0.1000 ") == 5
+    monkeypatch.setenv("COLUMNS", "80")
     print_results({"train/loss": 0.1, "val/loss": 0.2, "val/baseline_tfidf/loss": 0.3}, when="last epoch")
     printed = capsys.readouterr().out
     assert printed.count("last epoch") == 2, "what a baseline reaches is of no epoch"
