@@ -71,11 +71,11 @@ def _parser() -> Parser:
         description="The genres of one film, * where above its tuned threshold, or of every film in a folder.",
     )
     parser.add_argument("--ckpt_path", type=str, required=True, help="a run's folder (its best) or a checkpoint's")
-    parser.add_argument("--poster", type=str | None, default=None, help="a picture file")
-    parser.add_argument("--overview", type=str | None, default=None, help="the film's plot in a sentence or two")
-    parser.add_argument("--data.path", type=str | None, default=None, help="a folder or table of films")
+    parser.add_argument("--poster", type=str, default=None, help="a picture file")
+    parser.add_argument("--overview", type=str, default=None, help="the film's plot in a sentence or two")
+    parser.add_argument("--data.path", type=str, default=None, help="a folder or table of films")
     parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
-    parser.add_argument("--out", type=str | None, default=None, help="table of many; default: RUN/predictions.csv")
+    parser.add_argument("--out", type=str, default=None, help="table of many; default: RUN/predictions.csv")
     parser.add_argument("--top", type=int, default=3, help="genres to print; * marks those above their threshold")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser

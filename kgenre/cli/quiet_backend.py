@@ -7,7 +7,9 @@ import importlib
 import os
 import platform
 import shutil
+import signal
 import sys
+import threading
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +28,11 @@ def import_backend(data: bool = True, extras: bool = True) -> None:
     from kgenre.engines import prepare_keras
 
     set_environment()
-    with without_native_output(), contextlib.nullcontext() if extras else _hidden("sklearn", "matplotlib"):
+    with (
+        _interruptible(),
+        without_native_output(),
+        contextlib.nullcontext() if extras else _hidden("sklearn", "matplotlib"),
+    ):
         prepare_keras()
         if data:
             # TensorFlow looks for GPUs when it is first used, and says at length that there are none.
@@ -52,6 +58,32 @@ def set_environment() -> None:
         warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache entry")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the block, though a library that is being imported may catch everything."""
+    came: list[int] = []
+
+    def receive(number: int, frame: Any) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, receive)
+    try:
+        yield
+    except Exception:
+        if came:  # an import that was broken off
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -73,7 +73,8 @@ class StopSignal:
             self.received = signal.Signals(number)
             _log.warning("%s: finishing the step. Once more leaves at once.", self.received.name)
             return
-        self.is_urgent = True
+        # Python prints what is raised in a callback of its garbage collector, and goes on: then the loop raises it.
+        self.received, self.is_urgent = signal.Signals(number), True
         self._raise(number)
 
     @staticmethod

@@ -1,11 +1,13 @@
 """What a command does before and while it imports its backend."""
 
+import contextlib
 import os
+import signal
 from types import SimpleNamespace
 
 import pytest
 
-from kgenre.cli.quiet_backend import set_environment
+from kgenre.cli.quiet_backend import import_backend, set_environment
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 
@@ -37,6 +39,20 @@ print(step(1.0))
     assert (said[0], said[2]) == ("3.0", "3.0")
     assert os.listdir(said[1])
     assert said[1].startswith(str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("error", [None, ImportError])
+def test_an_interrupt_that_an_import_swallows_still_ends_the_command(clean, monkeypatch, error):
+    def import_it():
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        if error:
+            raise error
+
+    monkeypatch.setattr("kgenre.engines.prepare_keras", import_it)
+    with pytest.raises(KeyboardInterrupt):
+        import_backend(data=False)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def test_the_users_own_folder_stays(clean, monkeypatch):

@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the step is finished and saved, and what runs knows how it ended."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -101,6 +102,18 @@ def test_outside_the_loop_it_is_raised_where_it_comes():
         assert stop.saves
         with pytest.raises(KeyboardInterrupt):
             stop.raise_if_received()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_was_swallowed_outside_the_loop_ends_the_loop(number):
+    def swallow(*_):
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            send(number)
+
+    trainer = quiet_trainer(max_epochs=2, callbacks=[Lambdas(on_fit_start=swallow)])
+    with contextlib.suppress(SystemExit):
+        trainer.fit(BoringModule(), boring_batches(5))
+    assert (trainer.interrupted, trainer.global_step) == (True, 1)
 
 
 def test_handlers_of_the_program_and_other_threads_are_left_alone():
