@@ -95,7 +95,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
                 synced.append(beside.submit(sync_file, partial / name))
             for name, digest in digests.items():
                 files[name] = {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
-            manifest = {"schema": SCHEMA, "time": time.time(), "files": files}
+            manifest = {"schema": SCHEMA, "time": _time_after_last(path.parent), "files": files}
             write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
             for done in synced:
                 done.result()
@@ -194,6 +194,18 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
 
 
 # --- files ------------------------------------------------------------------------------------------------------
+
+
+def _time_after_last(folder: Path) -> float:
+    """Now, in seconds since 1970; where the clock was set back, a moment after the folder's last checkpoint.
+
+    By their times it is decided which one is the newest, from which a run goes on.
+    """
+    try:
+        name = read_file(folder / "last", limit=1024).decode().strip()
+        return max(time.time(), float(read_manifest(folder / name)["time"]) + 1e-3)
+    except (OSError, CheckpointError, KeyError, TypeError, ValueError):  # it is the first one
+        return time.time()
 
 
 def _write_file(checkpoint: Checkpoint, path: Path) -> None:

@@ -153,8 +153,7 @@ def test_a_file_in_the_working_directory_is_found(allow_import, tmp_path, monkey
 
 def test_data_of_the_users_own_need_no_tensorflow(run_python):
     script = (
-        "import sys\nfrom kgenre.cli import predict
-from kgenre.cli.configuration import make_parser, parse\n"
+        "import sys\nfrom kgenre.cli.configuration import make_parser, parse\n"
         "parse(make_parser('fit', ''), ['--model', 'digits.DigitNet', '--data', 'digits.Digits'])\n"
         "print('tensorflow' in sys.modules)"
     )
