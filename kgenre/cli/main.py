@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from kgenre.cli.huge_pages import restart_with_huge_pages
-from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, open_missing_streams
+from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, open_missing_streams, print_every_letter
 from kgenre.cli.usage import is_refusal
 from kgenre.cli.writing import FULL
 
@@ -39,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_typed = arguments is None
     if is_typed:
         open_missing_streams()
+        print_every_letter()
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments), is_typed)
         sys.stdout.flush()
@@ -73,6 +74,10 @@ def _run(words: list[str], is_typed: bool) -> int:
         return stop.code if isinstance(stop.code, int) else 1
     except BrokenPipeError:
         raise
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        return _fail(f"{error.object!a} has letters that this locale's {error.encoding} has not. Set PYTHONUTF8=1.")
     except Exception as error:
         if not _is_for_the_user(error):
             raise

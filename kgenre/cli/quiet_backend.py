@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from kgenre.engines.backend import BackendError
 from kgenre.engines.native_output import without_native_output
 
 _ROOM = 100_000_000  # bytes: on a fuller disk JAX would keep broken files, and go on reading them
@@ -62,7 +63,11 @@ def set_environment() -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends the block, though a library that is being imported may catch everything."""
+    """Ctrl-C ends the block, though a library that is being imported may catch everything.
+
+    Raises:
+        BackendError: a library did not fit into the memory that this process may have.
+    """
     came: list[int] = []
 
     def receive(number: int, frame: Any) -> None:
@@ -76,9 +81,15 @@ def _interruptible() -> Iterator[None]:
     signal.signal(signal.SIGINT, receive)
     try:
         yield
-    except Exception:
+    except Exception as error:
         if came:  # an import that was broken off
             raise KeyboardInterrupt from None
+        if isinstance(error, ImportError) and "failed to map segment" in str(error):
+            library = str(error).partition(":")[0]
+            raise BackendError(
+                f"There is not enough memory to load {library}: give this process some gigabytes more (ulimit -v, or "
+                "the limit of its job)."
+            ) from error
         raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -24,6 +24,12 @@ def open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  to the end of the program
 
 
+def print_every_letter() -> None:
+    r"""Let standard output show a title or a file's name that it has no letters for as ``\u6620``."""
+    with contextlib.suppress(AttributeError):  # not a file
+        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+
+
 def drop_output() -> None:
     """Let what is still to be written to standard output go nowhere: its reader has gone."""
     _to_nowhere(sys.stdout)

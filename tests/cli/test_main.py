@@ -38,6 +38,16 @@ def test_a_file_of_the_users_is_no_module_of_a_library(tmp_path):
     assert (done.returncode, "--trainer.max_epochs" in done.stderr) == (2, True), done.stderr
 
 
+def test_a_name_that_the_locale_has_no_letters_for(monkeypatch, capsys):
+    monkeypatch.setattr("kgenre.cli.report.run", lambda words: "é".encode("ascii"))
+    with pytest.raises(UnicodeEncodeError):
+        main.main(["report"])
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    assert main.main(["report"]) == 1
+    said = "kgenre: '\\xe9' has letters that this locale's ascii has not. Set PYTHONUTF8=1.\n"
+    assert capsys.readouterr().err == said
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 @pytest.mark.parametrize("name", ["runs/x", None])
 def test_a_full_disk_is_said_with_the_place(monkeypatch, capsys, number, name):

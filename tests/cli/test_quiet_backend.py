@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 
 from kgenre.cli.quiet_backend import import_backend, set_environment
+from kgenre.engines.backend import BackendError
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 
@@ -53,6 +54,15 @@ def test_an_interrupt_that_an_import_swallows_still_ends_the_command(clean, monk
     with pytest.raises(KeyboardInterrupt):
         import_backend(data=False)
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_error_a_limit_of_memory(clean, monkeypatch):
+    def import_it():
+        raise ImportError("libtensorflow_cc.so.2: failed to map segment from shared object")
+
+    monkeypatch.setattr("kgenre.engines.prepare_keras", import_it)
+    with pytest.raises(BackendError, match=r"not enough memory to load libtensorflow_cc.so.2: .*ulimit -v"):
+        import_backend(data=False)
 
 
 def test_the_users_own_folder_stays(clean, monkeypatch):

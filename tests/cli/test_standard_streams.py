@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from kgenre.cli.standard_streams import BROKEN_PIPE, outlived_streams
+from kgenre.cli.standard_streams import BROKEN_PIPE, outlived_streams, print_every_letter
 
 KGENRE = [sys.executable, "-m", "kgenre"]
 FULL = "/dev/full"
@@ -61,3 +61,11 @@ def test_a_command_without_streams_gets_them():
     )
     done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script])
     assert done.returncode == 7
+
+
+def test_letters_that_the_output_has_not(monkeypatch):
+    kept = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(kept, encoding="ascii"))
+    print_every_letter()
+    print("Amélie, \u6620\udcff", flush=True)
+    assert kept.getvalue() == rb"Am\xe9lie, \u6620\udcff" + b"\n"
