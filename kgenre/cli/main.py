@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
+import os
 import shutil
 import sys
 import textwrap
@@ -63,6 +64,10 @@ def _run(words: list[str], is_typed: bool) -> int:
         return 0
     if words[0] not in COMMANDS:
         return _fail(f"there is no command {words[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return _fail("the working directory has been removed: cd into another one.")
     if is_typed:
         restart_with_huge_pages(words)
     try:

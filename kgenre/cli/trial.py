@@ -49,7 +49,10 @@ class Trial:
         result, config = self.folder / "trial.json", self.folder / "config.yaml"
         if not result.exists() or config.read_text(encoding="utf-8") != self.config:
             return False
-        state = json.loads(result.read_text(encoding="utf-8"))
+        try:
+            state = json.loads(result.read_text(encoding="utf-8"))
+        except ValueError:  # a kill or a full disk broke it off
+            return False
         if state["status"] != "finished":
             return False
         self.status, self.score, self.seconds = "finished", self._read_score(), state["seconds"]

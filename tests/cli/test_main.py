@@ -38,6 +38,17 @@ def test_a_file_of_the_users_is_no_module_of_a_library(tmp_path):
     assert (done.returncode, "--trainer.max_epochs" in done.stderr) == (2, True), done.stderr
 
 
+def test_a_working_directory_that_was_removed(tmp_path):
+    script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "kgenre", "data", "inspect", "films"]
+    env = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "kgenre: the working directory has been removed: cd into another one.\n",
+    )
+
+
 def test_a_name_that_the_locale_has_no_letters_for(monkeypatch, capsys):
     monkeypatch.setattr("kgenre.cli.report.run", lambda words: "é".encode("ascii"))
     with pytest.raises(UnicodeEncodeError):
