@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 
@@ -17,7 +18,8 @@ class Messages(logging.Handler):
         if logging.getLogger().handlers or logging.getLogger("kgenre").handlers != [self]:
             return
         is_calm = record.levelno < logging.WARNING and "ipykernel" in sys.modules
-        print(self.format(record), file=sys.stdout if is_calm else sys.stderr, flush=True)
+        with contextlib.suppress(OSError):  # the terminal is gone: that must not break a step off
+            print(self.format(record), file=sys.stdout if is_calm else sys.stderr, flush=True)
 
 
 def show_messages() -> None:

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import types
 
 import pytest
 
@@ -30,6 +31,15 @@ def test_it_is_shown_as_it_is(capsys, monkeypatch, notebook):
     printed = capsys.readouterr()
     assert printed.out == ("Stopping early after epoch 3.\n" if notebook else "")
     assert printed.err == ("" if notebook else "Stopping early after epoch 3.\n") + "Beware.\n"
+
+
+def test_a_terminal_that_is_gone_breaks_nothing_off(monkeypatch):
+    def refuse(text):
+        raise OSError(5, "Input/output error")
+
+    log = as_imported(monkeypatch)
+    monkeypatch.setattr("sys.stderr", types.SimpleNamespace(write=refuse, flush=lambda: None))
+    log.warning("SIGHUP: finishing the step.")
 
 
 @pytest.mark.parametrize("whose", ["", "kgenre"])

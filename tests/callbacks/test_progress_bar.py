@@ -1,5 +1,6 @@
 """What a run prints."""
 
+import errno
 import io
 import math
 import re
@@ -7,7 +8,7 @@ import sys
 import types
 
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 from keras import ops
 
 from kgenre.callbacks import ModelSummary, ProgressBar, ThroughputMonitor
@@ -107,6 +108,16 @@ def test_a_bar_on_a_terminal(terminal):
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
     assert re.search(r"test .*\n?.*predict", plain(terminal), re.DOTALL)
+
+
+def test_a_terminal_that_is_closed_ends_no_training(terminal, monkeypatch):
+    def refuse(text):
+        raise OSError(errno.EIO, "Input/output error")
+
+    closes = Lambdas(on_train_batch_end=lambda *_: monkeypatch.setattr(terminal, "write", refuse))
+    trainer = quiet_trainer(enable_progress_bar=True, max_epochs=2, callbacks=[closes])
+    trainer.fit(Shows(), boring_batches(3), boring_batches(1))
+    assert (trainer.global_step, "epoch 2/2" in plain(terminal)) == (6, False)
 
 
 @pytest.mark.parametrize("name", ["JPY_PARENT_PID", "MPLBACKEND"])
