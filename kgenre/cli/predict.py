@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.cli.usage import UsageError
+from kgenre.cli.writing import writing_below
 
 if TYPE_CHECKING:
     import numpy as np
@@ -121,7 +122,8 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, split
     batches = _trainer(progress=True).predict(module, datamodule=films)
     real = np.concatenate([batch["weight"] for batch in batches]) > 0
     rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
-    write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
+    with writing_below(path, "say where the table shall go, --out FILE"):
+        write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")
     seen = sum(len(set(films.table.ids).intersection(split.get(part, ()))) for part in ("train", "validation"))
     if seen:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kgenre.cli.writing import writing_below
+
 
 def run(arguments: Sequence[str]) -> int:
     """Write the report; runs are compared where there are several."""
@@ -28,8 +30,8 @@ def run(arguments: Sequence[str]) -> int:
     read_runs(options.runs)  # what is wrong with them should not take the seconds of a backend to find out
     if options.explain:
         import_backend()
-    out = write_report(
-        options.runs, options.out or Path(options.runs[0]) / "report", options.films, options.seed, options.explain
-    )
+    out = options.out or Path(options.runs[0]) / "report"
+    with writing_below(out, "give a folder with --out"):
+        out = write_report(options.runs, out, options.films, options.seed, options.explain)
     print(f"Written to {out}: report.pdf, report.html, report.md, model_card.md")
     return 0
