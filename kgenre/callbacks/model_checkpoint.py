@@ -37,8 +37,8 @@ class ModelCheckpoint(Callback):
     In ``<run>/checkpoints`` the small files ``last`` and ``best`` name one of the ``step=...`` folders beside them.
     Older checkpoints are removed only after the new one is on the disk. A checkpoint that is due by steps or by time
     where validation is due too is written after it, one that is due at the end of an epoch when all other callbacks
-    and the module are through with it; elsewhere it is judged by the newest value of ``monitor``. Ctrl-C and SIGTERM
-    always save.
+    and the module are through with it; elsewhere it is judged by the newest value of ``monitor``. Ctrl-C, SIGTERM
+    and SIGHUP always save.
 
     Several may share a run: each counts and removes its own folders, a name that another one holds gets "-v1". ``best``
     is that of the first with a ``monitor``, ``last`` the newest of all that a run can go on from.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import time
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 class ProgressBar(Callback):
     """A bar and a line per epoch, on a terminal or in a notebook; in a log file the lines; at the end the results.
+
+    Where nothing can be written, on a full disk or a terminal that was closed, training goes on.
 
     A file where ``FORCE_COLOR`` is set is a log file too. In a notebook all is text in one output of the cell.
 
@@ -79,6 +82,10 @@ class ProgressBar(Callback):
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
         """The final values, and where everything is."""
+        with contextlib.suppress(OSError):
+            self._conclude(trainer)
+
+    def _conclude(self, trainer: Trainer) -> None:
         values, logged = trainer.callback_metrics, trainer.logged_metrics
         # What was logged with logger=False is a detail for metrics.json.
         shown = {n: value for n, value in values.items() if n in logged or f"{n}_epoch" in logged}
@@ -138,7 +145,8 @@ class ProgressBar(Callback):
         if self._bar is not None:
             self._bar.line(*parts)
         else:
-            print("  ".join(parts), flush=True)
+            with contextlib.suppress(OSError):
+                print("  ".join(parts), flush=True)
 
     @staticmethod
     def _epoch(trainer: Trainer) -> str:

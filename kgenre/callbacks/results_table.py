@@ -7,6 +7,7 @@ from pathlib import Path
 
 # What tells of the run and not of the model.
 _ASIDE = ("throughput/", "device/", "lr-")
+_NAME, _NUMBER = 12, 9  # the least width of the column of names, and of one of numbers, with their borders
 
 
 def print_results(values: Mapping[str, float], run_dir: Path | None = None, when: str = "") -> None:
@@ -49,6 +50,8 @@ def print_results(values: Mapping[str, float], run_dir: Path | None = None, when
     names = [metric for column in columns.values() for metric in column]
     for metric in dict.fromkeys(names):
         table.add_row(metric, *(_number(column[metric]) if metric in column else "" for column in columns.values()))
+    # Below that numbers would be broken, and at last columns left out: it is the lines that the terminal breaks then.
+    console.width = max(console.width, _NAME + _NUMBER * len(columns))
     console.print(table)
     if run_dir is not None:
         print(f"Written to {run_dir / 'metrics.json'}", flush=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
 
 class TerminalBar:
-    """One bar at a time, below the lines that stay.
+    """One bar at a time, below the lines that stay; nothing where the terminal was closed meanwhile.
 
     Args:
         console: rich's, of a terminal.
@@ -37,18 +38,21 @@ class TerminalBar:
         )
         known = None if math.isinf(total) else total
         self._task = self._progress.add_task(title, total=known, completed=completed, metrics="")
-        self._progress.start()
+        with contextlib.suppress(OSError):
+            self._progress.start()
 
     def update(self, completed: int | None = None, metrics: str = "") -> None:
         """Move the bar, if there is one."""
         if self._progress is not None:
-            self._progress.update(self._task, completed=completed, metrics=metrics)
+            with contextlib.suppress(OSError):
+                self._progress.update(self._task, completed=completed, metrics=metrics)
 
     def close(self) -> None:
         """Take the bar away."""
         if self._progress is not None:
-            self._progress.stop()
-            self._progress = None
+            progress, self._progress = self._progress, None
+            with contextlib.suppress(OSError):
+                progress.stop()
 
     def line(self, *parts: str) -> None:
         """Leave a line; a part that does not fit begins the next one."""
@@ -58,5 +62,6 @@ class TerminalBar:
                 lines.append(f"    {part}")
             else:
                 lines[-1] += f"  {part}"
-        for line in lines:
-            print(line, file=self._console.file, flush=True)
+        with contextlib.suppress(OSError):
+            for line in lines:
+                print(line, file=self._console.file, flush=True)

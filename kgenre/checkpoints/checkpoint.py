@@ -95,7 +95,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
                 synced.append(beside.submit(sync_file, partial / name))
             for name, digest in digests.items():
                 files[name] = {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
-            manifest = {"schema": SCHEMA, "time": time.time(), "files": files}
+            manifest = {"schema": SCHEMA, "time": _time_after_last(path.parent), "files": files}
             write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
             for done in synced:
                 done.result()
@@ -196,6 +196,18 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
 # --- files ------------------------------------------------------------------------------------------------------
 
 
+def _time_after_last(folder: Path) -> float:
+    """Now, in seconds since 1970; where the clock was set back, a moment after the folder's last checkpoint.
+
+    By their times it is decided which one is the newest, from which a run goes on.
+    """
+    try:
+        name = read_file(folder / "last", limit=1024).decode().strip()
+        return max(time.time(), float(read_manifest(folder / name)["time"]) + 1e-3)
+    except (OSError, CheckpointError, KeyError, TypeError, ValueError):  # it is the first one
+        return time.time()
+
+
 def _write_file(checkpoint: Checkpoint, path: Path) -> None:
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
@@ -207,7 +219,8 @@ def _write_file(checkpoint: Checkpoint, path: Path) -> None:
         save_file(_contiguous(getattr(checkpoint, path.stem)), path)
     except SafetensorError as error:  # the library's word for a full disk
         code = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(code[1]) if code else errno.EIO, str(error), str(path)) from error
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number) if code else str(error), str(path)) from error
 
 
 def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from kgenre.cli import configuration
 from kgenre.cli.huge_pages import restart_with_huge_pages
@@ -50,7 +51,9 @@ def advise(arguments: Sequence[str], precision: str) -> int:
 
 
 def _measured(arguments: Sequence[str], backend: str, precision: str) -> dict[str, float]:
-    command = [sys.executable, "-m", "kgenre.cli.advise", *arguments, f"--trainer.precision={precision}"]
+    # A file of the user's named random.py is no module of Python's; `allow_imports` lets in what options name.
+    safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
+    command = [sys.executable, *safe, "-m", "kgenre.cli.advise", *arguments, f"--trainer.precision={precision}"]
     done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]

@@ -11,6 +11,7 @@ from kgenre.cli.usage import UsageError
 
 # Classes that need Keras are read as class_path and init_args, and made when Keras is there.
 _KERAS_PARTS = ("optimizer", "lr_scheduler")
+_PATHS = ("--data.path", "--ckpt_path")
 _PARTS = ("model", "data", "trainer", *_KERAS_PARTS)
 
 
@@ -33,7 +34,7 @@ def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
     for word in configs:
         if word != "--config":
             _check_config(word.removeprefix("--config="))
-    return _shortened([*_environment(), *configs, *_with_class(rest, defaults)])
+    return _shortened([*_environment(), *configs, *_as_paths(_with_class(rest, defaults))])
 
 
 def _environment() -> list[str]:
@@ -54,6 +55,31 @@ def _with_class(arguments: list[str], defaults: dict[str, str]) -> list[str]:
         if word == f"--{part}.help" and part in defaults and alone:
             return [*arguments[:i], f"{word}={_value(f'--{part}', arguments) or defaults[part]}"]
     return arguments
+
+
+def _as_paths(arguments: list[str]) -> list[str]:
+    """A folder named ``[2024]`` or ``#1`` as ``./[2024]``, which YAML takes for no list and no comment."""
+    written = []
+    for i, word in enumerate(arguments):
+        option, equals, value = word.partition("=")
+        if not equals and i and arguments[i - 1] in _PATHS and not _is_text(word):
+            word = f"./{word}"
+        elif equals and option in _PATHS and not _is_text(value):
+            word = f"{option}=./{value}"
+        written.append(word)
+    return written
+
+
+def _is_text(value: str) -> bool:
+    """Whether YAML takes it for the text that it is, or there is no such file that could be meant."""
+    import yaml
+
+    if not os.path.lexists(value):
+        return True
+    try:
+        return isinstance(yaml.safe_load(value), str | int | float)
+    except yaml.YAMLError:  # the parser takes it for text then
+        return True
 
 
 def _value(option: str, arguments: Sequence[str]) -> str | None:

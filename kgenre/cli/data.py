@@ -46,7 +46,7 @@ def _parser(action: str, description: str) -> Parser:
 
 def _inspect(arguments: Sequence[str]) -> int:
     parser = _parser("inspect", "Counts, genres, gaps, bad files by name, duplicates, leaks between parts of a split.")
-    parser.add_argument("--split", type=str | None, default=None, help="a split.json to look for leaks in")
+    parser.add_argument("--split", type=str, default=None, help="a split.json to look for leaks in")
     parser.add_argument("--min_films", type=int, default=20, help="genres that fewer films have are listed as rare")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     options = parser.parse_args(list(arguments))

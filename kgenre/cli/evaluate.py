@@ -23,7 +23,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     by_name = path in ("best", "last")
     run = trainer.default_root_dir if by_name else find_checkpoint(path).parent.parent
     try:
-        with writing_below(run, f"the results belong there, so {stage} a copy that can be written"):
+        with writing_below(run, f"{stage} a copy that can be written, for the results belong there"):
             getattr(trainer, stage)(module, datamodule=data, ckpt_path=path)
     except CheckpointError as error:
         if by_name and not options.config and options.trainer.name is None and not trainer.experiment_dir.exists():

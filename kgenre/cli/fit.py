@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from kgenre.cli import configuration
 from kgenre.cli.advise import advise
 from kgenre.cli.parser import Parser
+from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.writing import writing_below
 
 
@@ -32,10 +33,11 @@ def run(arguments: Sequence[str]) -> int:
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
-    with writing_below(trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir"):
+    place = writing_below(trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir")
+    with outlived_streams(), place:
         trainer.fit(module, datamodule=data, ckpt_path=configuration.checkpoint_path(options))
-    if trainer.interrupted:
-        return 130
-    if options.test and trainer.checkpoint_callback is not None:
-        trainer.test(module, datamodule=data, ckpt_path="best")
+        if trainer.interrupted:
+            return 130
+        if options.test and trainer.checkpoint_callback is not None:
+            trainer.test(module, datamodule=data, ckpt_path="best")
     return 130 if trainer.interrupted else 0

@@ -5,14 +5,18 @@ from __future__ import annotations
 import errno
 import importlib
 import logging
+import os
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from kgenre.cli.huge_pages import restart_with_huge_pages
+from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, open_missing_streams, print_every_letter
 from kgenre.cli.usage import is_refusal
+from kgenre.cli.writing import FULL
 
 _PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 # Each is a file here with a function ``run(arguments)``, which takes the words after it and returns the exit code.
@@ -32,8 +36,24 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 (it failed), 2 (wrong usage), 130 (Ctrl-C)."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
+    """Run a command and return its exit code: 0, 1 (it failed), 2 (wrong usage), 130 (Ctrl-C), 141 (a broken pipe)."""
+    is_typed = arguments is None
+    if is_typed:
+        open_missing_streams()
+        print_every_letter()
+    try:
+        code = _run(sys.argv[1:] if arguments is None else list(arguments), is_typed)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        drop_output()
+        return BROKEN_PIPE
+    except OSError as error:
+        drop_output()
+        return _fail(f"standard output cannot be written ({error.strerror}).")
+    return code
+
+
+def _run(words: list[str], is_typed: bool) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_help())
         return 0 if words else 2
@@ -44,7 +64,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if words[0] not in COMMANDS:
         return _fail(f"there is no command {words[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
-    if arguments is None:  # they were typed
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        return _fail("the working directory has been removed: cd into another one.")
+    if is_typed:
         restart_with_huge_pages(words)
     try:
         with _log_on_screen():
@@ -53,20 +77,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except SystemExit as stop:  # the parser has said what is wrong
         return stop.code if isinstance(stop.code, int) else 1
-    except Exception as error:
-        if _is_for_the_user(error):
-            return _fail(str(error))
+    except BrokenPipeError:
         raise
+    except UnicodeEncodeError as error:
+        if sys.getfilesystemencoding() == "utf-8":
+            raise
+        return _fail(f"{error.object!a} has letters that this locale's {error.encoding} has not. Set PYTHONUTF8=1.")
+    except Exception as error:
+        if not _is_for_the_user(error):
+            raise
+        return _fail(_full_disk(error) or str(error))
 
 
 def _is_for_the_user(error: Exception) -> bool:
     """Whether the message alone tells a user what to do: our own errors and the file system's."""
     ours = type(error).__module__.partition(".")[0] == "kgenre"
-    return ours or is_refusal(error) or isinstance(error, _PATH_ERRORS) or _is_full_disk(error)
+    return ours or is_refusal(error) or isinstance(error, _PATH_ERRORS) or bool(_full_disk(error))
 
 
-def _is_full_disk(error: Exception) -> bool:
-    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+def _full_disk(error: Exception) -> str:
+    """What to say where there was no room, or no right, to write; "" for another error."""
+    if not isinstance(error, OSError) or error.errno not in (*FULL, errno.EROFS):
+        return ""
+    where = error.filename or "A file (of the results, of standard output or of the temporary folder)"
+    return f"{where} cannot be written ({error.strerror}). Make room there, or choose another place."
 
 
 def _fail(message: str, code: int = 1) -> int:
@@ -91,6 +125,15 @@ def _help() -> str:
 
 class _OnScreen(logging.StreamHandler):
     """A terminal would break a long line in the middle of a word."""
+
+    @property
+    def stream(self) -> Any:
+        """Standard error as it is now: it may be taken away."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: Any) -> None:
+        pass
 
     def format(self, record: logging.LogRecord) -> str:
         """The lines of a message, on a terminal none longer than it is wide, but for paths."""

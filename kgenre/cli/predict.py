@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.cli.usage import UsageError
+from kgenre.cli.writing import writing_below
 
 if TYPE_CHECKING:
     import numpy as np
@@ -71,11 +72,11 @@ def _parser() -> Parser:
         description="The genres of one film, * where above its tuned threshold, or of every film in a folder.",
     )
     parser.add_argument("--ckpt_path", type=str, required=True, help="a run's folder (its best) or a checkpoint's")
-    parser.add_argument("--poster", type=str | None, default=None, help="a picture file")
-    parser.add_argument("--overview", type=str | None, default=None, help="the film's plot in a sentence or two")
-    parser.add_argument("--data.path", type=str | None, default=None, help="a folder or table of films")
+    parser.add_argument("--poster", type=str, default=None, help="a picture file")
+    parser.add_argument("--overview", type=str, default=None, help="the film's plot in a sentence or two")
+    parser.add_argument("--data.path", type=str, default=None, help="a folder or table of films")
     parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
-    parser.add_argument("--out", type=str | None, default=None, help="table of many; default: RUN/predictions.csv")
+    parser.add_argument("--out", type=str, default=None, help="table of many; default: RUN/predictions.csv")
     parser.add_argument("--top", type=int, default=3, help="genres to print; * marks those above their threshold")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
@@ -121,7 +122,8 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, split
     batches = _trainer(progress=True).predict(module, datamodule=films)
     real = np.concatenate([batch["weight"] for batch in batches]) > 0
     rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
-    write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
+    with writing_below(path, "say where the table shall go, --out FILE"):
+        write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")
     seen = sum(len(set(films.table.ids).intersection(split.get(part, ()))) for part in ("train", "validation"))
     if seen:

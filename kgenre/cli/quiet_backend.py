@@ -6,11 +6,18 @@ import contextlib
 import importlib
 import os
 import platform
+import shutil
+import signal
 import sys
+import threading
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
+from kgenre.engines.backend import BackendError
 from kgenre.engines.native_output import without_native_output
+
+_ROOM = 100_000_000  # bytes: on a fuller disk JAX would keep broken files, and go on reading them
 
 
 def import_backend(data: bool = True, extras: bool = True) -> None:
@@ -22,7 +29,11 @@ def import_backend(data: bool = True, extras: bool = True) -> None:
     from kgenre.engines import prepare_keras
 
     set_environment()
-    with without_native_output(), contextlib.nullcontext() if extras else _hidden("sklearn", "matplotlib"):
+    with (
+        _interruptible(),
+        without_native_output(),
+        contextlib.nullcontext() if extras else _hidden("sklearn", "matplotlib"),
+    ):
         prepare_keras()
         if data:
             # TensorFlow looks for GPUs when it is first used, and says at length that there are none.
@@ -42,8 +53,48 @@ def set_environment() -> None:
     folder = cache_folder() / "jax" / platform.node()
     with contextlib.suppress(OSError):  # a home that cannot be written
         folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < _ROOM:
+            return
+        # A run beside this one may be writing what this one reads, and then it is compiled here, too.
+        warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache entry")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Ctrl-C ends the block, though a library that is being imported may catch everything.
+
+    Raises:
+        BackendError: a library did not fit into the memory that this process may have.
+    """
+    came: list[int] = []
+
+    def receive(number: int, frame: Any) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) != signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, receive)
+    try:
+        yield
+    except Exception as error:
+        if came:  # an import that was broken off
+            raise KeyboardInterrupt from None
+        if isinstance(error, ImportError) and "failed to map segment" in str(error):
+            library = str(error).partition(":")[0]
+            raise BackendError(
+                f"There is not enough memory to load {library}: give this process some gigabytes more (ulimit -v, or "
+                "the limit of its job)."
+            ) from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kgenre.cli.writing import writing_below
+
 
 def run(arguments: Sequence[str]) -> int:
     """Write the report; runs are compared where there are several."""
@@ -14,7 +16,7 @@ def run(arguments: Sequence[str]) -> int:
         description="Write report.pdf, report.html, report.md and model_card.md about tested runs.",
     )
     parser.add_argument("runs", nargs="+", help="folders of runs, such as runs/quickstart/version_0")
-    parser.add_argument("--out", type=str | None, default=None, help="where to write; default: RUN/report of the first")
+    parser.add_argument("--out", type=str, default=None, help="where to write; default: RUN/report of the first")
     parser.add_argument("--films", type=int, default=6, help="example films to show")
     parser.add_argument("--seed", type=int, default=0, help="of the example films")
     parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads them)")
@@ -28,8 +30,8 @@ def run(arguments: Sequence[str]) -> int:
     read_runs(options.runs)  # what is wrong with them should not take the seconds of a backend to find out
     if options.explain:
         import_backend()
-    out = write_report(
-        options.runs, options.out or Path(options.runs[0]) / "report", options.films, options.seed, options.explain
-    )
+    out = options.out or Path(options.runs[0]) / "report"
+    with writing_below(out, "give a folder with --out"):
+        out = write_report(options.runs, out, options.films, options.seed, options.explain)
     print(f"Written to {out}: report.pdf, report.html, report.md, model_card.md")
     return 0

@@ -14,14 +14,17 @@ from jsonargparse import ArgumentParser
 
 from kgenre.cli import configuration
 from kgenre.cli.search_space import Values, grid, is_numeric, optuna_next, random_search, read_space
+from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.trial import Trial, shown
 from kgenre.cli.usage import UsageError
+from kgenre.cli.writing import writing_below
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from kgenre.cli.parser import Parser
 
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no second
 _OWN = ("sweep", "method", "trials", "monitor", "mode")
 
 
@@ -37,9 +40,15 @@ def run(arguments: Sequence[str]) -> int:
     if not space:
         raise UsageError('kgenre sweep needs what to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
 
+    root = options.trainer.default_root_dir
+    with outlived_streams(), writing_below(root, "give a folder for runs with --trainer.default_root_dir"):
+        return _search(space, options, words)
+
+
+def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) -> int:
     folder = Path(options.trainer.default_root_dir) / (options.trainer.name or "sweep")
     begun: list[Trial] = []
-    before = signal.signal(signal.SIGTERM, _terminated)
+    before = {number: signal.signal(number, _terminated) for number in _ENDING if _ends(number)}
     try:
         for trial in _trials(space, options, words, folder, begun):
             begun.append(trial)
@@ -51,7 +60,8 @@ def run(arguments: Sequence[str]) -> int:
             if trial.status == "interrupted":
                 return 130
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         _conclude(folder, begun, options)
     return 0 if any(trial.score is not None for trial in begun) else 1
 
@@ -122,9 +132,14 @@ def _config_of(words: Sequence[str], values: Values, folder: Path) -> str:
     return configuration.dump(configuration.make_parser("fit", ""), options)
 
 
-def _terminated(*_: Any) -> None:
-    """SIGTERM: the running trial is ended, too, and what is known so far is written."""
-    raise SystemExit(143)
+def _ends(number: int) -> bool:
+    """Whether a signal ends this process: under nohup SIGHUP does not."""
+    return signal.getsignal(number) == signal.SIG_DFL
+
+
+def _terminated(number: int, frame: Any) -> None:
+    """SIGTERM or SIGHUP: the running trial is ended, too, and what is known so far is written."""
+    raise SystemExit(128 + number)
 
 
 def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:

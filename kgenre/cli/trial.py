@@ -16,6 +16,9 @@ from kgenre.cli.search_space import Values
 from kgenre.loggers.hparams import write_hparams
 from kgenre.training.run_folder import run_folders
 
+# Exit codes and signals of a process that Ctrl-C, SIGTERM or SIGHUP ended.
+_STOPPED = (130, 143, 129, -2, -15, -1)
+
 
 class Trial:
     """A combination of options, its folder and what became of it.
@@ -46,7 +49,10 @@ class Trial:
         result, config = self.folder / "trial.json", self.folder / "config.yaml"
         if not result.exists() or config.read_text(encoding="utf-8") != self.config:
             return False
-        state = json.loads(result.read_text(encoding="utf-8"))
+        try:
+            state = json.loads(result.read_text(encoding="utf-8"))
+        except ValueError:  # a kill or a full disk broke it off
+            return False
         if state["status"] != "finished":
             return False
         self.status, self.score, self.seconds = "finished", self._read_score(), state["seconds"]
@@ -74,7 +80,7 @@ class Trial:
                 child.wait()
                 raise
         self.seconds = time.time() - started
-        if code in (130, 143, -2, -15):
+        if code in _STOPPED:
             return
         self.score = self._read_score() if code == 0 else None
         self.status = "failed" if self.score is None else "finished"

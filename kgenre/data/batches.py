@@ -176,7 +176,9 @@ class FilmBatches:
 
             specs = {n: tf.TensorSpec(a.shape[1:], tf.as_dtype(a.dtype)) for n, a in inputs.items()}
             with tf.device("CPU"):
-                self._gather = tf.function(self._batch, input_signature=[specs]).get_concrete_function()
+                # AutoGraph would write a file into the temporary folder, and there is nothing in it to rewrite.
+                batch = tf.function(self._batch, input_signature=[specs], autograph=False)
+                self._gather = batch.get_concrete_function()
         return self._gather
 
     def _batch(self, inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -149,9 +150,13 @@ def _shard(
 
     kept = [n for n, i in enumerate(rows) if posters[n] or table.overviews[i].strip()]
     part = path.with_name(path.name + ".writing")
-    with tf.io.TFRecordWriter(str(part)) as writer:
-        for n in kept:
-            writer.write(_example(tf, fields[n], posters[n]))
+    try:
+        with tf.io.TFRecordWriter(str(part)) as writer:
+            for n in kept:
+                writer.write(_example(tf, fields[n], posters[n]))
+    except tf.errors.OpError as error:  # TensorFlow's word for a full disk
+        part.unlink(missing_ok=True)
+        raise OSError(errno.EIO, error.message.rpartition("; ")[2], str(part)) from error
     data = part.read_bytes()
     part.replace(path)
     written = {

@@ -27,7 +27,7 @@ def without_native_output() -> Iterator[None]:
         os.dup2(hidden.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             os.dup2(kept, 2)
             hidden.seek(0)
             os.write(2, hidden.read())

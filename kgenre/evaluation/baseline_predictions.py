@@ -59,9 +59,12 @@ def _cached(baseline: Baseline, films: Any, genres: np.ndarray, train: np.ndarra
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         partial = path.with_suffix(f".{os.getpid()}.partial")
-        with partial.open("wb") as file:
-            np.save(file, predicted)
-        partial.replace(path)
+        try:
+            with partial.open("wb") as file:
+                np.save(file, predicted)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
     return predicted
 
 

@@ -73,15 +73,18 @@ def write_predictions(
     names = films.genre_names
     predicted, best = predicted_genres(prob, thresholds), top_genres(prob, top)
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow([*COLUMNS, f"top{top}", *names])
-        for row, values in enumerate(prob):
-            chosen = "|".join(name for name, has in zip(names, predicted[row], strict=True) if has)
-            first = "|".join(names[i] for i in best[row])
-            true = "|".join(films.genres_of(row))
-            writer.writerow([films.ids[row], films.titles[row], true, chosen, first, *(f"{v:.6f}" for v in values)])
-    partial.replace(path)
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow([*COLUMNS, f"top{top}", *names])
+            for row, values in enumerate(prob):
+                chosen = "|".join(name for name, has in zip(names, predicted[row], strict=True) if has)
+                first = "|".join(names[i] for i in best[row])
+                true = "|".join(films.genres_of(row))
+                writer.writerow([films.ids[row], films.titles[row], true, chosen, first, *(f"{v:.6f}" for v in values)])
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read_predictions(path: Path) -> FilmPredictions:

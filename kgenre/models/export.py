@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import json
 import os
@@ -126,7 +127,13 @@ def _write_model(model: keras.Model, path: Path, format: str) -> None:
     shapes = {tensor.name: (1, *(size or 1 for size in tensor.shape[1:])) for tensor in model.inputs}
     with keras_only():  # both trace it anew
         model({tensor.name: np.zeros(shapes[tensor.name], tensor.dtype) for tensor in model.inputs})  # ONNX asks for it
-        model.export(path, format="tf_saved_model" if format == "saved_model" else format, verbose=False)
+        try:
+            model.export(path, format="tf_saved_model" if format == "saved_model" else format, verbose=False)
+        except Exception as error:
+            full = os.strerror(errno.ENOSPC)
+            if full in str(error):  # TensorFlow's error is one of its own
+                raise OSError(errno.ENOSPC, full, str(path)) from error
+            raise
 
 
 def _describe(

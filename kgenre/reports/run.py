@@ -140,6 +140,10 @@ def _run_folder(path: Path) -> Path:
         return path
     if not path.exists():
         raise ReportError(f"{path} does not exist. Give a run's folder, such as runs/quickstart/version_0.")
+    if (path / "environment.json").exists():
+        raise ReportError(
+            f"{path} has no results yet: its training has not ended. When it has: kgenre test --ckpt_path {path}"
+        )
     inside = sorted(p.parent for p in path.glob("version_*/metrics.json"))
     example = f" Did you mean {inside[-1]}?" if inside else " It is named like runs/quickstart/version_0."
     raise ReportError(f"{path} is not a run's folder: it has no metrics.json.{example}")

@@ -102,8 +102,11 @@ def update_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
     # JSON has no NaN: a value that is not a number is written as null.
     known |= {name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()}
     partial = path.with_suffix(".json.partial")
-    partial.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step is finished and saved before training ends."""
+"""Ctrl-C, SIGTERM and SIGHUP: the step is finished and saved before training ends."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _log = logging.getLogger("kgenre")
 
 
 class StopSignal:
-    """What the process was asked to do by Ctrl-C (SIGINT) or SIGTERM while a stage runs.
+    """What the process was asked to do by Ctrl-C (SIGINT), SIGTERM or SIGHUP (its terminal is gone) while a stage runs.
 
     Inside `deferred` the first signal is only noted, and the loop raises it between two batches with
     `raise_if_received`; a second one, and any outside `deferred`, is raised where it comes. Raised are
-    `KeyboardInterrupt`, and for SIGTERM ``SystemExit(143)``. Handlers that a program has set itself are left alone, and
-    other threads than the main one have none.
+    `KeyboardInterrupt`, for SIGTERM ``SystemExit(143)`` and for SIGHUP ``SystemExit(129)``. Handlers that a program has
+    set itself are left alone, as is SIGHUP under nohup, and other threads than the main one have none.
     """
 
     def __init__(self) -> None:
@@ -38,6 +38,8 @@ class StopSignal:
         before: dict[signal.Signals, Any] = {}
         if threading.current_thread() is threading.main_thread():
             defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+            if hasattr(signal, "SIGHUP"):  # not on Windows
+                defaults[signal.SIGHUP] = signal.SIG_DFL
             for number, default in defaults.items():
                 if signal.getsignal(number) == default:
                     before[number] = signal.signal(number, self._receive)
@@ -61,7 +63,7 @@ class StopSignal:
 
         Raises:
             KeyboardInterrupt: for Ctrl-C.
-            SystemExit: for SIGTERM, with code 143.
+            SystemExit: for SIGTERM, with code 143, and for SIGHUP, with 129.
         """
         if self.received is not None:
             self._raise(self.received)
@@ -71,7 +73,8 @@ class StopSignal:
             self.received = signal.Signals(number)
             _log.warning("%s: finishing the step. Once more leaves at once.", self.received.name)
             return
-        self.is_urgent = True
+        # Python prints what is raised in a callback of its garbage collector, and goes on: then the loop raises it.
+        self.received, self.is_urgent = signal.Signals(number), True
         self._raise(number)
 
     @staticmethod

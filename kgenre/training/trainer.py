@@ -191,9 +191,9 @@ class Trainer(Run):
         """Train a module.
 
         Ctrl-C ends training after the step that runs: a `ModelCheckpoint` saves, ``trainer.interrupted`` is True and
-        ``fit`` returns. So does SIGTERM, but it then ends the program with exit code 143. A second signal leaves at
-        once. A fit that is refused before its first step (a wrong argument of a callback, a failed sanity check) leaves
-        no folder behind, unless somebody else has written into it.
+        ``fit`` returns. So do SIGTERM and, where the terminal is closed, SIGHUP, but they then end the program with
+        exit codes 143 and 129. A second signal leaves at once. A fit that is refused before its first step (a wrong
+        argument of a callback, a failed sanity check) leaves no folder behind, unless somebody else wrote into it.
 
         Args:
             model: the module to train.

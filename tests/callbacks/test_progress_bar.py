@@ -1,5 +1,6 @@
 """What a run prints."""
 
+import errno
 import io
 import math
 import re
@@ -7,7 +8,7 @@ import sys
 import types
 
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 from keras import ops
 
 from kgenre.callbacks import ModelSummary, ProgressBar, ThroughputMonitor
@@ -107,6 +108,16 @@ def test_a_bar_on_a_terminal(terminal):
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
     assert re.search(r"test .*\n?.*predict", plain(terminal), re.DOTALL)
+
+
+def test_a_terminal_that_is_closed_ends_no_training(terminal, monkeypatch):
+    def refuse(text):
+        raise OSError(errno.EIO, "Input/output error")
+
+    closes = Lambdas(on_train_batch_end=lambda *_: monkeypatch.setattr(terminal, "write", refuse))
+    trainer = quiet_trainer(enable_progress_bar=True, max_epochs=2, callbacks=[closes])
+    trainer.fit(Shows(), boring_batches(3), boring_batches(1))
+    assert (trainer.global_step, "epoch 2/2" in plain(terminal)) == (6, False)
 
 
 @pytest.mark.parametrize("name", ["JPY_PARENT_PID", "MPLBACKEND"])
@@ -285,6 +296,10 @@ def test_at_80_columns_the_names_of_metrics_are_whole_and_the_epoch_is_named(mon
     baselines = ("", "baseline_frequency/", "baseline_top3/", "baseline_tfidf/", "baseline_colours/")
     print_results({f"test/{whose}tuned_f1_micro": 0.1 for whose in baselines})
     assert "│ tuned_f1_micro │ 0.1000 │" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "20")  # of a pane: the numbers must not go
+    print_results({f"test/{whose}tuned_f1_micro": 0.1 for whose in baselines})
+    assert capsys.readouterr().out.count(" 0.1000 ") == 5
+    monkeypatch.setenv("COLUMNS", "80")
     print_results({"train/loss": 0.1, "val/loss": 0.2, "val/baseline_tfidf/loss": 0.3}, when="last epoch")
     printed = capsys.readouterr().out
     assert printed.count("last epoch") == 2, "what a baseline reaches is of no epoch"

@@ -89,6 +89,15 @@ def test_the_time_inside_counts_not_that_of_the_file(run):
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
 
 
+def test_a_clock_that_was_set_back_makes_no_older_checkpoint_the_newest(run, monkeypatch):
+    monkeypatch.setattr("time.time", lambda: 3600.0)  # 1970
+    for step in (4, 5):
+        arrays = {"a": np.zeros(step, "float32")}
+        path = write_checkpoint(Checkpoint(arrays, arrays), run / "checkpoints" / f"step={step:06d}")
+        assert newest_checkpoint(run)[0].path == path
+        write_pointer(path.parent, "last", path)
+
+
 def test_no_run_goes_on_from_weights_alone(run):
     write_checkpoint(Checkpoint({"a": np.zeros(4, "float32")}), run / "checkpoints" / "step=000004")
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"

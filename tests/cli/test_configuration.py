@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import kgenre
+from kgenre.cli import predict
 from kgenre.cli.configuration import make_parser, parse
 from kgenre.cli.main import main
 
@@ -158,3 +159,15 @@ def test_data_of_the_users_own_need_no_tensorflow(run_python):
     )
     environment = {"KGENRE_ALLOW_IMPORT": "digits", "PYTHONPATH": str(EXAMPLES)}
     assert run_python(script, backend="jax", **environment).splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(("words", "path"), [(["--data.path=[2024]"], "./[2024]"), (["--data.path", "#1"], "./#1")])
+def test_a_folder_whose_name_is_yaml(words, path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path(path).mkdir()
+    assert options(*words).data.init_args.path == path
+
+
+def test_an_overview_that_begins_like_a_comment_is_one():
+    given = predict._parser().parse_args(["--ckpt_path", "x", "--overview", "#MeToo: the film"])
+    assert given.overview == "#MeToo: the film"

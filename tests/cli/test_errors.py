@@ -145,9 +145,17 @@ def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monk
     for refused, words in (
         (tmp_path / "runs" / "x", "(Read-only file system): give a folder for runs with --trainer.default_root_dir."),
         (tmp_path, "(Read-only file system): give a folder for runs with --trainer.default_root_dir."),
-        (tmp_path / "cache", "[Errno 30]"),
+        (tmp_path / "cache", "(Read-only file system). Make room there, or choose another place."),
     ):
         assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1], refused
+    for name in (None, str(tmp_path / "runs" / "x")):  # a file that is being written has no name in the error
+
+        def refuse(trainer, *arguments, name=name, **named):
+            raise OSError(errno.ENOSPC, "No space left on device", name)
+
+        monkeypatch.setattr("kgenre.training.Trainer.fit", refuse)
+        words = f"kgenre: {name or tmp_path / 'runs'} cannot be written (No space left on device): make room there, or"
+        assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1]
     monkeypatch.setattr("os.access", lambda path, mode: False)
     _, lines = fails("predict", "--ckpt_path", overview_run, "--data.path", films)
     assert f"{overview_run} cannot be written into: say where the table shall go, --out FILE." in lines[-1]

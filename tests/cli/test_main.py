@@ -1,7 +1,12 @@
 """The program around every command."""
 
+import errno
 import io
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -22,3 +27,47 @@ def test_a_long_message_breaks_between_words_on_a_terminal(monkeypatch, on_termi
     assert (len(lines) > 1) == on_terminal
     if on_terminal:
         assert max(len(line) for line in lines if "/" not in line) <= 30
+
+
+def test_a_file_of_the_users_is_no_module_of_a_library(tmp_path):
+    for name in ("random", "json", "yaml", "keras"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('taken for the library')")
+    script = [sys.executable, "-m", "kgenre", "fit", "--trainer.max_epochs", "x"]
+    env = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
+    done = subprocess.run(script, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, "--trainer.max_epochs" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_working_directory_that_was_removed(tmp_path):
+    script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
+    command = ["sh", "-c", script, "sh", sys.executable, "-m", "kgenre", "data", "inspect", "films"]
+    env = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        1,
+        "kgenre: the working directory has been removed: cd into another one.\n",
+    )
+
+
+def test_a_name_that_the_locale_has_no_letters_for(monkeypatch, capsys):
+    monkeypatch.setattr("kgenre.cli.report.run", lambda words: "é".encode("ascii"))
+    with pytest.raises(UnicodeEncodeError):
+        main.main(["report"])
+    monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
+    assert main.main(["report"]) == 1
+    said = "kgenre: '\\xe9' has letters that this locale's ascii has not. Set PYTHONUTF8=1.\n"
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
+@pytest.mark.parametrize("name", ["runs/x", None])
+def test_a_full_disk_is_said_with_the_place(monkeypatch, capsys, number, name):
+    def fail(words):
+        raise OSError(number, os.strerror(number), name) if name else OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("kgenre.cli.report.run", fail)
+    assert main.main(["report"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith(f"kgenre: {name or 'A file'}")
+    assert "[Errno" not in said
+    assert f"({os.strerror(number)}). Make room there" in said

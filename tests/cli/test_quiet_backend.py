@@ -1,10 +1,14 @@
 """What a command does before and while it imports its backend."""
 
+import contextlib
 import os
+import signal
+from types import SimpleNamespace
 
 import pytest
 
-from kgenre.cli.quiet_backend import set_environment
+from kgenre.cli.quiet_backend import import_backend, set_environment
+from kgenre.engines.backend import BackendError
 
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 
@@ -23,13 +27,42 @@ def test_what_jax_compiled_is_there_for_the_next_run(run_python, clean, tmp_path
     script = """
 from kgenre.cli.quiet_backend import import_backend
 import_backend(data=False)
-import jax, os
-print(jax.jit(lambda x: 3 * x)(1.0), os.environ["JAX_COMPILATION_CACHE_DIR"])
+import jax, os, pathlib, warnings
+step = jax.jit(lambda x: 3 * x)
+print(step(1.0), os.environ["JAX_COMPILATION_CACHE_DIR"])
+for file in pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"]).iterdir():
+    file.write_bytes(file.read_bytes()[:10])  # as where another run is just writing it
+jax.clear_caches()
+warnings.simplefilter("error", append=True)
+print(step(1.0))
 """
     said = run_python(script, backend="jax").split()
-    assert said[0] == "3.0"
+    assert (said[0], said[2]) == ("3.0", "3.0")
     assert os.listdir(said[1])
     assert said[1].startswith(str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("error", [None, ImportError])
+def test_an_interrupt_that_an_import_swallows_still_ends_the_command(clean, monkeypatch, error):
+    def import_it():
+        with contextlib.suppress(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+        if error:
+            raise error
+
+    monkeypatch.setattr("kgenre.engines.prepare_keras", import_it)
+    with pytest.raises(KeyboardInterrupt):
+        import_backend(data=False)
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_error_a_limit_of_memory(clean, monkeypatch):
+    def import_it():
+        raise ImportError("libtensorflow_cc.so.2: failed to map segment from shared object")
+
+    monkeypatch.setattr("kgenre.engines.prepare_keras", import_it)
+    with pytest.raises(BackendError, match=r"not enough memory to load libtensorflow_cc.so.2: .*ulimit -v"):
+        import_backend(data=False)
 
 
 def test_the_users_own_folder_stays(clean, monkeypatch):
@@ -40,6 +73,12 @@ def test_the_users_own_folder_stays(clean, monkeypatch):
 
 def test_another_backend_keeps_nothing(clean, monkeypatch):
     monkeypatch.setattr("kgenre.engines.backend.check_backend", lambda: "tensorflow")
+    set_environment()
+    assert CACHE not in os.environ
+
+
+def test_a_full_disk_keeps_nothing(clean, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10_000_000))
     set_environment()
     assert CACHE not in os.environ
 

@@ -101,6 +101,9 @@ def test_another_configuration_is_another_trial(swept, tmp_path):
         for config in ((swept / "trial_000" / "config.yaml").read_text(), "other: 1")
     ]
     assert recalled == [True, False]
+    broken = shutil.copytree(swept / "trial_000", tmp_path / "broken")
+    (broken / "trial.json").write_text('{"status": "fini')
+    assert not Trial(broken, {}, (broken / "config.yaml").read_text(), "val/loss", "min").recall()
 
 
 @pytest.mark.parametrize(

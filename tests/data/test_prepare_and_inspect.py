@@ -163,6 +163,19 @@ def test_a_run_that_was_broken_off_goes_on(films, tmp_path, monkeypatch):
     assert len(written) == 9
 
 
+def test_error_a_full_disk(films, tmp_path, monkeypatch):
+    from kgenre.data.tensorflow import tf
+
+    class Full(tf.io.TFRecordWriter):
+        def write(self, record):
+            raise tf.errors.ResourceExhaustedError(None, None, "x.tfrecord.writing; No space left on device")
+
+    monkeypatch.setattr(tf.io, "TFRecordWriter", Full)
+    with pytest.raises(FilmDataError, match=r"out cannot be written: No space left on device\.$"):
+        prepare_films(read_films(films), tmp_path / "out", (24, 16))
+    assert not list((tmp_path / "out").glob("*.writing"))
+
+
 def test_error_a_shard_that_was_changed_or_is_gone(films, tmp_path):
     prepare_films(read_films(films), tmp_path / "out", (24, 16), films_per_shard=16)
     shard = tmp_path / "out" / "films-00000-of-00002.tfrecord"

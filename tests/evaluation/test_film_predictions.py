@@ -1,5 +1,7 @@
 """The table of predictions: written, read back, refused when it is another."""
 
+import errno
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,23 @@ def test_written_and_read_back(tmp_path):
 def test_without_thresholds_one_half_counts(tmp_path):
     write_predictions(tmp_path / "p.csv", FILMS, PROB, None, top=1)
     assert read_predictions(tmp_path / "p.csv").predicted.sum() == 1
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, file):
+            self.writerow = self.fail
+
+        def fail(self, row):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    write_predictions(tmp_path / "p.csv", FILMS, PROB, None)
+    before = (tmp_path / "p.csv").read_text()
+    monkeypatch.setattr("csv.writer", Full)
+    with pytest.raises(OSError, match="No space left on device"):
+        write_predictions(tmp_path / "p.csv", FILMS, PROB, None)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.csv"]
+    assert (tmp_path / "p.csv").read_text() == before
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"id,title,genres,predicted,top3,Drama\n", b"\xff\xfe\x00"])

@@ -14,3 +14,21 @@ def test_a_run_that_keeps_off_the_gpu_computes_as_on_a_cpu(monkeypatch):
     assert (platform(), masked_lstm_jax.way()) == ("gpu", "gpu")
     with keras.device("cpu:0"):
         assert (platform(), masked_lstm_jax.way()) == ("cpu", "cpu")
+
+
+@pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend")])
+def test_error_a_platform_that_is_not_here(monkeypatch, error):
+    import jax
+
+    from kgenre.kernels.jax_platform import JaxPlatformError, platform
+
+    def refuse():
+        raise error
+
+    monkeypatch.setattr(jax, "default_backend", refuse)
+    monkeypatch.setenv("JAX_PLATFORMS", "cuda")
+    with pytest.raises(JaxPlatformError, match="JAX_PLATFORMS=cuda, but JAX finds no such device here"):
+        platform()
+    monkeypatch.delenv("JAX_PLATFORMS")
+    with pytest.raises(type(error)):
+        platform()

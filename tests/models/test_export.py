@@ -1,10 +1,12 @@
 """An exported classifier says what the run says, without kgenre."""
 
+import errno
 import json
 import runpy
 import shutil
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import keras
 import numpy as np
@@ -210,3 +212,17 @@ def test_one_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
     with pytest.raises(OSError, match="disk full"):
         export_classifier(run[0], tmp_path / "exported", "keras", network=tiny)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_an_error_of_the_system_on_every_backend(tmp_path):
+    class Full(Exception):
+        """What TensorFlow raises is no OSError."""
+
+    model = tiny(2, 10)
+    model.export = Mock(side_effect=Full("another"))
+    with pytest.raises(Full, match="another"):
+        kgenre.models.export._write_model(model, tmp_path / "saved_model", "saved_model")
+    model.export = Mock(side_effect=Full("x; No space left on device"))
+    with pytest.raises(OSError, match="No space left on device") as info:
+        kgenre.models.export._write_model(model, tmp_path / "saved_model", "saved_model")
+    assert (info.value.errno, info.value.filename) == (errno.ENOSPC, str(tmp_path / "saved_model"))

@@ -421,6 +421,9 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
 
     assert "does not exist. Give a run's folder" in said(tmp_path / "nowhere")
     assert "is not a run's folder: it has no metrics.json" in said(films)
+    (tmp_path / "running").mkdir()
+    (tmp_path / "running" / "environment.json").write_text("{}")
+    assert "running has no results yet: its training has not ended." in said(tmp_path / "running")
     assert f"Did you mean {runs[0]}?" in said(runs[0].parent)
     assert "The same run is given twice" in said(runs[0], runs[0])
     untested = shutil.copytree(runs[0], tmp_path / "untested")

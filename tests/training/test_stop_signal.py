@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the step is finished and saved, and what runs knows how it ended."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -41,18 +42,38 @@ def fit(number, at=2, hook="on_train_batch_start", times=1, called=None, on_exce
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "error"), [(signal.SIGINT, None, "KeyboardInterrupt"), (signal.SIGTERM, 143, "SystemExit")]
+    ("number", "code", "error"),
+    [
+        (signal.SIGINT, None, "KeyboardInterrupt"),
+        (signal.SIGTERM, 143, "SystemExit"),
+        pytest.param(
+            getattr(signal, "SIGHUP", 0),
+            129,
+            "SystemExit",
+            marks=pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows sends no SIGHUP"),
+        ),
+    ],
 )
 def test_the_step_is_finished_and_saved(number, code, error):
     called = []
-    before = [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)]
+    before = signal.getsignal(number)
     trainer, checkpoint, exit_code = fit(number, called=called)
     assert (trainer.interrupted, exit_code) == (True, code)
     assert called == [error, "teardown"]
     state = read_checkpoint(checkpoint.last_model_path).state
     assert (state["global_step"], state["batch"]) == (3, 3)  # the third batch was running
-    assert [signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)] == before
+    assert signal.getsignal(number) == before
     assert not (trainer.log_dir / ".lock").exists()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows sends no SIGHUP")
+def test_under_nohup_a_closed_terminal_stops_nothing(monkeypatch):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        trainer, _, code = fit(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert (trainer.interrupted, trainer.global_step, code) == (False, 10, None)
 
 
 def test_in_a_validation_the_batch_is_finished():
@@ -82,6 +103,18 @@ def test_outside_the_loop_it_is_raised_where_it_comes():
         assert stop.saves
         with pytest.raises(KeyboardInterrupt):
             stop.raise_if_received()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_was_swallowed_outside_the_loop_ends_the_loop(number):
+    def swallow(*_):
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):
+            send(number)
+
+    trainer = quiet_trainer(max_epochs=2, callbacks=[Lambdas(on_fit_start=swallow)])
+    with contextlib.suppress(SystemExit):
+        trainer.fit(BoringModule(), boring_batches(5))
+    assert (trainer.interrupted, trainer.global_step) == (True, 1)
 
 
 def test_handlers_of_the_program_and_other_threads_are_left_alone():

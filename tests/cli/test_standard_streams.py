@@ -1,0 +1,71 @@
+"""Commands whose output nobody takes."""
+
+import io
+import os
+import subprocess
+import sys
+
+import pytest
+
+from kgenre.cli.standard_streams import BROKEN_PIPE, outlived_streams, print_every_letter
+
+KGENRE = [sys.executable, "-m", "kgenre"]
+FULL = "/dev/full"
+
+
+def broken_pipe():
+    """The writing end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    return open(writing, "w")
+
+
+@pytest.mark.parametrize("lost", ["stdout", "stderr"])
+def test_long_work_goes_on_where_its_lines_cannot_be_written(lost, monkeypatch):
+    other = io.StringIO()
+    with broken_pipe() as pipe:
+        monkeypatch.setattr(f"sys.{lost}", pipe)
+        monkeypatch.setattr("sys.stderr" if lost == "stdout" else "sys.stdout", other)
+        with outlived_streams():
+            for line in range(3):
+                print(line, file=getattr(sys, lost), flush=True)
+            assert not getattr(sys, lost).isatty()
+        assert getattr(sys, lost) is pipe
+    name = "standard output" if lost == "stdout" else "standard error"
+    assert other.getvalue() == f"kgenre: {name} cannot be written any more (Broken pipe); the work goes on.\n"
+
+
+def test_another_command_ends_quietly_when_its_reader_has_gone():
+    with broken_pipe() as pipe:
+        done = subprocess.run([*KGENRE, "--help"], stdout=pipe, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (BROKEN_PIPE, "")
+
+
+@pytest.mark.skipif(not os.path.exists(FULL), reason=f"no {FULL} here")
+def test_a_full_disk_below_standard_output_is_named():
+    with open(FULL, "w") as full:
+        done = subprocess.run([*KGENRE, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
+    said = "kgenre: standard output cannot be written (No space left on device).\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="streams are closed by a POSIX shell here")
+def test_a_command_without_streams_gets_them():
+    script = (
+        "import os, sys\n"
+        "from kgenre.cli.standard_streams import open_missing_streams\n"
+        "open_missing_streams()\n"
+        "print('heard', file=sys.stderr, flush=True)\n"
+        "os.write(2, b'by a library')\n"
+        "sys.exit(7 if os.open(os.devnull, os.O_RDONLY) > 2 else 1)"
+    )
+    done = subprocess.run(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", script])
+    assert done.returncode == 7
+
+
+def test_letters_that_the_output_has_not(monkeypatch):
+    kept = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(kept, encoding="ascii"))
+    print_every_letter()
+    print("Amélie, \u6620\udcff", flush=True)
+    assert kept.getvalue() == rb"Am\xe9lie, \u6620\udcff" + b"\n"
