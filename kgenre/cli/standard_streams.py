@@ -42,8 +42,9 @@ def outlived_streams() -> Iterator[None]:
     The first line that is lost is told of on the other stream.
 
     Example:
-        >>> with outlived_streams():
-        ...     trainer.fit(module)  # also with `| head -1`, or with standard output on a full disk
+        >>> with outlived_streams():  # with `| head -1`, or on a full disk, the line is lost and the work goes on
+        ...     print("epoch 1")
+        epoch 1
     """
     before = sys.stdout, sys.stderr
     out, err = _Outlived("standard output", sys.stdout), _Outlived("standard error", sys.stderr)
