@@ -18,7 +18,7 @@ from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, open_missing_s
 from kgenre.cli.usage import is_refusal
 from kgenre.cli.writing import FULL
 
-_PATH_ERRORS = (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
+_PATH_ERRORS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
 # Each is a file here with a function ``run(arguments)``, which takes the words after it and returns the exit code.
 COMMANDS = {
     "fit": "train a model",
@@ -43,25 +43,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print_every_letter()
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments), is_typed)
-        sys.stdout.flush()
+        return _print() or code
     except BrokenPipeError:
         drop_output()
         return BROKEN_PIPE
+
+
+def _print(text: str = "") -> int:
+    """Write it and all that waits for standard output; 1 where that cannot be."""
+    try:
+        print(text, end="", flush=True)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         drop_output()
         return _fail(f"standard output cannot be written ({error.strerror}).")
-    return code
+    return 0
 
 
 def _run(words: list[str], is_typed: bool) -> int:
     if not words or words[0] in ("-h", "--help"):
-        print(_help())
-        return 0 if words else 2
+        return _print(f"{_help()}\n") or (0 if words else 2)
     if words[0] == "--version":
         from kgenre import __version__
 
-        print(f"kgenre {__version__}")
-        return 0
+        return _print(f"kgenre {__version__}\n")
     if words[0] not in COMMANDS:
         return _fail(f"there is no command {words[0]!r}. The commands are: {', '.join(COMMANDS)}.", code=2)
     try:

@@ -107,6 +107,9 @@ def _check(folder: Path, format: str) -> None:
         raise TrainerError(f"format is one of {', '.join(FORMATS)}. Received: {format!r}")
     if folder.exists():
         raise TrainerError(f"{folder} is there already. Name a new folder.")
+    nearest = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not nearest.is_dir():
+        raise TrainerError(f"{nearest} is a file: {folder} cannot lie in it. Name another folder.")
     if format != "keras" and keras.backend.backend() != "tensorflow":
         raise TrainerError(
             f"The format {format} is written by Keras on TensorFlow; a checkpoint is the same on every backend: "

@@ -35,6 +35,7 @@ def test_what_is_refused_in_a_line(poster_run, tmp_path, capsys, monkeypatch):
 
     assert "is there already. Name a new folder." in said(poster_run, tmp_path, "keras")
     assert "is not a checkpoint" in said(tmp_path, tmp_path / "new", "keras")
+    assert "is a file" in said(poster_run, poster_run / "config.yaml" / "exported", "keras")
     on_tensorflow = keras.backend.backend() == "tensorflow"
     missing = "pip install" if on_tensorflow else "set KERAS_BACKEND=tensorflow"
     assert missing in said(poster_run, tmp_path / "new", "onnx")

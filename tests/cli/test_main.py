@@ -29,6 +29,15 @@ def test_a_long_message_breaks_between_words_on_a_terminal(monkeypatch, on_termi
         assert max(len(line) for line in lines if "/" not in line) <= 30
 
 
+def test_an_error_of_a_command_is_not_laid_on_standard_output(monkeypatch):
+    def fail(arguments):
+        raise OSError(errno.EIO, "Input/output error", "films/posters/a.jpg")
+
+    monkeypatch.setattr("kgenre.cli.data.run", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        main.main(["data"])
+
+
 def test_a_file_of_the_users_is_no_module_of_a_library(tmp_path):
     for name in ("random", "json", "yaml", "keras"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken for the library')")
