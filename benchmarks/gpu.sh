@@ -6,7 +6,8 @@
 #   OUT=results DEVICE=cpu SMALL=1 bash benchmarks/gpu.sh all      # the same commands, tiny, on a CPU
 #
 # OUT is where the results go (benchmarks/results), PYTHON the interpreter with Keras and a backend, LIGHTNING the one
-# with torch and Lightning (the same, if it has them). A part that is run again goes on where it was.
+# with torch and Lightning (the same, if it has them), FILMS the films of the whole job (made-up ones, if it is not set).
+# A part that is run again goes on where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-benchmarks/results}
@@ -38,6 +39,7 @@ throughput() { # NAME ARGUMENTS...
 # kernels (a first step took 12 to 30 s).
 cnns="poster_cnn_2024 poster_cnn_2025"
 lstms="overview_lstm_cudnn overview_lstm_unmasked overview_lstm"
+ours="poster_resnet overview_lstm_pooled"
 both="--precision fp32 bf16"
 
 part() {
@@ -70,13 +72,22 @@ part() {
     lstm_bf16) throughput "$1" --models $lstms --batch-sizes $batches_small $batches_large --precision bf16 ;;
     pipeline) throughput "$1" --models poster_cnn_2024 overview_lstm --batch-sizes $batches_small --precision fp32 \
       --sources pipeline input ;;
+    ours) throughput "$1" --models $ours --batch-sizes $batches_small $batches_large $both ;;
+    torch) throughput "$1" --models poster_cnn_2024 overview_lstm_cudnn --batch-sizes $batches_small --precision fp32 \
+      --backends torch ;;
+    job)
+      local films=(--samples 10000) epochs=()
+      [ -n "${FILMS:-}" ] && films=(--data.path "$FILMS")
+      [ -n "${SMALL:-}" ] && films=(--samples 100) epochs=(--trainer.max_epochs 2 --data.min_films 1)
+      "$PYTHON" benchmarks/whole_job.py --device "$DEVICE" --output "$OUT/$(date +%F)-$DEVICE-whole_job.json" \
+        "${films[@]}" --configs configs/poster_cnn_2024.yaml configs/poster_resnet_colours.yaml ${epochs[@]+"${epochs[@]}"} ;;
     *)
       echo "Parts: $parts. Received: $1" >&2
       exit 2 ;;
   esac
 }
 
-parts="ways cnn_small lstm_small parity cnn_large lstm_large lstm_bf16 pipeline"
+parts="ways cnn_small lstm_small parity cnn_large lstm_large lstm_bf16 pipeline ours torch job"
 case ${1:-} in
   all) for name in $parts; do part "$name"; done ;;
   list) echo "$parts" ;;

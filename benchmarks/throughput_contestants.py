@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from throughput_device import profile_of
-from throughput_networks import SEVERAL, build, scaled, torch_network
+from throughput_networks import POSTERS, SEVERAL, build, scaled
 from throughput_rounds import Batches, Cell, Clock, pipeline, source
 
 POLICIES = {"fp32": "float32", "bf16": "mixed_bfloat16"}
@@ -188,6 +188,7 @@ def run_by_hand(cell: Cell, clock: Clock) -> None:
 def run_lightning(cell: Cell, clock: Clock) -> None:
     """Lightning's Trainer with its defaults on the same network in torch; TF32 allowed, as JAX and TensorFlow do."""
     import torch
+    from throughput_torch import torch_network
 
     lightning = import_lightning()
     torch.set_float32_matmul_precision("high")
@@ -284,7 +285,9 @@ def stock_model(cell: Cell) -> Any:
     network = build(cell.model, stock=True)
     if cell.reads_words:
         return network
-    return keras.Sequential([keras.Input((64, 64, 3)), keras.layers.Rescaling(1 / 255.0, dtype="float32"), network])
+    return keras.Sequential(
+        [keras.Input((*POSTERS[cell.model], 3)), keras.layers.Rescaling(1 / 255.0, dtype="float32"), network]
+    )
 
 
 def on_device(cell: Cell) -> Callable[[Any], Any]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from throughput_networks import EPOCH, LSTMS, OWN, SEVERAL, flops, prepare_environment
+from throughput_networks import EPOCH, OWN, POSTERS, SEVERAL, flops, prepare_environment
 
 PARTS = ("train", "inference")
 GROUP = ("model", "batch_size", "precision", "source")  # what contestants are compared on
@@ -109,7 +109,7 @@ def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str,
     """Who takes part in a group: kgenre and its peers on each backend, Lightning on torch."""
     if group.source == "input":
         return [("input", backend) for backend in options.backends]
-    padded = {"keras-fit-padded"} if group.model not in LSTMS or options.words != OWN else set()
+    padded = {"keras-fit-padded"} if group.model in POSTERS or options.words != OWN else set()
     names = ["kgenre", *(peer for peer in options.peers if peer not in {"lightning", *padded})]
     if options.device == "gpu" and group.source == "device" and group.batch_size <= FEW_FILMS:
         names.insert(1, "kgenre-several")
@@ -126,7 +126,7 @@ def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str,
         return options.steps or EPOCH
     work = 3 * flops(group.model, group.batch_size, options.words)
     rate = rates.get("fp32 FLOP/s", 1e11)
-    step = max(work / (0.3 * rate), 1e-3 if "cnn" in group.model else 4e-3)
+    step = max(work / (0.3 * rate), 1e-3 if group.model in POSTERS else 4e-3)
     steps = int(np.clip(options.seconds / step, 2, 200))
     return steps if steps < SEVERAL else steps // SEVERAL * SEVERAL
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,76 +18,32 @@ LSTMS = {
     "overview_lstm_cudnn": (0.0, True),  # without recurrent dropout, which rules cuDNN out
     "overview_lstm_unmasked": (0.0, False),  # and reading the padding too
 }
-MODELS = ("poster_cnn_2024", "poster_cnn_2025", *LSTMS)
+POSTERS = {"poster_cnn_2024": (64, 64), "poster_cnn_2025": (64, 64), "poster_resnet": (96, 64)}  # height, width
+MODELS = ("poster_cnn_2024", "poster_cnn_2025", *LSTMS, "poster_resnet", "overview_lstm_pooled")
+# Of the last two, kgenre's own: channels of the stem and of the blocks; length of a word's vector, units of the LSTM.
+FILTERS, VECTOR, UNITS = (16, 16, 32, 64, 96), 200 + GENRES, 48
 
 
 def build(name: str, stock: bool = False, dropout: bool = True) -> Any:
     """The Keras model; ``stock``: of Keras's own layers only, as one would write it without kgenre."""
-    import keras
+    from throughput_stock import stock_network
 
-    from kgenre.models import overview_lstm, poster_cnn_2024, poster_cnn_2025
+    from kgenre import models
 
-    none = {} if dropout else {"dropout": 0.0, "dense_dropout": 0.0}
+    if stock:
+        return stock_network(name, dropout)
+    if dropout:
+        none = {}
+    elif name == "overview_lstm_pooled":
+        none = {"dropout": 0.0, "embedding_dropout": 0.0, "word_dropout": 0.0}
+    else:
+        none = {"dropout": 0.0} | ({} if name == "poster_resnet" else {"dense_dropout": 0.0})
     if name not in LSTMS:
-        if stock:
-            return {"poster_cnn_2024": _stock_cnn_2024, "poster_cnn_2025": _stock_cnn_2025}[name]()
-        return {"poster_cnn_2024": poster_cnn_2024, "poster_cnn_2025": poster_cnn_2025}[name](**none)
+        return getattr(models, name)(**none)
     rate, masked = LSTMS[name]
-    rate = rate if dropout else 0.0
-    if not stock:
-        model = overview_lstm(recurrent_dropout=rate, **none)
-        model.get_layer("Embedding").mask_zero = masked
-        return model
-    layers, inputs = keras.layers, 0.5 if dropout else 0.0
-    return keras.Sequential(
-        [
-            keras.Input((None,), dtype="int32"),
-            layers.Embedding(VOCABULARY, EMBEDDING, mask_zero=masked),
-            layers.Bidirectional(layers.LSTM(256, dropout=inputs, recurrent_dropout=rate, return_sequences=True)),
-            layers.Bidirectional(layers.LSTM(128, dropout=inputs, recurrent_dropout=rate)),
-            layers.Dense(128, activation="relu"),
-            layers.Dropout(0.8 if dropout else 0.0),
-            layers.Dense(GENRES, activation="sigmoid", dtype="float32"),
-        ]
-    )
-
-
-def _stock_cnn_2024() -> Any:
-    """The course's table in Keras's own layers."""
-    import keras
-    from keras import layers
-
-    def conv(filters: int, strides: int = 1) -> Any:
-        return layers.Conv2D(filters, 3, strides, padding="same", activation="relu")
-
-    network = [conv(16, 2), layers.Dropout(0.2)]
-    for filters in (32, 64, 128):
-        network += [conv(filters), conv(filters), layers.Dropout(0.2), layers.MaxPooling2D(2)]
-    network.append(layers.Flatten())
-    for _ in range(2):
-        network += [layers.Dense(1024, activation="relu"), layers.Dropout(0.5)]
-    output = layers.Dense(GENRES, activation="sigmoid", dtype="float32")
-    return keras.Sequential([keras.Input((64, 64, 3)), *network, output])
-
-
-def _stock_cnn_2025() -> Any:
-    """The course's residual network in Keras's own layers."""
-    import keras
-    from keras import layers
-
-    def conv(filters: int, size: int = 3, activation: str | None = None) -> Any:
-        return layers.Conv2D(filters, size, padding="same", activation=activation)
-
-    pixels = keras.Input((64, 64, 3))
-    x = conv(32, activation="relu")(pixels)
-    for index, filters in enumerate((32, 64, 128, 128)):
-        if index:
-            x = layers.MaxPooling2D(2)(x)
-        main = layers.Dropout(0.2)(conv(filters, activation="relu")(x))
-        main = layers.Dropout(0.2)(conv(filters)(main))
-        x = layers.ReLU()(layers.add([main, conv(filters, 1)(x)]))
-    x = layers.Dropout(0.5)(layers.Dense(256, activation="relu")(layers.GlobalAveragePooling2D()(x)))
-    return keras.Model(pixels, layers.Dense(GENRES, activation="sigmoid", dtype="float32")(x))
+    model = models.overview_lstm(recurrent_dropout=rate if dropout else 0.0, **none)
+    model.get_layer("Embedding").mask_zero = masked
+    return model
 
 
 def overviews(batch_size: int, padding: str) -> list[dict[str, np.ndarray]]:
@@ -121,13 +78,14 @@ def films(name: str, batch_size: int, batches: int, words: int = WORDS, seed: in
     made = []
     for _ in range(batches):
         genres = (random.random((batch_size, GENRES)) < 0.09).astype("float32")
-        if name in LSTMS:
+        if name not in POSTERS:
             lengths = np.clip(random.lognormal(np.log(25), 0.4, batch_size).astype(int), 1, words)
             lengths[0] = words
             overview = random.integers(1, VOCABULARY, (batch_size, words), dtype="int32")
             made.append({"x": overview * (np.arange(words) < lengths[:, None]), "genres": genres})
         else:
-            made.append({"x": random.integers(0, 256, (batch_size, 64, 64, 3), dtype="uint8"), "genres": genres})
+            posters = random.integers(0, 256, (batch_size, *POSTERS[name], 3), dtype="uint8")
+            made.append({"x": posters, "genres": genres})
     return made
 
 
@@ -141,6 +99,13 @@ def flops(name: str, batch_size: int, words: int = WORDS) -> float:
         first = 2 * 2 * words * (EMBEDDING + 256) * 4 * 256
         second = 2 * 2 * words * (512 + 128) * 4 * 128
         return batch_size * float(first + second + 2 * (256 * 128 + 128 * GENRES))
+    if name == "overview_lstm_pooled":
+        return batch_size * 2.0 * (2 * words * (VECTOR + UNITS) * 4 * UNITS + (4 * UNITS + VECTOR) * GENRES)
+    if name == "poster_resnet":
+        work = 9 * 48 * 32 * 3 * FILTERS[0] + FILTERS[-1] * GENRES
+        for index, (a, b) in enumerate(pairwise(FILTERS), 1):  # two of 3x3, one of 1x1
+            work += (48 >> index) * (32 >> index) * (9 * a * b + 9 * b * b + a * b)
+        return batch_size * 2.0 * work
     if name == "poster_cnn_2024":
         convolutions = [
             (32, 3, 16),
@@ -164,69 +129,7 @@ def scaled(name: str, x: Any) -> Any:
     """Pixels from 0..255 to 0..1; token ids as they are."""
     from keras import ops
 
-    return x if name in LSTMS else ops.cast(x, "float32") / 255.0
-
-
-def torch_network(name: str) -> Any:
-    """The same network in torch, as one would write it there; logits instead of probabilities."""
-    import torch
-    from torch import nn
-
-    if name in LSTMS:
-        return _torch_lstm(LSTMS[name] == (0.0, True))
-    if name == "poster_cnn_2024":
-        layers: list[Any] = [nn.Conv2d(3, 16, 3, 2, 1), nn.ReLU(), nn.Dropout(0.2)]
-        for before, filters in ((16, 32), (32, 64), (64, 128)):
-            layers += [nn.Conv2d(before, filters, 3, padding=1), nn.ReLU()]
-            layers += [nn.Conv2d(filters, filters, 3, padding=1), nn.ReLU(), nn.Dropout(0.2), nn.MaxPool2d(2)]
-        layers += [nn.Flatten(), nn.Linear(2048, 1024), nn.ReLU(), nn.Dropout(0.5)]
-        return nn.Sequential(*layers, nn.Linear(1024, 1024), nn.ReLU(), nn.Dropout(0.5), nn.Linear(1024, GENRES))
-
-    class Block(nn.Module):
-        def __init__(self, before: int, filters: int) -> None:
-            super().__init__()
-            self.main = nn.Sequential(
-                nn.Conv2d(before, filters, 3, padding=1),
-                nn.ReLU(),
-                nn.Dropout(0.2),
-                nn.Conv2d(filters, filters, 3, padding=1),
-                nn.Dropout(0.2),
-            )
-            self.skip = nn.Conv2d(before, filters, 1)
-
-        def forward(self, x: Any) -> Any:
-            return torch.relu(self.main(x) + self.skip(x))
-
-    pool = nn.MaxPool2d(2)
-    body = [Block(32, 32), pool, Block(32, 64), pool, Block(64, 128), pool, Block(128, 128)]
-    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(128, 256), nn.ReLU(), nn.Dropout(0.5)]
-    return nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), *body, *head, nn.Linear(256, GENRES))
-
-
-def _torch_lstm(masked: bool) -> Any:
-    """As it is usually written there: no recurrent dropout (torch has none), and then no mask either."""
-    import torch
-    from torch import nn
-
-    class OverviewLSTM(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.embedding = nn.Embedding(VOCABULARY, EMBEDDING, padding_idx=0)
-            self.first = nn.LSTM(EMBEDDING, 256, batch_first=True, bidirectional=True)
-            self.second = nn.LSTM(512, 128, batch_first=True, bidirectional=True)
-            self.drop = nn.Dropout(0.5)
-            self.head = nn.Sequential(nn.Linear(256, 128), nn.ReLU(), nn.Dropout(0.8), nn.Linear(128, GENRES))
-
-        def forward(self, x: Any, lengths: Any) -> Any:
-            embedded = self.drop(self.embedding(x))
-            if masked:
-                embedded = nn.utils.rnn.pack_padded_sequence(embedded, lengths, True, enforce_sorted=False)
-            states, _ = self.first(embedded)
-            states = states._replace(data=self.drop(states.data)) if masked else self.drop(states)
-            _, (last, _) = self.second(states)
-            return self.head(torch.cat([last[0], last[1]], -1))
-
-    return OverviewLSTM()
+    return ops.cast(x, "float32") / 255.0 if name in POSTERS else x
 
 
 def prepare_environment(backend: str, device: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from throughput_networks import LSTMS, OWN, films, overviews
+from throughput_networks import OWN, POSTERS, films, overviews
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Cell:
     @property
     def reads_words(self) -> bool:
         """Whether the network reads overviews."""
-        return self.model in LSTMS
+        return self.model not in POSTERS
 
 
 class Clock:
