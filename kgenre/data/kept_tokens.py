@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy.typing as npt
 
 from kgenre.data.overviews import OverviewVectorizer, TokenIds
 from kgenre.data.packed_texts import PackedTexts
-from kgenre.engines.cache_folder import cache_folder
+from kgenre.engines.cache_folder import cache_folder, keep, note_use
 
 _VERSION = 1  # raise it when the same overviews and settings give another vocabulary or other ids
 _LEAST = 1000  # overviews: fewer take no time
@@ -38,12 +37,12 @@ def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **setti
     file = _file("json", texts, settings["stem"], rows, sorted(settings.items()))
     with suppress(OSError, ValueError, TypeError, AttributeError):  # there is none, or a damaged one
         found = OverviewVectorizer(**json.loads(file.read_text(encoding="utf-8")))
-        _note_use(file)
+        note_use(file)
         return found
     vectorizer = OverviewVectorizer.adapt(texts.take(training), **settings)
     arguments = ("vocabulary", "sequence_length", "standardize", "stem")
     state = json.dumps({name: getattr(vectorizer, name) for name in arguments})
-    _write(file, lambda out: out.write(state.encode()))
+    keep(file, lambda out: out.write(state.encode()), _MOST_FILES)
     return vectorizer
 
 
@@ -60,7 +59,7 @@ def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenId
             kept.seek(-4, os.SEEK_END)
             is_whole = kept.read() == _sum_of(ids)
         if is_whole and (ids.shape, ids.dtype) == ((len(texts), length), np.int32):
-            _note_use(file)
+            note_use(file)
             return ids
     ids = vectorizer.encode(texts)
 
@@ -68,13 +67,8 @@ def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenId
         np.save(out, ids)
         out.write(_sum_of(ids))
 
-    _write(file, write)
+    keep(file, write, _MOST_FILES)
     return ids
-
-
-def _note_use(file: Path) -> None:
-    with suppress(OSError):  # a cache that others fill, and this user may only read
-        os.utime(file)
 
 
 def _sum_of(ids: TokenIds) -> bytes:
@@ -86,18 +80,3 @@ def _file(suffix: str, texts: PackedTexts, stem: str | None, *others: Any) -> Pa
     key = hashlib.sha256(repr((_VERSION, stem, stemmer, others)).encode("utf-8", "surrogatepass"))
     texts.add_to(key)
     return cache_folder() / "tokens" / f"{key.hexdigest()[:32]}.{suffix}"
-
-
-def _write(file: Path, write: Callable[[BinaryIO], Any]) -> None:
-    with suppress(OSError):  # on a full disk the next run does it again
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".making-") as making:
-            made = Path(making) / file.name
-            with made.open("wb") as out:
-                write(out)
-                out.flush()
-                os.fsync(out.fileno())
-            made.replace(file)
-        used = sorted((one for one in file.parent.iterdir() if one.is_file()), key=lambda one: one.stat().st_mtime)
-        for old in used[:-_MOST_FILES]:
-            old.unlink()

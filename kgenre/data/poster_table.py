@@ -8,7 +8,6 @@ import logging
 import mmap
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_resizing import Pixels
-from kgenre.engines.cache_folder import cache_folder
+from kgenre.engines.cache_folder import cache_folder, in_the_making
 
 OnProgress = Callable[[int, int], None]
 PLACES = ("auto", "memory", "disk", "stream")
@@ -131,9 +130,8 @@ def _on_disk(
 ) -> tuple[Pixels, list[str]]:
     reasons_file = file.with_suffix(".json")
     if not (file.exists() and reasons_file.exists()):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".making-") as making:
-            made = Path(making) / file.name
+        with in_the_making(file.parent) as making:
+            made = making / file.name
             reasons = _write(made, table, files, shape, resize, on_progress)
             made.with_suffix(".json").write_text(json.dumps(reasons), encoding="utf-8")
             made.with_suffix(".json").replace(reasons_file)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kgenre.engines.cache_folder import keep, note_use
 from kgenre.evaluation.baselines import Baseline, FrequencyBaseline, TfidfBaseline
 from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
 from kgenre.evaluation.top3_baseline import Top3Baseline
 
 _VERSION = 1  # of the baselines: a change of theirs makes what is kept void
+_MOST_FILES = 64  # four a split
 
 
 def predict_baselines(data: Any, folder: Path) -> dict[str, np.ndarray]:
@@ -52,19 +53,13 @@ def _cached(baseline: Baseline, films: Any, genres: np.ndarray, train: np.ndarra
     for part in (films, genres, train):
         content.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else repr(part).encode())
     path = folder / f"{baseline.key}-{content.hexdigest()[:24]}.npy"
-    with contextlib.suppress(OSError, ValueError, EOFError):  # absent, or broken off by a full disk
-        return np.load(path, allow_pickle=False)
+    with contextlib.suppress(OSError, ValueError, EOFError):  # there is none, or a damaged one
+        predicted = np.load(path, allow_pickle=False)
+        note_use(path)
+        return predicted
     rows = [films[i] for i in train] if isinstance(films, list) else films[train]
     predicted = baseline.fit(rows, genres[train]).predict_proba(films)
-    with contextlib.suppress(OSError):
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}.partial")
-        try:
-            with partial.open("wb") as file:
-                np.save(file, predicted)
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
+    keep(path, lambda file: np.save(file, predicted), _MOST_FILES)
     return predicted
 
 

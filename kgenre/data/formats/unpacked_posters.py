@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
-from kgenre.engines.cache_folder import cache_folder
+from kgenre.engines.cache_folder import cache_folder, in_the_making
 
 
 def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) -> Path:
@@ -25,9 +24,8 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
     if folder.is_dir():
         return folder
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".unpacking-") as unpacking:
-            made = Path(unpacking) / folder.name
+        with in_the_making(folder.parent) as unpacking:
+            made = unpacking / folder.name
             made.mkdir()
             for name, data in posters:
                 (made / name).write_bytes(data)

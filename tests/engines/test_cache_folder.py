@@ -1,0 +1,41 @@
+import os
+import time
+
+import pytest
+
+from kgenre.engines.cache_folder import in_the_making, keep, note_use
+
+
+def test_what_was_left_unfinished_long_ago_is_removed(tmp_path):
+    old, recent, other = tmp_path / ".making-killed", tmp_path / ".making-by-another", tmp_path / "kept"
+    for folder in (old, recent, other):
+        folder.mkdir()
+        (folder / "part").write_bytes(b"half")
+    yesterday = time.time() - 25 * 3600
+    for folder in (old, other):
+        os.utime(folder, (yesterday, yesterday))
+    with in_the_making(tmp_path) as making:
+        (making / "whole").write_bytes(b"all")
+        (making / "whole").replace(tmp_path / "whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".making-by-another", "kept", "whole"]
+
+
+def test_what_fails_leaves_nothing(tmp_path):
+    parent = tmp_path / "new" / "cache"
+
+    def fail(file):
+        file.write(b"half")
+        raise ValueError("cut off")
+
+    with pytest.raises(ValueError, match="cut off"):
+        keep(parent / "file", fail, most=1)
+    assert list(parent.iterdir()) == []
+
+
+def test_the_files_used_last_stay(tmp_path):
+    for number, age in enumerate((50, 40, 30)):
+        keep(tmp_path / str(number), lambda file: file.write(b"x"), most=9)
+        os.utime(tmp_path / str(number), (time.time() - age,) * 2)
+    note_use(tmp_path / "0")
+    keep(tmp_path / "3", lambda file: file.write(b"x"), most=3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2", "3"]
