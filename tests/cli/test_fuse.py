@@ -1,5 +1,6 @@
 """``kgenre fuse`` makes of several runs one that is tested, predicts, and is reported like any other."""
 
+import errno
 import json
 
 import numpy as np
@@ -86,3 +87,13 @@ def test_runs_that_do_not_go_together(overview_run, fit, arguments, message, tmp
 def test_no_run(tmp_path, capsys):
     assert main(["fuse", str(tmp_path)]) == 1
     assert "Traceback" not in capsys.readouterr().err
+
+
+def test_a_full_disk_leaves_no_half_of_a_run(overview_run, tmp_path, capsys, monkeypatch):
+    def full(self, folder):
+        raise OSError(errno.ENOSPC, "No space left on device", str(folder / "split.json"))
+
+    monkeypatch.setattr("kgenre.data.film_data.FilmData.save_artifacts", full)
+    assert main(["fuse", str(overview_run), "--root", str(tmp_path)]) == 1
+    assert "split.json cannot be written (No space left on device): make room there, or" in capsys.readouterr().err
+    assert list(tmp_path.glob("fused/*")) == []
