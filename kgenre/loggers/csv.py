@@ -33,7 +33,7 @@ class CSVLogger(Logger):
         self._rows: dict[int, dict[str, str]] = {}
         self._columns: list[str] = []
         if self._path.exists():
-            lines = self._path.read_text().splitlines(keepends=True)
+            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
             # A line without its end was cut off by a full disk: its numbers may be other numbers.
             reader = csv.DictReader(line for line in lines if line.endswith("\n"))
             self._columns = [name for name in reader.fieldnames or [] if name != "step"]
@@ -54,13 +54,13 @@ class CSVLogger(Logger):
         if new or not is_next or len(row) > len(metrics):
             self._write_all(self._path)
         else:
-            with self._path.open("a", newline="") as file:
+            with self._path.open("a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, ["step", *self._columns]).writerow({"step": step, **row})
         self._written = max(step, self._written)
 
     def _write_all(self, path: Path) -> None:
         partial = path.with_suffix(".csv.partial")
-        with partial.open("w", newline="") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["step", *self._columns])
             writer.writeheader()
             writer.writerows({"step": step, **row} for step, row in sorted(self._rows.items()))
