@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -249,7 +250,7 @@ class TensorBoardLogger(Logger):
             if self._files[folder].closed:
                 self._files[folder] = open(self._files[folder].name, "ab")  # noqa: SIM115  until `finalize`
             return self._files[folder]
-        directory = self._folder / folder
+        directory = self._folder / re.sub(r'[\\<>:"|?*]', "_", folder)  # which Windows allows in no name
         directory.mkdir(parents=True, exist_ok=True)
         is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
         # TensorBoard's EventFileWriter would import TensorFlow wherever it is installed; a file of our own does not.
