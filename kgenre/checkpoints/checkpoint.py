@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgenre.checkpoints.files import UnsafeFileError, read_file, sync_file, sync_folder, write_synced
+from kgenre.checkpoints.files import UnsafeFileError, move, read_file, sync_file, sync_folder, write_synced
 from kgenre.checkpoints.migrations import MIGRATIONS, SCHEMA, migrate
 from kgenre.checkpoints.removal import remove_in_background, wait_for_removals
 from kgenre.users_code import ShortTraceback
@@ -213,7 +213,7 @@ def _write_file(checkpoint: Checkpoint, path: Path) -> None:
     from safetensors.numpy import save_file
 
     if path.name == "state.json":
-        path.write_text(json.dumps(checkpoint.state, indent=1))
+        path.write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
         return
     try:  # straight from the arrays' memory
         save_file(_contiguous(getattr(checkpoint, path.stem)), path)
@@ -283,8 +283,8 @@ def _put_in_place(partial: Path, path: Path) -> None:
     replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")
     wait_for_removals()
     if path.exists():
-        path.rename(replaced)
-    partial.rename(path)
+        move(path, replaced)
+    move(partial, path)
     sync_folder(path.parent)
     if replaced.exists():
         remove_in_background(replaced)
@@ -295,7 +295,7 @@ def remove_checkpoint(path: Path) -> None:
     hidden = path.with_name(f".{path.name}.{os.getpid()}.removed")
     wait_for_removals()
     try:
-        path.rename(hidden)
+        move(path, hidden)
     except FileNotFoundError:
         return
     remove_in_background(hidden)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from pathlib import Path
+
+_PATIENCE = (0.02, 0.1, 0.3, 0.6)  # seconds
 
 
 class UnsafeFileError(OSError):
@@ -50,11 +53,24 @@ def sync_file(path: Path) -> None:
         os.fsync(file.fileno())
 
 
+def move(path: Path, target: Path) -> None:
+    """Give a file or folder another name, that of a file which is replaced or one that nothing has yet."""
+    for seconds in _PATIENCE:
+        try:
+            path.replace(target)
+        except PermissionError:  # Windows, while a virus scanner or an indexer looks at what is new
+            time.sleep(seconds)
+        else:
+            return
+    path.replace(target)
+
+
 def sync_folder(path: Path) -> None:
     """Wait until the names in a folder are on the disk."""
-    if os.name == "nt":  # Windows cannot open a folder; its renames are journalled
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folder; its renames are journalled
         return
-    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

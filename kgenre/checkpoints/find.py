@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from kgenre.checkpoints.checkpoint import FILES, Checkpoint, CheckpointError, read_checkpoint, read_manifest
-from kgenre.checkpoints.files import read_file, sync_folder, write_synced
+from kgenre.checkpoints.files import move, read_file, sync_folder, write_synced
 
 
 def write_pointer(folder: Path, name: str, target: Path) -> None:
@@ -14,7 +14,7 @@ def write_pointer(folder: Path, name: str, target: Path) -> None:
     partial = folder / f".{name}.{os.getpid()}.partial"
     try:
         write_synced(partial, f"{target.name}\n".encode())
-        partial.replace(folder / name)
+        move(partial, folder / name)
     finally:
         partial.unlink(missing_ok=True)
     sync_folder(folder)

@@ -109,7 +109,7 @@ def _shortened(arguments: list[str]) -> list[str]:
 def _check_config(given: str) -> None:
     """Refuse a file that is not there; what may be YAML itself is left to the parser, which takes that too."""
     path = Path(given).expanduser()
-    if not os.path.exists(path) and not any(sign in given for sign in ": {") and given != "null":
+    if not os.path.exists(path) and not any(sign in os.path.splitdrive(given)[1] for sign in ": {") and given != "null":
         beside = Path("configs") / path.name
         hint = f" Did you mean {beside}?" if beside.is_file() else ""
         raise UsageError(f"--config {given}: the file does not exist.{hint}")

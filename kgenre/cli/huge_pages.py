@@ -39,7 +39,7 @@ def _worth_it() -> bool:
         return False  # it is set already (0 forbids it), or a debugger follows this process
     try:
         # With "always" every process has them, with "never" none.
-        return "[madvise]" in MODE.read_text() and _glibc() >= (2, 35) and check_backend() == "jax"
+        return "[madvise]" in MODE.read_text(encoding="utf-8") and _glibc() >= (2, 35) and check_backend() == "jax"
     except (OSError, BackendError):
         return False  # a wrong name is said later, with what to do
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kgenre.cli.parser import Parser
 
-_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]  # Windows has no second
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 _OWN = ("sweep", "method", "trials", "monitor", "mode")
 
 
@@ -138,7 +138,7 @@ def _ends(number: int) -> bool:
 
 
 def _terminated(number: int, frame: Any) -> None:
-    """SIGTERM or SIGHUP: the running trial is ended, too, and what is known so far is written."""
+    """SIGTERM, SIGHUP or Ctrl-Break: the running trial is ended, too, and what is known so far is written."""
     raise SystemExit(128 + number)
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib
 import posixpath
 import sys
+import time
 import types
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from kgenre.cli.usage import UsageError
 
@@ -28,10 +29,8 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
     url = start(options.runs, options.port, options.host)
     print(f"TensorBoard: {url}   (Ctrl-C ends it)", flush=True)
-    import threading
-
-    threading.Event().wait()
-    return 0
+    while True:
+        time.sleep(3600)  # which Ctrl-C ends on Windows too
 
 
 def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str:
@@ -55,10 +54,8 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
     if len(runs) == 1:
         where = ["--logdir", str(runs[0])]
     else:
-        names = [str(Path(run).resolve()).strip("/").replace(":", "_").replace(",", "_") for run in runs]
-        common = posixpath.commonpath([posixpath.dirname(name) for name in names])
-        shared = len(common) + 1 if common else 0
-        where = ["--logdir_spec", ",".join(f"{name[shared:]}:{run}" for name, run in zip(names, runs, strict=True))]
+        names = names_of([Path(run).resolve() for run in runs])
+        where = ["--logdir_spec", ",".join(f"{name}:{run}" for name, run in zip(names, runs, strict=True))]
     server = program.TensorBoard(default.get_plugins())
     server.configure(
         argv=["", *where, "--host", host, "--port", str(port), "--samples_per_plugin", _KEPT, "--reload_interval", "10"]
@@ -67,6 +64,19 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
         return server.launch()
     except program.TensorBoardServerException as error:
         raise UsageError(f"TensorBoard cannot start: {error.msg} Another --port, or 0 for any.") from None
+
+
+def names_of(runs: Sequence[PurePath]) -> list[str]:
+    """What TensorBoard calls runs: their absolute paths without what all share.
+
+    Example:
+        >>> names_of([Path("/work/runs/posters/version_0"), Path("/work/runs/words/version_1")])
+        ['posters/version_0', 'words/version_1']
+    """
+    names = [run.as_posix().strip("/").replace(":", "_").replace(",", "_") for run in runs]
+    common = posixpath.commonpath([posixpath.dirname(name) for name in names])
+    shared = len(common) + 1 if common else 0
+    return [name[shared:] for name in names]
 
 
 def _is_broken(path: Path) -> bool:

@@ -16,8 +16,8 @@ from kgenre.cli.search_space import Values
 from kgenre.loggers.hparams import write_hparams
 from kgenre.training.run_folder import run_folders
 
-# Exit codes and signals of a process that Ctrl-C, SIGTERM or SIGHUP ended.
-_STOPPED = (130, 143, 129, -2, -15, -1)
+# Exit codes and signals of a process that Ctrl-C, SIGTERM, SIGHUP or Ctrl-Break ended; Windows's word for Ctrl-C.
+_STOPPED = (130, 143, 129, 149, -2, -15, -1, 0xC000013A)
 
 
 class Trial:

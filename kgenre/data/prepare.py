@@ -37,6 +37,7 @@ from kgenre.data.poster_table import OnProgress
 POSTERS = ("jpeg", "raw")
 VERSION = 1
 JPEG_QUALITY = 92
+_OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # macOS and Windows put them into folders that are looked at
 _log = logging.getLogger("kgenre")
 
 
@@ -124,7 +125,7 @@ def _check_folder(folder: Path, names: Sequence[str]) -> None:
         return
     if not folder.is_dir():
         raise FilmDataError(f"{folder} is a file. Give a new folder.")
-    ours = {*names, "manifest.json", "quarantine.csv", *(_part(folder / name).name for name in names)}
+    ours = {*names, "manifest.json", "quarantine.csv", *(_part(folder / name).name for name in names), *_OF_SYSTEMS}
     other = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.endswith(".writing"))
     if other:
         raise FilmDataError(f"{folder} has other files in it, such as {other[0]}. Give a new folder.")

@@ -50,7 +50,7 @@ def _configured_backend() -> str:
 
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
-        return json.loads((home / "keras.json").read_text()).get("backend", "tensorflow")
+        return json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow")
     except (OSError, ValueError):
         return "tensorflow"
 

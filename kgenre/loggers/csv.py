@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 
 from kgenre.loggers.logger import Logger
 
+_log = logging.getLogger("kgenre")
+
 
 class CSVLogger(Logger):
     """One row per step that logged something, one column per name, empty where nothing was logged.
 
-    Values of the same step share a row. A name that appears later adds a column: the file is then rewritten once.
+    Values of the same step share a row. A name that appears later adds a column: the file is then rewritten once. While
+    a spreadsheet keeps it open, which on Windows lets nobody write, the rows wait until it is closed.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
@@ -33,7 +37,7 @@ class CSVLogger(Logger):
         self._rows: dict[int, dict[str, str]] = {}
         self._columns: list[str] = []
         if self._path.exists():
-            lines = self._path.read_text().splitlines(keepends=True)
+            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
             # A line without its end was cut off by a full disk: its numbers may be other numbers.
             reader = csv.DictReader(line for line in lines if line.endswith("\n"))
             self._columns = [name for name in reader.fieldnames or [] if name != "step"]
@@ -42,6 +46,7 @@ class CSVLogger(Logger):
                 if resume_step is None or step < resume_step:
                     self._rows[step] = {name: value for name, value in row.items() if value}
         self._written = -1  # rewrite with the next row
+        self._is_behind = False
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         if self._path is None:
@@ -51,16 +56,33 @@ class CSVLogger(Logger):
         row = self._rows.setdefault(step, {})
         row |= {name: f"{value:.9g}" for name, value in metrics.items()}
         is_next = step > self._written >= 0
-        if new or not is_next or len(row) > len(metrics):
-            self._write_all(self._path)
+        try:
+            if new or not is_next or len(row) > len(metrics):
+                self._write_all(self._path)
+            else:
+                with self._path.open("a", newline="", encoding="utf-8") as file:
+                    csv.DictWriter(file, ["step", *self._columns]).writerow({"step": step, **row})
+        except PermissionError:
+            if not self._path.exists():  # it is the folder that cannot be written
+                raise
+            if not self._is_behind:
+                _log.warning("%s cannot be written while another program has it open: close it there.", self._path)
+            self._written, self._is_behind = -1, True
         else:
-            with self._path.open("a", newline="") as file:
-                csv.DictWriter(file, ["step", *self._columns]).writerow({"step": step, **row})
-        self._written = max(step, self._written)
+            self._written, self._is_behind = max(step, self._written), False
+
+    def finalize(self, status: str) -> None:
+        """The rows that still wait."""
+        if self._path is not None and self._is_behind:
+            try:
+                self._write_all(self._path)
+                self._is_behind = False
+            except PermissionError:
+                _log.warning("%s lacks rows, as another program has it open: %s.partial has all.", *[self._path] * 2)
 
     def _write_all(self, path: Path) -> None:
         partial = path.with_suffix(".csv.partial")
-        with partial.open("w", newline="") as file:
+        with partial.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, ["step", *self._columns])
             writer.writeheader()
             writer.writerows({"step": step, **row} for step, row in sorted(self._rows.items()))

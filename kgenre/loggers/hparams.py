@@ -33,3 +33,4 @@ def write_hparams(
         logger.write_summary(summary, step=0)
     if score is not None:
         logger.log_metrics({"hp_metric": score}, step=0)
+    logger.finalize("success")

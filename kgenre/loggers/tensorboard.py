@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -188,7 +189,7 @@ class TensorBoardLogger(Logger):
                 record = file.read(end - first) if 16 < end - first <= os.fstat(file.fileno()).st_size else b""
                 # Of a TFRecord: the length of what is in it, two checksums. What a power cut took is not there.
                 if len(record) > 16 and int.from_bytes(record[:8], "little") == len(record) - 16:
-                    self._note_view(name, step, partial(self._files[""].write, record))
+                    self._note_view(name, step, partial(self._file("").write, record))
 
     def finalize(self, status: str) -> None:
         if self._session_is_open:
@@ -199,8 +200,8 @@ class TensorBoardLogger(Logger):
             self.write_summary(
                 session_end(api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE, time.time()), step=0
             )
-        for file in self._files.values():
-            file.flush()
+        for file in self._files.values():  # Windows removes no folder with an open file in it
+            file.close()
 
     def write_summary(self, summary: Any, step: int, folder: str = "") -> None:
         """Write a ``Summary`` protocol buffer of one of TensorBoard's plugins."""
@@ -246,8 +247,10 @@ class TensorBoardLogger(Logger):
 
     def _file(self, folder: str) -> Any:
         if folder in self._files:
+            if self._files[folder].closed:
+                self._files[folder] = open(self._files[folder].name, "ab")  # noqa: SIM115  until `finalize`
             return self._files[folder]
-        directory = self._folder / folder
+        directory = self._folder / re.sub(r'[\\<>:"|?*]', "_", folder)  # which Windows allows in no name
         directory.mkdir(parents=True, exist_ok=True)
         is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
         # TensorBoard's EventFileWriter would import TensorFlow wherever it is installed; a file of our own does not.
@@ -265,8 +268,6 @@ class TensorBoardLogger(Logger):
 
     def _close(self) -> None:
         self.finalize("success")
-        for file in self._files.values():
-            file.close()
         self._files = {}
 
 

@@ -76,7 +76,7 @@ def tidy_runs(experiment: Path) -> None:
 
 def write_environment(folder: Path, **chosen: Any) -> None:
     """Write ``environment.json``: backend, devices, versions of packages, platform, git commit, time, and choices."""
-    (folder / "environment.json").write_text(json.dumps(environment() | chosen, indent=2) + "\n")
+    (folder / "environment.json").write_text(json.dumps(environment() | chosen, indent=2) + "\n", encoding="utf-8")
 
 
 def environment() -> dict[str, Any]:
@@ -98,12 +98,12 @@ def environment() -> dict[str, Any]:
 def update_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
     """Merge final numbers into ``metrics.json``; the names logged before stay."""
     path = folder / "metrics.json"
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     # JSON has no NaN: a value that is not a number is written as null.
     known |= {name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()}
     partial = path.with_suffix(".json.partial")
     try:
-        partial.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n")
+        partial.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n", encoding="utf-8")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

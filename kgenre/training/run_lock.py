@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import IO
 
 from kgenre.training.errors import TrainerError
 
+_BYTE = 1 << 30  # Windows lets nobody read a byte that is locked: one that lies far behind the process's id
+
 
 class RunLock:
-    """Holds ``<run>/.lock``, with this process's id in it, until `release`.
+    """Holds ``<run>/.lock``, with this process's id in it, until `release`; the file stays there, empty.
 
-    The operating system holds the lock (not on Windows), so it ends with the process, however that ends: the file of
-    a dead process is taken over.
+    The operating system holds the lock, so it ends with the process, however that ends: the file of a dead process is
+    taken over.
 
     Args:
         folder: the run's folder.
@@ -28,36 +31,34 @@ class RunLock:
         self.path = folder.resolve() / ".lock"
         if self.path in self._held:
             raise TrainerError(_message(folder, os.getpid()))
-        while True:
-            file = self.path.open("a+")
-            if not _lock(file):
-                file.seek(0)
-                owner = file.read(32).strip()
-                file.close()
-                raise TrainerError(_message(folder, owner))
-            if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
-                break
-            file.close()  # the run that held it removed the file just now
-        self._file = file
+        self._file = self.path.open("a+b", buffering=0)
+        if not _lock(self._file):
+            self._file.seek(0)
+            owner = self._file.read(32).decode().strip()
+            self._file.close()
+            raise TrainerError(_message(folder, owner))
         self._file.truncate(0)
-        self._file.write(f"{os.getpid()}\n")
-        self._file.flush()
+        self._file.write(f"{os.getpid()}\n".encode())
         self._held.add(self.path)
 
     def release(self) -> None:
         """Let others write there."""
         self._held.discard(self.path)
-        self.path.unlink(missing_ok=True)
+        self._file.truncate(0)
         self._file.close()
 
 
-def _lock(file: IO[str]) -> bool:
+def _lock(file: IO[bytes]) -> bool:
     try:
-        import fcntl
-    except ImportError:  # Windows: no lock
-        return True
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform == "win32":
+            import msvcrt
+
+            file.seek(_BYTE)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return False
     except OSError:  # a file system without locks: better no lock than no run

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: the step is finished and saved before training ends."""
+"""Ctrl-C, SIGTERM, SIGHUP and Ctrl-Break: the step is finished and saved before training ends."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ _log = logging.getLogger("kgenre")
 class StopSignal:
     """What the process was asked to do by Ctrl-C (SIGINT), SIGTERM or SIGHUP (its terminal is gone) while a stage runs.
 
+    So it is by Ctrl-Break (SIGBREAK) on Windows, which has no SIGHUP.
+
     Inside `deferred` the first signal is only noted, and the loop raises it between two batches with
     `raise_if_received`; a second one, and any outside `deferred`, is raised where it comes. Raised are
-    `KeyboardInterrupt`, for SIGTERM ``SystemExit(143)`` and for SIGHUP ``SystemExit(129)``. Handlers that a program has
-    set itself are left alone, as is SIGHUP under nohup, and other threads than the main one have none.
+    `KeyboardInterrupt`, for SIGTERM ``SystemExit(143)``, for SIGHUP ``SystemExit(129)`` and for SIGBREAK
+    ``SystemExit(149)``. Handlers that a program has set itself are left alone, as is SIGHUP under nohup, and other
+    threads than the main one have none.
     """
 
     def __init__(self) -> None:
@@ -38,8 +41,9 @@ class StopSignal:
         before: dict[signal.Signals, Any] = {}
         if threading.current_thread() is threading.main_thread():
             defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-            if hasattr(signal, "SIGHUP"):  # not on Windows
-                defaults[signal.SIGHUP] = signal.SIG_DFL
+            for name in ("SIGHUP", "SIGBREAK"):  # of POSIX; of Windows
+                if hasattr(signal, name):
+                    defaults[getattr(signal, name)] = signal.SIG_DFL
             for number, default in defaults.items():
                 if signal.getsignal(number) == default:
                     before[number] = signal.signal(number, self._receive)

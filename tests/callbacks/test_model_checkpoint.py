@@ -466,7 +466,9 @@ def test_names(template, names):
     assert len(folders()) == 4
 
 
-@pytest.mark.parametrize("template", ["a/{epoch}", "", "last", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"])
+@pytest.mark.parametrize(
+    "template", ["a/{epoch}", "a:{epoch}", "", "last", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"]
+)
 def test_a_template_that_cannot_name_a_folder(template):
     with pytest.raises(ValueError, match=r"filename=...\) takes a template such as .*Received:") as error:
         ModelCheckpoint(filename=template)

@@ -22,6 +22,20 @@ def saved(tmp_path):
     return write_checkpoint(example(), tmp_path / "step=000003")
 
 
+def test_a_scanner_that_looks_at_new_files_is_waited_for(tmp_path, monkeypatch):
+    real, refused = os.replace, []
+
+    def replace(path, target):
+        if len(refused) < 2:
+            refused.append(path)
+            raise PermissionError(13, "Permission denied")
+        real(path, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    assert read_checkpoint(write_checkpoint(example(), tmp_path / "step=000003")).state["global_step"] == 3
+    assert len(refused) == 2
+
+
 def test_what_is_written_is_read(saved):
     found = read_checkpoint(saved)
     for name, array in example().arrays.items():

@@ -46,7 +46,7 @@ print(step(1.0))
 def test_an_interrupt_that_an_import_swallows_still_ends_the_command(clean, monkeypatch, error):
     def import_it():
         with contextlib.suppress(KeyboardInterrupt):
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
         if error:
             raise error
 

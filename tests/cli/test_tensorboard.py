@@ -4,12 +4,13 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import PureWindowsPath
 
 import pytest
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from kgenre.cli.main import main
-from kgenre.cli.tensorboard import start
+from kgenre.cli.tensorboard import names_of, start
 from kgenre.cli.usage import UsageError
 
 
@@ -51,6 +52,12 @@ def test_what_cannot_be_shown_is_said(tmp_path, capsys):
     assert "holds no event files" in capsys.readouterr().err
     with pytest.raises(UsageError, match="is not a folder"):
         start([str(tmp_path / "nowhere")])
+
+
+def test_runs_are_named_by_what_they_do_not_share():
+    runs = [PureWindowsPath(r"C:\Users\a,b\runs", name) for name in (r"posters\version_0", r"words\version_1")]
+    assert names_of(runs) == ["posters/version_0", "words/version_1"]
+    assert names_of([PureWindowsPath(r"C:\a"), PureWindowsPath(r"D:\b")]) == ["C_/a", "D_/b"]
 
 
 def test_a_damaged_events_file_is_named(poster_run, tmp_path, capsys):

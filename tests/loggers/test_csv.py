@@ -59,6 +59,31 @@ def test_going_on_drops_later_rows(logger, tmp_path, resume_step, steps):
     assert next(row["a"] for row in found if row["step"] == "3") == "30"
 
 
+def test_rows_wait_while_a_spreadsheet_has_the_table_open(logger, tmp_path, monkeypatch, caplog):
+    logger.log_metrics({"a": 1.0}, 1)
+    with monkeypatch.context() as excel:
+
+        def refuse(*arguments, **options):
+            raise PermissionError(13, "Permission denied")
+
+        excel.setattr("pathlib.Path.open", refuse)
+        logger.log_metrics({"a": 2.0}, 2)
+        logger.log_metrics({"a": 3.0}, 3)
+        logger.finalize("success")
+    said = [record.getMessage() for record in caplog.records]
+    assert ["close it there" in line for line in said] == [True, False]
+    assert "lacks rows" in said[1]
+    logger.finalize("success")
+    assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3"]
+    logger.log_metrics({"a": 4.0}, 4)
+    assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3", "4"]
+
+
+def test_names_in_any_letters(logger, tmp_path):
+    logger.log_metrics({"Комедия": 1.0}, 1)
+    assert "Комедия" in (tmp_path / "metrics.csv").read_bytes().decode("utf-8")
+
+
 def test_nan_and_infinity(logger, tmp_path):
     logger.log_metrics({"a": float("nan"), "b": float("inf")}, 1)
     assert rows(tmp_path) == [{"step": "1", "a": "nan", "b": "inf"}]

@@ -1,11 +1,14 @@
 """A run that is stopped and goes on is the run that was never stopped: bit for bit, in weights and in logs."""
 
 import csv
+import errno
 import hashlib
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -258,7 +261,7 @@ def test_two_runs_cannot_share_a_folder(run_python):
     second.callbacks = second.given_callbacks = [*second.given_callbacks, Lambdas(on_train_start=start_another)]
     second.fit(Dropping(), dataset(), boring_batches(1), ckpt_path="last")
     assert f"is being written by process {os.getpid()}. Two runs cannot share a folder" in said[0]
-    assert not (second.log_dir / ".lock").exists()
+    assert (second.log_dir / ".lock").read_text() == ""
     RunLock(second.log_dir).release()
 
 
@@ -267,6 +270,28 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
     lock = RunLock(tmp_path)
     assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
     lock.release()
+
+
+def test_the_lock_of_windows(tmp_path, monkeypatch):
+    locked = []
+
+    def locking(number, mode, length):
+        place = os.lseek(number, 0, os.SEEK_CUR)
+        assert place > 32  # where nobody reads the process's id
+        if locked:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        locked.append((mode, length))
+
+    monkeypatch.setattr(sys, "platform", "win32")
+    monkeypatch.setitem(sys.modules, "msvcrt", SimpleNamespace(LK_NBLCK=2, locking=locking))
+    lock = RunLock(tmp_path)
+    assert locked == [(2, 1)]
+    assert (tmp_path / ".lock").read_text() == f"{os.getpid()}\n"
+    monkeypatch.setattr(RunLock, "_held", set())  # as in another process
+    with pytest.raises(kgenre.TrainerError, match=f"is being written by process {os.getpid()}"):
+        RunLock(tmp_path)
+    lock.release()
+    assert (tmp_path / ".lock").read_text() == ""
 
 
 def test_a_test_during_a_fit_leaves_its_files_alone(caplog):

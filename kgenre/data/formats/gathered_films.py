@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from kgenre.data.formats.poster_search import find_posters
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_texts import PackedTexts
 
+_OF_MACHINE = re.compile(r"^[/\\]{2,}")
 Genres = TypeVar("Genres", bound=Hashable)
 
 
@@ -72,7 +74,8 @@ class GatheredFilms(Generic[Genres]):
         text = overview_text(overview)
         self._with_html += bool(text) and text != overview
         self._overviews.append(text)
-        self._posters.append(poster)
+        # Windows would ask the machine named in //machine/share/alien.jpg, and tell it who asks.
+        self._posters.append(_OF_MACHINE.sub("", poster))
         self._poster_names.append("\0".join(poster_names))
 
     def table(

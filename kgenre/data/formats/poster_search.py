@@ -117,7 +117,7 @@ def find_posters(
         elif files[row]:
             folder, name = os.path.split(os.path.join(top, files[row]))
         else:
-            paths.append(default, f"{ids[row]}.jpg" if default else "")
+            paths.append(default, f"{_last(ids[row])}.jpg" if default else "")
             continue
         paths.append(folder, name)
     if 0 < len(missing) < len(ids):  # they stand at the end
@@ -138,10 +138,14 @@ def find_posters(
 def _names(film_id: str, file: str, others: str) -> Iterator[str]:
     """The names of a film's poster without suffix, the likeliest first."""
     if file:  # a path of another machine, or a link
-        yield os.path.splitext(file.replace("\\", "/").rpartition("/")[2])[0]
+        yield os.path.splitext(_last(file))[0]
     yield film_id
     if others:
         yield from others.split("\0")
+
+
+def _last(path: str) -> str:
+    return path.replace("\\", "/").rpartition("/")[2]
 
 
 def _places(folders: Sequence[_Folder]) -> tuple[list[_Folder], dict[str, tuple[str, str]]]:

@@ -141,6 +141,12 @@ def test_links_do_not_lead_out_of_the_folder(films, tmp_path, tmp_path_factory):
     assert "outside of" in examine_posters(table.poster_paths, table.root)[0].reason
 
 
+@pytest.mark.parametrize("slashes", ["//", "\\\\", "/\\"])
+def test_no_table_names_a_machine_to_ask(tmp_path, slashes):
+    (tmp_path / "films.csv").write_text(f"id,genres,poster\ntt1,Drama,{slashes}host/share/tt1.jpg\ntt2,Drama,\n")
+    assert read_films(tmp_path).poster_paths[0] == tmp_path / "host" / "share" / "tt1.jpg"
+
+
 def test_the_description_says_where_posters_are(tmp_path):
     whole = sample_films()
     # Without its posters: column "poster" still says where they were.
