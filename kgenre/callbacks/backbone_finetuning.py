@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -39,6 +40,7 @@ class BackboneFinetuning(Callback):
 
     Raises:
         ValueError: (when the fit begins) there is no such attribute, or it shares its optimizer.
+        TypeError: (when the fit begins) its optimizer was given a Keras schedule, which sets the rate by itself.
 
     Example:
         >>> Trainer(max_epochs=20, callbacks=BackboneFinetuning(unfreeze_backbone_at_epoch=5))
@@ -85,15 +87,16 @@ class BackboneFinetuning(Callback):
             )
         self._optimizer, self._rest = pure[0], next(i for i in range(len(owners)) if i != pure[0])
         self._flags = [(part, part.trainable) for part in layer._flatten_layers()]
+        refuse_schedules("BackboneFinetuning", trainer, self._optimizer)
         if trainer.current_epoch < self.unfreeze_backbone_at_epoch:
-            layer.trainable = False
-            for part, was_trainable in self._flags:
-                if self.train_bn and isinstance(part, keras.layers.BatchNormalization):
-                    part.trainable = was_trainable
+            self._freeze()
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Unfreeze it when it is time, and set its rate."""
-        if trainer.current_epoch < self.unfreeze_backbone_at_epoch or trainer.batch_idx:
+        if trainer.current_epoch < self.unfreeze_backbone_at_epoch:
+            self._freeze()  # training may have gone back to an epoch before
+            return
+        if trainer.batch_idx:
             return
         rates = trainer.learning_rates()
         rest = rates[self._rest]
@@ -114,6 +117,12 @@ class BackboneFinetuning(Callback):
             self._restore_flags()
             self._flags = []
 
+    def _freeze(self) -> None:
+        import keras
+
+        for part, was_trainable in self._flags:  # outer layers come first: setting one sets all inside
+            part.trainable = was_trainable and self.train_bn and isinstance(part, keras.layers.BatchNormalization)
+
     def _restore_flags(self) -> None:
-        for part, trainable in self._flags:  # outer layers come first: setting one sets all inside
+        for part, trainable in self._flags:
             part.trainable = trainable

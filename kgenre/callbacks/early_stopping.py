@@ -75,6 +75,7 @@ class EarlyStopping(Callback):
         self.stopped_epoch: int | None = None
         self._best_weights: dict[str, Any] | None = None  # NumPy arrays by structural name
         self._best_epoch = 0
+        self._is_taken_back = False
 
     @property
     def state_key(self) -> str:
@@ -115,7 +116,12 @@ class EarlyStopping(Callback):
                 self.best_score,
             )
             return
-        trainer.engine.load_state_dict(self._best_weights)
+        engine, weights = trainer.engine, self._best_weights
+        engine.load_state_dict(weights)
+        arrays = engine.state_dict()
+        for part in engine.built.parts:  # an average that takes their place is theirs too
+            part.exchange(arrays)
+        engine.load_state_dict(arrays | weights)
         self._best_weights = None
         _log.info("The weights are those of epoch %d: %s %.4f.", self._best_epoch + 1, self.monitor, self.best_score)
 
@@ -153,9 +159,16 @@ class EarlyStopping(Callback):
 
     def _keep_weights(self, trainer: Trainer) -> None:
         weights, state = trainer.engine.built.variables, trainer.engine.state_dict()
+        for part in trainer.engine.built.parts:  # what was validated: with `WeightAveraging` the average
+            part.exchange(state)
         # Copies: an array may look into memory that the next step writes to.
         self._best_weights = {name: state[name].copy() for name in weights}
         self._best_epoch = trainer.current_epoch
+
+    def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
+        """A stop is void where training goes back to a checkpoint of before it."""
+        if self._is_taken_back:
+            trainer.should_stop = self._is_taken_back = False
 
     def state_dict(self) -> dict[str, Any]:
         """Best value and patience used."""
@@ -166,4 +179,5 @@ class EarlyStopping(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on counting."""
         self.best_score = worst(self.mode) if state["best_score"] is None else state["best_score"]
+        self._is_taken_back = self.stopped_epoch is not None and state["stopped_epoch"] is None
         self.wait_count, self.stopped_epoch = state["wait_count"], state["stopped_epoch"]

@@ -126,6 +126,7 @@ class ModelCheckpoint(Callback):
         self._saved_at = 0.0  # by the clock of `monotonic`
         self._is_due = False  # by steps or by time, once validation is over
         self._has_failed = False  # to write, in this fit
+        self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch and step, saved between two epochs
 
     @property
     def state_key(self) -> str:
@@ -156,7 +157,7 @@ class ModelCheckpoint(Callback):
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Know the folder and who shares it."""
         check_logged("ModelCheckpoint", self.monitor, trainer, module)
-        self._has_failed = False
+        self._has_failed, self._at_boundary = False, None
         assert trainer.run_dir is not None  # where there is a ModelCheckpoint, a fit has a folder
         self.folder = trainer.run_dir / "checkpoints"
         everyone = [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
@@ -224,7 +225,10 @@ class ModelCheckpoint(Callback):
         wanted = self.save_on_exception and not trainer.stop_signal.is_urgent
         if not trainer.global_step or not (wanted or trainer.stop_signal.saves):
             return
-        if trainer.engine.has_lost_steps:  # a run that went on from them would leave out their batches
+        if self._at_boundary == (trainer.current_epoch, trainer.batch_idx, trainer.global_step):
+            # What begins an epoch (the next rate) has happened, and would once more when the run goes on from here.
+            _log.info("Nothing is saved: since %s no step was made.", self.last_model_path)
+        elif trainer.engine.has_lost_steps:  # a run that went on from them would leave out their batches
             newest = self.last_model_path or "none"
             _log.warning("Nothing is saved: the weights lack the last steps. The newest checkpoint: %s", newest)
         else:
@@ -264,6 +268,7 @@ class ModelCheckpoint(Callback):
             targets["best"] = self.kept.best
         pointers = {pointer: target for pointer, target in targets.items() if pointer in self._points_to}
         superfluous = tuple(self.kept.superfluous)
+        self._at_boundary = (trainer.current_epoch + 1, 0, trainer.global_step) if trainer.epoch_is_done else None
 
         def write() -> None:
             path = write_checkpoint(checkpoint, folder / name)
@@ -288,6 +293,7 @@ class ModelCheckpoint(Callback):
         try:
             write()
         except OSError as error:
+            self._at_boundary = None
             newest = self.last_model_path
             if newest is None or not (newest / "manifest.json").exists():
                 self.kept.take_back()

@@ -81,7 +81,12 @@ class WeightAveraging(Callback):
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """The average is what the fit leaves."""
         if trainer.engine.get_variable(self.step_part.count) > 0:
+            trained = {name: variable.numpy() for name, variable in self.step_part.averaged.items()}
             self._put_average(trainer)
+            for name, variable in self.step_part.averages.items():  # for a run that goes on from what the fit leaves
+                variable.assign(trained[name])
+            trainer.engine.pull()
+            self.step_part.is_exchanged = True
 
     def _put_average(self, trainer: Trainer) -> None:
         for name, variable in self.step_part.averaged.items():
@@ -108,12 +113,14 @@ class _Average:
 
     def __init__(self, decay: float | None, every: int, first: int) -> None:
         self.decay, self.every, self.first = decay, every, first
+        self.is_exchanged = False  # the module has the average, and the average's variables the weights in training
 
     def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
         import keras
 
         from kgenre.engines.named_variables import keras_layers
 
+        self.is_exchanged = False
         weights = {id(weight) for layer in keras_layers(module) for weight in layer.weights}
         self.averaged = {
             name: variable
@@ -148,7 +155,7 @@ class _Average:
             average.assign(ops.where(due, before * (1.0 - share) + weight * share, before))
 
     def exchange(self, arrays: dict[str, Any]) -> None:
-        if arrays[f"{self.prefix}.count"] == 0:
+        if self.is_exchanged or arrays[f"{self.prefix}.count"] == 0:
             return
         for name in self.averaged:
             other = f"{self.prefix}.average.{name}"

@@ -7,16 +7,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class BackgroundWriter:
-    """One write at a time in a thread of its own; what goes wrong there is raised by the next `submit` or `wait`."""
+    """One write at a time in a thread that ends with it; what goes wrong is raised by the next `submit` or `wait`."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, "checkpoint")
         self._running: Future[None] | None = None
 
     def submit(self, write: Callable[[], None]) -> None:
         """Start a write, once the one before is done."""
         self.wait()
-        self._running = self._thread.submit(write)
+        thread = ThreadPoolExecutor(1, "checkpoint")
+        self._running = thread.submit(write)
+        thread.shutdown(wait=False)  # it writes to the end, and is gone
 
     def wait(self) -> None:
         """Return when nothing is being written."""

@@ -12,7 +12,7 @@ from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.open_run import open_loggers
 from kgenre.training.resume import restore, restore_logs, resume_step
-from kgenre.training.stage import load_sources
+from kgenre.training.stage import load_epoch, load_sources
 from kgenre.training.steps_per_execution import batches_at_once, grouped
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def fit_loop(trainer: Trainer) -> None:
     engine.pull()
     while not (is_stopped(t) or schedule.is_done(t.current_epoch, t.global_step)):
         # --- an epoch begins, or goes on where the checkpoint left it --------------------------------------------
-        if 0 < t.reload_dataloaders_every_n_epochs <= t.current_epoch - t.loaded_in_epoch:
+        if t.loaded_in_epoch != load_epoch(t):  # also where the run went on from a checkpoint, or back to one
             load_sources(t)
         hooks.on_train_epoch_start()
         engine.built.read.warn_of_changes(t.module)

@@ -57,6 +57,8 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     Raises:
         CheckpointError: it is of another model or optimizer, holds weights only, or what it says cannot be.
     """
+    from kgenre.engines.named_variables import refresh_layers
+
     t, state = trainer, checkpoint.state
     check_position(checkpoint)
     restore_weights(t, checkpoint)
@@ -69,6 +71,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     for part in t.engine.built.parts:
         part.exchange(arrays)
     t.engine.load_state_dict(arrays)
+    refresh_layers(t.module)  # training goes on with other weights than the checkpoint shows, where they are averaged
     t.current_epoch, t.batch_idx, t.global_step = state["epoch"], state["batch"], state["global_step"]
     t.chosen_steps_per_execution = state.get("steps_per_execution", 0)
     t.chosen_jit_compile = state.get("jit_compile")

@@ -86,7 +86,7 @@ class Run:
         self.train_source: Any = None
         self.val_source: Any = None  # as given; `val_sources`: each that it holds
         self.val_sources: list[EvaluationSource] = []
-        self.loaded_in_epoch = 0  # when the sources were asked for
+        self.loaded_in_epoch = 0  # when the sources were asked for, see `load_epoch`
         self.input_seconds = 0.0  # that fit has waited for batches
         self.batch_seconds: float | None = None  # for one, in the epoch before
         self.schedule = FitSchedule(0)

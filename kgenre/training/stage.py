@@ -124,8 +124,14 @@ def load_sources(trainer: Trainer) -> None:
     t.train_source, t.val_sources = one_source(t.train_source), []
     if type(t.module).validation_step is not Module.validation_step:
         t.val_sources = evaluation_sources(t.module, "validation", t.val_source, t.limits["val"])
-    t.loaded_in_epoch = t.current_epoch
+    t.loaded_in_epoch = load_epoch(t)
     t.schedule = make_schedule(t)
+
+
+def load_epoch(trainer: Trainer) -> int:
+    """The epoch in which a run without a stop asks for the sources of its current epoch."""
+    every = trainer.reload_dataloaders_every_n_epochs
+    return trainer.current_epoch // every * every if every else 0
 
 
 def make_schedule(trainer: Trainer) -> FitSchedule:

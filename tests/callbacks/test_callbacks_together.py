@@ -1,0 +1,194 @@
+"""What two callbacks do to the same weights, rates and stops: each is right alone, here they meet."""
+
+import math
+import threading
+
+import keras
+import numpy as np
+import pytest
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
+from keras import ops
+
+import kgenre
+from kgenre.callbacks import (
+    BackboneFinetuning,
+    EarlyStopping,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    TerminateOnNaN,
+    WeightAveraging,
+)
+
+pytestmark = pytest.mark.usefixtures("in_tmp_path")
+KERNEL = "model.layers.0.kernel"
+
+
+def fit(callbacks, module=None, batches=None, ckpt_path=None, **arguments):
+    trainer = quiet_trainer(callbacks=callbacks, **{"max_epochs": 3, "enable_checkpointing": True} | arguments)
+    trainer.fit(module or BoringModule(), batches or boring_batches(3), boring_batches(1), ckpt_path=ckpt_path)
+    return trainer
+
+
+def nan_in_epoch_2():
+    """Breaks the weights once, before the second step of the third epoch."""
+
+    def poison(trainer, module, batch, batch_idx):
+        if (trainer.current_epoch, batch_idx) == (2, 1) and not done:
+            done.append(trainer.current_epoch)
+            kernel = module.model.layers[-1].kernel
+            trainer.engine.set_variable(kernel, np.full(kernel.shape, np.nan, "float32"))
+
+    done = []
+    return Lambdas(on_train_batch_start=poison)
+
+
+def back_to_epoch_1():
+    """Going back from there means to the middle of the second epoch, of three steps each."""
+    watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
+    return [nan_in_epoch_2(), watch, ModelCheckpoint(monitor=None, every_n_train_steps=4)]
+
+
+# --- averaged weights ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("average_first", [True, False])
+def test_the_best_weights_are_the_average_that_was_best(average_first):
+    def look(trainer, module):
+        averages.append(weights_of(module)[KERNEL])
+        module.log("val/score", float(len(averages)))  # worse and worse
+
+    averages, module = [], BoringModule()
+    callbacks = [WeightAveraging(0.5), EarlyStopping("val/score", patience=9, restore_best_weights=True)]
+    look_at_it = Lambdas(on_validation_epoch_end=look)
+    callbacks = [look_at_it, *(callbacks if average_first else callbacks[::-1])]
+    trainer = fit(callbacks, module, num_sanity_val_steps=0)
+    assert len(averages) == 3
+    np.testing.assert_array_equal(weights_of(module)[KERNEL], averages[0])
+    np.testing.assert_array_equal(trainer.engine.state_dict()[KERNEL], averages[0])
+
+
+def test_a_checkpoint_by_hand_after_the_fit_has_the_weights_in_training_too():
+    whole = fit(WeightAveraging(0.5), max_epochs=4)
+    begun, module = quiet_trainer(max_epochs=2, callbacks=WeightAveraging(0.5)), BoringModule()
+    begun.fit(module, boring_batches(3))
+    path = begun.save_checkpoint("by hand")
+    np.testing.assert_array_equal(
+        weights_of(BoringModule.load_from_checkpoint(path))[KERNEL], weights_of(module)[KERNEL]
+    )
+    resumed = fit(WeightAveraging(0.5), max_epochs=4, ckpt_path=path)
+    for name, array in whole.engine.state_dict().items():
+        np.testing.assert_array_equal(resumed.engine.state_dict()[name], array, err_msg=name)
+
+
+def test_a_normalization_layer_goes_on_with_its_own_numbers_not_their_average():
+    class Normalized(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.normal = keras.layers.Normalization(mean=None)
+            self.normal.adapt(boring_batches(1)[0]["x"])
+            self.model = keras.Sequential([keras.Input((4,)), self.normal, *self.model.layers])
+
+    def shift(trainer, module):
+        module.normal.adapt_mean.assign(module.normal.adapt_mean + 1.0)
+
+    def note(trainer, module):
+        means.extend(ops.convert_to_numpy(mean).ravel() for mean in (module.normal.mean, module.normal.adapt_mean))
+
+    means = []
+    begun = fit([WeightAveraging(0.5), Lambdas(on_train_epoch_start=shift), ModelCheckpoint()], Normalized())
+    path = begun.checkpoint_callback.last_model_path
+    fit([WeightAveraging(0.5), Lambdas(on_train_start=note)], Normalized(), ckpt_path=path)
+    np.testing.assert_array_equal(means[0], means[1])
+
+
+# --- going back to a checkpoint -------------------------------------------------------------------------------------
+
+
+class Transfer(BoringModule):
+    def __init__(self, rate=0.1):
+        super().__init__()
+        self.rate = rate
+        self.backbone = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
+
+    def error(self, batch, training=False):
+        return ops.mean((self.model(self.backbone(batch["x"])) - batch["y"]) ** 2)
+
+    def configure_optimizers(self):
+        return {"backbone.*": keras.optimizers.SGD(self.rate), ".*": keras.optimizers.SGD(0.1)}
+
+
+def test_a_backbone_is_frozen_again_where_training_goes_back_to_before():
+    def note(trainer, module):
+        kernels.append((trainer.current_epoch, weights_of(module)["backbone.layers.0.kernel"]))
+
+    kernels = []
+    callbacks = [BackboneFinetuning(2), *back_to_epoch_1(), Lambdas(on_train_epoch_end=note)]
+    fit(callbacks, Transfer())
+    assert [epoch for epoch, _ in kernels] == [0, 1, 1, 2]
+    frozen = [np.array_equal(kernel, kernels[0][1]) for _, kernel in kernels]
+    assert frozen == [True, True, True, False]
+
+
+def test_a_backbone_whose_rate_a_schedule_sets_is_refused():
+    schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
+    with pytest.raises(TypeError, match="BackboneFinetuning cannot set the rate of an optimizer that was given Exp"):
+        fit([BackboneFinetuning(1)], Transfer(schedule))
+
+
+def test_a_stop_is_void_where_training_goes_back_to_before():
+    """Validation sees the NaN before the loss is looked at, at the end of the epoch."""
+    stopping = EarlyStopping("val/loss")
+    watch = TerminateOnNaN(every_n_steps=10, max_rollbacks=1)
+    trainer = fit([nan_in_epoch_2(), stopping, watch, ModelCheckpoint(monitor=None)], max_epochs=4)
+    assert (watch.rollbacks, trainer.current_epoch, trainer.global_step) == (1, 4, 12)
+    assert (stopping.stopped_epoch, trainer.should_stop) == (None, False)
+    assert math.isfinite(trainer.callback_metrics["val/loss"])
+
+
+@pytest.mark.parametrize(("every", "asked"), [(1, [0, 1, 2, 1, 2, 3]), (2, [0, 2, 1, 2])])
+def test_sources_are_those_of_the_epoch_that_training_goes_back_to(every, asked):
+    class Data(kgenre.DataModule):
+        def train_dataloader(self):
+            epochs.append(self.trainer.current_epoch)
+            return boring_batches(3)
+
+    epochs = []
+    trainer = quiet_trainer(
+        max_epochs=4,
+        callbacks=back_to_epoch_1(),
+        enable_checkpointing=True,
+        reload_dataloaders_every_n_epochs=every,
+    )
+    trainer.fit(BoringModule(), Data())
+    assert epochs == asked
+
+
+# --- checkpoints ----------------------------------------------------------------------------------------------------
+
+
+def test_an_epoch_that_broke_off_before_its_first_step_begins_once():
+    """Its rate was set; saved then, it would be set once more when the run goes on."""
+
+    class Data(list):
+        fails = True
+
+        def __iter__(self):
+            if trainers and trainers[-1].current_epoch == 2 and self.fails:
+                raise OSError("the disk is gone")
+            return super().__iter__()
+
+    def run(ckpt_path=None):
+        halve = LearningRateScheduler(lambda epoch, rate: rate / 2)
+        note = Lambdas(on_fit_start=lambda trainer, module: trainers.append(trainer))
+        return fit([halve, note, ModelCheckpoint(save_on_exception=True)], batches=batches, ckpt_path=ckpt_path)
+
+    trainers, batches = [], Data(boring_batches(3))
+    with pytest.raises(OSError, match="the disk is gone"):
+        run()
+    batches.fails = False
+    assert run("last").learning_rates() == pytest.approx([0.1 / 8])
+
+
+def test_no_thread_is_left_that_wrote():
+    fit(ModelCheckpoint(async_save=True))
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint")]
