@@ -21,8 +21,7 @@ class Callback:
     compiled as a whole.
 
     Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely. The
-    module's own variables are up to date in the hooks of epochs and stages, and may be changed there; in the hooks of
-    batches they may lag behind.
+    module's own variables are up to date in every hook, and may be assigned there (a target network that follows).
 
     Example:
         >>> class SayLoss(Callback):

@@ -99,6 +99,9 @@ class Engine(Protocol):
     def sync(self) -> None:
         """Bring the module's and the optimizers' Keras variables up to date."""
 
+    def sync_module(self) -> None:
+        """Bring the module's Keras variables up to date, without the optimizers': cheap enough for each step."""
+
     def pull(self) -> None:
         """Take over what was changed on the Keras variables (values, ``trainable``) since the last `sync`."""
 

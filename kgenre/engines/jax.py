@@ -319,6 +319,15 @@ class JaxEngine:
             variable.assign(self._lent(value))
         self._synced = [v.value for v in self._held()]
 
+    def sync_module(self) -> None:
+        mine = [*self._trainable, *self._others]
+        values = self._values()[: len(mine)]
+        # One compiled call: copied one by one, they would take longer than a small step.
+        copies = _copies(values) if self._placement is None else map(self._lent, values)
+        for variable, value in zip(mine, copies, strict=True):
+            variable.assign(value)
+        self._synced[: len(mine)] = [v.value for v in mine]
+
     def pull(self) -> None:
         # Arrays never change in place: another object in a variable means that somebody assigned it.
         changed = [v.value is not known for v, known in zip(self._held(), self._synced, strict=True)]
@@ -408,6 +417,11 @@ def _array(leaf: Any) -> Any:
 
 def _copy(value: Any) -> jax.Array:
     return jax.numpy.array(value, copy=True)
+
+
+@jax.jit
+def _copies(values: list[jax.Array]) -> list[jax.Array]:
+    return list(map(_copy, values))
 
 
 def _home_of(values: Iterable[jax.Array]) -> Any:

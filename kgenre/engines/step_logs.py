@@ -62,6 +62,7 @@ class StepLogs:
             return
         if isinstance(value, str) or not (hasattr(value, "shape") or isinstance(value, Number)):
             raise ValueError(not_a_number(entry.name, value))
+        value, weight = read_now(value), read_now(weight)
         if getattr(value, "shape", ()) not in ((), (1,)):
             raise ValueError(
                 f"log({entry.name!r}) takes a scalar. Received a tensor of shape {tuple(value.shape)}; "
@@ -114,6 +115,13 @@ def _rows(batch: Any) -> int | None:
     shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(batch)]
     lengths = {shape[0] if shape else None for shape in shapes}
     return lengths.pop() if len(lengths) == 1 else None
+
+
+def read_now(value: Any) -> Any:
+    """A `keras.Variable` as the tensor that it is at this point of the step: later it is read outside of the trace."""
+    import keras
+
+    return keras.ops.convert_to_tensor(value) if isinstance(value, keras.Variable) else value
 
 
 def not_a_number(name: str, value: Any) -> str:

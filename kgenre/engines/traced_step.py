@@ -18,7 +18,7 @@ from keras import ops
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
-from kgenre.engines.step_logs import StepLogs
+from kgenre.engines.step_logs import StepLogs, read_now
 from kgenre.engines.value_in_python import value_in_python
 
 
@@ -107,7 +107,7 @@ def run_step(
     """
     attributes = Attributes.of(module)
     with StepLogs(training, suffix, weight) as logs, StepScope(known, state_mapping) as scope:
-        returned = _call(step, arguments)
+        returned = keras.tree.map_structure(read_now, _call(step, arguments))
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
         if loss is not None:
             for extra in _regularization_losses(module, scope):

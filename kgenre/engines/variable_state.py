@@ -39,6 +39,9 @@ class VariableState:
     def sync(self) -> None:
         """Nothing to do: the steps change the Keras variables in place."""
 
+    def sync_module(self) -> None:
+        """Nothing to do either."""
+
     def get_variable(self, variable: keras.Variable) -> np.ndarray:
         return ops.convert_to_numpy(variable.value)
 

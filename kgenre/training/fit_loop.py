@@ -63,6 +63,8 @@ def fit_loop(trainer: Trainer) -> None:
             if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):
                 t.epoch_is_done = True
                 break
+            if hooks.batches_see_weights:
+                engine.pull()
 
             # --- the step, or the steps --------------------------------------------------------------------------
             update = is_last or schedule.updates_after(first + 1)
@@ -77,8 +79,12 @@ def fit_loop(trainer: Trainer) -> None:
                 if t.global_step % t.log_every_n_steps == 0:
                     results.add_step(engine, values, t.global_step)
                     results.write(t.global_step)
+            if hooks.batches_see_weights:
+                engine.sync_module()
             for i, batch in enumerate(group):
                 hooks.on_train_batch_end(outputs, batch, first + i)
+            if hooks.batches_see_weights:
+                engine.pull()
             t.stop_signal.raise_if_received()
 
             # --- validation inside the epoch, and reasons to stop ------------------------------------------------

@@ -45,6 +45,13 @@ class Hooks:
             _refuse_what_is_never_called(owner)
         for name in _CALLED:
             setattr(self, name, self._chain(name, trainer, module, callbacks))
+        # Whether hooks of training batches may read and assign weights. kgenre's own callbacks do not, or sync
+        # themselves.
+        self.batches_see_weights: bool = any(
+            _overrides(owner, base, name) and not _is_kgenres(getattr(owner, name))
+            for name in ("on_train_batch_start", "on_train_batch_end")
+            for owner, base in ((module, Module), *((callback, Callback) for callback in callbacks))
+        )
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         raise AttributeError(f"There is no hook {name!r}.")
@@ -104,3 +111,7 @@ def _refuse_what_is_never_called(owner: Any) -> None:
 def _overrides(owner: Any, base: type, name: str) -> bool:
     hook = getattr(owner, name)
     return getattr(hook, "__func__", hook) is not getattr(base, name)
+
+
+def _is_kgenres(hook: Callable[..., Any]) -> bool:
+    return getattr(hook, "__module__", "").startswith("kgenre.")

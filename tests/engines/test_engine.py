@@ -14,6 +14,7 @@ from keras import ops
 
 from kgenre.engines.engine import create_engine
 from kgenre.engines.step_options import StepOptions
+from kgenre.loggers import InMemoryLogger
 
 KERNEL = "model.layers.0.kernel"
 
@@ -251,6 +252,35 @@ def test_weights_assigned_in_a_hook_stay():
     quiet_trainer(callbacks=callback, num_sanity_val_steps=0).fit(module, boring_batches(1), boring_batches(1))
     bits = int(weights_of(module)["model.layers.0.bias"][0])
     assert [hook for i, hook in enumerate(hooks) if not bits & 2**i] == [], "the assignments in these hooks are lost"
+
+
+class Follower(BoringModule):
+    """A target network: after each step it moves half of the way to the model, before each it is doubled."""
+
+    def __init__(self):
+        super().__init__()
+        self.target = keras.Variable(np.zeros((4, 2), "float32"), trainable=False)
+
+    def training_step(self, batch, batch_idx):
+        self.log("target", ops.sum(self.target))
+        return super().training_step(batch, batch_idx)
+
+    def on_train_batch_start(self, batch, batch_idx):
+        self.target.assign(2 * self.target)
+
+    def on_train_batch_end(self, outputs, batch, batch_idx):
+        self.target.assign((self.target + self.model.layers[0].kernel) / 2)
+
+
+def test_weights_are_up_to_date_and_may_be_assigned_in_hooks_of_batches():
+    module, logger, batches = Follower(), InMemoryLogger(), boring_batches(4)
+    quiet_trainer(logger=logger, log_every_n_steps=1).fit(module, batches)
+    target, seen = np.zeros((4, 2)), []
+    for count in range(1, 5):
+        seen.append(2 * target.sum())
+        target = (2 * target + descend(batches[:count])[0]) / 2
+    np.testing.assert_allclose(weights_of(module)["target"], target, rtol=1e-5)
+    np.testing.assert_allclose([value for _, value in logger.history("target")], seen, rtol=1e-5)
 
 
 def test_weights_assigned_before_validation_are_validated():

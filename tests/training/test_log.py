@@ -201,6 +201,26 @@ def test_the_sanity_check_leaves_no_trace_in_metrics():
     assert trainer.callback_metrics["val/mean"] == pytest.approx(np.mean([b["x"] for b in batches]), abs=1e-6)
 
 
+def test_variables_that_are_logged_or_returned_are_read_in_each_step():
+    class Counting(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.seen = keras.Variable(0.0, trainable=False)
+
+        def training_step(self, batch, batch_idx):
+            self.seen.assign(self.seen + 1)
+            self.log("seen", self.seen)
+            return {"loss": super().training_step(batch, batch_idx), "seen": self.seen}
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            returned.append(float(self.trainer.engine.to_host(outputs["seen"])))
+
+    returned, logger = [], InMemoryLogger()
+    quiet_trainer(logger=logger, log_every_n_steps=1).fit(Counting(), boring_batches(3))
+    assert logger.history("seen") == [(1, 1.0), (2, 2.0), (3, 3.0)]
+    assert returned == [1.0, 2.0, 3.0]
+
+
 def test_log_in_hooks_and_log_dict():
     class InHook(BoringModule):
         def on_train_epoch_end(self):
