@@ -8,7 +8,7 @@ import numpy as np
 
 from kgenre.data.film_table import FilmTable
 
-_SEPARATOR = re.compile(r"[|;,/]")
+_SEPARATOR = re.compile(r"[|;,/；、，،]")
 _LEAST_NAMES = 3
 _LEAST_FILMS = 100
 

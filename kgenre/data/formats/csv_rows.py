@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.formats.text_encoding import SAVE_AS_UTF8, is_utf16
 
 # A field of a film table spans a handful of lines; far more means that a closing quote is missing, and that
 # the films after it would silently become part of one overview.
@@ -104,9 +105,19 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
             raise _not_utf8(path, error) from error
 
 
+def plain_rows(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
+    """The same rows by plain column names; of "ID" and "id" in one table the second counts."""
+    for number, row in rows:
+        if row is not None:
+            row = {plain(n): text for n, text in row.items() if n == plain(n) or plain(n) not in row}
+        yield number, row
+
+
 def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict"):  # noqa: ANN201 - a text file
-    """Open for the csv module: UTF-8, with or without a byte-order mark, line ends left to csv."""
+    """Open for the csv module: UTF-8, with or without a byte-order mark, or UTF-16 with one; line ends left to csv."""
     try:
+        if is_utf16(path):
+            encoding, errors = "utf-16", "replace" if errors == "surrogateescape" else errors
         return path.open(encoding=encoding, errors=errors, newline="")
     except OSError as error:
         raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
@@ -136,6 +147,5 @@ def _delimiter(path: Path, skip_lines: int = 0) -> str:
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> FilmDataError:
     return FilmDataError(
-        f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x}). "
-        "Save it as UTF-8; in a spreadsheet: 'CSV UTF-8'."
+        f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x}). {SAVE_AS_UTF8}"
     )

@@ -3,7 +3,7 @@
 Genres are joined by ``|``, or by what `genre_separator` finds where no cell has one, or are a list as Python or JSON
 writes it; ``poster`` is a path relative to the file, or empty or absent where the poster is
 ``posters/<id>.jpg`` or the like; see ``poster_search``. Only ``id`` and ``genres`` are required (``genres`` may be
-empty).
+empty). Capitals and blanks in the names of columns do not count.
 """
 
 from __future__ import annotations
@@ -13,10 +13,12 @@ from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.csv_rows import plain, plain_rows, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import joined_genres, listed_genres
-from kgenre.data.formats.genre_separator import genre_separator
+from kgenre.data.formats.genre_separator import SEPARATORS, genre_separator
+from kgenre.data.formats.text_encoding import encoding_of
 
 FILE_NAME = "films.csv"
 COLUMNS = ("id", "genres")
@@ -27,7 +29,8 @@ LAYOUT = f"{FILE_NAME} (columns id, title, year, overview, genres joined by |, p
 
 def missing_columns(header: Sequence[str]) -> list[str]:
     """The required columns of this layout that a header lacks."""
-    return [name for name in COLUMNS if name not in header]
+    has = {plain(name) for name in header}
+    return [name for name in COLUMNS if name not in has]
 
 
 def read(path: Path) -> FilmTable:
@@ -38,7 +41,8 @@ def read(path: Path) -> FilmTable:
     Raises:
         FilmDataError: not text, not CSV, no film in it, or genres that are neither joined names nor lists of them.
     """
-    rows, films = FilmRows(path, id_column="id"), GatheredFilms[str]()
+    encoding, notes = encoding_of(path)
+    rows, films = FilmRows(path, "id", plain_rows(read_rows(path, encoding))), GatheredFilms[str]()
     for film_id, row in rows:
         films.add(
             film_id,
@@ -49,7 +53,6 @@ def read(path: Path) -> FilmTable:
             poster=row.get("poster", ""),
         )
     rows.check_some(len(films))
-    notes = rows.notes
     separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)])
     if separator not in ("", "|"):
         notes += (f"The genres of {path.name} are split at {separator!r}: no cell has a |.",)
@@ -71,7 +74,7 @@ def _genres_in(cell: str, separator: str) -> list[str] | None:
     # Other people's tables have columns of the same names with numbers or objects in them; read as names they would
     # give thousands of genres that train without an error.
     names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator or "|")
-    several = not separator and not cell.startswith(LISTS) and ("," in cell or ";" in cell)
+    several = not separator and not cell.startswith(LISTS) and any(one in cell for one in SEPARATORS if one != "/")
     return None if several or names is None or any(name.isdecimal() for name in names) else names
 
 

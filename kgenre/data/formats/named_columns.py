@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import NumberedRow, plain, read_rows
+from kgenre.data.formats.csv_rows import NumberedRow, plain, plain_rows, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
@@ -68,7 +68,7 @@ class NamedColumns:
         found = (
             read_json_rows(path) if path.suffix.lower() in JSON_SUFFIXES else read_rows(path, encoding, to_the_end=True)
         )
-        rows, films = FilmRows(path, self.id, change(_plain_rows(found))), GatheredFilms[tuple[str, ...]]()
+        rows, films = FilmRows(path, self.id, change(plain_rows(found))), GatheredFilms[tuple[str, ...]]()
         for film_id, row in rows:
             genres = self.genres_in(row[self.genres])
             if reason := why_no_film(row):
@@ -102,11 +102,6 @@ class NamedColumns:
             yield f"tt{film_id:0>7}"
         if link := row.get(self.poster, ""):
             yield PurePosixPath(link).stem
-
-
-def _plain_rows(rows: Rows) -> Rows:
-    for number, row in rows:
-        yield number, row if row is None else {plain(name): text for name, text in row.items()}
 
 
 def _title(text: str, year: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The encoding of a table of films: UTF-8, or the Windows code page that spreadsheets write without asking."""
+"""The encoding of a table of films: UTF-8, or UTF-16 or the Windows code page, which spreadsheets write unasked."""
 
 from __future__ import annotations
 
@@ -14,6 +14,16 @@ MAX_BROKEN_LETTERS = 20
 # Of a text in a language that Windows-1252 can write, at most a tenth are letters that ASCII has not.
 MAX_OTHER_SHARE = 0.25
 CHUNK_BYTES = 1 << 20
+SAVE_AS_UTF8 = (
+    "Save it as UTF-8: in a spreadsheet as 'CSV UTF-8'; in a terminal with iconv -f GB18030 -t UTF-8 OLD > NEW, "
+    "where GB18030 may be SHIFT_JIS, CP1251, ..., what it was written in."
+)
+
+
+def is_utf16(path: Path) -> bool:
+    """Whether a file begins with the mark of UTF-16, as a spreadsheet's "Unicode text" does."""
+    with path.open("rb") as file:
+        return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -29,6 +39,8 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_utf8, size, other, broken, is_text, encoding = True, 0, 0, 0, True, "cp1252"
     try:
+        if is_utf16(path):
+            return "utf-16", ()
         with path.open("rb") as file:
             while chunk := file.read(CHUNK_BYTES):
                 size += len(chunk)
@@ -44,7 +56,7 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
     if is_utf8 and _decodes(decoder, b"", final=True):
         return "utf-8-sig", ()
     if not is_text or other > MAX_OTHER_SHARE * size:
-        raise FilmDataError(f"{path} is not UTF-8 text. Save it as UTF-8; in a spreadsheet: 'CSV UTF-8'.")
+        raise FilmDataError(f"{path} is not UTF-8 text. {SAVE_AS_UTF8}")
     if broken > MAX_BROKEN_LETTERS:
         raise FilmDataError(
             f"{path} has {broken} letters that a conversion destroyed, such as '_\N{COPYRIGHT SIGN}' for "

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats import films_csv
+from kgenre.data.formats.csv_rows import plain
 
 FILE_NAME = "unlabelled.csv"
 COLUMNS = ("id", "overview")
@@ -23,8 +24,9 @@ def missing_columns(header: Sequence[str]) -> list[str]:
     """The columns of this layout that a header lacks; a table with genres under another name is none of it."""
     if any("genre" in name.casefold() for name in header):
         return list(COLUMNS)
-    missing = [] if "id" in header else ["id"]
-    return missing if set(_INSTEAD) & set(header) else [*missing, "overview"]
+    has = {plain(name) for name in header}
+    missing = [] if "id" in has else ["id"]
+    return missing if set(_INSTEAD) & has else [*missing, "overview"]
 
 
 def read(path: Path) -> FilmTable:

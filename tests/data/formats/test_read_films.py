@@ -150,11 +150,11 @@ def test_error_folder_without_a_table(tmp_path):
     check_error(tmp_path, "notes.txt, pictures/", "films.csv", "IMDB_overview_genres.csv")
 
 
-@pytest.mark.parametrize("format", ["auto", "course"])
-def test_error_missing_columns_are_named(write_csv, tmp_path, format):
-    path = write_csv("IMDB_overview_genres.csv", [["Id", "Title", "Overview"], ["1", "x", "y"]])
+@pytest.mark.parametrize(("format", "id_column"), [("auto", "Nr"), ("course", "Id")])
+def test_error_missing_columns_are_named(write_csv, tmp_path, format, id_column):
+    path = write_csv("IMDB_overview_genres.csv", [[id_column, "Title", "Overview"], ["1", "x", "y"]])
     for given in (path, tmp_path):
-        check_error(given, "lacks the columns", "Genre", "Its columns: Id, Title, Overview", format=format)
+        check_error(given, "lacks the columns", "Genre", f"Its columns: {id_column}, Title, Overview", format=format)
 
 
 @pytest.mark.parametrize("content", ["", "id,genres\n", "id,genres\n,\n\n"])
@@ -177,10 +177,25 @@ def test_a_table_in_windows_1252_is_read_with_a_note(write_csv, layout):
     assert "a.csv is not UTF-8 (3 other bytes): read as Windows-1252" in table.notes[0]
 
 
-@pytest.mark.parametrize(("encoding", "title"), [("cp1251", "Фильм о войне"), ("utf-16", "Alien")])
+@pytest.mark.parametrize(("encoding", "title"), [("cp1251", "Фильм о войне"), ("gb18030", "战争与和平")])
 def test_error_neither_utf8_nor_windows_1252(write_csv, encoding, title):
     path = write_csv("films.csv", [["id", "genres", "title"], ["1", "a", title]], encoding=encoding)
-    check_error(path, "is not UTF-8 text")
+    check_error(path, "is not UTF-8 text", "iconv -f GB18030 -t UTF-8")
+
+
+def test_a_table_that_a_spreadsheet_wrote_as_unicode_text_is_read(write_csv, tmp_path):
+    rows = [["", " ID", "Title ", "Overview", "Genres"], ["0", "1", "Фильм", "О войне", "Драма; Военный"]]
+    rows += [["1", "2", "战争", "", "Военный"], ["2", "3", "", "", "Драма"]]
+    path = write_csv("Filme Kopie.csv", rows, encoding="utf-16", delimiter="\t", lineterminator="\r\n")
+    for given in (path, tmp_path):
+        table = read_films(given)
+        assert table.titles == ("Фильм", "战争", "")
+        assert table.genres_of(0) == ("Военный", "Драма")
+
+
+def test_of_columns_that_differ_in_capitals_the_one_of_the_layout_counts(write_csv):
+    table = read_films(write_csv("a.csv", [["id", "ID", "genres", "Genres"], ["a", "b", "War", "Drama"]]))
+    assert (table.ids, table.genre_names) == (("a",), ("War",))
 
 
 def test_error_a_column_that_stands_twice(write_csv):
@@ -208,7 +223,7 @@ def films_with_genres(write_csv, cells):
     return read_films(write_csv("films.csv", [["id", "genres"], *([str(i), cell] for i, cell in enumerate(cells))]))
 
 
-@pytest.mark.parametrize("join", ["; ", ";", ", ", " / ", "/"])
+@pytest.mark.parametrize("join", ["; ", ";", ", ", " / ", "/", "、", "，", "；", "، "])
 def test_genres_without_a_bar_are_split_where_the_names_stand_elsewhere_too(write_csv, join):
     genres = [("Drama", "War"), ("War",), ("Crime", "Drama"), ("Crime", "War"), ("War", "Drama"), ()]
     table = films_with_genres(write_csv, [join.join(names) for names in genres])
