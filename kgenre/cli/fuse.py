@@ -74,17 +74,17 @@ def run(arguments: Sequence[str]) -> int:
 
     trainer.validate(module, datamodule=films, verbose=False)  # tunes the thresholds
     with writing_below(options.root, "give a folder for runs with --root"):
-        trainer.run_dir = folder = new_run_folder(trainer.experiment_dir)
+        trainer.run_dir = run_dir = new_run_folder(trainer.experiment_dir)
         try:
             content = trainer.dump_checkpoint(weights_only=True)
-            path = write_checkpoint(content, folder / "checkpoints" / "step=000000")
+            path = write_checkpoint(content, run_dir / "checkpoints" / "step=000000")
             for pointer in ("best", "last"):
                 write_pointer(path.parent, pointer, path)
-            films.save_artifacts(folder)
-            write_environment(folder)
-            (folder / "config.yaml").write_text(configuration.dump(fit_parser, fit_options), encoding="utf-8")
+            films.save_artifacts(run_dir)
+            write_environment(run_dir)
+            (run_dir / "config.yaml").write_text(configuration.dump(fit_parser, fit_options), encoding="utf-8")
         except OSError:  # half a run is none
-            shutil.rmtree(folder, ignore_errors=True)
+            shutil.rmtree(run_dir, ignore_errors=True)
             raise
     trainer.test(module, datamodule=films, ckpt_path=path)
     return 0
