@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -12,9 +11,10 @@ import jax
 import keras
 import numpy as np
 
-from kgenre.engines.built_module import BuiltModule, as_saved, build_module, build_stage
+from kgenre.engines.built_module import build_module, build_stage
 from kgenre.engines.jax_placement import Placement
 from kgenre.engines.jax_reach import Reach
+from kgenre.engines.jax_state import ArrayState, State
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
@@ -23,21 +23,13 @@ from kgenre.engines.weight_update import StepPart, apply_gradients, process_grad
 from kgenre.kernels.jax_platform import platform
 from kgenre.kernels.read_at_once import read_at_once
 
-State = dict[str, Any]
-_log = logging.getLogger("kgenre")
 _WAIT_EVERY = 8  # steps; at most twice as many are under way
 
 
-class JaxEngine:
-    """See `kgenre.engines.engine.Engine`.
-
-    The state is a dict of lists of arrays, copies of the Keras variables' values: a step donates it, and a donated
-    array that somebody else still held would raise "Array has been deleted" there.
-    """
+class JaxEngine(ArrayState):
+    """See `kgenre.engines.engine.Engine`."""
 
     name = "jax"
-    built: BuiltModule
-    has_lost_steps = False
 
     def __init__(self, options: StepOptions) -> None:
         self.options = options
@@ -73,26 +65,12 @@ class JaxEngine:
             self.start_epoch(stage)
 
     def _compile(self) -> None:
-        """Divide the variables by what gets gradients, and make the compiled functions for this division."""
-        variables = list(self.built.variables.values())
-        self._trainable = [v for v in variables if v.trainable]
-        self._others = [v for v in variables if not v.trainable]
-        self._division = [v.trainable for v in variables]
+        """Make the compiled functions, for variables divided by what gets gradients."""
         self._train = self._jit(self._traced_train, donate_argnums=0, static_argnames="update")
         counted = ("update", "count") if self._loops_count_first else "update"
         self._train_several = self._jit(self._traced_several, donate_argnums=0, static_argnames=counted)
         self._eval = self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
-        self._home = None if self._placement else _home_of([v.value for v in self._held()])
-        counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
-        self._synced = [v.value for v in self._held()]
-        self._state = counters | {
-            "trainable": [self._own(v.value) for v in self._trainable],
-            "others": [self._own(v.value) for v in self._others],
-            "optimizer": [self._own(v.value) for v in self._optimizer_variables],
-        }
-        if self.options.accumulate_grad_batches > 1:
-            zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
-            self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
+        self._divide()
 
     def _jit(self, step: Any, **arguments: Any) -> Any:
         options = {"xla_gpu_deterministic_ops": True} if self.options.deterministic else None
@@ -280,114 +258,6 @@ class JaxEngine:
     def to_host(self, tree: Any) -> Any:
         return jax.device_get(tree)
 
-    # --- state --------------------------------------------------------------------------------------------------
-
-    def _held(self) -> list[keras.Variable]:
-        return [*self._trainable, *self._others, *self._optimizer_variables]
-
-    def _own(self, value: Any) -> jax.Array:
-        """A copy for the state, where the state lies."""
-        return self._put(_copy(value))
-
-    def _put(self, value: jax.Array) -> jax.Array:
-        """Where the state lies."""
-        # What a step gives is bound to a device if anything that it reads is, and a step that reads something bound in
-        # place of what was not is compiled again.
-        if self._placement is not None:
-            return self._placement.state(value)
-        return value if self._home is None else jax.device_put(value, self._home)
-
-    def _lent(self, value: jax.Array) -> jax.Array:
-        """A copy for a Keras variable."""
-        return _copy(value if self._placement is None else self._placement.variable(value))
-
-    def _values(self, state: State | None = None) -> list[Any]:
-        state = self._state if state is None else state
-        return [*state["trainable"], *state["others"], *state["optimizer"]]
-
-    def _divided(self, values: list[Any]) -> State:
-        first, second = len(self._trainable), len(self._trainable) + len(self._others)
-        return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
-
-    def sync(self) -> None:
-        if "trainable" not in self._state:  # broken off while it was built
-            return
-        if any(value.is_deleted() for value in self._values()):
-            self._begin_anew()
-        self.pull()  # what was assigned in a hook stays
-        for variable, value in zip(self._held(), self._values(), strict=True):
-            variable.assign(self._lent(value))
-        self._synced = [v.value for v in self._held()]
-
-    def sync_module(self) -> None:
-        mine = [*self._trainable, *self._others]
-        values = self._values()[: len(mine)]
-        # One compiled call: copied one by one, they would take longer than a small step.
-        copies = _copies(values) if self._placement is None else map(self._lent, values)
-        for variable, value in zip(mine, copies, strict=True):
-            variable.assign(value)
-        self._synced[: len(mine)] = [v.value for v in mine]
-
-    def pull(self) -> None:
-        # Arrays never change in place: another object in a variable means that somebody assigned it.
-        changed = [v.value is not known for v, known in zip(self._held(), self._synced, strict=True)]
-        if [v.trainable for v in self.built.variables.values()] != self._division:
-            self._write_unchanged(changed)
-            self._compile()
-            return
-        if not any(changed):
-            return
-        values = [
-            self._own(v.value) if new else value
-            for v, new, value in zip(self._held(), changed, self._values(), strict=True)
-        ]
-        self._state |= self._divided(values)
-        self._synced = [v.value for v in self._held()]
-
-    def _begin_anew(self) -> None:
-        """A step was broken off after it was given the state: the Keras variables have what was last synced."""
-        _log.warning(
-            "JAX keeps nothing of a step that is broken off: the weights are those of the last validation or end of an "
-            "epoch, or those that training began with."
-        )
-        self.has_lost_steps = True
-        self._state = {}
-        self._compile()
-        self.start_epoch("train")
-
-    def _write_unchanged(self, changed: list[bool]) -> None:
-        for variable, new, value in zip(self._held(), changed, self._values(), strict=True):
-            if not new:
-                variable.assign(self._lent(value))
-
-    def get_variable(self, variable: keras.Variable) -> np.ndarray:
-        return np.asarray(self._values()[self._position(variable)])
-
-    def set_variable(self, variable: keras.Variable, value: Any) -> None:
-        position = self._position(variable)
-        for part in ("trainable", "others", "optimizer"):
-            if position < len(self._state[part]):
-                self._state[part][position] = self._put(jax.numpy.full(variable.shape, value, variable.dtype))
-                return
-            position -= len(self._state[part])
-
-    def _position(self, variable: keras.Variable) -> int:
-        return next(i for i, held in enumerate(self._held()) if held is variable)
-
-    def state_dict(self) -> dict[str, np.ndarray]:
-        values = dict(zip(map(id, self._held()), jax.device_get(self._values()), strict=True))
-        named = self.built.variables | self.built.optimizer_variables
-        return {name: as_saved(values[id(variable)]) for name, variable in named.items()}
-
-    def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        self.sync()
-        self.has_lost_steps = False
-        named = self.built.variables | self.built.optimizer_variables
-        for name, array in arrays.items():
-            if name in named:
-                named[name].assign(array)
-        self.pull()
-
     # --- input --------------------------------------------------------------------------------------------------
 
     def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
@@ -413,20 +283,6 @@ class JaxEngine:
 
 def _array(leaf: Any) -> Any:
     return leaf if isinstance(leaf, jax.Array) else np.array(leaf)  # what lies on the device stays there
-
-
-def _copy(value: Any) -> jax.Array:
-    return jax.numpy.array(value, copy=True)
-
-
-@jax.jit
-def _copies(values: list[jax.Array]) -> list[jax.Array]:
-    return list(map(_copy, values))
-
-
-def _home_of(values: Iterable[jax.Array]) -> Any:
-    """The device that one of them is bound to, as those are that were made under ``keras.device``; None: none is."""
-    return next((value.sharding for value in values if value.committed), None)
 
 
 def _float32(values: list[float]) -> jax.Array:
