@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
+from kgenre.checkpoints.files import move
 from kgenre.data.errors import FilmDataError
 from kgenre.engines.cache_folder import cache_folder
 
@@ -31,7 +32,7 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
             made.mkdir()
             for name, data in posters:
                 (made / name).write_bytes(data)
-            made.rename(folder)
+            move(made, folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
             raise FilmDataError(
