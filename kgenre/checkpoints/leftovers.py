@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from kgenre.checkpoints.checkpoint import CheckpointError, read_checkpoint
+from kgenre.checkpoints.files import move
 from kgenre.checkpoints.removal import wait_for_removals
 
 # In the order in which they are looked at: of two versions of one checkpoint the new one comes first.
@@ -31,7 +32,7 @@ def remove_leftovers(folder: Path) -> None:
     wait_for_removals()
     for path, match in _hidden(folder):
         if path.is_dir() and not (folder / match["name"]).exists() and match["kind"] != "removed" and _is_whole(path):
-            path.rename(folder / match["name"])
+            move(path, folder / match["name"])
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -99,8 +99,13 @@ def aligned_zeros(shape: tuple[int, ...]) -> Pixels:
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping, within the limit of a container; a large number where unknown."""
+    """Bytes that can be had without swapping, within the limit of a container.
+
+    Where nobody says what is free (macOS), all of the machine's; a large number where not even that is known (Windows).
+    """
     free = 1 << 40
+    with suppress(AttributeError, OSError, ValueError):
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError, IndexError):
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         free = next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable")) << 10

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.checkpoints import find_checkpoint, read_state
+from kgenre.checkpoints.files import move
 from kgenre.data.kept_films import KeptFilms
 from kgenre.training import TrainerError
 
@@ -79,7 +80,7 @@ def export_classifier(
         if description["overview"]:
             (whole / "vocabulary.txt").write_text("\n".join(films.vocabulary) + "\n", encoding="utf-8")
         shutil.copyfile(Path(__file__).with_name("classify.py"), whole / "classify.py")
-        whole.rename(folder)
+        move(whole, folder)
     return folder
 
 

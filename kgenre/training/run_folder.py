@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.checkpoints import leftovers, remove_leftovers
+from kgenre.checkpoints.files import move
 from kgenre.engines.devices import list_devices
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
@@ -104,7 +105,7 @@ def update_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
     partial = path.with_suffix(".json.partial")
     try:
         partial.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n", encoding="utf-8")
-        partial.replace(path)
+        move(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

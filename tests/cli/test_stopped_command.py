@@ -33,7 +33,8 @@ def validated(run):
 def test_a_loop_goes_on_after_each_stop(tmp_path):
     command = [sys.executable, "-m", "kgenre", "fit", "--model", "digits.DigitNet", "--data", "digits.Digits"]
     command += ["--data.batch_size", "240", "--trainer.name", "run", "--trainer.max_epochs", str(EPOCHS)]
-    environment = os.environ | {"KGENRE_ALLOW_IMPORT": "digits", "PYTHONPATH": f"{EXAMPLES}:{EXAMPLES.parents[1]}"}
+    folders = f"{EXAMPLES}{os.pathsep}{EXAMPLES.parents[1]}"
+    environment = os.environ | {"KGENRE_ALLOW_IMPORT": "digits", "PYTHONPATH": folders}
     run, codes = tmp_path / "runs" / "run" / "version_0", tmp_path / "codes"
     bash, pipe = ["bash", "-c", LOOP, "loop", *command], subprocess.PIPE
     with (tmp_path / "log.txt").open("w") as log:

@@ -171,11 +171,11 @@ def should_stop(trainer):
 
 
 def ctrl_c(trainer):
-    os.kill(os.getpid(), signal.SIGINT)
+    signal.raise_signal(signal.SIGINT)
 
 
 def sigterm(trainer):
-    os.kill(os.getpid(), signal.SIGTERM)
+    signal.raise_signal(signal.SIGTERM)
 
 
 def sigkill(trainer):

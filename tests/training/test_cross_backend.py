@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -23,7 +24,7 @@ def test_losses_agree_after_the_change(run_python, tmp_path, there):
         f"import json, cross_backend_part as part; part.begin({folder!r}); print(json.dumps(part.go_on({folder!r})))"
     )
     begun = json.loads(
-        run_python(script, backend=there, PYTHONPATH=f"{PART.parent}:{PART.parent.parent}").splitlines()[-1]
+        run_python(script, backend=there, PYTHONPATH=f"{PART.parent}{os.pathsep}{PART.parent.parent}").splitlines()[-1]
     )
 
     spec = importlib.util.spec_from_file_location("cross_backend_part", PART)

@@ -39,7 +39,7 @@ def server():
     """Sends runs to `killed_run.py`: ``server(root, fault=..., nth=...)`` gives the signal that ended it, or None."""
     if not hasattr(os, "fork") or keras.backend.backend() == "torch":
         pytest.skip("forks after importing the backend, which torch's threads do not outlive")
-    env = os.environ | {"PYTHONPATH": f"{TESTS.parent}:{TESTS}", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    env = os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "TF_CPP_MIN_LOG_LEVEL": "3"}
     process = subprocess.Popen(
         [sys.executable, PART],
         env=env,

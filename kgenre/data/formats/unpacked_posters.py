@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from kgenre.checkpoints.files import move
 from kgenre.data.errors import FilmDataError
 from kgenre.engines.cache_folder import cache_folder, in_the_making
 
@@ -29,7 +30,7 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
             made.mkdir()
             for name, data in posters:
                 (made / name).write_bytes(data)
-            made.rename(folder)
+            move(made, folder)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
             raise FilmDataError(

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from kgenre.checkpoints.files import move
 from kgenre.data.errors import FilmDataError
 from kgenre.data.sample.genres import draw_genres
 from kgenre.data.sample.overview import write_overview
@@ -59,7 +60,7 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
             _make(made, n, seed)
             if directory.exists():
                 directory.rmdir()
-            made.rename(directory)
+            move(made, directory)
     except OSError as error:
         raise FilmDataError(f"The sample films cannot be written to {directory}: {error.strerror}.") from error
     return directory
