@@ -17,8 +17,10 @@ def adapted_state(module: Any) -> list[dict[str, Any]]:
     inside. ``Normalization`` keeps what it has learned in variables.
 
     Example:
-        >>> module.buckets = keras.layers.Discretization(bin_boundaries=[0.5])
-        >>> adapted_state(module)
+        >>> class Tabular(Module):
+        ...     def __init__(self):
+        ...         self.buckets = keras.layers.Discretization(bin_boundaries=[0.5])
+        >>> adapted_state(Tabular())
         [{'layer': 'Discretization', 'bin_boundaries': [0.5]}]
     """
     return [{"layer": type(layer).__name__, **_state(layer)} for layer in _adaptable(module)]

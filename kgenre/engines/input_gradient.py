@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any, cast
-
-import keras
-
-from kgenre.engines.traced_step import StepScope, current_scope
+from typing import Any
 
 
 def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
@@ -27,10 +23,14 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
         The same structure, tensors of the inputs' shapes and dtypes.
 
     Example:
-        >>> slopes = gradient(lambda x: self.critic(x, training=True), mixed)
-        >>> norms = ops.sqrt(ops.sum(ops.square(slopes), axis=(1, 2, 3)) + 1e-12)
+        >>> slopes = gradient(lambda x: self.critic(x, training=True), made)
+        >>> norms = ops.sqrt(ops.sum(ops.square(slopes), axis=-1) + 1e-12)
         >>> penalty = 10.0 * ops.mean((norms - 1.0) ** 2)
     """
+    import keras
+
+    from kgenre.engines.traced_step import StepScope, current_scope
+
     inputs = keras.tree.map_structure(keras.ops.convert_to_tensor, inputs)
     of_backend = _BACKENDS[keras.backend.backend()]
     with nullcontext() if current_scope() else StepScope(None):
@@ -40,7 +40,10 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
 def _jax(total: Callable[[Any], Any], inputs: Any) -> Any:
     import jax
 
-    scope = cast(StepScope, current_scope())
+    from kgenre.engines.traced_step import current_scope
+
+    scope = current_scope()
+    assert scope is not None  # of the step, or of `gradient`
     values, losses = dict(scope.state_mapping), list(scope.losses)
 
     def with_changes(inputs: Any) -> tuple[Any, Any]:
@@ -65,6 +68,7 @@ def _tensorflow(total: Callable[[Any], Any], inputs: Any) -> Any:
 
 
 def _torch(total: Callable[[Any], Any], inputs: Any) -> Any:
+    import keras
     import torch
 
     with torch.enable_grad():
