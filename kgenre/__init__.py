@@ -12,6 +12,7 @@ from kgenre.messages import show_messages
 
 if TYPE_CHECKING:
     from kgenre.callbacks import Callback
+    from kgenre.engines.input_gradient import gradient
     from kgenre.training import ArrayDataset, DataModule, Module, Trainer, TrainerError, seed_everything
 
 __version__ = "0.1.0"
@@ -22,11 +23,12 @@ _HOMES = {
     "DataModule": "kgenre.training",
     "Module": "kgenre.training",
     "Trainer": "kgenre.training",
+    "gradient": "kgenre.engines.input_gradient",
     "TrainerError": "kgenre.training",
     "seed_everything": "kgenre.training",
 }
 
-__all__ = ["ArrayDataset", "Callback", "DataModule", "Module", "Trainer", "TrainerError", "seed_everything"]
+__all__ = ["ArrayDataset", "Callback", "DataModule", "Module", "Trainer", "TrainerError", "gradient", "seed_everything"]
 
 show_messages()
 

@@ -42,4 +42,6 @@ class ModelSummary(Callback):
             if isinstance(layer, keras.Model):
                 layer.summary(print_fn=how, expand_nested=self.max_depth != 1)
             else:
-                print(f"{layer.name} ({type(layer).__name__}): {layer.count_params():,} parameters")
+                # One that no step uses is not built, and Keras would refuse to count.
+                count = f"{layer.count_params():,} parameters" if layer.built else "not used in a step"
+                print(f"{layer.name} ({type(layer).__name__}): {count}")

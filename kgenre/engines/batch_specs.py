@@ -32,9 +32,12 @@ def batch_specs(stage: str, batch: Any) -> Any:
             is_number = False
         if not is_number:
             place = "".join(f"[{key!r}]" for key in path)
+            is_text = isinstance(leaf, str) or getattr(getattr(leaf, "dtype", None), "kind", "") in ("U", "S", "O")
+            instead = " (Keras's StringLookup and TextVectorization give them, in the source of batches)"
             raise StepError(
                 f"The {stage.partition('/')[0]} batch holds {str(leaf)[:40]!r} ({type(leaf).__name__}) at "
-                f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or give numbers."
+                f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or give numbers"
+                f"{instead if is_text else ''}."
             )
     return keras.tree.map_structure(_spec, batch)
 

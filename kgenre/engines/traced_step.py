@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +21,8 @@ from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, read_now
 from kgenre.engines.value_in_python import value_in_python
+
+_scope: ContextVar[StepScope | None] = ContextVar("step_scope", default=None)
 
 
 @dataclass
@@ -41,6 +44,16 @@ class StepScope(keras.StatelessScope):
         self.known = known  # ids; None: all are accepted, while layers are still being built
         self.used: dict[int, keras.Variable] = {}
         self.updated: dict[int, keras.Variable] = {}
+        self._tokens: list[Token[StepScope | None]] = []
+
+    def __enter__(self) -> StepScope:
+        self._tokens.append(_scope.set(self))
+        super().__enter__()
+        return self
+
+    def __exit__(self, *arguments: Any) -> None:
+        super().__exit__(*arguments)
+        _scope.reset(self._tokens.pop())
 
     def get_current_value(self, variable: keras.Variable) -> Any:
         """The variable's value in this scope, None if it has none of its own here."""
@@ -57,6 +70,11 @@ class StepScope(keras.StatelessScope):
         if self.known is not None:
             check_known(variable, self.known)
         self.used[id(variable)] = variable
+
+
+def current_scope() -> StepScope | None:
+    """The scope of the step that is being traced, or None outside a step."""
+    return _scope.get()
 
 
 def check_known(variable: keras.Variable, known: Collection[int]) -> None:

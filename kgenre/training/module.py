@@ -66,6 +66,13 @@ class Module(Hyperparameters):
         >>> held = [ops.stop_gradient(v) for v in self.critic.trainable_variables]
         >>> judged, _ = self.critic.stateless_call(held, self.critic.non_trainable_variables, made)
 
+        Where one network is updated n times for each update of another (a WGAN's critic), Adam of the other gets a
+        schedule that is zero in between; its moments are of all gradients:
+
+        >>> class EveryFifth(keras.optimizers.schedules.LearningRateSchedule):
+        ...     def __call__(self, step):
+        ...         return ops.where(step % 5 == 4, 1e-4, 0.0)
+
         Example:
             >>> def configure_optimizers(self):
             ...     return {"encoder.*": keras.optimizers.Adam(1e-5), ".*": keras.optimizers.Adam(1e-3)}
@@ -95,6 +102,9 @@ class Module(Hyperparameters):
 
     def training_step(self, batch: Any, batch_idx: Any) -> Any:
         """The loss of a batch: a scalar tensor, or a dict with it under "loss"; None leaves the batch out.
+
+        Random numbers take ``seed=``, a `keras.random.SeedGenerator` that the module holds; gradients that the loss
+        needs come from `kgenre.gradient`.
 
         None is decided when the step is compiled, by what is a Python value then: the shapes of the batch, attributes
         of the module. Where the numbers decide, weight the loss instead (a weight of 0 gives a gradient of 0). Such a

@@ -102,8 +102,11 @@ class Results:
         Raises:
             ValueError: it is no number.
         """
+        from keras import ops
+
         try:
-            number = float(value)
+            # Of a torch tensor that has a gradient, float() warns.
+            number = float(ops.convert_to_numpy(value) if ops.is_tensor(value) else value)
         except (TypeError, ValueError):
             raise ValueError(not_a_number(name, value)) from None
         self._put(LogEntry(name, prog_bar=prog_bar), number, logger)

@@ -19,6 +19,7 @@ from kgenre.training.run_folder import environment, run_folders
 if TYPE_CHECKING:
     from kgenre.callbacks import Callback
     from kgenre.loggers import Logger
+    from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
@@ -26,6 +27,8 @@ _log = logging.getLogger("kgenre")
 
 def run_state(trainer: Trainer) -> dict[str, Any]:
     """Everything of a run that is not an array: counters, callbacks, hyperparameters, data, versions."""
+    from kgenre.engines.adapted_layers import adapted_state
+
     t = trainer
     done = t.epoch_is_done  # at the end of an epoch the next one is where the run goes on
     state: dict[str, Any] = {
@@ -40,6 +43,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "random": random_state(),
         "callbacks": {key: callback.state_dict() for key, callback in _by_key(t.callbacks)},
         "batches": t.engine.built.specs,
+        "adapted": adapted_state(t.module),
         "model": _described(t.module),
         "environment": environment(),
     }
@@ -88,6 +92,15 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             set_random_state(state["random"])
     t.resumed = True
     _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, t.current_epoch + 1, t.global_step)
+
+
+def restore_adapted(module: Module, checkpoint: Checkpoint) -> None:
+    """What preprocessing layers had learned, before a step is built on them."""
+    from kgenre.engines.adapted_layers import set_adapted_state
+
+    if "adapted" in checkpoint.state:  # older checkpoints are without
+        with _reading(checkpoint, "what preprocessing layers had learned"):
+            set_adapted_state(module, checkpoint.state["adapted"])
 
 
 def resume_step(checkpoint: Checkpoint | None) -> int | None:
@@ -235,7 +248,7 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
 
     with drawing_initial_weights():
         module.configure_model()
-
+    restore_adapted(module, checkpoint)
     if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
         build_from_specs(module, checkpoint.state["batches"])
     named = named_variables(module)

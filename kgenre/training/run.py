@@ -12,7 +12,7 @@ from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine
 from kgenre.loggers import Logger
 from kgenre.training.data_module import DataModule
-from kgenre.training.errors import TrainerError
+from kgenre.training.errors import NothingHasRunError
 from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.hooks import Hooks
@@ -98,10 +98,10 @@ class Run:
         """The module that runs, or ran last.
 
         Raises:
-            TrainerError: none has run.
+            NothingHasRunError: none has run.
         """
         if self._module is None:
-            raise TrainerError("trainer.module needs a run: call trainer.fit(module, ...) first.")
+            raise NothingHasRunError("trainer.module needs a run: call trainer.fit(module, ...) first.")
         return self._module
 
     @property
@@ -109,10 +109,12 @@ class Run:
         """The engine that the module was built in: from ``on_fit_start`` or the start of an evaluation on.
 
         Raises:
-            TrainerError: nothing is built yet.
+            NothingHasRunError: nothing is built yet.
         """
         if self._engine is None:
-            raise TrainerError("trainer.engine needs a run whose module is built: call trainer.fit(module, ...) first.")
+            raise NothingHasRunError(
+                "trainer.engine needs a run whose module is built: call trainer.fit(module, ...) first."
+            )
         return self._engine
 
     # --- what it is doing ----------------------------------------------------------------------------------------

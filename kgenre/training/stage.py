@@ -29,6 +29,7 @@ from kgenre.training.module import Module
 from kgenre.training.open_run import has_begun, leaving_run, own_writing
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
+from kgenre.training.resume import restore_adapted
 from kgenre.training.run import RunState, Stage
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
     t.hooks.setup(stage)
     with policy_of(t.precision), drawing_initial_weights():
         module.configure_model()
+    if checkpoint is not None:
+        restore_adapted(module, checkpoint)
     check_model_precision(module, t.precision)
 
 

@@ -267,11 +267,13 @@ def test_model_summary(capsys):
             super().__init__()
             self.extra = keras.layers.Dense(3, name="extra")
             self.extra.build((None, 4))
+            self.unused = keras.layers.Dense(3, name="unused")
 
     quiet_trainer(callbacks=ModelSummary()).fit(Parts(), boring_batches(1))
     printed = capsys.readouterr().out
     assert "Total params: 10" in printed
     assert "extra (Dense): 15 parameters" in printed
+    assert "unused (Dense): not used in a step" in printed
 
 
 @pytest.mark.parametrize(("max_depth", "shown"), [(0, 0), (1, 1), (2, 2), (-1, 2)])

@@ -110,6 +110,20 @@ ASKS = {
 }
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow compiles it, torch runs it as Python")
+def test_a_vocabulary_in_a_step_is_refused_with_the_way_out():
+    class Looks(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.lookup = layers.IntegerLookup(vocabulary=[1, 2])
+
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * ops.mean(self.lookup(ops.cast(batch["x"], "int32")))
+
+    with pytest.raises(StepError, match=r"^training_step looks up numbers in a vocabulary at .*dataset\.map"):
+        fit(Looks())
+
+
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
 def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):

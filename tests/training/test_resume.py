@@ -447,6 +447,62 @@ def test_a_normalization_layer_comes_back_with_what_it_adapted_to(tmp_path):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(other.model(x)), expected, rtol=1e-5)
 
 
+def test_preprocessing_layers_come_back_with_what_they_adapted_to(tmp_path):
+    numbers, words = np.arange(8.0) ** 2, ["cat sat", "dog sat", "cat"]
+
+    class Tabular(BoringModule):
+        def __init__(self, adapts=False):
+            super().__init__()
+            self.buckets = keras.layers.Discretization(num_bins=3)
+            self.codes = [keras.layers.IntegerLookup(), keras.layers.StringLookup(num_oov_indices=2)]
+            self.texts = keras.layers.TextVectorization(output_mode="tf_idf")
+            if adapts:
+                self.buckets.adapt(numbers)
+                self.codes[0].adapt([7, 7, 3])
+                self.codes[1].adapt(["b", "a"])
+                self.texts.adapt(words)
+
+        def seen(self):
+            given = [self.buckets(numbers), self.codes[0]([3, 7, 5]), self.codes[1](["a", "b"]), self.texts(words)]
+            return [keras.ops.convert_to_numpy(array) for array in given]
+
+    run, module = quiet_trainer(max_steps=1), Tabular(adapts=True)
+    run.fit(module, boring_batches(1))
+    path = run.save_checkpoint(tmp_path / "saved")
+    loaded, fitted = Tabular.load_from_checkpoint(path), Tabular()
+    quiet_trainer(max_steps=1).fit(fitted, boring_batches(1), ckpt_path=path)
+    for other in (loaded, fitted):
+        for expected, array in zip(module.seen(), other.seen(), strict=True):
+            np.testing.assert_array_equal(array, expected)
+    assert len(set(map(float, module.seen()[0]))) == 3
+    assert module.seen()[3].any()
+    with pytest.raises(CheckpointError, match=r"preprocessing layers had learned .*'Discretization', 'Int"):
+        quiet_trainer().validate(BoringModule(), boring_batches(1), ckpt_path=path)
+
+
+def test_the_state_of_a_stateful_layer_is_part_of_the_run(tmp_path):
+    class Stateful(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential(
+                [
+                    keras.Input((4, 1), batch_size=8),
+                    keras.layers.SimpleRNN(2, stateful=True, kernel_initializer="ones", recurrent_initializer="ones"),
+                ]
+            )
+
+        def training_step(self, batch, batch_idx):
+            return keras.ops.mean((self.model(batch["x"][..., None]) - batch["y"]) ** 2)
+
+    straight, first, second = (quiet_trainer(max_steps=steps) for steps in (4, 2, 4))
+    straight.fit(Stateful(), boring_batches())
+    first.fit(Stateful(), boring_batches())
+    path = first.save_checkpoint(tmp_path / "saved")
+    second.fit(Stateful(), boring_batches(), ckpt_path=path)
+    assert first.engine.state_dict()["model.layers.0.states.0"].any()
+    assert same_state(straight, second) == []
+
+
 def test_load_from_checkpoint_of_another_model(saved):
     class Wider(Dropping):
         def __init__(self):

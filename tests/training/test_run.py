@@ -49,6 +49,8 @@ def test_state_flags_follow_the_run():
 
 def test_the_parts_of_a_run_that_has_not_begun():
     trainer = quiet_trainer()
+    assert not hasattr(trainer, "module")
+    assert not hasattr(trainer, "engine")
     with pytest.raises(kgenre.TrainerError, match=r"trainer.module needs a run: call trainer.fit"):
         trainer.experiment_dir  # noqa: B018  it has the module's name
     with pytest.raises(kgenre.TrainerError, match=r"trainer.engine needs a run whose module is built"):

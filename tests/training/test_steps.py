@@ -133,8 +133,8 @@ def test_batches_of_other_forms(form):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (["a", "b"], r"'a' \(str\) at batch\['extra'\]\[0\]"),
-        ({"of": np.array(["a"])}, r"ndarray\) at batch\['extra'\]\['of'\]"),
+        (["a", "b"], r"'a' \(str\) at batch\['extra'\]\[0\].*StringLookup"),
+        ({"of": np.array(["a"])}, r"ndarray\) at batch\['extra'\]\['of'\].*StringLookup"),
         (None, r"'None' \(NoneType\) at batch\['extra'\]"),
         (np.array(["2020-01-01"], "datetime64[D]"), r"ndarray\) at batch\['extra'\]"),
         (object(), r"\(object\) at batch\['extra'\]"),
@@ -144,7 +144,7 @@ def test_batches_of_other_forms(form):
 def test_what_is_no_number_in_a_batch_is_named(value, message):
     batches = [batch | {"extra": value} for batch in boring_batches(1)]
     for stage, name in (("fit", "train"), ("predict", "predict")):
-        with pytest.raises(StepError, match=f"The {name} batch holds .*{message}.*Leave it out"):
+        with pytest.raises(StepError, match=f"The {name} batch holds .*{message}"):
             getattr(quiet_trainer(), stage)(BoringModule(), batches)
 
 

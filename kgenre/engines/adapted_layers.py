@@ -1,0 +1,64 @@
+"""What Keras's preprocessing layers have learned in ``adapt`` and keep outside their variables, for a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from kgenre.engines.named_variables import keras_layers
+
+
+def adapted_state(module: Any) -> list[dict[str, Any]]:
+    """The boundaries and vocabularies of the module's preprocessing layers, in the order of its layers; JSON values.
+
+    These are `keras.layers.Discretization`, ``IntegerLookup`` and ``StringLookup``, and what `TextVectorization` has
+    inside. ``Normalization`` keeps what it has learned in variables.
+
+    Example:
+        >>> class Tabular(Module):
+        ...     def __init__(self):
+        ...         self.buckets = keras.layers.Discretization(bin_boundaries=[0.5])
+        >>> adapted_state(Tabular())
+        [{'layer': 'Discretization', 'bin_boundaries': [0.5]}]
+    """
+    return [{"layer": type(layer).__name__, **_state(layer)} for layer in _adaptable(module)]
+
+
+def set_adapted_state(module: Any, states: Sequence[Mapping[str, Any]]) -> None:
+    """Give the layers back what `adapted_state` gave; a layer that had learned nothing stays as it is.
+
+    Raises:
+        ValueError: the module has other preprocessing layers.
+    """
+    layers = _adaptable(module)
+    here, there = [type(layer).__name__ for layer in layers], [state["layer"] for state in states]
+    if here != there:
+        raise ValueError(f"the module has the preprocessing layers {here}, the checkpoint is of {there}")
+    for layer, state in zip(layers, states, strict=True):
+        if isinstance(layer, keras.layers.Discretization):
+            if state["bin_boundaries"] is not None:
+                layer.bin_boundaries = list(map(float, state["bin_boundaries"]))
+        elif state["vocabulary"]:
+            # A list, always: Keras would open a text as a file.
+            layer.set_vocabulary(list(state["vocabulary"]), idf_weights=state["idf_weights"])
+
+
+def _adaptable(module: Any) -> list[Any]:
+    kinds = (keras.layers.Discretization, keras.layers.IntegerLookup, keras.layers.StringLookup)
+    found = {id(part): part for outer in keras_layers(module) for part in outer._flatten_layers()}
+    return [layer for layer in found.values() if isinstance(layer, kinds)]
+
+
+def _state(layer: Any) -> dict[str, Any]:
+    if isinstance(layer, keras.layers.Discretization):
+        boundaries = layer.bin_boundaries
+        return {"bin_boundaries": None if boundaries is None else [float(boundary) for boundary in boundaries]}
+    words = layer.get_vocabulary(include_special_tokens=False)
+    weights = None
+    if layer.output_mode == "tf_idf" and words:
+        first = layer.vocabulary_size() - len(words)
+        weights = [float(weight) for weight in layer.idf_weights_const.numpy()[first : first + len(words)]]
+    words = [word if isinstance(word, str) else int(word) for word in words]
+    return {"vocabulary": words, "idf_weights": weights}

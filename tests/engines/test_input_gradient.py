@@ -1,0 +1,75 @@
+"""`kgenre.gradient`: the same derivatives on every backend, trained through, and with what happens on the way."""
+
+import keras
+import numpy as np
+from boring import BoringModule, boring_batches, quiet_trainer, weights_of
+from keras import ops
+
+import kgenre
+
+KERNEL = "model.layers.0.kernel"
+
+
+class Penalized(BoringModule):
+    """Only the squared slopes of a linear model are minimised: 8 rows have those of its kernel."""
+
+    def __init__(self):
+        super().__init__(units=1)
+        self.seen = keras.Variable(0.0, trainable=False)
+
+    def judged(self, x):
+        self.seen.assign(self.seen + ops.sum(x))
+        return self.model(x)
+
+    def training_step(self, batch, batch_idx):
+        return ops.sum(kgenre.gradient(self.judged, batch["x"]) ** 2) / 8
+
+
+def test_a_loss_of_slopes_trains_and_variables_assigned_on_the_way_keep_their_values():
+    module, batches = Penalized(), boring_batches(3, units=1)
+    before = weights_of(module)[KERNEL]
+    quiet_trainer().fit(module, batches)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], before * (1 - 2 * module.learning_rate) ** 3, rtol=1e-5)
+    np.testing.assert_allclose(weights_of(module)["seen"], sum(batch["x"].sum() for batch in batches), rtol=1e-4)
+
+
+def test_the_losses_of_layers_inside_are_counted_once():
+    class Regularized(Penalized):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([keras.Input((4,)), keras.layers.ActivityRegularization(l2=1.0)])
+            self.scale = keras.Variable(1.0)  # what the regulariser shrinks
+
+        def training_step(self, batch, batch_idx):
+            slopes = kgenre.gradient(lambda x: self.model(x * self.scale), batch["x"])
+            return 0.0 * ops.sum(slopes)
+
+    (batch,) = boring_batches(1, units=1)
+    module = Regularized()
+    quiet_trainer().fit(module, [batch])
+    scale = 1.0 - module.learning_rate * 2 * np.sum(batch["x"] ** 2) / 8  # Keras takes the mean of rows
+    np.testing.assert_allclose(weights_of(module)["scale"], scale, rtol=1e-4)
+
+
+def test_second_derivatives_structures_and_inputs_that_do_not_matter():
+    class Cubic(BoringModule):
+        def predict_step(self, batch, batch_idx):
+            def slope(x):
+                return kgenre.gradient(lambda x: x**3, x)
+
+            of_both = kgenre.gradient(lambda given: given["x"] ** 2 + self.model(given["x"])[:, :1] * 0, batch)
+            return kgenre.gradient(slope, batch["x"]), of_both
+
+    (batch,) = boring_batches(1)
+    ((second, of_both),) = quiet_trainer().predict(Cubic(), [batch])
+    np.testing.assert_allclose(second, 6 * batch["x"], rtol=1e-5)
+    np.testing.assert_allclose(of_both["x"], 2 * batch["x"], rtol=1e-5)
+    assert of_both["y"].shape == batch["y"].shape
+    assert not of_both["y"].any()
+
+
+def test_in_a_hook_it_changes_no_variable():
+    module = Penalized()
+    slopes = kgenre.gradient(module.judged, np.ones((2, 4), "float32"))
+    np.testing.assert_allclose(ops.convert_to_numpy(slopes), [weights_of(module)[KERNEL][:, 0]] * 2, rtol=1e-5)
+    assert weights_of(module)["seen"] == 0
