@@ -51,6 +51,7 @@ class LossWatch(Callback):
         self._rollbacks_then = 0  # when the checkpoint was written that this run goes on from
         self.stopped_step: int | None = None  # the ``global_step`` whose loss was the problem
         self._waiting: list[tuple[Any, int]] = []  # losses on the device and their steps
+        self._updates = 0  # of the optimizer, before the newest batch
 
     def problem(self, loss: float) -> str | None:
         """What is wrong with a loss, given those before it; None: nothing."""
@@ -65,12 +66,19 @@ class LossWatch(Callback):
             refuse_schedules(type(self).__name__, trainer)
             self._lower_rates(trainer)  # the run that went back was stopped before it saved anything
 
+    def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
+        """Know where the count of updates begins, also after going back."""
+        self._updates = trainer.global_step
+
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
         """Keep the loss; every n-th time look at those before."""
+        step = trainer.global_step
         if "loss" in outputs:  # a step may skip its batch
-            self._waiting.append((outputs["loss"], trainer.global_step))
+            # A batch that is only accumulated is of the next update: a checkpoint of the last one is from before it.
+            self._waiting.append((outputs["loss"], step + (step == self._updates)))
+        self._updates = step
         if (batch_idx + 1) % self.every_n_steps == 0 and self._waiting:
             newest = self._waiting.pop()
             self._look(trainer)

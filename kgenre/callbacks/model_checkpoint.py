@@ -156,7 +156,8 @@ class ModelCheckpoint(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Know the folder and who shares it."""
-        check_logged("ModelCheckpoint", self.monitor, trainer, module)
+        if self.monitor != "val/loss":  # the default may be missing
+            check_logged("ModelCheckpoint", self.monitor, trainer, module)
         self._has_failed, self._at_boundary = False, None
         assert trainer.run_dir is not None  # where there is a ModelCheckpoint, a fit has a folder
         self.folder = trainer.run_dir / "checkpoints"

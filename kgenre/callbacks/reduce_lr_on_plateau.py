@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
+from kgenre.callbacks.logged_names import check_logged
 from kgenre.callbacks.monitor import check_mode, is_better, monitored, worst
 
 if TYPE_CHECKING:
@@ -35,7 +36,8 @@ class ReduceLROnPlateau(Callback):
     Raises:
         ValueError: a factor or a count that cannot be.
         TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
-        MonitorError: (while training) the value was not logged.
+        MonitorError: the value is not logged: when training begins, where nothing but the steps can log it; else when
+            it should be there.
 
     Example:
         >>> Trainer(callbacks=[ReduceLROnPlateau("val/loss", factor=0.5, patience=3)])
@@ -81,6 +83,7 @@ class ReduceLROnPlateau(Callback):
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Refuse an optimizer with a schedule of its own; a new run starts counting anew."""
         refuse_schedules("ReduceLROnPlateau", trainer, self.optimizer)
+        check_logged("ReduceLROnPlateau", self.monitor, trainer, module)
         if not trainer.resumed:
             self.best_score, self.wait_count, self.cooldown_count = worst(self.mode), 0, 0
 

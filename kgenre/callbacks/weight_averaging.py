@@ -29,7 +29,7 @@ class WeightAveraging(Callback):
         update_starting_at_epoch: from this epoch on, counted from 0; None: the first.
 
     Raises:
-        ValueError: a decay outside [0, 1), or a count that cannot be.
+        ValueError: a decay outside [0, 1), or a count that cannot be; (when the fit begins) there are several.
 
     Example:
         >>> Trainer(callbacks=[WeightAveraging(decay=0.999)])
@@ -55,6 +55,11 @@ class WeightAveraging(Callback):
         self.first_epoch = first_epoch
         self.step_part: _Average = _Average(decay, update_every_n_steps, first_step)
         self._trained: dict[str, Any] | None = None  # the weights in training, while the average is in their place
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Refuse a second one: the module can end with one average only."""
+        if stage == "fit" and sum(isinstance(callback, WeightAveraging) for callback in trainer.callbacks) > 1:
+            raise ValueError("A run has one WeightAveraging: its average is what is validated. Received: several.")
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """No weights are put aside."""

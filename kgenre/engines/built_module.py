@@ -189,8 +189,7 @@ def build_module(
     frozen = [name for name in built.variables if name not in trainable]
     built.groups = optimizer_groups(optimizers, trainable, frozen) if optimizers else []
     for position, (optimizer, group) in enumerate(zip(built.optimizers, built.groups, strict=True)):
-        if not optimizer.built:
-            optimizer.build(list(group.values()))
+        _build_optimizer(optimizer, list(group.values()))
         built.optimizer_variables |= named_optimizer_variables(optimizer, group, f"optimizers.{position}")
     if options is not None and options.loss_scaling:
         built.loss_scale = LossScale()
@@ -202,6 +201,20 @@ def build_module(
     if optimizers and "train" in results:
         _check_loss(built, results["train"])
     return built
+
+
+def _build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
+    if not optimizer.built:
+        optimizer.build(variables)
+    elif list(map(id, optimizer._trainable_variables)) != list(map(id, variables)):
+        raise ValueError(
+            f"configure_optimizers returned {_a(type(optimizer).__name__)} that was made for other variables: another "
+            "module's, or those that this one had before. Create it in configure_optimizers, anew for each fit."
+        )
+
+
+def _a(name: str) -> str:
+    return f"an {name}" if name[0] in "AEIOU" else f"a {name}"
 
 
 def build_from_specs(module: Any, specs: Mapping[str, Any]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgenre.engines.mixed_dtypes import mixed_dtypes
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
@@ -145,7 +146,7 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
             raise StepError(_UNSEEDED) from error
         raise
     except (TypeError, IndexError, NotImplementedError, AttributeError) as error:
-        message = value_in_python(error, step.__name__)
+        message = value_in_python(error, step.__name__) or mixed_dtypes(error, step.__name__)
         if message is None:
             raise
         raise StepError(message) from error

@@ -78,7 +78,7 @@ class FitSchedule:
 
     def remaining(self, batches: int) -> int | None:
         """Batches left in an epoch of which so many are done; None where that is not known."""
-        return None if math.isinf(self.training_batches) else int(self.training_batches) - batches
+        return None if math.isinf(self.training_batches) else max(0, int(self.training_batches) - batches)
 
     @property
     def stepping_batches(self) -> int | float:

@@ -66,11 +66,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t, state = trainer, checkpoint.state
     check_position(checkpoint)
     restore_weights(t, checkpoint)
-    if set(checkpoint.optimizer) != set(t.engine.built.optimizer_variables):
-        raise CheckpointError(
-            f"Checkpoint {checkpoint.path} holds another optimizer's state, or none (weights only), so the run cannot "
-            "go on from it. Start from its weights with Module.load_from_checkpoint."
-        )
+    _check_optimizer(checkpoint, set(t.engine.built.optimizer_variables))
     arrays = checkpoint.arrays
     for part in t.engine.built.parts:
         part.exchange(arrays)
@@ -101,6 +97,27 @@ def restore_adapted(module: Module, checkpoint: Checkpoint) -> None:
     if "adapted" in checkpoint.state:  # older checkpoints are without
         with _reading(checkpoint, "what preprocessing layers had learned"):
             set_adapted_state(module, checkpoint.state["adapted"])
+
+
+def _check_optimizer(checkpoint: Checkpoint, names: set[str]) -> None:
+    saved = set(checkpoint.optimizer)
+    if saved == names:
+        return
+    holds = "weights only"
+    if saved:
+        differences = [f"{name} is only there" for name in sorted(saved - names)]
+        differences += [f"{name} is not there" for name in sorted(names - saved)]
+        holds = f"another optimizer's state ({differences[0]}"
+        holds += f" and {len(differences) - 1} more)" if differences[1:] else ")"
+        if any(name.startswith("loss_scale.") for name in saved ^ names):
+            holds += ", of a run with another precision"
+        if any(name.startswith("weight_averaging.") for name in saved ^ names):
+            averages = any(name.startswith("weight_averaging.") for name in saved)
+            holds += f", of a run with{'' if averages else 'out'} WeightAveraging"
+    raise CheckpointError(
+        f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot go on from it. Start from its weights with "
+        "Module.load_from_checkpoint."
+    )
 
 
 def resume_step(checkpoint: Checkpoint | None) -> int | None:

@@ -101,6 +101,11 @@ def test_a_normalization_layer_goes_on_with_its_own_numbers_not_their_average():
     np.testing.assert_array_equal(means[0], means[1])
 
 
+def test_two_averages_are_refused():
+    with pytest.raises(ValueError, match="A run has one WeightAveraging"):
+        fit([WeightAveraging(0.5), WeightAveraging(0.9)])
+
+
 # --- going back to a checkpoint -------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
 
-from kgenre.callbacks import ReduceLROnPlateau
+from kgenre.callbacks import EarlyStopping, ReduceLROnPlateau
 from kgenre.callbacks.monitor import MonitorError
 
 
@@ -143,6 +143,15 @@ def test_an_optimizer_with_a_schedule_is_refused():
 
     with pytest.raises(TypeError, match=r"ReduceLROnPlateau cannot set the rate .* given ExponentialDecay"):
         quiet_trainer(callbacks=ReduceLROnPlateau()).fit(Scheduled(), boring_batches(1))
+
+
+@pytest.mark.parametrize("kind", [ReduceLROnPlateau, EarlyStopping])
+@pytest.mark.parametrize(("monitor", "validation"), [("val/los", boring_batches(1)), ("val/loss", None)])
+def test_a_name_that_nothing_can_log_is_refused_before_the_first_step(kind, monitor, validation):
+    trainer = quiet_trainer(callbacks=kind(monitor))
+    with pytest.raises(MonitorError, match=rf"{kind.__name__}\(monitor='{monitor}'\): no step logs this value\. "):
+        trainer.fit(BoringModule(), boring_batches(1), validation)
+    assert trainer.global_step == 0
 
 
 def test_a_value_that_was_not_logged():

@@ -181,6 +181,24 @@ def test_a_run_that_is_stopped_right_after_going_back_knows_of_it():
     assert trainer.checkpoint_callback.last_model_path.name == "step=000004"
 
 
+@pytest.mark.usefixtures("in_tmp_path")
+def test_the_checkpoint_of_the_update_before_is_from_before_an_accumulated_batch():
+    watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
+    checkpoint = ModelCheckpoint(monitor=None)
+    data = batches(4, 0)
+    mended = Lambdas(on_load_checkpoint=lambda trainer, module, state: data.__setitem__(slice(None), batches(4, None)))
+
+    class BreaksLater(list):
+        def __iter__(self):
+            return iter(data if trainer.current_epoch == 1 else batches(4, None))
+
+    trainer = quiet_trainer(
+        max_epochs=3, callbacks=[watch, mended, checkpoint], enable_checkpointing=True, accumulate_grad_batches=2
+    )
+    trainer.fit(BoringModule(), BreaksLater(data))
+    assert (watch.rollbacks, watch.stopped_step, trainer.global_step) == (1, None, 6)
+
+
 def test_without_a_checkpoint_there_is_nothing_to_go_back_to():
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=3)
     trainer = quiet_trainer(callbacks=watch)

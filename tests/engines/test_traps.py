@@ -138,6 +138,20 @@ def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):
         fit(Asks())
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends convert")
+def test_an_operator_between_two_dtypes_is_told_what_to_write():
+    class Half(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return ops.mean(self.differ(ops.cast(self.model(batch["x"]), "float16"), batch["y"]) ** 2)
+
+    Half.differ = staticmethod(lambda a, b: a - b)
+    told = r"^training_step computes with tensors of float16 and float32 at test_traps\.py, line \d+ .*ops\.subtract"
+    with pytest.raises(StepError, match=told):
+        fit(Half())
+    Half.differ = staticmethod(ops.subtract)
+    fit(Half())
+
+
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
 def test_a_folder_beside_kgenres_is_the_users():
     """The package of a clone, ``kgenre/kgenre``, has scripts such as ``kgenre/kgenre_runs.py`` for neighbours."""

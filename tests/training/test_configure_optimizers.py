@@ -229,6 +229,15 @@ def test_a_pattern_of_frozen_variables_is_told_how_to_unfreeze():
         quiet_trainer().fit(module, boring_batches(1))
 
 
+def test_an_optimizer_of_other_variables_is_refused():
+    held = keras.optimizers.Adam()
+    module = module_with(lambda: held)
+    for _ in range(2):  # its own it may train again
+        quiet_trainer().fit(module, boring_batches(1))
+    with pytest.raises(ValueError, match=r"returned an Adam that was made for other variables: .* anew for each fit\."):
+        quiet_trainer().fit(module_with(lambda: held), boring_batches(1))
+
+
 @pytest.mark.parametrize("both", [True, False], ids=["both losses", "the critic's alone"])
 def test_the_generators_loss_does_not_train_the_critic_whose_weights_are_held(both):
     class Adversaries(Module):

@@ -16,7 +16,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer, weights_of
 
 import kgenre
-from kgenre.callbacks import EarlyStopping, ModelCheckpoint
+from kgenre.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from kgenre.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
 from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.training.run_lock import RunLock
@@ -544,12 +544,32 @@ def test_ckpt_path_of_another_model(saved, stage):
 def test_ckpt_path_of_another_optimizer(saved):
     class Sgd(Dropping):
         def configure_optimizers(self):
-            return keras.optimizers.SGD(0.1)
+            return keras.optimizers.SGD(0.1, momentum=0.9)
 
-    with pytest.raises(CheckpointError, match="another optimizer's state, or none"):
+    class Late(Dropping):
+        def __init__(self):
+            super().__init__()
+            del self.model
+
+        def configure_model(self):
+            self.model = Dropping().model
+
+    there = r"another optimizer's state \(optimizers.0.velocities.model.layers.1.bias is only there and 1 more\), so"
+    with pytest.raises(CheckpointError, match=there):
         quiet_trainer().fit(Sgd(), dataset(), ckpt_path=saved[0])
-    with pytest.raises(CheckpointError, match="weights only"):
+    with pytest.raises(CheckpointError, match="holds weights only, so the run cannot go on from it"):
         quiet_trainer().fit(Dropping(), dataset(), ckpt_path=saved[1])
+    with pytest.raises(CheckpointError, match=r"\(loss_scale.good_steps is not there .*, of a run with another prec"):
+        quiet_trainer(precision="16-mixed").fit(Late(), dataset(), ckpt_path=saved[0])
+    with pytest.raises(CheckpointError, match=r"is not there .*, of a run without WeightAveraging, so the run cannot"):
+        quiet_trainer(callbacks=WeightAveraging()).fit(Dropping(), dataset(), ckpt_path=saved[0])
+
+
+def test_an_epoch_that_has_become_shorter_is_over(saved):
+    """The checkpoint is of its second batch."""
+    run = quiet_trainer(max_epochs=2)
+    run.fit(Dropping(), boring_batches(1), ckpt_path=saved[0])
+    assert (run.current_epoch, run.global_step) == (2, 3)
 
 
 class Lazy(BoringModule):
