@@ -16,13 +16,14 @@ from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
 from kgenre.data import FilmData, FilmTable, make_sample_films
+from kgenre.data.text_words import TextWords
 from kgenre.evaluation import Thresholds, bootstrap_metrics, genre_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Table
-from kgenre.reports.example_films import choose_films, example_films
+from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
@@ -329,6 +330,12 @@ def test_words_of_an_example_stand_without_the_texts_punctuation():
     guess = Guess("text", (("Drama", 0.8, True),), None, words)
     film = Film("1", "A title", "a film", ("Drama",), None, "His father.", (guess,))
     assert "Drama 0.80 ✓ (father, high, sci-fi, Father)" in to_markdown([Films((film,))])[0]
+
+
+def test_the_words_of_an_example_have_their_own_importance():
+    words = TextWords("unicode", "character")
+    shown = _words("«L’été» — 飞船", np.array([0.1, -0.5, 0.4, 0.2, 0]), words)
+    assert shown == (("«L’été»", -1.0), ("—", 0.0), ("飞", 0.8), ("船", 0.4))
 
 
 def test_films_by_kind(runs):

@@ -146,6 +146,4 @@ def _delimiter(path: Path, skip_lines: int = 0) -> str:
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> FilmDataError:
-    return FilmDataError(
-        f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x}). {SAVE_AS_UTF8}"
-    )
+    return FilmDataError(f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x}). {SAVE_AS_UTF8}")
