@@ -75,7 +75,9 @@ def export_classifier(
         _write_model(exportable(module), whole / FORMATS[format], format)
         films = KeptFilms.from_json(state["data"]["state"])
         description = _describe(module, films, state["data"]["hyperparameters"], checkpoint)
-        (whole / "classifier.json").write_text(json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        (whole / "classifier.json").write_text(
+            json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         if description["overview"]:
             (whole / "vocabulary.txt").write_text("\n".join(films.vocabulary) + "\n", encoding="utf-8")
         shutil.copyfile(Path(__file__).with_name("classify.py"), whole / "classify.py")

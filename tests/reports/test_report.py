@@ -6,8 +6,10 @@ import io
 import json
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from boring import quiet_trainer
@@ -17,17 +19,18 @@ from kgenre.checkpoints import Checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
 from kgenre.data import FilmData, FilmTable, make_sample_films
 from kgenre.data.text_words import TextWords
-from kgenre.evaluation import Thresholds, bootstrap_metrics, genre_metrics, intervals, multilabel_metrics
+from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, write_report
-from kgenre.reports.blocks import Film, Films, Guess, Table
+from kgenre.reports.blocks import Film, Films, Guess, Paragraph, Table
 from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.pdf import to_pdf
 from kgenre.reports.report import report_blocks
 from kgenre.reports.run_difference import baseline_difference, mean_ap_of_random_order
 from kgenre.reports.sentences import next_steps, training
@@ -336,6 +339,20 @@ def test_the_words_of_an_example_have_their_own_importance():
     words = TextWords("unicode", "character")
     shown = _words("«L’été» — 飞船", np.array([0.1, -0.5, 0.4, 0.2, 0]), words)
     assert shown == (("«L’été»", -1.0), ("—", 0.0), ("飞", 0.8), ("船", 0.4))
+
+
+def test_letters_that_the_font_lacks_come_from_another_or_are_named(films, tmp_path, caplog, monkeypatch, recwarn):
+    other = Path(mpl.get_data_path()) / "fonts" / "ttf" / "STIXGeneral.ttf"
+    monkeypatch.setattr(fonts, "_installed", lambda: (other,))
+    fonts._fonts_for.cache_clear()
+    letter = min(fonts.letters_of(other) - fonts.letters_of(other.with_name("DejaVuSans.ttf")))
+    assert b"STIXGeneral" in to_pdf([Paragraph(f"The genre {letter}")])
+    assert b"STIXGeneral" not in to_pdf([Paragraph("The genre Драма")])
+    run = make_run(tmp_path / "战争" / "version_0", films, 1.0)
+    write_report([run], tmp_path / "out", films=0)
+    assert caplog.text.count("no installed font has the letters 争 战") == 1
+    assert not [warning for warning in recwarn if "missing from font" in str(warning.message)]
+    fonts._fonts_for.cache_clear()
 
 
 def test_films_by_kind(runs):
