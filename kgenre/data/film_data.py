@@ -22,6 +22,7 @@ from kgenre.data.kept_films import KeptFilms
 from kgenre.data.kept_tokens import adapted, encoded
 from kgenre.data.known_genres import check_genres
 from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split
 from kgenre.data.text_script import say_how_to_split
@@ -343,14 +344,14 @@ class FilmData(DataModule):
 
     def encode(
         self,
-        posters: Sequence[str | os.PathLike[str]] | None = None,
+        posters: Sequence[Poster] | None = None,
         overviews: Sequence[str] | None = None,
     ) -> dict[str, npt.NDArray[Any]]:
         """A batch of films that are not in the table, after `load_state_dict` or `setup`.
 
         Args:
-            posters: n picture files; needed where the model reads posters, unused where it does not. With
-                ``incomplete="keep"`` one of both is enough.
+            posters: n picture files, Pillow images or uint8 (h, w, 3) arrays; needed where the model reads posters,
+                unused where it does not. With ``incomplete="keep"`` one of both is enough.
             overviews: n texts, likewise.
 
         Returns:
@@ -367,8 +368,9 @@ class FilmData(DataModule):
             (1, 64, 64, 3)
         """
         reads = {"poster": self.posters, "overview": self.overviews}
+        pictures = posters if posters is not None and len(posters) else None  # an array has no truth
         films = encode_given(
-            posters or None, overviews or None, reads, self._may_lack, self.image_size, self.resize, self._vectorizer
+            pictures, overviews or None, reads, self._may_lack, self.image_size, self.resize, self._vectorizer
         )
         n = len(next(iter(films.values())))
         return films | {

@@ -109,7 +109,7 @@ def _film_table(run: Run) -> FilmTable | None:
     try:
         return read_films(arguments.get("path") or sample_films(), arguments.get("format", "auto"))
     except (FilmDataError, OSError) as error:
-        _log.warning("Example films go without poster and overview: %s", error)
+        _log.warning("Example films go without poster and overview: %s If they have moved: --data.path.", error)
         return None
 
 

@@ -27,6 +27,7 @@ def write_report(
     films: int = 6,
     seed: int = 0,
     explain: bool = True,
+    data_path: str | None = None,
 ) -> Path:
     """Write ``report.html``, ``report.md`` with its pictures, ``report.pdf``, ``model_card.md`` and ``report.json``.
 
@@ -39,6 +40,7 @@ def write_report(
         films: example films to show.
         seed: of the example films.
         explain: show where on the poster and in which words the models see the genre; needs the backend.
+        data_path: where the films are, if they have moved.
 
     Returns:
         The folder.
@@ -50,7 +52,7 @@ def write_report(
     from kgenre.reports.markdown import to_markdown
     from kgenre.reports.pdf import to_pdf
 
-    runs, numbers, folder = read_runs(folders), Numbers(), Path(out)
+    runs, numbers, folder = read_runs(folders, data_path), Numbers(), Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

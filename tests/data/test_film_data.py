@@ -516,6 +516,8 @@ def test_how_posters_are_resized_travels_with_the_checkpoint(sample):
     again.load_state_dict(json.loads(json.dumps(films.state_dict())))
     poster = read_films(sample).poster_paths[0]
     np.testing.assert_array_equal(again.encode([poster])["poster"], films.encode([poster])["poster"])
+    pixels = np.zeros((2, 30, 20, 3), np.uint8)
+    assert again.encode(pixels)["poster"].shape == again.encode(list(pixels))["poster"].shape == (2, 16, 16, 3)
     assert (again.encode([poster])["poster"][0] != read_poster(poster, (16, 16), "squash")).any()
 
 

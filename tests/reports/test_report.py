@@ -355,6 +355,32 @@ def test_letters_that_the_font_lacks_come_from_another_or_are_named(films, tmp_p
     fonts._fonts_for.cache_clear()
 
 
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(films, tmp_path):
+    places = (
+        "alice/lstm/version_0",
+        "bob/lstm/version_0",
+        "bob/cnn/version_0",
+        "bob/fused/version_0",
+        "bob/fused/version_1",
+    )
+    folders = [make_run(tmp_path / place, films, 1.0) for place in places]
+    names = [run.name for run in read_runs(folders)]
+    assert names == ["alice/lstm", "bob/lstm", "cnn", "fused/version_0", "fused/version_1"]
+
+
+def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
+    folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
+    (folder / "split.json").write_text(json.dumps({"train": [], "test": ["other"]}))
+    with pytest.raises(ReportError, match="was last tested on other films than those of its split"):
+        read_runs([folder])
+
+
+def test_films_that_have_moved_are_named(films, tmp_path):
+    run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
+    assert examples(run)[0].poster is None
+    assert examples(run, data_path=str(films))[0].poster is not None
+
+
 def test_films_by_kind(runs):
     good, poor = read_runs(runs)
     assert choose_films([good], 2, "random", 0) == choose_films([good], 2, "random", 0)

@@ -422,6 +422,32 @@ def test_a_normalization_layer_comes_back_with_what_it_adapted_to(tmp_path):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(other.model(x)), expected, rtol=1e-5)
 
 
+def test_data_are_loaded_from_a_checkpoint_too(saved, tmp_path):
+    class Counted(kgenre.DataModule):
+        def __init__(self, batches: int = 1, start: int = 0):
+            self.save_hyperparameters()
+            self.words = ["a"] * start
+
+        def train_dataloader(self):
+            return boring_batches(self.hparams.batches)
+
+        def state_dict(self):
+            return {"words": self.words}
+
+        def load_state_dict(self, state):
+            self.words = state["words"]
+
+    run = quiet_trainer(max_steps=1)
+    run.fit(Dropping(), datamodule=Counted(batches=2, start=3))
+    path = run.save_checkpoint(tmp_path / "with data")
+    loaded = Counted.load_from_checkpoint(path, start=0)
+    assert (loaded.hparams.batches, loaded.hparams.start, loaded.words) == (2, 0, ["a"] * 3)
+    with pytest.raises(CheckpointError, match="holds no data: it was trained without a datamodule"):
+        Counted.load_from_checkpoint(saved[0])
+    with pytest.raises(TypeError, match=r"Counted.__init__ has no argument 'size'"):
+        Counted.load_from_checkpoint(path, size=1)
+
+
 def test_load_from_checkpoint_of_another_model(saved):
     class Wider(Dropping):
         def __init__(self):
