@@ -16,6 +16,17 @@ from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, 
 from kgenre.cli.parser import ALLOW_VARIABLE, Parser, allow_imports
 from kgenre.cli.usage import UsageError
 
+# In place of a page of all options in brackets, which has not even --data.path.
+_USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
+
+mostly:
+  --config configs/NAME.yaml   a course's model with its training
+  --data.path FOLDER           your films; what else the data take: --data.help
+  --model.network NAME         such as overview_lstm; what else: --model.help
+  --trainer.max_epochs N       what else the trainer takes: below
+  --trainer.name NAME          the run is runs/NAME/version_0, version_1, ...
+  --ckpt_path RUN              a run's folder, a checkpoint's, best, or last"""
+
 
 def make_parser(command: str, description: str) -> Parser:
     """A parser with ``--config``, ``--seed_everything``, ``--model``, ``--data``, ``--trainer`` and ``--optimizer``.
@@ -28,7 +39,12 @@ def make_parser(command: str, description: str) -> Parser:
 
     allow_imports()
     parser = Parser(
-        prog=f"kgenre {command}", description=description, allow_abbrev=False, env_prefix="KGENRE", default_env=True
+        prog=f"kgenre {command}",
+        usage=_USAGE,
+        description=description,
+        allow_abbrev=False,
+        env_prefix="KGENRE",
+        default_env=True,
     )
     parser.add_argument(
         "--config", action=ActionConfigFile, help="a YAML file of these options; the later of several wins"

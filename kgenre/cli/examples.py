@@ -23,6 +23,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--ids", type=str, default="", help="these films instead, as tt0084058,tt0114436")
     parser.add_argument("--seed", type=int, default=0, help="of random films")
     parser.add_argument("--top", type=int, default=3, help="genres to show for each run")
+    parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")
     options = parser.parse_args(list(arguments))
     for name in ("n", "top"):
         if options[name] < 1:
@@ -35,7 +36,8 @@ def run(arguments: Sequence[str]) -> int:
 
     console = Console()
     ids = list(filter(None, wanted))
-    for film in examples(options.runs, options.n, options.by, options.seed, ids, options.top):
+    found = examples(options.runs, options.n, options.by, options.seed, ids, options.top, data_path=options.data.path)
+    for film in found:
         _print_film(console, film)
     return 0
 

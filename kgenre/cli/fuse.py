@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 _OF = {
     "posters": (("image_size", "resize"), ("image_size", "resize")),
     "overviews": (
-        ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df"),
-        ("vocabulary", "sequence_length", "standardize", "stem"),
+        ("vocabulary_size", "sequence_length", "standardize", "word_split", "stem", "min_df"),
+        ("vocabulary", "sequence_length", "standardize", "word_split", "stem"),
     ),
 }
 
@@ -92,6 +92,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _read(run: Path) -> _Member:
     from kgenre.checkpoints import find_checkpoint, read_state
+    from kgenre.data.kept_films import KeptFilms
     from kgenre.models import NETWORKS
 
     checkpoint = find_checkpoint(run)
@@ -101,7 +102,8 @@ def _read(run: Path) -> _Member:
     model = state["model"]["hyperparameters"]
     if model.get("network") not in NETWORKS or model["network"] == "fused":
         raise UsageError(f"{run} is of the network {model.get('network')!r}. Fuse runs of kgenre's single networks.")
-    return _Member(checkpoint, model, state["data"]["hyperparameters"], state["data"]["state"])
+    learnt = KeptFilms.from_json(state["data"]["state"]).to_json()  # of an older version, what it had no name for
+    return _Member(checkpoint, model, state["data"]["hyperparameters"], learnt)
 
 
 def _check(members: Sequence[_Member]) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.overviews import STANDARDIZE, stemming_languages
+from kgenre.data.overviews import stemming_languages
 from kgenre.data.poster_resizing import RESIZE
 from kgenre.data.poster_table import PLACES
 from kgenre.data.split import check_fractions
+from kgenre.data.text_words import STANDARDIZE, WORD_SPLIT
 
 INCOMPLETE = ("leave_out", "keep")
 LEAST = {  # the smallest value, and one to give
@@ -22,7 +23,13 @@ LEAST = {  # the smallest value, and one to give
     "min_df": (1, "2"),
     "min_films": (0, "20"),
 }
-KNOWN = {"resize": RESIZE, "poster_table": PLACES, "standardize": STANDARDIZE, "incomplete": INCOMPLETE}
+KNOWN = {
+    "resize": RESIZE,
+    "poster_table": PLACES,
+    "standardize": STANDARDIZE,
+    "word_split": WORD_SPLIT,
+    "incomplete": INCOMPLETE,
+}
 
 
 def check_film_arguments(given: Mapping[str, Any]) -> None:

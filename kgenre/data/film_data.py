@@ -22,8 +22,10 @@ from kgenre.data.kept_films import KeptFilms
 from kgenre.data.kept_tokens import adapted, encoded
 from kgenre.data.known_genres import check_genres
 from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split
+from kgenre.data.text_script import say_how_to_split
 from kgenre.data.usable_films import PosterOptions, UsableFilms, name_some, read_usable_films
 from kgenre.training.data_module import DataModule
 
@@ -65,13 +67,16 @@ class FilmData(DataModule):
             fewer than eight batches for each.
         given_split: keep the split that the source comes with (MM-IMDb's), where it has one.
         standardize: what is done to overviews before they are split into words: "lower_and_strip_punctuation",
-            "lower", "strip_punctuation" or null for nothing.
+            "lower" or "strip_punctuation", which know ASCII alone, as in Keras; "unicode", which lowers and strips in
+            all scripts; or null for nothing.
         stem: null, or the language whose Snowball stemmer takes the endings off words: "english".
         min_df: words that fewer training overviews hold are unknown.
         incomplete: what to do with films that lack their poster or their overview where both are used: "leave_out", or
             "keep" them for a network that does with either, such as "poster_overview_fusion": a missing poster is
             black, a missing overview has no words.
         min_films: genres that fewer films have are named when the films are read, as those that none has are.
+        word_split: "whitespace", or "character" for Chinese, Japanese, Thai and the like, which set no blanks between
+            words: each of their letters is a word.
         drop_remainder: leave the last training batch out of an epoch where it is not full. Without, it is filled up
             with films of weight 0: its shape is the same, and no film is missed.
 
@@ -112,6 +117,7 @@ class FilmData(DataModule):
         incomplete: str = "leave_out",
         min_films: int = 20,
         drop_remainder: bool = False,
+        word_split: str = "whitespace",
     ) -> None:
         self.save_hyperparameters()
         check_film_arguments(locals())
@@ -139,6 +145,7 @@ class FilmData(DataModule):
         self.incomplete = incomplete
         self.min_films = min_films
         self.drop_remainder = drop_remainder
+        self.word_split = word_split
         self._kept: KeptFilms | None = None  # of a checkpoint
         self._vectorizer: OverviewVectorizer | None = None
         self._forget_films()
@@ -195,8 +202,9 @@ class FilmData(DataModule):
         tokens = None
         if self.overviews:
             if self._vectorizer is None:
-                names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df")
+                names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df", "word_split")
                 settings = {name: getattr(self, name) for name in names}
+                say_how_to_split(self.table.overviews, self.standardize, self.word_split)
                 self._vectorizer = adapted(self.table.overviews, self.split.train, **settings)
             tokens = encoded(self.table.overviews, self._vectorizer)
         self._tensors = FilmTensors(self.table.genres, usable.posters, tokens, usable.poster_rows)
@@ -336,14 +344,14 @@ class FilmData(DataModule):
 
     def encode(
         self,
-        posters: Sequence[str | os.PathLike[str]] | None = None,
+        posters: Sequence[Poster] | None = None,
         overviews: Sequence[str] | None = None,
     ) -> dict[str, npt.NDArray[Any]]:
         """A batch of films that are not in the table, after `load_state_dict` or `setup`.
 
         Args:
-            posters: n picture files; needed where the model reads posters, unused where it does not. With
-                ``incomplete="keep"`` one of both is enough.
+            posters: n picture files, Pillow images or uint8 (h, w, 3) arrays; needed where the model reads posters,
+                unused where it does not. With ``incomplete="keep"`` one of both is enough.
             overviews: n texts, likewise.
 
         Returns:
@@ -360,8 +368,9 @@ class FilmData(DataModule):
             (1, 64, 64, 3)
         """
         reads = {"poster": self.posters, "overview": self.overviews}
+        pictures = posters if posters is not None and len(posters) else None  # an array has no truth
         films = encode_given(
-            posters or None, overviews or None, reads, self._may_lack, self.image_size, self.resize, self._vectorizer
+            pictures, overviews or None, reads, self._may_lack, self.image_size, self.resize, self._vectorizer
         )
         n = len(next(iter(films.values())))
         return films | {
@@ -391,6 +400,7 @@ class FilmData(DataModule):
             sequence_length=self._vectorizer.sequence_length if self._vectorizer else None,
             standardize=self.standardize,
             stem=self.stem,
+            word_split=self.word_split,
             split=self._whole_split.to_json() if self._whole_split else split,
         )
 
@@ -402,10 +412,13 @@ class FilmData(DataModule):
         if self.image_size != kept.image_size:
             _log.info("image_size is %s, as in the checkpoint.", kept.image_size)
         self.posters, self.overviews, self.image_size = kept.posters, kept.overviews, kept.image_size
-        self.resize, self.standardize, self.stem = kept.resize, kept.standardize, kept.stem
+        self.resize, self.standardize = kept.resize, kept.standardize
+        self.stem, self.word_split = kept.stem, kept.word_split
         self._vectorizer = None
         if kept.overviews and kept.sequence_length is not None:
-            self._vectorizer = OverviewVectorizer(kept.vocabulary, kept.sequence_length, kept.standardize, kept.stem)
+            self._vectorizer = OverviewVectorizer(
+                kept.vocabulary, kept.sequence_length, kept.standardize, kept.stem, kept.word_split
+            )
         self._forget_films()
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:

@@ -40,7 +40,8 @@ def describe_films(
         inputs.append("posters at {} x {}".format(*image_size) + _where_kept(usable.posters))
     if vectorizer is not None:
         length, words = vectorizer.sequence_length, len(vectorizer.vocabulary)
-        inputs.append(f"overviews of up to {length} words, vocabulary {words:,}")
+        unit = "words" if vectorizer.word_split == "whitespace" else "letters or words"
+        inputs.append(f"overviews of up to {length} {unit}, vocabulary {words:,}")
     if split is not None:
         inputs.append(str(split))
     lines = [f"{len(table):,} films with {len(table.genre_names)} genres, from {table.source}", "; ".join(inputs)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,13 +12,13 @@ import numpy.typing as npt
 from kgenre.data.errors import FilmDataError
 from kgenre.data.overview_text import overview_text
 from kgenre.data.overviews import OverviewVectorizer, has_words
-from kgenre.data.posters import read_poster
+from kgenre.data.posters import Poster, read_poster
 
 _log = logging.getLogger("kgenre")
 
 
 def encode_given(
-    posters: Sequence[str | os.PathLike[str]] | None,
+    posters: Sequence[Poster] | None,
     overviews: Sequence[str] | None,
     reads: Mapping[str, bool],
     may_lack: bool,
@@ -30,7 +29,7 @@ def encode_given(
     """The inputs that a model reads; see `FilmData.encode`.
 
     Args:
-        posters: n picture files; None where there are none.
+        posters: n picture files or pictures, see `read_poster`; None where there are none.
         overviews: n texts; None where there are none.
         reads: which of both the model reads, "poster" and "overview".
         may_lack: whether one of both is enough for it; a missing poster is black, a missing overview has no words.
@@ -59,7 +58,7 @@ def encode_given(
     films: dict[str, npt.NDArray[Any]] = {}
     if reads["poster"]:
         films["poster"] = np.zeros((n, *image_size, 3), np.uint8)
-        for i, path in enumerate(posters or ()):
+        for i, path in enumerate(() if posters is None else posters):
             films["poster"][i] = read_poster(path, image_size, resize)
     if reads["overview"]:
         if vectorizer is None:

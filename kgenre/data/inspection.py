@@ -17,6 +17,7 @@ from kgenre.data.overviews import normalised_overview
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import OnProgress
+from kgenre.data.text_script import how_to_split
 
 NEAR = 4  # bits of 64 that the hashes of near-identical posters differ in, at most
 _BANDS = 5  # one more than NEAR: two hashes that differ in NEAR bits agree in one band at least
@@ -74,7 +75,7 @@ def inspect_films(
     missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
     return {
         "source": table.source,
-        "notes": [*table.notes, *_about_posters(table)],
+        "notes": [*table.notes, *_about_posters(table), *_about_overviews(table)],
         "films": len(table),
         "genres": genres,
         "min_films": min_films,
@@ -103,6 +104,11 @@ def _about_posters(table: FilmTable) -> list[str]:
     why = why_missing(table)
     about = [text for text in (table.posters_found or ("none" if why else ""), why) if text]
     return [f"Posters: {'; '.join(about)}"] if about else []
+
+
+def _about_overviews(table: FilmTable) -> list[str]:
+    advice = how_to_split(table.overviews, "lower_and_strip_punctuation", "whitespace")
+    return [advice] if advice else []
 
 
 def _perceptual_hashes(

@@ -32,6 +32,7 @@ class KeptFilms:
     resize: str = "squash"
     standardize: str | None = "lower_and_strip_punctuation"
     stem: str | None = None
+    word_split: str = "whitespace"
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values."""

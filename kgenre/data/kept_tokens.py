@@ -23,7 +23,7 @@ from kgenre.data.overviews import OverviewVectorizer, TokenIds
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.engines.cache_folder import cache_folder, keep, note_use
 
-_VERSION = 1  # raise it when the same overviews and settings give another vocabulary or other ids
+_VERSION = 2  # raise it when the same overviews and settings give another vocabulary or other ids
 _LEAST = 1000  # overviews: fewer take no time
 _MOST_FILES = 16  # each trial of a search may write two
 
@@ -40,7 +40,7 @@ def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **setti
         note_use(file)
         return found
     vectorizer = OverviewVectorizer.adapt(texts.take(training), **settings)
-    arguments = ("vocabulary", "sequence_length", "standardize", "stem")
+    arguments = ("vocabulary", "sequence_length", "standardize", "stem", "word_split")
     state = json.dumps({name: getattr(vectorizer, name) for name in arguments})
     keep(file, lambda out: out.write(state.encode()), _MOST_FILES)
     return vectorizer
@@ -51,7 +51,9 @@ def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenId
     texts, length = PackedTexts.of(overviews), vectorizer.sequence_length
     if len(texts) < _LEAST:
         return vectorizer.encode(texts)
-    file = _file("npy", texts, vectorizer.stem, vectorizer.vocabulary, length, vectorizer.standardize)
+    file = _file(
+        "npy", texts, vectorizer.stem, vectorizer.vocabulary, length, vectorizer.standardize, vectorizer.word_split
+    )
     with suppress(OSError, ValueError, EOFError):
         # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
         ids = np.load(file, mmap_mode="c")

@@ -6,19 +6,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import repeat
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
+from kgenre.data.text_words import TextWords
 from kgenre.data.uncollected import uncollected
 
 MAX_SEQUENCE_LENGTH = 200
 UNKNOWN = "[UNK]"
-STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation", None)
 # What Keras's TextVectorization strips. A text without anything else has no tokens.
-_PUNCTUATION_MARKS = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 _OF_A_WORD = re.compile(r"""[^\s!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
 
@@ -48,15 +46,15 @@ def stemming_languages() -> tuple[str, ...]:
 class OverviewVectorizer:
     """Overviews to int32 token ids (n, T), padded with 0 on the right; 1 is an unknown word.
 
-    Learns the vocabulary that a Keras ``TextVectorization`` (lower case, no punctuation, split at white space) learns,
-    and gives the ids that it gives, without TensorFlow.
+    By default it learns the vocabulary that a Keras ``TextVectorization`` (lower case, no punctuation, split at white
+    space) learns, and gives the ids that it gives, without TensorFlow.
 
     Args:
         vocabulary: the words, most frequent first, with "" and "[UNK]" in front; stems where ``stem`` is given.
         sequence_length: T; longer overviews are cut.
-        standardize: one of STANDARDIZE, what is done to a text before it is split at white space. As in Keras, only the
-            letters A to Z have a lower case.
+        standardize: what is done to a text before it is split, see `TextWords`.
         stem: None, or the language whose Snowball stemmer takes the endings off: "english".
+        word_split: how it is split into words, see `TextWords`.
 
     Example:
         >>> vectorizer = OverviewVectorizer.adapt(["A ship in space.", "The ship"], vocabulary_size=100)
@@ -70,11 +68,12 @@ class OverviewVectorizer:
         sequence_length: int,
         standardize: str | None = "lower_and_strip_punctuation",
         stem: str | None = None,
+        word_split: str = "whitespace",
     ) -> None:
         self.vocabulary = list(vocabulary)
         self.sequence_length = sequence_length
-        self.standardize, self.stem = standardize, stem
-        self._split = _Words(standardize, stem)
+        self.standardize, self.stem, self.word_split = standardize, stem, word_split
+        self._words = TextWords(standardize, word_split, stem)
         self._ids = {word.encode(): index for index, word in enumerate(self.vocabulary) if index > 1}
 
     @classmethod
@@ -87,6 +86,7 @@ class OverviewVectorizer:
         standardize: str | None = "lower_and_strip_punctuation",
         stem: str | None = None,
         min_df: int = 1,
+        word_split: str = "whitespace",
     ) -> OverviewVectorizer:
         """Learn the vocabulary from the overviews of the training films.
 
@@ -97,6 +97,7 @@ class OverviewVectorizer:
             standardize: see the class.
             stem: see the class.
             min_df: a word that fewer of ``overviews`` hold is unknown.
+            word_split: see the class.
 
         Raises:
             FilmDataError: there is no word in ``overviews``, or none that enough of them hold.
@@ -106,11 +107,11 @@ class OverviewVectorizer:
                 f"None of the {len(overviews)} training overviews has a word in it. "
                 "Give films with overviews, or use --data.overviews false."
             )
-        split, longest = _Words(standardize, stem), 0
+        words_of, longest = TextWords(standardize, word_split, stem), 0
         counts: Counter[bytes] = Counter()
         films: Counter[bytes] = Counter()
         for text in overviews:  # one after the other: the words of all take more memory than anything else here
-            words = split(text)
+            words = words_of(text)
             longest = max(longest, len(words))
             counts.update(words)
             if min_df > 1:
@@ -119,11 +120,14 @@ class OverviewVectorizer:
         if min_df > 1:
             vocabulary = vocabulary[:2] + [word for word in vocabulary[2:] if films[word.encode()] >= min_df]
             if len(vocabulary) == 2:
-                raise FilmDataError(f"No word stands in {min_df} of the {len(overviews)} training overviews (min_df).")
+                raise FilmDataError(
+                    f"No word stands in {min_df} of the {len(overviews)} training overviews (min_df). "
+                    "If they have no blanks between words, as Chinese has none: --data.word_split character."
+                )
         if sequence_length is None:
             sequence_length = min(longest, MAX_SEQUENCE_LENGTH)
-        vectorizer = cls(vocabulary, sequence_length, standardize, stem)
-        vectorizer._split = split  # it has the stems already
+        vectorizer = cls(vocabulary, sequence_length, standardize, stem, word_split)
+        vectorizer._words = words_of  # it has the stems already
         return vectorizer
 
     def encode(self, overviews: Sequence[str]) -> TokenIds:
@@ -131,36 +135,9 @@ class OverviewVectorizer:
         ids = np.zeros((len(overviews), self.sequence_length), np.int32)
         id_of, unknown = self._ids.get, repeat(1)
         for row, text in enumerate(overviews):
-            words = self._split(text)[: self.sequence_length]
+            words = self._words(text)[: self.sequence_length]
             ids[row, : len(words)] = list(map(id_of, words, unknown))
         return ids
-
-
-class _Words:
-    """A text to its words, as UTF-8: what Keras does, which works on bytes, and stems."""
-
-    def __init__(self, standardize: str | None, stem: str | None) -> None:
-        self._lower = standardize in ("lower_and_strip_punctuation", "lower")
-        self._strip = standardize in ("lower_and_strip_punctuation", "strip_punctuation")
-        self._stemmer: Any = None  # Snowball's
-        self._stems: dict[bytes, bytes] = {}  # a stem costs 20 us, and most words come again
-        if stem is not None:
-            import snowballstemmer
-
-            self._stemmer = snowballstemmer.stemmer(stem)
-
-    def __call__(self, text: str) -> list[bytes]:
-        raw = text.encode("utf-8", "surrogatepass")
-        raw = raw.lower() if self._lower else raw
-        words = (raw.translate(None, _PUNCTUATION_MARKS) if self._strip else raw).split()
-        return words if self._stemmer is None else [self._stem(word) for word in words]
-
-    def _stem(self, word: bytes) -> bytes:
-        stem = self._stems.get(word)
-        if stem is None:
-            stem = self._stemmer.stemWord(word.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
-            self._stems[word] = stem
-        return stem
 
 
 def _most_frequent(counts: Counter[bytes], most: int) -> list[str]:

@@ -99,12 +99,29 @@ def _read(path: str | Path, plain: bool, resize: str, out: Pixels) -> str:
         pixels, found = decoded or _with_pillow(data, size, resize)
     except Exception as error:  # decoders meet arbitrary bytes, and raise whatever these bytes lead to
         return damaged(error)
+    _place(out, pixels, found)
+    return ""
+
+
+def shrunk(picture: Image.Image | Pixels, image_size: tuple[int, int], resize: str) -> Pixels:
+    """A picture in memory, of Pillow or uint8 (h, w, 3), as uint8 (height, width, 3); see `decode_posters`."""
+    from PIL import Image
+
+    image = _rgb(Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture)
+    found = fit(image.height, image.width, image_size, resize)
+    out = np.zeros((*image_size, 3), np.uint8)
+    _place(out, np.asarray(image.reduce(SCALES[found.scale])), found)
+    return out
+
+
+def _place(out: Pixels, pixels: Pixels, found: Fit) -> None:
+    """Resize the window of a picture into its place in ``out``."""
+    size = out.shape[:2]
     top, left, height, width = found.window
     rows, columns = found.inner
     down, across = (size[0] - rows) // 2, (size[1] - columns) // 2
     window = out[down : down + rows, across : across + columns]
     resize_into(window, pixels[top : top + height, left : left + width])
-    return ""
 
 
 def _with_turbo(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[Pixels, Fit] | None:

@@ -5,25 +5,33 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.missing_posters import why_missing
-from kgenre.data.poster_decoding import decode_posters
+from kgenre.data.poster_decoding import decode_posters, shrunk
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import PosterFile, examine_bytes, read_file, reason_of
 from kgenre.data.poster_resizing import Pixels
 from kgenre.data.poster_table import OnProgress, poster_table
 
+if TYPE_CHECKING:
+    from PIL import Image
 
-def read_poster(path: str | os.PathLike[str], image_size: tuple[int, int] = (64, 64), resize: str = "squash") -> Pixels:
+Poster: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]"
+
+
+def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: str = "squash") -> Pixels:
     """Decode one poster and bring it to ``image_size``.
 
     Args:
-        path: a JPEG, PNG, WebP, GIF (first frame), BMP or AVIF file, under any name.
+        path: a JPEG, PNG, WebP, GIF (first frame), BMP or AVIF file, under any name; or the picture itself, a Pillow
+            image or uint8 (h, w, 3).
         image_size: (height, width) in pixels.
         resize: "squash", "letterbox" or "crop"; see `decode_posters`.
 
@@ -31,12 +39,17 @@ def read_poster(path: str | os.PathLike[str], image_size: tuple[int, int] = (64,
         uint8 (height, width, 3), red, green, blue in 0..255.
 
     Raises:
-        FilmDataError: no such file, no picture, a damaged picture, or more than 64 MiB or 50 million pixels.
+        FilmDataError: no such file, no picture, a damaged picture, more than 64 MiB or 50 million pixels, or an array
+            of something else than pixels.
 
     Example:
         >>> read_poster("posters/tt0084058.jpg", (64, 64)).shape
         (64, 64, 3)
     """
+    if not isinstance(path, str | os.PathLike):
+        if isinstance(path, np.ndarray) and (path.dtype != np.uint8 or path.ndim != 3 or path.shape[2] != 3):
+            raise FilmDataError(f"A poster is uint8 (height, width, 3). Received: {path.dtype} {path.shape}.")
+        return shrunk(path, image_size, resize)
     try:
         file = examine_bytes(read_file(path))
     except OSError as error:

@@ -35,6 +35,11 @@ def choose_split(
         if sum(split.sizes):
             _log_changes(split, kept)
             return split
+        _log.warning(
+            "None of these %d films is in the checkpoint's split: they are split anew. What is tested are the test "
+            "films of that, and the baselines are fitted on its training films, which the model has never seen.",
+            len(films),
+        )
     if take_given and films.split:
         _log.info("The split is the one that the films come with (--data.given_split).")
         state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}

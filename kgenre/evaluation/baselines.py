@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
+from kgenre.evaluation.baseline_words import baseline_words
+
 
 class Baseline(Protocol):
     """A predictor with scikit-learn's two calls, fitted on the training films that the network sees.
@@ -71,7 +73,7 @@ class TfidfBaseline:
 
     Args:
         C: inverse strength of the L2 penalty.
-        ngram_range: shortest and longest run of words that is a feature.
+        ngram_range: shortest and longest run of words that is a feature; the words are `baseline_words`.
         min_df: leave out what fewer training overviews than this hold.
 
     Example:
@@ -102,7 +104,13 @@ class TfidfBaseline:
         genres = checked_training_films(films, genres)
         self.frequencies_ = FrequencyBaseline().fit(films, genres).frequencies_
         self.regressions_ = {}
-        self.vectorizer_ = TfidfVectorizer(sublinear_tf=True, ngram_range=self.ngram_range, min_df=self.min_df)
+        self.vectorizer_ = TfidfVectorizer(
+            sublinear_tf=True,
+            ngram_range=self.ngram_range,
+            min_df=self.min_df,
+            tokenizer=baseline_words,
+            token_pattern=None,
+        )
         analyze = self.vectorizer_.build_analyzer()
         if not any(analyze(text) for text in checked_texts(films)):
             return self

@@ -61,7 +61,7 @@ def write_predictions(
 
     The columns are ``id``, ``title``, ``genres`` (the true ones, joined by "|"), ``predicted`` (those above their
     threshold, joined likewise), ``top3`` (the most probable, best first; ``top<n>``) and then one for each genre with
-    its probability, six digits.
+    its probability, six digits. UTF-8, with a byte-order mark where genres have other letters than ASCII's.
 
     Args:
         path: the file; replaced when it is complete.
@@ -74,7 +74,9 @@ def write_predictions(
     predicted, best = predicted_genres(prob, thresholds), top_genres(prob, top)
     partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
+        # Without the mark spreadsheets show such columns in the letters of another alphabet.
+        encoding = "utf-8" if all(map(str.isascii, names)) else "utf-8-sig"
+        with partial.open("w", newline="", encoding=encoding) as file:
             writer = csv.writer(file)
             writer.writerow([*COLUMNS, f"top{top}", *names])
             for row, values in enumerate(prob):
@@ -94,7 +96,7 @@ def read_predictions(path: Path) -> FilmPredictions:
         PredictionsError: it is not there or is not such a table.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = list(csv.reader(file))
         if tuple(header[:4]) != COLUMNS or not rows or any(len(row) != len(header) for row in rows):
             raise ValueError("another table")

@@ -139,8 +139,12 @@ def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence
     across = Image.new("RGB", (margin - 5, end - margin), "white")  # the columns' names, to be turned upright
     for row, genre in enumerate(shown.tolist()):
         middle = margin + cell * row + cell // 2
-        draw.text((margin - 5, middle), f"{names[genre]} ({true[:, genre].sum()})", "black", font, anchor="rm")
-        ImageDraw.Draw(across).text((0, cell * row + cell // 2), names[genre], "black", font, anchor="lm")
+        draw.text(
+            (margin - 5, middle), f"{names[genre]} ({true[:, genre].sum()})", "black", _font(names[genre]), anchor="rm"
+        )
+        ImageDraw.Draw(across).text(
+            (0, cell * row + cell // 2), names[genre], "black", _font(names[genre]), anchor="lm"
+        )
         for column in np.flatnonzero(share[row] >= 0.1).tolist():
             place = (margin + cell * column + cell // 2, middle)
             colour = "white" if share[row, column] > 0.5 else "black"
@@ -154,6 +158,18 @@ def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence
         font,
     )
     return _png(canvas)
+
+
+def _font(text: str) -> Any:
+    """Pillow's own font for ASCII, which is all that it has; else the one that lacks the fewest of the letters."""
+    from PIL import ImageFont
+
+    if text.isascii():
+        return ImageFont.load_default(size=11)
+    from kgenre.evaluation.fonts import fonts_for, letters_of
+
+    best = max(fonts_for(text).files, key=lambda file: len(letters_of(file).intersection(text)))
+    return ImageFont.truetype(str(best), 11)
 
 
 def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
@@ -179,7 +195,7 @@ def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequ
             y += line
             for genre in np.flatnonzero(chosen).tolist():
                 colour = "black" if title == "true" else ("#00802b" if true[n, genre] else "#c00000")
-                draw.text((x, y), names[genre], fill=colour, font=font)
+                draw.text((x, y), names[genre], fill=colour, font=_font(names[genre]))
                 y += line
             if not chosen.any():
                 draw.text((x, y), "none", fill="#888888", font=font)

@@ -11,12 +11,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
+# Letters of scripts without blanks between words: Thai to Khmer, kana, Chinese characters.
+UNSPACED = (
+    "\u0e01-\u0eff\u0f40-\u0fbc\u1000-\u1049\u1780-\u17d3\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
+)
 # Stripped from words, as by Keras's TextVectorization.
 PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 
@@ -87,9 +94,19 @@ def bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def token_ids(
-    text: str, length: int, standardize: str | None, stem: str | None, vocabulary: Sequence[str]
+    text: str,
+    length: int,
+    standardize: str | None,
+    stem: str | None,
+    vocabulary: Sequence[str],
+    word_split: str = "whitespace",
 ) -> np.ndarray:
     """An overview as int32 (length,): the numbers of its words in the vocabulary, 1 for others, then 0; no HTML."""
+    if standardize == "unicode":
+        text = unicodedata.normalize("NFKC", text).lower()
+        text = "".join(" " if is_blank(letter) else letter for letter in text)
+    if word_split == "character":
+        text = re.sub(f"[{UNSPACED}]", r" \g<0> ", text)
     raw = text.encode()
     if standardize in ("lower_and_strip_punctuation", "lower"):
         raw = raw.lower()  # A to Z only, as Keras does
@@ -103,6 +120,11 @@ def token_ids(
     number = {word: index for index, word in enumerate(vocabulary) if index > 1}
     ids = [number.get(word, 1) for word in words[:length]]
     return np.array(ids + [0] * (length - len(ids)), np.int32)
+
+
+def is_blank(letter: str) -> bool:
+    """Whether a character is a space or punctuation in Unicode, or what Keras takes for punctuation."""
+    return letter.isspace() or letter in PUNCTUATION.decode() or unicodedata.category(letter).startswith("P")
 
 
 def main() -> None:

@@ -76,7 +76,9 @@ def export_classifier(
         _write_model(exportable(module), whole / FORMATS[format], format)
         films = KeptFilms.from_json(state["data"]["state"])
         description = _describe(module, films, state["data"]["hyperparameters"], checkpoint)
-        (whole / "classifier.json").write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
+        (whole / "classifier.json").write_text(
+            json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
         if description["overview"]:
             (whole / "vocabulary.txt").write_text("\n".join(films.vocabulary) + "\n", encoding="utf-8")
         shutil.copyfile(Path(__file__).with_name("classify.py"), whole / "classify.py")
@@ -150,6 +152,7 @@ def _describe(
     height, width = films.image_size
     poster = {"height": height, "width": width, "resize": films.resize}
     overview = {"length": films.sequence_length, "standardize": films.standardize, "stem": films.stem}
+    overview["word_split"] = films.word_split
     reads = module.inputs
     return {
         "genres": names,

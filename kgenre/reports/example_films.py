@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 from collections.abc import Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from kgenre.reports.run import ReportError, Run
 
 if TYPE_CHECKING:
     from kgenre.data.film_table import FilmTable
+    from kgenre.data.text_words import TextWords
 
 _log = logging.getLogger("kgenre")
 
@@ -107,7 +109,7 @@ def _film_table(run: Run) -> FilmTable | None:
     try:
         return read_films(arguments.get("path") or sample_films(), arguments.get("format", "auto"))
     except (FilmDataError, OSError) as error:
-        _log.warning("Example films go without poster and overview: %s", error)
+        _log.warning("Example films go without poster and overview: %s If they have moved: --data.path.", error)
         return None
 
 
@@ -132,6 +134,7 @@ def _explained_by(
 ) -> dict[tuple[str, str], Explanation]:
     from kgenre.checkpoints import find_checkpoint, read_state
     from kgenre.data import FilmData
+    from kgenre.data.text_words import TextWords
     from kgenre.models import GenreClassifier
     from kgenre.models.explanations import grad_cam, word_importance
 
@@ -141,6 +144,7 @@ def _explained_by(
     data = FilmData(**state["hyperparameters"])
     reads = {"posters": "poster" in module.inputs, "overviews": "overview" in module.inputs}
     data.load_state_dict(state["state"] | reads)
+    words_of = TextWords(data.standardize, data.word_split, data.stem)
     posters = [table.poster_paths[rows[i]] if reads["posters"] else None for i in ids]
     overviews = [table.overviews[rows[i]] if reads["overviews"] else "" for i in ids]
     films = [  # one by one: a network that does with either is given the one that a film has
@@ -155,20 +159,19 @@ def _explained_by(
     return {
         (run.name, film_id): (
             None if heat is None else _overlaid(posters[n], heat[n]),
-            None if importance is None else _words(overviews[n], importance[n]) or None,
+            None if importance is None else _words(overviews[n], importance[n], words_of) or None,
         )
         for n, film_id in enumerate(ids)
     }
 
 
-def _words(overview: str, importance: np.ndarray) -> tuple[tuple[str, float], ...]:
+def _words(overview: str, importance: np.ndarray, words_of: TextWords) -> tuple[tuple[str, float], ...]:
     """The overview's words with their importance, scaled to -1 to 1; words that were cut off have 0."""
-    from kgenre.data.overviews import normalised_overview
-
     most = float(np.abs(importance).max()) or 1.0
     values = iter(importance / most)
-    # A lone dash is no token: the network never saw it.
-    return tuple((word, float(next(values, 0.0)) if normalised_overview(word) else 0.0) for word in overview.split())
+    # A lone dash is no token: the network never saw it. Of several in one piece the strongest counts.
+    found = [(piece, list(islice(values, len(words_of(piece))))) for piece in words_of.pieces(overview)]
+    return tuple((piece, float(max(seen, key=abs, default=0.0))) for piece, seen in found)
 
 
 def _poster(path: Path | None) -> bytes | None:

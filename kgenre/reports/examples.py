@@ -29,6 +29,7 @@ def examples(
     ids: Sequence[str] = (),
     top: int = 3,
     explain: bool = False,
+    data_path: str | None = None,
 ) -> Examples:
     """Test films beside what one or more tested runs say of them.
 
@@ -40,6 +41,7 @@ def examples(
         ids: these films instead.
         top: genres to show for each run.
         explain: mark where on the poster and in which words the first genre is seen; loads the models.
+        data_path: where the films are, if they have moved.
 
     Raises:
         ReportError: a folder is not a tested run, the runs cannot be compared, an unknown film or ``by``.
@@ -47,7 +49,7 @@ def examples(
     Example:
         >>> examples(trainer.run_dir, by="worst", explain=True)
     """
-    read = read_runs([runs] if runs is None or isinstance(runs, str | os.PathLike) else runs)
+    read = read_runs([runs] if runs is None or isinstance(runs, str | os.PathLike) else runs, data_path)
     chosen = choose_films(read, n, by, seed, ids)
     return Examples(example_films(read, [(film_id, "") for film_id in chosen], top, explain))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from kgenre.evaluation.fonts import fonts_for
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.verdicts import fair_baselines
@@ -22,7 +24,7 @@ _LINES = {
     "colours": ((0, (1, 3)), "colours and layout"),
 }
 _WIDTH = 7.1  # inches, between the margins of an A4 page
-_STYLE = {"font.size": 7.5, "font.family": "DejaVu Sans", "axes.spines.top": False, "axes.spines.right": False}
+_STYLE = {"font.size": 7.5, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def curves_figure(runs: Sequence[Run]) -> bytes | None:
@@ -32,7 +34,7 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
         return None
     import matplotlib as mpl
 
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_style("".join(run.name for run in runs))):
         figure = _figure(1.95)
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
         lows, highs = [], []
@@ -78,7 +80,7 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
     names = list(best.present_genres)
     names.sort(key=lambda name: (-best.support(name), name))
     rows = range(len(names))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(_style("".join([*names, *(run.name for run in runs)]))):
         figure = _figure(0.7 + 0.105 * len(names))
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.35, 1))
         chance = [best.share(name) for name in names]
@@ -106,6 +108,16 @@ def _values(run: Run, names: Sequence[str], metric: str) -> list[float]:
     return [run.genre(name, metric) or 0.0 for name in names]
 
 
+def _style(text: str) -> dict[str, Any]:
+    from matplotlib.font_manager import fontManager, get_font
+
+    families = []
+    for file in fonts_for(text).files:
+        fontManager.addfont(file)
+        families.append(get_font(file).family_name)
+    return _STYLE | {"font.family": families}
+
+
 def _figure(height: float) -> Figure:
     from matplotlib.figure import Figure as MatplotlibFigure
 
@@ -117,5 +129,7 @@ def _png(figure: Any) -> bytes:
 
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
+    with warnings.catch_warnings():  # of each letter that no font has: the report says it once
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font|Matplotlib currently does not support")
+        figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -90,7 +90,8 @@ def _film(film: Film) -> str:
     )
     return (
         f'<div class="film"><div class="pictures">{"".join(pictures)}</div><div><strong>{escape(film.title or film.id)}'
-        f'</strong> <span class="kind">{escape(film.kind)}</span><p>{overview}</p><p>Truth: <span class="right">'
+        f'</strong> <span class="kind">{escape(film.kind)}</span><p dir="auto">{overview}</p>'
+        f'<p>Truth: <span class="right">'
         f"{escape(', '.join(film.truth) or 'none')}</span></p><table>{rows}</table></div></div>"
     )
 

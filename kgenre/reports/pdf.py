@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from itertools import groupby
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
+from xml.sax import saxutils
 
-from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table
+from kgenre.evaluation.fonts import fonts_for, letters_of
+from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, text_of
 
 _PAGES = 3
 _MARGIN = 38  # points
@@ -18,7 +21,7 @@ _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 
 def to_pdf(blocks: Sequence[Block]) -> bytes:
     """The whole document, a little smaller where it would be longer than three pages."""
-    _register_fonts()
+    _register_fonts(text_of(blocks))
     for scale in (1.0, 0.96, 0.92, 0.88):
         content, pages = _built(blocks, scale)
         if pages <= _PAGES:
@@ -47,17 +50,45 @@ def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
     return buffer.getvalue(), document.page
 
 
-def _register_fonts() -> None:
+def _register_fonts(text: str) -> None:
     """DejaVu comes with Matplotlib and has the letters of most European languages; PDF's own fonts have not."""
     import matplotlib as mpl
     from reportlab.pdfbase import pdfmetrics
-    from reportlab.pdfbase.ttfonts import TTFont
+    from reportlab.pdfbase.ttfonts import TTFError, TTFont
 
     folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
     for name in (_FONT, _BOLD):
         if name not in pdfmetrics.getRegisteredFontNames():
             pdfmetrics.registerFont(TTFont(name, str(folder / f"{name}.ttf")))
     pdfmetrics.registerFontFamily(_FONT, normal=_FONT, bold=_BOLD, italic=_FONT, boldItalic=_BOLD)
+    _others.clear()
+    for file in fonts_for(text).files[1:]:
+        with suppress(TTFError, OSError):  # ReportLab reads no PostScript outlines
+            pdfmetrics.registerFont(TTFont(file.stem, str(file)))
+            pdfmetrics.registerFontFamily(file.stem, *[file.stem] * 4)
+            _others[file.stem] = letters_of(file)
+
+
+# The letters of the fonts beside DejaVu that the document has, by name.
+_others: dict[str, Collection[str]] = {}
+
+
+def escape(text: str) -> str:
+    """The text as ReportLab's markup, letters that DejaVu lacks in a font that has them."""
+    marked = saxutils.escape(text)
+    if not _others or text.isascii():
+        return marked
+    runs = groupby(text, key=_font_of)
+    return "".join(_in_font(font, saxutils.escape("".join(letters))) for font, letters in runs)
+
+
+def _font_of(letter: str) -> str:
+    known = letters_of(fonts_for("").files[0])
+    return "" if letter in known else next((name for name, has in _others.items() if letter in has), "")
+
+
+def _in_font(font: str, marked: str) -> str:
+    return f'<font name="{font}">{marked}</font>' if font else marked
 
 
 def _footer(canvas: Any, width: float) -> None:

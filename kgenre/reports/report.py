@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from kgenre.evaluation.fonts import badly_drawn
 from kgenre.reports import sentences, tables, verdicts
-from kgenre.reports.blocks import Block, Bullets, Figure, Films, Heading, Paragraph
+from kgenre.reports.blocks import Block, Bullets, Figure, Films, Heading, Paragraph, text_of
 from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.figures import curves_figure, genres_figure
 from kgenre.reports.model_card import model_card
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import ReportError, Run, best_of, read_runs
 from kgenre.reports.run_difference import run_differences
+
+_log = logging.getLogger("kgenre")
 
 
 def write_report(
@@ -23,6 +27,7 @@ def write_report(
     films: int = 6,
     seed: int = 0,
     explain: bool = True,
+    data_path: str | None = None,
 ) -> Path:
     """Write ``report.html``, ``report.md`` with its pictures, ``report.pdf``, ``model_card.md`` and ``report.json``.
 
@@ -35,6 +40,7 @@ def write_report(
         films: example films to show.
         seed: of the example films.
         explain: show where on the poster and in which words the models see the genre; needs the backend.
+        data_path: where the films are, if they have moved.
 
     Returns:
         The folder.
@@ -46,12 +52,14 @@ def write_report(
     from kgenre.reports.markdown import to_markdown
     from kgenre.reports.pdf import to_pdf
 
-    runs, numbers, folder = read_runs(folders), Numbers(), Path(out)
+    runs, numbers, folder = read_runs(folders, data_path), Numbers(), Path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ReportError(f"{out} cannot be written into ({error.strerror}): give a folder with --out.") from error
     blocks = report_blocks(runs, numbers, films, seed, explain)
+    if wrong := badly_drawn(text_of(blocks)):
+        _log.warning("report.pdf and the pictures show some names wrongly: %s. report.html has its texts right.", wrong)
     card = model_card(best_of(runs), numbers)
     text, pictures = to_markdown(blocks)
     for name, content in pictures.items():

@@ -103,8 +103,10 @@ def best_of(runs: Sequence[Run]) -> Run:
     return min(runs, key=lambda run: run.metrics["test/loss"])
 
 
-def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:
+def read_runs(folders: Sequence[str | os.PathLike[str]], data_path: str | None = None) -> list[Run]:
     """Read runs and see that they can be compared: the same genres, the same split.
+
+    ``data_path`` is where their films are now, where that is not where they were trained.
 
     Raises:
         ReportError: a folder is not a run, was not tested, or was trained on another split or other genres.
@@ -116,6 +118,8 @@ def read_runs(folders: Sequence[str | os.PathLike[str]]) -> list[Run]:
         raise ReportError("The same run is given twice.")
     names = _short_names(paths)
     runs = [_read(path, name) for path, name in zip(paths, names, strict=True)]
+    for run in runs if data_path is not None else ():
+        run.config.setdefault("data", {}).setdefault("init_args", {})["path"] = data_path
     first = runs[0]
     for run in runs[1:]:
         if run.genre_names != first.genre_names:
@@ -155,6 +159,12 @@ def _read(path: Path, name: str) -> Run:
         raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {path}")
     split = _json(path / "split.json") if (path / "split.json").exists() else {}
     environment = _json(path / "environment.json") if (path / "environment.json").exists() else {}
+    predictions = read_predictions(path / "predictions_test.csv")
+    if split.get("test") and not set(predictions.ids) & set(split["test"]):
+        raise ReportError(
+            f"{path} was last tested on other films than those of its split. "
+            f"First: kgenre test --ckpt_path {path} --data.path FILMS, with the films that it was trained on."
+        )
     return Run(
         folder=path,
         name=name,
@@ -163,7 +173,7 @@ def _read(path: Path, name: str) -> Run:
         environment=environment,
         epochs=_epochs(path / "metrics.csv"),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
-        predictions=read_predictions(path / "predictions_test.csv"),
+        predictions=predictions,
     )
 
 
@@ -221,9 +231,13 @@ def _epochs(path: Path) -> list[dict[str, float]]:
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
-    """The experiments' names; with the version where one occurs twice."""
-    names = [path.resolve().parent.name for path in paths]
-    return [
-        f"{name}/{path.resolve().name}" if names.count(name) > 1 else name
-        for name, path in zip(names, paths, strict=True)
-    ]
+    """The experiments' names; of those that occur twice as many folders around them as make them differ."""
+    parts = [path.resolve().parts for path in paths]
+    names = []
+    for own in parts:
+        same = [other for other in parts if other[-2] == own[-2]]
+        # version_0 is left out where it tells nothing: alice/lstm and bob/lstm.
+        cuts = [slice(-2 - n, end) for n in range(len(own) - 1) for end in (-1, None)]
+        cut = next((c for c in cuts if len({other[c] for other in same}) == len(same)), slice(None))
+        names.append("/".join(own[cut]))
+    return names

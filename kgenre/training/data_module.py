@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from kgenre.training.hyperparameters import Hyperparameters
 from kgenre.users_code import ShortTraceback
@@ -46,6 +46,26 @@ class DataModule(Hyperparameters):
     """
 
     trainer: Trainer | None = None
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | os.PathLike[str], **overrides: Any) -> Self:
+        """The data of a run, with their hyperparameters and what they had learnt (a vocabulary, a split).
+
+        Args:
+            checkpoint_path: a checkpoint's folder, or a run's folder (its best checkpoint).
+            **overrides: arguments of ``__init__`` that replace the saved ones.
+
+        Raises:
+            CheckpointError: not a checkpoint, or one without data.
+            TypeError: ``__init__`` does not take one of the overrides.
+
+        Example:
+            >>> films = FilmData.load_from_checkpoint("runs/overview_lstm_2024/version_0")
+            >>> batch = films.encode(overviews=["A ship is lost in space."])
+        """
+        from kgenre.training.resume import load_data_module
+
+        return load_data_module(cls, checkpoint_path, overrides)
 
     def prepare_data(self) -> None:
         """Download, unpack, make caches: what is done once and leaves nothing on ``self``."""

@@ -242,22 +242,7 @@ def _pointer(trainer: Trainer, which: str) -> Path:
 def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
-    unknown = overrides.keys() - _accepted(cls, overrides).keys()
-    if unknown:
-        takes = ", ".join(list(_signature(cls).parameters)[1:]) or "none"
-        raise TypeError(
-            f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
-            f"It has: {takes}."
-        )
-    arguments = _accepted(cls, checkpoint.state.get("model", {}).get("hyperparameters", {})) | dict(overrides)
-    try:
-        _signature(cls).bind(None, **arguments)
-    except TypeError as error:
-        raise CheckpointError(
-            f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
-            f"in its __init__, or give the arguments: {cls.__name__}.load_from_checkpoint(path, name=value)."
-        ) from error
-    module = cls(**arguments)
+    module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
     module.on_load_checkpoint(checkpoint.state)
     from kgenre.engines.built_module import build_from_specs
     from kgenre.engines.initial_weights import drawing_initial_weights
@@ -274,6 +259,36 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
         variable.assign(checkpoint.weights[name])
     refresh_layers(module)
     return module
+
+
+def load_data_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
+    """See `DataModule.load_from_checkpoint`."""
+    kept = checkpoints.read_state(checkpoints.find_checkpoint(path)).get("data")
+    if not kept:
+        raise CheckpointError(f"Checkpoint {path} holds no data: it was trained without a datamodule.")
+    data = _made(cls, path, kept, overrides)
+    data.load_state_dict(kept.get("state") or {})
+    return data
+
+
+def _made(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
+    """An object of ``cls`` with the arguments that a checkpoint keeps of it, and others in place of some."""
+    unknown = overrides.keys() - _accepted(cls, overrides).keys()
+    if unknown:
+        takes = ", ".join(list(_signature(cls).parameters)[1:]) or "none"
+        raise TypeError(
+            f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
+            f"It has: {takes}."
+        )
+    arguments = _accepted(cls, kept.get("hyperparameters", {})) | dict(overrides)
+    try:
+        _signature(cls).bind(None, **arguments)
+    except TypeError as error:
+        raise CheckpointError(
+            f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
+            f"in its __init__, or give the arguments: {cls.__name__}.load_from_checkpoint(path, name=value)."
+        ) from error
+    return cls(**arguments)
 
 
 def _signature(cls: type) -> inspect.Signature:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
@@ -13,7 +14,7 @@ _BYTE = 1 << 30  # Windows lets nobody read a byte that is locked: one that lies
 
 
 class RunLock:
-    """Holds ``<run>/.lock``, with this process's id in it, until `release`; the file stays there, empty.
+    """Holds ``<run>/.lock``, with this process's id in it, until `release`.
 
     The operating system holds the lock, so it ends with the process, however that ends: the file of a dead process is
     taken over.
@@ -31,12 +32,17 @@ class RunLock:
         self.path = folder.resolve() / ".lock"
         if self.path in self._held:
             raise TrainerError(_message(folder, os.getpid()))
-        self._file = self.path.open("a+b", buffering=0)
-        if not _lock(self._file):
-            self._file.seek(0)
-            owner = self._file.read(32).decode().strip()
-            self._file.close()
-            raise TrainerError(_message(folder, owner))
+        while True:
+            file = self.path.open("a+b", buffering=0)
+            if not _lock(file):
+                file.seek(0)
+                owner = file.read(32).decode().strip()
+                file.close()
+                raise TrainerError(_message(folder, owner))
+            if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                break
+            file.close()  # the run that held it removed the file just now
+        self._file = file
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n".encode())
         self._held.add(self.path)
@@ -44,7 +50,12 @@ class RunLock:
     def release(self) -> None:
         """Let others write there."""
         self._held.discard(self.path)
-        self._file.truncate(0)
+        try:
+            self.path.unlink(missing_ok=True)
+        except PermissionError:  # Windows removes no file that is open
+            self._file.close()
+            with suppress(PermissionError):  # another run has opened it by now
+                self.path.unlink(missing_ok=True)
         self._file.close()
 
 

@@ -31,6 +31,15 @@ def test_no_command_is_wrong_usage(capsys):
     assert main([]) == 2
 
 
+@pytest.mark.parametrize("command", ["fit", "test", "sweep"])
+def test_help_begins_with_what_is_mostly_given(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main([command, "--help"]) == 0
+    first = capsys.readouterr().out.splitlines()[:12]
+    assert any("--data.path FOLDER" in line for line in first)
+    assert max(map(len, first)) <= 80
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_imports_no_backend(run_python, command):
     script = (

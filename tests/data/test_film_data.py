@@ -516,7 +516,26 @@ def test_how_posters_are_resized_travels_with_the_checkpoint(sample):
     again.load_state_dict(json.loads(json.dumps(films.state_dict())))
     poster = read_films(sample).poster_paths[0]
     np.testing.assert_array_equal(again.encode([poster])["poster"], films.encode([poster])["poster"])
+    pixels = np.zeros((2, 30, 20, 3), np.uint8)
+    assert again.encode(pixels)["poster"].shape == again.encode(list(pixels))["poster"].shape == (2, 16, 16, 3)
     assert (again.encode([poster])["poster"][0] != read_poster(poster, (16, 16), "squash")).any()
+
+
+def test_how_texts_are_split_travels_with_the_checkpoint(tmp_path, caplog):
+    rows = [f"{i},{'战争' if i % 2 else '剧情'},{'士兵战役' if i % 2 else '家庭回忆'}第{i}天。" for i in range(40)]
+    (tmp_path / "films.csv").write_text("\n".join(["id,genres,overview", *rows]), encoding="utf-8")
+    FilmData(str(tmp_path), posters=False).setup("fit")
+    assert "no blanks between words: --data.word_split character --data.standardize unicode takes" in caplog.text
+    caplog.clear()
+    split = FilmData(str(tmp_path), posters=False, word_split="character", standardize="unicode")
+    split.setup("fit")
+    assert "--data." not in caplog.text
+    assert {"士", "兵", "庭"} < set(split.vocabulary)
+    again = FilmData()
+    again.load_state_dict(json.loads(json.dumps(split.state_dict())))
+    given = again.encode(overviews=["士兵。"])["overview"]
+    np.testing.assert_array_equal(given, split.encode(overviews=["士兵。"])["overview"])
+    assert given.min(initial=9, where=given > 0) > 1
 
 
 def test_stems_travel_with_the_checkpoint(sample, films):

@@ -63,6 +63,7 @@ def test_a_cache_that_may_only_be_read_is_read(folder, monkeypatch):
         {"sequence_length": 2},
         {"standardize": None},
         {"stem": None},
+        {"word_split": "character"},
         {"min_df": 200},
         {"training": TRAINING[:10]},
         {"texts": TEXTS.take(np.arange(1200)[::-1])},

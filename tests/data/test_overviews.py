@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from kgenre.data import FilmDataError, OverviewVectorizer
 from kgenre.data.formats import read_films
-from kgenre.data.overviews import STANDARDIZE, has_words, normalised_overview
+from kgenre.data.overviews import has_words, normalised_overview
+from kgenre.data.text_words import STANDARDIZE, TextWords
 
 TRAINING = ["A ship in space.", "The ship, the crew!", "a"]
 
@@ -82,7 +83,7 @@ def keras_ids(vectorizer, texts, standardize):
     return ids
 
 
-@pytest.mark.parametrize("standardize", STANDARDIZE)
+@pytest.mark.parametrize("standardize", [one for one in STANDARDIZE if one != "unicode"])
 def test_ids_are_those_of_kerass_layer(standardize):
     texts = [
         "É été İ ß",
@@ -131,6 +132,30 @@ def test_stems_share_an_id():
     assert ids.min(axis=1)[0] == 0
     assert (ids[:, :2] > 1).all()
     assert OverviewVectorizer.adapt(["navires"], stem="french").vocabulary[2:] == ["navir"]
+
+
+def test_letters_and_marks_of_all_scripts_make_no_other_words():
+    said = ["«Дом» — у озера", "ДОМ!", "l’été", "cafe\u0301", "CAFÉ", "युद्ध।", "🔪 бой"]
+    words = TextWords("unicode")
+    found = [[word.decode() for word in words(text)] for text in said]
+    assert found == [["дом", "у", "озера"], ["дом"], ["l", "été"], ["café"], ["café"], ["युद्ध"], ["🔪", "бой"]]
+    assert OverviewVectorizer.adapt(said, standardize="unicode").encode(["Дом"])[0, 0] > 1
+
+
+def test_letters_of_scripts_without_blanks_are_words():
+    vectorizer = OverviewVectorizer.adapt(["NASA的飞船，2049年"], word_split="character", standardize="unicode")
+    assert set(vectorizer.vocabulary[2:]) == {"nasa", "的", "飞", "船", "2049", "年"}
+    assert vectorizer.encode(["船飞"])[0, :2].tolist() == [vectorizer.vocabulary.index(one) for one in "船飞"]
+    with pytest.raises(FilmDataError, match=r"--data\.word_split character"):
+        OverviewVectorizer.adapt(["宇宙船", "宇宙"], min_df=2)
+
+
+@pytest.mark.parametrize("standardize", STANDARDIZE)
+@pytest.mark.parametrize("word_split", ["whitespace", "character"])
+@given(st.text(st.sampled_from("ab .,'-\n\x1c\u00a0É«。宇é的ก"), max_size=12))
+def test_pieces_have_the_words_of_the_text(standardize, word_split, text):
+    words = TextWords(standardize, word_split)
+    assert [word for piece in words.pieces(text) for word in words(piece)] == words(text)
 
 
 def test_rare_words_are_unknown():

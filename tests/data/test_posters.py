@@ -213,3 +213,17 @@ def test_real_posters(real_data):
     assert pixels.shape == (300, 64, 64, 3)
     assert 80 < pixels.mean() < 150
     assert (pixels.std(axis=(1, 2, 3)) > 5).all()
+
+
+@pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
+def test_a_picture_in_memory_is_read_like_its_file(tmp_path, resize):
+    image = picture().convert("RGBA")
+    image.save(tmp_path / "a.png")
+    expected = read_poster(tmp_path / "a.png", (48, 32), resize)
+    for given in (image, np.asarray(picture())):
+        np.testing.assert_array_equal(read_poster(given, (48, 32), resize), expected)
+
+
+def test_error_pixels_that_are_none():
+    with pytest.raises(FilmDataError, match=r"uint8 \(height, width, 3\)\. Received: float64 \(8, 8, 3\)"):
+        read_poster(np.zeros((8, 8, 3)))

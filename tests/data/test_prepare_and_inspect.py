@@ -89,6 +89,16 @@ def test_inspect_and_training_say_alike_why_posters_are_missing(films):
     assert why in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "says"), [("宇宙船", "word_split character"), ("Дом", "with unicode"), ("é a b c d", "")]
+)
+def test_inspect_says_how_overviews_must_be_split(tmp_path, text, says):
+    (tmp_path / "films.csv").write_text(f"id,genres,overview\n1,Drama,{text}\n2,War,{text}\n", encoding="utf-8")
+    notes = inspect_films(read_films(tmp_path))["notes"]
+    assert says in "".join(notes)
+    assert sum("--data." in note for note in notes) == bool(says)
+
+
 def test_inspect_on_the_command_line(films, capsys, tmp_path):
     (tmp_path / "split.json").write_text(json.dumps({"train": ids(5), "test": ids(6)}))
     assert main(["data", "inspect", str(films), "--split", str(tmp_path / "split.json")]) == 0

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from kgenre.evaluation import FrequencyBaseline, TfidfBaseline, multilabel_metrics
+from kgenre.evaluation.baseline_words import baseline_words
 
 HORROR, ROMANCE = [1, 0], [0, 1]
 OVERVIEWS = ["a haunted house", "the ghost of the house", "a wedding in spring", "love at a wedding"] * 3
@@ -30,6 +31,24 @@ def test_tfidf_learns_which_words_mean_which_genre():
     assert predicted[0, 0] > 0.7 > 0.3 > predicted[0, 1]
     assert predicted[1, 1] > 0.7 > 0.3 > predicted[1, 0]
     np.testing.assert_allclose(predicted[2], 0.5, atol=0.1)  # no word, no opinion
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("A ship's crew, ÉTÉ_2 l’été", ["ship", "crew", "été_2", "été"]),  # as scikit-learn's own pattern
+        ("युद्ध में", ["युद्ध", "में"]),
+        ("NASA的飞船。", ["nasa", "的", "飞", "船", "的飞", "飞船"]),
+    ],
+)
+def test_words_of_all_scripts(text, words):
+    assert baseline_words(text) == words
+
+
+def test_tfidf_learns_from_chinese():
+    films = ["鬼魂在闹鬼的房子里", "老房子里的鬼魂", "一场春天的婚礼", "婚礼上的爱情"] * 3
+    predicted = TfidfBaseline().fit(films, GENRES).predict_proba(["鬼魂回来了", "他们的婚礼"])
+    assert predicted[0, 0] > 0.6 > 0.4 > predicted[1, 0]
 
 
 def test_tfidf_is_the_same_every_time():

@@ -1,6 +1,8 @@
 """The table of predictions: written, read back, refused when it is another."""
 
+import codecs
 import errno
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -30,6 +32,13 @@ def test_written_and_read_back(tmp_path):
     np.testing.assert_array_equal(read.true, FILMS.genres > 0)
     np.testing.assert_array_equal(read.predicted, [[True, False, True], [False, True, False]])
     np.testing.assert_allclose(read.prob, PROB)
+
+
+def test_genres_of_other_letters_are_right_in_a_spreadsheet(tmp_path):
+    films = replace(FILMS, genre_names=("Драма", "N/A", "War"))
+    write_predictions(tmp_path / "p.csv", films, PROB, None)
+    assert (tmp_path / "p.csv").read_bytes().startswith(codecs.BOM_UTF8)
+    assert read_predictions(tmp_path / "p.csv").genre_names == films.genre_names
 
 
 def test_without_thresholds_one_half_counts(tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import json
+import re
 import runpy
 import shutil
 import sys
@@ -18,6 +19,7 @@ from kgenre import Trainer
 from kgenre.checkpoints import write_checkpoint
 from kgenre.data import FilmData, read_poster
 from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.text_words import STANDARDIZE, WORD_SPLIT, TextWords
 from kgenre.evaluation.thresholds import Thresholds
 from kgenre.kernels import keras_only
 from kgenre.models import GenreClassifier, classify
@@ -166,20 +168,30 @@ def test_posters_of_any_mode_are_read_as_kgenre_reads_them(mode, tmp_path):
     assert np.abs(classify.read_poster(tmp_path / "poster.png", 32, 24, "squash") - ours).max() <= 2
 
 
-@pytest.mark.parametrize("standardize", ["lower_and_strip_punctuation", "lower", "strip_punctuation", None])
+@pytest.mark.parametrize("standardize", STANDARDIZE)
 @pytest.mark.parametrize("stem", [None, "english"])
-def test_overviews_are_read_as_kgenre_reads_them(standardize, stem):
+@pytest.mark.parametrize("word_split", WORD_SPLIT)
+def test_overviews_are_read_as_kgenre_reads_them(standardize, stem, word_split):
     texts = [
         "A ship's crew, sailing; ÉTÉ in the SEAS!",
         "sails of\u2028the crew -- running",
         "",
         "one two three four five six",
+        "«ДОМ», ㎏ の宇宙船。กา ကခ",
     ]
-    vectorizer = OverviewVectorizer.adapt(texts[:2], 100, 5, standardize, stem)
+    vectorizer = OverviewVectorizer.adapt([*texts[:2], texts[4]], 100, 5, standardize, stem, word_split=word_split)
     ours = vectorizer.encode(texts)
     assert (ours > 1).any()
-    found = [classify.token_ids(text, 5, standardize, stem, vectorizer.vocabulary) for text in texts]
+    found = [classify.token_ids(text, 5, standardize, stem, vectorizer.vocabulary, word_split) for text in texts]
     np.testing.assert_array_equal(found, ours)
+
+
+def test_letters_without_blanks_are_the_same_ones():
+    def letters(of):
+        return [code for code in range(0x110000) if not 0xD800 <= code < 0xE000 and of(chr(code))]
+
+    alone = TextWords(None, "character")
+    assert letters(re.compile(f"[{classify.UNSPACED}]").match) == letters(lambda one: len(alone(f"a{one}b")) == 3)
 
 
 def test_keras_knows_all_layers_after_one_import():

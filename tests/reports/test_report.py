@@ -6,8 +6,10 @@ import io
 import json
 import re
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
+import matplotlib as mpl
 import numpy as np
 import pytest
 from boring import quiet_trainer
@@ -16,17 +18,19 @@ from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
 from kgenre.data import FilmData, FilmTable, make_sample_films
-from kgenre.evaluation import Thresholds, bootstrap_metrics, genre_metrics, intervals, multilabel_metrics
+from kgenre.data.text_words import TextWords
+from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, write_report
-from kgenre.reports.blocks import Film, Films, Guess, Table
-from kgenre.reports.example_films import choose_films, example_films
+from kgenre.reports.blocks import Film, Films, Guess, Paragraph, Table
+from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.pdf import to_pdf
 from kgenre.reports.report import report_blocks
 from kgenre.reports.run_difference import baseline_difference, mean_ap_of_random_order
 from kgenre.reports.sentences import next_steps, training
@@ -329,6 +333,52 @@ def test_words_of_an_example_stand_without_the_texts_punctuation():
     guess = Guess("text", (("Drama", 0.8, True),), None, words)
     film = Film("1", "A title", "a film", ("Drama",), None, "His father.", (guess,))
     assert "Drama 0.80 ✓ (father, high, sci-fi, Father)" in to_markdown([Films((film,))])[0]
+
+
+def test_the_words_of_an_example_have_their_own_importance():
+    words = TextWords("unicode", "character")
+    shown = _words("«L’été» — 飞船", np.array([0.1, -0.5, 0.4, 0.2, 0]), words)
+    assert shown == (("«L’été»", -1.0), ("—", 0.0), ("飞", 0.8), ("船", 0.4))
+
+
+def test_letters_that_the_font_lacks_come_from_another_or_are_named(films, tmp_path, caplog, monkeypatch, recwarn):
+    other = Path(mpl.get_data_path()) / "fonts" / "ttf" / "STIXGeneral.ttf"
+    monkeypatch.setattr(fonts, "_installed", lambda: (other,))
+    fonts._fonts_for.cache_clear()
+    letter = min(fonts.letters_of(other) - fonts.letters_of(other.with_name("DejaVuSans.ttf")))
+    assert b"STIXGeneral" in to_pdf([Paragraph(f"The genre {letter}")])
+    assert b"STIXGeneral" not in to_pdf([Paragraph("The genre Драма")])
+    run = make_run(tmp_path / "战争" / "version_0", films, 1.0)
+    write_report([run], tmp_path / "out", films=0)
+    assert caplog.text.count("no installed font has the letters 争 战") == 1
+    assert not [warning for warning in recwarn if "missing from font" in str(warning.message)]
+    fonts._fonts_for.cache_clear()
+
+
+def test_runs_of_the_same_name_are_told_apart_by_their_folders(films, tmp_path):
+    places = (
+        "alice/lstm/version_0",
+        "bob/lstm/version_0",
+        "bob/cnn/version_0",
+        "bob/fused/version_0",
+        "bob/fused/version_1",
+    )
+    folders = [make_run(tmp_path / place, films, 1.0) for place in places]
+    names = [run.name for run in read_runs(folders)]
+    assert names == ["alice/lstm", "bob/lstm", "cnn", "fused/version_0", "fused/version_1"]
+
+
+def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
+    folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
+    (folder / "split.json").write_text(json.dumps({"train": [], "test": ["other"]}))
+    with pytest.raises(ReportError, match="was last tested on other films than those of its split"):
+        read_runs([folder])
+
+
+def test_films_that_have_moved_are_named(films, tmp_path):
+    run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
+    assert examples(run)[0].poster is None
+    assert examples(run, data_path=str(films))[0].poster is not None
 
 
 def test_films_by_kind(runs):

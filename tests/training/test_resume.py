@@ -261,7 +261,7 @@ def test_two_runs_cannot_share_a_folder(run_python):
     second.callbacks = second.given_callbacks = [*second.given_callbacks, Lambdas(on_train_start=start_another)]
     second.fit(Dropping(), dataset(), boring_batches(1), ckpt_path="last")
     assert f"is being written by process {os.getpid()}. Two runs cannot share a folder" in said[0]
-    assert (second.log_dir / ".lock").read_text() == ""
+    assert not (second.log_dir / ".lock").exists()
     RunLock(second.log_dir).release()
 
 
@@ -291,7 +291,7 @@ def test_the_lock_of_windows(tmp_path, monkeypatch):
     with pytest.raises(kgenre.TrainerError, match=f"is being written by process {os.getpid()}"):
         RunLock(tmp_path)
     lock.release()
-    assert (tmp_path / ".lock").read_text() == ""
+    assert not (tmp_path / ".lock").exists()
 
 
 def test_a_test_during_a_fit_leaves_its_files_alone(caplog):
@@ -501,6 +501,32 @@ def test_the_state_of_a_stateful_layer_is_part_of_the_run(tmp_path):
     second.fit(Stateful(), boring_batches(), ckpt_path=path)
     assert first.engine.state_dict()["model.layers.0.states.0"].any()
     assert same_state(straight, second) == []
+
+
+def test_data_are_loaded_from_a_checkpoint_too(saved, tmp_path):
+    class Counted(kgenre.DataModule):
+        def __init__(self, batches: int = 1, start: int = 0):
+            self.save_hyperparameters()
+            self.words = ["a"] * start
+
+        def train_dataloader(self):
+            return boring_batches(self.hparams.batches)
+
+        def state_dict(self):
+            return {"words": self.words}
+
+        def load_state_dict(self, state):
+            self.words = state["words"]
+
+    run = quiet_trainer(max_steps=1)
+    run.fit(Dropping(), datamodule=Counted(batches=2, start=3))
+    path = run.save_checkpoint(tmp_path / "with data")
+    loaded = Counted.load_from_checkpoint(path, start=0)
+    assert (loaded.hparams.batches, loaded.hparams.start, loaded.words) == (2, 0, ["a"] * 3)
+    with pytest.raises(CheckpointError, match="holds no data: it was trained without a datamodule"):
+        Counted.load_from_checkpoint(saved[0])
+    with pytest.raises(TypeError, match=r"Counted.__init__ has no argument 'size'"):
+        Counted.load_from_checkpoint(path, size=1)
 
 
 def test_load_from_checkpoint_of_another_model(saved):

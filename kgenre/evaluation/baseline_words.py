@@ -1,0 +1,40 @@
+"""The words that the TF-IDF baseline counts, in all scripts."""
+
+from __future__ import annotations
+
+import functools
+import re
+import unicodedata
+from itertools import pairwise
+
+from kgenre.data.text_words import UNSPACED_LETTER
+
+
+def baseline_words(text: str) -> list[str]:
+    """Words of two letters or more in small letters, as scikit-learn's ``TfidfVectorizer`` finds them in English.
+
+    Its pattern takes the vowel signs of Hindi and the like for the ends of words, and a Chinese clause for one: here
+    signs belong to their words, and of what is written without blanks each letter and each pair of neighbours counts,
+    as in Lucene's CJKBigramFilter with unigrams.
+
+    Example:
+        >>> baseline_words("A ship, the Дом"), baseline_words("युद्ध"), baseline_words("宇宙船")
+        (['ship', 'the', 'дом'], ['युद्ध'], ['宇', '宙', '船', '宇宙', '宙船'])
+    """
+    found: list[str] = re.findall(r"\w{2,}" if text.isascii() else _pattern(), text.lower())
+    if text.isascii() or not UNSPACED_LETTER.search(text):
+        return [word for word in found if len(word) > 1]
+    words: list[str] = []
+    for run in found:
+        if UNSPACED_LETTER.match(run):
+            words += [*run, *(a + b for a, b in pairwise(run))]
+        elif len(run) > 1:
+            words.append(run)
+    return words
+
+
+@functools.cache
+def _pattern() -> str:
+    signs = "".join(chr(code) for code in range(0x10000) if unicodedata.category(chr(code)).startswith("M"))
+    unspaced = UNSPACED_LETTER.pattern[1:-1]
+    return rf"[{unspaced}]+|(?:(?![{unspaced}])[\w{signs}])+"

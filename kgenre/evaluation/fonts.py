@@ -1,0 +1,77 @@
+"""Fonts that have the letters of a text: DejaVu Sans, which comes with Matplotlib, and then what is installed."""
+
+from __future__ import annotations
+
+import functools
+import unicodedata
+from pathlib import Path
+from typing import NamedTuple
+
+# Scripts whose letters change beside others: fonts alone do not draw them as they are written.
+_JOINED = range(0x0900, 0x0E00)  # Devanagari to Sinhala
+
+
+class Fonts(NamedTuple):
+    """``files`` from which letters are taken, the first that has one; letters that are ``missing`` in all of them."""
+
+    files: tuple[Path, ...]
+    missing: str
+
+
+def fonts_for(text: str) -> Fonts:
+    """The fewest fonts for a text, DejaVu Sans first.
+
+    Example:
+        >>> fonts_for("Драма").missing
+        ''
+    """
+    return _fonts_for(frozenset(letter for letter in text if not letter.isspace()))
+
+
+@functools.cache
+def _fonts_for(letters: frozenset[str]) -> Fonts:
+    import matplotlib as mpl
+
+    dejavu = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
+    files, missing = [dejavu], letters - letters_of(dejavu)
+    while missing:
+        has, best = max(((len(missing & letters_of(file)), file) for file in _installed()), default=(0, dejavu))
+        if not has:
+            break
+        files.append(best)
+        missing -= letters_of(best)
+    return Fonts(tuple(files), "".join(sorted(missing)))
+
+
+@functools.cache
+def _installed() -> tuple[Path, ...]:
+    from matplotlib.font_manager import findSystemFonts
+
+    return tuple(sorted(map(Path, findSystemFonts())))
+
+
+@functools.cache
+def letters_of(file: Path) -> frozenset[str]:
+    """The characters that a font has; none of one that cannot be read."""
+    from matplotlib.ft2font import FT2Font
+
+    try:
+        return frozenset(map(chr, FT2Font(str(file)).get_charmap()))
+    except (OSError, RuntimeError, ValueError):
+        return frozenset()
+
+
+def badly_drawn(text: str) -> str:
+    """A line about the letters of a text that pictures and PDFs show wrongly; "" where all are right.
+
+    Example:
+        >>> badly_drawn("Драма")
+        ''
+    """
+    said = []
+    if missing := fonts_for(text).missing:
+        names = " ".join(missing[:6]) + (" ..." if len(missing) > 6 else "")
+        said.append(f"no installed font has the letters {names}")
+    if any(unicodedata.bidirectional(letter) in ("R", "AL") or ord(letter) in _JOINED for letter in text):
+        said.append("letters that join, or run from right to left, stand one by one from left to right")
+    return " and ".join(said)

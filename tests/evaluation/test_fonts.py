@@ -1,0 +1,46 @@
+"""Letters that DejaVu Sans lacks are taken from installed fonts; those that none has are named."""
+
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+
+from kgenre.evaluation import fonts
+from kgenre.evaluation.fonts import badly_drawn, fonts_for, letters_of
+from kgenre.evaluation.tensorboard_views import co_occurrence_image
+
+FOLDER = Path(mpl.get_data_path()) / "fonts" / "ttf"
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    """One font is installed, and one file that is none."""
+    found = (Path(__file__), FOLDER / "STIXGeneral.ttf")
+    monkeypatch.setattr(fonts, "_installed", lambda: found)
+    fonts._fonts_for.cache_clear()
+    yield found
+    fonts._fonts_for.cache_clear()
+
+
+def test_dejavu_alone_where_it_has_all_letters():
+    assert [file.name for file in fonts_for("Comédie Драма").files] == ["DejaVuSans.ttf"]
+    assert badly_drawn("Comédie Драма") == ""
+
+
+def test_another_font_for_what_it_lacks(installed):
+    letter = min(letters_of(installed[1]) - letters_of(FOLDER / "DejaVuSans.ttf"))
+    assert [file.name for file in fonts_for(f"a{letter}").files] == ["DejaVuSans.ttf", "STIXGeneral.ttf"]
+    assert fonts_for(f"a{letter}剧").missing == "剧"
+
+
+def test_what_is_drawn_wrongly_is_said():
+    assert badly_drawn("剧情") == "no installed font has the letters 剧 情"
+    assert "from right to left" in badly_drawn("رعب")
+    assert "letters that join" in badly_drawn("नाटक")
+
+
+def test_genres_of_other_letters_are_legible_in_tensorboard():
+    true, predicted = np.eye(2) > 0, np.ones((2, 2), bool)
+    images = {co_occurrence_image(true, predicted, names) for names in (["Комедия", "Ужасы"], ["Детские", "Драма"])}
+    assert len(images) == 2
