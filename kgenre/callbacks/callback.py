@@ -21,7 +21,8 @@ class Callback:
     compiled as a whole.
 
     Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely. The
-    module's own variables are up to date in every hook, and may be assigned there (a target network that follows).
+    module's weights are up to date in every hook and may be assigned there, in those of training batches too (a target
+    network that follows); under JAX such a hook costs a copy of them.
 
     Example:
         >>> class SayLoss(Callback):

@@ -484,12 +484,9 @@ def test_the_state_of_a_stateful_layer_is_part_of_the_run(tmp_path):
     class Stateful(BoringModule):
         def __init__(self):
             super().__init__()
-            self.model = keras.Sequential(
-                [
-                    keras.Input((4, 1), batch_size=8),
-                    keras.layers.SimpleRNN(2, stateful=True, kernel_initializer="ones", recurrent_initializer="ones"),
-                ]
-            )
+            ones = {"kernel_initializer": "ones", "recurrent_initializer": "ones"}
+            layer = keras.layers.SimpleRNN(2, stateful=True, seed=1, **ones)
+            self.model = keras.Sequential([keras.Input((4, 1), batch_size=8), layer])
 
         def training_step(self, batch, batch_idx):
             return keras.ops.mean((self.model(batch["x"][..., None]) - batch["y"]) ** 2)
