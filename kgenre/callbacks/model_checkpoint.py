@@ -53,7 +53,8 @@ class ModelCheckpoint(Callback):
         train_time_interval: save when so much time has passed since the last one ("DD:HH:MM:SS", a dict with the
             keywords of `datetime.timedelta`, or a timedelta), instead.
         save_on_exception: when an error breaks training off, save where it was, to resume from; not where the error
-            took the weights along, as the end of memory does under JAX.
+            took the weights along, as the end of memory does under JAX, nor where an epoch broke off before its first
+            step and its beginning is saved.
         save_weights_only: leave the optimizer out: half the size and less, but no resuming.
         filename: the folders' names, as "{epoch:02d}-{val/loss:.3f}" (which gives ``epoch=07-val_loss=0.250``); None:
             ``step=001240``. A name that is taken gets "-v1", "-v2", ...

@@ -147,9 +147,17 @@ class BuiltModule:
         }
 
     def saved_gradients(self, saved: Mapping[str, np.ndarray] | None) -> list[np.ndarray] | None:
-        """Its arrays again, the count first; None: they are not there, or of other trainable variables."""
+        """Its arrays again, the count first; None: nothing was saved.
+
+        Zeros, where they are not there or of other trainable variables: an engine that goes back to a checkpoint holds
+        gradients that came after it.
+        """
+        if saved is None:
+            return None
         names = ["gradients.count", *(f"gradients.{name}" for name in self.trainable)]
-        return [saved[name] for name in names] if saved and saved.keys() >= set(names) else None
+        if saved.keys() >= set(names):
+            return [saved[name] for name in names]
+        return [np.zeros(shape, "float32") for shape in ((), *(v.shape for v in self.trainable.values()))]
 
 
 def build_module(
