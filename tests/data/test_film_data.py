@@ -357,13 +357,14 @@ def test_a_changed_folder_keeps_films_on_their_side(films, state, sample, tmp_pa
     assert {again.table.ids[i] for i in again.split.test} == test_ids & set(again.table.ids)
 
 
-def test_other_films_get_a_split_of_their_own(state, tmp_path):
+def test_other_films_get_a_split_of_their_own(state, tmp_path, caplog):
     rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'News|Comedy'},A film about number {i}" for i in range(40))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
     other = FilmData(str(tmp_path))
     other.load_state_dict({**state, "posters": False})
     other.setup("test")
     assert sum(other.split.sizes) == 40
+    assert "None of these 40 films is in the checkpoint's split" in caplog.text
     assert len(other.split.test) >= 6
 
 
