@@ -32,7 +32,7 @@ def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: 
         return f"The overviews have no blanks between words: {option} takes each letter as one."
     if other > _MANY * letters and standardize not in ("unicode", None):
         return (
-            f"--data.standardize {standardize} knows the letters and punctuation of English only; with unicode instead, "
+            f"--data.standardize {standardize} knows letters and punctuation of English only; with unicode instead, "
             "capitals and marks of other alphabets make no other words."
         )
     return ""
