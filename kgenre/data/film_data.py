@@ -198,7 +198,7 @@ class FilmData(DataModule):
             stage != "predict",
         )
         if usable.left_out:
-            _log.warning("%d films are left out: %s.", len(usable.left_out), name_some(usable.left_out))
+            _log.warning("Left out, %d films or rows: %s.", len(usable.left_out), name_some(usable.left_out))
         tokens = None
         if self.overviews:
             if self._vectorizer is None:

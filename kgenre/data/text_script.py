@@ -26,14 +26,14 @@ def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: 
     texts = list(islice(overviews, _SOME))
     letters = sum(sum(map(str.isalpha, text)) for text in texts)
     unspaced = sum(len(UNSPACED_LETTER.findall(text)) for text in texts if not text.isascii())
-    cased = sum(sum(not c.isascii() and c.lower() != c.upper() for c in text) for text in texts if not text.isascii())
+    other = sum(sum(c.isalpha() and not c.isascii() for c in text) for text in texts if not text.isascii())
     if unspaced > _MANY * letters and word_split == "whitespace":
         option = "--data.word_split character" + (" --data.standardize unicode" if standardize != "unicode" else "")
         return f"The overviews have no blanks between words: {option} takes each letter as one."
-    if cased > _MANY * letters and standardize not in ("unicode", None):
+    if other > _MANY * letters and standardize not in ("unicode", None):
         return (
-            f"--data.standardize {standardize} knows the letters of English only; with unicode capitals and quotation "
-            "marks of other alphabets make no other words."
+            f"--data.standardize {standardize} knows letters and punctuation of English only; with unicode instead, "
+            "capitals and marks of other alphabets make no other words."
         )
     return ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,10 @@ from kgenre.data.progress_line import ProgressLine
 from kgenre.data.streamed_posters import StreamedPosters
 
 _log = logging.getLogger("kgenre")
+
+_FEW = 3
+_MOST_KINDS = 5
+_OF_ONE = re.compile(r"^line \d+: | \(.*")  # what a reason has of this one film or picture
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +157,18 @@ def find_usable_films(
 
 
 def name_some(left_out: Sequence[LeftOut]) -> str:
-    """The first three with their reasons, and how many more there are."""
-    more = f" and {len(left_out) - 3} more" if len(left_out) > 3 else ""
-    return "; ".join(f"{film_id} ({reason})" for film_id, reason in left_out[:3]) + more
+    """Up to three with their reasons; of more the number for each reason, the most frequent first.
+
+    Example:
+        >>> name_some([LeftOut("a", "line 3: too short"), *(LeftOut(i, "no such file") for i in "bcd")])
+        '3: no such file (b, ...); 1: too short (a)'
+    """
+    if len(left_out) <= _FEW:
+        return "; ".join(f"{film_id} ({reason})" for film_id, reason in left_out)
+    kinds: dict[str, list[str]] = {}
+    for film_id, reason in left_out:
+        kinds.setdefault(_OF_ONE.sub("", reason), []).append(film_id)
+    ordered = sorted(kinds.items(), key=lambda one: -len(one[1]))
+    said = [f"{len(ids)}: {kind} ({ids[0]}{', ...' if len(ids) > 1 else ''})" for kind, ids in ordered[:_MOST_KINDS]]
+    rest = sum(len(ids) for _, ids in ordered[_MOST_KINDS:])
+    return "; ".join(said) + (f"; {rest} for other reasons" if rest else "")

@@ -85,13 +85,17 @@ class LinearSubwords(LinearWords):
 
 
 def parts_of(word: str) -> Iterator[str]:
-    """Runs of 4 or 5 letters of a word with a blank on each side.
+    """Runs of 4 or 5 letters of a word with a blank on each side; a single letter that says something is one itself.
+
+    "a" and "I" say nothing, a Chinese character does (``word_split="character"``).
 
     Example:
         >>> list(parts_of("sea"))
         [' sea', 'sea ', ' sea ']
     """
     padded = f" {word} "
+    if len(word) == 1 and not word.isascii():
+        yield padded
     for n in (4, 5):
         for begin in range(len(padded) - n + 1):
             yield padded[begin : begin + n]

@@ -20,6 +20,8 @@ from kgenre.reports.run_difference import run_differences
 
 _log = logging.getLogger("kgenre")
 
+_MOST_IN_FULL = 6  # runs: more curves and sentences are read by nobody
+
 
 def write_report(
     folders: Sequence[str | os.PathLike[str]],
@@ -75,6 +77,9 @@ def write_report(
 def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, explain: bool) -> list[Block]:
     """The pages from top to bottom."""
     about = runs[0].name if len(runs) == 1 else f"{len(runs)} models on the same test films"
+    if many := len(runs) > _MOST_IN_FULL:
+        runs = sorted(runs, key=lambda run: run.metrics["test/loss"])
+    full = runs[:_MOST_IN_FULL]
     blocks: list[Block] = [
         Heading(f"Film genres: {about}", 1),
         Paragraph(verdicts.headline(runs, numbers)),
@@ -82,7 +87,10 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
         Paragraph(sentences.data(runs, numbers)),
         tables.training_table(runs, numbers),
     ]
-    curves = curves_figure(runs)
+    if many:
+        only = f"All {len(runs)} are in the tables, by their test loss; all else is about the first {len(full)}."
+        blocks.append(Paragraph(only))
+    curves = curves_figure(full)
     if curves is not None:
         caption = (
             "Loss (mean binary cross-entropy) over the epochs; lower is better. The point is the epoch with the lowest "
@@ -91,26 +99,26 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
         )
         blocks.append(Figure("learning_curves.png", curves, caption, "Training and validation loss over the epochs"))
     blocks += [
-        Bullets(tuple(sentences.training(run, numbers) for run in runs)),
+        Bullets(tuple(sentences.training(run, numbers) for run in full)),
         Heading("Results on the test films, beside what needs no network"),
         tables.results(runs, numbers),
-        *_comparison(runs, numbers),
+        *_comparison(full, numbers),
         Heading("Genre by genre"),
         Figure(
             "genres.png",
-            genres_figure(runs),
+            genres_figure(full),
             "Left: average precision of each genre (test films in brackets); chance is the genre's share of the films. "
             "Right: F1 at 0.5 and at thresholds tuned on the validation films.",
             "Average precision and F1 of each genre",
         ),
-        Bullets(tuple(verdicts.per_genre(runs, numbers))),
+        Bullets(tuple(verdicts.per_genre(full, numbers))),
         Heading("Thresholds and probabilities"),
         tables.decisions(runs, numbers),
-        Bullets(tuple(sentences.thresholds(run, numbers) for run in runs)),
+        Bullets(tuple(sentences.thresholds(run, numbers) for run in full)),
     ]
-    chosen = _chosen(runs, films, seed)
+    chosen = _chosen(full, films, seed)
     if chosen:
-        shown = example_films(runs, chosen, explain=explain)
+        shown = example_films(full, chosen, explain=explain)
         how = "the models' mean loss, then those that they disagree on most. Each model's"
         if len(runs) == 1:
             how = "loss, then those that the model is least sure of. Its"
@@ -121,7 +129,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
         )
         blocks += [Heading("Example films of the test set"), Paragraph(what, small=True), Films(tuple(shown))]
     blocks += [Heading("Limits"), Bullets(tuple(_limits(runs, numbers)))]
-    steps = sentences.next_steps(runs)
+    steps = sentences.next_steps(full)
     if steps:
         blocks += [Heading("What to try next"), Bullets(tuple(steps))]
     blocks += [Heading("Made with"), Paragraph(_made_with(runs), small=True)]

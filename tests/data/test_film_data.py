@@ -163,8 +163,7 @@ def test_what_is_bad_is_left_out_counted_and_named(broken, tmp_path, caplog):
         ("sample00004", "no such file"),
         ("sample00005", "not a picture that is known"),
     ]
-    assert "5 films are left out: sample00007 (no overview)" in caplog.text
-    assert "and 2 more" in caplog.text
+    assert "Left out, 5 films or rows: 2: no overview (sample00007, ...); 1: the file is empty (s" in caplog.text
     assert "5 left out" in films.description
     assert not {e.id for e in films.left_out} & set(films.table.ids)
     assert sorted(np.concatenate([films.split.train, films.split.validation, films.split.test])) == list(range(55))
@@ -358,13 +357,14 @@ def test_a_changed_folder_keeps_films_on_their_side(films, state, sample, tmp_pa
     assert {again.table.ids[i] for i in again.split.test} == test_ids & set(again.table.ids)
 
 
-def test_other_films_get_a_split_of_their_own(state, tmp_path):
+def test_other_films_get_a_split_of_their_own(state, tmp_path, caplog):
     rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'News|Comedy'},A film about number {i}" for i in range(40))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
     other = FilmData(str(tmp_path))
     other.load_state_dict({**state, "posters": False})
     other.setup("test")
     assert sum(other.split.sizes) == 40
+    assert "None of these 40 films is in the checkpoint's split" in caplog.text
     assert len(other.split.test) >= 6
 
 

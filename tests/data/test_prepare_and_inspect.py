@@ -90,7 +90,8 @@ def test_inspect_and_training_say_alike_why_posters_are_missing(films):
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("宇宙船", "word_split character"), ("Дом", "with unicode"), ("é a b c d", "")]
+    ("text", "says"),
+    [("宇宙船", "word_split character"), ("Дом", "with unicode"), ("رعب", "with unicode"), ("é a b c d", "")],
 )
 def test_inspect_says_how_overviews_must_be_split(tmp_path, text, says):
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n1,Drama,{text}\n2,War,{text}\n", encoding="utf-8")

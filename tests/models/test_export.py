@@ -188,7 +188,8 @@ def test_overviews_are_read_as_kgenre_reads_them(standardize, stem, word_split):
 
 def test_letters_without_blanks_are_the_same_ones():
     def letters(of):
-        return [code for code in range(0x110000) if not 0xD800 <= code < 0xE000 and of(chr(code))]
+        codes = [*range(0xD800), *range(0xE000, 0x10000), 0x1F52A, 0x1FFFF, 0x20000, 0x3FFFF, 0x40000]
+        return [code for code in codes if of(chr(code))]
 
     alone = TextWords(None, "character")
     assert letters(re.compile(f"[{classify.UNSPACED}]").match) == letters(lambda one: len(alone(f"a{one}b")) == 3)

@@ -21,7 +21,7 @@ from kgenre.models import (
 from kgenre.models.evidence_sum import EvidenceSum
 from kgenre.models.frequent_words import FrequentWords
 from kgenre.models.genre_head import GenreHead
-from kgenre.models.linear_subwords import LinearSubwords
+from kgenre.models.linear_subwords import LinearSubwords, parts_of
 from kgenre.models.linear_words import LinearWords
 from kgenre.models.masked_pooling import MaskedPooling
 from kgenre.models.optimizers import cosine_rate
@@ -118,6 +118,15 @@ def test_linear_subwords_are_scikit_learns_character_ngrams():
     expected = 3.0 * (vectorizer.transform(texts) @ kernel[order]) + bias
     np.testing.assert_allclose(numpy(layer(tokens)), expected, rtol=1e-4)
     assert set(numpy(layer.parts)[[0, 1, 14]].ravel()) == {0}, "padding, the unknown word and no word have no parts"
+
+
+def test_single_letters_of_other_scripts_are_parts_too():
+    assert (list(parts_of("战")), list(parts_of("a"))) == ([" 战 "], [])
+    layer = LinearSubwords(1, 4, subwords=5, min_df=2)
+    layer.build(None)
+    names, tokens = np.array(["", "[UNK]", "战", "a"]), np.array([[2, 3], [2, 3], [3, 0]], "int32")
+    layer.adapt_to_films({"overview": tokens, "genres": np.array([[1], [1], [0]]), "vocabulary": names})
+    assert numpy(layer.parts)[:, 0].tolist() == [0, 0, 1, 0]
 
 
 def test_rare_words_become_unknown():

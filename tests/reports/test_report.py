@@ -368,6 +368,16 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(films, tmp_path):
     assert names == ["alice/lstm", "bob/lstm", "cnn", "fused/version_0", "fused/version_1"]
 
 
+def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(films, tmp_path):
+    runs = [make_run(tmp_path / f"student{i}" / "version_0", films, 0.2 + i / 10) for i in range(8)]
+    text = to_markdown(report_blocks(read_runs(runs), Numbers(), 0, 0, False))[0]
+    rows = re.findall(r"^\| (student\d) \|", text, re.MULTILINE)
+    assert rows[:8] == [f"student{i}" for i in range(7, -1, -1)]
+    assert "- student2: the lowest validation loss" in text
+    assert "- student1: " not in text
+    assert "All 8 are in the tables" in text
+
+
 def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
     folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
     (folder / "split.json").write_text(json.dumps({"train": [], "test": ["other"]}))
