@@ -1,5 +1,7 @@
 """Options: LightningCLI's conventions, and which of several places wins."""
 
+import ntpath
+import os
 import sys
 from pathlib import Path
 
@@ -8,8 +10,10 @@ import yaml
 
 import kgenre
 from kgenre.cli import predict
+from kgenre.cli.arguments import arrange
 from kgenre.cli.configuration import make_parser, parse
 from kgenre.cli.main import main
+from kgenre.cli.usage import UsageError
 
 EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 
@@ -44,6 +48,12 @@ def test_the_nearest_to_hand_wins(poster_run, tmp_path, monkeypatch):
     rates.append(options(*words[6:]).model.init_args.learning_rate)
     rates.append(options().model.init_args.learning_rate)
     assert rates == [0.5, 0.4, 0.3, 0.2, 0.01, 1e-4]
+
+
+def test_a_config_that_is_not_on_a_drive(monkeypatch):
+    monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)  # as on Windows; the colon is not one of YAML
+    with pytest.raises(UsageError, match="the file does not exist"):
+        arrange(["--config", r"C:\absent.yaml"], {})
 
 
 def test_a_config_is_merged_into_the_one_before(tmp_path):

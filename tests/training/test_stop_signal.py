@@ -12,6 +12,7 @@ from kgenre.checkpoints import read_checkpoint
 from kgenre.training.stop_signal import StopSignal
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
+with_sighup = pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows sends no SIGHUP")
 
 
 def send(number, times=1):
@@ -40,17 +41,12 @@ def fit(number, at=2, hook="on_train_batch_start", times=1, called=None, on_exce
     return trainer, checkpoint, None
 
 
-def only_with(name):
-    return pytest.mark.skipif(not hasattr(signal, name), reason=f"this system has no {name}")
-
-
 @pytest.mark.parametrize(
     ("number", "code", "error"),
     [
         (signal.SIGINT, None, "KeyboardInterrupt"),
         (signal.SIGTERM, 143, "SystemExit"),
-        pytest.param(getattr(signal, "SIGHUP", 0), 129, "SystemExit", marks=only_with("SIGHUP")),
-        pytest.param(getattr(signal, "SIGBREAK", 0), 149, "SystemExit", marks=only_with("SIGBREAK")),
+        pytest.param(getattr(signal, "SIGHUP", 0), 129, "SystemExit", marks=with_sighup),
     ],
 )
 def test_the_step_is_finished_and_saved(number, code, error):
@@ -65,7 +61,15 @@ def test_the_step_is_finished_and_saved(number, code, error):
     assert not (trainer.log_dir / ".lock").exists()
 
 
-@only_with("SIGHUP")
+def test_ctrl_break_stops_a_run_too(monkeypatch):
+    if not hasattr(signal, "SIGBREAK"):  # only Windows has it
+        monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
+    trainer, checkpoint, code = fit(signal.SIGBREAK)
+    assert (trainer.interrupted, trainer.global_step, code) == (True, 3, 128 + signal.SIGBREAK)
+    assert checkpoint.last_model_path.is_dir()
+
+
+@with_sighup
 def test_under_nohup_a_closed_terminal_stops_nothing(monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
