@@ -46,7 +46,7 @@ trainer.fit(module, boring_dataset(), boring_dataset())
 trainer.test(module, boring_dataset(), ckpt_path="best")
 trainer.predict(module, boring_dataset())
 BoringModule.load_from_checkpoint(trainer.log_dir)
-files = sorted(set(path.name.split(".")[0] for path in trainer.log_dir.glob("[!.]*")))
+files = sorted(set(path.name.split(".")[0] for path in trainer.log_dir.iterdir()))
 print(files, "tensorflow" in sys.modules)
 """
     printed = run_python(script).splitlines()[-1]

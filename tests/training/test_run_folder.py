@@ -44,7 +44,7 @@ def trainer(tmp_path_factory):
 def test_the_files(trainer):
     names = {path.name for path in trainer.log_dir.iterdir() if "tfevents" not in path.name}
     curves = {"train", "val", "test"}  # TensorBoard's lines of one chart
-    assert names == {".lock", "checkpoints", "environment.json", "metrics.csv", "metrics.json", "split.json"} | curves
+    assert names == {"checkpoints", "environment.json", "metrics.csv", "metrics.json", "split.json"} | curves
     files = {path.name for path in trainer.log_dir.glob("events.out.tfevents.*")}
     assert len(files - {"events.out.tfevents.0.hparams"}) == 1
     assert {path.name for path in (trainer.log_dir / "checkpoints").iterdir()} == {"best", "last", "step=000006"}

@@ -51,13 +51,17 @@ def fit(number, at=2, hook="on_train_batch_start", times=1, called=None, on_exce
 )
 def test_the_step_is_finished_and_saved(number, code, error):
     called = []
-    before = signal.getsignal(number)
-    trainer, checkpoint, exit_code = fit(number, called=called)
+    default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+    before = signal.signal(number, default)  # nohup ignores SIGHUP
+    try:
+        trainer, checkpoint, exit_code = fit(number, called=called)
+        assert signal.getsignal(number) == default
+    finally:
+        signal.signal(number, before)
     assert (trainer.interrupted, exit_code) == (True, code)
     assert called == [error, "teardown"]
     state = read_checkpoint(checkpoint.last_model_path).state
     assert (state["global_step"], state["batch"]) == (3, 3)  # the third batch was running
-    assert signal.getsignal(number) == before
     assert not (trainer.log_dir / ".lock").exists()
 
 
