@@ -18,7 +18,7 @@ class DeviceStatsMonitor(Callback):
 
     Every ``log_every_n_steps``: ``device/gpu_0/memory_in_use`` and ``device/gpu_0/memory_peak`` in bytes as the
     backend's allocator counts them; ``device/cpu/percent`` (100: one core in full use since the last value) and
-    ``device/cpu/memory_peak`` in bytes.
+    ``device/cpu/memory_peak`` in bytes (0 on Windows).
 
     Args:
         cpu_stats: log the process's values; None: only where there is no accelerator.
