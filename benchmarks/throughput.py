@@ -30,7 +30,7 @@ from typing import Any
 
 import numpy as np
 from throughput_groups import GROUP, PARTS, Contestant, Group, contestants_of, measure, start
-from throughput_networks import MODELS, OWN, flops, prepare_environment
+from throughput_networks import MODELS, OWN, POSTERS, flops, prepare_environment
 from throughput_report import plot, render
 from trainer_overhead import cpu_name, git_commit, ratio_with_interval
 
@@ -73,7 +73,7 @@ def summarise(rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
             row[part]["quartiles_ms"] = [float(q) for q in np.percentile(times, [25, 75])]
             row[part]["films_per_second"] = 1e3 * row["batch_size"] / median
             row[part]["ratios"] = _ratios(row, part, rows)
-            if row["source"] == "input" or row["words"] == OWN:
+            if row["source"] == "input" or (row["words"] == OWN and row["model"] not in POSTERS):
                 continue
             achieved = passes * flops(row["model"], row["batch_size"], row["words"]) / (median / 1e3)
             row[part]["flops_per_second"] = achieved

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -58,7 +59,9 @@ class Contestant:
         if not line and self.not_measured is None:
             lines = [text for text in self.log.read_text(errors="replace").splitlines() if text.strip()]
             code = self.process.wait()
-            self.not_measured = f"ended with code {code}: {lines[-1].strip()[:200] if lines else 'no message'}"
+            # Keras and JAX write more below the line that says what went wrong.
+            errors = [text for text in lines if re.match(r"[\w.]+(Error|Exception): ", text)] or lines
+            self.not_measured = f"ended with code {code}: {errors[-1].strip()[:200] if errors else 'no message'}"
         self.not_measured = content.get("not_measured", self.not_measured)
         return content
 
@@ -122,8 +125,10 @@ def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str,
 
 def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str, float]) -> int:
     """As many steps as take about ``--seconds`` at a third of the device's rate, and some milliseconds at least."""
-    if options.steps or options.words == OWN:
-        return options.steps or EPOCH
+    if options.steps:
+        return options.steps
+    if options.words == OWN and group.model not in POSTERS:
+        return EPOCH
     work = 3 * flops(group.model, group.batch_size, options.words)
     rate = rates.get("fp32 FLOP/s", 1e11)
     step = max(work / (0.3 * rate), 1e-3 if group.model in POSTERS else 4e-3)

@@ -114,7 +114,7 @@ def source(cell: Cell, clock: Clock, put: Callable[[Any], Any], form: Callable[[
 
 
 def made_films(cell: Cell, batches: int = 3) -> list[dict[str, Any]]:
-    if cell.words == OWN:
+    if cell.words == OWN and cell.reads_words:
         padding = "buckets" if cell.is_kgenre else "all" if cell.contestant == "keras-fit-padded" else "longest"
         return overviews(cell.batch_size, padding)
     return films(cell.model, cell.batch_size, batches, cell.words)
