@@ -88,7 +88,8 @@ def named_optimizer_variables(
         kind = attribute.lstrip("_")
         if isinstance(value, keras.Variable):
             names.setdefault(id(value), f"{prefix}.{kind}")
-        elif isinstance(value, list | tuple) and len(value) == len(trainable):
+        # "variables" is all of them: iterations and rate, where there are two variables to train.
+        elif kind != "variables" and isinstance(value, list | tuple) and len(value) == len(trainable):
             for slot, name in zip(value, trainable, strict=True):
                 if isinstance(slot, keras.Variable):
                     names.setdefault(id(slot), f"{prefix}.{kind}.{name}")

@@ -1,11 +1,12 @@
 """Names of variables come from the structure of a module, never from counters of the process."""
 
 import keras
+import numpy as np
 from boring import BoringModule, boring_batches, quiet_trainer
 from keras import layers
 
 import kgenre
-from kgenre.engines.named_variables import keras_layers, named_variables
+from kgenre.engines.named_variables import keras_layers, named_optimizer_variables, named_variables
 
 
 class Branches(layers.Layer):
@@ -108,3 +109,12 @@ def test_every_variable_of_a_model_has_a_name():
 def test_outermost_layers():
     module = Everything()
     assert keras_layers(module) == [module.model, module.heads["a"][0], module.heads["b"], module.inner.model]
+
+
+def test_an_optimizer_of_two_variables_without_slots():
+    kernel, bias = keras.Variable([1.0]), keras.Variable(0.0)
+    optimizer = keras.optimizers.SGD(0.1)
+    optimizer.build([kernel, bias])
+    named = named_optimizer_variables(optimizer, {"kernel": kernel, "bias": bias}, "optimizers.0")
+    assert {name.rpartition(".")[2] for name in named} == {"iterations", "learning_rate"}
+    assert named["optimizers.0.learning_rate"].numpy() == np.float32(0.1)
