@@ -173,7 +173,7 @@ class FilmData(DataModule):
                 raise
         if stage != "predict":
             check_genres(self._read_films.films)
-            self._draw_split()
+            self._draw_split(to_test=stage == "test")
         if first:
             _log.info("%s", self.description)
 
@@ -213,7 +213,7 @@ class FilmData(DataModule):
     def _may_lack(self) -> bool:
         return self.incomplete == "keep" and self.posters and self.overviews
 
-    def _draw_split(self) -> Split:
+    def _draw_split(self, to_test: bool = False) -> Split:
         if self._split is None:
             usable = self._read_films
             self._whole_split = choose_split(
@@ -223,6 +223,7 @@ class FilmData(DataModule):
                 take_given=self.given_split,
                 fractions=(self.val_fraction, self.test_fraction),
                 seed=self.split_seed,
+                to_test=to_test,
             )
             self._split = self._whole_split.restrict(usable.rows)
         return self._split

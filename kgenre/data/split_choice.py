@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import numpy as np
+
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.split import PARTS, Split, split_films
@@ -19,6 +21,7 @@ def choose_split(
     take_given: bool,
     fractions: tuple[float, float],
     seed: int,
+    to_test: bool = False,
 ) -> Split:
     """A split of all films as read, before any is left out.
 
@@ -29,17 +32,23 @@ def choose_split(
         take_given: take the split that the films come with, where there is one.
         fractions: of films for validation and test, where one is drawn.
         seed: of the drawn one.
+        to_test: the films are there to test a model on: where ``kept`` has none of them, and they come without a split,
+            they are all test films.
     """
     if kept:
         split = Split.from_json(kept, films.ids)
         if sum(split.sizes):
             _log_changes(split, kept)
             return split
-        _log.warning(
-            "None of these %d films is in the checkpoint's split: they are split anew. What is tested are the test "
-            "films of that, and the baselines are fitted on its training films, which the model has never seen.",
-            len(films),
-        )
+        if to_test and not (take_given and films.split):
+            _log.warning(
+                "None of these %d films is in the checkpoint's split: all are tested. There are no baselines beside "
+                "the model, as there are no films to fit them on.",
+                len(films),
+            )
+            every, none = np.arange(len(films)), np.array([], np.int64)
+            return Split(none, none, every, films.ids, seed=seed)
+        _log.warning("None of these %d films is in the checkpoint's split: they are split anew.", len(films))
     if take_given and films.split:
         _log.info("The split is the one that the films come with (--data.given_split).")
         state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}

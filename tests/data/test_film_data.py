@@ -357,15 +357,16 @@ def test_a_changed_folder_keeps_films_on_their_side(films, state, sample, tmp_pa
     assert {again.table.ids[i] for i in again.split.test} == test_ids & set(again.table.ids)
 
 
-def test_other_films_get_a_split_of_their_own(state, tmp_path, caplog):
+@pytest.mark.parametrize(("stage", "sizes"), [("fit", (28, 4, 8)), ("test", (0, 0, 40))])
+def test_other_films_are_all_tested_or_split_anew(stage, sizes, state, tmp_path, caplog):
     rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'News|Comedy'},A film about number {i}" for i in range(40))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
     other = FilmData(str(tmp_path))
     other.load_state_dict({**state, "posters": False})
-    other.setup("test")
-    assert sum(other.split.sizes) == 40
+    other.setup(stage)
     assert "None of these 40 films is in the checkpoint's split" in caplog.text
-    assert len(other.split.test) >= 6
+    assert other.split.sizes == sizes
+    assert len(other.split.test) == sum(1 for batch in other.test_dataloader() for w in batch["weight"] if w > 0)
 
 
 def test_genres_are_those_of_the_checkpoint(films, state, tmp_path, caplog):

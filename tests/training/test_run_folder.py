@@ -88,7 +88,9 @@ def test_a_root_that_cannot_be_written_is_named():
 
 
 def test_numbers_are_merged_and_json(tmp_path):
-    update_metrics(tmp_path, {"val/loss": 0.5, "test/loss": 1.0})
+    update_metrics(tmp_path, {"val/loss": 0.5, "test/loss": 1.0, "test/baseline/loss": 2.0})
+    update_metrics(tmp_path, {"a": 1.0})
+    assert json.loads((tmp_path / "metrics.json").read_text())["test/baseline/loss"] == 2.0
     update_metrics(tmp_path, {"test/loss": float("nan"), "a": float("inf")})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": None, "test/loss": None, "val/loss": 0.5}
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
