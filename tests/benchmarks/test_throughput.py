@@ -46,7 +46,10 @@ def test_a_tiny_run_is_measured_rendered_and_gone_on_with(tmp_path):
     assert len(json.loads(output.read_text())["rows"]) == 4
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="the networks are the same; JAX compiles each initial weight")
+once = pytest.mark.skipif(BACKEND == "jax", reason="the networks are the same; JAX compiles each initial weight")
+
+
+@once
 def test_the_work_is_that_of_the_layers(benchmarks):
     networks = benchmarks("throughput_networks")
     assert 3 * networks.flops("poster_cnn_2024", 64) == pytest.approx(17.7e9, rel=0.01)
@@ -62,6 +65,7 @@ def test_the_work_is_that_of_the_layers(benchmarks):
         assert networks.flops(name, 3, words=10) == 3 * work, name
 
 
+@once
 @pytest.mark.parametrize("name", ["overview_lstm", "overview_lstm_cudnn", "overview_lstm_pooled", "poster_resnet"])
 def test_the_stock_network_is_the_same_network(benchmarks, name):
     networks = benchmarks("throughput_networks")
