@@ -70,7 +70,7 @@ def names_of(runs: Sequence[PurePath]) -> list[str]:
     """What TensorBoard calls runs: their absolute paths without what all share.
 
     Example:
-        >>> names_of([Path("/work/runs/posters/version_0"), Path("/work/runs/words/version_1")])
+        >>> names_of([Path("/home/me/runs/posters/version_0"), Path("/home/me/runs/words/version_1")])
         ['posters/version_0', 'words/version_1']
     """
     names = [run.as_posix().strip("/").replace(":", "_").replace(",", "_") for run in runs]
