@@ -60,8 +60,8 @@ class DataModule(Hyperparameters):
             TypeError: ``__init__`` does not take one of the overrides.
 
         Example:
-            >>> films = FilmData.load_from_checkpoint("runs/overview_lstm_2024/version_0")
-            >>> batch = films.encode(overviews=["A ship is lost in space."])
+            >>> data = Digits.load_from_checkpoint("runs/digit_net/version_0")
+            >>> data.setup("predict")
         """
         from kgenre.training.resume import load_data_module
 

@@ -100,7 +100,7 @@ def update_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
     """Merge final numbers into ``metrics.json``; the names logged before stay, but for those of an earlier test."""
     path = folder / "metrics.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    if any(name.startswith("test/") for name in metrics):  # that may have been of other films, with other baselines
+    if any(name.startswith("test/") for name in metrics):  # that may have been of other data
         known = {name: value for name, value in known.items() if not name.startswith("test/")}
     # JSON has no NaN: a value that is not a number is written as null.
     known |= {name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()}
