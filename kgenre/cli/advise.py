@@ -1,4 +1,4 @@
-"""``kgenre fit --advise``: which backend, precision and compiler train this configuration fastest on this machine."""
+"""``kgenre fit --advise``: which backend, precision, compiler and number of devices train fastest on this machine."""
 
 from __future__ import annotations
 
@@ -7,14 +7,25 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from kgenre.cli import configuration
 from kgenre.cli.huge_pages import restart_with_huge_pages
 
 BACKENDS, PRECISIONS = ("tensorflow", "jax"), ("32-true", "bf16-mixed")
 CLEARLY = 0.8  # of this configuration's time: less is within what a busy machine does
+
+
+class Way(NamedTuple):
+    """One way to train the configuration."""
+
+    backend: str
+    precision: str
+    device: str  # "cpu" or "gpu"
+    devices: int = 1
+    xla: bool = False
 
 
 def advise(arguments: Sequence[str], precision: str) -> int:
@@ -30,60 +41,80 @@ def advise(arguments: Sequence[str], precision: str) -> int:
     from kgenre.engines.backend import check_backend
 
     backends = [check_backend(), *BACKENDS]
-    found: dict[tuple[str, str, bool], float] = {}
+    found: dict[Way, float] = {}
     for backend in dict.fromkeys(b for b in backends if importlib.util.find_spec(b)):
         for each in dict.fromkeys((precision, *PRECISIONS)):
-            print(f"Measuring {backend}, {each} ...", file=sys.stderr, flush=True)
-            for name, seconds in _measured(arguments, backend, each).items():
-                found[backend, each, name.endswith("XLA")] = seconds
-    now = (backends[0], precision, False)
-    if now not in found:
+            found |= _measured(arguments, backend, each)
+    now = next((way for way in found if way[:2] == (backends[0], precision)), None)
+    if now is None:
         return 1
+    if shared := _sharing_the_cpu(found):
+        found |= _measured(arguments, shared.backend, shared.precision, shared.devices)
     _print_table(found, now)
     best = min(found, key=found.__getitem__)
     if found[best] >= CLEARLY * found[now]:
         print("Nothing here is clearly faster than this configuration.")
         return 0
-    words = [f"KERAS_BACKEND={best[0]}"] * (best[0] != now[0]) + ["kgenre fit ..."]
-    words += [f"--trainer.precision {best[1]}"] * (best[1] != now[1]) + ["--trainer.jit_compile true"] * best[2]
+    words = [f"KERAS_BACKEND={best.backend}"] * (best.backend != now.backend) + ["kgenre fit ..."]
+    words += [f"--trainer.precision {best.precision}"] * (best.precision != now.precision)
+    words += [f"--trainer.devices {best.devices}"] * (best.devices != now.devices)
+    words += ["--trainer.jit_compile true"] * best.xla
     print(f"{found[now] / found[best]:.1f} times as fast: {' '.join(words)}")
     return 0
 
 
-def _measured(arguments: Sequence[str], backend: str, precision: str) -> dict[str, float]:
+def _sharing_the_cpu(found: Mapping[Way, float]) -> Way | None:
+    """JAX at its faster precision, each batch shared by as many devices as the CPU has cores, up to a power of two."""
+    alone = [way for way in found if way.backend == "jax" and (way.device, way.devices) == ("cpu", 1)]
+    cores = os.cpu_count() or 1
+    if not alone or cores == 1:
+        return None
+    return min(alone, key=found.__getitem__)._replace(devices=2 ** (cores.bit_length() - 1))
+
+
+def _measured(arguments: Sequence[str], backend: str, precision: str, devices: int = 1) -> dict[Way, float]:
+    name = f"{backend}, {precision}" + (f", {devices} devices" if devices > 1 else "")
+    print(f"Measuring {name} ...", file=sys.stderr, flush=True)
     # A file of the user's named random.py is no module of Python's; `allow_imports` lets in what options name.
     safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
     command = [sys.executable, *safe, "-m", "kgenre.cli.advise", *arguments, f"--trainer.precision={precision}"]
+    command += [f"--trainer.devices={devices}"] * (devices > 1)
     done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        print(f"{backend}, {precision} cannot be measured: {last}", file=sys.stderr)
+        print(f"{name} cannot be measured: {last}", file=sys.stderr)
         return {}
-    return json.loads(done.stdout.splitlines()[-1])
+    answer = json.loads(done.stdout.splitlines()[-1])
+    place = (answer["device"], answer["devices"])
+    return {Way(backend, precision, *place, name.endswith("XLA")): s for name, s in answer["seconds"].items()}
 
 
-def _print_table(found: dict[tuple[str, str, bool], float], now: tuple[str, str, bool]) -> None:
+def _print_table(found: Mapping[Way, float], now: Way) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("backend", "precision", "XLA", "ms a step", "times as fast")
-    for key, seconds in sorted(found.items(), key=lambda item: item[1]):
-        backend, precision, xla = key
-        compiled = "yes" if xla or backend == "jax" else "no"
-        row = (backend, precision, compiled, f"{1e3 * seconds:.3g}", f"{found[now] / seconds:.2f}")
-        table.add_row(*row, style="bold" if key == now else None)
+    table = Table("backend", "precision", "XLA", "devices", "ms a step", "times as fast")
+    for way, seconds in sorted(found.items(), key=lambda item: item[1]):
+        compiled = "yes" if way.xla or way.backend == "jax" else "no"
+        devices = way.device if way.devices == 1 else f"{way.devices} of the {way.device}"
+        row = (way.backend, way.precision, compiled, devices, f"{1e3 * seconds:.3g}", f"{found[now] / seconds:.2f}")
+        table.add_row(*row, style="bold" if way == now else None)
     Console().print(table)
 
 
 def main(arguments: Sequence[str]) -> int:
-    """In the process of its own: the steps' seconds as a line of JSON."""
+    """In the process of its own: the steps' seconds, and on what, as a line of JSON."""
+    from kgenre.engines.devices import list_devices
+    from kgenre.training.accelerator import choose_devices
     from kgenre.tuning import Tuner
 
     parser = configuration.make_parser("fit", "")
     options = configuration.parse(parser, arguments)
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
-    print(json.dumps(Tuner(trainer).step_times(module, datamodule=data)))
+    seconds = Tuner(trainer).step_times(module, datamodule=data)
+    chosen = choose_devices(trainer.accelerator, trainer.devices, trainer.strategy) or list_devices()[:1]
+    print(json.dumps({"device": chosen[0].partition(":")[0], "devices": len(chosen), "seconds": seconds}))
     return 0
 
 

@@ -46,6 +46,10 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
     from kgenre.engines.devices import list_devices
 
     backend = keras.backend.backend()
+    if backend == "jax" and accelerator != "gpu" and isinstance(devices, int) and devices > 1:
+        from kgenre.engines.jax_cpu_devices import divide_cpu
+
+        divide_cpu(devices)  # which a GPU, where there is one, does not mind
     found = list_devices(None if accelerator == "auto" else accelerator)
     if not found:
         raise TrainerError(
@@ -58,7 +62,13 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
         devices = len(found)
     wanted = list(range(devices)) if isinstance(devices, int) else list(devices)
     if max(wanted) >= len(found):
-        raise TrainerError(f"devices={devices!r}, but {backend} finds {len(found)}: {', '.join(found)}.")
+        message = f"devices={devices!r}, but {backend} finds {len(found)}: {', '.join(found)}."
+        if backend == "jax" and found == ["cpu:0"]:
+            message += (
+                " JAX divides a CPU only before it has computed anything: create the layers in configure_model, or "
+                f"start the program with JAX_NUM_CPU_DEVICES={max(wanted) + 1}."
+            )
+        raise TrainerError(message)
     several = len(wanted) > 1
     if strategy == "single" and several:
         raise TrainerError(f"strategy='single' computes on one device. Received: devices={devices!r}")

@@ -44,7 +44,8 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
 def say_what_is_faster(trainer: Trainer) -> None:
     """One line, if this machine's table knows of a clearly faster way to train this model than that of this run."""
     t = trainer
-    known, now = known_step_times(model_key(t.engine)), way(t.precision, t.chosen_jit_compile is True)
+    known = known_step_times(model_key(t.engine))
+    now = way(t.precision, t.chosen_jit_compile is True, len(t.step_options.devices))
     best = min(known, key=lambda name: known[name], default=now)
     if not t.is_trial and now in known and known[best] < CLEARLY * known[now]:
         times = (1e3 * known[now], now, 1e3 * known[best], best)

@@ -69,7 +69,8 @@ class Trainer(Run):
             dynamic loss scaling); "bf16-true": weights in bfloat16 too. Layers read it when they are created, so those
             of ``__init__`` are refused: create them in ``configure_model``.
         accelerator: "cpu" or "gpu" to compute on; "auto": the GPU where the backend finds one.
-        devices: how many devices (-1: all), or a list of which; "auto": one, or all with "data_parallel".
+        devices: how many devices (-1: all), or a list of which; "auto": one, or all with "data_parallel". Under JAX a
+            CPU is as many as are asked for: they share its cores.
         strategy: "single" device; "data_parallel": several devices share each batch, under JAX only (each batch must
             divide by their number); "auto": whichever ``devices`` asks for.
         deterministic: repeat bit for bit on the same machine; wants `seed_everything`. An operation that cannot repeat

@@ -68,7 +68,8 @@ def step_times(engine: Engine, batch: Any, precision: str) -> dict[str, float]:
 
     with undone(engine):
         seconds = fastest(engine, *(lambda choice=choice: step(choice) for choice in choices))
-    measured = dict(zip((way(precision, choice) for choice in choices), seconds, strict=True))
+    devices = len(engine.options.devices)
+    measured = dict(zip((way(precision, choice, devices) for choice in choices), seconds, strict=True))
     remember_step_times(model_key(engine), measured)
     return measured
 
@@ -76,13 +77,14 @@ def step_times(engine: Engine, batch: Any, precision: str) -> dict[str, float]:
 # --- the table: {model: {way: seconds of a step}}, a file for each machine that shares the cache ----------------------
 
 
-def way(precision: str, jit_compile: bool = False) -> str:
+def way(precision: str, jit_compile: bool = False, devices: int = 1) -> str:
     """How steps are computed, as it stands in the table: backend and version, precision, XLA where it is a choice."""
     import keras
 
     backend = keras.backend.backend()
     compiler = ", XLA" if jit_compile and backend == "tensorflow" else ""
-    return f"{backend} {metadata.version(backend)}, {precision}{compiler}"
+    shared = f", {devices} devices" if devices > 1 else ""
+    return f"{backend} {metadata.version(backend)}, {precision}{compiler}{shared}"
 
 
 def model_key(engine: Engine) -> str:

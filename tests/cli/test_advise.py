@@ -1,6 +1,7 @@
 """``kgenre fit --advise``: a table, and what to type."""
 
 import json
+import subprocess
 
 import pytest
 
@@ -15,7 +16,9 @@ def test_measuring_one_way(sample, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["--data.path", str(sample), *SMALL, "--trainer.precision=bf16-mixed"]
     assert advise.main(words) == 0
-    times = json.loads(capsys.readouterr().out.splitlines()[-1])
+    answer = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (answer["device"], answer["devices"]) == ("cpu", 1)
+    times = answer["seconds"]
     assert times
     assert all("bf16-mixed" in way and seconds > 0 for way, seconds in times.items())
     assert not list(tmp_path.glob("runs"))
@@ -23,38 +26,63 @@ def test_measuring_one_way(sample, tmp_path, capsys, monkeypatch):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Stands for the processes: {(backend, precision): {way: seconds}}; returns the words that each was given."""
+    """Stands for the processes: {(backend, precision, devices): {way: seconds}}; returns the words each was given."""
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr("kgenre.engines.backend.check_backend", lambda: "jax")
+    monkeypatch.setattr("os.cpu_count", lambda: 6)
     asked, times = [], {}
 
-    def answer(arguments, backend, precision):
-        asked.append(arguments)
-        return times.get((backend, precision), {})
+    def answer(command, env, **_):
+        words = command[command.index("kgenre.cli.advise") + 1 :]
+        asked.append(words)
+        given = dict(word.partition("=")[::2] for word in words if "=" in word)
+        devices = int(given.get("--trainer.devices", 1))
+        seconds = times.get((env["KERAS_BACKEND"], given["--trainer.precision"], devices))
+        line = json.dumps({"device": "cpu", "devices": devices, "seconds": seconds})
+        return subprocess.CompletedProcess(command, int(seconds is None), line, "no such way")
 
-    monkeypatch.setattr(advise, "_measured", answer)
+    monkeypatch.setattr("subprocess.run", answer)
     return asked, times
 
 
 def test_what_is_faster_is_said_as_it_is_typed(measured, capsys):
     asked, times = measured
     times |= {
-        ("jax", "32-true"): {"jax 1, 32-true": 0.25},
-        ("jax", "bf16-mixed"): {"jax 1, bf16-mixed": 0.3},
-        ("tensorflow", "32-true"): {"tensorflow 1, 32-true": 0.13, "tensorflow 1, 32-true, XLA": 0.9},
-        ("tensorflow", "bf16-mixed"): {"tensorflow 1, bf16-mixed": 0.05},
+        ("jax", "32-true", 1): {"jax 1, 32-true": 0.25},
+        ("jax", "bf16-mixed", 1): {"jax 1, bf16-mixed": 0.3},
+        ("tensorflow", "32-true", 1): {"tensorflow 1, 32-true": 0.13, "tensorflow 1, 32-true, XLA": 0.9},
+        ("tensorflow", "bf16-mixed", 1): {"tensorflow 1, bf16-mixed": 0.05},
     }
     assert main(["fit", "--advise", *SMALL]) == 0
-    printed = capsys.readouterr().out
-    assert asked == [SMALL] * 4
+    printed = capsys.readouterr()
+    assert [words[: len(SMALL)] for words in asked] == [SMALL] * 5
     line = "5.0 times as fast: KERAS_BACKEND=tensorflow kgenre fit ... --trainer.precision bf16-mixed"
-    assert printed.splitlines()[-1] == line
-    assert [word in printed for word in ("250", "130", "900", "0.28")] == [True] * 4
+    assert printed.out.splitlines()[-1] == line
+    assert [word in printed.out for word in ("250", "130", "900", "0.28")] == [True] * 4
+    assert "jax, 32-true, 4 devices cannot be measured: no such way" in printed.err
+
+
+def test_a_cpu_shared_by_several_devices(measured, capsys):
+    asked, times = measured
+    times |= {
+        ("jax", "32-true", 1): {"jax 1, 32-true": 0.25},
+        ("jax", "bf16-mixed", 1): {"jax 1, bf16-mixed": 0.2},
+        ("jax", "bf16-mixed", 4): {"jax 1, bf16-mixed, 4 devices": 0.1},
+    }
+    assert main(["fit", "--advise"]) == 0
+    line = "2.5 times as fast: kgenre fit ... --trainer.precision bf16-mixed --trainer.devices 4"
+    assert capsys.readouterr().out.splitlines()[-1] == line
+    asked.clear()
+    times |= {("jax", "32-true", 4): {"jax 1, 32-true, 4 devices": 0.2}}
+    times.pop(("jax", "bf16-mixed", 4))
+    assert main(["fit", "--advise", "--trainer.devices=4"]) == 0  # the user's own choice
+    assert capsys.readouterr().out.splitlines()[-1] == "Nothing here is clearly faster than this configuration."
+    assert len(asked) == 4
 
 
 def test_nothing_is_clearly_faster(measured, capsys):
     _, times = measured
-    times |= {("jax", "32-true"): {"a": 0.25}, ("tensorflow", "32-true"): {"b": 0.21}}
+    times |= {("jax", "32-true", 1): {"a": 0.25}, ("tensorflow", "32-true", 1): {"b": 0.21}}
     assert main(["fit", "--advise"]) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing here is clearly faster than this configuration."
 

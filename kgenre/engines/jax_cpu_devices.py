@@ -1,0 +1,18 @@
+"""Several JAX devices of one CPU, which share its cores."""
+
+from __future__ import annotations
+
+import contextlib
+
+import jax
+
+
+def divide_cpu(number: int) -> None:
+    """Let JAX see so many CPU devices; without effect once it has computed anything, or where somebody chose before.
+
+    One program does not keep the cores busy: XLA runs many operations of a step on one of them. A step that several
+    devices share does.
+    """
+    if jax.config.jax_num_cpu_devices == -1:
+        with contextlib.suppress(RuntimeError):  # JAX has started
+            jax.config.update("jax_num_cpu_devices", number)
