@@ -138,7 +138,7 @@ def _explained_by(
     from kgenre.models import GenreClassifier
     from kgenre.models.explanations import grad_cam, word_importance
 
-    checkpoint = find_checkpoint(run.folder)
+    checkpoint = find_checkpoint(run.trained_in)
     module = GenreClassifier.load_from_checkpoint(checkpoint)
     state = read_state(checkpoint)["data"]
     data = FilmData(**state["hyperparameters"])
