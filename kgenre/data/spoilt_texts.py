@@ -37,7 +37,7 @@ def spoilt_texts(table: FilmTable) -> list[str]:
 def _cut_overviews(table: FilmTable) -> str:
     lengths = np.fromiter(map(len, table.overviews), np.int64, len(table))
     longest = lengths.max(initial=0)
-    texts = {table.overviews[row]: row for row in np.flatnonzero(lengths == longest)}
+    texts = {table.overviews[row]: row for row in np.flatnonzero(lengths == longest).tolist()}
     cut = [row for text, row in texts.items() if not _END.search(text)]
     if len(cut) < max(_LEAST, _SHARE * len(table), _NEARLY_ALL * len(texts)):
         return ""

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kgenre.evaluation import fonts
+from kgenre.evaluation.film_pictures import co_occurrence_image
 from kgenre.evaluation.fonts import badly_drawn, fonts_for, letters_of
-from kgenre.evaluation.tensorboard_views import co_occurrence_image
 
 FOLDER = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
