@@ -3,7 +3,16 @@ import time
 
 import pytest
 
-from kgenre.engines.cache_folder import in_the_making, keep, leave_last_used, note_use
+from kgenre.engines.cache_folder import cache_folder, in_the_making, keep, leave_last_used, note_use
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("KGENRE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert str(cache_folder()) == "/x/kgenre"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "kgenre"
 
 
 def test_what_was_left_unfinished_long_ago_is_removed(tmp_path):
