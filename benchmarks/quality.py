@@ -105,7 +105,7 @@ def baselines(
 
     from kgenre.data import FilmData
     from kgenre.data.overviews import normalised_overview
-    from kgenre.data.sample import cache_folder
+    from kgenre.engines.cache_folder import cache_folder
     from kgenre.evaluation import tune_thresholds
     from kgenre.evaluation.baseline_predictions import predict_baselines
     from kgenre.evaluation.baselines import TfidfBaseline

@@ -10,7 +10,7 @@ _ASIDE = ("throughput/", "device/", "lr-")
 _NAME, _NUMBER = 12, 9  # the least width of the column of names, and of one of numbers, with their borders
 
 
-def print_results(values: Mapping[str, float], run_dir: Path | None = None, when: str = "") -> None:
+def print_results(values: Mapping[str, float], folder: Path | None = None, when: str = "") -> None:
     """Print values named ``stage/metric`` or ``stage/rival/metric``: a row for each metric, a column for each rival.
 
     What a module logs for a baseline as ``test/baseline_frequency/loss`` stands beside its own ``test/loss``. Values of
@@ -18,7 +18,7 @@ def print_results(values: Mapping[str, float], run_dir: Path | None = None, when
 
     Args:
         values: by name.
-        run_dir: where ``metrics.json`` is, to be named below.
+        folder: where ``metrics.json`` is, to be named below.
         when: what the model's own values are of, if that is not plain: below their headings.
     """
     from rich.console import Console
@@ -53,8 +53,8 @@ def print_results(values: Mapping[str, float], run_dir: Path | None = None, when
     # Below that numbers would be broken, and at last columns left out: it is the lines that the terminal breaks then.
     console.width = max(console.width, _NAME + _NUMBER * len(columns))
     console.print(table)
-    if run_dir is not None:
-        print(f"Written to {run_dir / 'metrics.json'}", flush=True)
+    if folder is not None:
+        print(f"Written to {folder / 'metrics.json'}", flush=True)
 
 
 def _number(value: float) -> str:

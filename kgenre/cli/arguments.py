@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
     for word in configs:
         if word != "--config":
             _check_config(word.removeprefix("--config="))
-    return _shortened([*_environment(), *configs, *_as_paths(_with_class(rest, defaults))])
+    return _shortened(_as_paths([*_environment(), *configs, *_with_class(rest, defaults)]))
 
 
 def _environment() -> list[str]:
@@ -58,28 +59,39 @@ def _with_class(arguments: list[str], defaults: dict[str, str]) -> list[str]:
 
 
 def _as_paths(arguments: list[str]) -> list[str]:
-    """A folder named ``[2024]`` or ``#1`` as ``./[2024]``, which YAML takes for no list and no comment."""
-    written = []
-    for i, word in enumerate(arguments):
+    """The paths among the words so that the parser takes them for text, whatever YAML reads in a folder's name."""
+    written: list[str] = []
+    for word in arguments:
         option, equals, value = word.partition("=")
-        if not equals and i and arguments[i - 1] in _PATHS and not _is_text(word):
-            word = f"./{word}"
-        elif equals and option in _PATHS and not _is_text(value):
-            word = f"{option}=./{value}"
-        written.append(word)
+        if written and written[-1] in _PATHS and not word.startswith("--"):
+            option, value = written.pop(), word
+        elif not (equals and option in _PATHS):
+            written.append(word)
+            continue
+        written.append(_path_option(option, value))
     return written
 
 
-def _is_text(value: str) -> bool:
-    """Whether YAML takes it for the text that it is, or there is no such file that could be meant."""
+def _path_option(option: str, value: str) -> str:
     import yaml
 
-    if not os.path.lexists(value):
-        return True
     try:
-        return isinstance(yaml.safe_load(value), str | int | float)
+        read = yaml.safe_load(value)
     except yaml.YAMLError:  # the parser takes it for text then
-        return True
+        read = value
+    if isinstance(read, dict) and option == "--data.path":  # a folder named "a: b"
+        return f"--data.init_args={json.dumps({'path': value})}"
+    # "2012" stays as it is; "[2024]" and "#1" are a list and a comment, "1e3" becomes 1000.0 in config.yaml.
+    is_text = isinstance(read, int | float) or (isinstance(read, str) and not _is_number(value))
+    return f"{option}={value if is_text or not os.path.lexists(value) else f'./{value}'}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _value(option: str, arguments: Sequence[str]) -> str | None:

@@ -66,7 +66,7 @@ def _inspect(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _read_split(path: str) -> dict[str, list[str]]:
+def _read_split(path: str) -> dict[str, Any]:
     try:
         split = json.loads(Path(path).read_bytes())
     except ValueError as error:
@@ -75,7 +75,7 @@ def _read_split(path: str) -> dict[str, list[str]]:
         raise UsageError(
             f'--split {path} has no lists of film ids. Give JSON such as {{"train": ["tt1"], "test": []}}.'
         )
-    return {part: ids for part, ids in split.items() if isinstance(ids, list)}
+    return split
 
 
 def _print(report: dict[str, Any]) -> None:

@@ -25,6 +25,10 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     try:
         with writing_below(run, f"{stage} a copy that can be written, for the results belong there"):
             getattr(trainer, stage)(module, datamodule=data, ckpt_path=path)
+            if trainer.results_dir not in (None, trainer.run_dir):  # the config of the run says nothing of these data
+                options.ckpt_path = str(trainer.ckpt_path)
+                text = configuration.dump(parser, options)
+                (trainer.results_dir / "config.yaml").write_text(text, encoding="utf-8")
     except CheckpointError as error:
         if by_name and not options.config and options.trainer.name is None and not trainer.experiment_dir.exists():
             raise UsageError(_which_run(stage, trainer.default_root_dir)) from error

@@ -7,8 +7,9 @@ import re
 import numpy as np
 
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.genre_separator import SEPARATORS
 
-_SEPARATOR = re.compile(r"[|;,/；、，،]")
+_SEPARATOR = re.compile(f"[|{''.join(SEPARATORS)}]")
 _LEAST_NAMES = 3
 _LEAST_FILMS = 100
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -382,6 +383,15 @@ class FilmData(DataModule):
 
     # ---------- what is kept with a run
 
+    @property
+    def results_name(self) -> str:
+        """The name of the folder, or folder and table, of films that a checkpoint's split has none of; "" of others."""
+        split = self._kept.split if self._kept else None
+        if not split or any(Split.from_json(split, self._read_films.films.ids).sizes):
+            return ""
+        path = Path(self._folder()).resolve()
+        return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"
+
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values: genres, vocabulary, sizes and the split's film ids."""
         kept = self._films_to_keep()
@@ -407,9 +417,12 @@ class FilmData(DataModule):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take a checkpoint's genres, vocabulary, sizes and split over; `setup` then adapts none of them."""
-        if not state or state == self.state_dict():
+        if not state:
             return
+        are_these = state == self.state_dict()
         self._kept = kept = KeptFilms.from_json(state)
+        if are_these:
+            return
         if self.image_size != kept.image_size:
             _log.info("image_size is %s, as in the checkpoint.", kept.image_size)
         self.posters, self.overviews, self.image_size = kept.posters, kept.overviews, kept.image_size

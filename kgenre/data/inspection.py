@@ -17,6 +17,7 @@ from kgenre.data.overviews import normalised_overview
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import OnProgress
+from kgenre.data.spoilt_texts import spoilt_texts
 from kgenre.data.text_script import how_to_split
 
 NEAR = 4  # bits of 64 that the hashes of near-identical posters differ in, at most
@@ -75,7 +76,7 @@ def inspect_films(
     missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
     return {
         "source": table.source,
-        "notes": [*table.notes, *_about_posters(table), *_about_overviews(table)],
+        "notes": [*table.notes, *_about_posters(table), *_about_overviews(table), *spoilt_texts(table)],
         "films": len(table),
         "genres": genres,
         "min_films": min_films,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -12,6 +13,7 @@ from kgenre.data.poster_files import PosterFile
 from kgenre.engines.cache_folder import cache_folder
 
 _VERSION = 1  # raise it when PosterFile's fields, or what is refused, change
+_NOT_UTF8 = "\\udc"  # in the name of a folder as `_utf8` writes it: nobody can say whether it is there
 MOST_NAMES = 960  # in one look-up: an old SQLite takes 999 values
 
 
@@ -32,6 +34,8 @@ class KnownPoster(NamedTuple):
 class KnownPosters:
     """An SQLite file in the user's cache; nothing is known, and nothing kept, where that cannot be written.
 
+    What is known of folders that are gone is forgotten when something new is written down.
+
     Example:
         >>> known = KnownPosters()
         >>> poster = KnownPoster(48_213, 1_700_000_000_000_000_000, PosterFile(""))
@@ -43,6 +47,7 @@ class KnownPosters:
     def __init__(self) -> None:
         self._path = cache_folder() / f"poster-files-v{_VERSION}.sqlite"
         self._database: sqlite3.Connection | None = None
+        self._has_new = False
         self._open()
 
     def _open(self) -> None:
@@ -86,12 +91,19 @@ class KnownPosters:
             return
         with suppress(sqlite3.Error), self._database:  # on a full disk the next run looks again
             self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            self._has_new = True
 
     def close(self) -> None:
         """Let the file go."""
-        if self._database is not None:
-            self._database.close()
-            self._database = None
+        if self._database is None:
+            return
+        if self._has_new:  # or the file would grow for ever
+            with suppress(sqlite3.Error), self._database:
+                known = self._database.execute("SELECT DISTINCT folder FROM files").fetchall()
+                gone = [one for one in known if not (_NOT_UTF8 in one[0] or os.path.isdir(one[0]))]
+                self._database.executemany("DELETE FROM files WHERE folder = ?", gone)
+        self._database.close()
+        self._database = None
 
     def _discard(self) -> None:
         """A damaged file: what it says does not count, and it is begun anew."""

@@ -141,14 +141,23 @@ def _with_turbo(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[
 
 
 def _with_pillow(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[Pixels, Fit]:
+    image = open_picture(data)
+    found = fit(image.height, image.width, image_size, resize)
+    return np.asarray(image.reduce(SCALES[found.scale])), found
+
+
+def open_picture(data: bytes) -> Image.Image:
+    """The RGB picture in the bytes of a file, upright, on white where it is transparent.
+
+    Raises:
+        Exception: whatever a decoder raises about arbitrary bytes; a ValueError about more than 50 million pixels.
+    """
     from PIL import Image
 
     file = Image.open(io.BytesIO(data), formats=picture_formats())
     if file.width * file.height > MAX_PIXELS:
         raise ValueError(f"{file.width} x {file.height} pixels are too many")
-    image = _rgb(file)
-    found = fit(image.height, image.width, image_size, resize)
-    return np.asarray(image.reduce(SCALES[found.scale])), found
+    return _rgb(file)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

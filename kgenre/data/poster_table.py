@@ -19,11 +19,12 @@ from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_resizing import Pixels
-from kgenre.engines.cache_folder import cache_folder, in_the_making
+from kgenre.engines.cache_folder import cache_folder, in_the_making, leave_last_used, note_use
 
 OnProgress = Callable[[int, int], None]
 PLACES = ("auto", "memory", "disk", "stream")
 _VERSION = 4  # raise it when the same file and settings give other pixels
+_MOST_TABLES = 4  # on disk
 _MEMORY_SHARE = 4  # at most a quarter of the free memory
 _DISK_SHARE = 2
 _log = logging.getLogger("kgenre")
@@ -45,8 +46,9 @@ def poster_table(
         image_size: (height, width) in pixels.
         resize: see `decode_posters`.
         place: "memory"; "disk", a file in ``$KGENRE_CACHE/posters`` named by the contents of all posters and the
-            settings; "stream", which decodes nothing here; or "auto": the file if there is one, else memory if a
-            quarter of what is free is enough, else the file if half of the free disk is enough, else "stream".
+            settings (those used last stay there); "stream", which decodes nothing here; or "auto": the file if there is
+            one, else memory if a quarter of what is free is enough, else the file if half of the free disk is enough,
+            else "stream".
         on_progress: called with (posters read, all posters) now and then.
 
     Returns:
@@ -141,7 +143,10 @@ def _on_disk(
             made.with_suffix(".json").write_text(json.dumps(reasons), encoding="utf-8")
             made.with_suffix(".json").replace(reasons_file)
             made.replace(file)
+        leave_last_used(file.parent, 2 * _MOST_TABLES)
         _log.info("Decoded posters are kept in %s (%s).", file, _megabytes(shape))
+    note_use(reasons_file)
+    note_use(file)
     reasons = json.loads(reasons_file.read_text(encoding="utf-8"))
     # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
     pixels = np.load(file, mmap_mode="c")

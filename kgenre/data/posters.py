@@ -14,7 +14,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.missing_posters import why_missing
-from kgenre.data.poster_decoding import decode_posters, shrunk
+from kgenre.data.poster_decoding import decode_posters, open_picture, shrunk
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import PosterFile, examine_bytes, read_file, reason_of
 from kgenre.data.poster_resizing import Pixels
@@ -58,6 +58,18 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
     if found.reasons[0]:
         raise FilmDataError(f"The poster {path} cannot be used: {found.reasons[0]}.")
     return found.pixels[0]
+
+
+def poster_to_show(path: Path | None) -> Image.Image | None:
+    """A poster as Pillow's picture, of its own size, for people to look at; None where there is none to be read."""
+    if path is None:
+        return None
+    try:
+        picture = open_picture(read_file(path))
+        picture.load()
+        return picture
+    except Exception:  # decoders meet arbitrary bytes, and raise whatever these bytes lead to
+        return None
 
 
 def read_posters(

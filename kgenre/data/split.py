@@ -59,7 +59,7 @@ class Split:
         """The split of ``state`` over films with these ids; ids that only one of them has are in no part."""
         row_of = {film_id: row for row, film_id in enumerate(ids)}
         parts = {n: np.array(sorted(row_of[i] for i in state[n] if i in row_of), np.int64) for n in PARTS}
-        return cls(**parts, ids=PackedTexts(ids), grouped=state["grouped"], seed=state["seed"])
+        return cls(**parts, ids=PackedTexts.of(ids), grouped=state["grouped"], seed=state["seed"])
 
     def restrict(self, rows: npt.NDArray[np.integer]) -> Split:
         """The same split over ``table.subset(rows)``."""
@@ -69,7 +69,7 @@ class Split:
         new_row[rows] = np.arange(len(rows))
         parts = {name: new_row[getattr(self, name)] for name in PARTS}
         parts = {name: np.sort(part[part >= 0]) for name, part in parts.items()}
-        return Split(**parts, ids=PackedTexts.of(self.ids).take(rows), grouped=self.grouped, seed=self.seed)
+        return Split(**parts, ids=self.ids.take(rows), grouped=self.grouped, seed=self.seed)
 
     def __str__(self) -> str:
         sizes = f"{len(self.train)} training, {len(self.validation)} validation, {len(self.test)} test films"

@@ -60,20 +60,28 @@ def keep(file: Path, write: Callable[[BinaryIO], Any], most: int) -> None:
     Example:
         >>> keep(cache_folder() / "notes" / "a.txt", lambda out: out.write(b"whole"), most=8)
     """
-    with suppress(OSError):
-        with in_the_making(file.parent) as making:
-            made = making / file.name
-            with made.open("wb") as out:
-                write(out)
-                out.flush()
-                os.fsync(out.fileno())
-            made.replace(file)
-        used = sorted((one for one in file.parent.iterdir() if one.is_file()), key=lambda one: one.stat().st_mtime)
-        for old in used[:-most]:
-            old.unlink()
+    with suppress(OSError), in_the_making(file.parent) as making:
+        made = making / file.name
+        with made.open("wb") as out:
+            write(out)
+            out.flush()
+            os.fsync(out.fileno())
+        made.replace(file)
+    leave_last_used(file.parent, most)
 
 
-def note_use(file: Path) -> None:
-    """What `keep` has written is used: it stays."""
+def leave_last_used(folder: Path, most: int) -> None:
+    """Remove all but the ``most`` files and folders of a folder of the cache that were made or used last."""
+    with suppress(OSError):  # another process was faster
+        whole = (one for one in folder.iterdir() if not one.name.startswith(_PREFIX))
+        for old in sorted(whole, key=lambda one: one.stat().st_mtime)[:-most]:
+            if old.is_dir():
+                shutil.rmtree(old)
+            else:
+                old.unlink()
+
+
+def note_use(path: Path) -> None:
+    """What lies in the cache is used: it stays."""
     with suppress(OSError):  # a cache that others fill, and this user may only read
-        os.utime(file)
+        os.utime(path)

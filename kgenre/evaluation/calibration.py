@@ -8,34 +8,6 @@ import numpy.typing as npt
 BINS = 15  # Guo et al.
 
 
-def calibration_bins(
-    true: npt.NDArray[np.bool_], prob: npt.NDArray[np.float64], bins: int = BINS
-) -> dict[str, np.ndarray]:
-    """Pairs of film and genre in bins of equal width by their probability.
-
-    Args:
-        true: (n, G).
-        prob: (n, G) in [0, 1].
-        bins: how many.
-
-    Returns:
-        ``count``, ``probability`` (the mean) and ``frequency`` (the share that is true), each (bins,) float64; NaN in
-        the means of an empty bin.
-
-    Example:
-        >>> calibration_bins(np.array([[True, False]]), np.array([[0.9, 0.2]]), bins=2)["frequency"]
-        array([0., 1.])
-    """
-    place = bin_of(prob, bins).ravel()
-    count = np.bincount(place, minlength=bins).astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        return {
-            "count": count,
-            "probability": np.bincount(place, prob.ravel(), bins) / count,
-            "frequency": np.bincount(place, true.ravel(), bins) / count,
-        }
-
-
 def bin_of(prob: npt.NDArray[np.float64], bins: int = BINS) -> npt.NDArray[np.intp]:
     """The bin of each probability, 0 to ``bins - 1``; a bin holds its lower edge."""
     return np.minimum((prob * bins).astype(np.intp), bins - 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 # Scripts whose letters change beside others: fonts alone do not draw them as they are written.
-_JOINED = range(0x0900, 0x0E00)  # Devanagari to Sinhala
+_JOINED = {*range(0x0900, 0x0E00), *range(0x0F00, 0x10A0), *range(0x1780, 0x1800)}  # India, Tibet, Myanmar, Cambodia
 
 
 class Fonts(NamedTuple):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -31,8 +29,8 @@ def multilabel_metrics(
     """Compute the numbers that a run reports, over all films at once: nothing is averaged over batches.
 
     A genre is predicted where its probability is above ``threshold`` (strictly, as in Keras). Genres that no
-    film of the evaluation has are left out of the averages over genres (see `genres_without_positives`), but
-    they count in what pools all pairs: the network is trained on them too.
+    film of the evaluation has are left out of the averages over genres, but they count in what pools all pairs: the
+    network is trained on them too.
 
     All (film, genre) pairs pooled:
 
@@ -195,29 +193,6 @@ class MetricsOfResamples:
             f"{prefix}f1_weighted": (np.nan_to_num(f1) * support).sum(axis=1) / there,
             f"{prefix}f1_samples": single[f"{prefix}f1"] / single["has_genre"],
         }
-
-
-def genres_without_positives(y_true: np.ndarray, names: Sequence[str]) -> list[str]:
-    """Name the genres that no film has; averages over genres leave them out and a report must say so.
-
-    Args:
-        y_true: (n, G), 0 or 1 or bool.
-        names: the G genres in the order of the columns.
-
-    Raises:
-        ValueError: as many names as columns are needed; and see `multilabel_metrics`.
-
-    Example:
-        >>> genres_without_positives(np.array([[1, 0], [1, 0]]), ["Drama", "News"])
-        ['News']
-    """
-    true = checked_genres(y_true)
-    if len(names) != true.shape[1]:
-        raise ValueError(
-            f"names must have one name per column of y_true. "
-            f"Received: {len(names)} names, y_true of shape {true.shape}."
-        )
-    return [name for name, present in zip(names, true.sum(axis=0), strict=True) if not present]
 
 
 def binary_crossentropy(true: np.ndarray, prob: np.ndarray) -> Floats:

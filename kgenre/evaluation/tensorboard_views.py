@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kgenre.callbacks.callback import Callback
+from kgenre.evaluation.film_pictures import co_occurrence_image, panel_image
 from kgenre.evaluation.film_predictions import predicted_genres, top_genres
 from kgenre.evaluation.gradient_sample import GradientSample
+from kgenre.evaluation.projector import write_projector
 from kgenre.loggers import TensorBoardLogger
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ _LAYOUT = {
     "Does it decide?": {"F1 at 0.5": ["^f1_micro$", "^f1_macro$"], "F1 at tuned thresholds": ["^tuned_f1_"]},
     "How does it run?": {"speed": ["^throughput/samples_per_second$"], "learning rate": ["^lr-"]},
 }
-_WORDS = 2000  # in the projector; the most frequent
-_TILE = (120, 180)
 
 
 class TensorBoardViews(Callback):
@@ -117,111 +115,6 @@ class TensorBoardViews(Callback):
                 logger.log_text("films/overviews", _panel_text(films, prob[chosen], names), step)
 
 
-def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
-    """Of the films that have a genre (row), the share of which each genre (column) is predicted, as a PNG.
-
-    The multi-label relative of a confusion matrix: the diagonal is recall; a column that is dark throughout is a genre
-    that is predicted for everything.
-    """
-    from PIL import Image, ImageDraw, ImageFont
-
-    # Drawn by hand: matplotlib takes as long over its many small texts as a tenth of an epoch.
-    shown = np.flatnonzero(true.any(axis=0))
-    share = (true.T.astype(float) @ predicted)[np.ix_(shown, shown)] / true.sum(axis=0)[shown][:, None]
-    cell, margin = 24, 150
-    end = margin + cell * len(shown)
-    canvas = Image.new("RGB", (end + 10, end + 10), "white")
-    draw, font, small = ImageDraw.Draw(canvas), ImageFont.load_default(size=11), ImageFont.load_default(size=9)
-    shade = np.array([[255], [255], [255]]) + share.ravel() * np.array([[-247], [-207], [-148]])  # white to dark blue
-    cells = Image.fromarray(shade.T.reshape(*share.shape, 3).astype(np.uint8))
-    canvas.paste(cells.resize((end - margin, end - margin), Image.Resampling.NEAREST), (margin, margin))
-    draw.rectangle((margin, margin, end - 1, end - 1), outline="#444444")
-    across = Image.new("RGB", (margin - 5, end - margin), "white")  # the columns' names, to be turned upright
-    for row, genre in enumerate(shown.tolist()):
-        middle = margin + cell * row + cell // 2
-        draw.text(
-            (margin - 5, middle), f"{names[genre]} ({true[:, genre].sum()})", "black", _font(names[genre]), anchor="rm"
-        )
-        ImageDraw.Draw(across).text(
-            (0, cell * row + cell // 2), names[genre], "black", _font(names[genre]), anchor="lm"
-        )
-        for column in np.flatnonzero(share[row] >= 0.1).tolist():
-            place = (margin + cell * column + cell // 2, middle)
-            colour = "white" if share[row, column] > 0.5 else "black"
-            draw.text(place, f"{100 * share[row, column]:.0f}", colour, small, anchor="mm")
-    upright = across.transpose(Image.Transpose.TRANSPOSE).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
-    canvas.paste(upright, (margin, 0))
-    draw.text(
-        (8, 8),
-        "true (films), downwards\npredicted at tuned\nthresholds, across;\n% of the row's films",
-        "#666666",
-        font,
-    )
-    return _png(canvas)
-
-
-def _font(text: str) -> Any:
-    """Pillow's own font for ASCII, which is all that it has; else the one that lacks the fewest of the letters."""
-    from PIL import ImageFont
-
-    if text.isascii():
-        return ImageFont.load_default(size=11)
-    from kgenre.evaluation.fonts import fonts_for, letters_of
-
-    best = max(fonts_for(text).files, key=lambda file: len(letters_of(file).intersection(text)))
-    return ImageFont.truetype(str(best), 11)
-
-
-def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
-    """Posters in a row, under each its true genres and the predicted ones: right ones green, wrong ones red."""
-    from PIL import Image, ImageDraw, ImageFont
-
-    width, height = _TILE
-    gap, line = 10, 13
-    lines = 2 + max(max(int(t.sum()), 1) + max(int(p.sum()), 1) for t, p in zip(true, predicted, strict=True))
-    canvas = Image.new("RGB", (len(films) * (2 * width // 2 + gap) + gap, height + line * lines + 3 * gap), "white")
-    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=11)
-    for n in range(len(films)):
-        x, y = gap + n * (width + gap), gap
-        poster = _tile(films.poster_paths[n])
-        if poster is None:
-            draw.rectangle((x, y, x + width, y + height), outline="#bbbbbb")
-            draw.text((x + 30, y + 80), "no poster", fill="#888888", font=font)
-        else:
-            canvas.paste(poster, (x, y))
-        y += height + 4
-        for title, chosen in (("true", true[n]), ("predicted", predicted[n])):
-            draw.text((x, y), title, fill="#888888", font=font)
-            y += line
-            for genre in np.flatnonzero(chosen).tolist():
-                colour = "black" if title == "true" else ("#00802b" if true[n, genre] else "#c00000")
-                draw.text((x, y), names[genre], fill=colour, font=_font(names[genre]))
-                y += line
-            if not chosen.any():
-                draw.text((x, y), "none", fill="#888888", font=font)
-                y += line
-            y += 4
-    return _png(canvas)
-
-
-def _png(image: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return buffer.getvalue()
-
-
-def _tile(path: Path | None) -> Any:
-    from PIL import Image
-
-    if path is None:
-        return None
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB").resize(_TILE)
-    except (OSError, AttributeError, TypeError, ValueError):
-        return None
-
-
 def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:
     rows = ["| film | overview | true | most probable |", "| --- | --- | --- | --- |"]
     for n, best in enumerate(top_genres(prob, 3)):
@@ -258,31 +151,3 @@ def _loggers(trainer: Trainer) -> list[TensorBoardLogger]:
     if trainer.run_dir is None:
         return []
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-
-
-def write_projector(folder: Path, model: Any, vocabulary: Sequence[str], genre_names: Sequence[str]) -> None:
-    """Write the vectors of the most frequent words and of the genres (the last layer's weights) for the Projector."""
-    import keras
-
-    vectors: dict[str, tuple[np.ndarray, Sequence[str]]] = {}
-    embedding = next((layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)), None)
-    if embedding is not None and len(vocabulary) > 2:
-        known = min(len(vocabulary), embedding.embeddings.shape[0], _WORDS + 2)
-        array = keras.ops.convert_to_numpy(embedding.embeddings)[2:known]  # without padding and unknown
-        vectors["words"] = array, vocabulary[2:known]
-    last = model.layers[-1]
-    if isinstance(last, keras.layers.Dense) and last.units == len(genre_names):
-        vectors["genres"] = keras.ops.convert_to_numpy(last.kernel).T, genre_names
-    if not vectors:
-        return
-    config = []
-    for name, (array, labels) in vectors.items():
-        rows = "\n".join("\t".join(f"{value:.4g}" for value in row) for row in array)
-        (folder / f"projector_{name}.tsv").write_text(rows + "\n", encoding="utf-8")
-        text = "\n".join(" ".join(label.split()) for label in labels)
-        (folder / f"projector_{name}_labels.tsv").write_text(text + "\n", encoding="utf-8")
-        config.append(
-            f'embeddings {{\n  tensor_name: "{name}"\n  tensor_path: "projector_{name}.tsv"\n'
-            f'  metadata_path: "projector_{name}_labels.tsv"\n}}\n'
-        )
-    (folder / "projector_config.pbtxt").write_text("".join(config), encoding="utf-8")

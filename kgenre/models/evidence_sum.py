@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.models.frequencies import frequencies
+from kgenre.models.frequencies import prior_log_odds
 
 
 @keras.saving.register_keras_serializable(package="kgenre")
@@ -43,8 +43,7 @@ class EvidenceSum(keras.layers.Layer):
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
         """Start at the log-odds of the `frequencies` of ``films["genres"]``, (n, G)."""
-        share = frequencies(films["genres"])
-        self.prior.assign(np.log(share / (1 - share)))
+        self.prior.assign(prior_log_odds(films["genres"]))
 
     def call(self, evidence: Sequence[Any], read: Sequence[Any], training: bool | None = None) -> Any:
         """Map a list of (B, G) to (B, G)."""

@@ -73,7 +73,7 @@ class ExactEvaluation(Module):
         """Log the metrics of the test films and write their predictions."""
         self._log_metrics("test")
         self._log_size()
-        data, folder = self.trainer.datamodule, self.trainer.run_dir
+        data, folder = self.trainer.datamodule, self.trainer.results_dir
         if folder is not None and data is not None and hasattr(data, "table"):
             of = self._of_all_films()
             write_predictions(folder / "predictions_test.csv", data.table.subset(of.rows), of.prob, self.thresholds)
@@ -121,6 +121,8 @@ class ExactEvaluation(Module):
     def _log_size(self) -> None:
         """What a report says of the model and its data."""
         self.log("model/parameters", sum(math.prod(w.shape) for w in self.model.weights), logger=False)
-        split = getattr(self.trainer.datamodule, "split", None)
-        for part in ("train", "validation", "test") if split is not None else ():
+        data = self.trainer.datamodule
+        split = getattr(data, "split", None)
+        parts = ("test",) if data is not None and data.results_name else ("train", "validation", "test")
+        for part in parts if split is not None else ():
             self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)

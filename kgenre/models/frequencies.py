@@ -16,3 +16,14 @@ def frequencies(genres: np.ndarray) -> np.ndarray:
         array([0.625, 0.125], dtype=float32)
     """
     return ((genres.sum(axis=0) + 0.5) / (len(genres) + 1)).astype(np.float32)
+
+
+def prior_log_odds(genres: np.ndarray) -> np.ndarray:
+    """Return the log-odds of the `frequencies` of (n, G) genres, float32 (G,): what is said without looking at a film.
+
+    Example:
+        >>> prior_log_odds(np.array([[1, 0], [1, 0], [0, 0]])).round(2)
+        array([ 0.51, -1.95], dtype=float32)
+    """
+    share = frequencies(genres)
+    return np.log(share / (1 - share))

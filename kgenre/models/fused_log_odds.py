@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.models.frequencies import frequencies
+from kgenre.models.frequencies import prior_log_odds
 from kgenre.models.log_odds import log_odds
 
 
@@ -35,8 +35,7 @@ class FusedLogOdds(keras.layers.Layer):
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
         """Take the log-odds of the `frequencies` of ``films["genres"]``, (n, G), for ``prior``."""
-        share = frequencies(films["genres"])
-        self.prior.assign(np.log(share / (1 - share)))
+        self.prior.assign(prior_log_odds(films["genres"]))
 
     def call(self, probabilities: Sequence[Any], read: Sequence[Any]) -> Any:
         """Map a list of (B, G) to (B, G)."""

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kgenre.models.frequencies import frequencies
+from kgenre.models.frequencies import prior_log_odds
 
 
 @keras.saving.register_keras_serializable(package="kgenre")
@@ -36,8 +36,7 @@ class GenreHead(keras.layers.Dense):
         """Start at the `frequencies` of ``films["genres"]``, (n, units)."""
         if not self.use_bias:
             return
-        share = frequencies(films["genres"])
-        self.bias.assign(np.log(share / (1 - share)))
+        self.bias.assign(prior_log_odds(films["genres"]))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``."""

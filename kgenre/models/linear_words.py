@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.models.frequencies import frequencies
+from kgenre.models.frequencies import prior_log_odds
 
 
 @keras.saving.register_keras_serializable(package="kgenre")
@@ -47,8 +47,8 @@ class LinearWords(keras.layers.Layer):
 
         The biases become the log-odds of the `frequencies` of ``films["genres"]``, (n, units).
         """
-        tokens, share = films["overview"], frequencies(films["genres"])
-        self.bias.assign(np.log(share / (1 - share)))
+        tokens = films["overview"]
+        self.bias.assign(prior_log_odds(films["genres"]))
         films_with = np.zeros(self.vocabulary_size)
         for text in tokens:
             films_with[np.unique(text)] += 1

@@ -138,7 +138,7 @@ def _explained_by(
     from kgenre.models import GenreClassifier
     from kgenre.models.explanations import grad_cam, word_importance
 
-    checkpoint = find_checkpoint(run.folder)
+    checkpoint = find_checkpoint(run.trained_in)
     module = GenreClassifier.load_from_checkpoint(checkpoint)
     state = read_state(checkpoint)["data"]
     data = FilmData(**state["hyperparameters"])
@@ -175,17 +175,13 @@ def _words(overview: str, importance: np.ndarray, words_of: TextWords) -> tuple[
 
 
 def _poster(path: Path | None) -> bytes | None:
-    from PIL import Image
+    from kgenre.data.posters import poster_to_show
 
-    if path is None:
+    picture = poster_to_show(path)
+    if picture is None:
         return None
-    try:
-        with Image.open(path) as image:
-            small = image.convert("RGB")
-    except (OSError, AttributeError, TypeError, ValueError):
-        return None
-    small.thumbnail(_POSTER)
-    return _jpeg(small)
+    picture.thumbnail(_POSTER)
+    return _jpeg(picture)
 
 
 def _overlaid(path: Path | None, heat: np.ndarray) -> bytes | None:

@@ -147,7 +147,8 @@ def _comparison(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
     said += verdicts.better_run(best, between)
     pairs = {f"{best.name} – {name}": found for name, found in between.items()}
     table = tables.differences(runs, pairs, numbers)
-    return [Bullets(tuple(filter(None, said))), *([table] if table else [])]
+    verdict = Bullets(tuple(filter(None, said)))
+    return [*([verdict] if verdict.items else []), *([table] if table else [])]
 
 
 def _chosen(runs: Sequence[Run], films: int, seed: int) -> list[tuple[str, str]]:
@@ -190,6 +191,6 @@ def _made_with(runs: Sequence[Run]) -> str:
             f"kgenre {versions.get('kgenre')}{commit}{seed}, {at.get('time', '')[:10]}"
         )
         parts.setdefault(how, []).append(run.name)
-    repeatable = all((run.folder / "config.yaml").exists() for run in runs)  # one of Python code has none
+    repeatable = all((run.trained_in / "config.yaml").exists() for run in runs)  # one of Python code has none
     again = " Repeat a run: kgenre fit --config RUN/config.yaml." if repeatable else ""
     return "; ".join(f"{verdicts.listed(names)}: {how}" for how, names in parts.items()) + f".{again}"

@@ -24,10 +24,11 @@ class Run:
     """What a run left in its folder.
 
     Args:
-        folder: the run.
+        folder: the run, or one in it with its results on other films.
+        trained_in: the run.
         name: short and different from other runs' in the same report.
         metrics: ``metrics.json``; values that were not numbers are None there and absent here.
-        config: ``config.yaml``; {} where the run was not started from the command line.
+        config: ``config.yaml``, the data those of the results; {} where the run was not started from the command line.
         environment: ``environment.json``.
         epochs: a dict for each epoch with ``step`` and the values logged with it.
         split: ids of the films of each part; {} for a run on other data.
@@ -35,6 +36,7 @@ class Run:
     """
 
     folder: Path
+    trained_in: Path
     name: str
     metrics: dict[str, float]
     config: dict[str, Any]
@@ -116,7 +118,8 @@ def read_runs(folders: Sequence[str | os.PathLike[str]], data_path: str | None =
     paths = [_run_folder(Path(folder)) for folder in folders]
     if len(set(paths)) < len(paths):
         raise ReportError("The same run is given twice.")
-    names = _short_names(paths)
+    around = [_trained_in(path) for path in paths]
+    names = _short_names(around if len(set(around)) == len(around) else paths)
     runs = [_read(path, name) for path, name in zip(paths, names, strict=True)]
     for run in runs if data_path is not None else ():
         run.config.setdefault("data", {}).setdefault("init_args", {})["path"] = data_path
@@ -157,8 +160,13 @@ def _read(path: Path, name: str) -> Run:
     metrics = {k: v for k, v in _json(path / "metrics.json").items() if isinstance(v, int | float)}
     if "test/loss" not in metrics or not (path / "predictions_test.csv").exists():
         raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {path}")
-    split = _json(path / "split.json") if (path / "split.json").exists() else {}
-    environment = _json(path / "environment.json") if (path / "environment.json").exists() else {}
+    run = _trained_in(path)
+    config = _yaml(run / "config.yaml") or _config_of_checkpoint(run)
+    if run != path:
+        known = _json(run / "metrics.json")
+        metrics |= {name: known[name] for name in ("data/train_films", "data/validation_films") if name in known}
+        config |= {part: given for part, given in _yaml(path / "config.yaml").items() if part == "data"}
+    split = _json(path / "split.json")
     predictions = read_predictions(path / "predictions_test.csv")
     if split.get("test") and not set(predictions.ids) & set(split["test"]):
         raise ReportError(
@@ -167,17 +175,26 @@ def _read(path: Path, name: str) -> Run:
         )
     return Run(
         folder=path,
+        trained_in=run,
         name=name,
         metrics=metrics,
-        config=_yaml(path / "config.yaml") or _config_of_checkpoint(path),
-        environment=environment,
-        epochs=_epochs(path / "metrics.csv"),
+        config=config,
+        environment=_json(run / "environment.json"),
+        epochs=_epochs(run / "metrics.csv"),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
         predictions=predictions,
     )
 
 
+def _trained_in(path: Path) -> Path:
+    """The run itself, or for a folder in it with results on other films the one around."""
+    around = path.resolve().parent
+    return around if (around / "checkpoints").is_dir() and not (path / "checkpoints").is_dir() else path
+
+
 def _json(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:

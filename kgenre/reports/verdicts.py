@@ -67,7 +67,9 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
     best = best_of(runs)
     beaten = [run.name for run in runs if loss_verdict(run, FrequencyBaseline.key) == "better"]
     guess = "the genre frequencies, a guess that never looks at a film"
-    if len(runs) == 1:
+    if not any("loss" in run.baselines.get(FrequencyBaseline.key, {}) for run in runs):
+        text = f"{best.name} has {'the lowest' if len(runs) > 1 else 'a'} test loss of"
+    elif len(runs) == 1:
         text = f"{best.name} {'beats' if beaten else 'does not beat'} {guess}: its test loss is"
     elif not beaten:
         text = f"None of the models beats {guess}. {best.name} has the lowest test loss of them,"

@@ -102,6 +102,14 @@ class DataModule(Hyperparameters):
         """What a checkpoint keeps of the data: JSON values only (a vocabulary, class names)."""
         return {}
 
+    @property
+    def results_name(self) -> str:
+        """After `setup`, a name of data that are not those of the checkpoint's run; "" where they are.
+
+        ``validate`` and ``test`` write results of such data into ``<run>/<stage>_<name>``, and the run keeps its own.
+        """
+        return ""
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take back what `state_dict` gave; called before `setup` on resume and before a prediction."""
 

@@ -30,6 +30,7 @@ def open_run(trainer: Trainer, resume_step: int | None) -> None:
         own = [name for logger in t.loggers for name in logger.files]
         t.new_folder = NewRunFolder(t.experiment_dir, own) if writes else None
         t.run_dir = t.new_folder.path if t.new_folder is not None else None
+    t.results_dir = t.run_dir
     t.opened_at = _counts(t)
     with own_writing(t):
         _begin_writing(t, resume_step)
@@ -56,27 +57,34 @@ def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
 
 
 def join_run(trainer: Trainer) -> Path | None:
-    """Open the run's folder for an evaluation's results, if there is one and no fit is writing to it; it, or None."""
+    """Open a folder for an evaluation's results, if there is a run and nobody is writing to it; the folder, or None.
+
+    It is the run's, or one in it where the results are of other data.
+    """
     t = trainer
-    if t.run_dir is not None and t.stage != "predict":  # which writes no results
+    t.results_dir = folder = t.run_dir
+    if folder is not None and t.stage != "predict":  # which writes no results
+        if t.datamodule is not None and (name := t.datamodule.results_name):
+            t.results_dir = folder = folder / f"{t.stage}_{name}"
+            folder.mkdir(exist_ok=True)
         try:
-            t.lock = RunLock(t.run_dir)
+            t.lock = RunLock(folder)
         except TrainerError as error:
             _log.warning("%s The results are not written there.", str(error).partition(" Two runs")[0])
-            t.results.loggers = []
+            t.results.loggers, t.results_dir = [], None
             return None
     open_loggers(t)
-    return t.run_dir
+    return t.results_dir
 
 
 def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
-    """Let the loggers write into the run's folder; without one, those that write files stay silent."""
+    """Let the loggers write into the folder of the results; without one, those that write files stay silent."""
     t = trainer
     if t.profiler is not None:
-        t.profiler.log_dir = t.run_dir
-    t.results.loggers = [logger for logger in t.loggers if t.run_dir is not None or not logger.writes_files]
+        t.profiler.log_dir = t.results_dir
+    t.results.loggers = [logger for logger in t.loggers if t.results_dir is not None or not logger.writes_files]
     for logger in t.results.loggers:
-        logger.open(t.run_dir, resume_step)
+        logger.open(t.results_dir, resume_step)
 
 
 def run_of(checkpoint: Checkpoint) -> Path | None:
@@ -110,7 +118,7 @@ def leaving_run(trainer: Trainer) -> Iterator[None]:
             t.lock.release()
             t.lock = None
         if t.new_folder is not None and t.new_folder.remove_if_unused():
-            t.run_dir = None
+            t.run_dir = t.results_dir = None
 
 
 def _counts(trainer: Trainer) -> tuple[int, int, int]:

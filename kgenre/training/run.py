@@ -67,6 +67,7 @@ class Run:
         self.saved_epoch: Mapping[str, Any] | None = None  # what an epoch that is resumed had added up
         self.state = RunState()
         self.run_dir: Path | None = None
+        self.results_dir: Path | None = None  # of the stage: the run's folder, or one in it (`DataModule.results_name`)
         self.new_folder: NewRunFolder | None = None  # of this fit, until it is over
         self.opened_at: tuple[int, int, int] | None = None  # epoch, batch and step when the folder was opened
         self.lock: RunLock | None = None

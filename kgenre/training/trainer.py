@@ -299,7 +299,7 @@ class Trainer(Run):
         values = dict(self.callback_metrics)
         if verbose:
             # What was logged with logger=False is a detail for metrics.json.
-            print_results({name: v for name, v in values.items() if name in self.logged_metrics}, self.run_dir)
+            print_results({name: v for name, v in values.items() if name in self.logged_metrics}, self.results_dir)
         built = self.engine.built
         names = [{entry.name for entry in (*built.entries[one.stage], *built.metrics[one.stage])} for one in sources]
         # What hooks log is of all sources.

@@ -11,7 +11,7 @@ import yaml
 import kgenre
 from kgenre.cli import predict
 from kgenre.cli.arguments import arrange
-from kgenre.cli.configuration import make_parser, parse
+from kgenre.cli.configuration import dump, make_parser, parse
 from kgenre.cli.main import main
 from kgenre.cli.usage import UsageError
 
@@ -171,11 +171,18 @@ def test_data_of_the_users_own_need_no_tensorflow(run_python):
     assert run_python(script, backend="jax", **environment).splitlines()[-1] == "False"
 
 
-@pytest.mark.parametrize(("words", "path"), [(["--data.path=[2024]"], "./[2024]"), (["--data.path", "#1"], "./#1")])
-def test_a_folder_whose_name_is_yaml(words, path, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [("[2024]", "./[2024]"), ("#1", "./#1"), ("1e3", "./1e3"), ("a: b", "a: b"), ("2012", "2012"), ("null", "./null")],
+)
+def test_a_folder_whose_name_is_yaml(name, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path(path).mkdir()
-    assert options(*words).data.init_args.path == path
+    (tmp_path / name).mkdir()
+    for words in ([f"--data.path={name}"], ["--data.path", name, "--data.batch_size", "3"]):
+        given = options(*words)
+        assert given.data.init_args.path == path
+        (tmp_path / "config.yaml").write_text(dump(make_parser("fit", ""), given))
+        assert options("--config", "config.yaml").data.init_args == given.data.init_args
 
 
 def test_an_overview_that_begins_like_a_comment_is_one():

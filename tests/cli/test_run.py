@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import re
 import shutil
 
 import pytest
@@ -162,6 +163,27 @@ def test_films_without_a_column_of_genres_and_posters_alone_are_predicted(poster
     capsys.readouterr()
     assert main(["test", "--ckpt_path", str(poster_run), "--data.path", str(posters.parent)]) == 1
     assert "no film has a genre, so there is nothing to learn or to test" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stage", ["test", "validate"])
+def test_results_on_films_that_the_run_knows_none_of_have_a_place_of_their_own(
+    stage, poster_run, films, tmp_path, capsys
+):
+    run = shutil.copytree(poster_run, tmp_path / "version_0")
+    own = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    other = shutil.copytree(films, tmp_path / "other")
+    table = (films / "films.csv").read_text(encoding="utf-8")
+    (other / "films.csv").write_text(re.sub("^sample", "x", table, flags=re.MULTILINE), encoding="utf-8")
+    assert main([stage, "--ckpt_path", str(run), "--data.path", str(other)]) == 0
+    results = run / f"{stage}_other"
+    assert capsys.readouterr().out.splitlines()[-1] == f"Written to {results / 'metrics.json'}"
+    assert {path: path.read_bytes() for path in own} == own
+    assert {path.name for path in run.iterdir()} - {path.relative_to(run).parts[0] for path in own} == {results.name}
+    assert "data/train_films" not in metrics_of(results)
+    assert yaml.safe_load((results / "config.yaml").read_text())["data"]["init_args"]["path"] == str(other)
+    if stage == "test":
+        assert metrics_of(results)["test/films"] == 120
+        assert (results / "predictions_test.csv").read_text().count("\nx") == 120
 
 
 def test_fast_dev_run_leaves_nothing(fit, tmp_path):

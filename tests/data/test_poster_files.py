@@ -1,6 +1,8 @@
 import os
+import shutil
 import sqlite3
 import tracemalloc
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -97,6 +99,18 @@ def test_a_cache_that_another_process_holds_is_left_alone(folder, cache, monkeyp
     other.close()
     assert file.stat().st_ino == before
     assert len(KnownPosters().read(str(folder), ["0.jpg"])) == 1
+
+
+def test_posters_of_folders_that_are_gone_are_forgotten(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / name / "0.jpg")
+        examine_posters([tmp_path / name / "0.jpg"])
+        if name == "old":
+            shutil.rmtree(tmp_path / name)
+    with closing(KnownPosters()) as known:
+        assert [len(known.read(str(tmp_path / name), ["0.jpg"])) for name in ("old", "new")] == [0, 1]
 
 
 def test_files_outside_of_the_root_are_refused(folder, tmp_path):

@@ -86,7 +86,12 @@ def test_the_file_is_used_again_until_a_poster_or_a_setting_changes(folder, cach
     changed, _ = made(folder, "disk")
     assert (changed[9] == changed[8]).all()
     made(folder, "disk", resize="letterbox")
-    assert len(list((cache / "posters").glob("*.npy"))) == 3
+    assert len(list((cache / "posters").iterdir())) == 6
+    monkeypatch.setattr(poster_table, "_MOST_TABLES", 2)
+    made(folder, "disk", resize="crop")
+    left = sorted((cache / "posters").iterdir())
+    assert [p.suffix for p in left] == [".json", ".npy"] * 2
+    assert not set(first) & set(left)
 
 
 def test_auto_goes_by_what_is_free(folder, cache, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from kgenre.data import FilmDataError, FilmTable, read_films, read_poster, read_posters
+from kgenre.data.posters import poster_to_show
 
 
 def table_of(paths):
@@ -131,6 +132,7 @@ def test_a_bad_poster_is_an_error_alone_and_is_named_among_others(tmp_path, kind
     assert str(bad) in str(error.value)
     assert BAD[kind] in str(error.value)
     assert len(str(error.value).splitlines()) == 1
+    assert poster_to_show(bad) is None
 
     good = tmp_path / "good.jpg"
     picture().save(good)

@@ -3,7 +3,16 @@ import time
 
 import pytest
 
-from kgenre.engines.cache_folder import in_the_making, keep, note_use
+from kgenre.engines.cache_folder import cache_folder, in_the_making, keep, leave_last_used, note_use
+
+
+def test_cache_folder(monkeypatch, tmp_path):
+    monkeypatch.delenv("KGENRE_CACHE", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
+    assert str(cache_folder()) == "/x/kgenre"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "kgenre"
 
 
 def test_what_was_left_unfinished_long_ago_is_removed(tmp_path):
@@ -39,3 +48,14 @@ def test_the_files_used_last_stay(tmp_path):
     note_use(tmp_path / "0")
     keep(tmp_path / "3", lambda file: file.write(b"x"), most=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2", "3"]
+
+
+def test_folders_used_last_stay(tmp_path):
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "poster.jpg").write_bytes(b"x")
+        os.utime(tmp_path / str(number), (number, number))
+    note_use(tmp_path / "0")
+    (tmp_path / ".making-by-another").mkdir()
+    leave_last_used(tmp_path, most=2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".making-by-another", "0", "2"]

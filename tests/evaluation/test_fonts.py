@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from kgenre.evaluation import fonts
+from kgenre.evaluation.film_pictures import co_occurrence_image
 from kgenre.evaluation.fonts import badly_drawn, fonts_for, letters_of
-from kgenre.evaluation.tensorboard_views import co_occurrence_image
 
 FOLDER = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
@@ -37,7 +37,8 @@ def test_another_font_for_what_it_lacks(installed):
 def test_what_is_drawn_wrongly_is_said():
     assert badly_drawn("剧情") == "no installed font has the letters 剧 情"
     assert "from right to left" in badly_drawn("رعب")
-    assert "letters that join" in badly_drawn("नाटक")
+    for text in ("नाटक", "နှင့်", "រឿង"):
+        assert "letters that join" in badly_drawn(text)
 
 
 def test_genres_of_other_letters_are_legible_in_tensorboard():

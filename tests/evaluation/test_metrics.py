@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn_metrics
 
-from kgenre.evaluation import Thresholds, genres_without_positives, multilabel_metrics, tune_thresholds
+from kgenre.evaluation import Thresholds, multilabel_metrics, tune_thresholds
 from kgenre.evaluation.metrics import MetricsOfResamples
 
 KEYS = ["loss", "precision", "recall", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "hamming_loss"]
@@ -200,11 +200,3 @@ def test_bad_settings_are_refused(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(ValueError, match=f"Received: {name}={value}"):
         multilabel_metrics(*GOOD, **arguments)
-
-
-def test_genres_without_positives_are_named_in_order():
-    true = np.array([[0, 1, 0], [0, 1, 0]])
-    assert genres_without_positives(true, ["News", "Drama", "Short"]) == ["News", "Short"]
-    assert genres_without_positives(true[:, 1:2], ["Drama"]) == []
-    with pytest.raises(ValueError, match=r"Received: 2 names, y_true of shape \(2, 3\)"):
-        genres_without_positives(true, ["News", "Drama"])

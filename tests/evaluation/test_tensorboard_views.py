@@ -12,8 +12,9 @@ from tensorboard.util.tensor_util import make_ndarray
 import kgenre
 from kgenre.data import FilmData, make_sample_films
 from kgenre.evaluation.evaluation import Evaluation
+from kgenre.evaluation.film_pictures import panel_image
 from kgenre.evaluation.gradient_sample import GradientSample
-from kgenre.evaluation.tensorboard_views import TensorBoardViews, panel_image
+from kgenre.evaluation.tensorboard_views import TensorBoardViews
 from kgenre.models import GenreClassifier
 
 

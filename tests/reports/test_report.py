@@ -385,6 +385,26 @@ def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
         read_runs([folder])
 
 
+def test_a_test_on_other_films_is_reported_with_what_its_run_knows(films, tmp_path):
+    run = make_run(tmp_path / "run" / "version_0", films, 1.0)
+    (run / "checkpoints").mkdir()
+    folder = make_run(run / "test_other", films, 0.5, tested=30)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    kept = {name: v for name, v in metrics.items() if "baseline" not in name and not name.startswith("data/")}
+    (folder / "metrics.json").write_text(json.dumps(kept | {"data/test_films": 30}))
+    for name in ("split.json", "environment.json", "metrics.csv"):
+        (folder / name).unlink()
+    (folder / "config.yaml").write_text("data: {init_args: {path: other}}")
+    (read,) = read_runs([folder])
+    assert (read.name, read.network, read.config["data"]["init_args"]["path"]) == ("run", "poster_cnn_2024", "other")
+    text = to_markdown(report_blocks([read], Numbers(), 0, 0, False))[0]
+    assert "30 films to train on, 10 to choose" in text
+    assert "30 test films" in text
+    assert "frequencies" not in text.split("## ")[1], "there are none to compare with"
+    with pytest.raises(ReportError, match="trained and tested on other films"):
+        read_runs([run, folder])
+
+
 def test_films_that_have_moved_are_named(films, tmp_path):
     run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
     assert examples(run)[0].poster is None

@@ -5,7 +5,6 @@ A film's id is its ``Rank``. Posters are looked for in the folders beside it, by
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
@@ -26,11 +25,7 @@ _COLUMNS = NamedColumns(
     year="year",
     overview="description",
 )
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The columns of this layout that a header lacks."""
-    return _COLUMNS.missing(header)
+missing_columns = _COLUMNS.missing
 
 
 def read(path: Path) -> FilmTable:

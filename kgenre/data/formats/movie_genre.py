@@ -6,7 +6,6 @@ Posters are looked for in the folders beside it, by the id (114709 or tt0114709)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
@@ -27,11 +26,7 @@ _COLUMNS = NamedColumns(
     year="title",
     poster="poster",
 )
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The columns of this layout that a header lacks."""
-    return _COLUMNS.missing(header)
+missing_columns = _COLUMNS.missing
 
 
 def read(path: Path) -> FilmTable:

@@ -6,7 +6,6 @@ JSON is a list of films, or an object with one such list. Posters are looked for
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
@@ -28,11 +27,7 @@ _COLUMNS = NamedColumns(
     overview="plot",
     poster="poster",
 )
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The columns of this layout that a header lacks."""
-    return _COLUMNS.missing(header)
+missing_columns = _COLUMNS.missing
 
 
 def read(path: Path) -> FilmTable:

@@ -18,12 +18,12 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.unpacked_posters import unpacked_posters
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.prepare import VERSION, unpack_poster
 
 FILE_NAME = "manifest.json"
 COLUMNS = ("file", "films", "bytes", "sha256")  # of a shard, as they stand in the manifest
 SUFFIXES = (".json",)
 LAYOUT = f"{FILE_NAME} with films-*.tfrecord (made by kgenre data prepare)"
-_VERSION = 1
 
 
 def missing_columns(header: Sequence[str]) -> list[str]:
@@ -44,8 +44,8 @@ def read(path: Path) -> FilmTable:
         names, version = tuple(map(str, manifest["genre_names"])), manifest["version"]
     except (ValueError, KeyError, TypeError) as error:
         raise FilmDataError(f"{path} is not a manifest of kgenre data prepare ({error!r}).") from error
-    if version != _VERSION:
-        raise FilmDataError(f"{path} has version {version}; this kgenre reads {_VERSION}. Prepare the films again.")
+    if version != VERSION:
+        raise FilmDataError(f"{path} has version {version}; this kgenre reads {VERSION}. Prepare the films again.")
     for name, sha256 in shards:
         shard = path.parent / name
         if not shard.is_file():
@@ -79,8 +79,6 @@ def _suffix(manifest: dict[str, Any]) -> str:
 
 
 def _posters_folder(key: str, shards: Sequence[Path], manifest: dict[str, Any]) -> Path:
-    from kgenre.data.prepare import unpack_poster
-
     films = enumerate(film for shard in shards for film in _films(shard))
     pictures = (
         (f"{i:07d}{_suffix(manifest)}", unpack_poster(film["poster"], manifest["posters"], manifest["image_size"]))

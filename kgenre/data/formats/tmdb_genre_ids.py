@@ -6,7 +6,6 @@ Posters are looked for in the folders beside it, as ``<id>.jpg`` or ``<id>_poste
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
@@ -60,11 +59,7 @@ _COLUMNS = NamedColumns(
     poster="posterpath",
     other_ids=("imdbid",),
 )
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The columns of this layout that a header lacks."""
-    return _COLUMNS.missing(header)
+missing_columns = _COLUMNS.missing
 
 
 def read(path: Path) -> FilmTable:

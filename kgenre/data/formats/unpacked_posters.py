@@ -7,11 +7,15 @@ from pathlib import Path
 
 from kgenre.checkpoints.files import move
 from kgenre.data.errors import FilmDataError
-from kgenre.engines.cache_folder import cache_folder, in_the_making
+from kgenre.engines.cache_folder import cache_folder, in_the_making, leave_last_used, note_use
+
+_MOST = 8  # folders of a layout in the cache
 
 
 def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) -> Path:
     """The folder ``$KGENRE_CACHE/<kind>/<key>`` with all posters in it; it appears when it is complete.
+
+    Of a layout's folders those used last stay.
 
     Args:
         kind: the layout that they come in.
@@ -23,6 +27,7 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
     """
     folder = cache_folder() / kind / key
     if folder.is_dir():
+        note_use(folder)
         return folder
     try:
         with in_the_making(folder.parent) as unpacking:
@@ -31,6 +36,7 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
             for name, data in posters:
                 (made / name).write_bytes(data)
             move(made, folder)
+        leave_last_used(folder.parent, _MOST)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
             raise FilmDataError(

@@ -6,7 +6,6 @@ looked for in the folders beside it, by that id.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
@@ -27,11 +26,7 @@ _COLUMNS = NamedColumns(
     year="releaseyear",
     overview="plot",
 )
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The columns of this layout that a header lacks."""
-    return _COLUMNS.missing(header)
+missing_columns = _COLUMNS.missing
 
 
 def read(path: Path) -> FilmTable:

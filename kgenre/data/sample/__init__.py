@@ -22,8 +22,6 @@ from kgenre.data.sample.overview import write_overview
 from kgenre.data.sample.title import invent_title
 from kgenre.engines.cache_folder import cache_folder
 
-__all__ = ["cache_folder", "make_sample_films", "sample_films"]
-
 # Part of the cache's name: raise it whenever the films change.
 _VERSION = 1
 

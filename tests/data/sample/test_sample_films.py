@@ -6,7 +6,6 @@ import pytest
 from PIL import Image
 
 from kgenre.data import FilmDataError, make_sample_films, read_films, read_posters, sample_films, split_films
-from kgenre.data.sample import cache_folder
 
 
 def digest(folder):
@@ -64,15 +63,6 @@ def test_a_killed_run_leaves_no_half_set(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         make_sample_films(tmp_path / "films", n=3)
     assert os.listdir(tmp_path) == []
-
-
-def test_cache_folder(monkeypatch, tmp_path):
-    monkeypatch.delenv("KGENRE_CACHE", raising=False)
-    monkeypatch.setenv("XDG_CACHE_HOME", "/x")
-    assert str(cache_folder()) == "/x/kgenre"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "kgenre"
 
 
 def test_errors(tmp_path, monkeypatch):

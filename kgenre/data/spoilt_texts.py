@@ -1,0 +1,58 @@
+"""Texts that a program spoilt on their way into a table: overviews cut off, titles turned into dates."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from kgenre.data.film_table import FilmTable
+
+_LEAST, _SHARE = 10, 0.01  # films whose overview is the longest: of whole ones hardly two are of one length
+_NEARLY_ALL = 0.8
+_SHOWN = 30  # letters
+_END = re.compile(r"[.!?…。！？।۔؟][\"'”’»)\]」』）]*$")
+_MONTH = (
+    "jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec|"  # English
+    "mrz|mär|mai|okt|dez|janv|févr|mars|avr|juin|juil|août|déc|ene|abr|ago|dic|gen|mag|giu|lug|set|ott"
+)
+# What spreadsheets write for 12/9, 1/9/2012, 5-25-77 and 8.5: 12-Sep, 2012-01-09 00:00:00, 5/25/1977, 08.Mai
+_DATE = re.compile(
+    rf"\d{{4}}-\d\d-\d\d 00:00:00|\d\d?/\d\d?/\d{{4}}|\d\d?[-.]({_MONTH})\.?|({_MONTH})[-.]\d\d", re.IGNORECASE
+)
+
+
+def spoilt_texts(table: FilmTable) -> list[str]:
+    """A line about overviews that were cut off and one about titles that became dates, where there are such.
+
+    Overviews were cut where many are exactly as long as the longest and nearly all of these end in mid-sentence.
+
+    Example:
+        >>> spoilt_texts(read_films("films"))
+        []
+    """
+    return [line for line in (_cut_overviews(table), _dated_titles(table)) if line]
+
+
+def _cut_overviews(table: FilmTable) -> str:
+    lengths = np.fromiter(map(len, table.overviews), np.int64, len(table))
+    longest = lengths.max(initial=0)
+    texts = {table.overviews[row]: row for row in np.flatnonzero(lengths == longest).tolist()}
+    cut = [row for text, row in texts.items() if not _END.search(text)]
+    if len(cut) < max(_LEAST, _SHARE * len(table), _NEARLY_ALL * len(texts)):
+        return ""
+    end = table.overviews[cut[0]][-_SHOWN:]
+    return (
+        f"{len(cut):,} overviews end in mid-sentence after exactly {longest} letters, such as {table.ids[cut[0]]}: "
+        f"...{end!r}. A program has cut them off: get the table from before that."
+    )
+
+
+def _dated_titles(table: FilmTable) -> str:
+    dates = [row for row, title in enumerate(table.titles) if _DATE.fullmatch(title)]
+    if not dates:
+        return ""
+    return (
+        f"Titles that a spreadsheet seems to have made dates of: {len(dates):,}, such as {table.ids[dates[0]]}: "
+        f"{table.titles[dates[0]]!r}. Get the table from before that, and import its column of titles as text."
+    )

@@ -1,0 +1,106 @@
+"""Pictures of what a model says of films, for TensorBoard."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kgenre.data.posters import poster_to_show
+
+_TILE = (120, 180)  # pixels of a poster
+
+
+def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
+    """Of the films that have a genre (row), the share of which each genre (column) is predicted, as a PNG.
+
+    The multi-label relative of a confusion matrix: the diagonal is recall; a column that is dark throughout is a genre
+    that is predicted for everything.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    # Drawn by hand: matplotlib takes as long over its many small texts as a tenth of an epoch.
+    shown = np.flatnonzero(true.any(axis=0))
+    share = (true.T.astype(float) @ predicted)[np.ix_(shown, shown)] / true.sum(axis=0)[shown][:, None]
+    cell, margin = 24, 150
+    end = margin + cell * len(shown)
+    canvas = Image.new("RGB", (end + 10, end + 10), "white")
+    draw, font, small = ImageDraw.Draw(canvas), ImageFont.load_default(size=11), ImageFont.load_default(size=9)
+    shade = np.array([[255], [255], [255]]) + share.ravel() * np.array([[-247], [-207], [-148]])  # white to dark blue
+    cells = Image.fromarray(shade.T.reshape(*share.shape, 3).astype(np.uint8))
+    canvas.paste(cells.resize((end - margin, end - margin), Image.Resampling.NEAREST), (margin, margin))
+    draw.rectangle((margin, margin, end - 1, end - 1), outline="#444444")
+    across = Image.new("RGB", (margin - 5, end - margin), "white")  # the columns' names, to be turned upright
+    for row, genre in enumerate(shown.tolist()):
+        middle = margin + cell * row + cell // 2
+        draw.text(
+            (margin - 5, middle), f"{names[genre]} ({true[:, genre].sum()})", "black", _font(names[genre]), anchor="rm"
+        )
+        ImageDraw.Draw(across).text(
+            (0, cell * row + cell // 2), names[genre], "black", _font(names[genre]), anchor="lm"
+        )
+        for column in np.flatnonzero(share[row] >= 0.1).tolist():
+            place = (margin + cell * column + cell // 2, middle)
+            colour = "white" if share[row, column] > 0.5 else "black"
+            draw.text(place, f"{100 * share[row, column]:.0f}", colour, small, anchor="mm")
+    upright = across.transpose(Image.Transpose.TRANSPOSE).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
+    canvas.paste(upright, (margin, 0))
+    draw.text(
+        (8, 8),
+        "true (films), downwards\npredicted at tuned\nthresholds, across;\n% of the row's films",
+        "#666666",
+        font,
+    )
+    return _png(canvas)
+
+
+def _font(text: str) -> Any:
+    """Pillow's own font for ASCII, which is all that it has; else the one that lacks the fewest of the letters."""
+    from PIL import ImageFont
+
+    if text.isascii():
+        return ImageFont.load_default(size=11)
+    from kgenre.evaluation.fonts import fonts_for, letters_of
+
+    best = max(fonts_for(text).files, key=lambda file: len(letters_of(file).intersection(text)))
+    return ImageFont.truetype(str(best), 11)
+
+
+def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
+    """Posters in a row, under each its true genres and the predicted ones: right ones green, wrong ones red."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    width, height = _TILE
+    gap, line = 10, 13
+    lines = 2 + max(max(int(t.sum()), 1) + max(int(p.sum()), 1) for t, p in zip(true, predicted, strict=True))
+    canvas = Image.new("RGB", (len(films) * (width + gap) + gap, height + line * lines + 3 * gap), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=11)
+    for n in range(len(films)):
+        x, y = gap + n * (width + gap), gap
+        poster = poster_to_show(films.poster_paths[n])
+        if poster is None:
+            draw.rectangle((x, y, x + width, y + height), outline="#bbbbbb")
+            draw.text((x + 30, y + 80), "no poster", fill="#888888", font=font)
+        else:
+            canvas.paste(poster.resize(_TILE), (x, y))
+        y += height + 4
+        for title, chosen in (("true", true[n]), ("predicted", predicted[n])):
+            draw.text((x, y), title, fill="#888888", font=font)
+            y += line
+            for genre in np.flatnonzero(chosen).tolist():
+                colour = "black" if title == "true" else ("#00802b" if true[n, genre] else "#c00000")
+                draw.text((x, y), names[genre], fill=colour, font=_font(names[genre]))
+                y += line
+            if not chosen.any():
+                draw.text((x, y), "none", fill="#888888", font=font)
+                y += line
+            y += 4
+    return _png(canvas)
+
+
+def _png(image: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG")
+    return buffer.getvalue()

@@ -1,0 +1,39 @@
+"""What TensorBoard's Projector shows of a film model: the vectors of words and genres."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+_WORDS = 2000  # the most frequent
+
+
+def write_projector(folder: Path, model: Any, vocabulary: Sequence[str], genre_names: Sequence[str]) -> None:
+    """Write the vectors of the most frequent words and of the genres (the last layer's weights) for the Projector."""
+    import keras
+
+    vectors: dict[str, tuple[np.ndarray, Sequence[str]]] = {}
+    embedding = next((layer for layer in model.layers if isinstance(layer, keras.layers.Embedding)), None)
+    if embedding is not None and len(vocabulary) > 2:
+        known = min(len(vocabulary), embedding.embeddings.shape[0], _WORDS + 2)
+        array = keras.ops.convert_to_numpy(embedding.embeddings)[2:known]  # without padding and unknown
+        vectors["words"] = array, vocabulary[2:known]
+    last = model.layers[-1]
+    if isinstance(last, keras.layers.Dense) and last.units == len(genre_names):
+        vectors["genres"] = keras.ops.convert_to_numpy(last.kernel).T, genre_names
+    if not vectors:
+        return
+    config = []
+    for name, (array, labels) in vectors.items():
+        rows = "\n".join("\t".join(f"{value:.4g}" for value in row) for row in array)
+        (folder / f"projector_{name}.tsv").write_text(rows + "\n", encoding="utf-8")
+        text = "\n".join(" ".join(label.split()) for label in labels)
+        (folder / f"projector_{name}_labels.tsv").write_text(text + "\n", encoding="utf-8")
+        config.append(
+            f'embeddings {{\n  tensor_name: "{name}"\n  tensor_path: "projector_{name}.tsv"\n'
+            f'  metadata_path: "projector_{name}_labels.tsv"\n}}\n'
+        )
+    (folder / "projector_config.pbtxt").write_text("".join(config), encoding="utf-8")

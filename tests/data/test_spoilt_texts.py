@@ -1,0 +1,59 @@
+"""Tables whose texts a program has spoilt are told from whole ones."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kgenre.data import FilmDataError, read_films
+from kgenre.data.sample import sample_films
+from kgenre.data.spoilt_texts import spoilt_texts
+
+# Overviews cut after 233 letters; 5-25-77 became 5/25/1977; 11-11-11 became 11/11/2011.
+SPOILT = {"movies-250.json", "IMDB-Movie-Data.csv", "movies_imdb_metadata_head3000.csv"}
+
+
+@pytest.fixture(scope="module")
+def table():
+    return read_films(sample_films())
+
+
+@pytest.mark.parametrize("most", [60, 128])
+def test_overviews_that_were_cut_off_are_found(table, most):
+    [line] = spoilt_texts(replace(table, overviews=[text[:most].strip() for text in table.overviews]))
+    assert f"overviews end in mid-sentence after exactly {most} letters, such as sample0" in line
+
+
+def test_the_longest_of_whole_overviews_may_be_many(table):
+    longest = max(table.overviews, key=len)
+    assert not spoilt_texts(replace(table, overviews=[*table.overviews[:560], *[longest] * 40]))
+    no_stops = [text.replace(".", "") for text in table.overviews]
+    assert not spoilt_texts(replace(table, overviews=no_stops))
+
+
+@pytest.mark.parametrize(
+    "title", ["2012-01-09 00:00:00", "12-Sep", "9-nov", "08.Mai", "Sep-12", "5/25/1977", "12-sept.", "3-févr"]
+)
+def test_titles_that_became_dates_are_found(table, title):
+    [line] = spoilt_texts(replace(table, titles=[*table.titles[:-1], title]))
+    assert f"made dates of: 1, such as {table.ids[-1]}: {title!r}" in line
+
+
+@pytest.mark.parametrize(
+    "title", ["2012", "9/11", "11-11-11", "1917", "May", "Mars-1", "21-87", "8.5", "03:34", "7-Set-Up"]
+)
+def test_titles_with_numbers_stay(table, title):
+    assert not spoilt_texts(replace(table, titles=[*table.titles[:-1], title]))
+
+
+def test_files_that_people_have(real_data):
+    files = [*(real_data / "films").glob("*.csv"), *Path(real_data, "raw_formats").glob("*/*.csv")]
+    files += Path(real_data, "raw_formats").glob("*/*.json")
+    spoilt = set()
+    for file in files:
+        try:
+            found = read_films(file)
+        except FilmDataError:  # tests of formats say why
+            continue
+        spoilt |= {file.name} if spoilt_texts(found) else set()
+    assert spoilt == SPOILT
