@@ -347,9 +347,18 @@ class Trainer(Run):
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
-        """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`."""
+        """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`.
+
+        Raises:
+            TrainerError: nothing has run, or an error took the weights of the last steps along (under JAX).
+        """
         if self._engine is None:
             raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
+        if self._engine.has_lost_steps:  # its counts would be of more steps than its weights
+            raise TrainerError(
+                "trainer.save_checkpoint() has no weights of the last steps: the error that ended the run took them "
+                "along. Go on from the newest checkpoint (ckpt_path='last'), or save the module's Keras model as it is."
+            )
         return write_checkpoint(self.dump_checkpoint(weights_only), filepath)
 
     def dump_checkpoint(self, weights_only: bool = False) -> Checkpoint:
