@@ -22,6 +22,7 @@ from kgenre.engines.step_options import StepOptions
 from kgenre.engines.step_warnings import StepWarnings
 from kgenre.engines.traced_step import StepResult, check_known, run_step
 from kgenre.engines.weight_update import StepPart, configured
+from kgenre.engines.written_code import code_of
 
 STEPS = {
     "train": "training_step",
@@ -29,6 +30,7 @@ STEPS = {
     "test": "test_step",
     "predict": "predict_step",
 }
+_COMPILED = (*STEPS.values(), "configure_gradients")
 
 
 @dataclass
@@ -54,7 +56,7 @@ class BuiltModule:
     written: list[CodeType] = field(init=False)  # what the compiled steps were made of
 
     def __post_init__(self) -> None:
-        self.written = _code_of(self.module)
+        self.written = code_of(self.module, _COMPILED)
 
     @property
     def specs(self) -> dict[str, Any]:
@@ -132,12 +134,14 @@ class BuiltModule:
 
     @property
     def is_current(self) -> bool:
-        """Whether the module still holds all the variables that it was built with, and its methods are the same.
+        """Whether an evaluation's steps would be compiled to the same now.
 
-        In a notebook methods change: by ``%autoreload``, or by an assignment to the class.
+        The module holds all the variables that it was built with, and what the steps call and read is as it was.
         """
         held = set(map(id, named_variables(self.module).values()))
-        return held.issuperset(map(id, self.variables.values())) and self.written == _code_of(self.module)
+        changed = [step for step, *_ in self.read.changed(self.module) if step != STEPS["train"]]
+        same_code = self.written == code_of(self.module, _COMPILED)
+        return held.issuperset(map(id, self.variables.values())) and same_code and not changed
 
     def named_gradients(self, totals: Iterable[np.ndarray], count: Any) -> dict[str, np.ndarray]:
         """What an incomplete group of batches has added up, for a checkpoint: see `Engine.epoch_state`."""
@@ -251,13 +255,6 @@ def _check_used(built: BuiltModule, result: StepResult) -> None:
     known = built.known
     for variable in result.used:
         check_known(variable, known)
-
-
-def _code_of(module: Any) -> list[CodeType]:
-    """The code of all methods, those that were put into the object too."""
-    methods = (getattr(m, "__func__", m) for cls in (module, *type(module).__mro__) for m in vars(cls).values())
-    codes = (getattr(method, "__code__", None) for method in methods)
-    return [code for code in codes if isinstance(code, CodeType)]  # some objects have whatever they are asked for
 
 
 def as_saved(array: Any) -> np.ndarray:
