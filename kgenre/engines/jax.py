@@ -11,7 +11,7 @@ import jax
 import keras
 import numpy as np
 
-from kgenre.engines.built_module import build_module, build_stage
+from kgenre.engines.build_module import build_module, build_stage
 from kgenre.engines.jax_placement import Placement
 from kgenre.engines.jax_reach import Reach
 from kgenre.engines.jax_state import ArrayState, State

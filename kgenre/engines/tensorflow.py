@@ -12,7 +12,8 @@ import numpy as np
 import tensorflow as tf
 
 from kgenre.engines.backend import BackendError
-from kgenre.engines.built_module import as_saved, build_module, build_stage
+from kgenre.engines.build_module import build_module, build_stage
+from kgenre.engines.built_module import as_saved
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions

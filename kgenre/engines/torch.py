@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from keras import ops
 
-from kgenre.engines.built_module import build_module, build_stage
+from kgenre.engines.build_module import build_module, build_stage
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import weight_penalty

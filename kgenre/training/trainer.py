@@ -15,6 +15,7 @@ from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines.step_options import StepOptions
 from kgenre.loggers import Logger
 from kgenre.profilers import Profiler
+from kgenre.training.ckpt_path import read_ckpt_path
 from kgenre.training.data_module import DataModule
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
@@ -25,7 +26,7 @@ from kgenre.training.jit_compile import choose_jit_compile, say_what_is_faster
 from kgenre.training.module import Module
 from kgenre.training.open_run import join_run, open_run, run_of
 from kgenre.training.results import Results
-from kgenre.training.resume import find_checkpoint, restore, restore_logs, restore_weights, resume_step, run_state
+from kgenre.training.resume import restore, restore_logs, restore_weights, resume_step, run_state
 from kgenre.training.run import Run, Stage
 from kgenre.training.run_folder import tidy_runs, update_metrics
 from kgenre.training.stage import (
@@ -217,7 +218,7 @@ class Trainer(Run):
         self.has_diverged = False
         with running(self, "fit", model, datamodule):
             tidy_runs(self.experiment_dir)
-            checkpoint = find_checkpoint(self, ckpt_path, "fit")
+            checkpoint = read_ckpt_path(self, ckpt_path, "fit")
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, "fit", checkpoint)
             load_sources(self)
@@ -327,7 +328,7 @@ class Trainer(Run):
         sources: list[EvaluationSource] = []
         predictions: list[list[Any]] = []
         with running(self, stage, model, datamodule):
-            checkpoint = find_checkpoint(self, ckpt_path, stage)
+            checkpoint = read_ckpt_path(self, ckpt_path, stage)
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, stage, checkpoint)
             given = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
