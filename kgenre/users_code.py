@@ -16,13 +16,13 @@ _NOT_THE_USERS = (*(os.path.join(folder, "") for folder in _FOLDERS), "<frozen")
 
 def users_lines(trace: TracebackType | None) -> list[traceback.FrameSummary]:
     """The lines outside Python, kgenre and installed packages, the innermost last."""
+    return [line for line in traceback.extract_tb(trace) if is_users(line.filename)]
+
+
+def is_users(filename: str) -> bool:
+    """Whether a file of code, or a notebook's cell, is none of Python's, kgenre's or an installed package's."""
     # Packages lie elsewhere too: in the user's home, in the environment that this one was made from.
-    return [
-        line
-        for line in traceback.extract_tb(trace)
-        if not line.filename.startswith(_NOT_THE_USERS)
-        and not re.search(r"[/\\](site|dist)-packages[/\\]", line.filename)
-    ]
+    return not filename.startswith(_NOT_THE_USERS) and not re.search(r"[/\\](site|dist)-packages[/\\]", filename)
 
 
 def described(line: traceback.FrameSummary) -> str:

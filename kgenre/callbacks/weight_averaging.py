@@ -72,7 +72,7 @@ class WeightAveraging(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Validate the average."""
         if trainer.stage == "fit" and trainer.engine.get_variable(self.step_part.count) > 0:
-            self._trained = {name: variable.numpy() for name, variable in self.step_part.averaged.items()}
+            self._trained = self._weights(trainer)
             self._put_average(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
@@ -86,12 +86,15 @@ class WeightAveraging(Callback):
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """The average is what the fit leaves."""
         if trainer.engine.get_variable(self.step_part.count) > 0:
-            trained = {name: variable.numpy() for name, variable in self.step_part.averaged.items()}
+            trained = self._weights(trainer)
             self._put_average(trainer)
             for name, variable in self.step_part.averages.items():  # for a run that goes on from what the fit leaves
                 variable.assign(trained[name])
             trainer.engine.pull()
             self.step_part.is_exchanged = True
+
+    def _weights(self, trainer: Trainer) -> dict[str, Any]:
+        return trainer.engine.to_host({name: variable.value for name, variable in self.step_part.averaged.items()})
 
     def _put_average(self, trainer: Trainer) -> None:
         for name, variable in self.step_part.averaged.items():

@@ -1,18 +1,12 @@
 """Checkpoints on disk: written whole or not at all, verified before they are read."""
 
 from kgenre.checkpoints.background_writer import BackgroundWriter
-from kgenre.checkpoints.checkpoint import (
-    Checkpoint,
-    CheckpointError,
-    check_weights,
-    read_checkpoint,
-    read_state,
-    remove_checkpoint,
-    write_checkpoint,
-)
+from kgenre.checkpoints.checkpoint import Checkpoint, CheckpointError, check_weights
 from kgenre.checkpoints.find import checkpoints_by_age, find_checkpoint, newest_checkpoint, write_pointer
 from kgenre.checkpoints.leftovers import leftovers, remove_leftovers
-from kgenre.checkpoints.removal import wait_for_removals
+from kgenre.checkpoints.read import read_checkpoint, read_state
+from kgenre.checkpoints.removal import remove_checkpoint, wait_for_removals
+from kgenre.checkpoints.write import write_checkpoint
 
 __all__ = [
     "BackgroundWriter",

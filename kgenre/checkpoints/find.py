@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from kgenre.checkpoints.checkpoint import FILES, Checkpoint, CheckpointError, read_checkpoint, read_manifest
+from kgenre.checkpoints.checkpoint import FILES, Checkpoint, CheckpointError
 from kgenre.checkpoints.files import move, read_file, sync_folder, write_synced
+from kgenre.checkpoints.read import read_checkpoint, read_manifest
 
 
 def write_pointer(folder: Path, name: str, target: Path) -> None:

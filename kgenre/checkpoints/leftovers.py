@@ -6,8 +6,9 @@ import re
 import shutil
 from pathlib import Path
 
-from kgenre.checkpoints.checkpoint import CheckpointError, read_checkpoint
+from kgenre.checkpoints.checkpoint import CheckpointError
 from kgenre.checkpoints.files import move
+from kgenre.checkpoints.read import read_checkpoint
 from kgenre.checkpoints.removal import wait_for_removals
 
 # In the order in which they are looked at: of two versions of one checkpoint the new one comes first.

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from threading import Thread
+
+from kgenre.checkpoints.files import move
 
 _running: list[Thread] = []
 
@@ -21,3 +24,14 @@ def wait_for_removals() -> None:
     """Return when nothing is being removed."""
     while _running:
         _running.pop().join()
+
+
+def remove_checkpoint(path: Path) -> None:
+    """Remove a checkpoint folder, in the background: under its name it is there whole or not at all."""
+    hidden = path.with_name(f".{path.name}.{os.getpid()}.removed")
+    wait_for_removals()
+    try:
+        move(path, hidden)
+    except FileNotFoundError:
+        return
+    remove_in_background(hidden)

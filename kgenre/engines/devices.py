@@ -20,7 +20,7 @@ def list_devices(kind: str | None = None) -> list[str]:
 
         return list_torch_devices(kind)
     if backend == "tensorflow":  # Keras would start TensorFlow, and then no device can be hidden any more
-        from kgenre.engines.tensorflow import list_devices as list_tensorflow_devices
+        from kgenre.engines.tensorflow_devices import list_devices as list_tensorflow_devices
 
         return list_tensorflow_devices(kind)
     try:
@@ -44,7 +44,7 @@ def computing_on(devices: Sequence[str]) -> Iterator[None]:
         yield
         return
     if keras.backend.backend() == "tensorflow":
-        from kgenre.engines.tensorflow import hide_other_gpus
+        from kgenre.engines.tensorflow_devices import hide_other_gpus
 
         hide_other_gpus(devices)
         yield

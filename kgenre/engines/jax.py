@@ -11,14 +11,14 @@ import jax
 import keras
 import numpy as np
 
-from kgenre.engines.built_module import build_module, build_stage
+from kgenre.engines.build_module import build_module, build_stage
 from kgenre.engines.jax_placement import Placement
 from kgenre.engines.jax_reach import Reach
 from kgenre.engines.jax_state import ArrayState, State
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_sums, read_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepScope
+from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepScope, weight_penalty
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 from kgenre.kernels.jax_platform import platform
 from kgenre.kernels.read_at_once import read_at_once
@@ -144,11 +144,13 @@ class JaxEngine(ArrayState):
         def loss_of(trainable: list[Any]) -> tuple[Any, Any]:
             values = before | dict(zip(map(id, self._trainable), reach.mark(trainable), strict=True))
             result = self.built.run("train", (batch, state["batch_idx"]), [(v, values[id(v)]) for v in held])
-            # The loss among the outputs: with regularisation in it, it is what was minimised.
-            outputs = result.outputs if result.loss is None else result.outputs | {"loss": result.loss}
-            loss = jax.numpy.zeros(()) if result.loss is None else self._scaled(result.loss, before)
             updates = {id(variable): value for variable, value in result.updates}
-            return loss, (updates, outputs, result.logs.recorded())
+            if result.loss is None:
+                return jax.numpy.zeros(()), (updates, {}, result.logs.recorded())
+            loss = self._penalized(result.loss, before | dict(zip(map(id, self._trainable), trainable, strict=True)))
+            # The loss among the outputs: with regularisation in it, it is what was minimised.
+            outputs = result.outputs | {"loss": loss}
+            return self._scaled(loss, before), (updates, outputs, result.logs.recorded())
 
         differentiated = jax.value_and_grad(loss_of, has_aux=True)
         (_, (updates, outputs, recorded)), gradients = differentiated(state["trainable"])
@@ -188,6 +190,11 @@ class JaxEngine(ArrayState):
 
         values = jax.numpy.zeros((2, len(self.built.entries["train"])), "float32")
         return jax.lax.fori_loop(0, count, body, (state, values))
+
+    def _penalized(self, loss: Any, values: dict[int, Any]) -> Any:
+        with StepScope(self.built.known, [(v, values[id(v)]) for v in self._held()]):
+            penalty = weight_penalty(self.built.module)
+        return loss if penalty is None else loss + penalty
 
     def _scaled(self, loss: Any, values: dict[int, Any]) -> Any:
         if self.built.loss_scale is None:

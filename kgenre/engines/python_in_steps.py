@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,7 +63,8 @@ class ReadValues:
     """The numbers and strings that compiled steps have read from the module: they keep them, whatever hooks do."""
 
     def __init__(self) -> None:
-        self._read: dict[str, tuple[str, Any]] = {}  # by attribute the step, and the value
+        self._read: dict[tuple[str, str], Any] = {}  # by step and attribute
+        self._said: set[str] = set()
 
     def note(self, module: Any, step: Callable[..., Any]) -> None:
         """A step is being compiled."""
@@ -71,16 +72,21 @@ class ReadValues:
             return
         code = getattr(inspect.unwrap(step), "__code__", None)
         names = code.co_names if code else ()
-        self._read |= {name: (step.__name__, value) for name, value in _plain(module).items() if name in names}
+        self._read |= {(step.__name__, name): value for name, value in _plain(module).items() if name in names}
+
+    def changed(self, module: Any) -> list[tuple[str, str, Any, Any]]:
+        """Step, attribute, value then and now of those that are no longer what a step has read."""
+        now = _plain(module)
+        pairs = [(step, name, value, now.get(name, value)) for (step, name), value in self._read.items()]
+        return [pair for pair in pairs if pair[2] is not pair[3] and pair[2] != pair[3]]  # NaN is not even itself
 
     def warn_of_changes(self, module: Any) -> None:
         """Warn once of each that is no longer what a step has read."""
-        now: Mapping[str, Any] = _plain(module)
-        for name, (step, value) in list(self._read.items()):
-            if now.get(name, value) != value:
-                del self._read[name]
+        for step, name, value, now in self.changed(module):
+            if name not in self._said:
+                self._said.add(name)
                 warnings.warn(
-                    f"self.{name} is {now[name]!r} now, but {step} was compiled when it was {value!r}, and goes on "
+                    f"self.{name} is {now!r} now, but {step} was compiled when it was {value!r}, and goes on "
                     f"with that. For a value that changes write self.{name} = keras.Variable({value!r}, "
                     f"trainable=False), and self.{name}.assign(...) in the hook.",
                     stacklevel=2,

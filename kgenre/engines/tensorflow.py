@@ -11,12 +11,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kgenre.engines.backend import BackendError
-from kgenre.engines.built_module import as_saved, build_module, build_stage
+from kgenre.engines.build_module import build_module, build_stage
+from kgenre.engines.built_module import as_saved
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
-from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS
+from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, weight_penalty
 from kgenre.engines.variable_state import VariableState
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 from kgenre.kernels.read_at_once import read_at_once
@@ -136,30 +136,34 @@ class TensorFlowEngine(VariableState):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             result = self.built.run("train", (batch, self._batch_idx["train"].read_value()))
-            loss = result.loss
-            if loss is not None and self.built.loss_scale is not None:
-                loss = self.built.loss_scale.scaled(loss)
+            scaled = self._scaled(result.loss)
+        # On a tape of its own: what the step's loss reaches shall show, and one tape gives gradients once.
+        with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
+            penalty_tape.watch(variables)
+            penalty = weight_penalty(self.built.module)
+            scaled_penalty = self._scaled(penalty)
         for variable, value in result.updates:
             variable.assign(value)
         outputs, recorded = result.outputs, result.logs.recorded()
         gradients = []
-        if loss is not None:
-            outputs = outputs | {"loss": result.loss}
-            gradients = tape.gradient(loss, variables)
+        if result.loss is not None:
+            outputs = outputs | {"loss": result.loss if penalty is None else result.loss + penalty}
+            gradients = tape.gradient(scaled, variables)
             if all(gradient is None for gradient in gradients):
                 self.built.refuse_unreached()
-            # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX. Dense,
-            # as Keras's optimizers treat the repeated tokens of sparse embedding gradients differently.
-            gradients = [
-                tf.zeros_like(variable) if gradient is None else tf.convert_to_tensor(gradient)
-                for variable, gradient in zip(variables, gradients, strict=True)
-            ]
-        applies: Any = loss is not None
+            penalties = [None] * len(variables)
+            if penalty is not None:
+                penalties = penalty_tape.gradient(scaled_penalty, variables)
+            gradients = list(map(_gradient, variables, gradients, penalties))
+        applies: Any = result.loss is not None
         if self.options.accumulate_grad_batches > 1:
             gradients, applies = self._accumulate(gradients, update)
         if update and applies is not False:
             recorded |= self._update(gradients, applies)
         return outputs, self._add_logs("train", recorded)
+
+    def _scaled(self, loss: Any) -> Any:
+        return loss if loss is None or self.built.loss_scale is None else self.built.loss_scale.scaled(loss)
 
     def _traced_several(self, stacked: Any, count: Any, update: bool) -> Any:
         def body(i: Any, _: Any) -> tuple[Any, Any]:
@@ -238,6 +242,11 @@ class TensorFlowEngine(VariableState):
         if [v.trainable for v in self.built.variables.values()] != self._division:
             self._compile()
 
+    @staticmethod
+    def _numpy(tensor: Any) -> np.ndarray:
+        # Of a variable Keras would make what NumPy warns of.
+        return tensor.numpy() if isinstance(tensor, tf.Variable) else keras.ops.convert_to_numpy(tensor)
+
     def state_dict(self) -> dict[str, np.ndarray]:
         named = self.built.variables | self.built.optimizer_variables
         return {name: as_saved(_array(variable)) for name, variable in named.items()}
@@ -252,6 +261,16 @@ class TensorFlowEngine(VariableState):
             batches = read_at_once(batches, at_once, limit)
         for batch in itertools.islice(batches, limit):
             yield keras.tree.map_structure(form, batch)
+
+
+def _gradient(variable: tf.Variable, *parts: Any) -> tf.Tensor:
+    """The sum of those parts that are there.
+
+    Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX. Dense, as Keras's
+    optimizers treat the repeated tokens of sparse embedding gradients differently.
+    """
+    dense = [tf.convert_to_tensor(part) for part in parts if part is not None]
+    return tf.add_n(dense) if dense else tf.zeros_like(variable)
 
 
 def _array(variable: keras.Variable) -> np.ndarray:
@@ -277,32 +296,6 @@ class CompiledStep:
         if concrete is None:
             concrete = self.concrete[key] = self.function.get_concrete_function(*arguments)
         return concrete
-
-
-def list_devices(kind: str | None = None) -> list[str]:
-    """See `kgenre.engines.devices.list_devices`."""
-    gpus = [f"gpu:{index}" for index in range(len(tf.config.get_visible_devices("GPU")))]
-    found: dict[str | None, list[str]] = {"cpu": ["cpu:0"], "gpu": gpus, None: gpus or ["cpu:0"]}
-    return found[kind]
-
-
-def hide_other_gpus(devices: Sequence[str]) -> None:
-    """Let TensorFlow see only these GPUs.
-
-    Raises:
-        BackendError: it has started with others already.
-    """
-    gpus = tf.config.get_visible_devices("GPU")
-    wanted = [gpu for index, gpu in enumerate(gpus) if f"gpu:{index}" in devices]
-    if wanted == gpus:
-        return
-    try:
-        tf.config.set_visible_devices(wanted, "GPU")
-    except RuntimeError:
-        raise BackendError(
-            f"Trainer was asked for {', '.join(devices)}, but TensorFlow has started with {len(gpus)} GPUs already. "
-            "Build the model in configure_model, or choose with the variable CUDA_VISIBLE_DEVICES (-1: the CPU)."
-        ) from None
 
 
 def _copied(array: Any) -> tf.Tensor | np.ndarray:

@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from keras import ops
 
-from kgenre.engines.built_module import build_module, build_stage
+from kgenre.engines.build_module import build_module, build_stage
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
+from kgenre.engines.traced_step import weight_penalty
 from kgenre.engines.variable_state import VariableState
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
 
@@ -71,9 +72,12 @@ class TorchEngine(VariableState):
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
         result = self.built.run("train", (batch, self._batch_idx["train"]))
-        # The loss among the outputs: with regularisation in it, it is what was minimised.
-        outputs = result.outputs if result.loss is None else result.outputs | {"loss": result.loss}
-        gradients = None if result.loss is None else self._gradients(result.loss)
+        outputs, gradients = result.outputs, None
+        if result.loss is not None:
+            penalty = weight_penalty(self.built.module)
+            loss = result.loss if penalty is None else result.loss + penalty
+            outputs = outputs | {"loss": loss}  # with regularisation in it, it is what is minimised
+            gradients = self._gradients(loss, is_reached=result.loss.requires_grad)
         with torch.no_grad():
             for variable, value in result.updates:
                 variable.assign(value)
@@ -102,13 +106,13 @@ class TorchEngine(VariableState):
     def jit_compile(self, wanted: bool) -> None:
         """There is no choice: nothing is compiled."""
 
-    def _gradients(self, loss: torch.Tensor) -> Sequence[torch.Tensor]:
+    def _gradients(self, loss: torch.Tensor, is_reached: bool) -> Sequence[torch.Tensor]:
+        if not is_reached:
+            self.built.refuse_unreached()
+            return []
         if self.built.loss_scale is not None:
             loss = self.built.loss_scale.scaled(loss)
         values = [v.value for v in self._trainable]
-        if not loss.requires_grad:
-            self.built.refuse_unreached()
-            return []
         # Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX.
         return torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
 

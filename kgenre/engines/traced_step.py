@@ -30,7 +30,7 @@ _scope: ContextVar[StepScope | None] = ContextVar("step_scope", default=None)
 class StepResult:
     """What one traced run of a step gave: tensors of the trace, to be returned from the compiled function."""
 
-    loss: Any  # scalar float32 with the regularisation losses; None: nothing to minimise (see `run_step`)
+    loss: Any  # scalar float32, without `weight_penalty`; None: nothing to minimise (see `run_step`)
     outputs: Any  # what the user returned; a bare loss becomes {"loss": loss}, None in training {}
     logs: StepLogs
     updates: list[tuple[keras.Variable, Any]]  # variables that the step assigned, with their new values
@@ -119,7 +119,7 @@ def run_step(
     """Call ``step(*arguments)`` in a `StepScope` and sort what it gave.
 
     With ``training`` the step must give a loss, or None to leave the batch out; the losses that Keras layers collect
-    (weight and activity regularisers, ``add_loss``) are added to it, as Keras's own training step does.
+    (activity regularisers, ``add_loss``) are added to it, as Keras's own training step does.
 
     Raises:
         StepError: for what a compiled step cannot do (see the messages).
@@ -129,11 +129,25 @@ def run_step(
         returned = keras.tree.map_structure(read_now, _call(step, arguments))
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
         if loss is not None:
-            for extra in _regularization_losses(module, scope):
+            for extra in scope.losses:
                 loss = loss + ops.cast(extra, "float32")
         updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
     attributes.check(module, step.__name__)
     return StepResult(loss, outputs, logs, updates, list(scope.used.values()))
+
+
+def weight_penalty(module: Any) -> Any:
+    """What the weights' regularisers add to the loss, a scalar float32; None where there are none.
+
+    Apart from the step, whose own loss must reach a weight: a penalty alone would let a mistake there go unseen.
+    """
+    penalties = [
+        ops.cast(variable.regularizer(variable), "float32")
+        for layer in keras_layers(module)
+        for variable in layer.trainable_weights
+        if variable.regularizer is not None
+    ]
+    return sum(penalties) if penalties else None
 
 
 def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
@@ -150,16 +164,6 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
         if message is None:
             raise
         raise StepError(message) from error
-
-
-def _regularization_losses(module: Any, scope: StepScope) -> list[Any]:
-    weights = [
-        variable.regularizer(variable)
-        for layer in keras_layers(module)
-        for variable in layer.trainable_weights
-        if variable.regularizer is not None
-    ]
-    return [*scope.losses, *weights]
 
 
 def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:

@@ -27,14 +27,18 @@ class VariableState:
     def epoch_state(self) -> dict[str, np.ndarray]:
         state = named_sums(self.built.entries["train"], *self.to_host(self._sums["train"]))
         if self.options.accumulate_grad_batches > 1:
-            state |= self.built.named_gradients(map(ops.convert_to_numpy, self._accumulated), self._count)
+            state |= self.built.named_gradients(map(self._numpy, self._accumulated), self._numpy(self._count))
         return state
 
     def epoch_logs(self, stage: str) -> dict[str, float]:
         return read_sums(self.built.entries[stage], *self.to_host(self._sums[stage]))
 
     def to_host(self, tree: Any) -> Any:
-        return keras.tree.map_structure(lambda x: ops.convert_to_numpy(x) if hasattr(x, "numpy") else x, tree)
+        return keras.tree.map_structure(lambda x: self._numpy(x) if hasattr(x, "numpy") else x, tree)
+
+    @staticmethod
+    def _numpy(tensor: Any) -> np.ndarray:
+        return ops.convert_to_numpy(tensor)
 
     def sync(self) -> None:
         """Nothing to do: the steps change the Keras variables in place."""
@@ -43,14 +47,14 @@ class VariableState:
         """Nothing to do either."""
 
     def get_variable(self, variable: keras.Variable) -> np.ndarray:
-        return ops.convert_to_numpy(variable.value)
+        return self._numpy(variable.value)
 
     def set_variable(self, variable: keras.Variable, value: Any) -> None:
         variable.assign(value)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         named = self.built.variables | self.built.optimizer_variables
-        return {name: as_saved(ops.convert_to_numpy(variable.value)) for name, variable in named.items()}
+        return {name: as_saved(self._numpy(variable.value)) for name, variable in named.items()}
 
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
         named = self.built.variables | self.built.optimizer_variables

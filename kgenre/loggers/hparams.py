@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from kgenre.loggers.tensorboard import HPARAMS_FILE, TensorBoardLogger, session_end
+from kgenre.loggers.hparams_session import HPARAMS_FILE, session_end
+from kgenre.loggers.tensorboard import TensorBoardLogger
 
 
 def write_hparams(

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.loggers.hparams_session import HPARAMS_FILE, session_end, write_session_start
 from kgenre.loggers.logger import Logger
 from kgenre.loggers.picture import png_of
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     import numpy as np
 
 _STAGES = ("train", "val", "test")
-# Sorts before the others, which are named by their time: TensorBoard leaves a file for good when a later one is there.
-HPARAMS_FILE = "events.out.tfevents.0.hparams"
 _FLOAT32 = -3e38, 3e38
 
 
@@ -78,17 +77,9 @@ class TensorBoardLogger(Logger):
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
         """As a text, and as a row of the HParams tab, whose end `finalize` writes."""
-        from tensorboard.compat.proto.event_pb2 import Event
-        from tensorboard.plugins.hparams import summary_v2
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
         if self._resume_step is None:  # a run that goes on has them
             self.log_text("hyperparameters", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
-        with (self._folder / HPARAMS_FILE).open("wb") as file:
-            writer = RecordWriter(file)
-            summary = summary_v2.hparams_pb(_flat(params), start_time_secs=time.time())
-            for content in ({"file_version": "brain.Event:2"}, {"summary": summary}):
-                writer.write(Event(wall_time=time.time(), **content).SerializeToString())
+        write_session_start(self._folder, params)
         self._session_is_open = True
 
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
@@ -271,18 +262,6 @@ class TensorBoardLogger(Logger):
         self._files = {}
 
 
-def session_end(status: int, ended: float) -> Any:
-    """The ``Summary`` that ends a row of the HParams tab: a status of ``api_pb2``, a time in seconds."""
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
-
-    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
-    content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
-    return Summary(
-        value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)]
-    )
-
-
 def _range(values: np.ndarray) -> tuple[float, float]:
     """From where to where a histogram goes: wide enough that its edges differ in float32."""
     low, high = float(values.min()), float(values.max())
@@ -291,15 +270,3 @@ def _range(values: np.ndarray) -> tuple[float, float]:
         return low, high
     middle = (low + high) / 2
     return middle - least / 2, middle + least / 2
-
-
-def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
-    """Names joined by dots; what is neither a number, a truth value nor a text is its JSON."""
-    flat: dict[str, bool | float | str] = {}
-    for name, value in params.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            plain = isinstance(value, bool | int | float | str)
-            flat[f"{prefix}{name}"] = value if plain else json.dumps(value, default=str)
-    return flat

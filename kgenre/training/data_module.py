@@ -63,7 +63,7 @@ class DataModule(Hyperparameters):
             >>> data = Digits.load_from_checkpoint("runs/digit_net/version_0")
             >>> data.setup("predict")
         """
-        from kgenre.training.resume import load_data_module
+        from kgenre.training.load_from_checkpoint import load_data_module
 
         return load_data_module(cls, checkpoint_path, overrides)
 

@@ -39,7 +39,7 @@ def fit_loop(trainer: Trainer) -> None:
 
     hooks.on_train_start()
     engine.pull()
-    while not (is_stopped(t) or schedule.is_done(t.current_epoch, t.global_step)):
+    while (steps_are_left := not is_over(t)) or t.batch_idx:  # an epoch that was broken off still has to be ended
         # --- an epoch begins, or goes on where the checkpoint left it --------------------------------------------
         if t.loaded_in_epoch != load_epoch(t):  # also where the run went on from a checkpoint, or back to one
             load_sources(t)
@@ -57,7 +57,7 @@ def fit_loop(trainer: Trainer) -> None:
         begun_at, waited = t.batch_idx, t.input_seconds
         batches = _timed(t, engine.prefetch(batches, remaining, at_once=batches_at_once(t, batches)))
         # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
-        for group, is_last in grouped(t, _marked(batches, schedule.looks_ahead)):
+        for group, is_last in grouped(t, _marked(batches, schedule.looks_ahead)) if steps_are_left else ():
             first = t.batch_idx
             t.is_last_batch = is_last or first + len(group) == schedule.training_batches
             if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):
@@ -92,10 +92,10 @@ def fit_loop(trainer: Trainer) -> None:
                 break
             if schedule.validates_inside(t.current_epoch, t.batch_idx):
                 run_validation(t)
-            if is_stopped(t) or schedule.steps_are_done(t.global_step):
+            if is_over(t):
                 break
         else:
-            t.epoch_is_done = True
+            t.epoch_is_done = steps_are_left
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
         t.batch_seconds = (t.input_seconds - waited) / max(1, t.batch_idx - begun_at)
 
@@ -138,7 +138,12 @@ def position(trainer: Trainer) -> tuple[int, int]:
     return trainer.current_epoch, trainer.batch_idx
 
 
-def is_stopped(trainer: Trainer) -> bool:
+def is_over(trainer: Trainer) -> bool:
+    """Whether no step is to follow: ``max_epochs`` or ``max_steps`` is reached, or somebody has stopped the fit."""
+    return _is_stopped(trainer) or trainer.schedule.is_done(trainer.current_epoch, trainer.global_step)
+
+
+def _is_stopped(trainer: Trainer) -> bool:
     """Whether somebody set ``should_stop`` and ``min_epochs`` and ``min_steps`` are reached."""
     t = trainer
     if not t.should_stop or t.schedule.may_stop(t.current_epoch, t.global_step):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from types import SimpleNamespace
+from typing import Any
 
 
 class Hyperparameters:
@@ -49,3 +51,24 @@ class Hyperparameters:
         chosen = {name: given[name] for name in (names or given) if name not in ignore}
         # A subclass calls first and super().__init__() may call again: both sets are kept, the subclass's win.
         vars(self.hparams).update({k: v for k, v in chosen.items() if k not in vars(self.hparams)})
+
+
+def described(owner: Hyperparameters) -> dict[str, Any]:
+    """What a checkpoint keeps to make a module or datamodule again: its class, the hyperparameters that JSON holds."""
+    hyperparameters = {
+        name: str(value) if isinstance(value, os.PathLike) else value
+        for name, value in vars(owner.hparams).items()
+        if _is_plain(value) or isinstance(value, os.PathLike)
+    }
+    return {
+        "class_path": f"{type(owner).__module__}.{type(owner).__qualname__}",
+        "hyperparameters": hyperparameters,
+    }
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    if isinstance(value, dict):
+        return all(map(_is_plain, value.values()))
+    return value is None or isinstance(value, bool | int | float | str)

@@ -266,7 +266,7 @@ class Module(Hyperparameters):
         Example:
             >>> module = GenreClassifier.load_from_checkpoint("runs/poster_cnn_2024/version_0")
         """
-        from kgenre.training.resume import load_module
+        from kgenre.training.load_from_checkpoint import load_module
 
         return load_module(cls, checkpoint_path, overrides)
 

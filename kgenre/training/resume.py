@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
 import logging
-import os
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, CheckpointError
 from kgenre.engines.random_state import random_state, set_random_state
-from kgenre.training.run_folder import environment, run_folders
+from kgenre.training.hyperparameters import described
+from kgenre.training.run_folder import environment
 
 if TYPE_CHECKING:
     from kgenre.callbacks import Callback
@@ -44,11 +42,11 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "callbacks": {key: callback.state_dict() for key, callback in _by_key(t.callbacks)},
         "batches": t.engine.built.specs,
         "adapted": adapted_state(t.module),
-        "model": _described(t.module),
+        "model": described(t.module),
         "environment": environment(),
     }
     if t.datamodule is not None:
-        state["data"] = _described(t.datamodule) | {"state": t.datamodule.state_dict()}
+        state["data"] = described(t.datamodule) | {"state": t.datamodule.state_dict()}
     for callback in t.callbacks:
         callback.on_save_checkpoint(t, t.module, state)
     t.module.on_save_checkpoint(state)
@@ -189,136 +187,3 @@ def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
     checkpoints.check_weights(trainer.engine.built.variables, checkpoint, "model")
     trainer.engine.load_state_dict(checkpoint.weights)
     refresh_layers(trainer.module)
-
-
-def find_checkpoint(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, stage: str) -> Checkpoint | None:
-    """The checkpoint that ``ckpt_path`` means for this trainer; None where training starts fresh.
-
-    "last" for a fit is the newest that verifies of the experiment; "best" and "last" otherwise those of this trainer's
-    run, or of the experiment's newest run that has one.
-
-    Raises:
-        CheckpointError: there is none, or none that verifies.
-    """
-    if ckpt_path is None:
-        return None
-    path = ckpt_path
-    if ckpt_path == "last" and stage == "fit":
-        experiment = trainer.experiment_dir
-        checkpoint, refused = checkpoints.newest_checkpoint(experiment)
-        if checkpoint is None and refused:
-            others = f"nor do the {len(refused) - 1} older ones verify" if refused[1:] else "and there is no other"
-            raise CheckpointError(
-                f"ckpt_path='last': {str(refused[0]).rstrip('.')}, {others} under {experiment}. To start anew, leave "
-                "ckpt_path out."
-            )
-        if checkpoint is None:
-            _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", experiment)
-            return None
-        for error in refused:
-            _log.warning("%s Falling back to %s.", error, checkpoint.path)
-        return checkpoint
-    if ckpt_path in ("best", "last"):
-        path = _pointer(trainer, str(ckpt_path))
-    path = checkpoints.find_checkpoint(path)
-    if stage != "fit":
-        # Where a word was given and nothing was trained, another run's checkpoint is taken: this must be seen.
-        is_elsewhere = ckpt_path in ("best", "last") and trainer.run_dir is None
-        _log.log(logging.WARNING if is_elsewhere else logging.INFO, "Checkpoint: %s", path)
-    return checkpoints.read_checkpoint(path, weights_only=stage != "fit")
-
-
-def _pointer(trainer: Trainer, which: str) -> Path:
-    runs = [trainer.run_dir] if trainer.run_dir is not None else run_folders(trainer.experiment_dir)[::-1]
-    for run in runs:
-        if (run / "checkpoints" / which).is_file():
-            return run / "checkpoints" / which
-    where = runs[0] if runs else trainer.experiment_dir
-    raise CheckpointError(
-        f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
-    )
-
-
-def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
-    """See `Module.load_from_checkpoint`."""
-    checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
-    module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
-    module.on_load_checkpoint(checkpoint.state)
-    from kgenre.engines.built_module import build_from_specs
-    from kgenre.engines.initial_weights import drawing_initial_weights
-    from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
-
-    with drawing_initial_weights():
-        module.configure_model()
-    restore_adapted(module, checkpoint)
-    if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
-        build_from_specs(module, checkpoint.state["batches"])
-    named = named_variables(module)
-    checkpoints.check_weights(named, checkpoint, "model")
-    for name, variable in named.items():
-        variable.assign(checkpoint.weights[name])
-    refresh_layers(module)
-    return module
-
-
-def load_data_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
-    """See `DataModule.load_from_checkpoint`."""
-    kept = checkpoints.read_state(checkpoints.find_checkpoint(path)).get("data")
-    if not kept:
-        raise CheckpointError(f"Checkpoint {path} holds no data: it was trained without a datamodule.")
-    data = _made(cls, path, kept, overrides)
-    data.load_state_dict(kept.get("state") or {})
-    return data
-
-
-def _made(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
-    """An object of ``cls`` with the arguments that a checkpoint keeps of it, and others in place of some."""
-    unknown = overrides.keys() - _accepted(cls, overrides).keys()
-    if unknown:
-        takes = ", ".join(list(_signature(cls).parameters)[1:]) or "none"
-        raise TypeError(
-            f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
-            f"It has: {takes}."
-        )
-    arguments = _accepted(cls, kept.get("hyperparameters", {})) | dict(overrides)
-    try:
-        _signature(cls).bind(None, **arguments)
-    except TypeError as error:
-        raise CheckpointError(
-            f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
-            f"in its __init__, or give the arguments: {cls.__name__}.load_from_checkpoint(path, name=value)."
-        ) from error
-    return cls(**arguments)
-
-
-def _signature(cls: type) -> inspect.Signature:
-    return inspect.signature(cls.__init__)  # type: ignore[misc]  # of this very class, not of a subclass
-
-
-def _accepted(cls: type, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Without those that ``cls`` does not take (a base class saved them)."""
-    parameters = _signature(cls).parameters
-    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-        return dict(hyperparameters)
-    return {name: value for name, value in hyperparameters.items() if name in parameters}
-
-
-def _described(owner: Any) -> dict[str, Any]:
-    """The class of a module or datamodule and those of its hyperparameters that JSON holds."""
-    hyperparameters = {
-        name: str(value) if isinstance(value, os.PathLike) else value
-        for name, value in vars(owner.hparams).items()
-        if _is_plain(value) or isinstance(value, os.PathLike)
-    }
-    return {
-        "class_path": f"{type(owner).__module__}.{type(owner).__qualname__}",
-        "hyperparameters": hyperparameters,
-    }
-
-
-def _is_plain(value: Any) -> bool:
-    if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
-    if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
-    return value is None or isinstance(value, bool | int | float | str)

@@ -15,6 +15,7 @@ from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines.step_options import StepOptions
 from kgenre.loggers import Logger
 from kgenre.profilers import Profiler
+from kgenre.training.ckpt_path import read_ckpt_path
 from kgenre.training.data_module import DataModule
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_loop import evaluate
@@ -25,7 +26,7 @@ from kgenre.training.jit_compile import choose_jit_compile, say_what_is_faster
 from kgenre.training.module import Module
 from kgenre.training.open_run import join_run, open_run, run_of
 from kgenre.training.results import Results
-from kgenre.training.resume import find_checkpoint, restore, restore_logs, restore_weights, resume_step, run_state
+from kgenre.training.resume import restore, restore_logs, restore_weights, resume_step, run_state
 from kgenre.training.run import Run, Stage
 from kgenre.training.run_folder import tidy_runs, update_metrics
 from kgenre.training.stage import (
@@ -218,7 +219,7 @@ class Trainer(Run):
         self.has_diverged = False
         with running(self, "fit", model, datamodule):
             tidy_runs(self.experiment_dir)
-            checkpoint = find_checkpoint(self, ckpt_path, "fit")
+            checkpoint = read_ckpt_path(self, ckpt_path, "fit")
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, "fit", checkpoint)
             load_sources(self)
@@ -328,7 +329,7 @@ class Trainer(Run):
         sources: list[EvaluationSource] = []
         predictions: list[list[Any]] = []
         with running(self, stage, model, datamodule):
-            checkpoint = find_checkpoint(self, ckpt_path, stage)
+            checkpoint = read_ckpt_path(self, ckpt_path, stage)
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, stage, checkpoint)
             given = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
@@ -348,9 +349,18 @@ class Trainer(Run):
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
-        """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`."""
+        """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`.
+
+        Raises:
+            TrainerError: nothing has run, or an error took the weights of the last steps along (under JAX).
+        """
         if self._engine is None:
             raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
+        if self._engine.has_lost_steps:  # its counts would be of more steps than its weights
+            raise TrainerError(
+                "trainer.save_checkpoint() has no weights of the last steps: the error that ended the run took them "
+                "along. Go on from the newest checkpoint (ckpt_path='last'), or save the module's Keras model as it is."
+            )
         return write_checkpoint(self.dump_checkpoint(weights_only), filepath)
 
     def dump_checkpoint(self, weights_only: bool = False) -> Checkpoint:

@@ -12,6 +12,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, traces, weights_of
 from keras import ops
 
+import kgenre
 from kgenre.engines.engine import create_engine
 from kgenre.engines.step_options import StepOptions
 from kgenre.loggers import InMemoryLogger
@@ -162,7 +163,8 @@ def test_a_step_that_is_broken_off_leaves_the_weights_of_the_epochs_begin(accumu
     assert "broken off" in caplog.text
     kernel = weights_of(module)[KERNEL]
     assert trainer.validate(dataloaders=batches, verbose=False)[0].keys() == {"val/loss"}
-    trainer.save_checkpoint(tmp_path / "here")
+    with pytest.raises(kgenre.TrainerError, match=r"has no weights of the last steps.*ckpt_path='last'"):
+        trainer.save_checkpoint(tmp_path / "here")
     if accumulate == 1:
         np.testing.assert_allclose(kernel, descend(batches)[0], rtol=1e-5)
 

@@ -18,8 +18,8 @@ import keras
 from boring import BoringModule, boring_batches, boring_dataset, quiet_trainer
 
 from kgenre.callbacks import ModelCheckpoint, model_checkpoint
-from kgenre.checkpoints import checkpoint as writer
 from kgenre.checkpoints import find
+from kgenre.checkpoints import write as writer
 from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.training.results import Results
 

@@ -1,6 +1,8 @@
 """validate, test and predict, alone and after a fit."""
 
 import logging
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -105,6 +107,56 @@ def test_a_step_that_was_rewritten_is_compiled_anew():
     engine = trainer.engine
     assert tested() == 3.0
     assert trainer.engine is engine
+
+
+def scaled(error):
+    return error * 1.0
+
+
+step_helpers = ModuleType("step_helpers")  # as a user's own file
+step_helpers.scaled = lambda error: error * 1.0
+
+
+class Criterion:
+    def scaled(self, error):
+        return error * 1.0
+
+
+class Judged(BoringModule):
+    """What its step calls lies outside of it."""
+
+    def __init__(self):
+        super().__init__()
+        self.criterion, self.factor = Criterion(), 1.0
+
+    def test_step(self, batch, batch_idx):
+        self.log("test/loss", self.judged(scaled, self.error(batch) * 0.0 + 1.0) * self.factor)
+
+    def judged(self, scaled, error):
+        return self.criterion.scaled(scaled(error)) * step_helpers.scaled(1.0)
+
+
+@pytest.mark.parametrize("what", ["function", "in a module", "method of an object", "number"])
+def test_what_a_step_calls_and_reads_may_change(monkeypatch, what):
+    def tested():
+        return trainer.test(module, batches, verbose=False)[0]["test/loss"]
+
+    def tripled(*arguments):
+        return arguments[-1] * 3.0
+
+    module, batches, trainer = Judged(), boring_batches(2), quiet_trainer()
+    trainer.fit(module, batches)
+    assert tested() == 1.0
+    engine = trainer.engine
+    assert (tested(), trainer.engine is engine) == (1.0, True)
+    owner, name = {
+        "function": (sys.modules[__name__], "scaled"),
+        "in a module": (step_helpers, "scaled"),
+        "method of an object": (Criterion, "scaled"),
+        "number": (module, "factor"),
+    }[what]
+    monkeypatch.setattr(owner, name, 3.0 if what == "number" else tripled)
+    assert tested() == 3.0
 
 
 def test_evaluation_leaves_the_weights():

@@ -7,6 +7,7 @@ from boring import BoringModule, Lambdas, boring_batches, boring_dataset, descen
 
 import kgenre
 from kgenre import TrainerError
+from kgenre.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 KERNEL = "model.layers.0.kernel"
@@ -75,6 +76,18 @@ def test_ctrl_c_ends_a_fit_cleanly(capsys, caplog):
     again = quiet_trainer()
     again.fit(trainer.module, boring_batches(1))
     assert not again.interrupted
+
+
+@pytest.mark.filterwarnings("error::DeprecationWarning")  # as PYTHONWARNINGS=error
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_nothing_deprecated_is_used(accumulate):
+    callbacks = [WeightAveraging(), EarlyStopping(restore_best_weights=True), LearningRateMonitor(), ModelCheckpoint()]
+    trainer = quiet_trainer(
+        max_epochs=2, accumulate_grad_batches=accumulate, callbacks=callbacks, enable_checkpointing=True, logger=True
+    )
+    trainer.fit(BoringModule(), boring_batches(3), boring_batches(1))
+    trainer.test(dataloaders=boring_batches(1), verbose=False)
+    trainer.predict(dataloaders=boring_batches(1))
 
 
 def test_errors_come_out_and_everything_is_closed():

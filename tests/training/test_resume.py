@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -125,6 +126,32 @@ def test_going_on_after_a_crash_in_the_middle_of_an_epoch(straight):
     assert same_state(straight, second) == []
     assert rows_of(second) == rows_of(straight)
     assert events_of(second) == events_of(straight)
+
+
+@pytest.mark.parametrize("max_steps", [8, 10], ids=["middle of epoch", "end of epoch"])
+def test_a_stop_at_the_very_last_step_leaves_the_end_of_the_epoch_to_be_made_up_for(max_steps):
+    def stop(trainer, module, batch, batch_idx):
+        if trainer.global_step == max_steps - 1:
+            signal.raise_signal(signal.SIGTERM)
+
+    def fit(name, ckpt_path=None, callbacks=()):
+        run = trainer(max_epochs=4, max_steps=max_steps, name=name, val_check_interval=3, callbacks=list(callbacks))
+        run.fit(Means(), dataset(), boring_batches(1), ckpt_path=ckpt_path)
+        return run
+
+    straight = fit("straight")
+    with pytest.raises(SystemExit):
+        fit("stopped", callbacks=[Lambdas(on_train_batch_start=stop)])
+    names = ("step", "train/mean", "val/loss")
+    assert rows_of(fit("stopped", "last"), *names) == rows_of(straight, *names)
+    assert rows_of(fit("straight", "last"), *names) == rows_of(straight, *names)  # which had nothing left to do
+
+
+class Means(BoringModule):
+    def training_step(self, batch, batch_idx):
+        loss = self.error(batch)
+        self.log("train/mean", loss, on_step=False, on_epoch=True)
+        return loss
 
 
 def test_an_accumulated_group_that_is_broken_off():

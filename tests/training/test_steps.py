@@ -109,6 +109,19 @@ def test_a_loss_that_trains_nothing_is_refused(loss, message):
         quiet_trainer().fit(Constant(), boring_batches(1))
 
 
+def test_a_loss_that_trains_nothing_is_refused_though_weights_are_regularised():
+    class Constant(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_regularizer="l2")])
+
+        def training_step(self, batch, batch_idx):
+            return ops.stop_gradient(self.error(batch))
+
+    with pytest.raises(StepError, match="from which no gradient reaches a trainable variable of Constant"):
+        quiet_trainer().fit(Constant(), boring_batches(1))
+
+
 # --- batches of other forms -------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,107 @@
+"""A checkpoint onto the disk: written beside its place, synced and renamed, whole or not there at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgenre.checkpoints.checkpoint import REQUIRED, Checkpoint, CheckpointError
+from kgenre.checkpoints.files import move, read_file, sync_file, sync_folder, write_synced
+from kgenre.checkpoints.migrations import SCHEMA
+from kgenre.checkpoints.read import read_manifest
+from kgenre.checkpoints.removal import remove_in_background, wait_for_removals
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Path:
+    """Write a checkpoint folder at ``path``, replacing one that is there.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; what was at ``path`` is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    try:
+        files: dict[str, dict[str, Any]] = {}
+        # Hashed, and brought to the disk, while the next one is written; what is synced side by side is one commit of
+        # the file system's journal, not one each.
+        with ThreadPoolExecutor(10, "checkpoint") as beside:
+            digests, synced = {}, []
+            for name in (*REQUIRED, "epoch.safetensors"):
+                _write_file(checkpoint, partial / name)
+                digests[name] = beside.submit(_digest, partial / name)
+                synced.append(beside.submit(sync_file, partial / name))
+            for name, digest in digests.items():
+                files[name] = {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
+            manifest = {"schema": SCHEMA, "time": _time_after_last(path.parent), "files": files}
+            write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
+            for done in synced:
+                done.result()
+        sync_folder(partial)
+        _put_in_place(partial, path)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return path
+
+
+def _time_after_last(folder: Path) -> float:
+    """Now, in seconds since 1970; where the clock was set back, a moment after the folder's last checkpoint.
+
+    By their times it is decided which one is the newest, from which a run goes on.
+    """
+    try:
+        name = read_file(folder / "last", limit=1024).decode().strip()
+        return max(time.time(), float(read_manifest(folder / name)["time"]) + 1e-3)
+    except (OSError, CheckpointError, KeyError, TypeError, ValueError):  # it is the first one
+        return time.time()
+
+
+def _write_file(checkpoint: Checkpoint, path: Path) -> None:
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    if path.name == "state.json":
+        path.write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
+        return
+    try:  # straight from the arrays' memory
+        save_file(_contiguous(getattr(checkpoint, path.stem)), path)
+    except SafetensorError as error:  # the library's word for a full disk
+        code = re.search(r"os error (\d+)", str(error))
+        number = int(code[1]) if code else errno.EIO
+        raise OSError(number, os.strerror(number) if code else str(error), str(path)) from error
+
+
+def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    import numpy as np
+
+    return {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")
+    wait_for_removals()
+    if path.exists():
+        move(path, replaced)
+    move(partial, path)
+    sync_folder(path.parent)
+    if replaced.exists():
+        remove_in_background(replaced)

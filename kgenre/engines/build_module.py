@@ -1,0 +1,173 @@
+"""Everything a step needs is made before the first trace: layers, metrics, optimizer slots, names, log entries."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import keras
+
+from kgenre.engines.batch_specs import batch_specs, specs_from_json
+from kgenre.engines.built_module import BuiltModule
+from kgenre.engines.loss_scale import LossScale
+from kgenre.engines.named_variables import named_optimizer_variables, named_variables
+from kgenre.engines.optimizer_groups import optimizer_groups
+from kgenre.engines.step_error import StepError
+from kgenre.engines.step_logs import LogEntry, StepLogs
+from kgenre.engines.step_options import StepOptions
+from kgenre.engines.traced_step import StepResult, check_known
+from kgenre.engines.weight_update import StepPart, configured
+
+
+def build_module(
+    module: Any,
+    optimizers: Mapping[str, keras.optimizers.Optimizer],
+    batches: Mapping[str, Any],
+    options: StepOptions,
+    parts: Sequence[StepPart],
+) -> BuiltModule:
+    """Run each stage's step once on shapes alone, then create what training needs.
+
+    Nothing is computed and no variable changes: the step sees symbolic tensors of the batch's shapes and dtypes.
+
+    Args:
+        module: the user's module.
+        optimizers: its optimizers by the pattern of the names of their variables (see `optimizer_groups`); none for
+            evaluation alone.
+        batches: stage ("train", "validation", "test", "predict") -> one batch of it.
+        options: of the training step.
+        parts: what is compiled into each update.
+
+    Raises:
+        StepError: a step does what cannot be compiled, or gives a loss that trains nothing, or a batch holds what is
+            no number.
+        ValueError: there is nothing to train, or not by one optimizer each.
+    """
+    built = BuiltModule(module, list(optimizers.values()), parts=list(parts))
+    results = {stage: _run_symbolically(built, stage, batch) for stage, batch in batches.items()}
+    built.variables = named_variables(module)
+    trainable = built.trainable
+    if optimizers and not trainable:
+        raise ValueError(
+            f"{type(module).__name__} has no trainable variables: keep its Keras model as an attribute "
+            "(self.model = ...) and leave at least one layer trainable."
+        )
+    built.optimized = frozenset(map(id, trainable.values()))
+    frozen = [name for name in built.variables if name not in trainable]
+    built.groups = optimizer_groups(optimizers, trainable, frozen) if optimizers else []
+    for position, (optimizer, group) in enumerate(zip(built.optimizers, built.groups, strict=True)):
+        _build_optimizer(optimizer, list(group.values()))
+        built.optimizer_variables |= named_optimizer_variables(optimizer, group, f"optimizers.{position}")
+    if options.loss_scaling:
+        built.loss_scale = LossScale()
+        built.optimizer_variables |= built.loss_scale.variables
+    for part in built.parts:
+        built.optimizer_variables |= part.build(module, built.variables)
+    for result in results.values():
+        _check_used(built, result)
+    if optimizers and "train" in results:
+        _check_loss(built, results["train"])
+    return built
+
+
+def _build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:
+    if not optimizer.built:
+        optimizer.build(variables)
+    elif list(map(id, optimizer._trainable_variables)) != list(map(id, variables)):
+        raise ValueError(
+            f"configure_optimizers returned {_a(type(optimizer).__name__)} that was made for other variables: another "
+            "module's, or those that this one had before. Create it in configure_optimizers, anew for each fit."
+        )
+
+
+def _a(name: str) -> str:
+    return f"an {name}" if name[0] in "AEIOU" else f"a {name}"
+
+
+def build_from_specs(module: Any, specs: Mapping[str, Any]) -> None:
+    """Let Keras build the layers that wait for a first batch, from the ``specs`` of another `BuiltModule`."""
+    built = BuiltModule(module, [])
+    for stage, spec in specs.items():
+        _run_symbolically(built, stage, specs_from_json(spec))
+
+
+def build_stage(built: BuiltModule, stage: str, batch: Any) -> None:
+    """Make a built module ready for one more stage (a test after a fit)."""
+    result = _run_symbolically(built, stage, batch)
+    built.variables = named_variables(built.module)
+    _check_used(built, result)
+
+
+def _check_loss(built: BuiltModule, result: StepResult) -> None:
+    if result.loss is not None and built.optimized.isdisjoint(map(id, result.used)):
+        raise StepError(
+            "training_step returned a loss that depends on no trainable variable of "
+            f"{type(built.module).__name__}, so nothing would be trained. Compute it from the model's outputs."
+        )
+
+
+def _check_used(built: BuiltModule, result: StepResult) -> None:
+    known = built.known
+    for variable in result.used:
+        check_known(variable, known)
+
+
+class _OnShapes(keras.Operation):
+    """Lets Keras infer shapes through any function: layers are built on the way, as in a functional model."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.function = function
+
+    def call(self, *arguments: Any) -> Any:
+        return self.function(*arguments)
+
+
+def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
+    """Note what the stage's step logs, and which variables it uses."""
+    results: list[StepResult] = []
+    errors: list[Exception] = []
+
+    def step(batch: Any, batch_idx: Any) -> Any:
+        try:
+            result = built.run(stage, (batch, batch_idx), on_shapes=True)
+            if stage == "train":
+                result.logs.extend(_logs_of_gradients(built.module))
+        except Exception as error:
+            errors.append(error)
+            raise
+        results.append(result)
+        return batch_idx
+
+    specs = built.first_batches[stage] = batch_specs(stage, batch)
+    try:
+        _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
+    except Exception as error:
+        # The user's error, without the words that Keras puts around it about an operation that is not the user's.
+        raise errors[-1] if errors else error from None
+    logs = results[-1].logs
+    _check_names(built, stage, [*logs.entries, *logs.metrics])
+    built.entries[stage], built.metrics[stage] = logs.entries, logs.metrics
+    return results[-1]
+
+
+def _check_names(built: BuiltModule, stage: str, entries: Sequence[LogEntry]) -> None:
+    name, _, source = stage.partition("/")
+    others = [other for other in built.entries if source and other != stage and other.partition("/")[0] == name]
+    taken = {entry.name for other in others for entry in (*built.entries[other], *built.metrics[other])}
+    for entry in entries:
+        if entry.name in taken:
+            raise ValueError(
+                f"log({entry.name!r}, add_dataloader_idx=False) has this name for several {name} sets. "
+                "Give each its own, or leave add_dataloader_idx=True."
+            )
+
+
+def _logs_of_gradients(module: Any) -> StepLogs:
+    """What ``configure_gradients`` logs."""
+    from keras import ops
+
+    trainable = {name: v for name, v in named_variables(module).items() if v.trainable}
+    with StepLogs(training=True) as logs, keras.StatelessScope():
+        configured(module, {name: ops.zeros(v.shape, v.dtype) for name, v in trainable.items()})
+    return logs

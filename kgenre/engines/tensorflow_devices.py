@@ -1,0 +1,35 @@
+"""TensorFlow's devices: which there are, and which it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from kgenre.engines.backend import BackendError
+
+
+def list_devices(kind: str | None = None) -> list[str]:
+    """See `kgenre.engines.devices.list_devices`."""
+    gpus = [f"gpu:{index}" for index in range(len(tf.config.get_visible_devices("GPU")))]
+    found: dict[str | None, list[str]] = {"cpu": ["cpu:0"], "gpu": gpus, None: gpus or ["cpu:0"]}
+    return found[kind]
+
+
+def hide_other_gpus(devices: Sequence[str]) -> None:
+    """Let TensorFlow see only these GPUs.
+
+    Raises:
+        BackendError: it has started with others already.
+    """
+    gpus = tf.config.get_visible_devices("GPU")
+    wanted = [gpu for index, gpu in enumerate(gpus) if f"gpu:{index}" in devices]
+    if wanted == gpus:
+        return
+    try:
+        tf.config.set_visible_devices(wanted, "GPU")
+    except RuntimeError:
+        raise BackendError(
+            f"Trainer was asked for {', '.join(devices)}, but TensorFlow has started with {len(gpus)} GPUs already. "
+            "Build the model in configure_model, or choose with the variable CUDA_VISIBLE_DEVICES (-1: the CPU)."
+        ) from None

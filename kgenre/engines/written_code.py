@@ -1,0 +1,86 @@
+"""The code that a module's steps run: it is compiled once, and in a notebook it changes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from types import CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from kgenre.users_code import is_users
+
+
+def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
+    """The code of some of the module's methods and of what it names: other methods, a user's own functions and objects.
+
+    It changes by ``%autoreload``, by a cell that defines a function again, by an assignment to a class or an object.
+    What lies in lists and dicts is not looked into.
+
+    Example:
+        >>> before = code_of(module, ["validation_step"])
+        >>> Net.error = another_error  # which the step calls
+        >>> code_of(module, ["validation_step"]) == before
+        False
+    """
+    found: list[CodeType] = []
+    seen: set[int] = set()
+    waiting = list(_members(module, steps))
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, staticmethod | classmethod | MethodType):
+            value = value.__func__
+        elif isinstance(value, property):
+            value = value.fget
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, FunctionType):
+            names = list(dict.fromkeys(_names(value.__code__)))
+            found.append(value.__code__)
+            waiting += _members(module, names)
+            if is_users(value.__code__.co_filename):
+                waiting += _named(value, names)
+        elif value is not module:
+            waiting += _held_by_users(value)
+    return found
+
+
+def _members(module: Any, names: Iterable[str]) -> Iterator[Any]:
+    """What the object has under these names, and each of its classes: a method may call that of a base class."""
+    owners = [_vars(owner) for owner in (module, *type(module).__mro__)]
+    return (members[name] for name in names for members in owners if name in members)
+
+
+def _named(function: FunctionType, names: Iterable[str]) -> Iterator[Any]:
+    """What a function names: globals, members of modules that are globals, what it encloses."""
+    values = [function.__globals__[name] for name in names if name in function.__globals__]
+    for value in values:
+        if isinstance(value, ModuleType):
+            yield from (vars(value)[name] for name in names if name in vars(value))
+    for cell in function.__closure__ or ():
+        with suppress(ValueError):  # it is still empty
+            values.append(cell.cell_contents)
+    yield from values
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from code.co_names
+    for inner in code.co_consts:  # functions inside of it
+        if isinstance(inner, CodeType):
+            yield from _names(inner)
+
+
+def _held_by_users(value: Any) -> Iterator[Any]:
+    """What an object of a user's class holds, and its methods; nothing of any other object."""
+    classes = [cls for cls in (value if isinstance(value, type) else type(value)).__mro__ if _is_users(cls)]
+    return (member for owner in ([value, *classes] if classes else []) for member in _vars(owner).values())
+
+
+def _is_users(cls: type) -> bool:
+    file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # a notebook has none
+    return cls.__module__ == "__main__" if file is None else is_users(file)
+
+
+def _vars(owner: Any) -> dict[str, Any]:
+    return getattr(owner, "__dict__", {})

@@ -1,0 +1,49 @@
+"""A run's row of TensorBoard's HParams tab: a session that begins with its parameters and ends with a status."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+# Sorts before the others, which are named by their time: TensorBoard leaves a file for good when a later one is there.
+HPARAMS_FILE = "events.out.tfevents.0.hparams"
+
+
+def write_session_start(run_dir: Path, params: Mapping[str, Any]) -> None:
+    """Write the parameters of a session that begins now into a file of their own, which a later one replaces."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams import summary_v2
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    with (run_dir / HPARAMS_FILE).open("wb") as file:
+        writer = RecordWriter(file)
+        summary = summary_v2.hparams_pb(_flat(params), start_time_secs=time.time())
+        for content in ({"file_version": "brain.Event:2"}, {"summary": summary}):
+            writer.write(Event(wall_time=time.time(), **content).SerializeToString())
+
+
+def session_end(status: int, ended: float) -> Any:
+    """The ``Summary`` that ends a row of the HParams tab: a status of ``api_pb2``, a time in seconds."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
+    content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
+    return Summary(
+        value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)]
+    )
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
+    """Names joined by dots; what is neither a number, a truth value nor a text is its JSON."""
+    flat: dict[str, bool | float | str] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping) and value:
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            plain = isinstance(value, bool | int | float | str)
+            flat[f"{prefix}{name}"] = value if plain else json.dumps(value, default=str)
+    return flat

@@ -1,0 +1,65 @@
+"""``ckpt_path``: the checkpoint that a path, "last" or "best" means for a trainer."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kgenre import checkpoints
+from kgenre.checkpoints import Checkpoint, CheckpointError
+from kgenre.training.run_folder import run_folders
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+
+def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, stage: str) -> Checkpoint | None:
+    """The checkpoint that ``ckpt_path`` means for this trainer; None where training starts fresh.
+
+    "last" for a fit is the newest that verifies of the experiment; "best" and "last" otherwise those of this trainer's
+    run, or of the experiment's newest run that has one.
+
+    Raises:
+        CheckpointError: there is none, or none that verifies.
+    """
+    if ckpt_path is None:
+        return None
+    path = ckpt_path
+    if ckpt_path == "last" and stage == "fit":
+        experiment = trainer.experiment_dir
+        checkpoint, refused = checkpoints.newest_checkpoint(experiment)
+        if checkpoint is None and refused:
+            others = f"nor do the {len(refused) - 1} older ones verify" if refused[1:] else "and there is no other"
+            raise CheckpointError(
+                f"ckpt_path='last': {str(refused[0]).rstrip('.')}, {others} under {experiment}. To start anew, leave "
+                "ckpt_path out."
+            )
+        if checkpoint is None:
+            _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", experiment)
+            return None
+        for error in refused:
+            _log.warning("%s Falling back to %s.", error, checkpoint.path)
+        return checkpoint
+    if ckpt_path in ("best", "last"):
+        path = _pointer(trainer, str(ckpt_path))
+    path = checkpoints.find_checkpoint(path)
+    if stage != "fit":
+        # Where a word was given and nothing was trained, another run's checkpoint is taken: this must be seen.
+        is_elsewhere = ckpt_path in ("best", "last") and trainer.run_dir is None
+        _log.log(logging.WARNING if is_elsewhere else logging.INFO, "Checkpoint: %s", path)
+    return checkpoints.read_checkpoint(path, weights_only=stage != "fit")
+
+
+def _pointer(trainer: Trainer, which: str) -> Path:
+    runs = [trainer.run_dir] if trainer.run_dir is not None else run_folders(trainer.experiment_dir)[::-1]
+    for run in runs:
+        if (run / "checkpoints" / which).is_file():
+            return run / "checkpoints" / which
+    where = runs[0] if runs else trainer.experiment_dir
+    raise CheckpointError(
+        f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
+    )

@@ -1,0 +1,77 @@
+"""``load_from_checkpoint``: a module or datamodule made again from what a checkpoint keeps of it."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from kgenre import checkpoints
+from kgenre.checkpoints import CheckpointError
+from kgenre.training.resume import restore_adapted
+
+
+def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
+    """See `Module.load_from_checkpoint`."""
+    checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
+    module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
+    # Now: to make a module prepares Keras, which these import.
+    from kgenre.engines.build_module import build_from_specs
+    from kgenre.engines.initial_weights import drawing_initial_weights
+    from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
+
+    module.on_load_checkpoint(checkpoint.state)
+    with drawing_initial_weights():
+        module.configure_model()
+    restore_adapted(module, checkpoint)
+    if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
+        build_from_specs(module, checkpoint.state["batches"])
+    named = named_variables(module)
+    checkpoints.check_weights(named, checkpoint, "model")
+    for name, variable in named.items():
+        variable.assign(checkpoint.weights[name])
+    refresh_layers(module)
+    return module
+
+
+def load_data_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
+    """See `DataModule.load_from_checkpoint`."""
+    kept = checkpoints.read_state(checkpoints.find_checkpoint(path)).get("data")
+    if not kept:
+        raise CheckpointError(f"Checkpoint {path} holds no data: it was trained without a datamodule.")
+    data = _made(cls, path, kept, overrides)
+    data.load_state_dict(kept.get("state") or {})
+    return data
+
+
+def _made(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
+    """An object of ``cls`` with the arguments that a checkpoint keeps of it, and others in place of some."""
+    unknown = overrides.keys() - _accepted(cls, overrides).keys()
+    if unknown:
+        takes = ", ".join(list(_signature(cls).parameters)[1:]) or "none"
+        raise TypeError(
+            f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
+            f"It has: {takes}."
+        )
+    arguments = _accepted(cls, kept.get("hyperparameters", {})) | dict(overrides)
+    try:
+        _signature(cls).bind(None, **arguments)
+    except TypeError as error:
+        raise CheckpointError(
+            f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
+            f"in its __init__, or give the arguments: {cls.__name__}.load_from_checkpoint(path, name=value)."
+        ) from error
+    return cls(**arguments)
+
+
+def _signature(cls: type) -> inspect.Signature:
+    return inspect.signature(cls.__init__)  # type: ignore[misc]  # of this very class, not of a subclass
+
+
+def _accepted(cls: type, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Without those that ``cls`` does not take (a base class saved them)."""
+    parameters = _signature(cls).parameters
+    if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return dict(hyperparameters)
+    return {name: value for name, value in hyperparameters.items() if name in parameters}
