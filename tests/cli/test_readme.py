@@ -14,7 +14,9 @@ from kgenre.cli.fit import make_parser
 from kgenre.cli.main import COMMANDS, main
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+FILES = [ROOT / "README.md", ROOT / "configs" / "README.md", *sorted((ROOT / "kgenre").glob("*/README.md"))]
+TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
+README = "\n".join(TEXTS.values())
 
 
 @pytest.fixture
@@ -52,7 +54,7 @@ def test_the_table_runs(digits):
 
 def test_the_digits_are_those_of_the_readme(digits):
     example = (ROOT / "configs" / "examples" / "digits.py").read_text(encoding="utf-8")
-    (shown,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "DigitNet" in block]
+    (shown,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class DigitNet" in block]
     assert shown in example
     (command,) = re.findall(r"^kgenre (fit --model digits.*)$", README, re.MULTILINE)
     assert main(command.split()) == 0
@@ -76,3 +78,14 @@ def test_the_commands_named_exist():
     named = set(re.findall(r"(?:^|[`!/] *|=\S+ )kgenre ([a-z]+)\b", code, re.MULTILINE))
     assert {"fit", "test", "predict", "sweep", "fuse"} <= named
     assert named <= COMMANDS.keys()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_lead_somewhere(file):
+    for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[file]):
+        path, _, anchor = target.partition("#")
+        there = (file.parent / path).resolve() if path else file
+        assert there.exists(), target
+        headings = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        names = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
+        assert not anchor or anchor in names, target
