@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 _LAYOUT = {
     "Does it learn?": {"loss": ["^loss$"], "ranking": ["^map$", "^roc_auc$", "^top3_hit$"]},
-    "Does it decide?": {"F1 at 0.5": ["^f1_micro$", "^f1_macro$"], "F1 at tuned thresholds": ["^tuned_f1_"]},
+    "Does it decide?": {
+        "precision at 0.5": ["^precision$"],
+        "recall at 0.5": ["^recall$"],
+        "F1 at 0.5": ["^f1_micro$", "^f1_macro$"],
+        "F1 at tuned thresholds": ["^tuned_f1_"],
+    },
     "How does it run?": {"speed": ["^throughput/samples_per_second$"], "learning rate": ["^lr-"]},
 }
 

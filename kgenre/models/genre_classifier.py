@@ -253,7 +253,19 @@ class GenreClassifier(ExactEvaluation):
         mean = loss / len(members)
         self.log("train/loss", mean, on_step=False, on_epoch=True, prog_bar=True, batch_size=films)
         self.log("train/loss_step", mean)
+        if not mixes:
+            self._log_decisions(batch["genres"], sum(members) / len(members), batch["weight"])
         return loss  # the sum: each member gets the gradient that it would get alone
+
+    def _log_decisions(self, genres: Any, probabilities: Any, weight: Any) -> None:
+        """Precision and recall at 0.5, micro. Means over batches weighted by what they divide by are the epoch's."""
+        from keras import ops
+
+        predicted = ops.cast(probabilities > 0.5, "float32") * weight[:, None]
+        right = ops.sum(predicted * genres)
+        for name, count in (("precision", ops.sum(predicted)), ("recall", ops.sum(genres * weight[:, None]))):
+            value = right / ops.maximum(count, 1.0)
+            self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: Any) -> dict[str, Any]:
         """The predictions with their truth, collected for exact metrics."""

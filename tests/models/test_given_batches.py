@@ -80,3 +80,28 @@ def test_a_pass_without_films_is_refused(tmp_path):
     trainer = quiet_trainer(tmp_path, max_epochs=2, logger=False)
     with pytest.raises(TrainerError, match="gave no batches this time"):
         trainer.fit(GenreClassifier(network), datamodule=Posters())
+
+
+def test_precision_and_recall_of_training_are_the_epochs(tmp_path):
+    rng = np.random.default_rng(0)
+    batches = [
+        {
+            "poster": rng.integers(0, 256, (4, 8, 8, 3)).astype("uint8"),
+            "genres": rng.integers(0, 2, (4, 2)).astype("float32"),
+            "index": np.arange(4, dtype="int32"),
+            "weight": np.array([1, 1, 1, last], "float32"),
+        }
+        for last in (1, 0, 1)
+    ]
+    model = network()
+    model.layers[-1].set_weights([np.array([[8, -8], [-8, 8], [0, 0]]), np.zeros(2)])  # redder, or greener
+    module, trainer = GenreClassifier(model, learning_rate=1e-12), quiet_trainer(tmp_path, max_epochs=1)
+    trainer.fit(module, batches)
+    counted = np.concatenate([batch["weight"] for batch in batches]) > 0
+    true = np.concatenate([batch["genres"] for batch in batches])[counted]
+    said = np.concatenate([keras.ops.convert_to_numpy(module.probabilities(batch)) for batch in batches])[counted]
+    predicted = said > 0.5
+    assert 0 < predicted.sum() < predicted.size
+    right = (predicted * true).sum()
+    assert trainer.callback_metrics["train/precision"] == pytest.approx(right / predicted.sum())
+    assert trainer.callback_metrics["train/recall"] == pytest.approx(right / true.sum())
