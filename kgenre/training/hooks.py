@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kgenre.callbacks.callback import HOOKS, Callback
+from kgenre.callbacks.callback import BATCH_HOOKS, HOOKS, Callback, overrides
 from kgenre.training.errors import TrainerError
 from kgenre.training.module import Module
 
@@ -48,8 +48,8 @@ class Hooks:
         # Whether hooks of training batches may read and assign weights. kgenre's own callbacks do not, or sync
         # themselves.
         self.batches_see_weights: bool = any(
-            _overrides(owner, base, name) and not _is_kgenres(getattr(owner, name))
-            for name in ("on_train_batch_start", "on_train_batch_end")
+            overrides(owner, name, base) and not _is_kgenres(getattr(owner, name))
+            for name in BATCH_HOOKS
             for owner, base in ((module, Module), *((callback, Callback) for callback in callbacks))
         )
 
@@ -67,11 +67,11 @@ class Hooks:
             )
             return lambda *arguments: hook(trainer, module, *arguments)
 
-        written = [callback for callback in callbacks if _overrides(callback, Callback, name)]
+        written = [callback for callback in callbacks if overrides(callback, name)]
         # At the end of an epoch the module may log what a monitor is waiting for.
         late = [c for c in written if c.saves or (c.monitors and name == "on_train_epoch_end")]
         chain = [bound(callback) for callback in written if callback not in late]
-        if _overrides(module, Module, name):
+        if overrides(module, name, Module):
             hook = _as_written(getattr(module, name), getattr(Module, name))
             chain.append(measured(f"[Module]{type(module).__name__}", hook))
         chain += [bound(callback) for callback in late]
@@ -106,11 +106,6 @@ def _refuse_what_is_never_called(owner: Any) -> None:
             f"{type(owner).__name__}.automatic_optimization=False: the optimizers act in the compiled step. Return the "
             "loss from training_step; several optimizers each have their variables, see configure_optimizers."
         )
-
-
-def _overrides(owner: Any, base: type, name: str) -> bool:
-    hook = getattr(owner, name)
-    return getattr(hook, "__func__", hook) is not getattr(base, name)
 
 
 def _is_kgenres(hook: Callable[..., Any]) -> bool:

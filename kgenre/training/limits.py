@@ -30,7 +30,7 @@ def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, n
             f"The {name} batches come from a {type(source).__name__}, which cannot be iterated. Give a list, an "
             "ArrayDataset, a tf.data.Dataset, or an object with __iter__."
         )
-    if iter_once(source):
+    if hasattr(source, "__next__"):  # a generator, spent after one pass
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__} that can be read only once, but each epoch reads "
             "them anew. Give a list, an ArrayDataset, a tf.data.Dataset, or an object with __iter__."
@@ -70,11 +70,6 @@ def _uncut(source: Any) -> str | None:
     if isinstance(source, Mapping | tuple) and members and all(hasattr(member, "shape") for member in members):
         return f"a {type(source).__name__} of arrays of shapes {', '.join(str(tuple(m.shape)) for m in members)}"
     return None
-
-
-def iter_once(source: Iterable[Any]) -> bool:
-    """Whether the source is a bare iterator (a generator), spent after one pass."""
-    return hasattr(source, "__next__")
 
 
 def validation_interval(interval: int | float, batches: int | float, across_epochs: bool = False) -> int | float:

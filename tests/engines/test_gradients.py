@@ -8,7 +8,7 @@ from keras import ops
 
 import kgenre
 from kgenre import TrainerError
-from kgenre.engines.gradients import clip, global_norm
+from kgenre.engines.gradient_clipping import clip, global_norm
 
 KERNEL, BIAS = "model.layers.0.kernel", "model.layers.0.bias"
 
