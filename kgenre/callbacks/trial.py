@@ -50,8 +50,6 @@ class _Before(Callback):
     arrays: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        if self.arrays is not None:  # a second fit of the same trial
-            return
         built = trainer.engine.built
         self.variables = built.variables | built.optimizer_variables
         # Copies: an array may look into memory that the next step writes to.

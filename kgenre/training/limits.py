@@ -16,15 +16,13 @@ def check_limit(name: str, limit: int | float | None) -> int | float | None:
     raise TrainerError(f"{name} takes a number of batches (int) or a fraction (0.0 to 1.0). Received: {limit!r}")
 
 
-def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, name: str) -> int | float:
+def number_of_batches(source: Iterable[Any], limit: int | float | None, name: str) -> int | float:
     """Batches of a source under a limit; infinity where the source does not know its length and nothing limits it.
 
     Raises:
         TrainerError: a fraction of a source of unknown length, or a source that can be read only once, or arrays that
             nobody has cut into batches.
     """
-    if source is None:
-        return 0
     if isinstance(source, type) or not any(hasattr(source, name) for name in _ITERABLE):
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__}, which cannot be iterated. Give a list, an "

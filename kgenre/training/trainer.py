@@ -332,6 +332,8 @@ class Trainer(Run):
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, stage, checkpoint)
             given = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
+            if given is None:
+                raise TrainerError(f"{type(data).__name__}.{loader}_dataloader() gave no source of batches, but None.")
             sources = evaluation_sources(model, step, given, self.limits[loader])
             build_for_evaluation(self, sources)
             if checkpoint is not None:

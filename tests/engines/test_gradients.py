@@ -92,6 +92,24 @@ def test_a_schedule_counts_updates():
     assert trainer.engine.state_dict()["optimizers.0.iterations"] == 2
 
 
+def test_a_metric_may_be_of_gradients():
+    class Largest(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.largest = keras.metrics.Mean()
+
+        def configure_gradients(self, gradients):
+            self.largest.update_state(ops.max(gradients[KERNEL]))
+            self.log("largest", self.largest)
+            return {name: gradient for name, gradient in gradients.items()} | {KERNEL: ops.ones_like(gradients[KERNEL])}
+
+    trainer, batches = quiet_trainer(), boring_batches(1)
+    kernel = weights_of(BoringModule())[KERNEL]
+    trainer.fit(Largest(), batches)
+    slope = (kernel - descend(batches)[0]) / 0.1
+    assert trainer.callback_metrics["largest"] == pytest.approx(slope.max(), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
