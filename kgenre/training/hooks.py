@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 _CALLED = [name for name in HOOKS if name not in ("on_save_checkpoint", "on_load_checkpoint")]
 # Lightning's hooks that nothing here could call: to stay silent about one would be to train something else.
 _IN_THE_STEP = "the step is compiled as a whole; write configure_gradients, a traced method of the module"
+_BY_THE_ENGINE = "the engine moves batches; change them in the source of batches or in the step"
 _NEVER_CALLED = {
-    **dict.fromkeys(("on_before_zero_grad", "on_before_backward", "on_after_backward"), _IN_THE_STEP),
-    **dict.fromkeys(("on_before_optimizer_step", "optimizer_step", "optimizer_zero_grad", "backward"), _IN_THE_STEP),
-    **dict.fromkeys(("configure_gradient_clipping", "lr_scheduler_step"), _IN_THE_STEP),
-    **dict.fromkeys(
-        ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"),
-        "the engine moves batches; change them in the source of batches or in the step",
-    ),
+    "on_before_zero_grad": _IN_THE_STEP,
+    "on_before_backward": _IN_THE_STEP,
+    "on_after_backward": _IN_THE_STEP,
+    "on_before_optimizer_step": _IN_THE_STEP,
+    "optimizer_step": _IN_THE_STEP,
+    "optimizer_zero_grad": _IN_THE_STEP,
+    "backward": _IN_THE_STEP,
+    "configure_gradient_clipping": _IN_THE_STEP,
+    "lr_scheduler_step": _IN_THE_STEP,
+    "on_before_batch_transfer": _BY_THE_ENGINE,
+    "transfer_batch_to_device": _BY_THE_ENGINE,
+    "on_after_batch_transfer": _BY_THE_ENGINE,
     "training_epoch_end": "write on_train_epoch_end",
     "validation_epoch_end": "write on_validation_epoch_end",
     "test_epoch_end": "write on_test_epoch_end",
