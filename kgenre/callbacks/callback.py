@@ -175,12 +175,15 @@ class Callback:
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown"))
+BATCH_HOOKS = ("on_train_batch_start", "on_train_batch_end")
+
+
+def overrides(owner: Any, name: str, base: type = Callback) -> bool:
+    """Whether a callback (or a module, with its base) has a hook of its own by this name."""
+    hook = getattr(owner, name)
+    return getattr(hook, "__func__", hook) is not getattr(base, name)
 
 
 def overrides_batch_hooks(owner: Any, base: type = Callback) -> bool:
-    """Whether a callback (or a module, with its base) has hooks of training batches."""
-    for name in ("on_train_batch_start", "on_train_batch_end"):
-        hook = getattr(owner, name)
-        if getattr(hook, "__func__", hook) is not getattr(base, name):
-            return True
-    return False
+    """Whether it has hooks of training batches."""
+    return any(overrides(owner, name, base) for name in BATCH_HOOKS)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 _ATTRIBUTES = ("lr", "learning_rate")
+_DECAY = 0.98  # of the running mean of the loss
 
 
 @dataclass
@@ -164,10 +165,9 @@ class LearningRateFinder(Callback):
 class _Recorder(Callback):
     """Sets the rate of each update and notes its loss."""
 
-    def __init__(self, test: RangeTest, threshold: float | None, decay: float = 0.98) -> None:
+    def __init__(self, test: RangeTest, threshold: float | None) -> None:
         self.test = test
         self.threshold = threshold
-        self.decay = decay
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         if len(trainer.optimizers) != 1:
@@ -191,8 +191,8 @@ class _Recorder(Callback):
             return
         self._seen = trainer.global_step
         loss = float(trainer.engine.to_host(outputs["loss"]))
-        self._mean = self.decay * self._mean + (1 - self.decay) * loss
-        smoothed = self._mean / (1 - self.decay ** (len(self.test.results["loss"]) + 1))
+        self._mean = _DECAY * self._mean + (1 - _DECAY) * loss
+        smoothed = self._mean / (1 - _DECAY ** (len(self.test.results["loss"]) + 1))
         self.test.results["lr"].append(self._rate)
         self.test.results["loss"].append(smoothed)
         self.test.losses.append(loss)

@@ -40,9 +40,9 @@ class LearningRateScheduler(Callback):
     ) -> None:
         if interval not in ("epoch", "step"):
             raise ValueError(f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}")
-        self.schedule = schedule
         if frequency < 1:
             raise ValueError(f"LearningRateScheduler(frequency=...) must be at least 1. Received: {frequency!r}")
+        self.schedule = schedule
         self.interval = interval
         self.frequency = frequency
         self.optimizer = optimizer

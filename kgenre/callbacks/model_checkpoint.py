@@ -202,8 +202,7 @@ class ModelCheckpoint(Callback):
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Save where validation inside an epoch has just logged its values."""
-        training = trainer.stage == "fit" and not trainer.sanity_checking
-        if training and trainer.schedule.validates and not trainer.epoch_is_done:
+        if trainer.stage == "fit" and not trainer.sanity_checking and not trainer.epoch_is_done:
             self._save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:

@@ -28,7 +28,7 @@ def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps
     short = copy.copy(trainer)
     short.is_trial = True
     short.given_callbacks, short.default_callbacks, short.loggers = [*callbacks, before], [], []
-    short.run_opened, short.profiler, short.name = [], None, trainer.name
+    short.run_opened, short.profiler = [], None
     short.max_epochs, short.max_steps, short.min_epochs, short.min_steps = math.inf, steps, 0, 0
     short.limits, short.num_sanity_val_steps = trainer.limits | {"val": 0}, 0
     attached, data = module._trainer, trainer.datamodule
@@ -50,8 +50,6 @@ class _Before(Callback):
     arrays: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        if self.arrays is not None:  # a second fit of the same trial
-            return
         built = trainer.engine.built
         self.variables = built.variables | built.optimizer_variables
         # Copies: an array may look into memory that the next step writes to.

@@ -82,10 +82,7 @@ class JaxEngine(ArrayState):
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
-        try:
-            self._state, outputs, values = self._train(self._state, batch, update=update)
-        except jax.errors.UnexpectedTracerError as error:
-            raise StepError(ASSIGNED_IN_BRANCH) from error
+        self._state, outputs, values = self._stepped(self._train, self._state, batch, update=update)
         self._wait_sometimes(values)
         return outputs, values
 
@@ -109,10 +106,8 @@ class JaxEngine(ArrayState):
         padded = [*batches, *[batches[-1]] * (size - len(batches))]
         if isinstance(keras.tree.flatten(batches[0])[0], np.ndarray):
             padded = [jax.tree.map(lambda *leaves: np.stack(leaves), *padded)]
-        try:
-            self._state, values = self._train_several(self._state, padded, count=len(batches), update=update)
-        except jax.errors.UnexpectedTracerError as error:
-            raise StepError(ASSIGNED_IN_BRANCH) from error
+        several = self._train_several
+        self._state, values = self._stepped(several, self._state, padded, count=len(batches), update=update)
         self._wait_sometimes(values)
         return values
 
@@ -125,13 +120,18 @@ class JaxEngine(ArrayState):
 
     def eval_step(self, stage: str, batch: Any) -> Any:
         weights = [self._state[part] for part in ("trainable", "others", "optimizer")]
-        try:
-            updates, self._stages[stage], outputs = self._eval(weights, self._stages[stage], batch, stage=stage)
-        except jax.errors.UnexpectedTracerError as error:
-            raise StepError(ASSIGNED_IN_BRANCH) from error
+        evaluated = self._stepped(self._eval, weights, self._stages[stage], batch, stage=stage)
+        updates, self._stages[stage], outputs = evaluated
         for position, value in updates.items():
             self._state["others"][position] = value
         return outputs
+
+    @staticmethod
+    def _stepped(step: Any, *arguments: Any, **static: Any) -> Any:
+        try:
+            return step(*arguments, **static)
+        except jax.errors.UnexpectedTracerError as error:
+            raise StepError(ASSIGNED_IN_BRANCH) from error
 
     def _traced_train(self, state: State, batch: Any, update: bool) -> tuple[State, dict[str, Any], Any]:
         self.traces["train"] += 1

@@ -87,7 +87,7 @@ class ArrayState(ABC):
         return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
 
     def sync(self) -> None:
-        if "trainable" not in self._state:  # broken off while it was built
+        if "trainable" not in self._state:  # Ctrl-C came again, while `_begin_anew` compiled
             return
         if any(value.is_deleted() for value in self._values()):
             self._begin_anew()

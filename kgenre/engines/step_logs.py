@@ -121,7 +121,8 @@ def read_now(value: Any) -> Any:
     """A `keras.Variable` as the tensor that it is at this point of the step: later it is read outside of the trace."""
     import keras
 
-    return keras.ops.convert_to_tensor(value) if isinstance(value, keras.Variable) else value
+    # A copy: TensorFlow's and torch's tensors of a variable change with it.
+    return keras.ops.copy(value) if isinstance(value, keras.Variable) else value
 
 
 def not_a_number(name: str, value: Any) -> str:

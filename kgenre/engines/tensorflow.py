@@ -137,30 +137,30 @@ class TensorFlowEngine(VariableState):
             tape.watch(variables)
             result = self.built.run("train", (batch, self._batch_idx["train"].read_value()))
             scaled = self._scaled(result.loss)
-        # On a tape of its own: what the step's loss reaches shall show, and one tape gives gradients once.
-        with tf.GradientTape(watch_accessed_variables=False) as penalty_tape:
-            penalty_tape.watch(variables)
-            penalty = weight_penalty(self.built.module)
-            scaled_penalty = self._scaled(penalty)
-        for variable, value in result.updates:
-            variable.assign(value)
-        outputs, recorded = result.outputs, result.logs.recorded()
-        gradients = []
+        outputs, recorded, gradients = result.outputs, result.logs.recorded(), []
         if result.loss is not None:
-            outputs = outputs | {"loss": result.loss if penalty is None else result.loss + penalty}
             gradients = tape.gradient(scaled, variables)
             if all(gradient is None for gradient in gradients):
                 self.built.refuse_unreached()
-            penalties = [None] * len(variables)
-            if penalty is not None:
-                penalties = penalty_tape.gradient(scaled_penalty, variables)
+            penalty, penalties = self._penalty(variables)
+            outputs = outputs | {"loss": result.loss if penalty is None else result.loss + penalty}
             gradients = list(map(_gradient, variables, gradients, penalties))
+        for variable, value in result.updates:
+            variable.assign(value)
         applies: Any = result.loss is not None
         if self.options.accumulate_grad_batches > 1:
             gradients, applies = self._accumulate(gradients, update)
         if update and applies is not False:
             recorded |= self._update(gradients, applies)
         return outputs, self._add_logs("train", recorded)
+
+    def _penalty(self, variables: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
+        """`weight_penalty` with its gradients, on a tape of its own: what the step's loss reaches has to show."""
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(variables)
+            penalty = weight_penalty(self.built.module)
+            scaled = self._scaled(penalty)
+        return penalty, [None] * len(variables) if penalty is None else tape.gradient(scaled, variables)
 
     def _scaled(self, loss: Any) -> Any:
         return loss if loss is None or self.built.loss_scale is None else self.built.loss_scale.scaled(loss)

@@ -81,7 +81,8 @@ class TorchEngine(VariableState):
         with torch.no_grad():
             for variable, value in result.updates:
                 variable.assign(value)
-            recorded = result.logs.recorded()
+            # Copies: an entry of a variable is a view of it, and the update is in place.
+            recorded = {name: (value.clone(), weight) for name, (value, weight) in result.logs.recorded().items()}
             if self.options.accumulate_grad_batches > 1:
                 gradients = self._accumulate(gradients, update)
             if update and gradients is not None:

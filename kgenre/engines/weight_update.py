@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kgenre.engines import gradients as gradient_rules
+from kgenre.engines.gradient_clipping import clip
 from kgenre.engines.loss_scale import all_finite
 from kgenre.engines.step_error import StepError
 
@@ -51,7 +51,7 @@ def process_gradients(built: BuiltModule, options: StepOptions, gradients: Seque
         built.loss_scale.update(finite)
     gradients = configured(built.module, dict(zip(built.trainable, gradients, strict=True)))
     if options.gradient_clip_val is not None:
-        gradients = gradient_rules.clip(gradients, options.gradient_clip_val, options.gradient_clip_algorithm)
+        gradients = clip(gradients, options.gradient_clip_val, options.gradient_clip_algorithm)
     return gradients, finite
 
 

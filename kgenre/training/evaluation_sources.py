@@ -26,7 +26,7 @@ def evaluation_sources(module: Any, stage: str, given: Any, limit: int | float |
     Args:
         module: whose step it is.
         stage: of the engine.
-        given: one source, or a list, tuple or dict of several (see `several_sources`).
+        given: one source, such as a list of batches, or a list, tuple or dict of several sources.
         limit: batches of each, or a fraction.
 
     Raises:
@@ -34,7 +34,7 @@ def evaluation_sources(module: Any, stage: str, given: Any, limit: int | float |
     """
     if given is None:
         return []
-    sources, step = several_sources(given), f"{stage}_step"
+    sources, step = _several_sources(given), f"{stage}_step"
     if len(sources) > 1 and "dataloader_idx" not in inspect.signature(getattr(module, step)).parameters:
         raise TrainerError(
             f"There are {len(sources)} {stage} sets, so {type(module).__name__}.{step} must take their number: "
@@ -48,7 +48,7 @@ def evaluation_sources(module: Any, stage: str, given: Any, limit: int | float |
     ]
 
 
-def several_sources(given: Any) -> list[Any]:
+def _several_sources(given: Any) -> list[Any]:
     """The sources in a list, tuple or dict of sources; a list of batches is one source.
 
     A dict, a tuple and an array are batches; so is a list that begins with an array. A list that begins with a batch

@@ -163,17 +163,14 @@ def _is_stopped(trainer: Trainer) -> bool:
 
 def _timed(trainer: Trainer, batches: Iterable[Any]) -> Iterator[Any]:
     """The batches; the seconds that the loop waits for them are added up in ``trainer.input_seconds``."""
-    iterator = iter(batches)
+    iterator, end = iter(batches), object()
     while True:
         begun = perf_counter()
-        batch = next(iterator, _END)
+        batch = next(iterator, end)
         trainer.input_seconds += perf_counter() - begun
-        if batch is _END:
+        if batch is end:
             return
         yield batch
-
-
-_END = object()
 
 
 def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, bool]]:

@@ -59,8 +59,8 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     _check(f)
     f.precision = check_precision(f.precision)
     f.fast_dev_run = int(f.fast_dev_run)
-    check_callbacks("Trainer(callbacks=...)", as_list(f.callbacks))
-    f.given_callbacks, f.loggers = as_list(f.callbacks), [] if isinstance(f.logger, bool) else as_list(f.logger)
+    check_callbacks("Trainer(callbacks=...)", _as_list(f.callbacks))
+    f.given_callbacks, f.loggers = _as_list(f.callbacks), [] if isinstance(f.logger, bool) else _as_list(f.logger)
     if f.fast_dev_run:
         f.limit_train_batches = f.limit_val_batches = f.limit_test_batches = f.limit_predict_batches = f.fast_dev_run
         f.max_epochs, f.max_steps, f.min_epochs, f.min_steps = 1, -1, None, None
@@ -137,7 +137,7 @@ def _check(f: SimpleNamespace) -> None:
     check_accelerator(f.accelerator, f.devices, f.strategy)
     if f.deterministic not in (True, False, "warn"):
         raise TrainerError(f"deterministic is True, False or 'warn'. Received: {f.deterministic!r}")
-    has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
+    has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in _as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
         raise TrainerError("enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them.")
 
@@ -171,7 +171,7 @@ def _at_least(**arguments: tuple[Any, int]) -> None:
             raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")
 
 
-def as_list(value: Any) -> list[Any]:
+def _as_list(value: Any) -> list[Any]:
     """One, several or no values as a list."""
     if value is None:
         return []

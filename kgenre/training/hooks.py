@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kgenre.callbacks.callback import HOOKS, Callback
+from kgenre.callbacks.callback import BATCH_HOOKS, HOOKS, Callback, overrides
 from kgenre.training.errors import TrainerError
 from kgenre.training.module import Module
 
@@ -17,14 +17,20 @@ if TYPE_CHECKING:
 _CALLED = [name for name in HOOKS if name not in ("on_save_checkpoint", "on_load_checkpoint")]
 # Lightning's hooks that nothing here could call: to stay silent about one would be to train something else.
 _IN_THE_STEP = "the step is compiled as a whole; write configure_gradients, a traced method of the module"
+_BY_THE_ENGINE = "the engine moves batches; change them in the source of batches or in the step"
 _NEVER_CALLED = {
-    **dict.fromkeys(("on_before_zero_grad", "on_before_backward", "on_after_backward"), _IN_THE_STEP),
-    **dict.fromkeys(("on_before_optimizer_step", "optimizer_step", "optimizer_zero_grad", "backward"), _IN_THE_STEP),
-    **dict.fromkeys(("configure_gradient_clipping", "lr_scheduler_step"), _IN_THE_STEP),
-    **dict.fromkeys(
-        ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer"),
-        "the engine moves batches; change them in the source of batches or in the step",
-    ),
+    "on_before_zero_grad": _IN_THE_STEP,
+    "on_before_backward": _IN_THE_STEP,
+    "on_after_backward": _IN_THE_STEP,
+    "on_before_optimizer_step": _IN_THE_STEP,
+    "optimizer_step": _IN_THE_STEP,
+    "optimizer_zero_grad": _IN_THE_STEP,
+    "backward": _IN_THE_STEP,
+    "configure_gradient_clipping": _IN_THE_STEP,
+    "lr_scheduler_step": _IN_THE_STEP,
+    "on_before_batch_transfer": _BY_THE_ENGINE,
+    "transfer_batch_to_device": _BY_THE_ENGINE,
+    "on_after_batch_transfer": _BY_THE_ENGINE,
     "training_epoch_end": "write on_train_epoch_end",
     "validation_epoch_end": "write on_validation_epoch_end",
     "test_epoch_end": "write on_test_epoch_end",
@@ -48,8 +54,8 @@ class Hooks:
         # Whether hooks of training batches may read and assign weights. kgenre's own callbacks do not, or sync
         # themselves.
         self.batches_see_weights: bool = any(
-            _overrides(owner, base, name) and not _is_kgenres(getattr(owner, name))
-            for name in ("on_train_batch_start", "on_train_batch_end")
+            overrides(owner, name, base) and not _is_kgenres(getattr(owner, name))
+            for name in BATCH_HOOKS
             for owner, base in ((module, Module), *((callback, Callback) for callback in callbacks))
         )
 
@@ -67,11 +73,11 @@ class Hooks:
             )
             return lambda *arguments: hook(trainer, module, *arguments)
 
-        written = [callback for callback in callbacks if _overrides(callback, Callback, name)]
+        written = [callback for callback in callbacks if overrides(callback, name)]
         # At the end of an epoch the module may log what a monitor is waiting for.
         late = [c for c in written if c.saves or (c.monitors and name == "on_train_epoch_end")]
         chain = [bound(callback) for callback in written if callback not in late]
-        if _overrides(module, Module, name):
+        if overrides(module, name, Module):
             hook = _as_written(getattr(module, name), getattr(Module, name))
             chain.append(measured(f"[Module]{type(module).__name__}", hook))
         chain += [bound(callback) for callback in late]
@@ -106,11 +112,6 @@ def _refuse_what_is_never_called(owner: Any) -> None:
             f"{type(owner).__name__}.automatic_optimization=False: the optimizers act in the compiled step. Return the "
             "loss from training_step; several optimizers each have their variables, see configure_optimizers."
         )
-
-
-def _overrides(owner: Any, base: type, name: str) -> bool:
-    hook = getattr(owner, name)
-    return getattr(hook, "__func__", hook) is not getattr(base, name)
 
 
 def _is_kgenres(hook: Callable[..., Any]) -> bool:

@@ -16,21 +16,19 @@ def check_limit(name: str, limit: int | float | None) -> int | float | None:
     raise TrainerError(f"{name} takes a number of batches (int) or a fraction (0.0 to 1.0). Received: {limit!r}")
 
 
-def number_of_batches(source: Iterable[Any] | None, limit: int | float | None, name: str) -> int | float:
+def number_of_batches(source: Iterable[Any], limit: int | float | None, name: str) -> int | float:
     """Batches of a source under a limit; infinity where the source does not know its length and nothing limits it.
 
     Raises:
         TrainerError: a fraction of a source of unknown length, or a source that can be read only once, or arrays that
             nobody has cut into batches.
     """
-    if source is None:
-        return 0
     if isinstance(source, type) or not any(hasattr(source, name) for name in _ITERABLE):
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__}, which cannot be iterated. Give a list, an "
             "ArrayDataset, a tf.data.Dataset, or an object with __iter__."
         )
-    if iter_once(source):
+    if hasattr(source, "__next__"):  # a generator, spent after one pass
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__} that can be read only once, but each epoch reads "
             "them anew. Give a list, an ArrayDataset, a tf.data.Dataset, or an object with __iter__."
@@ -70,11 +68,6 @@ def _uncut(source: Any) -> str | None:
     if isinstance(source, Mapping | tuple) and members and all(hasattr(member, "shape") for member in members):
         return f"a {type(source).__name__} of arrays of shapes {', '.join(str(tuple(m.shape)) for m in members)}"
     return None
-
-
-def iter_once(source: Iterable[Any]) -> bool:
-    """Whether the source is a bare iterator (a generator), spent after one pass."""
-    return hasattr(source, "__next__")
 
 
 def validation_interval(interval: int | float, batches: int | float, across_epochs: bool = False) -> int | float:

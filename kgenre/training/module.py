@@ -178,12 +178,10 @@ class Module(Hyperparameters):
         if logs is None:
             self._attached_trainer("log").results.log(name, value, prog_bar=prog_bar, logger=logger)
             return
-        metric = hasattr(value, "update_state")
-        on_step = (logs.training and not metric) if on_step is None else on_step
-        on_epoch = (not logs.training or metric) if on_epoch is None else on_epoch
-        if not logs.training or metric:
+        if not logs.training or hasattr(value, "update_state"):
             # An evaluation has no axis of steps, and a metric is read once an epoch.
             on_step, on_epoch = False, True
+        on_step, on_epoch = on_step is None or on_step, bool(on_epoch)
         name += logs.suffix if add_dataloader_idx else ""
         weight = logs.weight if batch_size is None else batch_size
         entry = step_logs.LogEntry(name, on_step, on_epoch, prog_bar, logger, reduce_fx)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import ChainMap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -135,7 +134,7 @@ class Results:
         if self.silent:
             return
         earlier = self._written[1] if self._written[0] == step else []
-        known = dict(ChainMap(*earlier[::-1]))
+        known = {name: value for write in earlier for name, value in write.items()}
         # What a step and the epoch that ends with it both log is one point.
         new = {name: value for name, value in values.items() if known.get(name) != value}
         if new:

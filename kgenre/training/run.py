@@ -50,21 +50,8 @@ class Run:
     name: str | None
 
     def __init__(self) -> None:
-        self.current_epoch = 0
-        self.batch_idx = 0
-        self.global_step = 0
-        self.epoch_is_done = False
-        self.is_last_batch = False
-        self.should_stop = False
-        self.has_diverged = False  # from here on no checkpoint is written
-        # A callback wants the run to go on from an older checkpoint, and to do something once it is there.
-        self.going_back: tuple[Checkpoint, Callable[[], None]] | None = None
-        self.stop_is_put_off = False  # should_stop is set, but min_epochs or min_steps are not reached
-        self.interrupted = False
+        self._begin_fit()
         self.stop_signal = StopSignal()
-        self.resumed = False
-        self.validated_at: tuple[int, int] | None = None
-        self.saved_epoch: Mapping[str, Any] | None = None  # what an epoch that is resumed had added up
         self.state = RunState()
         self.run_dir: Path | None = None
         self.results_dir: Path | None = None  # of the stage: the run's folder, or one in it (`DataModule.results_name`)
@@ -88,9 +75,26 @@ class Run:
         self.val_source: Any = None  # as given; `val_sources`: each that it holds
         self.val_sources: list[EvaluationSource] = []
         self.loaded_in_epoch = 0  # when the sources were asked for, see `load_epoch`
+        self.schedule = FitSchedule(0)
+
+    def _begin_fit(self) -> None:
+        """What each fit begins with."""
+        self.current_epoch = 0
+        self.batch_idx = 0
+        self.global_step = 0
+        self.epoch_is_done = False
+        self.is_last_batch = False
+        self.should_stop = False
+        self.stop_is_put_off = False  # should_stop is set, but min_epochs or min_steps are not reached
+        self.has_diverged = False  # from here on no checkpoint is written
+        # A callback wants the run to go on from an older checkpoint, and to do something once it is there.
+        self.going_back: tuple[Checkpoint, Callable[[], None]] | None = None
+        self.interrupted = False
+        self.resumed = False
+        self.validated_at: tuple[int, int] | None = None
+        self.saved_epoch: Mapping[str, Any] | None = None  # what an epoch that is resumed had added up
         self.input_seconds = 0.0  # that fit has waited for batches
         self.batch_seconds: float | None = None  # for one, in the epoch before
-        self.schedule = FitSchedule(0)
 
     # --- the parts in use ----------------------------------------------------------------------------------------
 

@@ -240,5 +240,5 @@ def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
 
 
 def _in_order(callbacks: list[Callback]) -> list[Callback]:
-    # Checkpoints are written last, when the others have had their say.
-    return sorted(callbacks, key=lambda callback: isinstance(callback, ModelCheckpoint))
+    # Those that save come last, when the others have had their say.
+    return sorted(callbacks, key=lambda callback: callback.saves)

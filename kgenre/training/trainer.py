@@ -212,11 +212,7 @@ class Trainer(Run):
             train_dataloaders, datamodule = None, train_dataloaders
         self.data = _source_of_batches("fit", "train", model, train_dataloaders, datamodule)
         self.train_source, self.val_source = train_dataloaders, val_dataloaders
-        self.should_stop = self.stop_is_put_off = self.interrupted = self.resumed = False
-        self.current_epoch = self.batch_idx = self.global_step = 0
-        self.input_seconds, self.batch_seconds = 0.0, None
-        self.validated_at = self.saved_epoch = self.going_back = None
-        self.has_diverged = False
+        self._begin_fit()
         with running(self, "fit", model, datamodule):
             tidy_runs(self.experiment_dir)
             checkpoint = read_ckpt_path(self, ckpt_path, "fit")
@@ -333,6 +329,8 @@ class Trainer(Run):
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, stage, checkpoint)
             given = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
+            if given is None:
+                raise TrainerError(f"{type(data).__name__}.{loader}_dataloader() gave no source of batches, but None.")
             sources = evaluation_sources(model, step, given, self.limits[loader])
             build_for_evaluation(self, sources)
             if checkpoint is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import math
@@ -10,7 +9,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -111,7 +110,7 @@ def known_step_times(model: str) -> dict[str, float]:
 
 def remember_step_times(model: str, seconds: Mapping[str, float]) -> None:
     """Add to the table; where the cache cannot be written, nothing is kept."""
-    with contextlib.suppress(OSError):
+    with suppress(OSError):
         file, table = _file(), _read()
         table[model] = {**table.get(model, {}), **seconds}
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,16 @@ def test_all_at_the_end(tmp_path):
     np.testing.assert_array_equal(written["more/squared"], written["outputs"] ** 2)
 
 
+def test_a_pair_is_numbered(tmp_path):
+    class Pairs(BoringModule):
+        def predict_step(self, batch, batch_idx):
+            outputs = self.model(batch["x"])
+            return outputs, {"squared": outputs**2}
+
+    quiet_trainer(callbacks=PredictionWriter(tmp_path)).predict(Pairs(), boring_batches(1))
+    assert sorted(np.load(tmp_path / "batch_000000.npz")) == ["0", "1/squared"]
+
+
 def test_in_the_run_or_nowhere():
     trainer = quiet_trainer(callbacks=PredictionWriter(write_interval="batch_and_epoch"), logger=CSVLogger())
     module = BoringModule()

@@ -141,6 +141,23 @@ def test_going_back_with_a_lower_rate(caplog, in_background):
 
 
 @pytest.mark.usefixtures("in_tmp_path")
+def test_it_goes_back_to_one_that_is_whole(caplog):
+    def damage(trainer, module, batch, batch_idx):
+        if trainer.global_step == 5:
+            (checkpoint.folder / "step=000005" / "weights.safetensors").write_bytes(b"")
+
+    poison, _ = breaks(times=1)
+    watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
+    checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=1, save_top_k=-1)
+    callbacks = [poison, Lambdas(on_train_batch_start=damage), watch, checkpoint]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(4))
+    (message,) = [record.message for record in caplog.records if record.message.startswith("Going back")]
+    assert "step=000004" in message
+    assert (trainer.global_step, watch.rollbacks) == (8, 1)
+
+
+@pytest.mark.usefixtures("in_tmp_path")
 def test_it_goes_back_so_often_and_then_stops(caplog):
     poison, _ = breaks(times=9)
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=2)

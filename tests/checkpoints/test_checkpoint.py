@@ -98,7 +98,11 @@ def without_hash(manifest):
     del manifest["files"]["state.json"]["sha256"]
 
 
-@pytest.mark.parametrize("change", [without_an_entry, without_files, without_hash])
+def with_another_hash(manifest):
+    manifest["files"]["state.json"]["sha256"] = "0123"
+
+
+@pytest.mark.parametrize("change", [without_an_entry, without_files, without_hash, with_another_hash])
 def test_a_manifest_that_lacks_something_is_refused(saved, change):
     manifest = json.loads((saved / "manifest.json").read_text())
     change(manifest)

@@ -8,7 +8,7 @@ from keras import ops
 
 import kgenre
 from kgenre import TrainerError
-from kgenre.engines.gradients import clip, global_norm
+from kgenre.engines.gradient_clipping import clip, global_norm
 
 KERNEL, BIAS = "model.layers.0.kernel", "model.layers.0.bias"
 
@@ -90,6 +90,24 @@ def test_a_schedule_counts_updates():
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend([joined(batches[:3])])[0], rtol=1e-5)
     assert trainer.learning_rates() == [0.0]
     assert trainer.engine.state_dict()["optimizers.0.iterations"] == 2
+
+
+def test_a_metric_may_be_of_gradients():
+    class Largest(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.largest = keras.metrics.Mean()
+
+        def configure_gradients(self, gradients):
+            self.largest.update_state(ops.max(gradients[KERNEL]))
+            self.log("largest", self.largest)
+            return gradients
+
+    trainer, batches = quiet_trainer(), boring_batches(1)
+    kernel = weights_of(BoringModule())[KERNEL]
+    trainer.fit(Largest(), batches)
+    slope = (kernel - descend(batches)[0]) / 0.1
+    assert trainer.callback_metrics["largest"] == pytest.approx(slope.max(), rel=1e-4)
 
 
 @pytest.mark.parametrize(

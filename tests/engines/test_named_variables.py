@@ -106,6 +106,12 @@ def test_every_variable_of_a_model_has_a_name():
     assert not any("_1" in name or "bidirectional" in name for name in named)
 
 
+def test_two_places_whose_names_read_the_same_are_told_apart():
+    module = BoringModule()
+    module.scales = {"a": {"b": keras.Variable(1.0)}, "a.b": keras.Variable(2.0)}
+    assert list(named_variables(module))[2:] == ["scales.a.b", "scales.a.b.2"]
+
+
 def test_outermost_layers():
     module = Everything()
     assert keras_layers(module) == [module.model, module.heads["a"][0], module.heads["b"], module.inner.model]

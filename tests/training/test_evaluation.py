@@ -4,9 +4,11 @@ import logging
 import sys
 from types import ModuleType
 
+import keras
 import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer, traces, weights_of
+from keras import ops
 
 import kgenre
 from kgenre import TrainerError
@@ -181,6 +183,22 @@ def test_predict_gives_numpy_arrays():
     for output, batch in zip(outputs, batches, strict=True):
         assert isinstance(output["y"], np.ndarray)
         np.testing.assert_allclose(output["y"], batch["x"] @ kernel + bias, rtol=1e-5, atol=1e-6)
+
+
+def test_layers_that_the_test_alone_uses_are_built_for_it():
+    class Second(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.second = keras.layers.Dense(2, kernel_initializer="ones")  # built with the first batch that it sees
+
+        def test_step(self, batch, batch_idx):
+            self.log("test/loss", ops.mean((self.second(batch["x"]) - batch["y"]) ** 2))
+
+    module, batches = Second(), boring_batches(2)
+    trainer = quiet_trainer()
+    trainer.fit(module, batches)
+    expected = np.mean([np.mean((b["x"].sum(1, keepdims=True) - b["y"]) ** 2) for b in batches])
+    assert trainer.test(module, batches, verbose=False)[0]["test/loss"] == pytest.approx(expected, rel=1e-5)
 
 
 def test_the_datamodule_of_the_fit_is_used_again():

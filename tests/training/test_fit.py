@@ -250,6 +250,29 @@ def test_no_batches():
         quiet_trainer().fit(BoringModule(), [])
 
 
+def test_a_dataloader_that_forgot_its_return():
+    class Forgetful(kgenre.DataModule):
+        def train_dataloader(self):
+            boring_batches(2)
+
+        test_dataloader = train_dataloader
+
+    with pytest.raises(TrainerError, match="The train batches come from a NoneType, which cannot be iterated"):
+        quiet_trainer().fit(BoringModule(), datamodule=Forgetful())
+    with pytest.raises(TrainerError, match=r"Forgetful\.test_dataloader\(\) gave no source of batches, but None"):
+        quiet_trainer().test(BoringModule(), Forgetful())
+    with pytest.raises(TrainerError, match=r"Forgetful\.val_dataloader\(\) gave no source"):
+        quiet_trainer().validate(BoringModule(), datamodule=Forgetful())
+
+
+def test_a_list_of_one_source_is_that_source_and_all_of_an_unknown_length_is_all_of_it():
+    trainer = quiet_trainer(limit_train_batches=1.0)
+    trainer.fit(BoringModule(), [boring_dataset()])
+    assert trainer.global_step == 4
+    trainer.fit(BoringModule(), Endless(boring_batches(3)))
+    assert trainer.global_step == 3
+
+
 def test_both_or_neither_source():
     class Data(kgenre.DataModule):
         pass

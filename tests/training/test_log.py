@@ -208,15 +208,22 @@ def test_variables_that_are_logged_or_returned_are_read_in_each_step():
             self.seen = keras.Variable(0.0, trainable=False)
 
         def training_step(self, batch, batch_idx):
+            self.log("before", self.seen)
+            self.log("bias", self.model.layers[0].bias[0])
             self.seen.assign(self.seen + 1)
             self.log("seen", self.seen)
             return {"loss": super().training_step(batch, batch_idx), "seen": self.seen}
 
+        def on_train_batch_start(self, batch, batch_idx):
+            biases.append(float(self.model.layers[0].bias[0]))
+
         def on_train_batch_end(self, outputs, batch, batch_idx):
             returned.append(float(self.trainer.engine.to_host(outputs["seen"])))
 
-    returned, logger = [], InMemoryLogger()
+    returned, biases, logger = [], [], InMemoryLogger()
     quiet_trainer(logger=logger, log_every_n_steps=1).fit(Counting(), boring_batches(3))
+    assert logger.history("before") == [(1, 0.0), (2, 1.0), (3, 2.0)]
+    assert [value for _, value in logger.history("bias")] == biases
     assert logger.history("seen") == [(1, 1.0), (2, 2.0), (3, 3.0)]
     assert returned == [1.0, 2.0, 3.0]
 

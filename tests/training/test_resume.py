@@ -553,6 +553,17 @@ def test_data_are_loaded_from_a_checkpoint_too(saved, tmp_path):
         Counted.load_from_checkpoint(path, size=1)
 
 
+def test_load_from_checkpoint_of_a_module_that_takes_anything(saved):
+    class Anything(Dropping):
+        def __init__(self, **given):
+            super().__init__()
+            self.given = given
+
+    given = Anything.load_from_checkpoint(saved[0], extra=1).given
+    assert given["extra"] == 1
+    assert "learning_rate" in given
+
+
 def test_load_from_checkpoint_of_another_model(saved):
     class Wider(Dropping):
         def __init__(self):

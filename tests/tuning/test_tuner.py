@@ -1,6 +1,7 @@
 """Searches for a learning rate and a batch size: what they find, and that they leave no trace."""
 
 import random
+import signal
 
 import keras
 import matplotlib
@@ -144,6 +145,20 @@ def test_a_failing_search_leaves_no_trace():
         np.testing.assert_array_equal(before[name], array)
 
 
+@pytest.mark.parametrize("finder", [LearningRateFinder(), BatchSizeFinder()], ids=["rate", "batch size"])
+def test_ctrl_c_in_a_search_ends_the_fit_around_it(finder):
+    class Stopped(Sized):
+        def train_dataloader(self):
+            yield_one = super().train_dataloader()
+            signal.raise_signal(signal.SIGINT)
+            return yield_one
+
+    module, data = BoringModule(learning_rate=1e-9), Stopped()
+    trainer = quiet_trainer(callbacks=finder)
+    trainer.fit(module, datamodule=data)
+    assert (trainer.interrupted, trainer.global_step, module.learning_rate) == (True, 0, 1e-9)
+
+
 def test_learning_rate_finder_in_a_fit():
     finder, data = LearningRateFinder(min_lr=1e-5, num_training_steps=40), Sized()
     module = BoringModule(learning_rate=1e-9)
@@ -195,6 +210,13 @@ def test_what_a_range_test_refuses():
 
     with pytest.raises(TypeError, match=r"A range test cannot set the rate .* ExponentialDecay"):
         Tuner(quiet_trainer()).lr_find(Scheduled(), boring_batches(2))
+
+    class Two(BoringModule):
+        def configure_optimizers(self):
+            return {".*kernel": keras.optimizers.SGD(0.1), ".*": keras.optimizers.SGD(0.1)}
+
+    with pytest.raises(ValueError, match="A range test works with one optimizer"):
+        Tuner(quiet_trainer()).lr_find(Two(), boring_batches(2))
     with pytest.raises(ValueError, match=r"0 < min_lr < max_lr .*Received: min_lr=1, max_lr=0.1"):
         LearningRateFinder(min_lr=1, max_lr=0.1)
     with pytest.raises(ValueError, match=r"'exponential' or 'linear'. Received: 'cubic'"):
