@@ -296,6 +296,10 @@ def test_drop_remainder(sample):
 def test_before_setup():
     with pytest.raises(RuntimeError, match="setup"):
         _ = FilmData().table
+    with pytest.raises(RuntimeError, match="setup"):
+        FilmData().predict_dataloader()
+    with pytest.raises(RuntimeError, match="setup"):
+        FilmData().save_artifacts("nowhere")
     assert FilmData().state_dict() == {}
 
 
