@@ -81,17 +81,8 @@ def _path_option(option: str, value: str) -> str:
         read = value
     if isinstance(read, dict) and option == "--data.path":  # a folder named "a: b"
         return f"--data.init_args={json.dumps({'path': value})}"
-    # "2012" stays as it is; "[2024]" and "#1" are a list and a comment, "1e3" becomes 1000.0 in config.yaml.
-    is_text = isinstance(read, int | float) or (isinstance(read, str) and not _is_number(value))
-    return f"{option}={value if is_text or not os.path.lexists(value) else f'./{value}'}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    is_meant = not isinstance(read, str | int | float) and os.path.lexists(value)
+    return f"{option}=./{value}" if is_meant else f"{option}={value}"  # "[2024]" and "#1" are a list and a comment
 
 
 def _value(option: str, arguments: Sequence[str]) -> str | None:

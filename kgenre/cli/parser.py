@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
+from functools import partial
 from typing import Any
 
-from jsonargparse import ArgumentParser, set_parsing_settings
+import yaml
+from jsonargparse import ArgumentParser, set_dumper, set_parsing_settings
 
 # A config names classes to import: only these may be named, or a config from a stranger could run anything.
 _ALLOWED = ("kgenre", "keras")
@@ -30,6 +33,14 @@ class Parser(ArgumentParser):
         from kgenre.cli.explain import explain
 
         return self.exit(2, f"{self.prog}: {explain(message, self)}\nOptions: {self.prog} --help\n")
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes a text such as 1e3, which the parser reads as a number where PyYAML does not."""
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_.]*[eE][-+]?\d+$"), None)
+set_dumper("yaml", partial(yaml.dump, Dumper=_Dumper, default_flow_style=False, allow_unicode=True, sort_keys=False))
 
 
 def allowed_imports() -> tuple[str, ...]:

@@ -43,10 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     from kgenre.models import GenreClassifier
 
     module = GenreClassifier.load_from_checkpoint(checkpoint)
-    films = FilmData(**state["data"]["hyperparameters"] | {"path": options.data.path, "format": options.data.format})
+    films = FilmData.load_from_checkpoint(checkpoint, path=options.data.path, format=options.data.format)
     # A poster network that was trained beside overviews needs no overview to predict.
-    read = {"posters": "poster" in module.inputs, "overviews": "overview" in module.inputs}
-    films.load_state_dict(state["data"]["state"] | read)
+    films.posters, films.overviews = "poster" in module.inputs, "overview" in module.inputs
     if path is not None:
         return _predict_many(module, films, path, options, state["data"]["state"].get("split") or {})
     batch = films.encode(

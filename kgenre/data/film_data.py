@@ -250,7 +250,7 @@ class FilmData(DataModule):
 
     @property
     def bad_posters(self) -> tuple[LeftOut, ...]:
-        """Films that are left out because their poster is missing or bad."""
+        """Films whose poster is missing or bad; with ``incomplete="keep"`` they may be used without it."""
         return self._read_films.bad_posters
 
     @property

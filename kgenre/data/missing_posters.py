@@ -23,13 +23,11 @@ def why_missing(table: FilmTable) -> str:
     missing = [path for path in paths if path is None or not os.path.exists(path)]
     if not missing:
         return ""
-    example = next((Path(path) for path in missing if path), None)
+    example, why = next((Path(path) for path in missing if path), None), ""
     if example:
         why = _instead(example)
     elif len(missing) == len(paths) and not table.posters_found:
         why = "no picture beside the table, or in a folder there, has the name of a film"
-    else:
-        why = ""
     return "; ".join([why] * bool(why) + _archives(table.root))
 
 

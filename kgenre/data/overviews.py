@@ -11,14 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.text_words import TextWords
+from kgenre.data.text_words import PUNCTUATION, TextWords
 from kgenre.data.uncollected import uncollected
 
 MAX_SEQUENCE_LENGTH = 200
 UNKNOWN = "[UNK]"
-# What Keras's TextVectorization strips. A text without anything else has no tokens.
-_PUNCTUATION = re.compile(r"""[!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
-_OF_A_WORD = re.compile(r"""[^\s!"#$%&()*+,\-./:;<=>?@\[\\\]^_`{|}~']""")
+_PUNCTUATION = re.compile(f"[{re.escape(PUNCTUATION)}]")
+_OF_A_WORD = re.compile(rf"[^\s{re.escape(PUNCTUATION)}]")
 
 TokenIds = npt.NDArray[np.int32]
 

@@ -150,8 +150,6 @@ def _on_disk(
     reasons = json.loads(reasons_file.read_text(encoding="utf-8"))
     # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
     pixels = np.load(file, mmap_mode="c")
-    if pixels.shape != shape or pixels.dtype != np.uint8:
-        raise OSError(f"{file.name} has the shape {pixels.shape}, not {shape}: delete it")
     # What cannot be opened at all is not in the key: it may have changed.
     return pixels, [reason or reasons.get(str(i), "") for i, reason in enumerate(files.reasons)]
 

@@ -149,12 +149,16 @@ def _shard(
     posters, quarantine = _encoded(table, files, rows, settings)
     from kgenre.data.tensorflow import tf
 
-    kept = [n for n, i in enumerate(rows) if posters[n] or table.overviews[i].strip()]
+    is_kept = [bool(poster or table.overviews[i].strip()) for i, poster in zip(rows, posters, strict=True)]
+    named = {film_id for film_id, _ in quarantine}
+    gone = (table.ids[i] for i, kept in zip(rows, is_kept, strict=True) if not kept)
+    quarantine += [(film_id, "no poster and no overview") for film_id in gone if film_id not in named]
     part = path.with_name(path.name + ".writing")
     try:
         with tf.io.TFRecordWriter(str(part)) as writer:
-            for n in kept:
-                writer.write(_example(tf, fields[n], posters[n]))
+            for about, poster, kept in zip(fields, posters, is_kept, strict=True):
+                if kept:
+                    writer.write(_example(tf, about, poster))
     except tf.errors.OpError as error:  # TensorFlow's word for a full disk
         part.unlink(missing_ok=True)
         raise OSError(errno.EIO, error.message.rpartition("; ")[2], str(part)) from error
@@ -162,7 +166,7 @@ def _shard(
     part.replace(path)
     written = {
         "file": path.name,
-        "films": len(kept),
+        "films": sum(is_kept),
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "quarantine": quarantine,

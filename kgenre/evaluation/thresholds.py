@@ -8,6 +8,8 @@ from typing import Any, Self
 
 import numpy as np
 
+from kgenre.evaluation.checked_arrays import checked_genres, checked_probabilities
+
 # Thresholds are tried at even steps of log-odds, as probabilities of rare genres are small. F1 is averaged over a
 # window of neighbours before its maximum is taken: a peak that one film makes is none. Where all probabilities lie
 # within less than the window, as after an epoch or two, it would hide every difference: it is narrowed.
@@ -74,8 +76,6 @@ def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int =
         >>> 0.1 < tune_thresholds(true, prob).overall < 0.3
         True
     """
-    from kgenre.evaluation.checked_arrays import checked_genres, checked_probabilities
-
     true = checked_genres(y_true)
     prob = checked_probabilities(y_prob, true.shape)
     tries = len(_GRID)

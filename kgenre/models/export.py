@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kgenre.models.genre_classifier import GenreClassifier
 
 FORMATS = {"saved_model": "saved_model", "onnx": "model.onnx", "keras": "model.keras"}  # and what each is called
+_DTYPES = {"poster": "uint8", "overview": "int32"}
 
 
 def export_classifier(
@@ -98,9 +99,6 @@ def exportable(module: GenreClassifier) -> keras.Model:
     }
     with keras_only():
         return keras.Model(inputs, module.probabilities(inputs), name=module.model.name)
-
-
-_DTYPES = {"poster": "uint8", "overview": "int32"}
 
 
 def _check(folder: Path, format: str) -> None:

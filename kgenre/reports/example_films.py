@@ -132,7 +132,7 @@ def _explained(
 def _explained_by(
     run: Run, ids: Sequence[str], table: FilmTable, rows: dict[str, int]
 ) -> dict[tuple[str, str], Explanation]:
-    from kgenre.checkpoints import find_checkpoint, read_state
+    from kgenre.checkpoints import find_checkpoint
     from kgenre.data import FilmData
     from kgenre.data.text_words import TextWords
     from kgenre.models import GenreClassifier
@@ -140,13 +140,11 @@ def _explained_by(
 
     checkpoint = find_checkpoint(run.trained_in)
     module = GenreClassifier.load_from_checkpoint(checkpoint)
-    state = read_state(checkpoint)["data"]
-    data = FilmData(**state["hyperparameters"])
-    reads = {"posters": "poster" in module.inputs, "overviews": "overview" in module.inputs}
-    data.load_state_dict(state["state"] | reads)
+    data = FilmData.load_from_checkpoint(checkpoint)
+    data.posters, data.overviews = "poster" in module.inputs, "overview" in module.inputs
     words_of = TextWords(data.standardize, data.word_split, data.stem)
-    posters = [table.poster_paths[rows[i]] if reads["posters"] else None for i in ids]
-    overviews = [table.overviews[rows[i]] if reads["overviews"] else "" for i in ids]
+    posters = [table.poster_paths[rows[i]] if data.posters else None for i in ids]
+    overviews = [table.overviews[rows[i]] if data.overviews else "" for i in ids]
     films = [  # one by one: a network that does with either is given the one that a film has
         data.encode(None if poster is None else [poster], [overview] if overview else None)
         for poster, overview in zip(posters, overviews, strict=True)
@@ -154,8 +152,8 @@ def _explained_by(
     batch = {name: np.concatenate([film[name] for film in films]) for name in films[0]}
     at = [run.predictions.ids.index(film_id) for film_id in ids]
     genres = run.predictions.prob[at].argmax(axis=1)
-    heat = grad_cam(module, batch, genres) if reads["posters"] else None
-    importance = word_importance(module, batch, genres) if reads["overviews"] else None
+    heat = grad_cam(module, batch, genres) if data.posters else None
+    importance = word_importance(module, batch, genres) if data.overviews else None
     return {
         (run.name, film_id): (
             None if heat is None else _overlaid(posters[n], heat[n]),

@@ -157,10 +157,10 @@ def _run_folder(path: Path) -> Path:
 
 
 def _read(path: Path, name: str) -> Run:
+    run = _trained_in(path)
     metrics = {k: v for k, v in _json(path / "metrics.json").items() if isinstance(v, int | float)}
     if "test/loss" not in metrics or not (path / "predictions_test.csv").exists():
-        raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {path}")
-    run = _trained_in(path)
+        raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {run}")
     config = _yaml(run / "config.yaml") or _config_of_checkpoint(run)
     if run != path:
         known = _json(run / "metrics.json")

@@ -173,16 +173,31 @@ def test_data_of_the_users_own_need_no_tensorflow(run_python):
 
 @pytest.mark.parametrize(
     ("name", "path"),
-    [("[2024]", "./[2024]"), ("#1", "./#1"), ("1e3", "./1e3"), ("a: b", "a: b"), ("2012", "2012"), ("null", "./null")],
+    [
+        ("[2024]", "./[2024]"),
+        ("#1", "./#1"),
+        ("1e3", "1e3"),
+        ("1.5e3", "1.5e3"),
+        ("a: b", "a: b"),
+        ("2012", "2012"),
+        ("null", "./null"),
+    ],
 )
 def test_a_folder_whose_name_is_yaml(name, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()
-    for words in ([f"--data.path={name}"], ["--data.path", name, "--data.batch_size", "3"]):
-        given = options(*words)
-        assert given.data.init_args.path == path
-        (tmp_path / "config.yaml").write_text(dump(make_parser("fit", ""), given))
-        assert options("--config", "config.yaml").data.init_args == given.data.init_args
+    assert options(f"--data.path={name}").data.init_args.path == path
+    given = options("--data.path", name, "--data.batch_size", "3")
+    (tmp_path / "config.yaml").write_text(dump(make_parser("fit", ""), given))
+    read = options("--config", "config.yaml").data.init_args
+    assert (read.path, read.batch_size) == (path, 3)
+
+
+def test_a_text_that_looks_like_a_number_is_one_in_the_config_too(tmp_path):
+    given = options("--trainer.name", "1e3", "--model.learning_rate", "1e-5")
+    (tmp_path / "config.yaml").write_text(dump(make_parser("fit", ""), given))
+    read = options("--config", str(tmp_path / "config.yaml"))
+    assert (read.trainer.name, read.model.init_args.learning_rate) == ("1e3", 1e-5)
 
 
 def test_an_overview_that_begins_like_a_comment_is_one():

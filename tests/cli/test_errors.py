@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.cli.main import main
 from kgenre.cli.usage import is_refusal
 
@@ -135,6 +136,14 @@ def test_a_folder_of_runs_is_no_run(fails, tmp_path):
         (tmp_path / f"version_{version}").mkdir()
     code, lines = fails("predict", "--ckpt_path", tmp_path, "--overview", "A film.")
     assert (code, f"The newest run there is {tmp_path / 'version_10'}." in lines[-1]) == (1, True)
+
+
+def test_a_checkpoint_of_another_module_is_named(fails, tmp_path):
+    made = write_checkpoint(Checkpoint({}, {}, {"model": {"class_path": "digits.DigitNet"}}), tmp_path / "step=000001")
+    for command in (["predict", "--overview", "A ship.", "--ckpt_path", made], ["fuse", made]):
+        code, lines = fails(*command)
+        assert code == 1
+        assert "is not of a GenreClassifier trained on films" in lines[-1]
 
 
 def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monkeypatch):

@@ -296,6 +296,10 @@ def test_drop_remainder(sample):
 def test_before_setup():
     with pytest.raises(RuntimeError, match="setup"):
         _ = FilmData().table
+    with pytest.raises(RuntimeError, match="setup"):
+        FilmData().predict_dataloader()
+    with pytest.raises(RuntimeError, match="setup"):
+        FilmData().save_artifacts("nowhere")
     assert FilmData().state_dict() == {}
 
 
@@ -355,6 +359,7 @@ def test_a_changed_folder_keeps_films_on_their_side(films, state, sample, tmp_pa
     assert "in no part of it: 1; not in the data: 10." in caplog.text
     test_ids = {films.table.ids[i] for i in films.split.test}
     assert {again.table.ids[i] for i in again.split.test} == test_ids & set(again.table.ids)
+    assert again.results_name == ""
 
 
 @pytest.mark.parametrize(("stage", "sizes"), [("fit", (28, 4, 8)), ("test", (0, 0, 40))])
@@ -362,11 +367,17 @@ def test_other_films_are_all_tested_or_split_anew(stage, sizes, state, tmp_path,
     rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'News|Comedy'},A film about number {i}" for i in range(40))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
     other = FilmData(str(tmp_path))
+    assert other.results_name == "", "of no checkpoint"
     other.load_state_dict({**state, "posters": False})
     other.setup(stage)
+    assert other.results_name == tmp_path.name
+    other.path = str(tmp_path / "films.csv")
+    assert other.results_name == f"{tmp_path.name}_films"
     assert "None of these 40 films is in the checkpoint's split" in caplog.text
     assert other.split.sizes == sizes
     assert len(other.split.test) == sum(1 for batch in other.test_dataloader() for w in batch["weight"] if w > 0)
+    other.load_state_dict(other.state_dict())
+    assert other.results_name == "", "of the checkpoint that was saved meanwhile"
 
 
 def test_genres_are_those_of_the_checkpoint(films, state, tmp_path, caplog):

@@ -197,11 +197,27 @@ def test_error_a_shard_that_was_changed_or_is_gone(films, tmp_path):
     shard.unlink()
     with pytest.raises(FilmDataError, match="is missing"):
         read_films(tmp_path / "out")
+    manifest = tmp_path / "out" / "manifest.json"
+    for changed, says in (('"version": 2', "has version 2; this kgenre reads 1"), ('"versions": 1', "not a manifest")):
+        manifest.write_text(manifest.read_text().replace('"version": 1', changed).replace('"version": 2', changed))
+        with pytest.raises(FilmDataError, match=says):
+            read_films(tmp_path / "out")
 
 
 def test_error_a_folder_with_other_things(films, tmp_path):
     with pytest.raises(FilmDataError, match=r"other files in it, such as films\.csv"):
         prepare_films(read_films(films), films)
+    with pytest.raises(FilmDataError, match="is a file"):
+        prepare_films(read_films(films), films / "films.csv")
+
+
+def test_films_that_have_nothing_are_left_out_and_named(tmp_path):
+    (tmp_path / "films.csv").write_text("id,genres,overview\na,Drama,\nb,War,A man goes home.\n")
+    table = read_films(tmp_path)
+    prepare_films(table, tmp_path / "out")
+    assert "a,no poster and no overview\n" in (tmp_path / "out" / "quarantine.csv").read_text()
+    with pytest.raises(FilmDataError, match=r"No film of .* can be used: no poster and no overview"):
+        prepare_films(table.subset([0]), tmp_path / "none")
 
 
 @pytest.mark.parametrize("wrong", [{"posters": "png"}, {"resize": "stretch"}, {"films_per_shard": 0}])

@@ -23,10 +23,11 @@ from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metric
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.models import GenreClassifier, explanations
-from kgenre.reports import ReportError, examples, read_runs, write_report
+from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Paragraph, Table
 from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure
+from kgenre.reports.html import to_html
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
 from kgenre.reports.numbers import Numbers
@@ -50,7 +51,7 @@ def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, te
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     ids = [f"sample{i:05d}" for i in range(80)]
-    true = rng.random((tested, len(genres))) < [0.5, 0.4, 0.0, 0.1][: len(genres)]
+    true = rng.random((tested, len(genres))) < np.resize([0.5, 0.4, 0.0, 0.1], len(genres))
     noise = rng.normal(size=true.shape)
     prob = 1 / (1 + np.exp(-(skill * (2 * true - 1) + 0.5 * noise - 0.5)))
     table = FilmTable(
@@ -186,6 +187,9 @@ def test_curves_are_read_right(films, tmp_path):
     for state, validation in (cases | {"flat": (0.5, 0.501, 0.499)}).items():
         (run,) = read_runs([make_run(tmp_path / state / "version_0", films, 0.5, validation)])
         assert learning_curve(run).state == state
+    assert "it hardly moved at all" in training(run, Numbers())
+    assert "learning rate" in next_steps([run])[0]
+    assert "nothing is known of its course" in training(dataclasses.replace(run, epochs=[]), Numbers())
     jumps = (0.41, 0.37, 0.36, 0.35, 0.35, 0.35, 0.345, 0.34, 0.313, 0.317, 0.312, 0.328, 0.322)
     (run,) = read_runs([make_run(tmp_path / "jumps" / "version_0", films, 0.5, jumps, fit=lambda i: 0.3 - 0.002 * i)])
     assert learning_curve(run).state == "falling", "two epochs above the best are no overfitting here"
@@ -196,6 +200,14 @@ def test_curves_are_read_right(films, tmp_path):
     (run,) = read_runs([tmp_path / "overfitted" / "version_0"])
     assert "0.4000, came at epoch 2 of 3" in training(run, Numbers())
     assert "rose by 12.5 %" in training(run, Numbers())
+
+
+def test_how_uneven_many_genres_are_is_said(films, tmp_path):
+    genres = ("Comedy", "Drama", "Film-Noir", "War", "Action", "Crime", "News", "Horror")
+    (run,) = read_runs([make_run(tmp_path / "many" / "version_0", films, 3.0, genres=genres)])
+    said = sentences.data([run], Numbers())
+    assert re.search(r"are (Comedy|Action) \(\d+ %\) and .*; the rarer half, 3 of 6, makes up \d+ %", said)
+    assert "finds more than a few genres at the usual threshold" in sentences.thresholds(run, Numbers())
 
 
 def test_a_genre_without_test_films_is_named_and_left_out(report):
@@ -326,6 +338,20 @@ def test_a_panel_shows_the_baselines_that_see_what_the_run_sees(runs):
 
     assert run.reads == "poster"
     assert drawn(tfidf=0.45) == drawn() != drawn(colours=0.5)
+
+
+def test_an_explained_film_stands_on_every_page(films):
+    poster = next((films / "posters").glob("*.jpg")).read_bytes()
+    guess = Guess("lstm", (("War", 0.9, True),), poster, (("A", 0.0), ("<tank>", 1.0), ("kiss", -0.8)))
+    block = Films((Film("a", "Tanks", "worst", ("War",), "A <tank> kiss", poster, (guess,)),))
+    page = to_html([block])
+    assert page.count("<img") == 2
+    assert '<span style="background: rgba(255, 130, 0, 0.70)">&lt;tank&gt;</span>' in page
+    assert '<span style="background: rgba(60, 120, 255, 0.40)">kiss</span>' in page
+    text, pictures = to_markdown([block])
+    assert set(pictures) == {"film_1.jpg", "film_1_1.jpg"}
+    assert "War 0.90 ✓ (tank)" in text
+    assert to_pdf([block]).count(b"/Subtype /Image") == 1, "the same picture twice is kept once"
 
 
 def test_words_of_an_example_stand_without_the_texts_punctuation():

@@ -96,6 +96,26 @@ def test_numbers_are_merged_and_json(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
+def test_results_on_other_data_have_a_folder_of_their_own():
+    class Others(kgenre.DataModule):
+        results_name = "others"
+
+        def test_dataloader(self):
+            return boring_batches(2, seed=7)
+
+    trainer, module = quiet_trainer(logger=CSVLogger(), enable_checkpointing=True), BoringModule()
+    trainer.fit(module, boring_batches(3), boring_batches(1))
+    run = trainer.run_dir
+    own = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    trainer.test(module, datamodule=Others(), ckpt_path="last", verbose=False)
+    assert (trainer.run_dir, trainer.results_dir) == (run, run / "test_others")
+    assert {path: path.read_bytes() for path in own} == own
+    assert {path.name for path in trainer.results_dir.iterdir()} == {"metrics.csv", "metrics.json"}
+    trainer.test(module, boring_batches(1), ckpt_path="last", verbose=False)
+    assert trainer.results_dir == run
+    assert "test/loss" in json.loads((run / "metrics.json").read_text())
+
+
 def test_a_failed_run_leaves_its_numbers():
     class Fails(BoringModule):
         def on_train_epoch_end(self):

@@ -19,6 +19,8 @@ from kgenre.data.formats.genre_cell import MAX_CHARS, literal
 FILE_NAME = "IMDB_overview_genres.csv"
 COLUMNS = ("Id", "Genre", "Overview")
 SUFFIXES = (".csv",)
+ONE = frozenset({"1", "1.0", "True"})
+ZERO_OR_ONE = ONE | {"0", "0.0", "False", ""}
 LAYOUT = f"{FILE_NAME} (columns Id, Genre, one per genre, Overview) with Images/<Id>.jpg or posters/<Id>.jpg"
 
 
@@ -68,11 +70,6 @@ def read(path: Path) -> FilmTable:
     names = tuple(sorted({name for names in known.values() for name in names}))
     table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out), notes=rows.notes)
     return table.subset(kept)
-
-
-ZERO = frozenset({"0", "0.0", "False", ""})
-ONE = frozenset({"1", "1.0", "True"})
-ZERO_OR_ONE = ZERO | ONE
 
 
 def _genre_list(text: str) -> list[str] | None:

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.formats.text_encoding import SAVE_AS_UTF8, is_utf16
@@ -113,7 +114,7 @@ def plain_rows(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
         yield number, row
 
 
-def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict"):  # noqa: ANN201 - a text file
+def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict") -> IO[str]:
     """Open for the csv module: UTF-8, with or without a byte-order mark, or UTF-16 with one; line ends left to csv."""
     try:
         if is_utf16(path):

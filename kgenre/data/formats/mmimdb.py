@@ -80,10 +80,7 @@ def read(path: Path) -> FilmTable:
 
 
 def _split(path: Path) -> dict[str, list[str]]:
-    try:
-        split = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise FilmDataError(f"{path} cannot be read as JSON ({error}).") from error
+    split = json.loads(path.read_bytes())
     lists = [split.get(name) for name in COLUMNS] if isinstance(split, dict) else [None]
     # An id becomes part of a path.
     if not all(isinstance(ids, list) and all(isinstance(i, str) and i.isalnum() for i in ids) for ids in lists):

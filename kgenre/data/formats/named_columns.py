@@ -64,10 +64,12 @@ class NamedColumns:
         Raises:
             FilmDataError: the file cannot be read, was cut, or has no film.
         """
-        encoding, notes = ("utf-8", ()) if path.suffix.lower() in JSON_SUFFIXES else encoding_of(path)
-        found = (
-            read_json_rows(path) if path.suffix.lower() in JSON_SUFFIXES else read_rows(path, encoding, to_the_end=True)
-        )
+        notes: tuple[str, ...] = ()
+        if path.suffix.lower() in JSON_SUFFIXES:
+            found = read_json_rows(path)
+        else:
+            encoding, notes = encoding_of(path)
+            found = read_rows(path, encoding, to_the_end=True)
         rows, films = FilmRows(path, self.id, change(plain_rows(found))), GatheredFilms[tuple[str, ...]]()
         for film_id, row in rows:
             genres = self.genres_in(row[self.genres])

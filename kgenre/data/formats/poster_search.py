@@ -76,6 +76,48 @@ def find_posters(
         '1 of 1 in posters/'
     """
     top = os.fspath(root)
+    paths, counts, missing = _named_by_table(top, files)
+    names: dict[str, int] = {}  # that posters may have, each with the first film that may have it
+    for row in missing:
+        for name in _names(ids[row], files[row], other_names[row]):
+            names.setdefault(name, row)
+    search = _Search(top, names)
+    folders = search.folders() if names else []
+    chosen, place_of = _places(folders)
+    others = ((row, [*_names(ids[row], files[row], other_names[row])]) for row in missing if search.pictures)
+    lacking = {row: own for row, own in others if not any(name in place_of for name in own)}
+    near: dict[int, tuple[str, str]] = {}
+    if lacking:
+        of_table = {os.path.splitext(os.path.basename(file))[0] for file in files}
+        near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked, SUFFIXES)
+    default = chosen[0].path if chosen else search.named[0] if search.named else None
+    for row in missing:
+        found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
+        place = near.get(row) if found is None else (place_of[found][0], found + place_of[found][1])
+        if place is not None:
+            counts[place[0]] += 1
+            paths.append(*place)
+        elif files[row]:
+            paths.append(*os.path.split(os.path.join(top, files[row])))
+        else:
+            paths.append(default, f"{_last(ids[row])}.jpg" if default else "")
+    if 0 < len(missing) < len(ids):  # they stand at the end
+        is_missing = np.zeros(len(ids), bool)
+        is_missing[missing] = True
+        paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
+    text = _found(len(ids), counts, folders, top)
+    if search.example and not text and default is None:
+        example = os.path.relpath(search.example, top)
+        text = (
+            f"0 of {len(ids):,}: {search.pictures:,} pictures, such as {example}, have no film's name, such as {ids[0]}"
+        )
+    if search.stopped and counts.total() < len(ids):
+        text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
+    return FoundPosters(paths, text)
+
+
+def _named_by_table(top: str, files: PackedTexts) -> tuple[PosterPaths, Counter[str], list[int]]:
+    """The posters that the table names and that are there, how many are in each folder, and the rows of all others."""
     paths, missing = PosterPaths(), []
     counts: Counter[str] = Counter()
     folder_of: dict[str, str] = {}
@@ -90,49 +132,7 @@ def find_posters(
             counts[folder] += 1
         else:
             missing.append(row)
-    names: dict[str, int] = {}  # that posters may have, each with the first film that may have it
-    for row in missing:
-        for name in _names(ids[row], files[row], other_names[row]):
-            names.setdefault(name, row)
-    search = _Search(top, names)
-    folders = search.folders() if names else []
-    chosen, place_of = _places(folders)
-    near: dict[int, tuple[str, str]] = {}
-    if search.pictures:
-        others = ((row, [*_names(ids[row], files[row], other_names[row])]) for row in missing)
-        lacking = {row: own for row, own in others if not any(name in place_of for name in own)}
-        if lacking:
-            of_table = {os.path.splitext(os.path.basename(file))[0] for file in files}
-            near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked, SUFFIXES)
-    default = chosen[0].path if chosen else search.named[0] if search.named else None
-    for row in missing:
-        found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
-        if found is not None:
-            folder, suffix = place_of[found]
-            name = found + suffix
-            counts[folder] += 1
-        elif row in near:
-            folder, name = near[row]
-            counts[folder] += 1
-        elif files[row]:
-            folder, name = os.path.split(os.path.join(top, files[row]))
-        else:
-            paths.append(default, f"{_last(ids[row])}.jpg" if default else "")
-            continue
-        paths.append(folder, name)
-    if 0 < len(missing) < len(ids):  # they stand at the end
-        is_missing = np.zeros(len(ids), bool)
-        is_missing[missing] = True
-        paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
-    text = _found(len(ids), counts, folders, top)
-    if search.example and not text and default is None:
-        example = os.path.relpath(search.example, top)
-        text = (
-            f"0 of {len(ids):,}: {search.pictures:,} pictures, such as {example}, have no film's name, such as {ids[0]}"
-        )
-    if search.stopped and counts.total() < len(ids):
-        text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
-    return FoundPosters(paths, text)
+    return paths, counts, missing
 
 
 def _names(film_id: str, file: str, others: str) -> Iterator[str]:

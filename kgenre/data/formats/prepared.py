@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def _posters_folder(key: str, shards: Sequence[Path], manifest: dict[str, Any]) 
     return unpacked_posters("prepared", key[:32], pictures)
 
 
-def _films(shard: Path):  # noqa: ANN202 - an iterator of {name: value}
+def _films(shard: Path) -> Iterator[dict[str, Any]]:
     from kgenre.data.tensorflow import tf
 
     for record in tf.data.TFRecordDataset(str(shard)).as_numpy_iterator():

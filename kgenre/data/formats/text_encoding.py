@@ -14,6 +14,8 @@ MAX_BROKEN_LETTERS = 20
 # Of a text in a language that Windows-1252 can write, at most a tenth are letters that ASCII has not.
 MAX_OTHER_SHARE = 0.25
 CHUNK_BYTES = 1 << 20
+ASCII = bytes(range(128))
+NOT_CP1252 = [bytes([b]) for b in (0x81, 0x8D, 0x8F, 0x90, 0x9D)]
 SAVE_AS_UTF8 = (
     "Save it as UTF-8: in a spreadsheet as 'CSV UTF-8'; in a terminal with iconv -f GB18030 -t UTF-8 OLD > NEW, "
     "where GB18030 may be SHIFT_JIS, CP1251, ..., what it was written in."
@@ -38,21 +40,18 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
     """
     decoder = codecs.getincrementaldecoder("utf-8")()
     is_utf8, size, other, broken, is_text, encoding = True, 0, 0, 0, True, "cp1252"
-    try:
-        if is_utf16(path):
-            return "utf-16", ()
-        with path.open("rb") as file:
-            while chunk := file.read(CHUNK_BYTES):
-                size += len(chunk)
-                other += len(chunk.translate(None, ASCII))
-                is_text = is_text and b"\0" not in chunk
-                broken += len(BROKEN_LETTER.findall(chunk))
-                if any(byte in chunk for byte in NOT_CP1252):
-                    encoding = "latin-1"  # knows every byte
-                if is_utf8:
-                    is_utf8 = _decodes(decoder, chunk)
-    except OSError as error:
-        raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
+    if is_utf16(path):
+        return "utf-16", ()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            size += len(chunk)
+            other += len(chunk.translate(None, ASCII))
+            is_text = is_text and b"\0" not in chunk
+            broken += len(BROKEN_LETTER.findall(chunk))
+            if any(byte in chunk for byte in NOT_CP1252):
+                encoding = "latin-1"  # knows every byte
+            if is_utf8:
+                is_utf8 = _decodes(decoder, chunk)
     if is_utf8 and _decodes(decoder, b"", final=True):
         return "utf-8-sig", ()
     if not is_text or other > MAX_OTHER_SHARE * size:
@@ -65,10 +64,6 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
     name = "Windows-1252" if encoding == "cp1252" else "Latin-1"
     bytes_ = f"{other} other byte{'s' * (other != 1)}"
     return encoding, (f"{path.name} is not UTF-8 ({bytes_}): read as {name}, its letters may be wrong.",)
-
-
-ASCII = bytes(range(128))
-NOT_CP1252 = [bytes([b]) for b in (0x81, 0x8D, 0x8F, 0x90, 0x9D)]
 
 
 def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, final: bool = False) -> bool:

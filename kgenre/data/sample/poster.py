@@ -29,9 +29,8 @@ PALETTES: dict[str, tuple[Colour, Colour, Colour]] = {
 }
 # Where the title stands (0 = top, 1 = bottom) and how large it is, in pixels.
 LETTERING = {
-    "Drama": (0.86, 17), "Comedy": (0.04, 30), "Action": (0.78, 28), "Horror": (0.72, 26), "Romance": (0.08,
-    20), "Animation": (0.05, 28), "Sci-Fi": (0.10, 18), "Crime": (0.80, 22), "Thriller": (0.45, 18),
-    "Western": (0.06, 24),
+    "Drama": (0.86, 17), "Comedy": (0.04, 30), "Action": (0.78, 28), "Horror": (0.72, 26), "Romance": (0.08, 20),
+    "Animation": (0.05, 28), "Sci-Fi": (0.10, 18), "Crime": (0.80, 22), "Thriller": (0.45, 18), "Western": (0.06, 24),
 }  # fmt: skip
 
 
@@ -109,9 +108,8 @@ def _draw_motif(
                 draw.ellipse((x - part, y - part, x + part, y + part), fill=(10, 14, 18) if i % 2 else ink)
         case "Western":  # the sun over a mesa
             draw.ellipse((x - r, y - r, x + r, y + r), fill=(250, 220, 90))
-            draw.polygon([(0, 300), (0, 220), (60, 220), (80, 260), (130, 260), (150, 205), (200, 205), (200,
-            300)],
-                         fill=(110, 48, 20))  # fmt: skip
+            mesa = [(0, 300), (0, 220), (60, 220), (80, 260), (130, 260), (150, 205), (200, 205), (200, 300)]
+            draw.polygon(mesa, fill=(110, 48, 20))
 
 
 def _letter(draw: ImageDraw.ImageDraw, title: str, top: int, size: int, ink: Colour) -> None:

@@ -258,6 +258,8 @@ def test_error_json(tmp_path, text, part):
 def test_error_a_quote_that_never_closes_in_the_header(tmp_path):
     (tmp_path / "a.csv").write_text('"imdbId,Genre,Poster\n' + "1,War,x\n" * 50_000)
     check_error(tmp_path / "a.csv", "line 1: this is not CSV")
+    (tmp_path / "a.csv").write_text("imdbId,Genre,Poster\n1,War," + "x" * 200_000)
+    check_error(tmp_path / "a.csv", "line 2: this is not CSV")
 
 
 def test_a_layout_can_be_forced(write_csv, tmp_path):

@@ -280,6 +280,7 @@ def test_error_a_path_that_is_empty():
 def test_an_unreadable_file_beside_the_table_does_not_matter(write_csv, tmp_path):
     write_csv("films.csv", [*FILMS, film_row()])
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
+    (tmp_path / "a.json").write_text("{cut of")
     assert read_films(tmp_path).ids == ("a",)
 
 

@@ -70,6 +70,8 @@ def test_errors(tmp_path, monkeypatch):
     (tmp_path / "full" / "a").touch()
     with pytest.raises(FilmDataError, match="not an empty folder"):
         make_sample_films(tmp_path / "full")
+    (tmp_path / "empty").mkdir()
+    assert (make_sample_films(tmp_path / "empty", n=1) / "films.csv").is_file()
     with pytest.raises(FilmDataError, match="n=0"):
         make_sample_films(tmp_path / "none", n=0)
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "full" / "a" / "below a file"))
