@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+BACKEND_FREE = "pytestmark = pytest.mark.backend_free\n"
 # Many tests compile the same small programs: under JAX each is compiled once for all tests and their subprocesses.
 _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
@@ -20,6 +21,31 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: Ctrl-C is tested, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(TESTS))  # `import boring` in any folder of tests, whichever import mode pytest runs in
+
+
+class NoBackend:
+    """An importer that refuses them."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("keras", "tensorflow", "jax", "torch"):
+            raise ModuleNotFoundError(f"KERAS_BACKEND=none: a file marked backend_free imports {name}", name=name)
+
+
+if os.environ.get("KERAS_BACKEND") == "none":
+    sys.meta_path.insert(0, NoBackend)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--without-backend-free", action="store_true", help="leave out files that touch no backend")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With ``KERAS_BACKEND=none`` only the files marked `backend_free` run: the others could not even be imported."""
+    without, alone = config.getoption("--without-backend-free"), os.environ.get("KERAS_BACKEND") == "none"
+    if (without or alone) and collection_path.match("test_*.py"):
+        return (BACKEND_FREE in collection_path.read_text(encoding="utf-8")) != alone or None
+    return None
 
 
 @pytest.fixture

@@ -9,6 +9,8 @@ from PIL import Image
 
 from kgenre.data import FilmDataError, FilmTable, read_films, read_poster, read_posters
 
+pytestmark = pytest.mark.backend_free
+
 
 def table_of(paths):
     n = len(paths)

@@ -5,6 +5,8 @@ import pytest
 
 from kgenre.engines.cache_folder import in_the_making, keep, note_use
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_what_was_left_unfinished_long_ago_is_removed(tmp_path):
     old, recent, other = tmp_path / ".making-killed", tmp_path / ".making-by-another", tmp_path / "kept"

@@ -10,6 +10,8 @@ from kgenre.evaluation import fonts
 from kgenre.evaluation.fonts import badly_drawn, fonts_for, letters_of
 from kgenre.evaluation.tensorboard_views import co_occurrence_image
 
+pytestmark = pytest.mark.backend_free
+
 FOLDER = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 
