@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import gc
+import itertools
 import os
 import signal
 import subprocess
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+_setups = itertools.count()
 BACKEND_FREE = "pytestmark = pytest.mark.backend_free\n"
 # Many tests compile the same small programs: under JAX each is compiled once for all tests and their subprocesses.
 _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors=True)
@@ -46,6 +49,15 @@ def pytest_ignore_collect(collection_path, config):
     if (without or alone) and collection_path.match("test_*.py"):
         return (BACKEND_FREE in collection_path.read_text(encoding="utf-8")) != alone or None
     return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    # What a test collects is its own: to look through all of the libraries and of the tests before takes a second.
+    if next(_setups) % 200 == 199:
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture
