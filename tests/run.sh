@@ -16,6 +16,6 @@ lint-imports
 unset PYTHONDONTWRITEBYTECODE # tests start Python a hundred times: each would compile kgenre anew
 for backend in none tensorflow jax; do
   echo "== KERAS_BACKEND=$backend"
-  KERAS_BACKEND=$backend python -m pytest -n auto --maxprocesses 4 --without-backend-free "$@" ||
+  KERAS_BACKEND=$backend python -m pytest -n auto --maxprocesses 4 --dist worksteal --without-backend-free "$@" ||
     [ $? -eq 5 -a $# -gt 0 ] # none of the tests that were asked for belongs here
 done
