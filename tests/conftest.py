@@ -1,5 +1,7 @@
 """What all tests share."""
 
+import gc
+import itertools
 import os
 import signal
 import subprocess
@@ -10,6 +12,12 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+# Rooms that compare numbers with tolerance, or what one program gives twice. Under JAX theirs is compiled without
+# optimising, in two thirds of the time. Where runs must be equal to the bit, the machine code is a user's.
+COMPILED_QUICKLY = [TESTS / room for room in ("benchmarks", "cli", "models", "reports")]
+TO_THE_BIT = [TESTS / "cli" / "test_repeat.py"]
+_setups = itertools.count()
+BACKEND_FREE = "pytestmark = pytest.mark.backend_free\n"
 # Many tests compile the same small programs: under JAX each is compiled once for all tests and their subprocesses.
 _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
@@ -20,6 +28,46 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: Ctrl-C is tested, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(TESTS))  # `import boring` in any folder of tests, whichever import mode pytest runs in
+
+
+class NoBackend:
+    """An importer that refuses them."""
+
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in ("keras", "tensorflow", "jax", "torch"):
+            raise ModuleNotFoundError(f"KERAS_BACKEND=none: a file marked backend_free imports {name}", name=name)
+
+
+if os.environ.get("KERAS_BACKEND") == "none":
+    sys.meta_path.insert(0, NoBackend)
+
+
+def pytest_addoption(parser):
+    parser.addoption("--without-backend-free", action="store_true", help="leave out files that touch no backend")
+
+
+def pytest_ignore_collect(collection_path, config):
+    """With ``KERAS_BACKEND=none`` only the files marked `backend_free` run: the others could not even be imported."""
+    without, alone = config.getoption("--without-backend-free"), os.environ.get("KERAS_BACKEND") == "none"
+    if (without or alone) and collection_path.match("test_*.py"):
+        return (BACKEND_FREE in collection_path.read_text(encoding="utf-8")) != alone or None
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    # What a test collects is its own: to look through all of the libraries and of the tests before takes a second.
+    if next(_setups) % 200 == 199:
+        gc.unfreeze()
+        gc.collect()
+    gc.freeze()
+    if os.environ.get("KERAS_BACKEND") == "jax":
+        import jax
+
+        quickly = item.path not in TO_THE_BIT and any(room in item.path.parents for room in COMPILED_QUICKLY)
+        jax.config.update("jax_disable_most_optimizations", quickly)
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))  # in processes that a test starts
 
 
 @pytest.fixture
@@ -37,7 +85,7 @@ def run_python():
         env = os.environ | {"PYTHONPATH": str(TESTS), "TF_CPP_MIN_LOG_LEVEL": "3"} | environment
         if backend is not None:
             env["KERAS_BACKEND"] = backend
-        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=120)
+        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 

@@ -19,6 +19,8 @@ import pytest
 
 from kgenre import DataModule, Module, Trainer, callbacks, loggers, profilers, tuning
 
+pytestmark = pytest.mark.backend_free
+
 ROOT = Path(__file__).parents[1]
 
 

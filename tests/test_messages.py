@@ -8,6 +8,8 @@ import pytest
 
 from kgenre.messages import Messages
 
+pytestmark = pytest.mark.backend_free
+
 
 def as_imported(monkeypatch):
     """The logger of a program that has set up nothing; pytest has, before each test."""

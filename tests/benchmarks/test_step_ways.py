@@ -2,6 +2,8 @@ import argparse
 
 import pytest
 
+pytestmark = pytest.mark.backend_free
+
 PROGRAM = """\
 HloModule step
 

@@ -1,3 +1,8 @@
+import pytest
+
+pytestmark = pytest.mark.backend_free
+
+
 def test_a_job_counts_until_its_best_epoch(benchmarks):
     render = benchmarks("whole_job").render
     row = {

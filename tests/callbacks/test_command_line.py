@@ -7,6 +7,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from kgenre.callbacks import Callback, EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN, Timer
 
+pytestmark = pytest.mark.backend_free
+
 
 def read(cls, **arguments):
     parser = ArgumentParser(exit_on_error=False)

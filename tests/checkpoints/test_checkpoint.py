@@ -8,6 +8,8 @@ import pytest
 
 from kgenre.checkpoints import Checkpoint, CheckpointError, check_weights, read_checkpoint, read_state, write_checkpoint
 
+pytestmark = pytest.mark.backend_free
+
 FILES = ("weights.safetensors", "optimizer.safetensors", "epoch.safetensors", "state.json")
 
 

@@ -14,6 +14,8 @@ from kgenre.checkpoints import (
     write_pointer,
 )
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def run(tmp_path):

@@ -5,6 +5,8 @@ import pytest
 
 from kgenre.checkpoints import Checkpoint, leftovers, read_checkpoint, remove_leftovers, write_checkpoint, write_pointer
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def folder(tmp_path):

@@ -22,6 +22,8 @@ from kgenre.checkpoints import (
     write_checkpoint,
 )
 
+pytestmark = pytest.mark.backend_free
+
 ARRAYS = ("weights.safetensors", "optimizer.safetensors", "epoch.safetensors")
 STATE = {"epoch": 1, "batch": 2, "global_step": 3, "validated_at": None, "callbacks": {}, "logs": None, "random": None}
 

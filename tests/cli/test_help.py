@@ -9,6 +9,8 @@ import pytest
 import kgenre
 from kgenre.cli.main import COMMANDS, main
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_help_lists_the_commands(capsys):
     assert main(["--help"]) == 0

@@ -9,6 +9,8 @@ import pytest
 from kgenre.cli import huge_pages
 from kgenre.cli.huge_pages import TUNABLE, restart_with_huge_pages
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def restarts(monkeypatch, tmp_path):

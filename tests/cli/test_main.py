@@ -12,6 +12,8 @@ import pytest
 
 from kgenre.cli import main
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.mark.parametrize("on_terminal", [True, False])
 def test_a_long_message_breaks_between_words_on_a_terminal(monkeypatch, on_terminal):

@@ -10,6 +10,8 @@ import pytest
 from kgenre.cli.quiet_backend import import_backend, set_environment
 from kgenre.engines.backend import BackendError
 
+pytestmark = pytest.mark.backend_free
+
 CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 

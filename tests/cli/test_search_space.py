@@ -7,6 +7,8 @@ import pytest
 from kgenre.cli.search_space import Range, grid, is_numeric, optuna_next, random_search, read_space
 from kgenre.cli.usage import UsageError
 
+pytestmark = pytest.mark.backend_free
+
 SPACE = read_space(
     {"lr": {"min": 1e-4, "max": 1.0, "log": True}, "model": {"units": {"min": 2, "max": 9}, "act": ["a", "b"]}}
 )

@@ -9,6 +9,8 @@ import pytest
 
 from kgenre.cli.standard_streams import BROKEN_PIPE, outlived_streams, print_every_letter
 
+pytestmark = pytest.mark.backend_free
+
 KGENRE = [sys.executable, "-m", "kgenre"]
 FULL = "/dev/full"
 

@@ -15,6 +15,8 @@ from PIL import Image
 from kgenre.data import FilmDataError, FilmTable, examine_posters, read_films, read_posters
 from kgenre.data.poster_decoding import decode_posters
 
+pytestmark = pytest.mark.backend_free
+
 
 def table_of(paths):
     n = len(paths)

@@ -5,6 +5,8 @@ import pytest
 
 from kgenre.data import FilmTable
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def table():

@@ -5,6 +5,8 @@ import pytest
 from kgenre.data import read_films
 from kgenre.data.overview_text import overview_text
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.mark.parametrize(
     ("cell", "text"),

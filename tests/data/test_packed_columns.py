@@ -12,6 +12,8 @@ from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 
+pytestmark = pytest.mark.backend_free
+
 TEXTS = ("Alien", "", "Amélie 東京", "half a letter \ud83c", "Alien")
 PATHS = (Path("a/x.jpg"), None, Path("y.jpg"), Path("/top/b/.hidden"), Path("a/z"))
 FILES = (

@@ -11,6 +11,8 @@ from PIL import Image
 from kgenre.data import examine_posters, poster_examination, poster_files
 from kgenre.data.known_posters import KnownPosters
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):

@@ -10,6 +10,8 @@ from PIL import Image
 from kgenre.data import FilmDataError, FilmTable, read_films, read_poster, read_posters
 from kgenre.data.posters import poster_to_show
 
+pytestmark = pytest.mark.backend_free
+
 
 def table_of(paths):
     n = len(paths)

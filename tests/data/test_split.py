@@ -5,6 +5,8 @@ import pytest
 
 from kgenre.data import FilmDataError, FilmTable, Split, read_films, split_films
 
+pytestmark = pytest.mark.backend_free
+
 
 def films(n=400, seed=0, shares=(0.5, 0.4, 0.2, 0.1, 0.05, 0.02), **columns):
     rng = np.random.default_rng(seed)

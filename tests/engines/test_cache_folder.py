@@ -14,6 +14,8 @@ def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "kgenre"
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_what_was_left_unfinished_long_ago_is_removed(tmp_path):
     old, recent, other = tmp_path / ".making-killed", tmp_path / ".making-by-another", tmp_path / "kept"

@@ -8,6 +8,8 @@ import pytest
 
 from kgenre.engines.native_output import quiet_notebook, without_native_output
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_it_is_hidden_and_comes_back_with_an_error(capfd):
     with without_native_output():

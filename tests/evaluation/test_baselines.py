@@ -10,6 +10,8 @@ import pytest
 from kgenre.evaluation import FrequencyBaseline, TfidfBaseline, multilabel_metrics
 from kgenre.evaluation.baseline_words import baseline_words
 
+pytestmark = pytest.mark.backend_free
+
 HORROR, ROMANCE = [1, 0], [0, 1]
 OVERVIEWS = ["a haunted house", "the ghost of the house", "a wedding in spring", "love at a wedding"] * 3
 GENRES = np.array([HORROR, HORROR, ROMANCE, ROMANCE] * 3)

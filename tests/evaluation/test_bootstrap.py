@@ -1,9 +1,12 @@
 """Bootstrap intervals: as wide as theory says, paired between models."""
 
 import numpy as np
+import pytest
 
 from kgenre.evaluation import bootstrap_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.bootstrap import interval
+
+pytestmark = pytest.mark.backend_free
 
 
 def films(n=400, seed=0):

@@ -9,6 +9,8 @@ import pytest
 from kgenre.evaluation import compare_with_baselines
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 
+pytestmark = pytest.mark.backend_free
+
 FREQUENCY = {"loss": 0.2349, "map": 0.12}
 BASELINES = {"frequency": FREQUENCY, "tfidf": {"loss": 0.1912, "map": 0.4}}
 

@@ -11,6 +11,8 @@ from kgenre.data import FilmTable
 from kgenre.evaluation import Thresholds
 from kgenre.evaluation.film_predictions import PredictionsError, read_predictions, write_predictions
 
+pytestmark = pytest.mark.backend_free
+
 FILMS = FilmTable(
     ids=("a", "b"),
     titles=('The "Ship", Part 2', "Été"),

@@ -10,6 +10,8 @@ from kgenre.evaluation import fonts
 from kgenre.evaluation.film_pictures import co_occurrence_image
 from kgenre.evaluation.fonts import badly_drawn, fonts_for, letters_of
 
+pytestmark = pytest.mark.backend_free
+
 FOLDER = Path(mpl.get_data_path()) / "fonts" / "ttf"
 
 

@@ -6,6 +6,8 @@ from scipy.special import expit
 
 from kgenre.evaluation.fusion_fit import fit_fusion
 
+pytestmark = pytest.mark.backend_free
+
 
 def films(n, weights, bias, seed=0):
     """Films whose genres follow two sources of evidence with the given weights."""

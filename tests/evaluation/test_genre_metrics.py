@@ -6,6 +6,8 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 
 from kgenre.evaluation import Thresholds, genre_metrics
 
+pytestmark = pytest.mark.backend_free
+
 
 def test_equals_scikit_learn():
     rng = np.random.default_rng(0)

@@ -12,6 +12,8 @@ from sklearn import metrics as sklearn_metrics
 from kgenre.evaluation import Thresholds, multilabel_metrics, tune_thresholds
 from kgenre.evaluation.metrics import MetricsOfResamples
 
+pytestmark = pytest.mark.backend_free
+
 KEYS = ["loss", "precision", "recall", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "hamming_loss"]
 KEYS += ["subset_accuracy", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage"]
 KEYS += ["top3_hit", "top3_precision", "top3_recall", "brier", "ece"]

@@ -9,6 +9,8 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from kgenre.evaluation import average_precision, roc_auc
 
+pytestmark = pytest.mark.backend_free
+
 
 @st.composite
 def films(draw, max_films=12, max_genres=5):

@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 
 from kgenre.evaluation import Thresholds, genre_metrics, multilabel_metrics, tune_thresholds
 
+pytestmark = pytest.mark.backend_free
+
 
 def calibrated_films(n, frequencies, seed=0):
     """Films whose probabilities mean what they say."""

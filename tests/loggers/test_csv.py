@@ -6,6 +6,8 @@ import pytest
 
 from kgenre.loggers import CSVLogger
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.fixture
 def logger(tmp_path):

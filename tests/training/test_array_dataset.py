@@ -5,6 +5,8 @@ import pytest
 
 from kgenre import ArrayDataset
 
+pytestmark = pytest.mark.backend_free
+
 
 @pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 2]), (True, [4, 4])])
 def test_sizes(drop_last, sizes):

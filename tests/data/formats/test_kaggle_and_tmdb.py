@@ -7,6 +7,8 @@ import pytest
 
 from kgenre.data import FilmDataError, read_films
 
+pytestmark = pytest.mark.backend_free
+
 MOVIE_GENRE = ["imdbId", "Imdb Link", "Title", "IMDB Score", "Genre", "Poster"]
 METADATA = ["genres", "id", "imdb_id", "original_title", "overview", "poster_path", "release_date", "title"]
 TMDB_5000 = ["genres", "id", "keywords", "original_title", "overview", "release_date", "title"]

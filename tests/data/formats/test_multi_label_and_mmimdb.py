@@ -6,6 +6,8 @@ import pytest
 
 from kgenre.data import FilmDataError, read_films
 
+pytestmark = pytest.mark.backend_free
+
 COLUMNS = ["Id", "Genre", "Drama", "N/A", "War"]
 
 

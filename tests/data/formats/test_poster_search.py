@@ -9,6 +9,8 @@ from kgenre.data.film_description import describe_films
 from kgenre.data.formats import poster_search
 from kgenre.data.usable_films import PosterOptions, read_usable_films
 
+pytestmark = pytest.mark.backend_free
+
 IDS = ("tt1", "tt2", "tt3", "tt4")
 
 

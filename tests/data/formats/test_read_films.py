@@ -4,6 +4,8 @@ import pytest
 
 from kgenre.data import FilmDataError, read_films
 
+pytestmark = pytest.mark.backend_free
+
 COURSE = [["Id", "Genre", "Action", "Drama", "N/A", "News", "Overview"]]
 FILMS = [["id", "title", "year", "overview", "genres", "poster"]]
 

@@ -7,6 +7,8 @@ from PIL import Image
 
 from kgenre.data import FilmDataError, make_sample_films, read_films, read_posters, sample_films, split_films
 
+pytestmark = pytest.mark.backend_free
+
 
 def digest(folder):
     files = sorted(path for path in folder.rglob("*") if path.is_file())
