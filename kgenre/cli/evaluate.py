@@ -7,6 +7,7 @@ from pathlib import Path
 
 from kgenre.checkpoints import CheckpointError, find_checkpoint
 from kgenre.cli import configuration
+from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
 
@@ -16,10 +17,10 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     parser = configuration.make_parser(
         stage, f"Evaluate a checkpoint (default: best) on the {films} films of its split."
     )
-    options = configuration.parse(parser, arguments)
+    options = configuration.parse(parser, arguments, default_checkpoint="best")
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
-    path = configuration.checkpoint_path(options, default="best")
+    path = checkpoint_path(options, default="best")
     by_name = path in ("best", "last")
     run = trainer.default_root_dir if by_name else find_checkpoint(path).parent.parent
     try:
