@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from kgenre.cli.given_checkpoint import found_by_name, typed_path, use_hyperpara
 from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
 from kgenre.cli.parser import ALLOW_VARIABLE, Parser, allow_imports
 from kgenre.cli.usage import UsageError
+
+_log = logging.getLogger("kgenre")
 
 # In place of a page of all options in brackets, which has not even --data.path.
 _USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
@@ -81,7 +84,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         arguments: what was typed.
         default_checkpoint: of commands that evaluate, the ``--ckpt_path`` where none is given.
     """
-    checkpoint = typed_path(arguments)
+    checkpoint: str | Path | None = typed_path(arguments)
     if checkpoint is not None:
         state = use_hyperparameters(parser, checkpoint)
     if os.environ.get(ALLOW_VARIABLE):  # the user's own file imports Keras: say first what is wrong with KERAS_BACKEND
@@ -117,6 +120,8 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
 
 def start(options: Namespace) -> None:
     """Import the backend, its chatter left out, and seed everything."""
+    if options.data.class_path == "kgenre.data.FilmData" and options.data.init_args.path is None:
+        _log.warning("No --data.path: these are made-up sample films. Yours: --data.path FOLDER")
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.engines.native_output import without_native_output
 

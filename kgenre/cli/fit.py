@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from kgenre.cli import configuration
 from kgenre.cli.advise import advise
 from kgenre.cli.given_checkpoint import checkpoint_path
+from kgenre.cli.next_step import say_what_is_next
 from kgenre.cli.parser import Parser
 from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.writing import writing_below
@@ -41,4 +42,6 @@ def run(arguments: Sequence[str]) -> int:
             return 130
         if options.test and trainer.checkpoint_callback is not None:
             trainer.test(module, datamodule=data, ckpt_path="best")
+    if not trainer.interrupted:
+        say_what_is_next(trainer)
     return 130 if trainer.interrupted else 0

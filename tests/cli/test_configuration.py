@@ -11,7 +11,7 @@ import yaml
 import kgenre
 from kgenre.cli import predict
 from kgenre.cli.arguments import arrange
-from kgenre.cli.configuration import dump, make_parser, parse
+from kgenre.cli.configuration import dump, make_parser, parse, start
 from kgenre.cli.main import main
 from kgenre.cli.usage import UsageError
 
@@ -82,6 +82,14 @@ def test_an_environment_variable_that_is_no_option_is_an_error(monkeypatch, caps
     said = capsys.readouterr().err
     assert "from KGENRE_TRAINER__MAX_EPOCH in the environment" in said
     assert "mean --trainer.max_epochs?" in said
+
+
+def test_sample_films_that_nobody_asked_for_are_named_first(caplog, films):
+    for words in ([], ["--data.path", str(films)]):
+        caplog.clear()
+        start(options(*words))
+        line = "No --data.path: these are made-up sample films. Yours: --data.path FOLDER"
+        assert caplog.messages[:1] == ([] if words else [line])
 
 
 def test_appending_to_lists(tmp_path):

@@ -177,7 +177,11 @@ def test_results_on_films_that_the_run_knows_none_of_have_a_place_of_their_own(
     (other / "films.csv").write_text(re.sub("^sample", "x", table, flags=re.MULTILINE), encoding="utf-8")
     assert main([stage, "--ckpt_path", str(run), "--data.path", str(other)]) == 0
     results = run / f"{stage}_other"
-    assert capsys.readouterr().out.splitlines()[-1] == f"Written to {results / 'metrics.json'}"
+    report = [f"Report: kgenre report {results}"] * (stage == "test")
+    assert capsys.readouterr().out.splitlines()[-1 - len(report) :] == [
+        f"Written to {results / 'metrics.json'}",
+        *report,
+    ]
     assert {path: path.read_bytes() for path in own} == own
     assert {path.name for path in run.iterdir()} - {path.relative_to(run).parts[0] for path in own} == {results.name}
     assert "data/train_films" not in metrics_of(results)
@@ -245,6 +249,9 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
         assert refusal.startswith(f"kgenre: None of these 120 films is in the split of {run}{os.sep}")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert main(["fit", "--config", str(config), "--ckpt_path", "last"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == f"Test: kgenre test --ckpt_path {run}"
+    assert "sample films" not in printed.err
     used = yaml.safe_load((run / "config.yaml").read_text())
     assert used["data"]["init_args"]["path"] == str(films)
     assert used["data"]["init_args"]["batch_size"] == 32
