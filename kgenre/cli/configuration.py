@@ -12,7 +12,7 @@ from typing import Any
 from jsonargparse import ActionConfigFile, Namespace
 
 from kgenre.cli.arguments import arrange
-from kgenre.cli.given_checkpoint import found_by_name, typed_path, use_hyperparameters, use_path
+from kgenre.cli.given_checkpoint import complete, found_by_name, typed_path, use_hyperparameters
 from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
 from kgenre.cli.parser import ALLOW_VARIABLE, Parser, allow_imports
 from kgenre.cli.usage import UsageError
@@ -114,7 +114,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     parser.set_defaults(replaced)
     options = parser.parse_args(words)
     if checkpoint is not None:
-        use_path(options, state, words)
+        complete(options, state, words)
     return options
 
 

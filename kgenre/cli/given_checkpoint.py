@@ -77,10 +77,16 @@ def use_hyperparameters(parser: Parser, checkpoint: str | Path) -> dict[str, Any
     return state
 
 
-def use_path(options: Namespace, state: Mapping[str, Any], words: Sequence[str]) -> None:
-    """The films of the checkpoint's run where none are named: ``path: null`` in a course's configuration names none."""
-    path = state.get("data", {}).get("hyperparameters", {}).get("path")
+def complete(options: Namespace, state: Mapping[str, Any], words: Sequence[str]) -> None:
+    """What a course's configuration leaves open though it has the option, as the checkpoint's run had it.
+
+    ``path: null`` names no films, and ``network_args: {embedding_dim: 256}`` says nothing of dropout.
+    """
+    model, data = (state.get(part, {}).get("hyperparameters", {}) for part in ("model", "data"))
+    given = options.model.get("init_args") or {}
+    if given.get("network_args") and model.get("network_args") and given.get("network") == model.get("network"):
+        given["network_args"] = model["network_args"] | dict(given["network_args"])
+    given = options.data.get("init_args") or {}
     typed = any(word.partition("=")[0] == "--data.path" for word in words)
-    arguments = options.data.get("init_args") or {}
-    if not typed and "path" in arguments and arguments["path"] is None:
-        arguments["path"] = path
+    if not typed and "path" in given and given["path"] is None:
+        given["path"] = data.get("path")
