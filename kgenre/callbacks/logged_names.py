@@ -36,7 +36,7 @@ def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: M
     known = {entry.name for entry in entries} | {entry.fork_of for entry in entries if entry.fork_of}
     if monitor is None or monitor in known or monitor.startswith("throughput/"):
         return
-    same = [name for name in sorted(known) if _bare(name) == _bare(monitor)]
+    same = [name for name in sorted(known) if _bare(name.partition("/dataloader_idx_")[0]) == _bare(monitor)]
     near = same or difflib.get_close_matches(monitor, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if not _hooks_may_log(trainer, module):

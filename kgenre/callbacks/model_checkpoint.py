@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
+_OF_THE_FIRST_SET = "val/loss/dataloader_idx_0"
+
 
 class ModelCheckpoint(Callback):
     """Writes a checkpoint after each validation and at the end of each epoch, and keeps the best.
@@ -44,7 +46,8 @@ class ModelCheckpoint(Callback):
     is that of the first with a ``monitor``, ``last`` the newest of all that a run can go on from.
 
     Args:
-        monitor: the logged value to judge by; None: none is the best. By default ``val/loss`` where it is logged.
+        monitor: the logged value to judge by; None: none is the best. By default ``val/loss`` where it is logged,
+            of several validation sets that of the first (``val/loss/dataloader_idx_0``).
         mode: whether smaller ("min") or larger ("max") is better.
         save_top_k: how many of the best to keep; -1: every one, best or not.
         save_last: keep the newest, to resume from.
@@ -320,13 +323,18 @@ class ModelCheckpoint(Callback):
         return free
 
     def _score(self, trainer: Trainer) -> float | None:
-        if self.monitor is None:
+        monitor, metrics = self.monitor, trainer.callback_metrics
+        if monitor is None:
             return None
-        if self.monitor not in trainer.callback_metrics and trainer.schedule.validates and not trainer.validated_at:
+        if monitor == "val/loss" and monitor not in metrics and _OF_THE_FIRST_SET in metrics:
+            monitor = _OF_THE_FIRST_SET
+            if self.kept.best is None:
+                _log.info("ModelCheckpoint: of several validation sets the first says what is best (%s).", monitor)
+        if monitor not in metrics and trainer.schedule.validates and not trainer.validated_at:
             return None  # the first validation is still to come
-        if self.monitor == "val/loss" and self.monitor not in trainer.callback_metrics:
+        if monitor == "val/loss" and monitor not in metrics:
             return None  # the default, in a run that logs no such value: the newest is kept
-        return monitored("ModelCheckpoint", self.monitor, trainer.callback_metrics)
+        return monitored("ModelCheckpoint", monitor, metrics)
 
     def state_dict(self) -> dict[str, Any]:
         """Which checkpoints are kept, and why."""

@@ -35,7 +35,9 @@ def print_results(values: Mapping[str, float], folder: Path | None = None, when:
         return
     columns: dict[str, dict[str, float]] = {}
     for name, value in values.items():
+        name, of_a_set, number = name.partition("/dataloader_idx_")
         stage, *rival, metric = name.split("/") if "/" in name else ("", name)
+        metric += of_a_set + number
         # Words below each other: a wide heading would leave a narrow terminal no room for the names of the metrics.
         columns.setdefault("\n".join(part.replace("_", "\n") for part in rival) or stage, {})[metric] = value
     # The model's own values, named by the stage alone, come first whatever was logged first.

@@ -50,14 +50,15 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     )
 
 
-def newest_checkpoint(root: Path) -> tuple[Checkpoint | None, list[CheckpointError]]:
-    """The newest checkpoint below ``root`` that verifies, read, with the errors of newer ones that do not.
+def newest_checkpoint(experiment: Path) -> tuple[Checkpoint | None, list[CheckpointError]]:
+    """The newest checkpoint of an experiment's runs that verifies, read, with the errors of newer ones that do not.
 
-    None: none verifies, or there is none. Those that hold weights only are passed over: no run can go on from them; so
+    Its runs are its ``version_<n>`` folders: the trials of a sweep are experiments below it. None: none verifies, or
+    there is none. Those that hold weights only are passed over: no run can go on from them; so
     are folders with no file of a checkpoint.
     """
     refused: list[CheckpointError] = []
-    for folder in checkpoints_by_age(*root.glob("**/checkpoints/")):
+    for folder in checkpoints_by_age(*experiment.glob("version_*/checkpoints/")):
         if not any(os.path.lexists(folder / name) for name in FILES):
             continue
         try:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, overload
+from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
 
-from kgenre.checkpoints import find_checkpoint, read_state
 from kgenre.cli.arguments import arrange
+from kgenre.cli.given_checkpoint import complete, found_by_name, typed_path, use_hyperparameters
 from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
 from kgenre.cli.parser import ALLOW_VARIABLE, Parser, allow_imports
 from kgenre.cli.usage import UsageError
+
+_log = logging.getLogger("kgenre")
 
 # In place of a page of all options in brackets, which has not even --data.path.
 _USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
@@ -67,25 +70,23 @@ def make_parser(command: str, description: str) -> Parser:
     return parser
 
 
-def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
+def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | None = None) -> Namespace:
     """The options, each from the nearest to hand of those who name it.
 
     Command line, then the later ``--config``, the earlier one, the environment (``KGENRE_TRAINER__MAX_EPOCHS``), a
-    checkpoint's hyperparameters (``--ckpt_path PATH``), defaults: what was typed now wins over what was written for
+    checkpoint's hyperparameters (``--ckpt_path``), defaults: what was typed now wins over what was written for
     this experiment, that over what holds for this machine, that over what another run happened to have.
 
     A wrong option ends the program with a line that names it and exit code 2.
+
+    Args:
+        parser: of `make_parser`.
+        arguments: what was typed.
+        default_checkpoint: of commands that evaluate, the ``--ckpt_path`` where none is given.
     """
-    checkpoint = _given_checkpoint(arguments)
+    checkpoint: str | Path | None = typed_path(arguments)
     if checkpoint is not None:
-        state = read_state(find_checkpoint(checkpoint))
-        parser.set_defaults(
-            {
-                part: {"class_path": state[part]["class_path"], "init_args": state[part]["hyperparameters"]}
-                for part in ("model", "data")
-                if part in state
-            }
-        )
+        state = use_hyperparameters(parser, checkpoint)
     if os.environ.get(ALLOW_VARIABLE):  # the user's own file imports Keras: say first what is wrong with KERAS_BACKEND
         from kgenre.cli.quiet_backend import set_environment
 
@@ -96,7 +97,11 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
         parser.exit(2, f"{parser.prog}: {error}\n")
     if print_optimizer_help(words):
         parser.exit(0)
-    options = parser.parse_args([word for word in words if not word.startswith("--print_config")])
+    without_print = [word for word in words if not word.startswith("--print_config")]
+    options = parser.parse_args(without_print)
+    if checkpoint is None and (found := found_by_name(options, default_checkpoint)) is not None:
+        checkpoint, state = found, use_hyperparameters(parser, found)
+        options = parser.parse_args(without_print)
     for part in ("model", "data"):
         if options[part] is None:
             parser.error(f"--{part} takes a class. Received: null")
@@ -107,11 +112,16 @@ def parse(parser: Parser, arguments: Sequence[str]) -> Namespace:
         if options[part].class_path != parser.get_defaults()[part]["class_path"]
     }
     parser.set_defaults(replaced)
-    return parser.parse_args(words)
+    options = parser.parse_args(words)
+    if checkpoint is not None:
+        complete(options, state, words)
+    return options
 
 
 def start(options: Namespace) -> None:
     """Import the backend, its chatter left out, and seed everything."""
+    if options.data.class_path == "kgenre.data.FilmData" and options.data.init_args.path is None:
+        _log.warning("No --data.path: these are made-up sample films. Yours: --data.path FOLDER")
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.engines.native_output import without_native_output
 
@@ -177,35 +187,6 @@ def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     (trainer.run_dir / "config.yaml").write_text(text, encoding="utf-8")
     for logger in trainer.loggers:
         logger.log_text("config", f"```yaml\n{text}```", trainer.global_step)
-
-
-@overload
-def checkpoint_path(options: Namespace, default: str) -> str | Path: ...
-
-
-@overload
-def checkpoint_path(options: Namespace, default: None = None) -> str | Path | None: ...
-
-
-def checkpoint_path(options: Namespace, default: str | None = None) -> str | Path | None:
-    """``--ckpt_path``, where "best" and "last" with a run's own ``config.yaml`` mean that run's."""
-    wanted = options.ckpt_path or default
-    if wanted in ("best", "last"):
-        for config in reversed(options.get("config") or []):
-            folder = Path(str(config)).resolve().parent / "checkpoints"
-            if folder.is_dir():
-                return folder / wanted
-    return wanted
-
-
-def _given_checkpoint(arguments: Sequence[str]) -> str | None:
-    """The path after ``--ckpt_path``; the words "best" and "last" need the configuration to be understood."""
-    for i, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name == "--ckpt_path":
-            path = value if equals else next(iter(arguments[i + 1 :]), None)
-            return None if path in (None, "best", "last", "null") else path
-    return None
 
 
 def _described(cls: type) -> dict[str, Any]:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from kgenre.checkpoints import CheckpointError, find_checkpoint
 from kgenre.cli import configuration
+from kgenre.cli.given_checkpoint import checkpoint_path
+from kgenre.cli.next_step import say_what_is_next
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
 
@@ -16,10 +18,10 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     parser = configuration.make_parser(
         stage, f"Evaluate a checkpoint (default: best) on the {films} films of its split."
     )
-    options = configuration.parse(parser, arguments)
+    options = configuration.parse(parser, arguments, default_checkpoint="best")
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
-    path = configuration.checkpoint_path(options, default="best")
+    path = checkpoint_path(options, default="best")
     by_name = path in ("best", "last")
     run = trainer.default_root_dir if by_name else find_checkpoint(path).parent.parent
     try:
@@ -29,6 +31,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
                 options.ckpt_path = str(trainer.ckpt_path)
                 text = configuration.dump(parser, options)
                 (trainer.results_dir / "config.yaml").write_text(text, encoding="utf-8")
+            say_what_is_next(trainer)
     except CheckpointError as error:
         if by_name and not options.config and options.trainer.name is None and not trainer.experiment_dir.exists():
             raise UsageError(_which_run(stage, trainer.default_root_dir)) from error

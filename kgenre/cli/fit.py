@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from kgenre.cli import configuration
 from kgenre.cli.advise import advise
+from kgenre.cli.given_checkpoint import checkpoint_path
+from kgenre.cli.next_step import say_what_is_next
 from kgenre.cli.parser import Parser
 from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.writing import writing_below
@@ -35,9 +37,11 @@ def run(arguments: Sequence[str]) -> int:
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
     place = writing_below(trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir")
     with outlived_streams(), place:
-        trainer.fit(module, datamodule=data, ckpt_path=configuration.checkpoint_path(options))
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint_path(options))
         if trainer.interrupted:
             return 130
         if options.test and trainer.checkpoint_callback is not None:
             trainer.test(module, datamodule=data, ckpt_path="best")
+    if not trainer.interrupted:
+        say_what_is_next(trainer)
     return 130 if trainer.interrupted else 0

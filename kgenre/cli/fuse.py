@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -11,11 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.cli import configuration
+from kgenre.cli.next_step import say_what_is_next
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
 
 if TYPE_CHECKING:
     import numpy as np
+
+_log = logging.getLogger("kgenre")
 
 # Of the data that read posters and of those that read overviews: their arguments, and what they keep in a checkpoint.
 _OF = {
@@ -55,6 +59,7 @@ def run(arguments: Sequence[str]) -> int:
 
     members = [_read(Path(run)) for run in options.runs]
     _check(members)
+    _say_what_is_outdated(options.runs)
     config = _configuration(members, options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
@@ -87,6 +92,7 @@ def run(arguments: Sequence[str]) -> int:
             shutil.rmtree(run_dir, ignore_errors=True)
             raise
     trainer.test(module, datamodule=films, ckpt_path=path)
+    say_what_is_next(trainer)
     return 0
 
 
@@ -104,6 +110,17 @@ def _read(run: Path) -> _Member:
         raise UsageError(f"{run} is of the network {model.get('network')!r}. Fuse runs of kgenre's single networks.")
     learnt = KeptFilms.from_json(state["data"]["state"]).to_json()  # of an older version, what it had no name for
     return _Member(checkpoint, model, state["data"]["hyperparameters"], learnt)
+
+
+def _say_what_is_outdated(runs: Sequence[str]) -> None:
+    """The fused model is of each run's best; where that is newer than the run's test, the two tests do not compare."""
+    from kgenre.reports.newer_best import newer_best, outdated_test
+
+    for folder in map(Path, runs):
+        metrics = folder / "metrics.json"
+        steps = newer_best(json.loads(metrics.read_text(encoding="utf-8")), folder) if metrics.is_file() else None
+        if steps is not None:
+            _log.warning("%s", outdated_test(folder.name, *steps, folder))
 
 
 def _check(members: Sequence[_Member]) -> None:

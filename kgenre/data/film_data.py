@@ -174,9 +174,27 @@ class FilmData(DataModule):
                 raise
         if stage != "predict":
             check_genres(self._read_films.films)
+            self._check_run(stage)
             self._draw_split(to_test=stage == "test")
         if first:
             _log.info("%s", self.description)
+
+    def _check_run(self, stage: str) -> None:
+        """Refuse films that the checkpoint's run knows none of, unless they are there to test a run that was named."""
+        run, n = self.trainer, len(self._read_films.films)
+        if run is None or run.ckpt_path is None or run.state.status != "running" or not self.results_name:
+            return
+        none = f"None of these {n:,} films is in the split of {run.ckpt_path}"
+        if stage == "fit":
+            raise FilmDataError(
+                f"{none}, so its training cannot go on with them. Give the films that it began with (--data.path), "
+                "another run (--ckpt_path RUN), or leave --ckpt_path out to train anew."
+            )
+        if run.found_by_name:
+            raise FilmDataError(
+                f"{none}, of the newest run with this name. Give the run that is meant: --ckpt_path RUN. That may be "
+                "this one too, to see what it makes of other films."
+            )
 
     def _folder(self) -> str | os.PathLike[str]:
         if self.path is not None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 
 from kgenre.reports.blocks import Film
 from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.html import films_to_html
+from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import read_runs
+from kgenre.reports.sentences import outdated
+
+_log = logging.getLogger("kgenre")
 
 
 class Examples(tuple[Film, ...]):
@@ -50,6 +55,9 @@ def examples(
         >>> examples(trainer.run_dir, by="worst", explain=True)
     """
     read = read_runs([runs] if runs is None or isinstance(runs, str | os.PathLike) else runs, data_path)
+    for run in read:
+        if line := outdated(run, Numbers()):
+            _log.warning("%s", line)
     chosen = choose_films(read, n, by, seed, ids)
     return Examples(example_films(read, [(film_id, "") for film_id in chosen], top, explain))
 

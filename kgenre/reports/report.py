@@ -82,6 +82,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
     full = runs[:_MOST_IN_FULL]
     blocks: list[Block] = [
         Heading(f"Film genres: {about}", 1),
+        *_outdated(runs, numbers),
         Paragraph(verdicts.headline(runs, numbers)),
         Heading("What was trained on what"),
         Paragraph(sentences.data(runs, numbers)),
@@ -134,6 +135,14 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
         blocks += [Heading("What to try next"), Bullets(tuple(steps))]
     blocks += [Heading("Made with"), Paragraph(_made_with(runs), small=True)]
     return blocks
+
+
+def _outdated(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
+    """A line about each run that went on after its test, on the page and on the screen."""
+    said = [line for run in runs if (line := sentences.outdated(run, numbers))]
+    for line in said:
+        _log.warning("%s", line)
+    return [Bullets(tuple(said))] if said else []
 
 
 def _comparison(runs: Sequence[Run], numbers: Numbers) -> list[Block]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
+from kgenre.reports.newer_best import newer_best
 from kgenre.users_code import ShortTraceback
 
 
@@ -86,6 +87,11 @@ class Run:
             if len(parts) == 3 and parts[0] == "test" and parts[1].startswith("baseline_"):
                 found.setdefault(parts[1].removeprefix("baseline_"), {})[parts[2]] = value
         return found
+
+    @property
+    def newer_best(self) -> tuple[int, int] | None:
+        """The step that was tested and that of a better checkpoint since; None: there is none."""
+        return newer_best(self.metrics, self.trained_in)
 
     def genre(self, name: str, metric: str) -> float | None:
         """One genre's test metric."""

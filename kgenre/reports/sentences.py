@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.reports.learning_curve import learning_curve
+from kgenre.reports.newer_best import outdated_test
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import baseline_difference
@@ -36,6 +37,15 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
             "mAP and macro-F1, where each genre counts the same, give it away."
         )
     return text
+
+
+def outdated(run: Run, numbers: Numbers) -> str:
+    """That the run went on after its test, and found a better checkpoint; "" where it did not."""
+    steps = run.newer_best
+    if steps is None:
+        return ""
+    tested = numbers.of(run, "test/step", "d")
+    return outdated_test(run.name, tested, numbers.say(f"{run.name}: best step", steps[1], "d"), run.folder)
 
 
 def training(run: Run, numbers: Numbers) -> str:

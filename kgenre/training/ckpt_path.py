@@ -26,6 +26,7 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
     Raises:
         CheckpointError: there is none, or none that verifies.
     """
+    trainer.found_by_name = ckpt_path in ("best", "last") and (stage == "fit" or trainer.run_dir is None)
     if ckpt_path is None:
         return None
     path = ckpt_path
@@ -49,17 +50,22 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
     path = checkpoints.find_checkpoint(path)
     if stage != "fit":
         # Where a word was given and nothing was trained, another run's checkpoint is taken: this must be seen.
-        is_elsewhere = ckpt_path in ("best", "last") and trainer.run_dir is None
-        _log.log(logging.WARNING if is_elsewhere else logging.INFO, "Checkpoint: %s", path)
+        _log.log(logging.WARNING if trainer.found_by_name else logging.INFO, "Checkpoint: %s", path)
     return checkpoints.read_checkpoint(path, weights_only=stage != "fit")
 
 
+def newest_pointer(experiment: Path, which: str) -> Path | None:
+    """The file "best" or "last" in the newest run of an experiment that has one."""
+    pointers = [run / "checkpoints" / which for run in run_folders(experiment)[::-1]]
+    return next((pointer for pointer in pointers if pointer.is_file()), None)
+
+
 def _pointer(trainer: Trainer, which: str) -> Path:
-    runs = [trainer.run_dir] if trainer.run_dir is not None else run_folders(trainer.experiment_dir)[::-1]
-    for run in runs:
-        if (run / "checkpoints" / which).is_file():
-            return run / "checkpoints" / which
-    where = runs[0] if runs else trainer.experiment_dir
+    run, experiment = trainer.run_dir, trainer.experiment_dir
+    found = newest_pointer(experiment, which) if run is None else run / "checkpoints" / which
+    if found is not None and found.is_file():
+        return found
+    where = run or next(reversed(run_folders(experiment)), experiment)
     raise CheckpointError(
         f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
     )

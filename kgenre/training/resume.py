@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, CheckpointError
 from kgenre.engines.random_state import random_state, set_random_state
+from kgenre.training.configured_rates import apply_changed_rates
 from kgenre.training.hyperparameters import described
 from kgenre.training.run_folder import environment
 
@@ -36,6 +37,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "validated_at": t.validated_at,
         "steps_per_execution": t.chosen_steps_per_execution,
         "jit_compile": t.chosen_jit_compile,
+        "configured_rates": t.configured_rates,
         "logs": t.results.state_dict(t.global_step),
         "loggers": {key: logger.state_dict(t.global_step) for key, logger in _loggers(t)},
         "random": random_state(),
@@ -85,6 +87,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         with _reading(checkpoint, "the random state"):
             set_random_state(state["random"])
     t.resumed = True
+    apply_changed_rates(t, state.get("configured_rates", []))
     _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, t.current_epoch + 1, t.global_step)
 
 

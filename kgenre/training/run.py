@@ -59,6 +59,7 @@ class Run:
         self.opened_at: tuple[int, int, int] | None = None  # epoch, batch and step when the folder was opened
         self.lock: RunLock | None = None
         self.ckpt_path: Path | None = None  # the checkpoint that was loaded
+        self.found_by_name = False  # "best" or "last" was given, and another trainer's run was found
         self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
         self.keeps_predictions = True
         self.is_trial = False  # a search for a learning rate or a batch size: only its own callbacks take part
@@ -95,6 +96,7 @@ class Run:
         self.saved_epoch: Mapping[str, Any] | None = None  # what an epoch that is resumed had added up
         self.input_seconds = 0.0  # that fit has waited for batches
         self.batch_seconds: float | None = None  # for one, in the epoch before
+        self.configured_rates: list[float | None] = []  # of the fit's optimizers, see `configured_rates`
 
     # --- the parts in use ----------------------------------------------------------------------------------------
 
@@ -249,7 +251,7 @@ class Run:
         """``<root>/<name>``, where the runs of this experiment are."""
         root = next((logger.save_dir for logger in self.loggers if logger.save_dir), self.default_root_dir)
         name = next((logger.name for logger in self.loggers if logger.name), self.name)
-        return Path(root) / (name or _snake_case(type(self.module).__name__))
+        return Path(root) / (name or snake_case(type(self.module).__name__))
 
     def on_run_opened(self, action: Callable[[Trainer], None]) -> None:
         """Call ``action(trainer)`` when a fit has opened its folder ``trainer.run_dir``, before training starts.
@@ -259,5 +261,6 @@ class Run:
         self.run_opened.append(action)
 
 
-def _snake_case(name: str) -> str:
+def snake_case(name: str) -> str:
+    """The name of an experiment of which nothing but the module's class is known: "DigitNet" is ``digit_net``."""
     return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import math
 import os
 import platform
 import subprocess
@@ -96,14 +97,17 @@ def environment() -> dict[str, Any]:
     }
 
 
-def update_metrics(folder: Path, metrics: Mapping[str, float]) -> None:
-    """Merge final numbers into ``metrics.json``; the names logged before stay, but for those of an earlier test."""
+def update_metrics(folder: Path, metrics: Mapping[str, float | str]) -> None:
+    """Merge final numbers, and the name of what was tested, into ``metrics.json``.
+
+    The names logged before stay, but for those of an earlier test.
+    """
     path = folder / "metrics.json"
     known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     if any(name.startswith("test/") for name in metrics):  # that may have been of other data
         known = {name: value for name, value in known.items() if not name.startswith("test/")}
     # JSON has no NaN: a value that is not a number is written as null.
-    known |= {name: value if value == value and abs(value) != float("inf") else None for name, value in metrics.items()}
+    known |= {name: v if isinstance(v, str) or math.isfinite(v) else None for name, v in metrics.items()}
     partial = path.with_suffix(".json.partial")
     try:
         partial.write_text(json.dumps(dict(sorted(known.items())), indent=2) + "\n", encoding="utf-8")

@@ -17,6 +17,7 @@ from kgenre.engines.initial_weights import drawing_initial_weights
 from kgenre.engines.replaced_runs import free_replaced, remember
 from kgenre.training.accelerator import choose_devices
 from kgenre.training.configured_optimizers import configured_optimizers
+from kgenre.training.configured_rates import configured_rates
 from kgenre.training.data_module import DataModule, iterate_epoch
 from kgenre.training.determinism import make_run_deterministic
 from kgenre.training.errors import TrainerError
@@ -173,6 +174,7 @@ def build_for_fit(trainer: Trainer) -> Any:
         configured = configured_optimizers(t.module)
         parts = [callback.step_part for callback in t.callbacks if callback.step_part is not None]
         t._engine = _built_engine(t, configured.optimizers, batches, parts)
+    t.configured_rates = configured_rates(t)
     if configured.schedulers and not t.is_trial:
         t.callbacks = _in_order([*t.callbacks, *configured.schedulers])
         t.hooks = Hooks(t, t.module, t.callbacks)

@@ -343,7 +343,7 @@ class Trainer(Run):
             folder = join_run(self)
             predictions = evaluate(self, step, sources)
             if folder is not None:
-                update_metrics(folder, self.callback_metrics)
+                update_metrics(folder, {**self.callback_metrics, **(_tested(self) if stage == "test" else {})})
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
@@ -381,6 +381,12 @@ class Trainer(Run):
         counts = [scheduler.get_accumulate_grad_batches(epoch) for epoch in range(epochs)]
         updates = sum(math.ceil(schedule.training_batches / count) for count in counts)
         return updates if self.max_steps == -1 else min(updates, self.max_steps)
+
+
+def _tested(trainer: Trainer) -> dict[str, float | str]:
+    """Which weights a test was of: a run may go on after it."""
+    tested: dict[str, float | str] = {"test/step": trainer.global_step}
+    return tested if trainer.ckpt_path is None else tested | {"test/checkpoint": trainer.ckpt_path.name}
 
 
 def _source_of_batches(

@@ -305,3 +305,8 @@ def test_at_80_columns_the_names_of_metrics_are_whole_and_the_epoch_is_named(mon
     print_results({"train/loss": 0.1, "val/loss": 0.2, "val/baseline_tfidf/loss": 0.3}, when="last epoch")
     printed = capsys.readouterr().out
     assert printed.count("last epoch") == 2, "what a baseline reaches is of no epoch"
+    print_results({f"val/{name}/dataloader_idx_{n}": 0.25 for name in ("loss", "auc") for n in (0, 1)})
+    printed = capsys.readouterr().out
+    assert [line.split()[1] for line in printed.splitlines() if "0.2500" in line] == [
+        f"{name}/dataloader_idx_{n}" for name in ("loss", "auc") for n in (0, 1)
+    ]

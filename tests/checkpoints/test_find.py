@@ -96,12 +96,19 @@ def test_a_clock_that_was_set_back_makes_no_older_checkpoint_the_newest(run, mon
     for step in (4, 5):
         arrays = {"a": np.zeros(step, "float32")}
         path = write_checkpoint(Checkpoint(arrays, arrays), run / "checkpoints" / f"step={step:06d}")
-        assert newest_checkpoint(run)[0].path == path
+        assert newest_checkpoint(run.parent)[0].path == path
         write_pointer(path.parent, "last", path)
 
 
 def test_no_run_goes_on_from_weights_alone(run):
     write_checkpoint(Checkpoint({"a": np.zeros(4, "float32")}), run / "checkpoints" / "step=000004")
+    assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
+
+
+def test_the_trials_of_a_sweep_are_not_runs_of_its_name(run):
+    arrays = {"a": np.zeros(4, "float32")}
+    trial = run.parent / "trial_000" / "version_0" / "checkpoints"
+    write_checkpoint(Checkpoint(arrays, arrays), trial / "step=000004")
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
 
 

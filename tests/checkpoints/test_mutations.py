@@ -195,8 +195,8 @@ MUTATIONS = [
 
 def check(whole, root, seed):
     draw = random.Random(seed)
-    folder = root / "run" / "checkpoints" / "step=000004"
-    whole_one = shutil.copytree(whole, root / "run" / "checkpoints" / "step=000003")
+    folder = root / "version_0" / "checkpoints" / "step=000004"
+    whole_one = shutil.copytree(whole, root / "version_0" / "checkpoints" / "step=000003")
     shutil.copytree(whole, folder)
     mutation = MUTATIONS[seed % len(MUTATIONS)]
     mutation(folder, draw)

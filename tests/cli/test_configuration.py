@@ -11,7 +11,7 @@ import yaml
 import kgenre
 from kgenre.cli import predict
 from kgenre.cli.arguments import arrange
-from kgenre.cli.configuration import dump, make_parser, parse
+from kgenre.cli.configuration import dump, make_parser, parse, start
 from kgenre.cli.main import main
 from kgenre.cli.usage import UsageError
 
@@ -50,6 +50,24 @@ def test_the_nearest_to_hand_wins(poster_run, tmp_path, monkeypatch):
     assert rates == [0.5, 0.4, 0.3, 0.2, 0.01, 1e-4]
 
 
+def test_a_config_leaves_to_the_checkpoint_what_it_does_not_say(overview_run, films, tmp_path):
+    network = {"network": "overview_lstm", "network_args": {"dropout": 0.3}}
+    config = write(tmp_path / "a.yaml", model={"init_args": network}, data={"init_args": {"path": None}})
+    words = ["--config", config, "--ckpt_path", str(overview_run)]
+    found = options(*words)
+    assert (found.model.init_args.network_args, found.data.init_args.path) == (
+        {"embedding_dim": 8, "dropout": 0.3},
+        str(films),
+    )
+    assert options(*words, "--data.path", "null").data.init_args.path is None
+    assert options(*words, "--model.network_args.embedding_dim", "9").model.init_args.network_args == {
+        "embedding_dim": 9,
+        "dropout": 0.3,
+    }
+    other = options(*words, "--model.network", "overview_lstm_pooled").model.init_args
+    assert other.network_args == {"dropout": 0.3}
+
+
 def test_a_config_that_is_not_on_a_drive(monkeypatch):
     monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)  # as on Windows; the colon is not one of YAML
     with pytest.raises(UsageError, match="the file does not exist"):
@@ -82,6 +100,14 @@ def test_an_environment_variable_that_is_no_option_is_an_error(monkeypatch, caps
     said = capsys.readouterr().err
     assert "from KGENRE_TRAINER__MAX_EPOCH in the environment" in said
     assert "mean --trainer.max_epochs?" in said
+
+
+def test_sample_films_that_nobody_asked_for_are_named_first(caplog, films):
+    for words in ([], ["--data.path", str(films)]):
+        caplog.clear()
+        start(options(*words))
+        line = "No --data.path: these are made-up sample films. Yours: --data.path FOLDER"
+        assert caplog.messages[:1] == ([] if words else [line])
 
 
 def test_appending_to_lists(tmp_path):

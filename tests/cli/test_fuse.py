@@ -57,11 +57,17 @@ def test_poster_and_overview_together(poster_run, overview_run, films, tmp_path,
     assert json.loads((run / "metrics.json").read_text())["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-4)
 
 
-def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path):
+def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path, capsys):
     same = ["--config", str(poster_run / "config.yaml"), "--seed_everything", "1", "--trainer.name", "other"]
     assert fit(tmp_path, *same) == 0
     runs = [poster_run, tmp_path / "other" / "version_0"]
+    metrics = json.loads((runs[1] / "metrics.json").read_text())
+    (runs[1] / "metrics.json").write_text(json.dumps(metrics | {"test/step": 1}))  # it went on after its test
+    capsys.readouterr()
     assert main(["fuse", *map(str, runs), "--method", "mean", "--root", str(tmp_path), "--name", "both"]) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "tested at step" in line]
+    outdated = f"tested at step 1, its best is now step {metrics['test/step']}: kgenre test --ckpt_path {runs[1]}"
+    assert said == [f"version_0: {outdated}"]
     mean = np.mean([log_odds(run) for run in runs], axis=0)
     np.testing.assert_allclose(log_odds(tmp_path / "both" / "version_0"), mean, atol=2e-3)
 

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import os
 import re
 import shutil
 
@@ -176,7 +177,11 @@ def test_results_on_films_that_the_run_knows_none_of_have_a_place_of_their_own(
     (other / "films.csv").write_text(re.sub("^sample", "x", table, flags=re.MULTILINE), encoding="utf-8")
     assert main([stage, "--ckpt_path", str(run), "--data.path", str(other)]) == 0
     results = run / f"{stage}_other"
-    assert capsys.readouterr().out.splitlines()[-1] == f"Written to {results / 'metrics.json'}"
+    report = [f"Report: kgenre report {results}"] * (stage == "test")
+    assert capsys.readouterr().out.splitlines()[-1 - len(report) :] == [
+        f"Written to {results / 'metrics.json'}",
+        *report,
+    ]
     assert {path: path.read_bytes() for path in own} == own
     assert {path.name for path in run.iterdir()} - {path.relative_to(run).parts[0] for path in own} == {results.name}
     assert "data/train_films" not in metrics_of(results)
@@ -224,3 +229,30 @@ def test_the_thresholds_of_the_checkpoint_decide_what_is_predicted(poster_run):
     for row in rows:
         above = [genre for genre, threshold in thresholds.items() if float(row[genre]) > threshold]
         assert row["predicted"] == "|".join(above)
+
+
+def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poster_run, films, tmp_path, capsys):
+    run = shutil.copytree(poster_run, tmp_path / "course" / "version_0")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    config = tmp_path / "course.yaml"
+    config.write_text(
+        "model: {init_args: {network: poster_cnn_2025}}\ndata: {init_args: {path: null, overviews: false}}\n"
+        f"trainer: {{name: course, default_root_dir: '{tmp_path}', max_epochs: 2}}\n"
+    )
+    other = shutil.copytree(films, tmp_path / "other")
+    table = (films / "films.csv").read_text(encoding="utf-8")
+    (other / "films.csv").write_text(re.sub("^sample", "x", table, flags=re.MULTILINE), encoding="utf-8")
+    for command in ("fit", "test"):
+        capsys.readouterr()
+        assert main([command, "--config", str(config), "--data.path", str(other), "--ckpt_path", "last"]) == 1
+        (refusal,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("kgenre: ")]
+        assert refusal.startswith(f"kgenre: None of these 120 films is in the split of {run}{os.sep}")
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert main(["fit", "--config", str(config), "--ckpt_path", "last"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[-1] == f"Test: kgenre test --ckpt_path {run}"
+    assert "sample films" not in printed.err
+    used = yaml.safe_load((run / "config.yaml").read_text())
+    assert used["data"]["init_args"]["path"] == str(films)
+    assert used["data"]["init_args"]["batch_size"] == 32
+    assert used["model"]["init_args"]["learning_rate"] == 0.01

@@ -564,3 +564,21 @@ def test_report_of_the_command_line(runs, tmp_path, capsys):
     assert main(["report", str(runs[0]), "--out", str(out), "--explain", "false", "--films", "2"]) == 0
     assert f"Written to {out}" in capsys.readouterr().out
     assert io.BytesIO((out / "report.pdf").read_bytes()).read(5) == b"%PDF-"
+
+
+def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):
+    run = shutil.copytree(runs[0], tmp_path / "model" / "version_0")
+    metrics = json.loads((run / "metrics.json").read_text())
+    path = write_checkpoint(Checkpoint({}, state={"global_step": 224}), run / "checkpoints" / "step=000224")
+    write_pointer(path.parent, "best", path)
+    for step, line in (
+        (224, ""),
+        (84, f"model: tested at step 84, its best is now step 224: kgenre test --ckpt_path {run}"),
+    ):
+        (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step, "test/checkpoint": "step"}))
+        for show in (write_report, examples):
+            caplog.clear()
+            show([run], **({"out": tmp_path / "out", "explain": False, "films": 0} if show is write_report else {}))
+            assert caplog.messages == [line] * bool(line)
+        page = (tmp_path / "out" / "report.md").read_text()
+        assert ("its best is now step 224: kgenre test" in page) == bool(line)

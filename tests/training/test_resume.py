@@ -17,7 +17,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer, weights_of
 
 import kgenre
-from kgenre.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
+from kgenre.callbacks import EarlyStopping, LearningRateScheduler, ModelCheckpoint, WeightAveraging
 from kgenre.checkpoints import CheckpointError, find_checkpoint, read_checkpoint
 from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.training.run_lock import RunLock
@@ -365,6 +365,20 @@ def test_callbacks_go_on():
     assert second.current_epoch == 4
     assert stopping.wait_count == 3
     assert checkpoint.best_model_path.name == "step=000020"
+
+
+def test_a_rate_that_is_configured_anew_is_taken_and_said(caplog):
+    first = quiet_trainer(max_epochs=1, callbacks=[LearningRateScheduler(lambda epoch, rate: rate / 2)])
+    first.fit(Dropping(learning_rate=0.5), dataset())
+    path = first.save_checkpoint("checkpoint")
+    for rate, expected in ((0.5, 0.25), (0.25, 0.125)):
+        second = quiet_trainer(max_epochs=2)
+        second.fit(Dropping(learning_rate=rate), dataset(), ckpt_path=path)
+        assert second.learning_rates() == [expected]
+        assert ("0.125 from here on: 0.25 is configured in place of 0.5" in caplog.text) == (rate == 0.25)
+    again = quiet_trainer(max_epochs=3)
+    again.fit(Dropping(learning_rate=0.25), dataset(), ckpt_path=second.save_checkpoint("again"))
+    assert again.learning_rates() == [0.125]
 
 
 def test_the_state_of_a_checkpoint():

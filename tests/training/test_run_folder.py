@@ -56,6 +56,9 @@ def test_the_final_numbers(trainer):
     assert list(numbers) == sorted(numbers)
     assert {"train/loss", "val/loss", "test/loss", "throughput/samples_per_second"} <= set(numbers)
     assert numbers["test/loss"] == trainer.callback_metrics["test/loss"]
+    assert numbers["test/step"] == trainer.global_step == 6
+    trainer.test(ckpt_path="best", verbose=False)
+    assert json.loads((trainer.log_dir / "metrics.json").read_text())["test/checkpoint"] == "step=000006"
 
 
 def test_the_environment(trainer):

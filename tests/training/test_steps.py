@@ -10,6 +10,7 @@ from keras import ops
 
 import kgenre
 from kgenre import TrainerError
+from kgenre.callbacks import EarlyStopping
 from kgenre.engines.step_error import StepError
 from kgenre.loggers import InMemoryLogger
 
@@ -342,6 +343,17 @@ def test_several_validation_sets(form):
         {"val/loss/dataloader_idx_1": expected[1], "second": second},
     ]
     assert trainer.engine.traces["validation/0"] == trainer.engine.traces["validation/1"] == traces(1)
+
+
+def test_the_first_of_several_validation_sets_says_what_is_best(caplog):
+    sets = [boring_batches(2, seed=1), boring_batches(3, rows=5, seed=2)]
+    trainer = quiet_trainer(enable_checkpointing=True)
+    trainer.fit(Several(), boring_batches(2), sets)
+    score = trainer.callback_metrics["val/loss/dataloader_idx_0"]
+    assert trainer.checkpoint_callback.best_model_score == score
+    with pytest.raises(ValueError, match="no such value was logged"):
+        quiet_trainer(callbacks=[EarlyStopping("val/loss")]).fit(Several(), boring_batches(2), sets)
+    assert "Did you mean 'val/loss/dataloader_idx_0'" in caplog.text
 
 
 def test_several_sets_of_a_datamodule_under_a_limit_and_watched():

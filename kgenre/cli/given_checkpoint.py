@@ -1,0 +1,92 @@
+"""``--ckpt_path``: which checkpoint it means, and its run's model and data where nothing else is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, overload
+
+from jsonargparse import Namespace
+
+from kgenre.checkpoints import CheckpointError, find_checkpoint, newest_checkpoint, read_state
+from kgenre.cli.parser import Parser
+from kgenre.training.ckpt_path import newest_pointer
+from kgenre.training.run import snake_case
+
+
+@overload
+def checkpoint_path(options: Namespace, default: str) -> str | Path: ...
+
+
+@overload
+def checkpoint_path(options: Namespace, default: None = None) -> str | Path | None: ...
+
+
+def checkpoint_path(options: Namespace, default: str | None = None) -> str | Path | None:
+    """``--ckpt_path``, where "best" and "last" with a run's own ``config.yaml`` mean that run's."""
+    wanted = options.ckpt_path or default
+    if wanted in ("best", "last"):
+        for config in reversed(options.get("config") or []):
+            folder = Path(str(config)).resolve().parent / "checkpoints"
+            if folder.is_dir():
+                return folder / wanted
+    return wanted
+
+
+def typed_path(arguments: Sequence[str]) -> str | None:
+    """The path after ``--ckpt_path``; the words "best" and "last" need the configuration to be understood."""
+    for i, argument in enumerate(arguments):
+        name, equals, value = argument.partition("=")
+        if name == "--ckpt_path":
+            path = value if equals else next(iter(arguments[i + 1 :]), None)
+            return None if path in (None, "best", "last", "null") else path
+    return None
+
+
+def found_by_name(options: Namespace, default: str | None) -> Path | None:
+    """The checkpoint that the trainer will take for "best" or "last"; None: none, or one that cannot be read.
+
+    Args:
+        options: what is known without it.
+        default: what is meant where no ``--ckpt_path`` is given; None for a fit.
+    """
+    wanted = checkpoint_path(options, default)
+    if wanted in ("best", "last"):
+        flags, model = options.trainer, options.model.class_path.rpartition(".")[2]
+        experiment = Path(flags.default_root_dir) / (flags.name or snake_case(model))
+        if wanted == "last" and default is None:
+            newest, _ = newest_checkpoint(experiment)
+            return newest.path if newest is not None else None
+        wanted = newest_pointer(experiment, str(wanted))
+    try:
+        return None if wanted is None else find_checkpoint(wanted)
+    except CheckpointError:  # the trainer says what is wrong
+        return None
+
+
+def use_hyperparameters(parser: Parser, checkpoint: str | Path) -> dict[str, Any]:
+    """Let a checkpoint's model and data be the defaults; returns what it says of its run."""
+    state = read_state(find_checkpoint(checkpoint))
+    parser.set_defaults(
+        {
+            part: {"class_path": state[part]["class_path"], "init_args": state[part]["hyperparameters"]}
+            for part in ("model", "data")
+            if part in state
+        }
+    )
+    return state
+
+
+def complete(options: Namespace, state: Mapping[str, Any], words: Sequence[str]) -> None:
+    """What a course's configuration leaves open though it has the option, as the checkpoint's run had it.
+
+    ``path: null`` names no films, and ``network_args: {embedding_dim: 256}`` says nothing of dropout.
+    """
+    model, data = (state.get(part, {}).get("hyperparameters", {}) for part in ("model", "data"))
+    given = options.model.get("init_args") or {}
+    if given.get("network_args") and model.get("network_args") and given.get("network") == model.get("network"):
+        given["network_args"] = model["network_args"] | dict(given["network_args"])
+    given = options.data.get("init_args") or {}
+    typed = any(word.partition("=")[0] == "--data.path" for word in words)
+    if not typed and "path" in given and given["path"] is None:
+        given["path"] = data.get("path")

@@ -1,0 +1,17 @@
+"""What to type when a command is through: the next one of fit, test, report."""
+
+from __future__ import annotations
+
+from kgenre.training import Module, Trainer
+
+
+def say_what_is_next(trainer: Trainer) -> None:
+    """Print how to test what was just trained, or how to report what was just tested; nothing where neither can be."""
+    results, run = trainer.results_dir, trainer.run_dir
+    if trainer.state.fn == "test":
+        if results is not None and (results / "predictions_test.csv").is_file():
+            print(f"Report: kgenre report {results}", flush=True)
+    elif trainer.state.fn == "fit" and run is not None:
+        has_checkpoint = any((run / "checkpoints" / name).is_file() for name in ("best", "last"))
+        if has_checkpoint and type(trainer.module).test_step is not Module.test_step:
+            print(f"Test: kgenre test --ckpt_path {run}", flush=True)
