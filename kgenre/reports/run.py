@@ -87,6 +87,11 @@ class Run:
                 found.setdefault(parts[1].removeprefix("baseline_"), {})[parts[2]] = value
         return found
 
+    @property
+    def top3_genres(self) -> list[str]:
+        """The three most frequent genres of its training films; [] where its test was by an older kgenre."""
+        return [name for name in self.genre_names if f"test/baseline_top3/genre/{name}" in self.metrics]
+
     def genre(self, name: str, metric: str) -> float | None:
         """One genre's test metric."""
         return self.metrics.get(f"test/genre/{name}/{metric}")

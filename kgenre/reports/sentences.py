@@ -9,7 +9,7 @@ from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import baseline_difference
-from kgenre.reports.verdicts import listed, loss_verdict, ranks_better_than_it_says
+from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
 
 
 def data(runs: Sequence[Run], numbers: Numbers) -> str:
@@ -47,6 +47,8 @@ def training(run: Run, numbers: Numbers) -> str:
     best = numbers.say(f"{run.name}: best epoch", curve.best + 1, "d")
     loss = numbers.say(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
     start = f"{run.name}: the lowest validation loss, {loss}, came at epoch {best} of {count}"
+    if curve.state == "single":
+        return f"{start}: of one epoch nothing more can be said."
     if curve.state == "overfitted":
         rise = numbers.say(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
         return f"{start}; then training loss fell on while validation loss rose by {rise} %: overfitting from there on."
@@ -85,14 +87,24 @@ def thresholds(run: Run, numbers: Numbers) -> str:
         how = "no better than" if chance.verdict == "level" else "worse than"
         text += f" That micro-F1 is {how} what the genre frequencies reach with a tuned threshold ({guess})."
     expected, there = run.predictions.prob.sum(axis=1).mean(), run.predictions.true.sum(axis=1).mean()
-    if abs(expected / there - 1) > 0.1:
+    if abs(expected / there - 1) > 0.1 and _more_than_chance(run):
         sums = [
             numbers.say(f"{run.name}: {name} genres a film", value, ".1f")
             for name, value in (("expected", expected), ("true", there))
         ]
         how = "high" if expected > there else "low"
-        text += f" Its probabilities are too {how}: they add up to {sums[0]} genres a film, where there are {sums[1]}."
+        far = max(expected / there, there / expected)
+        much = "a little too" if far < 1.25 else "too" if far < 1.75 else "far too"
+        text += (
+            f" Its probabilities are {much} {how}: they add up to {sums[0]} genres a film, where there are {sums[1]}."
+        )
     return text
+
+
+def _more_than_chance(run: Run) -> bool:
+    """Whether other test films would have more, or fewer, genres than the probabilities add up to as well."""
+    difference = (run.predictions.prob - run.predictions.true).sum(axis=1)
+    return bool(abs(difference.mean()) > 1.96 * difference.std() / len(difference) ** 0.5)
 
 
 def calibration(run: Run, numbers: Numbers) -> str:
@@ -126,7 +138,7 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
         if reason:
             steps.append(reason)
     best = best_of(runs)
-    off = [run.name for run in runs if "off" in ranks_better_than_it_says(run)]
+    off = [run.name for run in runs if probabilities_are_off(run)]
     if off:
         steps.append(
             f"{listed(off)}: the ranking is better than the probabilities: calibrate these on validation films."

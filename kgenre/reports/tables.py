@@ -14,7 +14,7 @@ from kgenre.reports.blocks import Table
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import Run
-from kgenre.reports.run_difference import Difference, baseline_difference, mean_ap_of_random_order
+from kgenre.reports.run_difference import Difference, baseline_difference, random_order
 
 _COLUMNS = (
     ("loss", "loss", ".4f"),
@@ -109,6 +109,8 @@ def results(runs: Sequence[Run], numbers: Numbers) -> Table:
     for key in sorted(keys, key=lambda key: list(TITLES).index(key) if key in TITLES else len(TITLES)):
         run = next(run for run in runs if key in run.baselines)
         name = _short(key) + (f" ({verdicts.READS[key]}s)" if key in verdicts.READS else "")
+        if key == Top3Baseline.key and run.top3_genres:
+            name = f"always the top three: {', '.join(run.top3_genres)}"
         rows.append((name, *(numbers.of(run, f"test/baseline_{key}/{metric}", form) for metric, _, form in _COLUMNS)))
     films = numbers.of(runs[0], "test/films", "d")
     caption = (
@@ -187,7 +189,7 @@ def differences(
     )
     run = next((run for run in runs if baseline_difference(run, FrequencyBaseline.key, "map")), None)
     if run is not None:
-        chance = numbers.say(f"{run.name}: mAP of films in random order", mean_ap_of_random_order(run), ".3f")
+        chance = numbers.say(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
         caption += (
             f" Beside the genre frequencies mAP is counted from {chance}, what these films in random order reach on "
             "average: a ranking of few films flatters rare genres."

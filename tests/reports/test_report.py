@@ -22,6 +22,7 @@ from kgenre.data.text_words import TextWords
 from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
+from kgenre.evaluation.random_order import beside_random_order
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Paragraph, Table
@@ -32,10 +33,10 @@ from kgenre.reports.markdown import to_markdown
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.pdf import to_pdf
 from kgenre.reports.report import report_blocks
-from kgenre.reports.run_difference import baseline_difference, mean_ap_of_random_order
-from kgenre.reports.sentences import next_steps, training
-from kgenre.reports.tables import training_table
-from kgenre.reports.verdicts import headline, per_genre, ranks_better_than_it_says
+from kgenre.reports.run_difference import baseline_difference, random_order
+from kgenre.reports.sentences import next_steps, thresholds, training
+from kgenre.reports.tables import results, training_table
+from kgenre.reports.verdicts import against_baselines, headline, per_genre, what_it_learned
 
 GENRES = ("Comedy", "Drama", "N/A", "War")
 
@@ -273,7 +274,7 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
     rng = np.random.default_rng(0)
     true, scores = np.tile(np.arange(12) < 3, (4000, 1)).T, rng.random((12, 4000))
     one = dataclasses.replace(run, metrics={"test/films": 12, "test/genre/War/support": 3})
-    assert mean_ap_of_random_order(one) == pytest.approx(multilabel_metrics(true, scores)["map"], abs=0.01)
+    assert random_order(one) == pytest.approx(multilabel_metrics(true, scores)["map"], abs=0.01)
 
     def with_map(low, high, loss):
         base = "test/difference/baseline_frequency"
@@ -284,17 +285,76 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
         changed |= {f"{base}/{m}": sum(pair) / 2 for m, pair in ends.items()}
         return dataclasses.replace(run, metrics=run.metrics | changed)
 
-    above = mean_ap_of_random_order(run) - run.metrics["test/baseline_frequency/map"]
+    above = random_order(run) - run.metrics["test/baseline_frequency/map"]
     assert above > 0.01
     assert baseline_difference(with_map(above / 2, 3 * above, 0.1), "frequency", "map").verdict == "level"
-    assert ranks_better_than_it_says(with_map(above / 2, 3 * above, 0.1)) == ""
+    nothing = (
+        "The model has learned little or nothing yet. Its loss was still falling when training ended: train longer."
+    )
+    assert what_it_learned(with_map(above / 2, 3 * above, 0.1), Numbers()) == nothing
     better = with_map(above * 1.1, 3 * above, 0.1), with_map(above * 1.1, 3 * above, 0.0)
-    assert [ranks_better_than_it_says(each)[-37:] for each in better] == [
-        "something, but its probabilities are off."[-37:],
-        "something, which its loss does not show."[-37:],
-    ]
+    said = [what_it_learned(each, Numbers()) for each in better]
+    assert "something, but its probabilities are off; its loss was still falling" in said[0]
+    assert "something, which its loss does not show" in said[1]
     steps = [next_steps([each]) for each in better]
     assert ["calibrate" in " ".join(said) for said in steps] == [True, False]
+
+
+def test_the_report_says_of_a_ranking_what_the_test_said(runs):
+    """Both by the same interval: the callback works it out, the report finds it in metrics.json."""
+    for run in read_runs(runs):
+        true, prob = run.predictions.true, run.predictions.prob
+        guess = np.broadcast_to(true.mean(axis=0), true.shape)
+        rounds = [bootstrap_metrics(true, each)["map"] for each in (prob, guess)]
+        level = multilabel_metrics(true, guess)["map"]
+        value = multilabel_metrics(true, prob)["map"] - level
+        ends = intervals({"map": rounds[0] - rounds[1]}, {"map": value})["map"]
+        base = "test/difference/baseline_frequency/map"
+        known = {base: value, f"{base}/low": ends[0], f"{base}/high": ends[1], "test/baseline_frequency/map": level}
+        at = dataclasses.replace(run, metrics=run.metrics | known)
+        order, beaten = beside_random_order(true, prob, guess)
+        assert order == random_order(at)
+        assert beaten == (baseline_difference(at, "frequency", "map").verdict == "better")
+
+
+def test_of_one_epoch_nothing_is_said(films, tmp_path):
+    (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1, validation=(0.6,))])
+    text = to_markdown(report_blocks([run], Numbers(), 0, 0, False))[0]
+    assert "came at epoch 1 of 1: of one epoch nothing more can be said." in text
+    assert "hardly moved" not in text
+    assert "falling" not in text
+
+
+def test_probabilities_are_called_as_wrong_as_they_are(runs):
+    run, _ = read_runs(runs)
+    true = run.predictions.true
+
+    def said(prob):
+        return thresholds(
+            dataclasses.replace(run, predictions=dataclasses.replace(run.predictions, prob=prob)), Numbers()
+        )
+
+    rng = np.random.default_rng(0)
+    wrong = rng.permutation(true.astype(float))
+    assert "Its probabilities" not in said(wrong), "as many genres, of other films"
+    assert "Its probabilities are a little too high" in said(np.clip(true * 1.0, 0.05, 1))
+    assert "Its probabilities are far too high" in said(np.clip(true * 1.0, 0.5, 1))
+
+
+def test_a_model_that_says_the_same_of_every_film_is_told_and_so_are_the_most_frequent_genres(films, tmp_path):
+    genres = ("Action", "Comedy", "Drama", "Horror", "War", "Western")
+    folder = make_run(tmp_path / "run" / "version_0", films, 1.0, genres=GENRES)
+    (run,) = read_runs([folder])
+    assert "hardly tells films apart" not in against_baselines(run, Numbers())
+    prob = np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (40, 1))
+    predictions = dataclasses.replace(run.predictions, prob=prob, genre_names=genres)
+    numbers = Numbers()
+    told = against_baselines(dataclasses.replace(run, predictions=predictions), numbers)
+    assert told.endswith("It names Drama, Comedy and Action first for 40 of 40 films: it hardly tells films apart.")
+    assert numbers.said["run: films with the same three genres first"]["value"] == 40
+    metrics = {"test/baseline_top3/top3_hit": 0.8} | {f"test/baseline_top3/genre/{g}": 1.0 for g in GENRES[:3]}
+    table = results([dataclasses.replace(run, metrics=run.metrics | metrics)], Numbers())
+    assert [row[0] for row in table.rows if "top" in row[0]] == ["always the top three: Comedy, Drama, N/A"]
 
 
 def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(runs):
