@@ -97,7 +97,7 @@ def verdict(how: str, ranking: str, falling: bool | None = None) -> str:
     """
     longer = "its loss was still falling when training ended: train longer"
     if not ranking:
-        return "The model has learned little or nothing yet." + (f" {longer.capitalize()}." if falling else "")
+        return "Nothing shows yet that it has learned anything." + (f" {longer.capitalize()}." if falling else "")
     start = f"It ranks films better than by chance ({ranking}): it has learned something,"
     if how != "behind":
         return f"{start} which its loss does not show{f'; {longer}' if falling else ''}."

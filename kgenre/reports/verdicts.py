@@ -10,6 +10,7 @@ from kgenre.evaluation.poster_baseline import PosterBaseline
 from kgenre.evaluation.same_top import same_top
 from kgenre.reports.learning_curve import still_falling
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.options import special_loss
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import Difference, baseline_difference, genre_differences, random_order
 
@@ -72,6 +73,8 @@ def what_it_learned(run: Run, numbers: Numbers) -> str:
             order = numbers.say(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
             beside = f"mAP {numbers.of(run, 'test/map')} against {order}"
         said.append(verdict("behind" if loss.verdict == "worse" else "level", beside, still_falling(run)))
+        if loss.verdict == "worse" and (trained_with := special_loss(run)):
+            said.append(f"Its training loss, {trained_with}, moves probabilities on purpose, away from the truth's.")
     same = same_top(run.predictions.prob, run.genre_names)
     if same is not None:
         numbers.say(f"{run.name}: films with the same three genres first", same.films, "d")

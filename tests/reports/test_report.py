@@ -31,6 +31,7 @@ from kgenre.reports.figures import curves_figure
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.options import differing_options
 from kgenre.reports.pdf import to_pdf
 from kgenre.reports.report import report_blocks
 from kgenre.reports.run_difference import baseline_difference, random_order
@@ -216,9 +217,17 @@ def test_results_stand_beside_baselines(runs):
         "TF-IDF (overviews)",
     ]
     pairs = {row[0]: row[1:] for row in tables[2].rows}
-    assert list(pairs) == ["good – genre frequencies", "poor – genre frequencies", "good – poor"], "no TF-IDF"
-    assert "▲" in pairs["good – genre frequencies"][0]
-    assert "▼" in pairs["poor – genre frequencies"][0]
+    assert list(pairs) == ["good – genre frequencies †", "poor – genre frequencies †", "good – poor"], "no TF-IDF"
+    assert "▲" in pairs["good – genre frequencies †"][0]
+    assert "▼" in pairs["poor – genre frequencies †"][0]
+    assert re.search(r"† mAP is counted from 0\.\d{3} and not from 0\.\d{3}", tables[2].caption)
+    at = {row[0]: row for row in tables[3].rows}
+    own, base = (
+        [f"{read_runs(runs)[0].metrics[f'{of}/{n}']:.3f}" for n in ("precision", "recall")]
+        for of in ("test", "test/baseline_tfidf")
+    )
+    assert at["good"][3] == " / ".join(own)
+    assert at["TF-IDF (overviews)"][3] == " / ".join(base)
     assert all("▲" in cell for cell in pairs["good – poor"][:2])
 
 
@@ -289,7 +298,7 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
     assert above > 0.01
     assert baseline_difference(with_map(above / 2, 3 * above, 0.1), "frequency", "map").verdict == "level"
     nothing = (
-        "The model has learned little or nothing yet. Its loss was still falling when training ended: train longer."
+        "Nothing shows yet that it has learned anything. Its loss was still falling when training ended: train longer."
     )
     assert what_it_learned(with_map(above / 2, 3 * above, 0.1), Numbers()) == nothing
     better = with_map(above * 1.1, 3 * above, 0.1), with_map(above * 1.1, 3 * above, 0.0)
@@ -357,6 +366,65 @@ def test_a_model_that_says_the_same_of_every_film_is_told_and_so_are_the_most_fr
     assert [row[0] for row in table.rows if "top" in row[0]] == ["always the top three: Comedy, Drama, N/A"]
 
 
+def test_what_differs_between_runs_is_said(runs):
+    run, _ = read_runs(runs)
+
+    def configured(name, **options):
+        model = {"class_path": "kgenre.models.GenreClassifier", "init_args": {"network": "poster_cnn"} | options}
+        data = run.config["data"] | {"class_path": "kgenre.data.FilmData"}
+        config = {"seed_everything": 3, "model": model, "data": data, "trainer": {"name": name}}
+        return dataclasses.replace(run, name=name, config=config)
+
+    plain = configured("a", loss="binary_crossentropy", network_args={"dropout": 0.3}, learning_rate=0.1)
+    weighted = configured("b", loss="weighted_binary_crossentropy", network_args=None, learning_rate=0.2)
+    assert differing_options([plain, weighted]) == {
+        "a": "loss binary_crossentropy, network_args.dropout 0.3",
+        "b": "loss weighted_binary_crossentropy",
+    }
+    assert differing_options([plain, dataclasses.replace(plain, name="c")]) == {}
+    text = to_markdown(report_blocks([plain, weighted], Numbers(), 0, 0, False))[0]
+    assert "Options that differ. a: loss binary" in text
+    assert "The training loss of b is weighted\\_binary\\_crossentropy, on another scale" in text
+    assert "The training loss of a is" not in text
+    worse = {f"test/difference/baseline_frequency/loss{end}": 0.1 for end in ("", "/low", "/high")}
+    told = [
+        what_it_learned(dataclasses.replace(each, metrics=run.metrics | worse), Numbers()) for each in (plain, weighted)
+    ]
+    assert ["on purpose" in said for said in told] == [False, True]
+
+
+def test_next_steps_are_commands(runs):
+    good, poor = read_runs(runs)
+    falling = next_steps([good])[0]
+    at = good.trained_in
+    assert falling.endswith(f": kgenre fit --config {at}/config.yaml --ckpt_path {at} --trainer.max_epochs 10")
+    behind = {"test/baseline_colours/loss": 0.01}
+    assert (
+        "configs/poster_resnet_colours.yaml"
+        in next_steps([dataclasses.replace(good, metrics=good.metrics | behind)])[1]
+    )
+    text = dataclasses.replace(poor, config={"model": {"init_args": {"network": "overview_lstm"}}})
+    steps = " ".join(next_steps([good, text]))
+    assert f"kgenre fuse {good.trained_in} {text.trained_in}" in steps
+    text = dataclasses.replace(text, metrics=text.metrics | {"test/baseline_tfidf/loss": 0.01})
+    assert "configs/overview_lstm_words.yaml" in next_steps([text])[-1]
+    assert (Path(__file__).parents[2] / "configs" / "overview_lstm_words.yaml").exists()
+    level = dataclasses.replace(good, epochs=good.epochs[:1])
+    assert "one epoch says little: train on: kgenre fit" in next_steps([level])[0]
+
+
+def test_what_surprises_is_explained(runs, report):
+    run, _ = read_runs(runs)
+    lower = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] - 0.01}
+    higher = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] + 0.01}
+    said = [thresholds(dataclasses.replace(run, metrics=metrics), Numbers()) for metrics in (lower, higher)]
+    assert ["partly by luck" in text for text in said] == [True, False]
+    for file in ("report.md", "report.html"):
+        text = (report / file).read_text()
+        assert all(word in text for word in ("Brier: ", "ROC AUC: ", "mAP: ", "Calibration error (ECE): "))
+        assert "So a gap between the two curves alone is no overfitting" in text
+
+
 def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(runs):
     run, _ = read_runs(runs)
     epochs = [
@@ -392,7 +460,7 @@ def test_words_of_an_example_stand_without_the_texts_punctuation():
     words = (("His", 0.1), ("father.", 0.9), ("“high,", 0.8), ("—", 0.7), ("sci-fi", 0.6), ("Father", 0.5))
     guess = Guess("text", (("Drama", 0.8, True),), None, words)
     film = Film("1", "A title", "a film", ("Drama",), None, "His father.", (guess,))
-    assert "Drama 0.80 ✓ (father, high, sci-fi, Father)" in to_markdown([Films((film,))])[0]
+    assert "Drama 0.80 ✓ (words for Drama: father, high, sci-fi, Father)" in to_markdown([Films((film,))])[0]
 
 
 def test_the_words_of_an_example_have_their_own_importance():
