@@ -104,7 +104,7 @@ class BaselineComparison(Callback):
         }
         evaluation = getattr(module, "evaluation", None)
         self._say(self._own(trainer, "test"), "test", "test", evaluation, intervals)
-        same = same_top(evaluation.prob, module.genre_names) if evaluation is not None and intervals else None
+        same = same_top(evaluation.prob, _genre_names(trainer)) if evaluation is not None and intervals else None
         if same is not None:
             _log.info("%s", same)
 
@@ -172,7 +172,7 @@ class BaselineComparison(Callback):
 
         if stage == "test" and Top3Baseline.key in predictions:
             named = predictions[Top3Baseline.key][0] > 0  # for a report to say which they are
-            for genre in (name for name, chosen in zip(module.genre_names, named, strict=True) if chosen):
+            for genre in (name for name, chosen in zip(_genre_names(trainer), named, strict=True) if chosen):
                 trainer.results.log(f"test/baseline_{Top3Baseline.key}/genre/{genre}", 1.0, logger=False)
 
     def _log_differences(self, trainer: Trainer, module: Module) -> None:
@@ -191,6 +191,11 @@ class BaselineComparison(Callback):
                     low, high = interval(own[name] - theirs[name], difference)  # the same resamples: paired
                     for end, number in (("", difference), ("/low", low), ("/high", high)):
                         trainer.results.log(f"{base}{end}", number, logger=False)
+
+
+def _genre_names(trainer: Trainer) -> tuple[str, ...]:
+    data: Any = trainer.datamodule
+    return tuple(data.table.genre_names)
 
 
 def _without_probabilities(key: str, metrics: dict[str, float]) -> dict[str, float]:

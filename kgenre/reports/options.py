@@ -8,7 +8,7 @@ from typing import Any
 from kgenre.reports.run import Run
 
 # Where things lie, what is only shown or kept, and what the table of the training has.
-_ASIDE = ("data.path", "data.format", "ckpt_path", "test", "trainer.default_root_dir", "trainer.name")
+_ASIDE: tuple[str, ...] = ("data.path", "data.format", "ckpt_path", "test", "trainer.default_root_dir", "trainer.name")
 _ASIDE += ("model.learning_rate", "data.batch_size", "trainer.max_epochs", "data.posters", "data.overviews")
 _ASIDE += tuple(f"trainer.{name}" for name in ("callbacks", "logger", "profiler", "barebones", "log_every_n_steps"))
 _MOST = 6  # options of a run to name

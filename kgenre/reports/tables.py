@@ -179,7 +179,7 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
         own = [numbers.of(of_run, f"{base}/{n}", form) for n, form in (("ece", ".3f"), ("brier", ".4f"))]
         pairs = _precision_and_recall(of_run, base, numbers)
         rows.append((_baseline_name(key, of_run), "–", "–", *pairs, "–", *own))
-    header = ("", "genres found\n0.5 / tuned", "threshold\ntuned", "precision /\nrecall at 0.5")
+    header: tuple[str, ...] = ("", "genres found\n0.5 / tuned", "threshold\ntuned", "precision /\nrecall at 0.5")
     header += ("precision /\nrecall tuned", "genres a film\nexpected")
     caption = (
         f"Genres found: with at least one right film, of {of} that test films have; tuned: a threshold for each genre. "

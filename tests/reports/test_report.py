@@ -546,8 +546,12 @@ def test_films_by_kind(runs):
     assert not set(choose_films([good], 3, "best")) & set(choose_films([good], 3, "worst"))
     assert len(choose_films([good, poor], 4, "disagreed")) == 4
     assert choose_films([good], 1, ids=["sample00007"]) == ["sample00007"]
-    with pytest.raises(ReportError, match=r"nobody is not a test film of these runs\. There are 40: sample00000"):
+    with pytest.raises(
+        ReportError, match=r"nobody is not a test film of them\. There are 40, such as --ids sample00000,"
+    ):
         choose_films([good], 1, ids=["nobody"])
+    with pytest.raises(ReportError, match="sample00040 trained or tuned these runs: it is not a test film of them"):
+        choose_films([good], 1, ids=["sample00040"])
     with pytest.raises(ReportError, match="Received: 'longest'"):
         choose_films([good], 1, "longest")
 
@@ -576,11 +580,16 @@ def test_a_film_without_poster_is_explained_by_its_overview(films, runs, monkeyp
     assert all(film.guesses[0].words for film in films)
 
 
-def test_examples_on_a_terminal_and_in_a_log(runs, capsys, monkeypatch):
+def test_examples_on_a_terminal_and_in_a_log(runs, tmp_path, capsys, monkeypatch):
     assert main(["examples", *map(str, runs), "--n", "2", "--by", "best"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("truth") == 2
     assert "✓" in printed
+    assert printed.count("poster: ") == 2
+    page = tmp_path / "films.html"
+    assert main(["examples", str(runs[0]), "--n", "2", "--out", str(page)]) == 0
+    assert f"Written to {page}" in capsys.readouterr().out
+    assert page.read_text().count('alt="poster"') == 2
     assert "▀" not in printed
     for ids in ("sample00007,sample00003", "[sample00007, sample00003]"):
         assert main(["examples", str(runs[0]), "--ids", ids]) == 0
