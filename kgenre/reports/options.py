@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from kgenre.reports.run import Run
@@ -14,21 +14,25 @@ _ASIDE += tuple(f"trainer.{name}" for name in ("callbacks", "logger", "profiler"
 _MOST = 6  # options of a run to name
 
 
-def differing_options(runs: Sequence[Run]) -> dict[str, str]:
-    """Each run's name to its values of the options in which they differ, as they are typed; {} where they are alike.
+def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
+    """The values of the options in which runs differ, as they are typed; {} where they are alike.
+
+    Args:
+        configs: name of a run to its ``config.yaml``.
 
     Example:
-        >>> differing_options(runs)
-        {'a': 'network_args.dropout 0.3, loss binary_crossentropy', 'b': 'loss weighted_binary_crossentropy'}
+        >>> losses = {"a": "focal", "b": "asymmetric"}
+        >>> differing_options({run: {"model": {"init_args": {"loss": loss}}} for run, loss in losses.items()})
+        {'a': 'loss focal', 'b': 'loss asymmetric'}
     """
-    every = [_flat(run.config) for run in runs]
-    keys = dict.fromkeys(key for options in every for key in options)
-    differing = [key for key in keys if len({repr(options.get(key)) for options in every}) > 1]
+    every = {name: _flat(config) for name, config in configs.items()}
+    keys = dict.fromkeys(key for options in every.values() for key in options)
+    differing = [key for key in keys if len({repr(options.get(key)) for options in every.values()}) > 1]
     told = {}
-    for run, options in zip(runs, every, strict=True):
+    for name, options in every.items():
         own = [f"{_short(key)} {options[key]}" for key in differing if options.get(key) is not None]
         more = f" and {len(own) - _MOST} more" if len(own) > _MOST else ""
-        told[run.name] = ", ".join(own[:_MOST]) + more or "–"
+        told[name] = ", ".join(own[:_MOST]) + more or "–"
     return told if differing else {}
 
 

@@ -89,7 +89,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
         Paragraph(sentences.data(runs, numbers)),
         tables.training_table(runs, numbers),
     ]
-    if options := differing_options(full):
+    if options := differing_options({run.name: run.config for run in full}):
         told = "; ".join(f"{name}: {values}" for name, values in options.items())
         blocks.append(Paragraph(f"Options that differ. {told}.", small=True))
     if many:

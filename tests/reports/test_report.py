@@ -377,11 +377,11 @@ def test_what_differs_between_runs_is_said(runs):
 
     plain = configured("a", loss="binary_crossentropy", network_args={"dropout": 0.3}, learning_rate=0.1)
     weighted = configured("b", loss="weighted_binary_crossentropy", network_args=None, learning_rate=0.2)
-    assert differing_options([plain, weighted]) == {
+    assert differing_options({run.name: run.config for run in (plain, weighted)}) == {
         "a": "loss binary_crossentropy, network_args.dropout 0.3",
         "b": "loss weighted_binary_crossentropy",
     }
-    assert differing_options([plain, dataclasses.replace(plain, name="c")]) == {}
+    assert differing_options({"a": plain.config, "c": plain.config}) == {}
     text = to_markdown(report_blocks([plain, weighted], Numbers(), 0, 0, False))[0]
     assert "Options that differ. a: loss binary" in text
     assert "The training loss of b is weighted\\_binary\\_crossentropy, on another scale" in text
