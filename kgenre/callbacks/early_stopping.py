@@ -154,7 +154,8 @@ class EarlyStopping(Callback):
         if self.divergence_threshold is not None and is_better(self.divergence_threshold, value, self.mode):
             return f"{self.monitor} {value:.4f} is worse than divergence_threshold={self.divergence_threshold}"
         if self.wait_count and self.wait_count >= self.patience:
-            return f"{self.monitor} has not improved on {self.best_score:.4f} for {self.wait_count} validations"
+            waited = f"{self.wait_count} validation{'s' * (self.wait_count > 1)}"
+            return f"{self.monitor} has not improved on {self.best_score:.4f} for {waited}"
         return None
 
     def _keep_weights(self, trainer: Trainer) -> None:

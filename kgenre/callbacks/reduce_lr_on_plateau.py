@@ -119,10 +119,11 @@ class ReduceLROnPlateau(Callback):
             if smaller < rate and not math.isclose(smaller, rate, rel_tol=1e-6):
                 trainer.set_learning_rate(smaller, position)
                 _log.info(
-                    "%s has not improved on %.4g for %d validations: learning rate %.4g -> %.4g after epoch %d.",
+                    "%s has not improved on %.4g for %d validation%s: learning rate %.4g -> %.4g after epoch %d.",
                     self.monitor,
                     self.best_score,
                     self.wait_count,
+                    "s" * (self.wait_count > 1),
                     rate,
                     smaller,
                     trainer.current_epoch + 1,

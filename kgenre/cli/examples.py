@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.cli.usage import UsageError
+from kgenre.cli.writing import writing_below
 
 if TYPE_CHECKING:
     from kgenre.reports.blocks import Film
@@ -20,9 +22,10 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="+", help="folders of tested runs, such as runs/quickstart/version_0")
     parser.add_argument("--n", type=int, default=3, help="films to show")
     parser.add_argument("--by", type=str, default="random", help="random, best, worst or disagreed")
-    parser.add_argument("--ids", type=str, default="", help="these films instead, as tt0084058,tt0114436")
+    parser.add_argument("--ids", type=str, default="", help="these test films instead, as ID,ID")
     parser.add_argument("--seed", type=int, default=0, help="of random films")
     parser.add_argument("--top", type=int, default=3, help="genres to show for each run")
+    parser.add_argument("--out", type=str, default=None, help="a page with their posters too, FILE.html")
     parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")
     options = parser.parse_args(list(arguments))
     for name in ("n", "top"):
@@ -39,6 +42,13 @@ def run(arguments: Sequence[str]) -> int:
     found = examples(options.runs, options.n, options.by, options.seed, ids, options.top, data_path=options.data.path)
     for film in found:
         _print_film(console, film)
+    if options.out is not None:
+        from kgenre.reports.blocks import Films, Heading
+        from kgenre.reports.html import to_html
+
+        with writing_below(options.out, "give another file with --out"):
+            Path(options.out).write_text(to_html([Heading("Test films", 1), Films(found)]), encoding="utf-8")
+        print(f"Written to {options.out}")
     return 0
 
 
@@ -59,6 +69,7 @@ def _print_film(console: Any, film: Film) -> None:
     text = Group(
         Text(f"{film.title} ({film.id})" if film.title else film.id, style="bold"),
         Text(film.overview),
+        *([] if film.poster_path is None else [Text(f"poster: {film.poster_path}", overflow="fold")]),
         Text(),
         guesses,
     )

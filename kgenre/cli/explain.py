@@ -87,6 +87,8 @@ def explain(message: str, parser: Any) -> str:
         yours = f" One of yours is named with its file: --{option} file.Class" if option in ("model", "data") else ""
         return f"{at}there is no class {found[1]!r}. {_instead(found[1], _known_classes(option))}{yours}"
     if found := _MISSING.search(message):
+        if found[1] == "runs":
+            return "give at least one run's folder, such as runs/quickstart/version_0."
         helps = {action.dest: action for action in parser._actions}
         actions = [helps[name] for name in found[1].split(", ") if name in helps]
         missing = [f"{next(iter(action.option_strings), action.dest)}: {action.help}" for action in actions]

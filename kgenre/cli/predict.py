@@ -127,7 +127,7 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, split
     seen = sum(len(set(films.table.ids).intersection(split.get(part, ()))) for part in ("train", "validation"))
     if seen:
         print(
-            f"{seen:,} of them have ids of films that trained or tuned this model, which knows these better than "
-            "others: how good it is, its test films say (predictions_test.csv)."
+            f"{seen:,} of them have ids of films that trained or tuned this model. It has seen these, so it looks "
+            "better here than it is: judge it by predictions_test.csv."
         )
     return 0

@@ -50,11 +50,11 @@ def describe_films(
     rare, never = scarce_genres(table, min_films)
     about = []
     if rare:
-        about.append(f"{some([f'{name} {n}' for name, n in rare], _MOST_NAMES)} have fewer than {min_films} films")
+        about.append(f"Fewer than {min_films} films: {some([f'{name} ({n})' for name, n in rare], _MOST_NAMES)}")
     if never:
-        about.append(f"{some(never, _MOST_NAMES)} never occur")
+        about.append(f"{'never' if rare else 'Never'} occur: {some(never, _MOST_NAMES)}")
     if about and len(never) < len(table.genre_names):  # films to predict may come without genres
-        lines.append("Genres: " + "; ".join(about))
+        lines.append("; ".join(about))
     if usable.left_out:
         lines.append(f"{len(usable.left_out)} left out: {name_some(usable.left_out)}")
     return "\n".join(lines)

@@ -72,8 +72,8 @@ class Split:
         return Split(**parts, ids=self.ids.take(rows), grouped=self.grouped, seed=self.seed)
 
     def __str__(self) -> str:
-        sizes = f"{len(self.train)} training, {len(self.validation)} validation, {len(self.test)} test films"
-        return f"{sizes}; {self.grouped} near-duplicates kept on one side" if self.grouped else sizes
+        sizes = f"{len(self.train):,} training, {len(self.validation):,} validation, {len(self.test):,} test films"
+        return f"{sizes}; {self.grouped:,} near-duplicate films kept in the same part" if self.grouped else sizes
 
 
 def split_films(

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kgenre.callbacks.callback import Callback
 from kgenre.evaluation.baseline_predictions import predict_baselines
+from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval
 from kgenre.evaluation.comparison import compare_with_baselines
+from kgenre.evaluation.curve_state import curve_state
 from kgenre.evaluation.metrics import SHOWN, multilabel_metrics
+from kgenre.evaluation.random_order import beside_random_order
+from kgenre.evaluation.same_top import same_top
 from kgenre.evaluation.thresholds import Thresholds, tune_thresholds
 from kgenre.evaluation.top3_baseline import Top3Baseline
 
 if TYPE_CHECKING:
+    from kgenre.evaluation.evaluation import Evaluation
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
@@ -44,11 +50,12 @@ class BaselineComparison(Callback):
         self._predicted: tuple[Any, dict[str, np.ndarray]] | None = None  # the datamodule they belong to
         self._metrics: dict[str, dict[str, dict[str, float]]] = {}  # stage -> baseline -> metric -> value
         self._rows: dict[str, bytes] = {}  # stage -> the films that these are of
-        self._curve: list[dict[str, float]] = []  # of each validation of this fit: its loss and map
+        self._curve: list[dict[str, float]] = []  # of each validation of this fit: its losses and map
+        self._best: Evaluation | None = None  # that of the lowest loss
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Fit now, not during the first validation."""
-        self._curve = []
+        self._curve, self._best = [], None
         self._predictions(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
@@ -65,20 +72,26 @@ class BaselineComparison(Callback):
         metrics = (
             self._curve[-1] if self._curve else {n: v for n, v in self._own(trainer, "val").items() if n == "loss"}
         )
+        evaluation = getattr(module, "evaluation", None) if self._curve else None
         checkpoint = trainer.checkpoint_callback
         if checkpoint is not None and checkpoint.monitor == "val/loss" and checkpoint.best_model_score is not None:
             best = checkpoint.best_model_score
             metrics = next((at for at in self._curve if at.get("loss") == best), {"loss": best})
-        falling = metrics.get("loss") == self._curve[-1].get("loss") if self._curve else None
-        self._say(metrics, "val", "best validation", falling=falling)
+            evaluation = self._best if len(metrics) > 1 else None
+        self._say(metrics, "val", "best validation", evaluation, falling=self._still_falling())
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Say it after a validation outside of training; within it, remember it."""
         own = self._own(trainer, "val")
         if trainer.stage == "validate":
-            self._say(own, "val", "validation")
+            self._say(own, "val", "validation", getattr(module, "evaluation", None))
         elif not trainer.sanity_checking:
+            before = min((at["loss"] for at in self._curve if "loss" in at), default=math.inf)
+            if own.get("loss", math.nan) < before:
+                self._best = getattr(module, "evaluation", None)
             self._curve.append({name: own[name] for name in ("loss", "map") if name in own})
+            if "train/loss" in trainer.callback_metrics:
+                self._curve[-1]["train"] = trainer.callback_metrics["train/loss"]
 
     def on_test_end(self, trainer: Trainer, module: Module) -> None:
         """Say it for the test films, and how sure the difference is."""
@@ -89,7 +102,18 @@ class BaselineComparison(Callback):
             for key in self._metrics.get("test", {})
             if f"{base}{key}/loss/low" in values
         }
-        self._say(self._own(trainer, "test"), "test", "test", intervals)
+        evaluation = getattr(module, "evaluation", None)
+        self._say(self._own(trainer, "test"), "test", "test", evaluation, intervals)
+        same = same_top(evaluation.prob, _genre_names(trainer)) if evaluation is not None and intervals else None
+        if same is not None:
+            _log.info("%s", same)
+
+    def _still_falling(self) -> bool | None:
+        if not self._curve or not all("loss" in at for at in self._curve):
+            return None
+        train = [at["train"] for at in self._curve if "train" in at]
+        state = curve_state(train if len(train) == len(self._curve) else None, [at["loss"] for at in self._curve])
+        return {"falling": True, "overfitted": False}.get(state)
 
     @staticmethod
     def _own(trainer: Trainer, stage: str) -> dict[str, float]:
@@ -102,12 +126,17 @@ class BaselineComparison(Callback):
         metrics: dict[str, float],
         stage: str,
         title: str,
+        evaluation: Evaluation | None,
         differences: dict[str, tuple[float, float]] | None = None,
         falling: bool | None = None,
     ) -> None:
         baselines = {key: values for key, values in self._metrics.get(stage, {}).items() if "loss" in values}
         if baselines and "loss" in metrics:
-            _log.info("%s", compare_with_baselines(metrics, baselines, title, differences, falling))
+            chance = None
+            if evaluation is not None and "map" in metrics and self._predicted is not None:
+                guess = self._predicted[1][FrequencyBaseline.key][evaluation.rows]
+                chance = beside_random_order(evaluation.true, evaluation.prob, guess)
+            _log.info("%s", compare_with_baselines(metrics, baselines, title, differences, falling, chance))
 
     def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:
         data = trainer.datamodule
@@ -141,6 +170,11 @@ class BaselineComparison(Callback):
                     # A table of all of them would be no table: the others are for metrics.json.
                     trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=name in SHOWN)
 
+        if stage == "test" and Top3Baseline.key in predictions:
+            named = predictions[Top3Baseline.key][0] > 0  # for a report to say which they are
+            for genre in (name for name, chosen in zip(_genre_names(trainer), named, strict=True) if chosen):
+                trainer.results.log(f"test/baseline_{Top3Baseline.key}/genre/{genre}", 1.0, logger=False)
+
     def _log_differences(self, trainer: Trainer, module: Module) -> None:
         evaluation = getattr(module, "evaluation", None)
         if evaluation is None or not self._metrics.get("test"):
@@ -157,6 +191,11 @@ class BaselineComparison(Callback):
                     low, high = interval(own[name] - theirs[name], difference)  # the same resamples: paired
                     for end, number in (("", difference), ("/low", low), ("/high", high)):
                         trainer.results.log(f"{base}{end}", number, logger=False)
+
+
+def _genre_names(trainer: Trainer) -> tuple[str, ...]:
+    data: Any = trainer.datamodule
+    return tuple(data.table.genre_names)
 
 
 def _without_probabilities(key: str, metrics: dict[str, float]) -> dict[str, float]:

@@ -25,6 +25,7 @@ def compare_with_baselines(
     stage: str = "validation",
     differences: Mapping[str, tuple[float, float]] | None = None,
     falling: bool | None = None,
+    chance: tuple[float, bool] | None = None,
 ) -> str:
     """Say in one line how a model's loss stands beside the genre frequencies and the other baselines.
 
@@ -36,6 +37,8 @@ def compare_with_baselines(
         differences: key of a baseline to the interval (low, high) of the model's loss minus its, on the same films:
             where it holds zero, the two cannot be told apart.
         falling: whether the validation loss still fell when training ended; None where nothing is known of it.
+        chance: the mAP of the same films in random order, and whether the model's is higher by more than chance. None:
+            the frequencies', and twice that is held to be more than chance.
 
     Returns:
         A few short sentences on one line.
@@ -63,14 +66,18 @@ def compare_with_baselines(
     gain = 1 - loss / frequency["loss"]
     differences = differences or {}
     how = standing(loss, frequency["loss"], differences.get("frequency"))
+    own, level = metrics.get("map", math.nan), frequency.get("map", math.nan)
+    order, beaten = chance or (level, own > RANKS * level)
+    meaning = verdict(how, f"mAP {own:.3f} against {order:.3f}" if beaten else "", falling)
     if how == "ahead":
-        chance = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
-        said = f"{stage} loss {loss:.4f} beats {guess} by {100 * gain:.1f} %{chance}."
+        unsure = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
+        said = f"{stage} loss {loss:.4f} beats {guess} by {100 * gain:.1f} %{unsure}."
     elif gain > LEVEL:
         said = f"{stage} loss {loss:.4f} cannot be told from {guess}: {100 * gain:.1f} % lower, which may be chance."
+        said += f" {meaning}"
     else:
-        how = "worse" if how == "behind" else "no better"
-        said = f"{stage} loss {loss:.4f}: {how} than guessing {guess}. {verdict(metrics, frequency, falling)}"
+        than = "worse" if how == "behind" else "no better"
+        said = f"{stage} loss {loss:.4f}: {than} than guessing {guess}. {meaning}"
     others = [
         f"{TITLES.get(key, key)}: {numbers['loss']:.4f} (the model is "
         f"{standing(loss, numbers['loss'], differences.get(key))})."
@@ -80,20 +87,26 @@ def compare_with_baselines(
     return " ".join([said, *others])
 
 
-def verdict(metrics: Mapping[str, float], frequency: Mapping[str, float], falling: bool | None = None) -> str:
-    """Say what a loss that does not beat the frequencies means: nothing learned, bad probabilities, or too early."""
-    if metrics.get("map", 0) > RANKS * frequency.get("map", math.inf):
-        advice = {
-            True: "its loss was still falling when training ended: train longer",
-            False: "longer training made them worse: a lower learning rate, or kgenre fuse RUN, which calibrates them",
-            None: "the curve of the validation loss tells whether training was too short or too long",
-        }
-        return (
-            f"It does rank films by genre (mAP {metrics['map']:.3f} against {frequency['map']:.3f}), so its "
-            f"probabilities are off; {advice[falling]}."
-        )
-    more = " Its loss was still falling when training ended: train longer." if falling else ""
-    return f"The model has learned little or nothing yet.{more}"
+def verdict(how: str, ranking: str, falling: bool | None = None) -> str:
+    """Say what a loss that does not beat the frequencies means: nothing learned, bad probabilities, or too early.
+
+    Args:
+        how: the loss's `standing` beside the frequencies', "level" or "behind".
+        ranking: the model's mAP and that of chance, as "mAP 0.350 against 0.120"; "" where it may be chance.
+        falling: as in `compare_with_baselines`.
+    """
+    longer = "its loss was still falling when training ended: train longer"
+    if not ranking:
+        return "Nothing shows yet that it has learned anything." + (f" {longer.capitalize()}." if falling else "")
+    start = f"It ranks films better than by chance ({ranking}): it has learned something,"
+    if how != "behind":
+        return f"{start} which its loss does not show{f'; {longer}' if falling else ''}."
+    advice = {
+        True: longer,
+        False: "longer training made them worse: a lower learning rate, or kgenre fuse RUN, which calibrates them",
+        None: "the curve of the validation loss tells whether training was too short or too long",
+    }
+    return f"{start} but its probabilities are off; {advice[falling]}."
 
 
 def standing(loss: float, other: float, difference: tuple[float, float] | None = None) -> str:

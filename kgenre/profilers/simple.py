@@ -18,13 +18,21 @@ class SimpleProfiler(Profiler):
         dirpath: the folder of ``<stage>-<filename>.txt``; None: the run's.
         filename: its name.
         extended: with calls and shares; False: mean and total only.
+        least_share: actions with a smaller percentage of the time are left out, and counted; 0: none.
 
     Example:
         >>> Trainer(profiler="simple").fit(module, batches)
     """
 
-    def __init__(self, dirpath: str | Path | None = None, filename: str = "profile", extended: bool = True) -> None:
+    def __init__(
+        self,
+        dirpath: str | Path | None = None,
+        filename: str = "profile",
+        extended: bool = True,
+        least_share: float = 0.1,
+    ) -> None:
         super().__init__(dirpath, filename)
+        self.least_share = least_share
         self.extended = extended
         self.setup("")
 
@@ -64,7 +72,8 @@ class SimpleProfiler(Profiler):
         calls = sum(count for _, count in self.durations.values())
         rows: list[tuple[str, ...]] = [("Action", "Mean duration (s)", "Num calls", "Total time (s)", "Percentage %")]
         rows.append(("Total", "-", str(calls), f"{total:.5}", "100 %"))
-        for action, (seconds, count) in sorted(self.durations.items(), key=lambda item: -item[1][0]):
+        shown = {a: spent for a, spent in self.durations.items() if 100 * spent[0] >= self.least_share * total}
+        for action, (seconds, count) in sorted(shown.items(), key=lambda item: -item[1][0]):
             share = f"{100 * seconds / total:.5}"
             rows.append((action, f"{seconds / count:.5}", str(count), f"{seconds:.5}", share))
         if not self.extended:
@@ -73,4 +82,6 @@ class SimpleProfiler(Profiler):
         lines = ["|  " + "  |  ".join(map(str.ljust, row, widths)) + "  |" for row in rows]
         rule = "-" * len(lines[0])
         title = f"{self.stage.upper()} Profiler Report" if self.stage else "Profiler Report"
-        return "\n".join([title, "", rule, lines[0], rule, lines[1], rule, *lines[2:], rule])
+        few = len(self.durations) - len(shown)
+        left_out = [f"{few} action{'s' * (few > 1)} below {self.least_share:g} % left out"] if few else []
+        return "\n".join([title, "", rule, lines[0], rule, lines[1], rule, *lines[2:], rule, *left_out])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Guess:
 
 @dataclass(frozen=True)
 class Film:
-    """An example film: its poster (a JPEG), overview, truth, and what each run says."""
+    """An example film: its poster (a JPEG, and where its file is), overview, truth, and what each run says."""
 
     id: str
     title: str
@@ -74,6 +75,7 @@ class Film:
     overview: str
     poster: bytes | None
     guesses: tuple[Guess, ...]
+    poster_path: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -48,9 +48,9 @@ def choose_films(
     if ids:
         unknown = [film_id for film_id in ids if film_id not in common]
         if unknown:
-            raise ReportError(
-                f"{unknown[0]} is not a test film of these runs. There are {len(common)}: {common[0]}, ..."
-            )
+            trained = any(unknown[0] in run.split.get(part, ()) for run in runs for part in ("train", "validation"))
+            what = f"{unknown[0]}{' trained or tuned these runs: it' if trained else ''} is not a test film of them"
+            raise ReportError(f"{what}. There are {len(common)}, such as --ids {','.join(common[:3])}")
         return list(ids)
     if kind == "random":
         chosen = np.random.default_rng(seed).permutation(len(common))[:n]
@@ -92,10 +92,11 @@ def example_films(
         first = runs[0].predictions
         at = first.ids.index(film_id)
         truth = tuple(name for name, has in zip(first.genre_names, first.true[at], strict=True) if has)
-        overview, poster = "", None
+        overview, poster, path = "", None, None
         if table is not None and film_id in rows:
-            overview, poster = table.overviews[rows[film_id]], _poster(table.poster_paths[rows[film_id]])
-        films.append(Film(film_id, first.titles[at], kind, truth, overview, poster, tuple(guesses)))
+            overview, path = table.overviews[rows[film_id]], table.poster_paths[rows[film_id]]
+            poster = _poster(path)
+        films.append(Film(film_id, first.titles[at], kind, truth, overview, poster, tuple(guesses), path))
     return films
 
 

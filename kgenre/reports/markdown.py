@@ -62,7 +62,7 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
         # As they stand in the text they have its commas and quotation marks with them.
         plain = (re.sub(r"^\W+|\W+$", "", word) for word, _ in strong)
         words = list(dict.fromkeys(filter(None, plain)))[:4]
-        because = f" ({', '.join(words)})" if words else ""
+        because = f" (words for {guess.genres[0][0]}: {', '.join(words)})" if words else ""
         said.append(f"- {_escaped(guess.run)}: {_escaped(genres + because)}")
     return "\n\n".join([*lines, "\n".join(said)])
 

@@ -13,8 +13,10 @@ from kgenre.reports import sentences, tables, verdicts
 from kgenre.reports.blocks import Block, Bullets, Figure, Films, Heading, Paragraph, text_of
 from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.figures import curves_figure, genres_figure
+from kgenre.reports.glossary import GLOSSARY
 from kgenre.reports.model_card import model_card
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.options import differing_options, special_loss
 from kgenre.reports.run import ReportError, Run, best_of, read_runs
 from kgenre.reports.run_difference import run_differences
 
@@ -88,6 +90,9 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
         Paragraph(sentences.data(runs, numbers)),
         tables.training_table(runs, numbers),
     ]
+    if options := differing_options({run.name: run.config for run in full}):
+        told = "; ".join(f"{name}: {values}" for name, values in options.items())
+        blocks.append(Paragraph(f"Options that differ. {told}.", small=True))
     if many:
         only = f"All {len(runs)} are in the tables, by their test loss; all else is about the first {len(full)}."
         blocks.append(Paragraph(only))
@@ -95,9 +100,15 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
     if curves is not None:
         caption = (
             "Loss (mean binary cross-entropy) over the epochs; lower is better. The point is the epoch with the lowest "
-            "validation loss. Training loss is with dropout and augmentation on, where a model has them, and may begin "
-            "above the frame."
+            "validation loss. Training loss is the mean over an epoch in which the weights still change, with dropout "
+            "and augmentation on, where a model has them, and may begin above the frame. So a gap between the two "
+            "curves alone is no overfitting; validation loss that rises while training loss falls is."
         )
+        for run in filter(special_loss, full):
+            caption += (
+                f" The training loss of {run.name} is {special_loss(run)}, on another scale: it cannot be compared "
+                "with its validation loss, which is binary cross-entropy."
+            )
         blocks.append(Figure("learning_curves.png", curves, caption, "Training and validation loss over the epochs"))
     blocks += [
         Bullets(tuple(sentences.training(run, numbers) for run in full)),
@@ -133,6 +144,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
     steps = sentences.next_steps(full)
     if steps:
         blocks += [Heading("What to try next"), Bullets(tuple(steps))]
+    blocks += [Heading("Words"), Paragraph(GLOSSARY, small=True)]
     blocks += [Heading("Made with"), Paragraph(_made_with(runs), small=True)]
     return blocks
 

@@ -93,6 +93,11 @@ class Run:
         """The step that was tested and that of a better checkpoint since; None: there is none."""
         return newer_best(self.metrics, self.trained_in)
 
+    @property
+    def top3_genres(self) -> list[str]:
+        """The three most frequent genres of its training films; [] where its test was by an older kgenre."""
+        return [name for name in self.genre_names if f"test/baseline_top3/genre/{name}" in self.metrics]
+
     def genre(self, name: str, metric: str) -> float | None:
         """One genre's test metric."""
         return self.metrics.get(f"test/genre/{name}/{metric}")

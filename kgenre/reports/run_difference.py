@@ -10,6 +10,7 @@ import numpy as np
 from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval
 from kgenre.evaluation.metrics import multilabel_metrics
+from kgenre.evaluation.random_order import mean_ap_of_random_order
 from kgenre.evaluation.thresholds import Thresholds
 from kgenre.reports.run import Run
 
@@ -43,20 +44,13 @@ def baseline_difference(run: Run, key: str, metric: str) -> Difference | None:
         return None
     above = 0.0
     if (key, metric) == (FrequencyBaseline.key, "map"):
-        above = mean_ap_of_random_order(run) - run.metrics[f"test/baseline_{key}/map"]
+        above = random_order(run) - run.metrics[f"test/baseline_{key}/map"]
     return Difference(value - above, low - above, high - above, lower_is_better=metric == "loss")
 
 
-def mean_ap_of_random_order(run: Run) -> float:
-    """The mAP that test films in random order have on average.
-
-    Of a genre that r of n films have: ((r - 1) / (n - 1) * (n - H) + H) / n with H = 1 + 1/2 + ... + 1/n (Bestgen 2015,
-    "Exact expected average precision of the random baseline for system evaluation"). More than its share, r / n.
-    """
-    films = int(run.metrics["test/films"])
-    harmonic = float((1 / np.arange(1, films + 1)).sum())
-    counts = np.array([run.support(name) for name in run.present_genres])
-    return float((((counts - 1) / max(films - 1, 1) * (films - harmonic) + harmonic) / films).mean())
+def random_order(run: Run) -> float:
+    """The mAP that its test films in random order have on average."""
+    return mean_ap_of_random_order([run.support(name) for name in run.genre_names], int(run.metrics["test/films"]))
 
 
 def run_differences(first: Run, second: Run, metrics: Sequence[str]) -> tuple[dict[str, Difference], int]:

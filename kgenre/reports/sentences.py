@@ -8,9 +8,12 @@ from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.newer_best import outdated_test
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.options import special_loss
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import baseline_difference
-from kgenre.reports.verdicts import listed, loss_verdict, ranks_better_than_it_says
+from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
+
+_CALIBRATE = "kgenre fuse RUN calibrates them on validation films"
 
 
 def data(runs: Sequence[Run], numbers: Numbers) -> str:
@@ -57,6 +60,8 @@ def training(run: Run, numbers: Numbers) -> str:
     best = numbers.say(f"{run.name}: best epoch", curve.best + 1, "d")
     loss = numbers.say(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
     start = f"{run.name}: the lowest validation loss, {loss}, came at epoch {best} of {count}"
+    if curve.state == "single":
+        return f"{start}: of one epoch nothing more can be said."
     if curve.state == "overfitted":
         rise = numbers.say(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
         return f"{start}; then training loss fell on while validation loss rose by {rise} %: overfitting from there on."
@@ -89,20 +94,34 @@ def thresholds(run: Run, numbers: Numbers) -> str:
         f". One threshold tuned on validation films ({overall}) takes micro-F1 from {micro[0]} to {micro[1]}, "
         f"one for each genre takes macro-F1 from {macro[0]} to {macro[1]}."
     )
+    if run.metrics["test/tuned_f1_micro"] < run.metrics["test/f1_micro"]:
+        text += " Lower, for what is best on the few validation films is so partly by luck, and not on other films."
     chance = baseline_difference(run, FrequencyBaseline.key, "tuned_f1_micro")
     if chance is not None and chance.verdict != "better":
         guess = numbers.of(run, "test/baseline_frequency/tuned_f1_micro")
         how = "no better than" if chance.verdict == "level" else "worse than"
         text += f" That micro-F1 is {how} what the genre frequencies reach with a tuned threshold ({guess})."
     expected, there = run.predictions.prob.sum(axis=1).mean(), run.predictions.true.sum(axis=1).mean()
-    if abs(expected / there - 1) > 0.1:
+    if abs(expected / there - 1) > 0.1 and _more_than_chance(run):
         sums = [
             numbers.say(f"{run.name}: {name} genres a film", value, ".1f")
             for name, value in (("expected", expected), ("true", there))
         ]
         how = "high" if expected > there else "low"
-        text += f" Its probabilities are too {how}: they add up to {sums[0]} genres a film, where there are {sums[1]}."
+        far = max(expected / there, there / expected)
+        much = "a little too" if far < 1.25 else "too" if far < 1.75 else "far too"
+        text += (
+            f" Its probabilities are {much} {how}: they add up to {sums[0]} genres a film, where there are {sums[1]}."
+        )
+        if loss := special_loss(run):
+            text += f" Its training loss, {loss}, moves them on purpose: {_CALIBRATE}."
     return text
+
+
+def _more_than_chance(run: Run) -> bool:
+    """Whether other test films would have more, or fewer, genres than the probabilities add up to as well."""
+    difference = (run.predictions.prob - run.predictions.true).sum(axis=1)
+    return bool(abs(difference.mean()) > 1.96 * difference.std() / len(difference) ** 0.5)
 
 
 def calibration(run: Run, numbers: Numbers) -> str:
@@ -117,42 +136,71 @@ def calibration(run: Run, numbers: Numbers) -> str:
 
 
 def next_steps(runs: Sequence[Run]) -> list[str]:
-    """What to try next, each for a reason that was seen."""
-    steps = []
-    for run in runs:
-        curve = learning_curve(run)
-        state: str = curve.state if curve else "unknown"
-        if state == "falling" and run.rate_ran_out:
-            state = "ended"
-        reason = {
-            "falling": f"{run.name}: validation loss was still falling: train longer, or with a higher rate.",
-            "ended": f"{run.name}: the lowest validation loss came at the end of the rate's schedule: try one over "
-            "more epochs.",
-            "overfitted": f"{run.name}: it overfits, so more epochs would not help: try more dropout, weight decay or "
-            "augmentation, or fewer parameters.",
-            "flat": f"{run.name}: it hardly learned: try a higher learning rate, and start the output's bias at the "
-            "log-odds of the genre frequencies.",
-        }.get(state)
-        if reason:
-            steps.append(reason)
+    """What to try next, each for a reason that was seen, with a command."""
+    steps = [step for run in runs if (step := _after_the_curve(run))]
     best = best_of(runs)
-    off = [run.name for run in runs if "off" in ranks_better_than_it_says(run)]
+    off = [run for run in runs if probabilities_are_off(run)]
     if off:
+        command = f"kgenre fuse {off[0].trained_in if len(off) == 1 else 'RUN'}"
         steps.append(
-            f"{listed(off)}: the ranking is better than the probabilities: calibrate these on validation films."
+            f"{listed([run.name for run in off])}: the ranking is better than the probabilities: calibrate these on "
+            f"validation films: {command}"
         )
     if loss_verdict(best, "tfidf") == "worse" and "overview" in best.reads:
-        steps.append("A bag of words is ahead: before a larger network, start from pretrained word vectors.")
+        steps.append(
+            "A bag of words is ahead: put one beside an LSTM whose word vectors start from the training overviews: "
+            "kgenre fit --config configs/overview_lstm_words.yaml"
+        )
     behind = [run for run in runs if run.reads == "poster" and loss_verdict(run, "colours") == "worse"]
     if behind:
         steps.append(
-            f"Colours and layout alone are ahead of {listed([run.name for run in behind])}: start from a network "
-            "pretrained on photographs, the posters are too few to learn to see from."
+            f"Colours and layout alone are ahead of {listed([run.name for run in behind])}: put them beside a smaller "
+            "network with augmentation: kgenre fit --config configs/poster_resnet_colours.yaml"
         )
     together = any(run.network in ("fused", "poster_overview_fusion") for run in runs)
     if {run.reads for run in runs} >= {"poster", "overview"} and not together:
-        steps.append("Posters and overviews may know different things: kgenre fuse weighs both, genre by genre.")
+        pair = [min((r for r in runs if r.reads == what), key=_loss).trained_in for what in ("poster", "overview")]
+        steps.append(
+            "Posters and overviews may know different things: weigh both, genre by genre: kgenre fuse "
+            f"{pair[0]} {pair[1]}"
+        )
     return steps
+
+
+def _after_the_curve(run: Run) -> str:
+    """What the course of a run's training suggests, or ""."""
+    curve = learning_curve(run)
+    if curve is None:
+        return ""
+    longer = f" --trainer.max_epochs {max(2 * len(curve.train), 10)}"
+    again = f"kgenre fit --config {run.trained_in / 'config.yaml'}"
+    if not (run.trained_in / "config.yaml").exists():  # one of Python code has none
+        again, go_on = "", ""
+    else:
+        longer, go_on = f": {again}{longer}", f": {again} --ckpt_path {run.trained_in}{longer}"
+        again = f": {again} --model.learning_rate"
+    if curve.state == "falling" and run.rate_ran_out:
+        return (
+            f"{run.name}: the lowest validation loss came at the end of the rate's schedule: try one over more epochs"
+            f"{longer if again else '.'}"
+        )
+    smaller = {
+        "poster": " configs/poster_resnet.yaml has them.",
+        "overview": " configs/overview_lstm_pooled.yaml has them.",
+    }.get(run.reads, "")
+    rate = run.config.get("model", {}).get("init_args", {}).get("learning_rate")
+    higher = f"{again} {3 * rate:g}" if again and isinstance(rate, float) else "."
+    return {
+        "single": f"{run.name}: one epoch says little: train on{go_on or '.'}",
+        "falling": f"{run.name}: validation loss was still falling: train longer{go_on or '.'}",
+        "overfitted": f"{run.name}: it overfits, so more epochs would not help: try more dropout, weight decay or "
+        f"augmentation, or fewer parameters.{smaller}",
+        "flat": f"{run.name}: it hardly learned: try a higher learning rate{higher}",
+    }.get(curve.state, "")
+
+
+def _loss(run: Run) -> float:
+    return run.metrics["test/loss"]
 
 
 def _percent(run: Run, genre: str, numbers: Numbers) -> str:

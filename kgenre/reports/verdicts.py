@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kgenre.evaluation.baselines import FrequencyBaseline, TfidfBaseline
-from kgenre.evaluation.comparison import TITLES, standing
+from kgenre.evaluation.comparison import TITLES, standing, verdict
 from kgenre.evaluation.poster_baseline import PosterBaseline
+from kgenre.evaluation.same_top import same_top
+from kgenre.reports.learning_curve import still_falling
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.options import special_loss
 from kgenre.reports.run import Run, best_of
-from kgenre.reports.run_difference import Difference, baseline_difference, genre_differences
+from kgenre.reports.run_difference import Difference, baseline_difference, genre_differences, random_order
 
 # What a run is compared in: how good probabilities are, how good the ranking, how good decisions.
 COMPARED = (
@@ -36,10 +39,11 @@ def against_baselines(run: Run, numbers: Numbers) -> str:
         says = {"better": "beats", "worse": "is worse than", "level": "cannot be told from"}[difference.verdict]
         theirs = numbers.of(run, f"test/baseline_{key}/loss", ".4f")
         groups.setdefault(says, []).append(f"{_title(key)} ({theirs})")
+    learned = what_it_learned(run, numbers)
     if not groups:
-        return ""
+        return f"{run.name}: {learned}" if learned else ""
     said = ", and ".join(f"{says} {' and '.join(who)}" for says, who in groups.items())
-    return f"{run.name} (test loss {numbers.of(run, 'test/loss', '.4f')}) {said}.{ranks_better_than_it_says(run)}"
+    return f"{run.name} (test loss {numbers.of(run, 'test/loss', '.4f')}) {said}. {learned}".rstrip()
 
 
 def loss_verdict(run: Run, key: str) -> str | None:
@@ -53,13 +57,29 @@ def loss_verdict(run: Run, key: str) -> str | None:
     return {"ahead": "better", "level": "level", "behind": "worse"}[standing(run.metrics["test/loss"], theirs)]
 
 
-def ranks_better_than_it_says(run: Run) -> str:
-    """What the ranking says where the loss says something else."""
+def probabilities_are_off(run: Run) -> bool:
+    """Whether its ranking is better than chance, and its loss worse than that of the frequencies."""
     loss, ranking = (baseline_difference(run, FrequencyBaseline.key, metric) for metric in ("loss", "map"))
-    if loss is None or ranking is None or loss.verdict == "better" or ranking.verdict != "better":
-        return ""
-    but = "but its probabilities are off" if loss.verdict == "worse" else "which its loss does not show"
-    return f" It ranks films better than by chance (mAP): it has learned something, {but}."
+    return loss is not None and ranking is not None and (loss.verdict, ranking.verdict) == ("worse", "better")
+
+
+def what_it_learned(run: Run, numbers: Numbers) -> str:
+    """What a loss that does not beat the frequencies means, and whether films are told apart at all."""
+    loss, ranking = (baseline_difference(run, FrequencyBaseline.key, metric) for metric in ("loss", "map"))
+    said = []
+    if loss is not None and ranking is not None and loss.verdict != "better":
+        beside = ""
+        if ranking.verdict == "better":
+            order = numbers.say(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
+            beside = f"mAP {numbers.of(run, 'test/map')} against {order}"
+        said.append(verdict("behind" if loss.verdict == "worse" else "level", beside, still_falling(run)))
+        if loss.verdict == "worse" and (trained_with := special_loss(run)):
+            said.append(f"Its training loss, {trained_with}, moves probabilities on purpose, away from the truth's.")
+    same = same_top(run.predictions.prob, run.genre_names)
+    if same is not None:
+        numbers.say(f"{run.name}: films with the same three genres first", same.films, "d")
+        said.append(str(same))
+    return " ".join(said)
 
 
 def headline(runs: Sequence[Run], numbers: Numbers) -> str:
@@ -82,9 +102,9 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
         text += f" against {numbers.of(best, 'test/baseline_frequency/loss', '.4f')} of the frequencies"
     text += "."
     for key in fair_baselines(best):
-        verdict = loss_verdict(best, key)
-        if key in READS and verdict is not None:
-            says = {"better": "beats", "level": "cannot be told from", "worse": "is worse than"}[verdict]
+        outcome = loss_verdict(best, key)
+        if key in READS and outcome is not None:
+            says = {"better": "beats", "level": "cannot be told from", "worse": "is worse than"}[outcome]
             theirs = numbers.of(best, f"test/baseline_{key}/loss", ".4f")
             same = f"which reads the same {READS[key]}s and trains in seconds" if best.reads else "trained in seconds"
             text += f" It {says} {TITLES[key]} ({theirs}), {same}."
@@ -148,8 +168,8 @@ def _genre_by_genre(best: Run, other: Run, genres: Sequence[str], numbers: Numbe
     """For which genres one is better by more than chance."""
     differences = genre_differences(best, other, genres)
     parts = []
-    for run, against, verdict in ((best, other, "better"), (other, best, "worse")):
-        ahead = [g for g in genres if differences[g].verdict == verdict]
+    for run, against, outcome in ((best, other, "better"), (other, best, "worse")):
+        ahead = [g for g in genres if differences[g].verdict == outcome]
         ahead.sort(key=lambda g: -abs(differences[g].value))
         if ahead:
             named = ", ".join(f"{g} ({_ap(run, g, numbers)} against {_ap(against, g, numbers)})" for g in ahead[:4])

@@ -60,7 +60,7 @@ def test_when_it_stops(arguments, scores, epochs):
 @pytest.mark.parametrize(
     ("arguments", "scores", "line"),
     [
-        ({"patience": 1}, [2, 3], "2: val/score has not improved on 2.0000 for 1 validations."),
+        ({"patience": 1}, [2, 3], "2: val/score has not improved on 2.0000 for 1 validation."),
         ({}, [math.nan], "1: val/score is nan."),
         ({"stopping_threshold": 1.5}, [2, 1], "2: val/score 1.0000 is better than stopping_threshold=1.5."),
         ({"divergence_threshold": 4}, [2, 5], "2: val/score 5.0000 is worse than divergence_threshold=4."),

@@ -71,7 +71,7 @@ def fails(capsys):
             ["--ckpt_path RUN", "in absent: train first"],
         ),
         (["predict", "--poster", "x.jpg"], 2, ["missing is --ckpt_path: a run's folder"]),
-        (["fuse"], 2, ["missing is runs: folders of runs"]),
+        (["fuse"], 2, ["give at least one run's folder, such as"]),
         (["predict", "--ckpt_path", "x", "--overview", "x", "--out", "x.csv"], 1, ["--out FILE", "--data.path"]),
         (["fit", "--epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
         (["fit", "--trainer.epochs", "3"], 2, ["mean --trainer.max_epochs?"]),

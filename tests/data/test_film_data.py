@@ -468,10 +468,10 @@ def test_genres_with_few_films_or_none_are_listed(write_csv, caplog):
     films = FilmData(str(path), format="course", posters=False, min_films=3)
     with caplog.at_level(logging.INFO, "kgenre"):
         films.setup("fit")
-    assert "Genres: War 2 have fewer than 3 films; News never occur" in caplog.text
+    assert "Fewer than 3 films: War (2); never occur: News" in caplog.text
 
     films.min_films = 2
-    assert "\nGenres: News never occur" in films.description
+    assert "\nNever occur: News" in films.description
 
 
 def test_films_that_lack_something_can_be_kept(broken):

@@ -149,7 +149,7 @@ def test_restrict_keeps_films_on_their_side():
 
 def test_report():
     overviews = tuple("the same" if i < 4 else f"other {i}" for i in range(40))
-    assert "4 near-duplicates kept on one side" in str(split_films(films(40, overviews=overviews)))
+    assert "4 near-duplicate films kept in the same part" in str(split_films(films(40, overviews=overviews)))
     assert "duplicate" not in str(split_films(films(40)))
 
 

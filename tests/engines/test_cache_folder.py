@@ -14,6 +14,7 @@ def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "kgenre"
 
+
 pytestmark = pytest.mark.backend_free
 
 

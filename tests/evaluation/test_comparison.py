@@ -4,10 +4,14 @@ import logging
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from kgenre.evaluation import compare_with_baselines
 from kgenre.evaluation.baseline_comparison import BaselineComparison
+from kgenre.evaluation.metrics import multilabel_metrics
+from kgenre.evaluation.random_order import beside_random_order
+from kgenre.evaluation.same_top import same_top
 
 pytestmark = pytest.mark.backend_free
 
@@ -21,13 +25,13 @@ BASELINES = {"frequency": FREQUENCY, "tfidf": {"loss": 0.1912, "map": 0.4}}
         (
             {"loss": 0.2412, "map": 0.13},
             "validation loss 0.2412: worse than guessing the genre frequencies (0.2349). "
-            "The model has learned little or nothing yet. "
+            "Nothing shows yet that it has learned anything. "
             "TF-IDF + logistic regression: 0.1912 (the model is behind).",
         ),
         (
             {"loss": 0.2345, "map": 0.13},
             "validation loss 0.2345: no better than guessing the genre frequencies (0.2349). "
-            "The model has learned little or nothing yet. "
+            "Nothing shows yet that it has learned anything. "
             "TF-IDF + logistic regression: 0.1912 (the model is behind).",
         ),
         (
@@ -54,9 +58,9 @@ def test_sentence(metrics, said):
 
 def test_an_overfitted_model_is_not_said_to_have_learned_nothing():
     said = compare_with_baselines({"loss": 0.26, "map": 0.35}, {"frequency": FREQUENCY}, stage="test")
-    assert said.startswith("test loss 0.2600: worse than guessing the genre frequencies (0.2349). It does rank films")
+    assert said.startswith("test loss 0.2600: worse than guessing the genre frequencies (0.2349). It ranks films")
     assert "mAP 0.350 against 0.120" in said
-    assert "nothing" not in said
+    assert "Nothing shows" not in said
 
 
 @pytest.mark.parametrize(
@@ -67,6 +71,40 @@ def test_the_advice_depends_on_the_curve(falling, advice):
     assert advice in said.partition("its probabilities are off; ")[2]
     nothing = compare_with_baselines({"loss": 0.26, "map": 0.12}, {"frequency": FREQUENCY}, falling=falling)
     assert ("train longer" in nothing) == (falling is True)
+
+
+def test_beside_random_order_chance_is_known():
+    chance = {"loss": 0.26, "map": 0.2}
+    assert "Nothing shows" in compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, False))
+    said = compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, True))
+    assert said.endswith(
+        "(mAP 0.200 against 0.130): it has learned something, but its probabilities are off; "
+        + ("the curve of the validation loss tells whether training was too short or too long.")
+    )
+    level = compare_with_baselines(chance | {"loss": 0.2349}, {"frequency": FREQUENCY}, chance=(0.13, True))
+    assert level.endswith("it has learned something, which its loss does not show.")
+
+
+def test_films_in_random_order():
+    rng = np.random.default_rng(0)
+    true = rng.random((300, 5)) < 0.2
+    guess, noise = np.full(true.shape, 0.2), rng.random(true.shape)
+    order, beaten = beside_random_order(true, noise, guess)
+    assert order == pytest.approx(multilabel_metrics(true, noise)["map"], abs=0.03)
+    assert not beaten
+    assert beside_random_order(true, (noise + 0.3 * true) / 2, guess)[1]
+
+
+def test_a_model_that_says_the_same_of_every_film_is_seen():
+    names = ("Action", "Comedy", "Drama", "Horror", "Romance", "War")
+    prob = np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (50, 1))
+    prob[:25, :3] = [0.5, 0.4, 0.3]  # in another order
+    prob[:4, 5] = 1
+    said = "It names Drama, Comedy and Action first for 46 of 50 films: it hardly tells films apart."
+    assert str(same_top(prob, names)) == said
+    prob[:6, 5] = 1
+    assert same_top(prob, names) is None
+    assert same_top(prob[:, :5], names[:5]) is None, "three of five are soon the same"
 
 
 @pytest.mark.parametrize(
@@ -94,7 +132,7 @@ def test_the_interval_of_the_difference_decides(loss, differences, said):
 @pytest.mark.parametrize("ranking", [{}, {"map": math.nan}, {"map": 0.2}])
 def test_a_ranking_that_chance_could_reach_is_no_excuse(ranking):
     said = compare_with_baselines({"loss": 0.26} | ranking, {"frequency": FREQUENCY})
-    assert said.endswith("The model has learned little or nothing yet.")
+    assert said.endswith("Nothing shows yet that it has learned anything.")
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -120,7 +158,12 @@ def test_what_is_missing_is_named():
 
 
 @pytest.mark.parametrize(
-    ("losses", "words"), [((0.7, 0.5, 0.4), "train longer"), ((0.5, 0.26, 0.3), "longer training made them worse")]
+    ("losses", "words"),
+    [
+        ((0.7, 0.5, 0.4), "train longer"),
+        ((0.5, 0.26, 0.3), "longer training made them worse"),
+        ((0.4,), "the curve of the validation loss tells"),
+    ],
 )
 def test_at_the_end_of_a_fit_the_curve_is_known(losses, words, caplog):
     trainer = SimpleNamespace(

@@ -36,6 +36,19 @@ def test_simple_profiler_measures_actions():
     assert rows_of(SimpleProfiler(extended=False).summary())["Action"] == ["Mean duration (s)", "Total time (s)"]
 
 
+def test_simple_profiler_leaves_out_what_takes_no_time():
+    tables = []
+    for least in (0.1, 0):
+        profiler = SimpleProfiler(least_share=least)
+        with profiler.profile("sleep"):
+            time.sleep(0.1)
+        profiler.durations["short"] = [1e-5, 1]
+        tables.append(profiler.summary())
+    assert ["short" in rows_of(table) for table in tables] == [False, True]
+    assert tables[0].endswith("\n1 action below 0.1 % left out")
+    assert "left out" not in tables[1]
+
+
 def test_simple_profiler_refuses_what_does_not_fit():
     profiler = SimpleProfiler()
     profiler.start("a")
@@ -47,7 +60,7 @@ def test_simple_profiler_refuses_what_does_not_fit():
 
 def test_simple_profiler_of_a_run(capsys):
     note = Lambdas(on_train_batch_end=lambda *_: None)
-    trainer = quiet_trainer(profiler="simple", callbacks=note, logger=CSVLogger(), max_epochs=2)
+    trainer = quiet_trainer(profiler=SimpleProfiler(least_share=0), callbacks=note, logger=CSVLogger(), max_epochs=2)
     trainer.fit(BoringModule(), boring_batches(3), boring_batches(1))
     printed = capsys.readouterr().out
     assert printed.startswith("FIT Profiler Report\n")

@@ -22,6 +22,7 @@ from kgenre.data.text_words import TextWords
 from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.film_predictions import write_predictions
+from kgenre.evaluation.random_order import beside_random_order
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Paragraph, Table
@@ -31,12 +32,13 @@ from kgenre.reports.html import to_html
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.options import differing_options
 from kgenre.reports.pdf import to_pdf
 from kgenre.reports.report import report_blocks
-from kgenre.reports.run_difference import baseline_difference, mean_ap_of_random_order
-from kgenre.reports.sentences import next_steps, training
-from kgenre.reports.tables import training_table
-from kgenre.reports.verdicts import headline, per_genre, ranks_better_than_it_says
+from kgenre.reports.run_difference import baseline_difference, random_order
+from kgenre.reports.sentences import next_steps, thresholds, training
+from kgenre.reports.tables import results, training_table
+from kgenre.reports.verdicts import against_baselines, headline, per_genre, what_it_learned
 
 GENRES = ("Comedy", "Drama", "N/A", "War")
 
@@ -227,9 +229,17 @@ def test_results_stand_beside_baselines(runs):
         "TF-IDF (overviews)",
     ]
     pairs = {row[0]: row[1:] for row in tables[2].rows}
-    assert list(pairs) == ["good – genre frequencies", "poor – genre frequencies", "good – poor"], "no TF-IDF"
-    assert "▲" in pairs["good – genre frequencies"][0]
-    assert "▼" in pairs["poor – genre frequencies"][0]
+    assert list(pairs) == ["good – genre frequencies †", "poor – genre frequencies †", "good – poor"], "no TF-IDF"
+    assert "▲" in pairs["good – genre frequencies †"][0]
+    assert "▼" in pairs["poor – genre frequencies †"][0]
+    assert re.search(r"† mAP is counted from 0\.\d{3} and not from 0\.\d{3}", tables[2].caption)
+    at = {row[0]: row for row in tables[3].rows}
+    own, base = (
+        [f"{read_runs(runs)[0].metrics[f'{of}/{n}']:.3f}" for n in ("precision", "recall")]
+        for of in ("test", "test/baseline_tfidf")
+    )
+    assert at["good"][3] == " / ".join(own)
+    assert at["TF-IDF (overviews)"][3] == " / ".join(base)
     assert all("▲" in cell for cell in pairs["good – poor"][:2])
 
 
@@ -285,7 +295,7 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
     rng = np.random.default_rng(0)
     true, scores = np.tile(np.arange(12) < 3, (4000, 1)).T, rng.random((12, 4000))
     one = dataclasses.replace(run, metrics={"test/films": 12, "test/genre/War/support": 3})
-    assert mean_ap_of_random_order(one) == pytest.approx(multilabel_metrics(true, scores)["map"], abs=0.01)
+    assert random_order(one) == pytest.approx(multilabel_metrics(true, scores)["map"], abs=0.01)
 
     def with_map(low, high, loss):
         base = "test/difference/baseline_frequency"
@@ -296,17 +306,135 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
         changed |= {f"{base}/{m}": sum(pair) / 2 for m, pair in ends.items()}
         return dataclasses.replace(run, metrics=run.metrics | changed)
 
-    above = mean_ap_of_random_order(run) - run.metrics["test/baseline_frequency/map"]
+    above = random_order(run) - run.metrics["test/baseline_frequency/map"]
     assert above > 0.01
     assert baseline_difference(with_map(above / 2, 3 * above, 0.1), "frequency", "map").verdict == "level"
-    assert ranks_better_than_it_says(with_map(above / 2, 3 * above, 0.1)) == ""
+    nothing = (
+        "Nothing shows yet that it has learned anything. Its loss was still falling when training ended: train longer."
+    )
+    assert what_it_learned(with_map(above / 2, 3 * above, 0.1), Numbers()) == nothing
     better = with_map(above * 1.1, 3 * above, 0.1), with_map(above * 1.1, 3 * above, 0.0)
-    assert [ranks_better_than_it_says(each)[-37:] for each in better] == [
-        "something, but its probabilities are off."[-37:],
-        "something, which its loss does not show."[-37:],
-    ]
+    said = [what_it_learned(each, Numbers()) for each in better]
+    assert "something, but its probabilities are off; its loss was still falling" in said[0]
+    assert "something, which its loss does not show" in said[1]
     steps = [next_steps([each]) for each in better]
     assert ["calibrate" in " ".join(said) for said in steps] == [True, False]
+
+
+def test_the_report_says_of_a_ranking_what_the_test_said(runs):
+    """Both by the same interval: the callback works it out, the report finds it in metrics.json."""
+    for run in read_runs(runs):
+        true, prob = run.predictions.true, run.predictions.prob
+        guess = np.broadcast_to(true.mean(axis=0), true.shape)
+        rounds = [bootstrap_metrics(true, each)["map"] for each in (prob, guess)]
+        level = multilabel_metrics(true, guess)["map"]
+        value = multilabel_metrics(true, prob)["map"] - level
+        ends = intervals({"map": rounds[0] - rounds[1]}, {"map": value})["map"]
+        base = "test/difference/baseline_frequency/map"
+        known = {base: value, f"{base}/low": ends[0], f"{base}/high": ends[1], "test/baseline_frequency/map": level}
+        at = dataclasses.replace(run, metrics=run.metrics | known)
+        order, beaten = beside_random_order(true, prob, guess)
+        assert order == random_order(at)
+        assert beaten == (baseline_difference(at, "frequency", "map").verdict == "better")
+
+
+def test_of_one_epoch_nothing_is_said(films, tmp_path):
+    (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1, validation=(0.6,))])
+    text = to_markdown(report_blocks([run], Numbers(), 0, 0, False))[0]
+    assert "came at epoch 1 of 1: of one epoch nothing more can be said." in text
+    assert "hardly moved" not in text
+    assert "falling" not in text
+
+
+def test_probabilities_are_called_as_wrong_as_they_are(runs):
+    run, _ = read_runs(runs)
+    true = run.predictions.true
+
+    def said(prob):
+        return thresholds(
+            dataclasses.replace(run, predictions=dataclasses.replace(run.predictions, prob=prob)), Numbers()
+        )
+
+    rng = np.random.default_rng(0)
+    wrong = rng.permutation(true.astype(float))
+    assert "Its probabilities" not in said(wrong), "as many genres, of other films"
+    assert "Its probabilities are a little too high" in said(np.clip(true * 1.0, 0.05, 1))
+    assert "Its probabilities are far too high" in said(np.clip(true * 1.0, 0.5, 1))
+
+
+def test_a_model_that_says_the_same_of_every_film_is_told_and_so_are_the_most_frequent_genres(films, tmp_path):
+    genres = ("Action", "Comedy", "Drama", "Horror", "War", "Western")
+    folder = make_run(tmp_path / "run" / "version_0", films, 1.0, genres=GENRES)
+    (run,) = read_runs([folder])
+    assert "hardly tells films apart" not in against_baselines(run, Numbers())
+    prob = np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (40, 1))
+    predictions = dataclasses.replace(run.predictions, prob=prob, genre_names=genres)
+    numbers = Numbers()
+    told = against_baselines(dataclasses.replace(run, predictions=predictions), numbers)
+    assert told.endswith("It names Drama, Comedy and Action first for 40 of 40 films: it hardly tells films apart.")
+    assert numbers.said["run: films with the same three genres first"]["value"] == 40
+    metrics = {"test/baseline_top3/top3_hit": 0.8} | {f"test/baseline_top3/genre/{g}": 1.0 for g in GENRES[:3]}
+    table = results([dataclasses.replace(run, metrics=run.metrics | metrics)], Numbers())
+    assert [row[0] for row in table.rows if "top" in row[0]] == ["always the top three: Comedy, Drama, N/A"]
+
+
+def test_what_differs_between_runs_is_said(runs):
+    run, _ = read_runs(runs)
+
+    def configured(name, **options):
+        model = {"class_path": "kgenre.models.GenreClassifier", "init_args": {"network": "poster_cnn"} | options}
+        data = run.config["data"] | {"class_path": "kgenre.data.FilmData"}
+        config = {"seed_everything": 3, "model": model, "data": data, "trainer": {"name": name}}
+        return dataclasses.replace(run, name=name, config=config)
+
+    plain = configured("a", loss="binary_crossentropy", network_args={"dropout": 0.3}, learning_rate=0.1)
+    weighted = configured("b", loss="weighted_binary_crossentropy", network_args=None, learning_rate=0.2)
+    assert differing_options({run.name: run.config for run in (plain, weighted)}) == {
+        "a": "loss binary_crossentropy, network_args.dropout 0.3",
+        "b": "loss weighted_binary_crossentropy",
+    }
+    assert differing_options({"a": plain.config, "c": plain.config}) == {}
+    text = to_markdown(report_blocks([plain, weighted], Numbers(), 0, 0, False))[0]
+    assert "Options that differ. a: loss binary" in text
+    assert "The training loss of b is weighted\\_binary\\_crossentropy, on another scale" in text
+    assert "The training loss of a is" not in text
+    worse = {f"test/difference/baseline_frequency/loss{end}": 0.1 for end in ("", "/low", "/high")}
+    told = [
+        what_it_learned(dataclasses.replace(each, metrics=run.metrics | worse), Numbers()) for each in (plain, weighted)
+    ]
+    assert ["on purpose" in said for said in told] == [False, True]
+
+
+def test_next_steps_are_commands(runs):
+    good, poor = read_runs(runs)
+    falling = next_steps([good])[0]
+    at = good.trained_in
+    assert falling.endswith(f": kgenre fit --config {at}/config.yaml --ckpt_path {at} --trainer.max_epochs 10")
+    behind = {"test/baseline_colours/loss": 0.01}
+    assert (
+        "configs/poster_resnet_colours.yaml"
+        in next_steps([dataclasses.replace(good, metrics=good.metrics | behind)])[1]
+    )
+    text = dataclasses.replace(poor, config={"model": {"init_args": {"network": "overview_lstm"}}})
+    steps = " ".join(next_steps([good, text]))
+    assert f"kgenre fuse {good.trained_in} {text.trained_in}" in steps
+    text = dataclasses.replace(text, metrics=text.metrics | {"test/baseline_tfidf/loss": 0.01})
+    assert "configs/overview_lstm_words.yaml" in next_steps([text])[-1]
+    assert (Path(__file__).parents[2] / "configs" / "overview_lstm_words.yaml").exists()
+    level = dataclasses.replace(good, epochs=good.epochs[:1])
+    assert "one epoch says little: train on: kgenre fit" in next_steps([level])[0]
+
+
+def test_what_surprises_is_explained(runs, report):
+    run, _ = read_runs(runs)
+    lower = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] - 0.01}
+    higher = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] + 0.01}
+    said = [thresholds(dataclasses.replace(run, metrics=metrics), Numbers()) for metrics in (lower, higher)]
+    assert ["partly by luck" in text for text in said] == [True, False]
+    for file in ("report.md", "report.html"):
+        text = (report / file).read_text()
+        assert all(word in text for word in ("Brier: ", "ROC AUC: ", "mAP: ", "Calibration error (ECE): "))
+        assert "So a gap between the two curves alone is no overfitting" in text
 
 
 def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(runs):
@@ -358,7 +486,7 @@ def test_words_of_an_example_stand_without_the_texts_punctuation():
     words = (("His", 0.1), ("father.", 0.9), ("“high,", 0.8), ("—", 0.7), ("sci-fi", 0.6), ("Father", 0.5))
     guess = Guess("text", (("Drama", 0.8, True),), None, words)
     film = Film("1", "A title", "a film", ("Drama",), None, "His father.", (guess,))
-    assert "Drama 0.80 ✓ (father, high, sci-fi, Father)" in to_markdown([Films((film,))])[0]
+    assert "Drama 0.80 ✓ (words for Drama: father, high, sci-fi, Father)" in to_markdown([Films((film,))])[0]
 
 
 def test_the_words_of_an_example_have_their_own_importance():
@@ -444,8 +572,12 @@ def test_films_by_kind(runs):
     assert not set(choose_films([good], 3, "best")) & set(choose_films([good], 3, "worst"))
     assert len(choose_films([good, poor], 4, "disagreed")) == 4
     assert choose_films([good], 1, ids=["sample00007"]) == ["sample00007"]
-    with pytest.raises(ReportError, match=r"nobody is not a test film of these runs\. There are 40: sample00000"):
+    with pytest.raises(
+        ReportError, match=r"nobody is not a test film of them\. There are 40, such as --ids sample00000,"
+    ):
         choose_films([good], 1, ids=["nobody"])
+    with pytest.raises(ReportError, match="sample00040 trained or tuned these runs: it is not a test film of them"):
+        choose_films([good], 1, ids=["sample00040"])
     with pytest.raises(ReportError, match="Received: 'longest'"):
         choose_films([good], 1, "longest")
 
@@ -474,11 +606,16 @@ def test_a_film_without_poster_is_explained_by_its_overview(films, runs, monkeyp
     assert all(film.guesses[0].words for film in films)
 
 
-def test_examples_on_a_terminal_and_in_a_log(runs, capsys, monkeypatch):
+def test_examples_on_a_terminal_and_in_a_log(runs, tmp_path, capsys, monkeypatch):
     assert main(["examples", *map(str, runs), "--n", "2", "--by", "best"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("truth") == 2
     assert "✓" in printed
+    assert printed.count("poster: ") == 2
+    page = tmp_path / "films.html"
+    assert main(["examples", str(runs[0]), "--n", "2", "--out", str(page)]) == 0
+    assert f"Written to {page}" in capsys.readouterr().out
+    assert page.read_text().count('alt="poster"') == 2
     assert "▀" not in printed
     for ids in ("sample00007,sample00003", "[sample00007, sample00003]"):
         assert main(["examples", str(runs[0]), "--ids", ids]) == 0

@@ -1,0 +1,43 @@
+"""Whether a model names the same genres first, whatever the film."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from kgenre.evaluation.film_predictions import top_genres
+
+_SHARE = 0.9  # of the films, from which on it hardly tells them apart
+_FEWEST = 6  # genres: of fewer, three are soon the same
+
+
+class SameTop(NamedTuple):
+    """The three genres, the most probable first, for how many films, and of how many."""
+
+    genres: tuple[str, ...]
+    films: int
+    of: int
+
+    def __str__(self) -> str:
+        """The sentence that is said of it."""
+        names = f"{', '.join(self.genres[:-1])} and {self.genres[-1]}"
+        return f"It names {names} first for {self.films} of {self.of} films: it hardly tells films apart."
+
+
+def same_top(prob: np.ndarray, genre_names: Sequence[str]) -> SameTop | None:
+    """The three genres that probabilities (n, G) put first for nine films of ten or more, in any order; None: none.
+
+    Example:
+        >>> names = ["Action", "Comedy", "Drama", "Horror", "Romance", "War"]
+        >>> print(same_top(np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (502, 1)), names))
+        It names Drama, Comedy and Action first for 502 of 502 films: it hardly tells films apart.
+    """
+    if len(genre_names) < _FEWEST or not len(prob):
+        return None
+    found, films = np.unique(np.sort(top_genres(prob, 3), axis=1), axis=0, return_counts=True)
+    if films.max() < _SHARE * len(prob):
+        return None
+    columns = sorted(found[films.argmax()], key=lambda column: -prob[:, column].mean())
+    return SameTop(tuple(genre_names[column] for column in columns), int(films.max()), len(prob))
