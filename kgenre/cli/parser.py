@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from typing import Any
 
 from jsonargparse import ArgumentParser, set_parsing_settings
 
+from kgenre.allowed_imports import users_packages
+
 # A config names classes to import: only these may be named, or a config from a stranger could run anything.
 _ALLOWED = ("kgenre", "keras")
-ALLOW_VARIABLE = "KGENRE_ALLOW_IMPORT"
 _ever_allowed: set[str] = set()  # by this process: jsonargparse forgets none of them by itself
 
 
@@ -23,6 +22,9 @@ class Parser(ArgumentParser):
         >>> options = parser.parse_args(["runs/posters/version_0"])
     """
 
+    def __init__(self, *args: Any, prog: str = "kgenre", **kwargs: Any) -> None:
+        super().__init__(*args, prog=prog, **kwargs)  # of a class's help the parser makes one without a name
+
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Print what is wrong, then end with exit code 2."""
         if not self.exit_on_error:  # a parser inside another one, which has more to say
@@ -34,16 +36,12 @@ class Parser(ArgumentParser):
 
 def allowed_imports() -> tuple[str, ...]:
     """The packages whose classes options and configs may name: kgenre, Keras, those in ``KGENRE_ALLOW_IMPORT``."""
-    named = os.environ.get(ALLOW_VARIABLE, "").split(",")
-    return (*_ALLOWED, *(name.strip() for name in named if name.strip()))
+    return (*_ALLOWED, *users_packages())
 
 
 def allow_imports() -> None:
-    """Let options and configs name classes of `allowed_imports`, also from files in the working directory."""
+    """Let options and configs name classes of `allowed_imports`."""
     allowed = allowed_imports()
     denied = ["*", *sorted(_ever_allowed.difference(allowed))]
     set_parsing_settings(import_path_denylist=denied, import_path_allowlist=list(allowed))
     _ever_allowed.update(allowed)
-    if len(allowed) > len(_ALLOWED) and os.getcwd() not in sys.path:
-        # The user's own file is where the user stands, as with `python -m kgenre`.
-        sys.path.insert(0, os.getcwd())

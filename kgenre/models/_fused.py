@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from kgenre.engines import prepare_keras
+from kgenre.models.networks import build_network
 from kgenre.models.side_by_side import side_by_side
 
 
@@ -27,7 +27,7 @@ def fused(
         genres: number of genres.
         image_size: height and width of the posters in pixels.
         vocabulary_size: token ids are below it.
-        members: for each its ``network``, a name in `kgenre.models.NETWORKS`, its ``network_args``, and as ``members``
+        members: for each its ``network``, a name that `GenreClassifier` takes, its ``network_args``, and as ``members``
             how many of it stand side by side, 1 if not given.
 
     Returns:
@@ -39,17 +39,12 @@ def fused(
     Example:
         >>> fused(members=[{"network": "poster_resnet"}, {"network": "overview_lstm_pooled"}])
     """
-    import kgenre.models
-
     prepare_keras()
     if not members:
         raise ValueError("fused needs networks: members=[{'network': 'poster_resnet'}, ...].")
     sizes = {"genres": genres, "image_size": tuple(image_size), "vocabulary_size": vocabulary_size}
-    networks = []
-    for member in members:
-        builder = getattr(kgenre.models, member["network"])
-        takes = inspect.signature(builder).parameters
-        arguments = {name: size for name, size in sizes.items() if name in takes} | (member.get("network_args") or {})
-        copies = [builder(**arguments) for _ in range(member.get("members") or 1)]
-        networks.append(copies[0] if len(copies) == 1 else side_by_side(copies, copies[0].name))
+    networks = [
+        build_network(member["network"], member.get("network_args") or {}, sizes, member.get("members") or 1)
+        for member in members
+    ]
     return side_by_side(networks, "fused")
