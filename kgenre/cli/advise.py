@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from kgenre.allowed_imports import only_allowed_imports
 from kgenre.cli import configuration
 from kgenre.cli.huge_pages import restart_with_huge_pages
 
@@ -75,7 +76,7 @@ def _sharing_the_cpu(found: Mapping[Way, float]) -> Way | None:
 def _measured(arguments: Sequence[str], backend: str, precision: str, devices: int = 1) -> dict[Way, float]:
     name = f"{backend}, {precision}" + (f", {devices} devices" if devices > 1 else "")
     print(f"Measuring {name} ...", file=sys.stderr, flush=True)
-    # A file of the user's named random.py is no module of Python's; `allow_imports` lets in what options name.
+    # A file of the user's named random.py is no module of Python's; `only_allowed_imports` lets in what options name.
     safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
     command = [sys.executable, *safe, "-m", "kgenre.cli.advise", *arguments, f"--trainer.precision={precision}"]
     command += [f"--trainer.devices={devices}"] * (devices > 1)
@@ -120,4 +121,5 @@ def main(arguments: Sequence[str]) -> int:
 
 if __name__ == "__main__":
     restart_with_huge_pages(["fit", *sys.argv[1:]])  # as `kgenre fit` does
-    sys.exit(main(sys.argv[1:]))
+    with only_allowed_imports():
+        sys.exit(main(sys.argv[1:]))

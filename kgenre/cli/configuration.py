@@ -11,10 +11,11 @@ from typing import Any
 
 from jsonargparse import ActionConfigFile, Namespace
 
+from kgenre.allowed_imports import ALLOW_VARIABLE
 from kgenre.cli.arguments import arrange
 from kgenre.cli.given_checkpoint import complete, found_by_name, typed_path, use_hyperparameters
 from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
-from kgenre.cli.parser import ALLOW_VARIABLE, Parser, allow_imports
+from kgenre.cli.parser import Parser, allow_imports
 from kgenre.cli.usage import UsageError
 
 _log = logging.getLogger("kgenre")
@@ -87,10 +88,11 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     checkpoint: str | Path | None = typed_path(arguments)
     if checkpoint is not None:
         state = use_hyperparameters(parser, checkpoint)
-    if os.environ.get(ALLOW_VARIABLE):  # the user's own file imports Keras: say first what is wrong with KERAS_BACKEND
-        from kgenre.cli.quiet_backend import set_environment
+    if os.environ.get(ALLOW_VARIABLE) and not {"-h", "--help"} & set(arguments):
+        # The user's own file imports Keras: without its chatter, and what is wrong with KERAS_BACKEND is said first.
+        from kgenre.cli.quiet_backend import import_backend
 
-        set_environment()
+        import_backend(data=False)
     try:
         words = arrange(arguments, {part: parser.get_defaults()[part]["class_path"] for part in ("model", "data")})
     except UsageError as error:

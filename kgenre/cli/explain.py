@@ -10,8 +10,8 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
+from kgenre.allowed_imports import not_allowed
 from kgenre.cli.other_names import meant_option
-from kgenre.cli.parser import ALLOW_VARIABLE
 
 # What the parser adds for each alternative that a type has.
 _NOISE = (
@@ -60,7 +60,7 @@ def explain(message: str, parser: Any) -> str:
     key = _KEY.search(message)
     at = f"--{key[1]}: " if key else ""
     if found := _DENIED.search(message):
-        return f"{found[1]} may not be imported. If it is yours: {ALLOW_VARIABLE}={found[1].partition('.')[0]}"
+        return not_allowed(found[1])
     if (found := _WRONG_TYPE.search(message)) and _kinds(found["rest"]):
         return f"{at}{_last(found['cls'])}'s {_wrong_type(found['name'], found['rest'])}"
     if found := _NO_ARGUMENT.search(message):
@@ -68,7 +68,10 @@ def explain(message: str, parser: Any) -> str:
         meant = meant_option(name, _options_of(parser))
         if key and meant and meant.startswith(f"{key[1]}."):
             return f"{at}{_last(cls)} has no argument {name!r}. Did you mean --{meant}?"
-        return f"{at}{_last(cls)} has no argument {name!r}. {_instead(name, _arguments_of(cls))}"
+        arguments = _arguments_of(cls)
+        of_network = f" An argument of the network is --{key[1]}.network_args.{name}." if key else ""
+        hint = _instead(name, arguments) + (of_network if "network_args" in arguments else "")
+        return f"{at}{_last(cls)} has no argument {name!r}. {hint}"
     if found := _NO_MODULE.search(message):
         return f"{at}there is no module {found[2]!r} in this folder or installed, which {found[1]} names."
     if found := _NO_TYPE.search(message):
@@ -81,7 +84,10 @@ def explain(message: str, parser: Any) -> str:
         classes = [name for name, value in known.items() if inspect.isclass(value)]
         return f"{at}there is no {found[1]}. {_instead(_last(found[1]), classes)}"
     if (found := _SUBCLASS.search(message)) and _GIVEN.search(message):
-        return f"{at}{' '.join(_GIVEN.findall(message)[-1]).strip()} is not a {found[1]}."
+        given = " ".join(_GIVEN.findall(message)[-1]).strip()
+        wrap = found[1] == "Callback" and _is_of_keras(given)
+        hint = f" Keras's are wrapped, in Python: kgenre.callbacks.KerasCallback({_last(given)}())." if wrap else ""
+        return f"{at}{given} is not a {found[1]}.{hint}"
     if found := _NO_CLASS.search(message):
         option = _last(key[1]) if key else ""
         yours = f" One of yours is named with its file: --{option} file.Class" if option in ("model", "data") else ""
@@ -164,6 +170,12 @@ def _arguments_of(path: str) -> list[str]:
     module, _, name = path.rpartition(".")
     cls = getattr(sys.modules.get(module), name, None)
     return [argument for argument in inspect.signature(cls).parameters if argument != "self"] if cls else []
+
+
+def _is_of_keras(path: str) -> bool:
+    module, _, name = path.rpartition(".")
+    bases = getattr(getattr(sys.modules.get(module), name, None), "__mro__", ())
+    return any(base.__module__.startswith("keras.") for base in bases)
 
 
 def _known_classes(option: str) -> list[str]:

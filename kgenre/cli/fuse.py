@@ -36,6 +36,7 @@ class _Member:
     """A trained run: where its checkpoint is, and what that says of it."""
 
     checkpoint: Path
+    inputs: list[str]  # of its network: its data may bring more
     model: dict[str, Any]  # its module's arguments
     data: dict[str, Any]  # its datamodule's arguments
     state: dict[str, Any]  # and what that has learnt: genres, vocabulary, split
@@ -99,17 +100,22 @@ def run(arguments: Sequence[str]) -> int:
 def _read(run: Path) -> _Member:
     from kgenre.checkpoints import find_checkpoint, read_state
     from kgenre.data.kept_films import KeptFilms
-    from kgenre.models import NETWORKS
+    from kgenre.models.named_network import check_name
 
     checkpoint = find_checkpoint(run)
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
         raise UsageError(f"{run} is not of a GenreClassifier trained on films: kgenre fuse cannot use it.")
     model = state["model"]["hyperparameters"]
-    if model.get("network") not in NETWORKS or model["network"] == "fused":
-        raise UsageError(f"{run} is of the network {model.get('network')!r}. Fuse runs of kgenre's single networks.")
+    network = model.get("network", "<a function>")
+    check_name(network)
+    if network == "fused":
+        raise UsageError(f"{run} is fused already. Fuse the runs that it was made of, with others.")
+    reads = state["classifier"].get("inputs")
+    if reads is None:  # of an older version, whose networks say it by their names
+        reads = [name for name in ("poster", "overview") if "fusion" in network or network.startswith(name)]
     learnt = KeptFilms.from_json(state["data"]["state"]).to_json()  # of an older version, what it had no name for
-    return _Member(checkpoint, model, state["data"]["hyperparameters"], learnt)
+    return _Member(checkpoint, reads, model, state["data"]["hyperparameters"], learnt)
 
 
 def _say_what_is_outdated(runs: Sequence[str]) -> None:
@@ -152,9 +158,7 @@ def _check(members: Sequence[_Member]) -> None:
 
 
 def _reads(member: _Member, what: str) -> bool:
-    """Whether the network reads them; its data may bring both."""
-    network = member.model["network"]
-    return "fusion" in network or network.startswith("poster" if what == "posters" else "overview")
+    return what.removesuffix("s") in member.inputs
 
 
 def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:

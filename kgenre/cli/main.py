@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from kgenre.allowed_imports import only_allowed_imports
 from kgenre.cli.huge_pages import restart_with_huge_pages
 from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, open_missing_streams, print_every_letter
 from kgenre.cli.usage import is_refusal
@@ -77,7 +78,7 @@ def _run(words: list[str], is_typed: bool) -> int:
     if is_typed:
         restart_with_huge_pages(words)
     try:
-        with _log_on_screen():
+        with _log_on_screen(), only_allowed_imports():
             return importlib.import_module(f"kgenre.cli.{words[0]}").run(words[1:])
     except KeyboardInterrupt:
         return 130

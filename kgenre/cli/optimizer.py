@@ -8,7 +8,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kgenre.cli.parser import ALLOW_VARIABLE, allowed_imports
+from kgenre.allowed_imports import not_allowed
+from kgenre.cli.parser import allowed_imports
 from kgenre.cli.usage import UsageError
 
 if TYPE_CHECKING:
@@ -39,6 +40,9 @@ def print_optimizer_help(words: Sequence[str]) -> bool:
         option, _, name = word.partition("=")
         part = option.removeprefix("--").removesuffix(".help")
         if option == f"--{part}.help" and part in _HOMES:
+            from kgenre.cli.quiet_backend import import_backend
+
+            import_backend(data=False, extras=False)
             cls = _find(part, name or following)
             print(f"{cls.__name__}{inspect.signature(cls)}\n\n{inspect.cleandoc(cls.__doc__ or '')}")
             return True
@@ -50,7 +54,9 @@ def use_optimizer(module: Any, options: Namespace) -> None:
     optimizer, scheduler = options.optimizer, options.lr_scheduler
     for part in _HOMES:
         if options[part].init_args and options[part].class_path is None:
-            raise UsageError(f"--{part}.{next(iter(options[part].init_args))} needs a class: --{part} NAME.")
+            name = next(iter(options[part].init_args))
+            also = f" The module's own is --model.{name}." if name in (options.model.get("init_args") or {}) else ""
+            raise UsageError(f"--{part}.{name} needs a class: --{part} NAME.{also}")
     own = module.configure_optimizers
     if optimizer.class_path is not None:
         own = functools.partial(_make, "optimizer", optimizer)
@@ -85,7 +91,7 @@ def _find(part: str, name: str) -> Any:
     """The class of that name, short or with its package."""
     home, _, last = name.rpartition(".")
     if home and home.partition(".")[0] not in allowed_imports():
-        raise UsageError(f"{name} may not be imported. If it is yours: {ALLOW_VARIABLE}={home.partition('.')[0]}")
+        raise UsageError(not_allowed(name))
     module = importlib.import_module(home or _HOMES[part])
     import keras
 

@@ -16,6 +16,8 @@ _OTHER_NAMES = {
     "trainer.accumulate_grad_batches": ("accumulate", "grad_accum", "gradient_accumulation_steps"),
     "model.learning_rate": ("lr", "base_lr", "max_lr"),
     "model.weight_decay": ("wd", "l2"),
+    "model.network_args.dropout": ("dropout", "dropout_rate"),
+    "model.loss weighted_binary_crossentropy": ("class_weight", "class_weights", "pos_weight"),
     "model.network": ("net", "arch", "architecture", "backbone"),
     "data.path": ("data_dir", "data_path", "dataset", "dataset_path", "folder", "films", "input"),
     "data.batch_size": ("bs", "batch", "batchsize"),
@@ -27,6 +29,13 @@ _OTHER_NAMES = {
 
 
 def meant_option(name: str, options: Collection[str]) -> str | None:
-    """The option that somewhere else has this name, if it is one of ``options``: "trainer.max_epochs" for "epochs"."""
+    """What to give for a name from somewhere else, "trainer.max_epochs" for "epochs", if its option is there.
+
+    Args:
+        name: what was given.
+        options: the options that there are.
+    """
     plain = name.rpartition(".")[2].replace("-", "_").lower()
-    return next((option for option, names in _OTHER_NAMES.items() if plain in names and option in options), None)
+    meant = next((option for option, names in _OTHER_NAMES.items() if plain in names), "")
+    option = ".".join(meant.partition(" ")[0].split(".")[:2])  # without a value, or the name of a network's argument
+    return meant if option in options else None

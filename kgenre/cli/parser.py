@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
-import sys
 from functools import partial
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, set_dumper, set_parsing_settings
 
+from kgenre.allowed_imports import users_packages
+
 # A config names classes to import: only these may be named, or a config from a stranger could run anything.
 _ALLOWED = ("kgenre", "keras")
-ALLOW_VARIABLE = "KGENRE_ALLOW_IMPORT"
 _ever_allowed: set[str] = set()  # by this process: jsonargparse forgets none of them by itself
 
 
@@ -25,6 +24,9 @@ class Parser(ArgumentParser):
         >>> parser.add_argument("runs", nargs="+", help="folders of runs")
         >>> options = parser.parse_args(["runs/posters/version_0"])
     """
+
+    def __init__(self, *args: Any, prog: str = "kgenre", **kwargs: Any) -> None:
+        super().__init__(*args, prog=prog, **kwargs)  # of a class's help the parser makes one without a name
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
         """Print what is wrong, then end with exit code 2."""
@@ -45,16 +47,12 @@ set_dumper("yaml", partial(yaml.dump, Dumper=_Dumper, default_flow_style=False, 
 
 def allowed_imports() -> tuple[str, ...]:
     """The packages whose classes options and configs may name: kgenre, Keras, those in ``KGENRE_ALLOW_IMPORT``."""
-    named = os.environ.get(ALLOW_VARIABLE, "").split(",")
-    return (*_ALLOWED, *(name.strip() for name in named if name.strip()))
+    return (*_ALLOWED, *users_packages())
 
 
 def allow_imports() -> None:
-    """Let options and configs name classes of `allowed_imports`, also from files in the working directory."""
+    """Let options and configs name classes of `allowed_imports`."""
     allowed = allowed_imports()
     denied = ["*", *sorted(_ever_allowed.difference(allowed))]
     set_parsing_settings(import_path_denylist=denied, import_path_allowlist=list(allowed))
     _ever_allowed.update(allowed)
-    if len(allowed) > len(_ALLOWED) and os.getcwd() not in sys.path:
-        # The user's own file is where the user stands, as with `python -m kgenre`.
-        sys.path.insert(0, os.getcwd())

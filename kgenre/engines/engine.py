@@ -27,6 +27,7 @@ class Engine(Protocol):
 
     name: str
     traces: Counter[str]  # how often each stage's step was traced; more than once per shape is a defect (torch: never)
+    options: StepOptions
     built: BuiltModule
     has_lost_steps: bool  # an error took the weights along: those of the last `sync` are there, of fewer steps
 

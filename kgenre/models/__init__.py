@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from kgenre.models.genre_classifier import GenreClassifier
-from kgenre.models.networks import NETWORKS
+from kgenre.models.named_network import NETWORKS
 
 if TYPE_CHECKING:
     from kgenre.models._fused import fused

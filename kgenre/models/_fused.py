@@ -27,7 +27,7 @@ def fused(
         genres: number of genres.
         image_size: height and width of the posters in pixels.
         vocabulary_size: token ids are below it.
-        members: for each its ``network``, a name in `kgenre.models.NETWORKS`, its ``network_args``, and as ``members``
+        members: for each its ``network``, a name that `GenreClassifier` takes, its ``network_args``, and as ``members``
             how many of it stand side by side, 1 if not given.
 
     Returns:

@@ -42,7 +42,7 @@ def export_classifier(
         folder: is made, and must not be there yet.
         format: "saved_model" (TensorFlow's), "onnx", or "keras": one file of Keras, which needs ``import
             kgenre.models.layers`` to be loaded and can be trained on. The first two want Keras on TensorFlow.
-        arguments: of `GenreClassifier`, which a checkpoint does not hold: a ``network`` that is a function.
+        arguments: of `GenreClassifier`, which a checkpoint does not hold: a ``network`` that no file has.
 
     Returns:
         The folder.
@@ -62,11 +62,6 @@ def export_classifier(
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
         raise TrainerError(f"{checkpoint} is not of a GenreClassifier trained on films.")
-    if "network" not in {**state["model"]["hyperparameters"], **arguments}:
-        raise TrainerError(
-            f"{checkpoint} does not hold its network, a function or model of yours. Give it, in Python: "
-            "kgenre.models.export.export_classifier(run, folder, network=...)."
-        )
     from kgenre.models.genre_classifier import GenreClassifier
 
     module = GenreClassifier.load_from_checkpoint(checkpoint, **arguments)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from kgenre.callbacks import Callback
@@ -14,7 +13,8 @@ from kgenre.models.frequencies import frequencies
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
-from kgenre.models.networks import NETWORKS, adapt_to_films, build_network, posters_to_adapt_to
+from kgenre.models.named_network import kept_name
+from kgenre.models.networks import adapt_to_films, build_network, check_network, posters_to_adapt_to
 from kgenre.models.optimizers import OPTIMIZERS, check_optimizer, cosine_rate, make_optimizer, weights_of
 from kgenre.training import TrainerError
 
@@ -35,9 +35,12 @@ class GenreClassifier(ExactEvaluation):
     What `ExactEvaluation` says of evaluations holds.
 
     Args:
-        network: the name of one of `kgenre.models` ("poster_cnn_2024", "overview_lstm", ...: NETWORKS), a function
-            that builds a Keras model, or a Keras model. A function is given those of ``genres``, ``image_size`` and
-            ``vocabulary_size`` that it takes, once the data are known.
+        network: poster_cnn_2024, poster_cnn_2025, poster_resnet, poster_resnet_colours, poster_colours, overview_lstm,
+            overview_lstm_pooled, overview_lstm_words, overview_words, poster_overview_fusion, fused; or a function of
+            yours that builds a Keras model, as "file.function" (or itself, or the model). It is given those of
+            ``genres``, ``image_size`` and ``vocabulary_size`` that it names. The model's inputs are
+            ``keras.Input(..., name="poster")``, pixels from 0 to 1, or "overview", token ids, or both; its output is
+            one probability for each genre.
         network_args: more arguments for it, such as ``{"embedding_dim": 265}``.
         learning_rate: of the optimizer; with "cosine" the highest.
         optimizer: "adam", or "sgd" with momentum 0.9.
@@ -65,7 +68,7 @@ class GenreClassifier(ExactEvaluation):
 
     def __init__(
         self,
-        network: str | Callable[..., Any] = "poster_cnn_2024",
+        network: Any = "poster_cnn_2024",  # a type that names functions would let the command line describe one
         network_args: dict[str, Any] | None = None,
         learning_rate: float = 1e-4,
         mixup: float = 0.0,
@@ -81,17 +84,17 @@ class GenreClassifier(ExactEvaluation):
         members: int = 1,
     ) -> None:
         self.save_hyperparameters()
+        self.hparams.network = kept_name(network, network_args or {})
         if learning_rate <= 0:
             raise TrainerError(f"learning_rate must be above 0. Received: {learning_rate}")
         if min(mixup, cutmix) < 0:
             raise TrainerError(f"mixup and cutmix must be 0 or more. Received: {mixup}, {cutmix}")
         for name, chosen, known in (
-            ("network", network, NETWORKS),
             ("optimizer", optimizer, OPTIMIZERS),
             ("schedule", schedule, SCHEDULES),
             ("loss", loss, LOSSES),
         ):
-            if isinstance(chosen, str) and chosen not in known:
+            if chosen not in known:
                 raise TrainerError(f"{name} is one of {', '.join(known)}. Received: {chosen!r}")
         for name, value in (("warmup", warmup), ("label_smoothing", label_smoothing), ("weight_decay", weight_decay)):
             if not 0 <= value < 1:
@@ -100,6 +103,7 @@ class GenreClassifier(ExactEvaluation):
             check_optimizer(f"layer_optimizers: {name}", given)
         if members < 1:
             raise TrainerError(f"members must be 1 or more. Received: {members}")
+        check_network(network, network_args or {}, members)
         self.network, self.members = network, members
         self.network_args = network_args or {}
         self.learning_rate, self.optimizer = learning_rate, optimizer
@@ -141,18 +145,24 @@ class GenreClassifier(ExactEvaluation):
         self.configure_model()
 
     def _take(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
-        if self.model is not None and len(genre_names) != self.model.output_shape[-1]:
-            raise TrainerError(
-                f"The network has {self.model.output_shape[-1]} outputs, the data have {len(genre_names)} genres. "
-                "Build it for as many."
-            )
         self.genre_names, self._sizes = tuple(genre_names), sizes
+        if self.model is not None:
+            self._check_outputs()
+
+    def _check_outputs(self) -> None:
+        outputs = self.model.output_shape[-1]
+        if self.genre_names and len(self.genre_names) != outputs:
+            raise TrainerError(
+                f"The network has {outputs} outputs, the data have {len(self.genre_names)} genres. "
+                "Build it for as many: a function's argument genres."
+            )
 
     def configure_model(self) -> None:
         """Build the network for the data's genres."""
         if self.model is None:
             sizes = self._sizes | ({"genres": len(self.genre_names)} if self.genre_names else {})
             self.model = build_network(self.network, self.network_args, sizes, self.members)
+            self._check_outputs()
             self._adapt_to_films()
         if not self.genre_names:  # of batches without a datamodule nobody knows them
             self.genre_names = tuple(f"genre_{i}" for i in range(self.model.output_shape[-1]))
@@ -309,6 +319,7 @@ class GenreClassifier(ExactEvaluation):
         checkpoint["classifier"] = {
             "genre_names": list(self.genre_names),
             "sizes": self._sizes,
+            "inputs": self.inputs,
             "thresholds": thresholds,
         }
 

@@ -6,21 +6,44 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kgenre.models.named_network import network_function
 from kgenre.training import TrainerError
 
-NETWORKS = (
-    "poster_cnn_2024",
-    "poster_cnn_2025",
-    "overview_lstm",
-    "overview_lstm_pooled",
-    "overview_words",
-    "overview_lstm_words",
-    "poster_colours",
-    "poster_resnet_colours",
-    "poster_resnet",
-    "poster_overview_fusion",
-    "fused",
-)
+_SIZES = ("genres", "image_size", "vocabulary_size")
+
+
+def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) -> None:
+    """Refuse what `build_network` cannot build, before the data are read.
+
+    Raises:
+        TrainerError: it is none, its function has no such argument or needs another one, or a Keras model is given
+            arguments or wanted several times.
+    """
+    if hasattr(network, "layers"):
+        if members > 1 or arguments:
+            what = "members" if members > 1 else "network_args"
+            raise TrainerError(f"{what} needs a network that is built from a name or a function, not a Keras model.")
+        return
+    builder = network_function(network) if isinstance(network, str) else network
+    if not callable(builder):
+        raise TrainerError(
+            "network is a name (file.function for one of yours; its arguments are network_args), a function or a Keras "
+            f"model. Received: {network!r}"
+        )
+    takes = inspect.signature(builder).parameters
+    unknown = [name for name in arguments if name not in takes]
+    if unknown and not _takes_any(builder):
+        hint = ", ".join(takes) or "no arguments"
+        raise TrainerError(f"network_args: {_name(builder)} takes {hint}. Received: {unknown[0]!r}")
+    needed = [
+        name
+        for name, parameter in takes.items()
+        if parameter.default is parameter.empty
+        and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    ]
+    missing = [name for name in needed if name not in arguments and name not in _SIZES]
+    if missing:
+        raise TrainerError(f"network_args: {_name(builder)} needs {', '.join(missing)}.")
 
 
 def build_network(
@@ -29,36 +52,50 @@ def build_network(
     """A `keras.Model` for the data.
 
     Args:
-        network: one of NETWORKS, a function that builds a Keras model, or a Keras model, which is given back as it is.
+        network: a name of `network_function`, a function that builds a Keras model, or a Keras model, which is given
+            back as it is.
         arguments: of the function, by name.
-        sizes: of the data (``genres``, ``image_size``, ``vocabulary_size``): those that the function takes are given.
+        sizes: of the data (``genres``, ``image_size``, ``vocabulary_size``): those that the function names are given.
         members: how many stand side by side (see `side_by_side`), each with weights of its own.
 
     Raises:
-        TrainerError: the function has no such argument, or a Keras model cannot be built several times.
+        TrainerError: see `check_network`; or one of kgenre's networks cannot be built with these arguments.
 
     Example:
         >>> build_network("overview_words", {}, {"genres": 20, "vocabulary_size": 10_000}).output_shape
         (None, 20)
     """
-    import kgenre.models
-
+    check_network(network, arguments, members)
     if hasattr(network, "layers"):
-        if members > 1:
-            raise TrainerError("members needs a network that can be built several times: a name or a function.")
         return network
-    builder = network if callable(network) else getattr(kgenre.models, network)
+    builder = network_function(network) if isinstance(network, str) else network
     takes = inspect.signature(builder).parameters
-    unknown = [name for name in arguments if name not in takes]
-    if unknown:
-        raise TrainerError(f"network_args: {builder.__name__} takes {', '.join(takes)}. Received: {unknown[0]!r}")
-    known = {name: value for name, value in sizes.items() if name in takes or name == "genres"}
-    networks = [builder(**known | dict(arguments)) for _ in range(members)]
+    known = {
+        name: value for name, value in sizes.items() if name in takes or (name == "genres" and _takes_any(builder))
+    }
+    try:
+        networks = [builder(**known | dict(arguments)) for _ in range(members)]
+    except TrainerError:
+        raise
+    except (TypeError, ValueError) as error:
+        if not arguments or not builder.__module__.startswith("kgenre."):  # of the user's code the traceback is wanted
+            raise
+        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        said = " ".join(str(error).split())
+        raise TrainerError(f"network_args: {_name(builder)} cannot be built with {given}: {said}") from error
     if members == 1:
         return networks[0]
     from kgenre.models.side_by_side import side_by_side
 
     return side_by_side(networks, networks[0].name)
+
+
+def _takes_any(builder: Callable[..., Any]) -> bool:
+    return any(parameter.kind is parameter.VAR_KEYWORD for parameter in inspect.signature(builder).parameters.values())
+
+
+def _name(builder: Callable[..., Any]) -> str:
+    return getattr(builder, "__name__", type(builder).__name__)
 
 
 def posters_to_adapt_to(model: Any) -> int:

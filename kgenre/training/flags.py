@@ -12,7 +12,7 @@ from typing import Any
 from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor, Timer
 from kgenre.callbacks.anomaly_detection import AnomalyDetection
 from kgenre.callbacks.duration import read_duration
-from kgenre.loggers import CSVLogger, TensorBoardLogger
+from kgenre.loggers import CSVLogger, Logger, TensorBoardLogger
 from kgenre.profilers import PROFILERS
 from kgenre.training.accelerator import check_accelerator
 from kgenre.training.errors import TrainerError
@@ -61,6 +61,12 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     f.fast_dev_run = int(f.fast_dev_run)
     check_callbacks("Trainer(callbacks=...)", _as_list(f.callbacks))
     f.given_callbacks, f.loggers = _as_list(f.callbacks), [] if isinstance(f.logger, bool) else _as_list(f.logger)
+    for logger in f.loggers:
+        if not isinstance(logger, Logger):
+            raise TrainerError(
+                "Trainer(logger=...) takes True (TensorBoard and CSV), False, or loggers such as TensorBoardLogger(). "
+                f"Received: {logger!r}"
+            )
     if f.fast_dev_run:
         f.limit_train_batches = f.limit_val_batches = f.limit_test_batches = f.limit_predict_batches = f.fast_dev_run
         f.max_epochs, f.max_steps, f.min_epochs, f.min_steps = 1, -1, None, None

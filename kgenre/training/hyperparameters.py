@@ -58,7 +58,7 @@ def described(owner: Hyperparameters) -> dict[str, Any]:
     hyperparameters = {
         name: str(value) if isinstance(value, os.PathLike) else value
         for name, value in vars(owner.hparams).items()
-        if _is_plain(value) or isinstance(value, os.PathLike)
+        if is_plain(value) or isinstance(value, os.PathLike)
     }
     return {
         "class_path": f"{type(owner).__module__}.{type(owner).__qualname__}",
@@ -66,9 +66,10 @@ def described(owner: Hyperparameters) -> dict[str, Any]:
     }
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether JSON holds a value."""
     if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     if isinstance(value, dict):
-        return all(map(_is_plain, value.values()))
+        return all(map(is_plain, value.values()))
     return value is None or isinstance(value, bool | int | float | str)

@@ -310,6 +310,16 @@ def test_a_module_of_the_users_own(fails, allow_import, tmp_path, monkeypatch, t
     assert all(word in lines[-2] for word in words), lines
 
 
+def test_a_keras_callback_of_the_users_own(fails, allow_import, tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text("import keras\nclass Mine(keras.callbacks.Callback): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    allow_import("mine")
+    _, lines = fails("fit", "--trainer.callbacks+=mine.Mine")
+    assert lines[-2].endswith(
+        "is not a Callback. Keras's are wrapped, in Python: kgenre.callbacks.KerasCallback(Mine())."
+    )
+
+
 def test_a_bug_in_the_users_module_shows_where_it_is(allow_import, tmp_path, monkeypatch):
     (tmp_path / "buggy.py").write_text(
         "import kgenre\nclass Net(kgenre.Module):\n    def __init__(self):\n        self.x = undefined\n"

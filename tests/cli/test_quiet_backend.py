@@ -90,3 +90,20 @@ def test_a_home_that_cannot_be_written(clean, monkeypatch, tmp_path):
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "file"))
     set_environment()
     assert CACHE not in os.environ
+
+
+@pytest.mark.parametrize("words", [["--optimizer.help=SGD"], ["--trainer.callbacks+=mine.Mine"]])
+def test_keras_is_imported_without_chatter(run_python, tmp_path, words):
+    (tmp_path / "mine.py").write_text("import keras, tensorflow\nclass Mine(keras.callbacks.Callback): ...")
+    script = f"""
+import contextlib, os, sys, tempfile
+sys.path.insert(0, {str(tmp_path)!r})
+from kgenre.cli.main import main
+with tempfile.TemporaryFile() as said:
+    os.dup2(said.fileno(), 2)
+    main(["fit", *{words!r}])
+    said.seek(0)
+    print("absl" in said.read().decode())
+"""
+    environment = {"KGENRE_ALLOW_IMPORT": "mine", "TF_CPP_MIN_LOG_LEVEL": "0"}
+    assert run_python(script, backend="tensorflow", **environment).splitlines()[-1] == "False"

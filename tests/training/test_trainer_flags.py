@@ -214,6 +214,12 @@ def test_a_module_without_validation_step_is_not_validated():
 # --- what is written and shown ------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("logger", ["tensorboard", CSVLogger, [CSVLogger(), None]])
+def test_what_is_no_logger(logger):
+    with pytest.raises(kgenre.TrainerError, match=r"logger=.* takes True .*TensorBoardLogger\(\)\. Received: "):
+        kgenre.Trainer(logger=logger)
+
+
 def test_defaults():
     trainer = kgenre.Trainer()
     assert [type(logger) for logger in trainer.loggers] == [TensorBoardLogger, CSVLogger]

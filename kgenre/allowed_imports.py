@@ -1,0 +1,62 @@
+"""What a command may import because an option, a configuration or a checkpoint names it: what the user has allowed."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+ALLOW_VARIABLE = "KGENRE_ALLOW_IMPORT"
+_in_command: list[bool] = []
+
+
+class AllowedImportsError(ValueError):
+    """``KGENRE_ALLOW_IMPORT`` is not a list of names; the message says what would be one."""
+
+
+@contextmanager
+def only_allowed_imports() -> Iterator[None]:
+    """In the block `may_import` asks ``KGENRE_ALLOW_IMPORT``; a file that this names may lie where the user stands.
+
+    Raises:
+        AllowedImportsError: the variable is not a list of names.
+    """
+    if users_packages() and os.getcwd() not in sys.path:  # as with `python file.py`
+        sys.path.insert(0, os.getcwd())
+    _in_command.append(True)
+    try:
+        yield
+    finally:
+        _in_command.pop()
+
+
+def may_import(name: str) -> bool:
+    """Whether a function of the user's, by its dotted name, may be imported: in a program always.
+
+    In a command a configuration or a checkpoint of a stranger would run anything.
+    """
+    return not _in_command or any(name.startswith(f"{package}.") for package in users_packages())
+
+
+def not_allowed(name: str) -> str:
+    """What to say of a dotted name that may not be imported: how to allow it."""
+    return f"{name} may not be imported. If it is yours: {ALLOW_VARIABLE}={name.partition('.')[0]}"
+
+
+def users_packages() -> tuple[str, ...]:
+    """The names in ``KGENRE_ALLOW_IMPORT``.
+
+    Raises:
+        AllowedImportsError: the variable is not a list of names.
+    """
+    given = os.environ.get(ALLOW_VARIABLE, "")
+    names = tuple(name.strip() for name in given.split(",") if name.strip())
+    if any(name.endswith(".py") or not all(map(str.isidentifier, name.split("."))) for name in names):
+        meant = ",".join(part.removesuffix(".py") for part in re.split(r"[^\w.]+", given) if part)
+        raise AllowedImportsError(
+            f"{ALLOW_VARIABLE} takes names of files and packages without .py, separated by commas: "
+            f"{ALLOW_VARIABLE}={meant}. Received: {given}"
+        )
+    return names

@@ -1,0 +1,94 @@
+"""A network by name: one of kgenre's, or a function of the user's by its file; and the name by which a run keeps it."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from kgenre.allowed_imports import may_import, not_allowed
+from kgenre.training import TrainerError
+from kgenre.training.hyperparameters import is_plain
+
+NETWORKS = (
+    "poster_cnn_2024",
+    "poster_cnn_2025",
+    "overview_lstm",
+    "overview_lstm_pooled",
+    "overview_words",
+    "overview_lstm_words",
+    "poster_colours",
+    "poster_resnet_colours",
+    "poster_resnet",
+    "poster_overview_fusion",
+    "fused",
+)
+
+
+def network_function(name: str) -> Callable[..., Any]:
+    """The function that builds a network.
+
+    Args:
+        name: one of NETWORKS, or ``file.function`` of the user's, which is imported.
+
+    Raises:
+        TrainerError: there is no such network, its function lives in another program, or a command may not import it.
+
+    Example:
+        >>> network_function("overview_words")(genres=20).output_shape
+        (None, 20)
+    """
+    import kgenre.models
+
+    check_name(name)
+    if name in NETWORKS:
+        return getattr(kgenre.models, name)
+    home, _, last = name.rpartition(".")
+    try:
+        module = importlib.import_module(home)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{home}.".startswith(f"{error.name}."):  # it is the user's file that lacks one
+            raise
+        raise TrainerError(
+            f"network: there is no module {error.name!r} in this folder or installed, which {name} names."
+        ) from None
+    found = getattr(module, last, None)
+    if not callable(found) or hasattr(found, "layers"):
+        raise TrainerError(f"network: {home} has no function {last!r} that builds a Keras model.")
+    return found
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that cannot be a network's, and one that may not be imported; imports nothing."""
+    if name in NETWORKS:
+        return
+    if name.startswith("<"):
+        raise TrainerError(
+            f"The run's network was {name[1:-1]}, which lives in the program that trained it. Put a function that "
+            "builds it into a file, such as mine.py, and give its name in training: network='mine.function' "
+            "(--model.network mine.function); then every command finds it. Of this run, in Python: "
+            "GenreClassifier.load_from_checkpoint(run, network=..., network_args=...)."
+        )
+    if "." not in name or not all(map(str.isidentifier, name.split("."))):
+        raise TrainerError(
+            f"network is one of {', '.join(NETWORKS)}, or a function of yours, file.function. Received: {name!r}"
+        )
+    if not may_import(name):
+        raise TrainerError(not_allowed(name))
+
+
+def kept_name(network: Any, arguments: Mapping[str, Any]) -> str:
+    """What a run keeps of its network: a name of `network_function`, or in <> what no other program can build."""
+    home, last = getattr(network, "__module__", None), getattr(network, "__qualname__", None)
+    if isinstance(network, str):
+        name = network
+    elif hasattr(network, "layers"):
+        return f"<the Keras model {network.name}>"
+    elif last in NETWORKS and home == f"kgenre.models._{last}":
+        name = last
+    elif home == "__main__" or getattr(sys.modules.get(home or ""), last or "", None) is not network:
+        return f"<{last or type(network).__name__} of {home}>"
+    else:
+        name = f"{home}.{last}"
+    return name if is_plain(arguments) else f"<{name} with arguments that are not numbers or texts>"

@@ -1,0 +1,96 @@
+"""The user's own networks in Python: what they are given, and by which name a run keeps them."""
+
+import functools
+import sys
+from types import ModuleType
+
+import keras
+import pytest
+
+import kgenre
+from kgenre.data import FilmData
+from kgenre.models import GenreClassifier, poster_resnet
+from kgenre.models.named_network import kept_name
+from kgenre.reports import examples
+from kgenre.training import TrainerError
+
+
+def net(genres, filters=4):
+    poster = keras.Input((16, 16, 3), name="poster")
+    x = keras.layers.Conv2D(filters, 3, strides=4, activation="relu")(poster)
+    return keras.Model(poster, keras.layers.Dense(genres, activation="sigmoid")(keras.layers.Flatten()(x)))
+
+
+def fixed():
+    return net(3)
+
+
+def needs_width(genres, width):
+    return net(genres, width)
+
+
+def fitted(module, sample, folder):
+    trainer = kgenre.Trainer(
+        max_steps=1, default_root_dir=folder, enable_progress_bar=False, enable_model_summary=False
+    )
+    films = FilmData(str(sample), overviews=False, image_size=(16, 16))
+    trainer.fit(module, datamodule=films)
+    trainer.test(module, datamodule=films, verbose=False)
+    return trainer.run_dir
+
+
+def test_a_function_of_a_file_is_found_again(sample, tmp_path, caplog):
+    run = fitted(GenreClassifier(net, network_args={"filters": 8}), sample, tmp_path)
+    loaded = GenreClassifier.load_from_checkpoint(run)
+    assert loaded.hparams.network == f"{net.__module__}.net"
+    assert loaded.model.layers[1].filters == 8
+    [film] = examples([run], n=1, explain=True)
+    assert film.guesses[0].heat is not None
+    assert "goes without" not in caplog.text
+
+
+def test_of_another_program_no_other_network_takes_its_place(sample, tmp_path, caplog):
+    def local(genres):
+        return net(genres)
+
+    run = fitted(GenreClassifier(local), sample, tmp_path)
+    with pytest.raises(
+        TrainerError, match=r"was test_of.*\.local of .*lives in the program that trained it.*into a file"
+    ):
+        GenreClassifier.load_from_checkpoint(run)
+    assert GenreClassifier.load_from_checkpoint(run, network=local).model.layers[1].filters == 4
+    examples([run], n=1, explain=True)
+    assert "lives in the program that trained it" in caplog.text
+
+
+def test_the_name_that_a_run_keeps(monkeypatch):
+    main = ModuleType("__main__")
+    exec("def mine(genres): pass", vars(main))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    assert kept_name(main.mine, {}) == "<mine of __main__>"
+    assert kept_name(poster_resnet, {"filters": (8, 16)}) == "poster_resnet"
+    assert kept_name(functools.partial(net, filters=2), {}).startswith("<")
+    assert kept_name(fixed(), {}).startswith("<the Keras model ")
+    assert kept_name("poster_resnet", {"activation": net}).startswith("<poster_resnet with arguments")
+
+
+@pytest.mark.parametrize(
+    ("network", "arguments", "message"),
+    [
+        (net, {"width": 3}, "network_args: net takes genres, filters. Received: 'width'"),
+        (needs_width, {}, "network_args: needs_width needs width"),
+        ("poster_resnet", {"units": 3}, "poster_resnet takes genres, .* Received: 'units'"),
+        (3, {}, "network is a name .* Received: 3"),
+        ("nowhere.net", {}, "there is no module 'nowhere'"),
+    ],
+)
+def test_what_is_refused_before_the_data_are_read(network, arguments, message):
+    with pytest.raises(TrainerError, match=message):
+        GenreClassifier(network, arguments)
+
+
+def test_a_function_without_genres(sample, tmp_path):
+    module = GenreClassifier(fixed)
+    module.prepare_for(["Drama", "War", "Crime"], {"image_size": (16, 16)})
+    with pytest.raises(TrainerError, match=r"The network has 3 outputs, the data have 2 genres\. .* argument genres"):
+        GenreClassifier(fixed).prepare_for(["Drama", "War"], {})
