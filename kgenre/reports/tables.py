@@ -220,8 +220,8 @@ def differences(
         chance = numbers.say(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
         own = numbers.of(run, "test/baseline_frequency/map")
         caption += (
-            f" {_NOTE.strip()} mAP is counted from {chance} and not from {own}, as it stands in the table above: "
-            f"{chance} is what these films in random order reach on average: a ranking of few flatters rare genres."
+            f" {_NOTE.strip()} mAP is counted from {chance} and not from the {own} of the table above: that is what "
+            "these films in random order reach on average, as a ranking of few films flatters rare genres."
         )
     shown = [row for row in rows if any(cell != "–" for cell in row[1:])]
     return Table(header, tuple(shown), caption, first_width=0.3) if shown else None

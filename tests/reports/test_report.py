@@ -232,7 +232,7 @@ def test_results_stand_beside_baselines(runs):
     assert list(pairs) == ["good – genre frequencies †", "poor – genre frequencies †", "good – poor"], "no TF-IDF"
     assert "▲" in pairs["good – genre frequencies †"][0]
     assert "▼" in pairs["poor – genre frequencies †"][0]
-    assert re.search(r"† mAP is counted from 0\.\d{3} and not from 0\.\d{3}", tables[2].caption)
+    assert re.search(r"† mAP is counted from 0\.\d{3} and not from the 0\.\d{3}", tables[2].caption)
     at = {row[0]: row for row in tables[3].rows}
     own, base = (
         [f"{read_runs(runs)[0].metrics[f'{of}/{n}']:.3f}" for n in ("precision", "recall")]
