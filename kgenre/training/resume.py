@@ -13,6 +13,7 @@ from kgenre.checkpoints import Checkpoint, CheckpointError
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.training.configured_rates import apply_changed_rates
 from kgenre.training.hyperparameters import described
+from kgenre.training.reshuffled_source import warn_of_another_order
 from kgenre.training.run_folder import environment
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
             set_random_state(state["random"])
     t.resumed = True
     apply_changed_rates(t, state.get("configured_rates", []))
+    warn_of_another_order(t)
     _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, t.current_epoch + 1, t.global_step)
 
 
