@@ -65,10 +65,10 @@ def explain(message: str, parser: Any) -> str:
         return f"{at}{_last(found['cls'])}'s {_wrong_type(found['name'], found['rest'])}"
     if found := _NO_ARGUMENT.search(message):
         cls, name = found.groups()
-        meant = meant_option(name, _options_of(parser))
-        if key and meant and meant.startswith(f"{key[1]}."):
-            return f"{at}{_last(cls)} has no argument {name!r}. Did you mean --{meant}?"
         arguments = _arguments_of(cls)
+        meant = meant_option(name, [f"{key[1]}.{argument}" for argument in arguments]) if key else None
+        if meant:
+            return f"{at}{_last(cls)} has no argument {name!r}. Did you mean --{meant}?"
         of_network = f" An argument of the network is --{key[1]}.network_args.{name}." if key else ""
         hint = _instead(name, arguments) + (of_network if "network_args" in arguments else "")
         return f"{at}{_last(cls)} has no argument {name!r}. {hint}"

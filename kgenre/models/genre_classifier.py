@@ -32,6 +32,9 @@ class GenreClassifier(ExactEvaluation):
     vectors, idf and the genres' log-odds come from there, and of posters as many as a layer's ``adapts_to_posters``
     says. What one returns, if anything, the layers after it in its network are given instead.
 
+    A run keeps a function of yours by its name, and what reads the run imports it again: a command only if
+    ``KGENRE_ALLOW_IMPORT`` names its file, a program always, so let it load no stranger's checkpoint.
+
     What `ExactEvaluation` says of evaluations holds.
 
     Args:
