@@ -18,9 +18,12 @@ def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
     What lies in lists and dicts is not looked into.
 
     Example:
-        >>> before = code_of(module, ["validation_step"])
-        >>> Net.error = another_error  # which the step calls
-        >>> code_of(module, ["validation_step"]) == before
+        >>> class Net:
+        ...     def error(self): return 1
+        ...     def validation_step(self): return self.error()
+        >>> before = code_of(Net(), ["validation_step"])
+        >>> Net.error = lambda self: 2  # which the step calls
+        >>> code_of(Net(), ["validation_step"]) == before
         False
     """
     found: list[CodeType] = []
