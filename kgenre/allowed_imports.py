@@ -1,4 +1,4 @@
-"""What a command may import because an option, a configuration or a checkpoint names it: what the user has allowed."""
+"""What may be imported because an option, a configuration or a checkpoint names it: what the user has allowed."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType
+
+from kgenre.users_code import is_users
 
 ALLOW_VARIABLE = "KGENRE_ALLOW_IMPORT"
-_in_command: list[bool] = []
+_restricted: list[bool] = []
 
 
 class AllowedImportsError(ValueError):
@@ -18,26 +21,33 @@ class AllowedImportsError(ValueError):
 
 @contextmanager
 def only_allowed_imports() -> Iterator[None]:
-    """In the block `may_import` asks ``KGENRE_ALLOW_IMPORT``; a file that this names may lie where the user stands.
+    """In the block a name may come from a stranger: `may_import` asks ``KGENRE_ALLOW_IMPORT``.
+
+    A file that this names may lie where the user stands.
 
     Raises:
         AllowedImportsError: the variable is not a list of names.
     """
     if users_packages() and os.getcwd() not in sys.path:  # as with `python file.py`
         sys.path.insert(0, os.getcwd())
-    _in_command.append(True)
+    _restricted.append(True)
     try:
         yield
     finally:
-        _in_command.pop()
+        _restricted.pop()
 
 
 def may_import(name: str) -> bool:
-    """Whether a function of the user's, by its dotted name, may be imported: in a program always.
+    """Whether a function of the user's, by its dotted name, may be imported: in a program that names it always.
 
-    In a command a configuration or a checkpoint of a stranger would run anything.
+    In a command, or named by a checkpoint, it may be a stranger's, and would run anything. Then it must be allowed, or
+    be one of the user's that this program has imported already.
     """
-    return not _in_command or any(name.startswith(f"{package}.") for package in users_packages())
+    if not _restricted or any(name.startswith(f"{package}.") for package in users_packages()):
+        return True
+    home, _, last = name.rpartition(".")
+    found = getattr(sys.modules.get(home), last, None)
+    return isinstance(found, FunctionType) and is_users(found.__code__.co_filename)
 
 
 def not_allowed(name: str) -> str:

@@ -32,8 +32,8 @@ class GenreClassifier(ExactEvaluation):
     vectors, idf and the genres' log-odds come from there, and of posters as many as a layer's ``adapts_to_posters``
     says. What one returns, if anything, the layers after it in its network are given instead.
 
-    A run keeps a function of yours by its name, and what reads the run imports it again: a command only if
-    ``KGENRE_ALLOW_IMPORT`` names its file, a program always, so let it load no stranger's checkpoint.
+    A run keeps a function of yours by its name, and what reads the run imports it again if ``KGENRE_ALLOW_IMPORT``
+    names its file: a checkpoint may be a stranger's. A program may have imported it instead.
 
     What `ExactEvaluation` says of evaluations holds.
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from kgenre import checkpoints
+from kgenre.allowed_imports import only_allowed_imports
 from kgenre.checkpoints import CheckpointError
 from kgenre.training.resume import restore_adapted
 
@@ -15,6 +16,13 @@ from kgenre.training.resume import restore_adapted
 def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
+    with only_allowed_imports():  # a checkpoint may be a stranger's
+        return _restored(cls, path, checkpoint, overrides)
+
+
+def _restored(
+    cls: type, path: str | os.PathLike[str], checkpoint: checkpoints.Checkpoint, overrides: Mapping[str, Any]
+) -> Any:
     module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
     # Now: to make a module prepares Keras, which these import.
     from kgenre.engines.build_module import build_from_specs

@@ -8,6 +8,7 @@ import keras
 import pytest
 
 import kgenre
+from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.data import FilmData
 from kgenre.models import GenreClassifier, poster_resnet
 from kgenre.models.named_network import kept_name
@@ -94,3 +95,16 @@ def test_a_function_without_genres(sample, tmp_path):
     module.prepare_for(["Drama", "War", "Crime"], {"image_size": (16, 16)})
     with pytest.raises(TrainerError, match=r"The network has 3 outputs, the data have 2 genres\. .* argument genres"):
         GenreClassifier(fixed).prepare_for(["Drama", "War"], {})
+
+
+@pytest.mark.parametrize("name", ["strange.net", "subprocess.run", "keras.models.load_model"])
+def test_a_checkpoint_runs_no_function_of_a_stranger(name, tmp_path, monkeypatch):
+    (tmp_path / "strange.py").write_text("raise RuntimeError('imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    module = GenreClassifier(net)
+    module.prepare_for(["Drama"], {})
+    state = {"model": {"hyperparameters": {"network": name}}}
+    module.on_save_checkpoint(state)
+    write_checkpoint(Checkpoint({}, {}, state), tmp_path / "step=1")
+    with pytest.raises(TrainerError, match=f"{name} may not be imported. If it is yours: KGENRE_ALLOW_IMPORT="):
+        GenreClassifier.load_from_checkpoint(tmp_path / "step=1")
