@@ -18,9 +18,14 @@ def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
     What lies in lists and dicts is not looked into.
 
     Example:
-        >>> before = code_of(module, ["validation_step"])
-        >>> Net.error = another_error  # which the step calls
-        >>> code_of(module, ["validation_step"]) == before
+        >>> class Net:
+        ...     def step(self):
+        ...         return self.loss()
+        ...     def loss(self):
+        ...         return 1.0
+        >>> before = code_of(Net(), ["step"])
+        >>> Net.loss = lambda self: 2.0
+        >>> code_of(Net(), ["step"]) == before
         False
     """
     found: list[CodeType] = []
