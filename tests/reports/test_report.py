@@ -478,7 +478,7 @@ def test_an_explained_film_stands_on_every_page(films):
     assert '<span style="background: rgba(60, 120, 255, 0.40)">kiss</span>' in page
     text, pictures = to_markdown([block])
     assert set(pictures) == {"film_1.jpg", "film_1_1.jpg"}
-    assert "War 0.90 ✓ (tank)" in text
+    assert "War 0.90 ✓ (words for War: tank)" in text
     assert to_pdf([block]).count(b"/Subtype /Image") == 1, "the same picture twice is kept once"
 
 
