@@ -63,7 +63,7 @@ class TorchEngine(VariableState):
         """Divide the variables by what gets gradients."""
         self._division = [v.trainable for v in self.built.variables.values()]
         self._trainable = list(self.built.trainable.values())
-        self.built.check_optimized()
+        self._is_checked = False  # an evaluation may have variables that no optimizer knows
         if self.options.accumulate_grad_batches > 1:
             self._accumulated = [torch.zeros_like(v.value, requires_grad=False) for v in self._trainable]
             self._count = 0
@@ -71,6 +71,9 @@ class TorchEngine(VariableState):
     # --- steps --------------------------------------------------------------------------------------------------
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
+        if not self._is_checked:
+            self.built.check_optimized()
+            self._is_checked = True
         result = self.built.run("train", (batch, self._batch_idx["train"]))
         outputs, gradients = result.outputs, None
         if result.loss is not None:
@@ -161,6 +164,12 @@ class TorchEngine(VariableState):
     def pull(self) -> None:
         if [v.trainable for v in self.built.variables.values()] != self._division:
             self._divide()
+
+    @staticmethod
+    def _numpy(tensor: Any) -> np.ndarray:
+        if isinstance(tensor, torch.Tensor) and tensor.dtype != torch.bfloat16:
+            return np.array(tensor.detach().cpu().numpy())  # Keras would give NumPy the tensor, of which that warns
+        return ops.convert_to_numpy(tensor)
 
     # --- input --------------------------------------------------------------------------------------------------
 
