@@ -1,7 +1,6 @@
 """What all tests share."""
 
 import gc
-import itertools
 import os
 import signal
 import subprocess
@@ -16,7 +15,6 @@ TESTS = Path(__file__).parent
 # optimising, in two thirds of the time. Where runs must be equal to the bit, the machine code is a user's.
 COMPILED_QUICKLY = [TESTS / room for room in ("benchmarks", "cli", "models", "reports")]
 TO_THE_BIT = [TESTS / "cli" / "test_repeat.py"]
-_setups = itertools.count()
 BACKEND_FREE = "pytestmark = pytest.mark.backend_free\n"
 # Many tests compile the same small programs: under JAX each is compiled once for all tests and their subprocesses.
 _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors=True)
@@ -58,9 +56,7 @@ def pytest_ignore_collect(collection_path, config):
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
     # What a test collects is its own: to look through all of the libraries and of the tests before takes a second.
-    if next(_setups) % 200 == 199:
-        gc.unfreeze()
-        gc.collect()
+    gc.collect()
     gc.freeze()
     if os.environ.get("KERAS_BACKEND") == "jax":
         import jax

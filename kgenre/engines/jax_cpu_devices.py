@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import jax
 
@@ -13,6 +14,7 @@ def divide_cpu(number: int) -> None:
     One program does not keep the cores busy: XLA runs many operations of a step on one of them. A step that several
     devices share does.
     """
-    if jax.config.jax_num_cpu_devices == -1:
+    by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
+    if jax.config.jax_num_cpu_devices == -1 and not by_flag:
         with contextlib.suppress(RuntimeError):  # JAX has started
             jax.config.update("jax_num_cpu_devices", number)

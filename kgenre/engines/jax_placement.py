@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from kgenre.engines.step_error import StepError
+
 
 class Placement:
     """Data parallelism by placement: XLA divides the step and adds up the gradients where batches are divided.
@@ -40,7 +42,7 @@ class Placement:
         """Each device's share of the rows; scalars go to all.
 
         Raises:
-            ValueError: the rows cannot be divided evenly.
+            StepError: the rows cannot be divided evenly.
         """
         return jax.tree.map(self._share, batch)
 
@@ -49,8 +51,8 @@ class Placement:
             return self.state(array)
         devices = self._divided.mesh.size
         if array.shape[0] % devices:
-            raise ValueError(
-                f"strategy='data_parallel' divides each batch among {devices} devices. Received a batch of "
-                f"{array.shape[0]} rows: make batch_size a multiple of {devices} and drop or fill up the last batch."
+            raise StepError(
+                f"Each batch is divided among {devices} devices. Received one of {array.shape[0]} rows: make "
+                f"batch_size a multiple of {devices} and drop or fill up the last batch, or take other devices."
             )
         return jax.device_put(array, self._divided)

@@ -61,18 +61,18 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
     elif devices == -1:
         devices = len(found)
     wanted = list(range(devices)) if isinstance(devices, int) else list(devices)
-    if max(wanted) >= len(found):
-        message = f"devices={devices!r}, but {backend} finds {len(found)}: {', '.join(found)}."
-        if backend == "jax" and found == ["cpu:0"]:
-            message += (
-                " JAX divides a CPU only before it has computed anything: create the layers in configure_model, or "
-                f"start the program with JAX_NUM_CPU_DEVICES={max(wanted) + 1}."
-            )
-        raise TrainerError(message)
     several = len(wanted) > 1
     if strategy == "single" and several:
         raise TrainerError(f"strategy='single' computes on one device. Received: devices={devices!r}")
     if backend != "jax" and (several or strategy == "data_parallel"):
         asked = "strategy='data_parallel'" if strategy == "data_parallel" else f"devices={devices!r}"
         raise TrainerError(f"{asked}: only KERAS_BACKEND=jax trains on several devices together, not {backend}.")
+    if max(wanted) >= len(found):
+        message = f"devices={devices!r}, but {backend} finds {len(found)}: {', '.join(found)}."
+        if several and found[0] == "cpu:0":
+            message += (
+                " JAX divides a CPU only before it has computed anything: create the layers in configure_model, or "
+                f"start the program with JAX_NUM_CPU_DEVICES={max(wanted) + 1}."
+            )
+        raise TrainerError(message)
     return tuple(found[index] for index in wanted)
