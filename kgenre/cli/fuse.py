@@ -121,11 +121,10 @@ def _read(run: Path) -> _Member:
 def _say_what_is_outdated(runs: Sequence[str]) -> None:
     """The fused model is of each run's best; where that is newer than the run's test, the two tests do not compare."""
     from kgenre.reports.newer_best import newer_best, outdated_test
+    from kgenre.reports.run import read_json
 
     for folder in map(Path, runs):
-        metrics = folder / "metrics.json"
-        steps = newer_best(json.loads(metrics.read_text(encoding="utf-8")), folder) if metrics.is_file() else None
-        if steps is not None:
+        if steps := newer_best(read_json(folder / "metrics.json"), folder):
             _log.warning("%s", outdated_test(folder.name, *steps, folder))
 
 

@@ -169,15 +169,15 @@ def _run_folder(path: Path) -> Path:
 
 def _read(path: Path, name: str) -> Run:
     run = _trained_in(path)
-    metrics = {k: v for k, v in _json(path / "metrics.json").items() if isinstance(v, int | float)}
+    metrics = {k: v for k, v in read_json(path / "metrics.json").items() if isinstance(v, int | float)}
     if "test/loss" not in metrics or not (path / "predictions_test.csv").exists():
         raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {run}")
     config = _yaml(run / "config.yaml") or _config_of_checkpoint(run)
     if run != path:
-        known = _json(run / "metrics.json")
+        known = read_json(run / "metrics.json")
         metrics |= {name: known[name] for name in ("data/train_films", "data/validation_films") if name in known}
         config |= {part: given for part, given in _yaml(path / "config.yaml").items() if part == "data"}
-    split = _json(path / "split.json")
+    split = read_json(path / "split.json")
     predictions = read_predictions(path / "predictions_test.csv")
     if split.get("test") and not set(predictions.ids) & set(split["test"]):
         raise ReportError(
@@ -190,7 +190,7 @@ def _read(path: Path, name: str) -> Run:
         name=name,
         metrics=metrics,
         config=config,
-        environment=_json(run / "environment.json"),
+        environment=read_json(run / "environment.json"),
         epochs=_epochs(run / "metrics.csv"),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
         predictions=predictions,
@@ -203,7 +203,12 @@ def _trained_in(path: Path) -> Path:
     return around if (around / "checkpoints").is_dir() and not (path / "checkpoints").is_dir() else path
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """What a file of a run holds; {} where there is none.
+
+    Raises:
+        ReportError: it cannot be read, or holds no object.
+    """
     if not path.exists():
         return {}
     try:

@@ -70,6 +70,9 @@ def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path, capsys):
     assert said == [f"version_0: {outdated}"]
     mean = np.mean([log_odds(run) for run in runs], axis=0)
     np.testing.assert_allclose(log_odds(tmp_path / "both" / "version_0"), mean, atol=2e-3)
+    (runs[1] / "metrics.json").write_text("{broken")
+    assert main(["fuse", *map(str, runs), "--method", "mean", "--root", str(tmp_path)]) == 1
+    assert "metrics.json cannot be read" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
