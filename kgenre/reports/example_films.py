@@ -49,8 +49,11 @@ def choose_films(
         unknown = [film_id for film_id in ids if film_id not in common]
         if unknown:
             trained = any(unknown[0] in run.split.get(part, ()) for run in runs for part in ("train", "validation"))
-            what = f"{unknown[0]}{' trained or tuned these runs: it' if trained else ''} is not a test film of them"
-            raise ReportError(f"{what}. There are {len(common)}, such as --ids {','.join(common[:3])}")
+            why = ": it trained or tuned them" if trained else ""
+            raise ReportError(
+                f"{unknown[0]} is not a test film of these runs{why}. There are {len(common)}, such as --ids "
+                f"{','.join(common[:3])}"
+            )
         return list(ids)
     if kind == "random":
         chosen = np.random.default_rng(seed).permutation(len(common))[:n]

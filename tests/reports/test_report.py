@@ -573,10 +573,10 @@ def test_films_by_kind(runs):
     assert len(choose_films([good, poor], 4, "disagreed")) == 4
     assert choose_films([good], 1, ids=["sample00007"]) == ["sample00007"]
     with pytest.raises(
-        ReportError, match=r"nobody is not a test film of them\. There are 40, such as --ids sample00000,"
+        ReportError, match=r"nobody is not a test film of these runs\. There are 40, such as --ids sample00000,"
     ):
         choose_films([good], 1, ids=["nobody"])
-    with pytest.raises(ReportError, match="sample00040 trained or tuned these runs: it is not a test film of them"):
+    with pytest.raises(ReportError, match="sample00040 is not a test film of these runs: it trained or tuned them"):
         choose_films([good], 1, ids=["sample00040"])
     with pytest.raises(ReportError, match="Received: 'longest'"):
         choose_films([good], 1, "longest")
