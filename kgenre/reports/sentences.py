@@ -151,13 +151,13 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
     if loss_verdict(best, "tfidf") == "worse" and "overview" in best.reads:
         steps.append(
             "A bag of words is ahead: put one beside an LSTM whose word vectors start from the training overviews: "
-            "kgenre fit --config configs/overview_lstm_words.yaml"
+            "kgenre fit --config configs/overview_lstm_words.yaml --data.path FOLDER"
         )
     behind = [run for run in runs if run.reads == "poster" and loss_verdict(run, "colours") == "worse"]
     if behind:
         steps.append(
             f"Colours and layout alone are ahead of {listed([run.name for run in behind])}: put them beside a smaller "
-            "network with augmentation: kgenre fit --config configs/poster_resnet_colours.yaml"
+            "network with augmentation: kgenre fit --config configs/poster_resnet_colours.yaml --data.path FOLDER"
         )
     together = any(run.network in ("fused", "poster_overview_fusion") for run in runs)
     if {run.reads for run in runs} >= {"poster", "overview"} and not together:
