@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.trial import fit_as_given, set_attribute, trial
+from kgenre.engines.out_of_memory import is_out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -125,14 +126,3 @@ class BatchSizeFinder(Callback):
             gc.collect()  # the engine of this size holds its arrays until then
         _log.info("Batch size %d fits.", size)
         return "whole" if short.num_training_batches <= 1 else "fits"
-
-
-def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that memory is exceeded, in any backend's words."""
-    words = ("resourceexhausted", "outofmemory", "allocatememory", "enoughmemory")
-    while error is not None:
-        text = f"{type(error).__name__} {error}".lower().replace("_", "").replace(" ", "")
-        if isinstance(error, MemoryError) or any(word in text for word in words):
-            return True
-        error = error.__cause__ or error.__context__
-    return False

@@ -91,9 +91,11 @@ def _run(words: list[str], is_typed: bool) -> int:
             raise
         return _fail(f"{error.object!a} has letters that this locale's {error.encoding} has not. Set PYTHONUTF8=1.")
     except Exception as error:
-        if not _is_for_the_user(error):
+        if _is_for_the_user(error):
+            return _fail(_full_disk(error) or str(error))
+        if (message := _lack_of_memory(error)) is None:
             raise
-        return _fail(_full_disk(error) or str(error))
+        return _fail(message)
 
 
 def _is_for_the_user(error: Exception) -> bool:
@@ -108,6 +110,16 @@ def _full_disk(error: Exception) -> str:
         return ""
     where = error.filename or "A file (of the results, of standard output or of the temporary folder)"
     return f"{where} cannot be written ({error.strerror}). Make room there, or choose another place."
+
+
+def _lack_of_memory(error: Exception) -> str | None:
+    """What the trainer has noted to it, or the error in a line; None for another error."""
+    from kgenre.engines.out_of_memory import EXCEEDED, is_out_of_memory
+
+    if not is_out_of_memory(error):
+        return None
+    notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(EXCEEDED))
+    return next(notes, f"{EXCEEDED}: {' '.join(str(error).split())}")
 
 
 def _fail(message: str, code: int = 1) -> int:

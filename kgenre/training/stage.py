@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kgenre.callbacks import Callback, ModelCheckpoint
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
-from kgenre.engines.devices import computing_on
+from kgenre.engines.devices import computing_devices, computing_on
 from kgenre.engines.initial_weights import drawing_initial_weights
+from kgenre.engines.out_of_memory import EXCEEDED, is_out_of_memory
 from kgenre.engines.replaced_runs import free_replaced, remember
 from kgenre.training.accelerator import choose_devices
 from kgenre.training.configured_optimizers import configured_optimizers
@@ -72,6 +73,8 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             is_refused = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
             t.state.status = "interrupted"
+            if is_out_of_memory(error) and not t.is_trial:
+                error.add_note(_what_takes_less(t))
             if t.interrupted and stage == "fit":
                 _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
             elif t.interrupted:
@@ -222,6 +225,21 @@ def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.i
         name = stage.partition("/")[0].replace("validation", "val")
         raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches.")
     return first
+
+
+def _what_takes_less(trainer: Trainer) -> str:
+    t = trainer
+    sizes = (getattr(owner, "batch_size", None) for owner in (t.datamodule, t.module))
+    size = next((f" in batches of {size}" for size in sizes if size), "")
+    said = f"{EXCEEDED}{size}. A smaller batch_size takes less"
+    if t.stage == "fit":
+        said += (
+            " (accumulate_grad_batches keeps the updates as they are), and so does precision='bf16-mixed'. "
+            "The callback BatchSizeFinder finds the largest size that fits"
+        )
+    if computing_devices(t.step_options.devices)[0].startswith("gpu"):
+        said += ". Another program may hold the GPU's memory (nvidia-smi shows it), such as a notebook's kernel"
+    return f"{said}."
 
 
 def _sync(trainer: Trainer) -> None:

@@ -40,6 +40,25 @@ def test_an_error_of_a_command_is_not_laid_on_standard_output(monkeypatch):
         main.main(["data"])
 
 
+@pytest.mark.parametrize(
+    ("note", "line"),
+    [
+        (None, "Memory was exceeded: Unable to allocate 9 TiB"),
+        ("Memory was exceeded in batches of 8. A smaller", "Memory was exceeded in batches of 8. A smaller"),
+    ],
+)
+def test_a_lack_of_memory_is_a_line(monkeypatch, capsys, note, line):
+    def fail(arguments):
+        error = MemoryError("Unable to allocate\n9 TiB")
+        for text in filter(None, ("JAX has removed its internal frames.", note)):
+            error.add_note(text)
+        raise error
+
+    monkeypatch.setattr("kgenre.cli.data.run", fail)
+    assert main.main(["data"]) == 1
+    assert capsys.readouterr().err == f"kgenre: {line}\n"
+
+
 def test_a_file_of_the_users_is_no_module_of_a_library(tmp_path):
     for name in ("random", "json", "yaml", "keras"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken for the library')")

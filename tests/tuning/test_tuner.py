@@ -12,7 +12,7 @@ from keras import ops
 
 import kgenre
 from kgenre.callbacks import BatchSizeFinder, LearningRateFinder
-from kgenre.callbacks.batch_size_finder import is_out_of_memory
+from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.loggers import InMemoryLogger
 from kgenre.tuning import Tuner
 
@@ -335,6 +335,16 @@ def test_what_the_batch_size_finder_refuses():
         BatchSizeFinder(mode="guess")
 
 
+@pytest.mark.parametrize("size", [4, None])
+def test_a_lack_of_memory_in_a_fit_is_noted_with_what_takes_less(size):
+    source = {"train_dataloaders": boring_batches(2)} if size is None else {"datamodule": Sized(size)}
+    said = "" if size is None else f" in batches of {size}"
+    with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED") as raised:
+        quiet_trainer().fit(Limited(0), **source)
+    (note,) = raised.value.__notes__
+    assert note.startswith(f"Memory was exceeded{said}. A smaller batch_size takes less (accumulate_grad_batches keeps")
+
+
 def test_words_for_a_lack_of_memory():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
@@ -342,4 +352,6 @@ def test_words_for_a_lack_of_memory():
     outer = RuntimeError("Array has been deleted")
     outer.__context__ = RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
     assert is_out_of_memory(outer)
+    outer.__suppress_context__ = True  # raised from None: about something else
+    assert not is_out_of_memory(outer)
     assert not is_out_of_memory(RuntimeError("no such room"))
