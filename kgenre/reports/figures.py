@@ -58,17 +58,7 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
         room = (max(highs) - min(lows)) * 0.1
         panels[0].set_ylim(min(lows) - room, max(highs) + room)  # a first epoch far above is cut off
         panels[0].set_ylabel("loss")
-        handles = {
-            label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
-        }
-        figure.legend(
-            handles.values(),
-            handles.keys(),
-            loc="outside lower center",
-            ncols=len(handles),
-            frameon=False,
-            fontsize=6.5,
-        )
+        _legend_below(figure, panels)
         return _png(figure)
 
 
@@ -81,7 +71,7 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
     names.sort(key=lambda name: (-best.support(name), name))
     rows = range(len(names))
     with mpl.rc_context(_style("".join([*names, *(run.name for run in runs)]))):
-        figure = _figure(0.7 + 0.105 * len(names))
+        figure = _figure(0.85 + 0.105 * len(names))
         left, right = figure.subplots(1, 2, sharey=True, width_ratios=(1.35, 1))
         chance = [best.share(name) for name in names]
         left.barh(rows, chance, color="#dddddd", height=0.75, label="chance")
@@ -92,7 +82,6 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
         left.invert_yaxis()
         left.set_xlim(0, 1)
         left.set_xlabel("average precision")
-        left.legend(frameon=False, fontsize=6.5, loc="lower right")
         right.barh(
             [row - 0.2 for row in rows], _values(best, names, "f1"), height=0.35, color="#bbbbbb", label="at 0.5"
         )
@@ -100,8 +89,17 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
         right.barh([row + 0.2 for row in rows], tuned, height=0.35, color=colour, label="at tuned thresholds")
         right.set_xlim(0, 1)
         right.set_xlabel(f"F1 of {best.name}")
-        right.legend(frameon=False, fontsize=6.5, loc="lower right")
+        _legend_below(figure, (left, right))
         return _png(figure)
+
+
+def _legend_below(figure: Figure, panels: Sequence[Any]) -> None:
+    """One for all panels, each label once."""
+    handles = {
+        label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
+    }
+    place = {"loc": "outside lower center", "ncols": min(len(handles), 6)}
+    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=6.5, **place)
 
 
 def _values(run: Run, names: Sequence[str], metric: str) -> list[float]:

@@ -109,15 +109,19 @@ def _story(blocks: Sequence[Block], width: float) -> list[Any]:
     from reportlab.platypus import Paragraph as Text
 
     story: list[Any] = []
-    heading: list[Any] = []  # waits for what it stands over
+    heading: list[Any] = []  # waits, with a paragraph below it, for what it stands over
     for block in blocks:
         match block:
             case Heading(text, level):
                 size = 14 if level == 1 else 10
+                story += heading
                 heading = [Text(f"<b>{escape(text)}</b>", _style(size, spaceBefore=0 if level == 1 else 7))]
                 continue
             case Paragraph(text, small):
                 shown = [_small(text) if small else Text(escape(text), _style(_SIZE))]
+                if heading:
+                    heading += shown
+                    continue
             case Bullets(items):
                 shown = [Text(escape(item), _style(leftIndent=11, bulletIndent=2), bulletText="•") for item in items]
             case Table():
@@ -133,7 +137,7 @@ def _story(blocks: Sequence[Block], width: float) -> list[Any]:
                 shown = [_film(film, width) for film in films]
         story += [KeepTogether([*heading, shown[0]]), *shown[1:]] if heading else shown
         heading = []
-    return story
+    return story + heading
 
 
 def _small(text: str) -> Any:

@@ -1,0 +1,27 @@
+"""What stands together on the pages of the PDF."""
+
+from reportlab.platypus import KeepTogether, Paragraph
+
+from kgenre.reports import blocks, pdf
+
+
+def test_a_heading_and_the_paragraph_below_it_stay_with_what_comes_next():
+    pdf._register_fonts("")
+    content = [
+        blocks.Heading("Title", 1),
+        blocks.Paragraph("Summary."),
+        blocks.Heading("Films"),
+        blocks.Paragraph("A caption."),
+        blocks.Bullets(("first", "second")),
+        blocks.Heading("Last"),
+        blocks.Paragraph("The end."),
+    ]
+    story = pdf._story(content, 500)
+    together = [part for part in story if isinstance(part, KeepTogether)]
+    assert [_texts(part._content) for part in together] == [["Films", "A caption.", "first"]]
+    all_of_it = _texts([part for each in story for part in getattr(each, "_content", [each])])
+    assert all_of_it == ["Title", "Summary.", "Films", "A caption.", "first", "second", "Last", "The end."]
+
+
+def _texts(parts):
+    return [part.getPlainText() for part in parts if isinstance(part, Paragraph)]
