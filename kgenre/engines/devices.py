@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 
 def list_devices(kind: str | None = None) -> list[str]:
@@ -27,6 +28,34 @@ def list_devices(kind: str | None = None) -> list[str]:
         return keras.distribution.list_devices(kind)
     except RuntimeError:  # JAX's way to say that there are none
         return []
+
+
+def computing_devices(chosen: Sequence[str]) -> tuple[str, ...]:
+    """The devices that compute: those that were chosen, or the one that the backend takes where none was."""
+    return tuple(chosen) or tuple(list_devices()[:1])
+
+
+@cache
+def with_name(device: str) -> str:
+    """A device with its maker's name for it, "gpu:0 (NVIDIA H200)"; a CPU's is not known."""
+    import keras
+
+    kind, _, index = device.partition(":")
+    name = ""
+    if kind != "cpu" and keras.backend.backend() == "jax":
+        import jax
+
+        name = next(found.device_kind for found in jax.devices(kind) if found.id == int(index))
+    elif kind == "gpu" and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        gpu = tf.config.get_visible_devices("GPU")[int(index)]
+        name = tf.config.experimental.get_device_details(gpu).get("device_name", "")
+    elif kind == "gpu":
+        import torch
+
+        name = torch.cuda.get_device_name(int(index))
+    return f"{device} ({name})" if name else device
 
 
 @contextmanager

@@ -251,7 +251,8 @@ def hardware(runs: Sequence[Run]) -> str:
     for run in runs:
         devices = run.environment.get("devices", [])
         cores = run.environment.get("cpus")
+        only_cpu = all(device.startswith("cpu") for device in devices)
         found.append(
-            f"{cores} CPU cores" if devices == ["cpu:0"] and cores else ", ".join(devices) or "unknown devices"
+            f"{cores} CPU cores" if devices and only_cpu and cores else ", ".join(devices) or "unknown devices"
         )
     return " or ".join(dict.fromkeys(found))

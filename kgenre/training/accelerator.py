@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from kgenre.training.errors import TrainerError
 
 ACCELERATORS = ("auto", "cpu", "gpu")
 STRATEGIES = ("auto", "single", "data_parallel")
 Devices = int | Sequence[int] | str
+
+_log = logging.getLogger("kgenre")
 
 
 def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None:
@@ -76,3 +83,36 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
             )
         raise TrainerError(message)
     return tuple(found[index] for index in wanted)
+
+
+def say_devices(accelerator: str, chosen: Sequence[str]) -> None:
+    """One line: the backend, and on which devices it computes; another where a GPU of this machine is none of them."""
+    import keras
+
+    from kgenre.engines.devices import computing_devices, with_name
+
+    backend, devices = keras.backend.backend(), computing_devices(chosen)
+    _log.info("Backend %s on %s.", backend, ", ".join(map(with_name, devices)))
+    if accelerator == "auto" and devices[0].startswith("cpu") and _has_nvidia_gpu():
+        _log.warning(
+            "This machine has an NVIDIA GPU, but %s finds none. %s accelerator='cpu' says that none is wanted.",
+            backend,
+            _how_to_use_it(backend),
+        )
+
+
+def _has_nvidia_gpu() -> bool:
+    """Whether its driver's tool is here and its device, and no variable hides it from this process."""
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or os.environ.get("JAX_PLATFORMS") == "cpu"
+    if hidden or shutil.which("nvidia-smi") is None:
+        return False
+    nodes = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]  # the second under WSL2
+    return bool(nodes) or sys.platform == "win32"
+
+
+def _how_to_use_it(backend: str) -> str:
+    if backend == "torch":
+        return "It needs torch's build for CUDA: see pytorch.org."
+    if sys.platform == "win32":
+        return "On Windows it uses none: take WSL2."
+    return "It needs a driver that is new enough, and pip install 'kgenre[cuda]'."

@@ -46,7 +46,7 @@ def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
         t.lock = RunLock(t.run_dir)
         remove_leftovers(t.run_dir / "checkpoints")
         chosen = {"steps_per_execution": t.chosen_steps_per_execution, "jit_compile": t.chosen_jit_compile}
-        write_environment(t.run_dir, **chosen)
+        write_environment(t.run_dir, t.step_options.devices, **chosen)
         if t.datamodule is not None:
             t.datamodule.save_artifacts(t.run_dir)
     open_loggers(t, resume_step)

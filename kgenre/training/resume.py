@@ -46,7 +46,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "batches": t.engine.built.specs,
         "adapted": adapted_state(t.module),
         "model": described(t.module),
-        "environment": environment(),
+        "environment": environment(trainer.step_options.devices),
     }
     if t.datamodule is not None:
         state["data"] = described(t.datamodule) | {"state": t.datamodule.state_dict()}

@@ -8,7 +8,7 @@ import math
 import os
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from kgenre.checkpoints import leftovers, remove_leftovers
 from kgenre.checkpoints.files import move
-from kgenre.engines.devices import list_devices
+from kgenre.engines.devices import computing_devices, with_name
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
 
@@ -76,19 +76,21 @@ def tidy_runs(experiment: Path) -> None:
             lock.release()
 
 
-def write_environment(folder: Path, **chosen: Any) -> None:
+def write_environment(folder: Path, devices: Sequence[str] = (), **chosen: Any) -> None:
     """Write ``environment.json``: backend, devices, versions of packages, platform, git commit, time, and choices."""
-    (folder / "environment.json").write_text(json.dumps(environment() | chosen, indent=2) + "\n", encoding="utf-8")
+    (folder / "environment.json").write_text(
+        json.dumps(environment(devices) | chosen, indent=2) + "\n", encoding="utf-8"
+    )
 
 
-def environment() -> dict[str, Any]:
-    """What a result depends on besides its configuration."""
+def environment(devices: Sequence[str] = ()) -> dict[str, Any]:
+    """What a result depends on besides its configuration; ``devices`` are those that were chosen for the run."""
     import keras
 
     return {
         "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "backend": keras.backend.backend(),
-        "devices": list_devices(),
+        "devices": [with_name(device) for device in computing_devices(devices)],
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": os.cpu_count(),

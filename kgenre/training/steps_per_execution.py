@@ -12,7 +12,7 @@ import numpy as np
 
 from kgenre.callbacks.callback import overrides_batch_hooks
 from kgenre.engines import Engine
-from kgenre.engines.devices import list_devices
+from kgenre.engines.devices import computing_devices
 from kgenre.training.module import Module
 from kgenre.tuning.step_times import fastest, undone
 
@@ -92,7 +92,7 @@ def _measured(trainer: Trainer, batch: Any) -> int:
         alone = list(engine.prefetch([batch] * together))
         compiling = _seconds_of_a_step(engine, alone[0])
         step = min(_seconds_of_a_step(engine, alone[0]) for _ in range(3))  # the machine may be busy for a moment
-        compiling *= AGAIN.get(list_devices()[0].partition(":")[0], 1.0)
+        compiling *= AGAIN.get(computing_devices(engine.options.devices)[0].partition(":")[0], 1.0)
         # The other program may gain most of what the steps take.
         if step > SHORT or (step + BESIDE) * trainer.schedule.stepping_batches < 2 * compiling:
             return 1

@@ -15,6 +15,7 @@ from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines.step_options import StepOptions
 from kgenre.loggers import Logger
 from kgenre.profilers import Profiler
+from kgenre.training.accelerator import say_devices
 from kgenre.training.ckpt_path import read_ckpt_path
 from kgenre.training.data_module import DataModule
 from kgenre.training.errors import TrainerError
@@ -223,6 +224,8 @@ class Trainer(Run):
             if checkpoint is not None:
                 restore(self, checkpoint)
                 self.run_dir = run_of(checkpoint)
+            if not self.is_trial:
+                say_devices(self.accelerator, self.step_options.devices)
             self.chosen_jit_compile = choose_jit_compile(self, batch)
             self.chosen_steps_per_execution = choose_steps_per_execution(self, batch)
             say_what_is_faster(self)

@@ -16,7 +16,7 @@ from typing import Any
 
 from kgenre.engines import Engine
 from kgenre.engines.cache_folder import cache_folder
-from kgenre.engines.devices import list_devices
+from kgenre.engines.devices import computing_devices
 from kgenre.engines.random_state import random_state, set_random_state
 
 ROUNDS, LONG_ENOUGH = 6, 5.0  # seconds
@@ -91,7 +91,7 @@ def model_key(engine: Engine) -> str:
     built = engine.built
     variables = sorted([name, *map(int, variable.shape)] for name, variable in built.variables.items())
     rows = [shape[:1] for shape in _shapes(built.specs["train"])]  # overviews may be of any length
-    kind = list_devices()[0].partition(":")[0]
+    kind = computing_devices(engine.options.devices)[0].partition(":")[0]
     return hashlib.sha256(json.dumps([variables, rows, kind, os.cpu_count()]).encode()).hexdigest()[:16]
 
 

@@ -7,6 +7,8 @@ import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
 
 from kgenre import TrainerError
+from kgenre.training import accelerator
+from kgenre.training.resume import run_state
 
 BACKEND = keras.backend.backend()
 
@@ -76,6 +78,38 @@ def test_one_device(with_devices, arguments, chosen):
     with_devices("gpu:0", "gpu:1")
     trainer = quiet_trainer(**arguments)
     assert choose_devices(trainer.accelerator, trainer.devices, trainer.strategy) == chosen
+
+
+def test_a_fit_says_on_what_it_computes(caplog):
+    trainer = quiet_trainer(accelerator="cpu")
+    with caplog.at_level("INFO", "kgenre"):
+        trainer.fit(BoringModule(), boring_batches(1))
+        trainer.validate(BoringModule(), boring_batches(1), verbose=False)
+    assert [r.message for r in caplog.records if "Backend" in r.message] == [f"Backend {BACKEND} on cpu:0."]
+    assert run_state(trainer)["environment"]["devices"] == ["cpu:0"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables", "tools", "said"),
+    [
+        ({}, {}, True, True),
+        ({"accelerator": "cpu"}, {}, True, False),
+        ({}, {"CUDA_VISIBLE_DEVICES": "-1"}, True, False),
+        ({}, {}, False, False),
+    ],
+)
+def test_a_gpu_that_the_backend_does_not_find_is_told(
+    with_devices, monkeypatch, caplog, arguments, variables, tools, said
+):
+    with_devices()
+    for name in ("CUDA_VISIBLE_DEVICES", "JAX_PLATFORMS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(accelerator.shutil, "which", {"nvidia-smi": "/usr/bin/nvidia-smi" if tools else None}.get)
+    monkeypatch.setattr(accelerator.Path, "glob", lambda folder, pattern: iter([folder / "nvidia0"]))
+    accelerator.say_devices(**{"accelerator": "auto"} | arguments, chosen=())
+    assert ("has an NVIDIA GPU" in caplog.text) is said
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX trains on several devices")
