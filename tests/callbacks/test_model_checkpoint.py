@@ -594,8 +594,8 @@ def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
         full_disk(monkeypatch, at_step=step)
     assert fit(ModelCheckpoint("val/score", save_top_k=-1, on_save_error="warn"))[0] == [1, 5]
     again = "Again no checkpoint was written (No space left on device)."
-    assert caplog.messages[0].endswith("Training goes on; the newest is step=000001.")
-    assert caplog.messages[1:] == [again, again]
+    assert caplog.messages[1].endswith("Training goes on; the newest is step=000001.")
+    assert caplog.messages[2:] == [again, again]
 
 
 def test_a_folder_that_vanishes_is_made_again(caplog):

@@ -56,6 +56,7 @@ def test_a_checkpoint_of_another_run_is_named(caplog):
     module, batches = BoringModule(), boring_batches(2)
     trainer = quiet_trainer(enable_checkpointing=True)
     trainer.fit(module, batches, batches)
+    caplog.clear()
     caplog.set_level(logging.WARNING)  # what is seen without a handler
     trainer.test(dataloaders=batches, ckpt_path="best", verbose=False)
     assert not caplog.messages

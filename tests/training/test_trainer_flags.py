@@ -191,6 +191,7 @@ def test_sanity_check(steps, seen):
 
 
 def test_validation_data_without_a_batch_are_said(caplog):
+    caplog.set_level("WARNING", "kgenre")
     quiet_trainer(max_epochs=2).fit(BoringModule(), boring_batches(1), [])
     assert caplog.messages == ["The val data gave no batches: this fit validates nothing."]
     caplog.clear()
