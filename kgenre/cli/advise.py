@@ -27,6 +27,7 @@ class Way(NamedTuple):
     device: str  # "cpu" or "gpu"
     devices: int = 1
     xla: bool = False
+    lacks_bfloat16: bool = False  # an older GPU, which has units for float16 alone
 
 
 def advise(arguments: Sequence[str], precision: str) -> int:
@@ -46,6 +47,8 @@ def advise(arguments: Sequence[str], precision: str) -> int:
     for backend in dict.fromkeys(b for b in backends if importlib.util.find_spec(b)):
         for each in dict.fromkeys((precision, *PRECISIONS)):
             found |= _measured(arguments, backend, each)
+        if any(way.backend == backend and way.lacks_bfloat16 for way in found):
+            found |= _measured(arguments, backend, "16-mixed")
     now = next((way for way in found if way[:2] == (backends[0], precision)), None)
     if now is None:
         return 1
@@ -86,8 +89,8 @@ def _measured(arguments: Sequence[str], backend: str, precision: str, devices: i
         print(f"{name} cannot be measured: {last}", file=sys.stderr)
         return {}
     answer = json.loads(done.stdout.splitlines()[-1])
-    place = (answer["device"], answer["devices"])
-    return {Way(backend, precision, *place, name.endswith("XLA")): s for name, s in answer["seconds"].items()}
+    place = {name: answer[name] for name in ("device", "devices", "lacks_bfloat16")}
+    return {Way(backend, precision, xla=name.endswith("XLA"), **place): s for name, s in answer["seconds"].items()}
 
 
 def _print_table(found: Mapping[Way, float], now: Way) -> None:
@@ -105,7 +108,7 @@ def _print_table(found: Mapping[Way, float], now: Way) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """In the process of its own: the steps' seconds, and on what, as a line of JSON."""
-    from kgenre.engines.devices import list_devices
+    from kgenre.engines.devices import computing_devices, lacks_bfloat16
     from kgenre.training.accelerator import choose_devices
     from kgenre.tuning import Tuner
 
@@ -114,8 +117,9 @@ def main(arguments: Sequence[str]) -> int:
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
     seconds = Tuner(trainer).step_times(module, datamodule=data)
-    chosen = choose_devices(trainer.accelerator, trainer.devices, trainer.strategy) or list_devices()[:1]
-    print(json.dumps({"device": chosen[0].partition(":")[0], "devices": len(chosen), "seconds": seconds}))
+    devices = computing_devices(choose_devices(trainer.accelerator, trainer.devices, trainer.strategy))
+    place = {"device": devices[0].partition(":")[0], "devices": len(devices)}
+    print(json.dumps(place | {"lacks_bfloat16": lacks_bfloat16(devices[0]), "seconds": seconds}))
     return 0
 
 

@@ -35,27 +35,43 @@ def computing_devices(chosen: Sequence[str]) -> tuple[str, ...]:
     return tuple(chosen) or tuple(list_devices()[:1])
 
 
-@cache
 def with_name(device: str) -> str:
     """A device with its maker's name for it, "gpu:0 (NVIDIA H200)"; a CPU's is not known."""
+    name, _ = _details(device)
+    return f"{device} ({name})" if name else device
+
+
+def lacks_bfloat16(device: str) -> bool:
+    """Whether it is an NVIDIA GPU from before Ampere (compute capability 8.0), the first that multiplies bfloat16."""
+    _, capability = _details(device)
+    return capability is not None and capability < 8
+
+
+@cache
+def _details(device: str) -> tuple[str, float | None]:
+    """Name and CUDA compute capability, as far as there are any."""
     import keras
 
-    kind, _, index = device.partition(":")
-    name = ""
-    if kind != "cpu" and keras.backend.backend() == "jax":
+    kind, _, number = device.partition(":")
+    index, backend = int(number), keras.backend.backend()
+    if kind == "cpu" or (backend == "torch" and kind != "gpu"):
+        return "", None
+    if backend == "jax":
         import jax
 
-        name = next(found.device_kind for found in jax.devices(kind) if found.id == int(index))
-    elif kind == "gpu" and keras.backend.backend() == "tensorflow":
+        gpu = next(found for found in jax.devices(kind) if found.id == index)
+        capability = getattr(gpu, "compute_capability", "")  # "9.0"; ROCm's is a name
+        return gpu.device_kind, float(capability) if capability.replace(".", "", 1).isdigit() else None
+    if backend == "tensorflow":
         import tensorflow as tf
 
-        gpu = tf.config.get_visible_devices("GPU")[int(index)]
-        name = tf.config.experimental.get_device_details(gpu).get("device_name", "")
-    elif kind == "gpu":
-        import torch
+        found = tf.config.experimental.get_device_details(tf.config.get_visible_devices("GPU")[index])
+        major, minor = found.get("compute_capability") or (None, 0)
+        return found.get("device_name", ""), None if major is None else major + minor / 10
+    import torch
 
-        name = torch.cuda.get_device_name(int(index))
-    return f"{device} ({name})" if name else device
+    major, minor = torch.cuda.get_device_capability(index)
+    return torch.cuda.get_device_name(index), major + minor / 10
 
 
 @contextmanager

@@ -85,11 +85,14 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
     return tuple(found[index] for index in wanted)
 
 
-def say_devices(accelerator: str, chosen: Sequence[str]) -> None:
-    """One line: the backend, and on which devices it computes; another where a GPU of this machine is none of them."""
+def say_devices(accelerator: str, chosen: Sequence[str], precision: str) -> None:
+    """One line: the backend, and on which devices it computes.
+
+    Another where a GPU of this machine is none of them, or where it has no units for the precision.
+    """
     import keras
 
-    from kgenre.engines.devices import computing_devices, with_name
+    from kgenre.engines.devices import computing_devices, lacks_bfloat16, with_name
 
     backend, devices = keras.backend.backend(), computing_devices(chosen)
     _log.info("Backend %s on %s.", backend, ", ".join(map(with_name, devices)))
@@ -98,6 +101,12 @@ def say_devices(accelerator: str, chosen: Sequence[str]) -> None:
             "This machine has an NVIDIA GPU, but %s finds none. %s accelerator='cpu' says that none is wanted.",
             backend,
             _how_to_use_it(backend),
+        )
+    if precision.startswith("bf16") and lacks_bfloat16(devices[0]):
+        _log.warning(
+            "precision=%r is slow on %s: GPUs before Ampere have no units for it. precision='16-mixed' is for them.",
+            precision,
+            with_name(devices[0]),
         )
 
 

@@ -225,7 +225,7 @@ class Trainer(Run):
                 restore(self, checkpoint)
                 self.run_dir = run_of(checkpoint)
             if not self.is_trial:
-                say_devices(self.accelerator, self.step_options.devices)
+                say_devices(self.accelerator, self.step_options.devices, self.precision)
             self.chosen_jit_compile = choose_jit_compile(self, batch)
             self.chosen_steps_per_execution = choose_steps_per_execution(self, batch)
             say_what_is_faster(self)

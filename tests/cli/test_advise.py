@@ -38,7 +38,8 @@ def measured(monkeypatch):
         given = dict(word.partition("=")[::2] for word in words if "=" in word)
         devices = int(given.get("--trainer.devices", 1))
         seconds = times.get((env["KERAS_BACKEND"], given["--trainer.precision"], devices))
-        line = json.dumps({"device": "cpu", "devices": devices, "seconds": seconds})
+        place = {"device": "cpu", "devices": devices, "lacks_bfloat16": False} | times.get("place", {})
+        line = json.dumps(place | {"seconds": seconds})
         return subprocess.CompletedProcess(command, int(seconds is None), line, "no such way")
 
     monkeypatch.setattr("subprocess.run", answer)
@@ -78,6 +79,19 @@ def test_a_cpu_shared_by_several_devices(measured, capsys):
     assert main(["fit", "--advise", "--trainer.devices=4"]) == 0  # the user's own choice
     assert capsys.readouterr().out.splitlines()[-1] == "Nothing here is clearly faster than this configuration."
     assert len(asked) == 4
+
+
+def test_a_gpu_without_units_for_bfloat16(measured, capsys):
+    _, times = measured
+    times |= {
+        "place": {"device": "gpu", "lacks_bfloat16": True},
+        ("jax", "32-true", 1): {"jax 1, 32-true": 0.25},
+        ("jax", "bf16-mixed", 1): {"jax 1, bf16-mixed": 0.5},
+        ("jax", "16-mixed", 1): {"jax 1, 16-mixed": 0.1},
+    }
+    assert main(["fit", "--advise"]) == 0
+    line = "2.5 times as fast: kgenre fit ... --trainer.precision 16-mixed"
+    assert capsys.readouterr().out.splitlines()[-1] == line
 
 
 def test_nothing_is_clearly_faster(measured, capsys):
