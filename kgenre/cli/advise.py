@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import os
 import subprocess
 import sys
@@ -90,7 +91,11 @@ def _measured(arguments: Sequence[str], backend: str, precision: str, devices: i
         return {}
     answer = json.loads(done.stdout.splitlines()[-1])
     place = {name: answer[name] for name in ("device", "devices", "lacks_bfloat16")}
-    return {Way(backend, precision, xla=name.endswith("XLA"), **place): s for name, s in answer["seconds"].items()}
+    return {
+        Way(backend, precision, xla=name.endswith("XLA"), **place): seconds
+        for name, seconds in answer["seconds"].items()
+        if math.isfinite(seconds)  # XLA cannot compile everything
+    }
 
 
 def _print_table(found: Mapping[Way, float], now: Way) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from argparse import SUPPRESS
 from collections.abc import Sequence
+from typing import Any
 
 from kgenre.cli import configuration
 from kgenre.cli.advise import advise
@@ -12,6 +14,8 @@ from kgenre.cli.next_step import say_what_is_next
 from kgenre.cli.parser import Parser
 from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.writing import writing_below
+
+_log = logging.getLogger("kgenre")
 
 
 def make_parser() -> Parser:
@@ -24,6 +28,16 @@ def make_parser() -> Parser:
         help="do not train: measure a few steps on TensorFlow and JAX, in float32 and bfloat16, and say what is faster",
     )
     return parser
+
+
+def _test(trainer: Any, module: Any, data: Any) -> None:
+    """On the test films: the best checkpoint, or the weights as training left them where none is the best."""
+    saved = trainer.checkpoint_callback
+    if trainer.global_step and not (saved and saved.best_model_path):
+        _log.info("There is no best checkpoint, so the last weights are tested.")
+        trainer.test(module, datamodule=data)
+    else:
+        trainer.test(module, datamodule=data, ckpt_path="best")
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -40,8 +54,8 @@ def run(arguments: Sequence[str]) -> int:
         trainer.fit(module, datamodule=data, ckpt_path=checkpoint_path(options))
         if trainer.interrupted:
             return 130
-        if options.test and trainer.checkpoint_callback is not None:
-            trainer.test(module, datamodule=data, ckpt_path="best")
+        if options.test:
+            _test(trainer, module, data)
     if not trainer.interrupted:
         say_what_is_next(trainer)
     return 130 if trainer.interrupted else 0

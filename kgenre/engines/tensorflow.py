@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ import tensorflow as tf
 
 from kgenre.engines.build_module import build_module, build_stage
 from kgenre.engines.built_module import as_saved
-from kgenre.engines.step_error import StepError
+from kgenre.engines.step_error import StepError, XlaError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, weight_penalty
@@ -128,6 +129,14 @@ class TensorFlowEngine(VariableState):
             if "out of scope" in str(error):
                 raise StepError(ASSIGNED_IN_BRANCH) from error
             raise
+        except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
+            unknown = re.search(r"on XLA_\w+_JIT: (\w+)", str(error))
+            if unknown is None:
+                raise
+            raise XlaError(
+                f"jit_compile=True: XLA cannot compile this step, as it has no TensorFlow operation {unknown[1]}. "
+                "Leave jit_compile out."
+            ) from error
 
     def _traced_train(self, batch: Any, update: bool) -> tuple[dict[str, Any], Any]:
         self.traces["train"] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import TYPE_CHECKING, Any
 
 from kgenre.tuning.step_times import known_step_times, model_key, step_times, way
@@ -36,7 +37,8 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
         plain, xla = (known[each] for each in ways)
         chosen = xla < CLEARLY * plain
         said = "with" if chosen else "without"
-        _log.info("jit_compile=auto: %.3g ms a step, %.3g with XLA: %s.", 1e3 * plain, 1e3 * xla, said)
+        with_xla = f"{1e3 * xla:.3g}" if math.isfinite(xla) else "impossible"
+        _log.info("jit_compile=auto: %.3g ms a step, %s with XLA: %s.", 1e3 * plain, with_xla, said)
     t.engine.jit_compile(chosen)
     return chosen
 

@@ -18,6 +18,7 @@ from kgenre.engines import Engine
 from kgenre.engines.cache_folder import cache_folder
 from kgenre.engines.devices import computing_devices
 from kgenre.engines.random_state import random_state, set_random_state
+from kgenre.engines.step_error import XlaError
 
 ROUNDS, LONG_ENOUGH = 6, 5.0  # seconds
 
@@ -56,7 +57,10 @@ def fastest(engine: Engine, *ways: Callable[[], Any]) -> list[float]:
 
 
 def step_times(engine: Engine, batch: Any, precision: str) -> dict[str, float]:
-    """Seconds of a training step by `way`: with XLA too where that is a choice. Measured, and added to the table."""
+    """Seconds of a training step by `way`: with XLA too where that is a choice. Measured, and added to the table.
+
+    What XLA cannot compile takes it forever.
+    """
     (batch,) = engine.prefetch([batch])
     choices = (False, True) if engine.name == "tensorflow" else (False,)
 
@@ -66,7 +70,10 @@ def step_times(engine: Engine, batch: Any, precision: str) -> dict[str, float]:
         engine.train_step(batch)
 
     with undone(engine):
-        seconds = fastest(engine, *(lambda choice=choice: step(choice) for choice in choices))
+        try:
+            seconds = fastest(engine, *(lambda choice=choice: step(choice) for choice in choices))
+        except XlaError:
+            seconds = [*fastest(engine, lambda: step(False)), math.inf]
     devices = len(engine.options.devices)
     measured = dict(zip((way(precision, choice, devices) for choice in choices), seconds, strict=True))
     remember_step_times(model_key(engine), measured)

@@ -256,3 +256,12 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
     assert used["data"]["init_args"]["path"] == str(films)
     assert used["data"]["init_args"]["batch_size"] == 32
     assert used["model"]["init_args"]["learning_rate"] == 0.01
+
+
+@pytest.mark.parametrize("words", [["--data.val_fraction", "0"], ["--trainer.fast_dev_run", "true"]])
+def test_where_no_checkpoint_is_the_best_the_last_weights_are_tested(fit, tmp_path, capsys, words):
+    network = ["--model.network", "overview_words", "--data.posters", "false", "--trainer.max_epochs", "1"]
+    assert fit(tmp_path, *network, *words, "--test", "true") == 0
+    printed = capsys.readouterr().err
+    assert "There is no best checkpoint, so the last weights are tested." in printed
+    assert "test loss" in printed

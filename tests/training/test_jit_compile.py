@@ -77,6 +77,24 @@ def test_the_table_is_asked_and_a_resume_asks_nobody(monkeypatch):
     assert is_xla(fitted(jit_compile=True)[0])
 
 
+class DrawsGamma(Adam):
+    """What XLA has not for TensorFlow."""
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) + 0 * keras.ops.sum(keras.random.gamma((2,), 0.5, seed=1))
+
+
+@tensorflow_only
+def test_a_step_that_xla_cannot_compile(caplog):
+    caplog.set_level(logging.INFO, "kgenre")
+    with pytest.raises(RuntimeError, match="jit_compile=True: XLA .* has no TensorFlow operation StatelessRandomGamma"):
+        quiet_trainer(jit_compile=True).fit(DrawsGamma(), boring_batches(1))
+    trainer = quiet_trainer(jit_compile="auto")
+    trainer.fit(DrawsGamma(), boring_batches(1))
+    assert not is_xla(trainer)
+    assert "impossible with XLA: without." in caplog.text
+
+
 @pytest.mark.skipif(IS_TENSORFLOW, reason="it has the choice")
 def test_elsewhere_nothing_is_measured(monkeypatch):
     monkeypatch.setattr(jit_compile, "step_times", None)
