@@ -130,13 +130,11 @@ class TensorFlowEngine(VariableState):
                 raise StepError(ASSIGNED_IN_BRANCH) from error
             raise
         except (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError) as error:
-            unknown = re.search(r"on XLA_\w+_JIT: (\w+)", str(error))
-            if unknown is None:
+            if "tf2xla conversion failed" not in str(error):
                 raise
-            raise XlaError(
-                f"jit_compile=True: XLA cannot compile this step, as it has no TensorFlow operation {unknown[1]}. "
-                "Leave jit_compile out."
-            ) from error
+            unknown = re.search(r"on XLA_\w+_JIT: (\w+)", str(error))
+            why = f"it has no {unknown[1]}" if unknown else str(error).splitlines()[0].rstrip(".")
+            raise XlaError(f"jit_compile=True: XLA cannot compile this step ({why}). Leave jit_compile out.") from error
 
     def _traced_train(self, batch: Any, update: bool) -> tuple[dict[str, Any], Any]:
         self.traces["train"] += 1

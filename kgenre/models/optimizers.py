@@ -86,14 +86,13 @@ def weights_of(module: ExactEvaluation, layer: str) -> str:
     """A pattern of the names of the variables of all layers of ``module.model`` that have this name.
 
     Raises:
-        TrainerError: there is none.
+        TrainerError: there is no such layer, or none with weights.
     """
     from kgenre.engines.named_variables import named_variables
 
     parts = module.model._flatten_layers()
-    layers = [part for part in parts if part.name == layer]
-    if not layers:
+    weights = {id(variable) for part in parts if part.name == layer for variable in part.trainable_variables}
+    if not weights:
         known = ", ".join(sorted({part.name for part in parts if part.trainable_variables}))
         raise TrainerError(f"layer_optimizers: the network has the layers {known}. Received: {layer!r}")
-    weights = {id(variable) for part in layers for variable in part.trainable_variables}
     return "|".join(re.escape(name) for name, v in named_variables(module).items() if id(v) in weights)

@@ -19,6 +19,14 @@ def test_the_same_weights():
         np.testing.assert_allclose(got, want, atol=1e-7)
 
 
+def test_an_lstm_in_bfloat16_begins_with_orthogonal_weights():
+    with drawing_initial_weights():
+        cell = keras.layers.LSTMCell(4, dtype="bfloat16")
+        cell.build((2, 3))
+    kernel = np.array(keras.ops.cast(cell.recurrent_kernel, "float32"))  # (4, 16)
+    np.testing.assert_allclose(kernel @ kernel.T, np.eye(4), atol=0.02)
+
+
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others compile nothing for them")
 def test_only_in_the_block():
     import jax

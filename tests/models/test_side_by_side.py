@@ -103,8 +103,9 @@ def test_a_built_model_has_no_members():
         GenreClassifier(overview_lstm_words(3, 12, **SMALL), members=2)
 
 
-def test_a_layer_that_is_not_there():
-    module = GenreClassifier("overview_words", layer_optimizers={"Word": {"learning_rate": 1.0}})
+@pytest.mark.parametrize("name", ["Word", "overview"])  # the second has no weights
+def test_a_layer_that_is_not_there(name):
+    module = GenreClassifier("overview_words", layer_optimizers={name: {"learning_rate": 1.0}})
     module.prepare_for(["a"], {"vocabulary_size": 5})
-    with pytest.raises(TrainerError, match=r"has the layers .*Words.*Received: 'Word'"):
+    with pytest.raises(TrainerError, match=rf"has the layers .*Words.*Received: '{name}'"):
         module.configure_optimizers()
