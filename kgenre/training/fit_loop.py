@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
+from kgenre.training.limits import length_of
 from kgenre.training.open_run import open_loggers
 from kgenre.training.resume import restore, restore_logs, resume_step
 from kgenre.training.stage import load_epoch, load_sources
@@ -56,8 +57,10 @@ def fit_loop(trainer: Trainer) -> None:
         remaining = schedule.remaining(t.batch_idx)
         begun_at, waited = t.batch_idx, t.input_seconds
         batches = _timed(t, engine.prefetch(batches, remaining, at_once=batches_at_once(t, batches)))
+        # An incomplete group of accumulated batches may end with a source that does not know its length.
+        looks_ahead = schedule.accumulate_grad_batches > 1 and math.isinf(length_of(t.train_source))
         # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
-        for group, is_last in grouped(t, _marked(batches, schedule.looks_ahead)) if steps_are_left else ():
+        for group, is_last in grouped(t, _marked(batches, looks_ahead)) if steps_are_left else ():
             first = t.batch_idx
             t.is_last_batch = is_last or first + len(group) == schedule.training_batches
             if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):

@@ -61,6 +61,7 @@ class Run:
         self.ckpt_path: Path | None = None  # the checkpoint that was loaded
         self.found_by_name = False  # "best" or "last" was given, and another trainer's run was found
         self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
+        self.val_data: Any = None  # likewise, whom a fit may ask for validation batches
         self.keeps_predictions = True
         self.is_trial = False  # a search for a learning rate or a batch size: only its own callbacks take part
         self._module: Module | None = None
@@ -230,10 +231,14 @@ class Run:
 
     def learning_rates(self) -> list[float]:
         """The current learning rate of each optimizer."""
-        rates = [optimizer._learning_rate for optimizer in self.optimizers]
-        return [
-            float(rate(self.global_step)) if callable(rate) else float(self.engine.get_variable(rate)) for rate in rates
-        ]
+
+        def current(optimizer: Any) -> float:
+            rate = optimizer._learning_rate
+            if callable(rate):  # a Keras schedule, of the updates that were not left out
+                return float(rate(self.engine.get_variable(optimizer.iterations)))
+            return float(self.engine.get_variable(rate))
+
+        return list(map(current, self.optimizers))
 
     def set_learning_rate(self, value: float, optimizer: int = 0) -> None:
         """Give an optimizer another learning rate, from the next step on."""

@@ -124,7 +124,8 @@ def load_sources(trainer: Trainer) -> None:
     t = trainer
     if t.data is not None:
         t.train_source = t.data.train_dataloader()
-        t.val_source = t.data.val_dataloader() if hasattr(t.data, "val_dataloader") else None
+    if hasattr(t.val_data, "val_dataloader"):
+        t.val_source = t.val_data.val_dataloader()
     t.train_source, t.val_sources = one_source(t.train_source), []
     if type(t.module).validation_step is not Module.validation_step:
         t.val_sources = evaluation_sources(t.module, "validation", t.val_source, t.limits["val"])

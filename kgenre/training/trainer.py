@@ -200,9 +200,9 @@ class Trainer(Run):
         Args:
             model: the module to train.
             train_dataloaders: a source of batches (see `DataModule`), or a DataModule; None: the module's own
-                ``train_dataloader`` and ``val_dataloader``, where it has them.
+                ``train_dataloader``.
             val_dataloaders: the same for validation; or a list, tuple or dict of several (see
-                `Module.validation_step`).
+                `Module.validation_step`). None: the module's own ``val_dataloader``, where it has one.
             datamodule: gives both, instead.
             ckpt_path: resume from a checkpoint's folder, a run's folder, "best" or "last" (the newest of this
                 experiment that verifies; where all are damaged, an error; where there is none, training starts fresh
@@ -211,6 +211,9 @@ class Trainer(Run):
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders
         self.data = _source_of_batches("fit", "train", model, train_dataloaders, datamodule)
+        if datamodule is not None and val_dataloaders is not None:
+            raise TrainerError("trainer.fit() takes either val_dataloaders or a datamodule. Received: both.")
+        self.val_data = (datamodule or model) if val_dataloaders is None else None
         self.train_source, self.val_source = train_dataloaders, val_dataloaders
         self._begin_fit()
         with running(self, "fit", model, datamodule):

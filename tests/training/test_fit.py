@@ -287,6 +287,24 @@ def test_both_or_neither_source():
         quiet_trainer().test(boring_batches(1), boring_batches(1))
 
 
+def test_each_kind_of_batches_is_the_modules_own_or_given():
+    class Own(BoringModule):
+        def train_dataloader(self):
+            return boring_batches(2)
+
+    class OwnValidation(BoringModule):
+        def val_dataloader(self):
+            return boring_batches(3)
+
+    trainer = quiet_trainer(num_sanity_val_steps=0)
+    trainer.fit(Own(), val_dataloaders=boring_batches(3))
+    assert (trainer.num_training_batches, trainer.num_val_batches) == (2, 3)
+    trainer.fit(OwnValidation(), boring_batches(2))
+    assert (trainer.num_training_batches, trainer.num_val_batches) == (2, 3)
+    with pytest.raises(TrainerError, match=r"either val_dataloaders or a datamodule. Received: both"):
+        trainer.fit(BoringModule(), kgenre.DataModule(), val_dataloaders=boring_batches(3))
+
+
 def test_each_epoch_has_its_own_order_and_every_row():
     seen = []
 

@@ -1,6 +1,7 @@
 """Every flag of the Trainer, by what it does."""
 
 import keras
+import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer, weights_of
 
@@ -101,6 +102,11 @@ def test_a_count_limits_a_source_without_length():
         watched(Unknown(5), limit_train_batches=0.5)
 
 
+def test_the_last_incomplete_group_of_a_source_without_length_makes_an_update_below_the_limit_too():
+    _, trainer = watched(Unknown(5), limit_train_batches=99, accumulate_grad_batches=2, max_epochs=2)
+    assert trainer.global_step == 6
+
+
 @pytest.mark.parametrize("stage", ["train", "val"])
 def test_a_fraction_that_leaves_no_batch(stage):
     with pytest.raises(TrainerError, match=rf"limit_{stage}_batches=0.1 of 6 batches is less than one. Give at least"):
@@ -155,6 +161,7 @@ def test_fast_dev_run_runs_everything_once_and_writes_nothing(in_tmp_path, batch
         ({"val_check_interval": 1.0}, [6, 12]),
         ({"val_check_interval": 0.5}, [3, 6, 9, 12]),
         ({"val_check_interval": 2}, [2, 4, 6, 8, 10, 12]),
+        ({"val_check_interval": np.int64(3)}, [3, 6, 9, 12]),
         ({"val_check_interval": 4}, [4, 10]),
         ({"check_val_every_n_epoch": 2}, [12]),
         ({"check_val_every_n_epoch": 2, "val_check_interval": 0.5}, [9, 12]),
