@@ -81,6 +81,18 @@ def test_nothing_is_kept_for_nothing(in_tmp_path):
     assert list(in_tmp_path.glob("**/step=*")) == []
 
 
+@pytest.mark.parametrize("monitor", [None, "val/loss", "val/score"])
+def test_the_newest_has_to_do_while_none_is_the_best(monitor):
+    module = Scores([float("nan")] * 3)
+    assert fit(ModelCheckpoint(monitor, save_last=False), 3, module) == ([3], {"last": 3})
+
+
+def test_a_validation_judges_one_checkpoint():
+    best = ModelCheckpoint("val/score", save_top_k=3)
+    assert fit(best, 5, check_val_every_n_epoch=2) == ([2, 4, 5], {"best": 4, "last": 5})
+    assert best.kept.scores == {"step=000002": 3.0, "step=000004": 2.0}
+
+
 def test_a_nan_is_never_the_best():
     assert fit(ModelCheckpoint("val/score"), 3, Scores([4.0, float("nan"), 5.0])) == ([1, 3], {"best": 1, "last": 3})
     assert fit(ModelCheckpoint("val/score"), 2, Scores([float("nan")] * 2)) == ([2], {"last": 2})
@@ -270,7 +282,7 @@ def test_a_step_where_validation_is_due_is_judged_by_it():
 
     trainer = quiet_trainer(val_check_interval=2, callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(Rising(), boring_batches(4), boring_batches(1))
-    assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000003": 2.0, "step=000004": 4.0}
+    assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000004": 4.0}
     assert checkpoint.best_model_path.name == "step=000004"
 
 
