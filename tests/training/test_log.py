@@ -100,13 +100,17 @@ def test_wrong_calls(how, message):
         quiet_trainer().validate(Logs(how), boring_batches(1), verbose=False)
 
 
+def test_a_value_that_would_be_kept_nowhere_is_refused():
+    with pytest.raises(ValueError, match=r"log\('a', on_step=False\) keeps no value without on_epoch=True"):
+        logged_by(lambda module, batch, batch_idx: module.log("a", 1.0, on_step=False))
+
+
 def test_names_on_step_and_on_epoch():
     def how(module, batch, batch_idx):
         value = ops.cast(batch_idx, "float32")
         module.log("both", value, on_step=True, on_epoch=True)
         module.log("step", value)
         module.log("epoch", value, on_step=False, on_epoch=True)
-        module.log("nothing", value, on_step=False, on_epoch=False)
         module.log("bar", value, prog_bar=True, logger=False)
 
     logger, trainer = logged_by(how)
