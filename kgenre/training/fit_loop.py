@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
-from kgenre.training.limits import length_of
+from kgenre.training.limits import length_of, read_only_once
 from kgenre.training.open_run import open_loggers
 from kgenre.training.resume import restore, restore_logs, resume_step
 from kgenre.training.stage import load_epoch, load_sources
@@ -99,6 +99,8 @@ def fit_loop(trainer: Trainer) -> None:
                 break
         else:
             t.epoch_is_done = steps_are_left
+            if steps_are_left and not t.batch_idx:
+                raise read_only_once("train")
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
         t.batch_seconds = (t.input_seconds - waited) / max(1, t.batch_idx - begun_at)
 

@@ -94,6 +94,14 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
     return max(1, int(batches * interval))
 
 
+def read_only_once(name: str) -> TrainerError:
+    """The error for a source that gave no batches where it had given one before."""
+    return TrainerError(
+        f"The {name} data gave no batches when they were read again, but each epoch reads them anew. Let __iter__ "
+        "begin anew each time; see that what it reads from is not spent."
+    )
+
+
 def length_of(source: Any) -> int | float:
     """Batches of a source; infinity where it does not know."""
     try:

@@ -10,6 +10,7 @@ from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights
 
 import kgenre
 from kgenre.callbacks import LambdaCallback, ModelCheckpoint
+from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
 from kgenre.callbacks.monitor import MonitorError
 from kgenre.checkpoints import find_checkpoint, read_checkpoint
 
@@ -608,6 +609,15 @@ def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
     again = "Again no checkpoint was written (No space left on device)."
     assert caplog.messages[0].endswith("Training goes on; the newest is step=000001.")
     assert caplog.messages[1:] == [again, again]
+
+
+def test_what_a_checkpoint_that_failed_would_have_replaced_stays():
+    kept = KeptCheckpoints(save_top_k=1, mode="min")
+    kept.add("step=1", 0.5)
+    before = kept.state_dict()
+    kept.add("step=2", 0.4)
+    kept.take_back()
+    assert kept.state_dict() == before
 
 
 def test_a_folder_that_vanishes_is_made_again(caplog):

@@ -221,6 +221,20 @@ def test_a_source_that_can_be_read_only_once_is_refused():
         quiet_trainer().fit(BoringModule(), boring_batches(1), iter(boring_batches(1)))
 
 
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_source_that_is_spent_is_noticed(name):
+    class Spent:
+        def __init__(self):
+            self.batches = iter(boring_batches(2))
+
+        def __iter__(self):
+            return self.batches
+
+    sources = {"train": boring_batches(2), "val": boring_batches(1)} | {name: Spent()}
+    with pytest.raises(TrainerError, match=f"The {name} data gave no batches when they were read again"):
+        quiet_trainer(max_epochs=3).fit(BoringModule(), *sources.values())
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
