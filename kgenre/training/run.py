@@ -45,6 +45,7 @@ class Run:
     """
 
     callbacks: list[Callback]
+    used_callbacks: list[Callback]
     loggers: list[Logger]
     default_root_dir: Path
     name: str | None

@@ -167,7 +167,6 @@ class Trainer(Run):
         self.step_options = StepOptions(
             gradient_clip_val,
             gradient_clip_algorithm,
-            accumulate_grad_batches,
             jit_compile=jit_compile is True,
             loss_scaling=self.precision == "16-mixed",
             deterministic=bool(deterministic),
@@ -178,6 +177,7 @@ class Trainer(Run):
         self.given_callbacks: list[Callback] = flags.given_callbacks
         self.default_callbacks: list[Callback] = flags.default_callbacks
         self.callbacks = [*self.given_callbacks, *self.default_callbacks]
+        self.used_callbacks = list(self.callbacks)  # what is put into the others, or taken out, is a user's wish
         self.profiler: Profiler | None = flags.profiler
 
     # --- the four entry points -----------------------------------------------------------------------------------

@@ -73,9 +73,9 @@ def test_ctrl_c_ends_a_fit_cleanly(capsys, caplog):
     assert "Interrupted at epoch 1, step 2" in caplog.text
     assert "Traceback" not in capsys.readouterr().err
     trainer.callbacks.clear()
-    again = quiet_trainer()
-    again.fit(trainer.module, boring_batches(1))
-    assert not again.interrupted
+    trainer.fit(trainer.module, boring_batches(2))
+    assert not trainer.interrupted
+    assert seen == [KeyboardInterrupt]
 
 
 @pytest.mark.filterwarnings("error::DeprecationWarning")  # as PYTHONWARNINGS=error
