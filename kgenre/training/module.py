@@ -82,8 +82,8 @@ class Module(Hyperparameters):
             "return keras.optimizers.Adam(1e-3)"
         )
 
-    def configure_callbacks(self) -> list[Callback]:
-        """Callbacks that this module always wants; one of the same class given to the Trainer wins."""
+    def configure_callbacks(self) -> Callback | list[Callback]:
+        """One callback or several that this module always wants; one of the same class given to the Trainer wins."""
         return []
 
     def configure_gradients(self, gradients: dict[str, Any]) -> dict[str, Any]:

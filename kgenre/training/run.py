@@ -230,14 +230,19 @@ class Run:
         """The Keras optimizers of the running fit."""
         return list(self._engine.built.optimizers) if self._engine is not None else []
 
-    def learning_rates(self) -> list[float]:
-        """The current learning rate of each optimizer."""
+    def learning_rates(self, of_newest_update: bool = False) -> list[float]:
+        """The current learning rate of each optimizer; where a Keras schedule sets it, that of the next update.
+
+        Args:
+            of_newest_update: that of the newest instead.
+        """
 
         def current(optimizer: Any) -> float:
             rate = optimizer._learning_rate
-            if callable(rate):  # a Keras schedule, of the updates that were not left out
-                return float(rate(self.engine.get_variable(optimizer.iterations)))
-            return float(self.engine.get_variable(rate))
+            if not callable(rate):
+                return float(self.engine.get_variable(rate))
+            updates = int(self.engine.get_variable(optimizer.iterations))  # without those that were left out
+            return float(rate(max(updates - of_newest_update, 0)))
 
         return list(map(current, self.optimizers))
 

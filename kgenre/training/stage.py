@@ -23,7 +23,7 @@ from kgenre.training.determinism import make_run_deterministic
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources, one_source
 from kgenre.training.fit_schedule import FitSchedule
-from kgenre.training.given_callbacks import check_callbacks
+from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
@@ -240,7 +240,7 @@ def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
         return list(trainer.given_callbacks)
     _take_over_changes(trainer)
     mine = {type(callback) for callback in trainer.given_callbacks}
-    extra = [callback for callback in module.configure_callbacks() if type(callback) not in mine]
+    extra = [callback for callback in as_list(module.configure_callbacks()) if type(callback) not in mine]
     check_callbacks(f"{type(module).__name__}.configure_callbacks", extra)
     if trainer.fast_dev_run:  # writes no files
         extra = [callback for callback in extra if not isinstance(callback, ModelCheckpoint)]

@@ -88,7 +88,7 @@ def test_an_optimizer_with_a_schedule_of_its_own_is_refused():
     with pytest.raises(TypeError, match="that was given ExponentialDecay"):
         history(LearningRateScheduler(lambda epoch, rate: rate), module=Scheduled())
     # ... but it is logged: the rate of the update that was just made is that of the count before it.
-    assert history(LearningRateMonitor(), module=Scheduled()) == [(4, 0.5**4)]
+    assert history(LearningRateMonitor(), module=Scheduled()) == [(4, 0.5**3)]
 
 
 @pytest.mark.parametrize(

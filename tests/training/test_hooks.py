@@ -281,7 +281,7 @@ def test_configure_callbacks():
 
     class Configures(BoringModule):
         def configure_callbacks(self):
-            return [modules]
+            return modules
 
     quiet_trainer().fit(Configures(), boring_batches(1))
     assert next(modules.starts) == 1

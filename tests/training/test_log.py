@@ -248,10 +248,13 @@ def test_log_in_hooks_and_log_dict():
     assert trainer.progress_bar_metrics == {"a": 1.5, "b": 1.0}
 
 
-def test_a_text_in_a_hook_is_refused_by_name():
+def test_a_text_or_metric_in_a_hook_is_refused_by_name():
     module = BoringModule()
     module.on_train_epoch_end = lambda: module.log("note", "text")
     with pytest.raises(ValueError, match=r"log\('note'\) takes a number .*'text'"):
+        quiet_trainer().fit(module, boring_batches(1))
+    module.on_train_epoch_end = lambda: module.log("note", keras.metrics.Mean())
+    with pytest.raises(ValueError, match="A metric is logged in the step"):
         quiet_trainer().fit(module, boring_batches(1))
 
 
