@@ -350,9 +350,10 @@ class Trainer(Run):
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
-        """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`.
+        """Write the run's state as a checkpoint folder, in the place of a checkpoint; see `kgenre.checkpoints`.
 
         Raises:
+            FileExistsError: something else than a checkpoint is there.
             TrainerError: nothing has run, or an error took the weights of the last steps along (under JAX).
         """
         if self._engine is None:
