@@ -57,10 +57,12 @@ def fit_loop(trainer: Trainer) -> None:
         remaining = schedule.remaining(t.batch_idx)
         begun_at, waited = t.batch_idx, t.input_seconds
         batches = _timed(t, engine.prefetch(batches, remaining, at_once=batches_at_once(t, batches)))
+        length_is_known = not math.isinf(length_of(t.train_source))
         # An incomplete group of accumulated batches may end with a source that does not know its length.
-        looks_ahead = schedule.accumulate_grad_batches > 1 and math.isinf(length_of(t.train_source))
+        looks_ahead = schedule.accumulate_grad_batches > 1 and not length_is_known
         # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
-        for group, is_last in grouped(t, _marked(batches, looks_ahead)) if steps_are_left else ():
+        groups = grouped(t, _marked(batches, looks_ahead))
+        for group, is_last in groups if steps_are_left else ():
             first = t.batch_idx
             t.is_last_batch = is_last or first + len(group) == schedule.training_batches
             if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):
@@ -96,6 +98,7 @@ def fit_loop(trainer: Trainer) -> None:
             if schedule.validates_inside(t.current_epoch, t.batch_idx):
                 run_validation(t)
             if is_over(t):
+                t.epoch_is_done = not length_is_known and _is_spent(groups)
                 break
         else:
             t.epoch_is_done = steps_are_left
@@ -191,6 +194,14 @@ def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, boo
         held.append(batch)
     for batch in held:
         yield batch, True
+
+
+def _is_spent(batches: Iterator[Any]) -> bool:
+    """Whether nothing follows; what fails does, but nobody wants it any more."""
+    try:
+        return next(batches, None) is None
+    except Exception:
+        return False
 
 
 def run_validation(trainer: Trainer) -> None:

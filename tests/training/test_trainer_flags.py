@@ -176,6 +176,15 @@ def test_when_validation_runs(arguments, validations):
     assert watch.validations == validations
 
 
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("batches", [3, 4])
+def test_a_fit_that_ends_with_a_source_without_length_ends_its_epoch(accumulate, batches):
+    steps = 2 * -(-batches // accumulate)
+    arguments = {"max_epochs": 9, "max_steps": steps, "accumulate_grad_batches": accumulate}
+    watch, trainer = watched(Unknown(batches), 1, num_sanity_val_steps=0, **arguments)
+    assert (watch.validations, trainer.current_epoch, trainer.batch_idx) == ([steps // 2, steps], 2, 0)
+
+
 def test_validation_with_a_source_without_length_runs_once_at_the_end():
     watch, _ = watched(Unknown(4), 1, val_check_interval=2, max_epochs=2)
     assert watch.validations == [2, 4, 6, 8]
