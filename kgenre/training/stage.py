@@ -169,6 +169,9 @@ def build_for_fit(trainer: Trainer) -> Any:
         batches |= first_batches(t.val_sources)
     elif t.val_sources and t.limits["val"] != 0:
         _log.warning("The val data gave no batches: this fit validates nothing.")
+    elif t.val_source is not None and t.limits["val"] != 0:
+        name = type(t.module).__name__
+        _log.warning("There are val data, but %s has no validation_step: this fit validates nothing.", name)
     _sync(t)
     t.results = Results(t.loggers)
     t._engine = None

@@ -247,6 +247,7 @@ def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch():
         ("on_before_optimizer_step", "configure_gradients"),
         ("on_after_batch_transfer", "the source of batches or in the step"),
         ("validation_epoch_end", "write on_validation_epoch_end"),
+        ("on_validation_model_eval", "training=False in the step"),
     ],
 )
 def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):
@@ -256,6 +257,9 @@ def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):
     callback = type("Hopes", (kgenre.Callback,), {name: lambda self, *arguments: None})()
     with pytest.raises(TrainerError, match=f"Hopes.{name} would never be called"):
         quiet_trainer(callbacks=callback).fit(BoringModule(), boring_batches(1))
+    data = type("Hopes", (kgenre.DataModule,), {name: lambda self, *arguments: None})()
+    with pytest.raises(TrainerError, match=f"Hopes.{name} would never be called"):
+        quiet_trainer().fit(BoringModule(), data)
 
 
 def test_manual_optimization_is_refused():

@@ -214,7 +214,7 @@ def test_validation_data_without_a_batch_are_said(caplog):
     assert not caplog.messages
 
 
-def test_a_module_without_validation_step_is_not_validated():
+def test_a_module_without_validation_step_is_not_validated(caplog):
     class OnlyTrains(kgenre.Module):
         __init__ = BoringModule.__init__
         error = BoringModule.error
@@ -224,7 +224,10 @@ def test_a_module_without_validation_step_is_not_validated():
         def on_validation_start(self):
             raise AssertionError
 
+    quiet_trainer().fit(OnlyTrains(), boring_batches(1))
+    assert "validates nothing" not in caplog.text
     quiet_trainer().fit(OnlyTrains(), boring_batches(1), boring_batches(1))
+    assert "OnlyTrains has no validation_step: this fit validates nothing" in caplog.text
 
 
 # --- what is written and shown ------------------------------------------------------------------------------------
