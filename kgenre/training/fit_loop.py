@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -184,16 +185,9 @@ def _timed(trainer: Trainer, batches: Iterable[Any]) -> Iterator[Any]:
 def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, bool]]:
     """Each batch, and whether it is known to be the last; to know it means to hold one batch back."""
     if not look_ahead:
-        for batch in batches:
-            yield batch, False
-        return
-    held: list[Any] = []
-    for batch in batches:
-        if held:
-            yield held.pop(), False
-        held.append(batch)
-    for batch in held:
-        yield batch, True
+        return ((batch, False) for batch in batches)
+    end = object()
+    return ((batch, following is end) for batch, following in pairwise(chain(batches, [end])))
 
 
 def _is_spent(batches: Iterator[Any]) -> bool:
