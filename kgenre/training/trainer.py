@@ -76,7 +76,7 @@ class Trainer(Run):
             divide by their number); "auto": whichever ``devices`` asks for.
         deterministic: repeat bit for bit on the same machine; wants `seed_everything`. An operation that cannot repeat
             raises ("warn": torch only warns), and some are slower.
-        callbacks: one or several.
+        callbacks: one or several; between runs ``trainer.callbacks`` may be changed.
         logger: True or None: TensorBoard and CSV; False: none; or one or several loggers.
         default_root_dir: where runs are written, as ``<root>/<name>/version_<n>``.
         name: the name of the experiment in that path; None: the module's class name.
