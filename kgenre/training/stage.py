@@ -245,9 +245,9 @@ def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
     mine = {type(callback) for callback in trainer.given_callbacks}
     extra = [callback for callback in as_list(module.configure_callbacks()) if type(callback) not in mine]
     check_callbacks(f"{type(module).__name__}.configure_callbacks", extra)
-    if trainer.fast_dev_run:  # writes no files
-        extra = [callback for callback in extra if not isinstance(callback, ModelCheckpoint)]
     users = [*trainer.given_callbacks, *extra]
+    if trainer.fast_dev_run:  # writes no files
+        users = [callback for callback in users if not isinstance(callback, ModelCheckpoint)]
     defaults = [c for c in trainer.default_callbacks if not any(isinstance(other, type(c)) for other in users)]
     return _in_order([*users, *defaults])
 

@@ -143,6 +143,7 @@ def test_fast_dev_run_runs_everything_once_and_writes_nothing(in_tmp_path, batch
 
     watch = Watch()
     trainer = kgenre.Trainer(max_epochs=9, fast_dev_run=batches, callbacks=[watch, ModelCheckpoint(monitor="nothing")])
+    trainer.callbacks.append(ModelCheckpoint(monitor="val/loss"))
     trainer.fit(Wishes(), boring_batches(6), boring_batches(6))
     trainer.test(dataloaders=boring_batches(6), verbose=False)
     assert len(watch.batches) == watch.evaluated["validation"] == watch.evaluated["test"] == int(batches)
