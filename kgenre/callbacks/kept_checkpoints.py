@@ -35,7 +35,7 @@ class KeptCheckpoints:
     scores: dict[str, float] = field(default_factory=dict)
     last: str | None = None
     superfluous: list[str] = field(default_factory=list)
-    _before: tuple[dict[str, float], str | None] = ({}, None)  # scores and last, should the newest fail
+    _before: tuple[dict[str, float], str | None, list[str]] = ({}, None, [])  # should the newest fail
 
     def clear(self) -> None:
         """A new run begins with none."""
@@ -61,7 +61,7 @@ class KeptCheckpoints:
 
     def add(self, name: str, score: float | None) -> None:
         """The newest checkpoint; with a score it is among the best, and what it pushes out of them is superfluous."""
-        self._before = dict(self.scores), self.last
+        self._before = dict(self.scores), self.last, self.superfluous
         if score is not None:
             self.scores[name] = score
         unwanted = {*self.superfluous, *self._beyond_top_k()}
@@ -72,7 +72,7 @@ class KeptCheckpoints:
 
     def take_back(self) -> None:
         """The newest was not written after all."""
-        self.scores, self.last = self._before
+        self.scores, self.last, self.superfluous = self._before
 
     def forget_missing(self, folder: Path) -> None:
         """What was removed by hand cannot be the best, nor need it be removed."""
@@ -82,7 +82,7 @@ class KeptCheckpoints:
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"scores": self.scores, "last": self.last, "superfluous": self.superfluous}
+        return {"scores": dict(self.scores), "last": self.last, "superfluous": self.superfluous}
 
     def load_state_dict(self, state: dict[str, Any], is_running: bool) -> None:
         """Take a state over; where the run is under way and goes back to it, what came later is superfluous."""

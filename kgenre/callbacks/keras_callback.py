@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from kgenre.callbacks.callback import Callback
+from kgenre.callbacks.callback import Callback, overrides
 
 if TYPE_CHECKING:
     import keras
@@ -69,7 +69,7 @@ class KerasCallback(Callback):
             theirs = ours.replace("start", "begin").replace("validation", "test").replace("train_epoch", "epoch")
             # A step costs nothing for batch hooks that nobody wrote; "on_batch_end" is Keras's older name.
             names = (theirs, theirs.replace("train_batch", "batch"))
-            if any(getattr(type(callback), n) is not getattr(keras.callbacks.Callback, n) for n in names):
+            if any(overrides(callback, name, keras.callbacks.Callback) for name in names):
                 setattr(self, ours, self._forward(ours, theirs))
 
     @property

@@ -57,5 +57,6 @@ class LearningRateMonitor(Callback):
 
     def _log_rates(self, trainer: Trainer) -> None:
         names = [f"lr-{type(optimizer).__name__}" for optimizer in trainer.optimizers]
-        for position, (name, rate) in enumerate(zip(names, trainer.learning_rates(), strict=True)):
+        rates = trainer.learning_rates(of_newest_update=True)
+        for position, (name, rate) in enumerate(zip(names, rates, strict=True)):
             trainer.results.log(f"{name}-{position}" if names.count(name) > 1 else name, rate)

@@ -39,8 +39,8 @@ class ModelCheckpoint(Callback):
     In ``<run>/checkpoints`` the small files ``last`` and ``best`` name one of the ``step=...`` folders beside them.
     Older checkpoints are removed only after the new one is on the disk. A checkpoint that is due by steps or by time
     where validation is due too is written after it, one that is due at the end of an epoch when all other callbacks
-    and the module are through with it; elsewhere it is judged by the newest value of ``monitor``. Ctrl-C, SIGTERM
-    and SIGHUP always save.
+    and the module are through with it; elsewhere it is judged by the newest value of ``monitor``, of each validation
+    one. Ctrl-C, SIGTERM and SIGHUP always save.
 
     Several may share a run: each counts and removes its own folders, a name that another one holds gets "-v1". ``best``
     is that of the first with a ``monitor``, ``last`` the newest of all that a run can go on from.
@@ -50,7 +50,7 @@ class ModelCheckpoint(Callback):
             of several validation sets that of the first (``val/loss/dataloader_idx_0``).
         mode: whether smaller ("min") or larger ("max") is better.
         save_top_k: how many of the best to keep; -1: every one, best or not.
-        save_last: keep the newest, to resume from.
+        save_last: keep the newest, to resume from; False: only while none is the best.
         every_n_epochs: save after every n-th epoch only; None: 1, or not at all with one of the next two.
         every_n_train_steps: save after every n-th optimizer update, instead.
         train_time_interval: save when so much time has passed since the last one ("DD:HH:MM:SS", a dict with the
@@ -250,10 +250,17 @@ class ModelCheckpoint(Callback):
     def _save(self, trainer: Trainer) -> None:
         self._is_due, self._saved_at = False, monotonic()
         score = self._score(trainer)
-        keeps = self.kept.is_among_best(score)
-        if not (keeps or self.save_last or self.save_top_k == -1):
+        keeps = self.kept.is_among_best(score) and not self._is_known(score, trainer)
+        # The newest has to do until one is the best.
+        has_none = self.save_top_k > 0 and self.kept.best is None
+        if not (keeps or has_none or self.save_last or self.save_top_k == -1):
             return
         self._write(trainer, score if keeps else None, self.on_save_error)
+
+    def _is_known(self, score: float | None, trainer: Trainer) -> bool:
+        """Whether it is of a validation by which another checkpoint was judged."""
+        is_new = trainer.validated_at == (trainer.current_epoch, trainer.batch_idx) or not trainer.schedule.validates
+        return not is_new and score in self.kept.scores.values()
 
     def _write(self, trainer: Trainer, score: float | None, on_error: str) -> None:
         """The newest, with a score where it is among the best."""

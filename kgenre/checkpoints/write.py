@@ -14,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgenre.checkpoints.checkpoint import REQUIRED, Checkpoint, CheckpointError
+from kgenre.checkpoints.checkpoint import FILES, REQUIRED, Checkpoint, CheckpointError
 from kgenre.checkpoints.files import move, read_file, sync_file, sync_folder, write_synced
 from kgenre.checkpoints.migrations import SCHEMA
 from kgenre.checkpoints.read import read_manifest
@@ -28,9 +28,11 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     """Write a checkpoint folder at ``path``, replacing one that is there.
 
     Raises:
+        FileExistsError: something else than a checkpoint is there.
         OSError: the disk is full or the folder cannot be written; what was at ``path`` is untouched.
     """
     path = Path(path)
+    _refuse_to_replace(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -56,6 +58,15 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path
+
+
+def _refuse_to_replace(path: Path) -> None:
+    """A folder of a user's that is named by mistake must not be lost; what is left of a checkpoint may be."""
+    names = {inside.name for inside in path.iterdir()} if path.is_dir() else {"a file"} if path.exists() else set()
+    if not (names <= {*FILES, "epoch.safetensors"} or names >= {"manifest.json", "weights.safetensors"}):
+        raise FileExistsError(
+            errno.EEXIST, "It is there and no checkpoint, so nothing is written. Give another path", str(path)
+        )
 
 
 def _time_after_last(folder: Path) -> float:

@@ -122,8 +122,11 @@ class JaxEngine(ArrayState):
         weights = [self._state[part] for part in ("trainable", "others", "optimizer")]
         evaluated = self._stepped(self._eval, weights, self._stages[stage], batch, stage=stage)
         updates, self._stages[stage], outputs = evaluated
-        for position, value in updates.items():
-            self._state["others"][position] = value
+        if updates:
+            values = self._values()
+            for position, value in updates.items():
+                values[position] = value
+            self._state |= self._divided(values)
         return outputs
 
     @staticmethod
@@ -231,7 +234,7 @@ class JaxEngine(ArrayState):
         result = self.built.run(stage, (batch, counters["batch_idx"]), list(mapping))
         changed = {id(variable): value for variable, value in result.updates}
         # Only what the step assigned goes out: returning all weights would copy them each batch.
-        updates = {i: changed[id(v)] for i, v in enumerate(self._others) if id(v) in changed}
+        updates = {i: changed[id(v)] for i, v in enumerate(self._held()) if id(v) in changed}
         counters = {
             "sums": add_to_sums(
                 self.built.entries[stage], counters["sums"], self.built.stack(stage, result.logs.recorded())

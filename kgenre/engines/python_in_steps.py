@@ -38,7 +38,7 @@ class Attributes:
             StepError: it put tensors into a list, dict or set. Outside the compiled step they are no numbers.
         """
         after = Attributes.of(module)
-        changed = [name for name, value in self.plain.items() if after.plain.get(name, value) != value]
+        changed = [name for name, value in self.plain.items() if _differs(after.plain.get(name, value), value)]
         if not _is_eager():
             for name, size in after.sizes.items():
                 if size > self.sizes.get(name, 0):
@@ -78,7 +78,7 @@ class ReadValues:
         """Step, attribute, value then and now of those that are no longer what a step has read."""
         now = _plain(module)
         pairs = [(step, name, value, now.get(name, value)) for (step, name), value in self._read.items()]
-        return [pair for pair in pairs if pair[2] is not pair[3] and pair[2] != pair[3]]  # NaN is not even itself
+        return [pair for pair in pairs if _differs(pair[2], pair[3])]
 
     def warn_of_changes(self, module: Any) -> None:
         """Warn once of each that is no longer what a step has read."""
@@ -106,6 +106,10 @@ def warn_of_counter(name: str, value: int) -> None:
 
 def _is_eager() -> bool:
     return keras.backend.backend() == "torch"
+
+
+def _differs(value: Any, other: Any) -> bool:
+    return value is not other and value != other  # NaN is not even itself
 
 
 def _plain(module: Any) -> dict[str, Any]:

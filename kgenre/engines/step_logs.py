@@ -127,7 +127,9 @@ def read_now(value: Any) -> Any:
 
 def not_a_number(name: str, value: Any) -> str:
     """What is said of a value that cannot be logged."""
-    return f"log({name!r}) takes a number or a scalar tensor. Received: {str(value)[:80]!r} ({type(value).__name__})"
+    instead = " A metric is logged in the step, and read at the end of the epoch." if hasattr(value, "result") else ""
+    got = f"{str(value)[:80]!r} ({type(value).__name__})"
+    return f"log({name!r}) takes a number or a scalar tensor. Received: {got}.{instead}"
 
 
 def current() -> StepLogs | None:

@@ -16,7 +16,8 @@ class CSVLogger(Logger):
     """One row per step that logged something, one column per name, empty where nothing was logged.
 
     Values of the same step share a row. A name that appears later adds a column: the file is then rewritten once. While
-    a spreadsheet keeps it open, which on Windows lets nobody write, the rows wait until it is closed.
+    a spreadsheet keeps it open, which on Windows lets nobody write, the rows wait until it is closed. A value that is
+    named "step" as the first column is has no place here.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
@@ -51,6 +52,7 @@ class CSVLogger(Logger):
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         if self._path is None:
             raise self.not_open()
+        metrics = {name: value for name, value in metrics.items() if name != "step"}
         new = [name for name in metrics if name not in self._columns]
         self._columns += new
         row = self._rows.setdefault(step, {})

@@ -68,5 +68,6 @@ def _take(arrays: Any, rows: Any) -> Any:
     if isinstance(arrays, dict):
         return {key: _take(value, rows) for key, value in arrays.items()}
     if isinstance(arrays, tuple | list):
-        return type(arrays)(_take(value, rows) for value in arrays)
+        taken = [_take(value, rows) for value in arrays]
+        return type(arrays)(*taken) if hasattr(arrays, "_fields") else type(arrays)(taken)  # a namedtuple
     return arrays[rows]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
 
 from kgenre.training.hyperparameters import Hyperparameters
@@ -130,11 +131,10 @@ def iterate_epoch(source: Iterable[Any], epoch: int, start_batch: int = 0) -> It
         return source.epoch_batches(epoch, start_batch)
     if hasattr(source, "__getitem__") and hasattr(source, "on_epoch_begin"):
         return _epoch_of_py_dataset(source, start_batch)
-    if start_batch and hasattr(source, "skip"):  # a tf.data.Dataset skips without handing batches over
-        return source.skip(start_batch)
-    if start_batch:
-        return (batch for i, batch in enumerate(source) if i >= start_batch)
-    return source
+    if not start_batch:
+        return source
+    # A tf.data.Dataset skips without handing batches over.
+    return source.skip(start_batch) if hasattr(source, "skip") else islice(source, start_batch, None)
 
 
 def _epoch_of_py_dataset(source: Any, start_batch: int) -> Iterator[Any]:

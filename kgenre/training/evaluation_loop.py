@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_sources import EvaluationSource
+from kgenre.training.limits import read_only_once
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -36,6 +37,7 @@ def evaluate(
         count = min(one.batches, limit)
         results.start_epoch(engine, one.stage)
         batches = engine.prefetch(iterate_epoch(one.source, 0), limit=None if math.isinf(count) else int(count))
+        batch_idx = -1
         for batch_idx, batch in enumerate(batches):
             hook["batch_start"](batch, batch_idx, dataloader_idx)
             outputs = engine.eval_step(one.stage, batch)
@@ -43,6 +45,8 @@ def evaluate(
             if stage == "predict" and trainer.keeps_predictions:
                 predictions[dataloader_idx].append(engine.to_host(outputs))
             trainer.stop_signal.raise_if_received()
+        if batch_idx < 0 < count:
+            raise read_only_once("val" if stage == "validation" else stage)
         results.add_epoch(engine, one.stage)
     engine.sync()
     hook["epoch_end"]()

@@ -73,13 +73,12 @@ def one_source(given: Any) -> Any:
     Raises:
         TrainerError: there are several.
     """
-    if isinstance(given, list | tuple) and given and not any(map(_is_batch, given)):
-        if len(given) > 1:
-            raise TrainerError(
-                f"Training takes one source of batches. Received: a {type(given).__name__} of {len(given)}."
-            )
-        return given[0]
-    return given
+    sources = [given] if isinstance(given, Mapping) else _several_sources(given)
+    if len(sources) > 1:
+        raise TrainerError(
+            f"Training takes one source of batches. Received: a {type(given).__name__} of {len(sources)}."
+        )
+    return sources[0]
 
 
 def _is_batch(value: Any) -> bool:

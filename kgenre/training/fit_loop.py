@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, pairwise
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
+from kgenre.training.limits import length_of, read_only_once
 from kgenre.training.open_run import open_loggers
 from kgenre.training.resume import restore, restore_logs, resume_step
 from kgenre.training.stage import load_epoch, load_sources
@@ -56,8 +58,12 @@ def fit_loop(trainer: Trainer) -> None:
         remaining = schedule.remaining(t.batch_idx)
         begun_at, waited = t.batch_idx, t.input_seconds
         batches = _timed(t, engine.prefetch(batches, remaining, at_once=batches_at_once(t, batches)))
+        length_is_known = not math.isinf(length_of(t.train_source))
+        # An incomplete group of accumulated batches may end with a source that does not know its length.
+        looks_ahead = schedule.accumulate_grad_batches > 1 and not length_is_known
         # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
-        for group, is_last in grouped(t, _marked(batches, schedule.looks_ahead)) if steps_are_left else ():
+        groups = grouped(t, _marked(batches, looks_ahead))
+        for group, is_last in groups if steps_are_left else ():
             first = t.batch_idx
             t.is_last_batch = is_last or first + len(group) == schedule.training_batches
             if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):
@@ -93,9 +99,12 @@ def fit_loop(trainer: Trainer) -> None:
             if schedule.validates_inside(t.current_epoch, t.batch_idx):
                 run_validation(t)
             if is_over(t):
+                t.epoch_is_done = not length_is_known and _is_spent(groups)
                 break
         else:
             t.epoch_is_done = steps_are_left
+            if steps_are_left and not t.batch_idx:
+                raise read_only_once("train")
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
         t.batch_seconds = (t.input_seconds - waited) / max(1, t.batch_idx - begun_at)
 
@@ -176,16 +185,17 @@ def _timed(trainer: Trainer, batches: Iterable[Any]) -> Iterator[Any]:
 def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, bool]]:
     """Each batch, and whether it is known to be the last; to know it means to hold one batch back."""
     if not look_ahead:
-        for batch in batches:
-            yield batch, False
-        return
-    held: list[Any] = []
-    for batch in batches:
-        if held:
-            yield held.pop(), False
-        held.append(batch)
-    for batch in held:
-        yield batch, True
+        return ((batch, False) for batch in batches)
+    end = object()
+    return ((batch, following is end) for batch, following in pairwise(chain(batches, [end])))
+
+
+def _is_spent(batches: Iterator[Any]) -> bool:
+    """Whether nothing follows; what fails does, but nobody wants it any more."""
+    try:
+        return next(batches, None) is None
+    except Exception:
+        return False
 
 
 def run_validation(trainer: Trainer) -> None:

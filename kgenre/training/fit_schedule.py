@@ -39,11 +39,6 @@ class FitSchedule:
         """Whether the optimizer acts after so many batches of an epoch; a last incomplete group counts."""
         return batches % self.accumulate_grad_batches == 0 or batches == self.training_batches
 
-    @property
-    def looks_ahead(self) -> bool:
-        """Whether a group of batches may end with a source that does not know its length."""
-        return self.accumulate_grad_batches > 1 and math.isinf(self.training_batches)
-
     def validates_inside(self, epoch: int, batches: int) -> bool:
         """Whether validation is due after so many batches, before the epoch's end."""
         return (

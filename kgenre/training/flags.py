@@ -16,7 +16,7 @@ from kgenre.loggers import CSVLogger, Logger, TensorBoardLogger
 from kgenre.profilers import PROFILERS
 from kgenre.training.accelerator import check_accelerator
 from kgenre.training.errors import TrainerError
-from kgenre.training.given_callbacks import check_callbacks
+from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.limits import check_limit
 from kgenre.training.precision import check_precision
 
@@ -59,8 +59,8 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     _check(f)
     f.precision = check_precision(f.precision)
     f.fast_dev_run = int(f.fast_dev_run)
-    check_callbacks("Trainer(callbacks=...)", _as_list(f.callbacks))
-    f.given_callbacks, f.loggers = _as_list(f.callbacks), [] if isinstance(f.logger, bool) else _as_list(f.logger)
+    check_callbacks("Trainer(callbacks=...)", as_list(f.callbacks))
+    f.given_callbacks, f.loggers = as_list(f.callbacks), [] if isinstance(f.logger, bool) else as_list(f.logger)
     for logger in f.loggers:
         if not isinstance(logger, Logger):
             raise TrainerError(
@@ -143,7 +143,7 @@ def _check(f: SimpleNamespace) -> None:
     check_accelerator(f.accelerator, f.devices, f.strategy)
     if f.deterministic not in (True, False, "warn"):
         raise TrainerError(f"deterministic is True, False or 'warn'. Received: {f.deterministic!r}")
-    has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in _as_list(f.callbacks))
+    has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
         raise TrainerError("enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them.")
 
@@ -175,10 +175,3 @@ def _at_least(**arguments: tuple[Any, int]) -> None:
     for name, (value, least) in arguments.items():
         if value is not None and not (isinstance(value, Integral) and int(value) >= least):
             raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")
-
-
-def _as_list(value: Any) -> list[Any]:
-    """One, several or no values as a list."""
-    if value is None:
-        return []
-    return list(value) if isinstance(value, list | tuple) else [value]

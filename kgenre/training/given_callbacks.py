@@ -25,6 +25,13 @@ def check_callbacks(where: str, callbacks: Iterable[Any]) -> None:
             raise TrainerError(f"{where} holds kgenre callbacks. Received: {_described(given)}.")
 
 
+def as_list(given: Any) -> list[Any]:
+    """One, several or no values as a list."""
+    if given is None:
+        return []
+    return list(given) if isinstance(given, list | tuple) else [given]
+
+
 def _described(given: Any) -> str:
     name = getattr(given, "__name__", type(given).__name__)
     if inspect.isclass(given):

@@ -34,6 +34,11 @@ _NEVER_CALLED = {
     "training_epoch_end": "write on_train_epoch_end",
     "validation_epoch_end": "write on_validation_epoch_end",
     "test_epoch_end": "write on_test_epoch_end",
+    **{
+        f"on_{stage}_model_{mode}": "give layers training=True or training=False in the step"
+        for stage in ("validation", "test", "predict")
+        for mode in ("train", "eval")
+    },
 }
 
 
@@ -43,11 +48,11 @@ class Hooks:
     Only those that override a hook are called: a step costs nothing for the hooks that nobody wrote.
 
     Raises:
-        TrainerError: the module or a callback defines a hook of Lightning's that would never be called.
+        TrainerError: the module, the datamodule or a callback defines a hook of Lightning's that would never be called.
     """
 
     def __init__(self, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> None:
-        for owner in (module, *callbacks):
+        for owner in (module, trainer.datamodule, *callbacks):
             _refuse_what_is_never_called(owner)
         for name in _CALLED:
             setattr(self, name, self._chain(name, trainer, module, callbacks))

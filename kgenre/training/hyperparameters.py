@@ -5,8 +5,11 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 
 class Hyperparameters:
@@ -21,10 +24,11 @@ class Hyperparameters:
             self._hparams = SimpleNamespace()
         return self._hparams
 
-    def save_hyperparameters(self, *names: str, ignore: tuple[str, ...] | list[str] = ()) -> None:
+    def save_hyperparameters(self, *names: str, ignore: str | Sequence[str] = ()) -> None:
         """Keep the arguments of the calling ``__init__``: all of them, or those in ``names``, minus ``ignore``.
 
-        Call it first in ``__init__``, before arguments are overwritten.
+        Call it first in ``__init__``, before arguments are overwritten. Checkpoints keep those that JSON holds
+        (numbers, texts, lists and dicts of these; keys become texts), a NumPy number as Python's and a path as a text.
 
         Raises:
             TypeError: called elsewhere than in a method that has the named arguments.
@@ -48,6 +52,7 @@ class Hyperparameters:
                 f"save_hyperparameters({', '.join(map(repr, unknown))}): {type(self).__name__}.__init__ has no such "
                 f"argument. It has: {', '.join(given) or 'none'}."
             )
+        ignore = [ignore] if isinstance(ignore, str) else ignore
         chosen = {name: given[name] for name in (names or given) if name not in ignore}
         # A subclass calls first and super().__init__() may call again: both sets are kept, the subclass's win.
         vars(self.hparams).update({k: v for k, v in chosen.items() if k not in vars(self.hparams)})
@@ -55,15 +60,21 @@ class Hyperparameters:
 
 def described(owner: Hyperparameters) -> dict[str, Any]:
     """What a checkpoint keeps to make a module or datamodule again: its class, the hyperparameters that JSON holds."""
-    hyperparameters = {
-        name: str(value) if isinstance(value, os.PathLike) else value
-        for name, value in vars(owner.hparams).items()
-        if is_plain(value) or isinstance(value, os.PathLike)
-    }
+    plain = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
     return {
         "class_path": f"{type(owner).__module__}.{type(owner).__qualname__}",
-        "hyperparameters": hyperparameters,
+        "hyperparameters": {name: value for name, value in plain.items() if is_plain(value)},
     }
+
+
+def _as_plain(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return list(map(_as_plain, value))
+    if isinstance(value, dict):
+        return {name: _as_plain(item) for name, item in value.items()}
+    if isinstance(value, np.generic):
+        return value.item()
+    return str(value) if isinstance(value, os.PathLike) else value
 
 
 def is_plain(value: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 from typing import Any
 
 from kgenre.training.errors import TrainerError
@@ -11,7 +12,7 @@ from kgenre.training.errors import TrainerError
 
 def check_limit(name: str, limit: int | float | None) -> int | float | None:
     """A count (int >= 0), a fraction (float 0.0 to 1.0), or None for all."""
-    if limit is None or (isinstance(limit, int) and limit >= 0) or (isinstance(limit, float) and 0 <= limit <= 1):
+    if limit is None or (isinstance(limit, Integral) and limit >= 0) or (isinstance(limit, float) and 0 <= limit <= 1):
         return limit
     raise TrainerError(f"{name} takes a number of batches (int) or a fraction (0.0 to 1.0). Received: {limit!r}")
 
@@ -38,10 +39,10 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
             f"The {name} batches are {arrays}: data that are not cut into batches yet. Give "
             "kgenre.ArrayDataset(arrays, batch_size=32) in its place; where each member is a batch, a list of them."
         )
-    length = _length(source)
+    length = length_of(source)
     if limit is None:
         return length
-    if isinstance(limit, int):
+    if isinstance(limit, Integral):
         return min(limit, length)
     if math.isinf(length):
         if limit == 1.0:
@@ -78,7 +79,7 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
     """
     if interval == 1.0 and isinstance(interval, float):
         return math.inf  # at the end of the epoch, however long it is
-    if isinstance(interval, int):
+    if isinstance(interval, Integral):
         if interval > batches and not across_epochs:
             raise TrainerError(
                 f"val_check_interval={interval} is more than the {batches} batches of a training epoch. "
@@ -93,7 +94,16 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
     return max(1, int(batches * interval))
 
 
-def _length(source: Any) -> int | float:
+def read_only_once(name: str) -> TrainerError:
+    """The error for a source that gave no batches where it had given one before."""
+    return TrainerError(
+        f"The {name} data gave no batches when they were read again, but each epoch reads them anew. Let __iter__ "
+        "begin anew each time; see that what it reads from is not spent."
+    )
+
+
+def length_of(source: Any) -> int | float:
+    """Batches of a source; infinity where it does not know."""
     try:
         return len(source)
     except TypeError:  # a tf.data.Dataset of unknown or infinite cardinality, or an object without a length

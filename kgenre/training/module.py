@@ -82,8 +82,8 @@ class Module(Hyperparameters):
             "return keras.optimizers.Adam(1e-3)"
         )
 
-    def configure_callbacks(self) -> list[Callback]:
-        """Callbacks that this module always wants; one of the same class given to the Trainer wins."""
+    def configure_callbacks(self) -> Callback | list[Callback]:
+        """One callback or several that this module always wants; one of the same class given to the Trainer wins."""
         return []
 
     def configure_gradients(self, gradients: dict[str, Any]) -> dict[str, Any]:
@@ -152,6 +152,9 @@ class Module(Hyperparameters):
         transfer, ``on_epoch`` ones are summed up on the device and fetched at the end of the epoch. Given both, the
         names are ``name_step`` and ``name_epoch``.
 
+        In a hook the value is taken as it is: of several in an epoch the newest stays, where Lightning's hooks of
+        batches take their mean. ``on_step``, ``on_epoch``, ``reduce_fx`` and ``batch_size`` are for steps.
+
         Args:
             name: such as "train/loss"; the part before the slash groups charts in TensorBoard.
             value: a scalar tensor or number, or a `keras.metrics.Metric` that the module holds: it is read at the end
@@ -168,7 +171,8 @@ class Module(Hyperparameters):
                 without it each set needs names of its own.
 
         Raises:
-            ValueError: not a scalar, no name, an unknown ``reduce_fx``, or the same name twice in a step.
+            ValueError: not a scalar, no name, an unknown ``reduce_fx``, neither ``on_step`` nor ``on_epoch``, or the
+                same name twice in a step.
         """
         if not (name and isinstance(name, str)):
             raise ValueError(f"log({name!r}, ...) needs a name, such as 'train/loss'.")
@@ -182,6 +186,10 @@ class Module(Hyperparameters):
             # An evaluation has no axis of steps, and a metric is read once an epoch.
             on_step, on_epoch = False, True
         on_step, on_epoch = on_step is None or on_step, bool(on_epoch)
+        if not (on_step or on_epoch):
+            raise ValueError(
+                f"log({name!r}, on_step=False) keeps no value without on_epoch=True. Give it, or leave both out."
+            )
         name += logs.suffix if add_dataloader_idx else ""
         weight = logs.weight if batch_size is None else batch_size
         entry = step_logs.LogEntry(name, on_step, on_epoch, prog_bar, logger, reduce_fx)

@@ -45,6 +45,7 @@ class Run:
     """
 
     callbacks: list[Callback]
+    used_callbacks: list[Callback]
     loggers: list[Logger]
     default_root_dir: Path
     name: str | None
@@ -61,6 +62,7 @@ class Run:
         self.ckpt_path: Path | None = None  # the checkpoint that was loaded
         self.found_by_name = False  # "best" or "last" was given, and another trainer's run was found
         self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
+        self.val_data: Any = None  # likewise, whom a fit may ask for validation batches
         self.keeps_predictions = True
         self.is_trial = False  # a search for a learning rate or a batch size: only its own callbacks take part
         self._module: Module | None = None
@@ -228,12 +230,21 @@ class Run:
         """The Keras optimizers of the running fit."""
         return list(self._engine.built.optimizers) if self._engine is not None else []
 
-    def learning_rates(self) -> list[float]:
-        """The current learning rate of each optimizer."""
-        rates = [optimizer._learning_rate for optimizer in self.optimizers]
-        return [
-            float(rate(self.global_step)) if callable(rate) else float(self.engine.get_variable(rate)) for rate in rates
-        ]
+    def learning_rates(self, of_newest_update: bool = False) -> list[float]:
+        """The current learning rate of each optimizer; where a Keras schedule sets it, that of the next update.
+
+        Args:
+            of_newest_update: that of the newest instead.
+        """
+
+        def current(optimizer: Any) -> float:
+            rate = optimizer._learning_rate
+            if not callable(rate):
+                return float(self.engine.get_variable(rate))
+            updates = int(self.engine.get_variable(optimizer.iterations))  # without those that were left out
+            return float(rate(max(updates - of_newest_update, 0)))
+
+        return list(map(current, self.optimizers))
 
     def set_learning_rate(self, value: float, optimizer: int = 0) -> None:
         """Give an optimizer another learning rate, from the next step on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import math
 import os
 import platform
@@ -20,6 +21,7 @@ from kgenre.engines.devices import computing_devices, with_name
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
 
+_log = logging.getLogger("kgenre")
 _PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "tensorboard", "scikit-learn")
 
 
@@ -105,7 +107,11 @@ def update_metrics(folder: Path, metrics: Mapping[str, float | str]) -> None:
     The names logged before stay, but for those of an earlier test.
     """
     path = folder / "metrics.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        _log.warning("%s is damaged (%s) and begins anew.", path, error)
+        known = {}
     if any(name.startswith("test/") for name in metrics):  # that may have been of other data
         known = {name: value for name, value in known.items() if not name.startswith("test/")}
     # JSON has no NaN: a value that is not a number is written as null.

@@ -24,7 +24,7 @@ from kgenre.training.determinism import make_run_deterministic
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources, one_source
 from kgenre.training.fit_schedule import FitSchedule
-from kgenre.training.given_callbacks import check_callbacks
+from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.hooks import Hooks
 from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
@@ -56,14 +56,15 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     module._trainer = t
     if datamodule is not None:
         datamodule.trainer = t
-    t.callbacks = _all_callbacks(t, module)
-    t.hooks = Hooks(t, module, t.callbacks)
+    _hang_in(t, _all_callbacks(t, module))
     t.lock = t.new_folder = t.opened_at = None
     status, is_refused = "success", False
     with t.stop_signal.listening(), leaving_run(t):
         try:
             devices = choose_devices(t.accelerator, t.devices, t.strategy)
-            t.step_options = dataclasses.replace(t.step_options, devices=devices)
+            t.step_options = dataclasses.replace(
+                t.step_options, devices=devices, accumulate_grad_batches=t.accumulate_grad_batches
+            )
             make_run_deterministic(t.deterministic)
             with computing_on(devices):
                 yield
@@ -127,7 +128,8 @@ def load_sources(trainer: Trainer) -> None:
     t = trainer
     if t.data is not None:
         t.train_source = t.data.train_dataloader()
-        t.val_source = t.data.val_dataloader() if hasattr(t.data, "val_dataloader") else None
+    if hasattr(t.val_data, "val_dataloader"):
+        t.val_source = t.val_data.val_dataloader()
     t.train_source, t.val_sources = one_source(t.train_source), []
     if type(t.module).validation_step is not Module.validation_step:
         t.val_sources = evaluation_sources(t.module, "validation", t.val_source, t.limits["val"])
@@ -170,6 +172,9 @@ def build_for_fit(trainer: Trainer) -> Any:
         batches |= first_batches(t.val_sources)
     elif t.val_sources and t.limits["val"] != 0:
         _log.warning("The val data gave no batches: this fit validates nothing.")
+    elif t.val_source is not None and t.limits["val"] != 0:
+        name = type(t.module).__name__
+        _log.warning("There are val data, but %s has no validation_step: this fit validates nothing.", name)
     _sync(t)
     t.results = Results(t.loggers)
     t._engine = None
@@ -179,8 +184,7 @@ def build_for_fit(trainer: Trainer) -> Any:
         t._engine = _built_engine(t, configured.optimizers, batches, parts)
     t.configured_rates = configured_rates(t)
     if configured.schedulers and not t.is_trial:
-        t.callbacks = _in_order([*t.callbacks, *configured.schedulers])
-        t.hooks = Hooks(t, t.module, t.callbacks)
+        _hang_in(t, _in_order([*t.callbacks, *configured.schedulers]))
     return batches["train"]
 
 
@@ -247,16 +251,33 @@ def _sync(trainer: Trainer) -> None:
         trainer._engine.sync()
 
 
+def _hang_in(trainer: Trainer, callbacks: list[Callback]) -> None:
+    trainer.callbacks, trainer.used_callbacks = callbacks, list(callbacks)
+    trainer.hooks = Hooks(trainer, trainer.module, callbacks)
+
+
 def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
     if trainer.is_trial:
         return list(trainer.given_callbacks)
+    _take_over_changes(trainer)
     mine = {type(callback) for callback in trainer.given_callbacks}
-    extra = [callback for callback in module.configure_callbacks() if type(callback) not in mine]
+    extra = [callback for callback in as_list(module.configure_callbacks()) if type(callback) not in mine]
     check_callbacks(f"{type(module).__name__}.configure_callbacks", extra)
+    users = [*trainer.given_callbacks, *extra]
     if trainer.fast_dev_run:  # writes no files
-        extra = [callback for callback in extra if not isinstance(callback, ModelCheckpoint)]
-    defaults = [c for c in trainer.default_callbacks if not any(isinstance(other, type(c)) for other in extra)]
-    return _in_order([*trainer.given_callbacks, *extra, *defaults])
+        users = [callback for callback in users if not isinstance(callback, ModelCheckpoint)]
+    defaults = [c for c in trainer.default_callbacks if not any(isinstance(other, type(c)) for other in users)]
+    return _in_order([*users, *defaults])
+
+
+def _take_over_changes(trainer: Trainer) -> None:
+    """What a user has put into ``trainer.callbacks`` since they were last in use, or taken out."""
+    t = trainer
+    gone = [callback for callback in t.used_callbacks if callback not in t.callbacks]
+    new = [callback for callback in t.callbacks if callback not in (*t.used_callbacks, *t.given_callbacks)]
+    check_callbacks("trainer.callbacks", new)
+    t.given_callbacks = [callback for callback in (*t.given_callbacks, *new) if callback not in gone]
+    t.default_callbacks = [callback for callback in t.default_callbacks if callback not in gone]
 
 
 def _in_order(callbacks: list[Callback]) -> list[Callback]:

@@ -77,7 +77,7 @@ class Trainer(Run):
             divide by their number); "auto": whichever ``devices`` asks for.
         deterministic: repeat bit for bit on the same machine; wants `seed_everything`. An operation that cannot repeat
             raises ("warn": torch only warns), and some are slower.
-        callbacks: one or several.
+        callbacks: one or several; between runs ``trainer.callbacks`` may be changed.
         logger: True or None: TensorBoard and CSV; False: none; or one or several loggers.
         default_root_dir: where runs are written, as ``<root>/<name>/version_<n>``.
         name: the name of the experiment in that path; None: the module's class name.
@@ -168,7 +168,6 @@ class Trainer(Run):
         self.step_options = StepOptions(
             gradient_clip_val,
             gradient_clip_algorithm,
-            accumulate_grad_batches,
             jit_compile=jit_compile is True,
             loss_scaling=self.precision == "16-mixed",
             deterministic=bool(deterministic),
@@ -179,6 +178,7 @@ class Trainer(Run):
         self.given_callbacks: list[Callback] = flags.given_callbacks
         self.default_callbacks: list[Callback] = flags.default_callbacks
         self.callbacks = [*self.given_callbacks, *self.default_callbacks]
+        self.used_callbacks = list(self.callbacks)  # what is put into the others, or taken out, is a user's wish
         self.profiler: Profiler | None = flags.profiler
 
     # --- the four entry points -----------------------------------------------------------------------------------
@@ -201,9 +201,9 @@ class Trainer(Run):
         Args:
             model: the module to train.
             train_dataloaders: a source of batches (see `DataModule`), or a DataModule; None: the module's own
-                ``train_dataloader`` and ``val_dataloader``, where it has them.
+                ``train_dataloader``.
             val_dataloaders: the same for validation; or a list, tuple or dict of several (see
-                `Module.validation_step`).
+                `Module.validation_step`). None: the module's own ``val_dataloader``, where it has one.
             datamodule: gives both, instead.
             ckpt_path: resume from a checkpoint's folder, a run's folder, "best" or "last" (the newest of this
                 experiment that verifies; where all are damaged, an error; where there is none, training starts fresh
@@ -212,6 +212,9 @@ class Trainer(Run):
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders
         self.data = _source_of_batches("fit", "train", model, train_dataloaders, datamodule)
+        if datamodule is not None and val_dataloaders is not None:
+            raise TrainerError("trainer.fit() takes either val_dataloaders or a datamodule. Received: both.")
+        self.val_data = (datamodule or model) if val_dataloaders is None else None
         self.train_source, self.val_source = train_dataloaders, val_dataloaders
         self._begin_fit()
         with running(self, "fit", model, datamodule):
@@ -350,9 +353,10 @@ class Trainer(Run):
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
-        """Write the run's state as a checkpoint folder; see `kgenre.checkpoints`.
+        """Write the run's state as a checkpoint folder, in the place of a checkpoint; see `kgenre.checkpoints`.
 
         Raises:
+            FileExistsError: something else than a checkpoint is there.
             TrainerError: nothing has run, or an error took the weights of the last steps along (under JAX).
         """
         if self._engine is None:

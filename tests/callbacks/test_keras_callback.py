@@ -140,6 +140,17 @@ def test_a_batch_hook_sees_the_newest_weights_and_may_change_them():
     np.testing.assert_array_equal(weights_of(module)[KERNEL], seen[-1] / 2)
 
 
+def test_functions_of_a_lambda_callback_are_called():
+    seen = []
+    functions = {
+        "on_epoch_end": lambda epoch, logs: seen.append((epoch, logs["val_loss"] > 0)),
+        "on_train_batch_end": lambda batch, logs: seen.append(batch),
+    }
+    callback = KerasCallback(keras.callbacks.LambdaCallback(**functions))
+    quiet_trainer(callbacks=callback).fit(BoringModule(), boring_batches(2), boring_batches(1))
+    assert seen == [0, 1, (0, True)]
+
+
 def test_only_written_batch_hooks_are_called():
     class Epochs(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):

@@ -26,6 +26,22 @@ def test_a_schedule_of_epochs():
     assert history(schedule, LearningRateMonitor(), max_epochs=3) == [(4, 1.0), (8, 0.5), (12, 0.25)]
 
 
+@pytest.mark.filterwarnings("ignore:training_step returned None")
+def test_a_keras_schedule_knows_no_batches_that_were_left_out():
+    class LeavesOut(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return None if batch["x"].shape[0] == 4 else super().training_step(batch, batch_idx)
+
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(keras.optimizers.schedules.PiecewiseConstantDecay([2], [0.5, 0.25]))
+
+    trainer = quiet_trainer()
+    trainer.fit(LeavesOut(), boring_batches(2) + boring_batches(2, rows=4))
+    assert (trainer.global_step, trainer.learning_rates()) == (4, [0.5])
+    trainer.fit(LeavesOut(), boring_batches(3))
+    assert trainer.learning_rates() == [0.25]
+
+
 @pytest.mark.parametrize(("accumulate", "steps"), [(1, 4), (2, 2)])
 def test_a_schedule_of_steps(accumulate, steps):
     schedule = LearningRateScheduler(lambda step, rate: 0.1 * (step + 1), interval="step")
@@ -72,7 +88,7 @@ def test_an_optimizer_with_a_schedule_of_its_own_is_refused():
     with pytest.raises(TypeError, match="that was given ExponentialDecay"):
         history(LearningRateScheduler(lambda epoch, rate: rate), module=Scheduled())
     # ... but it is logged: the rate of the update that was just made is that of the count before it.
-    assert history(LearningRateMonitor(), module=Scheduled()) == [(4, 0.5**4)]
+    assert history(LearningRateMonitor(), module=Scheduled()) == [(4, 0.5**3)]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights
 
 import kgenre
 from kgenre.callbacks import LambdaCallback, ModelCheckpoint
+from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
 from kgenre.callbacks.monitor import MonitorError
 from kgenre.checkpoints import find_checkpoint, read_checkpoint
 
@@ -79,6 +80,18 @@ def test_nothing_is_kept_for_nothing(in_tmp_path):
     )
     trainer.fit(Scores(), boring_batches(1), boring_batches(1))
     assert list(in_tmp_path.glob("**/step=*")) == []
+
+
+@pytest.mark.parametrize("monitor", [None, "val/loss", "val/score"])
+def test_the_newest_has_to_do_while_none_is_the_best(monitor):
+    module = Scores([float("nan")] * 3)
+    assert fit(ModelCheckpoint(monitor, save_last=False), 3, module) == ([3], {"last": 3})
+
+
+def test_a_validation_judges_one_checkpoint():
+    best = ModelCheckpoint("val/score", save_top_k=3)
+    assert fit(best, 5, check_val_every_n_epoch=2) == ([2, 4, 5], {"best": 4, "last": 5})
+    assert best.kept.scores == {"step=000002": 3.0, "step=000004": 2.0}
 
 
 def test_a_nan_is_never_the_best():
@@ -270,7 +283,7 @@ def test_a_step_where_validation_is_due_is_judged_by_it():
 
     trainer = quiet_trainer(val_check_interval=2, callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(Rising(), boring_batches(4), boring_batches(1))
-    assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000003": 2.0, "step=000004": 4.0}
+    assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000004": 4.0}
     assert checkpoint.best_model_path.name == "step=000004"
 
 
@@ -596,6 +609,15 @@ def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
     again = "Again no checkpoint was written (No space left on device)."
     assert caplog.messages[1].endswith("Training goes on; the newest is step=000001.")
     assert caplog.messages[2:] == [again, again]
+
+
+def test_what_a_checkpoint_that_failed_would_have_replaced_stays():
+    kept = KeptCheckpoints(save_top_k=1, mode="min")
+    kept.add("step=1", 0.5)
+    before = kept.state_dict()
+    kept.add("step=2", 0.4)
+    kept.take_back()
+    assert kept.state_dict() == before
 
 
 def test_a_folder_that_vanishes_is_made_again(caplog):

@@ -169,6 +169,25 @@ def test_a_state_that_json_cannot_hold_leaves_the_old_checkpoint(saved):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
+@pytest.mark.parametrize("name", ["thesis", "thesis/chapter.txt"])
+def test_what_is_no_checkpoint_is_never_replaced(tmp_path, name):
+    chapter = tmp_path / "thesis" / "chapter.txt"
+    chapter.parent.mkdir()
+    chapter.write_text("years of work")
+    with pytest.raises(FileExistsError, match="no checkpoint, so nothing is written"):
+        write_checkpoint(example(), tmp_path / name)
+    assert chapter.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("left", [FILES, ["state.json"], [], [*FILES, "manifest.json", "notes.txt"]])
+def test_what_is_left_of_a_checkpoint_is_replaced(tmp_path, left):
+    path = tmp_path / "step=000003"
+    path.mkdir()
+    for name in left:
+        (path / name).write_text("x")
+    assert read_checkpoint(write_checkpoint(example(), path)).state["global_step"] == 3
+
+
 def test_a_leftover_of_a_killed_write_is_no_hindrance(saved):
     leftover = saved.with_name(f".{saved.name}.{os.getpid()}.partial")
     leftover.mkdir()

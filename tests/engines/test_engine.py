@@ -285,6 +285,16 @@ def test_weights_are_up_to_date_and_may_be_assigned_in_hooks_of_batches():
     np.testing.assert_allclose([value for _, value in logger.history("target")], seen, rtol=1e-5)
 
 
+def test_weights_that_an_evaluations_step_assigns_stay():
+    class Assigns(BoringModule):
+        def validation_step(self, batch, batch_idx):
+            self.model.layers[0].bias.assign(self.model.layers[0].bias + 1.0)
+
+    module = Assigns()
+    quiet_trainer().validate(module, boring_batches(3), verbose=False)
+    np.testing.assert_array_equal(weights_of(module)["model.layers.0.bias"], [3.0, 3.0])
+
+
 def test_weights_assigned_before_validation_are_validated():
     def assign(trainer, module):
         module.model.layers[0].kernel.assign(np.zeros((4, 2)))

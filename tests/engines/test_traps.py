@@ -231,7 +231,9 @@ def test_a_python_counter_in_a_step_warns():
         fit(Counts())
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
-        fit(BoringModule())
+        module = BoringModule()
+        module.best = float("nan")  # which differs from itself
+        fit(module)
 
 
 compiled = pytest.mark.skipif(keras.backend.backend() == "torch", reason="steps run as Python each time")

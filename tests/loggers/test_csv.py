@@ -40,6 +40,14 @@ def test_values_of_one_step_share_a_row(logger, tmp_path):
     assert rows(tmp_path) == [{"step": "10", "a": "1", "b": "4"}, {"step": "20", "a": "2", "b": "3"}]
 
 
+def test_a_value_does_not_take_the_place_of_the_step(logger, tmp_path):
+    logger.log_metrics({"a": 1.0, "step": 0.5}, 10)
+    again = CSVLogger()
+    again.open(tmp_path)
+    again.log_metrics({"a": 2.0}, 20)
+    assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,a", "10,1", "20,2"]
+
+
 def test_columns_that_appear_later(logger, tmp_path):
     logger.log_metrics({"a": 1.0}, 1)
     logger.log_metrics({"a": 2.0, "late, with a comma": 5.0}, 2)

@@ -1,5 +1,7 @@
 """Batches from arrays."""
 
+from collections import namedtuple
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,13 @@ def test_structures_are_kept(kind):
     parts = list(batch.values()) if kind is dict else batch
     np.testing.assert_array_equal(parts[0], a[:4])
     np.testing.assert_array_equal(parts[1], b[:4])
+
+
+def test_a_named_tuple_is_kept():
+    Pair = namedtuple("Pair", ["x", "y"])
+    batch = next(iter(ArrayDataset(Pair(np.arange(6), np.arange(6) ** 2), batch_size=4)))
+    assert type(batch) is Pair
+    assert batch.y.tolist() == [0, 1, 4, 9]
 
 
 def test_the_order_depends_on_seed_and_epoch_alone():

@@ -155,10 +155,10 @@ def test_when_a_function_is_asked(options, expected):
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"), [({}, [1, 1, 0.5, 0.5]), ({"interval": "step"}, [0.5, 0.25, 0.125, 0.0625])]
+    ("options", "expected"), [({}, [1, 1, 0.5, 0.5]), ({"interval": "step"}, [1, 0.5, 0.25, 0.125])]
 )
 def test_a_keras_schedule_counts_epochs_or_steps(options, expected):
-    """The monitor logs the rate after the update; that of steps is the optimizer's own, compiled."""
+    """The monitor logs the rate of the update that was made; that of steps is the optimizer's own, compiled."""
     halves = keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5)
     assert rates(scheduled(halves, **options), max_epochs=2) == expected
 

@@ -73,9 +73,9 @@ def test_ctrl_c_ends_a_fit_cleanly(capsys, caplog):
     assert "Interrupted at epoch 1, step 2" in caplog.text
     assert "Traceback" not in capsys.readouterr().err
     trainer.callbacks.clear()
-    again = quiet_trainer()
-    again.fit(trainer.module, boring_batches(1))
-    assert not again.interrupted
+    trainer.fit(trainer.module, boring_batches(2))
+    assert not trainer.interrupted
+    assert seen == [KeyboardInterrupt]
 
 
 @pytest.mark.filterwarnings("error::DeprecationWarning")  # as PYTHONWARNINGS=error
@@ -221,6 +221,20 @@ def test_a_source_that_can_be_read_only_once_is_refused():
         quiet_trainer().fit(BoringModule(), boring_batches(1), iter(boring_batches(1)))
 
 
+@pytest.mark.parametrize("name", ["train", "val"])
+def test_a_source_that_is_spent_is_noticed(name):
+    class Spent:
+        def __init__(self):
+            self.batches = iter(boring_batches(2))
+
+        def __iter__(self):
+            return self.batches
+
+    sources = {"train": boring_batches(2), "val": boring_batches(1)} | {name: Spent()}
+    with pytest.raises(TrainerError, match=f"The {name} data gave no batches when they were read again"):
+        quiet_trainer(max_epochs=3).fit(BoringModule(), *sources.values())
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [
@@ -285,6 +299,24 @@ def test_both_or_neither_source():
         quiet_trainer().fit(BoringModule(), Data())
     with pytest.raises(TrainerError, match=r"trainer.test\(\) takes a kgenre.Module. Received: list"):
         quiet_trainer().test(boring_batches(1), boring_batches(1))
+
+
+def test_each_kind_of_batches_is_the_modules_own_or_given():
+    class Own(BoringModule):
+        def train_dataloader(self):
+            return boring_batches(2)
+
+    class OwnValidation(BoringModule):
+        def val_dataloader(self):
+            return boring_batches(3)
+
+    trainer = quiet_trainer(num_sanity_val_steps=0)
+    trainer.fit(Own(), val_dataloaders=boring_batches(3))
+    assert (trainer.num_training_batches, trainer.num_val_batches) == (2, 3)
+    trainer.fit(OwnValidation(), boring_batches(2))
+    assert (trainer.num_training_batches, trainer.num_val_batches) == (2, 3)
+    with pytest.raises(TrainerError, match=r"either val_dataloaders or a datamodule. Received: both"):
+        trainer.fit(BoringModule(), kgenre.DataModule(), val_dataloaders=boring_batches(3))
 
 
 def test_each_epoch_has_its_own_order_and_every_row():

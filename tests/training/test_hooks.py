@@ -13,12 +13,13 @@ https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. Wha
 
 import itertools
 
+import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
 
 import kgenre
 from kgenre import TrainerError
-from kgenre.callbacks import ModelSummary
+from kgenre.callbacks import ModelSummary, ProgressBar
 from kgenre.callbacks.callback import HOOKS
 from kgenre.training.module import Module
 
@@ -246,6 +247,7 @@ def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch():
         ("on_before_optimizer_step", "configure_gradients"),
         ("on_after_batch_transfer", "the source of batches or in the step"),
         ("validation_epoch_end", "write on_validation_epoch_end"),
+        ("on_validation_model_eval", "training=False in the step"),
     ],
 )
 def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):
@@ -255,6 +257,9 @@ def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):
     callback = type("Hopes", (kgenre.Callback,), {name: lambda self, *arguments: None})()
     with pytest.raises(TrainerError, match=f"Hopes.{name} would never be called"):
         quiet_trainer(callbacks=callback).fit(BoringModule(), boring_batches(1))
+    data = type("Hopes", (kgenre.DataModule,), {name: lambda self, *arguments: None})()
+    with pytest.raises(TrainerError, match=f"Hopes.{name} would never be called"):
+        quiet_trainer().fit(BoringModule(), data)
 
 
 def test_manual_optimization_is_refused():
@@ -280,12 +285,36 @@ def test_configure_callbacks():
 
     class Configures(BoringModule):
         def configure_callbacks(self):
-            return [modules]
+            return modules
 
     quiet_trainer().fit(Configures(), boring_batches(1))
     assert next(modules.starts) == 1
     quiet_trainer(callbacks=mine).fit(Configures(), boring_batches(1))
     assert (next(mine.starts), next(modules.starts)) == (1, 2)  # the trainer's wins
+
+
+def test_callbacks_may_be_put_in_and_taken_out_between_runs():
+    seen = []
+    first, second = (Lambdas(on_train_start=lambda *_, name=name: seen.append(name)) for name in ("first", "second"))
+    trainer = quiet_trainer(callbacks=first, enable_progress_bar=True)
+    trainer.callbacks.append(second)
+    trainer.fit(BoringModule(), boring_batches(1))
+    trainer.callbacks.remove(first)
+    own = ProgressBar()
+    trainer.callbacks.append(own)
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert seen == ["first", "second", "second"]
+    assert trainer.callbacks == [second, own]
+
+
+def test_flags_may_be_set_between_runs():
+    trainer = quiet_trainer()
+    trainer.accumulate_grad_batches = 2
+    module, batches = BoringModule(), boring_batches(2)
+    trainer.fit(module, batches)
+    whole = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+    assert trainer.global_step == 1
+    np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], descend([whole])[0], rtol=1e-5)
 
 
 def test_a_callback_of_the_module_replaces_the_default_one():

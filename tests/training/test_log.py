@@ -100,13 +100,17 @@ def test_wrong_calls(how, message):
         quiet_trainer().validate(Logs(how), boring_batches(1), verbose=False)
 
 
+def test_a_value_that_would_be_kept_nowhere_is_refused():
+    with pytest.raises(ValueError, match=r"log\('a', on_step=False\) keeps no value without on_epoch=True"):
+        logged_by(lambda module, batch, batch_idx: module.log("a", 1.0, on_step=False))
+
+
 def test_names_on_step_and_on_epoch():
     def how(module, batch, batch_idx):
         value = ops.cast(batch_idx, "float32")
         module.log("both", value, on_step=True, on_epoch=True)
         module.log("step", value)
         module.log("epoch", value, on_step=False, on_epoch=True)
-        module.log("nothing", value, on_step=False, on_epoch=False)
         module.log("bar", value, prog_bar=True, logger=False)
 
     logger, trainer = logged_by(how)
@@ -244,10 +248,13 @@ def test_log_in_hooks_and_log_dict():
     assert trainer.progress_bar_metrics == {"a": 1.5, "b": 1.0}
 
 
-def test_a_text_in_a_hook_is_refused_by_name():
+def test_a_text_or_metric_in_a_hook_is_refused_by_name():
     module = BoringModule()
     module.on_train_epoch_end = lambda: module.log("note", "text")
     with pytest.raises(ValueError, match=r"log\('note'\) takes a number .*'text'"):
+        quiet_trainer().fit(module, boring_batches(1))
+    module.on_train_epoch_end = lambda: module.log("note", keras.metrics.Mean())
+    with pytest.raises(ValueError, match="A metric is logged in the step"):
         quiet_trainer().fit(module, boring_batches(1))
 
 

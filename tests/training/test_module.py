@@ -1,6 +1,7 @@
 """The Module and the DataModule outside a run."""
 
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import keras
@@ -9,6 +10,7 @@ import pytest
 from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 
 import kgenre
+from kgenre.training.hyperparameters import described
 
 
 def test_save_hyperparameters():
@@ -17,6 +19,15 @@ def test_save_hyperparameters():
             self.save_hyperparameters(ignore=["depth"])
 
     assert vars(Net(8, 3, "a", rate=0.1).hparams) == {"width": 8, "name": "net", "layers": ("a",), "rate": 0.1}
+
+
+def test_hyperparameters_that_are_left_out_or_kept_in_a_checkpoint():
+    class Net(kgenre.Module):
+        def __init__(self, model=None, mode="min", sizes=(), folder="."):
+            self.save_hyperparameters(ignore="model")
+
+    net = Net("left out", sizes=[np.int64(3), {"rate": np.float32(0.5)}], folder=Path("films"))
+    assert described(net)["hyperparameters"] == {"mode": "min", "sizes": [3, {"rate": 0.5}], "folder": "films"}
 
 
 def test_save_hyperparameters_by_name():

@@ -285,7 +285,7 @@ def test_two_runs_cannot_share_a_folder(run_python):
             RunLock(trainer.log_dir)
 
     said = []
-    second.callbacks = second.given_callbacks = [*second.given_callbacks, Lambdas(on_train_start=start_another)]
+    second.callbacks.append(Lambdas(on_train_start=start_another))
     second.fit(Dropping(), dataset(), boring_batches(1), ckpt_path="last")
     assert f"is being written by process {os.getpid()}. Two runs cannot share a folder" in said[0]
     assert not (second.log_dir / ".lock").exists()

@@ -146,7 +146,7 @@ def test_handlers_of_the_program_and_other_threads_are_left_alone():
 
 def test_the_next_fit_knows_nothing_of_it():
     trainer, _, _ = fit(signal.SIGINT)
-    trainer.callbacks = trainer.given_callbacks = []
+    trainer.callbacks = []
     trainer.fit(BoringModule(), boring_batches(2))
     assert not trainer.interrupted
     assert trainer.global_step == 4

@@ -1,6 +1,7 @@
 """Every flag of the Trainer, by what it does."""
 
 import keras
+import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, boring_dataset, quiet_trainer, weights_of
 
@@ -101,6 +102,11 @@ def test_a_count_limits_a_source_without_length():
         watched(Unknown(5), limit_train_batches=0.5)
 
 
+def test_the_last_incomplete_group_of_a_source_without_length_makes_an_update_below_the_limit_too():
+    _, trainer = watched(Unknown(5), limit_train_batches=99, accumulate_grad_batches=2, max_epochs=2)
+    assert trainer.global_step == 6
+
+
 @pytest.mark.parametrize("stage", ["train", "val"])
 def test_a_fraction_that_leaves_no_batch(stage):
     with pytest.raises(TrainerError, match=rf"limit_{stage}_batches=0.1 of 6 batches is less than one. Give at least"):
@@ -137,6 +143,7 @@ def test_fast_dev_run_runs_everything_once_and_writes_nothing(in_tmp_path, batch
 
     watch = Watch()
     trainer = kgenre.Trainer(max_epochs=9, fast_dev_run=batches, callbacks=[watch, ModelCheckpoint(monitor="nothing")])
+    trainer.callbacks.append(ModelCheckpoint(monitor="val/loss"))
     trainer.fit(Wishes(), boring_batches(6), boring_batches(6))
     trainer.test(dataloaders=boring_batches(6), verbose=False)
     assert len(watch.batches) == watch.evaluated["validation"] == watch.evaluated["test"] == int(batches)
@@ -155,6 +162,7 @@ def test_fast_dev_run_runs_everything_once_and_writes_nothing(in_tmp_path, batch
         ({"val_check_interval": 1.0}, [6, 12]),
         ({"val_check_interval": 0.5}, [3, 6, 9, 12]),
         ({"val_check_interval": 2}, [2, 4, 6, 8, 10, 12]),
+        ({"val_check_interval": np.int64(3)}, [3, 6, 9, 12]),
         ({"val_check_interval": 4}, [4, 10]),
         ({"check_val_every_n_epoch": 2}, [12]),
         ({"check_val_every_n_epoch": 2, "val_check_interval": 0.5}, [9, 12]),
@@ -167,6 +175,15 @@ def test_fast_dev_run_runs_everything_once_and_writes_nothing(in_tmp_path, batch
 def test_when_validation_runs(arguments, validations):
     watch, _ = watched(6, 1, max_epochs=2, num_sanity_val_steps=0, **arguments)
     assert watch.validations == validations
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("batches", [3, 4])
+def test_a_fit_that_ends_with_a_source_without_length_ends_its_epoch(accumulate, batches):
+    steps = 2 * -(-batches // accumulate)
+    arguments = {"max_epochs": 9, "max_steps": steps, "accumulate_grad_batches": accumulate}
+    watch, trainer = watched(Unknown(batches), 1, num_sanity_val_steps=0, **arguments)
+    assert (watch.validations, trainer.current_epoch, trainer.batch_idx) == ([steps // 2, steps], 2, 0)
 
 
 def test_validation_with_a_source_without_length_runs_once_at_the_end():
@@ -199,7 +216,7 @@ def test_validation_data_without_a_batch_are_said(caplog):
     assert not caplog.messages
 
 
-def test_a_module_without_validation_step_is_not_validated():
+def test_a_module_without_validation_step_is_not_validated(caplog):
     class OnlyTrains(kgenre.Module):
         __init__ = BoringModule.__init__
         error = BoringModule.error
@@ -209,7 +226,10 @@ def test_a_module_without_validation_step_is_not_validated():
         def on_validation_start(self):
             raise AssertionError
 
+    quiet_trainer().fit(OnlyTrains(), boring_batches(1))
+    assert "validates nothing" not in caplog.text
     quiet_trainer().fit(OnlyTrains(), boring_batches(1), boring_batches(1))
+    assert "OnlyTrains has no validation_step: this fit validates nothing" in caplog.text
 
 
 # --- what is written and shown ------------------------------------------------------------------------------------
