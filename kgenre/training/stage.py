@@ -56,7 +56,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     module._trainer = t
     if datamodule is not None:
         datamodule.trainer = t
-    _hang_in(t, _all_callbacks(t, module))
+    _use_callbacks(t, _all_callbacks(t, module))
     t.lock = t.new_folder = t.opened_at = None
     status, is_refused = "success", False
     with t.stop_signal.listening(), leaving_run(t):
@@ -184,7 +184,7 @@ def build_for_fit(trainer: Trainer) -> Any:
         t._engine = _built_engine(t, configured.optimizers, batches, parts)
     t.configured_rates = configured_rates(t)
     if configured.schedulers and not t.is_trial:
-        _hang_in(t, _in_order([*t.callbacks, *configured.schedulers]))
+        _use_callbacks(t, _in_order([*t.callbacks, *configured.schedulers]))
     return batches["train"]
 
 
@@ -251,7 +251,7 @@ def _sync(trainer: Trainer) -> None:
         trainer._engine.sync()
 
 
-def _hang_in(trainer: Trainer, callbacks: list[Callback]) -> None:
+def _use_callbacks(trainer: Trainer, callbacks: list[Callback]) -> None:
     trainer.callbacks, trainer.used_callbacks = callbacks, list(callbacks)
     trainer.hooks = Hooks(trainer, trainer.module, callbacks)
 
