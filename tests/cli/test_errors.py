@@ -218,13 +218,25 @@ def test_greyscale_poster_is_fine(poster_run, tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_checkpoint_of_another_model(fails, fit, poster_run, films, tmp_path):
-    code, lines = fails(
-        *("fit", "--ckpt_path", poster_run, "--model.network", "poster_cnn_2024", "--data.path", films),
-        *("--data.image_size", "[16, 16]", "--trainer.default_root_dir", tmp_path),
-    )
-    assert code == 1
-    assert "another model" in lines[-1]
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (
+            "--model.network=overview_lstm",
+            "is of poster_cnn_2025, which reads posters; the model here is overview_lstm.",
+        ),
+        ("--model.members=2", "Its run had members=1 (here: 2)."),
+        ("--model.optimizer=sgd", "Its run had optimizer='adam' (here: 'sgd')."),
+    ],
+)
+def test_checkpoint_of_another_model(option, said, fails, poster_run, tmp_path):
+    code, lines = fails("fit", "--ckpt_path", poster_run, option, "--trainer.default_root_dir", tmp_path)
+    assert (code, said in lines[-1]) == (1, True), lines[-1]
+
+
+def test_a_network_that_reads_what_the_data_leave_out(fails, films):
+    code, lines = fails("fit", "--data.path", films, "--model.network", "overview_words", "--data.overviews", "false")
+    assert (code, "set --data.overviews true" in lines[-1]) == (1, True)
 
 
 def test_damaged_checkpoint(fails, poster_run, tmp_path):

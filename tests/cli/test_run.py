@@ -233,6 +233,8 @@ def test_the_thresholds_of_the_checkpoint_decide_what_is_predicted(poster_run):
 
 def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poster_run, films, tmp_path, capsys):
     run = shutil.copytree(poster_run, tmp_path / "course" / "version_0")
+    text = (run / "config.yaml").read_text().replace("seed_everything: 0", "seed_everything: 5")
+    (run / "config.yaml").write_text(text)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     config = tmp_path / "course.yaml"
     config.write_text(
@@ -248,11 +250,19 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
         (refusal,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("kgenre: ")]
         assert refusal.startswith(f"kgenre: None of these 120 films is in the split of {run}{os.sep}")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-    assert main(["fit", "--config", str(config), "--ckpt_path", "last"]) == 0
+    seeds = ["--data.split_seed=7", "--seed_everything=9", "--data.seed=3"]
+    assert main(["fit", "--config", str(config), "--ckpt_path", "last", *seeds]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == f"Test: kgenre test --ckpt_path {run}"
     assert "sample films" not in printed.err
+    assert "keeps what it was made with: split_seed=0 (given: 7).\n" in printed.err
+    assert "The run keeps the seed that it was begun with: seed_everything=5 (given: 9).\n" in printed.err
     used = yaml.safe_load((run / "config.yaml").read_text())
     assert used["data"]["init_args"]["path"] == str(films)
-    assert used["data"]["init_args"]["batch_size"] == 32
+    assert used["seed_everything"] == 5
+    assert {name: used["data"]["init_args"][name] for name in ("batch_size", "split_seed", "seed")} == {
+        "batch_size": 32,
+        "split_seed": 0,
+        "seed": 3,
+    }
     assert used["model"]["init_args"]["learning_rate"] == 0.01
