@@ -416,6 +416,11 @@ class FilmData(DataModule):
         path = Path(self._folder()).resolve()
         return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"
 
+    @property
+    def results_source(self) -> str:
+        """The absolute path of the films."""
+        return str(Path(self._folder()).resolve())
+
     def _are_others(self, films: FilmTable | None = None) -> bool:
         """Whether there is a checkpoint whose split has none of these films, or of those that were read."""
         split = self._kept.split if self._kept else None

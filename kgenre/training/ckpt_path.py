@@ -40,7 +40,11 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
                 "ckpt_path out."
             )
         if checkpoint is None:
-            _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", experiment)
+            _log.warning(
+                "ckpt_path='last': no checkpoint under %s yet, training starts fresh.%s",
+                experiment,
+                _renamed(experiment),
+            )
             return None
         for error in refused:
             _log.warning("%s Falling back to %s.", error, checkpoint.path)
@@ -68,4 +72,12 @@ def _pointer(trainer: Trainer, which: str) -> Path:
     where = run or next(reversed(run_folders(experiment)), experiment)
     raise CheckpointError(
         f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
+        f"{_renamed(experiment)}"
     )
+
+
+def _renamed(experiment: Path) -> str:
+    """A hint, where runs lie beside the ``version_<n>`` under other names: those were set aside, or copied."""
+    known = run_folders(experiment)
+    runs = [run for run in sorted(experiment.glob("*/")) if run not in known and (run / "checkpoints").is_dir()]
+    return f" A run of another name is given by its path: {runs[0]}." if runs else ""

@@ -19,6 +19,7 @@ from kgenre.training.run_folder import environment
 if TYPE_CHECKING:
     from kgenre.callbacks import Callback
     from kgenre.loggers import Logger
+    from kgenre.training.data_module import DataModule
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
@@ -49,11 +50,16 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "environment": environment(),
     }
     if t.datamodule is not None:
-        state["data"] = described(t.datamodule) | {"state": t.datamodule.state_dict()}
+        state["data"] = kept_of(t.datamodule)
     for callback in t.callbacks:
         callback.on_save_checkpoint(t, t.module, state)
     t.module.on_save_checkpoint(state)
     return state
+
+
+def kept_of(data: DataModule) -> dict[str, Any]:
+    """What a checkpoint keeps of a datamodule: its class and hyperparameters, and what it has learnt."""
+    return described(data) | {"state": data.state_dict()}
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import logging
 import math
 import os
 import platform
@@ -19,6 +20,8 @@ from kgenre.checkpoints.files import move
 from kgenre.engines.devices import list_devices
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
+
+_log = logging.getLogger("kgenre")
 
 _PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "tensorboard", "scikit-learn")
 
@@ -97,13 +100,24 @@ def environment() -> dict[str, Any]:
     }
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What ``metrics.json`` holds; {} where there is none, or a damaged one, which a line names."""
+    path = folder / "metrics.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError) as error:
+        _log.warning("%s is damaged (%s): what it held is lost, it is written anew.", path, error)
+        return {}
+
+
 def update_metrics(folder: Path, metrics: Mapping[str, float | str]) -> None:
     """Merge final numbers, and the name of what was tested, into ``metrics.json``.
 
     The names logged before stay, but for those of an earlier test.
     """
-    path = folder / "metrics.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    path, known = folder / "metrics.json", read_metrics(folder)
     if any(name.startswith("test/") for name in metrics):  # that may have been of other data
         known = {name: value for name, value in known.items() if not name.startswith("test/")}
     # JSON has no NaN: a value that is not a number is written as null.

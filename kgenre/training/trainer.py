@@ -343,7 +343,7 @@ class Trainer(Run):
             folder = join_run(self)
             predictions = evaluate(self, step, sources)
             if folder is not None:
-                update_metrics(folder, {**self.callback_metrics, **(_tested(self) if stage == "test" else {})})
+                update_metrics(folder, {**self.callback_metrics, **_about(self)})
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
@@ -383,10 +383,16 @@ class Trainer(Run):
         return updates if self.max_steps == -1 else min(updates, self.max_steps)
 
 
-def _tested(trainer: Trainer) -> dict[str, float | str]:
-    """Which weights a test was of: a run may go on after it."""
-    tested: dict[str, float | str] = {"test/step": trainer.global_step}
-    return tested if trainer.ckpt_path is None else tested | {"test/checkpoint": trainer.ckpt_path.name}
+def _about(trainer: Trainer) -> dict[str, float | str]:
+    """Which weights a test was of, as a run may go on after it; where data come from that are not the run's."""
+    about: dict[str, float | str] = {}
+    if trainer.stage == "test":
+        about["test/step"] = trainer.global_step
+        if trainer.ckpt_path is not None:
+            about["test/checkpoint"] = trainer.ckpt_path.name
+    if trainer.datamodule is not None and trainer.results_dir != trainer.run_dir:
+        about["data/source"] = trainer.datamodule.results_source
+    return about
 
 
 def _source_of_batches(
