@@ -90,7 +90,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     """
     checkpoint: str | Path | None = typed_path(arguments)
     if checkpoint is not None:
-        state = use_hyperparameters(parser, checkpoint)
+        state = use_hyperparameters(parser, checkpoint, to_fit=default_checkpoint is None)
     if os.environ.get(ALLOW_VARIABLE) and not {"-h", "--help"} & set(arguments):
         # The user's own file imports Keras: without its chatter, and what is wrong with KERAS_BACKEND is said first.
         from kgenre.cli.quiet_backend import import_backend
@@ -200,7 +200,8 @@ def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     options = as_used(options, trainer)
     if trainer.resumed:
         options.seed_everything = _seed_of(trainer.run_dir, options.seed_everything)
-    if options.ckpt_path in ("best", "last") or trainer.run_dir in Path(options.ckpt_path or "").absolute().parents:
+    run, given = trainer.run_dir.resolve(), Path(options.ckpt_path or "").resolve()
+    if options.ckpt_path in ("best", "last") or run in (given, *given.parents):
         options.ckpt_path = None
     text = dump(parser, options)
     (trainer.run_dir / "config.yaml").write_text(text, encoding="utf-8")

@@ -204,9 +204,9 @@ class Trainer(Run):
             val_dataloaders: the same for validation; or a list, tuple or dict of several (see
                 `Module.validation_step`).
             datamodule: gives both, instead.
-            ckpt_path: resume from a checkpoint's folder, a run's folder, "best" or "last" (the newest of this
-                experiment that verifies; where all are damaged, an error; where there is none, training starts fresh
-                and says so).
+            ckpt_path: resume from a checkpoint's folder, a run's folder (its newest that verifies), "best" or "last"
+                (the newest of this experiment that verifies; where all are damaged, an error; where there is none,
+                training starts fresh and says so).
         """
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders
