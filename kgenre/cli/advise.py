@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,8 @@ def advise(arguments: Sequence[str], precision: str) -> int:
     for backend in dict.fromkeys(b for b in backends if importlib.util.find_spec(b)):
         for each in dict.fromkeys((precision, *PRECISIONS)):
             found |= _measured(arguments, backend, each)
+            if not found:  # the first is the configuration as it is
+                return 1
     now = next((way for way in found if way[:2] == (backends[0], precision)), None)
     if now is None:
         return 1
@@ -82,7 +85,7 @@ def _measured(arguments: Sequence[str], backend: str, precision: str, devices: i
     command += [f"--trainer.devices={devices}"] * (devices > 1)
     done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        last = re.sub(r"^kgenre\.[\w.]+: ", "", (done.stderr.strip().splitlines() or ["no message"])[-1])
         print(f"{name} cannot be measured: {last}", file=sys.stderr)
         return {}
     answer = json.loads(done.stdout.splitlines()[-1])

@@ -29,7 +29,7 @@ _WORDS = {
     "str": "a text",
     "bool": "true or false",
     "list": "a list",
-    "tuple": "a list",
+    "tuple": "a list such as [64, 64]",
     "dict": "a dict such as {name: value}",
     "timedelta": "a length of time",
 }

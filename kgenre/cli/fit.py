@@ -41,7 +41,7 @@ def run(arguments: Sequence[str]) -> int:
         if trainer.interrupted:
             return 130
         if options.test and trainer.checkpoint_callback is not None:
-            trainer.test(module, datamodule=data, ckpt_path="best")
+            trainer.test(module, datamodule=data, ckpt_path=trainer.run_dir)  # its best, or last without validation
     if not trainer.interrupted:
         say_what_is_next(trainer)
     return 130 if trainer.interrupted else 0

@@ -92,6 +92,8 @@ def _run(words: list[str], is_typed: bool) -> int:
         return _fail(f"{error.object!a} has letters that this locale's {error.encoding} has not. Set PYTHONUTF8=1.")
     except Exception as error:
         if not _is_for_the_user(error):
+            if said := _exceeded_memory(error):
+                return _fail(said)
             raise
         return _fail(_full_disk(error) or str(error))
 
@@ -100,6 +102,16 @@ def _is_for_the_user(error: Exception) -> bool:
     """Whether the message alone tells a user what to do: our own errors and the file system's."""
     ours = type(error).__module__.partition(".")[0] == "kgenre"
     return ours or is_refusal(error) or isinstance(error, _PATH_ERRORS) or bool(_full_disk(error))
+
+
+def _exceeded_memory(error: Exception) -> str:
+    """What to say where memory was exceeded, in any backend's words; "" for another error."""
+    from kgenre.callbacks.batch_size_finder import is_out_of_memory
+
+    if not is_out_of_memory(error):
+        return ""
+    first = next(iter(str(error).splitlines()), type(error).__name__)
+    return f"The memory does not suffice: {first} Give a smaller --data.batch_size, --data.image_size or network."
 
 
 def _full_disk(error: Exception) -> str:

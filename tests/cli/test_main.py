@@ -70,6 +70,17 @@ def test_a_name_that_the_locale_has_no_letters_for(monkeypatch, capsys):
     assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize("text", ["RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore", ""])
+def test_exceeded_memory_is_said_in_a_line(monkeypatch, capsys, text):
+    def fail(words):
+        raise (RuntimeError if text else MemoryError)(text)
+
+    monkeypatch.setattr("kgenre.cli.report.run", fail)
+    assert main.main(["report"]) == 1
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith(f"kgenre: The memory does not suffice: {text.partition(chr(10))[0] or 'MemoryError'} Give")
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 @pytest.mark.parametrize("name", ["runs/x", None])
 def test_a_full_disk_is_said_with_the_place(monkeypatch, capsys, number, name):

@@ -191,6 +191,12 @@ def test_results_on_films_that_the_run_knows_none_of_have_a_place_of_their_own(
         assert (results / "predictions_test.csv").read_text().count("\nx") == 120
 
 
+def test_without_validation_films_the_last_checkpoint_is_tested(fit, tmp_path):
+    words = ["--model.network", "poster_colours", "--data.overviews", "false", "--data.val_fraction", "0"]
+    assert fit(tmp_path, *words, "--trainer.name", "all", "--trainer.max_epochs", "1", "--test", "true") == 0
+    assert metrics_of(tmp_path / "all" / "version_0")["test/checkpoint"] == "step=000003"
+
+
 def test_fast_dev_run_leaves_nothing(fit, tmp_path):
     assert fit(tmp_path, "--trainer.fast_dev_run", "1", "--data.overviews", "false") == 0
     assert list(tmp_path.iterdir()) == []
