@@ -438,6 +438,10 @@ class FilmData(DataModule):
         if self._usable is None:
             return self._kept
         split = self._kept.split if self._kept is not None else None
+        if self._whole_split and (
+            not split or self._are_others()
+        ):  # else films that are missing now would be forgotten
+            split = self._whole_split.to_json()
         return KeptFilms(
             genre_names=self.genre_names,
             posters=self.posters,
@@ -449,7 +453,7 @@ class FilmData(DataModule):
             standardize=self.standardize,
             stem=self.stem,
             word_split=self.word_split,
-            split=self._whole_split.to_json() if self._whole_split else split,
+            split=split,
             arguments={name: getattr(self, name) for name in (*_OF_VOCABULARY, *_OF_SPLIT)},
         )
 

@@ -386,6 +386,7 @@ def test_a_changed_folder_keeps_films_on_their_side(films, state, sample, tmp_pa
     assert "in no part of it: 1; not in the data: 10." in caplog.text
     test_ids = {films.table.ids[i] for i in films.split.test}
     assert {again.table.ids[i] for i in again.split.test} == test_ids & set(again.table.ids)
+    assert again.state_dict()["split"] == state["split"], "the films that are missing today keep their side"
     assert again.results_name == ""
 
 
