@@ -42,23 +42,30 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
         for pointer in ("best", "last"):
             if (folder / pointer).is_file():
                 return _follow(folder / pointer)
+    steps = checkpoints_by_age(path / "checkpoints")
+    if steps:
+        raise CheckpointError(
+            f"Run {path} does not say which checkpoint is its best or last. Give one, such as {steps[0]}."
+        )
     what = "is not a checkpoint, nor a run with checkpoints" if path.exists() else "does not exist"
     versions = {int(run.name[8:]): run for run in path.glob("version_*") if run.name[8:].isdigit()}
     newest = f" The newest run there is {versions[max(versions)]}." if versions else ""
+    of_run = f", or RUN/checkpoints/{path}" if str(path) in ("best", "last") else ""
     raise CheckpointError(
-        f"Checkpoint {path} {what}.{newest} Give a run's folder or one of its checkpoints/step=... folders."
+        f"Checkpoint {path} {what}.{newest} Give a run's folder or one of its checkpoints/step=... folders{of_run}."
     )
 
 
 def newest_checkpoint(experiment: Path) -> tuple[Checkpoint | None, list[CheckpointError]]:
     """The newest checkpoint of an experiment's runs that verifies, read, with the errors of newer ones that do not.
 
-    Its runs are its ``version_<n>`` folders: the trials of a sweep are experiments below it. None: none verifies, or
-    there is none. Those that hold weights only are passed over: no run can go on from them; so
-    are folders with no file of a checkpoint.
+    Its runs are its ``version_<n>`` folders: the trials of a sweep are experiments below it. Where the folder of a run
+    is given, that run is meant. None: none verifies, or there is none. Those that hold weights only are passed over, as
+    no run can go on from them; so are folders with no file of a checkpoint.
     """
     refused: list[CheckpointError] = []
-    for folder in checkpoints_by_age(*experiment.glob("version_*/checkpoints/")):
+    own = experiment / "checkpoints"
+    for folder in checkpoints_by_age(*([own] if own.is_dir() else experiment.glob("version_*/checkpoints/"))):
         if not any(os.path.lexists(folder / name) for name in FILES):
             continue
         try:

@@ -6,6 +6,7 @@ import importlib.util
 import json
 import math
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -48,6 +49,8 @@ def advise(arguments: Sequence[str], precision: str) -> int:
     for backend in dict.fromkeys(b for b in backends if importlib.util.find_spec(b)):
         for each in dict.fromkeys((precision, *PRECISIONS)):
             found |= _measured(arguments, backend, each)
+            if not found:  # the first is the configuration as it is
+                return 1
         if any(way.backend == backend and way.lacks_bfloat16 for way in found):
             found |= _measured(arguments, backend, "16-mixed")
     now = next((way for way in found if way[:2] == (backends[0], precision)), None)
@@ -86,7 +89,7 @@ def _measured(arguments: Sequence[str], backend: str, precision: str, devices: i
     command += [f"--trainer.devices={devices}"] * (devices > 1)
     done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        last = re.sub(r"^kgenre\.[\w.]+: ", "", (done.stderr.strip().splitlines() or ["no message"])[-1])
         print(f"{name} cannot be measured: {last}", file=sys.stderr)
         return {}
     answer = json.loads(done.stdout.splitlines()[-1])

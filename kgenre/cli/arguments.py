@@ -114,7 +114,9 @@ def _check_config(given: str) -> None:
     path = Path(given).expanduser()
     if not os.path.exists(path) and not any(sign in os.path.splitdrive(given)[1] for sign in ": {") and given != "null":
         beside = Path("configs") / path.name
-        hint = f" Did you mean {beside}?" if beside.is_file() else ""
+        hint = next(
+            (f" Did you mean {file}?" for file in (beside, beside.with_name(f"{path.name}.yaml")) if file.is_file()), ""
+        )
         raise UsageError(f"--config {given}: the file does not exist.{hint}")
     if os.path.isdir(path):
         inside = f" Did you mean {path / 'config.yaml'}?" if (path / "config.yaml").is_file() else ""

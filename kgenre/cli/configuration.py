@@ -19,6 +19,7 @@ from kgenre.cli.parser import Parser, allow_imports
 from kgenre.cli.usage import UsageError
 
 _log = logging.getLogger("kgenre")
+_DEFAULT_SEED = 0
 
 # In place of a page of all options in brackets, which has not even --data.path.
 _USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
@@ -53,7 +54,9 @@ def make_parser(command: str, description: str) -> Parser:
     parser.add_argument(
         "--config", action=ActionConfigFile, help="a YAML file of these options; the later of several wins"
     )
-    parser.add_argument("--seed_everything", type=int, default=0, help="seed of initial weights and dropout")
+    parser.add_argument(
+        "--seed_everything", type=int, default=_DEFAULT_SEED, help="seed of initial weights and dropout"
+    )
     parser.add_subclass_arguments(
         Module, "model", help="the module; its arguments: --model.x, listed by --model.help CLASS"
     )
@@ -87,7 +90,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     """
     checkpoint: str | Path | None = typed_path(arguments)
     if checkpoint is not None:
-        state = use_hyperparameters(parser, checkpoint)
+        state = use_hyperparameters(parser, checkpoint, to_fit=default_checkpoint is None)
     if os.environ.get(ALLOW_VARIABLE) and not {"-h", "--help"} & set(arguments):
         # The user's own file imports Keras: without its chatter, and what is wrong with KERAS_BACKEND is said first.
         from kgenre.cli.quiet_backend import import_backend
@@ -176,19 +179,47 @@ def dump(parser: Parser, options: Namespace) -> str:
     return parser.dump(options, skip_unset=False, skip_validation=True)
 
 
+def as_used(options: Namespace, trainer: Any) -> Namespace:
+    """The options with what the data took from a checkpoint's run in place of what was given."""
+    from kgenre.training.hyperparameters import is_plain
+
+    options = options.clone()
+    given, used = options.data.get("init_args") or {}, vars(trainer.datamodule.hparams)
+    for name in list(vars(given)):
+        if is_plain(used.get(name)):
+            given[name] = used.get(name, given[name])
+    return options
+
+
 def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     """Write ``config.yaml`` into the run's folder, and its text to the loggers.
 
     It is complete, every option with its value, so that it repeats the run: from its start, also where this fit went
     on from a checkpoint of the same folder.
     """
-    options = options.clone()
-    if options.ckpt_path in ("best", "last") or trainer.run_dir in Path(options.ckpt_path or "").absolute().parents:
+    options = as_used(options, trainer)
+    if trainer.resumed:
+        options.seed_everything = _seed_of(trainer.run_dir, options.seed_everything)
+    run, given = trainer.run_dir.resolve(), Path(options.ckpt_path or "").resolve()
+    if options.ckpt_path in ("best", "last") or run in (given, *given.parents):
         options.ckpt_path = None
     text = dump(parser, options)
     (trainer.run_dir / "config.yaml").write_text(text, encoding="utf-8")
     for logger in trainer.loggers:
         logger.log_text("config", f"```yaml\n{text}```", trainer.global_step)
+
+
+def _seed_of(run: Path, given: int) -> int:
+    """The seed with which a run that goes on was begun: one that is given now has no effect."""
+    import yaml
+
+    try:
+        seed = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["seed_everything"]
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
+        return given  # the run was begun in Python, or its config was taken away
+    if given not in (seed, _DEFAULT_SEED):
+        _log.warning("The run keeps the seed that it was begun with: seed_everything=%s (given: %s).", seed, given)
+    return seed
 
 
 def _described(cls: type) -> dict[str, Any]:

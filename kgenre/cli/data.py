@@ -71,6 +71,8 @@ def _read_split(path: str) -> dict[str, Any]:
         split = json.loads(Path(path).read_bytes())
     except ValueError as error:
         raise UsageError(f"--split {path} is not JSON ({error}).") from error
+    except OSError as error:
+        raise UsageError(f"--split {path} cannot be read ({error.strerror}).") from error
     if not isinstance(split, dict) or not any(isinstance(ids, list) for ids in split.values()):
         raise UsageError(
             f'--split {path} has no lists of film ids. Give JSON such as {{"train": ["tt1"], "test": []}}.'

@@ -29,7 +29,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
             getattr(trainer, stage)(module, datamodule=data, ckpt_path=path)
             if trainer.results_dir not in (None, trainer.run_dir):  # the config of the run says nothing of these data
                 options.ckpt_path = str(trainer.ckpt_path)
-                text = configuration.dump(parser, options)
+                text = configuration.dump(parser, configuration.as_used(options, trainer))
                 (trainer.results_dir / "config.yaml").write_text(text, encoding="utf-8")
             say_what_is_next(trainer)
     except CheckpointError as error:

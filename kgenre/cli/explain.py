@@ -29,7 +29,7 @@ _WORDS = {
     "str": "a text",
     "bool": "true or false",
     "list": "a list",
-    "tuple": "a list",
+    "tuple": "a list such as [64, 64]",
     "dict": "a dict such as {name: value}",
     "timedelta": "a length of time",
 }
@@ -48,6 +48,7 @@ _EXPECTED = re.compile(r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal
 _GIVEN = re.compile(r"Given value: (?:NestedArg\(.*val=(.*)\)$|(.*))", re.MULTILINE)
 _SUBCLASS = re.compile(r"does not correspond to a subclass of (\w+)")
 _MISSING = re.compile(r"the following arguments are required: ([\w., ]+)$")
+_NO_VALUE = re.compile(r"argument --([\w.]+): expected one argument")
 _NOT_AN_OPTION = re.compile(r"unrecognized arguments: (?!--)(.+)")
 _NO_OPTION = re.compile(
     r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'|Option '(?P<key>[\w.]+)' is not accepted"
@@ -99,6 +100,9 @@ def explain(message: str, parser: Any) -> str:
         actions = [helps[name] for name in found[1].split(", ") if name in helps]
         missing = [f"{next(iter(action.option_strings), action.dest)}: {action.help}" for action in actions]
         return f"missing is {'; '.join(missing) or found[1]}."
+    if found := _NO_VALUE.search(message):
+        option = f"an option --{found[1]}.NAME" if found[1] in ("model", "data") else f"--{found[1]}"
+        return f"{option} has no value behind it."
     if found := _NOT_AN_OPTION.search(message):
         return _not_an_option(found[1], _options_of(parser))
     if found := _NO_OPTION.search(message):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from argparse import SUPPRESS
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +13,6 @@ from kgenre.cli.next_step import say_what_is_next
 from kgenre.cli.parser import Parser
 from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.writing import writing_below
-
-_log = logging.getLogger("kgenre")
 
 
 def make_parser() -> Parser:
@@ -31,13 +28,9 @@ def make_parser() -> Parser:
 
 
 def _test(trainer: Any, module: Any, data: Any) -> None:
-    """On the test films: the best checkpoint, or the weights as training left them where none is the best."""
-    saved = trainer.checkpoint_callback
-    if trainer.global_step and not (saved and saved.best_model_path):
-        _log.info("There is no best checkpoint, so the last weights are tested.")
-        trainer.test(module, datamodule=data)
-    else:
-        trainer.test(module, datamodule=data, ckpt_path="best")
+    """The best checkpoint, or the last where none is; where none was to be saved, the weights as training left them."""
+    saved = None if trainer.checkpoint_callback is None else trainer.run_dir if trainer.global_step else "best"
+    trainer.test(module, datamodule=data, ckpt_path=saved)
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -185,7 +185,7 @@ def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
 
 def _state(members: Sequence[_Member]) -> dict[str, Any]:
     """What the members' data have learnt, put together."""
-    state = dict(members[0].state)
+    state = members[0].state | {"arguments": {}}  # the configuration has them of each member
     for reads, (_, names) in _OF.items():
         of = next((member for member in members if _reads(member, reads)), None)
         state |= {reads: of is not None} | ({name: of.state.get(name) for name in names} if of else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -10,6 +11,7 @@ from jsonargparse import Namespace
 
 from kgenre.checkpoints import CheckpointError, find_checkpoint, newest_checkpoint, read_state
 from kgenre.cli.parser import Parser
+from kgenre.cli.usage import UsageError
 from kgenre.training.ckpt_path import newest_pointer
 from kgenre.training.run import snake_case
 
@@ -64,9 +66,16 @@ def found_by_name(options: Namespace, default: str | None) -> Path | None:
         return None
 
 
-def use_hyperparameters(parser: Parser, checkpoint: str | Path) -> dict[str, Any]:
-    """Let a checkpoint's model and data be the defaults; returns what it says of its run."""
-    state = read_state(find_checkpoint(checkpoint))
+def use_hyperparameters(parser: Parser, checkpoint: str | Path, to_fit: bool = False) -> dict[str, Any]:
+    """Let a checkpoint's model and data be the defaults; returns what it says of its run.
+
+    Args:
+        parser: of all options.
+        checkpoint: its path, or a run's: its best, or where training goes on its newest.
+        to_fit: it does.
+    """
+    newest = newest_checkpoint(Path(checkpoint))[0] if to_fit and (Path(checkpoint) / "checkpoints").is_dir() else None
+    state = newest.state if newest is not None else read_state(find_checkpoint(checkpoint))
     parser.set_defaults(
         {
             part: {"class_path": state[part]["class_path"], "init_args": state[part]["hyperparameters"]}
@@ -88,5 +97,12 @@ def complete(options: Namespace, state: Mapping[str, Any], words: Sequence[str])
         given["network_args"] = model["network_args"] | dict(given["network_args"])
     given = options.data.get("init_args") or {}
     typed = any(word.partition("=")[0] == "--data.path" for word in words)
-    if not typed and "path" in given and given["path"] is None:
+    if typed or "path" not in given:
+        return
+    if given["path"] is None:
         given["path"] = data.get("path")
+    if given["path"] and given["path"] == data.get("path") and not os.path.lexists(given["path"]):
+        raise UsageError(
+            f"The run's films, {given['path']}, are not there, seen from this folder. Say where they are: --data.path "
+            "FOLDER"
+        )

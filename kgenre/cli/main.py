@@ -119,7 +119,7 @@ def _lack_of_memory(error: Exception) -> str | None:
     if not is_out_of_memory(error):
         return None
     notes = (note for note in getattr(error, "__notes__", ()) if note.startswith(EXCEEDED))
-    return next(notes, f"{EXCEEDED}: {' '.join(str(error).split())}")
+    return next(notes, " ".join([f"{EXCEEDED}.", *str(error).split()]))
 
 
 def _fail(message: str, code: int = 1) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import importlib
 import inspect
@@ -100,5 +101,8 @@ def _find(part: str, name: str) -> Any:
     if not (inspect.isclass(cls) and issubclass(cls, base[part])):
         home_of_all = importlib.import_module(_HOMES[part])
         known = [n for n, c in vars(home_of_all).items() if inspect.isclass(c) and issubclass(c, base[part])]
-        raise UsageError(f"--{part} {name}: there is no such class. There are: {', '.join(sorted(known))}.")
+        by_lower = {n.lower(): n for n in known}
+        close = difflib.get_close_matches(last.lower(), by_lower, n=1)
+        hint = f"Did you mean {by_lower[close[0]]}?" if close else f"There are: {', '.join(sorted(known))}."
+        raise UsageError(f"--{part} {name}: there is no such class. {hint}")
     return cls

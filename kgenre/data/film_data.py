@@ -27,10 +27,15 @@ from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split
 from kgenre.data.text_script import say_how_to_split
-from kgenre.data.usable_films import PosterOptions, UsableFilms, name_some, read_usable_films
+from kgenre.data.usable_films import PosterOptions, UsableFilms, look_at_films, name_some, read_film_table
 from kgenre.training.data_module import DataModule
 
 _log = logging.getLogger("kgenre")
+
+# What a run was made with stays with it, whatever is given when it goes on or is tested.
+_OF_FILMS = ("posters", "overviews", "image_size", "resize", "standardize", "stem", "word_split")
+_OF_VOCABULARY = ("vocabulary_size", "sequence_length", "min_df")
+_OF_SPLIT = ("val_fraction", "test_fraction", "split_seed", "given_split")
 
 
 class FilmData(DataModule):
@@ -42,6 +47,9 @@ class FilmData(DataModule):
 
     The split is drawn over all films that were read, before any is left out for its poster or overview: a
     poster model and an overview model of the same folder are tested on the same side of it.
+
+    With a checkpoint the sizes, the vocabulary and the split are its run's: arguments that would change them are
+    replaced by those of the run, and a line says so. The others may be given anew.
 
     Args:
         path: a folder or CSV file that `read_films` knows; None for the sample set.
@@ -172,19 +180,20 @@ class FilmData(DataModule):
             except BaseException:
                 self._forget_films()
                 raise
-        if stage != "predict":
+        elif stage != "predict":
             check_genres(self._read_films.films)
-            self._check_run(stage)
+            self._check_run(stage, self._read_films.films)
+        if stage != "predict":
             self._draw_split(to_test=stage == "test")
         if first:
             _log.info("%s", self.description)
 
-    def _check_run(self, stage: str) -> None:
+    def _check_run(self, stage: str, films: FilmTable) -> None:
         """Refuse films that the checkpoint's run knows none of, unless they are there to test a run that was named."""
-        run, n = self.trainer, len(self._read_films.films)
-        if run is None or run.ckpt_path is None or run.state.status != "running" or not self.results_name:
+        run = self.trainer
+        if run is None or run.ckpt_path is None or run.state.status != "running" or not self._are_others(films):
             return
-        none = f"None of these {n:,} films is in the split of {run.ckpt_path}"
+        none = f"None of these {len(films):,} films is in the split of {run.ckpt_path}"
         if stage == "fit":
             raise FilmDataError(
                 f"{none}, so its training cannot go on with them. Give the films that it began with (--data.path), "
@@ -208,14 +217,10 @@ class FilmData(DataModule):
         most_bad = 1.0 if stage == "predict" or self._may_lack else self.max_bad_fraction
         options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad, self._may_lack)
         genre_names = self._kept.genre_names if self._kept else None
-        self._usable = usable = read_usable_films(
-            self._folder(),
-            self.format,
-            options if self.posters else None,
-            self.overviews,
-            genre_names,
-            stage != "predict",
-        )
+        films = read_film_table(self._folder(), self.format, genre_names, labelled=stage != "predict")
+        if stage != "predict":
+            self._check_run(stage, films)
+        self._usable = usable = look_at_films(films, options if self.posters else None, self.overviews)
         if usable.left_out:
             _log.warning("Left out, %d films or rows: %s.", len(usable.left_out), name_some(usable.left_out))
         tokens = None
@@ -235,6 +240,8 @@ class FilmData(DataModule):
     def _draw_split(self, to_test: bool = False) -> Split:
         if self._split is None:
             usable = self._read_films
+            if self._kept and self._kept.split and not self.results_name:
+                self._take_from_run(self._kept.arguments, _OF_SPLIT)
             self._whole_split = choose_split(
                 usable.films,
                 usable.poster_files,
@@ -404,11 +411,23 @@ class FilmData(DataModule):
     @property
     def results_name(self) -> str:
         """The name of the folder, or folder and table, of films that a checkpoint's split has none of; "" of others."""
-        split = self._kept.split if self._kept else None
-        if not split or any(Split.from_json(split, self._read_films.films.ids).sizes):
+        if not self._are_others():
             return ""
         path = Path(self._folder()).resolve()
         return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"
+
+    @property
+    def results_source(self) -> str:
+        """The absolute path of the films."""
+        return str(Path(self._folder()).resolve())
+
+    def _are_others(self, films: FilmTable | None = None) -> bool:
+        """Whether there is a checkpoint whose split has none of these films, or of those that were read."""
+        split = self._kept.split if self._kept else None
+        if not split:
+            return False
+        ids = self._read_films.films.ids if films is None else films.ids
+        return not any(Split.from_json(split, ids).sizes)
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values: genres, vocabulary, sizes and the split's film ids."""
@@ -419,6 +438,10 @@ class FilmData(DataModule):
         if self._usable is None:
             return self._kept
         split = self._kept.split if self._kept is not None else None
+        if self._whole_split and (
+            not split or self._are_others()
+        ):  # else films that are missing now would be forgotten
+            split = self._whole_split.to_json()
         return KeptFilms(
             genre_names=self.genre_names,
             posters=self.posters,
@@ -430,7 +453,8 @@ class FilmData(DataModule):
             standardize=self.standardize,
             stem=self.stem,
             word_split=self.word_split,
-            split=self._whole_split.to_json() if self._whole_split else split,
+            split=split,
+            arguments={name: getattr(self, name) for name in (*_OF_VOCABULARY, *_OF_SPLIT)},
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -441,17 +465,25 @@ class FilmData(DataModule):
         self._kept = kept = KeptFilms.from_json(state)
         if are_these:
             return
-        if self.image_size != kept.image_size:
-            _log.info("image_size is %s, as in the checkpoint.", kept.image_size)
-        self.posters, self.overviews, self.image_size = kept.posters, kept.overviews, kept.image_size
-        self.resize, self.standardize = kept.resize, kept.standardize
-        self.stem, self.word_split = kept.stem, kept.word_split
+        of_films = {name: getattr(kept, name) for name in _OF_FILMS}
+        self._take_from_run(of_films | kept.arguments, (*_OF_FILMS, *_OF_VOCABULARY))
         self._vectorizer = None
         if kept.overviews and kept.sequence_length is not None:
             self._vectorizer = OverviewVectorizer(
                 kept.vocabulary, kept.sequence_length, kept.standardize, kept.stem, kept.word_split
             )
         self._forget_films()
+
+    def _take_from_run(self, arguments: dict[str, Any], names: Sequence[str]) -> None:
+        """Let the checkpoint's arguments replace those that were given, and say which."""
+        given = {name: getattr(self, name) for name in names if name in arguments}
+        replaced = [name for name in given if given[name] != arguments[name]]
+        for name in replaced:
+            setattr(self, name, arguments[name])
+            setattr(self.hparams, name, arguments[name])
+        if replaced:
+            said = (f"{name}={arguments[name]!r} (given: {given[name]!r})" for name in replaced)
+            _log.warning("The checkpoint's run keeps what it was made with: %s.", ", ".join(said))
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if any film was, ``left_out.csv``."""

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ class KeptFilms:
 
     Args:
         split: film ids by part, see `Split.to_json`; None where none was drawn.
+        arguments: of `FilmData` by name, those that the vocabulary and the split were made with; {} in checkpoints
+            that do not know.
     """
 
     genre_names: Sequence[str]
@@ -33,6 +35,7 @@ class KeptFilms:
     standardize: str | None = "lower_and_strip_punctuation"
     stem: str | None = None
     word_split: str = "whitespace"
+    arguments: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values."""
@@ -41,7 +44,7 @@ class KeptFilms:
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> KeptFilms:
         """The same from `to_json`, of this version or an older one."""
-        known = {field.name: state[field.name] for field in fields(cls) if field.name in state}
+        known = {one.name: state[one.name] for one in fields(cls) if one.name in state}
         return cls(**known | {"image_size": tuple(state["image_size"])})
 
     def write(self, directory: str | os.PathLike[str], left_out: Sequence[LeftOut]) -> None:

@@ -57,7 +57,7 @@ def prepare_films(
 
     Args:
         table: the films.
-        out: a folder that is new, empty or was begun with the same films and settings.
+        out: a folder that is new, empty or was begun with the same films and settings; a finished one is written anew.
         image_size: (height, width) of the posters, in pixels.
         resize: see `decode_posters`.
         posters: "jpeg" (quality 92) or "raw", uint8 pixels: ten times larger, without loss.
@@ -90,6 +90,7 @@ def prepare_films(
     names = [f"films-{n:05d}-of-{count:05d}.tfrecord" for n in range(count)]
     try:
         _check_folder(folder, names)
+        _check_manifest(folder, {**settings, "source": table.source})
         folder.mkdir(parents=True, exist_ok=True)
         shards = []
         for number, name in enumerate(names):
@@ -129,6 +130,20 @@ def _check_folder(folder: Path, names: Sequence[str]) -> None:
     other = sorted(p.name for p in folder.iterdir() if p.name not in ours and not p.name.endswith(".writing"))
     if other:
         raise FilmDataError(f"{folder} has other files in it, such as {other[0]}. Give a new folder.")
+
+
+def _check_manifest(folder: Path, made: Mapping[str, Any]) -> None:
+    """Refuse a folder that holds other films, or these in another way: they would be lost."""
+    try:
+        known = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # there is none that could be of use
+        return
+    differing = [name for name in made if name in known and known[name] != made[name]]
+    if differing:
+        raise FilmDataError(
+            f"{folder} holds prepared films already, with {differing[0]} {known[differing[0]]} and not "
+            f"{made[differing[0]]}. Give a new folder, or remove this one."
+        )
 
 
 def _part(shard: Path) -> Path:

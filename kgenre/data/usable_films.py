@@ -71,26 +71,19 @@ class PosterOptions:
     may_lack: bool = False
 
 
-def read_usable_films(
-    path: str | os.PathLike[str],
-    format: str,
-    options: PosterOptions | None,
-    overviews: bool,
-    genre_names: Sequence[str] | None = None,
-    labelled: bool = False,
-) -> UsableFilms:
-    """Read films from a folder or table, say what is to be said of it, look at their posters, and find the usable ones.
+def read_film_table(
+    path: str | os.PathLike[str], format: str, genre_names: Sequence[str] | None = None, labelled: bool = False
+) -> FilmTable:
+    """Read films from a folder or table, and say what is to be said of them; their posters are not looked at.
 
     Args:
         path: see `read_films`.
         format: see `read_films`.
-        options: None where posters are not needed.
-        overviews: whether they are needed.
         genre_names: the genres of a checkpoint, which these films then get; None for their own.
         labelled: whether it is an error if no film has a genre, and worth a line if all have the same.
 
     Raises:
-        FilmDataError: see `read_films`, `check_genres`, `map_to_known_genres` and `find_usable_films`.
+        FilmDataError: see `read_films`, `check_genres` and `map_to_known_genres`.
     """
     films = read_films(path, format)
     if labelled:
@@ -100,6 +93,11 @@ def read_usable_films(
         films = map_to_known_genres(films, genre_names)
     for note in films.notes:
         _log.warning("%s", note)
+    return films
+
+
+def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bool) -> UsableFilms:
+    """Look at the posters of films, and find the usable ones; see `find_usable_films`."""
     with ProgressLine("Looking at posters") as progress:
         files = examine_posters(films.poster_paths.texts, films.root, progress)
     return find_usable_films(films, files, options, overviews)

@@ -29,7 +29,7 @@ def checked_probabilities(y_prob: np.ndarray, shape: tuple[int, int]) -> np.ndar
         films = np.isnan(prob).any(axis=1)
         raise ValueError(
             f"y_prob has NaN in {films.sum()} of {len(prob)} films, first in row {films.argmax()}: the model "
-            f"has diverged, or its input holds NaN."
+            f"has diverged (try a lower learning rate), or its input holds NaN."
         )
     if prob.min() < 0 or prob.max() > 1:
         raise ValueError(

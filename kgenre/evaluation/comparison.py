@@ -68,7 +68,7 @@ def compare_with_baselines(
     how = standing(loss, frequency["loss"], differences.get("frequency"))
     own, level = metrics.get("map", math.nan), frequency.get("map", math.nan)
     order, beaten = chance or (level, own > RANKS * level)
-    meaning = verdict(how, f"mAP {own:.3f} against {order:.3f}" if beaten else "", falling)
+    meaning = verdict(how, f"mAP {own:.3f} against {order:.3f}" if beaten else "", stage.split()[-1], falling)
     if how == "ahead":
         unsure = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
         said = f"{stage} loss {loss:.4f} beats {guess} by {100 * gain:.1f} %{unsure}."
@@ -87,18 +87,20 @@ def compare_with_baselines(
     return " ".join([said, *others])
 
 
-def verdict(how: str, ranking: str, falling: bool | None = None) -> str:
+def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> str:
     """Say what a loss that does not beat the frequencies means: nothing learned, bad probabilities, or too early.
 
     Args:
         how: the loss's `standing` beside the frequencies', "level" or "behind".
         ranking: the model's mAP and that of chance, as "mAP 0.350 against 0.120"; "" where it may be chance.
+        films: which they are, "validation" or "test": on a few one may show what the other does not.
         falling: as in `compare_with_baselines`.
     """
     longer = "its loss was still falling when training ended: train longer"
     if not ranking:
-        return "Nothing shows yet that it has learned anything." + (f" {longer.capitalize()}." if falling else "")
-    start = f"It ranks films better than by chance ({ranking}): it has learned something,"
+        nothing = f"On the {films} films nothing shows yet that it has learned anything."
+        return nothing + (f" {longer.capitalize()}." if falling else "")
+    start = f"It ranks the {films} films better than by chance ({ranking}): it has learned something,"
     if how != "behind":
         return f"{start} which its loss does not show{f'; {longer}' if falling else ''}."
     advice = {

@@ -13,7 +13,7 @@ from kgenre.models.frequencies import frequencies
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
-from kgenre.models.named_network import kept_name
+from kgenre.models.named_network import NETWORKS, kept_name
 from kgenre.models.networks import adapt_to_films, build_network, check_network, posters_to_adapt_to
 from kgenre.models.optimizers import OPTIMIZERS, check_optimizer, cosine_rate, make_optimizer, weights_of
 from kgenre.training import TrainerError
@@ -162,13 +162,19 @@ class GenreClassifier(ExactEvaluation):
 
     def configure_model(self) -> None:
         """Build the network for the data's genres."""
-        if self.model is None:
+        is_new = self.model is None
+        if is_new:
             sizes = self._sizes | ({"genres": len(self.genre_names)} if self.genre_names else {})
             self.model = build_network(self.network, self.network_args, sizes, self.members)
             self._check_outputs()
+        self._check_inputs()
+        if is_new:
             self._adapt_to_films()
         if not self.genre_names:  # of batches without a datamodule nobody knows them
             self.genre_names = tuple(f"genre_{i}" for i in range(self.model.output_shape[-1]))
+        self._prepare_mixing()
+
+    def _check_inputs(self) -> None:
         missing = [name for name in self.inputs if name not in ("poster", "overview")]
         if missing:
             raise TrainerError(
@@ -178,7 +184,6 @@ class GenreClassifier(ExactEvaluation):
         for name in self.inputs:
             if data is not None and not getattr(data, f"{name}s", True):
                 raise TrainerError(f"The network reads {name}s, but the data leave them out: set --data.{name}s true.")
-        self._prepare_mixing()
 
     def _adapt_to_films(self) -> None:
         films, self._training_films = self._training_films, None
@@ -327,8 +332,20 @@ class GenreClassifier(ExactEvaluation):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back."""
+        """Take them back.
+
+        Raises:
+            TrainerError: the checkpoint is of another of kgenre's networks.
+        """
         if "classifier" in checkpoint:
             kept = checkpoint["classifier"]
+            of, here = checkpoint.get("model", {}).get("hyperparameters", {}).get("network"), self.hparams.network
+            if of != here and {of, here} <= set(NETWORKS):
+                reads = " and ".join(f"{name}s" for name in kept["inputs"])
+                raise TrainerError(
+                    f"The checkpoint is of {of}, which reads {reads}; the model here is {here}. Give the config "
+                    "of the checkpoint's run or none (--config, --model.network), or the checkpoint of another run "
+                    "(--ckpt_path)."
+                )
             self._take(kept["genre_names"], kept["sizes"])
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])

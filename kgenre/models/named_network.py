@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import sys
 from collections.abc import Callable, Mapping
@@ -71,8 +72,10 @@ def check_name(name: str) -> None:
             "GenreClassifier.load_from_checkpoint(run, network=..., network_args=...)."
         )
     if "." not in name or not all(map(str.isidentifier, name.split("."))):
+        close = difflib.get_close_matches(name.lower(), NETWORKS, n=1)
+        hint = f" Did you mean {close[0]!r}?" if close else ""
         raise TrainerError(
-            f"network is one of {', '.join(NETWORKS)}, or a function of yours, file.function. Received: {name!r}"
+            f"network is one of {', '.join(NETWORKS)}, or a function of yours, file.function. Received: {name!r}.{hint}"
         )
     if not may_import(name):
         raise TrainerError(not_allowed(name))

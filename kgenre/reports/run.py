@@ -162,7 +162,7 @@ def _run_folder(path: Path) -> Path:
         raise ReportError(
             f"{path} has no results yet: its training has not ended. When it has: kgenre test --ckpt_path {path}"
         )
-    inside = sorted(p.parent for p in path.glob("version_*/metrics.json"))
+    inside = sorted(p.parent for below in ("version_*", "*/version_*") for p in path.glob(f"{below}/metrics.json"))
     example = f" Did you mean {inside[-1]}?" if inside else " It is named like runs/quickstart/version_0."
     raise ReportError(f"{path} is not a run's folder: it has no metrics.json.{example}")
 

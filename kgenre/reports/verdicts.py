@@ -72,7 +72,7 @@ def what_it_learned(run: Run, numbers: Numbers) -> str:
         if ranking.verdict == "better":
             order = numbers.say(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
             beside = f"mAP {numbers.of(run, 'test/map')} against {order}"
-        said.append(verdict("behind" if loss.verdict == "worse" else "level", beside, still_falling(run)))
+        said.append(verdict("behind" if loss.verdict == "worse" else "level", beside, "test", still_falling(run)))
         if loss.verdict == "worse" and (trained_with := special_loss(run)):
             said.append(f"Its training loss, {trained_with}, moves probabilities on purpose, away from the truth's.")
     same = same_top(run.predictions.prob, run.genre_names)

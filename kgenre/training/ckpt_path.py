@@ -20,8 +20,8 @@ _log = logging.getLogger("kgenre")
 def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, stage: str) -> Checkpoint | None:
     """The checkpoint that ``ckpt_path`` means for this trainer; None where training starts fresh.
 
-    "last" for a fit is the newest that verifies of the experiment; "best" and "last" otherwise those of this trainer's
-    run, or of the experiment's newest run that has one.
+    "last" for a fit is the newest that verifies of the experiment, a run's folder the newest of that run. "best" and
+    "last" otherwise are those of this trainer's run, or of the experiment's newest run that has one.
 
     Raises:
         CheckpointError: there is none, or none that verifies.
@@ -30,21 +30,27 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
     if ckpt_path is None:
         return None
     path = ckpt_path
-    if ckpt_path == "last" and stage == "fit":
-        experiment = trainer.experiment_dir
+    is_run = isinstance(ckpt_path, str | os.PathLike) and (Path(ckpt_path) / "checkpoints").is_dir()
+    if stage == "fit" and (ckpt_path == "last" or is_run):
+        experiment = Path(ckpt_path) if is_run else trainer.experiment_dir
         checkpoint, refused = checkpoints.newest_checkpoint(experiment)
         if checkpoint is None and refused:
             others = f"nor do the {len(refused) - 1} older ones verify" if refused[1:] else "and there is no other"
             raise CheckpointError(
-                f"ckpt_path='last': {str(refused[0]).rstrip('.')}, {others} under {experiment}. To start anew, leave "
-                "ckpt_path out."
+                f"ckpt_path={str(ckpt_path)!r}: {str(refused[0]).rstrip('.')}, {others} under {experiment}. To start "
+                "anew, leave ckpt_path out."
             )
-        if checkpoint is None:
-            _log.warning("ckpt_path='last': no checkpoint under %s yet, training starts fresh.", experiment)
+        if checkpoint is None and not is_run:
+            _log.warning(
+                "ckpt_path='last': no checkpoint under %s yet, training starts fresh.%s",
+                experiment,
+                _renamed(experiment),
+            )
             return None
-        for error in refused:
-            _log.warning("%s Falling back to %s.", error, checkpoint.path)
-        return checkpoint
+        if checkpoint is not None:
+            for error in refused:
+                _log.warning("%s Falling back to %s.", error, checkpoint.path)
+            return checkpoint
     if ckpt_path in ("best", "last"):
         path = _pointer(trainer, str(ckpt_path))
     path = checkpoints.find_checkpoint(path)
@@ -68,4 +74,12 @@ def _pointer(trainer: Trainer, which: str) -> Path:
     where = run or next(reversed(run_folders(experiment)), experiment)
     raise CheckpointError(
         f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
+        f"{_renamed(experiment)}"
     )
+
+
+def _renamed(experiment: Path) -> str:
+    """A hint, where runs lie beside the ``version_<n>`` under other names: those were set aside, or copied."""
+    known = run_folders(experiment)
+    runs = [run for run in sorted(experiment.glob("*/")) if run not in known and (run / "checkpoints").is_dir()]
+    return f" A run of another name is given by its path: {runs[0]}." if runs else ""

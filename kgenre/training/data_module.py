@@ -111,8 +111,16 @@ class DataModule(Hyperparameters):
         """
         return ""
 
+    @property
+    def results_source(self) -> str:
+        """Where data with a `results_name` come from: others of the same name have a folder of their own."""
+        return ""
+
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave; called before `setup` on resume and before a prediction."""
+        """Take back what `state_dict` gave; called before `setup`, on resume and where a checkpoint is evaluated.
+
+        So it is where another datamodule of this class is given for an evaluation than the module was trained on.
+        """
 
 
 class MissingDataloaderError(ShortTraceback, TypeError):

@@ -39,6 +39,14 @@ def fit_loop(trainer: Trainer) -> None:
     if schedule.validates and t.num_sanity_val_steps and not t.resumed:
         sanity_check(t)
 
+    if t.resumed and not t.batch_idx and schedule.is_done(t.current_epoch, t.global_step):
+        _log.warning(
+            "Nothing is left to train: %d epochs, %d steps are done, and max_epochs=%s, max_steps=%s: give more.",
+            t.current_epoch,
+            t.global_step,
+            t.max_epochs,
+            t.max_steps,
+        )
     hooks.on_train_start()
     engine.pull()
     while (steps_are_left := not is_over(t)) or t.batch_idx:  # an epoch that was broken off still has to be ended

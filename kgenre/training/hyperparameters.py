@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
+import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -75,6 +76,18 @@ def _as_plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, os.PathLike) else value
+
+
+def changed_hyperparameters(owner: Hyperparameters, then: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
+    """The values that a checkpoint has and an object has, by name, where they differ.
+
+    Args:
+        owner: a module or datamodule.
+        then: what `described` gave of the checkpoint's; None: it knows of none.
+    """
+    before = (then or {}).get("hyperparameters") or {}
+    now = json.loads(json.dumps(described(owner)["hyperparameters"]))  # lists for tuples, as in a checkpoint
+    return {name: (before[name], now[name]) for name in now if name in before and before[name] != now[name]}
 
 
 def is_plain(value: Any) -> bool:

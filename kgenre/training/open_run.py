@@ -12,7 +12,7 @@ from kgenre.callbacks import ModelCheckpoint
 from kgenre.checkpoints import Checkpoint, remove_leftovers
 from kgenre.training.errors import TrainerError
 from kgenre.training.new_run_folder import NewRunFolder
-from kgenre.training.run_folder import write_environment
+from kgenre.training.run_folder import read_metrics, write_environment
 from kgenre.training.run_lock import RunLock
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def join_run(trainer: Trainer) -> Path | None:
     t.results_dir = folder = t.run_dir
     if folder is not None and t.stage != "predict":  # which writes no results
         if t.datamodule is not None and (name := t.datamodule.results_name):
-            t.results_dir = folder = folder / f"{t.stage}_{name}"
+            t.results_dir = folder = _place_of(folder / f"{t.stage}_{name}", t.datamodule.results_source)
             folder.mkdir(exist_ok=True)
         try:
             t.lock = RunLock(folder)
@@ -75,6 +75,18 @@ def join_run(trainer: Trainer) -> Path | None:
             return None
     open_loggers(t)
     return t.results_dir
+
+
+def _place_of(folder: Path, source: str) -> Path:
+    """A folder for results of other data; a number is put behind its name while others of that name have theirs there.
+
+    ``data/source`` in their ``metrics.json`` says whose they are.
+    """
+    place, n = folder, 1
+    while read_metrics(place).get("data/source", source) != source:
+        n += 1
+        place = folder.with_name(f"{folder.name}_{n}")
+    return place
 
 
 def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:

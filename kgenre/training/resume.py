@@ -12,13 +12,14 @@ from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, CheckpointError
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.training.configured_rates import apply_changed_rates
-from kgenre.training.hyperparameters import described
-from kgenre.training.reshuffled_source import warn_of_another_order
+from kgenre.training.hyperparameters import changed_hyperparameters, described
+from kgenre.training.other_batches import warn_of_another_order, warn_of_other_batches
 from kgenre.training.run_folder import environment
 
 if TYPE_CHECKING:
     from kgenre.callbacks import Callback
     from kgenre.loggers import Logger
+    from kgenre.training.data_module import DataModule
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
@@ -49,11 +50,16 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "environment": environment(trainer.step_options.devices),
     }
     if t.datamodule is not None:
-        state["data"] = described(t.datamodule) | {"state": t.datamodule.state_dict()}
+        state["data"] = kept_of(t.datamodule)
     for callback in t.callbacks:
         callback.on_save_checkpoint(t, t.module, state)
     t.module.on_save_checkpoint(state)
     return state
+
+
+def kept_of(data: DataModule) -> dict[str, Any]:
+    """What a checkpoint keeps of a datamodule: its class and hyperparameters, and what it has learnt."""
+    return described(data) | {"state": data.state_dict()}
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
@@ -67,7 +73,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t, state = trainer, checkpoint.state
     check_position(checkpoint)
     restore_weights(t, checkpoint)
-    _check_optimizer(checkpoint, set(t.engine.built.optimizer_variables))
+    _check_optimizer(t.module, checkpoint, set(t.engine.built.optimizer_variables))
     arrays = checkpoint.arrays
     for part in t.engine.built.parts:
         part.exchange(arrays)
@@ -90,6 +96,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t.resumed = True
     apply_changed_rates(t, state.get("configured_rates", []))
     warn_of_another_order(t)
+    warn_of_other_batches(t, state.get("data"))
     _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, t.current_epoch + 1, t.global_step)
 
 
@@ -102,7 +109,7 @@ def restore_adapted(module: Module, checkpoint: Checkpoint) -> None:
             set_adapted_state(module, checkpoint.state["adapted"])
 
 
-def _check_optimizer(checkpoint: Checkpoint, names: set[str]) -> None:
+def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) -> None:
     saved = set(checkpoint.optimizer)
     if saved == names:
         return
@@ -118,9 +125,16 @@ def _check_optimizer(checkpoint: Checkpoint, names: set[str]) -> None:
             averages = any(name.startswith("weight_averaging.") for name in saved)
             holds += f", of a run with{'' if averages else 'out'} WeightAveraging"
     raise CheckpointError(
-        f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot go on from it. Start from its weights with "
-        "Module.load_from_checkpoint."
+        f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot go on from it.{_unlike(module, checkpoint)} "
+        "Start from its weights with Module.load_from_checkpoint."
     )
+
+
+def _unlike(module: Module, checkpoint: Checkpoint) -> str:
+    """In which hyperparameters the checkpoint's run differed from this module, as a sentence; "" in none."""
+    changed = changed_hyperparameters(module, checkpoint.state.get("model"))
+    said = (f"{name}={then!r} (here: {now!r})" for name, (then, now) in changed.items())
+    return f" Its run had {', '.join(said)}." if changed else ""
 
 
 def resume_step(checkpoint: Checkpoint | None) -> int | None:
@@ -189,6 +203,9 @@ def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Only the weights, checked to be those of this module."""
     from kgenre.engines.named_variables import refresh_layers
 
-    checkpoints.check_weights(trainer.engine.built.variables, checkpoint, "model")
+    try:
+        checkpoints.check_weights(trainer.engine.built.variables, checkpoint, "model")
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{_unlike(trainer.module, checkpoint)}") from None
     trainer.engine.load_state_dict(checkpoint.weights)
     refresh_layers(trainer.module)

@@ -68,6 +68,9 @@ class Run:
         self._module: Module | None = None
         self._engine: Engine | None = None  # with the module built in it
         self.datamodule: DataModule | None = None
+        # That of the module's fit; or what was kept of it, or of its checkpoint's: see `described`.
+        self.trained_on: DataModule | Mapping[str, Any] | None = None
+        self.data_are_new = False  # the datamodule is another one than that of the stage before
         self.results = Results()
         self.hooks: Hooks  # of the stage that runs: see `running`
         self.run_opened: list[Callable[[Trainer], None]] = []

@@ -22,6 +22,7 @@ from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
 
 _log = logging.getLogger("kgenre")
+
 _PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "tensorboard", "scikit-learn")
 
 
@@ -101,17 +102,24 @@ def environment(devices: Sequence[str] = ()) -> dict[str, Any]:
     }
 
 
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What ``metrics.json`` holds; {} where there is none, or a damaged one, which a line names."""
+    path = folder / "metrics.json"
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError) as error:
+        _log.warning("%s is damaged (%s): what it held is lost, it is written anew.", path, error)
+        return {}
+
+
 def update_metrics(folder: Path, metrics: Mapping[str, float | str]) -> None:
     """Merge final numbers, and the name of what was tested, into ``metrics.json``.
 
     The names logged before stay, but for those of an earlier test.
     """
-    path = folder / "metrics.json"
-    try:
-        known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    except ValueError as error:
-        _log.warning("%s is damaged (%s) and begins anew.", path, error)
-        known = {}
+    path, known = folder / "metrics.json", read_metrics(folder)
     if any(name.startswith("test/") for name in metrics):  # that may have been of other data
         known = {name: value for name, value in known.items() if not name.startswith("test/")}
     # JSON has no NaN: a value that is not a number is written as null.

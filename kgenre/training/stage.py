@@ -26,12 +26,13 @@ from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sour
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.hooks import Hooks
+from kgenre.training.hyperparameters import described
 from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
 from kgenre.training.open_run import has_begun, leaving_run, own_writing
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
-from kgenre.training.resume import restore_adapted
+from kgenre.training.resume import kept_of, restore_adapted
 from kgenre.training.run import RunState, Stage
 
 if TYPE_CHECKING:
@@ -48,7 +49,12 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     if not isinstance(module, Module):
         raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
     if module is not t._module:
-        t._engine = None
+        t._engine = t.trained_on = None
+    if stage == "fit":
+        t.trained_on = datamodule
+    elif isinstance(t.trained_on, DataModule) and t.trained_on is not datamodule:
+        t.trained_on = kept_of(t.trained_on)
+    t.data_are_new = datamodule is not t.datamodule
     t._module, t.datamodule, t.interrupted = module, datamodule, False
     t.state = RunState(stage, "train" if stage == "fit" else None, "running")
     if t.profiler is not None:
@@ -108,8 +114,17 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
     t, module, data = trainer, trainer.module, trainer.datamodule
     if checkpoint is not None:
         module.on_load_checkpoint(checkpoint.state)
+        if stage != "fit":
+            t.trained_on = checkpoint.state.get("data", {})
         if data is not None:
             data.load_state_dict(checkpoint.state.get("data", {}).get("state", {}))
+    elif (
+        data is not None
+        and t.data_are_new
+        and isinstance(t.trained_on, Mapping)
+        and t.trained_on.get("class_path") == described(data)["class_path"]
+    ):  # the module knows the genres and words that it was trained on, not those of these data
+        data.load_state_dict(t.trained_on["state"])
     if data is not None:
         data.prepare_data()
     module.prepare_data()

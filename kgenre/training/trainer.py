@@ -205,9 +205,9 @@ class Trainer(Run):
             val_dataloaders: the same for validation; or a list, tuple or dict of several (see
                 `Module.validation_step`). None: the module's own ``val_dataloader``, where it has one.
             datamodule: gives both, instead.
-            ckpt_path: resume from a checkpoint's folder, a run's folder, "best" or "last" (the newest of this
-                experiment that verifies; where all are damaged, an error; where there is none, training starts fresh
-                and says so).
+            ckpt_path: resume from a checkpoint's folder, a run's folder (its newest that verifies), "best" or "last"
+                (the newest of this experiment that verifies; where all are damaged, an error; where there is none,
+                training starts fresh and says so).
         """
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders
@@ -349,7 +349,7 @@ class Trainer(Run):
             folder = join_run(self)
             predictions = evaluate(self, step, sources)
             if folder is not None:
-                update_metrics(folder, {**self.callback_metrics, **(_tested(self) if stage == "test" else {})})
+                update_metrics(folder, {**self.callback_metrics, **_about(self)})
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
@@ -390,10 +390,16 @@ class Trainer(Run):
         return updates if self.max_steps == -1 else min(updates, self.max_steps)
 
 
-def _tested(trainer: Trainer) -> dict[str, float | str]:
-    """Which weights a test was of: a run may go on after it."""
-    tested: dict[str, float | str] = {"test/step": trainer.global_step}
-    return tested if trainer.ckpt_path is None else tested | {"test/checkpoint": trainer.ckpt_path.name}
+def _about(trainer: Trainer) -> dict[str, float | str]:
+    """Which weights a test was of, as a run may go on after it; where data come from that are not the run's."""
+    about: dict[str, float | str] = {}
+    if trainer.stage == "test":
+        about["test/step"] = trainer.global_step
+        if trainer.ckpt_path is not None:
+            about["test/checkpoint"] = trainer.ckpt_path.name
+    if trainer.datamodule is not None and trainer.results_dir != trainer.run_dir:
+        about["data/source"] = trainer.datamodule.results_source
+    return about
 
 
 def _source_of_batches(

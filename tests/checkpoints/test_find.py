@@ -84,6 +84,16 @@ def test_the_newest_that_verifies(run):
     ]
 
 
+def test_a_run_without_pointers_names_its_newest(run):
+    for name in ("best", "last"):
+        (run / "checkpoints" / name).unlink()
+    with pytest.raises(
+        CheckpointError, match=r"which checkpoint is its best or last. Give one, such as .*/step=000003\."
+    ):
+        find_checkpoint(run)
+    assert newest_checkpoint(run)[0].path.name == "step=000003", "of the run alone"
+
+
 def test_the_time_inside_counts_not_that_of_the_file(run):
     """A run's folder that was copied: its files have any times."""
     for step in (1, 2, 3):

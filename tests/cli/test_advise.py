@@ -102,4 +102,6 @@ def test_nothing_is_clearly_faster(measured, capsys):
 
 
 def test_a_configuration_that_cannot_run(measured, capsys):
+    asked, _ = measured
     assert main(["fit", "--advise"]) == 1
+    assert len(asked) == 1, "what is wrong is said once"

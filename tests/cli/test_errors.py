@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from kgenre.checkpoints import Checkpoint, write_checkpoint
+from kgenre.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from kgenre.cli.main import main
 from kgenre.cli.usage import is_refusal
 
@@ -49,6 +49,11 @@ def fails(capsys):
         (["fit", "--model", "null"], 2, ["--model takes a class"]),
         (["fit", "--model", "FilmData"], 2, ["--model", "FilmData"]),
         (["fit", "--optimizer", "SDG"], 1, ["SDG", "SGD"]),
+        (["fit", "--optimizer", "adam"], 1, ["mean Adam?"]),
+        (["fit", "--data.path"], 2, ["an option --data.NAME has no value behind it"]),
+        (["fit", "--test", "--data.path", "x"], 2, ["--test has no value behind it"]),
+        (["fit", "--model.network", "poster-cnn2024"], 1, ["mean 'poster_cnn_2024'?"]),
+        (["predict", "--ckpt_path", "best", "--overview", "A film"], 1, ["or RUN/checkpoints/best."]),
         (["fit", "--optimizer", "os.system"], 1, ["os.system", "KGENRE_ALLOW_IMPORT=os"]),
         (["fit", "--optimizer", "SGD", "--optimizer.momentm", "1"], 1, ["momentm", "momentum"]),
         (["fit", "--optimizer.momentum", "1"], 1, ["--optimizer NAME"]),
@@ -218,13 +223,35 @@ def test_greyscale_poster_is_fine(poster_run, tmp_path, capsys):
     assert len(capsys.readouterr().out.splitlines()) == 3
 
 
-def test_checkpoint_of_another_model(fails, fit, poster_run, films, tmp_path):
-    code, lines = fails(
-        *("fit", "--ckpt_path", poster_run, "--model.network", "poster_cnn_2024", "--data.path", films),
-        *("--data.image_size", "[16, 16]", "--trainer.default_root_dir", tmp_path),
-    )
-    assert code == 1
-    assert "another model" in lines[-1]
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (
+            "--model.network=overview_lstm",
+            "is of poster_cnn_2025, which reads posters; the model here is overview_lstm.",
+        ),
+        ("--model.members=2", "Its run had members=1 (here: 2)."),
+        ("--model.optimizer=sgd", "Its run had optimizer='adam' (here: 'sgd')."),
+    ],
+)
+def test_checkpoint_of_another_model(option, said, fails, poster_run, tmp_path):
+    code, lines = fails("fit", "--ckpt_path", poster_run, option, "--trainer.default_root_dir", tmp_path)
+    assert (code, said in lines[-1]) == (1, True), lines[-1]
+
+
+def test_a_network_that_reads_what_the_data_leave_out(fails, films):
+    code, lines = fails("fit", "--data.path", films, "--model.network", "overview_words", "--data.overviews", "false")
+    assert (code, "set --data.overviews true" in lines[-1]) == (1, True)
+
+
+def test_the_films_of_a_run_that_are_elsewhere(fails, poster_run, tmp_path):
+    run = shutil.copytree(poster_run, tmp_path / "version_0")
+    path = run / "checkpoints" / (run / "checkpoints" / "best").read_text().strip()
+    checkpoint = read_checkpoint(path)
+    checkpoint.state["data"]["hyperparameters"]["path"] = "films/of/mine"
+    write_checkpoint(checkpoint, tmp_path / "step=000009")
+    code, lines = fails("test", "--ckpt_path", tmp_path / "step=000009")
+    assert (code, "The run's films, films/of/mine, are not there" in lines[-1]) == (1, True)
 
 
 def test_damaged_checkpoint(fails, poster_run, tmp_path):

@@ -43,7 +43,7 @@ def test_an_error_of_a_command_is_not_laid_on_standard_output(monkeypatch):
 @pytest.mark.parametrize(
     ("note", "line"),
     [
-        (None, "Memory was exceeded: Unable to allocate 9 TiB"),
+        (None, "Memory was exceeded. Unable to allocate 9 TiB"),
         ("Memory was exceeded in batches of 8. A smaller", "Memory was exceeded in batches of 8. A smaller"),
     ],
 )

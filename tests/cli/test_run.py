@@ -191,6 +191,12 @@ def test_results_on_films_that_the_run_knows_none_of_have_a_place_of_their_own(
         assert (results / "predictions_test.csv").read_text().count("\nx") == 120
 
 
+def test_without_validation_films_the_last_checkpoint_is_tested(fit, tmp_path):
+    words = ["--model.network", "poster_colours", "--data.overviews", "false", "--data.val_fraction", "0"]
+    assert fit(tmp_path, *words, "--trainer.name", "all", "--trainer.max_epochs", "1", "--test", "true") == 0
+    assert metrics_of(tmp_path / "all" / "version_0")["test/checkpoint"] == "step=000003"
+
+
 def test_fast_dev_run_leaves_nothing(fit, tmp_path):
     assert fit(tmp_path, "--trainer.fast_dev_run", "1", "--data.overviews", "false") == 0
     assert list(tmp_path.iterdir()) == []
@@ -233,6 +239,8 @@ def test_the_thresholds_of_the_checkpoint_decide_what_is_predicted(poster_run):
 
 def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poster_run, films, tmp_path, capsys):
     run = shutil.copytree(poster_run, tmp_path / "course" / "version_0")
+    text = (run / "config.yaml").read_text().replace("seed_everything: 0", "seed_everything: 5")
+    (run / "config.yaml").write_text(text)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     config = tmp_path / "course.yaml"
     config.write_text(
@@ -248,20 +256,29 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
         (refusal,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("kgenre: ")]
         assert refusal.startswith(f"kgenre: None of these 120 films is in the split of {run}{os.sep}")
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
-    assert main(["fit", "--config", str(config), "--ckpt_path", "last"]) == 0
+    seeds = ["--data.split_seed=7", "--seed_everything=9", "--data.seed=3"]
+    assert main(["fit", "--config", str(config), "--ckpt_path", "last", *seeds]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == f"Test: kgenre test --ckpt_path {run}"
     assert "sample films" not in printed.err
+    assert "keeps what it was made with: split_seed=0 (given: 7).\n" in printed.err
+    assert "The run keeps the seed that it was begun with: seed_everything=5 (given: 9).\n" in printed.err
+    assert "Nothing is left to train: 2 epochs, 6 steps are done, and max_epochs=2" in printed.err
     used = yaml.safe_load((run / "config.yaml").read_text())
     assert used["data"]["init_args"]["path"] == str(films)
-    assert used["data"]["init_args"]["batch_size"] == 32
+    assert used["seed_everything"] == 5
+    assert {name: used["data"]["init_args"][name] for name in ("batch_size", "split_seed", "seed")} == {
+        "batch_size": 32,
+        "split_seed": 0,
+        "seed": 3,
+    }
     assert used["model"]["init_args"]["learning_rate"] == 0.01
+    assert main(["fit", "--ckpt_path", str(run), "--trainer.max_epochs", "1"]) == 0
+    used = yaml.safe_load((run / "config.yaml").read_text())
+    assert used["ckpt_path"] is None, "the config repeats the run from its start"
 
 
-@pytest.mark.parametrize("words", [["--data.val_fraction", "0"], ["--trainer.fast_dev_run", "true"]])
-def test_where_no_checkpoint_is_the_best_the_last_weights_are_tested(fit, tmp_path, capsys, words):
-    network = ["--model.network", "overview_words", "--data.posters", "false", "--trainer.max_epochs", "1"]
-    assert fit(tmp_path, *network, *words, "--test", "true") == 0
-    printed = capsys.readouterr().err
-    assert "There is no best checkpoint, so the last weights are tested." in printed
-    assert "test loss" in printed
+def test_where_nothing_is_saved_the_weights_are_tested_as_they_are(fit, tmp_path, capsys):
+    network = ["--model.network", "overview_words", "--data.posters", "false"]
+    assert fit(tmp_path, *network, "--trainer.fast_dev_run", "true", "--test", "true") == 0
+    assert "test loss" in capsys.readouterr().err

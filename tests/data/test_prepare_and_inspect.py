@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import shutil
 
@@ -215,6 +216,11 @@ def test_films_that_have_nothing_are_left_out_and_named(tmp_path):
     (tmp_path / "films.csv").write_text("id,genres,overview\na,Drama,\nb,War,A man goes home.\n")
     table = read_films(tmp_path)
     prepare_films(table, tmp_path / "out")
+    prepare_films(table, tmp_path / "out")
+    with pytest.raises(FilmDataError, match=r"holds prepared films already, with resize squash and not crop\."):
+        prepare_films(table, tmp_path / "out", resize="crop")
+    with pytest.raises(FilmDataError, match=r"holds prepared films already, with source .*/films\.csv and not others"):
+        prepare_films(dataclasses.replace(table, source="others"), tmp_path / "out")
     assert "a,no poster and no overview\n" in (tmp_path / "out" / "quarantine.csv").read_text()
     with pytest.raises(FilmDataError, match=r"No film of .* can be used: no poster and no overview"):
         prepare_films(table.subset([0]), tmp_path / "none")

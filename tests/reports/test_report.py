@@ -310,7 +310,8 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
     assert above > 0.01
     assert baseline_difference(with_map(above / 2, 3 * above, 0.1), "frequency", "map").verdict == "level"
     nothing = (
-        "Nothing shows yet that it has learned anything. Its loss was still falling when training ended: train longer."
+        "On the test films nothing shows yet that it has learned anything. "
+        "Its loss was still falling when training ended: train longer."
     )
     assert what_it_learned(with_map(above / 2, 3 * above, 0.1), Numbers()) == nothing
     better = with_map(above * 1.1, 3 * above, 0.1), with_map(above * 1.1, 3 * above, 0.0)

@@ -12,6 +12,7 @@ from keras import ops
 
 import kgenre
 from kgenre import TrainerError
+from kgenre.checkpoints import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -202,6 +203,17 @@ def test_layers_that_the_test_alone_uses_are_built_for_it():
     assert trainer.test(module, batches, verbose=False)[0]["test/loss"] == pytest.approx(expected, rel=1e-5)
 
 
+def test_a_run_that_was_renamed_is_named_where_none_is_found(caplog):
+    trainer = quiet_trainer(enable_checkpointing=True, name="net")
+    trainer.fit(BoringModule(), boring_batches(1))
+    renamed = trainer.run_dir.rename(trainer.run_dir.with_name("good"))
+    said = f"A run of another name is given by its path: {renamed}."
+    with pytest.raises(CheckpointError, match=said):
+        quiet_trainer(name="net").test(BoringModule(), boring_batches(1), ckpt_path="best")
+    quiet_trainer(name="net").fit(BoringModule(), boring_batches(1), ckpt_path="last")
+    assert f"training starts fresh. {said}" in caplog.text
+
+
 def test_the_datamodule_of_the_fit_is_used_again():
     class Data(kgenre.DataModule):
         stages = ()
@@ -220,6 +232,40 @@ def test_the_datamodule_of_the_fit_is_used_again():
     assert len(trainer.predict()) == 1
     assert data.stages == ("fit", "test", "predict")
     assert data.trainer is trainer
+
+
+def test_another_datamodule_is_given_what_that_of_the_fit_had_learnt():
+    class Data(kgenre.DataModule):
+        words, taken = "", 0
+
+        def setup(self, stage):
+            self.words = self.words or stage
+
+        def train_dataloader(self):
+            return boring_batches(1)
+
+        test_dataloader = train_dataloader
+
+        def state_dict(self):
+            return {"words": self.words}
+
+        def load_state_dict(self, state):
+            self.words, self.taken = state["words"], self.taken + 1
+
+    class OthersData(Data):
+        pass
+
+    module, trainer = BoringModule(), quiet_trainer(enable_checkpointing=True)
+    trainer.fit(module, datamodule=Data())
+    for data, words, taken in ((Data(), "fit", 1), (Data(), "fit", 1), (OthersData(), "test", 0)):
+        for _ in range(2):
+            trainer.test(datamodule=data, verbose=False)
+            assert (data.words, data.taken) == (words, taken)
+    trainer.test(BoringModule(), datamodule=(data := Data()), verbose=False)
+    assert data.words == "test"
+    trainer.test(module, boring_batches(1), ckpt_path="last", verbose=False)
+    trainer.test(module, datamodule=(data := Data()), verbose=False)
+    assert data.words == "fit"
 
 
 @pytest.mark.parametrize("is_fitted", [False, True])

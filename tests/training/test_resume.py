@@ -372,6 +372,33 @@ def test_a_shuffle_of_tf_data_that_loses_its_order_is_named(step, reshuffles, is
     assert (same_state(straight, second) != []) is is_warned
 
 
+def test_another_batch_size_inside_an_epoch_is_said(caplog):
+    class Data(kgenre.DataModule):
+        def __init__(self, batch_size=4):
+            self.save_hyperparameters()
+
+        def train_dataloader(self):
+            return boring_batches(24 // self.hparams.batch_size)
+
+    first = trainer(max_steps=4)
+    first.fit(BoringModule(), datamodule=Data())
+    for size, said in ((4, False), (2, True)):
+        trainer(max_epochs=2).fit(BoringModule(), datamodule=Data(size), ckpt_path=first.save_checkpoint(f"at_{size}"))
+        assert ("The rest of epoch 1 has other batches than it began with (batch_size=2, was 4)" in caplog.text) == said
+
+
+def test_a_runs_folder_means_its_newest(caplog):
+    batches = boring_batches(2)
+    first = trainer(max_epochs=2, callbacks=[ModelCheckpoint(monitor="train/loss", mode="max")])
+    first.fit(BoringModule(), batches)
+    best, last = ((first.run_dir / "checkpoints" / name).read_text() for name in ("best", "last"))
+    assert best != last
+    second = trainer(max_epochs=2)
+    second.fit(BoringModule(), batches, ckpt_path=first.run_dir)
+    assert (second.ckpt_path.name, second.run_dir) == (last.strip(), first.run_dir)
+    assert "Nothing is left to train: 2 epochs, 4 steps are done" in caplog.text
+
+
 def test_callbacks_go_on():
     first = trainer(max_epochs=2, callbacks=[ModelCheckpoint(), EarlyStopping("val/loss", patience=3, min_delta=99)])
     first.fit(BoringModule(), dataset(), boring_batches(1))

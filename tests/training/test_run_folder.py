@@ -106,6 +106,7 @@ def test_numbers_are_merged_and_json(tmp_path, caplog):
 def test_results_on_other_data_have_a_folder_of_their_own():
     class Others(kgenre.DataModule):
         results_name = "others"
+        results_source = "/a/others"
 
         def test_dataloader(self):
             return boring_batches(2, seed=7)
@@ -118,9 +119,26 @@ def test_results_on_other_data_have_a_folder_of_their_own():
     assert (trainer.run_dir, trainer.results_dir) == (run, run / "test_others")
     assert {path: path.read_bytes() for path in own} == own
     assert {path.name for path in trainer.results_dir.iterdir()} == {"metrics.csv", "metrics.json"}
+    more = Others()
+    for source, folder in (
+        ("/b/others", "test_others_2"),
+        ("/c/others", "test_others_3"),
+        ("/b/others", "test_others_2"),
+    ):
+        Others.results_source = source
+        trainer.test(module, datamodule=more, ckpt_path="last", verbose=False)
+        assert trainer.results_dir == run / folder
+        assert json.loads((run / folder / "metrics.json").read_text())["data/source"] == source
     trainer.test(module, boring_batches(1), ckpt_path="last", verbose=False)
     assert trainer.results_dir == run
     assert "test/loss" in json.loads((run / "metrics.json").read_text())
+
+
+def test_a_damaged_metrics_json_is_written_anew_and_named(tmp_path, caplog):
+    (tmp_path / "metrics.json").write_text('{"a": 1.0, "b')
+    update_metrics(tmp_path, {"a": 2.0})
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 2.0}
+    assert "metrics.json is damaged" in caplog.text
 
 
 def test_a_failed_run_leaves_its_numbers():

@@ -1,0 +1,62 @@
+"""Inside an epoch a run cannot go on as if nothing had happened where its batches are others, or in another order.
+
+So it is with a ``tf.data`` source that shuffles anew in each pass, and where a datamodule is given another batch size.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from kgenre.training.hyperparameters import changed_hyperparameters
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
+
+# Arguments of a datamodule on which it depends what is in the n-th batch of an epoch.
+_OF_BATCHES = ("batch_size", "drop_remainder", "length_buckets", "seed")
+
+
+def warn_of_another_order(trainer: Trainer) -> None:
+    """Say that a run which goes on inside an epoch sees some of its batches again and others not at all.
+
+    A new program begins with the order of the first epoch, so there all is well.
+    """
+    if trainer.current_epoch and trainer.batch_idx and _reshuffles(trainer.train_source):
+        _log.warning(
+            "The rest of epoch %d has another order than without the stop: a tf.data shuffle knows only how often it "
+            "was read. A source with epoch_batches (kgenre.training.EpochBatches, such as kgenre.ArrayDataset) has the "
+            "same; so has shuffle(..., seed=1, reshuffle_each_iteration=False), one order for all epochs.",
+            trainer.current_epoch + 1,
+        )
+
+
+def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> None:
+    """Say that a run which goes on inside an epoch goes on with batches of another cut than those that it has seen.
+
+    Args:
+        trainer: restored.
+        then: what the checkpoint keeps of its datamodule, as of `described`.
+    """
+    if not trainer.batch_idx or trainer.datamodule is None:
+        return
+    changed = changed_hyperparameters(trainer.datamodule, then)
+    said = [f"{name}={changed[name][1]!r}, was {changed[name][0]!r}" for name in _OF_BATCHES if name in changed]
+    if said:
+        _log.warning(
+            "The rest of epoch %d has other batches than it began with (%s): some examples come twice in it, others "
+            "not at all.",
+            trainer.current_epoch + 1,
+            "; ".join(said),
+        )
+
+
+def _reshuffles(source: Any) -> bool:
+    # TensorFlow has no public way to ask. A source of another kind has none of these names.
+    if getattr(source, "_reshuffle_each_iteration", False) is True:
+        return True
+    inputs = getattr(type(source), "_inputs", None)
+    return inputs is not None and any(map(_reshuffles, inputs(source)))
