@@ -23,6 +23,7 @@ from kgenre.data.kept_films import KeptFilms
 from kgenre.data.kept_tokens import adapted, encoded
 from kgenre.data.known_genres import check_genres
 from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.poster_table import poster_key
 from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split
@@ -290,6 +291,12 @@ class FilmData(DataModule):
     def vocabulary(self) -> list[str]:
         """The words by token id, "" and "[UNK]" first; [] without overviews."""
         return self._vectorizer.vocabulary if self._vectorizer else []
+
+    @property
+    def posters_key(self) -> str:
+        """What tells the posters of `table` from others, as they are read; "" without posters."""
+        usable = self._read_films
+        return poster_key(usable.poster_files.take(usable.rows), self.image_size, self.resize) if self.posters else ""
 
     @property
     def description(self) -> str:

@@ -59,7 +59,7 @@ def poster_table(
         FilmDataError: there is not as much memory.
     """
     shape = (len(table), *image_size, 3)
-    file = cache_folder() / "posters" / f"{_key(files, image_size, resize)}.npy"
+    file = cache_folder() / "posters" / f"{poster_key(files, image_size, resize)}.npy"
     if place == "auto":
         place = _choose(_size_of(shape), file)
     if place == "disk":
@@ -176,7 +176,8 @@ def _write(
     return reasons
 
 
-def _key(files: ExaminedPosters, image_size: tuple[int, int], resize: str) -> str:
+def poster_key(files: ExaminedPosters, image_size: tuple[int, int], resize: str) -> str:
+    """What tells a table of posters from others, by the contents of the files and how they are read: 32 letters."""
     key = hashlib.sha256(repr((_VERSION, image_size, resize, len(files))).encode())
     key.update(files.sha256.tobytes())  # zeros where a file was not read
     return key.hexdigest()[:32]
