@@ -56,7 +56,6 @@ def _inspect(arguments: Sequence[str]) -> int:
 
     table = read_films(options.path, options.format)
     split = _read_split(options.split) if options.split else None
-    _import_quietly()
     with ProgressLine("Looking at posters") as progress:
         report = inspect_films(table, split, progress, options.min_films)
     if options.json:
@@ -173,4 +172,4 @@ def _sample(arguments: Sequence[str]) -> int:
 def _import_quietly() -> None:
     from kgenre.cli.quiet_backend import import_backend
 
-    import_backend()
+    import_backend(extras=False)

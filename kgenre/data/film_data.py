@@ -63,8 +63,8 @@ class FilmData(DataModule):
         resize: how a poster gets its size: "squash" (as the course does), "letterbox" (whole, with black bars) or
             "crop" (the middle).
         poster_table: where decoded posters are kept: "memory", "disk" (a memory-mapped file in the cache, used again
-            by the next run), "stream" (nowhere: decoded for each batch, in constant memory), or "auto": on disk from 100 MB
-            on, where there is plenty, else by what is free.
+            by the next run), "stream" (nowhere: decoded for each batch, in constant memory), or "auto": on disk from
+            100 MB on, where there is plenty, else by what is free.
         length_buckets: of models that read overviews only: training overviews are padded to one of at most so many
             lengths, each batch to that of its films; 1 pads all to the longest. Fewer are taken where an epoch has
             fewer than eight batches for each.
