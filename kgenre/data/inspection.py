@@ -39,7 +39,7 @@ def inspect_films(
         table: the films, as `read_films` gives them.
         split: film ids by the name of their part, as in a run's ``split.json``; parts that share a film, a poster,
             an overview or a title and year are a leak.
-        on_progress: called with (posters looked at, all posters) now and then.
+        on_progress: called with (posters read, all posters), then with (posters decoded, all posters).
         min_films: a genre that fewer films have is rare: it can hardly be learned.
 
     Returns:
@@ -53,7 +53,7 @@ def inspect_films(
         >>> report["films"], report["genres"][0]
         (120, {'name': 'Drama', 'films': 48, 'share': 0.4})
     """
-    files = examine_posters(table.poster_paths, table.root)
+    files = examine_posters(table.poster_paths, table.root, on_progress)
     hashes, reasons = _perceptual_hashes(table, files, on_progress)
     good = [i for i, reason in enumerate(reasons) if not reason]
     counts = table.genres.sum(axis=0, dtype=np.int64)
