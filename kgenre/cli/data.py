@@ -56,7 +56,6 @@ def _inspect(arguments: Sequence[str]) -> int:
 
     table = read_films(options.path, options.format)
     split = _read_split(options.split) if options.split else None
-    _import_quietly()
     with ProgressLine("Looking at posters") as progress:
         report = inspect_films(table, split, progress, options.min_films)
     if options.json:
@@ -136,12 +135,13 @@ def _prepare(arguments: Sequence[str]) -> int:
     parser.add_argument("--posters", type=str, default="jpeg", help="jpeg, or raw: uint8 pixels without loss")
     parser.add_argument("--films_per_shard", type=int, default=1024, help="films in a file")
     options = parser.parse_args(list(arguments))
+    from kgenre.cli.quiet_backend import import_backend
     from kgenre.data import read_films
     from kgenre.data.prepare import prepare_films
     from kgenre.data.progress_line import ProgressLine
 
     table = read_films(options.path, options.format)
-    _import_quietly()
+    import_backend(extras=False)
     with ProgressLine("Preparing films") as progress:
         manifest = prepare_films(
             table,
@@ -170,9 +170,3 @@ def _sample(arguments: Sequence[str]) -> int:
     folder = make_sample_films(options.out, n=options.films, seed=options.seed)
     print(f"{options.films:,} films in {folder}")
     return 0
-
-
-def _import_quietly() -> None:
-    from kgenre.cli.quiet_backend import import_backend
-
-    import_backend()

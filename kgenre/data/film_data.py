@@ -23,6 +23,7 @@ from kgenre.data.kept_films import KeptFilms
 from kgenre.data.kept_tokens import adapted, encoded
 from kgenre.data.known_genres import check_genres
 from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.poster_table import poster_key
 from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split
@@ -70,7 +71,8 @@ class FilmData(DataModule):
         resize: how a poster gets its size: "squash" (as the course does), "letterbox" (whole, with black bars) or
             "crop" (the middle).
         poster_table: where decoded posters are kept: "memory", "disk" (a memory-mapped file in the cache, used again
-            by the next run), "stream" (nowhere: decoded for each batch, in constant memory), or "auto" by what is free.
+            by the next run), "stream" (nowhere: decoded for each batch, in constant memory), or "auto": on disk from
+            100 MB on, where there is plenty, else by what is free.
         length_buckets: of models that read overviews only: training overviews are padded to one of at most so many
             lengths, each batch to that of its films; 1 pads all to the longest. Fewer are taken where an epoch has
             fewer than eight batches for each.
@@ -297,6 +299,12 @@ class FilmData(DataModule):
     def vocabulary(self) -> list[str]:
         """The words by token id, "" and "[UNK]" first; [] without overviews."""
         return self._vectorizer.vocabulary if self._vectorizer else []
+
+    @property
+    def posters_key(self) -> str:
+        """What tells the posters of `table` from others, as they are read; "" without posters."""
+        usable = self._read_films
+        return poster_key(usable.poster_files.take(usable.rows), self.image_size, self.resize) if self.posters else ""
 
     @property
     def description(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from kgenre.data.overviews import normalised_overview
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import OnProgress
+from kgenre.data.split import duplicate_keys
 from kgenre.data.spoilt_texts import spoilt_texts
 from kgenre.data.text_script import how_to_split
 
@@ -38,7 +39,7 @@ def inspect_films(
         table: the films, as `read_films` gives them.
         split: film ids by the name of their part, as in a run's ``split.json``; parts that share a film, a poster,
             an overview or a title and year are a leak.
-        on_progress: called with (posters looked at, all posters) now and then.
+        on_progress: called with (posters read, all posters), then with (posters decoded, all posters).
         min_films: a genre that fewer films have is rare: it can hardly be learned.
 
     Returns:
@@ -52,7 +53,7 @@ def inspect_films(
         >>> report["films"], report["genres"][0]
         (120, {'name': 'Drama', 'films': 48, 'share': 0.4})
     """
-    files = examine_posters(table.poster_paths, table.root)
+    files = examine_posters(table.poster_paths, table.root, on_progress)
     hashes, reasons = _perceptual_hashes(table, files, on_progress)
     good = [i for i, reason in enumerate(reasons) if not reason]
     counts = table.genres.sum(axis=0, dtype=np.int64)
@@ -62,15 +63,9 @@ def inspect_films(
         for i in np.argsort(-counts, kind="stable")
         if counts[i]
     ]
-    overviews = [normalised_overview(text) for text in table.overviews]
-    groups = {
-        "identical_posters": _same(files[i].sha256 or None for i in range(len(table))),
-        "identical_overviews": _same(text or None for text in overviews),
-        "same_title_and_year": _same(
-            (title.casefold(), year) if title and year else None
-            for title, year in zip(table.titles, table.years, strict=True)
-        ),
-    }
+    words = np.fromiter((len(normalised_overview(text).split()) for text in table.overviews), np.int64, len(table))
+    keys_of = duplicate_keys(table, files)
+    groups = {kind: [group for group in _same(keys) if keys[group[0]]] for kind, keys in keys_of.items()}
     groups["near_identical_posters"] = _near(hashes, good, groups["identical_posters"])
     named = [film_id for film_id, path in zip(table.ids, table.poster_paths, strict=True) if path is not None]
     missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
@@ -84,7 +79,7 @@ def inspect_films(
         "never_occurring": never,
         "without": {
             "poster": len(table) - len(named) + len(missing),
-            "overview": sum(not text for text in overviews),
+            "overview": int((words == 0).sum()),
             "genre": int((table.genres.sum(axis=1) == 0).sum()),
         },
         "rows_left_out": [entry._asdict() for entry in table.left_out],
@@ -96,7 +91,7 @@ def inspect_films(
         "duplicates": {name: [[table.ids[i] for i in group] for group in found] for name, found in groups.items()},
         "leaks": _leaks(table, split or table.split or {}, groups),
         "poster_pixels": {side: _spread([getattr(files[i], side) for i in good]) for side in ("width", "height")},
-        "overview_words": _spread([len(text.split()) for text in overviews if text]),
+        "overview_words": _spread(words[words > 0]),
         "poster_megabytes": round(sum(path.stat().st_size for i in good if (path := table.poster_paths[i])) / 1e6, 1),
     }
 
@@ -128,35 +123,31 @@ def _perceptual_hashes(
     return hashes, reasons
 
 
-def _same(keys: Iterable[Any]) -> list[list[int]]:
-    groups: dict[Any, list[int]] = defaultdict(list)
-    for i, key in enumerate(keys):
-        if key is not None:
-            groups[key].append(i)
-    return [group for group in groups.values() if len(group) > 1]
+def _same(keys: npt.NDArray[Any]) -> list[list[int]]:
+    """The rows of films with the same key, of keys that several have."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    ends = np.append(begins[1:], len(keys))
+    return sorted(order[begin:end].tolist() for begin, end in zip(begins, ends, strict=True) if end - begin > 1)
 
 
 def _near(hashes: npt.NDArray[np.uint64], good: Sequence[int], identical: list[list[int]]) -> list[list[int]]:
     same = {(a, b) for group in identical for a in group for b in group}
     pairs = set()
+    rows = np.array(good, np.int64)
+    of_good = hashes[rows]
     for band in range(_BANDS):
         shift = np.uint64(band * 64 // _BANDS)
         mask = np.uint64((1 << ((band + 1) * 64 // _BANDS - band * 64 // _BANDS)) - 1)
-        for group in _same(_at(good, (hashes >> shift) & mask, len(hashes))):
+        for group in _same((of_good >> shift) & mask):
             if len(group) > _LARGEST_BAND:
                 continue
-            members = np.array(group)
+            members = rows[group]
             distance = np.bitwise_count(hashes[members][:, None] ^ hashes[members])
             for a, b in np.argwhere(np.triu(distance <= NEAR, 1)):
                 pairs.add((int(members[a]), int(members[b])))
     return [list(pair) for pair in sorted(pairs - same)]
-
-
-def _at(rows: Sequence[int], values: npt.NDArray[Any], n: int) -> list[Any]:
-    keys: list[Any] = [None] * n
-    for i in rows:
-        keys[i] = int(values[i])
-    return keys
 
 
 def _leaks(
@@ -181,7 +172,7 @@ def _leaks(
     return leaks
 
 
-def _spread(values: Sequence[int]) -> dict[str, int]:
-    if not values:
+def _spread(values: Sequence[int] | npt.NDArray[np.int64]) -> dict[str, int]:
+    if not len(values):
         return {}
     return {"least": int(min(values)), "median": int(np.median(values)), "most": int(max(values))}

@@ -27,6 +27,8 @@ _VERSION = 4  # raise it when the same file and settings give other pixels
 _MOST_TABLES = 4  # on disk
 _MEMORY_SHARE = 4  # at most a quarter of the free memory
 _DISK_SHARE = 2
+_WORTH_KEEPING = 100_000_000  # bytes: 8,000 posters of 64 x 64, three seconds of a core
+_PLENTY_OF_DISK = 20
 _log = logging.getLogger("kgenre")
 
 
@@ -47,8 +49,9 @@ def poster_table(
         resize: see `decode_posters`.
         place: "memory"; "disk", a file in ``$KGENRE_CACHE/posters`` named by the contents of all posters and the
             settings (those used last stay there); "stream", which decodes nothing here; or "auto": the file if there is
-            one, else memory if a quarter of what is free is enough, else the file if half of the free disk is enough,
-            else "stream".
+            one, or if it takes 100 MB, which each command would decode anew, and a twentieth of the free disk at most;
+            else memory if a quarter of what is free is enough, else the file if half of the free disk is enough, else
+            "stream".
         on_progress: called with (posters read, all posters) now and then.
 
     Returns:
@@ -59,7 +62,7 @@ def poster_table(
         FilmDataError: there is not as much memory.
     """
     shape = (len(table), *image_size, 3)
-    file = cache_folder() / "posters" / f"{_key(files, image_size, resize)}.npy"
+    file = cache_folder() / "posters" / f"{poster_key(files, image_size, resize)}.npy"
     if place == "auto":
         place = _choose(_size_of(shape), file)
     if place == "disk":
@@ -121,10 +124,13 @@ def free_memory() -> int:
 def _choose(size: int, file: Path) -> str:
     if file.exists():
         return "disk"
+    parent = next(p for p in file.parents if p.exists())
+    free = shutil.disk_usage(parent).free
+    if size >= _WORTH_KEEPING and size * _PLENTY_OF_DISK <= free:
+        return "disk"
     if size * _MEMORY_SHARE <= free_memory():
         return "memory"
-    parent = next(p for p in file.parents if p.exists())
-    return "disk" if size * _DISK_SHARE <= shutil.disk_usage(parent).free else "stream"
+    return "disk" if size * _DISK_SHARE <= free else "stream"
 
 
 def _on_disk(
@@ -176,7 +182,8 @@ def _write(
     return reasons
 
 
-def _key(files: ExaminedPosters, image_size: tuple[int, int], resize: str) -> str:
+def poster_key(files: ExaminedPosters, image_size: tuple[int, int], resize: str) -> str:
+    """What tells a table of posters from others, by the contents of the files and how they are read: 32 letters."""
     key = hashlib.sha256(repr((_VERSION, image_size, resize, len(files))).encode())
     key.update(files.sha256.tobytes())  # zeros where a file was not read
     return key.hexdigest()[:32]

@@ -62,7 +62,7 @@ def prepare_films(
         resize: see `decode_posters`.
         posters: "jpeg" (quality 92) or "raw", uint8 pixels: ten times larger, without loss.
         films_per_shard: films in a file.
-        on_progress: called with (films written, all films) after each shard.
+        on_progress: called with (posters read, all posters), then with (films written, all films) after each shard.
 
     Returns:
         The manifest.
@@ -85,7 +85,7 @@ def prepare_films(
         )
     settings = {"image_size": list(image_size), "resize": resize, "posters": posters, "version": VERSION}
     folder = Path(out)
-    files = examine_posters(table.poster_paths, table.root)
+    files = examine_posters(table.poster_paths, table.root, on_progress)
     count = -(-len(table) // films_per_shard)
     names = [f"films-{n:05d}-of-{count:05d}.tfrecord" for n in range(count)]
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,7 +147,7 @@ def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None
             parent[i] = i = parent[parent[i]]
         return i
 
-    for keys in _keys(table, poster_files):
+    for keys in duplicate_keys(table, poster_files).values():
         again, before = _pairs(keys)
         for one, other in zip(again.data, before.data, strict=True):
             first, last = sorted((root(one), root(other)))
@@ -156,13 +156,16 @@ def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None
     return np.unique(roots, return_inverse=True)[1].astype(np.int64)
 
 
-def _keys(table: FilmTable, files: ExaminedPosters) -> Iterator[npt.NDArray[np.bytes_]]:
-    """What near-duplicates have in common: each time a key for each film, b"" for none."""
-    yield files.sha256
-    yield np.fromiter((_digest(normalised_overview(text)) for text in table.overviews), "S16", len(table))
+def duplicate_keys(table: FilmTable, files: ExaminedPosters) -> dict[str, npt.NDArray[np.bytes_]]:
+    """What near-duplicates have in common: for each kind of them a key for each film, b"" for none."""
+    overviews = map(_digest, map(normalised_overview, table.overviews))
     named = zip(table.titles, table.years, strict=True)
-    titles = (f"{title.casefold()}\0{year}" if title and year else "" for title, year in named)
-    yield np.fromiter(map(_digest, titles), "S16", len(table))
+    titles = map(_digest, (f"{title.casefold()}\0{year}" if title and year else "" for title, year in named))
+    return {
+        "identical_posters": files.sha256,
+        "identical_overviews": np.fromiter(overviews, "S16", len(table)),
+        "same_title_and_year": np.fromiter(titles, "S16", len(table)),
+    }
 
 
 def _digest(text: str) -> bytes:

@@ -10,7 +10,6 @@ import numpy as np
 
 from kgenre.callbacks.callback import Callback
 from kgenre.evaluation.baseline_predictions import predict_baselines
-from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval
 from kgenre.evaluation.comparison import compare_with_baselines
 from kgenre.evaluation.curve_state import curve_state
@@ -133,9 +132,8 @@ class BaselineComparison(Callback):
         baselines = {key: values for key, values in self._metrics.get(stage, {}).items() if "loss" in values}
         if baselines and "loss" in metrics:
             chance = None
-            if evaluation is not None and "map" in metrics and self._predicted is not None:
-                guess = self._predicted[1][FrequencyBaseline.key][evaluation.rows]
-                chance = beside_random_order(evaluation.true, evaluation.prob, guess)
+            if evaluation is not None and "map" in metrics:
+                chance = beside_random_order(evaluation)
             _log.info("%s", compare_with_baselines(metrics, baselines, title, differences, falling, chance))
 
     def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:
@@ -179,10 +177,10 @@ class BaselineComparison(Callback):
         evaluation = getattr(module, "evaluation", None)
         if evaluation is None or not self._metrics.get("test"):
             return
-        own = bootstrap_metrics(evaluation.true, evaluation.prob, getattr(module, "thresholds", None))
+        own = evaluation.resampled(getattr(module, "thresholds", None))
         for key, prob in self._predictions(trainer).items():
             rows = prob[evaluation.rows]
-            theirs = bootstrap_metrics(evaluation.true, rows, _thresholds(trainer.datamodule, prob))
+            theirs = bootstrap_metrics(evaluation.true, rows, _thresholds(trainer.datamodule, prob), pooled=False)
             for name in COMPARED:
                 value = self._own(trainer, "test").get(name)
                 if name in self._metrics["test"][key] and value is not None:

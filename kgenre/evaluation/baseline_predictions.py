@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from kgenre.data.progress_line import ProgressLine
 from kgenre.engines.cache_folder import keep, note_use
 from kgenre.evaluation.baselines import Baseline, FrequencyBaseline, TfidfBaseline
 from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
 from kgenre.evaluation.top3_baseline import Top3Baseline
 
-_VERSION = 2  # of the baselines: a change of theirs makes what is kept void
+_VERSION = 3  # of the baselines: a change of theirs makes what is kept void
 _MOST_FILES = 64  # four a split
 
 
 def predict_baselines(data: Any, folder: Path) -> dict[str, np.ndarray]:
     """Fit the baselines on the training films of a datamodule with ``table`` and ``split`` and apply them to all films.
 
-    TF-IDF is left out where no training film has an overview, the poster baseline where the data give no posters.
+    TF-IDF is left out where no training film has an overview, the poster baseline where the data have no
+    ``posters_key``. What an earlier run has kept is read, and no poster looked at for it.
 
     Args:
         data: a `FilmData` that is set up.
@@ -32,37 +35,55 @@ def predict_baselines(data: Any, folder: Path) -> dict[str, np.ndarray]:
         Key of the baseline -> (n, G) float64 probabilities for the n films of the table.
     """
     table, train = data.table, data.split.train
-    inputs: dict[str | None, Any] = {None: list(range(len(table)))}
+    posters_key = getattr(data, "posters_key", "")
+    # What it reads -> what tells these films from others, and the films themselves, for who has to fit.
+    inputs: dict[str | None, tuple[Iterable[str], Callable[[], Any]]] = {None: ((), lambda: range(len(table)))}
     if any(table.overviews[i] for i in train):
-        inputs["overview"] = list(table.overviews)
-    if getattr(data, "posters", False):
-        inputs["poster"] = np.concatenate(list(_features(data)))
+        inputs["overview"] = table.overviews, lambda: list(table.overviews)
+    if posters_key:
+        inputs["poster"] = (posters_key,), lambda: _features(data)
     predictions = {}
     kinds: tuple[type[Baseline], ...] = (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline)
     for kind in kinds:
         if kind.reads in inputs:
-            films = inputs[kind.reads]
-            predictions[kind.key] = _cached(kind(), films, table.genres, train, folder)
+            predictions[kind.key] = _cached(kind(), *inputs[kind.reads], table.genres, train, folder)
     return predictions
 
 
-def _cached(baseline: Baseline, films: Any, genres: np.ndarray, train: np.ndarray, folder: Path) -> np.ndarray:
+def _cached(
+    baseline: Baseline,
+    key: Iterable[str],
+    films: Callable[[], Any],
+    genres: np.ndarray,
+    train: np.ndarray,
+    folder: Path,
+) -> np.ndarray:
     import sklearn
 
     content = hashlib.sha256(repr((_VERSION, sklearn.__version__, baseline.key, vars(baseline))).encode())
-    for part in (films, genres, train):
-        content.update(np.ascontiguousarray(part).data if isinstance(part, np.ndarray) else repr(part).encode())
+    for text in key:
+        of_film = text.encode("utf-8", "surrogatepass")
+        content.update(len(of_film).to_bytes(8, "big") + of_film)
+    for part in (genres, train):
+        content.update(np.ascontiguousarray(part).data)
     path = folder / f"{baseline.key}-{content.hexdigest()[:24]}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):  # there is none, or a damaged one
         predicted = np.load(path, allow_pickle=False)
         note_use(path)
         return predicted
-    rows = [films[i] for i in train] if isinstance(films, list) else films[train]
-    predicted = baseline.fit(rows, genres[train]).predict_proba(films)
+    read = films()
+    rows = read[train] if isinstance(read, np.ndarray) else [read[i] for i in train]
+    with ProgressLine(f"Baseline: {baseline.title}") as progress:
+        predicted = baseline.fit(rows, genres[train], progress).predict_proba(read)
     keep(path, lambda file: np.save(file, predicted), _MOST_FILES)
     return predicted
 
 
-def _features(data: Any) -> Iterator[np.ndarray]:
-    for batch in data.predict_dataloader():  # all films, in the order of the table
-        yield poster_features(np.asarray(batch["poster"])[np.asarray(batch["weight"]) > 0])
+def _features(data: Any) -> npt.NDArray[np.float32]:
+    """`poster_features` of all films, in the order of the table; of a bad poster those of a black one."""
+    films, found = len(data.table), []
+    with ProgressLine("Colours and layout of posters") as progress:
+        for batch in data.predict_dataloader():
+            found.append(poster_features(np.asarray(batch["poster"])))
+            progress(min(films, len(found) * len(found[0])), films)
+    return np.concatenate(found)[:films]  # the last batch is filled up

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
 from kgenre.evaluation.baseline_words import baseline_words
+
+OnProgress = Callable[[int, int], None]
 
 
 class Baseline(Protocol):
@@ -21,8 +23,11 @@ class Baseline(Protocol):
     title: ClassVar[str]
     reads: ClassVar[str | None]
 
-    def fit(self, films: Any, genres: np.ndarray) -> Self:
-        """Learn from what it reads of n films and their (n, G) genres, 0 or 1."""
+    def fit(self, films: Any, genres: np.ndarray, on_progress: OnProgress | None = None) -> Self:
+        """Learn from what it reads of n films and their (n, G) genres, 0 or 1.
+
+        ``on_progress`` is called with (genres done, all genres), where each has something to fit of its own.
+        """
         ...
 
     def predict_proba(self, films: Any) -> np.ndarray:
@@ -48,7 +53,7 @@ class FrequencyBaseline:
     title: ClassVar[str] = "genre frequencies"
     reads: ClassVar[str | None] = None
 
-    def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
+    def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray, on_progress: OnProgress | None = None) -> Self:
         """Count the genres (n, G); of ``films`` only the number matters.
 
         Raises:
@@ -92,7 +97,7 @@ class TfidfBaseline:
         self.ngram_range = ngram_range
         self.min_df = min_df
 
-    def fit(self, films: Sequence[str], genres: np.ndarray) -> Self:
+    def fit(self, films: Sequence[str], genres: np.ndarray, on_progress: OnProgress | None = None) -> Self:
         """Fit vocabulary, word weights and regressions on n overviews and their (n, G) genres.
 
         Raises:
@@ -115,11 +120,9 @@ class TfidfBaseline:
         if not any(analyze(text) for text in checked_texts(films)):
             return self
         words = self.vectorizer_.fit_transform(films)
-        for genre, column in enumerate(genres.T):
-            if 0 < column.sum() < len(column):
-                # liblinear: half of lbfgs's time on this, for the same probabilities to two digits.
-                regression = LogisticRegression(C=self.C, solver="liblinear", random_state=0)
-                self.regressions_[genre] = regression.fit(words, column)
+        # liblinear: half of lbfgs's time on this, for the same probabilities to two digits.
+        regression = LogisticRegression(C=self.C, solver="liblinear", random_state=0)
+        self.regressions_ = one_for_each_genre(regression, words, genres, on_progress)
         return self
 
     def predict_proba(self, films: Sequence[str]) -> np.ndarray:
@@ -135,6 +138,33 @@ class TfidfBaseline:
             for genre, regression in self.regressions_.items():
                 probabilities[:, genre] = regression.predict_proba(words)[:, 1]
         return probabilities
+
+
+def one_for_each_genre(
+    regression: Any, films: Any, genres: np.ndarray, on_progress: OnProgress | None = None
+) -> dict[int, Any]:
+    """Fit copies of one of scikit-learn's classifiers.
+
+    Not in threads: liblinear then gives other numbers now and then.
+
+    Args:
+        regression: not fitted.
+        films: what it reads of n films, (n, F).
+        genres: (n, G), 0 or 1.
+        on_progress: called with (genres done, all of them).
+
+    Returns:
+        Column -> a fitted one, of each genre that some of the films have, but not all.
+    """
+    from sklearn.base import clone
+
+    columns = [genre for genre, column in enumerate(genres.T) if 0 < column.sum() < len(column)]
+    fitted = {}
+    for genre in columns:
+        fitted[genre] = clone(regression).fit(films, genres[:, genre])
+        if on_progress:
+            on_progress(len(fitted), len(columns))
+    return fitted
 
 
 def checked_training_films(films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> np.ndarray:

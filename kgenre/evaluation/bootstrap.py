@@ -21,6 +21,7 @@ def bootstrap_metrics(
     seed: int = 0,
     threshold: float = 0.5,
     k: int = 3,
+    pooled: bool = True,
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of ``rounds`` resamples of the films, drawn with replacement (Efron, 1979).
 
@@ -35,6 +36,7 @@ def bootstrap_metrics(
         seed: of the draws.
         threshold: the same.
         k: the same.
+        pooled: whether ``ap_micro`` and ``roc_auc_micro`` are wanted, which take half of the time.
 
     Returns:
         The names of `multilabel_metrics`, each (rounds,) float64.
@@ -44,10 +46,14 @@ def bootstrap_metrics(
         >>> rounds["loss"].shape
         (50,)
     """
-    metrics = MetricsOfResamples(y_true, y_prob, threshold, k, thresholds)
-    draws = np.random.default_rng(seed).integers(metrics.films, size=(rounds, metrics.films))
-    weights = np.stack([np.bincount(draw, minlength=metrics.films) for draw in draws])
-    return metrics(weights)
+    metrics = MetricsOfResamples(y_true, y_prob, threshold, k, thresholds, pooled)
+    return metrics(drawn_counts(metrics.films, rounds, seed))
+
+
+def drawn_counts(films: int, rounds: int = ROUNDS, seed: int = 0) -> np.ndarray:
+    """How often each resample has each film: int (rounds, films), those of `bootstrap_metrics`."""
+    draws = np.random.default_rng(seed).integers(films, size=(rounds, films))
+    return np.stack([np.bincount(draw, minlength=films) for draw in draws])
 
 
 def interval(values: np.ndarray, value: float, level: float = LEVEL) -> tuple[float, float]:

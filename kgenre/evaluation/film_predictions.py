@@ -110,7 +110,7 @@ def read_predictions(path: Path) -> FilmPredictions:
         ) from error
 
     def columns(cell: int) -> Any:
-        return np.array([[name in row[cell].split("|") for name in names] for row in rows])
+        return np.array([[name in chosen for name in names] for chosen in (row[cell].split("|") for row in rows)])
 
     return FilmPredictions(
         tuple(row[0] for row in rows), tuple(row[1] for row in rows), columns(2), prob, columns(3), names

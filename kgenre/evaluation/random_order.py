@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from kgenre.evaluation.bootstrap import bootstrap_metrics, interval
-from kgenre.evaluation.metrics import multilabel_metrics
+from kgenre.evaluation.bootstrap import drawn_counts, interval
+from kgenre.evaluation.evaluation import Evaluation
+from kgenre.evaluation.metrics import mean_of_present
+from kgenre.evaluation.ranking import average_precision
 
 
 def mean_ap_of_random_order(counts: Sequence[int] | np.ndarray, films: int) -> float:
@@ -29,19 +31,21 @@ def mean_ap_of_random_order(counts: Sequence[int] | np.ndarray, films: int) -> f
     return float((((present - 1) / max(films - 1, 1) * (films - harmonic) + harmonic) / films).mean())
 
 
-def beside_random_order(y_true: np.ndarray, y_prob: np.ndarray, guess: np.ndarray) -> tuple[float, bool]:
+def beside_random_order(evaluation: Evaluation) -> tuple[float, bool]:
     """The mAP of films in random order, and whether a model's is higher by more than chance.
 
-    By the bootstrap interval of its difference to a guess that is level over the films, whose own mAP, the genres'
-    share, is a little below random order: of a report, which knows that difference alone, this is the same verdict.
+    By the bootstrap interval of its difference to a guess that is level over the films, the genre frequencies, whose
+    own mAP, the genres' share, is a little below random order: of a report, which knows that difference alone, this is
+    the same verdict.
 
     Args:
-        y_true: (n, G), as in `multilabel_metrics`.
-        y_prob: (n, G), the model's.
-        guess: (n, G), the genre frequencies.
+        evaluation: the model's.
     """
-    order = mean_ap_of_random_order(y_true.sum(axis=0), len(y_true))
-    own, level = (multilabel_metrics(y_true, prob)["map"] for prob in (y_prob, guess))
-    rounds = [bootstrap_metrics(y_true, prob)["map"] for prob in (y_prob, guess)]
-    low, _ = interval(rounds[0] - rounds[1], own - level)
-    return order, bool(low + level > order)
+    true = evaluation.true.astype(np.float64)
+    films = len(true)
+    own = mean_of_present(average_precision(evaluation.true, evaluation.prob)[None])[0]
+    counts = np.concatenate([np.ones((1, films)), drawn_counts(films)]) @ true  # (1 + rounds, G)
+    level = mean_of_present(np.where(counts > 0, counts / films, np.nan))
+    low, _ = interval(evaluation.resampled_map() - level[1:], float(own - level[0]))
+    order = mean_ap_of_random_order(evaluation.true.sum(axis=0), films)
+    return order, bool(low + level[0] > order)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from kgenre.evaluation.baselines import FrequencyBaseline
+from kgenre.evaluation.baselines import FrequencyBaseline, OnProgress
 
 
 class Top3Baseline:
@@ -25,7 +25,7 @@ class Top3Baseline:
     title: ClassVar[str] = "always the three most frequent genres"
     reads: ClassVar[str | None] = None
 
-    def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray) -> Self:
+    def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray, on_progress: OnProgress | None = None) -> Self:
         """Count the genres (n, G)."""
         frequencies = FrequencyBaseline().fit(films, genres).frequencies_
         self.decisions_ = np.zeros(len(frequencies))

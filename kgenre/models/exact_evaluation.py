@@ -9,7 +9,6 @@ import numpy as np
 
 from kgenre.evaluation import (
     Thresholds,
-    bootstrap_metrics,
     genre_metrics,
     intervals,
     multilabel_metrics,
@@ -111,7 +110,7 @@ class ExactEvaluation(Module):
         details: dict[str, float] = {"films": len(true)}
         if self.thresholds is not None:
             details["threshold"] = self.thresholds.overall
-        for name, (low, high) in intervals(bootstrap_metrics(true, prob, self.thresholds), metrics).items():
+        for name, (low, high) in intervals(evaluation.resampled(self.thresholds), metrics).items():
             details |= {f"interval/{name}/low": low, f"interval/{name}/high": high}
         for name, values in genre_metrics(true, prob, thresholds=self.thresholds).items():
             details |= {f"genre/{g}/{name}": v for g, v in zip(self.genre_names, values, strict=True)}

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kgenre.models.films_with_words import films_with
 from kgenre.models.word_dropout import PADDING, UNKNOWN
 
 
@@ -41,10 +42,8 @@ class FrequentWords(keras.layers.Layer):
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Count the films of ``films["overview"]``, int32 (n, T), that hold each word; returns films with fewer."""
-        films_with = np.zeros(self.vocabulary_size, int)
-        for text in films["overview"]:
-            films_with[np.unique(text)] += 1
-        token = np.where(films_with >= self.min_df, np.arange(self.vocabulary_size), UNKNOWN)
+        frequent = films_with(films["overview"], self.vocabulary_size) >= self.min_df
+        token = np.where(frequent, np.arange(self.vocabulary_size), UNKNOWN)
         token[PADDING] = PADDING
         token = token.astype("int32")
         self.token.assign(token)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
+from kgenre.models.films_with_words import films_with
 from kgenre.models.linear_words import LinearWords
 
 
@@ -57,21 +58,30 @@ class LinearSubwords(LinearWords):
 
         ``films["overview"]`` is int32 (n, T), ``films["genres"]`` (n, units) for the biases.
         """
-        of_word = [set(parts_of(word)) for word in films["vocabulary"][2:]]  # without padding and the unknown word
-        films_with: Counter[str] = Counter()
-        for text in films["overview"]:
-            films_with.update(set().union(*(of_word[token - 2] for token in np.unique(text) if token > 1)))
-        frequent = sorted(
-            (part for part, n in films_with.items() if n >= self.min_df), key=lambda p: (-films_with[p], p)
-        )
-        ids = {part: number for number, part in enumerate(frequent[: self.vocabulary_size - 1], start=1)}
+        of_word = [set(), set(), *(set(parts_of(word)) for word in films["vocabulary"][2:])]  # padding, unknown: none
+        number: dict[str, int] = {}
+        numbers = [[number.setdefault(part, len(number)) for part in sorted(parts)] for parts in of_word]
+        counts = films_with(films["overview"], self.words, self._parts_of_words(numbers, len(number)))
+        enough = (part for part, place in number.items() if counts[place] >= self.min_df)
+        frequent = sorted(enough, key=lambda part: (-counts[number[part]], part))
+        ids = {part: place for place, part in enumerate(frequent[: self.vocabulary_size - 1], start=1)}
         table = np.zeros((self.words, self.per_word), np.int32)
-        for token, parts in enumerate(of_word, start=2):
+        for token, parts in enumerate(of_word):
             known = sorted((ids[part] for part in parts if part in ids), reverse=True)[: self.per_word]
             table[token, : len(known)] = known
         self.parts.assign(table)
-        tokens = films["overview"]
-        super().adapt_to_films({**films, "overview": table[tokens].reshape(len(tokens), -1)})
+        known_parts = self._parts_of_words([np.unique(parts).tolist() for parts in table], self.vocabulary_size)
+        self.start(films["genres"], films_with(films["overview"], self.words, known_parts))
+
+    def _parts_of_words(self, numbers: Sequence[Sequence[int]], parts: int) -> Any:
+        """For `films_with`: the numbers of each word's parts as a sparse array (words, parts)."""
+        from scipy.sparse import csr_array
+
+        ends = np.zeros(self.words + 1, np.int64)  # words that the vocabulary has fewer of have none
+        ends[1 : len(numbers) + 1] = np.cumsum([len(of_word) for of_word in numbers])
+        ends[len(numbers) + 1 :] = ends[len(numbers)]
+        indices = np.fromiter(itertools.chain.from_iterable(numbers), np.int64)
+        return csr_array((np.ones(len(indices), np.float32), indices, ends), (self.words, parts))
 
     def call(self, tokens: Any) -> Any:
         """Map (B, T) to (B, units)."""

@@ -9,6 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from kgenre.models.films_with_words import films_with
 from kgenre.models.frequencies import prior_log_odds
 
 
@@ -47,12 +48,12 @@ class LinearWords(keras.layers.Layer):
 
         The biases become the log-odds of the `frequencies` of ``films["genres"]``, (n, units).
         """
-        tokens = films["overview"]
-        self.bias.assign(prior_log_odds(films["genres"]))
-        films_with = np.zeros(self.vocabulary_size)
-        for text in tokens:
-            films_with[np.unique(text)] += 1
-        self.idf.assign(np.log((1 + len(tokens)) / (1 + films_with)) + 1)
+        self.start(films["genres"], films_with(films["overview"], self.vocabulary_size))
+
+    def start(self, genres: np.ndarray, counts: np.ndarray) -> None:
+        """Begin with the genres (n, units) of n films, and how many of them hold each word, (vocabulary_size,)."""
+        self.bias.assign(prior_log_odds(genres))
+        self.idf.assign(np.log((1 + len(genres)) / (1 + counts)) + 1)
 
     def call(self, tokens: Any) -> Any:
         """Map (B, T) to (B, units)."""

@@ -8,6 +8,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from kgenre.models.films_with_words import words_of_films
+
+_FILMS_AT_ONCE = 16_384
+
 
 def ppmi_vectors(
     tokens: np.ndarray,
@@ -42,31 +46,40 @@ def ppmi_vectors(
         >>> ppmi_vectors(np.array([[2, 3, 0], [2, 3, 4]]), vocabulary_size=5, dim=2).shape
         (5, 2)
     """
-    from scipy.sparse import coo_matrix
     from sklearn.utils.extmath import randomized_svd
 
-    pairs = []
-    for distance in range(1, min(window, tokens.shape[1] - 1) + 1):
-        left, right = tokens[:, :-distance].ravel(), tokens[:, distance:].ravel()
-        both = (left > 0) & (right > 0)
-        pairs += [(left[both], right[both]), (right[both], left[both])]
     vectors = np.zeros((vocabulary_size, dim), np.float32)
-    words = np.concatenate([word for word, _ in pairs]) if pairs else np.empty(0, int)
-    if not len(words):
+    counts = _company(tokens, vocabulary_size, window)
+    if not counts.nnz:
         return vectors
-    contexts = np.concatenate([context for _, context in pairs])
-    shape = (vocabulary_size, vocabulary_size)
-    counts = coo_matrix((np.ones(len(words)), (words, contexts)), shape).tocsr().tocoo()  # tocsr adds duplicates up
-    of_word = np.bincount(words, minlength=vocabulary_size)
-    of_context = np.bincount(contexts, minlength=vocabulary_size) ** smoothing
-    chance = of_word[counts.row] * of_context[counts.col] / of_context.sum()
+    of_word = np.asarray(counts.sum(axis=1)).ravel()  # and of each context: company is mutual
+    of_context = of_word**smoothing
+    chance = np.repeat(of_word, np.diff(counts.indptr)) * of_context[counts.indices] / of_context.sum()
     counts.data = np.maximum(np.log(counts.data / chance), 0)
     rank = min(dim, vocabulary_size - 1)
-    left, values, _ = randomized_svd(counts.tocsr(), rank, n_iter=4, random_state=seed)
+    left, values, _ = randomized_svd(counts, rank, n_iter=4, random_state=seed)
     vectors[:, :rank] = left * np.sqrt(values)
     vectors[of_word == 0] = 0  # the decomposition leaves rounding errors there
     spread = vectors[:, :rank].std()
     return vectors * np.float32(std / spread) if spread > 0 else vectors
+
+
+def _company(tokens: np.ndarray, vocabulary_size: int, window: int) -> Any:
+    """How often each word stands near each other one, a sparse float64 (vocabulary_size, vocabulary_size)."""
+    from scipy.sparse import coo_matrix, csr_matrix
+
+    shape = (vocabulary_size, vocabulary_size)
+    after = csr_matrix(shape)
+    for first in range(0, len(tokens), _FILMS_AT_ONCE):  # all pairs of 200,000 films took seven gigabytes
+        some, pairs = tokens[first : first + _FILMS_AT_ONCE], []
+        for distance in range(1, min(window, tokens.shape[1] - 1) + 1):
+            left, right = some[:, :-distance].ravel(), some[:, distance:].ravel()
+            both = (left > 0) & (right > 0)
+            pairs.append((left[both], right[both]))
+        if pairs:
+            words, contexts = (np.concatenate(side) for side in zip(*pairs, strict=True))
+            after += coo_matrix((np.ones(len(words)), (words, contexts)), shape).tocsr()  # adds duplicates up
+    return (after + after.T).tocsr()
 
 
 def genre_evidence(tokens: np.ndarray, genres: np.ndarray, vocabulary_size: int, strength: float = 5.0) -> np.ndarray:
@@ -90,10 +103,13 @@ def genre_evidence(tokens: np.ndarray, genres: np.ndarray, vocabulary_size: int,
         (4, 2)
     """
     share = genres.mean(axis=0)
-    uses = np.zeros((len(tokens), vocabulary_size), np.float32)
-    np.put_along_axis(uses, tokens, 1.0, axis=1)
-    uses[:, 0] = 0
-    rate = (uses.T @ genres + strength * share) / (uses.sum(axis=0)[:, None] + strength)
+    uses = np.zeros((vocabulary_size, 1), np.float32)
+    with_genre = np.zeros((vocabulary_size, genres.shape[1]), np.result_type(genres, np.float32))
+    for films, words in words_of_films(tokens, vocabulary_size):
+        uses[:, 0] += np.bincount(words.indices, minlength=vocabulary_size)
+        with_genre += words.T @ genres[films]
+    uses[0], with_genre[0] = 0, 0
+    rate = (with_genre + strength * share) / (uses + strength)
     # A genre that no film has: nothing is known of it, not that each word speaks against it.
     return np.log(np.divide(rate, share, out=np.ones_like(rate), where=share > 0)).astype(np.float32)
 

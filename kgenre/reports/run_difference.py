@@ -58,7 +58,8 @@ def run_differences(first: Run, second: Run, metrics: Sequence[str]) -> tuple[di
     true, pair = _on_common_films(first, second)
     tuned = [_thresholds(run) for run in (first, second)]
     values = [multilabel_metrics(true, prob, thresholds=own) for prob, own in zip(pair, tuned, strict=True)]
-    rounds = [bootstrap_metrics(true, prob, own) for prob, own in zip(pair, tuned, strict=True)]
+    pooled = not {"ap_micro", "roc_auc_micro"}.isdisjoint(metrics)
+    rounds = [bootstrap_metrics(true, prob, own, pooled=pooled) for prob, own in zip(pair, tuned, strict=True)]
     known = [name for name in metrics if all(name in of for of in values)]
     return {name: _difference(name, values, rounds) for name in known}, len(true)
 
@@ -70,7 +71,7 @@ def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[st
     for genre in genres:
         column = [first.genre_names.index(genre)]
         values = [multilabel_metrics(true[:, column], prob[:, column]) for prob in pair]
-        rounds = [bootstrap_metrics(true[:, column], prob[:, column]) for prob in pair]
+        rounds = [bootstrap_metrics(true[:, column], prob[:, column], pooled=False) for prob in pair]
         found[genre] = _difference("map", values, rounds)
     return found
 

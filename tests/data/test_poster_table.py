@@ -106,6 +106,16 @@ def test_auto_goes_by_what_is_free(folder, cache, monkeypatch):
     assert isinstance(made(folder, "auto")[0], np.memmap)
 
 
+def test_auto_keeps_what_would_be_decoded_for_each_command_where_there_is_plenty_of_disk(folder, cache, monkeypatch):
+    size = 40 * 24 * 16 * 3
+    monkeypatch.setattr(poster_table, "_WORTH_KEEPING", size)
+    usage = type("Usage", (), {"free": 20 * size - 1})
+    monkeypatch.setattr(poster_table.shutil, "disk_usage", lambda _: usage)
+    assert not isinstance(made(folder, "auto")[0], np.memmap)
+    usage.free = 20 * size
+    assert isinstance(made(folder, "auto")[0], np.memmap)
+
+
 def test_a_full_disk_is_said_and_gone_round(folder, run_python):
     script = (
         "import logging, resource, signal; logging.basicConfig(); import numpy as np; "

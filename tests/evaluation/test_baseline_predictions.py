@@ -5,7 +5,7 @@ import pytest
 
 from kgenre.data import FilmData, make_sample_films
 from kgenre.evaluation import FrequencyBaseline, TfidfBaseline, multilabel_metrics
-from kgenre.evaluation.baseline_predictions import predict_baselines
+from kgenre.evaluation.baseline_predictions import _features, predict_baselines
 from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
 from kgenre.evaluation.top3_baseline import Top3Baseline
 
@@ -32,6 +32,7 @@ def test_a_second_run_reads_them(films, tmp_path, monkeypatch):
     first = predict_baselines(films, tmp_path)
     for kind in (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline):
         monkeypatch.setattr(kind, "fit", None)
+    monkeypatch.setattr(FilmData, "predict_dataloader", None)  # nor does it look at a poster
     second = predict_baselines(films, tmp_path)
     assert all((first[key] == second[key]).all() for key in first)
 
@@ -51,6 +52,19 @@ def test_a_broken_or_unwritable_cache_costs_only_time(films, tmp_path):
     assert all((first[key] == again[key]).all() for key in first)
     (tmp_path / "file").write_text("")
     predict_baselines(films, tmp_path / "file" / "below")
+
+
+def test_a_streamed_poster_that_proves_bad_moves_no_other_film(tmp_path):
+    folder = make_sample_films(tmp_path / "films", n=120)
+    whole = FilmData(str(folder), image_size=(32, 32), poster_table="stream", overviews=False)
+    whole.setup("fit")
+    expected = _features(whole)
+    bad = whole.table.poster_paths[7]
+    bad.write_bytes(bad.read_bytes()[:-200])
+    found = _features(whole)
+    assert len(found) == 120
+    np.testing.assert_array_equal(np.delete(found, 7, axis=0), np.delete(expected, 7, axis=0))
+    assert not np.array_equal(found[7], expected[7])
 
 
 def test_without_posters_no_poster_baseline(films, tmp_path):

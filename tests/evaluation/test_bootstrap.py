@@ -5,6 +5,7 @@ import pytest
 
 from kgenre.evaluation import bootstrap_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.bootstrap import interval
+from kgenre.evaluation.evaluation import Evaluation
 
 pytestmark = pytest.mark.backend_free
 
@@ -53,3 +54,14 @@ def test_the_interval_holds_the_value_where_resamples_flatter_it():
     np.testing.assert_allclose(high - low, np.subtract(*np.quantile(rounds, [0.975, 0.025])))
     assert interval(np.array([0.0, 0.5, 1.0]), 0.05)[0] == 0, "no metric is negative"
     assert interval(np.array([-0.1, 0.0, 0.1]), -0.05)[0] < 0, "a difference may be"
+
+
+def test_what_an_evaluation_keeps_is_what_is_worked_out_anew():
+    true, prob = films()
+    evaluation = Evaluation(true, prob, np.arange(len(true)))
+    alone = evaluation.resampled_map()  # before anything else is known
+    rounds, half = evaluation.resampled(None), bootstrap_metrics(true, prob, pooled=False)
+    assert set(rounds) - set(half) == {"ap_micro", "roc_auc_micro"}
+    assert all((half[name] == rounds[name]).all() for name in half)
+    assert (alone == rounds["map"]).all()
+    assert evaluation.resampled(None) is rounds

@@ -9,6 +9,7 @@ import pytest
 
 from kgenre.evaluation import compare_with_baselines
 from kgenre.evaluation.baseline_comparison import BaselineComparison
+from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.metrics import multilabel_metrics
 from kgenre.evaluation.random_order import beside_random_order
 from kgenre.evaluation.same_top import same_top
@@ -90,11 +91,11 @@ def test_beside_random_order_chance_is_known():
 def test_films_in_random_order():
     rng = np.random.default_rng(0)
     true = rng.random((300, 5)) < 0.2
-    guess, noise = np.full(true.shape, 0.2), rng.random(true.shape)
-    order, beaten = beside_random_order(true, noise, guess)
+    noise, rows = rng.random(true.shape), np.arange(300)
+    order, beaten = beside_random_order(Evaluation(true, noise, rows))
     assert order == pytest.approx(multilabel_metrics(true, noise)["map"], abs=0.03)
     assert not beaten
-    assert beside_random_order(true, (noise + 0.3 * true) / 2, guess)[1]
+    assert beside_random_order(Evaluation(true, (noise + 0.3 * true) / 2, rows))[1]
 
 
 def test_a_model_that_says_the_same_of_every_film_is_seen():

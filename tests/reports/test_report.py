@@ -21,6 +21,7 @@ from kgenre.data import FilmData, FilmTable, make_sample_films
 from kgenre.data.text_words import TextWords
 from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metrics, intervals, multilabel_metrics
 from kgenre.evaluation.baseline_comparison import COMPARED
+from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.random_order import beside_random_order
 from kgenre.models import GenreClassifier, explanations
@@ -334,7 +335,7 @@ def test_the_report_says_of_a_ranking_what_the_test_said(runs):
         base = "test/difference/baseline_frequency/map"
         known = {base: value, f"{base}/low": ends[0], f"{base}/high": ends[1], "test/baseline_frequency/map": level}
         at = dataclasses.replace(run, metrics=run.metrics | known)
-        order, beaten = beside_random_order(true, prob, guess)
+        order, beaten = beside_random_order(Evaluation(true, prob, np.arange(len(true))))
         assert order == random_order(at)
         assert beaten == (baseline_difference(at, "frequency", "map").verdict == "better")
 
