@@ -22,7 +22,6 @@ from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
 
 _log = logging.getLogger("kgenre")
-
 _PACKAGES = ("kgenre", "keras", "tensorflow", "jax", "jaxlib", "torch", "numpy", "tensorboard", "scikit-learn")
 
 

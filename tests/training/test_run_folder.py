@@ -90,17 +90,13 @@ def test_a_root_that_cannot_be_written_is_named():
         quiet_trainer(default_root_dir="file", enable_checkpointing=True).fit(BoringModule(), boring_batches(1))
 
 
-def test_numbers_are_merged_and_json(tmp_path, caplog):
+def test_numbers_are_merged_and_json(tmp_path):
     update_metrics(tmp_path, {"val/loss": 0.5, "test/loss": 1.0, "test/baseline/loss": 2.0})
     update_metrics(tmp_path, {"a": 1.0})
     assert json.loads((tmp_path / "metrics.json").read_text())["test/baseline/loss"] == 2.0
     update_metrics(tmp_path, {"test/loss": float("nan"), "a": float("inf")})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": None, "test/loss": None, "val/loss": 0.5}
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
-    (tmp_path / "metrics.json").write_text('{"val/loss": 0.')
-    update_metrics(tmp_path, {"val/loss": 0.25})
-    assert json.loads((tmp_path / "metrics.json").read_text()) == {"val/loss": 0.25}
-    assert "metrics.json is damaged" in caplog.text
 
 
 def test_results_on_other_data_have_a_folder_of_their_own():
