@@ -17,7 +17,7 @@ from kgenre.evaluation import (
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.metrics import SHOWN
-from kgenre.training import Module, TrainerError
+from kgenre.training import Module
 
 
 class ExactEvaluation(Module):
@@ -92,8 +92,7 @@ class ExactEvaluation(Module):
 
     def _of_all_films(self) -> Evaluation:
         evaluation = self.evaluation
-        if evaluation is None:
-            raise TrainerError("The films to evaluate on gave no batches this time: each pass must give them anew.")
+        assert evaluation is not None, "the trainer refuses data without batches"
         return evaluation
 
     def _log_metrics(self, stage: str) -> None:

@@ -59,7 +59,8 @@ def test_one_line_says_that_training_goes_on(caplog):
         "Asked to stop at epoch 1, step 1, but min_epochs=3 and min_steps=0 are not both reached: training goes on "
         "until they are."
     )
-    assert [record.message for record in caplog.records] == [line, line]  # one a fit
+    said = [record.message for record in caplog.records if not record.message.startswith("Backend")]
+    assert said == [line, line]  # one a fit
 
 
 def test_max_time_waits_too():
