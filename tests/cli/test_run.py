@@ -279,6 +279,6 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
 
 
 def test_where_nothing_is_saved_the_weights_are_tested_as_they_are(fit, tmp_path, capsys):
-    network = ["--model.network", "overview_words", "--data.posters", "false"]
-    assert fit(tmp_path, *network, "--trainer.fast_dev_run", "true", "--test", "true") == 0
+    network = ["--model.network", "overview_words", "--data.posters", "false", "--trainer.max_epochs", "1"]
+    assert fit(tmp_path, *network, "--trainer.enable_checkpointing", "false", "--test", "true") == 0
     assert "test loss" in capsys.readouterr().err
