@@ -1,5 +1,7 @@
 """The baselines over a datamodule: fitted once per split, then read from the disk."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,19 @@ def test_another_split_is_another_fit(films, tmp_path):
     other = FilmData(films.path, image_size=(32, 32), split_seed=1)
     other.setup("fit")
     assert not np.allclose(first["tfidf"], predict_baselines(other, tmp_path)["tfidf"])
+
+
+def test_other_posters_are_another_fit(films, tmp_path):
+    first = predict_baselines(films, tmp_path / "kept")
+    folder = shutil.copytree(films.path, tmp_path / "films")
+    data = FilmData(str(folder), image_size=(32, 32))
+    data.setup("fit")
+    for one, other in zip(data.table.poster_paths[::2], data.table.poster_paths[1::2], strict=True):
+        shutil.copyfile(other, one)
+    changed, smaller = FilmData(str(folder), image_size=(32, 32)), FilmData(films.path, image_size=(16, 16))
+    for data in (changed, smaller):
+        data.setup("fit")
+        assert not np.allclose(first["colours"], predict_baselines(data, tmp_path / "kept")["colours"])
 
 
 def test_a_broken_or_unwritable_cache_costs_only_time(films, tmp_path):
