@@ -39,11 +39,14 @@ def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
 
 
 def _environment() -> list[str]:
-    """``KGENRE_MODEL__LEARNING_RATE=0.1`` as ``--model.learning_rate=0.1``: a misspelt one is an error, not lost."""
+    """``KGENRE_MODEL__LEARNING_RATE=0.1`` as ``--model.learning_rate=0.1``: a misspelt one is an error, not lost.
+
+    One without a value counts as not set, as is the custom.
+    """
     found = []
     for name, value in sorted(os.environ.items()):
         part, _, path = name.removeprefix("KGENRE_").lower().partition("__")
-        if name.startswith("KGENRE_") and (part in _PARTS if path else part in _KERAS_PARTS):
+        if value and name.startswith("KGENRE_") and (part in _PARTS if path else part in _KERAS_PARTS):
             found.append(f"--{'.'.join([part, *path.split('__')]) if path else part}={value}")
     return found
 

@@ -44,7 +44,7 @@ def test_the_nearest_to_hand_wins(poster_run, tmp_path, monkeypatch):
     rates = [options(*words[start:]).model.init_args.learning_rate for start in (0, 2)]
     rates.append(options(*words[2:4], *words[6:]).model.init_args.learning_rate)
     rates.append(options(*words[6:]).model.init_args.learning_rate)
-    monkeypatch.delenv("KGENRE_MODEL__LEARNING_RATE")
+    monkeypatch.setenv("KGENRE_MODEL__LEARNING_RATE", "")  # as if it were not set
     rates.append(options(*words[6:]).model.init_args.learning_rate)
     rates.append(options().model.init_args.learning_rate)
     assert rates == [0.5, 0.4, 0.3, 0.2, 0.01, 1e-4]
