@@ -23,7 +23,7 @@ def test_an_lstm_in_bfloat16_begins_with_orthogonal_weights():
     with drawing_initial_weights():
         cell = keras.layers.LSTMCell(4, dtype="bfloat16")
         cell.build((2, 3))
-    kernel = np.array(keras.ops.cast(cell.recurrent_kernel, "float32"))  # (4, 16)
+    kernel = keras.ops.convert_to_numpy(keras.ops.cast(cell.recurrent_kernel, "float32"))  # (4, 16)
     np.testing.assert_allclose(kernel @ kernel.T, np.eye(4), atol=0.02)
 
 
