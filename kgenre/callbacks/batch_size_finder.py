@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.trial import fit_as_given, set_attribute, trial
 from kgenre.engines.out_of_memory import is_out_of_memory
+from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
+
+
+class NothingFitsError(ShortTraceback, MemoryError):
+    """Memory is exceeded even by the smallest batch."""
 
 
 class BatchSizeFinder(Callback):
@@ -37,6 +42,7 @@ class BatchSizeFinder(Callback):
     Raises:
         ValueError: an argument that cannot be, or (when the fit begins) no such attribute, or batches that were given
             ready made.
+        NothingFitsError: not even a batch of one fits; a MemoryError.
 
     Example:
         >>> finder = BatchSizeFinder(mode="binsearch")
@@ -105,7 +111,7 @@ class BatchSizeFinder(Callback):
                 if size in (0, fits):
                     break
         if fits is None:
-            raise MemoryError(f"{what}: memory is exceeded even with {name}={too_large}.")
+            raise NothingFitsError(f"{what}: memory is exceeded even with {name}={too_large}.")
         if self.mode == "binsearch" and too_large is not None:
             fits = max(1, int(fits * (1 - self.margin)))
         set_attribute([owner], [name], fits)

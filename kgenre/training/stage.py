@@ -34,6 +34,7 @@ from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
 from kgenre.training.resume import kept_of, restore_adapted
 from kgenre.training.run import RunState, Stage
+from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
     from kgenre.engines.weight_update import StepPart
@@ -80,7 +81,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             is_refused = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
             t.state.status = "interrupted"
-            if is_out_of_memory(error) and not t.is_trial:
+            if is_out_of_memory(error) and not (t.is_trial or isinstance(error, ShortTraceback)):
                 error.add_note(_what_takes_less(t))
             if t.interrupted and stage == "fit":
                 _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)

@@ -322,8 +322,9 @@ def test_what_the_batch_size_finder_refuses():
         quiet_trainer(callbacks=BatchSizeFinder()).fit(BoringModule(), boring_batches(2))
     with pytest.raises(ValueError, match="sets the attribute 'rows_each', and BoringModule or Sized has none"):
         Tuner(quiet_trainer()).scale_batch_size(BoringModule(), Sized(), batch_arg_name="rows_each")
-    with pytest.raises(MemoryError, match="memory is exceeded even with batch_size=1"):
-        Tuner(quiet_trainer()).scale_batch_size(Limited(0), Sized())
+    with pytest.raises(MemoryError, match="memory is exceeded even with batch_size=1") as raised:
+        quiet_trainer(callbacks=BatchSizeFinder()).fit(Limited(0), datamodule=Sized())
+    assert not hasattr(raised.value, "__notes__"), "it has said all"
 
     class Fails(BoringModule):
         def on_train_start(self):
