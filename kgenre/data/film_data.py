@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -101,6 +101,8 @@ class FilmData(DataModule):
         >>> batch["poster"].shape, batch["genres"].shape
         (TensorShape([64, 64, 64, 3]), TensorShape([64, 10]))
     """
+
+    batch_arguments: ClassVar[tuple[str, ...]] = (*DataModule.batch_arguments, "length_buckets")
 
     def __init__(
         self,

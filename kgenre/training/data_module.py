@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from kgenre.training.hyperparameters import Hyperparameters
 from kgenre.users_code import ShortTraceback
@@ -47,6 +47,8 @@ class DataModule(Hyperparameters):
     """
 
     trainer: Trainer | None = None
+    # Hyperparameters on which it depends what is in the n-th batch of an epoch: a run that goes on inside one says so.
+    batch_arguments: ClassVar[tuple[str, ...]] = ("batch_size", "drop_remainder", "seed")
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | os.PathLike[str], **overrides: Any) -> Self:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
-# Arguments of a datamodule on which it depends what is in the n-th batch of an epoch.
-_OF_BATCHES = ("batch_size", "drop_remainder", "length_buckets", "seed")
-
 
 def warn_of_another_order(trainer: Trainer) -> None:
     """Say that a run which goes on inside an epoch sees some of its batches again and others not at all.
@@ -44,7 +41,11 @@ def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> N
     if not trainer.batch_idx or trainer.datamodule is None:
         return
     changed = changed_hyperparameters(trainer.datamodule, then)
-    said = [f"{name}={changed[name][1]!r}, was {changed[name][0]!r}" for name in _OF_BATCHES if name in changed]
+    said = [
+        f"{name}={changed[name][1]!r}, was {changed[name][0]!r}"
+        for name in trainer.datamodule.batch_arguments
+        if name in changed
+    ]
     if said:
         _log.warning(
             "The rest of epoch %d has other batches than it began with (%s): some examples come twice in it, others "

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kgenre.callbacks import Callback, ModelCheckpoint
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
-from kgenre.engines.devices import computing_devices, computing_on
+from kgenre.engines.devices import computing_on
 from kgenre.engines.initial_weights import drawing_initial_weights
-from kgenre.engines.out_of_memory import EXCEEDED, is_out_of_memory
 from kgenre.engines.replaced_runs import free_replaced, remember
 from kgenre.training.accelerator import choose_devices
 from kgenre.training.configured_optimizers import configured_optimizers
@@ -23,6 +22,7 @@ from kgenre.training.data_module import DataModule, iterate_epoch
 from kgenre.training.determinism import make_run_deterministic
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources, one_source
+from kgenre.training.exceeded_memory import note_what_takes_less
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.hooks import Hooks
@@ -34,7 +34,6 @@ from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
 from kgenre.training.resume import kept_of, restore_adapted
 from kgenre.training.run import RunState, Stage
-from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
     from kgenre.engines.weight_update import StepPart
@@ -81,8 +80,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             is_refused = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
             t.state.status = "interrupted"
-            if is_out_of_memory(error) and not (t.is_trial or isinstance(error, ShortTraceback)):
-                error.add_note(_what_takes_less(t))
+            note_what_takes_less(t, error)
             if t.interrupted and stage == "fit":
                 _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
             elif t.interrupted:
@@ -245,21 +243,6 @@ def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.i
         name = stage.partition("/")[0].replace("validation", "val")
         raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches.")
     return first
-
-
-def _what_takes_less(trainer: Trainer) -> str:
-    t = trainer
-    sizes = (getattr(owner, "batch_size", None) for owner in (t.datamodule, t.module))
-    size = next((f" in batches of {size}" for size in sizes if size), "")
-    said = f"{EXCEEDED}{size}. A smaller batch_size takes less"
-    if t.stage == "fit":
-        said += (
-            " (accumulate_grad_batches keeps the updates as they are), and so does precision='bf16-mixed'. "
-            "The callback BatchSizeFinder finds the largest size that fits"
-        )
-    if computing_devices(t.step_options.devices)[0].startswith("gpu"):
-        said += ". Another program may hold the GPU's memory (nvidia-smi shows it), such as a notebook's kernel"
-    return f"{said}."
 
 
 def _sync(trainer: Trainer) -> None:

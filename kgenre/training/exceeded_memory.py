@@ -1,0 +1,30 @@
+"""What is said of an error of a stage in which memory was exceeded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kgenre.engines.devices import computing_devices
+from kgenre.engines.out_of_memory import EXCEEDED, is_out_of_memory
+from kgenre.users_code import ShortTraceback
+
+if TYPE_CHECKING:
+    from kgenre.training.trainer import Trainer
+
+
+def note_what_takes_less(trainer: Trainer, error: BaseException) -> None:
+    """Add a note (PEP 678) to such an error; one of kgenre's own has said all, and a search handles its own."""
+    t = trainer
+    if t.is_trial or isinstance(error, ShortTraceback) or not is_out_of_memory(error):
+        return
+    sizes = (getattr(owner, "batch_size", None) for owner in (t.datamodule, t.module))
+    size = next((f" in batches of {size}" for size in sizes if size), "")
+    said = f"{EXCEEDED}{size}. A smaller batch_size takes less"
+    if t.stage == "fit":
+        said += (
+            " (accumulate_grad_batches keeps the updates as they are), and so does precision='bf16-mixed'. "
+            "The callback BatchSizeFinder finds the largest size that fits"
+        )
+    if computing_devices(t.step_options.devices)[0].startswith("gpu"):
+        said += ". Another program may hold the GPU's memory (nvidia-smi shows it), such as a notebook's kernel"
+    error.add_note(f"{said}.")
