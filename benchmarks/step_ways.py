@@ -3,7 +3,7 @@
 A way is words after the network, batch size and precision:
 
     several=25            so many steps in one compiled call, beside one in a call
-    without=dropout,...   without kgenre's own kernels (dropout, max_pooling, masked_lstm): Keras's instead
+    without=dropout,...   without kgenre's own kernels (convolution, dropout, max_pooling, masked_lstm): Keras's instead
     stock                 Keras's own layers alone
     undonated             the step's results in arrays of their own, not in place of what it read
     words=68              padded length of the overviews
@@ -40,7 +40,7 @@ from throughput_networks import MODELS, build, films, scaled
 from trainer_overhead import cpu_name, git_commit
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
-_KERNEL = "(dropout|max_pooling|masked_lstm)"
+_KERNEL = "(convolution|dropout|max_pooling|masked_lstm)"
 _PATTERN = re.compile(
     rf"({'|'.join(MODELS)}) \d+ ({'|'.join(PRECISIONS)})"
     rf"( stock| undonated| several=\d+| words=\d+| without={_KERNEL}(,{_KERNEL})*)*"
@@ -125,7 +125,7 @@ def _without(names: list[str]) -> None:
     def refuse(*_: Any, **__: Any) -> Any:
         raise NotImplementedError("taken out for a comparison")
 
-    places = {"dropout": kernels, "max_pooling": kernels, "masked_lstm": bidirectional}
+    places = {"convolution": kernels, "dropout": kernels, "max_pooling": kernels, "masked_lstm": bidirectional}
     for name, place in places.items():
         _OWN.setdefault(name, getattr(place, name))
         setattr(place, name, refuse if name in names else _OWN[name])

@@ -20,6 +20,7 @@ from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums, named_
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import ASSIGNED_IN_BRANCH, CONVOLUTIONS, StepScope, weight_penalty
 from kgenre.engines.weight_update import StepPart, apply_gradients, process_gradients
+from kgenre.kernels.divided_batch import divided_batch
 from kgenre.kernels.jax_platform import platform
 from kgenre.kernels.read_at_once import read_at_once
 
@@ -156,7 +157,8 @@ class JaxEngine(ArrayState):
             return self._scaled(loss, before), (updates, outputs, result.logs.recorded())
 
         differentiated = jax.value_and_grad(loss_of, has_aux=True)
-        (_, (updates, outputs, recorded)), gradients = differentiated(state["trainable"])
+        with divided_batch(self._placement and self._placement.mesh):
+            (_, (updates, outputs, recorded)), gradients = differentiated(state["trainable"])
         if outputs and not reach.found:
             self.built.refuse_unreached()
         # A step may assign trainable variables too (a constraint by hand): what the optimizer sees is the new value.

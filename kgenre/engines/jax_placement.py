@@ -23,10 +23,10 @@ class Placement:
 
     def __init__(self, devices: Sequence[str]) -> None:
         known = {f"{d.platform}:{d.id}": d for d in jax.devices(devices[0].partition(":")[0])}
-        mesh = Mesh(np.array([known[name] for name in devices]), ("batch",))
+        self.mesh = Mesh(np.array([known[name] for name in devices]), ("batch",))
         self._first = known[devices[0]]
-        self._whole = NamedSharding(mesh, PartitionSpec())
-        self._divided = NamedSharding(mesh, PartitionSpec("batch"))
+        self._whole = NamedSharding(self.mesh, PartitionSpec())
+        self._divided = NamedSharding(self.mesh, PartitionSpec("batch"))
 
     def state(self, value: jax.Array) -> jax.Array:
         """A copy on each device; inside a step: where the result shall be."""
@@ -49,7 +49,7 @@ class Placement:
     def _share(self, array: Any) -> jax.Array:
         if not np.ndim(array):
             return self.state(array)
-        devices = self._divided.mesh.size
+        devices = self.mesh.size
         if array.shape[0] % devices:
             raise StepError(
                 f"Each batch is divided among {devices} devices. Received one of {array.shape[0]} rows: make "

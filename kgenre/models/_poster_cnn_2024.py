@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
+from kgenre.models.convolution import Conv2D
 from kgenre.models.dropout import Dropout
 from kgenre.models.max_pooling import MaxPooling2D
 
@@ -52,7 +53,7 @@ def poster_cnn_2024(
     prepare_keras()
 
     def conv(index: int, filters: int, strides: int = 1) -> layers.Layer:
-        return layers.Conv2D(
+        return Conv2D(
             filters,
             3,
             strides,

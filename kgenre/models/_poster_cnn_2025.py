@@ -6,6 +6,7 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
+from kgenre.models.convolution import Conv2D
 from kgenre.models.dropout import Dropout
 from kgenre.models.max_pooling import MaxPooling2D
 from kgenre.models.residual_block import ResidualBlock
@@ -65,7 +66,7 @@ def poster_cnn_2025(
     return keras.Sequential(
         [
             keras.Input((height, width, 3), dtype="float32", name="poster"),
-            layers.Conv2D(32, 3, padding="same", activation="relu", name="StemConv"),
+            Conv2D(32, 3, padding="same", activation="relu", name="StemConv"),
             block(1, 32),
             pool(1),
             block(2, 64),

@@ -8,6 +8,7 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
+from kgenre.models.convolution import Conv2D
 from kgenre.models.genre_head import GenreHead
 
 
@@ -63,7 +64,7 @@ def poster_features(pixels: keras.KerasTensor, filters: Sequence[int]) -> keras.
 
 
 def _convolution(x: keras.KerasTensor, channels: int, size: int, strides: int, name: str) -> keras.KerasTensor:
-    x = layers.Conv2D(
+    x = Conv2D(
         channels, size, strides, padding="same", use_bias=False, kernel_initializer="he_normal",
         data_format="channels_last", name=name,
     )(x)  # fmt: skip

@@ -2,6 +2,7 @@
 
 from kgenre.models.bidirectional import Bidirectional
 from kgenre.models.colours_and_layout import ColoursAndLayout
+from kgenre.models.convolution import Conv2D
 from kgenre.models.dropout import Dropout
 from kgenre.models.evidence_sum import EvidenceSum
 from kgenre.models.frequent_words import FrequentWords
@@ -18,6 +19,7 @@ from kgenre.models.word_vectors import WordVectors
 __all__ = [
     "Bidirectional",
     "ColoursAndLayout",
+    "Conv2D",
     "Dropout",
     "EvidenceSum",
     "FrequentWords",

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from kgenre.models.convolution import Conv2D
 from kgenre.models.dropout import Dropout
 
 
@@ -40,11 +41,11 @@ class ResidualBlock(keras.layers.Layer):
         self.strides = strides
         dtype = self.dtype_policy
         conv = {"padding": "same", "data_format": "channels_last", "dtype": dtype}
-        self.conv1 = keras.layers.Conv2D(filters, 3, strides, activation="relu", name="conv1", **conv)
+        self.conv1 = Conv2D(filters, 3, strides, activation="relu", name="conv1", **conv)
         self.drop1 = Dropout(dropout, name="drop1", dtype=dtype)
-        self.conv2 = keras.layers.Conv2D(filters, 3, name="conv2", **conv)
+        self.conv2 = Conv2D(filters, 3, name="conv2", **conv)
         self.drop2 = Dropout(dropout, name="drop2", dtype=dtype)
-        self.skip = keras.layers.Conv2D(filters, 1, strides, name="skip", **conv)
+        self.skip = Conv2D(filters, 1, strides, name="skip", **conv)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights for inputs of shape (B, H, W, c); only c has to be known."""

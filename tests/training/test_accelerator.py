@@ -146,6 +146,7 @@ def test_the_cpu_when_asked_for():
 SCRIPT = """
 import json
 import jax, keras, kgenre
+from kgenre.models.layers import Conv2D
 from boring import BoringModule, Lambdas, boring_dataset, quiet_trainer
 
 class Net(BoringModule):
@@ -153,9 +154,11 @@ class Net(BoringModule):
         kgenre.Module.__init__(self)
     def configure_model(self):
         layers = keras.layers
-        self.model = keras.Sequential([keras.Input((4,)), layers.Dense(8, activation="relu",
-            kernel_initializer=keras.initializers.RandomNormal(seed=1)), layers.BatchNormalization(),
-            layers.Dropout(0.3, seed=2), layers.Dense(2, kernel_initializer=keras.initializers.RandomNormal(seed=3))])
+        drawn = [keras.initializers.RandomNormal(seed=seed) for seed in range(3)]
+        self.model = keras.Sequential([keras.Input((4,)), layers.Reshape((2, 2, 1)),
+            Conv2D(3, 2, padding="same", kernel_initializer=drawn[0]), layers.Flatten(),
+            layers.Dense(8, activation="relu", kernel_initializer=drawn[1]), layers.BatchNormalization(),
+            layers.Dropout(0.3, seed=3), layers.Dense(2, kernel_initializer=drawn[2])])
     def configure_optimizers(self):
         return keras.optimizers.Adam(0.01)
 

@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from kgenre.models.dropout import Dropout
-from kgenre.models.max_pooling import MaxPooling2D
+from kgenre.models.layers import Conv2D, Dropout, MaxPooling2D
 
 X = np.random.default_rng(0).random((2, 6, 5, 3)).astype("float32")
 
@@ -35,7 +34,22 @@ def test_pooling_is_keras_own(arguments):
     assert ours.compute_output_shape(X.shape) == keras_own.compute_output_shape(X.shape)
 
 
-@pytest.mark.parametrize("layer", [Dropout(0.3, seed=1), MaxPooling2D(3)])
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"padding": "same", "strides": 2}, {"dilation_rate": 2}, {"groups": 3}, {"data_format": "channels_first"}],
+)
+def test_convolution_is_keras_own(arguments):
+    if keras.backend.backend() == "tensorflow" and ("data_format" in arguments or "groups" in arguments):
+        pytest.skip("of these TensorFlow takes the gradient on a GPU only")
+    ours, keras_own = (
+        layer(6, 2, kernel_initializer=keras.initializers.RandomNormal(seed=0), **arguments)
+        for layer in (Conv2D, keras.layers.Conv2D)
+    )
+    np.testing.assert_allclose(ours(X), keras_own(X), rtol=1e-6)
+    assert ours.compute_output_shape(X.shape) == keras_own.compute_output_shape(X.shape)
+
+
+@pytest.mark.parametrize("layer", [Dropout(0.3, seed=1), MaxPooling2D(3), Conv2D(4, 3, activation="relu")])
 def test_from_its_config(layer):
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(again) is type(layer)
