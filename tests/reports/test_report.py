@@ -40,6 +40,7 @@ from kgenre.reports.report import report_blocks
 from kgenre.reports.run_difference import Difference, baseline_difference, random_order
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import results, training_table
+from kgenre.reports.tested_checkpoint import tested_checkpoint
 from kgenre.reports.verdicts import against_baselines, headline, per_genre, what_it_learned
 
 GENRES = ("Comedy", "Drama", "N/A", "War")
@@ -725,6 +726,20 @@ def test_report_of_the_command_line(runs, tmp_path, capsys):
     assert main(["report", str(runs[0]), "--out", str(out), "--explain", "false", "--films", "2"]) == 0
     assert f"Written to {out}" in capsys.readouterr().out
     assert io.BytesIO((out / "report.pdf").read_bytes()).read(5) == b"%PDF-"
+
+
+def test_the_weights_that_were_tested_are_explained(runs, tmp_path, caplog):
+    run = shutil.copytree(runs[0], tmp_path / "model" / "version_0")
+    metrics = json.loads((run / "metrics.json").read_text())
+    last, best = (
+        write_checkpoint(Checkpoint({}, state={"global_step": n}), run / "checkpoints" / f"step={n:06}") for n in (9, 3)
+    )
+    write_pointer(best.parent, "best", best)
+    for step, tested in ((3, best), (9, last), (5, best)):
+        (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step}))
+        caplog.clear()
+        assert tested_checkpoint(read_runs([run])[0]) == tested
+        assert ("no checkpoint is of the tested step, 5" in caplog.text) == (step == 5)
 
 
 def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):
