@@ -261,6 +261,15 @@ def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
     assert batch["genres"].shape == (64, len(films.genre_names))
 
 
+def test_films_without_genres_are_named(write_csv, tmp_path, caplog):
+    genres = ["Drama", "War", "", "N/A"] * 5
+    write_csv("films.csv", [["id", "genres", "overview"], *([n, g, f"film {n}"] for n, g in enumerate(genres))])
+    for stage, said in (("fit", 1), ("predict", 0)):
+        caplog.clear()
+        FilmData(str(tmp_path), posters=False).setup(stage)
+        assert caplog.text.count("10 of 20 films have no genre, and count as films that have none of them") == said
+
+
 @pytest.mark.parametrize("genres", ["Drama", "Drama|War"])
 def test_films_with_the_same_genres_are_read_with_a_line(write_csv, tmp_path, caplog, genres):
     overviews = [f"film number {n} of the sea" for n in range(20)]
