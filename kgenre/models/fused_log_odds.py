@@ -22,8 +22,10 @@ class FusedLogOdds(keras.layers.Layer):
     without a picture) says nothing. `fit_fusion` finds the weights.
 
     Input: a list of M probabilities, float (B, G) each, and a list of what each network read, (B, ...). Output: float
-    (B, G) probabilities.
+    (B, G) probabilities. In a block of `without_sigmoid` both are log-odds.
     """
+
+    activation = staticmethod(keras.activations.sigmoid)
 
     def build(self, probabilities_shape: Sequence[Any], read_shape: Any = None) -> None:
         """Make ``weight`` (M, G), each 1 / M at first, and ``bias`` and ``prior`` (G,), 0 at first."""
@@ -42,8 +44,9 @@ class FusedLogOdds(keras.layers.Layer):
         logit = self.prior + self.bias
         for weight, p, values in zip(ops.unstack(ops.convert_to_tensor(self.weight)), probabilities, read, strict=True):
             there = ops.any(ops.not_equal(values, 0), axis=tuple(range(1, len(values.shape))))
-            logit = logit + weight * (log_odds(p) - self.prior) * ops.cast(there, self.compute_dtype)[:, None]
-        return ops.sigmoid(logit)
+            own = p if self.activation is keras.activations.linear else log_odds(p)
+            logit = logit + weight * (own - self.prior) * ops.cast(there, self.compute_dtype)[:, None]
+        return self.activation(logit)
 
     def compute_output_shape(
         self, probabilities_shape: Sequence[Any], read_shape: Any = None

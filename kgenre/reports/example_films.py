@@ -14,8 +14,8 @@ import numpy as np
 from kgenre.evaluation.film_predictions import top_genres
 from kgenre.evaluation.metrics import binary_crossentropy
 from kgenre.reports.blocks import Film, Guess
+from kgenre.reports.checkpoint_of_test import checkpoint_of_test
 from kgenre.reports.run import ReportError, Run
-from kgenre.reports.tested_checkpoint import tested_checkpoint
 
 if TYPE_CHECKING:
     from kgenre.data.film_table import FilmTable
@@ -142,7 +142,7 @@ def _explained_by(
     from kgenre.models import GenreClassifier
     from kgenre.models.explanations import grad_cam, word_importance
 
-    checkpoint = tested_checkpoint(run)
+    checkpoint = checkpoint_of_test(run)
     module = GenreClassifier.load_from_checkpoint(checkpoint)
     data = FilmData.load_from_checkpoint(checkpoint)
     data.posters, data.overviews = "poster" in module.inputs, "overview" in module.inputs

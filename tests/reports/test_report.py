@@ -28,6 +28,7 @@ from kgenre.evaluation.random_order import beside_random_order
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Paragraph, Table
+from kgenre.reports.checkpoint_of_test import checkpoint_of_test
 from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure
 from kgenre.reports.html import to_html
@@ -40,7 +41,6 @@ from kgenre.reports.report import report_blocks
 from kgenre.reports.run_difference import Difference, baseline_difference, random_order
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import results, training_table
-from kgenre.reports.tested_checkpoint import tested_checkpoint
 from kgenre.reports.verdicts import against_baselines, headline, per_genre, what_it_learned
 
 GENRES = ("Comedy", "Drama", "N/A", "War")
@@ -738,7 +738,7 @@ def test_the_weights_that_were_tested_are_explained(runs, tmp_path, caplog):
     for step, tested in ((3, best), (9, last), (5, best)):
         (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step}))
         caplog.clear()
-        assert tested_checkpoint(read_runs([run])[0]) == tested
+        assert checkpoint_of_test(read_runs([run])[0]) == tested
         assert ("no checkpoint is of the tested step, 5" in caplog.text) == (step == 5)
 
 

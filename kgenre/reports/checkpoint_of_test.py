@@ -12,7 +12,7 @@ from kgenre.reports.run import Run
 _log = logging.getLogger("kgenre")
 
 
-def tested_checkpoint(run: Run) -> Path:
+def checkpoint_of_test(run: Run) -> Path:
     """The one of the tested step; the run's best where there is none any more, or the test did not say which it was.
 
     Raises:
