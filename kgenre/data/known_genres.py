@@ -28,9 +28,9 @@ def warn_of_equal_genres(films: FilmTable) -> None:
 
 
 def warn_of_no_genres(films: FilmTable) -> None:
-    """Log a line if some films have no genre: of most tables theirs are unknown, yet they are learned as none."""
+    """Log a line if over 1 % of the films have no genre: most often theirs are unknown, yet learned as none."""
     without = int((~films.genres.any(axis=1)).sum())
-    if without:
+    if without > len(films) / 100:
         logging.getLogger("kgenre").warning(
             "%d of %d films have no genre, and count as films that have none of them. Where theirs are unknown, take "
             "these films out of the table.",
