@@ -261,6 +261,19 @@ def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
     assert batch["genres"].shape == (64, len(films.genre_names))
 
 
+@pytest.mark.parametrize("leaking", [0, 2])
+def test_a_given_split_that_leaks_is_named(write_csv, tmp_path, caplog, leaking):
+    for part, first in (("train", 0), ("val", 20), ("test", 30)):
+        overviews = [f"Film {first + n} of the sea" for n in range(10)]
+        if part == "test" and leaking:
+            overviews[3] = "film 2 of the SEA."
+        films = [[f"{part}{n}", ["War", "Drama"][n % 2], text] for n, text in enumerate(overviews)]
+        write_csv(f"{part}.csv", [["id", "genres", "overview"], *films])
+    FilmData(str(tmp_path), posters=False).setup("fit")
+    said = "2 films share a poster, an overview or title and year with one of another part"
+    assert caplog.text.count(said) == caplog.text.count("another part") == leaking / 2
+
+
 def test_films_without_genres_are_named(write_csv, tmp_path, caplog):
     genres = ["Drama", "War", "", "N/A"] * 5
     write_csv("films.csv", [["id", "genres", "overview"], *([n, g, f"film {n}"] for n, g in enumerate(genres))])
