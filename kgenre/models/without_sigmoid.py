@@ -16,8 +16,9 @@ def without_sigmoid(model: Any) -> Iterator[bool]:
     A sigmoid above 16 is 1, and has no gradient. Yields whether it does; else the network is as it was.
 
     Example:
+        >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation="sigmoid")])
         >>> with without_sigmoid(model) as gives_log_odds:
-        ...     said = model(batch)
+        ...     said = model(np.ones((1, 2)))
     """
     import keras
 
