@@ -209,8 +209,8 @@ def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: s
     for network, member in zip(networks, members, strict=True):
         trained = GenreClassifier.load_from_checkpoint(member.checkpoint)
         network.set_weights(trained.model.get_weights())
-        prob = _validation_predictions(trained, films)
-        evidence.append(np.log(prob) - np.log1p(-prob) - prior)
+        prob, has_input = _validation_predictions(trained, films)
+        evidence.append(np.where(has_input[:, None], np.log(prob) - np.log1p(-prob) - prior, 0))
     kinds = [tuple(tensor.name for tensor in network.inputs) for network in networks]
     expected = [1 / kinds.count(kind) for kind in kinds]
     weights, bias = np.repeat(np.array(expected)[:, None], len(prior), axis=1), np.zeros(len(prior))
@@ -223,8 +223,11 @@ def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: s
         variable.assign(value.astype("float32"))
 
 
-def _validation_predictions(module: Any, films: Any) -> np.ndarray:
-    """Probabilities, float64 (n, G), of the validation films."""
+def _validation_predictions(module: Any, films: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Of the validation films probabilities, float64 (n, G), and whether each has what the network reads, bool (n,).
+
+    Of a film that has nothing of it the fused network does not ask this one, whatever it says.
+    """
     import numpy as np
 
     from kgenre.training import Trainer
@@ -232,5 +235,8 @@ def _validation_predictions(module: Any, films: Any) -> np.ndarray:
     trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
     batches = trainer.predict(module, dataloaders=films.val_dataloader())
     assert batches is not None  # it is so only without return_predictions
-    prob = np.concatenate([batch["probabilities"][batch["weight"] > 0] for batch in batches])
-    return np.clip(prob.astype(float), 1e-7, 1 - 1e-7)
+    real = np.concatenate([batch["weight"] for batch in batches]) > 0
+    prob = np.concatenate([batch["probabilities"] for batch in batches])[real]
+    given = [[np.asarray(batch[name]) for name in module.inputs] for batch in films.val_dataloader()]
+    found = [np.any([one.reshape(len(one), -1).any(axis=1) for one in inputs], axis=0) for inputs in given]
+    return np.clip(prob.astype(float), 1e-7, 1 - 1e-7), np.concatenate(found)[real]

@@ -27,6 +27,18 @@ def warn_of_equal_genres(films: FilmTable) -> None:
         )
 
 
+def warn_of_no_genres(films: FilmTable) -> None:
+    """Log a line if over 1 % of the films have no genre: most often theirs are unknown, yet learned as none."""
+    without = int((~films.genres.any(axis=1)).sum())
+    if without > len(films) / 100:
+        logging.getLogger("kgenre").warning(
+            "%d of %d films have no genre, and count as films that have none of them. Where theirs are unknown, take "
+            "these films out of the table.",
+            without,
+            len(films),
+        )
+
+
 def map_to_known_genres(films: FilmTable, genre_names: Sequence[str]) -> FilmTable:
     """The same films with the genre columns ``genre_names``; a line is logged about genres that are dropped.
 

@@ -22,7 +22,7 @@ class KnownPoster(NamedTuple):
 
     Args:
         size: in bytes.
-        changed: when its contents last did, in ns since 1970.
+        changed: when its contents or its status last did, in ns since 1970.
         file: what was found about it.
     """
 

@@ -97,7 +97,8 @@ def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[lis
         if isinstance(status, str):
             found[i] = PosterFile(status)
             continue
-        size, changed = status.st_size, status.st_mtime_ns
+        # What is unpacked over another file brings a time of its own, in some archives the same for all.
+        size, changed = status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
         one = before[folder].get(name)
         if one is not None and (one.size, one.changed) == (size, changed):
             found[i] = one.file

@@ -2,7 +2,8 @@
 
 ::
 
-    OUT/manifest.json                  version, films, genre names, settings, and each shard's films, bytes and sha256
+    OUT/manifest.json                  version, films, genre names, settings, the split that the films came with, and
+                                       each shard's films, bytes and sha256
     OUT/films-00000-of-00003.tfrecord  tf.train.Example: id, title, year, overview, genres, poster (JPEG or raw uint8)
     OUT/quarantine.csv                 id, reason: rows and posters that were left out
 
@@ -113,6 +114,8 @@ def prepare_films(
             "genre_names": list(table.genre_names),
             "shards": shards,
         }
+        if table.split:
+            manifest["split"] = {part: list(ids) for part, ids in table.split.items()}
         _write_whole(folder / "manifest.json", (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
         for name in names:
             _part(folder / name).unlink(missing_ok=True)

@@ -87,7 +87,7 @@ def split_films(
 
     Films with the same poster (byte for byte), the same overview (but for case and punctuation) or the same
     title and year are a group; groups are stratified over their genres with iterative stratification
-    [Sechidis2011]_.
+    [Sechidis2011]_. A group of more films than the smallest part shall have is trained on.
 
     Args:
         table: the films.
@@ -114,7 +114,13 @@ def split_films(
     genres = np.zeros((len(groups), len(table.genre_names)), bool)
     np.logical_or.at(genres, group_of, table.genres.astype(bool))
     fractions = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])
-    part_of_group = _stratify(genres, fractions, seed)
+    part_of_group = np.zeros(len(groups), np.int64)
+    # Groups are counted, not their films: in another part one like "Plot unknown" could be most of it.
+    large = sizes > fractions[fractions > 0].min() * len(table)
+    if large.any():
+        fractions = fractions * len(table) - [sizes[large].sum(), 0, 0]
+        fractions = fractions.clip(0) / fractions.clip(0).sum()
+    part_of_group[~large] = _stratify(genres[~large], fractions, seed)
     _fill_empty_parts(part_of_group, genres, sizes, fractions)
     part_of = part_of_group[group_of]
     grouped = int(sizes[sizes > 1].sum())
@@ -205,6 +211,8 @@ def _fill_empty_parts(
         if not (part_of_group == part).any():
             largest = np.bincount(part_of_group, weights=sizes, minlength=3).argmax()
             movable = np.flatnonzero(part_of_group == largest)
+            if len(movable) == 1:  # an empty training part would help nobody
+                continue
             kept = genres[movable].sum(axis=0) - genres[movable]  # films of each genre that would stay behind
             rarest = np.where(genres[movable], kept, len(genres)).min(axis=1)
             part_of_group[movable[np.lexsort((sizes[movable], -rarest))[0]]] = part

@@ -6,10 +6,11 @@ import logging
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
-from kgenre.data.split import PARTS, Split, split_films
+from kgenre.data.split import PARTS, Split, group_near_duplicates, split_films
 
 _log = logging.getLogger("kgenre")
 
@@ -52,8 +53,23 @@ def choose_split(
     if take_given and films.split:
         _log.info("The split is the one that the films come with (--data.given_split).")
         state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}
-        return Split.from_json(state, films.ids)
+        split = Split.from_json(state, films.ids)
+        _say_what_leaks(split, group_near_duplicates(films, poster_files))
+        return split
     return split_films(films, *fractions, seed, poster_files)
+
+
+def _say_what_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
+    rows = np.concatenate([getattr(split, part) for part in PARTS])
+    part_of = np.repeat(range(len(PARTS)), split.sizes)
+    groups, parts = np.unique(np.unique([group_of[rows], part_of], axis=1)[0], return_counts=True)
+    leaking = np.isin(group_of[rows], groups[parts > 1]).sum()
+    if leaking:
+        _log.warning(
+            "%d films share a poster, an overview or title and year with one of another part of this split: results "
+            "look better than they are. kgenre data inspect names them.",
+            leaking,
+        )
 
 
 def _log_changes(split: Split, kept: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
-from kgenre.data.known_genres import check_genres, map_to_known_genres, warn_of_equal_genres
+from kgenre.data.known_genres import check_genres, map_to_known_genres, warn_of_equal_genres, warn_of_no_genres
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import has_words
 from kgenre.data.poster_examination import examine_posters
@@ -80,7 +80,7 @@ def read_film_table(
         path: see `read_films`.
         format: see `read_films`.
         genre_names: the genres of a checkpoint, which these films then get; None for their own.
-        labelled: whether it is an error if no film has a genre, and worth a line if all have the same.
+        labelled: whether it is an error if no film has a genre, and worth a line if some have none or all the same.
 
     Raises:
         FilmDataError: see `read_films`, `check_genres` and `map_to_known_genres`.
@@ -89,6 +89,7 @@ def read_film_table(
     if labelled:
         check_genres(films)
         warn_of_equal_genres(films)
+        warn_of_no_genres(films)
     if genre_names is not None:
         films = map_to_known_genres(films, genre_names)
     for note in films.notes:

@@ -74,8 +74,10 @@ def interval(values: np.ndarray, value: float, level: float = LEVEL) -> tuple[fl
     if not known.size:
         return float("nan"), float("nan")
     low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) + value - known.mean()
-    if known.min() >= 0:  # what is never negative has no negative bound
+    if known.min() >= 0:  # what is never negative has no negative bound, and a share none above 1
         low = max(low, 0.0)
+    if known.max() <= 1:
+        high = min(high, 1.0)
     return float(low), float(high)
 
 

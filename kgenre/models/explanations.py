@@ -10,6 +10,7 @@ import numpy.typing as npt
 from kgenre.engines.activation_gradient import activation_gradient
 from kgenre.models.genre_classifier import GenreClassifier
 from kgenre.models.log_odds import log_odds
+from kgenre.models.without_sigmoid import without_sigmoid
 
 Floats = npt.NDArray[np.float32]
 
@@ -80,9 +81,11 @@ def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArra
     """The sum over films of the log-odds of each film's genre: a film's gradient is its own."""
     from keras import ops
 
-    prob = module.probabilities(batch, mirror=False)
-    chosen = ops.one_hot(ops.convert_to_tensor(genres.astype("int32")), prob.shape[-1])
-    return ops.sum(log_odds(ops.sum(prob * chosen, axis=-1)))
+    with without_sigmoid(module.model) as gives_log_odds:
+        said = module.probabilities(batch, mirror=False)
+    chosen = ops.one_hot(ops.convert_to_tensor(genres.astype("int32")), said.shape[-1])
+    of_genre = ops.sum(said * chosen, axis=-1)
+    return ops.sum(of_genre if gives_log_odds else log_odds(of_genre))
 
 
 def _last_convolutions(model: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,12 +19,14 @@ class FusedLogOdds(keras.layers.Layer):
     """Weighs what each network knows beyond the genres' frequencies.
 
     ``logit = prior + bias + sum_m weight_m (log_odds(p_m) - prior)``, per genre: with weights 1 the networks count as
-    independent, with 1 / m each it is the mean of their log-odds. A network whose input is all 0 (no token, a poster
+    independent, with 1 / m each it is the mean of their log-odds. A network whose inputs are all 0 (no token, a poster
     without a picture) says nothing. `fit_fusion` finds the weights.
 
-    Input: a list of M probabilities, float (B, G) each, and a list of what each network read, (B, ...). Output: float
-    (B, G) probabilities.
+    Input: a list of M probabilities, float (B, G) each, and a list of what each network read, (B, ...), or of lists of
+    these. Output: float (B, G) probabilities. In a block of `without_sigmoid` both are log-odds.
     """
+
+    activation = staticmethod(keras.activations.sigmoid)
 
     def build(self, probabilities_shape: Sequence[Any], read_shape: Any = None) -> None:
         """Make ``weight`` (M, G), each 1 / M at first, and ``bias`` and ``prior`` (G,), 0 at first."""
@@ -41,9 +44,12 @@ class FusedLogOdds(keras.layers.Layer):
         """Map a list of (B, G) to (B, G)."""
         logit = self.prior + self.bias
         for weight, p, values in zip(ops.unstack(ops.convert_to_tensor(self.weight)), probabilities, read, strict=True):
-            there = ops.any(ops.not_equal(values, 0), axis=tuple(range(1, len(values.shape))))
-            logit = logit + weight * (log_odds(p) - self.prior) * ops.cast(there, self.compute_dtype)[:, None]
-        return ops.sigmoid(logit)
+            inputs = keras.tree.flatten(values)
+            given = [ops.any(ops.not_equal(one, 0), axis=tuple(range(1, len(one.shape)))) for one in inputs]
+            there = functools.reduce(ops.logical_or, given)
+            own = p if self.activation is keras.activations.linear else log_odds(p)
+            logit = logit + weight * (own - self.prior) * ops.cast(there, self.compute_dtype)[:, None]
+        return self.activation(logit)
 
     def compute_output_shape(
         self, probabilities_shape: Sequence[Any], read_shape: Any = None

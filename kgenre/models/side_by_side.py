@@ -38,9 +38,9 @@ def side_by_side(networks: Sequence[keras.Model], name: str) -> keras.Model:
             own[tensor.name] = inputs[tensor.name]
         network.name = f"{network.name}_{number}"
         said.append(network(as_it_reads(network, own)))
-        read.append(next(iter(own.values())))
+        read.append(list(own.values()))
     whole = FusedLogOdds(dtype="float32", name="Fusion")(said, read)
-    return keras.Model(list(inputs.values()) if len(inputs) > 1 else read[0], whole, name=name)
+    return keras.Model(list(inputs.values()) if len(inputs) > 1 else next(iter(inputs.values())), whole, name=name)
 
 
 def each_member(model: keras.Model, read: Mapping[str, Any], training: bool) -> list[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from kgenre.evaluation.film_predictions import top_genres
 from kgenre.evaluation.metrics import binary_crossentropy
 from kgenre.reports.blocks import Film, Guess
+from kgenre.reports.checkpoint_of_test import checkpoint_of_test
 from kgenre.reports.run import ReportError, Run
 
 if TYPE_CHECKING:
@@ -136,13 +137,12 @@ def _explained(
 def _explained_by(
     run: Run, ids: Sequence[str], table: FilmTable, rows: dict[str, int]
 ) -> dict[tuple[str, str], Explanation]:
-    from kgenre.checkpoints import find_checkpoint
     from kgenre.data import FilmData
     from kgenre.data.text_words import TextWords
     from kgenre.models import GenreClassifier
     from kgenre.models.explanations import grad_cam, word_importance
 
-    checkpoint = find_checkpoint(run.trained_in)
+    checkpoint = checkpoint_of_test(run)
     module = GenreClassifier.load_from_checkpoint(checkpoint)
     data = FilmData.load_from_checkpoint(checkpoint)
     data.posters, data.overviews = "poster" in module.inputs, "overview" in module.inputs

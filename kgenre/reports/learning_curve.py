@@ -10,12 +10,19 @@ from kgenre.reports.run import Run
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The epochs of a run; losses are means over films and genres, ``state`` as `curve_state` has it."""
+    """The epochs after which a run validated; losses are means over films and genres, ``state`` as of `curve_state`."""
 
     train: tuple[float, ...]
     validation: tuple[float, ...]
+    epochs: tuple[int, ...]  # which these are, from 1
+    trained: int  # epochs, validated or not
     best: int  # position of the lowest validation loss
     state: State
+
+    @property
+    def best_epoch(self) -> int:
+        """The one with the lowest validation loss, from 1."""
+        return self.epochs[self.best]
 
     @property
     def rise(self) -> float:
@@ -25,12 +32,13 @@ class LearningCurve:
 
 def learning_curve(run: Run) -> LearningCurve | None:
     """The curve of a run; None for one without epochs that were trained and validated."""
-    if not run.epochs:
+    validated = {number: epoch for number, epoch in enumerate(run.epochs, 1) if "val/loss" in epoch}
+    if not validated:
         return None
-    train = tuple(epoch["train/loss"] for epoch in run.epochs)
-    validation = tuple(epoch["val/loss"] for epoch in run.epochs)
+    train = tuple(epoch["train/loss"] for epoch in validated.values())
+    validation = tuple(epoch["val/loss"] for epoch in validated.values())
     best = min(range(len(validation)), key=validation.__getitem__)
-    return LearningCurve(train, validation, best, curve_state(train, validation))
+    return LearningCurve(train, validation, tuple(validated), len(run.epochs), best, curve_state(train, validation))
 
 
 def still_falling(run: Run) -> bool | None:

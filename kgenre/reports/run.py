@@ -31,7 +31,7 @@ class Run:
         metrics: ``metrics.json``; values that were not numbers are None there and absent here.
         config: ``config.yaml``, the data those of the results; {} where the run was not started from the command line.
         environment: ``environment.json``.
-        epochs: a dict for each epoch with ``step`` and the values logged with it.
+        epochs: a dict for each epoch with ``step`` and the values logged with it, ``val/loss`` where it was validated.
         split: ids of the films of each part; {} for a run on other data.
         predictions: of the test films.
     """
@@ -260,7 +260,7 @@ def _epochs(path: Path) -> list[dict[str, float]]:
         raise ReportError(
             f"{path} cannot be read: {error}. Take it away, and the report goes without curves."
         ) from error
-    return [row for row in rows if "train/loss" in row and "val/loss" in row]
+    return [row for row in rows if "train/loss" in row]
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:

@@ -26,8 +26,8 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Whether the first is "better" or "worse", or "level" where the interval holds zero."""
-        if self.low <= 0 <= self.high:
+        """Whether the first is "better" or "worse", or "level" where the interval holds zero or is unknown."""
+        if not (self.low > 0 or self.high < 0):
             return "level"
         return "better" if (self.value < 0) == self.lower_is_better else "worse"
 

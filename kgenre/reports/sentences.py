@@ -56,8 +56,8 @@ def training(run: Run, numbers: Numbers) -> str:
     curve = learning_curve(run)
     if curve is None:
         return f"{run.name}: no epoch was both trained and validated, so nothing is known of its course."
-    count = numbers.say(f"{run.name}: epochs", len(curve.train), "d")
-    best = numbers.say(f"{run.name}: best epoch", curve.best + 1, "d")
+    count = numbers.say(f"{run.name}: epochs", curve.trained, "d")
+    best = numbers.say(f"{run.name}: best epoch", curve.best_epoch, "d")
     loss = numbers.say(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
     start = f"{run.name}: the lowest validation loss, {loss}, came at epoch {best} of {count}"
     if curve.state == "single":
@@ -174,7 +174,7 @@ def _after_the_curve(run: Run) -> str:
     curve = learning_curve(run)
     if curve is None:
         return ""
-    longer = f" --trainer.max_epochs {max(2 * len(curve.train), 10)}"
+    longer = f" --trainer.max_epochs {max(2 * curve.trained, 10)}"
     again = f"kgenre fit --config {run.trained_in / 'config.yaml'}"
     if not (run.trained_in / "config.yaml").exists():  # one of Python code has none
         again, go_on = "", ""

@@ -2,10 +2,12 @@
 
 import errno
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from kgenre.cli import fuse
 from kgenre.cli.main import main
 from kgenre.evaluation.film_predictions import read_predictions
 
@@ -55,6 +57,20 @@ def test_poster_and_overview_together(poster_run, overview_run, films, tmp_path,
         assert len(said["genres"]) == 3
     assert main(["test", "--config", str(run / "config.yaml"), "--ckpt_path", str(run)]) == 0
     assert json.loads((run / "metrics.json").read_text())["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-4)
+
+
+def test_a_network_is_weighed_by_films_that_have_what_it_reads(monkeypatch):
+    poster = np.zeros((2, 3, 4, 4, 3), "uint8")
+    poster[0, 1], poster[1, 0] = 7, 7
+    weights = np.array([[1, 1, 1], [1, 0, 0]])
+    batches = [{"poster": posters, "weight": weight} for posters, weight in zip(poster, weights, strict=True)]
+    predicted = [{"probabilities": np.full((3, 2), 0.3), "weight": weight} for weight in weights]
+    trainer = SimpleNamespace(predict=lambda module, dataloaders: predicted)
+    monkeypatch.setattr("kgenre.training.Trainer", lambda **options: trainer)
+    films = SimpleNamespace(val_dataloader=lambda: batches)
+    prob, has_input = fuse._validation_predictions(SimpleNamespace(inputs=["poster"]), films)
+    assert prob.shape == (4, 2)
+    assert has_input.tolist() == [False, True, False, True]
 
 
 def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path, capsys):

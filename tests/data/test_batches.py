@@ -254,6 +254,15 @@ def test_erasing_paints_one_grey_rectangle(tensors, arrays):
     assert 0.2 * N < erased < 0.8 * N
 
 
+def test_a_missing_poster_stays_black(arrays):
+    """A network that does without tells by it that there is none."""
+    posters = arrays["posters"].copy()
+    posters[::2] = 0
+    shares = {"flip": 0.5, "crop": 0.2, "color": 0.3, "erase": 0.5}
+    got = by_film(collect(batches(FilmTensors(**arrays | {"posters": posters}), augment=shares).epoch_batches(0)))
+    assert [bool(got[film].any()) for film in range(N)] == [film % 2 == 1 for film in range(N)]
+
+
 @pytest.mark.parametrize("wrong", [{"flipp": 1}, {"shift": 1.5}, {"color": -1}, {"erase": "yes"}])
 def test_error_augmentation(wrong):
     with pytest.raises(FilmDataError, match=r"augment: .*Give"):

@@ -261,6 +261,28 @@ def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
     assert batch["genres"].shape == (64, len(films.genre_names))
 
 
+@pytest.mark.parametrize("leaking", [0, 2])
+def test_a_given_split_that_leaks_is_named(write_csv, tmp_path, caplog, leaking):
+    for part, first in (("train", 0), ("val", 20), ("test", 30)):
+        overviews = [f"Film {first + n} of the sea" for n in range(10)]
+        if part == "test" and leaking:
+            overviews[3] = "film 2 of the SEA."
+        films = [[f"{part}{n}", ["War", "Drama"][n % 2], text] for n, text in enumerate(overviews)]
+        write_csv(f"{part}.csv", [["id", "genres", "overview"], *films])
+    FilmData(str(tmp_path), posters=False).setup("fit")
+    said = "2 films share a poster, an overview or title and year with one of another part"
+    assert caplog.text.count(said) == caplog.text.count("another part") == leaking / 2
+
+
+def test_films_without_genres_are_named(write_csv, tmp_path, caplog):
+    genres = ["Drama", "War", "", "N/A"] * 5
+    write_csv("films.csv", [["id", "genres", "overview"], *([n, g, f"film {n}"] for n, g in enumerate(genres))])
+    for stage, said in (("fit", 1), ("predict", 0)):
+        caplog.clear()
+        FilmData(str(tmp_path), posters=False).setup(stage)
+        assert caplog.text.count("10 of 20 films have no genre, and count as films that have none of them") == said
+
+
 @pytest.mark.parametrize("genres", ["Drama", "Drama|War"])
 def test_films_with_the_same_genres_are_read_with_a_line(write_csv, tmp_path, caplog, genres):
     overviews = [f"film number {n} of the sea" for n in range(20)]

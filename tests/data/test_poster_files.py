@@ -1,3 +1,4 @@
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -55,6 +56,15 @@ def test_a_file_is_opened_once_until_it_changes(folder, monkeypatch):
     assert sorted(opened) == [str(paths[2]), str(paths[3])]
     assert after[2].sha256 != before[2].sha256
     assert [after[i] for i in (0, 1, 3, 4)] == [before[i] for i in (0, 1, 3, 4)]
+
+
+def test_another_file_of_the_same_size_and_time_is_opened(folder):
+    path = folder / "0.bmp"
+    for colour in ("red", "blue"):
+        Image.new("RGB", (8, 8), colour).save(path)
+        os.utime(path, ns=(10**18, 10**18))
+        [found] = examine_posters([path])
+        assert found.sha256 == hashlib.sha256(path.read_bytes()).digest()
 
 
 @pytest.mark.parametrize("damage", ["garbage", "read-only", "no folder"])

@@ -152,6 +152,16 @@ def test_prepared_films_are_read_again(films, tmp_path, posters, monkeypatch):
     assert read_films(tmp_path / "out").poster_paths == after.poster_paths
 
 
+def test_the_split_that_films_come_with_is_prepared_too(made, tmp_path):
+    split = {"train": ids(*range(20)), "validation": ids(20, 21), "test": ids(*range(22, 30))}
+    assert "split" not in prepare_films(read_films(made), tmp_path / "drawn", (12, 8))
+    prepare_films(dataclasses.replace(read_films(made), split=split), tmp_path / "given", (12, 8))
+    assert read_films(tmp_path / "drawn").split is None
+    films = FilmData(str(tmp_path / "given"), image_size=(12, 8))
+    films.setup("fit")
+    assert films.split.sizes == (20, 2, 8)
+
+
 def test_a_run_that_was_broken_off_goes_on(films, tmp_path, monkeypatch):
     table, out = read_films(films), tmp_path / "out"
     whole = prepare_films(table, tmp_path / "whole", (24, 16), films_per_shard=8)

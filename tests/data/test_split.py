@@ -92,6 +92,20 @@ def test_near_duplicates_are_on_one_side(tmp_path, same):
     check_covers(split, n)
 
 
+@pytest.mark.parametrize("same", [2, 11, 60])
+def test_films_that_share_an_overview_do_not_fill_the_test_part(same):
+    table = films(100, overviews=("Plot unknown",) * same + tuple(f"Number {i}" for i in range(100 - same)))
+    for seed in range(4):
+        split = split_films(table, seed=seed)
+        assert np.abs(np.subtract(split.sizes, (70, 10, 20))).max() <= 1
+        assert same == 2 or set(range(same)) <= set(split.train)
+
+
+def test_films_of_one_overview_are_trained_on():
+    assert split_films(films(20, overviews=("Plot unknown",) * 20)).sizes == (20, 0, 0)
+    assert len(split_films(films(20, overviews=("Plot unknown",) * 19 + ("A ship.",))).train) == 19
+
+
 def test_what_is_absent_is_not_a_duplicate(tmp_path):
     for i in range(40):
         (tmp_path / f"{i}.jpg").touch()

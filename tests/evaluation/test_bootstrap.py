@@ -54,6 +54,8 @@ def test_the_interval_holds_the_value_where_resamples_flatter_it():
     np.testing.assert_allclose(high - low, np.subtract(*np.quantile(rounds, [0.975, 0.025])))
     assert interval(np.array([0.0, 0.5, 1.0]), 0.05)[0] == 0, "no metric is negative"
     assert interval(np.array([-0.1, 0.0, 0.1]), -0.05)[0] < 0, "a difference may be"
+    assert interval(np.array([0.5, 0.9, 1.0]), 0.9)[1] == 1, "no share is above 1"
+    assert interval(np.array([2.0, 3.0, 3.5]), 3.4)[1] > 3.5, "coverage is none"
 
 
 def test_what_an_evaluation_keeps_is_what_is_worked_out_anew():

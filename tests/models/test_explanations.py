@@ -101,6 +101,24 @@ def test_a_network_of_several_is_explained_as_a_whole():
     assert grad_cam(module, batch, np.array([1])).shape == (1, 2, 2)
 
 
+@pytest.mark.parametrize("members", [1, 2])
+def test_what_is_quite_sure_is_explained_too(members):
+    module = classifier("overview_words")
+    if members == 2:
+        module = classifier("fused", members=[{"network": "overview_words"}] * 2)
+    for linear in (part for part in module.model._flatten_layers() if part.name == "Words"):
+        weights = np.zeros((30, 2), "float32")
+        weights[9] = 100.0, -100.0
+        linear.kernel.embeddings.assign(weights)
+    batch = {"overview": np.array([[5, 9, 12, 0]] * 2, "int32")}
+    before = ops.convert_to_numpy(module.probabilities(batch))
+    assert before[0].tolist() == pytest.approx([1, 0], abs=1e-6)
+    importance = word_importance(module, batch, np.array([0, 1]))
+    assert importance.argmax(axis=1).tolist() == [1, 0]
+    assert importance[0, 1] > 50 > 0 > -50 > importance[1, 1]
+    assert (ops.convert_to_numpy(module.probabilities(batch)) == before).all(), "the network is as it was"
+
+
 def test_parts_of_words_speak_for_their_word():
     module = classifier("overview_words", subwords=20)
     [linear] = (part for part in module.model.layers if part.name == "Words")

@@ -9,7 +9,7 @@ from kgenre.data import FilmData
 from kgenre.engines.named_variables import named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.models import GenreClassifier, overview_lstm_words
-from kgenre.models.side_by_side import each_member
+from kgenre.models.side_by_side import each_member, side_by_side
 from kgenre.training import TrainerError
 
 SMALL = {"embedding_dim": 4, "units": 3, "subwords": 20}
@@ -48,6 +48,24 @@ def test_each_member_learns_as_if_it_were_alone(sample, tmp_path):
     batch = {"overview": TOKENS}
     said, expected = (numpy(module.probabilities(batch))[:2] for module in (both, alone))
     np.testing.assert_allclose(said, expected, rtol=1e-4)
+
+
+def reads_both():
+    overview, poster = keras.Input((None,), name="overview"), keras.Input((4, 4, 3), name="poster")
+    words = keras.layers.Lambda(lambda x: keras.ops.mean(x, axis=1, keepdims=True), output_shape=(1,))(overview)
+    seen = keras.layers.Concatenate()([words, keras.layers.GlobalAveragePooling2D()(poster)])
+    return keras.Model([overview, poster], keras.layers.Dense(2, activation="sigmoid")(seen))
+
+
+def test_a_member_that_reads_both_says_something_where_there_is_either():
+    networks = [reads_both(), reads_both()]
+    whole = side_by_side(networks, "both")
+    overview, poster = np.zeros((3, 5), "float32"), np.zeros((3, 4, 4, 3), "float32")
+    overview[0], poster[1] = 0.7, 0.9
+    said = [log_odds(network([overview, poster])) for network in (whole, *networks)]
+    np.testing.assert_allclose(said[0], np.mean(said[1:], axis=0), atol=1e-5)
+    assert np.abs(said[0][:2]).min() > 1e-3
+    np.testing.assert_allclose(said[0][2], 0, atol=1e-6)
 
 
 def test_together_they_give_the_mean_of_their_log_odds():

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import math
 import re
 import shutil
 from pathlib import Path
@@ -27,6 +28,7 @@ from kgenre.evaluation.random_order import beside_random_order
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
 from kgenre.reports.blocks import Film, Films, Guess, Paragraph, Table
+from kgenre.reports.checkpoint_of_test import checkpoint_of_test
 from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure
 from kgenre.reports.html import to_html
@@ -36,7 +38,7 @@ from kgenre.reports.numbers import Numbers
 from kgenre.reports.options import differing_options
 from kgenre.reports.pdf import to_pdf
 from kgenre.reports.report import report_blocks
-from kgenre.reports.run_difference import baseline_difference, random_order
+from kgenre.reports.run_difference import Difference, baseline_difference, random_order
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import results, training_table
 from kgenre.reports.verdicts import against_baselines, headline, per_genre, what_it_learned
@@ -203,6 +205,27 @@ def test_curves_are_read_right(films, tmp_path):
     (run,) = read_runs([tmp_path / "overfitted" / "version_0"])
     assert "0.4000, came at epoch 2 of 3" in training(run, Numbers())
     assert "rose by 12.5 %" in training(run, Numbers())
+
+
+def test_epochs_without_validation_count_too(runs):
+    run, _ = read_runs(runs)
+    losses = ((0.6,), (0.5, 0.45), (0.4,), (0.3, 0.5), (0.2,))  # check_val_every_n_epoch 2
+    epochs = [dict(zip(("train/loss", "val/loss"), of, strict=False)) for of in losses]
+    rare = dataclasses.replace(run, epochs=epochs)
+    assert "came at epoch 2 of 5; then training loss fell on" in training(rare, Numbers())
+    assert training_table([rare], Numbers()).rows[0][5:7] == ("5", "2")
+    assert curves_figure([rare]) is not None
+    falling = [
+        epoch
+        for loss in (0.6, 0.5, 0.4, 0.3)
+        for epoch in ({"train/loss": loss}, dict(epochs[1], **{"val/loss": loss}))
+    ]
+    assert "--trainer.max_epochs 16" in next_steps([dataclasses.replace(run, epochs=falling)])[0]
+    assert "nothing is known of its course" in training(dataclasses.replace(run, epochs=epochs[:1]), Numbers())
+
+
+def test_what_cannot_be_compared_is_no_verdict():
+    assert Difference(math.nan, math.nan, math.nan).verdict == "level"
 
 
 def test_how_uneven_many_genres_are_is_said(films, tmp_path):
@@ -703,6 +726,20 @@ def test_report_of_the_command_line(runs, tmp_path, capsys):
     assert main(["report", str(runs[0]), "--out", str(out), "--explain", "false", "--films", "2"]) == 0
     assert f"Written to {out}" in capsys.readouterr().out
     assert io.BytesIO((out / "report.pdf").read_bytes()).read(5) == b"%PDF-"
+
+
+def test_the_weights_that_were_tested_are_explained(runs, tmp_path, caplog):
+    run = shutil.copytree(runs[0], tmp_path / "model" / "version_0")
+    metrics = json.loads((run / "metrics.json").read_text())
+    last, best = (
+        write_checkpoint(Checkpoint({}, state={"global_step": n}), run / "checkpoints" / f"step={n:06}") for n in (9, 3)
+    )
+    write_pointer(best.parent, "best", best)
+    for step, tested in ((3, best), (9, last), (5, best)):
+        (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step}))
+        caplog.clear()
+        assert checkpoint_of_test(read_runs([run])[0]) == tested
+        assert ("no checkpoint is of the tested step, 5" in caplog.text) == (step == 5)
 
 
 def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):

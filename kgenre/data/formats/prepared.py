@@ -71,6 +71,7 @@ def read(path: Path) -> FilmTable:
         ),
         source=f"prepared films, {path}",
         root=posters,
+        split=manifest.get("split"),
     )
 
 
