@@ -116,7 +116,7 @@ def split_films(
     fractions = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])
     part_of_group = np.zeros(len(groups), np.int64)
     # Groups are counted, not their films: in another part one like "Plot unknown" could be most of it.
-    large = sizes > fractions[fractions > 0].min() * len(table)
+    large = sizes > max(fractions[fractions > 0].min() * len(table), 1)
     if large.any():
         fractions = fractions * len(table) - [sizes[large].sum(), 0, 0]
         fractions = fractions.clip(0) / fractions.clip(0).sum()

@@ -101,6 +101,10 @@ def test_films_that_share_an_overview_do_not_fill_the_test_part(same):
         assert same == 2 or set(range(same)) <= set(split.train)
 
 
+def test_a_part_of_less_than_a_film_sends_not_all_films_to_the_training():
+    assert split_films(films(60), val_fraction=0.01, test_fraction=0.2).sizes[2] >= 10
+
+
 def test_films_of_one_overview_are_trained_on():
     assert split_films(films(20, overviews=("Plot unknown",) * 20)).sizes == (20, 0, 0)
     assert len(split_films(films(20, overviews=("Plot unknown",) * 19 + ("A ship.",))).train) == 19
