@@ -290,8 +290,7 @@ class FilmData(DataModule):
     @property
     def description(self) -> str:
         """A few lines for people: what was found, its size, rare genres, what was left out."""
-        films = self._in_use
-        return describe_films(films.usable, self.image_size, films.vectorizer, films.split, self.min_films)
+        return describe_films(self._in_use, self.image_size, self.min_films)
 
     def training_films(self, posters: int = 0) -> dict[str, npt.NDArray[Any]]:
         """What a network may learn of the training films before its first step, after `setup`.
