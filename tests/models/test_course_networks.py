@@ -1,9 +1,6 @@
 """The course's networks against its tables, row by row."""
 
 import json
-import os
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -181,7 +178,7 @@ def test_an_overview_without_words_is_predicted_for(models):
     np.testing.assert_array_equal(empty[0], empty[1])
 
 
-# All builders in one process: a fresh Keras costs seconds.
+# All builders at once: a fresh Keras costs seconds.
 REPORT = """
 import json
 import keras
@@ -204,19 +201,13 @@ print(json.dumps({
 """
 
 
-def test_keras_json_changes_nothing(tmp_path):
-    def report(folder, **settings):
-        folder.mkdir()
-        settings |= {"backend": keras.backend.backend()}
-        (folder / "keras.json").write_text(json.dumps(settings))
-        environment = os.environ | {"KERAS_HOME": str(folder), "PYTHONPATH": os.pathsep.join(sys.path)}
-        done = subprocess.run([sys.executable, "-c", REPORT], env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    # One after the other: under JAX the second finds what the first has compiled.
-    usual = report(tmp_path / "usual", image_data_format="channels_last", floatx="float32")
-    odd = report(tmp_path / "odd", image_data_format="channels_first", floatx="float16")
+def test_keras_json_changes_nothing(tmp_path, run_python):
+    said = []
+    exec(REPORT, {"print": said.append})
+    settings = {"backend": keras.backend.backend(), "image_data_format": "channels_first", "floatx": "float16"}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    odd = run_python(REPORT, backend=keras.backend.backend(), KERAS_HOME=str(tmp_path))
+    usual, odd = (json.loads(text.splitlines()[-1]) for text in (said[0], odd))
     assert odd.pop("user") == ["channels_first", "float16"]  # the file was read
     assert usual.pop("user") == ["channels_last", "float32"]
     assert odd == usual
