@@ -24,7 +24,7 @@ class Layout:
         lacking: the names that a header lacks, where it is not simply those of ``columns``.
 
     Example:
-        >>> Layout("films.csv", "(columns id, genre)", ("id", "genre"), read).missing_columns(["ID", "Title"])
+        >>> Layout("films.csv", "(columns id, genre)", ("id", "genre"), read_films).missing_columns(["ID", "Title"])
         ['genre']
     """
 

@@ -30,7 +30,7 @@ class NamedColumns:
         why_no_film: a row for which it has a reason is left out.
 
     Example:
-        >>> NamedColumns("my layout", id="id", genres="genre", genres_in=str.split).read(Path("my.csv")).ids[0]
+        >>> NamedColumns("my layout", id="id", genres="genres", genres_in=str.split).read(Path("films.csv")).ids[0]
         'tt0084058'
     """
 
