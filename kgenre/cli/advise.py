@@ -89,7 +89,8 @@ def _measured(arguments: Sequence[str], backend: str, precision: str, devices: i
     command += [f"--trainer.devices={devices}"] * (devices > 1)
     done = subprocess.run(command, env=os.environ | {"KERAS_BACKEND": backend}, capture_output=True, text=True)
     if done.returncode:
-        last = re.sub(r"^kgenre\.[\w.]+: ", "", (done.stderr.strip().splitlines() or ["no message"])[-1])
+        said = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        last = re.sub(r"^(kgenre\.[\w.]+|ValueError|TypeError): ", "", said)
         print(f"{name} cannot be measured: {last}", file=sys.stderr)
         return {}
     answer = json.loads(done.stdout.splitlines()[-1])

@@ -139,11 +139,7 @@ def start(options: Namespace) -> None:
 
 
 def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
-    """The trainer, the module and the datamodule of the options.
-
-    Raises:
-        UsageError: a constructor refuses its arguments.
-    """
+    """The trainer, the module and the datamodule of the options; what a constructor raises is raised as it was."""
     refused: list[tuple[Exception, TracebackType | None]] = []
 
     def make(cls: type, *args: Any, **kwargs: Any) -> Any:
@@ -156,22 +152,13 @@ def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
 
     try:
         made = parser.instantiate(options, instantiators=[(make, object, True)])
-    except Exception as error:
+    except Exception:
         if not refused:
             raise
         cause, trace = refused[0]
-        if isinstance(cause, ValueError | TypeError) and _raised_by_kgenre(trace):
-            raise UsageError(str(cause)) from error
         raise cause.with_traceback(trace) from None
     use_optimizer(made.model, options)
     return made.trainer, made.model, made.data
-
-
-def _raised_by_kgenre(trace: TracebackType | None) -> bool:
-    """Whether kgenre itself refused, in a message for the user; a bug in the user's class shows its traceback."""
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return trace is not None and trace.tb_frame.f_globals.get("__name__", "").partition(".")[0] == "kgenre"
 
 
 def dump(parser: Parser, options: Namespace) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.column import Column
 from kgenre.data.poster_files import PosterFile
 
 _FIELDS = np.dtype(
@@ -22,8 +22,8 @@ _FIELDS = np.dtype(
 )
 
 
-class ExaminedPosters(Sequence[PosterFile]):
-    """A sequence of `PosterFile`, equal to any other sequence of the same; each is made when it is asked for.
+class ExaminedPosters(Column[PosterFile]):
+    """The `PosterFile` of each film.
 
     Args:
         files: of each film; they may come one after the other.
@@ -60,23 +60,7 @@ class ExaminedPosters(Sequence[PosterFile]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> PosterFile: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[PosterFile, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> PosterFile | tuple[PosterFile, ...]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
+    def _item(self, index: int) -> PosterFile:
         number, was_read, sha256, height, width, plain = self._rows[index].item()
         # NumPy takes zeros at the end of bytes for padding.
         return PosterFile(self._reasons[number], sha256.ljust(32, b"\0") if was_read else b"", height, width, plain)
-
-    def __iter__(self) -> Iterator[PosterFile]:
-        return (self[i] for i in range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))

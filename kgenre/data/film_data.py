@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.augmentation import Augmentation
-from kgenre.data.batch_plan import LengthBuckets
 from kgenre.data.batches import FilmBatches, FilmTensors
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_arguments import check_film_arguments
 from kgenre.data.film_description import describe_films
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.films_in_use import FilmsInUse
 from kgenre.data.given_films import encode_given
 from kgenre.data.kept_films import KeptFilms
 from kgenre.data.kept_tokens import adapted, encoded
@@ -26,7 +27,7 @@ from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.poster_table import poster_key
 from kgenre.data.posters import Poster
 from kgenre.data.split import Split
-from kgenre.data.split_choice import choose_split
+from kgenre.data.split_choice import choose_split, refuse_other_films
 from kgenre.data.text_script import say_how_to_split
 from kgenre.data.usable_films import PosterOptions, UsableFilms, look_at_films, name_some, read_film_table
 from kgenre.training.data_module import DataModule
@@ -160,14 +161,7 @@ class FilmData(DataModule):
         self.drop_remainder = drop_remainder
         self.word_split = word_split
         self._kept: KeptFilms | None = None  # of a checkpoint
-        self._vectorizer: OverviewVectorizer | None = None
-        self._forget_films()
-
-    def _forget_films(self) -> None:
-        self._usable: UsableFilms | None = None
-        self._tensors: FilmTensors | None = None
-        self._whole_split: Split | None = None  # over all films as read
-        self._split: Split | None = None  # over the usable ones
+        self._films: FilmsInUse | None = None
 
     # ---------- reading
 
@@ -177,37 +171,13 @@ class FilmData(DataModule):
 
     def setup(self, stage: str) -> None:
         """Read, check, decode and split, once; "predict" does without a split and without genres."""
-        first = self._tensors is None
-        if first:
-            try:
-                self._read(stage)
-            except BaseException:
-                self._forget_films()
-                raise
-        elif stage != "predict":
-            check_genres(self._read_films.films)
-            self._check_run(stage, self._read_films.films)
-        if stage != "predict":
-            self._draw_split(to_test=stage == "test")
-        if first:
+        if self._films is None:
+            self._films = self._read(stage)
             _log.info("%s", self.description)
-
-    def _check_run(self, stage: str, films: FilmTable) -> None:
-        """Refuse films that the checkpoint's run knows none of, unless they are there to test a run that was named."""
-        run = self.trainer
-        if run is None or run.ckpt_path is None or run.state.status != "running" or not self._are_others(films):
-            return
-        none = f"None of these {len(films):,} films is in the split of {run.ckpt_path}"
-        if stage == "fit":
-            raise FilmDataError(
-                f"{none}, so its training cannot go on with them. Give the films that it began with (--data.path), "
-                "another run (--ckpt_path RUN), or leave --ckpt_path out to train anew."
-            )
-        if run.found_by_name:
-            raise FilmDataError(
-                f"{none}, of the newest run with this name. Give the run that is meant: --ckpt_path RUN. That may be "
-                "this one too, to see what it makes of other films."
-            )
+        elif stage != "predict":
+            check_genres(self._films.usable.films)
+            self._refuse_other_films(stage, self._films.usable.films)
+            self._split_in_use(to_test=stage == "test")
 
     def _folder(self) -> str | os.PathLike[str]:
         if self.path is not None:
@@ -216,81 +186,90 @@ class FilmData(DataModule):
 
         return sample_films()
 
-    def _read(self, stage: str) -> None:
+    def _read(self, stage: str) -> FilmsInUse:
         # Films to predict are whatever somebody has: what cannot be read of them is named and left out.
         most_bad = 1.0 if stage == "predict" or self._may_lack else self.max_bad_fraction
         options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad, self._may_lack)
         genre_names = self._kept.genre_names if self._kept else None
         films = read_film_table(self._folder(), self.format, genre_names, labelled=stage != "predict")
         if stage != "predict":
-            self._check_run(stage, films)
-        self._usable = usable = look_at_films(films, options if self.posters else None, self.overviews)
+            self._refuse_other_films(stage, films)
+        usable = look_at_films(films, options if self.posters else None, self.overviews)
         if usable.left_out:
             _log.warning("Left out, %d films or rows: %s.", len(usable.left_out), name_some(usable.left_out))
-        tokens = None
+        vectorizer, tokens, split = self._vectorizer, None, None
+        if stage != "predict":
+            split = self._draw_split(usable, to_test=stage == "test")
         if self.overviews:
-            if self._vectorizer is None:
+            overviews = usable.table.overviews
+            if vectorizer is None:
+                split = split or self._draw_split(usable, to_test=False)  # the words are those of training films
                 names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df", "word_split")
                 settings = {name: getattr(self, name) for name in names}
-                say_how_to_split(self.table.overviews, self.standardize, self.word_split)
-                self._vectorizer = adapted(self.table.overviews, self.split.train, **settings)
-            tokens = encoded(self.table.overviews, self._vectorizer)
-        self._tensors = FilmTensors(self.table.genres, usable.posters, tokens, usable.poster_rows)
+                say_how_to_split(overviews, self.standardize, self.word_split)
+                vectorizer = adapted(overviews, split.restrict(usable.rows).train, **settings)
+            tokens = encoded(overviews, vectorizer)
+        tensors = FilmTensors(usable.table.genres, usable.posters, tokens, usable.poster_rows)
+        return FilmsInUse(usable, tensors, vectorizer, split)
+
+    def _refuse_other_films(self, stage: str, films: FilmTable) -> None:
+        if self.trainer is not None and self._kept is not None and self._kept.has_none_of(films):
+            refuse_other_films(self.trainer, stage, len(films))
 
     @property
     def _may_lack(self) -> bool:
         return self.incomplete == "keep" and self.posters and self.overviews
 
-    def _draw_split(self, to_test: bool = False) -> Split:
-        if self._split is None:
-            usable = self._read_films
-            if self._kept and self._kept.split and not self.results_name:
-                self._take_from_run(self._kept.arguments, _OF_SPLIT)
-            self._whole_split = choose_split(
-                usable.films,
-                usable.poster_files,
-                kept=self._kept.split if self._kept else None,
-                take_given=self.given_split,
-                fractions=(self.val_fraction, self.test_fraction),
-                seed=self.split_seed,
-                to_test=to_test,
-            )
-            self._split = self._whole_split.restrict(usable.rows)
-        return self._split
+    def _split_in_use(self, to_test: bool = False) -> Split:
+        films = self._in_use
+        if films.split is not None:
+            return films.split
+        whole = self._draw_split(films.usable, to_test)  # they were read to be predicted
+        self._films = replace(films, whole_split=whole)
+        return whole.restrict(films.usable.rows)
+
+    def _draw_split(self, usable: UsableFilms, to_test: bool) -> Split:
+        kept = self._kept.split if self._kept else None
+        if self._kept and kept and not self._kept.has_none_of(usable.films):
+            self._take_from_run(self._kept.arguments, _OF_SPLIT)
+        fractions = self.val_fraction, self.test_fraction
+        return choose_split(
+            usable.films, usable.poster_files, kept, self.given_split, fractions, self.split_seed, to_test
+        )
 
     @property
-    def _read_films(self) -> UsableFilms:
-        if self._usable is None:
+    def _in_use(self) -> FilmsInUse:
+        if self._films is None:
             raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
-        return self._usable
+        return self._films
 
     @property
-    def _gathered(self) -> FilmTensors:
-        if self._tensors is None:
-            raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
-        return self._tensors
+    def _vectorizer(self) -> OverviewVectorizer | None:
+        if self._films is not None:
+            return self._films.vectorizer
+        return self._kept.vectorizer if self._kept else None
 
     # ---------- what is there
 
     @property
     def table(self) -> FilmTable:
         """The films that are used; ``index`` in a batch is a row of it."""
-        return self._read_films.table
+        return self._in_use.usable.table
 
     @property
     def bad_posters(self) -> tuple[LeftOut, ...]:
         """Films whose poster is missing or bad; with ``incomplete="keep"`` they may be used without it."""
-        return self._read_films.bad_posters
+        return self._in_use.usable.bad_posters
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """All films that are left out, with the reason."""
-        return self._read_films.left_out
+        return self._in_use.usable.left_out
 
     @property
     def split(self) -> Split:
         """Training, validation and test rows of `table`."""
-        return self._draw_split()
+        return self._split_in_use()
 
     @property
     def genre_names(self) -> tuple[str, ...]:
@@ -305,13 +284,13 @@ class FilmData(DataModule):
     @property
     def posters_key(self) -> str:
         """What tells the posters of `table` from others, as they are read; "" without posters."""
-        usable = self._read_films
+        usable = self._in_use.usable
         return poster_key(usable.poster_files.take(usable.rows), self.image_size, self.resize) if self.posters else ""
 
     @property
     def description(self) -> str:
         """A few lines for people: what was found, its size, rare genres, what was left out."""
-        return describe_films(self._read_films, self.image_size, self._vectorizer, self._split, self.min_films)
+        return describe_films(self._in_use, self.image_size, self.min_films)
 
     def training_films(self, posters: int = 0) -> dict[str, npt.NDArray[Any]]:
         """What a network may learn of the training films before its first step, after `setup`.
@@ -324,32 +303,20 @@ class FilmData(DataModule):
             their words: strings by id, "" and "[UNK]" first; and, where posters are used and wanted, ``poster`` uint8
             (at most ``posters``, H, W, 3), none of a film that lacks its own.
         """
-        rows = self.split.train
-        films: dict[str, npt.NDArray[Any]] = {"genres": self.table.genres[rows].astype(np.float32)}
-        tokens = self._gathered.overviews
-        if tokens is not None:
-            films |= {"overview": tokens[rows], "vocabulary": np.array(self.vocabulary)}
-        if self.posters and posters:
-            films["poster"] = self._some_posters(rows, posters)
-        return films
-
-    def _some_posters(self, rows: npt.NDArray[np.integer], most: int) -> npt.NDArray[np.uint8]:
-        some = rows[np.linspace(0, len(rows) - 1, min(most, len(rows))).round().astype(int)]
-        batches = FilmBatches(self._gathered, some, min(len(some), self.batch_size))
-        found = [np.asarray(batch["poster"])[np.asarray(batch["weight"]) > 0] for batch in batches]
-        pixels = np.concatenate(found)
-        return pixels[pixels.any(axis=(1, 2, 3))]
+        return self._in_use.training_films(self.split.train, posters, self.batch_size)
 
     # ---------- batches
 
     def train_dataloader(self) -> FilmBatches:
         """Training films, in another order each epoch; augmented if asked for."""
-        if self.drop_remainder and len(self.split.train) < self.batch_size:
+        rows = self.split.train
+        if self.drop_remainder and len(rows) < self.batch_size:
             raise FilmDataError(
-                f"No batch of {self.batch_size} is full: there are {len(self.split.train)} training films. "
+                f"No batch of {self.batch_size} is full: there are {len(rows)} training films. "
                 "Give a smaller --data.batch_size, or --data.drop_remainder false."
             )
-        options = {"augment": self.augment, "buckets": self._buckets(), "drop_remainder": self.drop_remainder}
+        buckets = self._in_use.length_buckets(rows, self.batch_size, self.length_buckets)
+        options = {"augment": self.augment, "buckets": buckets, "drop_remainder": self.drop_remainder}
         return self._batches("train", shuffle=True, **options)
 
     def val_dataloader(self) -> FilmBatches | None:
@@ -362,14 +329,7 @@ class FilmData(DataModule):
 
     def predict_dataloader(self) -> FilmBatches:
         """All films of the table, in its order."""
-        return FilmBatches(self._gathered, np.arange(len(self.table)), self.batch_size)
-
-    def _buckets(self) -> LengthBuckets | None:
-        tokens = self._gathered.overviews
-        if self.posters or tokens is None:
-            return None
-        lengths = np.count_nonzero(tokens, axis=1).astype(np.int32)
-        return LengthBuckets.choose(lengths, self.split.train, self.batch_size, self.length_buckets, tokens.shape[1])
+        return FilmBatches(self._in_use.tensors, np.arange(len(self.table)), self.batch_size)
 
     def _batches(self, part: str, **options: Any) -> FilmBatches:
         rows = getattr(self.split, part)
@@ -377,7 +337,7 @@ class FilmData(DataModule):
             raise FilmDataError(
                 f"There are no {part} films ({self.split}). Give more films, or another --data.test_fraction."
             )
-        return FilmBatches(self._gathered, rows, self.batch_size, seed=self.seed, **options)
+        return FilmBatches(self._in_use.tensors, rows, self.batch_size, seed=self.seed, **options)
 
     def encode(
         self,
@@ -421,7 +381,7 @@ class FilmData(DataModule):
     @property
     def results_name(self) -> str:
         """The name of the folder, or folder and table, of films that a checkpoint's split has none of; "" of others."""
-        if not self._are_others():
+        if not (self._kept and self._kept.split and self._kept.has_none_of(self._in_use.usable.films)):
             return ""
         path = Path(self._folder()).resolve()
         return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"
@@ -431,27 +391,18 @@ class FilmData(DataModule):
         """The absolute path of the films."""
         return str(Path(self._folder()).resolve())
 
-    def _are_others(self, films: FilmTable | None = None) -> bool:
-        """Whether there is a checkpoint whose split has none of these films, or of those that were read."""
-        split = self._kept.split if self._kept else None
-        if not split:
-            return False
-        ids = self._read_films.films.ids if films is None else films.ids
-        return not any(Split.from_json(split, ids).sizes)
-
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values: genres, vocabulary, sizes and the split's film ids."""
         kept = self._films_to_keep()
         return {} if kept is None else kept.to_json()
 
     def _films_to_keep(self) -> KeptFilms | None:
-        if self._usable is None:
-            return self._kept
-        split = self._kept.split if self._kept is not None else None
-        if self._whole_split and (
-            not split or self._are_others()
-        ):  # else films that are missing now would be forgotten
-            split = self._whole_split.to_json()
+        kept, films = self._kept, self._films
+        if films is None:
+            return kept
+        split = kept.split if kept else None  # where it holds: with films that are missing now
+        if films.whole_split and (not (kept and split) or kept.has_none_of(films.usable.films)):
+            split = films.whole_split.to_json()
         return KeptFilms(
             genre_names=self.genre_names,
             posters=self.posters,
@@ -477,12 +428,7 @@ class FilmData(DataModule):
             return
         of_films = {name: getattr(kept, name) for name in _OF_FILMS}
         self._take_from_run(of_films | kept.arguments, (*_OF_FILMS, *_OF_VOCABULARY))
-        self._vectorizer = None
-        if kept.overviews and kept.sequence_length is not None:
-            self._vectorizer = OverviewVectorizer(
-                kept.vocabulary, kept.sequence_length, kept.standardize, kept.stem, kept.word_split
-            )
-        self._forget_films()
+        self._films = None
 
     def _take_from_run(self, arguments: dict[str, Any], names: Sequence[str]) -> None:
         """Let the checkpoint's arguments replace those that were given, and say which."""
@@ -500,4 +446,4 @@ class FilmData(DataModule):
         kept = self._films_to_keep()
         if kept is None:
             raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")
-        kept.write(directory, self.left_out if self._usable else ())
+        kept.write(directory, self.left_out if self._films else ())

@@ -5,11 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from kgenre.data.film_table import FilmTable
+from kgenre.data.films_in_use import FilmsInUse
 from kgenre.data.formats.layout_choice import some
-from kgenre.data.overviews import OverviewVectorizer
-from kgenre.data.split import Split
 from kgenre.data.streamed_posters import StreamedPosters
-from kgenre.data.usable_films import UsableFilms, name_some
+from kgenre.data.usable_films import name_some
 
 _MOST_NAMES = 12  # of genres on a line: tables with free text for genres have hundreds
 
@@ -26,15 +25,9 @@ def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int
     return rare, [name for name, films in counts if not films]
 
 
-def describe_films(
-    usable: UsableFilms,
-    image_size: tuple[int, int],
-    vectorizer: OverviewVectorizer | None,
-    split: Split | None,
-    min_films: int,
-) -> str:
+def describe_films(films: FilmsInUse, image_size: tuple[int, int], min_films: int) -> str:
     """Two to five lines: how many films, what is read of them, where the posters are, rare genres, films left out."""
-    table = usable.table
+    usable, vectorizer, table = films.usable, films.vectorizer, films.usable.table
     inputs = []
     if usable.posters is not None:
         inputs.append("posters at {} x {}".format(*image_size) + _where_kept(usable.posters))
@@ -42,8 +35,8 @@ def describe_films(
         length, words = vectorizer.sequence_length, len(vectorizer.vocabulary)
         unit = "words" if vectorizer.word_split == "whitespace" else "letters or words"
         inputs.append(f"overviews of up to {length} {unit}, vocabulary {words:,}")
-    if split is not None:
-        inputs.append(str(split))
+    if films.split is not None:
+        inputs.append(str(films.split))
     lines = [f"{len(table):,} films with {len(table.genre_names)} genres, from {table.source}", "; ".join(inputs)]
     if usable.posters is not None and table.posters_found:
         lines.append(f"Posters: {table.posters_found}")

@@ -7,10 +7,13 @@ import json
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from kgenre.data.film_table import LeftOut
+from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.split import Split
 
 
 @dataclass(frozen=True)
@@ -39,13 +42,25 @@ class KeptFilms:
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values."""
-        return vars(self) | {"genre_names": list(self.genre_names), "image_size": list(self.image_size)}
+        state = {one.name: getattr(self, one.name) for one in fields(self)}
+        return state | {"genre_names": list(self.genre_names), "image_size": list(self.image_size)}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> KeptFilms:
         """The same from `to_json`, of this version or an older one."""
         known = {one.name: state[one.name] for one in fields(cls) if one.name in state}
         return cls(**known | {"image_size": tuple(state["image_size"])})
+
+    @cached_property
+    def vectorizer(self) -> OverviewVectorizer | None:
+        """Of overviews, as the run reads them; None where it reads none."""
+        if not self.overviews or self.sequence_length is None:
+            return None
+        return OverviewVectorizer(self.vocabulary, self.sequence_length, self.standardize, self.stem, self.word_split)
+
+    def has_none_of(self, films: FilmTable) -> bool:
+        """Whether there is a split, and none of the films is in it."""
+        return bool(self.split and not any(Split.from_json(self.split, films.ids).sizes))
 
     def write(self, directory: str | os.PathLike[str], left_out: Sequence[LeftOut]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and ``left_out.csv``, those that have something."""

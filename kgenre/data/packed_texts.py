@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.column import Column
 
-class PackedTexts(Sequence[str]):
-    """A sequence of texts, equal to any other sequence of the same texts; each is made when it is asked for.
 
-    Kept as UTF-8, one after the other, with 8 bytes for where each ends.
+class PackedTexts(Column[str]):
+    """Texts, kept as UTF-8, one after the other, with 8 bytes for where each ends.
 
     Args:
         texts: the first ones; more come by `append`.
@@ -62,15 +61,7 @@ class PackedTexts(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends) - 1 if self._rows is None else len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
+    def _item(self, index: int) -> str:
         row = range(len(self))[index] if self._rows is None else self._rows[index]
         return self._letters[self._ends[row] : self._ends[row + 1]].decode("utf-8", "surrogatepass")
 
@@ -78,11 +69,6 @@ class PackedTexts(Sequence[str]):
         letters, ends = self._letters, self._ends
         for row in range(len(self)) if self._rows is None else self._rows:
             yield letters[ends[row] : ends[row + 1]].decode("utf-8", "surrogatepass")
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence) or isinstance(other, str):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
 
     def __repr__(self) -> str:
         first = ", ".join(repr(text) for text in self[:3])

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.column import Column
 from kgenre.data.packed_texts import PackedTexts
 
 
-class PosterPaths(Sequence["Path | None"]):
-    """A sequence of paths, None where a film has no poster; a `Path` is made when it is asked for.
+class PosterPaths(Column["Path | None"]):
+    """Paths, None where a film has no poster.
 
     Args:
         paths: one for each film.
@@ -53,32 +53,19 @@ class PosterPaths(Sequence["Path | None"]):
     def __len__(self) -> int:
         return len(self._names)
 
-    @overload
-    def __getitem__(self, index: int) -> Path | None: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[Path | None, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> Path | tuple[Path | None, ...] | None:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
+    def _item(self, index: int) -> Path | None:
         text = self.texts[index]
         return None if text is None else Path(text)
 
     def __iter__(self) -> Iterator[Path | None]:
         return (None if text is None else Path(text) for text in self.texts)
 
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Sequence):
-            return NotImplemented
-        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
-
     def __repr__(self) -> str:
         return f"PosterPaths({len(self)}: {', '.join(map(str, self[:3]))}{', ...' if len(self) > 3 else ''})"
 
 
-class PosterPathTexts(Sequence["str | None"]):
-    """A sequence of the strings of `PosterPaths`."""
+class PosterPathTexts(Column["str | None"]):
+    """The strings of `PosterPaths`."""
 
     def __init__(self, paths: PosterPaths) -> None:
         self._paths = paths
@@ -87,15 +74,7 @@ class PosterPathTexts(Sequence["str | None"]):
     def __len__(self) -> int:
         return len(self._paths)
 
-    @overload
-    def __getitem__(self, index: int) -> str | None: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[str | None, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> str | tuple[str | None, ...] | None:
-        if isinstance(index, slice):
-            return tuple(self[i] for i in range(*index.indices(len(self))))
+    def _item(self, index: int) -> str | None:
         folder = self._paths._folder_of[index]
         return None if folder < 0 else os.path.join(self._folders[folder], self._paths._names[index])
 

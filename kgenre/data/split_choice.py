@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.split import PARTS, Split, group_near_duplicates, split_films
+
+if TYPE_CHECKING:
+    from kgenre.training import Trainer
 
 _log = logging.getLogger("kgenre")
 
@@ -69,6 +73,27 @@ def _say_what_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
             "%d films share a poster, an overview or title and year with one of another part of this split: results "
             "look better than they are. kgenre data inspect names them.",
             leaking,
+        )
+
+
+def refuse_other_films(run: Trainer, stage: str, films: int) -> None:
+    """Refuse films of which the checkpoint's run knows none, unless they are there to test a run that was named.
+
+    Raises:
+        FilmDataError: a training would go on with them, or a run be tested that was only found by its name.
+    """
+    if run.ckpt_path is None or run.state.status != "running":
+        return
+    none = f"None of these {films:,} films is in the split of {run.ckpt_path}"
+    if stage == "fit":
+        raise FilmDataError(
+            f"{none}, so its training cannot go on with them. Give the films that it began with (--data.path), "
+            "another run (--ckpt_path RUN), or leave --ckpt_path out to train anew."
+        )
+    if run.found_by_name:
+        raise FilmDataError(
+            f"{none}, of the newest run with this name. Give the run that is meant: --ckpt_path RUN. That may be "
+            "this one too, to see what it makes of other films."
         )
 
 

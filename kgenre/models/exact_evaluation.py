@@ -60,13 +60,7 @@ class ExactEvaluation(Module):
             self.thresholds = tune_thresholds(evaluation.true, evaluation.prob)
         self._log_metrics("val")
 
-    def on_test_epoch_start(self) -> None:
-        """Forget the last evaluation."""
-        self._evaluated, self._evaluation = (), None
-
-    def on_test_batch_end(self, outputs: dict[str, Any], batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        """Collect; the tensors stay on the device."""
-        self._evaluated += (outputs,)
+    on_test_epoch_start, on_test_batch_end = on_validation_epoch_start, on_validation_batch_end
 
     def on_test_epoch_end(self) -> None:
         """Log the metrics of the test films and write their predictions."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from kgenre.checkpoints import leftovers, read_checkpoint
 
 EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
-EPOCHS, BATCHES = 150, 5
+EPOCHS, BATCHES = 60, 5
 LOOP = 'until "$@" --ckpt_path last; do echo $? >> codes; read; done; echo 0 >> codes'
 
 

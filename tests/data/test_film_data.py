@@ -315,6 +315,14 @@ def test_drop_remainder(sample):
         films.train_dataloader()
 
 
+def test_training_overviews_are_padded_to_a_few_lengths(sample):
+    films = FilmData(str(sample), posters=False, batch_size=4, length_buckets=2)
+    films.setup("fit")
+    short, whole = sorted({batch["overview"].shape[1] for batch in films.train_dataloader()})
+    assert {batch["overview"].shape[1] for batch in films.test_dataloader()} == {whole}
+    assert short < whole
+
+
 def test_before_setup():
     with pytest.raises(RuntimeError, match="setup"):
         _ = FilmData().table

@@ -146,19 +146,6 @@ def test_a_bad_poster_is_an_error_alone_and_is_named_among_others(tmp_path, kind
         np.testing.assert_array_equal(pixels[i], read_poster(good))
 
 
-def test_a_poster_cut_anywhere_is_named_or_whole(tmp_path):
-    buffer = io.BytesIO()
-    picture().save(buffer, "JPEG")
-    data = buffer.getvalue()
-    paths = []
-    for i, end in enumerate(np.linspace(0, len(data) - 3, 50).astype(int)):
-        paths.append(tmp_path / f"{i:02}.jpg")
-        paths[-1].write_bytes(data[:end])
-    pixels, left_out = read_posters(table_of(paths), max_bad_fraction=1)
-    assert len(left_out) == 50
-    assert not pixels.any()
-
-
 def test_too_many_bad_posters_are_an_error_that_counts_and_names_them(tmp_path):
     good = tmp_path / "good.jpg"
     picture().save(good)

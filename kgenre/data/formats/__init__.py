@@ -1,4 +1,4 @@
-"""Layouts of film data on disk, one reader a file; `read_films` looks at the data and chooses.
+"""Layouts of film data on disk; `read_films` looks at the data and chooses.
 
 ========================  ==========================================================  =========================
 ``format``                file and what it is known by                                posters, beside it
@@ -25,65 +25,54 @@ A folder with ``train.csv``, ``val.csv`` and ``test.csv`` of one of them is read
 has a folder of posters for each genre is read as such, one of posters alone as films to predict. ``Images/`` may have
 any other name and lie deeper (``poster_search``; not so MM-IMDb's ``dataset/``). Posters and overviews may be missing.
 Genres get one name each, by ``kgenre.data.genre_names`` (Science Fiction = Sci-Fi), except in the course's layouts,
-which have them already. A layout is a module with ``FILE_NAME``, ``COLUMNS``, ``SUFFIXES``, ``LAYOUT`` (a line for
-people), ``missing_columns(header)`` and ``read(path)``.
+which have them already.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 from kgenre.data.doubtful_genres import doubts_about_genres
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats import (
-    course,
-    films_csv,
-    genre_folders,
-    imdb_1000,
-    json_films,
-    mmimdb,
-    mmimdb_hdf5,
-    movie_genre,
-    movies_metadata,
-    multi_label,
-    omdb,
-    poster_folder,
-    prepared,
-    tmdb_5000,
-    tmdb_genre_ids,
-    tmdb_top10k,
-    unlabelled,
-    wiki_movie_plots,
-)
+from kgenre.data.formats import genre_folders, poster_folder
+from kgenre.data.formats import published_tables as published
+from kgenre.data.formats.course import COURSE, MULTI_LABEL
+from kgenre.data.formats.films_csv import FILMS, UNLABELLED
 from kgenre.data.formats.given_parts import parts_in, read_parts
+from kgenre.data.formats.json_films import JSON_FILMS
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
+from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
+from kgenre.data.formats.mmimdb import MMIMDB
+from kgenre.data.formats.mmimdb_hdf5 import MMIMDB_HDF5
+from kgenre.data.formats.prepared import PREPARED
+from kgenre.data.formats.tmdb_genre_ids import TMDB_GENRE_IDS
 from kgenre.data.formats.wrong_folder import what_to_give
 from kgenre.data.genre_names import with_common_names
 from kgenre.data.uncollected import uncollected
 
 # In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.
-FORMATS: dict[str, ModuleType] = {
-    "films": films_csv,
-    "course": course,
-    "multi_label": multi_label,
-    "mmimdb": mmimdb,
-    "mmimdb_hdf5": mmimdb_hdf5,
-    "movie_genre": movie_genre,
-    "movies_metadata": movies_metadata,
-    "tmdb_5000": tmdb_5000,
-    "tmdb_genre_ids": tmdb_genre_ids,
-    "tmdb_top10k": tmdb_top10k,
-    "wiki_movie_plots": wiki_movie_plots,
-    "omdb": omdb,
-    "imdb_1000": imdb_1000,
-    "json_films": json_films,
-    "prepared": prepared,
-    "unlabelled": unlabelled,  # last: what else may be read has genres
+FORMATS: dict[str, Layout] = {
+    "films": FILMS,
+    "course": COURSE,
+    "multi_label": MULTI_LABEL,
+    "mmimdb": MMIMDB,
+    "mmimdb_hdf5": MMIMDB_HDF5,
+    "movie_genre": published.MOVIE_GENRE,
+    "movies_metadata": published.MOVIES_METADATA,
+    "tmdb_5000": published.TMDB_5000,
+    "tmdb_genre_ids": TMDB_GENRE_IDS,
+    "tmdb_top10k": published.TMDB_TOP10K,
+    "wiki_movie_plots": published.WIKI_MOVIE_PLOTS,
+    "omdb": published.OMDB,
+    "imdb_1000": published.IMDB_1000,
+    "json_films": JSON_FILMS,
+    "prepared": PREPARED,
+    "unlabelled": UNLABELLED,  # last: what else may be read has genres
 }
 # A folder with more JSON files than this has one a film, and none of them is a table.
 MAX_JSON_TABLES = 20
@@ -117,28 +106,22 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     path = Path(path).expanduser()
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
     if path.is_dir():
-        if format == "auto" and (films := _by_genre(path)):
+        # Two folders of pictures and no table: a table's posters lie in one folder, or beside others without pictures.
+        if format == "auto" and not _tables(path) and (films := genre_folders.read(path)):
             return with_common_names(replace(films, root=path))
-        file, layout = _find(path, formats)
+        file, read = _find(path, formats)
     elif path.is_file():
-        file, layout = path, layout_of(path, formats)
+        file, read = path, layout_of(path, formats).read
     else:
         known = _closest_parent(path)
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
     with uncollected():
-        table = with_common_names(read_parts(file, layout) if isinstance(file, dict) else layout.read(file))
+        table = with_common_names(read_parts(file, read) if isinstance(file, dict) else read(file))
     root = table.root or (path if path.is_dir() else path.parent)
     return replace(table, root=root, notes=(*table.notes, *doubts_about_genres(table)))
 
 
-def _by_genre(folder: Path) -> FilmTable | None:
-    # Two folders of pictures and no table: a table's posters lie in one folder, or beside others without pictures.
-    if _tables(folder) or not genre_folders.genre_folders(folder):
-        return None
-    return genre_folders.read(folder)
-
-
-def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path | dict[str, Path], ModuleType]:
+def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Path], Callable[[Path], FilmTable]]:
     # An unpacked archive often is a folder in a folder; the outer one is what people give.
     inner = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
     for root in (folder, inner[0] if len(inner) == 1 else folder):
@@ -146,29 +129,29 @@ def _find(folder: Path, formats: dict[str, ModuleType]) -> tuple[Path | dict[str
         fits = {p: best_fit(p, formats) for p in tables}
         for layout in formats.values():
             fitting = [p for p in tables if fits[p] is layout]
-            named = [p for p in fitting if p.name == layout.FILE_NAME] or fitting
+            named = [p for p in fitting if p.name == layout.file_name] or fitting
             if len(named) > 1 and (parts := parts_in(named)):
-                return parts, layout
+                return parts, layout.read
             if len(named) > 1:
                 raise FilmDataError(
                     f"{root} has {len(named)} files that fit: {some(p.name for p in named)}. "
                     f"Give one of them, such as {named[0]}."
                 )
             if named:
-                return named[0], layout
+                return named[0], layout.read
         for layout in formats.values():
-            if root / layout.FILE_NAME in tables:  # it has the name but not the columns: say which are missing
-                return root / layout.FILE_NAME, layout_of(root / layout.FILE_NAME, {"": layout})
+            if root / layout.file_name in tables:  # it has the name but not the columns: say which are missing
+                return root / layout.file_name, layout_of(root / layout.file_name, {"": layout}).read
     found = [p.name + "/" * p.is_dir() for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
-    names = {layout.FILE_NAME for layout in formats.values()}
+    names = {layout.file_name for layout in formats.values()}
     above = folder.absolute().parent
     if any((above / name).is_file() for name in names):  # the folder of posters was given
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
     if len(tables := _tables(folder)) == 1:  # it must be meant: say what is wrong with it
-        return tables[0], layout_of(tables[0], formats)
+        return tables[0], layout_of(tables[0], formats).read
     advice = what_to_give(folder, names)
     if len(formats) > 1 and not advice and not tables and poster_folder.has_posters(folder):
-        return folder, poster_folder
+        return folder, poster_folder.read
     advice = advice or f"Give a folder with {layouts(formats)}."
     raise FilmDataError(f"{folder} has no film data that is known. It has: {some(found)}.\n{advice}")
 
@@ -181,7 +164,7 @@ def _tables(root: Path) -> list[Path]:
     )
     in_json = [p for p in files if p.suffix.lower() == ".json"]
     many = len(in_json) > MAX_JSON_TABLES
-    return [p for p in files if p.is_file() and not (many and p in in_json and p.name != mmimdb.FILE_NAME)]
+    return [p for p in files if p.is_file() and not (many and p in in_json and p.name != MMIMDB.file_name)]
 
 
 def _closest_parent(path: Path) -> Path:

@@ -1,4 +1,4 @@
-"""The coursework's layout: ``IMDB_overview_genres.csv`` beside ``Images/`` or ``posters/``.
+"""The coursework's layout, ``IMDB_overview_genres.csv``, and that of Multi_Label_dataset, which has no overviews.
 
 Columns ``Id``, ``Genre`` (a Python list literal), one column of 0 and 1 per genre, ``Overview``. All genre
 columns are kept in the file's order, also "N/A" and those that never occur: the course's models have one
@@ -7,7 +7,7 @@ output for each.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
@@ -15,18 +15,11 @@ from kgenre.data.formats.csv_rows import read_header
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import MAX_CHARS, literal
+from kgenre.data.formats.layout import Layout
 
-FILE_NAME = "IMDB_overview_genres.csv"
 COLUMNS = ("Id", "Genre", "Overview")
-SUFFIXES = (".csv",)
 ONE = frozenset({"1", "1.0", "True"})
 ZERO_OR_ONE = ONE | {"0", "0.0", "False", ""}
-LAYOUT = f"{FILE_NAME} (columns Id, Genre, one per genre, Overview) with Images/<Id>.jpg or posters/<Id>.jpg"
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The columns of this layout that a header lacks."""
-    return [name for name in COLUMNS if name not in header]
 
 
 def read(path: Path) -> FilmTable:
@@ -77,3 +70,19 @@ def _genre_list(text: str) -> list[str] | None:
     if isinstance(genres, (list, tuple)) and all(isinstance(genre, str) for genre in genres):
         return [genre.strip() for genre in genres]
     return None
+
+
+def _read_multi_label(path: Path) -> FilmTable:
+    return replace(read(path), source=f"the Multi_Label_dataset layout, {path}")
+
+
+COURSE = Layout(
+    "IMDB_overview_genres.csv",
+    "(columns Id, Genre, one per genre, Overview) with Images/<Id>.jpg or posters/<Id>.jpg",
+    COLUMNS,
+    read,
+    exact=True,
+)
+MULTI_LABEL = Layout(
+    "whole.csv", "(columns Id, Genre, one per genre) with Images/<Id>.jpg", COLUMNS[:2], _read_multi_label, exact=True
+)

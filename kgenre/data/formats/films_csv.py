@@ -4,11 +4,14 @@ Genres are joined by ``|``, or by what `genre_separator` finds where no cell has
 writes it; ``poster`` is a path relative to the file, or empty or absent where the poster is
 ``posters/<id>.jpg`` or the like; see ``poster_search``. Only ``id`` and ``genres`` are required (``genres`` may be
 empty). Capitals and blanks in the names of columns do not count.
+
+Films to predict come in the same table without ``genres``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
@@ -18,19 +21,10 @@ from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import joined_genres, listed_genres
 from kgenre.data.formats.genre_separator import SEPARATORS, genre_separator
+from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.text_encoding import encoding_of
 
-FILE_NAME = "films.csv"
-COLUMNS = ("id", "genres")
-SUFFIXES = (".csv",)
 LISTS = ("[", "(")
-LAYOUT = f"{FILE_NAME} (columns id, title, year, overview, genres joined by |, poster: a relative path)"
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The required columns of this layout that a header lacks."""
-    has = {plain(name) for name in header}
-    return [name for name in COLUMNS if name not in has]
 
 
 def read(path: Path) -> FilmTable:
@@ -46,7 +40,7 @@ def read(path: Path) -> FilmTable:
     for film_id, row in rows:
         films.add(
             film_id,
-            genres=row.get("genres", ""),  # `unlabelled` has none
+            genres=row.get("genres", ""),  # films to predict have none
             title=row.get("title", ""),
             year=_year(row.get("year", "")),
             overview=row.get("overview", ""),
@@ -82,3 +76,31 @@ def _year(text: str) -> int | None:
     # pandas writes a column of years with gaps as 1983.0
     digits = text.removesuffix(".0")
     return int(digits) if digits.isdecimal() and len(digits) <= 4 else None
+
+
+def _read_unlabelled(path: Path) -> FilmTable:
+    return replace(read(path), source=f"a table without a column genres, {path}")
+
+
+def _lacking_to_predict(header: Sequence[str]) -> list[str]:
+    """A table with genres under another name is none of films to predict; posters may be named by id."""
+    if any("genre" in name.casefold() for name in header):
+        return ["id", "overview"]
+    has = {plain(name) for name in header}
+    missing = [] if "id" in has else ["id"]
+    return missing if {"overview", "poster", "title"} & has else [*missing, "overview"]
+
+
+FILMS = Layout(
+    "films.csv",
+    "(columns id, title, year, overview, genres joined by |, poster: a relative path)",
+    ("id", "genres"),
+    read,
+)
+UNLABELLED = Layout(
+    "unlabelled.csv",
+    "(columns id, overview, poster: films to predict)",
+    ("id", "overview"),
+    _read_unlabelled,
+    lacking=_lacking_to_predict,
+)

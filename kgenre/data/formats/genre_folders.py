@@ -12,29 +12,30 @@ from kgenre.data.formats.poster_search import SUFFIXES
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 
-LAYOUT = "a folder for each genre, with posters in it"
 LEAST_GENRES = 2
 
 
-def genre_folders(root: Path) -> dict[str, list[str]]:
-    """{genre: file names}, of the folders in ``root`` that have pictures in them; {} unless there are two at least."""
+def _genre_folders(root: Path) -> dict[str, list[str]]:
+    """{genre: file names}, of the folders in ``root`` that have pictures in them."""
     found = {}
     for folder in sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX"))):
         with os.scandir(folder) as entries:
             names = sorted(e.name for e in entries if e.name.lower().endswith(SUFFIXES) and not e.name.startswith("."))
         if names:
             found[folder.name] = names
-    return found if len(found) >= LEAST_GENRES else {}
+    return found
 
 
-def read(root: Path) -> FilmTable:
-    """Read the folders in ``root``. Films have no overviews; they are named by their file.
+def read(root: Path) -> FilmTable | None:
+    """Read the folders in ``root``; None unless there are two at least. Films are named by their file.
 
     Example:
         >>> read(Path("posters-by-genre")).genre_names
         ('Drama', 'Horror')
     """
-    folders = genre_folders(root)
+    folders = _genre_folders(root)
+    if len(folders) < LEAST_GENRES:
+        return None
     names = tuple(folders)
     paths: dict[str, Path] = {}
     genres_of: dict[str, list[int]] = {}

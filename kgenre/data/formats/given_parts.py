@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -31,8 +30,8 @@ def parts_in(files: Sequence[Path]) -> dict[str, Path]:
     return {part: named[part] for part in dict.fromkeys(PARTS.values()) if part in named}
 
 
-def read_parts(files: Mapping[str, Path], layout: ModuleType) -> FilmTable:
-    """Read a layout's files, by part; a film that an earlier one has is left out. Genres are those of all, sorted.
+def read_parts(files: Mapping[str, Path], read: Callable[[Path], FilmTable]) -> FilmTable:
+    """Read files of one layout, by part; a film that an earlier one has is left out. Genres are those of all, sorted.
 
     Raises:
         FilmDataError: a file cannot be read.
@@ -41,7 +40,7 @@ def read_parts(files: Mapping[str, Path], layout: ModuleType) -> FilmTable:
     tables: list[FilmTable] = []
     left_out: list[LeftOut] = []
     for part, file in files.items():
-        table = layout.read(file)
+        table = read(file)
         known = set(chain.from_iterable(split.values()))
         again = [film_id for film_id in table.ids if film_id in known]
         left_out += [*table.left_out, *(LeftOut(i, f"{file.name}: another part has it") for i in again)]

@@ -8,17 +8,12 @@ id or by the file name in ``poster``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import plain
 from kgenre.data.formats.genre_cell import joined_genres, listed_genres
+from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import NamedColumns, Rows
 
-FILE_NAME = "films.json"
-COLUMNS = ("title", "genres")
-SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
-LAYOUT = f"{FILE_NAME} (a list of objects with title, genres as a list, year, overview)"
 OVERVIEWS = ("overview", "storyline", "plot", "extract", "description")
 
 
@@ -26,37 +21,6 @@ def _genres_in(text: str) -> list[str] | None:
     if text.startswith(("[", "(")):
         return listed_genres(text)
     return None if "," in text else joined_genres(text, "|")  # "Drama, War" would be one genre
-
-
-_COLUMNS = NamedColumns(
-    "the layout of JSON lists",
-    ("genres",),
-    id="id",
-    genres="genres",
-    genres_in=_genres_in,
-    year="year",
-    overview="overview",
-    poster="poster",
-)
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The names that the first film lacks."""
-    missing = _COLUMNS.missing(header)
-    return missing if {"id", "title"} & set(map(plain, header)) else ["title", *missing]
-
-
-def read(path: Path) -> FilmTable:
-    """Read the JSON file at ``path``; see the module for the layout.
-
-    Raises:
-        FilmDataError: not JSON, or no film in it.
-
-    Example:
-        >>> read(Path("films.json")).ids[0]
-        'Alien (1979)'
-    """
-    return _COLUMNS.read(path, _with_ids_and_overviews)
 
 
 def _with_ids_and_overviews(rows: Rows) -> Rows:
@@ -67,3 +31,27 @@ def _with_ids_and_overviews(rows: Rows) -> Rows:
             overview = next((row[name] for name in OVERVIEWS if row.get(name)), "")
             row = {**row, "id": row.get("id") or named, "overview": overview}
         yield number, row
+
+
+def _lacking(header: Sequence[str]) -> list[str]:
+    has = set(map(plain, header))
+    return ["title"] * (not {"id", "title"} & has) + ["genres"] * ("genres" not in has)
+
+
+JSON_FILMS = Layout(
+    "films.json",
+    "(a list of objects with title, genres as a list, year, overview)",
+    ("title", "genres"),
+    NamedColumns(
+        "the layout of JSON lists",
+        id="id",
+        genres="genres",
+        genres_in=_genres_in,
+        year="year",
+        overview="overview",
+        poster="poster",
+        change=_with_ids_and_overviews,
+    ).read,
+    kinds=(".json",),
+    lacking=_lacking,
+)

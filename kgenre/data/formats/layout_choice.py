@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import ModuleType
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.formats import mmimdb_hdf5
 from kgenre.data.formats.csv_rows import read_header
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_names
+from kgenre.data.formats.layout import Layout
 
 ARCHIVES = (".zip", ".gz", ".tar", ".tgz", ".rar", ".7z")
 
 
-def best_fit(file: Path, formats: dict[str, ModuleType]) -> ModuleType | None:
+def best_fit(file: Path, formats: dict[str, Layout]) -> Layout | None:
     """The layout that fits a file's columns; None where none does or the file cannot be read."""
     try:
         header = _names(file)
@@ -23,21 +23,21 @@ def best_fit(file: Path, formats: dict[str, ModuleType]) -> ModuleType | None:
     return _fitting(header, file, formats)
 
 
-def _fitting(header: list[str], file: Path, formats: dict[str, ModuleType]) -> ModuleType | None:
+def _fitting(header: list[str], file: Path, formats: dict[str, Layout]) -> Layout | None:
     # Layouts share names such as id and genres: the one that asks for more of them knows what is in them. Not so in
     # a films.csv that was made from another table and kept columns of it.
-    fitting = [m for m in formats.values() if _kind(file) in m.SUFFIXES and not m.missing_columns(header)]
-    return max(fitting, key=lambda layout: (file.name == layout.FILE_NAME, len(layout.COLUMNS)), default=None)
+    fitting = [m for m in formats.values() if _kind(file) in m.kinds and not m.missing_columns(header)]
+    return max(fitting, key=lambda layout: (file.name == layout.file_name, len(layout.columns)), default=None)
 
 
-def layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
+def layout_of(file: Path, formats: dict[str, Layout]) -> Layout:
     """The layout that fits the file a user gave.
 
     Raises:
         FilmDataError: none does; the message says which columns are missing, or what else the file is.
 
     Example:
-        >>> layout_of(Path("films/films.csv"), FORMATS).FILE_NAME
+        >>> layout_of(Path("films/films.csv"), FORMATS).file_name
         'films.csv'
     """
     if file.suffix.lower() in ARCHIVES:
@@ -47,13 +47,13 @@ def layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
     header = _names(file)
     if layout := _fitting(header, file, formats):
         return layout
-    if not any(_kind(file) in layout.SUFFIXES for layout in formats.values()):
+    if not any(_kind(file) in layout.kinds for layout in formats.values()):
         raise FilmDataError(f"{file} is not what this layout is: {layouts(formats)}.")
     if _kind(file) == ".csv":
         _check_first_line(file, header, formats)
-    of_kind = [layout for layout in formats.values() if _kind(file) in layout.SUFFIXES]
-    closest = sorted(of_kind, key=lambda layout: len(layout.missing_columns(header)) / len(layout.COLUMNS))
-    missing = " or ".join(f"{some(layout.missing_columns(header))} (for {layout.FILE_NAME})" for layout in closest[:2])
+    of_kind = [layout for layout in formats.values() if _kind(file) in layout.kinds]
+    closest = sorted(of_kind, key=lambda layout: len(layout.missing_columns(header)) / len(layout.columns))
+    missing = " or ".join(f"{some(layout.missing_columns(header))} (for {layout.file_name})" for layout in closest[:2])
     message = f"{file} lacks the columns {missing}. Its columns: {some(header)}."
     if _kind(file) == ".csv" and len(formats) > 1:
         message += (
@@ -62,7 +62,7 @@ def layout_of(file: Path, formats: dict[str, ModuleType]) -> ModuleType:
     raise FilmDataError(message)
 
 
-def _check_first_line(file: Path, header: list[str], formats: dict[str, ModuleType]) -> None:
+def _check_first_line(file: Path, header: list[str], formats: dict[str, Layout]) -> None:
     if any(name.isdecimal() or "://" in name for name in header):
         raise FilmDataError(
             f"{file} has no header: its first line is a film ({some(header, 5)}).\n"
@@ -71,7 +71,7 @@ def _check_first_line(file: Path, header: list[str], formats: dict[str, ModuleTy
     second = read_header(file, skip_lines=1)
     if layout := _fitting(second, file, formats):
         raise FilmDataError(
-            f"{file}: the first line is {some(header)!r}, and the second has the columns of {layout.FILE_NAME}. "
+            f"{file}: the first line is {some(header)!r}, and the second has the columns of {layout.file_name}. "
             "Delete the first line."
         )
 
@@ -87,11 +87,11 @@ def _kind(file: Path) -> str:
     return ".json" if suffix in JSON_SUFFIXES else ".hdf5" if suffix == ".hdf5" else ".csv"
 
 
-def layouts(formats: dict[str, ModuleType]) -> str:
+def layouts(formats: dict[str, Layout]) -> str:
     """The layouts for a message: the first two in full, the others by the name of their file."""
     first, others = list(formats.values())[:2], list(formats.values())[2:]
-    names = f"; or a file as in {some((m.FILE_NAME for m in others), 20)}" if others else ""
-    return "; or ".join(layout.LAYOUT for layout in first) + names
+    names = f"; or a file as in {some((m.file_name for m in others), 20)}" if others else ""
+    return "; or ".join(f"{layout.file_name} {layout.about}" for layout in first) + names
 
 
 def some(names: Iterable[object], most: int = 8) -> str:

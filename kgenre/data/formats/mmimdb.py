@@ -8,7 +8,6 @@ https://arxiv.org/abs/1702.01992.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,20 +15,12 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.formats.layout import Layout
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 
-FILE_NAME = "split.json"
-COLUMNS = ("train", "dev", "test")
-SUFFIXES = (".json",)
 PARTS = {"train": "train", "dev": "validation", "test": "test"}
-LAYOUT = f"{FILE_NAME} with dataset/<id>.json and dataset/<id>.jpeg (MM-IMDb)"
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The lists of this layout that the names in a JSON file lack."""
-    return [name for name in COLUMNS if name not in header]
 
 
 def read(path: Path) -> FilmTable:
@@ -51,7 +42,7 @@ def read(path: Path) -> FilmTable:
         raise FilmDataError(f"{path.parent} has no folder named dataset. Put the <id>.json and <id>.jpeg files there.")
     films: dict[str, dict[str, Any]] = {}
     left_out: list[LeftOut] = []
-    for film_id in (film_id for name in COLUMNS for film_id in split[name]):
+    for film_id in (film_id for name in PARTS for film_id in split[name]):
         film, reason = ({}, "split.json has it twice") if film_id in films else _film(folder / f"{film_id}.json")
         if reason:
             left_out.append(LeftOut(film_id, reason))
@@ -63,7 +54,7 @@ def read(path: Path) -> FilmTable:
         raise FilmDataError(f"{path} has no films ({why}).")
     genres_of = [{genre.strip() for genre in film["genres"]} for film in films.values()]
     names = tuple(sorted(set().union(*genres_of)))
-    parts = ", ".join(f"{len(split[name])} {name}" for name in COLUMNS)
+    parts = ", ".join(f"{len(split[name])} {name}" for name in PARTS)
     return FilmTable(
         ids=PackedTexts(films),
         titles=PackedTexts(str(film["title"] or "") for film in films.values()),
@@ -81,10 +72,10 @@ def read(path: Path) -> FilmTable:
 
 def _split(path: Path) -> dict[str, list[str]]:
     split = json.loads(path.read_bytes())
-    lists = [split.get(name) for name in COLUMNS] if isinstance(split, dict) else [None]
+    lists = [split.get(name) for name in PARTS] if isinstance(split, dict) else [None]
     # An id becomes part of a path.
     if not all(isinstance(ids, list) and all(isinstance(i, str) and i.isalnum() for i in ids) for ids in lists):
-        raise FilmDataError(f"{path} is not MM-IMDb's: give one with lists of ids named {', '.join(COLUMNS)}.")
+        raise FilmDataError(f"{path} is not MM-IMDb's: give one with lists of ids named {', '.join(PARTS)}.")
     return split
 
 
@@ -106,3 +97,13 @@ def _overview(film: dict[str, Any]) -> str:
     # Each text may end in "::" and the name of who wrote it.
     plots = [t.rpartition("::")[0] or t for t in (texts if isinstance(texts, list) else [texts]) if isinstance(t, str)]
     return overview_text(max((plot.strip() for plot in plots), key=len, default=""))
+
+
+MMIMDB = Layout(
+    "split.json",
+    "with dataset/<id>.json and dataset/<id>.jpeg (MM-IMDb)",
+    tuple(PARTS),
+    read,
+    exact=True,
+    kinds=(".json",),
+)

@@ -21,21 +21,14 @@ import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.layout import Layout
+from kgenre.data.formats.mmimdb import PARTS
 from kgenre.data.formats.unpacked_posters import unpacked_posters
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 
 FILE_NAME = "multimodal_imdb.hdf5"
-COLUMNS = ("genres", "imdb_ids", "images", "sequences")
-SUFFIXES = (".hdf5",)
-LAYOUT = f"{FILE_NAME} (MM-IMDb) with metadata.npy"
-PARTS = {"train": "train", "dev": "validation", "test": "test"}
 _MEANS = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green, red
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The datasets of this layout that a file lacks."""
-    return [name for name in COLUMNS if name not in header]
 
 
 def names_in(path: Path) -> list[str]:
@@ -151,3 +144,13 @@ class _Unpickler(pickle.Unpickler):
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
         raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not data")
+
+
+MMIMDB_HDF5 = Layout(
+    FILE_NAME,
+    "(MM-IMDb) with metadata.npy",
+    ("genres", "imdb_ids", "images", "sequences"),
+    read,
+    exact=True,
+    kinds=(".hdf5",),
+)

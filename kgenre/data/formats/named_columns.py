@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import NumberedRow, plain, plain_rows, read_rows
+from kgenre.data.formats.csv_rows import NumberedRow, plain_rows, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
@@ -23,19 +23,18 @@ class NamedColumns:
 
     Args:
         name: of the layout, for messages, such as "the MovieGenre layout".
-        required: the columns a file must have to be read as this layout.
         id, genres, title, year, overview, poster: the columns; a year is found in a date or at the end of a title.
         genres_in: the genres in a cell; None where the cell is not what the layout has there.
         other_ids: columns whose text may also be the name of the film's poster file.
+        change: sees the rows, by plain column names, before anything else.
+        why_no_film: a row for which it has a reason is left out.
 
     Example:
-        >>> columns = NamedColumns("my layout", ("id", "genre"), id="id", genres="genre", genres_in=str.split)
-        >>> columns.missing(["ID", "Title"])
-        ['genre']
+        >>> NamedColumns("my layout", id="id", genres="genres", genres_in=str.split).read(Path("films.csv")).ids[0]
+        'tt0084058'
     """
 
     name: str
-    required: tuple[str, ...]
     id: str
     genres: str
     genres_in: Callable[[str], list[str] | None]
@@ -44,22 +43,11 @@ class NamedColumns:
     overview: str = ""
     poster: str = ""
     other_ids: tuple[str, ...] = ()
+    change: Callable[[Rows], Rows] = lambda rows: rows
+    why_no_film: Callable[[dict[str, str]], str] = lambda row: ""
 
-    def missing(self, header: Sequence[str]) -> list[str]:
-        """The required columns that a header lacks."""
-        has = {plain(name) for name in header}
-        return [name for name in self.required if name not in has]
-
-    def read(
-        self,
-        path: Path,
-        change: Callable[[Rows], Rows] = lambda rows: rows,
-        why_no_film: Callable[[dict[str, str]], str] = lambda row: "",
-    ) -> FilmTable:
+    def read(self, path: Path) -> FilmTable:
         """Read a CSV or JSON file; genre names are those that occur, sorted.
-
-        ``change`` sees the rows, by plain column names, before anything else; a row for which ``why_no_film`` has
-        a reason is left out.
 
         Raises:
             FilmDataError: the file cannot be read, was cut, or has no film.
@@ -70,10 +58,10 @@ class NamedColumns:
         else:
             encoding, notes = encoding_of(path)
             found = read_rows(path, encoding, to_the_end=True)
-        rows, films = FilmRows(path, self.id, change(plain_rows(found))), GatheredFilms[tuple[str, ...]]()
+        rows, films = FilmRows(path, self.id, self.change(plain_rows(found))), GatheredFilms[tuple[str, ...]]()
         for film_id, row in rows:
             genres = self.genres_in(row[self.genres])
-            if reason := why_no_film(row):
+            if reason := self.why_no_film(row):
                 rows.leave_out(film_id, reason)
             elif genres is None:
                 rows.leave_out(film_id, f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}")

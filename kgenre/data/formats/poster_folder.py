@@ -12,8 +12,6 @@ from kgenre.data.formats.poster_search import SUFFIXES
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 
-LAYOUT = "a folder of posters"
-
 
 def has_posters(root: Path) -> bool:
     """Whether there are pictures in a folder, or in one that lies in it."""

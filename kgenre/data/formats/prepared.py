@@ -15,20 +15,11 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.unpacked_posters import unpacked_posters
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 from kgenre.data.prepare import VERSION, unpack_poster
-
-FILE_NAME = "manifest.json"
-COLUMNS = ("file", "films", "bytes", "sha256")  # of a shard, as they stand in the manifest
-SUFFIXES = (".json",)
-LAYOUT = f"{FILE_NAME} with films-*.tfrecord (made by kgenre data prepare)"
-
-
-def missing_columns(header: Sequence[str]) -> list[str]:
-    """The names that the first shard lacks."""
-    return [name for name in COLUMNS if name not in header]
 
 
 def read(path: Path) -> FilmTable:
@@ -104,3 +95,13 @@ def _films(shard: Path) -> Iterator[dict[str, Any]]:
             "year": int(years[0]) if years else None,
             "poster": posters[0] if posters else b"",
         }
+
+
+PREPARED = Layout(
+    "manifest.json",
+    "with films-*.tfrecord (made by kgenre data prepare)",
+    ("file", "films", "bytes", "sha256"),  # of a shard, as they stand in the manifest
+    read,
+    exact=True,
+    kinds=(".json",),
+)

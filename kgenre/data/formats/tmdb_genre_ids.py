@@ -6,16 +6,9 @@ Posters are looked for in the folders beside it, as ``<id>.jpg`` or ``<id>_poste
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.genre_cell import listed_genres
+from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import NamedColumns
-
-FILE_NAME = "movies.json"
-COLUMNS = ("id", "genreids", "title")
-SUFFIXES = (".csv", ".json")
-LAYOUT = f"{FILE_NAME} or .csv (TMDB's id, title, overview, genre_ids as numbers, release_date)"
 
 # https://developer.themoviedb.org/reference/genre-movie-list, and 10769, which TMDB no longer gives.
 GENRES = {
@@ -48,28 +41,19 @@ def _genres_in(text: str) -> list[str] | None:
     return numbers and [GENRES.get(number, number) for number in numbers]
 
 
-_COLUMNS = NamedColumns(
-    "the layout of TMDB's genre_ids",
-    COLUMNS,
-    id="id",
-    genres="genreids",
-    genres_in=_genres_in,
-    year="releasedate",
-    overview="overview",
-    poster="posterpath",
-    other_ids=("imdbid",),
+TMDB_GENRE_IDS = Layout(
+    "movies.json",
+    "or .csv (TMDB's id, title, overview, genre_ids as numbers, release_date)",
+    ("id", "genreids", "title"),
+    NamedColumns(
+        "the layout of TMDB's genre_ids",
+        id="id",
+        genres="genreids",
+        genres_in=_genres_in,
+        year="releasedate",
+        overview="overview",
+        poster="posterpath",
+        other_ids=("imdbid",),
+    ).read,
+    kinds=(".csv", ".json"),
 )
-missing_columns = _COLUMNS.missing
-
-
-def read(path: Path) -> FilmTable:
-    """Read the CSV or JSON file at ``path``; see the module for the layout.
-
-    Raises:
-        FilmDataError: the file cannot be read, was cut, or has no film.
-
-    Example:
-        >>> read(Path("movies.json")).genres_of(0)
-        ('Drama', 'Fantasy', 'Romance')
-    """
-    return _COLUMNS.read(path)

@@ -6,6 +6,7 @@ import pytest
 
 from kgenre.data import FilmDataError, examine_posters, read_films, sample_films
 from kgenre.data.film_description import describe_films
+from kgenre.data.films_in_use import FilmsInUse
 from kgenre.data.formats import poster_search
 from kgenre.data.usable_films import PosterOptions, look_at_films, read_film_table
 
@@ -158,7 +159,8 @@ def test_the_description_says_where_posters_are(tmp_path):
         os.link(file, tmp_path / "covers" / file.name)
     options = PosterOptions((8, 8), "squash", "memory", max_bad_fraction=0.1)
     usable = look_at_films(read_film_table(tmp_path, "auto"), options, overviews=False)
-    assert "\nPosters: 590 of 600 in covers/\n" in describe_films(usable, (8, 8), None, None, 20)
+    films = FilmsInUse(usable, tensors=None, vectorizer=None, whole_split=None)
+    assert "\nPosters: 590 of 600 in covers/\n" in describe_films(films, (8, 8), 20)
     with pytest.raises(FilmDataError, match="There are 590 of 600 in covers/") as error:
         look_at_films(read_film_table(tmp_path, "auto"), replace(options, max_bad_fraction=0.01), overviews=False)
     assert "10 of 600 posters cannot be used (10 missing)" in str(error.value)

@@ -98,6 +98,7 @@ def test_a_folder_in_a_folder_is_found(write_csv, tmp_path):
 
 def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
     rows = [film_row(), ["short", "row"], film_row(""), [], film_row("a", "Twin"), film_row(), film_row("b")]
+    rows.append(["a row", *film_row("c")])
     table = read_films(write_csv("films.csv", FILMS + rows))
     assert table.ids == ("a", "b")
     assert [(i, r.split(":")[-1].strip()) for i, r in table.left_out] == [
@@ -105,6 +106,7 @@ def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
         ("line 4", "the row has no id"),
         ("a", "the same id was there before"),
         ("a", "the same row was there before"),
+        ("line 9", "the row has too few or too many fields"),
     ]
 
 

@@ -1,0 +1,66 @@
+"""What `FilmData` has read: the films that are used, as tables that batches are gathered from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.batch_plan import LengthBuckets
+from kgenre.data.batches import FilmBatches, FilmTensors
+from kgenre.data.overviews import OverviewVectorizer
+from kgenre.data.split import Split
+from kgenre.data.usable_films import UsableFilms
+
+
+@dataclass(frozen=True, eq=False)
+class FilmsInUse:
+    """Films, read once.
+
+    Args:
+        usable: the films, and what became of the others.
+        tensors: their posters, overviews and genres.
+        vectorizer: of the overviews; None where none are read.
+        whole_split: of all films as they were read; None where none was drawn, as for films to predict.
+    """
+
+    usable: UsableFilms
+    tensors: FilmTensors
+    vectorizer: OverviewVectorizer | None
+    whole_split: Split | None
+
+    @cached_property
+    def split(self) -> Split | None:
+        """Of the usable films."""
+        return self.whole_split and self.whole_split.restrict(self.usable.rows)
+
+    def training_films(self, rows: npt.NDArray[np.integer], posters: int, batch_size: int) -> dict[str, Any]:
+        """See `FilmData.training_films`.
+
+        Args:
+            rows: of the training films.
+            posters: the most of them.
+            batch_size: how many to read at once.
+        """
+        films: dict[str, npt.NDArray[Any]] = {"genres": self.usable.table.genres[rows].astype(np.float32)}
+        tokens = self.tensors.overviews
+        if tokens is not None and self.vectorizer is not None:
+            films |= {"overview": tokens[rows], "vocabulary": np.array(self.vectorizer.vocabulary)}
+        if self.usable.posters is not None and posters:
+            some = rows[np.linspace(0, len(rows) - 1, min(posters, len(rows))).round().astype(int)]
+            batches = FilmBatches(self.tensors, some, min(len(some), batch_size))
+            found = [np.asarray(batch["poster"])[np.asarray(batch["weight"]) > 0] for batch in batches]
+            pixels = np.concatenate(found)
+            films["poster"] = pixels[pixels.any(axis=(1, 2, 3))]
+        return films
+
+    def length_buckets(self, rows: npt.NDArray[np.integer], batch_size: int, most: int) -> LengthBuckets | None:
+        """Of films by their overviews, for batches of the films ``rows``; None where posters are read too."""
+        tokens = self.tensors.overviews
+        if self.usable.posters is not None or tokens is None:
+            return None
+        lengths = np.count_nonzero(tokens, axis=1).astype(np.int32)
+        return LengthBuckets.choose(lengths, rows, batch_size, most, tokens.shape[1])

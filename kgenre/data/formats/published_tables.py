@@ -1,0 +1,153 @@
+"""Tables of films as they are published, in CSV or JSON, that name one column for each thing.
+
+Posters come without: they are looked for in the folders beside the table, by the id or by the names that `NamedColumns`
+knows besides.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from kgenre.data.formats.genre_cell import joined_genres, listed_genres
+from kgenre.data.formats.layout import Layout
+from kgenre.data.formats.named_columns import NamedColumns, Rows
+
+_at_commas = partial(joined_genres, separators=",")
+
+
+# Kaggle's. An id may stand for tt0114709 as 114709; `Poster` is a link, and columns of 0 and 1 are not read.
+MOVIE_GENRE = Layout(
+    "MovieGenre.csv",
+    "(columns imdbId, Title, Genre, Poster) with Images/<imdbId>.jpg",
+    ("imdbid", "genre", "poster"),
+    NamedColumns(
+        "the MovieGenre layout",
+        id="imdbid",
+        genres="genre",
+        genres_in=partial(joined_genres, separators="|"),
+        year="title",
+        poster="poster",
+    ).read,
+)
+
+# The Movies Dataset. Some rows of the published file are shifted by a line end: left out, with the reason.
+MOVIES_METADATA = Layout(
+    "movies_metadata.csv",
+    "(columns id, imdb_id, original_title, overview, genres as a Python list, release_date)",
+    ("id", "genres", "imdbid", "originaltitle", "releasedate"),
+    NamedColumns(
+        "the movies_metadata.csv layout",
+        id="id",
+        genres="genres",
+        genres_in=listed_genres,
+        year="releasedate",
+        overview="overview",
+        poster="posterpath",
+        other_ids=("imdbid",),
+    ).read,
+)
+
+
+def _without_dollars(rows: Rows) -> Rows:
+    """Copies of TMDB 5000 have names and titles that end in a stray ``$``."""
+    for number, row in rows:
+        yield number, row and {**row, "title": row.get("title", "").removesuffix("$")}
+
+
+TMDB_5000 = Layout(
+    "tmdb_5000_movies.csv",
+    "(columns id, original_title, overview, genres as JSON, keywords, release_date)",
+    ("id", "genres", "keywords", "originaltitle", "releasedate"),
+    NamedColumns(
+        "the TMDB 5000 layout",
+        id="id",
+        genres="genres",
+        genres_in=listed_genres,
+        year="releasedate",
+        overview="overview",
+        change=_without_dollars,
+    ).read,
+)
+
+
+def _why_no_film(row: dict[str, str]) -> str:
+    """Copies of TMDB's top ten thousand feed a list to choose from; its first entry is "Choose A Movie"."""
+    has_more = any(text for name, text in row.items() if name not in ("id", "title"))
+    return "" if has_more else f"{row['title']!r} has nothing but a title"
+
+
+TMDB_TOP10K = Layout(
+    "top10K-TMDB-movies.csv",
+    "(columns id, title, genre joined by commas, overview, release_date)",
+    ("id", "title", "genre", "overview"),
+    NamedColumns(
+        "the layout of TMDB's top 10k",
+        id="id",
+        genres="genre",
+        genres_in=_at_commas,
+        year="releasedate",
+        overview="overview",
+        why_no_film=_why_no_film,
+    ).read,
+    exact=True,  # "Id", "Genre" and "Overview" are the coursework's
+)
+
+
+def _named_by_page(rows: Rows) -> Rows:
+    """A film's id is the last part of its page's address, with the title where several films share a page."""
+    title_of: dict[str, str] = {}
+    for number, row in rows:
+        if row is not None:
+            page = row["wikipage"].rstrip("/").rpartition("/")[2]
+            shared = page and title_of.setdefault(page, row["title"]) != row["title"]
+            row = {**row, "wikipage": f"{page} ({row['title']})" if shared else page}
+        yield number, row
+
+
+# Kaggle's. Genres are free text and stay as the pages have them: "comedy drama" is one, and most names occur once.
+WIKI_MOVIE_PLOTS = Layout(
+    "wiki_movie_plots_deduped.csv",
+    "(columns Release Year, Title, Genre, Wiki Page, Plot)",
+    ("wikipage", "title", "genre", "plot"),
+    NamedColumns(
+        "the wiki_movie_plots layout",
+        id="wikipage",
+        genres="genre",
+        genres_in=partial(joined_genres, separators=",/;"),
+        year="releaseyear",
+        overview="plot",
+        change=_named_by_page,
+    ).read,
+)
+
+# Answers of its API, collected: as JSON a list of films, or an object with one such list.
+OMDB = Layout(
+    "omdb.json",
+    "or .csv (OMDb's imdbID, Title, Year, Genre, Plot)",
+    ("imdbid", "title", "genre", "plot"),
+    NamedColumns(
+        "the OMDb layout",
+        id="imdbid",
+        genres="genre",
+        genres_in=_at_commas,
+        year="year",
+        overview="plot",
+        poster="poster",
+    ).read,
+    kinds=(".csv", ".json"),
+)
+
+# Kaggle's, of 1,000 films.
+IMDB_1000 = Layout(
+    "IMDB-Movie-Data.csv",
+    "(columns Rank, Title, Genre joined by commas, Description, Year)",
+    ("rank", "title", "genre", "description"),
+    NamedColumns(
+        "the IMDB-Movie-Data layout",
+        id="rank",
+        genres="genre",
+        genres_in=_at_commas,
+        year="year",
+        overview="description",
+    ).read,
+)
