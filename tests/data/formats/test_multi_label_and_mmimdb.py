@@ -44,7 +44,7 @@ def test_multi_label_is_not_taken_where_there_are_overviews(write_csv):
 
 
 def test_mmimdb(mmimdb):
-    film = {"title": "Alien", "year": 1979, "genres": ["Horror", "Sci-Fi "], "plot": ["A ship.", "A long ship.::me"]}
+    film = {"title": "Alien", "year": 1979, "genres": ["Horror", "Sci-Fi ", ""], "plot": ["A ship.", "A long ship.::me"]}
     folder = mmimdb(
         {"1": film, "2": {"genres": [], "plot outline": "Short."}, "3": film}, train=["2", "1"], test=["4", "1"]
     )
