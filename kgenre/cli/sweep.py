@@ -7,6 +7,7 @@ import importlib.util
 import json
 import signal
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.trial import Trial, shown
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
+from kgenre.training.errors import TrainerError
+from kgenre.training.run_lock import RunLock
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -36,6 +39,8 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("kgenre sweep starts every trial fresh: leave --ckpt_path out.")
     if options.method == "optuna" and importlib.util.find_spec("optuna") is None:
         raise UsageError("--method optuna needs Optuna: pip install 'kgenre[optuna]'. Without it: --method random.")
+    if options.trials < 1:
+        raise UsageError(f"--trials must be 1 or more. Received: {options.trials}")
     space = read_space(options.sweep | given)
     if not space:
         raise UsageError('kgenre sweep needs what to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
@@ -48,9 +53,13 @@ def run(arguments: Sequence[str]) -> int:
 def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) -> int:
     folder = Path(options.trainer.default_root_dir) / (options.trainer.name or "sweep")
     begun: list[Trial] = []
+    trials = _trials(space, options, words, folder, begun)
+    checked = list(islice(trials, 1))  # with the first one all of a grid or a random search
+    lock = _lock(folder)
     before = {number: signal.signal(number, _terminated) for number in _ENDING if _ends(number)}
     try:
-        for trial in _trials(space, options, words, folder, begun):
+        print(f"Each trial's output: {folder / 'trial_<n>' / 'output.log'}", flush=True)
+        for trial in chain(checked, trials):
             begun.append(trial)
             if trial.recall():
                 print(f"{trial}  (finished before)", flush=True)
@@ -62,6 +71,7 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        lock.release()
         _conclude(folder, begun, options)
     return 0 if any(trial.score is not None for trial in begun) else 1
 
@@ -130,6 +140,16 @@ def _config_of(words: Sequence[str], values: Values, folder: Path) -> str:
     for name in _OWN:
         options.pop(name)
     return configuration.dump(configuration.make_parser("fit", ""), options)
+
+
+def _lock(folder: Path) -> RunLock:
+    """Of two sweeps at once each would take the other's newest run for its own trial's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return RunLock(folder)
+    except TrainerError as error:
+        who = str(error).partition(" Two runs")[0]
+        raise UsageError(f"{who} Wait until that sweep ends, or give another --trainer.name.") from None
 
 
 def _ends(number: int) -> bool:
