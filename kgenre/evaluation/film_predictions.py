@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,11 @@ class FilmPredictions:
     prob: npt.NDArray[np.float64]
     predicted: npt.NDArray[np.bool_]
     genre_names: tuple[str, ...]
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each film by its id."""
+        return {film_id: row for row, film_id in enumerate(self.ids)}
 
 
 def predicted_genres(prob: np.ndarray, thresholds: Thresholds | None) -> npt.NDArray[np.bool_]:
