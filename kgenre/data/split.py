@@ -97,7 +97,8 @@ def split_films(
         poster_files: what `examine_posters` found, where that is known.
 
     Raises:
-        FilmDataError: fractions below 0 or that leave less than a tenth for training, or fewer than 10 films.
+        FilmDataError: fractions below 0 or that leave less than a tenth for training, fewer than 10 films, or fewer
+            groups than parts.
 
     Example:
         >>> split = split_films(read_films("films"), val_fraction=0.1, test_fraction=0.2, seed=0)
@@ -111,6 +112,12 @@ def split_films(
         raise FilmDataError(f"{len(table)} films are too few to train, validate and test on. Give {MIN_FILMS} or more.")
     group_of = group_near_duplicates(table, poster_files)
     groups, sizes = np.unique(group_of, return_counts=True)
+    parts = sum(fraction > 0 for fraction in (val_fraction, test_fraction)) + 1
+    if len(groups) < parts:
+        raise FilmDataError(
+            f"{len(table)} films share a poster, an overview or title and year, so that they are {len(groups)} when "
+            f"each is taken once: too few for {parts} parts. What they share: kgenre data inspect FOLDER."
+        )
     genres = np.zeros((len(groups), len(table.genre_names)), bool)
     np.logical_or.at(genres, group_of, table.genres.astype(bool))
     fractions = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])

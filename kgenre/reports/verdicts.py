@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kgenre.evaluation.baselines import FrequencyBaseline, TfidfBaseline
+from kgenre.evaluation.bootstrap import too_few
 from kgenre.evaluation.comparison import TITLES, standing, verdict
 from kgenre.evaluation.poster_baseline import PosterBaseline
 from kgenre.evaluation.same_top import same_top

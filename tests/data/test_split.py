@@ -180,3 +180,8 @@ def test_real_films(real_data):
     stories = [i for i, text in enumerate(table.overviews) if text == "The story of"]
     assert len(stories) > 1
     assert len(set(part_of(split, 2500)[stories])) == 1
+
+
+def test_error_films_that_all_share_a_text():
+    with pytest.raises(FilmDataError, match=r"12 films share .* they are 2 when .* too few for 3 parts"):
+        split_films(films(12, overviews=("None yet.",) * 11 + ("A ship.",)))
