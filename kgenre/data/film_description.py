@@ -44,7 +44,9 @@ def describe_films(
         inputs.append(f"overviews of up to {length} {unit}, vocabulary {words:,}")
     if split is not None:
         inputs.append(str(split))
-    lines = [f"{len(table):,} films with {len(table.genre_names)} genres, from {table.source}", "; ".join(inputs)]
+    count = len(table.genre_names)
+    genres = "1 genre" if count == 1 else f"{count} genres"
+    lines = [f"{len(table):,} films with {genres}, from {table.source}", "; ".join(inputs)]
     if usable.posters is not None and table.posters_found:
         lines.append(f"Posters: {table.posters_found}")
     rare, never = scarce_genres(table, min_films)

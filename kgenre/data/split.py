@@ -20,6 +20,7 @@ from kgenre.data.poster_examination import examine_posters
 
 PARTS = ("train", "validation", "test")
 MIN_FILMS = 10
+_LEAST_OF_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,11 @@ def split_films(
     genres = np.zeros((len(groups), len(table.genre_names)), bool)
     np.logical_or.at(genres, group_of, table.genres.astype(bool))
     fractions = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])
-    part_of_group = _stratify(genres, fractions, seed)
+    for least in (1, len(PARTS), MIN_FILMS, len(groups) + 1):
+        part_of_group = _stratify(genres[:, genres.sum(axis=0) >= least], fractions, seed)
+        # Films whose genre no other has all go to the largest part, and with tags for genres each film may have one.
+        if (np.bincount(part_of_group, minlength=len(PARTS)) >= _LEAST_OF_SHARE * fractions * len(groups)).all():
+            break
     _fill_empty_parts(part_of_group, genres, sizes, fractions)
     part_of = part_of_group[group_of]
     grouped = int(sizes[sizes > 1].sum())

@@ -185,3 +185,8 @@ def test_real_films(real_data):
 def test_error_films_that_all_share_a_text():
     with pytest.raises(FilmDataError, match=r"12 films share .* they are 2 when .* too few for 3 parts"):
         split_films(films(12, overviews=("None yet.",) * 11 + ("A ship.",)))
+
+
+def test_tags_that_one_film_has_leave_the_parts_their_sizes():
+    split = split_films(films(150, genres=np.eye(150, dtype=np.uint8), genre_names=tuple(f"T{g}" for g in range(150))))
+    assert split.sizes == (105, 15, 30)
