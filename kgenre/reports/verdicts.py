@@ -142,7 +142,7 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     best = best_of(runs)
     lift = {g: ap / best.share(g) for g in best.present_genres if (ap := best.genre(g, "ap")) is not None}
     said = []
-    enough = [g for g in lift if best.support(g) >= 10]
+    enough = [g for g in lift if best.support(g) >= 10 and best.share(g) < 1]  # one that all have ranks nothing
     if enough:
         order = sorted(enough, key=lambda g: lift[g])
         high = [g for g in order[::-1] if lift[g] >= 1.5][:3]

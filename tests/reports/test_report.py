@@ -181,6 +181,13 @@ def test_tags_by_the_hundred_leave_the_pages_legible(films, tmp_path):
     assert any("The 45 most frequent of 223 genres" in block.caption for block in pages if isinstance(block, Figure))
 
 
+def test_a_genre_that_every_film_has_is_none_that_films_are_ranked_by(films, tmp_path):
+    (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1)])
+    assert "Drama (" in " ".join(per_genre([run], Numbers()))
+    run.metrics["test/genre/Drama/support"] = run.metrics["test/films"]
+    assert "Drama (" not in " ".join(per_genre([run], Numbers()))
+
+
 def test_fusing_is_named_until_it_is_done(runs):
     run, _ = read_runs(runs)
     text, poster, both = (
