@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import signal
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from kgenre.cli.parser import Parser
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+_REASON = 50  # letters of why a trial failed, in the table
 _OWN = ("sweep", "method", "trials", "monitor", "mode")
 
 
@@ -181,10 +183,10 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["trial", *names, options.monitor, "seconds", "status", "run"])
+        writer.writerow(["trial", *names, options.monitor, "seconds", "status", "run", "reason"])
         for trial, row in zip(ranked, rows, strict=True):
             score = "" if trial.score is None else repr(trial.score)
-            writer.writerow([*row[:-2], score, row[-1], trial.status, trial.run_dir or ""])
+            writer.writerow([*row[:-2], score, row[-1], trial.status, trial.run_dir or "", trial.reason])
     table = Table("trial", *(name.rpartition(".")[2] for name in names), options.monitor, "seconds")
     for row in rows:
         table.add_row(*map(escape, row))  # a list, or a reason such as "pip install 'kgenre[torch]'", is no markup
@@ -201,4 +203,7 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
 
 
 def _shown_score(trial: Trial) -> str:
-    return f"{trial.score:.4g}" if trial.score is not None else trial.reason or str(trial.status)
+    if trial.score is not None:
+        return f"{trial.score:.4g}"
+    # The whole of it was said when the trial ended, and stands in sweep.csv.
+    return textwrap.shorten(trial.reason.removeprefix("kgenre: ") or str(trial.status), _REASON, placeholder=" …")

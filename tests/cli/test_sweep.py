@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from kgenre.cli.main import main
+from kgenre.cli.sweep import _shown_score
 from kgenre.cli.trial import Trial
 from kgenre.training.run_lock import RunLock
 
@@ -55,6 +56,7 @@ def test_the_table_ranks_the_trials_and_keeps_the_failed_one(swept):
     assert float(rows[0]["val/loss"]) < float(rows[1]["val/loss"])
     assert [row["status"] for row in rows] == ["finished", "finished", "failed"]
     assert "limit_train_batches" in (swept / "trial_002" / "output.log").read_text()
+    assert "limit_train_batches" in rows[2]["reason"]
 
 
 def test_the_best_configuration_is_written(swept):
@@ -134,6 +136,12 @@ def test_a_folder_has_one_sweep_at_a_time(sweep, capsys):
     assert "another --trainer.name" in said
     assert not (folder / "trial_000").exists()
     lock_of_the_other.release()
+
+
+def test_a_long_reason_leaves_the_table_its_width(tmp_path):
+    trial = Trial(tmp_path, {}, "", "val/loss", "min")
+    trial.reason = "kgenre: network is one of " + "poster_cnn_2024, " * 20
+    assert _shown_score(trial) == "network is one of poster_cnn_2024, …"
 
 
 def test_optuna_that_is_not_installed(sweep, capsys, monkeypatch):
