@@ -20,6 +20,7 @@ from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.trial import Trial, shown
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
+from kgenre.quoted_path import quoted_path
 from kgenre.training.errors import TrainerError
 from kgenre.training.run_lock import RunLock
 
@@ -198,8 +199,8 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
         best["test"] = options.test
         path = folder / "best.yaml"
         path.write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
-        print(f"Best run: {ranked[0].run_dir}\nIts configuration: kgenre fit --config {path}")
-    print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in kgenre tensorboard {folder}")
+        print(f"Best run: {ranked[0].run_dir}\nIts configuration: kgenre fit --config {quoted_path(path)}")
+    print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in kgenre tensorboard {quoted_path(folder)}")
 
 
 def _shown_score(trial: Trial) -> str:
