@@ -12,6 +12,7 @@ from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.notebook_bar import NotebookBar
 from kgenre.callbacks.results_table import print_results
 from kgenre.callbacks.terminal_bar import TerminalBar
+from kgenre.quoted_path import quoted_path
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -98,7 +99,7 @@ class ProgressBar(Callback):
             score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4g}"
             print(f"Best checkpoint: {checkpoint.best_model_path} ({score})", flush=True)
         command = "%tensorboard --logdir" if isinstance(self._bar, NotebookBar) else "kgenre tensorboard"
-        print(f"Curves: {command} {trainer.run_dir.parent.parent}", flush=True)
+        print(f"Curves: {command} {quoted_path(trainer.run_dir.parent.parent)}", flush=True)
 
     # --- evaluation ---------------------------------------------------------------------------------------------
 

@@ -6,7 +6,9 @@ import csv
 import importlib.util
 import json
 import signal
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +20,9 @@ from kgenre.cli.standard_streams import outlived_streams
 from kgenre.cli.trial import Trial, shown
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
+from kgenre.quoted_path import quoted_path
+from kgenre.training.errors import TrainerError
+from kgenre.training.run_lock import RunLock
 
 if TYPE_CHECKING:
     from jsonargparse import Namespace
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
     from kgenre.cli.parser import Parser
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
+_REASON = 50  # letters of why a trial failed, in the table
 _OWN = ("sweep", "method", "trials", "monitor", "mode")
 
 
@@ -36,6 +42,8 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError("kgenre sweep starts every trial fresh: leave --ckpt_path out.")
     if options.method == "optuna" and importlib.util.find_spec("optuna") is None:
         raise UsageError("--method optuna needs Optuna: pip install 'kgenre[optuna]'. Without it: --method random.")
+    if options.trials < 1:
+        raise UsageError(f"--trials must be 1 or more. Received: {options.trials}")
     space = read_space(options.sweep | given)
     if not space:
         raise UsageError('kgenre sweep needs what to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
@@ -48,9 +56,13 @@ def run(arguments: Sequence[str]) -> int:
 def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) -> int:
     folder = Path(options.trainer.default_root_dir) / (options.trainer.name or "sweep")
     begun: list[Trial] = []
+    trials = _trials(space, options, words, folder, begun)
+    checked = list(islice(trials, 1))  # with the first one all of a grid or a random search
+    lock = _lock(folder)
     before = {number: signal.signal(number, _terminated) for number in _ENDING if _ends(number)}
     try:
-        for trial in _trials(space, options, words, folder, begun):
+        print(f"Each trial's output: {folder / 'trial_<n>' / 'output.log'}", flush=True)
+        for trial in chain(checked, trials):
             begun.append(trial)
             if trial.recall():
                 print(f"{trial}  (finished before)", flush=True)
@@ -62,6 +74,7 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        lock.release()
         _conclude(folder, begun, options)
     return 0 if any(trial.score is not None for trial in begun) else 1
 
@@ -132,6 +145,16 @@ def _config_of(words: Sequence[str], values: Values, folder: Path) -> str:
     return configuration.dump(configuration.make_parser("fit", ""), options)
 
 
+def _lock(folder: Path) -> RunLock:
+    """Of two sweeps at once each would take the other's newest run for its own trial's."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return RunLock(folder)
+    except TrainerError as error:
+        who = str(error).partition(" Two runs")[0]
+        raise UsageError(f"{who} Wait until that sweep ends, or give another --trainer.name.") from None
+
+
 def _ends(number: int) -> bool:
     """Whether a signal ends this process: under nohup SIGHUP does not."""
     return signal.getsignal(number) == signal.SIG_DFL
@@ -161,10 +184,10 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["trial", *names, options.monitor, "seconds", "status", "run"])
+        writer.writerow(["trial", *names, options.monitor, "seconds", "status", "run", "reason"])
         for trial, row in zip(ranked, rows, strict=True):
             score = "" if trial.score is None else repr(trial.score)
-            writer.writerow([*row[:-2], score, row[-1], trial.status, trial.run_dir or ""])
+            writer.writerow([*row[:-2], score, row[-1], trial.status, trial.run_dir or "", trial.reason])
     table = Table("trial", *(name.rpartition(".")[2] for name in names), options.monitor, "seconds")
     for row in rows:
         table.add_row(*map(escape, row))  # a list, or a reason such as "pip install 'kgenre[torch]'", is no markup
@@ -176,9 +199,12 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
         best["test"] = options.test
         path = folder / "best.yaml"
         path.write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
-        print(f"Best run: {ranked[0].run_dir}\nIts configuration: kgenre fit --config {path}")
-    print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in kgenre tensorboard {folder}")
+        print(f"Best run: {ranked[0].run_dir}\nIts configuration: kgenre fit --config {quoted_path(path)}")
+    print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in kgenre tensorboard {quoted_path(folder)}")
 
 
 def _shown_score(trial: Trial) -> str:
-    return f"{trial.score:.4g}" if trial.score is not None else trial.reason or str(trial.status)
+    if trial.score is not None:
+        return f"{trial.score:.4g}"
+    # The whole of it was said when the trial ended, and stands in sweep.csv.
+    return textwrap.shorten(trial.reason.removeprefix("kgenre: ") or str(trial.status), _REASON, placeholder=" …")

@@ -37,7 +37,9 @@ def describe_films(films: FilmsInUse, image_size: tuple[int, int], min_films: in
         inputs.append(f"overviews of up to {length} {unit}, vocabulary {words:,}")
     if films.split is not None:
         inputs.append(str(films.split))
-    lines = [f"{len(table):,} films with {len(table.genre_names)} genres, from {table.source}", "; ".join(inputs)]
+    count = len(table.genre_names)
+    genres = "1 genre" if count == 1 else f"{count} genres"
+    lines = [f"{len(table):,} films with {genres}, from {table.source}", "; ".join(inputs)]
     if usable.posters is not None and table.posters_found:
         lines.append(f"Posters: {table.posters_found}")
     rare, never = scarce_genres(table, min_films)

@@ -9,6 +9,7 @@ import re
 NO_OVERVIEW = frozenset(
     {"n/a", "nan", "none", "null", "-", "no overview", "no overview found", "no overview available", "add a plot"}
 )
+_SHOWN = 1500  # characters: 12 lines of a page
 _LONGEST = 30  # characters of what may be one of these
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]\w{1,30});", re.IGNORECASE)
 # Names of tags that texts are marked up with: "3 < 5", "<3" and "<unknown>" stay.
@@ -33,3 +34,8 @@ def overview_text(cell: str) -> str:
     text = _ENTITY.sub(lambda entity: html.unescape(entity[0]).replace("\N{NO-BREAK SPACE}", " "), cell)
     text = _TAG.sub(" ", text).strip()
     return cell if text == cell.strip() else text
+
+
+def beginning(overview: str) -> str:
+    """As much of an overview as is shown of it: some may be books."""
+    return overview if len(overview) <= _SHOWN else f"{overview[:_SHOWN].rstrip()} …"

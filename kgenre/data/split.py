@@ -20,6 +20,7 @@ from kgenre.data.poster_examination import examine_posters
 
 PARTS = ("train", "validation", "test")
 MIN_FILMS = 10
+_LEAST_OF_SHARE = 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,8 @@ def split_films(
         poster_files: what `examine_posters` found, where that is known.
 
     Raises:
-        FilmDataError: fractions below 0 or that leave less than a tenth for training, or fewer than 10 films.
+        FilmDataError: fractions below 0 or that leave less than a tenth for training, fewer than 10 films, or fewer
+            groups than parts.
 
     Example:
         >>> split = split_films(read_films("films"), val_fraction=0.1, test_fraction=0.2, seed=0)
@@ -111,6 +113,12 @@ def split_films(
         raise FilmDataError(f"{len(table)} films are too few to train, validate and test on. Give {MIN_FILMS} or more.")
     group_of = group_near_duplicates(table, poster_files)
     groups, sizes = np.unique(group_of, return_counts=True)
+    parts = sum(fraction > 0 for fraction in (val_fraction, test_fraction)) + 1
+    if len(groups) < parts:
+        raise FilmDataError(
+            f"{len(table)} films share a poster, an overview or title and year, so that they are {len(groups)} when "
+            f"each is taken once: too few for {parts} parts. What they share: kgenre data inspect FOLDER."
+        )
     genres = np.zeros((len(groups), len(table.genre_names)), bool)
     np.logical_or.at(genres, group_of, table.genres.astype(bool))
     fractions = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])
@@ -120,7 +128,7 @@ def split_films(
     if large.any():
         fractions = fractions * len(table) - [sizes[large].sum(), 0, 0]
         fractions = fractions.clip(0) / fractions.clip(0).sum()
-    part_of_group[~large] = _stratify(genres[~large], fractions, seed)
+    part_of_group[~large] = _stratify_enough(genres[~large], fractions, seed)
     _fill_empty_parts(part_of_group, genres, sizes, fractions)
     part_of = part_of_group[group_of]
     grouped = int(sizes[sizes > 1].sum())
@@ -187,6 +195,18 @@ def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[npt.NDArray[np.intp], npt.NDAr
     return order[again], order[again - 1]
 
 
+def _stratify_enough(
+    genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int
+) -> npt.NDArray[np.int64]:
+    """As `_stratify`, over so many of the genres that no part has less than half of its films."""
+    # Films whose genre no other has all go to the largest part, and with tags for genres each film may have one.
+    for least in (1, len(PARTS), MIN_FILMS, len(genres) + 1):
+        part_of = _stratify(genres[:, genres.sum(axis=0) >= least], fractions, seed)
+        if (np.bincount(part_of, minlength=len(PARTS)) >= _LEAST_OF_SHARE * fractions * len(genres)).all():
+            break
+    return part_of
+
+
 def _stratify(genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
     from iterstrat.ml_stratifiers import IterativeStratification
 
@@ -209,10 +229,9 @@ def _fill_empty_parts(
     # Films with a rare genre go to the largest part first; of few films nothing may be left for a small one.
     for part in np.flatnonzero(fractions > 0):
         if not (part_of_group == part).any():
-            largest = np.bincount(part_of_group, weights=sizes, minlength=3).argmax()
-            movable = np.flatnonzero(part_of_group == largest)
-            if len(movable) == 1:  # an empty training part would help nobody
-                continue
+            films = np.bincount(part_of_group, weights=sizes, minlength=len(PARTS))
+            several = np.bincount(part_of_group, minlength=len(PARTS)) > 1  # none shall be empty in its place
+            movable = np.flatnonzero(part_of_group == np.where(several, films, 0).argmax())
             kept = genres[movable].sum(axis=0) - genres[movable]  # films of each genre that would stay behind
             rarest = np.where(genres[movable], kept, len(genres)).min(axis=1)
             part_of_group[movable[np.lexsort((sizes[movable], -rarest))[0]]] = part

@@ -10,7 +10,7 @@ import numpy as np
 
 from kgenre.callbacks.callback import Callback
 from kgenre.evaluation.baseline_predictions import predict_baselines
-from kgenre.evaluation.bootstrap import bootstrap_metrics, interval
+from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, too_few
 from kgenre.evaluation.comparison import compare_with_baselines
 from kgenre.evaluation.curve_state import curve_state
 from kgenre.evaluation.metrics import SHOWN, multilabel_metrics
@@ -134,7 +134,9 @@ class BaselineComparison(Callback):
             chance = None
             if evaluation is not None and "map" in metrics:
                 chance = beside_random_order(evaluation)
-            _log.info("%s", compare_with_baselines(metrics, baselines, title, differences, falling, chance))
+            said = compare_with_baselines(metrics, baselines, title, differences, falling, chance)
+            doubt = too_few(len(evaluation.true), title.split()[-1]) if evaluation is not None else ""
+            _log.info("%s", f"{said} {doubt}".rstrip())
 
     def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:
         data = trainer.datamodule

@@ -11,6 +11,8 @@ from kgenre.evaluation.thresholds import Thresholds
 
 ROUNDS = 200
 LEVEL = 0.95
+# Of so few films the same ones come again and again: the intervals of two films seldom hold the truth.
+_FEW = 20
 
 
 def bootstrap_metrics(
@@ -79,6 +81,19 @@ def interval(values: np.ndarray, value: float, level: float = LEVEL) -> tuple[fl
     if known.max() <= 1:
         high = min(high, 1.0)
     return float(low), float(high)
+
+
+def too_few(films: int, stage: str) -> str:
+    """What is to be said where a stage ("validation", "test") has too few films for intervals; "" where it has enough.
+
+    Example:
+        >>> too_few(2, "test")
+        '2 test films are too few to judge by: what is better or worse there may be chance.'
+    """
+    if films >= _FEW:
+        return ""
+    some = f"1 {stage} film is" if films == 1 else f"{films} {stage} films are"
+    return f"{some} too few to judge by: what is better or worse there may be chance."
 
 
 def intervals(

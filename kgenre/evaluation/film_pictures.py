@@ -12,18 +12,21 @@ import numpy as np
 from kgenre.data.posters import poster_to_show
 
 _TILE = (120, 180)  # pixels of a poster
+_MOST_GENRES = 60  # rows and columns of a picture
 
 
 def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
     """Of the films that have a genre (row), the share of which each genre (column) is predicted, as a PNG.
 
     The multi-label relative of a confusion matrix: the diagonal is recall; a column that is dark throughout is a genre
-    that is predicted for everything.
+    that is predicted for everything. Of very many genres the most frequent are shown.
     """
     from PIL import Image, ImageDraw
 
     # Drawn by hand: matplotlib takes as long over its many small texts as a tenth of an epoch.
     shown = np.flatnonzero(true.any(axis=0))
+    if len(shown) > _MOST_GENRES:
+        shown = np.sort(np.argsort(-true.sum(axis=0), kind="stable")[:_MOST_GENRES])
     share = (true.T.astype(float) @ predicted)[np.ix_(shown, shown)] / true.sum(axis=0)[shown][:, None]
     cell, margin = 24, 150
     end = margin + cell * len(shown)

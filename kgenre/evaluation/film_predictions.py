@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.evaluation.thresholds import Thresholds
+from kgenre.quoted_path import quoted_path
 from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
@@ -42,6 +44,11 @@ class FilmPredictions:
     prob: npt.NDArray[np.float64]
     predicted: npt.NDArray[np.bool_]
     genre_names: tuple[str, ...]
+
+    @cached_property
+    def row_of(self) -> dict[str, int]:
+        """The row of each film by its id."""
+        return {film_id: row for row, film_id in enumerate(self.ids)}
 
 
 def predicted_genres(prob: np.ndarray, thresholds: Thresholds | None) -> npt.NDArray[np.bool_]:
@@ -103,10 +110,12 @@ def read_predictions(path: Path) -> FilmPredictions:
         names = tuple(header[5:])
         prob = np.array([row[5:] for row in rows], np.float64).reshape(len(rows), len(names))
     except FileNotFoundError:
-        raise PredictionsError(f"{path} is not there: kgenre test --ckpt_path {path.parent} writes it.") from None
+        raise PredictionsError(
+            f"{path} is not there: kgenre test --ckpt_path {quoted_path(path.parent)} writes it."
+        ) from None
     except (ValueError, OSError, UnicodeDecodeError) as error:
         raise PredictionsError(
-            f"{path} cannot be read ({error}): kgenre test --ckpt_path {path.parent} writes it anew."
+            f"{path} cannot be read ({error}): kgenre test --ckpt_path {quoted_path(path.parent)} writes it anew."
         ) from error
 
     def columns(cell: int) -> Any:

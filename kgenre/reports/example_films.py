@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kgenre.data.overview_text import beginning
 from kgenre.evaluation.film_predictions import top_genres
 from kgenre.evaluation.metrics import binary_crossentropy
 from kgenre.reports.blocks import Film, Guess
@@ -45,7 +46,7 @@ def choose_films(
     Raises:
         ReportError: an unknown film or kind.
     """
-    common = [film_id for film_id in runs[0].predictions.ids if all(film_id in run.predictions.ids for run in runs)]
+    common = [film_id for film_id in runs[0].predictions.ids if all(film_id in run.predictions.row_of for run in runs)]
     if ids:
         unknown = [film_id for film_id in ids if film_id not in common]
         if unknown:
@@ -59,7 +60,7 @@ def choose_films(
     if kind == "random":
         chosen = np.random.default_rng(seed).permutation(len(common))[:n]
         return [common[i] for i in chosen]
-    rows = [[run.predictions.ids.index(film_id) for film_id in common] for run in runs]
+    rows = [[run.predictions.row_of[film_id] for film_id in common] for run in runs]
     prob = np.stack([run.predictions.prob[row] for run, row in zip(runs, rows, strict=True)])  # (runs, films, G)
     true = runs[0].predictions.true[rows[0]]
     loss = np.mean([binary_crossentropy(true, p).mean(axis=1) for p in prob], axis=0)
@@ -88,17 +89,17 @@ def example_films(
     for film_id, kind in chosen:
         guesses = []
         for run in runs:
-            at = run.predictions.ids.index(film_id)
+            at = run.predictions.row_of[film_id]
             prob, true = run.predictions.prob[at], run.predictions.true[at]
             best = top_genres(prob[None], top)[0]
             genres = tuple((run.genre_names[i], float(prob[i]), bool(true[i])) for i in best)
             guesses.append(Guess(run.name, genres, *explained.get((run.name, film_id), (None, None))))
         first = runs[0].predictions
-        at = first.ids.index(film_id)
+        at = first.row_of[film_id]
         truth = tuple(name for name, has in zip(first.genre_names, first.true[at], strict=True) if has)
         overview, poster, path = "", None, None
         if table is not None and film_id in rows:
-            overview, path = table.overviews[rows[film_id]], table.poster_paths[rows[film_id]]
+            overview, path = beginning(table.overviews[rows[film_id]]), table.poster_paths[rows[film_id]]
             poster = _poster(path)
         films.append(Film(film_id, first.titles[at], kind, truth, overview, poster, tuple(guesses), path))
     return films
@@ -154,14 +155,14 @@ def _explained_by(
         for poster, overview in zip(posters, overviews, strict=True)
     ]
     batch = {name: np.concatenate([film[name] for film in films]) for name in films[0]}
-    at = [run.predictions.ids.index(film_id) for film_id in ids]
+    at = [run.predictions.row_of[film_id] for film_id in ids]
     genres = run.predictions.prob[at].argmax(axis=1)
     heat = grad_cam(module, batch, genres) if data.posters else None
     importance = word_importance(module, batch, genres) if data.overviews else None
     return {
         (run.name, film_id): (
             None if heat is None else _overlaid(posters[n], heat[n]),
-            None if importance is None else _words(overviews[n], importance[n], words_of) or None,
+            None if importance is None else _words(beginning(overviews[n]), importance[n], words_of) or None,
         )
         for n, film_id in enumerate(ids)
     }

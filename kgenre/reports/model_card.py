@@ -10,7 +10,6 @@ from kgenre.reports.run import Run
 def model_card(run: Run, numbers: Numbers) -> str:
     """The card of one run as Markdown (https://arxiv.org/abs/1810.03993)."""
     versions = run.environment.get("versions", {})
-    seen = run.present_genres
     rows = [
         f"| {title} | {numbers.of(run, f'test/{name}', form)} | "
         f"{' to '.join(numbers.of(run, f'test/interval/{name}/{end}', form) for end in ('low', 'high'))} |"
@@ -31,7 +30,7 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "thresholds, a list of genres.",
         f"- **Trained on**: {numbers.of(run, 'data/train_films', ',d')} films; thresholds and epoch chosen on "
         f"{numbers.of(run, 'data/validation_films', ',d')} others.",
-        f"- **Genres seen in the test**: {', '.join(seen)}.",
+        f"- **Genres seen in the test**: {verdicts.some_genres(run.present_genres, run, numbers)}.",
         "",
         "## Results on the test films",
         "",

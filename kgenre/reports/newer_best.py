@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.checkpoints import CheckpointError, find_checkpoint, read_state
+from kgenre.quoted_path import quoted_path
 
 
 def newer_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
@@ -28,4 +29,6 @@ def newer_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
 
 def outdated_test(name: str, tested: int | str, best: int | str, folder: Path) -> str:
     """What to say of it, and what to type."""
-    return f"{name}: tested at step {tested}, its best is now step {best}: kgenre test --ckpt_path {folder}"
+    return (
+        f"{name}: tested at step {tested}, its best is now step {best}: kgenre test --ckpt_path {quoted_path(folder)}"
+    )

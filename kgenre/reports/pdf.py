@@ -184,7 +184,7 @@ def _table(table: Table, width: float, size: float = 6.6) -> Any:
 
 def _film(film: Film, width: float) -> Any:
     from reportlab.lib.colors import HexColor
-    from reportlab.platypus import Image, KeepTogether
+    from reportlab.platypus import Image
     from reportlab.platypus import Paragraph as Text
     from reportlab.platypus import Table as Grid
 
@@ -216,7 +216,7 @@ def _film(film: Film, width: float) -> Any:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
         ]
     )
-    return KeepTogether([grid])
+    return grid  # a row is kept together; another KeepTogether inside that of a heading begins a new page
 
 
 def _marked(guess: Guess) -> str:

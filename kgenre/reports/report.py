@@ -12,7 +12,7 @@ from kgenre.evaluation.fonts import badly_drawn
 from kgenre.reports import sentences, tables, verdicts
 from kgenre.reports.blocks import Block, Bullets, Figure, Films, Heading, Paragraph, text_of
 from kgenre.reports.example_films import choose_films, example_films
-from kgenre.reports.figures import curves_figure, genres_figure
+from kgenre.reports.figures import MOST_GENRES, curves_figure, genres_figure
 from kgenre.reports.glossary import GLOSSARY
 from kgenre.reports.model_card import model_card
 from kgenre.reports.numbers import Numbers
@@ -120,7 +120,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
             "genres.png",
             genres_figure(full),
             "Left: average precision of each genre (test films in brackets); chance is the genre's share of the films. "
-            "Right: F1 at 0.5 and at thresholds tuned on the validation films.",
+            f"Right: F1 at 0.5 and at thresholds tuned on the validation films.{_most_frequent(runs, numbers)}",
             "Average precision and F1 of each genre",
         ),
         Bullets(tuple(verdicts.per_genre(full, numbers))),
@@ -147,6 +147,16 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
     blocks += [Heading("Words"), Paragraph(GLOSSARY, small=True)]
     blocks += [Heading("Made with"), Paragraph(_made_with(runs), small=True)]
     return blocks
+
+
+def _most_frequent(runs: Sequence[Run], numbers: Numbers) -> str:
+    """That the figure of genres has not all of them; "" where it has."""
+    best = best_of(runs)
+    if len(best.present_genres) <= MOST_GENRES:
+        return ""
+    every = numbers.say(f"{best.name}: genres with test films", len(best.present_genres), "d")
+    shown = numbers.say("genres in the figure", MOST_GENRES, "d")
+    return f" The {shown} most frequent of {every} genres: metrics.json has all."
 
 
 def _outdated(runs: Sequence[Run], numbers: Numbers) -> list[Block]:

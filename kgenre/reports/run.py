@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
+from kgenre.quoted_path import quoted_path
 from kgenre.reports.newer_best import newer_best
 from kgenre.users_code import ShortTraceback
 
@@ -160,7 +161,8 @@ def _run_folder(path: Path) -> Path:
         raise ReportError(f"{path} does not exist. Give a run's folder, such as runs/quickstart/version_0.")
     if (path / "environment.json").exists():
         raise ReportError(
-            f"{path} has no results yet: its training has not ended. When it has: kgenre test --ckpt_path {path}"
+            f"{path} has no results yet: its training has not ended. When it has: "
+            f"kgenre test --ckpt_path {quoted_path(path)}"
         )
     inside = sorted(p.parent for below in ("version_*", "*/version_*") for p in path.glob(f"{below}/metrics.json"))
     example = f" Did you mean {inside[-1]}?" if inside else " It is named like runs/quickstart/version_0."
@@ -171,7 +173,7 @@ def _read(path: Path, name: str) -> Run:
     run = _trained_in(path)
     metrics = {k: v for k, v in read_json(path / "metrics.json").items() if isinstance(v, int | float)}
     if "test/loss" not in metrics or not (path / "predictions_test.csv").exists():
-        raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {run}")
+        raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {quoted_path(run)}")
     config = _yaml(run / "config.yaml") or _config_of_checkpoint(run)
     if run != path:
         known = read_json(run / "metrics.json")
@@ -182,7 +184,8 @@ def _read(path: Path, name: str) -> Run:
     if split.get("test") and not set(predictions.ids) & set(split["test"]):
         raise ReportError(
             f"{path} was last tested on other films than those of its split. "
-            f"First: kgenre test --ckpt_path {path} --data.path FILMS, with the films that it was trained on."
+            f"First: kgenre test --ckpt_path {quoted_path(path)} --data.path FILMS, with the films that it was "
+            "trained on."
         )
     return Run(
         folder=path,

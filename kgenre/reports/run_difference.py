@@ -85,9 +85,8 @@ def _difference(name: str, values: Sequence[dict[str, float]], rounds: Sequence[
 
 def _on_common_films(first: Run, second: Run) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]:
     own, other = first.predictions, second.predictions
-    row_of = {film_id: row for row, film_id in enumerate(other.ids)}
-    rows = [row for row, film_id in enumerate(own.ids) if film_id in row_of]
-    return own.true[rows], (own.prob[rows], other.prob[[row_of[own.ids[row]] for row in rows]])
+    rows = [row for row, film_id in enumerate(own.ids) if film_id in other.row_of]
+    return own.true[rows], (own.prob[rows], other.prob[[other.row_of[own.ids[row]] for row in rows]])
 
 
 def _thresholds(run: Run) -> Thresholds | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kgenre.evaluation.baselines import FrequencyBaseline
+from kgenre.quoted_path import quoted_path
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.newer_best import outdated_test
 from kgenre.reports.numbers import Numbers
@@ -175,11 +176,11 @@ def _after_the_curve(run: Run) -> str:
     if curve is None:
         return ""
     longer = f" --trainer.max_epochs {max(2 * curve.trained, 10)}"
-    again = f"kgenre fit --config {run.trained_in / 'config.yaml'}"
+    again = f"kgenre fit --config {quoted_path(run.trained_in / 'config.yaml')}"
     if not (run.trained_in / "config.yaml").exists():  # one of Python code has none
         again, go_on = "", ""
     else:
-        longer, go_on = f": {again}{longer}", f": {again} --ckpt_path {run.trained_in}{longer}"
+        longer, go_on = f": {again}{longer}", f": {again} --ckpt_path {quoted_path(run.trained_in)}{longer}"
         again = f": {again} --model.learning_rate"
     if curve.state == "falling" and run.rate_ran_out:
         return (

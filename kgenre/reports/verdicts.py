@@ -20,6 +20,7 @@ COMPARED = (
     ("map", "mAP", ".3f"),
     ("tuned_f1_micro", "F1 micro, tuned", ".3f"),
 )
+_MOST_NAMES = 25
 READS = {TfidfBaseline.key: TfidfBaseline.reads, PosterBaseline.key: PosterBaseline.reads}
 
 
@@ -141,7 +142,7 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     best = best_of(runs)
     lift = {g: ap / best.share(g) for g in best.present_genres if (ap := best.genre(g, "ap")) is not None}
     said = []
-    enough = [g for g in lift if best.support(g) >= 10]
+    enough = [g for g in lift if best.support(g) >= 10 and best.share(g) < 1]  # one that all have ranks nothing
     if enough:
         order = sorted(enough, key=lambda g: lift[g])
         high = [g for g in order[::-1] if lift[g] >= 1.5][:3]
@@ -159,9 +160,25 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     said += [_genre_by_genre(best, run, enough, numbers) for run in runs if run is not best and enough]
     rare = [g for g in lift if best.support(g) < 10]
     absent = [g for g in best.genre_names if g not in lift]
-    few = f"Fewer than ten test films: {', '.join(rare)}; their figures are mostly chance." if rare else ""
-    none = f"Without any, and left out of every average over genres: {', '.join(absent)}." if absent else ""
+    few = (
+        f"Fewer than ten test films: {some_genres(rare, best, numbers)}; their figures are mostly chance."
+        if rare
+        else ""
+    )
+    none = (
+        f"Without any, and left out of every average over genres: {some_genres(absent, best, numbers)}."
+        if absent
+        else ""
+    )
     return [*said, *filter(None, [" ".join(filter(None, (few, none)))])]
+
+
+def some_genres(genres: Sequence[str], run: Run, numbers: Numbers) -> str:
+    """Their names; of tags by the hundred how many there are."""
+    if len(genres) <= _MOST_NAMES:
+        return ", ".join(genres)
+    count = numbers.say(f"{run.name}: genres such as {genres[0]}", len(genres), "d")
+    return f"{count} genres, such as {', '.join(genres[:3])}"
 
 
 def _genre_by_genre(best: Run, other: Run, genres: Sequence[str], numbers: Numbers) -> str:

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from kgenre.cli.main import main
+from kgenre.cli.sweep import _shown_score
 from kgenre.cli.trial import Trial
+from kgenre.training.run_lock import RunLock
 
 EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 DIGITS = ["--model=digits.DigitNet", "--data=digits.Digits", "--model.learning_rate=0.01", "--trainer.name=batches"]
@@ -54,6 +56,7 @@ def test_the_table_ranks_the_trials_and_keeps_the_failed_one(swept):
     assert float(rows[0]["val/loss"]) < float(rows[1]["val/loss"])
     assert [row["status"] for row in rows] == ["finished", "finished", "failed"]
     assert "limit_train_batches" in (swept / "trial_002" / "output.log").read_text()
+    assert "limit_train_batches" in rows[2]["reason"]
 
 
 def test_the_best_configuration_is_written(swept):
@@ -115,6 +118,7 @@ def test_another_configuration_is_another_trial(swept, tmp_path):
         (["--sweep.model.learning_rate", "[fast]"], 2, "takes a number. Received: fast"),
         (["--sweep.model.learning_rate", "{min: 0.1, max: 1}"], 1, "--method random"),
         (["--method", "grdi"], 2, "grdi"),
+        (["--sweep.model.filters", "[1]", "--trials", "0"], 1, "--trials must be 1 or more"),
         (["--sweep.model.filters", "[1]", "--ckpt_path", "last"], 1, "--ckpt_path"),
     ],
 )
@@ -122,6 +126,22 @@ def test_errors_come_before_the_first_trial(sweep, capsys, arguments, code, word
     assert sweep("--trainer.name=none", *arguments) == code
     assert word in capsys.readouterr().err
     assert not Path("runs", "none").exists()
+
+
+def test_a_folder_has_one_sweep_at_a_time(sweep, capsys):
+    (folder := Path("runs", "shared")).mkdir(parents=True)
+    lock_of_the_other = RunLock(folder)
+    assert sweep("--trainer.name=shared", "--sweep.model.filters", "[1]") == 1
+    assert f"{folder} is being written by process" in (said := capsys.readouterr().err)
+    assert "another --trainer.name" in said
+    assert not (folder / "trial_000").exists()
+    lock_of_the_other.release()
+
+
+def test_a_long_reason_leaves_the_table_its_width(tmp_path):
+    trial = Trial(tmp_path, {}, "", "val/loss", "min")
+    trial.reason = "kgenre: network is one of " + "poster_cnn_2024, " * 20
+    assert _shown_score(trial) == "network is one of poster_cnn_2024, …"
 
 
 def test_optuna_that_is_not_installed(sweep, capsys, monkeypatch):

@@ -105,9 +105,10 @@ def test_a_part_of_less_than_a_film_sends_not_all_films_to_the_training():
     assert split_films(films(60), val_fraction=0.01, test_fraction=0.2).sizes[2] >= 10
 
 
-def test_films_of_one_overview_are_trained_on():
-    assert split_films(films(20, overviews=("Plot unknown",) * 20)).sizes == (20, 0, 0)
-    assert len(split_films(films(20, overviews=("Plot unknown",) * 19 + ("A ship.",))).train) == 19
+@pytest.mark.parametrize("seed", range(5))
+def test_no_part_is_empty_where_most_films_share_an_overview(seed):
+    split = split_films(films(20, overviews=("Plot unknown",) * 18 + ("A ship.", "A whale.")), seed=seed)
+    assert split.sizes == (18, 1, 1)
 
 
 def test_what_is_absent_is_not_a_duplicate(tmp_path):
@@ -198,3 +199,13 @@ def test_real_films(real_data):
     stories = [i for i, text in enumerate(table.overviews) if text == "The story of"]
     assert len(stories) > 1
     assert len(set(part_of(split, 2500)[stories])) == 1
+
+
+def test_error_films_that_all_share_a_text():
+    with pytest.raises(FilmDataError, match=r"12 films share .* they are 2 when .* too few for 3 parts"):
+        split_films(films(12, overviews=("None yet.",) * 11 + ("A ship.",)))
+
+
+def test_tags_that_one_film_has_leave_the_parts_their_sizes():
+    split = split_films(films(150, genres=np.eye(150, dtype=np.uint8), genre_names=tuple(f"T{g}" for g in range(150))))
+    assert split.sizes == (105, 15, 30)

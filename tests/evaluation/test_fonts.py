@@ -47,3 +47,9 @@ def test_genres_of_other_letters_are_legible_in_tensorboard():
     true, predicted = np.eye(2) > 0, np.ones((2, 2), bool)
     images = {co_occurrence_image(true, predicted, names) for names in (["Комедия", "Ужасы"], ["Детские", "Драма"])}
     assert len(images) == 2
+
+
+def test_of_tags_by_the_hundred_a_picture_shows_the_most_frequent():
+    true = np.arange(300)[:, None] >= np.arange(300)  # the first is the most frequent
+    picture = co_occurrence_image(true, true, [f"tag {i}" for i in range(300)])
+    assert picture == co_occurrence_image(true[:, :60], true[:, :60], [f"tag {i}" for i in range(60)])

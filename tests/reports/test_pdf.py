@@ -23,5 +23,11 @@ def test_a_heading_and_the_paragraph_below_it_stay_with_what_comes_next():
     assert all_of_it == ["Title", "Summary.", "Films", "A caption.", "first", "second", "Last", "The end."]
 
 
+def test_a_film_begins_no_page_of_its_own():
+    film = blocks.Film("tt1", "Alien", "worst", ("Horror",), "A ship.", None, ())
+    content = [blocks.Paragraph("Above."), blocks.Heading("Films"), blocks.Films((film, film))]
+    assert pdf._built(content, 1.0)[1] == 1, "pages"
+
+
 def _texts(parts):
     return [part.getPlainText() for part in parts if isinstance(part, Paragraph)]

@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from boring import quiet_trainer
+from PIL import Image
 
 from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, write_checkpoint, write_pointer
@@ -27,13 +28,14 @@ from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.random_order import beside_random_order
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
-from kgenre.reports.blocks import Film, Films, Guess, Paragraph, Table
+from kgenre.reports.blocks import Figure, Film, Films, Guess, Paragraph, Table
 from kgenre.reports.checkpoint_of_test import checkpoint_of_test
 from kgenre.reports.example_films import _words, choose_films, example_films
-from kgenre.reports.figures import curves_figure
+from kgenre.reports.figures import curves_figure, genres_figure
 from kgenre.reports.html import to_html
 from kgenre.reports.learning_curve import learning_curve
 from kgenre.reports.markdown import to_markdown
+from kgenre.reports.model_card import model_card
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.options import differing_options
 from kgenre.reports.pdf import to_pdf
@@ -166,6 +168,26 @@ def test_the_verdict_follows_from_the_numbers(runs):
     assert headline([good, poor], Numbers()).startswith("Only good beats")
     steps = next_steps([good, poor])
     assert any("still falling" in step for step in steps)
+
+
+def test_tags_by_the_hundred_leave_the_pages_legible(films, tmp_path):
+    tags = [f"tag{i}" for i in range(300)]
+    (run,) = read_runs([make_run(tmp_path / "tags" / "version_0", films, 1.0, genres=tags)])
+    width, height = Image.open(io.BytesIO(genres_figure([run]))).size
+    assert height < width, "beside its text on a page it is not made smaller"
+    said = " ".join(per_genre([run], Numbers()))
+    assert len(said) < 1000
+    assert "77 genres, such as tag2, tag6, tag10" in said, "those without a film"
+    assert len(model_card(run, Numbers())) < 4000
+    pages = report_blocks([run], Numbers(), films=0, seed=0, explain=False)
+    assert any("The 45 most frequent of 223 genres" in block.caption for block in pages if isinstance(block, Figure))
+
+
+def test_a_genre_that_every_film_has_is_none_that_films_are_ranked_by(films, tmp_path):
+    (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1)])
+    assert "Drama (" in " ".join(per_genre([run], Numbers()))
+    run.metrics["test/genre/Drama/support"] = run.metrics["test/films"]
+    assert "Drama (" not in " ".join(per_genre([run], Numbers()))
 
 
 def test_fusing_is_named_until_it_is_done(runs):

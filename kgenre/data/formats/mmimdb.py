@@ -15,6 +15,7 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.formats.genre_cell import is_genre
 from kgenre.data.formats.layout import Layout
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_texts import PackedTexts
@@ -52,7 +53,7 @@ def read(path: Path) -> FilmTable:
     if not films:
         why = f"{left_out[0].id}: {left_out[0].reason}" if left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")
-    genres_of = [{genre.strip() for genre in film["genres"]} for film in films.values()]
+    genres_of = [set(filter(is_genre, map(str.strip, film["genres"]))) for film in films.values()]
     names = tuple(sorted(set().union(*genres_of)))
     parts = ", ".join(f"{len(split[name])} {name}" for name in PARTS)
     return FilmTable(

@@ -44,14 +44,14 @@ def test_multi_label_is_not_taken_where_there_are_overviews(write_csv):
 
 
 def test_mmimdb(mmimdb):
-    film = {"title": "Alien", "year": 1979, "genres": ["Horror", "Sci-Fi "], "plot": ["A ship.", "A long ship.::me"]}
+    film = {"title": "Alien", "year": 1979, "genres": ["Horror", "Sci-Fi ", ""], "plot": ["A ship.", "A long one.::me"]}
     folder = mmimdb(
         {"1": film, "2": {"genres": [], "plot outline": "Short."}, "3": film}, train=["2", "1"], test=["4", "1"]
     )
     table = read_films(folder)
     assert table.source == f"the MM-IMDb layout, {folder / 'split.json'}"
     assert (table.ids, table.titles, table.years) == (("2", "1"), ("", "Alien"), (None, 1979))
-    assert table.overviews == ("Short.", "A long ship.")
+    assert table.overviews == ("Short.", "A long one.")
     assert table.genre_names == ("Horror", "Sci-Fi")
     assert table.genres.tolist() == [[0, 0], [1, 1]]
     assert table.poster_paths == (folder / "dataset" / "2.jpeg", folder / "dataset" / "1.jpeg")
