@@ -77,7 +77,7 @@ class BaselineComparison(Callback):
             best = checkpoint.best_model_score
             metrics = next((at for at in self._curve if at.get("loss") == best), {"loss": best})
             evaluation = self._best if len(metrics) > 1 else None
-        self._say(metrics, "val", "best validation", evaluation, falling=self._still_falling())
+        self._say(metrics, "val", "best validation", evaluation, falling=self._still_falling(module))
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Say it after a validation outside of training; within it, remember it."""
@@ -107,8 +107,10 @@ class BaselineComparison(Callback):
         if same is not None:
             _log.info("%s", same)
 
-    def _still_falling(self) -> bool | None:
+    def _still_falling(self, module: Module) -> bool | None:
         if not self._curve or not all("loss" in at for at in self._curve):
+            return None
+        if getattr(module.hparams, "schedule", None) == "cosine":  # the loss came to rest with the rate
             return None
         train = [at["train"] for at in self._curve if "train" in at]
         state = curve_state(train if len(train) == len(self._curve) else None, [at["loss"] for at in self._curve])

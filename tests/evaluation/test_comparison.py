@@ -161,14 +161,16 @@ def test_what_is_missing_is_named():
 
 
 @pytest.mark.parametrize(
-    ("losses", "words"),
+    ("losses", "schedule", "words"),
     [
-        ((0.7, 0.5, 0.4), "train longer"),
-        ((0.5, 0.26, 0.3), "longer training made them worse"),
-        ((0.4,), "the curve of the validation loss tells"),
+        ((0.7, 0.5, 0.4), "constant", "train longer"),
+        ((0.7, 0.5, 0.4), "cosine", "the curve of the validation loss tells"),  # as reports have it
+        ((0.5, 0.26, 0.3), "constant", "longer training made them worse"),
+        ((0.4,), "constant", "the curve of the validation loss tells"),
     ],
 )
-def test_at_the_end_of_a_fit_the_curve_is_known(losses, words, caplog):
+def test_at_the_end_of_a_fit_the_curve_is_known(losses, schedule, words, caplog):
+    module = SimpleNamespace(hparams=SimpleNamespace(schedule=schedule))
     trainer = SimpleNamespace(
         stage="fit",
         sanity_checking=False,
@@ -178,8 +180,8 @@ def test_at_the_end_of_a_fit_the_curve_is_known(losses, words, caplog):
     comparison._metrics = {"val": {"frequency": FREQUENCY}}
     for loss in losses:
         trainer.callback_metrics = {"val/loss": loss, "val/map": 0.35}
-        comparison.on_validation_end(trainer, None)
+        comparison.on_validation_end(trainer, module)
     with caplog.at_level(logging.INFO, "kgenre"):
-        comparison.on_fit_end(trainer, None)
+        comparison.on_fit_end(trainer, module)
     assert f"best validation loss {min(losses):.4f}: worse than" in caplog.text
     assert words in caplog.text
