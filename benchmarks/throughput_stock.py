@@ -67,11 +67,19 @@ def _cnn_2025() -> keras.Model:
 
 
 def _resnet() -> keras.Model:
-    """`kgenre.models.poster_resnet`; its layers are Keras's own but for the last, whose bias starts elsewhere."""
-    from kgenre.models._poster_resnet import poster_features
+    """`kgenre.models.poster_resnet`, but for the last layer's bias, which starts elsewhere."""
+
+    def conv(x: Any, filters: int, size: int = 3, strides: int = 1) -> Any:
+        own = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+        return layers.BatchNormalization(momentum=0.9)(layers.Conv2D(filters, size, strides, **own)(x))
 
     pixels = keras.Input((*POSTERS["poster_resnet"], 3))
-    x = layers.Dropout(0.2)(poster_features(pixels, FILTERS[1:]))
+    x = layers.ReLU()(conv(layers.Rescaling(4.0, offset=-2.0)(pixels), FILTERS[0], strides=2))
+    for filters in FILTERS[1:]:
+        main = conv(layers.ReLU()(conv(x, filters, strides=2)), filters)
+        skip = conv(layers.AveragePooling2D(2, padding="same")(x), filters, size=1)
+        x = layers.ReLU()(layers.Add()([main, skip]))
+    x = layers.Dropout(0.2)(layers.GlobalAveragePooling2D()(x))
     return keras.Model(pixels, layers.Dense(GENRES, activation="sigmoid", dtype="float32")(x))
 
 
