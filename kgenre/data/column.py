@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TypeVar, overload
 
@@ -11,8 +12,8 @@ Item = TypeVar("Item")
 class Column(Sequence[Item]):
     """A sequence, equal to any other one of the same items; each is made when it is asked for, by ``_item``."""
 
-    def _item(self, index: int) -> Item:
-        raise NotImplementedError
+    @abstractmethod
+    def _item(self, index: int) -> Item: ...
 
     @overload
     def __getitem__(self, index: int) -> Item: ...
