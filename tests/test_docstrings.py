@@ -15,11 +15,11 @@ from PIL import Image
 
 import kgenre
 
-# Left out: what compiles or trains for seconds, and what wants the run or the table of a user.
+# Left out: what compiles or trains for seconds, and what wants the run or the table of a user, or an extra.
 SLOW = ("Bidirectional", "ColoursAndLayout", ".fused", "GenreClassifier", ".overview_lstm", ".poster_cnn_2024")
 SLOW += (".poster_cnn_2025", ".side_by_side", "BatchSizeFinder", "TensorBoardViews")
 WANTING = (".read", "layout_of", "StepWarnings", "InMemoryLogger", "load_from_checkpoint", "export_classifier")
-WANTING += (".examples", ".fit_fusion")
+WANTING += (".examples", ".fit_fusion", "WandbLogger", "MLFlowLogger")
 PACKAGES = {package.name for package in pkgutil.iter_modules(kgenre.__path__) if package.ispkg}
 PACKAGES -= {"checkpoints", "kernels", "tuning"}  # nothing is left of their examples
 # What examples use without making it.

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a film model besides its curves."""
+"""What TensorBoard, and other loggers that take pictures, show of a film model besides its curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kgenre.evaluation.film_pictures import co_occurrence_image, panel_image
 from kgenre.evaluation.film_predictions import predicted_genres, top_genres
 from kgenre.evaluation.gradient_sample import GradientSample
 from kgenre.evaluation.projector import write_projector
-from kgenre.loggers import TensorBoardLogger
+from kgenre.loggers import TensorBoardLogger, takes_pictures
 
 if TYPE_CHECKING:
     from kgenre.evaluation.evaluation import Evaluation
@@ -35,6 +35,8 @@ _LAYOUT = {
 
 class TensorBoardViews(Callback):
     """Writes pictures and distributions of the validation films, where a `TensorBoardLogger` is there.
+
+    The pictures and the text go to every logger that takes pictures (`WandbLogger`, `MLFlowLogger`).
 
     With the first validation, the last and about eight between them: a precision-recall curve for each genre and all
     together, histograms of weights, of their gradients and of probabilities, which genres are predicted where which are
@@ -103,22 +105,26 @@ class TensorBoardViews(Callback):
         self._validations = state["validations"]
 
     def _write(self, trainer: Trainer, module: Module, evaluation: Evaluation, step: int) -> None:
-        names, arrays = getattr(module, "genre_names", ()), _weights(trainer, self.step_part)
-        predicted = predicted_genres(evaluation.prob, getattr(module, "thresholds", None))
-        table = getattr(trainer.datamodule, "table", None)
+        names, true, prob = getattr(module, "genre_names", ()), evaluation.true, evaluation.prob
         for logger in _loggers(trainer):
-            true, prob = evaluation.true, evaluation.prob
             curves = {f"genre/{name}": (true[:, g], prob[:, g]) for g, name in enumerate(names) if true[:, g].any()}
             logger.log_pr_curves({"all genres": (true.ravel(), prob.ravel())} | curves, step)
-            logger.log_histograms(arrays | {"probabilities": prob}, step)
-            if not len(names):
-                continue
-            logger.log_image("co-occurrence", co_occurrence_image(true, predicted, names), step)
-            if table is not None:
-                chosen = np.unique(np.linspace(0, len(prob) - 1, self.films).astype(int))
-                films = table.subset(evaluation.rows[chosen])
-                logger.log_image("films/posters", panel_image(films, true[chosen], predicted[chosen], names), step)
-                logger.log_text("films/overviews", _panel_text(films, prob[chosen], names), step)
+            logger.log_histograms(_weights(trainer, self.step_part) | {"probabilities": prob}, step)
+        pictured = [logger for logger in trainer.results.loggers if takes_pictures(logger)]
+        if not (pictured and len(names)):
+            return
+        predicted = predicted_genres(prob, getattr(module, "thresholds", None))
+        pictures, panel = {"co-occurrence": co_occurrence_image(true, predicted, names)}, None
+        if (table := getattr(trainer.datamodule, "table", None)) is not None:
+            chosen = np.unique(np.linspace(0, len(prob) - 1, self.films).astype(int))
+            films = table.subset(evaluation.rows[chosen])
+            pictures["films/posters"] = panel_image(films, true[chosen], predicted[chosen], names)
+            panel = _panel_text(films, prob[chosen], names)
+        for album in pictured:
+            for name, picture in pictures.items():
+                album.log_image(name, picture, step)
+            if panel is not None:
+                album.log_text("films/overviews", panel, step)
 
 
 def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:

@@ -2,7 +2,19 @@
 
 from kgenre.loggers.csv import CSVLogger
 from kgenre.loggers.in_memory import InMemoryLogger
-from kgenre.loggers.logger import Logger
+from kgenre.loggers.logger import Logger, takes_pictures
+from kgenre.loggers.mlflow import MLFlowLogger
+from kgenre.loggers.service import LoggerError
 from kgenre.loggers.tensorboard import TensorBoardLogger
+from kgenre.loggers.wandb import WandbLogger
 
-__all__ = ["CSVLogger", "InMemoryLogger", "Logger", "TensorBoardLogger"]
+__all__ = [
+    "CSVLogger",
+    "InMemoryLogger",
+    "Logger",
+    "LoggerError",
+    "MLFlowLogger",
+    "TensorBoardLogger",
+    "WandbLogger",
+    "takes_pictures",
+]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from kgenre.loggers.flat_parameters import flat_parameters
 
 # Sorts before the others, which are named by their time: TensorBoard leaves a file for good when a later one is there.
 HPARAMS_FILE = "events.out.tfevents.0.hparams"
@@ -20,7 +21,7 @@ def write_session_start(run_dir: Path, params: Mapping[str, Any]) -> None:
 
     with (run_dir / HPARAMS_FILE).open("wb") as file:
         writer = RecordWriter(file)
-        summary = summary_v2.hparams_pb(_flat(params), start_time_secs=time.time())
+        summary = summary_v2.hparams_pb(flat_parameters(params), start_time_secs=time.time())
         for content in ({"file_version": "brain.Event:2"}, {"summary": summary}):
             writer.write(Event(wall_time=time.time(), **content).SerializeToString())
 
@@ -35,15 +36,3 @@ def session_end(status: int, ended: float) -> Any:
     return Summary(
         value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)]
     )
-
-
-def _flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
-    """Names joined by dots; what is neither a number, a truth value nor a text is its JSON."""
-    flat: dict[str, bool | float | str] = {}
-    for name, value in params.items():
-        if isinstance(value, Mapping) and value:
-            flat |= _flat(value, f"{prefix}{name}.")
-        else:
-            plain = isinstance(value, bool | int | float | str)
-            flat[f"{prefix}{name}"] = value if plain else json.dumps(value, default=str)
-    return flat

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 class Logger:
@@ -23,7 +26,7 @@ class Logger:
     """
 
     writes_files = True  # into the run's folder; without such a logger and without checkpoints there is no folder
-    # Their names, as `fnmatch` takes them: a run that is refused before its first step takes these with it.
+    # Names of files and folders, as `fnmatch` takes them: a run that is refused before its first step takes them along.
     files: tuple[str, ...] = ()
 
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
@@ -53,6 +56,19 @@ class Logger:
     def log_text(self, name: str, text: str, step: int) -> None:
         """Write a text (Markdown)."""
 
+    def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
+        """Write a picture, where the logger takes any.
+
+        Args:
+            name: its tag, such as "val/reconstructions".
+            image: a PNG, or an array of shape (height, width), (height, width, 1 or 3): uint8, or float from 0 to 1
+                (what is beyond is cut off).
+            step: where it stands on the axis, `Module.global_step`.
+
+        Raises:
+            ValueError: an array of another shape or type.
+        """
+
     def state_dict(self, step: int) -> dict[str, Any]:
         """What a checkpoint of this step keeps beside the values that the run itself knows, as JSON values."""
         return {}
@@ -62,3 +78,8 @@ class Logger:
 
     def finalize(self, status: str) -> None:
         """Everything to the disk; the stage ended with "success", "interrupted" or "failed". More may follow."""
+
+
+def takes_pictures(logger: Logger) -> bool:
+    """Whether `Logger.log_image` does anything: pictures are drawn for somebody only."""
+    return type(logger).log_image is not Logger.log_image

@@ -83,17 +83,6 @@ class TensorBoardLogger(Logger):
         self._session_is_open = True
 
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
-        """Write a picture.
-
-        Args:
-            name: its tag, such as "val/reconstructions".
-            image: a PNG, or an array of shape (height, width), (height, width, 1 or 3): uint8, or float from 0 to 1
-                (what is beyond is cut off).
-            step: where it stands on the axis, `Module.global_step`.
-
-        Raises:
-            ValueError: an array of another shape or type.
-        """
         from tensorboard.plugins.image import metadata
 
         png = image if isinstance(image, bytes) else png_of(name, image)

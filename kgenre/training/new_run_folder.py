@@ -20,7 +20,7 @@ class NewRunFolder:
 
     Args:
         experiment: ``<root>/<name>``; made where it is missing.
-        own: names of files, as `fnmatch` takes them, that the run writes whenever it likes: its loggers'.
+        own: names of files and folders, as `fnmatch` takes them, that the run writes whenever it likes: its loggers'.
 
     Raises:
         TrainerError: the folder cannot be made.
@@ -74,10 +74,13 @@ class NewRunFolder:
     def _files(self) -> dict[str, tuple[int, int]]:
         """Every other file below with its size in bytes and the time of its last change in ns."""
         found = {}
-        for inside, _, names in os.walk(self.path):
-            for name in names:
-                if not any(fnmatch(name, own) for own in self._own_names):
-                    path = os.path.join(inside, name)
-                    about = os.lstat(path)
-                    found[path] = (about.st_size, about.st_mtime_ns)
+        for inside, folders, names in os.walk(self.path):
+            folders[:] = self._not_own(folders)
+            for name in self._not_own(names):
+                path = os.path.join(inside, name)
+                about = os.lstat(path)
+                found[path] = (about.st_size, about.st_mtime_ns)
         return found
+
+    def _not_own(self, names: list[str]) -> list[str]:
+        return [name for name in names if not any(fnmatch(name, own) for own in self._own_names)]

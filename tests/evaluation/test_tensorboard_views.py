@@ -37,9 +37,25 @@ def events_of(trainer):
     return events
 
 
+class Pictured(kgenre.loggers.Logger):
+    """Another logger that takes pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.pictures, self.texts = [], []
+
+    def log_image(self, name, image, step):
+        self.pictures.append((name, step))
+
+    def log_text(self, name, text, step):
+        self.texts.append((name, step))
+
+
 def test_the_first_and_the_last_validation_are_shown(data, tmp_path):
+    pictured = Pictured()
     trainer = kgenre.Trainer(
         max_epochs=3,
+        logger=[kgenre.loggers.TensorBoardLogger(), pictured],
         callbacks=[TensorBoardViews(times=1, gradients=True)],
         default_root_dir=str(tmp_path),
         enable_progress_bar=False,
@@ -48,7 +64,10 @@ def test_the_first_and_the_last_validation_are_shown(data, tmp_path):
     module = GenreClassifier(small_network)
     trainer.fit(module, datamodule=data)
     events = events_of(trainer)
-    assert [event.step for event in events.Tensors("films/posters")] == [trainer.global_step // 3, trainer.global_step]
+    first, last = trainer.global_step // 3, trainer.global_step
+    assert [event.step for event in events.Tensors("films/posters")] == [first, last]
+    assert pictured.pictures == [(name, step) for step in (first, last) for name in ("co-occurrence", "films/posters")]
+    assert pictured.texts == [("films/overviews", first), ("films/overviews", last)]
     gradients = [tag for tag in events.Tags()["tensors"] if tag.startswith("gradients/")]
     assert sorted(tag.rpartition("/")[0].rpartition("/")[2] for tag in gradients) == [
         "Conv",

@@ -1,0 +1,142 @@
+"""Runs in MLflow."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgenre.loggers.flat_parameters import flat_parameters
+from kgenre.loggers.picture import png_of
+from kgenre.loggers.service import LoggerError, ServiceLogger, title
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_STATUS = {"success": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
+_LONGEST = 6000  # letters of a parameter's value
+_MOST_METRICS, _MOST_PARAMETERS = 1000, 100  # in one request
+
+
+class MLFlowLogger(ServiceLogger):
+    """Metrics over ``global_step``, parameters, texts and pictures in MLflow.
+
+    A letter that MLflow allows in no name becomes ``_``. Of parameters that change when a run goes on MLflow keeps the
+    first value. `ServiceLogger` says how a run is found again.
+
+    Args:
+        experiment_name: MLflow's experiment, made where it is missing; None: that of ``MLFLOW_EXPERIMENT_NAME``, or
+            "kgenre".
+        tracking_uri: where MLflow keeps its runs, "http://server:5000" or "sqlite:///mlflow.db"; None: that of
+            ``MLFLOW_TRACKING_URI``, or MLflow's default.
+        run_name: what MLflow shows; None: the last folders of the run, ``poster_cnn_2024/version_0``.
+        tags: of the run.
+        save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
+        name: the name of the experiment; None leaves it to the Trainer.
+
+    Raises:
+        LoggerError: mlflow is not installed, or its server cannot be reached (when a run begins).
+
+    Example:
+        >>> Trainer(logger=[TensorBoardLogger(), CSVLogger(), MLFlowLogger("films")])
+    """
+
+    package = "mlflow"
+    files = ("mlflow.json",)
+
+    def __init__(
+        self,
+        experiment_name: str | None = None,
+        tracking_uri: str | None = None,
+        run_name: str | None = None,
+        tags: Mapping[str, str] | None = None,
+        save_dir: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(save_dir, name)
+        self.experiment_name = experiment_name
+        self.tracking_uri = tracking_uri
+        self.run_name = run_name
+        self.tags = dict(tags or {})
+        self._client: Any = None
+        self._run_id: str | None = None
+
+    @property
+    def experiment(self) -> Any:
+        """The `mlflow.MlflowClient`."""
+        if self._client is None:
+            raise self.not_open()
+        return self._client
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the run."""
+        if self._run_id is None:
+            raise self.not_open()
+        return self._run_id
+
+    def _begin(self, run_dir: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        import mlflow
+
+        self._client = mlflow.MlflowClient(self.tracking_uri)
+        try:
+            if known:
+                self._run_id = known["run_id"]
+                self._client.update_run(self._run_id, status="RUNNING")
+            else:
+                name = self.experiment_name or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "kgenre"
+                experiment = self._client.get_experiment_by_name(name)
+                place = experiment.experiment_id if experiment else self._client.create_experiment(name)
+                run = self._client.create_run(place, run_name=self.run_name or title(run_dir), tags=self.tags)
+                self._run_id = run.info.run_id
+        except mlflow.MlflowException as error:
+            raise LoggerError(f"MLflow cannot be used: {' '.join(str(error).split())[:300]}") from error
+        return {"run_id": self._run_id}
+
+    def _is_open(self) -> bool:
+        return False  # `finalize` ends it after each stage
+
+    def _leave(self) -> None:
+        self._run_id = self._run_dir = None
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        from mlflow.entities import Metric
+
+        now = int(1000 * time.time())
+        entities = [Metric(_allowed(name), float(value), now, step) for name, value in metrics.items()]
+        for some in _parts(entities, _MOST_METRICS):
+            self.experiment.log_batch(self.run_id, metrics=some)
+
+    def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        known = self.experiment.get_run(self.run_id).data.params
+        new = {_allowed(name): str(value)[:_LONGEST] for name, value in flat_parameters(params).items()}
+        entities = [Param(name, value) for name, value in new.items() if name not in known]
+        for some in _parts(entities, _MOST_PARAMETERS):
+            self.experiment.log_batch(self.run_id, params=some)
+
+    def log_text(self, name: str, text: str, step: int) -> None:
+        self.experiment.log_text(self.run_id, text, f"{_allowed(name)}/step={step:06d}.md")
+
+    def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
+        from PIL import Image
+
+        png = image if isinstance(image, bytes) else png_of(name, image)
+        self.experiment.log_image(self.run_id, Image.open(io.BytesIO(png)), key=_allowed(name), step=step)
+
+    def finalize(self, status: str) -> None:
+        if self._run_id is not None:
+            self.experiment.set_terminated(self._run_id, _STATUS[status])
+
+
+def _allowed(name: str) -> str:
+    return re.sub(r"[^/\w.\- ]", "_", name)
+
+
+def _parts(entities: Sequence[Any], most: int) -> list[Sequence[Any]]:
+    return [entities[first : first + most] for first in range(0, len(entities), most)]

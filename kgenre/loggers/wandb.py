@@ -1,0 +1,133 @@
+"""Runs in Weights & Biases."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kgenre.loggers.picture import png_of
+from kgenre.loggers.service import LoggerError, ServiceLogger, title
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class WandbLogger(ServiceLogger):
+    """Metrics over ``global_step``, configuration, texts and pictures in Weights & Biases.
+
+    A run of W&B that the program has begun itself (``wandb.init``, an agent of ``wandb.sweep``) is taken as it is. One
+    that begins here stays open for the next stage, and ends with the program, with another run, or with an error.
+    `ServiceLogger` says how a run is found again.
+
+    Args:
+        project: in which project; None: that of ``WANDB_PROJECT``, or "kgenre".
+        entity: whose project, a user or a team; None: W&B's default.
+        run_name: what W&B shows; None: the last folders of the run, ``poster_cnn_2024/version_0``.
+        group: runs of one name stand together.
+        tags: of the run.
+        offline: keep all in the run's folder, for ``wandb sync`` later.
+        save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
+        name: the name of the experiment; None leaves it to the Trainer.
+
+    Raises:
+        LoggerError: wandb is not installed, or W&B cannot be reached (when a run begins).
+
+    Example:
+        >>> Trainer(logger=[TensorBoardLogger(), CSVLogger(), WandbLogger(project="films")])
+    """
+
+    package = "wandb"
+    files = ("wandb", "wandb.json")
+
+    def __init__(
+        self,
+        project: str | None = None,
+        entity: str | None = None,
+        run_name: str | None = None,
+        group: str | None = None,
+        tags: Sequence[str] = (),
+        offline: bool = False,
+        save_dir: str | None = None,
+        name: str | None = None,
+    ) -> None:
+        super().__init__(save_dir, name)
+        self.project = project
+        self.entity = entity
+        self.run_name = run_name
+        self.group = group
+        self.tags = list(tags)
+        self.offline = offline
+        self._run: Any = None
+        self._is_ours = False
+
+    @property
+    def experiment(self) -> Any:
+        """The run of W&B, a `wandb.Run`."""
+        if self._run is None:
+            raise self.not_open()
+        return self._run
+
+    def _begin(self, run_dir: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
+        import wandb
+
+        self._is_ours = wandb.run is None
+        if self._is_ours:
+            project = self.project or os.environ.get("WANDB_PROJECT") or "kgenre"
+            try:
+                wandb.init(
+                    **(known or {"project": project, "entity": self.entity}),
+                    resume="allow" if known else None,
+                    name=None if known else self.run_name or title(run_dir),
+                    group=self.group,
+                    tags=self.tags or None,
+                    dir=str(run_dir),
+                    mode="offline" if self.offline else None,
+                )
+            except wandb.Error as error:
+                raise LoggerError(
+                    f"Weights & Biases cannot be used: {' '.join(str(error).split())} Or keep the run on this machine, "
+                    "for wandb sync later: WandbLogger(offline=True)."
+                ) from error
+        self._run = wandb.run
+        self._run.define_metric("global_step", hidden=True)
+        self._run.define_metric("*", step_metric="global_step")
+        return {"project": self._run.project, "entity": self._run.entity or None, "id": self._run.id}
+
+    def _is_open(self) -> bool:
+        import wandb
+
+        return self._run is not None and self._run is wandb.run  # `wandb.finish` may have been called
+
+    def _leave(self, exit_code: int = 0) -> None:
+        if self._is_ours and self._is_open():
+            self._run.finish(exit_code)
+        self._run = self._run_dir = None
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
+        self.experiment.log({**metrics, "global_step": step})
+
+    def log_hyperparams(self, params: Mapping[str, Any]) -> None:
+        self.experiment.config.update(json.loads(json.dumps(params, default=str)), allow_val_change=True)
+
+    def log_text(self, name: str, text: str, step: int) -> None:
+        import wandb
+
+        html = wandb.Html(f"<pre>{escape(text)}</pre>")
+        self.experiment.log({name: html, "global_step": step})
+
+    def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
+        import wandb
+        from PIL import Image
+
+        png = image if isinstance(image, bytes) else png_of(name, image)
+        self.experiment.log({name: wandb.Image(Image.open(io.BytesIO(png))), "global_step": step})
+
+    def finalize(self, status: str) -> None:
+        """A run that failed ends; another one stays open: what comes next may belong to it."""
+        if status == "failed":
+            self._leave(exit_code=1)

@@ -1,0 +1,226 @@
+"""Weights & Biases and MLflow, as they are installed: what arrives there of a fit, of one that goes on, of a test."""
+
+import json
+
+import numpy as np
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer
+
+from kgenre.callbacks import LambdaCallback
+from kgenre.loggers import CSVLogger, LoggerError, MLFlowLogger, WandbLogger, takes_pictures
+
+RED = np.zeros((4, 6, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
+
+
+def written():
+    """Wait for what W&B writes, in a process of its own."""
+    import wandb
+
+    wandb.finish()
+    wandb.teardown()
+
+
+@pytest.fixture
+def mlflow_logger(in_tmp_path):
+    pytest.importorskip("mlflow", reason="mlflow is an extra")
+    return MLFlowLogger("digits", tracking_uri=f"sqlite:///{in_tmp_path / 'mlflow.db'}", tags={"who": "me"})
+
+
+@pytest.fixture
+def wandb_logger(in_tmp_path):
+    pytest.importorskip("wandb", reason="wandb is an extra")
+    yield WandbLogger(project="digits", offline=True, tags=["a"])
+    written()
+
+
+def fit(logger, epochs, **arguments):
+    trainer = quiet_trainer(
+        logger=[logger, CSVLogger()], log_every_n_steps=1, max_epochs=epochs, enable_checkpointing=True
+    )
+    trainer.fit(BoringModule(), boring_batches(2), boring_batches(2), **arguments)
+    return trainer
+
+
+def records(log):
+    """Those of a file in LevelDB's format: blocks of 32 KiB, in each pieces after a checksum, a length and a kind."""
+    at, data = 7, b""  # after the file's own header
+    while at + 7 <= len(log):
+        if (rest := 2**15 - at % 2**15) < 7:
+            at += rest
+            continue
+        length, kind = int.from_bytes(log[at + 4 : at + 6], "little"), log[at + 6]
+        data += log[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last piece
+            yield data
+            data = b""
+
+
+def sent(folder):
+    """What lies in the files of W&B below a folder: id of the run -> its history, in the order of the files."""
+    from wandb.proto import wandb_internal_pb2
+
+    written()
+    found = {}
+    for file in sorted(folder.glob("**/run-*.wandb")):
+        for data in records(file.read_bytes()):
+            record = wandb_internal_pb2.Record.FromString(data)
+            if record.HasField("run"):
+                history = found.setdefault(record.run.run_id, [])
+            if record.HasField("history"):
+                items = record.history.item
+                history.append({item.key or "/".join(item.nested_key): json.loads(item.value_json) for item in items})
+    return found
+
+
+def curve(history, name):
+    return [(row["global_step"], row[name]) for row in history if name in row]
+
+
+def of_csv(trainer, name):
+    import csv
+
+    with (trainer.run_dir / "metrics.csv").open() as file:
+        return [(int(row["step"]), pytest.approx(float(row[name]))) for row in csv.DictReader(file) if row.get(name)]
+
+
+def test_wandb_has_the_curves_of_a_fit_that_goes_on_and_of_its_test(wandb_logger):
+    trainer = fit(wandb_logger, 2)
+    trainer.test(BoringModule(), boring_batches(2), ckpt_path=trainer.run_dir)
+    wandb_logger.experiment.finish()  # as at the end of a program
+    going_on = fit(WandbLogger(project="digits", offline=True), 3, ckpt_path="last")
+
+    ((run, history),) = sent(trainer.run_dir).items()
+    assert run == json.loads((trainer.run_dir / "wandb.json").read_text())["id"]
+    # The checkpoint's own step is logged by both, alike.
+    assert list(dict.fromkeys(curve(history, "train/loss"))) == of_csv(going_on, "train/loss")
+    assert sorted({step for step, _ in curve(history, "val/loss")}) == [2, 4, 6]
+    assert [step for step, _ in curve(history, "test/loss")] == [4]
+
+
+def test_wandb_takes_pictures_and_texts(wandb_logger):
+    wandb = pytest.importorskip("wandb")
+    picture = LambdaCallback(
+        on_fit_start=lambda trainer, module: (
+            trainer.logger.log_image("red", RED, 0),
+            trainer.logger.log_text("note", "<b>", 0),
+        )
+    )
+    trainer = quiet_trainer(logger=wandb_logger, callbacks=picture, max_epochs=1)
+    trainer.fit(BoringModule(), boring_batches(2))
+    assert takes_pictures(wandb_logger)
+    assert not takes_pictures(CSVLogger())
+    assert wandb.run is wandb_logger.experiment
+    assert wandb.run.name == "boring_module/version_0"
+    written()
+    (file,) = trainer.run_dir.glob("wandb/**/red_*.png")
+    from PIL import Image
+
+    assert np.array_equal(np.asarray(Image.open(file)), RED)
+    (file,) = trainer.run_dir.glob("wandb/**/note_*.html")
+    assert "<pre>&lt;b&gt;</pre>" in file.read_text()
+
+
+def test_a_run_of_wandb_that_the_program_has_begun_is_taken_and_left_open(wandb_logger, in_tmp_path):
+    wandb = pytest.importorskip("wandb")
+    mine = wandb.init(project="mine", mode="offline", dir=str(in_tmp_path))
+    fit(wandb_logger, 1)
+    assert wandb_logger.experiment is mine is wandb.run
+    fit(wandb_logger, 1)
+    assert mine is wandb.run
+    ((_, history),) = sent(in_tmp_path).items()
+    assert [step for step, _ in curve(history, "train/loss")] == [1, 2, 1, 2]
+
+
+def test_two_fits_are_two_runs_of_wandb_and_one_that_fails_has_ended(wandb_logger):
+    wandb = pytest.importorskip("wandb")
+    first, second = fit(wandb_logger, 1), fit(wandb_logger, 1)
+    ids = [json.loads((trainer.run_dir / "wandb.json").read_text())["id"] for trainer in (first, second)]
+    assert len(set(ids)) == 2
+    assert wandb.run.id == ids[1]
+
+    def fail(trainer, module):
+        raise RuntimeError("no")
+
+    failing = quiet_trainer(logger=wandb_logger, callbacks=LambdaCallback(on_train_epoch_end=fail), max_epochs=1)
+    with pytest.raises(RuntimeError, match="no"):
+        failing.fit(BoringModule(), boring_batches(2))
+    assert wandb.run is None
+
+
+def test_a_refused_fit_leaves_no_folder(wandb_logger, in_tmp_path):
+    def refuse(trainer, module):
+        raise RuntimeError("refused")
+
+    trainer = quiet_trainer(logger=wandb_logger, callbacks=LambdaCallback(on_fit_start=refuse))
+    with pytest.raises(RuntimeError, match="refused"):
+        trainer.fit(BoringModule(), boring_batches(2))
+    assert not (in_tmp_path / "runs").exists()
+
+
+def test_wandb_without_a_login_says_what_to_do(wandb_logger, monkeypatch):
+    wandb = pytest.importorskip("wandb")
+
+    def init(**arguments):
+        raise wandb.errors.UsageError("No API key configured.")
+
+    monkeypatch.setattr(wandb, "init", init)
+    with pytest.raises(LoggerError, match=r"No API key configured\. .*offline=True"):
+        fit(wandb_logger, 1)
+
+
+def test_mlflow_has_the_curves_of_a_fit_that_goes_on_and_of_its_test(mlflow_logger):
+    trainer = fit(mlflow_logger, 2)
+    trainer.test(BoringModule(), boring_batches(2), ckpt_path=trainer.run_dir)
+    again = MLFlowLogger(tracking_uri=mlflow_logger.tracking_uri)
+    going_on = fit(again, 3, ckpt_path="last")
+
+    assert again.run_id == mlflow_logger.run_id
+    client = again.experiment
+    run = client.get_run(again.run_id)
+    assert (run.info.run_name, run.info.status, run.data.tags["who"]) == ("boring_module/version_0", "FINISHED", "me")
+    assert client.get_experiment(run.info.experiment_id).name == "digits"
+
+    def points(name):
+        return sorted({(metric.step, metric.value) for metric in client.get_metric_history(again.run_id, name)})
+
+    assert points("train/loss") == of_csv(going_on, "train/loss")
+    assert [step for step, _ in points("val/loss")] == [2, 4, 6]
+    assert [step for step, _ in points("test/loss")] == [4]
+
+
+def test_mlflow_takes_any_name_any_number_of_values_pictures_and_long_parameters(mlflow_logger, in_tmp_path):
+    mlflow_logger.open(in_tmp_path)
+    mlflow_logger.log_metrics({f"genre/{n}": float(n) for n in range(1500)} | {"Sci-Fi (été)": 0.5}, 7)
+    mlflow_logger.log_hyperparams({"model": {"network": "x" * 7000, "args": {"filters": 16}}})
+    mlflow_logger.log_hyperparams({"model": {"args": {"filters": 32}}, "new": [1]})
+    mlflow_logger.log_text("films/overviews", "text", 7)
+    mlflow_logger.log_image("red", RED, 7)
+    mlflow_logger.finalize("interrupted")
+    client, run_id = mlflow_logger.experiment, mlflow_logger.run_id
+    run = client.get_run(run_id)
+    assert run.info.status == "KILLED"
+    assert len(run.data.metrics) == 1501
+    assert run.data.metrics["Sci-Fi _été_"] == 0.5
+    assert {name: value for name, value in run.data.params.items() if name != "model.network"} == {
+        "model.args.filters": "16",
+        "new": "[1]",
+    }
+    assert len(run.data.params["model.network"]) == 6000
+    assert [file.path for file in client.list_artifacts(run_id, "films/overviews")] == [
+        "films/overviews/step=000007.md"
+    ]
+    assert client.list_artifacts(run_id, "images")
+
+
+def test_mlflow_that_cannot_be_reached_is_said(mlflow_logger, in_tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    with pytest.raises(LoggerError, match=r"MLflow cannot be used: .*127\.0\.0\.1"):
+        MLFlowLogger(tracking_uri="http://127.0.0.1:9").open(in_tmp_path)
+
+
+@pytest.mark.parametrize("logger", [WandbLogger, MLFlowLogger])
+def test_without_the_package(logger, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LoggerError, match=rf"{logger.__name__} needs the package (wandb|mlflow): pip install -e"):
+        logger()
