@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 # Streams of random numbers of one (seed, epoch) that must not be the same numbers.
 _ORDER, AUGMENTATION, _BATCH_ORDER = 0, 1, 2
 _WIDTH_STEP = 4  # tokens; fewer different widths, fewer programs to compile
+_SHARED_BY = 48  # as many devices as divide this, 2, 3, 4, 6, 8, 12, 16, ..., share a smaller batch too
 _BATCHES_PER_BUCKET = 8  # with fewer, what a narrower program saves does not pay for compiling it
 
 
@@ -107,6 +109,20 @@ def plan_batches(
 def batches_of(films: int, batch_size: int, drop_remainder: bool) -> int:
     """How many batches some films make; one that is not full counts unless it is dropped."""
     return films // batch_size if drop_remainder else -(-films // batch_size)
+
+
+def rows_of_batches(films: int, batch_size: int) -> int:
+    """How many rows each batch has: ``batch_size``, or less where some would be filled up in every batch.
+
+    What divides a batch into equal parts for several devices still does. Their number is not asked for, as it must not
+    change what is computed.
+
+    Example:
+        >>> rows_of_batches(43, batch_size=32), rows_of_batches(43, batch_size=200)
+        (32, 48)
+    """
+    part = math.gcd(batch_size, _SHARED_BY)
+    return min(batch_size, -(-films // part) * part)
 
 
 def _filled(rows: npt.NDArray[np.integer], batches: int, batch_size: int) -> npt.NDArray[np.int32]:

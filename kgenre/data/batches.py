@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.augmentation import Augmentation, augmented, draw_augmentation
-from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, batches_of, plan_batches
+from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, batches_of, plan_batches, rows_of_batches
 from kgenre.data.poster_files import usable_cpus
 from kgenre.data.streamed_posters import StreamedPosters
 
@@ -85,7 +85,7 @@ class FilmBatches:
     Args:
         tensors: the films.
         rows: the rows of the table that these batches are about.
-        batch_size: B.
+        batch_size: B; where there are not as many rows no more than they take, see `rows_of_batches`.
         shuffle: each epoch in another order, given by (seed, epoch); else always in the order of ``rows``.
         augment: how posters are changed, anew in each epoch; None for not at all.
         seed: for order and augmentation.
@@ -112,7 +112,7 @@ class FilmBatches:
     ) -> None:
         self.tensors = tensors
         self.rows = rows
-        self.batch_size = batch_size
+        self.batch_size = batch_size if drop_remainder else rows_of_batches(len(rows), batch_size)
         self.shuffle = shuffle
         self.augment = augment if tensors.image_size else None
         self.seed = seed

@@ -59,7 +59,7 @@ class FilmData(DataModule):
         posters: use posters; films whose poster is missing or bad are left out.
         overviews: use overviews; films without one are left out.
         image_size: (height, width) of the posters, in pixels.
-        batch_size: films in a batch.
+        batch_size: films in a batch; where there are fewer, batches are hardly larger than these take.
         vocabulary_size: most words known, counted on the training overviews.
         sequence_length: words read of an overview; None for the longest training overview, at most 200.
         val_fraction: share of the films for validation.

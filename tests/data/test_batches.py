@@ -7,7 +7,7 @@ import pytest
 
 from kgenre.data import FilmBatches, FilmDataError, FilmTensors
 from kgenre.data.augmentation import Augmentation, draw_augmentation
-from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, plan_batches
+from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, plan_batches, rows_of_batches
 from kgenre.training.data_module import EpochBatches
 
 N, SIZE, LENGTH, GENRES = 50, (20, 10), 7, 3
@@ -62,16 +62,27 @@ def test_what_is_not_used_is_not_in_the_batch(arrays, absent, key):
     assert key not in collect(source.epoch_batches(0))[0]
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 8, 25, 50, 64, 200])
-def test_every_film_counts_once_and_shapes_are_static(tensors, batch_size):
+@pytest.mark.parametrize(
+    ("batch_size", "rows"), [(1, 1), (7, 7), (8, 8), (25, 25), (50, 50), (60, 60), (64, 64), (200, 56), (4096, 64)]
+)
+def test_every_film_counts_once_and_shapes_are_static(tensors, batch_size, rows):
     source = batches(tensors, batch_size=batch_size, shuffle=True)
     got = collect(source.epoch_batches(3))
     assert len(got) == len(source) == -(-N // batch_size)
-    assert {batch["poster"].shape for batch in got} == {(batch_size, *SIZE, 3)}
+    assert {batch["poster"].shape for batch in got} == {(rows, *SIZE, 3)}
     index, weight = (np.concatenate([batch[name] for batch in got]) for name in ("index", "weight"))
     assert sorted(index[weight == 1]) == list(range(N))
     assert set(weight) <= {0.0, 1.0}
-    assert source.epoch_batches(0).element_spec["poster"].shape == (batch_size, *SIZE, 3)
+    assert source.epoch_batches(0).element_spec["poster"].shape == (rows, *SIZE, 3)
+
+
+def test_fewer_rows_than_asked_for_are_shared_by_as_many_devices():
+    for films in range(1, 200):
+        for batch_size in range(1, 200):
+            rows = rows_of_batches(films, batch_size)
+            assert rows == batch_size if films >= batch_size else films <= rows <= batch_size
+            assert rows < films + 48
+            assert not [n for n in (2, 3, 4, 6, 8, 12, 16) if batch_size % n == 0 and rows % n]
 
 
 @pytest.mark.parametrize(("batch_size", "full"), [(1, 50), (7, 7), (8, 6), (25, 2), (50, 1), (64, 0)])

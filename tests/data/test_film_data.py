@@ -42,6 +42,19 @@ def broken(tmp_path):
     return folder
 
 
+def test_a_batch_larger_than_a_part_is_hardly_larger_than_its_films(sample):
+    films = FilmData(str(sample), overviews=False, image_size=(8, 8), batch_size=512)
+    films.setup("fit")
+    for source in (
+        films.train_dataloader(),
+        films.val_dataloader(),
+        films.test_dataloader(),
+        films.predict_dataloader(),
+    ):
+        (batch,) = source
+        assert len(source.rows) == batch["weight"].numpy().sum() <= len(batch["poster"]) < len(source.rows) + 16
+
+
 @pytest.mark.parametrize(
     ("argument", "value"),
     [
@@ -258,7 +271,7 @@ def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
     unlabelled.setup("predict")
     (batch,) = collect(unlabelled.predict_dataloader())
     assert batch["weight"].sum() == 3
-    assert batch["genres"].shape == (64, len(films.genre_names))
+    assert batch["genres"].shape == (16, len(films.genre_names))
 
 
 @pytest.mark.parametrize("leaking", [0, 2])

@@ -128,7 +128,7 @@ def test_a_full_disk_is_said_and_gone_round(folder, run_python):
         "print(batch['poster'].shape, films.description)"
     )
     out = run_python(script)
-    assert "(64, 24, 16, 3)" in out
+    assert "(32, 24, 16, 3)" in out
     assert "in memory" in out
 
 
