@@ -40,12 +40,13 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
         panels = figure.subplots(1, len(drawn), sharey=True, squeeze=False)[0]
         lows, highs = [], []
         for panel, (run, curve), colour in zip(panels, drawn, COLOURS * len(drawn), strict=False):
-            panel.plot(curve.epochs, curve.train, color=colour, linestyle=":", label="training")
+            panel.plot(range(1, curve.trained + 1), curve.train, color=colour, linestyle=":", label="training")
             panel.plot(curve.epochs, curve.validation, color=colour, label="validation")
             panel.plot(curve.best_epoch, curve.validation[curve.best], "o", color=colour, markersize=4, label="best")
+            validated = next(row for row in (*reversed(run.epochs), *run.mid_epoch) if "val/loss" in row)
             for key in fair_baselines(run):
                 style, label = _LINES[key]
-                value = run.epochs[curve.epochs[-1] - 1].get(f"val/baseline_{key}/loss")
+                value = validated.get(f"val/baseline_{key}/loss")
                 if value is not None:
                     panel.axhline(value, color=_GREY, linestyle=style, linewidth=0.8, label=label)
                     lows.append(value)

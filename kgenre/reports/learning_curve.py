@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from kgenre.evaluation.curve_state import State, curve_state
@@ -10,19 +11,31 @@ from kgenre.reports.run import Run
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """The epochs after which a run validated; losses are means over films and genres, ``state`` as of `curve_state`."""
+    """Losses of a run, means over films and genres.
+
+    Args:
+        train: of each epoch.
+        validation: of each time that it validated.
+        epochs: when that was, after so many epochs: 1 at the end of the first, 0.5 in the middle of it.
+        best: position of the lowest validation loss.
+        state: as of `curve_state`.
+    """
 
     train: tuple[float, ...]
     validation: tuple[float, ...]
-    epochs: tuple[int, ...]  # which these are, from 1
-    trained: int  # epochs, validated or not
-    best: int  # position of the lowest validation loss
+    epochs: tuple[float, ...]
+    best: int
     state: State
 
     @property
-    def best_epoch(self) -> int:
-        """The one with the lowest validation loss, from 1."""
-        return self.epochs[self.best]
+    def trained(self) -> int:
+        """How many epochs were trained, validated or not."""
+        return len(self.train)
+
+    @property
+    def best_epoch(self) -> float:
+        """When the validation loss was lowest, in epochs, to a hundredth."""
+        return round(self.epochs[self.best], 2)
 
     @property
     def rise(self) -> float:
@@ -32,13 +45,17 @@ class LearningCurve:
 
 def learning_curve(run: Run) -> LearningCurve | None:
     """The curve of a run; None for one without epochs that were trained and validated."""
-    validated = {number: epoch for number, epoch in enumerate(run.epochs, 1) if "val/loss" in epoch}
+    at_ends = [(float(number), row) for number, row in enumerate(run.epochs, 1) if "val/loss" in row]
+    validated = at_ends + [(row["epoch"], row) for row in run.mid_epoch]
     if not validated:
         return None
-    train = tuple(epoch["train/loss"] for epoch in validated.values())
-    validation = tuple(epoch["val/loss"] for epoch in validated.values())
+    validated.sort(key=lambda one: one[0])
+    epochs, rows = zip(*validated, strict=True)
+    train = tuple(row["train/loss"] for row in run.epochs)
+    validation = tuple(row["val/loss"] for row in rows)
     best = min(range(len(validation)), key=validation.__getitem__)
-    return LearningCurve(train, validation, tuple(validated), len(run.epochs), best, curve_state(train, validation))
+    meanwhile = [train[min(math.ceil(epoch), len(train)) - 1] for epoch in epochs]
+    return LearningCurve(train, validation, epochs, best, curve_state(meanwhile, validation))
 
 
 def still_falling(run: Run) -> bool | None:

@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
 from kgenre.quoted_path import quoted_path
 from kgenre.reports.newer_best import newer_best
@@ -33,6 +35,7 @@ class Run:
         config: ``config.yaml``, the data those of the results; {} where the run was not started from the command line.
         environment: ``environment.json``.
         epochs: a dict for each epoch with ``step`` and the values logged with it, ``val/loss`` where it was validated.
+        mid_epoch: one for each validation inside an epoch, with ``epoch`` too: after how many epochs it was.
         split: ids of the films of each part; {} for a run on other data.
         predictions: of the test films.
     """
@@ -44,6 +47,7 @@ class Run:
     config: dict[str, Any]
     environment: dict[str, Any]
     epochs: list[dict[str, float]]
+    mid_epoch: list[dict[str, float]]
     split: dict[str, list[str]]
     predictions: FilmPredictions
 
@@ -180,6 +184,8 @@ def _read(path: Path, name: str) -> Run:
         metrics |= {name: known[name] for name in ("data/train_films", "data/validation_films") if name in known}
         config |= {part: given for part, given in _yaml(path / "config.yaml").items() if part == "data"}
     split = read_json(path / "split.json")
+    rows = _rows(run / "metrics.csv")
+    epochs = [row for row in rows if "train/loss" in row]
     predictions = read_predictions(path / "predictions_test.csv")
     if split.get("test") and not set(predictions.ids) & set(split["test"]):
         raise ReportError(
@@ -194,7 +200,8 @@ def _read(path: Path, name: str) -> Run:
         metrics=metrics,
         config=config,
         environment=read_json(run / "environment.json"),
-        epochs=_epochs(run / "metrics.csv"),
+        epochs=epochs,
+        mid_epoch=_mid_epoch(rows, [int(epoch["step"]) for epoch in epochs]),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
         predictions=predictions,
     )
@@ -252,18 +259,27 @@ def _config_of_checkpoint(path: Path) -> dict[str, Any]:
     }
 
 
-def _epochs(path: Path) -> list[dict[str, float]]:
-    """The rows of ``metrics.csv`` at which an epoch ended."""
+def _rows(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
+            return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as error:
         raise ReportError(
             f"{path} cannot be read: {error}. Take it away, and the report goes without curves."
         ) from error
-    return [row for row in rows if "train/loss" in row]
+
+
+def _mid_epoch(rows: Sequence[dict[str, float]], ends: Sequence[int]) -> list[dict[str, float]]:
+    """The validations among ``rows`` that were not at one of ``ends``, the steps at which epochs ended."""
+    if not ends:
+        return []
+    bounds = [0, *ends]
+    bounds.append(2 * bounds[-1] - bounds[-2])  # training may have been stopped in one more, as long as the last
+    steps = [(row["step"], row) for row in rows if "val/loss" in row and "train/loss" not in row]
+    positions = np.interp([step for step, _ in steps], bounds, range(len(bounds)))
+    return [row | {"epoch": float(position)} for position, (_, row) in zip(positions, steps, strict=True)]
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:

@@ -58,7 +58,7 @@ def training(run: Run, numbers: Numbers) -> str:
     if curve is None:
         return f"{run.name}: no epoch was both trained and validated, so nothing is known of its course."
     count = numbers.say(f"{run.name}: epochs", curve.trained, "d")
-    best = numbers.say(f"{run.name}: best epoch", curve.best_epoch, "d")
+    best = numbers.say(f"{run.name}: best epoch", curve.best_epoch, "g")
     loss = numbers.say(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
     start = f"{run.name}: the lowest validation loss, {loss}, came at epoch {best} of {count}"
     if curve.state == "single":

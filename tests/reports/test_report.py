@@ -246,6 +246,20 @@ def test_epochs_without_validation_count_too(runs):
     assert "nothing is known of its course" in training(dataclasses.replace(run, epochs=epochs[:1]), Numbers())
 
 
+def test_validations_in_mid_epoch_are_in_the_curve(films, tmp_path):
+    folder = make_run(tmp_path / "version_0", films, 0.5)
+    rows = ["4,,0.6", "8,,0.55", "10,0.7,", "12,,0.5", "15,,0.3", "20,0.5,0.4", "25,,0.45"]  # two epochs and a half
+    (folder / "metrics.csv").write_text("step,train/loss,val/loss\n" + "\n".join(rows) + "\n")
+    (run,) = read_runs([folder])
+    curve = learning_curve(run)
+    assert curve.epochs == pytest.approx((0.4, 0.8, 1.2, 1.5, 2, 2.5))
+    assert curve.validation == (0.6, 0.55, 0.5, 0.3, 0.4, 0.45)
+    assert curve.train == (0.7, 0.5)
+    assert "0.3000, came at epoch 1.5 of 2" in training(run, Numbers())
+    assert training_table([run], Numbers()).rows[0][5:7] == ("2", "1.5")
+    assert curves_figure([run]) is not None
+
+
 def test_what_cannot_be_compared_is_no_verdict():
     assert Difference(math.nan, math.nan, math.nan).verdict == "level"
 
