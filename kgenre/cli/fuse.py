@@ -52,7 +52,12 @@ def run(arguments: Sequence[str]) -> int:
         "by genre: posters and overviews together, or one run calibrated. The result is a run like any other.",
     )
     parser.add_argument("runs", nargs="+", help="folders of runs (their best) or of checkpoints")
-    parser.add_argument("--method", choices=["fitted", "mean"], default="fitted", help="mean: of the log-odds")
+    parser.add_argument(
+        "--method",
+        choices=["fitted", "mean"],
+        default="fitted",
+        help="mean: of the log-odds, of runs that have what they read",
+    )
     parser.add_argument("--name", type=str, default="fused", help="the new run is ROOT/NAME/version_N")
     parser.add_argument("--root", type=str, default="runs", help="folder of all runs")
     parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")
@@ -173,7 +178,7 @@ def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
     networks = [{name: member.model[name] for name in named if member.model.get(name)} for member in members]
     arguments = {
         "network": "fused",
-        "network_args": {"members": networks},
+        "network_args": {"members": networks, "mean": options.method == "mean"},
         "mirror": any(member.model.get("mirror") for member in members),
     }
     return {

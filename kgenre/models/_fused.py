@@ -17,6 +17,7 @@ def fused(
     image_size: tuple[int, int] = (64, 64),
     vocabulary_size: int = 10_000,
     members: Sequence[dict[str, Any]] = (),
+    mean: bool = False,
 ) -> keras.Model:
     """Build networks `side_by_side`; ``kgenre fuse`` gives them their weights.
 
@@ -29,6 +30,7 @@ def fused(
         vocabulary_size: token ids are below it.
         members: for each its ``network``, a name that `GenreClassifier` takes, its ``network_args``, and as ``members``
             how many of it stand side by side, 1 if not given.
+        mean: of the log-odds, of the members that have what they read; else a sum with fitted weights.
 
     Returns:
         A built model.
@@ -47,4 +49,4 @@ def fused(
         build_network(member["network"], member.get("network_args") or {}, sizes, member.get("members") or 1)
         for member in members
     ]
-    return side_by_side(networks, "fused")
+    return side_by_side(networks, "fused", mean)

@@ -19,14 +19,23 @@ class FusedLogOdds(keras.layers.Layer):
     """Weighs what each network knows beyond the genres' frequencies.
 
     ``logit = prior + bias + sum_m weight_m (log_odds(p_m) - prior)``, per genre: with weights 1 the networks count as
-    independent, with 1 / m each it is the mean of their log-odds. A network whose inputs are all 0 (no token, a poster
+    independent, with 1 / M each it is the mean of their log-odds. A network whose inputs are all 0 (no token, a poster
     without a picture) says nothing. `fit_fusion` finds the weights.
+
+    Args:
+        mean: the weights of the networks that say something of a film are made to add up to what those of all do: it
+            is the mean of what is said, also of a film that has only a part of what they read.
+        **kwargs: ``name`` and ``dtype``, as for every Keras layer.
 
     Input: a list of M probabilities, float (B, G) each, and a list of what each network read, (B, ...), or of lists of
     these. Output: float (B, G) probabilities. In a block of `without_sigmoid` both are log-odds.
     """
 
     activation = staticmethod(keras.activations.sigmoid)
+
+    def __init__(self, mean: bool = False, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mean = mean
 
     def build(self, probabilities_shape: Sequence[Any], read_shape: Any = None) -> None:
         """Make ``weight`` (M, G), each 1 / M at first, and ``bias`` and ``prior`` (G,), 0 at first."""
@@ -42,17 +51,24 @@ class FusedLogOdds(keras.layers.Layer):
 
     def call(self, probabilities: Sequence[Any], read: Sequence[Any]) -> Any:
         """Map a list of (B, G) to (B, G)."""
-        logit = self.prior + self.bias
+        evidence, asked, heard = 0.0, 0.0, 0.0
         for weight, p, values in zip(ops.unstack(ops.convert_to_tensor(self.weight)), probabilities, read, strict=True):
             inputs = keras.tree.flatten(values)
             given = [ops.any(ops.not_equal(one, 0), axis=tuple(range(1, len(one.shape)))) for one in inputs]
             there = functools.reduce(ops.logical_or, given)
             own = p if self.activation is keras.activations.linear else log_odds(p)
-            logit = logit + weight * (own - self.prior) * ops.cast(there, self.compute_dtype)[:, None]
-        return self.activation(logit)
+            counts = weight * ops.cast(there, self.compute_dtype)[:, None]
+            evidence, asked, heard = evidence + counts * (own - self.prior), asked + weight, heard + counts
+        if self.mean:
+            evidence = evidence * asked / ops.maximum(heard, keras.config.epsilon())
+        return self.activation(self.prior + self.bias + evidence)
 
     def compute_output_shape(
         self, probabilities_shape: Sequence[Any], read_shape: Any = None
     ) -> tuple[int | None, ...]:
         """Return (B, G)."""
         return tuple(probabilities_shape[0])
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the arguments of ``__init__``."""
+        return super().get_config() | {"mean": self.mean}

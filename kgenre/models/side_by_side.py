@@ -10,7 +10,7 @@ import keras
 from kgenre.models.fused_log_odds import FusedLogOdds
 
 
-def side_by_side(networks: Sequence[keras.Model], name: str) -> keras.Model:
+def side_by_side(networks: Sequence[keras.Model], name: str, mean: bool = False) -> keras.Model:
     """Put networks under a `FusedLogOdds`, which gives the mean of their log-odds until it is told other weights.
 
     `GenreClassifier` trains each of them on its own loss, as if it were alone: members that help each other's mistakes
@@ -20,6 +20,7 @@ def side_by_side(networks: Sequence[keras.Model], name: str) -> keras.Model:
         networks: built models with inputs "overview" or "poster" or both, of the same sizes, that give float32 (B, G)
             probabilities. They are renamed: their number comes to their name.
         name: of the whole.
+        mean: see `FusedLogOdds`.
 
     Returns:
         A built model with the inputs of all and one output, float32 (B, G).
@@ -39,7 +40,7 @@ def side_by_side(networks: Sequence[keras.Model], name: str) -> keras.Model:
         network.name = f"{network.name}_{number}"
         said.append(network(as_it_reads(network, own)))
         read.append(list(own.values()))
-    whole = FusedLogOdds(dtype="float32", name="Fusion")(said, read)
+    whole = FusedLogOdds(mean, dtype="float32", name="Fusion")(said, read)
     return keras.Model(list(inputs.values()) if len(inputs) > 1 else next(iter(inputs.values())), whole, name=name)
 
 

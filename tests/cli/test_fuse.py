@@ -91,6 +91,26 @@ def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path, capsys):
     assert "metrics.json cannot be read" in capsys.readouterr().err.splitlines()[-1]
 
 
+def test_the_mean_is_over_what_a_film_has(poster_run, overview_run, films, tmp_path, capsys):
+    def predicted(run, *given):
+        capsys.readouterr()
+        assert main(["predict", "--ckpt_path", str(run), *given, "--top", "10", "--json"]) == 0
+        genres = json.loads(capsys.readouterr().out.splitlines()[-1])["genres"]
+        return {genre["genre"]: genre["probability"] for genre in genres}
+
+    assert main(["fuse", str(overview_run), str(poster_run), "--method", "mean", "--root", str(tmp_path)]) == 0
+    run = tmp_path / "fused" / "version_0"
+    overview, poster = ["--overview", "A ship in space."], ["--poster", str(next((films / "posters").iterdir()))]
+    alone = predicted(overview_run, *overview), predicted(poster_run, *poster)
+    assert predicted(run, *overview) == pytest.approx(alone[0], abs=1e-5)
+    assert predicted(run, *poster) == pytest.approx(alone[1], abs=1e-5)
+    for name, prob in predicted(run, *overview, *poster).items():
+        both = [one[name] / (1 - one[name]) for one in alone]
+        assert prob / (1 - prob) == pytest.approx(np.sqrt(both[0] * both[1]), rel=1e-3)
+    mean = np.mean([log_odds(overview_run), log_odds(poster_run)], axis=0)
+    np.testing.assert_allclose(log_odds(run), mean, atol=2e-3)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
