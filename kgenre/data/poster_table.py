@@ -68,13 +68,13 @@ def poster_table(
     if place == "disk":
         try:
             return _on_disk(file, table, files, shape, resize, on_progress)
-        except (OSError, ValueError) as error:  # a full disk; a file that something else has damaged
+        except OSError as error:  # a full disk
             place = "memory" if _size_of(shape) * _MEMORY_SHARE <= free_memory() else "stream"
             _log.warning(
                 "Decoded posters (%s) cannot be kept in %s: %s. They are %s instead.",
                 _megabytes(shape),
                 file.parent,
-                getattr(error, "strerror", None) or error,
+                error.strerror or error,
                 "held in memory" if place == "memory" else "decoded anew each time",
             )
     if place == "stream":
@@ -142,7 +142,8 @@ def _on_disk(
     on_progress: OnProgress | None,
 ) -> tuple[Pixels, list[str]]:
     reasons_file = file.with_suffix(".json")
-    if not (file.exists() and reasons_file.exists()):
+    found = _read(file, reasons_file, shape)
+    if found is None:
         with in_the_making(file.parent) as making:
             made = making / file.name
             reasons = _write(made, table, files, shape, resize, on_progress)
@@ -151,13 +152,27 @@ def _on_disk(
             made.replace(file)
         leave_last_used(file.parent, 2 * _MOST_TABLES)
         _log.info("Decoded posters are kept in %s (%s).", file, _megabytes(shape))
+        found = _read(file, reasons_file, shape)
+        if found is None:
+            raise OSError(f"{file} is damaged as soon as it is written")
     note_use(reasons_file)
     note_use(file)
-    reasons = json.loads(reasons_file.read_text(encoding="utf-8"))
-    # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
-    pixels = np.load(file, mmap_mode="c")
+    pixels, reasons = found
     # What cannot be opened at all is not in the key: it may have changed.
     return pixels, [reason or reasons.get(str(i), "") for i, reason in enumerate(files.reasons)]
+
+
+def _read(file: Path, reasons_file: Path, shape: tuple[int, ...]) -> tuple[Pixels, dict[str, str]] | None:
+    """A table that is kept; None where it is not there, or something else has damaged it."""
+    try:
+        reasons = json.loads(reasons_file.read_text(encoding="utf-8"))
+        # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
+        pixels = np.load(file, mmap_mode="c")
+    except (FileNotFoundError, EOFError, ValueError):
+        return None
+    return (
+        (pixels, reasons) if isinstance(reasons, dict) and (pixels.shape, pixels.dtype) == (shape, np.uint8) else None
+    )
 
 
 def _write(

@@ -147,15 +147,22 @@ def test_nothing_is_left_behind_by_a_full_disk(folder, cache, monkeypatch, caplo
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".json"])
-def test_a_damaged_file_is_said_and_gone_round(folder, cache, caplog, suffix):
-    expected, _ = made(folder, "disk")
+@pytest.mark.parametrize("content", [b"", b"x" * 40, b"[]", "cut off", "of other films"])
+def test_a_damaged_file_is_replaced(folder, cache, caplog, suffix, content):
+    expected, expected_reasons = made(folder, "disk")
     expected = np.array(expected)
     damaged = next((cache / "posters").glob(f"*{suffix}"))
-    damaged.write_bytes(b"x" * 40)
+    whole = damaged.read_bytes()
+    if content == "of other films":
+        np.save(cache / "other.npy", expected[:3])
+        content = (cache / "other.npy").read_bytes()
+    damaged.write_bytes(whole[:-1] if content == "cut off" else content)
     with caplog.at_level(logging.WARNING, "kgenre"):
-        pixels, _ = made(folder, "disk")
-    assert "cannot be kept in" in caplog.text
+        pixels, reasons = made(folder, "disk")
+    assert "cannot be kept in" not in caplog.text
     np.testing.assert_array_equal(pixels, expected)
+    assert reasons == expected_reasons
+    assert damaged.read_bytes() == whole
 
 
 @pytest.mark.parametrize("augment", [False, {"flip": 0.5, "shift": 0.2, "color": 0.3}])
