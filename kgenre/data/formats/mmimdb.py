@@ -20,6 +20,7 @@ from kgenre.data.formats.layout import Layout
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.progress_line import ProgressLine
 
 PARTS = {"train": "train", "dev": "validation", "test": "test"}
 
@@ -43,13 +44,16 @@ def read(path: Path) -> FilmTable:
         raise FilmDataError(f"{path.parent} has no folder named dataset. Put the <id>.json and <id>.jpeg files there.")
     films: dict[str, dict[str, Any]] = {}
     left_out: list[LeftOut] = []
-    for film_id in (film_id for name in PARTS for film_id in split[name]):
-        film, reason = ({}, "split.json has it twice") if film_id in films else _film(folder / f"{film_id}.json")
-        if reason:
-            left_out.append(LeftOut(film_id, reason))
-        else:
-            films[film_id] = {name: film.get(name) for name in ("title", "year")}  # the files have much more
-            films[film_id] |= {"genres": film.get("genres", []), "overview": _overview(film)}
+    ids = [film_id for name in PARTS for film_id in split[name]]
+    with ProgressLine("Reading films") as progress:
+        for done, film_id in enumerate(ids):
+            progress(done, len(ids))
+            film, reason = ({}, "split.json has it twice") if film_id in films else _film(folder / f"{film_id}.json")
+            if reason:
+                left_out.append(LeftOut(film_id, reason))
+            else:
+                films[film_id] = {name: film.get(name) for name in ("title", "year")}  # the files have much more
+                films[film_id] |= {"genres": film.get("genres", []), "overview": _overview(film)}
     if not films:
         why = f"{left_out[0].id}: {left_out[0].reason}" if left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")

@@ -59,6 +59,13 @@ def test_mmimdb(mmimdb):
     assert "2 train, 0 dev, 2 test" in table.notes[0]
 
 
+def test_mmimdbs_files_are_read_with_progress(mmimdb, monkeypatch):
+    shown = []
+    monkeypatch.setattr("kgenre.data.progress_line.ProgressLine.__call__", lambda line, *state: shown.append(state))
+    read_films(mmimdb({"1": {}, "2": {}}, train=["2", "1"], test=["4"]))
+    assert shown == [(0, 3), (1, 3), (2, 3)]
+
+
 @pytest.mark.parametrize("text", ["{", "[]", '{"genres": "War"}', '{"genres": [1]}', "9" * 5000])
 def test_mmimdb_leaves_out_what_is_no_film(mmimdb, text):
     table = read_films(mmimdb({"1": text, "2": {"genres": ["War"]}}, train=["1", "2"]))
