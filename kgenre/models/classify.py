@@ -107,12 +107,12 @@ def token_ids(
         text = "".join(" " if is_blank(letter) else letter for letter in text)
     if word_split == "character":
         text = re.sub(f"[{UNSPACED}]", r" \g<0> ", text)
-    raw = text.encode()
+    raw = text.encode("utf-8", "surrogatepass")  # what is typed may be no UTF-8
     if standardize in ("lower_and_strip_punctuation", "lower"):
         raw = raw.lower()  # A to Z only, as Keras does
     if standardize in ("lower_and_strip_punctuation", "strip_punctuation"):
         raw = raw.translate(None, PUNCTUATION)
-    words = [word.decode() for word in raw.split()]
+    words = [word.decode("utf-8", "surrogatepass") for word in raw.split()]
     if stem:
         import snowballstemmer
 

@@ -178,6 +178,7 @@ def test_overviews_are_read_as_kgenre_reads_them(standardize, stem, word_split):
         "",
         "one two three four five six",
         "«ДОМ», ㎏ の宇宙船。กา ကခ",
+        "the \udcffcrew's ship",  # what a terminal types that is not UTF-8
     ]
     vectorizer = OverviewVectorizer.adapt([*texts[:2], texts[4]], 100, 5, standardize, stem, word_split=word_split)
     ours = vectorizer.encode(texts)
