@@ -22,7 +22,7 @@ class EarlyStopping(Callback):
 
     Args:
         monitor: the logged value to watch.
-        min_delta: an improvement counts when it is larger than this.
+        min_delta: an improvement counts when it is larger than this; below 0 a value counts too that is worse by less.
         patience: validations without improvement to wait for.
         verbose: log each improvement too.
         mode: whether smaller ("min") or larger ("max") is better.
@@ -60,7 +60,7 @@ class EarlyStopping(Callback):
         restore_best_weights: bool = False,
     ) -> None:
         self.monitor = monitor
-        self.min_delta = abs(min_delta)
+        self.min_delta = min_delta
         self.patience = patience
         self.verbose = verbose
         self.strict = strict
