@@ -64,7 +64,8 @@ class FilmData(DataModule):
         sequence_length: words read of an overview; None for the longest training overview, at most 200.
         val_fraction: share of the films for validation.
         test_fraction: share of the films for the test.
-        split_seed: another seed, another split.
+        split_seed: another seed, another split. So it is with the same films in another order: what sorts a table anew
+            draws it anew. A run that goes on or is tested keeps its own.
         seed: of the order and augmentation of the training films.
         augment: false; true to flip and shift training posters; or shares by name, of `Augmentation`:
             ``{flip: 0.5, shift: 0.1, crop: 0.2, color: 0.2, erase: 0.25}``.
