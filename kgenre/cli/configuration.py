@@ -83,6 +83,9 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
 
     A wrong option ends the program with a line that names it and exit code 2.
 
+    Raises:
+        TrainerError: `GenreClassifier` knows no such network, loss, optimizer or schedule.
+
     Args:
         parser: of `make_parser`.
         arguments: what was typed.
@@ -120,7 +123,18 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     options = parser.parse_args(words)
     if checkpoint is not None:
         complete(options, state, words)
+    _check_choices(options.model)
     return options
+
+
+def _check_choices(model: Namespace) -> None:
+    """What is misspelt is said at once: the backend takes seconds to import."""
+    from kgenre.models.classifier_choices import check_choices
+
+    home, _, name = model.class_path.rpartition(".")
+    if name == "GenreClassifier" and home.startswith("kgenre.models"):
+        given = model.get("init_args") or {}
+        check_choices(**{name: given[name] for name in ("network", "optimizer", "schedule", "loss") if name in given})
 
 
 def start(options: Namespace) -> None:

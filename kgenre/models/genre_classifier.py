@@ -10,15 +10,14 @@ from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
 from kgenre.models.exact_evaluation import ExactEvaluation
 from kgenre.models.frequencies import frequencies
+from kgenre.models.classifier_choices import check_choices
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.models.named_network import NETWORKS, kept_name
 from kgenre.models.networks import adapt_to_films, build_network, check_network, posters_to_adapt_to
-from kgenre.models.optimizers import OPTIMIZERS, check_optimizer, cosine_rate, make_optimizer, weights_of
+from kgenre.models.optimizers import check_optimizer, cosine_rate, make_optimizer, weights_of
 from kgenre.training import TrainerError
-
-SCHEDULES = ("constant", "cosine")
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
 
@@ -92,13 +91,7 @@ class GenreClassifier(ExactEvaluation):
             raise TrainerError(f"learning_rate must be above 0. Received: {learning_rate}")
         if min(mixup, cutmix) < 0:
             raise TrainerError(f"mixup and cutmix must be 0 or more. Received: {mixup}, {cutmix}")
-        for name, chosen, known in (
-            ("optimizer", optimizer, OPTIMIZERS),
-            ("schedule", schedule, SCHEDULES),
-            ("loss", loss, LOSSES),
-        ):
-            if chosen not in known:
-                raise TrainerError(f"{name} is one of {', '.join(known)}. Received: {chosen!r}")
+        check_choices(optimizer=optimizer, schedule=schedule, loss=loss)
         for name, value in (("warmup", warmup), ("label_smoothing", label_smoothing), ("weight_decay", weight_decay)):
             if not 0 <= value < 1:
                 raise TrainerError(f"{name} must be at least 0 and below 1. Received: {value}")

@@ -105,6 +105,25 @@ def test_wrong_arguments(fails, arguments, code, words, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("command", "option", "value", "word"),
+    [
+        ("fit", "network", "poster_cnn_2023", "mean 'poster_cnn_2025'?"),
+        ("fit", "loss", "focl", "weighted_binary_crossentropy"),
+        ("fit", "schedule", "cosin", "constant, cosine"),
+        ("validate", "network", "mine.net", "KGENRE_ALLOW_IMPORT=mine"),
+        ("sweep", "network", '["poster_resnet", "poster_resnt"]', "mean 'poster_resnet'?"),
+    ],
+)
+def test_a_misspelt_name_is_told_without_a_backend(fails, command, option, value, word, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("kgenre.cli.quiet_backend.import_backend", lambda **kinds: pytest.fail("imported"))
+    code, lines = fails(command, f"--{'sweep.' * (command == 'sweep')}model.{option}", value)
+    assert code == 1
+    assert word in lines[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
     ("text", "word"),
     [
         ("trainr: {max_epochs: 3}", "mean --trainer.max_epochs?"),
