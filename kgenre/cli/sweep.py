@@ -7,7 +7,7 @@ import importlib.util
 import json
 import signal
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -119,22 +119,35 @@ def _trials(
 ) -> Iterator[Trial]:
     """The trials, in order. Of a grid and a random search all are checked before the first one runs."""
     numbers = [name for name, values in space.items() if is_numeric(values)]
+    of_fit = configuration.make_parser("fit", "")
 
     def made(number: int, values: Values) -> Trial:
         place = folder / f"trial_{number:03d}"
-        return Trial(place, values, _config_of(words, values, place), options.monitor, options.mode, numbers)
+        return Trial(place, values, _config_of(words, values, place, of_fit), options.monitor, options.mode, numbers)
 
     if options.method != "optuna":
         seed = options.seed_everything
         chosen = grid(space) if options.method == "grid" else random_search(space, options.trials, seed)
-        yield from [made(number, values) for number, values in enumerate(chosen)]
+        yield from _checked(list(chosen), made)
         return
     for number in range(options.trials):
         done = [(trial.values, trial.score) for trial in begun if trial.score is not None]
         yield made(number, optuna_next(space, options.seed_everything + number, options.mode, done))
 
 
-def _config_of(words: Sequence[str], values: Values, folder: Path) -> str:
+def _checked(chosen: Sequence[Values], made: Callable[[int, Values], Trial]) -> list[Trial]:
+    """All trials, each of which takes a fraction of a second: what is wrong with the last is said before any runs."""
+    from kgenre.data.progress_line import ProgressLine
+
+    trials = []
+    with ProgressLine("Checking trials") as progress:
+        for number, values in enumerate(chosen):
+            progress(number, len(chosen))
+            trials.append(made(number, values))
+    return trials
+
+
+def _config_of(words: Sequence[str], values: Values, folder: Path, of_fit: Parser) -> str:
     """The complete configuration of a trial; a wrong option ends the program with a line that names it."""
     chosen = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
     # The test films are for the winner.
@@ -142,7 +155,7 @@ def _config_of(words: Sequence[str], values: Values, folder: Path) -> str:
     options = configuration.parse(_parser(), [*words, *chosen, *place])
     for name in _OWN:
         options.pop(name)
-    return configuration.dump(configuration.make_parser("fit", ""), options)
+    return configuration.dump(of_fit, options)
 
 
 def _lock(folder: Path) -> RunLock:

@@ -8,9 +8,9 @@ from kgenre.callbacks import Callback
 from kgenre.evaluation import Thresholds
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.tensorboard_views import TensorBoardViews
+from kgenre.models.classifier_choices import check_choices
 from kgenre.models.exact_evaluation import ExactEvaluation
 from kgenre.models.frequencies import frequencies
-from kgenre.models.classifier_choices import check_choices
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup

@@ -50,6 +50,13 @@ def table(folder):
         return list(csv.DictReader(file))
 
 
+def test_trials_are_checked_with_progress_before_the_first_one_runs(sweep, monkeypatch):
+    shown = []
+    monkeypatch.setattr("kgenre.data.progress_line.ProgressLine.__call__", lambda line, *state: shown.append(state))
+    assert sweep("--sweep.trainer.max_epochs", '[1, 2, "many"]') == 2
+    assert shown == [(0, 3), (1, 3), (2, 3)]
+
+
 def test_the_table_ranks_the_trials_and_keeps_the_failed_one(swept):
     rows = table(swept)
     assert [row["trial"] for row in rows] == ["trial_001", "trial_000", "trial_002"]
