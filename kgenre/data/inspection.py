@@ -14,6 +14,7 @@ from kgenre.data.film_description import scarce_genres
 from kgenre.data.film_table import FilmTable
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import normalised_overview
+from kgenre.data.placeholder_posters import about_placeholders, placeholder_posters
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import OnProgress
@@ -45,8 +46,9 @@ def inspect_films(
     Returns:
         JSON values: source, notes, films, genres (name, films, share), min_films, rare and never_occurring (names of
         genres), without (films by what they lack), rows_left_out and bad_posters (id, reason), duplicates
-        (identical_posters, near_identical_posters, identical_overviews, same_title_and_year: lists of ids), leaks
-        (parts, ids, why), poster_pixels and overview_words (least, median, most), poster_megabytes.
+        (identical_posters, near_identical_posters, identical_overviews, same_title_and_year: lists of ids),
+        placeholder_posters (lists of ids, see the function), leaks (parts, ids, why), poster_pixels and overview_words
+        (least, median, most), poster_megabytes.
 
     Example:
         >>> report = inspect_films(read_films("films"))
@@ -66,12 +68,21 @@ def inspect_films(
     words = np.fromiter((len(normalised_overview(text).split()) for text in table.overviews), np.int64, len(table))
     keys_of = duplicate_keys(table, files)
     groups = {kind: [group for group in _same(keys) if keys[group[0]]] for kind, keys in keys_of.items()}
-    groups["near_identical_posters"] = _near(hashes, good, groups["identical_posters"])
+    placeholders = placeholder_posters(table, files)
+    no_posters = {row for rows in placeholders for row in rows.tolist()}
+    posters = [row for row in good if row not in no_posters]
+    groups["near_identical_posters"] = _near(hashes, posters, groups["identical_posters"])
     named = [film_id for film_id, path in zip(table.ids, table.poster_paths, strict=True) if path is not None]
     missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
     return {
         "source": table.source,
-        "notes": [*table.notes, *_about_posters(table), *_about_overviews(table), *spoilt_texts(table)],
+        "notes": [
+            *table.notes,
+            *_about_posters(table),
+            *about_placeholders(table, files),
+            *_about_overviews(table),
+            *spoilt_texts(table),
+        ],
         "films": len(table),
         "genres": genres,
         "min_films": min_films,
@@ -89,6 +100,7 @@ def inspect_films(
             if reason and table.poster_paths[i] is not None and table.ids[i] not in missing
         ],
         "duplicates": {name: [[table.ids[i] for i in group] for group in found] for name, found in groups.items()},
+        "placeholder_posters": [[table.ids[i] for i in rows] for rows in placeholders],
         "leaks": _leaks(table, split or table.split or {}, groups),
         "poster_pixels": {side: _spread([getattr(files[i], side) for i in good]) for side in ("width", "height")},
         "overview_words": _spread(words[words > 0]),

@@ -16,6 +16,7 @@ from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.placeholder_posters import placeholder_posters
 from kgenre.data.poster_examination import examine_posters
 
 PARTS = ("train", "validation", "test")
@@ -86,9 +87,9 @@ def split_films(
 ) -> Split:
     """Split films so that each genre has nearly the same share in all parts, and near-duplicates share one.
 
-    Films with the same poster (byte for byte), the same overview (but for case and punctuation) or the same
-    title and year are a group; groups are stratified over their genres with iterative stratification
-    [Sechidis2011]_. A group of more films than the smallest part shall have is trained on.
+    Films with the same poster (byte for byte, but for `placeholder_posters`), the same overview (but for case and
+    punctuation) or the same title and year are a group; groups are stratified over their genres with iterative
+    stratification [Sechidis2011]_. A group of more films than the smallest part shall have is trained on.
 
     Args:
         table: the films.
@@ -174,9 +175,12 @@ def duplicate_keys(table: FilmTable, files: ExaminedPosters) -> dict[str, npt.ND
     """What near-duplicates have in common: for each kind of them a key for each film, b"" for none."""
     overviews = map(_digest, map(normalised_overview, table.overviews))
     named = zip(table.titles, table.years, strict=True)
+    posters = files.sha256.copy()
+    for rows in placeholder_posters(table, files):
+        posters[rows] = b""
     titles = map(_digest, (f"{title.casefold()}\0{year}" if title and year else "" for title, year in named))
     return {
-        "identical_posters": files.sha256,
+        "identical_posters": posters,
         "identical_overviews": np.fromiter(overviews, "S16", len(table)),
         "same_title_and_year": np.fromiter(titles, "S16", len(table)),
     }

@@ -18,6 +18,7 @@ from kgenre.data.formats import read_films
 from kgenre.data.known_genres import check_genres, map_to_known_genres, warn_of_equal_genres, warn_of_no_genres
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import has_words
+from kgenre.data.placeholder_posters import about_placeholders
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import poster_table
 from kgenre.data.posters import name_bad
@@ -101,6 +102,8 @@ def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bo
     """Look at the posters of films, and find the usable ones; see `find_usable_films`."""
     with ProgressLine("Looking at posters") as progress:
         files = examine_posters(films.poster_paths.texts, films.root, progress)
+    for note in about_placeholders(films, files) if options else ():
+        _log.warning("%s", note)
     return find_usable_films(films, files, options, overviews)
 
 

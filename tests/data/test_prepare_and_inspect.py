@@ -90,6 +90,23 @@ def test_inspect_and_training_say_alike_why_posters_are_missing(films):
     assert why in str(error.value)
 
 
+def test_inspect_and_training_name_a_placeholder(films, caplog):
+    for i in range(13, 25):
+        shutil.copy(films / "posters" / "sample00012.jpg", films / "posters" / f"sample{i:05}.jpg")
+    report = inspect_films(read_films(films), {"train": ids(*range(12, 18)), "test": ids(*range(18, 25))})
+    assert report["placeholder_posters"] == [ids(*range(12, 25))]
+    assert report["duplicates"]["identical_posters"] == [ids(5, 6)]
+    assert {*ids(*range(12, 25))}.isdisjoint(i for pair in report["duplicates"]["near_identical_posters"] for i in pair)
+    assert not [leak for leak in report["leaks"] if "poster" in leak["why"]]
+    [note] = [note for note in report["notes"] if "placeholder" in note]
+    assert note.startswith("13 films share one picture (sample00012, sample00013, ...: ")
+    assert "--data.max_bad_fraction 0.44 at least" in note
+    for option, count in (("overviews", 1), ("posters", 0)):
+        caplog.clear()
+        FilmData(str(films), max_bad_fraction=1.0, **{option: False}).setup("fit")
+        assert [record.message for record in caplog.records].count(note) == count
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [("宇宙船", "word_split character"), ("Дом", "with unicode"), ("رعب", "with unicode"), ("é a b c d", "")],

@@ -92,6 +92,25 @@ def test_near_duplicates_are_on_one_side(tmp_path, same):
     check_covers(split, n)
 
 
+@pytest.mark.parametrize("what", ["placeholder", "few", "a series", "one film"])
+def test_a_placeholder_for_a_poster_ties_no_films_together(tmp_path, what):
+    n, same = 200, 9 if what == "few" else 60
+    for i in range(n):
+        (tmp_path / f"{i}.jpg").write_bytes(b"no image" if i < same else b"poster %d" % i)
+    table = films(n, poster_paths=tuple(tmp_path / f"{i}.jpg" for i in range(n)))
+    if what == "a series":
+        table.genres[: same // 2 + 1] = table.genres[0]
+    if what == "one film":
+        table = films(n, poster_paths=table.poster_paths, titles=("Heidi",) * n, years=(None,) * n)
+    split = split_films(table)
+    if what == "placeholder":
+        assert split.grouped == 0
+        assert min(np.bincount(part_of(split, n)[:same], minlength=3) / same) > 0.05
+    else:
+        assert split.grouped == same
+        assert len(set(part_of(split, n)[:same])) == 1
+
+
 @pytest.mark.parametrize("same", [2, 11, 60])
 def test_films_that_share_an_overview_do_not_fill_the_test_part(same):
     table = films(100, overviews=("Plot unknown",) * same + tuple(f"Number {i}" for i in range(100 - same)))

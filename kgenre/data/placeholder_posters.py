@@ -1,0 +1,53 @@
+"""One picture for all films that have no poster, such as "no image available": it tells nothing of any of them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.examined_posters import ExaminedPosters
+from kgenre.data.film_table import FilmTable
+
+_LEAST = 10  # films; fewer may be one film's editions
+
+
+def placeholder_posters(films: FilmTable, files: ExaminedPosters) -> list[npt.NDArray[np.intp]]:
+    """The rows of films that share a picture which is no poster of theirs, for each such picture.
+
+    Ten films or more have it, byte for byte, most have titles of their own, and no half of them has the same genres:
+    episodes of a series share a poster too, and their genres with it.
+
+    Args:
+        films: n films with their genres.
+        files: what `examine_posters` found about their posters.
+
+    Example:
+        >>> films = read_films("films")
+        >>> placeholder_posters(films, examine_posters(films.poster_paths))
+        []
+    """
+    order = np.argsort(files.sha256, kind="stable")
+    ordered = files.sha256[order]
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(ordered) else order
+    ends = np.append(begins[1:], len(ordered))
+    many = ends - begins >= _LEAST
+    sharing = [order[begin:end] for begin, end in zip(begins[many], ends[many], strict=True) if ordered[begin]]
+    return sorted((rows for rows in sharing if _differ(films, rows)), key=lambda rows: int(rows[0]))
+
+
+def _differ(films: FilmTable, rows: npt.NDArray[np.intp]) -> bool:
+    titles = [title.casefold() for row in rows if (title := films.titles[row])]
+    _, of_genres = np.unique(films.genres[rows], axis=0, return_counts=True)
+    return 2 * len(set(titles)) >= len(titles) and 2 * int(of_genres.max()) < len(rows)
+
+
+def about_placeholders(films: FilmTable, files: ExaminedPosters) -> list[str]:
+    """What to say of each."""
+    return [
+        f"{len(rows):,} films share one picture ({films.ids[rows[0]]}, {films.ids[rows[1]]}, ...: "
+        f"{films.poster_paths[rows[0]]}): a placeholder? To leave these films out take their pictures away, and "
+        f"allow that: --data.max_bad_fraction {math.ceil(100 * len(rows) / len(films)) / 100:g} at least."
+        for rows in placeholder_posters(films, files)
+    ]
