@@ -6,6 +6,7 @@ Here a name is the attribute path and the position: ``model.layers.3.kernel``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -140,7 +141,8 @@ def _walk(value: Any, path: str, visited: set[int], top: bool = False) -> Iterat
 
 def _walk_layer(layer: keras.Layer, at: Any, visited: set[int]) -> Iterator[tuple[str, keras.Variable]]:
     for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
-        yield at(variable.name), variable
+        # `add_weight` without a name: Keras counts "variable_1" on through the process.
+        yield at(re.sub(r"^variable_\d+$", "variable", variable.name)), variable
     attributes = vars(layer) | vars(layer).get("_modules", {})  # where torch keeps those that are layers
     named = {id(item): attribute for attribute, item in attributes.items() if isinstance(item, keras.Layer)}
     # `_layers` is Keras's record of sublayers in order of definition; for functional models `layers` drops the inputs.

@@ -106,6 +106,23 @@ def test_every_variable_of_a_model_has_a_name():
     assert not any("_1" in name or "bidirectional" in name for name in named)
 
 
+class Unnamed(layers.Layer):
+    def build(self, shape):
+        self.scale, self.shift = self.add_weight(), keras.Variable(0.0)
+        self.mean = self.add_weight(trainable=False)
+
+    def call(self, x):
+        return x * self.scale + self.shift - self.mean
+
+
+def test_weights_that_were_given_no_name():
+    for _ in range(2):
+        module = kgenre.Module()
+        module.model = keras.Sequential([keras.Input((2,)), Unnamed()])
+        names = [f"model.layers.0.variable{number}" for number in ("", ".2", ".3")]
+        assert list(named_variables(module)) == names
+
+
 def test_two_places_whose_names_read_the_same_are_told_apart():
     module = BoringModule()
     module.scales = {"a": {"b": keras.Variable(1.0)}, "a.b": keras.Variable(2.0)}
