@@ -25,8 +25,9 @@ class BackboneFinetuning(Callback):
     """Keeps a pretrained part of the module frozen for some epochs, then trains it with a rate that grows.
 
     The part needs an optimizer of its own: ``configure_optimizers`` returns
-    ``{"backbone.*": keras.optimizers.Adam(...), ".*": keras.optimizers.Adam(1e-3)}``. Layers of it that were frozen
-    before stay so. After the fit everything is as trainable as before it.
+    ``{"backbone.*": keras.optimizers.Adam(...), ".*": keras.optimizers.Adam(1e-3)}`` (`GenreClassifier` does so by
+    itself). Leave the part trainable: layers of it that were frozen before stay so. After the fit everything is as
+    trainable as before it.
 
     Args:
         unfreeze_backbone_at_epoch: the first epoch (from 0) that trains it.
@@ -36,10 +37,12 @@ class BackboneFinetuning(Callback):
         should_align: once its rate reaches that of the rest, it follows that.
         train_bn: train its BatchNormalization layers from the beginning.
         verbose: log the rates of each epoch.
-        backbone: the module's attribute that holds it, a Keras layer or model.
+        backbone: the module's attribute that holds it, a Keras layer or model; or the name of a layer or model inside
+            the module's, such as "MobileNetV3Small".
 
     Raises:
-        ValueError: (when the fit begins) there is no such attribute, or it shares its optimizer.
+        ValueError: (when the fit begins) there is nothing of this name, or nothing in it to train, or it shares its
+            optimizer.
         TypeError: (when the fit begins) its optimizer was given a Keras schedule, which sets the rate by itself.
 
     Example:
@@ -69,15 +72,13 @@ class BackboneFinetuning(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Freeze it, after the optimizer has made its state for it."""
-        import keras
-
-        layer = getattr(module, self.backbone, None)
-        if not isinstance(layer, keras.Layer):
+        layers = self._layers(module)
+        mine = {id(variable) for layer in layers for variable in layer.trainable_variables}
+        if not mine:
             raise ValueError(
-                f"BackboneFinetuning needs a Keras layer or model as {type(module).__name__}.{self.backbone}. "
-                f"Received: {layer!r}"
+                f"BackboneFinetuning trains {self.backbone} later, but there is nothing in it to train: it was frozen "
+                "before. Leave it trainable; BackboneFinetuning freezes it."
             )
-        mine = {id(variable) for variable in layer.trainable_variables}
         owners = [[id(v) in mine for v in group.values()] for group in trainer.engine.built.groups]
         pure = [position for position, own in enumerate(owners) if own and all(own)]
         if len(pure) != 1 or sum(map(sum, owners)) != len(owners[pure[0]]) or len(owners) < 2:
@@ -86,7 +87,7 @@ class BackboneFinetuning(Callback):
                 f"configure_optimizers return {{'{self.backbone}.*': an optimizer, '.*': another}}."
             )
         self._optimizer, self._rest = pure[0], next(i for i in range(len(owners)) if i != pure[0])
-        self._flags = [(part, part.trainable) for part in layer._flatten_layers()]
+        self._flags = [(part, part.trainable) for layer in layers for part in layer._flatten_layers()]
         refuse_schedules("BackboneFinetuning", trainer, self._optimizer)
         if trainer.current_epoch < self.unfreeze_backbone_at_epoch:
             self._freeze()
@@ -116,6 +117,24 @@ class BackboneFinetuning(Callback):
         if stage == "fit":
             self._restore_flags()
             self._flags = []
+
+    def _layers(self, module: Module) -> list[Any]:
+        """The backbone; of several networks side by side each one's."""
+        import keras
+
+        from kgenre.engines.named_variables import keras_layers
+
+        attribute = getattr(module, self.backbone, None)
+        if isinstance(attribute, keras.Layer):
+            return [attribute]
+        parts = [part for outer in keras_layers(module) for part in outer._flatten_layers()]
+        if not (named := [part for part in parts if part.name == self.backbone]):
+            models = ", ".join(repr(part.name) for part in parts if isinstance(part, keras.Model)) or "none"
+            raise ValueError(
+                f"BackboneFinetuning needs a Keras layer or model as {type(module).__name__}.{self.backbone}, or one "
+                f"inside the module's of this name. The models there: {models}."
+            )
+        return named
 
     def _freeze(self) -> None:
         import keras

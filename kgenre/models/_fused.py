@@ -44,7 +44,8 @@ def fused(
     prepare_keras()
     if not members:
         raise ValueError("fused needs networks: members=[{'network': 'poster_resnet'}, ...].")
-    sizes = {"genres": genres, "image_size": tuple(image_size), "vocabulary_size": vocabulary_size}
+    sizes: dict[str, Any] = {"genres": genres, "image_size": tuple(image_size), "vocabulary_size": vocabulary_size}
+    sizes["pretrained"] = False  # the members' own weights follow
     networks = [
         build_network(member["network"], member.get("network_args") or {}, sizes, member.get("members") or 1)
         for member in members

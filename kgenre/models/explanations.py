@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.engines.activation_gradient import activation_gradient
+from kgenre.models.fused_log_odds import FusedLogOdds
 from kgenre.models.genre_classifier import GenreClassifier
 from kgenre.models.log_odds import log_odds
 from kgenre.models.without_sigmoid import without_sigmoid
@@ -89,14 +90,20 @@ def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArra
 
 
 def _last_convolutions(model: Any) -> list[Any]:
-    """The last layer that gives maps; of networks inside the network, each one's."""
+    """The last layer that gives maps, in a network inside it too; of networks side by side, each one's."""
     import keras
 
-    inside = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    if inside:
-        return [layer for network in inside for layer in _last_convolutions(network)]
-    # Pools and dropouts have no weights; a residual block counts as one layer.
-    return [layer for layer in model.layers if layer.weights and len(getattr(layer.output, "shape", ())) == 4][-1:]
+    found = []
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            found.append(_last_convolutions(layer))
+        # Pools and dropouts have no weights; a residual block counts as one layer.
+        elif layer.weights and len(getattr(layer.output, "shape", ())) == 4:
+            found.append([layer])
+    found = [maps for maps in found if maps]  # an augmentation may be a network without any
+    if isinstance(model.layers[-1], FusedLogOdds):
+        return [layer for maps in found for layer in maps]
+    return found[-1] if found else []
 
 
 def _resized(maps: Floats, shape: tuple[int, ...]) -> Floats:

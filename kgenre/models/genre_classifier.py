@@ -16,7 +16,8 @@ from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
 from kgenre.models.named_network import NETWORKS, kept_name
 from kgenre.models.networks import adapt_to_films, build_network, check_network, posters_to_adapt_to
-from kgenre.models.optimizers import check_optimizer, cosine_rate, make_optimizer, weights_of
+from kgenre.models.optimizers import backbones, check_optimizer, cosine_rate, make_optimizer, weights_of
+from kgenre.models.users_network import check_shapes
 from kgenre.training import TrainerError
 
 # No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
@@ -40,14 +41,16 @@ class GenreClassifier(ExactEvaluation):
         network: poster_cnn_2024, poster_cnn_2025, poster_resnet, poster_resnet_colours, poster_colours, overview_lstm,
             overview_lstm_pooled, overview_lstm_words, overview_words, poster_overview_fusion, fused; or a function of
             yours that builds a Keras model, as "file.function" (or itself, or the model). It is given those of
-            ``genres``, ``image_size`` and ``vocabulary_size`` that it names. The model's inputs are
+            ``genres``, ``image_size``, ``vocabulary_size`` and ``pretrained`` that it names; the last is True for a new
+            network and False where a checkpoint's weights follow, so that it need load none. The model's inputs are
             ``keras.Input(..., name="poster")``, pixels from 0 to 1, or "overview", token ids, or both; its output is
             one probability for each genre.
         network_args: more arguments for it, such as ``{"embedding_dim": 265}``.
         learning_rate: of the optimizer; with "cosine" the highest.
         optimizer: "adam", or "sgd" with momentum 0.9.
-        layer_optimizers: other settings for the weights of some layers, by the layer's name: its ``optimizer``,
-            ``learning_rate`` and ``weight_decay``, such as ``{"Words": {"optimizer": "sgd", "learning_rate": 0.5}}``.
+        layer_optimizers: other settings for the weights of some layers, by the layer's name or a regular expression of
+            several: their ``optimizer``, ``learning_rate`` and ``weight_decay``, such as ``{"Words": {"optimizer":
+            "sgd", "learning_rate": 0.5}}``. The first that matches a layer, or a model that it is in, counts.
         weight_decay: decoupled from the loss, as in AdamW, on weights but not on biases and normalisation.
         schedule: "constant", or "cosine": from ``learning_rate`` to 0 over the fit's steps.
         warmup: share of the fit's steps over which the rate of "cosine" rises from 0.
@@ -111,6 +114,7 @@ class GenreClassifier(ExactEvaluation):
         self.model: Any = None  # a keras.Model, once the data are known
         self.genre_names: tuple[str, ...] = ()
         self._sizes: dict[str, Any] = {}
+        self._weights_follow = False  # a checkpoint's, those of the network
         self._training_films: dict[str, Any] | None = None
         self._frequencies: Any = None  # (G,), of the genres among the training films
 
@@ -158,6 +162,7 @@ class GenreClassifier(ExactEvaluation):
         is_new = self.model is None
         if is_new:
             sizes = self._sizes | ({"genres": len(self.genre_names)} if self.genre_names else {})
+            sizes["pretrained"] = not self._weights_follow
             self.model = build_network(self.network, self.network_args, sizes, self.members)
             self._check_outputs()
         self._check_inputs()
@@ -234,6 +239,7 @@ class GenreClassifier(ExactEvaluation):
         from keras import ops
 
         read = {name: ops.convert_to_tensor(batch[name]) for name in self.inputs}  # also of NumPy: `FilmData.encode`
+        check_shapes(self.model, read)
         if "poster" in read:
             read["poster"] = ops.cast(read["poster"], "float32") / 255.0
         return read
@@ -292,19 +298,23 @@ class GenreClassifier(ExactEvaluation):
         return self.validation_step(batch, batch_idx)
 
     def configure_optimizers(self) -> Any:
-        """Adam or SGD, with its schedule and weight decay; one more for each of ``layer_optimizers``."""
+        """Adam or SGD, with its schedule and weight decay; one more for each of ``layer_optimizers`` and backbones."""
         own: dict[str, Any] = {
             "optimizer": self.optimizer,
             "learning_rate": self.learning_rate,
             "weight_decay": self.weight_decay,
+            "schedule": self.schedule,
         }
-        if not self.layer_optimizers:
+        given = dict(self.layer_optimizers)
+        for name in backbones(self):
+            given[name] = given.get(name, {}) | {"schedule": "constant"}
+        if not given:
             return self._optimizer(**own)
-        groups = {weights_of(self, name): own | given for name, given in self.layer_optimizers.items()}
+        groups = {weights_of(self, name): own | settings for name, settings in given.items()}
         return {pattern: self._optimizer(**settings) for pattern, settings in (groups | {".*": own}).items()}
 
-    def _optimizer(self, optimizer: str, learning_rate: float, weight_decay: float) -> Any:
-        cosine = self.schedule == "cosine"
+    def _optimizer(self, optimizer: str, learning_rate: float, weight_decay: float, schedule: str) -> Any:
+        cosine = schedule == "cosine"
         rate = cosine_rate(learning_rate, self.warmup, self.trainer) if cosine else learning_rate
         return make_optimizer(optimizer, rate, weight_decay)
 
@@ -330,6 +340,7 @@ class GenreClassifier(ExactEvaluation):
         Raises:
             TrainerError: the checkpoint is of another of kgenre's networks.
         """
+        self._weights_follow = True
         if "classifier" in checkpoint:
             kept = checkpoint["classifier"]
             of, here = checkpoint.get("model", {}).get("hyperparameters", {}).get("network"), self.hparams.network

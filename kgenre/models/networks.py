@@ -6,10 +6,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.models.named_network import network_function
+from kgenre.models.users_network import cannot_be_built, check_built
 from kgenre.training import TrainerError
+from kgenre.users_code import users_lines
 
-_SIZES = ("genres", "image_size", "vocabulary_size")
+_GIVEN = ("genres", "image_size", "vocabulary_size", "pretrained")
 
 
 def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) -> None:
@@ -41,7 +44,7 @@ def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) 
         if parameter.default is parameter.empty
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
-    missing = [name for name in needed if name not in arguments and name not in _SIZES]
+    missing = [name for name in needed if name not in arguments and name not in _GIVEN]
     if missing:
         raise TrainerError(f"network_args: {_name(builder)} needs {', '.join(missing)}.")
 
@@ -55,18 +58,21 @@ def build_network(
         network: a name of `network_function`, a function that builds a Keras model, or a Keras model, which is given
             back as it is.
         arguments: of the function, by name.
-        sizes: of the data (``genres``, ``image_size``, ``vocabulary_size``): those that the function names are given.
+        sizes: of the data (``genres``, ``image_size``, ``vocabulary_size``), and whether the network is new
+            (``pretrained``; else a checkpoint's weights follow): those that the function names are given.
         members: how many stand side by side (see `side_by_side`), each with weights of its own.
 
     Raises:
-        TrainerError: see `check_network`; or one of kgenre's networks cannot be built with these arguments.
+        TrainerError: see `check_network` and `check_built`; or it cannot be built.
 
     Example:
         >>> build_network("overview_words", {}, {"genres": 20, "vocabulary_size": 10_000}).output_shape
         (None, 20)
     """
     check_network(network, arguments, members)
+    words = sizes.get("vocabulary_size")
     if hasattr(network, "layers"):
+        check_built(network, network.name, words)
         return network
     builder = network_function(network) if isinstance(network, str) else network
     takes = inspect.signature(builder).parameters
@@ -75,14 +81,19 @@ def build_network(
     }
     try:
         networks = [builder(**known | dict(arguments)) for _ in range(members)]
-    except TrainerError:
-        raise
-    except (TypeError, ValueError) as error:
-        if not arguments or not builder.__module__.startswith("kgenre."):  # of the user's code the traceback is wanted
+    except Exception as error:
+        if isinstance(error, TrainerError) or is_out_of_memory(error):
+            raise
+        if users_lines(error.__traceback__):
+            weights_follow = not sizes.get("pretrained", True) and "pretrained" not in takes
+            raise cannot_be_built(_name(builder), error, weights_follow) from error
+        if not arguments or not isinstance(error, TypeError | ValueError):
             raise
         given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         said = " ".join(str(error).split())
         raise TrainerError(f"network_args: {_name(builder)} cannot be built with {given}: {said}") from error
+    for one in networks:
+        check_built(one, _name(builder), words)
     if members == 1:
         return networks[0]
     from kgenre.models.side_by_side import side_by_side

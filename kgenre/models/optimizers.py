@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from kgenre.callbacks import BackboneFinetuning
 from kgenre.training import TrainerError
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from kgenre.training import Trainer
 
 OPTIMIZERS = ("adam", "sgd")
+_NAMES = 20  # of layers that an error lists
 
 
 def check_optimizer(what: str, settings: Any) -> None:
@@ -83,16 +86,32 @@ def cosine_rate(learning_rate: float, warmup: float, trainer: Trainer) -> Any:
 
 
 def weights_of(module: ExactEvaluation, layer: str) -> str:
-    """A pattern of the names of the variables of all layers of ``module.model`` that have this name.
+    """A pattern of the names of the variables of all layers of ``module.model`` whose names ``layer`` matches whole.
 
     Raises:
-        TrainerError: there is no such layer, or none with weights.
+        TrainerError: there is no such layer, or none with weights that are trained.
     """
     from kgenre.engines.named_variables import named_variables
 
     parts = module.model._flatten_layers()
-    weights = {id(variable) for part in parts if part.name == layer for variable in part.trainable_variables}
+    try:
+        named = [part for part in parts if re.fullmatch(layer, part.name)]
+    except re.error as error:
+        raise TrainerError(f"layer_optimizers: {layer!r} is no regular expression ({error}).") from error
+    weights = {id(variable) for part in named for variable in part.trainable_variables}
+    if not weights and any(part.weights for part in named):
+        raise TrainerError(f"layer_optimizers: {layer!r} is frozen (trainable = False): no optimizer trains it.")
     if not weights:
-        known = ", ".join(sorted({part.name for part in parts if part.trainable_variables}))
-        raise TrainerError(f"layer_optimizers: the network has the layers {known}. Received: {layer!r}")
+        known = sorted({part.name for part in parts if part.trainable_variables} - {module.model.name})
+        if len(known) > _NAMES:  # a large network inside
+            known = [*difflib.get_close_matches(layer, known, n=_NAMES, cutoff=0), "..."]
+        raise TrainerError(f"layer_optimizers: the network has the layers {', '.join(known)}. Received: {layer!r}")
     return "|".join(re.escape(name) for name, v in named_variables(module).items() if id(v) in weights)
+
+
+def backbones(module: ExactEvaluation) -> list[str]:
+    """Layers that a `BackboneFinetuning` of the trainer's names: it sets the rate of each one's own optimizer."""
+    trained = {part.name for part in module.model._flatten_layers() if part.trainable_variables}
+    callbacks = module._trainer.callbacks if module._trainer else []
+    named = [callback.backbone for callback in callbacks if isinstance(callback, BackboneFinetuning)]
+    return [name for name in named if name in trained]

@@ -1,0 +1,34 @@
+"""Posters by a network of `keras.applications`: first what stands on it is trained, then all of it.
+
+See configs/README.md for the command.
+"""
+
+import keras
+from keras import layers
+
+
+def mobilenet(genres, image_size, pretrained=True, weights="imagenet", dropout=0.3):
+    """MobileNetV3Small and a layer of genres.
+
+    Args:
+        genres: number of genres.
+        image_size: height and width of the posters in pixels, 32 or more.
+        pretrained: kgenre gives True for a new network, False where a checkpoint's weights follow: none are loaded.
+        weights: "imagenet", which Keras downloads once; a file of such weights; or None for random ones.
+        dropout: share of the backbone's outputs that training leaves out.
+
+    Returns:
+        A Keras model: "poster" float32 (B, H, W, 3), pixels from 0 to 1 -> float32 (B, genres), a probability each.
+    """
+    poster = keras.Input((*image_size, 3), name="poster")
+    x = layers.Rescaling(255.0)(poster)  # this network scales its pixels itself, from 0..255
+    backbone = keras.applications.MobileNetV3Small(
+        input_shape=(*image_size, 3),
+        include_top=False,
+        pooling="avg",
+        weights=weights if pretrained else None,
+        name="backbone",
+    )
+    x = backbone(x, training=False)  # its BatchNormalization goes on with the statistics it came with
+    x = layers.Dropout(dropout)(x)
+    return keras.Model(poster, layers.Dense(genres, activation="sigmoid")(x), name="mobilenet")

@@ -1,0 +1,95 @@
+"""What a network that a user's function builds must be, and what to say where it is not, or cannot be built."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from kgenre.training import TrainerError
+from kgenre.users_code import described, users_lines
+
+_log = logging.getLogger("kgenre")
+
+
+def check_built(model: Any, name: str, vocabulary_size: int | None) -> None:
+    """Refuse what is no network of genres.
+
+    Args:
+        model: what the function returned.
+        name: the function's.
+        vocabulary_size: token ids are below it; None: not known.
+
+    Raises:
+        TrainerError: it is no Keras model, does not say what it reads, gives something else than one row a film, or
+            knows fewer words than there are.
+    """
+    import keras
+
+    kind = type(model).__name__
+    if not isinstance(model, keras.Model):
+        what = "nothing" if model is None else f"a {kind}"
+        raise TrainerError(f"network: {name} returns {what}. Let it return a model: keras.Model(inputs, outputs).")
+    if getattr(model, "inputs", None) is None:  # a subclass of Model, or a Sequential without Input
+        raise TrainerError(
+            f"network: {name} returns a {kind} that does not say what it reads. Call it on an input: poster = "
+            f"keras.Input((*image_size, 3), name='poster'); return keras.Model(poster, {kind}(...)(poster))."
+        )
+    output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
+    if keras.tree.is_nested(output) or len(output.shape) != 2:
+        shapes = keras.tree.map_structure(lambda tensor: str(tuple(tensor.shape)), output)
+        raise TrainerError(
+            f"network: {name} must give one tensor (None, genres), not in a list or dict: a probability for each film "
+            f"and genre. It gives: {shapes}"
+        )
+    for layer in model.layers:
+        reads_words = isinstance(layer, keras.layers.Embedding) and layer.input in model.inputs
+        if reads_words and vocabulary_size is not None and layer.input_dim < vocabulary_size:
+            raise TrainerError(
+                f"network: {name} has an Embedding of {layer.input_dim} words, but token ids go up to "
+                f"{vocabulary_size - 1}. Build it for the function's argument vocabulary_size, which is that of "
+                "--data.vocabulary_size."
+            )
+    if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
+        _log.warning(
+            "%s ends in a softmax: its probabilities add up to 1, but a film has several genres. End it in "
+            "activation='sigmoid'.",
+            name,
+        )
+
+
+def check_shapes(model: Any, read: Mapping[str, Any]) -> None:
+    """Refuse inputs that are larger or smaller than those that the network was built for.
+
+    Raises:
+        TrainerError: one is, with what to change.
+    """
+    for tensor in model.inputs:
+        wanted, given = tuple(tensor.shape[1:]), tuple(read[tensor.name].shape[1:])
+        if len(wanted) == len(given) and all(size in (None, found) for size, found in zip(wanted, given, strict=True)):
+            continue
+        hint = {
+            "poster": "Build it for the function's argument image_size, which is that of --data.image_size.",
+            "overview": "Overviews differ in length: keras.Input((None,), ...); or pad them all to one length: "
+            f"--data.sequence_length {wanted[0]} --data.length_buckets 1.",
+        }[tensor.name]
+        raise TrainerError(f"The network reads {tensor.name}s of shape {wanted}, the data give {given}. {hint}")
+
+
+def cannot_be_built(name: str, error: Exception, weights_follow: bool) -> TrainerError:
+    """What to say of an error in the user's function: where it was, and what it was.
+
+    Args:
+        name: the function's.
+        error: as raised.
+        weights_follow: whether it need not have loaded weights, as a checkpoint's take their place.
+    """
+    where = "; ".join(map(described, users_lines(error.__traceback__)))
+    said = " ".join(str(error).split())
+    hint = (
+        " If that is for weights that it loads: the run's checkpoint has them all. Give it an argument pretrained, "
+        "which is False here, and let it load weights only where that is True."
+    )
+    return TrainerError(
+        f"network: {name} cannot be built: {where}: {type(error).__name__}: {said}{hint if weights_follow else ''}"
+    )
