@@ -23,9 +23,7 @@ def is_users(filename: str) -> bool:
     """Whether a file of code, or a notebook's cell, is none of Python's, kgenre's or an installed package's."""
     # Packages lie elsewhere too: in the user's home, in the environment that this one was made from. Compiled ones
     # (Cython's) name their sources, which are nowhere.
-    return not filename.startswith(_NOT_THE_USERS) and not re.search(
-        r"[/\\](site|dist)-packages[/\\]|\.pyx$", filename
-    )
+    return not filename.startswith(_NOT_THE_USERS) and not re.search(r"[/\\](site|dist)-packages[/\\]|\.pyx$", filename)
 
 
 def described(line: traceback.FrameSummary) -> str:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kgenre.training import Trainer
 
 OPTIMIZERS = ("adam", "sgd")
-_NAMES = 20  # of layers that an error lists
+_NAMES = 10  # of layers that an error lists
 
 
 def check_optimizer(what: str, settings: Any) -> None:

@@ -2,9 +2,11 @@
 
 import json
 import re
+import shlex
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 from boring import BoringModule, boring_batches
 
@@ -12,6 +14,7 @@ import kgenre
 from kgenre.cli.configuration import parse
 from kgenre.cli.fit import make_parser
 from kgenre.cli.main import COMMANDS, main
+from kgenre.models.networks import build_network
 
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "README.md", ROOT / "configs" / "README.md", *sorted((ROOT / "kgenre").glob("*/README.md"))]
@@ -63,6 +66,49 @@ def test_the_digits_are_those_of_the_readme(digits):
     assert main(["test", "--ckpt_path", "runs/digit_net/version_0"]) == 0
 
 
+@pytest.fixture
+def backbone(allow_import, monkeypatch):
+    allow_import("backbone")
+    monkeypatch.syspath_prepend(ROOT / "configs" / "examples")
+
+
+def test_the_pretrained_network_of_the_readme(in_tmp_path, backbone, monkeypatch, films):
+    loaded = []
+
+    def small(input_shape, include_top, pooling, weights, name):
+        """In place of MobileNetV3Small, which takes a minute to compile."""
+        loaded.append(weights)
+        layers = [keras.layers.Conv2D(4, 3, strides=4), keras.layers.BatchNormalization()]
+        return keras.Sequential([keras.Input(input_shape), *layers, keras.layers.GlobalAveragePooling2D()], name=name)
+
+    monkeypatch.setattr(keras.applications, "MobileNetV3Small", small)
+    (command,) = re.findall(r"^kgenre (fit --model.network backbone.*)$", README, re.MULTILINE)
+    words = shlex.split(command.replace("FOLDER", str(films)).replace("epoch 5", "epoch 1"))
+    assert main([*words, "--trainer.max_epochs", "2", "--trainer.limit_train_batches", "1"]) == 0
+    assert main(["test", "--ckpt_path", "runs/mobilenet/version_0"]) == 0
+    assert loaded == ["imagenet", None], "the checkpoint has the weights"
+
+
+def test_its_backbone(backbone):
+    network = build_network("backbone.mobilenet", {"weights": None}, {"genres": 3, "image_size": (32, 32)})
+    assert network.output_shape == (None, 3)
+    assert network.get_layer("backbone").count_params() == 939_120
+
+
+def test_the_word_vectors_of_the_readme(in_tmp_path):
+    (code,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class Vectors" in block]
+    names = {"keras": keras}
+    exec(code, names)
+    Path("glove.6B.100d.txt").write_text("ship 1.5 -2\n. . 7 8\nlost 3 4\n", encoding="utf-8")
+    layer = names["Vectors"](4, 2)
+    layer.build(None)
+    before = keras.ops.convert_to_numpy(layer.embeddings)
+    layer.adapt_to_films({"vocabulary": np.array(["", "[UNK]", "lost", "ship"])})
+    after = keras.ops.convert_to_numpy(layer.embeddings)
+    assert after[2:].tolist() == [[3, 4], [1.5, -2]]
+    assert (after[:2] == before[:2]).all()
+
+
 FIT_LINES = re.findall(r"^(?:[A-Z_]+=\S+ +)*kgenre (fit .*?)(?: {2,}#.*)?$", README, re.MULTILINE)
 NEEDS_FILES = re.compile(r"digits\.|base\.yaml|version_0|--ckpt_path")
 
@@ -70,7 +116,7 @@ NEEDS_FILES = re.compile(r"digits\.|base\.yaml|version_0|--ckpt_path")
 @pytest.mark.parametrize("line", sorted({line for line in FIT_LINES if not NEEDS_FILES.search(line)}))
 def test_every_fit_line_can_be_read(line, monkeypatch):
     monkeypatch.chdir(ROOT)
-    parse(make_parser(), line.split()[1:])
+    parse(make_parser(), shlex.split(line)[1:])
 
 
 def test_the_commands_named_exist():

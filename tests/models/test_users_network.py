@@ -151,6 +151,8 @@ def fitted(sample, callback, epochs=2, **arguments):
     rates = []
     trainer = kgenre.Trainer(
         max_epochs=epochs,
+        limit_train_batches=1,
+        limit_val_batches=0,
         callbacks=[callback, Compare()],
         logger=False,
         enable_checkpointing=False,
@@ -166,14 +168,14 @@ def kernels(module):
     return {f"{number} {part.name}": ops.convert_to_numpy(part.kernel) for number, part in enumerate(parts)}
 
 
-@pytest.mark.parametrize("arguments", [{}, {"members": 2}, {"schedule": "cosine"}], ids=str)
+@pytest.mark.parametrize("arguments", [{}, {"members": 2, "schedule": "cosine"}], ids=str)
 def test_a_backbone_by_its_name_is_trained_later(sample, arguments):
     changed, rates = fitted(sample, BackboneFinetuning(1, backbone="maps"), **arguments)
     names = [{name.split()[1] for name in epoch} for epoch in changed]
     assert names == [{"head"}, {"head", "first", "last"}]
     assert len(changed[1]) == 3 * arguments.get("members", 1)
     backbone, rest = rates[1]
-    assert backbone < rest / 5 or arguments == {"schedule": "cosine"}
+    assert backbone < rest / 5 or arguments
 
 
 def test_a_backbone_that_is_not_there_or_was_frozen(sample):
