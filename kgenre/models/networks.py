@@ -72,8 +72,9 @@ def build_network(
     check_network(network, arguments, members)
     words = sizes.get("vocabulary_size")
     if hasattr(network, "layers"):
-        check_built(network, network.name, words)
-        return network
+        given: Any = network
+        check_built(given, given.name, words)
+        return given
     builder = network_function(network) if isinstance(network, str) else network
     takes = inspect.signature(builder).parameters
     known = {
@@ -89,9 +90,9 @@ def build_network(
             raise cannot_be_built(_name(builder), error, weights_follow) from error
         if not arguments or not isinstance(error, TypeError | ValueError):
             raise
-        given = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        with_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
         said = " ".join(str(error).split())
-        raise TrainerError(f"network_args: {_name(builder)} cannot be built with {given}: {said}") from error
+        raise TrainerError(f"network_args: {_name(builder)} cannot be built with {with_arguments}: {said}") from error
     for one in networks:
         check_built(one, _name(builder), words)
     if members == 1:
