@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kgenre.allowed_imports import may_import, not_allowed
+from kgenre.models.users_network import in_users_code
 from kgenre.training import TrainerError
 from kgenre.training.hyperparameters import is_plain
 
@@ -34,7 +35,8 @@ def network_function(name: str) -> Callable[..., Any]:
         name: one of NETWORKS, or ``file.function`` of the user's, which is imported.
 
     Raises:
-        TrainerError: there is no such network, its function lives in another program, or a command may not import it.
+        TrainerError: there is no such network, its function lives in another program, a command may not import it, or
+            its file has an error.
 
     Example:
         >>> network_function("overview_words")(genres=20).output_shape
@@ -48,11 +50,12 @@ def network_function(name: str) -> Callable[..., Any]:
     home, _, last = name.rpartition(".")
     try:
         module = importlib.import_module(home)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{home}.".startswith(f"{error.name}."):  # it is the user's file that lacks one
-            raise
+    except Exception as error:
+        missing = error.name if isinstance(error, ModuleNotFoundError) else None
+        if missing is None or not f"{home}.".startswith(f"{missing}."):
+            raise in_users_code(f"{home} cannot be imported", error) from error
         raise TrainerError(
-            f"network: there is no module {error.name!r} in this folder or installed, which {name} names."
+            f"network: there is no module {missing!r} in this folder or installed, which {name} names."
         ) from None
     found = getattr(module, last, None)
     if not callable(found) or hasattr(found, "layers"):

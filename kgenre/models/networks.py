@@ -8,11 +8,15 @@ from typing import Any
 
 from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.models.named_network import network_function
-from kgenre.models.users_network import cannot_be_built, check_built
+from kgenre.models.users_network import check_built, in_users_code
 from kgenre.training import TrainerError
 from kgenre.users_code import users_lines
 
 _GIVEN = ("genres", "image_size", "vocabulary_size", "pretrained")
+_PRETRAINED = (
+    " If that is for weights that it loads: the run's checkpoint has them all. Give it an argument pretrained, "
+    "which is False here, and let it load weights only where that is True."
+)
 
 
 def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) -> None:
@@ -86,8 +90,9 @@ def build_network(
         if isinstance(error, TrainerError) or is_out_of_memory(error):
             raise
         if users_lines(error.__traceback__):
-            weights_follow = not sizes.get("pretrained", True) and "pretrained" not in takes
-            raise cannot_be_built(_name(builder), error, weights_follow) from error
+            need_no_weights = not sizes.get("pretrained", True) and "pretrained" not in takes
+            hint = _PRETRAINED if need_no_weights else ""
+            raise in_users_code(f"{_name(builder)} cannot be built", error, hint) from error
         if not arguments or not isinstance(error, TypeError | ValueError):
             raise
         with_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())

@@ -76,20 +76,8 @@ def check_shapes(model: Any, read: Mapping[str, Any]) -> None:
         raise TrainerError(f"The network reads {tensor.name}s of shape {wanted}, the data give {given}. {hint}")
 
 
-def cannot_be_built(name: str, error: Exception, weights_follow: bool) -> TrainerError:
-    """What to say of an error in the user's function: where it was, and what it was.
-
-    Args:
-        name: the function's.
-        error: as raised.
-        weights_follow: whether it need not have loaded weights, as a checkpoint's take their place.
-    """
+def in_users_code(what: str, error: Exception, hint: str = "") -> TrainerError:
+    """What to say of an error in the user's file: where it was, and what it was; ``what`` could not be done."""
+    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     where = "; ".join(map(described, users_lines(error.__traceback__)))
-    said = " ".join(str(error).split())
-    hint = (
-        " If that is for weights that it loads: the run's checkpoint has them all. Give it an argument pretrained, "
-        "which is False here, and let it load weights only where that is True."
-    )
-    return TrainerError(
-        f"network: {name} cannot be built: {where}: {type(error).__name__}: {said}{hint if weights_follow else ''}"
-    )
+    return TrainerError(f"network: {': '.join(filter(None, (what, where, said)))}{hint}")

@@ -108,3 +108,18 @@ def test_a_checkpoint_runs_no_function_of_a_stranger(name, tmp_path, monkeypatch
     write_checkpoint(Checkpoint({}, {}, state), tmp_path / "step=1")
     with pytest.raises(TrainerError, match=f"{name} may not be imported. If it is yours: KGENRE_ALLOW_IMPORT="):
         GenreClassifier.load_from_checkpoint(tmp_path / "step=1")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("import no_such_thing", r"faulty.py, line 1 \(import no_such_thing\): ModuleNotFoundError: No module named"),
+        ("def net(genres:", r"SyntaxError: .* \(faulty.py, line 1\)"),
+    ],
+)
+def test_a_file_with_an_error(text, said, tmp_path, monkeypatch):
+    (tmp_path / "faulty.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "faulty", raising=False)
+    with pytest.raises(TrainerError, match=f"network: faulty cannot be imported: {said}"):
+        GenreClassifier("faulty.net")
