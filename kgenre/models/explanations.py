@@ -67,14 +67,16 @@ def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.
     import keras
 
     embeddings = [part for part in module.model._flatten_layers() if isinstance(part, keras.layers.Embedding)]
-    if not embeddings:
-        raise ValueError(f"{module.model.name} has no Embedding layer: words cannot be explained.")
     films, length = np.shape(batch["overview"])
-    importance = np.zeros((films, length))
+    importance, is_explained = np.zeros((films, length)), False
     for layer in embeddings:
         output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
-        # Of parts of words there are several in each place of the text, one after another.
-        importance += (output * gradient).reshape(films, length, -1).sum(axis=2)
+        if output.ndim == 3 and len(output) == films:  # not of positions, which are the same for all films
+            # Of parts of words there are several in each place of the text, one after another.
+            importance += (output * gradient).reshape(films, length, -1).sum(axis=2)
+            is_explained = True
+    if not is_explained:
+        raise ValueError(f"{module.model.name} has no Embedding layer: words cannot be explained.")
     return np.where(np.asarray(batch["overview"]) > 0, importance, 0).astype(np.float32)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import importlib.util
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from kgenre.models.genre_classifier import GenreClassifier
 
+_log = logging.getLogger("kgenre")
 FORMATS = {"saved_model": "saved_model", "onnx": "model.onnx", "keras": "model.keras"}  # and what each is called
 _DTYPES = {"poster": "uint8", "overview": "int32"}
 
@@ -122,6 +124,15 @@ def _write_model(model: keras.Model, path: Path, format: str) -> None:
 
     if format == "keras":
         model.save(path)
+        kinds = {type(layer) for layer in model._flatten_layers()}
+        own = sorted(kind.__name__ for kind in kinds if kind.__module__.partition(".")[0] not in ("keras", "kgenre"))
+        if own:
+            _log.warning(
+                "%s has layers of your own (%s): whoever loads it must import them first, each under "
+                "@keras.saving.register_keras_serializable(). A saved_model needs no code.",
+                path.name,
+                ", ".join(own),
+            )
         return
     shapes = {tensor.name: (1, *(size or 1 for size in tensor.shape[1:])) for tensor in model.inputs}
     with keras_only():  # both trace it anew

@@ -132,6 +132,29 @@ def test_parts_of_words_speak_for_their_word():
     assert not said[[0, 3]].any()
 
 
+class Positions(layers.Layer):
+    def __init__(self):
+        super().__init__()
+        self.vectors = layers.Embedding(10, 4)
+
+    def call(self, x):
+        return x + self.vectors(ops.arange(x.shape[1]))
+
+
+def test_vectors_of_positions_speak_for_no_word():
+    tokens = keras.Input((6,), name="overview")
+    words = layers.Embedding(30, 4)
+    x = layers.GlobalAveragePooling1D()(Positions()(words(tokens)))
+    module = GenreClassifier(keras.Model(tokens, layers.Dense(2, activation="sigmoid")(x)))
+    module.prepare_for(["a", "b"], {})
+    vectors = np.zeros((30, 4), "float32")
+    vectors[9] = 1.0
+    words.embeddings.assign(vectors)
+    said = word_importance(module, {"overview": np.array([[5, 9, 12, 7, 0, 0]] * 2, "int32")}, np.array([0, 1]))
+    assert said[:, 1].all()
+    assert not np.delete(said, 1, axis=1).any()
+
+
 def test_networks_without_such_layers_say_so():
     text = GenreClassifier(keras.Sequential([keras.Input((4,), name="overview"), layers.Dense(2)]))
     text.configure_model()

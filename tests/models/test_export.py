@@ -238,3 +238,15 @@ def test_a_full_disk_is_an_error_of_the_system_on_every_backend(tmp_path):
     with pytest.raises(OSError, match="No space left on device") as info:
         kgenre.models.export._write_model(model, tmp_path / "saved_model", "saved_model")
     assert (info.value.errno, info.value.filename) == (errno.ENOSPC, str(tmp_path / "saved_model"))
+
+
+class Own(keras.layers.Layer):
+    def call(self, x):
+        return x
+
+
+@pytest.mark.parametrize("layer", [Own, keras.layers.ReLU])
+def test_a_file_with_layers_of_the_users_needs_their_code(layer, tmp_path, caplog):
+    model = keras.Sequential([keras.Input((2,)), layer()])
+    kgenre.models.export._write_model(model, tmp_path / "model.keras", "keras")
+    assert ("model.keras has layers of your own (Own)" in caplog.text) == (layer is Own)
