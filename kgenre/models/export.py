@@ -129,7 +129,7 @@ def _write_model(model: keras.Model, path: Path, format: str) -> None:
         if own:
             _log.warning(
                 "%s has layers of your own (%s): whoever loads it must import them first, each under "
-                "@keras.saving.register_keras_serializable(). A saved_model needs no code.",
+                "keras.saving.register_keras_serializable(). A saved_model needs no code.",
                 path.name,
                 ", ".join(own),
             )
