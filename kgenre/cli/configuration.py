@@ -83,13 +83,13 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
 
     A wrong option ends the program with a line that names it and exit code 2.
 
-    Raises:
-        TrainerError: `GenreClassifier` knows no such network, loss, optimizer or schedule.
-
     Args:
         parser: of `make_parser`.
         arguments: what was typed.
         default_checkpoint: of commands that evaluate, the ``--ckpt_path`` where none is given.
+
+    Raises:
+        TrainerError: `GenreClassifier` knows no such network, loss, optimizer or schedule.
     """
     checkpoint: str | Path | None = typed_path(arguments)
     if checkpoint is not None:

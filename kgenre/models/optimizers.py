@@ -86,7 +86,7 @@ def cosine_rate(learning_rate: float, warmup: float, trainer: Trainer) -> Any:
 
 
 def weights_of(module: ExactEvaluation, layer: str) -> str:
-    """A pattern of the names of the variables of all layers of ``module.model`` whose names ``layer`` matches whole.
+    """A pattern of the names of the variables of all layers of ``module.model`` that ``layer`` names or matches whole.
 
     Raises:
         TrainerError: there is no such layer, or none with weights that are trained.
@@ -95,7 +95,7 @@ def weights_of(module: ExactEvaluation, layer: str) -> str:
 
     parts = module.model._flatten_layers()
     try:
-        named = [part for part in parts if re.fullmatch(layer, part.name)]
+        named = [part for part in parts if part.name == layer or re.fullmatch(layer, part.name)]
     except re.error as error:
         raise TrainerError(f"layer_optimizers: {layer!r} is no regular expression ({error}).") from error
     weights = {id(variable) for part in named for variable in part.trainable_variables}
