@@ -196,7 +196,8 @@ def _row(group: Group, contestant: Contestant, options: argparse.Namespace) -> d
     facts, rounds = contestant.facts, contestant.rounds[1:]
     for part in PARTS:
         row[part] = {"ms_per_step": [1e3 * done[part] / steps for done in rounds if part in done]}
-    row["input_wait_ms_per_step"] = [1e3 * done.get("input_wait", 0.0) / (2 * steps) for done in rounds]
+    waits = [done.get("input_wait") for done in rounds]
+    row["input_wait_ms_per_step"] = [1e3 * wait / (2 * steps) for wait in waits if wait is not None]
     first = contestant.rounds[0]
     steady = sum(float(np.median(row[part]["ms_per_step"])) for part in PARTS) * steps / 1e3
     row["first_step"] = {

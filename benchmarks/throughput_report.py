@@ -66,7 +66,7 @@ def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
                     *(f"{values[name]:.1%}" if name in values else "" for name in shares),
                     *[roofline(values)] * (len(shares) == len(SHARES)),
                     *("{:.2f} [{:.2f}, {:.2f}]".format(*ratios[base]) if base in ratios else "" for base in bases),
-                    f"{waits[len(waits) // 2]:.2g}",
+                    f"{waits[len(waits) // 2]:.2g}" if waits else "",
                     "{import_seconds:.1f} + {build_seconds:.1f} + {compile_seconds:.1f}".format(**first),
                     f"{row['host_bytes'] / 1e9:.1f}",
                     f"{row['device_bytes'] / 1e9:.2f}" if row.get("device_bytes") else "",

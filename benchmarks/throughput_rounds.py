@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import sys
 import time
@@ -46,7 +47,7 @@ class Clock:
     def __init__(self, answers: TextIO, started: float) -> None:
         self.answers, self.started = answers, started
         self.wait: Callable[[], Any] = lambda: None  # for the device
-        self.input_wait = 0.0
+        self.input_wait: float | None = None  # for batches, in seconds; None: not known
         self.parts: dict[str, float] = {}
         self.facts: dict[str, Any] = {}  # sent with the last round
         self._begun = 0.0
@@ -73,7 +74,7 @@ class Clock:
             else:
                 self.answer(**self.parts, input_wait=self.input_wait)
             self.wait_for_the_script()
-            self.parts, self.input_wait = {}, 0.0
+            self.parts, self.input_wait = {}, None
         self._begun = time.perf_counter()
 
     def stop(self, part: str) -> None:
@@ -96,7 +97,7 @@ class Batches:
         for _ in range(self.steps):
             begun = time.perf_counter()
             batch = next(batches)
-            self.clock.input_wait += time.perf_counter() - begun
+            self.clock.input_wait = (self.clock.input_wait or 0.0) + time.perf_counter() - begun
             yield batch
 
 
@@ -104,13 +105,33 @@ def source(cell: Cell, clock: Clock, put: Callable[[Any], Any], form: Callable[[
     """The batches in a contestant's form: three that lie on the device, over and over, or the film pipeline's."""
     if cell.source == "pipeline":
         return Batches(clock, cell.steps, lambda: map(form, pipeline(cell)))
-    held = [form({name: put(array) for name, array in batch.items()}) for batch in made_films(cell)]
+    held = on_the_device(cell, put, form)
 
     def again() -> Iterator[Any]:
         while True:
             yield from held
 
     return Batches(clock, cell.steps, again)
+
+
+def on_the_device(cell: Cell, put: Callable[[Any], Any], form: Callable[[dict[str, Any]], Any]) -> list[Any]:
+    """The batches of a round that is not fed."""
+    return [form({name: put(array) for name, array in batch.items()}) for batch in made_films(cell)]
+
+
+def endless_dataset(cell: Cell, form: Callable[[dict[str, Any]], Any]) -> Any:
+    """The same as a `tf.data.Dataset`, which Keras's ``fit`` reads without Python; what it waits is not known."""
+    import tensorflow as tf
+
+    if cell.source == "pipeline":
+        batches, name = film_batches(cell)
+        epochs = [
+            batches.epoch_batches(epoch).map(lambda b: form({"x": b[name], "genres": b["genres"]}))
+            for epoch in range(8)
+        ]
+    else:
+        epochs = [tf.data.Dataset.from_tensors(batch) for batch in on_the_device(cell, tf.convert_to_tensor, form)]
+    return functools.reduce(tf.data.Dataset.concatenate, epochs).repeat()
 
 
 def made_films(cell: Cell, batches: int = 3) -> list[dict[str, Any]]:
@@ -120,8 +141,9 @@ def made_films(cell: Cell, batches: int = 3) -> list[dict[str, Any]]:
     return films(cell.model, cell.batch_size, batches, cell.words)
 
 
-def pipeline(cell: Cell) -> Iterator[dict[str, Any]]:
-    """The film pipeline of kgenre over a table of decoded films, epoch after epoch: tensors, or arrays under JAX."""
+@functools.cache  # the films are decoded before the clock runs
+def film_batches(cell: Cell) -> tuple[Any, str]:
+    """The film pipeline of kgenre over a table of decoded films, and what its batches call the network's input."""
     import numpy as np
 
     from kgenre.data.batches import FilmBatches, FilmTensors
@@ -130,7 +152,12 @@ def pipeline(cell: Cell) -> Iterator[dict[str, Any]]:
     (table,) = films(cell.model, count, 1, cell.words)
     read = {"overviews": table["x"]} if cell.reads_words else {"posters": table["x"]}
     batches = FilmBatches(FilmTensors(table["genres"], **read), np.arange(count), cell.batch_size, shuffle=True)
-    name = "overview" if cell.reads_words else "poster"
+    return batches, "overview" if cell.reads_words else "poster"
+
+
+def pipeline(cell: Cell) -> Iterator[dict[str, Any]]:
+    """Its batches, epoch after epoch: tensors, or arrays under JAX."""
+    batches, name = film_batches(cell)
     epoch = 0
     while True:
         data = batches.epoch_batches(epoch)
