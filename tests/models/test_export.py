@@ -85,6 +85,13 @@ def test_a_saved_model_gives_the_same_probabilities(run, served):
     check(served, *run[1:])
 
 
+@on_tensorflow
+def test_a_file_for_onnx_runtime_gives_the_same_probabilities(run, tmp_path):
+    pytest.importorskip("tf2onnx", reason="the extra kgenre[onnx] is not installed")
+    pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    check(export_classifier(run[0], tmp_path / "exported", "onnx", network=tiny), *run[1:])
+
+
 def test_a_file_of_keras_gives_the_same_probabilities(run, tmp_path):
     check(export_classifier(run[0], tmp_path / "below" / "exported", "keras", network=tiny), *run[1:])
 
