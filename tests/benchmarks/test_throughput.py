@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import keras
+import numpy as np
 import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -44,6 +45,18 @@ def test_a_tiny_run_is_measured_rendered_and_gone_on_with(tmp_path):
     other = run("throughput.py", "--models", "poster_cnn_2025", *one[2:], *size, "--minutes", "1e-9")
     assert "not measured: the time was up" in other.stdout
     assert len(json.loads(output.read_text())["rows"]) == 4
+
+
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="the others read no tf.data there")
+@pytest.mark.parametrize(("model", "words"), [("poster_cnn_2024", 5), ("overview_lstm", 0)])
+def test_keras_fit_reads_as_tf_data_what_the_others_read(benchmarks, model, words):
+    rounds = benchmarks("throughput_rounds")
+    cell = rounds.Cell(model, "keras-fit", "tensorflow", "cpu", 2, "fp32", "device", 4, 1, words, folder="")
+    read = rounds.endless_dataset(cell, lambda batch: (batch["x"], batch["genres"])).as_numpy_iterator()
+    held = rounds.on_the_device(cell, np.asarray, lambda batch: (batch["x"], batch["genres"]))
+    for wanted, (x, genres) in zip([*held, held[0]], read, strict=False):
+        np.testing.assert_array_equal(x, wanted[0])
+        np.testing.assert_array_equal(genres, wanted[1])
 
 
 once = pytest.mark.skipif(BACKEND == "jax", reason="the networks are the same; JAX compiles each initial weight")
