@@ -348,16 +348,15 @@ class FilmData(DataModule):
         """A batch of films that are not in the table, after `load_state_dict` or `setup`.
 
         Args:
-            posters: n picture files, Pillow images or uint8 (h, w, 3) arrays; needed where the model reads posters,
-                unused where it does not. With ``incomplete="keep"`` one of both is enough.
-            overviews: n texts, likewise.
+            posters: n picture files, Pillow images or uint8 (h, w, 3) arrays; unused where no posters are read.
+            overviews: n texts, likewise. With ``incomplete="keep"`` what is not given is in the batch too, as nothing.
 
         Returns:
             ``poster`` uint8 (n, H, W, 3), ``overview`` int32 (n, T), ``genres`` float32 (n, G) zeros,
             ``index`` and ``weight`` as in any batch.
 
         Raises:
-            FilmDataError: a poster or overview that is needed is absent, bad or empty.
+            FilmDataError: nothing is given, or a poster or overview is bad or empty.
 
         Example:
             >>> films = FilmData("films", overviews=False)

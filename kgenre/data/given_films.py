@@ -38,17 +38,19 @@ def encode_given(
         vectorizer: of overviews.
 
     Returns:
-        ``poster`` uint8 (n, H, W, 3) and ``overview`` int32 (n, T), those that the model reads.
+        ``poster`` uint8 (n, H, W, 3) and ``overview`` int32 (n, T), those that are read and given.
 
     Raises:
-        FilmDataError: a poster or overview that is needed is absent, bad or empty.
+        FilmDataError: nothing is given, or a poster or overview is bad or empty.
         RuntimeError: overviews are read, and there is no vocabulary.
     """
     given: dict[str, Sequence[Any] | None] = {"poster": posters, "overview": overviews}
     lacking = [name for name, values in given.items() if reads[name] and values is None]
+    if len(lacking) == sum(reads.values()):
+        raise FilmDataError(f"This model reads {lacking[0]}s: give the film's {lacking[0]} (--{lacking[0]}).")
+    if not may_lack:  # the model may read less than it was trained beside; it says so itself where it does not
+        reads = {name: reads[name] and name not in lacking for name in reads}
     for name, values in given.items():
-        if name in lacking and not (may_lack and len(lacking) == 1):
-            raise FilmDataError(f"This model reads {name}s: give the film's {name} (--{name}).")
         if values is not None and not reads[name]:
             _log.warning("The %s is not used: this model does not read %ss.", name, name)
     counts = {name: len(values) for name, values in given.items() if reads[name] and values is not None}

@@ -143,7 +143,10 @@ def main() -> None:
     if "poster" in reads:
         size = classifier["poster"]
         black = np.zeros((size["height"], size["width"], 3), np.uint8)
-        inputs["poster"] = (read_poster(given.poster, **size) if given.poster else black)[None]
+        try:
+            inputs["poster"] = (read_poster(given.poster, **size) if given.poster else black)[None]
+        except OSError as error:  # no such file, or no picture
+            parser.error(f"--poster: {given.poster} cannot be read ({error.strerror or 'it is no picture'})")
     if "overview" in reads:
         vocabulary = (HERE / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
         inputs["overview"] = token_ids(given.overview or "", **classifier["overview"], vocabulary=vocabulary)[None]

@@ -238,6 +238,9 @@ class GenreClassifier(ExactEvaluation):
     def _read(self, batch: dict[str, Any]) -> dict[str, Any]:
         from keras import ops
 
+        for name in self.inputs:
+            if name not in batch:
+                raise TrainerError(f"This model reads {name}s: give the film's {name} (--{name}).")
         read = {name: ops.convert_to_tensor(batch[name]) for name in self.inputs}  # also of NumPy: `FilmData.encode`
         check_shapes(self.model, read)
         if "poster" in read:

@@ -9,6 +9,8 @@ import pytest
 
 from kgenre.data import FilmData, FilmDataError, make_sample_films, read_films, read_poster
 from kgenre.data.overviews import normalised_overview
+from kgenre.models import GenreClassifier
+from kgenre.training import TrainerError
 
 
 def collect(source, epoch=0):
@@ -474,8 +476,7 @@ def test_error_none_of_the_checkpoints_genres(state, tmp_path):
 @pytest.mark.parametrize(
     ("posters", "overviews", "message"),
     [
-        (None, ["A ship."], "reads posters"),
-        (["a.jpg"], None, "reads overviews"),
+        (None, None, "reads posters"),
         (["a.jpg"], ["A ship.", "Two"], "As many posters as overviews"),
         (["no such.jpg"], ["A ship."], "no such file"),
         ("sample", [""], "has no words"),
@@ -488,6 +489,17 @@ def test_error_encode(films, sample, posters, overviews, message):
     with pytest.raises(FilmDataError, match=message) as error:
         films.encode(posters, overviews)
     assert len(str(error.value).splitlines()) == 1
+
+
+def test_encode_gives_what_there_is_and_a_network_says_what_it_lacks(films, sample):
+    one = films.encode(overviews=["A ship in space."])  # of a run that had posters too
+    assert "poster" not in one
+    assert one["overview"].any()
+    module = GenreClassifier("overview_words")
+    module.prepare_for(list(films.genre_names), {"vocabulary_size": len(films.vocabulary)})
+    assert module.probabilities(one).shape == (1, len(films.genre_names))
+    with pytest.raises(TrainerError, match="This model reads overviews: give the film's overview"):
+        module.probabilities(films.encode([sample / "posters" / "sample00000.jpg"]))
 
 
 def test_encode_says_what_it_does_not_use(state, sample, caplog):

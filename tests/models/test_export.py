@@ -124,6 +124,11 @@ def test_a_film_may_lack_what_the_network_does_without(served, tmp_path, capsys,
     with pytest.raises(SystemExit):
         runpy.run_path(str(folder / "classify.py"), run_name="__main__")
     assert "give --poster" in capsys.readouterr().err
+    for poster, reason in (("none.jpg", "No such file or directory"), (folder / "classifier.json", "it is no picture")):
+        monkeypatch.setattr(sys, "argv", ["classify.py", "--poster", str(poster), "--overview", "A killer."])
+        with pytest.raises(SystemExit):
+            runpy.run_path(str(folder / "classify.py"), run_name="__main__")
+        assert f"{poster} cannot be read ({reason})" in capsys.readouterr().err
 
 
 def test_what_lies_beside_the_model(run, tmp_path):
