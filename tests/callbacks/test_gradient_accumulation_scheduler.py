@@ -24,7 +24,7 @@ def test_an_update_is_of_the_mean_gradient():
     scheduler = GradientAccumulationScheduler({0: 4})
     quiet_trainer(callbacks=scheduler).fit(module, batches)
     whole = [{key: np.concatenate([batch[key] for batch in batches]) for key in ("x", "y")}]
-    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(whole)[0], rtol=1e-5)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(whole)[0], rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("wrong", [{}, {-1: 2}, {0: 0}, {"a": 1}, {0: 1.5}], ids=str)

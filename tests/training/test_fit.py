@@ -30,7 +30,7 @@ def test_minus_one_skips_the_rest_of_the_epoch(known_length):
     trainer.fit(module, batches if known_length else Endless(batches), boring_batches(1))
     assert seen == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)]
     assert (trainer.current_epoch, trainer.global_step) == (2, 4)
-    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches[:2] * 2)[0], rtol=1e-5)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches[:2] * 2)[0], rtol=1e-5, atol=1e-6)
 
 
 class Endless:
@@ -120,7 +120,7 @@ def test_a_second_fit_starts_its_counts_anew_and_keeps_the_weights():
     trainer.fit(module, batches)
     trainer.fit(module, batches)
     assert (trainer.current_epoch, trainer.global_step) == (2, 6)
-    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches * 4)[0], rtol=1e-5)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches * 4)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_trainer_can_train_another_module():
@@ -130,7 +130,7 @@ def test_a_trainer_can_train_another_module():
     before = weights_of(first)
     trainer.fit(second, batches)
     np.testing.assert_array_equal(weights_of(first)[KERNEL], before[KERNEL])
-    np.testing.assert_allclose(weights_of(second)[KERNEL], descend(batches, 0.01)[0], rtol=1e-5)
+    np.testing.assert_allclose(weights_of(second)[KERNEL], descend(batches, 0.01)[0], rtol=1e-5, atol=1e-6)
 
 
 # --- sources of batches -------------------------------------------------------------------------------------------
@@ -200,7 +200,7 @@ def test_batches_may_be_tuples():
     batches = boring_batches(2)
     module = Tuples()
     quiet_trainer().fit(module, [(batch["x"], batch["y"]) for batch in batches])
-    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_float64_and_python_numbers_are_taken_as_every_backend_takes_them():
@@ -211,7 +211,7 @@ def test_float64_and_python_numbers_are_taken_as_every_backend_takes_them():
     batches, module = boring_batches(2), Numbers()
     wide = [{key: array.astype("float64") for key, array in batch.items()} for batch in batches]
     quiet_trainer().fit(module, [batch | {"scale": 0.5, "count": 2} for batch in wide])
-    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_source_that_can_be_read_only_once_is_refused():

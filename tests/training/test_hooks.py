@@ -314,7 +314,7 @@ def test_flags_may_be_set_between_runs():
     trainer.fit(module, batches)
     whole = {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
     assert trainer.global_step == 1
-    np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], descend([whole])[0], rtol=1e-5)
+    np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], descend([whole])[0], rtol=1e-5, atol=1e-6)
 
 
 def test_a_callback_of_the_module_replaces_the_default_one():
