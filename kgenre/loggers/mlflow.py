@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import os
 import re
 import time
@@ -17,6 +18,7 @@ from kgenre.loggers.service import LoggerError, ServiceLogger, title
 if TYPE_CHECKING:
     import numpy as np
 
+_log = logging.getLogger("kgenre")
 _STATUS = {"success": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 _LONGEST = 6000  # letters of a parameter's value
 _MOST_METRICS, _MOST_PARAMETERS = 1000, 100  # in one request
@@ -26,7 +28,8 @@ class MLFlowLogger(ServiceLogger):
     """Metrics over ``global_step``, parameters, texts and pictures in MLflow.
 
     A letter that MLflow allows in no name becomes ``_``. Of parameters that change when a run goes on MLflow keeps the
-    first value. `ServiceLogger` says how a run is found again.
+    first value. Where its server goes away in a run, the run goes on without it, and says so. `ServiceLogger` says how
+    a run is found again.
 
     Args:
         experiment_name: MLflow's experiment, made where it is missing; None: that of ``MLFLOW_EXPERIMENT_NAME``, or
@@ -64,6 +67,7 @@ class MLFlowLogger(ServiceLogger):
         self.tags = dict(tags or {})
         self._client: Any = None
         self._run_id: str | None = None
+        self._is_lost = False  # the server: each request would be tried for minutes
 
     @property
     def experiment(self) -> Any:
@@ -82,7 +86,7 @@ class MLFlowLogger(ServiceLogger):
     def _begin(self, run_dir: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
         import mlflow
 
-        self._client = mlflow.MlflowClient(self.tracking_uri)
+        self._client, self._is_lost = mlflow.MlflowClient(self.tracking_uri), False
         try:
             if known:
                 self._run_id = known["run_id"]
@@ -109,29 +113,45 @@ class MLFlowLogger(ServiceLogger):
         now = int(1000 * time.time())
         entities = [Metric(_allowed(name), float(value), now, step) for name, value in metrics.items()]
         for some in _parts(entities, _MOST_METRICS):
-            self.experiment.log_batch(self.run_id, metrics=some)
+            self._send("log_batch", metrics=some)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
         from mlflow.entities import Param
 
-        known = self.experiment.get_run(self.run_id).data.params
+        run = self._send("get_run")
+        known = run.data.params if run is not None else {}
         new = {_allowed(name): str(value)[:_LONGEST] for name, value in flat_parameters(params).items()}
         entities = [Param(name, value) for name, value in new.items() if name not in known]
         for some in _parts(entities, _MOST_PARAMETERS):
-            self.experiment.log_batch(self.run_id, params=some)
+            self._send("log_batch", params=some)
 
     def log_text(self, name: str, text: str, step: int) -> None:
-        self.experiment.log_text(self.run_id, text, f"{_allowed(name)}/step={step:06d}.md")
+        self._send("log_text", text, f"{_allowed(name)}/step={step:06d}.md")
 
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         from PIL import Image
 
         png = image if isinstance(image, bytes) else png_of(name, image)
-        self.experiment.log_image(self.run_id, Image.open(io.BytesIO(png)), key=_allowed(name), step=step)
+        self._send("log_image", Image.open(io.BytesIO(png)), key=_allowed(name), step=step)
 
     def finalize(self, status: str) -> None:
         if self._run_id is not None:
-            self.experiment.set_terminated(self._run_id, _STATUS[status])
+            self._send("set_terminated", _STATUS[status])
+
+    def _send(self, method: str, *arguments: Any, **named: Any) -> Any:
+        """Call a method of the client for this run."""
+        from mlflow import MlflowException
+
+        run_id = self.run_id
+        if self._is_lost:
+            return None
+        try:
+            return getattr(self.experiment, method)(run_id, *arguments, **named)
+        except MlflowException as error:
+            self._is_lost = True
+            said = " ".join(str(error).split())[:300]
+            _log.warning("MLflow gets nothing more of this run: %s", said)
+            return None
 
 
 def _allowed(name: str) -> str:

@@ -44,7 +44,10 @@ class ServiceLogger(Logger, ABC):
             return
         self._leave()
         file = run_dir / f"{self.package}.json"
-        known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+        try:
+            known = json.loads(file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, ValueError):  # a new run; a disk that was full
+            known = None
         file.write_text(json.dumps(self._begin(run_dir, known), indent=2), encoding="utf-8")
         self._run_dir = run_dir
 

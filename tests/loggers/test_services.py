@@ -213,6 +213,33 @@ def test_mlflow_takes_any_name_any_number_of_values_pictures_and_long_parameters
     assert client.list_artifacts(run_id, "images")
 
 
+def test_a_server_that_goes_away_ends_no_training(mlflow_logger, monkeypatch, caplog):
+    from mlflow import MlflowException
+
+    tries = []
+
+    def fail(*arguments, **named):
+        tries.append(arguments)
+        raise MlflowException("Connection refused")
+
+    def go_away(trainer, module):
+        monkeypatch.setattr(mlflow_logger.experiment, "log_batch", fail)
+
+    trainer = quiet_trainer(
+        logger=mlflow_logger, callbacks=LambdaCallback(on_train_start=go_away), log_every_n_steps=1, max_epochs=2
+    )
+    trainer.fit(BoringModule(), boring_batches(2))
+    assert trainer.global_step == 4
+    assert len(tries) == 1, "each try may take minutes"
+    assert caplog.text.count("MLflow gets nothing more of this run: Connection refused") == 1
+
+
+def test_a_damaged_note_of_the_run_begins_a_new_one(mlflow_logger, in_tmp_path):
+    (in_tmp_path / "mlflow.json").write_text("{")
+    mlflow_logger.open(in_tmp_path)
+    assert json.loads((in_tmp_path / "mlflow.json").read_text()) == {"run_id": mlflow_logger.run_id}
+
+
 def test_mlflow_that_cannot_be_reached_is_said(mlflow_logger, in_tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(LoggerError, match=r"MLflow cannot be used: .*127\.0\.0\.1"):
