@@ -25,9 +25,8 @@ class BackboneFinetuning(Callback):
     """Keeps a pretrained part of the module frozen for some epochs, then trains it with a rate that grows.
 
     The part needs an optimizer of its own: ``configure_optimizers`` returns
-    ``{"backbone.*": keras.optimizers.Adam(...), ".*": keras.optimizers.Adam(1e-3)}`` (`GenreClassifier` does so by
-    itself). Leave the part trainable: layers of it that were frozen before stay so. After the fit everything is as
-    trainable as before it.
+    ``{"backbone.*": keras.optimizers.Adam(...), ".*": keras.optimizers.Adam(1e-3)}``. Leave the part trainable: layers
+    of it that were frozen before stay so. After the fit everything is as trainable as before it.
 
     Args:
         unfreeze_backbone_at_epoch: the first epoch (from 0) that trains it.

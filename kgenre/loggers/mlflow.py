@@ -36,7 +36,7 @@ class MLFlowLogger(ServiceLogger):
             "kgenre".
         tracking_uri: where MLflow keeps its runs, "http://server:5000" or "sqlite:///mlflow.db"; None: that of
             ``MLFLOW_TRACKING_URI``, or MLflow's default.
-        run_name: what MLflow shows; None: the last folders of the run, ``poster_cnn_2024/version_0``.
+        run_name: what MLflow shows; None: the last folders of the run, ``digit_net/version_0``.
         tags: of the run.
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
         name: the name of the experiment; None leaves it to the Trainer.
@@ -45,7 +45,7 @@ class MLFlowLogger(ServiceLogger):
         LoggerError: mlflow is not installed, or its server cannot be reached (when a run begins).
 
     Example:
-        >>> Trainer(logger=[TensorBoardLogger(), CSVLogger(), MLFlowLogger("films")])
+        >>> Trainer(logger=[TensorBoardLogger(), CSVLogger(), MLFlowLogger("digits")])
     """
 
     package = "mlflow"

@@ -65,6 +65,6 @@ class ServiceLogger(Logger, ABC):
 
 
 def title(run_dir: Path) -> str:
-    """What the service shows: ``poster_cnn_2024/version_0``; for results in it, the folder's name behind it."""
+    """What the service shows: ``digit_net/version_0``; for results in it, the folder's name behind it."""
     parts = run_dir.resolve().parts
     return "/".join(parts[-2:] if parts[-1].startswith("version_") else parts[-3:])

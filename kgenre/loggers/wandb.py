@@ -27,7 +27,7 @@ class WandbLogger(ServiceLogger):
     Args:
         project: in which project; None: that of ``WANDB_PROJECT``, or "kgenre".
         entity: whose project, a user or a team; None: W&B's default.
-        run_name: what W&B shows; None: the last folders of the run, ``poster_cnn_2024/version_0``.
+        run_name: what W&B shows; None: the last folders of the run, ``digit_net/version_0``.
         group: runs of one name stand together.
         tags: of the run.
         offline: keep all in the run's folder, for ``wandb sync`` later.
@@ -38,7 +38,7 @@ class WandbLogger(ServiceLogger):
         LoggerError: wandb is not installed, or W&B cannot be reached (when a run begins).
 
     Example:
-        >>> Trainer(logger=[TensorBoardLogger(), CSVLogger(), WandbLogger(project="films")])
+        >>> Trainer(logger=[TensorBoardLogger(), CSVLogger(), WandbLogger(project="digits")])
     """
 
     package = "wandb"
