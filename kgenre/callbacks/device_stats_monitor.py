@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,10 @@ class DeviceStatsMonitor(Callback):
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Where the counting begins."""
         self._seen, self._clocks = trainer.global_step, (process_time(), perf_counter())
+
+    def next_step_needed(self, trainer: Trainer) -> float:
+        """Where the loggers are due."""
+        return math.inf  # a call ends at log_every_n_steps in any case
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
+from kgenre.engines.built_module import as_saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -13,13 +15,17 @@ if TYPE_CHECKING:
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
+_log = logging.getLogger("kgenre")
+
 
 class PredictionWriter(Callback):
     """Writes what ``predict_step`` returns; override the two ``write_*`` methods for another format.
 
     By default ``batch_000000.npz``, ``batch_000001.npz`` ... for each batch, or one ``predictions.npz`` with all rows:
     an array for each entry of a dict ("a/b" for one inside another), "predictions" for a bare tensor. With
-    ``trainer.predict(..., return_predictions=False)`` and "batch" no more than a batch is held in memory.
+    ``trainer.predict(..., return_predictions=False)`` and "batch" no more than a batch is held in memory. bfloat16 is
+    written as float32, as NumPy's files know no bfloat16. Files of an earlier prediction with more batches stay, which
+    a warning says.
 
     Args:
         output_dir: where to write; None: ``predictions`` in the run's folder.
@@ -47,6 +53,7 @@ class PredictionWriter(Callback):
         self.write_interval = write_interval
         self._predictions: list[Any] = []
         self._written = 0
+        self._folder: Path | None = None  # with a file a batch
 
     def write_on_batch_end(
         self,
@@ -59,7 +66,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write one batch's prediction: NumPy arrays. ``batch_indices`` is None, here for Lightning's subclasses."""
-        self._save(trainer, f"batch_{self._written:06d}.npz", prediction)
+        self._folder = self._save(trainer, _file(self._written), prediction)
 
     def write_on_epoch_end(
         self, trainer: Trainer, module: Module, predictions: Sequence[Any], batch_indices: Sequence[Any] | None
@@ -75,7 +82,7 @@ class PredictionWriter(Callback):
 
     def on_predict_start(self, trainer: Trainer, module: Module) -> None:
         """Begin with nothing."""
-        self._predictions, self._written = [], 0
+        self._predictions, self._written, self._folder = [], 0, None
 
     def on_predict_batch_end(
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -93,8 +100,17 @@ class PredictionWriter(Callback):
         if "epoch" in self.write_interval:
             self.write_on_epoch_end(trainer, module, self._predictions, None)
             self._predictions = []
+        if self._folder is not None:
+            earlier = [path for path in self._folder.glob("batch_*.npz") if path.name >= _file(self._written)]
+            if earlier:
+                _log.warning(
+                    "%s holds %d files of an earlier prediction too, from %s on.",
+                    self._folder,
+                    len(earlier),
+                    min(earlier).name,
+                )
 
-    def _save(self, trainer: Trainer, name: str, prediction: Any) -> None:
+    def _save(self, trainer: Trainer, name: str, prediction: Any) -> Path:
         import numpy as np
 
         if self.output_dir is not None:
@@ -105,6 +121,11 @@ class PredictionWriter(Callback):
             raise ValueError("PredictionWriter() has no folder to write to: give output_dir, or predict from a run.")
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / name, **dict(_named(prediction)))
+        return folder
+
+
+def _file(batch: int) -> str:
+    return f"batch_{batch:06d}.npz"
 
 
 def _named(prediction: Any, name: str = "") -> Iterator[tuple[str, Any]]:
@@ -114,4 +135,4 @@ def _named(prediction: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(prediction, list | tuple):
         yield from _named(dict(enumerate(prediction)), name)
     else:
-        yield name or "predictions", prediction
+        yield name or "predictions", as_saved(prediction)

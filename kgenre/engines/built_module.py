@@ -184,6 +184,6 @@ class BuiltModule:
 
 
 def as_saved(array: Any) -> np.ndarray:
-    """A variable's value for a checkpoint: NumPy has no bfloat16, and float32 holds all of its numbers."""
+    """An array for a file: NumPy has no bfloat16, and float32 holds all of its numbers."""
     array = np.asarray(array)
     return array.astype("float32") if array.dtype.name == "bfloat16" else array

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
+from keras import ops
 
 from kgenre.callbacks import PredictionWriter
 from kgenre.loggers import CSVLogger
@@ -68,3 +69,25 @@ def test_a_subclass_of_lightnings_kind(tmp_path):
     quiet_trainer(callbacks=Mine(tmp_path)).predict(BoringModule(), boring_batches(2))
     assert seen == [((8, 2), ["x", "y"], 0, 0), ((8, 2), ["x", "y"], 1, 0)]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_half_precision_can_be_read(tmp_path):
+    class Half(BoringModule):
+        def predict_step(self, batch, batch_idx):
+            return ops.cast(self.model(batch["x"]), "bfloat16")
+
+    writer = PredictionWriter(tmp_path, write_interval="batch_and_epoch")
+    (predicted,) = quiet_trainer(callbacks=writer).predict(Half(), boring_batches(1))
+    for name in ("batch_000000.npz", "predictions.npz"):
+        written = np.load(tmp_path / name)["predictions"]
+        assert written.dtype == "float32"
+        np.testing.assert_array_equal(written, predicted.astype("float32"))
+
+
+def test_files_of_an_earlier_prediction_are_named(tmp_path, caplog):
+    trainer, module = quiet_trainer(callbacks=PredictionWriter(tmp_path)), BoringModule()
+    trainer.predict(module, boring_batches(3))
+    trainer.predict(module, boring_batches(3))
+    assert caplog.messages == []
+    trainer.predict(module, boring_batches(1))
+    assert caplog.messages == [f"{tmp_path} holds 2 files of an earlier prediction too, from batch_000001.npz on."]

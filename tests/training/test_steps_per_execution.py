@@ -11,7 +11,7 @@ from keras import layers, ops
 
 import kgenre
 from kgenre import TrainerError
-from kgenre.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from kgenre.callbacks import DeviceStatsMonitor, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -217,7 +217,7 @@ def test_a_call_ends_where_something_is_due():
         max_steps=17,
         log_every_n_steps=10,
         val_check_interval=5,
-        callbacks=[checkpoint, LearningRateMonitor("step")],
+        callbacks=[checkpoint, LearningRateMonitor("step"), DeviceStatsMonitor()],
         enable_checkpointing=True,
     )
     # Ends: 5 validation, 7 checkpoint, 10 log and validation, 12 epoch, 14 checkpoint, 17 validation and max_steps.
