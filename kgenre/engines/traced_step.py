@@ -141,12 +141,9 @@ def weight_penalty(module: Any) -> Any:
 
     Apart from the step, whose own loss must reach a weight: a penalty alone would let a mistake there go unseen.
     """
-    penalties = [
-        ops.cast(variable.regularizer(variable), "float32")
-        for layer in keras_layers(module)
-        for variable in layer.trainable_weights
-        if variable.regularizer is not None
-    ]
+    # A layer may be held twice: as an attribute, and inside a model.
+    weights = {id(weight): weight for layer in keras_layers(module) for weight in layer.trainable_weights}
+    penalties = [ops.cast(w.regularizer(w), "float32") for w in weights.values() if w.regularizer is not None]
     return sum(penalties) if penalties else None
 
 

@@ -381,6 +381,22 @@ def test_extra_losses_are_counted_once(make_layers, expected):
     assert values["loss"] - values["plain"] == pytest.approx(expected(x), rel=1e-4, abs=1e-6)
 
 
+def test_a_layer_that_is_held_twice_is_regularised_once():
+    class HeldTwice(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.encoder = ones(kernel_regularizer=keras.regularizers.L2(0.1))
+            self.model = keras.Sequential([keras.Input((4,)), self.encoder])
+
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch)
+            return {"loss": loss, "plain": loss}
+
+    seen = []
+    fit(HeldTwice(), boring_batches(1), callbacks=Lambdas(on_train_batch_end=lambda t, m, out, *_: seen.append(out)))
+    assert float(seen[0]["loss"] - seen[0]["plain"]) == pytest.approx(0.1 * 8, rel=1e-4)
+
+
 def test_a_lazily_built_layer_with_a_weight_regulariser_trains():
     class Lazy(BoringModule):
         def __init__(self):
