@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import BATCH_HOOKS, HOOKS, Callback, overrides
@@ -90,7 +91,8 @@ class Hooks:
         def call(*arguments: Any) -> Any:
             stop = None
             for hook in chain:
-                if hook(*arguments) == -1:
+                returned = hook(*arguments)
+                if isinstance(returned, Integral) and returned == -1:  # a lambda may return a tensor
                     stop = -1
             return stop
 

@@ -239,6 +239,17 @@ def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch():
     assert order == [("plain", None), ("module", None), ("monitor", 7.0)]
 
 
+def test_what_a_hook_returns_by_the_way_is_nobodys():
+    """As a lambda does: Keras's assign gives the value."""
+
+    def halve(trainer, module, *arguments):
+        return module.model.layers[0].kernel.assign(module.model.layers[0].kernel * 0.5)
+
+    trainer = quiet_trainer(callbacks=Lambdas(on_train_batch_start=halve, on_train_epoch_end=halve))
+    trainer.fit(BoringModule(), boring_batches(2))
+    assert trainer.global_step == 2
+
+
 @pytest.mark.parametrize(
     ("name", "instead"),
     [
