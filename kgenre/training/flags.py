@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping
-from numbers import Integral
+from numbers import Integral, Real
 from types import SimpleNamespace
 from typing import Any
 
@@ -42,6 +42,7 @@ _DEFAULTS: dict[str, Any] = {
     "log_every_n_steps": 50,
     "num_sanity_val_steps": 2,
 }
+_MAY_BE_NONE = ("max_epochs", "min_epochs", "min_steps", "check_val_every_n_epoch")
 
 
 def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
@@ -67,6 +68,8 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
                 "Trainer(logger=...) takes True (TensorBoard and CSV), False, or loggers such as TensorBoardLogger(). "
                 f"Received: {logger!r}"
             )
+    if f.overfit_batches:
+        f.limit_train_batches = f.limit_val_batches = f.overfit_batches
     if f.fast_dev_run:
         f.limit_train_batches = f.limit_val_batches = f.limit_test_batches = f.limit_predict_batches = f.fast_dev_run
         f.max_epochs, f.max_steps, f.min_epochs, f.min_steps = 1, -1, None, None
@@ -75,8 +78,6 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
         f.given_callbacks = [callback for callback in f.given_callbacks if not isinstance(callback, ModelCheckpoint)]
     if f.logger is True:
         f.loggers = [TensorBoardLogger(), CSVLogger()]
-    if f.overfit_batches:
-        f.limit_train_batches = f.limit_val_batches = f.overfit_batches
     f.limits = {
         stage: check_limit(f"limit_{stage}_batches", getattr(f, f"limit_{stage}_batches"))
         for stage in ("train", "val", "test", "predict")
@@ -129,8 +130,9 @@ def _check(f: SimpleNamespace) -> None:
             "check_val_every_n_epoch=None counts training batches across epochs, so val_check_interval must be a "
             f"number of batches. Received: val_check_interval={f.val_check_interval}"
         )
-    if f.gradient_clip_val is not None and f.gradient_clip_val <= 0:
-        raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {f.gradient_clip_val}")
+    clip = f.gradient_clip_val
+    if clip is not None and not (isinstance(clip, Real) and clip > 0):
+        raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {clip!r}")
     if f.gradient_clip_algorithm not in ("norm", "value"):
         raise TrainerError(f"gradient_clip_algorithm is 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}")
     if f.steps_per_execution != "auto":
@@ -173,5 +175,7 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
 
 def _at_least(**arguments: tuple[Any, int]) -> None:
     for name, (value, least) in arguments.items():
-        if value is not None and not (isinstance(value, Integral) and int(value) >= least):
+        if value is None and name in _MAY_BE_NONE:
+            continue
+        if not (isinstance(value, Integral) and int(value) >= least):
             raise TrainerError(f"{name} must be a whole number, at least {least}. Received: {value!r}")
