@@ -14,7 +14,7 @@ from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.limits import length_of, read_only_once
 from kgenre.training.open_run import open_loggers
 from kgenre.training.resume import restore, restore_logs, resume_step
-from kgenre.training.stage import load_epoch, load_sources
+from kgenre.training.stage import add_stages, load_epoch, load_sources
 from kgenre.training.steps_per_execution import batches_at_once, grouped
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ def fit_loop(trainer: Trainer) -> None:
         # --- an epoch begins, or goes on where the checkpoint left it --------------------------------------------
         if t.loaded_in_epoch != load_epoch(t):  # also where the run went on from a checkpoint, or back to one
             load_sources(t)
+            add_stages(t)
         hooks.on_train_epoch_start()
         engine.built.read.warn_of_changes(t.module)
         engine.pull()

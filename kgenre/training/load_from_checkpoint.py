@@ -10,6 +10,7 @@ from typing import Any
 from kgenre import checkpoints
 from kgenre.allowed_imports import only_allowed_imports
 from kgenre.checkpoints import CheckpointError
+from kgenre.training.configured_model import configure_model
 from kgenre.training.resume import restore_adapted
 
 
@@ -26,12 +27,10 @@ def _restored(
     module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
     # Now: to make a module prepares Keras, which these import.
     from kgenre.engines.build_module import build_from_specs
-    from kgenre.engines.initial_weights import drawing_initial_weights
     from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
 
     module.on_load_checkpoint(checkpoint.state)
-    with drawing_initial_weights():
-        module.configure_model()
+    configure_model(module)
     restore_adapted(module, checkpoint)
     if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
         build_from_specs(module, checkpoint.state["batches"])

@@ -34,6 +34,7 @@ class Module(Hyperparameters):
     """
 
     _trainer: Trainer | None = None
+    _is_configured = False  # `configure_model` was called
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Prepare Keras before the subclass makes its first layer: a keras.json must not change what it computes."""
@@ -45,7 +46,12 @@ class Module(Hyperparameters):
     def configure_model(self) -> None:
         """Create the model here instead of in ``__init__`` where it needs the data (classes, vocabulary).
 
-        Called after ``setup`` and before the first step, also when a checkpoint is loaded; must be repeatable.
+        Called after ``setup`` in each stage, also when a checkpoint is loaded: a network that is there must be kept.
+
+        Example:
+            >>> def configure_model(self):
+            ...     if self.model is None:  # as ``__init__`` leaves it
+            ...         self.model = build_network(classes=self.trainer.datamodule.classes)
         """
 
     def configure_optimizers(self) -> Any:

@@ -13,9 +13,9 @@ from kgenre.callbacks import Callback, ModelCheckpoint
 from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine, create_engine
 from kgenre.engines.devices import computing_on
-from kgenre.engines.initial_weights import drawing_initial_weights
 from kgenre.engines.replaced_runs import free_replaced, remember
 from kgenre.training.accelerator import choose_devices
+from kgenre.training.configured_model import configure_model
 from kgenre.training.configured_optimizers import configured_optimizers
 from kgenre.training.configured_rates import configured_rates
 from kgenre.training.data_module import DataModule, iterate_epoch
@@ -130,10 +130,18 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
     if data is not None:
         data.setup(stage)
     t.hooks.setup(stage)
-    with policy_of(t.precision), drawing_initial_weights():
-        module.configure_model()
+    with policy_of(t.precision):
+        is_anew = configure_model(module)
     if checkpoint is not None:
         restore_adapted(module, checkpoint)
+    elif is_anew:
+        message = (
+            f"{type(module).__name__}.configure_model made another network in the place of its own, so all that this had "
+            "learnt is lost. Let it begin with: if self.model is not None: return (and __init__ with self.model = None)."
+        )
+        if stage != "fit":
+            raise TrainerError(message)
+        _log.warning(message)
     check_model_precision(module, t.precision)
 
 
@@ -216,6 +224,15 @@ def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) 
             t._engine.pull()
             for stage, batch in batches.items():
                 t._engine.add_stage(stage, batch)
+
+
+def add_stages(trainer: Trainer) -> None:
+    """Make the engine ready for validation sets that were not there when the fit began: the sources may be new."""
+    t = trainer
+    new = [one for one in t.val_sources if one.stage not in t.engine.built.entries and one.batches]
+    with policy_of(t.precision):
+        for stage, batch in first_batches(new).items():
+            t.engine.add_stage(stage, batch)
 
 
 def _built_engine(

@@ -129,6 +129,27 @@ def test_configure_model_knows_the_data_and_comes_before_a_checkpoint(tmp_path):
         np.testing.assert_array_equal(weights_of(loaded)[name], array)
 
 
+class Forgets(BoringModule):
+    def __init__(self):
+        self.learning_rate = 0.1
+
+    def configure_model(self):
+        self.model = BoringModule().model
+
+
+def test_a_network_that_is_made_anew_has_forgotten_what_it_learnt(tmp_path, caplog):
+    module, trainer, batches = Forgets(), quiet_trainer(), boring_batches(1)
+    trainer.fit(module, batches)
+    loss = trainer.test(module, batches, ckpt_path=(path := trainer.save_checkpoint(tmp_path / "saved")), verbose=False)
+    assert loss == quiet_trainer().test(Forgets(), batches, ckpt_path=path, verbose=False)
+    for forgets in (module, Forgets.load_from_checkpoint(path)):
+        with pytest.raises(kgenre.TrainerError, match=r"Forgets.configure_model made another network .* learnt is lost"):
+            quiet_trainer().test(forgets, batches, verbose=False)
+    assert "made another network" not in caplog.text
+    quiet_trainer().fit(module, batches)
+    assert "Forgets.configure_model made another network" in caplog.text
+
+
 def test_seed_everything_repeats_a_run():
     def weights(seed):
         kgenre.seed_everything(seed)

@@ -196,3 +196,24 @@ def test_dataloaders_are_reloaded():
     assert batches(0) == [1] * 5
     assert batches(1) == [1, 2, 3, 4, 5]
     assert batches(2) == [1, 1, 2, 2, 3]
+
+
+def test_validation_sets_may_come_with_a_reload():
+    class Grows(kgenre.DataModule):
+        sets = 0
+
+        def train_dataloader(self):
+            return boring_batches(1)
+
+        def val_dataloader(self):
+            self.sets += 1
+            return [boring_batches(1)] * (self.sets - 1)
+
+    class Several(BoringModule):
+        def validation_step(self, batch, batch_idx, dataloader_idx=0):
+            super().validation_step(batch, batch_idx)
+
+    trainer = quiet_trainer(max_epochs=3, reload_dataloaders_every_n_epochs=1)
+    trainer.fit(Several(), datamodule=Grows())
+    names = {"val/loss", "val/loss/dataloader_idx_0", "val/loss/dataloader_idx_1"}
+    assert names < set(trainer.callback_metrics)
