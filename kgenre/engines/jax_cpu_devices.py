@@ -15,6 +15,6 @@ def divide_cpu(number: int) -> None:
     devices share does.
     """
     by_flag = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
-    if jax.config.jax_num_cpu_devices == -1 and not by_flag:
+    if number > 1 and jax.config.jax_num_cpu_devices == -1 and not by_flag:
         with contextlib.suppress(RuntimeError):  # JAX has started
             jax.config.update("jax_num_cpu_devices", number)

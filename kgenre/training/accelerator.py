@@ -53,10 +53,10 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
     from kgenre.engines.devices import list_devices
 
     backend = keras.backend.backend()
-    if backend == "jax" and accelerator != "gpu" and isinstance(devices, int) and devices > 1:
+    if backend == "jax" and accelerator != "gpu" and not isinstance(devices, str):
         from kgenre.engines.jax_cpu_devices import divide_cpu
 
-        divide_cpu(devices)  # which a GPU, where there is one, does not mind
+        divide_cpu(devices if isinstance(devices, int) else 1 + max(devices))  # a GPU, where there is one, stays whole
     found = list_devices(None if accelerator == "auto" else accelerator)
     if not found:
         raise TrainerError(

@@ -1,6 +1,7 @@
 """Which devices a run computes on, and that several together compute what one does."""
 
 import json
+from contextlib import suppress
 
 import keras
 import pytest
@@ -78,6 +79,17 @@ def test_one_device(with_devices, arguments, chosen):
     with_devices("gpu:0", "gpu:1")
     trainer = quiet_trainer(**arguments)
     assert choose_devices(trainer.accelerator, trainer.devices, trainer.strategy) == chosen
+
+
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX divides a CPU")
+@pytest.mark.parametrize(("devices", "number"), [(1, 1), (2, 2), ([0, 2], 3)])
+def test_a_cpu_is_as_many_devices_as_are_asked_for(with_devices, monkeypatch, devices, number):
+    divided = []
+    monkeypatch.setattr("kgenre.engines.jax_cpu_devices.divide_cpu", divided.append)
+    with_devices()
+    with suppress(TrainerError):  # it is not really divided
+        accelerator.choose_devices("cpu", devices, "auto")
+    assert divided == [number]
 
 
 def test_a_fit_says_on_what_it_computes(caplog):
