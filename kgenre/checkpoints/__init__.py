@@ -2,7 +2,7 @@
 
 from kgenre.checkpoints.background_writer import BackgroundWriter
 from kgenre.checkpoints.checkpoint import Checkpoint, CheckpointError, check_weights
-from kgenre.checkpoints.find import checkpoints_by_age, find_checkpoint, newest_checkpoint, write_pointer
+from kgenre.checkpoints.find import checkpoints_by_age, find_checkpoint, newest_checkpoint, run_folders, write_pointer
 from kgenre.checkpoints.leftovers import leftovers, remove_leftovers
 from kgenre.checkpoints.read import read_checkpoint, read_state
 from kgenre.checkpoints.removal import remove_checkpoint, wait_for_removals
@@ -21,6 +21,7 @@ __all__ = [
     "read_state",
     "remove_checkpoint",
     "remove_leftovers",
+    "run_folders",
     "wait_for_removals",
     "write_checkpoint",
     "write_pointer",

@@ -33,7 +33,7 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise CheckpointError(f"A checkpoint is given as the path of a folder. Received: {path!r}")
-    path = Path(path)
+    path = Path(path).expanduser()
     if (path / "manifest.json").exists():
         return path
     if path.is_file() and path.name in ("best", "last"):
@@ -48,8 +48,8 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
             f"Run {path} does not say which checkpoint is its best or last. Give one, such as {steps[0]}."
         )
     what = "is not a checkpoint, nor a run with checkpoints" if path.exists() else "does not exist"
-    versions = {int(run.name[8:]): run for run in path.glob("version_*") if run.name[8:].isdigit()}
-    newest = f" The newest run there is {versions[max(versions)]}." if versions else ""
+    runs = run_folders(path)
+    newest = f" The newest run there is {runs[-1]}." if runs else ""
     of_run = f", or RUN/checkpoints/{path}" if str(path) in ("best", "last") else ""
     raise CheckpointError(
         f"Checkpoint {path} {what}.{newest} Give a run's folder or one of its checkpoints/step=... folders{of_run}."
@@ -59,13 +59,13 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
 def newest_checkpoint(experiment: Path) -> tuple[Checkpoint | None, list[CheckpointError]]:
     """The newest checkpoint of an experiment's runs that verifies, read, with the errors of newer ones that do not.
 
-    Its runs are its ``version_<n>`` folders: the trials of a sweep are experiments below it. Where the folder of a run
-    is given, that run is meant. None: none verifies, or there is none. Those that hold weights only are passed over, as
-    no run can go on from them; so are folders with no file of a checkpoint.
+    Its runs are those of `run_folders`: the trials of a sweep are experiments below it. Where the folder of a run is
+    given, that run is meant. None: none verifies, or there is none. Those that hold weights only are passed over, as no
+    run can go on from them; so are folders with no file of a checkpoint.
     """
     refused: list[CheckpointError] = []
-    own = experiment / "checkpoints"
-    for folder in checkpoints_by_age(*([own] if own.is_dir() else experiment.glob("version_*/checkpoints/"))):
+    runs = [experiment] if (experiment / "checkpoints").is_dir() else run_folders(experiment)
+    for folder in checkpoints_by_age(*(run / "checkpoints" for run in runs)):
         if not any(os.path.lexists(folder / name) for name in FILES):
             continue
         try:
@@ -76,6 +76,12 @@ def newest_checkpoint(experiment: Path) -> tuple[Checkpoint | None, list[Checkpo
             if found.optimizer:
                 return found, refused
     return None, refused
+
+
+def run_folders(experiment: Path) -> list[Path]:
+    """The ``version_<n>`` folders of an experiment, oldest first; a run that was renamed is none of them."""
+    found = {int(path.name[8:]): path for path in experiment.glob("version_*") if path.name[8:].isdecimal()}
+    return [found[version] for version in sorted(found)]
 
 
 def checkpoints_by_age(*folders: Path) -> list[Path]:

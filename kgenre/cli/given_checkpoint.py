@@ -55,7 +55,7 @@ def found_by_name(options: Namespace, default: str | None) -> Path | None:
     wanted = checkpoint_path(options, default)
     if wanted in ("best", "last"):
         flags, model = options.trainer, options.model.class_path.rpartition(".")[2]
-        experiment = Path(flags.default_root_dir) / (flags.name or snake_case(model))
+        experiment = Path(flags.default_root_dir).expanduser() / (flags.name or snake_case(model))
         if wanted == "last" and default is None:
             newest, _ = newest_checkpoint(experiment)
             return newest.path if newest is not None else None

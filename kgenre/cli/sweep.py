@@ -48,13 +48,13 @@ def run(arguments: Sequence[str]) -> int:
     if not space:
         raise UsageError('kgenre sweep needs what to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
 
-    root = options.trainer.default_root_dir
+    root = Path(options.trainer.default_root_dir).expanduser()
     with outlived_streams(), writing_below(root, "give a folder for runs with --trainer.default_root_dir"):
         return _search(space, options, words)
 
 
 def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) -> int:
-    folder = Path(options.trainer.default_root_dir) / (options.trainer.name or "sweep")
+    folder = Path(options.trainer.default_root_dir).expanduser() / (options.trainer.name or "sweep")
     begun: list[Trial] = []
     trials = _trials(space, options, words, folder, begun)
     checked = list(islice(trials, 1))  # with the first one all of a grid or a random search

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kgenre import checkpoints
-from kgenre.checkpoints import Checkpoint, CheckpointError
-from kgenre.training.run_folder import run_folders
+from kgenre.checkpoints import Checkpoint, CheckpointError, run_folders
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -29,10 +28,10 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
     trainer.found_by_name = ckpt_path in ("best", "last") and (stage == "fit" or trainer.run_dir is None)
     if ckpt_path is None:
         return None
-    path = ckpt_path
-    is_run = isinstance(ckpt_path, str | os.PathLike) and (Path(ckpt_path) / "checkpoints").is_dir()
+    path = Path(ckpt_path).expanduser() if isinstance(ckpt_path, str | os.PathLike) else ckpt_path
+    is_run = isinstance(path, Path) and (path / "checkpoints").is_dir()
     if stage == "fit" and (ckpt_path == "last" or is_run):
-        experiment = Path(ckpt_path) if is_run else trainer.experiment_dir
+        experiment = path if is_run else trainer.experiment_dir
         checkpoint, refused = checkpoints.newest_checkpoint(experiment)
         if checkpoint is None and refused:
             others = f"nor do the {len(refused) - 1} older ones verify" if refused[1:] else "and there is no other"

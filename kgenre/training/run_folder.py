@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from kgenre.checkpoints import leftovers, remove_leftovers
+from kgenre.checkpoints import leftovers, remove_leftovers, run_folders
 from kgenre.checkpoints.files import move
 from kgenre.engines.devices import computing_devices, with_name
 from kgenre.training.errors import TrainerError
@@ -42,7 +42,7 @@ def new_run_folder(experiment: Path) -> Path:
 
 def _make_run_folder(experiment: Path) -> Path:
     known = run_folders(experiment)
-    version = _version_of(known[-1]) + 1 if known else 0
+    version = int(known[-1].name[8:]) + 1 if known else 0
     while True:
         experiment.mkdir(parents=True, exist_ok=True)
         folder = experiment / f"version_{version}"
@@ -54,15 +54,6 @@ def _make_run_folder(experiment: Path) -> Path:
             continue
         else:
             return folder
-
-
-def run_folders(experiment: Path) -> list[Path]:
-    """The ``version_<n>`` folders of an experiment, oldest first."""
-    return sorted((p for p in experiment.glob("version_*") if p.name[8:].isdigit()), key=_version_of)
-
-
-def _version_of(folder: Path) -> int:
-    return int(folder.name[8:])
 
 
 def tidy_runs(experiment: Path) -> None:
@@ -139,7 +130,7 @@ def _version_number(package: str) -> str | None:
         return None
 
 
-@cache  # a checkpoint should not wait for git; what is imported is what was there at the first
+@cache  # a checkpoint should not wait for git, and the code that runs was imported when the first one asked
 def _git_commit() -> str | None:
     """The commit of the working directory, with "+changes" where it has uncommitted ones; None outside git."""
     try:

@@ -172,7 +172,7 @@ class Trainer(Run):
             loss_scaling=self.precision == "16-mixed",
             deterministic=bool(deterministic),
         )
-        self.default_root_dir = Path(default_root_dir)
+        self.default_root_dir = Path(default_root_dir).expanduser()
         self.name = name
         self.loggers = flags.loggers
         self.given_callbacks: list[Callback] = flags.given_callbacks
@@ -348,8 +348,8 @@ class Trainer(Run):
                 self.run_dir = run_of(checkpoint)
             folder = join_run(self)
             predictions = evaluate(self, step, sources)
-            if folder is not None:
-                update_metrics(folder, {**self.callback_metrics, **_about(self)})
+            if folder is not None and (metrics := self.callback_metrics | _about(self)):
+                update_metrics(folder, metrics)
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:

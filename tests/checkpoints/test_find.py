@@ -122,6 +122,12 @@ def test_the_trials_of_a_sweep_are_not_runs_of_its_name(run):
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
 
 
+def test_a_run_that_was_renamed_is_meant_by_its_path_alone(run):
+    renamed = run.rename(run.with_name("version_0_good"))
+    assert newest_checkpoint(run.parent) == (None, [])
+    assert newest_checkpoint(renamed)[0].path.name == "step=000003"
+
+
 def test_a_pointer_that_is_a_link(run, tmp_path):
     (tmp_path / "secret").write_text("secret")
     (run / "checkpoints" / "best").unlink()

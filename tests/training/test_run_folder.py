@@ -90,6 +90,19 @@ def test_a_root_that_cannot_be_written_is_named():
         quiet_trainer(default_root_dir="file", enable_checkpointing=True).fit(BoringModule(), boring_batches(1))
 
 
+def test_a_home_is_where_the_user_has_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    trainer = quiet_trainer(default_root_dir="~/runs", name="net", enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert trainer.run_dir == tmp_path / "home" / "runs" / "net" / "version_0"
+    assert not Path("~").exists()
+    trainer.fit(BoringModule(), boring_batches(1), ckpt_path="~/runs/net/version_0")
+    assert trainer.ckpt_path.parent.parent == tmp_path / "home" / "runs" / "net" / "version_0"
+    logged = quiet_trainer(logger=CSVLogger("~/logs"), name="net")
+    logged.fit(BoringModule(), boring_batches(1))
+    assert logged.run_dir == tmp_path / "home" / "logs" / "net" / "version_0"
+
+
 def test_numbers_are_merged_and_json(tmp_path):
     update_metrics(tmp_path, {"val/loss": 0.5, "test/loss": 1.0, "test/baseline/loss": 2.0})
     update_metrics(tmp_path, {"a": 1.0})
@@ -128,6 +141,14 @@ def test_results_on_other_data_have_a_folder_of_their_own():
     trainer.test(module, boring_batches(1), ckpt_path="last", verbose=False)
     assert trainer.results_dir == run
     assert "test/loss" in json.loads((run / "metrics.json").read_text())
+
+
+def test_a_prediction_leaves_the_numbers_alone():
+    trainer = quiet_trainer(enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(1))
+    (trainer.run_dir / "metrics.json").unlink()
+    trainer.predict(dataloaders=boring_batches(1))
+    assert not (trainer.run_dir / "metrics.json").exists()
 
 
 def test_a_damaged_metrics_json_is_written_anew_and_named(tmp_path, caplog):
