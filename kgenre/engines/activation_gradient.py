@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,14 +90,11 @@ def _torch(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any
 _BACKENDS = {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}
 
 
-class _replaced:  # noqa: N801
+@contextmanager
+def _replaced(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
     """The layer runs ``call`` inside the context."""
-
-    def __init__(self, layer: Any, call: Callable[..., Any]) -> None:
-        self._layer, self._call = layer, call
-
-    def __enter__(self) -> None:
-        object.__setattr__(self._layer, "call", self._call)
-
-    def __exit__(self, *_: Any) -> None:
-        object.__delattr__(self._layer, "call")
+    vars(layer)["call"] = call  # past Keras's own tracking of attributes
+    try:
+        yield
+    finally:
+        del vars(layer)["call"]

@@ -131,7 +131,7 @@ def create_engine(options: StepOptions) -> Engine:
     Raises:
         BackendError: there is none.
     """
-    from kgenre.engines.backend import check_backend, prepare_keras
+    from kgenre.engines.backend import prepare_keras
 
     prepare_keras()
     import keras
@@ -144,7 +144,6 @@ def create_engine(options: StepOptions) -> Engine:
         from kgenre.engines.torch import TorchEngine
 
         return TorchEngine(options)
-    check_backend()
     from kgenre.engines.tensorflow import TensorFlowEngine
 
     return TensorFlowEngine(options)

@@ -109,7 +109,9 @@ class ArrayState(ABC):
         # Arrays never change in place: another object in a variable means that somebody assigned it.
         changed = [v.value is not known for v, known in zip(self._held(), self._synced, strict=True)]
         if [v.trainable for v in self.built.variables.values()] != self._division:
-            self._write_unchanged(changed)
+            for variable, new, value in zip(self._held(), changed, self._values(), strict=True):
+                if not new:
+                    variable.assign(self._lent(value))
             self._compile()
             return
         if not any(changed):
@@ -131,11 +133,6 @@ class ArrayState(ABC):
         self._state = {}
         self._compile()
         self.start_epoch("train")
-
-    def _write_unchanged(self, changed: list[bool]) -> None:
-        for variable, new, value in zip(self._held(), changed, self._values(), strict=True):
-            if not new:
-                variable.assign(self._lent(value))
 
     def get_variable(self, variable: keras.Variable) -> np.ndarray:
         return np.asarray(self._values()[self._position(variable)])

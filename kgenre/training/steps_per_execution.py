@@ -68,7 +68,7 @@ def _may_pay(trainer: Trainer, batch: Any) -> bool:
 def _together(trainer: Trainer) -> int:
     """How many steps "auto" runs in a call, so that what is due cuts few short: 25 where logs are due every 50."""
     schedule, every = trainer.schedule, trainer.log_every_n_steps
-    most = int(min(MANY, schedule.training_batches, every or MANY))
+    most = int(min(MANY, schedule.training_batches, every))
     if schedule.accumulate_grad_batches > 1:  # the update is a call of its own
         most = min(most, schedule.accumulate_grad_batches - 1)
     whole = (number for number in range(most, MANY // 2, -1) if every % number == 0)

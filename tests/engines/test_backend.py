@@ -10,9 +10,7 @@ from kgenre.engines.backend import BackendError, check_backend, prepare_keras
 BACKEND = keras.backend.backend()
 
 SCRIPT = """
-import logging
-logging.basicConfig(format="%(message)s")
-import json, sys
+import json
 import kgenre, keras
 from boring import BoringModule, boring_batches, quiet_trainer
 module = BoringModule()
@@ -27,20 +25,12 @@ print(json.dumps({
 """
 
 
-@pytest.fixture(scope="module")
-def with_keras_json(tmp_path_factory, run_python):
-    def run(**settings):
-        home = tmp_path_factory.mktemp("home")
-        (home / "keras.json").write_text(json.dumps({"backend": BACKEND} | settings))
-        return json.loads(run_python(SCRIPT, backend=BACKEND, KERAS_HOME=str(home)).splitlines()[-1])
-
-    return run
-
-
-def test_a_keras_json_changes_nothing(with_keras_json):
-    plain = with_keras_json()
-    odd = with_keras_json(floatx="float16", epsilon=1e-3, image_data_format="channels_first")
-    assert odd == plain
+def test_a_keras_json_changes_nothing(tmp_path, run_python, capsys):
+    exec(SCRIPT, {})
+    plain = json.loads(capsys.readouterr().out.splitlines()[-1])
+    odd = {"backend": BACKEND, "floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(odd))
+    assert json.loads(run_python(SCRIPT, backend=BACKEND, KERAS_HOME=str(tmp_path)).splitlines()[-1]) == plain
     assert plain["policy"] == plain["floatx"] == plain["dtype"] == "float32"
     assert plain["format"] == "channels_last"
 

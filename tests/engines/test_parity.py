@@ -4,6 +4,7 @@ import importlib.util
 import itertools
 import json
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,7 @@ TORCH = ["torch"] if importlib.util.find_spec("torch") else []
 @pytest.fixture(scope="module")
 def results():
     if keras.backend.backend() != "tensorflow":
-        pytest.skip("runs every backend itself; done in the suite's TensorFlow run")
+        pytest.skip("runs the other backends itself; done in the suite's TensorFlow run")
     runs = {
         backend: subprocess.Popen(
             [sys.executable, str(SCRIPT)],
@@ -29,12 +30,13 @@ def results():
             stderr=subprocess.PIPE,
             text=True,
         )
-        for backend in ("tensorflow", "jax", *TORCH)
+        for backend in ("jax", *TORCH)
     }
+    here = runpy.run_path(str(SCRIPT))["all_losses"]()
     outputs = {backend: run.communicate(timeout=500) for backend, run in runs.items()}
     for backend, run in runs.items():
         assert run.returncode == 0, f"{backend}: {outputs[backend][1][-3000:]}"
-    return {backend: json.loads(out.splitlines()[-1]) for backend, (out, _) in outputs.items()}
+    return {"tensorflow": here} | {backend: json.loads(out.splitlines()[-1]) for backend, (out, _) in outputs.items()}
 
 
 # One test, so that one process of pytest-xdist runs the fits.
@@ -47,6 +49,6 @@ def test_losses_agree(results, subtests):
             expected, found = (np.array(results[b][name]["losses"]) for b in ("tensorflow", backend))
             np.testing.assert_allclose(expected[:3], found[:3], rtol=1e-6)
             np.testing.assert_allclose(expected, found, rtol=tolerances[optimizer])
-            assert len(set(expected.tolist())) == 20, "the weights must have moved"
+            assert len(set(expected.tolist())) == len(expected), "the weights must have moved"
             if case == "everything":  # it has a stateful metric
                 assert results[backend][name]["train/error"] == pytest.approx(tensorflow[name]["train/error"], rel=1e-4)

@@ -74,7 +74,6 @@ def test_the_table_is_asked_and_a_resume_asks_nobody(monkeypatch):
     assert is_xla(resumed)
     same_weights(expected, module)
     assert not is_xla(fitted(jit_compile="auto")[0])
-    assert is_xla(fitted(jit_compile=True)[0])
 
 
 class DrawsGamma(Adam):

@@ -13,6 +13,8 @@ import kgenre
 from kgenre import TrainerError
 from kgenre.callbacks import DeviceStatsMonitor, EarlyStopping, LearningRateMonitor, ModelCheckpoint
 from kgenre.loggers import InMemoryLogger
+from kgenre.training import steps_per_execution
+from kgenre.training.fit_schedule import FitSchedule
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 IS_TORCH = keras.backend.backend() == "torch"
@@ -92,7 +94,7 @@ def assert_same_state(a, b):
 
 
 @compiled
-@pytest.mark.parametrize(("make", "accumulate"), [(MLP, 1), (MLP, 3), (LSTM, 1)])
+@pytest.mark.parametrize(("make", "accumulate"), [(MLP, 1), (LSTM, 3)])
 def test_the_same_numbers_as_single_steps(make, accumulate):
     ragged = [*boring_batches(10), *boring_batches(1, rows=5, seed=3)]
     single, none, expected = fitted(make, ragged, accumulate_grad_batches=accumulate)
@@ -107,14 +109,13 @@ def test_the_same_numbers_as_single_steps(make, accumulate):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX counts the steps beforehand")
-@pytest.mark.parametrize("make", [MLP, LSTM])
-def test_the_same_numbers_where_the_compiler_counts_the_steps(make, monkeypatch):
+def test_the_same_numbers_where_the_compiler_counts_the_steps(monkeypatch):
     """As on a GPU: batches are put on the device one by one, and a call of fewer steps is not compiled."""
     import kgenre.engines.jax
 
     monkeypatch.setattr(kgenre.engines.jax, "platform", lambda: "gpu")
-    single, _, expected = fitted(make, boring_batches(10))
-    several, calls, logged = fitted(make, boring_batches(10), steps_per_execution=4)
+    single, _, expected = fitted(LSTM, boring_batches(10))
+    several, calls, logged = fitted(LSTM, boring_batches(10), steps_per_execution=4)
     assert calls == [4, 4, 2, 2, 4, 4]
     assert logged == expected
     assert_same_state(single, several)
@@ -158,8 +159,7 @@ class Source:
             yield batch
 
 
-@pytest.mark.parametrize("steps", [1, 4])
-def test_a_source_may_fill_the_same_arrays_again(steps):
+def test_a_source_may_fill_the_same_arrays_again():
     batches = boring_batches(8, rows=512)
     same = {name: np.empty_like(array) for name, array in batches[0].items()}
 
@@ -168,14 +168,13 @@ def test_a_source_may_fill_the_same_arrays_again(steps):
             same[name][:] = array
 
     expected, _, _ = fitted(MLP, batches)
-    trainer, _, _ = fitted(MLP, Source([same] * 8, fill), steps_per_execution=steps)
-    assert_same_state(expected, trainer)
+    for steps in (1, 4):
+        trainer, _, _ = fitted(MLP, Source([same] * 8, fill), steps_per_execution=steps)
+        assert_same_state(expected, trainer)
 
 
 @compiled
 def test_batches_that_come_slowly_do_not_wait_for_others(monkeypatch):
-    from kgenre.training import steps_per_execution
-
     monkeypatch.setattr(steps_per_execution, "HELD", 0.02)
     _, calls, _ = fitted(MLP, Source(boring_batches(6), lambda i: time.sleep(0.03)), steps_per_execution=4)
     assert max(calls) == 2
@@ -184,8 +183,6 @@ def test_batches_that_come_slowly_do_not_wait_for_others(monkeypatch):
 @compiled
 def test_tf_data_is_read_several_at_a_time_once_it_is_known_to_be_fast(monkeypatch):
     tf = pytest.importorskip("tensorflow")
-    from kgenre.training import steps_per_execution
-
     dataset = tf.data.Dataset.from_tensor_slices(boring_batches(1, rows=24)[0]).batch(4)
     asked = []
     watch = Lambdas(on_train_epoch_start=lambda t, _: asked.append(steps_per_execution.batches_at_once(t, dataset)))
@@ -286,8 +283,6 @@ def test_convolutions_on_a_cpu_run_in_single_steps(caplog):
 @compiled
 @pytest.mark.parametrize("make", [MLP, WithHook])
 def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
-    from kgenre.training import steps_per_execution
-
     monkeypatch.setattr(steps_per_execution, "FEW", 1)
     monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: 0.0)  # short, and compiled at once
     batches = boring_batches(4)
@@ -307,8 +302,6 @@ def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
 
 @compiled
 def test_by_default_it_is_measured_where_it_may_pay(monkeypatch):
-    from kgenre.training import steps_per_execution
-
     monkeypatch.setattr(steps_per_execution, "_measured", lambda *_: 4)
     short, _, _ = fitted(MLP, boring_batches(4))
     monkeypatch.setattr(steps_per_execution, "FEW", 8)
@@ -323,8 +316,6 @@ def test_by_default_it_is_measured_where_it_may_pay(monkeypatch):
 def test_texts_in_a_batch_are_no_matter(monkeypatch):
     import tensorflow as tf
 
-    from kgenre.training import steps_per_execution
-
     monkeypatch.setattr(steps_per_execution, "FEW", 1)
     dataset = tf.data.Dataset.from_tensor_slices(boring_batches(1, rows=8)[0] | {"id": ["a"] * 8}).batch(4)
     assert fitted(MLP, dataset)[0].chosen_steps_per_execution == 1
@@ -337,27 +328,20 @@ def test_texts_in_a_batch_are_no_matter(monkeypatch):
 )
 def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch):
     """Eight steps, the first of which took so many seconds with its compiling, the next three without."""
-    from kgenre.training import steps_per_execution
-
     monkeypatch.setattr(steps_per_execution, "FEW", 1)
     monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: seconds.pop(0))
     monkeypatch.setattr(steps_per_execution, "fastest", lambda *_: [1.0, 0.1])
     assert fitted(MLP, boring_batches(4))[0].chosen_steps_per_execution == chosen
 
 
-@compiled
 @pytest.mark.parametrize(
     ("every", "batches", "accumulate", "chosen"),
     [(50, 99, 1, 25), (96, 99, 1, 32), (37, 99, 1, 32), (10, 99, 1, 10), (0, 99, 1, 32), (50, 6, 1, 6), (50, 99, 4, 3)],
 )
-def test_auto_cuts_few_calls_short(every, batches, accumulate, chosen, monkeypatch):
-    from kgenre.training import steps_per_execution
-
-    monkeypatch.setattr(steps_per_execution, "FEW", 1)
-    monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: 0.0)
-    monkeypatch.setattr(steps_per_execution, "fastest", lambda *_: [1.0, 0.1])
-    flags = {"log_every_n_steps": every, "accumulate_grad_batches": accumulate, "max_epochs": 1}
-    assert fitted(MLP, boring_batches(batches), **flags)[0].chosen_steps_per_execution == chosen
+def test_auto_cuts_few_calls_short(every, batches, accumulate, chosen):
+    trainer = quiet_trainer(log_every_n_steps=every)
+    trainer.schedule = FitSchedule(batches, accumulate_grad_batches=accumulate)
+    assert steps_per_execution._together(trainer) == chosen
 
 
 @pytest.mark.skipif(not IS_TORCH, reason="the others compile")
