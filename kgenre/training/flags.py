@@ -131,7 +131,7 @@ def _check(f: SimpleNamespace) -> None:
             f"number of batches. Received: val_check_interval={f.val_check_interval}"
         )
     clip = f.gradient_clip_val
-    if clip is not None and not (isinstance(clip, Real) and clip > 0):
+    if clip is not None and not (isinstance(clip, Real) and float(clip) > 0):
         raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {clip!r}")
     if f.gradient_clip_algorithm not in ("norm", "value"):
         raise TrainerError(f"gradient_clip_algorithm is 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}")

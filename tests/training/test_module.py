@@ -143,11 +143,11 @@ def test_a_network_that_is_made_anew_has_forgotten_what_it_learnt(tmp_path, capl
     loss = trainer.test(module, batches, ckpt_path=(path := trainer.save_checkpoint(tmp_path / "saved")), verbose=False)
     assert loss == quiet_trainer().test(Forgets(), batches, ckpt_path=path, verbose=False)
     for forgets in (module, Forgets.load_from_checkpoint(path)):
-        with pytest.raises(kgenre.TrainerError, match=r"Forgets.configure_model made another network .* learnt is lost"):
+        with pytest.raises(kgenre.TrainerError, match="Forgets.configure_model made a new network, so what"):
             quiet_trainer().test(forgets, batches, verbose=False)
-    assert "made another network" not in caplog.text
+    assert "made a new network" not in caplog.text
     quiet_trainer().fit(module, batches)
-    assert "Forgets.configure_model made another network" in caplog.text
+    assert "Forgets.configure_model made a new network" in caplog.text
 
 
 def test_seed_everything_repeats_a_run():
