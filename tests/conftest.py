@@ -13,7 +13,7 @@ import pytest
 TESTS = Path(__file__).parent
 # Rooms that compare numbers with tolerance, or what one program gives twice. Under JAX theirs is compiled without
 # optimising, in two thirds of the time. Where runs must be equal to the bit, the machine code is a user's.
-COMPILED_QUICKLY = [TESTS / room for room in ("benchmarks", "cli", "models", "reports")]
+COMPILED_QUICKLY = [TESTS / room for room in ("benchmarks", "cli", "models", "reports", "training")]
 TO_THE_BIT = [TESTS / "cli" / "test_repeat.py"]
 BACKEND_FREE = "pytestmark = pytest.mark.backend_free\n"
 # Many tests compile the same small programs: under JAX each is compiled once for all tests and their subprocesses.

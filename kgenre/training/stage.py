@@ -136,8 +136,8 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
         restore_adapted(module, checkpoint)
     elif is_anew:
         message = (
-            f"{type(module).__name__}.configure_model made a new network, so what the one before had learnt is lost. Let "
-            "it begin with `if self.model is not None: return`, and __init__ with `self.model = None`."
+            f"{type(module).__name__}.configure_model made a new network, so what the one before had learnt is lost. "
+            "Let it begin with `if self.model is not None: return`, and __init__ with `self.model = None`."
         )
         if stage != "fit":
             raise TrainerError(message)

@@ -143,7 +143,7 @@ def test_a_network_that_is_made_anew_has_forgotten_what_it_learnt(tmp_path, capl
     loss = trainer.test(module, batches, ckpt_path=(path := trainer.save_checkpoint(tmp_path / "saved")), verbose=False)
     assert loss == quiet_trainer().test(Forgets(), batches, ckpt_path=path, verbose=False)
     for forgets in (module, Forgets.load_from_checkpoint(path)):
-        with pytest.raises(kgenre.TrainerError, match="Forgets.configure_model made a new network, so what"):
+        with pytest.raises(kgenre.TrainerError, match=r"Forgets\.configure_model made a new network, so what"):
             quiet_trainer().test(forgets, batches, verbose=False)
     assert "made a new network" not in caplog.text
     quiet_trainer().fit(module, batches)

@@ -126,7 +126,7 @@ def widths_that_differ():
     """tf.data in which neither the rows nor the columns of all batches are the same."""
     tf = pytest.importorskip("tensorflow")
     (batch,) = boring_batches(1, rows=27)
-    dataset = tf.data.Dataset.from_tensor_slices(batch).shuffle(27, seed=1).batch(4)
+    dataset = tf.data.Dataset.from_tensor_slices(batch).batch(4)
 
     def widened(batch):
         columns = tf.cast(batch["x"][0, 0] > 0, "int32")
