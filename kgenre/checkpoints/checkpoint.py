@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from kgenre.users_code import ShortTraceback
 
@@ -58,7 +58,18 @@ class Checkpoint:
         parts = (self.weights, self.optimizer, self.epoch)
         # Copies: an array may look into memory that the next step writes to.
         weights, optimizer, epoch = ({name: np.array(a) for name, a in part.items()} for part in parts)
-        return Checkpoint(weights, optimizer, json.loads(json.dumps(self.state)), self.path, epoch)
+        return Checkpoint(weights, optimizer, json.loads(self.state_as_json()), self.path, epoch)
+
+    def state_as_json(self) -> str:
+        """The state as ``state.json`` holds it; a TypeError names what JSON cannot hold."""
+        return json.dumps(self.state, indent=1, default=_refused)
+
+
+def _refused(value: Any) -> NoReturn:
+    raise TypeError(
+        f"A checkpoint's state is JSON, which holds no {type(value).__name__}. Received: {str(value)[:40]!r}. Let "
+        "state_dict and on_save_checkpoint give numbers, texts, lists and dicts: float(x), array.tolist()."
+    )
 
 
 def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -> None:

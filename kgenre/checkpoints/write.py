@@ -86,7 +86,7 @@ def _write_file(checkpoint: Checkpoint, path: Path) -> None:
     from safetensors.numpy import save_file
 
     if path.name == "state.json":
-        path.write_text(json.dumps(checkpoint.state, indent=1), encoding="utf-8")
+        path.write_text(checkpoint.state_as_json(), encoding="utf-8")
         return
     try:  # straight from the arrays' memory
         save_file(_contiguous(getattr(checkpoint, path.stem)), path)

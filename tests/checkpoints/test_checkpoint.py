@@ -163,8 +163,10 @@ def test_a_new_checkpoint_that_fails_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_a_state_that_json_cannot_hold_leaves_the_old_checkpoint(saved):
-    with pytest.raises(TypeError):
-        write_checkpoint(Checkpoint({}, {}, {"object": object()}), saved)
+    checkpoint = Checkpoint({}, {}, {"callbacks": {"mine": {"best": np.float32(0.5)}}})
+    for keep in (lambda: write_checkpoint(checkpoint, saved), checkpoint.copy):
+        with pytest.raises(TypeError, match=r"holds no float32. Received: '0\.5'. Let state_dict .*float\(x\)"):
+            keep()
     assert read_checkpoint(saved).state["global_step"] == 3
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
