@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import sys
+from pathlib import Path
 
 from kgenre.engines.native_output import quiet_notebook
 from kgenre.users_code import ShortTraceback
@@ -45,9 +47,6 @@ def _configured_backend() -> str:
     """The backend that Keras took, or will take: it falls back to its own file, then to TensorFlow."""
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
-    import json
-    from pathlib import Path
-
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     try:
         return json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow")

@@ -82,6 +82,6 @@ def leave_last_used(folder: Path, most: int) -> None:
 
 
 def note_use(path: Path) -> None:
-    """What lies in the cache is used: it stays."""
+    """Mark a file or folder of the cache as used now, so that it is not among those removed next."""
     with suppress(OSError):  # a cache that others fill, and this user may only read
         os.utime(path)

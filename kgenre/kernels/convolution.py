@@ -6,7 +6,7 @@ from functools import cache
 from typing import Any
 
 from kgenre.kernels.divided_batch import batch_mesh
-from kgenre.kernels.keras_only import refuse_if_keras_only
+from kgenre.kernels.keras_only import leave_to_keras_unless
 
 _Pair = tuple[int, int]
 
@@ -33,11 +33,9 @@ def convolution(pictures: Any, kernel: Any, strides: _Pair, padding: str) -> Any
     Raises:
         NotImplementedError: this backend, device or dtype has no way that is faster than Keras's own.
     """
+    leave_to_keras_unless("jax")
     import keras
 
-    refuse_if_keras_only()
-    if keras.backend.backend() != "jax":
-        raise NotImplementedError(keras.backend.backend())
     from kgenre.kernels.jax_platform import platform
 
     kernel = keras.ops.convert_to_tensor(kernel)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from kgenre.kernels.keras_only import refuse_if_keras_only
+from kgenre.kernels.keras_only import leave_to_keras_unless
 
 
 def dropout(inputs: Any, rate: float, seed: Any) -> Any:
@@ -26,13 +27,7 @@ def dropout(inputs: Any, rate: float, seed: Any) -> Any:
     Raises:
         NotImplementedError: this backend has no way that is faster than Keras's own, or that is wanted.
     """
-    import keras
-
-    refuse_if_keras_only()
-    if keras.backend.backend() != "jax":
-        raise NotImplementedError(keras.backend.backend())
-    import math
-
+    leave_to_keras_unless("jax")
     import jax
 
     first, second = jax.numpy.asarray(seed.next()).astype("uint32")

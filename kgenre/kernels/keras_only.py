@@ -19,11 +19,15 @@ def keras_only() -> Iterator[None]:
         _wanted.reset(token)
 
 
-def refuse_if_keras_only() -> None:
-    """The first line of a kernel.
+def leave_to_keras_unless(*backends: str) -> None:
+    """The first line of a kernel that these backends have.
 
     Raises:
-        NotImplementedError: in a block of `keras_only`.
+        NotImplementedError: Keras runs on another one, or in a block of `keras_only`.
     """
+    import keras
+
     if _wanted.get():
         raise NotImplementedError("Keras's own operations are wanted.")
+    if keras.backend.backend() not in backends:
+        raise NotImplementedError(keras.backend.backend())

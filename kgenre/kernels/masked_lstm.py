@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from kgenre.kernels.keras_only import refuse_if_keras_only
+from kgenre.kernels.keras_only import leave_to_keras_unless
 
 
 class Direction(NamedTuple):
@@ -57,14 +57,11 @@ def masked_lstm(
     Raises:
         NotImplementedError: this backend or device has no way that is faster than Keras's own, or that is wanted.
     """
+    leave_to_keras_unless("jax", "tensorflow")
     import keras
 
-    refuse_if_keras_only()
-    backend = keras.backend.backend()
-    if backend == "jax":
+    if keras.backend.backend() == "jax":
         from kgenre.kernels.masked_lstm_jax import masked_lstm as compute
-    elif backend == "tensorflow":
-        from kgenre.kernels.masked_lstm_tensorflow import masked_lstm as compute
     else:
-        raise NotImplementedError(backend)
+        from kgenre.kernels.masked_lstm_tensorflow import masked_lstm as compute
     return compute(inputs, mask, (forward, backward))

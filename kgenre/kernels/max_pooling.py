@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache, partial
 from typing import Any
 
-from kgenre.kernels.keras_only import refuse_if_keras_only
+from kgenre.kernels.keras_only import leave_to_keras_unless
 
 
 def max_pooling(pictures: Any, size: tuple[int, int]) -> Any:
@@ -24,11 +24,7 @@ def max_pooling(pictures: Any, size: tuple[int, int]) -> Any:
     Raises:
         NotImplementedError: this backend has no way that is faster than Keras's own, or that is wanted.
     """
-    import keras
-
-    refuse_if_keras_only()
-    if keras.backend.backend() != "jax":
-        raise NotImplementedError(keras.backend.backend())
+    leave_to_keras_unless("jax")
     height, width = size
     pictures = pictures[:, : pictures.shape[1] // height * height, : pictures.shape[2] // width * width]
     return _jax_pooling()(pictures, size)

@@ -1,4 +1,4 @@
-"""What is said of an error of a stage in which memory was exceeded."""
+"""The note that is added to an error which says that memory was exceeded."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def note_what_takes_less(trainer: Trainer, error: BaseException) -> None:
-    """Add a note (PEP 678) to such an error; one of kgenre's own has said all, and a search handles its own."""
+    """Add it (PEP 678), unless the error is kgenre's own, which says all, or of a search, which handles it itself."""
     t = trainer
     if t.is_trial or isinstance(error, ShortTraceback) or not is_out_of_memory(error):
         return

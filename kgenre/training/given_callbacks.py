@@ -1,4 +1,4 @@
-"""The callbacks that a user gives: what is none is refused with what to give instead."""
+"""The callbacks that a user gives; anything else is refused, with what to give instead."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def check_callbacks(where: str, callbacks: Iterable[Any]) -> None:
     """Check that each is a `Callback`.
 
     Args:
-        where: they were given, for the message.
+        where: the argument or method that they come from, for the message.
         callbacks: what was given.
 
     Raises:

@@ -18,27 +18,21 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
     with only_allowed_imports():  # a checkpoint may be a stranger's
-        return _restored(cls, path, checkpoint, overrides)
+        module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
+        # Now: to make a module prepares Keras, which these import.
+        from kgenre.engines.build_module import build_from_specs
+        from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
 
-
-def _restored(
-    cls: type, path: str | os.PathLike[str], checkpoint: checkpoints.Checkpoint, overrides: Mapping[str, Any]
-) -> Any:
-    module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
-    # Now: to make a module prepares Keras, which these import.
-    from kgenre.engines.build_module import build_from_specs
-    from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
-
-    module.on_load_checkpoint(checkpoint.state)
-    configure_model(module)
-    restore_adapted(module, checkpoint)
-    if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
-        build_from_specs(module, checkpoint.state["batches"])
-    named = named_variables(module)
-    checkpoints.check_weights(named, checkpoint, "model")
-    for name, variable in named.items():
-        variable.assign(checkpoint.weights[name])
-    refresh_layers(module)
+        module.on_load_checkpoint(checkpoint.state)
+        configure_model(module)
+        restore_adapted(module, checkpoint)
+        if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
+            build_from_specs(module, checkpoint.state["batches"])
+        named = named_variables(module)
+        checkpoints.check_weights(named, checkpoint, "model")
+        for name, variable in named.items():
+            variable.assign(checkpoint.weights[name])
+        refresh_layers(module)
     return module
 
 

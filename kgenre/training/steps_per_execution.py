@@ -25,7 +25,7 @@ AGAIN = {"gpu": 0.25}  # the share that another program takes to compile: a GPU'
 SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
 FEW = 1000  # updates: a fit of fewer is over before another program is compiled
 BESIDE = 1e-4  # seconds that a step costs beside itself, above all to read its batch
-HELD = 0.1  # seconds that read batches wait for others, but for the time that one takes: Ctrl-C waits as long
+HELD = 0.1  # seconds that batches which were read may wait for the others of their call: Ctrl-C waits as long
 LARGE = 2**28  # bytes of so many batches, of which some are held in memory
 
 

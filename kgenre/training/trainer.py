@@ -256,7 +256,7 @@ class Trainer(Run):
 
         Ctrl-C is raised here, in ``test`` and in ``predict``: half a pass has no results.
         """
-        return self._evaluate("validate", "validation", model, dataloaders, ckpt_path, verbose, datamodule)
+        return self._evaluate("validate", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def test(
         self,
@@ -267,7 +267,7 @@ class Trainer(Run):
         datamodule: DataModule | None = None,
     ) -> list[dict[str, float]]:
         """One pass over the test data: a list with one dict of the values logged, for each of several sources."""
-        return self._evaluate("test", "test", model, dataloaders, ckpt_path, verbose, datamodule)
+        return self._evaluate("test", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def predict(
         self,
@@ -283,7 +283,7 @@ class Trainer(Run):
         `PredictionWriter`.
         """
         self.keeps_predictions = return_predictions
-        _, predictions = self._run_evaluation("predict", "predict", model, dataloaders, ckpt_path, datamodule)
+        _, predictions = self._run_evaluation("predict", model, dataloaders, ckpt_path, datamodule)
         if not return_predictions:
             return None
         return predictions[0] if len(predictions) == 1 else predictions
@@ -291,14 +291,13 @@ class Trainer(Run):
     def _evaluate(
         self,
         stage: Stage,
-        step: str,
         model: Module | None,
         dataloaders: Iterable[Any] | DataModule | None,
         ckpt_path: str | os.PathLike[str] | None,
         verbose: bool,
         datamodule: DataModule | None,
     ) -> list[dict[str, float]]:
-        sources, _ = self._run_evaluation(stage, step, model, dataloaders, ckpt_path, datamodule)
+        sources, _ = self._run_evaluation(stage, model, dataloaders, ckpt_path, datamodule)
         values = dict(self.callback_metrics)
         if verbose:
             # What was logged with logger=False is a detail for metrics.json.
@@ -312,7 +311,6 @@ class Trainer(Run):
     def _run_evaluation(
         self,
         stage: Stage,
-        step: str,
         model: Module | None,
         dataloaders: Iterable[Any] | DataModule | None,
         ckpt_path: str | os.PathLike[str] | None,
@@ -325,7 +323,7 @@ class Trainer(Run):
             raise TrainerError(f"trainer.{stage}() needs a module: trainer.{stage}(module, ...).")
         if dataloaders is None and datamodule is None and model is self._module:
             datamodule = self.datamodule
-        loader = "val" if step == "validation" else step
+        step, loader = ("validation", "val") if stage == "validate" else (stage, stage)
         data = _source_of_batches(stage, loader, model, dataloaders, datamodule)
         self.results = Results()
         sources: list[EvaluationSource] = []
@@ -341,10 +339,7 @@ class Trainer(Run):
             build_for_evaluation(self, sources)
             if checkpoint is not None:
                 restore_weights(self, checkpoint)
-                self.global_step, self.current_epoch = (
-                    checkpoint.state["global_step"],
-                    checkpoint.state["epoch"],
-                )
+                self.global_step, self.current_epoch = (checkpoint.state[name] for name in ("global_step", "epoch"))
                 self.run_dir = run_of(checkpoint)
             folder = join_run(self)
             predictions = evaluate(self, step, sources)
