@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-# Rooms that compare numbers with tolerance, or what one program gives twice. Under JAX theirs is compiled without
-# optimising, in two thirds of the time. Where runs must be equal to the bit, the machine code is a user's.
-COMPILED_QUICKLY = [TESTS / room for room in ("benchmarks", "cli", "models", "reports", "training")]
-TO_THE_BIT = [TESTS / "cli" / "test_repeat.py"]
+# Rooms that compare numbers with tolerance, or what the same programs give twice. Under JAX theirs are compiled without
+# optimising, in two thirds of the time. Where two programs must give the same to the bit, the machine code is a user's.
+QUICK = ("benchmarks", "cli", "engines", "kernels", "models", "reports", "training", "tuning")
+COMPILED_QUICKLY = [TESTS / room for room in QUICK]
+TO_THE_BIT = [TESTS / "cli" / "test_repeat.py", TESTS / "engines" / "test_initial_weights.py"]
+TO_THE_BIT += [TESTS / "kernels" / "test_max_pooling.py", TESTS / "training" / "test_accelerator.py"]
+TO_THE_BIT += [TESTS / "training" / "test_determinism.py", TESTS / "training" / "test_steps_per_execution.py"]
 BACKEND_FREE = "pytestmark = pytest.mark.backend_free\n"
 # Many tests compile the same small programs: under JAX each is compiled once for all tests and their subprocesses.
 _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors=True)

@@ -178,6 +178,8 @@ def losses(max_steps, ckpt_path=None, **arguments):
     seen, spread = [], set()
     def note(trainer, module, outputs, *_):
         seen.append(outputs["loss"])
+        if trainer.global_step == 6 and ckpt_path is None and arguments:
+            trainer.save_checkpoint(FOLDER)
         spread.add(len(trainer.engine._state["trainable"][0].devices()))
     trainer = quiet_trainer(max_epochs=9, max_steps=max_steps, callbacks=Lambdas(on_train_batch_end=note), **arguments)
     module = Net()
@@ -188,8 +190,6 @@ def losses(max_steps, ckpt_path=None, **arguments):
 both = {"devices": 2, "accelerator": "cpu"}
 two, together, spread = losses(9, **both)
 one, alone, _ = losses(9)
-first, begun, _ = losses(6, **both)
-first.save_checkpoint(FOLDER)
 _, resumed, _ = losses(9, ckpt_path=FOLDER, **both)
 _, elsewhere, _ = losses(9, ckpt_path=FOLDER)
 message = ""
@@ -197,7 +197,7 @@ try:
     quiet_trainer(strategy="data_parallel").fit(Net(), boring_dataset(rows=15))
 except Exception as error:
     message = f"{type(error).__name__}: {error}"
-print(json.dumps({"alone": alone, "together": together, "spread": sorted(spread), "begun": begun,
+print(json.dumps({"alone": alone, "together": together, "spread": sorted(spread),
     "resumed": resumed, "elsewhere": elsewhere, "message": message, "val": [one.callback_metrics["val/loss"],
     two.callback_metrics["val/loss"]], "devices": one.engine.options.devices + two.engine.options.devices}))
 """
@@ -213,6 +213,6 @@ def test_two_devices_train_as_one(run_python, tmp_path):
     assert result["together"] == pytest.approx(result["alone"], rel=1e-4)
     assert len(set(result["together"])) == 9
     assert result["val"][1] == pytest.approx(result["val"][0], rel=1e-4)
-    assert result["begun"] + result["resumed"] == result["together"]  # bit for bit
+    assert result["resumed"] == result["together"][6:]  # bit for bit
     assert result["elsewhere"] == pytest.approx(result["resumed"], rel=1e-4)
     assert result["message"].startswith("StepError: Each batch is divided among 2 devices. Received one of 7 rows")
