@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
-from kgenre.engines.built_module import as_saved
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -135,4 +134,6 @@ def _named(prediction: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     elif isinstance(prediction, list | tuple):
         yield from _named(dict(enumerate(prediction)), name)
     else:
+        from kgenre.engines.built_module import as_saved  # which imports Keras
+
         yield name or "predictions", as_saved(prediction)
