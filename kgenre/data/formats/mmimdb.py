@@ -44,9 +44,10 @@ def read(path: Path) -> FilmTable:
         raise FilmDataError(f"{path.parent} has no folder named dataset. Put the <id>.json and <id>.jpeg files there.")
     films: dict[str, dict[str, Any]] = {}
     left_out: list[LeftOut] = []
-    ids = [film_id for name in PARTS for film_id in split[name]]
+    read: dict[str, list[str]] = {part: [] for part in PARTS.values()}  # a film that is there twice counts once
+    ids = [(part, film_id) for name, part in PARTS.items() for film_id in split[name]]
     with ProgressLine("Reading films") as progress:
-        for done, film_id in enumerate(ids):
+        for done, (part, film_id) in enumerate(ids):
             progress(done, len(ids))
             film, reason = ({}, "split.json has it twice") if film_id in films else _film(folder / f"{film_id}.json")
             if reason:
@@ -54,6 +55,7 @@ def read(path: Path) -> FilmTable:
             else:
                 films[film_id] = {name: film.get(name) for name in ("title", "year")}  # the files have much more
                 films[film_id] |= {"genres": film.get("genres", []), "overview": _overview(film)}
+                read[part].append(film_id)
     if not films:
         why = f"{left_out[0].id}: {left_out[0].reason}" if left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")
@@ -71,7 +73,7 @@ def read(path: Path) -> FilmTable:
         source=f"the MM-IMDb layout, {path}",
         left_out=tuple(left_out),
         notes=(f"{path.name} splits the films into {parts}.",),
-        split={ours: [i for i in split[theirs] if i in films] for theirs, ours in PARTS.items()},
+        split=read,
     )
 
 

@@ -57,6 +57,7 @@ def test_mmimdb(mmimdb):
     assert table.poster_paths == (folder / "dataset" / "2.jpeg", folder / "dataset" / "1.jpeg")
     assert table.left_out == (("4", "there is no dataset/4.json"), ("1", "split.json has it twice"))
     assert "2 train, 0 dev, 2 test" in table.notes[0]
+    assert table.split == {"train": ["2", "1"], "validation": [], "test": []}, "no film is trained on and tested"
 
 
 def test_mmimdbs_files_are_read_with_progress(mmimdb, monkeypatch):
