@@ -92,8 +92,9 @@ def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[lis
         try:
             status = folders.status(os.fspath(path), folder)
         except OSError as error:
-            found[i] = PosterFile(reason_of(error))
-            continue
+            status = reason_of(error)
+        except ValueError:  # a zero byte in its name
+            status = "no such file"
         if isinstance(status, str):
             found[i] = PosterFile(status)
             continue

@@ -148,6 +148,11 @@ def test_a_data_folder_that_is_a_link_itself_is_fine(folder, tmp_path):
     assert not found.reason
 
 
+def test_a_zero_byte_in_a_name_is_no_file(folder):
+    found = examine_posters([folder / "0.jpg", folder / "a\0.jpg", folder / "a\0b" / "0.jpg"], root=folder)
+    assert [file.reason for file in found] == ["", "no such file", "no such file"]
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
 def test_a_pipe_is_not_waited_for(folder):
     os.mkfifo(folder / "pipe.jpg")
