@@ -115,7 +115,7 @@ def _films(data: Any) -> list[Any] | None:
 
 
 def _text(value: Any) -> str:
-    if value is None:
+    if value is None or value != value:  # NaN, which Python writes for what pandas has no value of
         return ""
     text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return text.encode("utf-8", "replace").decode("utf-8")  # half a character, such as "\\ud83c", is no text

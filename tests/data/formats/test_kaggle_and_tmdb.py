@@ -1,6 +1,7 @@
 """The layouts with one column for each thing: invented files of their shape, and the real ones."""
 
 import json
+import math
 import random
 
 import pytest
@@ -201,6 +202,12 @@ def test_json_list(tmp_path, overview):
     assert table.ids == ("Alien (1979)", "B")
     assert table.poster_paths[0] == tmp_path / "posters" / "x.jpg"
     assert len(table.left_out) == 2
+
+
+def test_nan_in_json_is_nothing(tmp_path):
+    film = {"title": "Alien", "year": 1979, "genres": ["Horror"], "id": math.nan, "overview": math.nan}
+    table = read_films(write_json(tmp_path / "a.json", [film, film | {"title": math.nan, "id": 7}]))
+    assert (table.ids, table.titles, table.overviews) == (("Alien (1979)", "7"), ("Alien", ""), ("", ""))
 
 
 def test_imdb_1000(write_csv):
