@@ -38,7 +38,7 @@ from pathlib import Path
 from kgenre.data.doubtful_genres import doubts_about_genres
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats import genre_folders, poster_folder
+from kgenre.data.formats import picture_folders
 from kgenre.data.formats import published_tables as published
 from kgenre.data.formats.course import COURSE, MULTI_LABEL
 from kgenre.data.formats.films_csv import FILMS, UNLABELLED
@@ -106,9 +106,6 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     path = Path(path).expanduser()
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
     if path.is_dir():
-        # Two folders of pictures and no table: a table's posters lie in one folder, or beside others without pictures.
-        if format == "auto" and not _tables(path) and (films := genre_folders.read(path)):
-            return with_common_names(replace(films, root=path))
         file, read = _find(path, formats)
     elif path.is_file():
         file, read = path, layout_of(path, formats).read
@@ -123,8 +120,12 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
 
 def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Path], Callable[[Path], FilmTable]]:
     # An unpacked archive often is a folder in a folder; the outer one is what people give.
-    inner = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
-    for root in (folder, inner[0] if len(inner) == 1 else folder):
+    inner = picture_folders.folders_in(folder)
+    only = inner[0] if len(inner) == 1 else folder
+    # Two folders of pictures and no table: a table's posters lie in one folder, or beside others without pictures.
+    if len(formats) > 1 and not _tables(folder) and picture_folders.has_genres(folder):
+        return folder, picture_folders.read_genres
+    for root in (folder, only):
         tables = _tables(root)
         fits = {p: best_fit(p, formats) for p in tables}
         for layout in formats.values():
@@ -150,8 +151,11 @@ def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Pa
     if len(tables := _tables(folder)) == 1:  # it must be meant: say what is wrong with it
         return tables[0], layout_of(tables[0], formats).read
     advice = what_to_give(folder, names)
-    if len(formats) > 1 and not advice and not tables and poster_folder.has_posters(folder):
-        return folder, poster_folder.read
+    if len(formats) > 1 and not advice and not tables:
+        if picture_folders.has_genres(only):
+            return only, picture_folders.read_genres
+        if picture_folders.has_posters(folder):
+            return folder, picture_folders.read_posters
     advice = advice or f"Give a folder with {layouts(formats)}."
     raise FilmDataError(f"{folder} has no film data that is known. It has: {some(found)}.\n{advice}")
 

@@ -1,6 +1,7 @@
 """Genre folders, JSONL, Parquet, MM-IMDb's HDF5 file, and one name for each genre."""
 
 import json
+import os
 import pickle
 
 import h5py
@@ -20,17 +21,42 @@ def cache(tmp_path, monkeypatch):
 # --- folders by genre -----------------------------------------------------------------------------------------------
 
 
-def test_folders_by_genre(tmp_path):
-    root = tmp_path / "by-genre"
+@pytest.mark.parametrize("above", [0, 1])
+def test_folders_by_genre(tmp_path, above):
+    root = tmp_path / "unpacked" / "by-genre"
     for genre, names in (("Horror", "ab"), ("science fiction", "bc"), ("empty", "")):
         (root / genre).mkdir(parents=True)
         for name in names:
             Image.new("RGB", (8, 12), (ord(name), 0, 0)).save(root / genre / f"{name}.jpg")
-    table = read_films(root)
+    table = read_films(root.parent if above else root)
     assert (table.ids, table.genre_names) == (("a", "b", "c"), ("Horror", "Sci-Fi"))
     assert table.genres.tolist() == [[1, 0], [1, 1], [0, 1]]
     assert "in folders by genre" in table.source
     assert all(path.is_file() for path in table.poster_paths)
+
+
+@pytest.mark.parametrize("genres", [1, 2])
+def test_names_that_are_not_utf8_can_be_written(tmp_path, genres):
+    for genre in range(genres):
+        (tmp_path / f"{genre}").mkdir()
+        for name in (b"caf\xe9", b"caf\xe8"):
+            try:
+                (tmp_path / f"{genre}" / f"{os.fsdecode(name)}.jpg").touch()
+            except OSError:
+                pytest.skip("not on this file system")
+    table = read_films(tmp_path)
+    assert table.ids == ("caf\\xe8", "caf\\xe9")
+    assert all(path.is_file() for path in table.poster_paths)
+
+
+def test_a_folder_that_may_not_be_read_is_no_genre(tmp_path, monkeypatch):
+    """Each disk has one, lost+found."""
+    for folder in ("Drama", "Horror", "lost+found"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / f"{folder}.jpg").touch()
+    monkeypatch.setattr(os, "access", lambda path, _: path.name != "lost+found")  # root may read all
+
+    assert read_films(tmp_path).genre_names == ("Drama", "Horror")
 
 
 def test_a_folder_of_posters_alone_is_no_genre(tmp_path):

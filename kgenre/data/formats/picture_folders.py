@@ -1,0 +1,102 @@
+"""Pictures without a table: in a folder for each genre, ``Horror/alien.jpg``, or, to predict, in one folder.
+
+A film is a picture, and its id the picture's name. The same name in the folders of two genres is one film of both.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.poster_search import SUFFIXES
+from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.poster_paths import PosterPaths
+
+LEAST_GENRES = 2
+
+
+def folders_in(root: Path) -> list[Path]:
+    """The folders in a folder by name, but for hidden ones and what macOS puts into archives."""
+    return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
+
+
+def has_genres(root: Path) -> bool:
+    """Whether there are two folders with pictures, or more, in a folder."""
+    return sum(bool(_pictures(folder)) for folder in folders_in(root)) >= LEAST_GENRES
+
+
+def read_genres(root: Path) -> FilmTable:
+    """Read the pictures in the folders in ``root``, each a genre.
+
+    Example:
+        >>> read_genres(Path("posters-by-genre")).genre_names
+        ('Drama', 'Horror')
+    """
+    films_of: dict[str, dict[str, Path]] = {}
+    for folder in folders_in(root):
+        if names := _pictures(folder):
+            films_of[_text(folder.name)] = _films(folder, names)
+    films: dict[str, Path] = {}
+    for some in films_of.values():
+        films |= {film: path for film, path in some.items() if film not in films}
+    genres = np.array([[film in some for some in films_of.values()] for film in films], np.uint8)
+    return _table(films, tuple(films_of), genres, f"posters in folders by genre, {root}")
+
+
+def has_posters(root: Path) -> bool:
+    """Whether there are pictures in a folder, or in one that lies in it."""
+    return bool(_folder_and_posters(root)[1])
+
+
+def read_posters(root: Path) -> FilmTable:
+    """Read the pictures in ``root`` or, if it has none, of the first folder in it that has some, without genres.
+
+    Example:
+        >>> read_posters(Path("posters")).ids[0]
+        'tt0084058'
+    """
+    folder, names = _folder_and_posters(root)
+    films = dict(sorted(_films(folder, names).items()))
+    return _table(films, (), np.zeros((len(films), 0), np.uint8), f"posters without a table, {folder}")
+
+
+def _folder_and_posters(root: Path) -> tuple[Path, list[str]]:
+    return next(((folder, names) for folder in (root, *folders_in(root)) if (names := _pictures(folder))), (root, []))
+
+
+def _pictures(folder: Path) -> list[str]:
+    """The names of the pictures in a folder, sorted; none of one that may not be read, such as a disk's lost+found."""
+    names = sorted(os.listdir(folder)) if os.access(folder, os.R_OK) else []
+    return [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
+
+
+def _films(folder: Path, names: Sequence[str]) -> dict[str, Path]:
+    """The pictures by the ids of their films; of two with one id the first."""
+    films: dict[str, Path] = {}
+    for name in names:
+        films.setdefault(_text(os.path.splitext(name)[0]), folder / name)
+    return films
+
+
+def _text(name: str) -> str:
+    """The name of a file as letters that can be written: old archives have some that are not UTF-8."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def _table(films: Mapping[str, Path], names: tuple[str, ...], genres: npt.NDArray[np.uint8], source: str) -> FilmTable:
+    nothing = ("",) * len(films)
+    return FilmTable(
+        ids=PackedTexts(films),
+        titles=PackedTexts(nothing),
+        years=(None,) * len(films),
+        overviews=PackedTexts(nothing),
+        genres=genres,
+        genre_names=names,
+        poster_paths=PosterPaths(films.values()),
+        source=source,
+    )
