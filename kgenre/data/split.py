@@ -216,7 +216,8 @@ def _stratify(genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64],
 
     # The function rather than the package's splitter classes: those make two parts and refuse films without
     # genres. It breaks ties in the order of the rows, which the permutation makes a matter of the seed.
-    random_state = np.random.RandomState(seed)
+    # A seed of more than 32 bits, such as a date and time, is given as several numbers.
+    random_state = np.random.RandomState(seed if seed < 2**32 else np.random.SeedSequence(seed).generate_state(4))
     order = random_state.permutation(len(genres))
     parts = np.empty(len(genres), np.int64)
     used = fractions > 0

@@ -48,6 +48,8 @@ def test_seed_decides_the_split():
     for a, b in zip(parts(first), parts(again), strict=True):
         np.testing.assert_array_equal(a, b)
     assert set(first.test) != set(other.test)
+    large = [set(split_films(films(), seed=seed).test) for seed in (20251129153000, 20251129153000, 2**32 + 3)]
+    assert large[0] == large[1] != large[2] != set(first.test)
 
 
 def test_genres_are_spread_better_than_by_chance():
