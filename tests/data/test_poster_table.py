@@ -7,12 +7,16 @@ import pytest
 from kgenre.data import (
     FilmData,
     FilmDataError,
+    PosterFile,
     examine_posters,
     make_sample_films,
     poster_table,
     read_films,
     read_poster,
 )
+from kgenre.data.examined_posters import ExaminedPosters
+from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.streamed_posters import StreamedPosters
 
 
 @pytest.fixture(autouse=True)
@@ -211,6 +215,15 @@ def test_too_many_that_go_stop_the_run(folder):
         path.unlink()
     with pytest.raises(FilmDataError, match=r"posters could not be read during training: .*no such file"):
         collect(films.train_dataloader())
+
+
+def test_as_many_bad_ones_as_are_allowed_do_not_stop_the_run():
+    files, paths = ExaminedPosters([PosterFile("gone")] * 100), PosterPaths([None] * 100)
+    posters = StreamedPosters([str(i) for i in range(100)], paths, files, (2, 2), max_bad_fraction=0.29)
+    allowed = np.arange(29)[None]
+    assert not any(weights.any() for _, weights in posters.batches(allowed, np.ones((1, 29), np.float32)))
+    with pytest.raises(FilmDataError, match="^30 of 100 posters could not be read"):
+        list(posters.batches(allowed + 1, np.ones((1, 29), np.float32)))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 1000), (1000, 3), (64, 64), (65, 63), (128, 128)])
