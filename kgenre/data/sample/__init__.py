@@ -29,7 +29,7 @@ _VERSION = 1
 def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int = 0) -> Path:
     """Make ``n`` films as ``films.csv`` with ``posters/`` in a new folder.
 
-    The folder appears when it is complete; a run that is killed leaves none.
+    The folder appears when it is complete, or in one that is there its table; a run that is killed leaves none.
 
     Args:
         directory: a folder that does not exist yet, or is empty.
@@ -49,16 +49,19 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
     if n < 1:
         raise FilmDataError(f"n={n} films cannot be made. Give 1 or more, such as 600.")
     directory = Path(directory)
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+    is_there = directory.exists()
+    if is_there and (not directory.is_dir() or any(directory.iterdir())):
         raise FilmDataError(f"{directory} exists and is not an empty folder. Give a new one.")
     try:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=directory.parent, prefix=".making-") as making:
-            made = Path(making) / directory.name
+        with tempfile.TemporaryDirectory(dir=directory if is_there else directory.parent, prefix=".making-") as making:
+            made = Path(making) / "films"
             _make(made, n, seed)
-            if directory.exists():
-                directory.rmdir()
-            move(made, directory)
+            if is_there:  # not replaced: it may be the working directory, a link or a disk of its own
+                move(made / "posters", directory / "posters")
+                move(made / "films.csv", directory / "films.csv")
+            else:
+                move(made, directory)
     except OSError as error:
         raise FilmDataError(f"The sample films cannot be written to {directory}: {error.strerror}.") from error
     return directory

@@ -72,13 +72,24 @@ def test_errors(tmp_path, monkeypatch):
     (tmp_path / "full" / "a").touch()
     with pytest.raises(FilmDataError, match="not an empty folder"):
         make_sample_films(tmp_path / "full")
-    (tmp_path / "empty").mkdir()
-    assert (make_sample_films(tmp_path / "empty", n=1) / "films.csv").is_file()
     with pytest.raises(FilmDataError, match="n=0"):
         make_sample_films(tmp_path / "none", n=0)
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "full" / "a" / "below a file"))
     with pytest.raises(FilmDataError, match="Set KGENRE_CACHE"):
         sample_films(n=3)
+
+
+@pytest.mark.parametrize("folder", ["empty", ".", "link"])
+def test_a_folder_that_is_there_stays_the_same_folder(tmp_path, monkeypatch, folder):
+    """The working directory cannot be replaced, nor can a disk's."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    monkeypatch.chdir(tmp_path / "empty" if folder == "." else tmp_path)
+    before = os.stat(folder).st_ino
+    make_sample_films(folder, n=2)
+    assert os.stat(folder).st_ino == before
+    assert sorted(os.listdir(folder)) == ["films.csv", "posters"]
+    assert len(read_films(folder)) == 2
 
 
 @pytest.fixture(scope="module")
