@@ -145,7 +145,7 @@ def _same(keys: npt.NDArray[Any]) -> list[list[int]]:
 
 
 def _near(hashes: npt.NDArray[np.uint64], good: Sequence[int], identical: list[list[int]]) -> list[list[int]]:
-    same = {(a, b) for group in identical for a in group for b in group}
+    group_of = {row: number for number, group in enumerate(identical) for row in group}
     pairs = set()
     rows = np.array(good, np.int64)
     of_good = hashes[rows]
@@ -159,7 +159,7 @@ def _near(hashes: npt.NDArray[np.uint64], good: Sequence[int], identical: list[l
             distance = np.bitwise_count(hashes[members][:, None] ^ hashes[members])
             for a, b in np.argwhere(np.triu(distance <= NEAR, 1)):
                 pairs.add((int(members[a]), int(members[b])))
-    return [list(pair) for pair in sorted(pairs - same)]
+    return [[a, b] for a, b in sorted(pairs) if a not in group_of or group_of[a] != group_of.get(b)]
 
 
 def _leaks(
