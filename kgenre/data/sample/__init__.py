@@ -40,14 +40,14 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
         The folder.
 
     Raises:
-        FilmDataError: ``n`` below 1, or the folder has something in it or cannot be written.
+        FilmDataError: ``n`` below 1, ``seed`` below 0, or the folder has something in it or cannot be written.
 
     Example:
         >>> len(read_films(make_sample_films("sample", n=20)))
         20
     """
-    if n < 1:
-        raise FilmDataError(f"n={n} films cannot be made. Give 1 or more, such as 600.")
+    if n < 1 or seed < 0:
+        raise FilmDataError(f"n={n} films of seed={seed} cannot be made. Give 1 film or more, and a seed from 0 on.")
     directory = Path(directory)
     is_there = directory.exists()
     if is_there and (not directory.is_dir() or any(directory.iterdir())):

@@ -72,8 +72,9 @@ def test_errors(tmp_path, monkeypatch):
     (tmp_path / "full" / "a").touch()
     with pytest.raises(FilmDataError, match="not an empty folder"):
         make_sample_films(tmp_path / "full")
-    with pytest.raises(FilmDataError, match="n=0"):
-        make_sample_films(tmp_path / "none", n=0)
+    for wrong, said in (({"n": 0}, "n=0"), ({"seed": -1}, "seed=-1")):
+        with pytest.raises(FilmDataError, match=said):
+            make_sample_films(tmp_path / "none", **wrong)
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "full" / "a" / "below a file"))
     with pytest.raises(FilmDataError, match="Set KGENRE_CACHE"):
         sample_films(n=3)
