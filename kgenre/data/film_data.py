@@ -365,10 +365,7 @@ class FilmData(DataModule):
             (1, 64, 64, 3)
         """
         reads = {"poster": self.posters, "overview": self.overviews}
-        pictures = posters if posters is not None and len(posters) else None  # an array has no truth
-        films = encode_given(
-            pictures, overviews or None, reads, self._may_lack, self.image_size, self.resize, self._vectorizer
-        )
+        films = encode_given(posters, overviews, reads, self._may_lack, self.image_size, self.resize, self._vectorizer)
         n = len(next(iter(films.values())))
         return films | {
             "genres": np.zeros((n, len(self.genre_names)), np.float32),

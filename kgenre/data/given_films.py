@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,29 +45,34 @@ def encode_given(
         FilmDataError: nothing is given, or a poster or overview is bad or empty.
         RuntimeError: overviews are read, and there is no vocabulary.
     """
-    given: dict[str, Sequence[Any] | None] = {"poster": posters, "overview": overviews}
-    lacking = [name for name, values in given.items() if reads[name] and values is None]
+    given: dict[str, Sequence[Any]] = {}
+    for name, values in (("poster", posters), ("overview", overviews)):
+        if isinstance(values, str | os.PathLike):
+            raise FilmDataError(f"{name}s={str(values)[:60]!r} is one {name}. Give a list, such as [{name}].")
+        given[name] = () if values is None else values
+    # Not by their truth: an array and a column of pandas have none.
+    lacking = [name for name, values in given.items() if reads[name] and not len(values)]
     if len(lacking) == sum(reads.values()):
         raise FilmDataError(f"This model reads {lacking[0]}s: give the film's {lacking[0]} (--{lacking[0]}).")
     if not may_lack:  # the model may read less than it was trained beside; it says so itself where it does not
         reads = {name: reads[name] and name not in lacking for name in reads}
     for name, values in given.items():
-        if values is not None and not reads[name]:
+        if len(values) and not reads[name]:
             _log.warning("The %s is not used: this model does not read %ss.", name, name)
-    counts = {name: len(values) for name, values in given.items() if reads[name] and values is not None}
+    counts = {name: len(values) for name, values in given.items() if reads[name] and len(values)}
     if len(set(counts.values())) > 1:
         raise FilmDataError(f"As many posters as overviews are needed. Received: {counts}.")
     n = next(iter(counts.values()))
     films: dict[str, npt.NDArray[Any]] = {}
     if reads["poster"]:
         films["poster"] = np.zeros((n, *image_size, 3), np.uint8)
-        for i, path in enumerate(() if posters is None else posters):
+        for i, path in enumerate(given["poster"]):
             films["poster"][i] = read_poster(path, image_size, resize)
     if reads["overview"]:
         if vectorizer is None:
             raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
-        texts = [overview_text(text) for text in overviews or ()]
-        for text, read in zip(overviews or (), texts, strict=True):
+        texts = [overview_text(text) for text in given["overview"]]
+        for text, read in zip(given["overview"], texts, strict=True):
             if not has_words(read):
                 raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
         films["overview"] = vectorizer.encode(texts or [""] * n)
