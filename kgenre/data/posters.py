@@ -126,7 +126,8 @@ def _raise_too_many(table: FilmTable, bad: Sequence[LeftOut]) -> None:
     if missing == len(table):
         raise FilmDataError(
             f"None of the {len(table)} films of {table.source} has a poster: {about}.\n"
-            "Put the posters there under the films' ids, or use --data.posters false."
+            "Put the posters there under the films' ids, or use a network of overviews alone: --data.posters false "
+            "--data.overviews true."
         )
     share = np.ceil(100 * len(bad) / len(table)) / 100
     there = f" There are {about}." if about else ""

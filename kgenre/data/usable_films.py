@@ -99,28 +99,20 @@ def read_film_table(
 
 
 def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bool) -> UsableFilms:
-    """Look at the posters of films, and find the usable ones; see `find_usable_films`."""
-    with ProgressLine("Looking at posters") as progress:
-        files = examine_posters(films.poster_paths.texts, films.root, progress)
-    for note in about_placeholders(films, files) if options else ():
-        _log.warning("%s", note)
-    return find_usable_films(films, files, options, overviews)
-
-
-def find_usable_films(
-    films: FilmTable, files: ExaminedPosters, options: PosterOptions | None, overviews: bool
-) -> UsableFilms:
-    """Decode the posters, look at the overviews, and keep the films that have what is needed, or some of it.
+    """Look at posters and overviews, decode the posters, and keep the films that have what is needed, or some of it.
 
     Args:
         films: as read.
-        files: what `examine_posters` found about their posters.
         options: None where posters are not needed.
         overviews: whether they are needed.
 
     Raises:
         FilmDataError: too many posters are missing or bad, or no film is left.
     """
+    with ProgressLine("Looking at posters") as progress:
+        files = examine_posters(films.poster_paths.texts, films.root, progress)
+    for note in about_placeholders(films, files) if options else ():
+        _log.warning("%s", note)
     left_out = list(films.left_out)
     pixels, bad, has = None, [], []
     if overviews:
@@ -144,9 +136,10 @@ def find_usable_films(
         left_out = [*films.left_out, *(film for film in left_out[len(films.left_out) :] if film.id in unused)]
     if not usable.any():
         why = "; ".join(text for text in (left_out[-1].reason, why_missing(films) if options else "") if text)
+        lacking, other = ("overviews", "posters") if overviews and not read.any() else ("posters", "overviews")
         raise FilmDataError(
             f"None of the {len(films)} films of {films.source} can be used: {why}. "
-            f"Complete the data, or use --data.{'overviews' if overviews else 'posters'} false."
+            f"Complete the data, or use a network of {other} alone: --data.{lacking} false --data.{other} true."
         )
     rows = np.flatnonzero(usable)
     table = films.subset(rows)

@@ -2,6 +2,7 @@ import csv
 import json
 import logging
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -257,8 +258,12 @@ def test_the_share_of_bad_posters_that_is_advised_is_enough(tmp_path):
 def test_error_no_overviews(tmp_path):
     rows = "\n".join(f"{i},Drama" for i in range(20))
     (tmp_path / "films.csv").write_text(f"id,genres\n{rows}\n")
-    with pytest.raises(FilmDataError, match=r"None of the 20 films .* no overview.*--data.overviews false"):
+    with pytest.raises(
+        FilmDataError, match=r"20 films .* no overview\. .* --data\.overviews false --data\.posters true\."
+    ):
         FilmData(str(tmp_path), posters=False).setup("fit")
+    with pytest.raises(FilmDataError, match=r"None of the 20 films .* --data\.posters false --data\.overviews true\."):
+        FilmData(str(tmp_path), overviews=False, max_bad_fraction=1.0).setup("fit")
 
 
 def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
@@ -481,6 +486,8 @@ def test_error_none_of_the_checkpoints_genres(state, tmp_path):
         (["no such.jpg"], ["A ship."], "no such file"),
         ("sample", [""], "has no words"),
         ("sample", [" ...!"], "has no words"),
+        (None, "A ship in space.", r"overviews='A ship in space\.' is one overview\. Give a list"),
+        (Path("a.jpg"), None, r"posters='a\.jpg' is one poster\. Give a list"),
     ],
 )
 def test_error_encode(films, sample, posters, overviews, message):
@@ -492,12 +499,12 @@ def test_error_encode(films, sample, posters, overviews, message):
 
 
 def test_encode_gives_what_there_is_and_a_network_says_what_it_lacks(films, sample):
-    one = films.encode(overviews=["A ship in space."])  # of a run that had posters too
+    one = films.encode(overviews=np.array(["A ship in space.", "A man."]))  # of a run that had posters too
     assert "poster" not in one
     assert one["overview"].any()
     module = GenreClassifier("overview_words")
     module.prepare_for(list(films.genre_names), {"vocabulary_size": len(films.vocabulary)})
-    assert module.probabilities(one).shape == (1, len(films.genre_names))
+    assert module.probabilities(one).shape == (2, len(films.genre_names))
     with pytest.raises(TrainerError, match="This model reads overviews: give the film's overview"):
         module.probabilities(films.encode([sample / "posters" / "sample00000.jpg"]))
 
