@@ -55,6 +55,8 @@ class TensorBoardViews(Callback):
     """
 
     def __init__(self, times: int = 10, films: int = 8, gradients: bool = False) -> None:
+        if min(times, films) < 1:
+            raise ValueError(f"TensorBoardViews takes times >= 1 and films >= 1. Received: {times}, {films}")
         self.times = times
         self.films = films
         self.step_part = GradientSample() if gradients else None
@@ -79,9 +81,12 @@ class TensorBoardViews(Callback):
         evaluation = getattr(module, "evaluation", None)
         if trainer.stage != "fit" or trainer.sanity_checking or evaluation is None:
             return
-        planned = trainer.max_epochs if math.isfinite(trainer.max_epochs) else 100
-        due = self._validations % max(math.ceil(planned / self.times), 1) == 0
         self._validations += 1
+        # Of the whole fit at this pace; one an epoch where it is not known how many steps it has.
+        planned = self._validations * trainer.estimated_stepping_batches / max(trainer.global_step, 1)
+        if math.isinf(planned):
+            planned = 100 if math.isinf(trainer.max_epochs) else trainer.max_epochs
+        due = (self._validations - 1) % max(math.ceil(planned / self.times), 1) == 0
         self._left_out = None if due else trainer.global_step
         if due:
             self._write(trainer, module, evaluation, trainer.global_step)
@@ -114,7 +119,9 @@ class TensorBoardViews(Callback):
         if not (pictured and len(names)):
             return
         predicted = predicted_genres(prob, getattr(module, "thresholds", None))
-        pictures, panel = {"co-occurrence": co_occurrence_image(true, predicted, names)}, None
+        pictures, panel = {}, None
+        if true.any():
+            pictures["co-occurrence"] = co_occurrence_image(true, predicted, names)
         if (table := getattr(trainer.datamodule, "table", None)) is not None:
             chosen = np.unique(np.linspace(0, len(prob) - 1, self.films).astype(int))
             films = table.subset(evaluation.rows[chosen])

@@ -128,6 +128,50 @@ def test_another_module_gets_the_views_of_what_it_has(tmp_path):
     assert "co-occurrence" not in tags
 
 
+@pytest.mark.parametrize(
+    ("options", "validations", "shown"),
+    [
+        ({"max_epochs": 12}, 12, [1, 4, 7, 10, 12]),
+        ({"max_epochs": 12, "check_val_every_n_epoch": 3}, 4, [1, 2, 3, 4]),
+        ({"max_epochs": 4, "val_check_interval": 1}, 12, [1, 4, 7, 10, 12]),
+        ({"max_epochs": 99, "max_steps": 36}, 12, [1, 4, 7, 10, 12]),
+    ],
+)
+def test_views_are_as_many_however_often_a_fit_validates(options, validations, shown, tmp_path, monkeypatch):
+    written = []
+    monkeypatch.setattr(TensorBoardViews, "_write", lambda views, *others: written.append(others[-1]))
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
+    trainer = kgenre.Trainer(**options, **quiet, logger=False, callbacks=[TensorBoardViews(times=4)])
+    batches = [{"x": np.ones((2, 2), "float32")}] * 3
+    for _ in range(2):  # a second fit has its own
+        trainer.fit(Scored(), batches, batches)
+        assert [step * validations // trainer.global_step for step in written] == shown
+        written.clear()
+
+
+def test_films_without_any_genre_have_views(data, tmp_path):
+    class Nothing(Scored):
+        genre_names = ("War", "Drama")
+
+        def on_validation_epoch_end(self):
+            self.evaluation = Evaluation(np.zeros((2, 2), bool), np.full((2, 2), 0.5), np.arange(2))
+
+    trainer = kgenre.Trainer(
+        max_epochs=1, callbacks=[TensorBoardViews()], default_root_dir=str(tmp_path), enable_progress_bar=False
+    )
+    batches = [{"x": np.ones((2, 2), "float32")}]
+    trainer.fit(Nothing(), batches, batches)
+    tags = {tag.rpartition("/")[2] for tag in events_of(trainer).Tags()["tensors"]}
+    assert "probabilities" in tags
+    assert "co-occurrence" not in tags
+
+
+@pytest.mark.parametrize("wrong", [{"times": 0}, {"films": 0}])
+def test_error_no_views(wrong):
+    with pytest.raises(ValueError, match="times >= 1 and films >= 1"):
+        TensorBoardViews(**wrong)
+
+
 @pytest.mark.parametrize("wide", [7, 10_000])
 def test_gradients_are_those_of_the_last_step(wide, tmp_path):
     class Sampling(kgenre.callbacks.Callback):
