@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 
@@ -56,17 +55,3 @@ def test_a_smaller_poster_after_a_larger_one_meets_nothing_of_it():
 def test_what_shrinks_a_lot_is_smoothed(size):
     board = (np.indices((*size, 3))[:2].sum(axis=0) % 2 * 255).astype(np.uint8)
     assert np.abs(resized(board, (24, 24)).astype(int) - 127).max() < 40
-
-
-def test_posters_are_read_without_tensorflow(tmp_path, run_python):
-    if keras.backend.backend() == "tensorflow":
-        pytest.skip("about the others")
-    from PIL import Image
-
-    Image.new("RGB", (60, 90), (200, 100, 50)).save(tmp_path / "a.jpg")
-    script = f"""
-import sys
-from kgenre.data import read_poster
-print(read_poster({str(tmp_path / "a.jpg")!r}, (8, 8)).shape, "tensorflow" in sys.modules)
-"""
-    assert run_python(script).splitlines()[-1] == "(8, 8, 3) False"

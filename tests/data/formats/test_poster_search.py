@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from kgenre.data import FilmDataError, examine_posters, read_films, sample_films
+from kgenre.data import FilmDataError, examine_posters, read_films
 from kgenre.data.film_description import describe_films
 from kgenre.data.films_in_use import FilmsInUse
 from kgenre.data.formats import poster_search
@@ -150,17 +150,16 @@ def test_no_table_names_a_machine_to_ask(tmp_path, slashes):
     assert read_films(tmp_path).poster_paths[0] == tmp_path / "host" / "share" / "tt1.jpg"
 
 
-def test_the_description_says_where_posters_are(tmp_path):
-    whole = sample_films()
+def test_the_description_says_where_posters_are(sample, tmp_path):
     # Without its posters: column "poster" still says where they were.
-    (tmp_path / "films.csv").write_bytes((whole / "films.csv").read_bytes())
+    (tmp_path / "films.csv").write_bytes((sample / "films.csv").read_bytes())
     (tmp_path / "covers").mkdir()
-    for file in sorted((whole / "posters").iterdir())[:590]:
+    for file in sorted((sample / "posters").iterdir())[:110]:
         os.link(file, tmp_path / "covers" / file.name)
     options = PosterOptions((8, 8), "squash", "memory", max_bad_fraction=0.1)
     usable = look_at_films(read_film_table(tmp_path, "auto"), options, overviews=False)
     films = FilmsInUse(usable, tensors=None, vectorizer=None, whole_split=None)
-    assert "\nPosters: 590 of 600 in covers/\n" in describe_films(films, (8, 8), 20)
-    with pytest.raises(FilmDataError, match="There are 590 of 600 in covers/") as error:
+    assert "\nPosters: 110 of 120 in covers/\n" in describe_films(films, (8, 8), 20)
+    with pytest.raises(FilmDataError, match="There are 110 of 120 in covers/") as error:
         look_at_films(read_film_table(tmp_path, "auto"), replace(options, max_bad_fraction=0.01), overviews=False)
-    assert "10 of 600 posters cannot be used (10 missing)" in str(error.value)
+    assert "10 of 120 posters cannot be used (10 missing)" in str(error.value)
