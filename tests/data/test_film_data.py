@@ -2,6 +2,7 @@ import csv
 import json
 import logging
 import shutil
+from functools import partial
 from pathlib import Path
 
 import keras
@@ -30,10 +31,15 @@ def films(sample):
     return films
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    return make_sample_films(tmp_path_factory.mktemp("whole") / "films", n=60)
+
+
 @pytest.fixture
-def broken(tmp_path):
+def broken(whole, tmp_path):
     """60 films of which 3 have a bad poster and 2 no overview."""
-    folder = make_sample_films(tmp_path / "broken", n=60)
+    folder = shutil.copytree(whole, tmp_path / "broken")
     (folder / "posters" / "sample00003.jpg").write_bytes(b"")
     (folder / "posters" / "sample00004.jpg").unlink()
     (folder / "posters" / "sample00005.jpg").write_text("<html>")
@@ -162,11 +168,14 @@ def test_only_training_posters_are_augmented(sample):
 
 def test_sample_set_without_a_path(tmp_path, monkeypatch):
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path))
+    sizes = []
+    fewer = partial(make_sample_films, n=60)  # of all, tests of the set say what they are
+    monkeypatch.setattr("kgenre.data.sample.make_sample_films", lambda out, n, seed: sizes.append(n) or fewer(out))
     films = FilmData(overviews=False, image_size=(8, 8))
     films.prepare_data()
     assert len(list(tmp_path.iterdir())) == 1
     films.setup("fit")
-    assert (len(films.table), len(films.genre_names)) == (600, 10)
+    assert (sizes, len(films.table), len(films.genre_names)) == ([600], 60, 10)
 
 
 def test_what_is_bad_is_left_out_counted_and_named(broken, tmp_path, caplog):
@@ -222,16 +231,16 @@ def test_error_most_posters_are_missing(broken):
     assert len(films.table) == 58
 
 
-def test_error_posters_of_other_names(tmp_path):
-    folder = make_sample_films(tmp_path / "films", n=20)
+def test_error_posters_of_other_names(whole, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "films")
     for path in (folder / "posters").iterdir():
         path.rename(f"{path}.jpg")
-    with pytest.raises(FilmDataError, match=r"None of the 20 films .* has .*\.jpg\.jpg, \.\.\., but no "):
+    with pytest.raises(FilmDataError, match=r"None of the 60 films .* has .*\.jpg\.jpg, \.\.\., but no "):
         FilmData(str(folder)).setup("fit")
 
 
-def test_error_posters_that_only_decoding_finds_bad(tmp_path):
-    folder = make_sample_films(tmp_path / "films", n=60)
+def test_error_posters_that_only_decoding_finds_bad(whole, tmp_path):
+    folder = shutil.copytree(whole, tmp_path / "films")
     for i in range(3):
         poster = folder / "posters" / f"sample{i:05}.jpg"
         poster.write_bytes(poster.read_bytes()[:-200])
@@ -242,8 +251,10 @@ def test_error_posters_that_only_decoding_finds_bad(tmp_path):
     assert len(films.bad_posters) == 3
 
 
-def test_the_share_of_bad_posters_that_is_advised_is_enough(tmp_path):
-    folder = make_sample_films(tmp_path / "films", n=100)
+def test_the_share_of_bad_posters_that_is_advised_is_enough(sample, tmp_path):
+    folder = shutil.copytree(sample, tmp_path / "films")
+    lines = (folder / "films.csv").read_text(encoding="utf-8").splitlines()
+    (folder / "films.csv").write_text("\n".join(lines[:101]) + "\n", encoding="utf-8")
     posters = sorted((folder / "posters").iterdir())
     for poster in posters[:28]:
         poster.write_bytes(b"")
