@@ -75,7 +75,7 @@ def test_what_was_taken_does_not_grow():
 
 
 def test_a_table_takes_little_more_memory_than_its_texts(tmp_path):
-    n, overview = 4_000, "words " * 20
+    n, overview = 2_000, "words " * 20
     rows = "".join(f"{i},Title {i},19{i % 90 + 10},{overview}{i},Drama|War,posters/{i}.jpg\n" for i in range(n))
     (tmp_path / "films.csv").write_text(f"id,title,year,overview,genres,poster\n{rows}")
     read_films(tmp_path)  # what is imported and cached does not count

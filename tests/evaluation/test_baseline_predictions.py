@@ -19,8 +19,18 @@ def films(tmp_path_factory):
     return data
 
 
-def test_every_baseline_speaks_about_every_film(films, tmp_path):
-    predicted = predict_baselines(films, tmp_path)
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    """The folder that `predicted` are kept in."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture(scope="module")
+def predicted(films, kept):
+    return predict_baselines(films, kept)
+
+
+def test_every_baseline_speaks_about_every_film(films, predicted):
     assert list(predicted) == ["frequency", "top3", "tfidf", "colours"]
     assert all(prob.shape == films.table.genres.shape for prob in predicted.values())
     rows = films.split.test
@@ -30,24 +40,21 @@ def test_every_baseline_speaks_about_every_film(films, tmp_path):
     assert (predicted["top3"].sum(axis=1) == 3).all()
 
 
-def test_a_second_run_reads_them(films, tmp_path, monkeypatch):
-    first = predict_baselines(films, tmp_path)
+def test_a_second_run_reads_them(films, predicted, kept, monkeypatch):
     for kind in (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline):
         monkeypatch.setattr(kind, "fit", None)
     monkeypatch.setattr(FilmData, "predict_dataloader", None)  # nor does it look at a poster
-    second = predict_baselines(films, tmp_path)
-    assert all((first[key] == second[key]).all() for key in first)
+    second = predict_baselines(films, kept)
+    assert all((predicted[key] == second[key]).all() for key in predicted)
 
 
-def test_another_split_is_another_fit(films, tmp_path):
-    first = predict_baselines(films, tmp_path)
+def test_another_split_is_another_fit(films, predicted, kept):
     other = FilmData(films.path, image_size=(32, 32), split_seed=1)
     other.setup("fit")
-    assert not np.allclose(first["tfidf"], predict_baselines(other, tmp_path)["tfidf"])
+    assert not np.allclose(predicted["tfidf"], predict_baselines(other, kept)["tfidf"])
 
 
-def test_other_posters_are_another_fit(films, tmp_path):
-    first = predict_baselines(films, tmp_path / "kept")
+def test_other_posters_are_another_fit(films, predicted, kept, tmp_path):
     folder = shutil.copytree(films.path, tmp_path / "films")
     data = FilmData(str(folder), image_size=(32, 32))
     data.setup("fit")
@@ -56,17 +63,17 @@ def test_other_posters_are_another_fit(films, tmp_path):
     changed, smaller = FilmData(str(folder), image_size=(32, 32)), FilmData(films.path, image_size=(16, 16))
     for data in (changed, smaller):
         data.setup("fit")
-        assert not np.allclose(first["colours"], predict_baselines(data, tmp_path / "kept")["colours"])
+        assert not np.allclose(predicted["colours"], predict_baselines(data, kept)["colours"])
 
 
-def test_a_broken_or_unwritable_cache_costs_only_time(films, tmp_path):
-    first = predict_baselines(films, tmp_path)
-    for path in tmp_path.glob("*.npy"):
-        path.write_bytes(path.read_bytes()[:40])
-    again = predict_baselines(films, tmp_path)
-    assert all((first[key] == again[key]).all() for key in first)
+@pytest.mark.parametrize("damage", ["cut", "unwritable"])
+def test_a_broken_or_unwritable_cache_costs_only_time(films, predicted, kept, tmp_path, damage):
+    folder = shutil.copytree(kept, tmp_path / "cut") if damage == "cut" else tmp_path / "file" / "below"
     (tmp_path / "file").write_text("")
-    predict_baselines(films, tmp_path / "file" / "below")
+    for path in folder.glob("*.npy"):
+        path.write_bytes(path.read_bytes()[:40])
+    again = predict_baselines(films, folder)
+    assert all((predicted[key] == again[key]).all() for key in predicted)
 
 
 def test_a_streamed_poster_that_proves_bad_moves_no_other_film(tmp_path):
@@ -82,10 +89,10 @@ def test_a_streamed_poster_that_proves_bad_moves_no_other_film(tmp_path):
     assert not np.array_equal(found[7], expected[7])
 
 
-def test_without_posters_no_poster_baseline(films, tmp_path):
+def test_without_posters_no_poster_baseline(films, predicted, kept):
     data = FilmData(films.path, posters=False)
     data.setup("fit")
-    assert list(predict_baselines(data, tmp_path)) == ["frequency", "top3", "tfidf"]
+    assert list(predict_baselines(data, kept)) == ["frequency", "top3", "tfidf"]
 
 
 def test_poster_features_see_colour_and_layout():
