@@ -56,7 +56,7 @@ def film_data(folder, place, **options):
     films = FilmData(
         str(folder),
         poster_table=place,
-        image_size=(24, 16),
+        image_size=(24, 24),  # of another shape than posters, or all ways to resize were one
         batch_size=8,
         max_bad_fraction=0.1,
         overviews=False,
@@ -137,7 +137,7 @@ def test_a_full_disk_is_said_and_gone_round(folder, caplog):
         batch = next(iter(films.train_dataloader()))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert batch["poster"].shape == (8, 24, 16, 3)
+    assert batch["poster"].shape == (8, 24, 24, 3)
     assert "in memory" in films.description
     assert "cannot be kept in" in caplog.text
 
