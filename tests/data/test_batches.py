@@ -1,6 +1,7 @@
 import gc
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -9,6 +10,9 @@ from kgenre.data.augmentation import Augmentation, draw_augmentation
 from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, plan_batches, rows_of_batches
 from kgenre.data.poster_table import aligned_zeros
 from kgenre.training.data_module import EpochBatches
+
+# What `FilmData` makes of these batches is tested on each backend.
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the same on every backend")
 
 N, SIZE, LENGTH, GENRES = 50, (20, 10), 7, 3
 
