@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.poster_decoding import decode_posters, open_picture, shrunk
@@ -78,7 +77,6 @@ def read_posters(
     max_bad_fraction: float = 0.01,
     on_progress: OnProgress | None = None,
     resize: str = "squash",
-    files: ExaminedPosters | None = None,
 ) -> tuple[Pixels, list[LeftOut]]:
     """Decode the posters of all films, in parallel.
 
@@ -88,7 +86,6 @@ def read_posters(
         max_bad_fraction: more missing and bad posters than this share of the films is an error.
         on_progress: called with (posters read, all posters) now and then.
         resize: "squash", "letterbox" or "crop"; see `decode_posters`.
-        files: what `examine_posters` found, where that is known.
 
     Returns:
         uint8 (n, height, width, 3), zeros where a poster is bad, and the bad ones with their reasons.
@@ -101,7 +98,7 @@ def read_posters(
         >>> pixels.shape, bad
         ((120, 64, 64, 3), [])
     """
-    files = examine_posters(table.poster_paths, table.root) if files is None else files
+    files = examine_posters(table.poster_paths, table.root)
     pixels, reasons = poster_table(table, files, image_size, resize, "memory", on_progress)
     assert pixels is not None  # only "stream" has none
     return pixels, name_bad(table, reasons, max_bad_fraction)

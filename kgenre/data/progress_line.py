@@ -18,9 +18,9 @@ class ProgressLine:
         ...     pixels, bad = read_posters(read_films("films"), on_progress=progress)
     """
 
-    def __init__(self, text: str, after_seconds: float = 3.0) -> None:
+    def __init__(self, text: str) -> None:
         self.text = text
-        self.show_at = time.monotonic() + after_seconds
+        self.show_at = time.monotonic() + 3
         self._bar: TerminalBar | NotebookBar | None = None
 
     def __enter__(self) -> ProgressLine:

@@ -21,8 +21,6 @@ def bootstrap_metrics(
     thresholds: Thresholds | None = None,
     rounds: int = ROUNDS,
     seed: int = 0,
-    threshold: float = 0.5,
-    k: int = 3,
     pooled: bool = True,
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of ``rounds`` resamples of the films, drawn with replacement (Efron, 1979).
@@ -36,8 +34,6 @@ def bootstrap_metrics(
         thresholds: the same.
         rounds: resamples.
         seed: of the draws.
-        threshold: the same.
-        k: the same.
         pooled: whether ``ap_micro`` and ``roc_auc_micro`` are wanted, which take half of the time.
 
     Returns:
@@ -48,7 +44,7 @@ def bootstrap_metrics(
         >>> rounds["loss"].shape
         (50,)
     """
-    metrics = MetricsOfResamples(y_true, y_prob, threshold, k, thresholds, pooled)
+    metrics = MetricsOfResamples(y_true, y_prob, thresholds=thresholds, pooled=pooled)
     return metrics(drawn_counts(metrics.films, rounds, seed))
 
 
@@ -58,8 +54,8 @@ def drawn_counts(films: int, rounds: int = ROUNDS, seed: int = 0) -> np.ndarray:
     return np.stack([np.bincount(draw, minlength=films) for draw in draws])
 
 
-def interval(values: np.ndarray, value: float, level: float = LEVEL) -> tuple[float, float]:
-    """The interval of a metric from its resampled values: their percentiles, moved by their bias (Efron, 1979).
+def interval(values: np.ndarray, value: float) -> tuple[float, float]:
+    """The 95 % interval of a metric from its resampled values: percentiles, moved by their bias (Efron, 1979).
 
     A resample holds films twice, which flatters the ranking of rare genres: resampled mAP is on average above that of
     the films themselves, which would stand at the lower end of plain percentiles, or below it.
@@ -67,7 +63,6 @@ def interval(values: np.ndarray, value: float, level: float = LEVEL) -> tuple[fl
     Args:
         values: (rounds,), of `bootstrap_metrics`, or the differences of two models' values.
         value: the metric of the films themselves.
-        level: the share of resamples inside.
 
     Returns:
         Low and high; (NaN, NaN) where every resample left the metric undefined.
@@ -75,7 +70,7 @@ def interval(values: np.ndarray, value: float, level: float = LEVEL) -> tuple[fl
     known = values[~np.isnan(values)]
     if not known.size:
         return float("nan"), float("nan")
-    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2]) + value - known.mean()
+    low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value - known.mean()
     if known.min() >= 0:  # what is never negative has no negative bound, and a share none above 1
         low = max(low, 0.0)
     if known.max() <= 1:
@@ -96,8 +91,6 @@ def too_few(films: int, stage: str) -> str:
     return f"{some} too few to judge by: what is better or worse there may be chance."
 
 
-def intervals(
-    rounds: Mapping[str, np.ndarray], metrics: Mapping[str, float], level: float = LEVEL
-) -> dict[str, tuple[float, float]]:
+def intervals(rounds: Mapping[str, np.ndarray], metrics: Mapping[str, float]) -> dict[str, tuple[float, float]]:
     """`interval` of each metric of `bootstrap_metrics`, given those of the films themselves (`multilabel_metrics`)."""
-    return {name: interval(values, metrics[name], level) for name, values in rounds.items()}
+    return {name: interval(values, metrics[name]) for name, values in rounds.items()}

@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import read_header
+from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.formats.csv_rows import read_header, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import MAX_CHARS, literal
 from kgenre.data.formats.layout import Layout
+from kgenre.data.formats.text_encoding import encoding_of
 
 COLUMNS = ("Id", "Genre", "Overview")
 ONE = frozenset({"1", "1.0", "True"})
@@ -31,7 +32,8 @@ def read(path: Path) -> FilmTable:
     Raises:
         FilmDataError: not text, not CSV, or no film in it.
     """
-    rows, films = FilmRows(path, id_column="Id"), GatheredFilms[tuple[str, tuple[str, ...]]]()
+    encoding, notes = encoding_of(path)
+    rows, films = FilmRows(path, "Id", read_rows(path, encoding)), GatheredFilms[tuple[str, tuple[str, ...]]]()
     # pandas writes its index as a column without a name, or, read back once, as "Unnamed: 0".
     others = [n for n in read_header(path) if n and n not in COLUMNS and not n.startswith("Unnamed:")]
     one_hot = dict.fromkeys(others)
@@ -42,26 +44,25 @@ def read(path: Path) -> FilmTable:
         films.add(film_id, genres=genres, overview=row.get("Overview", ""))
     rows.check_some(len(films))
     listed = {genres: _genre_list(genres[0]) for genres in films.genres}
-    source, notes = f"the coursework's layout, {path}", list(rows.notes)
+    source = f"the coursework's layout, {path}"
     if one_hot:
         has = {genres: [n for n in genres[1] if n in one_hot] for genres in films.genres}
         differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
         if disagreements := sum(differ[number] for number in films.genres_of):
-            notes.append(f"{disagreements} films whose Genre list and genre columns disagree: the columns count.")
-        return films.table(
-            path.parent, tuple(one_hot), has, source=source, left_out=tuple(rows.left_out), notes=tuple(notes)
-        )
+            notes += (f"{disagreements} films whose Genre list and genre columns disagree: the columns count.",)
+        return films.table(path.parent, tuple(one_hot), has, source=source, left_out=tuple(rows.left_out), notes=notes)
     read_as = list(listed)
     kept = []
     for film, number in enumerate(films.genres_of):
         if listed[read_as[number]] is None:
-            rows.leave_out(films.ids[film], f"Genre is not a list of names: {read_as[number][0][:60]!r}")
+            reason = f"Genre is not a list of names: {read_as[number][0][:60]!r}"
+            rows.left_out.append(LeftOut(films.ids[film], reason))
         else:
             kept.append(film)
     rows.check_some(len(kept))
     known = {genres: names or () for genres, names in listed.items()}
     names = tuple(sorted({name for names in known.values() for name in names}))
-    table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out), notes=rows.notes)
+    table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out), notes=notes)
     return table.subset(kept)
 
 

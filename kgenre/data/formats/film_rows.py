@@ -7,31 +7,30 @@ from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import LeftOut
-from kgenre.data.formats.csv_rows import NumberedRow, plain, read_rows
-from kgenre.data.formats.text_encoding import encoding_of
+from kgenre.data.formats.csv_rows import NumberedRow, plain
 
 
 class FilmRows:
     """(id, row) of each film in a CSV file, in the file's order; no row is kept.
 
     A row without id or with the wrong number of fields, one that repeats the names of the columns, and every later row
-    of an id that was there before, is left out: ``left_out`` says why, once the rows have been read. ``rows`` are
-    (line, row), those of ``read_rows(path)`` in the file's encoding unless given; ``notes`` are of that.
+    of an id that was there before, is left out: ``left_out`` says why, once the rows have been read; who reads them
+    may add others.
+
+    Args:
+        path: the file, for messages.
+        id_column: the column of ids.
+        rows: its rows, see `read_rows`.
 
     Example:
-        >>> [film_id for film_id, row in FilmRows(Path("films.csv"), id_column="id")]
+        >>> [film_id for film_id, row in FilmRows(Path("films.csv"), "id", read_rows(Path("films.csv")))]
         ['tt0084058', 'tt0092605']
     """
 
-    def __init__(self, path: Path, id_column: str, rows: Iterable[NumberedRow] | None = None) -> None:
+    def __init__(self, path: Path, id_column: str, rows: Iterable[NumberedRow]) -> None:
         self.path = path
         self.left_out: list[LeftOut] = []
-        self._id_column = id_column
-        self.notes: tuple[str, ...] = ()
-        if rows is None:
-            encoding, self.notes = encoding_of(path)
-            rows = read_rows(path, encoding)
-        self._rows = rows
+        self._id_column, self._rows = id_column, rows
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
         rows_of: dict[str, int] = {}  # a hash of each film's row, to say what a second one is
@@ -51,10 +50,6 @@ class FilmRows:
             else:
                 rows_of[film_id] = hash(tuple(row.values()))
                 yield film_id, row
-
-    def leave_out(self, film_id: str, reason: str) -> None:
-        """Say that a film is not taken."""
-        self.left_out.append(LeftOut(film_id, reason))
 
     def check_some(self, films: int) -> None:
         """Raise `FilmDataError` if no film was taken."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from kgenre.data.film_table import FilmTable
+from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.csv_rows import NumberedRow, plain_rows, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
@@ -62,9 +62,10 @@ class NamedColumns:
         for film_id, row in rows:
             genres = self.genres_in(row[self.genres])
             if reason := self.why_no_film(row):
-                rows.leave_out(film_id, reason)
+                rows.left_out.append(LeftOut(film_id, reason))
             elif genres is None:
-                rows.leave_out(film_id, f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}")
+                reason = f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}"
+                rows.left_out.append(LeftOut(film_id, reason))
             else:
                 year = _year(row.get(self.year, ""))
                 films.add(
