@@ -45,6 +45,8 @@ FILES = {
     "downloads/course/films/films.csv": "id,genres\n",
     "films.csv": "id,genres\ntt0084058,Drama\ntt0092605,War\n",
     "films.json": '[{"title": "Alien", "year": 1979, "genres": ["Horror", "Sci-Fi"]}]',
+    "posters-by-genre/Drama/a.jpg": "",
+    "posters-by-genre/Horror/b.jpg": "",
 }
 
 

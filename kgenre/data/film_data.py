@@ -59,13 +59,13 @@ class FilmData(DataModule):
         posters: use posters; films whose poster is missing or bad are left out.
         overviews: use overviews; films without one are left out.
         image_size: (height, width) of the posters, in pixels.
-        batch_size: films in a batch; where there are fewer, batches are hardly larger than these take.
+        batch_size: films in a batch; where there are fewer films, batches are hardly larger than their number.
         vocabulary_size: most words known, counted on the training overviews.
         sequence_length: words read of an overview; None for the longest training overview, at most 200.
         val_fraction: share of the films for validation.
         test_fraction: share of the films for the test.
-        split_seed: another seed, another split. So it is with the same films in another order: what sorts a table anew
-            draws it anew. A run that goes on or is tested keeps its own.
+        split_seed: another seed gives another split, and so does another order of the same films in their table. A run
+            that goes on or is tested keeps its split.
         seed: of the order and augmentation of the training films.
         augment: false; true to flip and shift training posters; or shares by name, of `Augmentation`:
             ``{flip: 0.5, shift: 0.1, crop: 0.2, color: 0.2, erase: 0.25}``.

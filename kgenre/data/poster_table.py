@@ -48,10 +48,9 @@ def poster_table(
         image_size: (height, width) in pixels.
         resize: see `decode_posters`.
         place: "memory"; "disk", a file in ``$KGENRE_CACHE/posters`` named by the contents of all posters and the
-            settings (those used last stay there); "stream", which decodes nothing here; or "auto": the file if there is
-            one, or if it takes 100 MB, which each command would decode anew, and a twentieth of the free disk at most;
-            else memory if a quarter of what is free is enough, else the file if half of the free disk is enough, else
-            "stream".
+            settings (those used last stay there); "stream", which decodes nothing here; or "auto": the file where there
+            is one, or where it has 100 MB or more and takes at most a twentieth of the free disk; else memory, of which
+            it takes at most a quarter of what is free; else the file, at most half of the free disk; else "stream".
         on_progress: called with (posters read, all posters) now and then.
 
     Returns:

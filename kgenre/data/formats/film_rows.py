@@ -23,8 +23,9 @@ class FilmRows:
         rows: its rows, see `read_rows`.
 
     Example:
-        >>> [film_id for film_id, row in FilmRows(Path("films.csv"), "id", read_rows(Path("films.csv")))]
-        ['tt0084058', 'tt0092605']
+        >>> rows = FilmRows(Path("films.csv"), "id", [(2, {"id": "tt0084058"}), (3, {"id": ""})])
+        >>> list(rows), rows.left_out
+        ([('tt0084058', {'id': 'tt0084058'})], [LeftOut(id='line 3', reason='the row has no id')])
     """
 
     def __init__(self, path: Path, id_column: str, rows: Iterable[NumberedRow]) -> None:

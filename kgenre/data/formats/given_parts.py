@@ -18,7 +18,7 @@ PARTS = {"train": "train", "val": "validation", "valid": "validation", "validati
 
 
 def parts_in(files: Sequence[Path]) -> dict[str, Path]:
-    """The file of each part, in the order of parts; {} unless every file is named by another one, and one by "train".
+    """The file of each part, in the order of parts; {} unless each file has the name of another part, one of "train".
 
     Example:
         >>> parts_in([Path("test.csv"), Path("train.csv")])
