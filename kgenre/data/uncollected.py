@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def uncollected() -> Iterator[None]:
-    """Without it hundreds of thousands of rows, none of which goes, are looked through again and again: half the time."""
+    """It would look through hundreds of thousands of rows, none of which goes, again and again: half of the time."""
     collects = gc.isenabled()
     gc.disable()
     try:
