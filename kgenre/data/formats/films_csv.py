@@ -22,6 +22,7 @@ from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import joined_genres, listed_genres
 from kgenre.data.formats.genre_separator import SEPARATORS, genre_separator
 from kgenre.data.formats.layout import Layout
+from kgenre.data.formats.named_columns import year_in
 from kgenre.data.formats.text_encoding import encoding_of
 
 LISTS = ("[", "(")
@@ -42,7 +43,7 @@ def read(path: Path) -> FilmTable:
             film_id,
             genres=row.get("genres", ""),  # films to predict have none
             title=row.get("title", ""),
-            year=_year(row.get("year", "")),
+            year=year_in(row.get("year", "")),
             overview=row.get("overview", ""),
             poster=row.get("poster", ""),
         )
@@ -70,12 +71,6 @@ def _genres_in(cell: str, separator: str) -> list[str] | None:
     names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator or "|")
     several = not separator and not cell.startswith(LISTS) and any(one in cell for one in SEPARATORS if one != "/")
     return None if several or names is None or any(name.isdecimal() for name in names) else names
-
-
-def _year(text: str) -> int | None:
-    # pandas writes a column of years with gaps as 1983.0
-    digits = text.removesuffix(".0")
-    return int(digits) if digits.isdecimal() and len(digits) <= 4 else None
 
 
 def _read_unlabelled(path: Path) -> FilmTable:

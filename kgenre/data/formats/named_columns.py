@@ -67,7 +67,7 @@ class NamedColumns:
                 reason = f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}"
                 rows.left_out.append(LeftOut(film_id, reason))
             else:
-                year = _year(row.get(self.year, ""))
+                year = year_in(row.get(self.year, ""))
                 films.add(
                     film_id,
                     genres=tuple(genres),
@@ -99,7 +99,13 @@ def _title(text: str, year: int | None) -> str:
     return text.removesuffix(f"({year})").rstrip()
 
 
-def _year(text: str) -> int | None:
-    # "Toy Story (1995)" before a number in a title; then 1995-10-30, 10/30/1995, 1994–1998. "10-12-09" has none.
+def year_in(text: str) -> int | None:
+    """The year in a title or date; None where there is none.
+
+    Example:
+        >>> year_in("1984 (1956)"), year_in("10/30/1995"), year_in("1983.0"), year_in("10-12-09")
+        (1956, 1995, 1983, None)
+    """
+    # pandas writes a column of years with gaps as 1983.0; of 1994–1998 the first counts.
     found = re.search(r"\(((?:18|19|20)\d\d)\)$", text) or re.search(r"\b((?:18|19|20)\d\d)\b", text)
     return int(found[1]) if found else None

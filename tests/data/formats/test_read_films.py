@@ -60,14 +60,15 @@ def test_course_layout_finds_posters(write_csv, tmp_path, folder, name):
 
 
 def test_films_layout(write_csv, tmp_path):
-    rows = [film_row(), film_row("b", "", "1983.0", "", "", "p/b.jpg"), film_row("c", year="soon", genres="N/A")]
+    rows = [film_row(), film_row("b", "", "1983.0", "", "", "p/b.jpg"), film_row("c", year="1979-05-25", genres="N/A")]
+    rows.append(film_row("d", year="soon", genres=""))
     write_csv("films.csv", FILMS + rows, encoding="utf-8-sig")
     table = read_films(tmp_path)
     assert "films.csv" in table.source
     assert table.genre_names == ("Horror", "Sci-Fi")
-    assert table.genres.tolist() == [[1, 1], [0, 0], [0, 0]]
-    assert table.years == (1979, 1983, None)
-    assert table.poster_paths == (None, tmp_path / "p/b.jpg", None)
+    assert table.genres.tolist() == [[1, 1], [0, 0], [0, 0], [0, 0]]
+    assert table.years == (1979, 1983, 1979, None)
+    assert table.poster_paths == (None, tmp_path / "p/b.jpg", None, None)
 
 
 def test_films_layout_needs_only_ids_and_a_column_of_genres(write_csv):
