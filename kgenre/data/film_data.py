@@ -335,9 +335,9 @@ class FilmData(DataModule):
     def _batches(self, part: str, **options: Any) -> FilmBatches:
         rows = getattr(self.split, part)
         if not len(rows):
-            raise FilmDataError(
-                f"There are no {part} films ({self.split}). Give more films, or another --data.test_fraction."
-            )
+            given = self.given_split and self.table.split
+            other = "--data.given_split false" if given else "another --data.test_fraction"
+            raise FilmDataError(f"There are no {part} films ({self.split}). Give more films, or {other}.")
         return FilmBatches(self._in_use.tensors, rows, self.batch_size, seed=self.seed, **options)
 
     def encode(

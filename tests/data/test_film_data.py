@@ -334,6 +334,17 @@ def test_no_validation_and_no_test(sample):
         films.test_dataloader()
 
 
+def test_error_a_given_split_has_no_test_films(write_csv, tmp_path):
+    for part in ("train", "val"):
+        write_csv(
+            f"{part}.csv", [["id", "genres", "overview"], *([f"{part}{n}", "War", f"ship {n}"] for n in range(9))]
+        )
+    films = FilmData(str(tmp_path), posters=False)
+    films.setup("fit")
+    with pytest.raises(FilmDataError, match=r"no test films .* or --data\.given_split false\."):
+        films.test_dataloader()
+
+
 def test_drop_remainder(sample):
     films = FilmData(str(sample), posters=False, batch_size=32, drop_remainder=True)
     films.setup("fit")
