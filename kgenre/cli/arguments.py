@@ -57,7 +57,7 @@ def _with_class(arguments: list[str], defaults: dict[str, str]) -> list[str]:
         part = word.removeprefix("--").removesuffix(".help")
         alone = i + 1 == len(arguments) or arguments[i + 1].startswith("-")
         if word == f"--{part}.help" and part in defaults and alone:
-            return [*arguments[:i], f"{word}={_value(f'--{part}', arguments) or defaults[part]}"]
+            return [*arguments[:i], f"{word}={typed_value(f'--{part}', arguments) or defaults[part]}"]
     return arguments
 
 
@@ -88,13 +88,15 @@ def _path_option(option: str, value: str) -> str:
     return f"{option}=./{value}" if is_meant else f"{option}={value}"  # "[2024]" and "#1" are a list and a comment
 
 
-def _value(option: str, arguments: Sequence[str]) -> str | None:
-    for word, following in zip(arguments, [*arguments[1:], None], strict=True):
+def typed_value(option: str, arguments: Sequence[str]) -> str | None:
+    """What stands behind an option, the last time that it is given; None where it is not, or nothing follows it."""
+    value = None
+    for word, following in zip(arguments, [*arguments[1:], None], strict=False):
         if word == option:
-            return following
-        if word.startswith(f"{option}="):
-            return word.partition("=")[2]
-    return None
+            value = following
+        elif word.startswith(f"{option}="):
+            value = word.partition("=")[2]
+    return value
 
 
 def _shortened(arguments: list[str]) -> list[str]:

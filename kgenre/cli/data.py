@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         print(f"usage: kgenre data ACTION [options]      (kgenre data ACTION --help for its options)\n\n{lines}")
         return 0 if arguments else 2
     if arguments[0] not in actions:
-        raise UsageError(f"kgenre data does {', '.join(actions)}. Received: {arguments[0]!r}")
+        raise UsageError(f"kgenre data takes one of {', '.join(actions)}. Received: {arguments[0]!r}")
     return actions[arguments[0]][1](arguments[1:])
 
 

@@ -57,13 +57,14 @@ def _print_film(console: Any, film: Film) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from kgenre.reports.blocks import label
+
     space = "\N{NO-BREAK SPACE}" if console.is_terminal else " "  # lines break between genres only
     guesses = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
     guesses.add_row("truth", Text(", ".join(film.truth) or "none", style="bold"))
     for guess in film.guesses:
         said = Text(", ").join(
-            Text(f"{name} {value:.2f}{' ✓' if right else ''}".replace(" ", space), "green" if right else "")
-            for name, value, right in guess.genres
+            Text(label(*genre).replace(" ", space), "green" if genre[2] else "") for genre in guess.genres
         )
         guesses.add_row(guess.run, said)
     text = Group(

@@ -98,11 +98,11 @@ def explain(message: str, parser: Any) -> str:
             return "give at least one run's folder, such as runs/quickstart/version_0."
         helps = {action.dest: action for action in parser._actions}
         actions = [helps[name] for name in found[1].split(", ") if name in helps]
-        missing = [f"{next(iter(action.option_strings), action.dest)}: {action.help}" for action in actions]
-        return f"missing is {'; '.join(missing) or found[1]}."
+        options = [f"{next(iter(action.option_strings), action.dest)} is required: {action.help}" for action in actions]
+        return f"{'; '.join(options) or f'{found[1]} is required'}."
     if found := _NO_VALUE.search(message):
         option = f"an option --{found[1]}.NAME" if found[1] in ("model", "data") else f"--{found[1]}"
-        return f"{option} has no value behind it."
+        return f"{option} needs a value."
     if found := _NOT_AN_OPTION.search(message):
         return _not_an_option(found[1], _options_of(parser))
     if found := _NO_OPTION.search(message):

@@ -203,10 +203,9 @@ def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: s
 
     from kgenre.evaluation.fusion_fit import fit_fusion
     from kgenre.models import GenreClassifier
-    from kgenre.models.frequencies import frequencies
+    from kgenre.models.frequencies import prior_log_odds
 
-    share = frequencies(films.training_films()["genres"]).astype(float)
-    prior = np.log(share / (1 - share))
+    prior = prior_log_odds(films.training_films()["genres"]).astype(float)
     sizes = {"image_size": films.image_size, "vocabulary_size": films.vocabulary_size}
     module.prepare_for(list(films.genre_names), sizes)
     networks = [layer for layer in module.model.layers if hasattr(layer, "layers")]

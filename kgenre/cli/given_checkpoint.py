@@ -10,6 +10,7 @@ from typing import Any, overload
 from jsonargparse import Namespace
 
 from kgenre.checkpoints import CheckpointError, find_checkpoint, newest_checkpoint, read_state
+from kgenre.cli.arguments import typed_value
 from kgenre.cli.parser import Parser
 from kgenre.cli.usage import UsageError
 from kgenre.training.ckpt_path import newest_pointer
@@ -37,12 +38,8 @@ def checkpoint_path(options: Namespace, default: str | None = None) -> str | Pat
 
 def typed_path(arguments: Sequence[str]) -> str | None:
     """The path after ``--ckpt_path``; the words "best" and "last" need the configuration to be understood."""
-    for i, argument in enumerate(arguments):
-        name, equals, value = argument.partition("=")
-        if name == "--ckpt_path":
-            path = value if equals else next(iter(arguments[i + 1 :]), None)
-            return None if path in (None, "best", "last", "null") else path
-    return None
+    path = typed_value("--ckpt_path", arguments)
+    return None if path in ("best", "last", "null") else path
 
 
 def found_by_name(options: Namespace, default: str | None) -> Path | None:

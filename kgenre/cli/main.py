@@ -89,7 +89,7 @@ def _run(words: list[str], is_typed: bool) -> int:
     except UnicodeEncodeError as error:
         if sys.getfilesystemencoding() == "utf-8":
             raise
-        return _fail(f"{error.object!a} has letters that this locale's {error.encoding} has not. Set PYTHONUTF8=1.")
+        return _fail(f"{error.object!a} has letters that the locale's {error.encoding} lacks. Set PYTHONUTF8=1.")
     except Exception as error:
         if _is_for_the_user(error):
             return _fail(_full_disk(error) or str(error))

@@ -6,6 +6,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from kgenre.cli.parser import Parser
 
+_log = logging.getLogger("kgenre")
+_LOST = "the learning rate, schedule and weight decay that the module has for its own."
 _HOMES = {"optimizer": "keras.optimizers", "lr_scheduler": "keras.optimizers.schedules"}
 
 
@@ -44,7 +47,7 @@ def print_optimizer_help(words: Sequence[str]) -> bool:
             from kgenre.cli.quiet_backend import import_backend
 
             import_backend(data=False, extras=False)
-            cls = _find(part, name or following)
+            cls = _find(part, name or ("" if following.startswith("-") else following))
             print(f"{cls.__name__}{inspect.signature(cls)}\n\n{inspect.cleandoc(cls.__doc__ or '')}")
             return True
     return False
@@ -66,6 +69,8 @@ def use_optimizer(module: Any, options: Namespace) -> None:
         return
 
     def configured() -> Any:
+        if optimizer.class_path is not None:
+            _log.warning("--optimizer %s replaces the module's optimizer, and with it %s", optimizer.class_path, _LOST)
         made = own()
         if scheduler.class_path is not None:
             if not hasattr(made, "learning_rate"):
@@ -104,5 +109,6 @@ def _find(part: str, name: str) -> Any:
         by_lower = {n.lower(): n for n in known}
         close = difflib.get_close_matches(last.lower(), by_lower, n=1)
         hint = f"Did you mean {by_lower[close[0]]}?" if close else f"There are: {', '.join(sorted(known))}."
-        raise UsageError(f"--{part} {name}: there is no such class. {hint}")
+        wrong = f"--{part} {name}: there is no such class." if name else f"--{part}.help needs the name of a class."
+        raise UsageError(f"{wrong} {hint}")
     return cls

@@ -25,9 +25,10 @@ def run(arguments: Sequence[str]) -> int:
     one = options.poster is not None or options.overview is not None
     if one == (options.data.path is not None):
         raise UsageError("kgenre predict takes one film (--poster FILE, --overview TEXT) or many (--data.path FOLDER).")
-
     if one and options.out is not None:
         raise UsageError("--out FILE is for the table of many films (--data.path): one film's genres are printed.")
+    if options.json and not one:
+        raise UsageError("--json is for one film (--poster, --overview): many are written into a table, --out FILE.")
     if options.top < 1:
         raise UsageError(f"--top takes 1 or more. Received: {options.top}")
     from kgenre.checkpoints import find_checkpoint, read_state
@@ -76,8 +77,8 @@ def _parser() -> Parser:
     parser.add_argument("--data.path", type=str, default=None, help="a folder or table of films")
     parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
     parser.add_argument("--out", type=str, default=None, help="table of many; default: RUN/predictions.csv")
-    parser.add_argument("--top", type=int, default=3, help="genres to print; * marks those above their threshold")
-    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--top", type=int, default=3, help="genres to print, or to name in the table")
+    parser.add_argument("--json", action="store_true", help="print one film's genres as JSON")
     return parser
 
 
@@ -108,7 +109,7 @@ def _table_path(checkpoint: Path, out: str | None) -> Path:
     while out is not None and not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"{folder} cannot be written into: say where the table shall go, --out FILE.")
+        raise UsageError(f"{folder} cannot be written into: give another place for the table, --out FILE.")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -121,7 +122,7 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, split
     batches = _trainer(progress=True).predict(module, datamodule=films)
     real = np.concatenate([batch["weight"] for batch in batches]) > 0
     rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
-    with writing_below(path, "say where the table shall go, --out FILE"):
+    with writing_below(path, "give another place for the table, --out FILE"):
         write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")
     seen = sum(len(set(films.table.ids).intersection(split.get(part, ()))) for part in ("train", "validation"))

@@ -18,7 +18,6 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("runs", nargs="+", help="folders of runs, such as runs/quickstart/version_0")
     parser.add_argument("--out", type=str, default=None, help="where to write; default: RUN/report of the first")
     parser.add_argument("--films", type=int, default=6, help="example films to show")
-    parser.add_argument("--seed", type=int, default=0, help="of the example films")
     parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads them)")
     parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")
     options = parser.parse_args(list(arguments))
@@ -33,6 +32,6 @@ def run(arguments: Sequence[str]) -> int:
         import_backend()
     out = options.out or Path(options.runs[0]) / "report"
     with writing_below(out, "give a folder with --out"):
-        out = write_report(options.runs, out, options.films, options.seed, options.explain, options.data.path)
+        out = write_report(options.runs, out, options.films, options.explain, options.data.path)
     print(f"Written to {out}: report.pdf, report.html, report.md, model_card.md")
     return 0

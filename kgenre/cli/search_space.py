@@ -96,7 +96,8 @@ def grid(space: Mapping[str, Sequence[Any] | Range]) -> list[Values]:
         if isinstance(values, Range):
             if values.steps is None:
                 raise UsageError(f"sweep.{name} is a range: a grid needs steps: 5 in it, or take --method random.")
-            values = [values.at(i / (values.steps - 1)) for i in range(values.steps)]
+            steps = values.steps - 1
+            values = list(dict.fromkeys(values.at(i / steps) for i in range(steps + 1)))  # 5 from 1 to 3 are 3
         columns.append(values)
     return [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*columns)]
 

@@ -57,13 +57,8 @@ def overview_lstm(
     prepare_keras()
 
     def both_ways(index: int, units: int, return_sequences: bool) -> layers.Layer:
-        lstm = layers.LSTM(
-            units,
-            dropout=dropout,
-            recurrent_dropout=recurrent_dropout,
-            return_sequences=return_sequences,
-        )
-        return Bidirectional(lstm, name=f"BiLSTM{index}")
+        rates = {"dropout": dropout, "recurrent_dropout": recurrent_dropout}
+        return Bidirectional(layers.LSTM(units, return_sequences=return_sequences, **rates), name=f"BiLSTM{index}")
 
     return keras.Sequential(
         [

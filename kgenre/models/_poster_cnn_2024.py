@@ -53,14 +53,7 @@ def poster_cnn_2024(
     prepare_keras()
 
     def conv(index: int, filters: int, strides: int = 1) -> layers.Layer:
-        return Conv2D(
-            filters,
-            3,
-            strides,
-            padding="same",
-            activation="relu",
-            name=f"Conv{index}",
-        )
+        return Conv2D(filters, 3, strides, padding="same", activation="relu", name=f"Conv{index}")
 
     def pool(index: int) -> layers.Layer:
         return MaxPooling2D(2, name=f"Pool{index}")

@@ -7,13 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from kgenre.evaluation import (
-    Thresholds,
-    genre_metrics,
-    intervals,
-    multilabel_metrics,
-    tune_thresholds,
-)
+from kgenre.evaluation import Thresholds, genre_metrics, intervals, multilabel_metrics, tune_thresholds
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.metrics import SHOWN

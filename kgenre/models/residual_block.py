@@ -66,8 +66,4 @@ class ResidualBlock(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``, for ``from_config`` and ``keras.saving``."""
-        return super().get_config() | {
-            "filters": self.filters,
-            "dropout": self.dropout,
-            "strides": self.strides,
-        }
+        return super().get_config() | {"filters": self.filters, "dropout": self.dropout, "strides": self.strides}

@@ -85,6 +85,11 @@ class Films:
     films: tuple[Film, ...]
 
 
+def label(name: str, probability: float, right: bool) -> str:
+    """One of a guess's genres as every page shows it: "Drama 0.91 ✓"."""
+    return f"{name} {probability:.2f}{' ✓' if right else ''}"
+
+
 Block = Heading | Paragraph | Bullets | Table | Figure | Films
 
 

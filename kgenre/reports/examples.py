@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Sequence
 
-from kgenre.reports.blocks import Film
+from kgenre.reports.blocks import Film, label
 from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.html import films_to_html
 from kgenre.reports.numbers import Numbers
@@ -54,7 +54,7 @@ def examples(
     Example:
         >>> examples(trainer.run_dir, by="worst", explain=True)
     """
-    read = read_runs([runs] if runs is None or isinstance(runs, str | os.PathLike) else runs, data_path)
+    read = read_runs(runs, data_path)
     for run in read:
         if line := outdated(run, Numbers()):
             _log.warning("%s", line)
@@ -66,6 +66,5 @@ def _text(film: Film) -> str:
     title = f"{film.title} ({film.id})" if film.title else film.id
     lines = [f"{title}: {', '.join(film.truth) or 'no genre'}"]
     for guess in film.guesses:
-        genres = (f"{name} {value:.2f}{' ✓' if right else ''}" for name, value, right in guess.genres)
-        lines.append(f"  {guess.run}: {', '.join(genres)}")
+        lines.append(f"  {guess.run}: {', '.join(label(*genre) for genre in guess.genres)}")
     return "\n".join(lines)

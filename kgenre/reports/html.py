@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table
+from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #777; }
@@ -85,8 +85,7 @@ def _film(film: Film) -> str:
     words = next((guess for guess in film.guesses if guess.words), None)
     overview = _marked(words) if words else escape(film.overview)
     rows = "".join(
-        f"<tr><td>{escape(guess.run)}</td>{''.join(_genre(*genre) for genre in guess.genres)}</tr>"
-        for guess in film.guesses
+        f"<tr><td>{escape(guess.run)}</td>{''.join(map(_genre, guess.genres))}</tr>" for guess in film.guesses
     )
     return (
         f'<div class="film"><div class="pictures">{"".join(pictures)}</div><div><strong>{escape(film.title or film.id)}'
@@ -105,8 +104,8 @@ def _marked(guess: Guess) -> str:
     return " ".join(parts)
 
 
-def _genre(name: str, value: float, right: bool) -> str:
-    return f"<td{' class=right' if right else ''}>{escape(name)} {value:.2f}{' ✓' if right else ''}</td>"
+def _genre(genre: tuple[str, float, bool]) -> str:
+    return f"<td{' class=right' if genre[2] else ''}>{escape(label(*genre))}</td>"
 
 
 def _image(content: bytes, kind: str, alt: str) -> str:

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from kgenre.evaluation.curve_state import State, curve_state
+from kgenre.reports.learning_rate import rate_ran_out
 from kgenre.reports.run import Run
 
 
@@ -61,6 +62,6 @@ def learning_curve(run: Run) -> LearningCurve | None:
 def still_falling(run: Run) -> bool | None:
     """Whether longer training would have lowered the validation loss; None where nothing is known of it."""
     curve = learning_curve(run)
-    if curve is None or run.rate_ran_out:
+    if curve is None or rate_ran_out(run):
         return None
     return {"falling": True, "overfitted": False}.get(curve.state)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Heading, Paragraph, Table
+from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Heading, Paragraph, Table, label
 
 
 def to_markdown(blocks: Sequence[Block]) -> tuple[str, dict[str, bytes]]:
@@ -42,7 +42,8 @@ def _table(table: Table) -> str:
 
 
 def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
-    lines = [f"### {_escaped(film.title or film.id)} ({film.kind})", f"Truth: {', '.join(film.truth) or 'none'}"]
+    truth = _escaped(", ".join(film.truth) or "none")
+    lines = [f"### {_escaped(film.title or film.id)} ({film.kind})", f"Truth: {truth}"]
     images = []
     if film.poster is not None:
         pictures[f"film_{number}.jpg"] = film.poster
@@ -57,7 +58,7 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
         lines.append(f"> {_escaped(' '.join(film.overview.split()))}")
     said = []
     for guess in film.guesses:
-        genres = ", ".join(f"{name} {value:.2f}{' ✓' if right else ''}" for name, value, right in guess.genres)
+        genres = ", ".join(label(*genre) for genre in guess.genres)
         strong = sorted((w for w in guess.words or () if w[1] > 0.2), key=lambda word: -word[1])
         # As they stand in the text they have its commas and quotation marks with them.
         plain = (re.sub(r"^\W+|\W+$", "", word) for word, _ in strong)

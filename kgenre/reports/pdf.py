@@ -11,7 +11,7 @@ from typing import Any
 from xml.sax import saxutils
 
 from kgenre.evaluation.fonts import fonts_for, letters_of
-from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, text_of
+from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label, text_of
 
 _PAGES = 3
 _MARGIN = 38  # points
@@ -200,10 +200,7 @@ def _film(film: Film, width: float) -> Any:
     said = [
         Text(f"<b>{title}</b> – {escape(film.kind)}; truth: <b>{truth}</b>", text),
         *([Text(_marked(words) if words else escape(film.overview), text)] if film.overview else []),
-        *(
-            Text(f"{escape(guess.run)}: {', '.join(_genre(*genre) for genre in guess.genres)}", text)
-            for guess in film.guesses
-        ),
+        *(Text(f"{escape(guess.run)}: {', '.join(map(_genre, guess.genres))}", text) for guess in film.guesses),
     ]
     widths = [48] * len(cells)
     grid = Grid([[*cells, said]], colWidths=[*widths, width - sum(widths)])
@@ -231,6 +228,6 @@ def _marked(guess: Guess) -> str:
     return " ".join(parts)
 
 
-def _genre(name: str, value: float, right: bool) -> str:
-    shown = f"{escape(name)} {value:.2f}"
-    return f"<b>{shown} ✓</b>" if right else shown
+def _genre(genre: tuple[str, float, bool]) -> str:
+    shown = escape(label(*genre))
+    return f"<b>{shown}</b>" if genre[2] else shown

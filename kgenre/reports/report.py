@@ -26,10 +26,9 @@ _MOST_IN_FULL = 6  # runs: more curves and sentences are read by nobody
 
 
 def write_report(
-    folders: Sequence[str | os.PathLike[str]],
+    folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     films: int = 6,
-    seed: int = 0,
     explain: bool = True,
     data_path: str | None = None,
 ) -> Path:
@@ -39,10 +38,9 @@ def write_report(
     the same bytes.
 
     Args:
-        folders: the runs, one or more, tested on the same split.
+        folders: the run, or several of the same split; tested.
         out: the folder to write into; made where it is not there.
         films: example films to show.
-        seed: of the example films.
         explain: show where on the poster and in which words the models see the genre; needs the backend.
         data_path: where the films are, if they have moved.
 
@@ -61,7 +59,7 @@ def write_report(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ReportError(f"{out} cannot be written into ({error.strerror}): give a folder with --out.") from error
-    blocks = report_blocks(runs, numbers, films, seed, explain)
+    blocks = report_blocks(runs, numbers, films, explain)
     if wrong := badly_drawn(text_of(blocks)):
         _log.warning("report.pdf and the pictures show some names wrongly: %s. report.html has its texts right.", wrong)
     card = model_card(best_of(runs), numbers)
@@ -76,7 +74,7 @@ def write_report(
     return folder
 
 
-def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, explain: bool) -> list[Block]:
+def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bool) -> list[Block]:
     """The pages from top to bottom."""
     about = runs[0].name if len(runs) == 1 else f"{len(runs)} models on the same test films"
     if many := len(runs) > _MOST_IN_FULL:
@@ -128,7 +126,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, seed: int, 
         tables.decisions(runs, numbers),
         Bullets(tuple(sentences.thresholds(run, numbers) for run in full)),
     ]
-    chosen = _chosen(full, films, seed)
+    chosen = _chosen(full, films)
     if chosen:
         shown = example_films(full, chosen, explain=explain)
         how = "the models' mean loss, then those that they disagree on most. Each model's"
@@ -182,14 +180,14 @@ def _comparison(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
     return [*([verdict] if verdict.items else []), *([table] if table else [])]
 
 
-def _chosen(runs: Sequence[Run], films: int, seed: int) -> list[tuple[str, str]]:
+def _chosen(runs: Sequence[Run], films: int) -> list[tuple[str, str]]:
     kinds = {"best": "predicted well", "worst": "predicted badly", "disagreed": "disagreed on"}
     if len(runs) == 1:
         kinds["disagreed"] = "unsure"
     chosen: dict[str, str] = {}
     for position, (kind, title) in enumerate(kinds.items()):
         wanted = films * (position + 1) // len(kinds)
-        for film_id in choose_films(runs, films, kind, seed):
+        for film_id in choose_films(runs, films, kind):
             if len(chosen) < wanted:
                 chosen.setdefault(film_id, title)
     return list(chosen.items())

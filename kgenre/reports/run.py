@@ -15,7 +15,6 @@ import numpy as np
 
 from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
 from kgenre.quoted_path import quoted_path
-from kgenre.reports.newer_best import newer_best
 from kgenre.users_code import ShortTraceback
 
 
@@ -63,11 +62,6 @@ class Run:
         return str(arguments.get("network", self.config.get("model", {}).get("class_path", "a network")))
 
     @property
-    def rate_ran_out(self) -> bool:
-        """Whether the learning rate fell to 0 by the end, and the losses came to rest with it."""
-        return self.config.get("model", {}).get("init_args", {}).get("schedule") == "cosine"
-
-    @property
     def reads(self) -> str:
         """What the network reads, "poster" or "overview"; "" where neither its name nor the data say."""
         data = self.config.get("data", {}).get("init_args", {})
@@ -94,11 +88,6 @@ class Run:
         return found
 
     @property
-    def newer_best(self) -> tuple[int, int] | None:
-        """The step that was tested and that of a better checkpoint since; None: there is none."""
-        return newer_best(self.metrics, self.trained_in)
-
-    @property
     def top3_genres(self) -> list[str]:
         """The three most frequent genres of its training films; [] where its test was by an older kgenre."""
         return [name for name in self.genre_names if f"test/baseline_top3/genre/{name}" in self.metrics]
@@ -121,14 +110,17 @@ def best_of(runs: Sequence[Run]) -> Run:
     return min(runs, key=lambda run: run.metrics["test/loss"])
 
 
-def read_runs(folders: Sequence[str | os.PathLike[str]], data_path: str | None = None) -> list[Run]:
-    """Read runs and see that they can be compared: the same genres, the same split.
+def read_runs(
+    folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], data_path: str | None = None
+) -> list[Run]:
+    """Read a run, or several, and see that they can be compared: the same genres, the same split.
 
     ``data_path`` is where their films are now, where that is not where they were trained.
 
     Raises:
         ReportError: a folder is not a run, was not tested, or was trained on another split or other genres.
     """
+    folders = [folders] if folders is None or isinstance(folders, str | os.PathLike) else folders
     if any(folder is None for folder in folders):
         raise ReportError("Received None for a run's folder: trainer.run_dir is None before a fit that writes a run.")
     paths = [_run_folder(Path(folder)) for folder in folders]

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.quoted_path import quoted_path
 from kgenre.reports.learning_curve import learning_curve
-from kgenre.reports.newer_best import outdated_test
+from kgenre.reports.learning_rate import learning_rate, rate_ran_out
+from kgenre.reports.newer_best import newer_best, outdated_test
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.options import special_loss
 from kgenre.reports.run import Run, best_of
@@ -15,6 +16,9 @@ from kgenre.reports.run_difference import baseline_difference
 from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
 
 _CALIBRATE = "kgenre fuse RUN calibrates them on validation films"
+# What kgenre has against overfitting: by what is read the config to name, and the networks that have it already.
+_REGULARISED = {"poster": "poster_resnet", "overview": "overview_lstm_pooled"}
+_REGULARISED_TOO = {*_REGULARISED.values(), "poster_resnet_colours", "overview_lstm_words"}
 
 
 def data(runs: Sequence[Run], numbers: Numbers) -> str:
@@ -45,11 +49,12 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
 
 def outdated(run: Run, numbers: Numbers) -> str:
     """That the run went on after its test, and found a better checkpoint; "" where it did not."""
-    steps = run.newer_best
+    steps = newer_best(run.metrics, run.trained_in)
     if steps is None:
         return ""
-    tested = numbers.of(run, "test/step", "d")
-    return outdated_test(run.name, tested, numbers.say(f"{run.name}: best step", steps[1], "d"), run.folder)
+    tested, best = numbers.of(run, "test/step", "d"), numbers.say(f"{run.name}: best step", steps[1], "d")
+    on_other_films = " --data.path FOLDER" if run.folder != run.trained_in else ""
+    return outdated_test(run.name, tested, best, run.trained_in) + on_other_films
 
 
 def training(run: Run, numbers: Numbers) -> str:
@@ -66,7 +71,7 @@ def training(run: Run, numbers: Numbers) -> str:
     if curve.state == "overfitted":
         rise = numbers.say(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
         return f"{start}; then training loss fell on while validation loss rose by {rise} %: overfitting from there on."
-    if curve.state == "falling" and run.rate_ran_out:
+    if curve.state == "falling" and rate_ran_out(run):
         return f"{start}, where its learning rate had come down to 0: a schedule over more epochs may bring more."
     if curve.state == "falling":
         jumps = "" if curve.best >= len(curve.validation) - 2 else ", though it jumps from epoch to epoch"
@@ -144,17 +149,18 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
     best = best_of(runs)
     off = [run for run in runs if probabilities_are_off(run)]
     if off:
-        command = f"kgenre fuse {off[0].trained_in if len(off) == 1 else 'RUN'}"
+        command = f"kgenre fuse {quoted_path(off[0].trained_in) if len(off) == 1 else 'RUN'}"
         steps.append(
             f"{listed([run.name for run in off])}: the ranking is better than the probabilities: calibrate these on "
             f"validation films: {command}"
         )
-    if loss_verdict(best, "tfidf") == "worse" and "overview" in best.reads:
+    if loss_verdict(best, "tfidf") == "worse" and "overview" in best.reads and best.network != "overview_lstm_words":
         steps.append(
             "A bag of words is ahead: put one beside an LSTM whose word vectors start from the training overviews: "
             "kgenre fit --config configs/overview_lstm_words.yaml --data.path FOLDER"
         )
-    behind = [run for run in runs if run.reads == "poster" and loss_verdict(run, "colours") == "worse"]
+    posters = [run for run in runs if run.reads == "poster" and run.network != "poster_resnet_colours"]
+    behind = [run for run in posters if loss_verdict(run, "colours") == "worse"]
     if behind:
         steps.append(
             f"Colours and layout alone are ahead of {listed([run.name for run in behind])}: put them beside a smaller "
@@ -162,10 +168,10 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
         )
     together = any(run.network in ("fused", "poster_overview_fusion") for run in runs)
     if {run.reads for run in runs} >= {"poster", "overview"} and not together:
-        pair = [min((r for r in runs if r.reads == what), key=_loss).trained_in for what in ("poster", "overview")]
+        pair = [best_of([run for run in runs if run.reads == what]).trained_in for what in ("poster", "overview")]
         steps.append(
             "Posters and overviews may know different things: weigh both, genre by genre: kgenre fuse "
-            f"{pair[0]} {pair[1]}"
+            f"{quoted_path(pair[0])} {quoted_path(pair[1])}"
         )
     return steps
 
@@ -175,35 +181,25 @@ def _after_the_curve(run: Run) -> str:
     curve = learning_curve(run)
     if curve is None:
         return ""
-    longer = f" --trainer.max_epochs {max(2 * curve.trained, 10)}"
-    again = f"kgenre fit --config {quoted_path(run.trained_in / 'config.yaml')}"
-    if not (run.trained_in / "config.yaml").exists():  # one of Python code has none
-        again, go_on = "", ""
-    else:
-        longer, go_on = f": {again}{longer}", f": {again} --ckpt_path {quoted_path(run.trained_in)}{longer}"
-        again = f": {again} --model.learning_rate"
-    if curve.state == "falling" and run.rate_ran_out:
-        return (
-            f"{run.name}: the lowest validation loss came at the end of the rate's schedule: try one over more epochs"
-            f"{longer if again else '.'}"
-        )
-    smaller = {
-        "poster": " configs/poster_resnet.yaml has them.",
-        "overview": " configs/overview_lstm_pooled.yaml has them.",
-    }.get(run.reads, "")
-    rate = run.config.get("model", {}).get("init_args", {}).get("learning_rate")
-    higher = f"{again} {3 * rate:g}" if again and isinstance(rate, float) else "."
+    config = run.trained_in / "config.yaml"
+    again = f": kgenre fit --config {quoted_path(config)}" if config.exists() else ""  # one of Python code has none
+    epochs = f" --trainer.max_epochs {max(2 * curve.trained, 10)}"
+    if curve.state == "falling" and rate_ran_out(run):
+        longer = f"{again}{epochs}" if again else "."
+        why = "the lowest validation loss came at the end of the rate's schedule: try one over more epochs"
+        return f"{run.name}: {why}{longer}"
+    go_on = f"{again} --ckpt_path {quoted_path(run.trained_in)}{epochs}" if again else "."
+    better = _REGULARISED.get(run.reads, "")
+    smaller = f" configs/{better}.yaml has them." if better and run.network not in _REGULARISED_TOO else ""
+    option, rate = learning_rate(run)
+    higher = f"{again} {option} {3 * rate:g}" if again and isinstance(rate, float) else "."
     return {
-        "single": f"{run.name}: one epoch says little: train on{go_on or '.'}",
-        "falling": f"{run.name}: validation loss was still falling: train longer{go_on or '.'}",
+        "single": f"{run.name}: one epoch says little: train on{go_on}",
+        "falling": f"{run.name}: validation loss was still falling: train longer{go_on}",
         "overfitted": f"{run.name}: it overfits, so more epochs would not help: try more dropout, weight decay or "
         f"augmentation, or fewer parameters.{smaller}",
         "flat": f"{run.name}: it hardly learned: try a higher learning rate{higher}",
     }.get(curve.state, "")
-
-
-def _loss(run: Run) -> float:
-    return run.metrics["test/loss"]
 
 
 def _percent(run: Run, genre: str, numbers: Numbers) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.evaluation.comparison import TITLES
@@ -12,6 +11,7 @@ from kgenre.evaluation.top3_baseline import Top3Baseline
 from kgenre.reports import verdicts
 from kgenre.reports.blocks import Table
 from kgenre.reports.learning_curve import learning_curve
+from kgenre.reports.learning_rate import learning_rate
 from kgenre.reports.numbers import Numbers
 from kgenre.reports.run import Run
 from kgenre.reports.run_difference import Difference, baseline_difference, random_order
@@ -34,10 +34,9 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     """What each run is, and how fast it trained."""
     rows = []
     for run in runs:
-        model = run.config.get("model", {}).get("init_args", {})
         data = run.config.get("data", {}).get("init_args", {})
         curve = learning_curve(run)
-        rate = None if _put_together(run) else _of_optimizer(run).get("learning_rate", model.get("learning_rate"))
+        rate = None if _put_together(run) else learning_rate(run)[1]
         # The first epoch compiles: the middle one of the others says what an epoch takes.
         names = ("throughput/seconds_per_epoch", "throughput/samples_per_second")
         epochs = sorted((e[names[0]], e.get(names[1], 0.0)) for e in run.epochs[1:] if names[0] in e)
@@ -87,11 +86,6 @@ def _optimizers(run: Run) -> list[str]:
     own = options.get("optimizer", "adam")
     layers = [given.get("optimizer", own) for given in (options.get("layer_optimizers") or {}).values()]
     return [{"adam": "Adam", "sgd": "SGD"}.get(name, name) for name in (own, *layers)]
-
-
-def _of_optimizer(run: Run) -> dict[str, Any]:
-    """Its options, where the command line chose one in place of the module's Adam."""
-    return (run.config.get("optimizer") or {}).get("init_args") or {}
 
 
 def results(runs: Sequence[Run], numbers: Numbers) -> Table:

@@ -160,17 +160,13 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     said += [_genre_by_genre(best, run, enough, numbers) for run in runs if run is not best and enough]
     rare = [g for g in lift if best.support(g) < 10]
     absent = [g for g in best.genre_names if g not in lift]
-    few = (
-        f"Fewer than ten test films: {some_genres(rare, best, numbers)}; their figures are mostly chance."
-        if rare
-        else ""
-    )
-    none = (
-        f"Without any, and left out of every average over genres: {some_genres(absent, best, numbers)}."
-        if absent
-        else ""
-    )
-    return [*said, *filter(None, [" ".join(filter(None, (few, none)))])]
+    aside = []
+    if rare:
+        aside.append(f"Fewer than ten test films: {some_genres(rare, best, numbers)}; their figures are mostly chance.")
+    if absent:
+        names = some_genres(absent, best, numbers)
+        aside.append(f"Without any, and left out of every average over genres: {names}.")
+    return [*said, " ".join(aside)] if aside else said
 
 
 def some_genres(genres: Sequence[str], run: Run, numbers: Numbers) -> str:

@@ -61,11 +61,11 @@ def fit(films):
 
 @pytest.fixture(scope="session")
 def poster_run(fit, tmp_path_factory):
-    """The folder of a run of two epochs of a tiny poster network."""
+    """The folder of a run of two epochs of a poster network that is compiled in no time."""
     root = tmp_path_factory.mktemp("runs")
     config = root / "posters.yaml"
     config.write_text(
-        "model: {init_args: {network: poster_cnn_2025, learning_rate: 0.01}}\n"
+        "model: {init_args: {network: poster_colours, learning_rate: 0.01}}\n"
         "trainer: {name: posters, max_epochs: 2}\ntest: true\n"
     )
     assert fit(root, "--config", str(config), "--data.overviews", "false") == 0
@@ -74,8 +74,9 @@ def poster_run(fit, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def overview_run(fit, tmp_path_factory):
-    """The folder of a run of one epoch of a tiny overview network."""
+    """The folder of a run of two epochs of a tiny overview network."""
     root = tmp_path_factory.mktemp("runs")
-    network = ["--model.network", "overview_lstm", "--model.network_args", "{embedding_dim: 8}"]
-    assert fit(root, *network, "--data.posters", "false", "--trainer.name", "lstm", "--trainer.max_epochs", "1") == 0
-    return root / "lstm" / "version_0"
+    network = ["--model.network", "overview_lstm_pooled", "--model.network_args", "{embedding_dim: 8, units: 4}"]
+    data = ["--data.posters", "false", "--data.vocabulary_size", "300", "--model.learning_rate", "0.02"]
+    assert fit(root, *network, *data, "--trainer.name", "texts", "--trainer.max_epochs", "2", "--test", "true") == 0
+    return root / "texts" / "version_0"

@@ -8,7 +8,7 @@ import pytest
 from kgenre.cli import advise
 from kgenre.cli.main import main
 
-SMALL = ["--data.batch_size", "8", "--data.image_size", "[16, 16]", "--model.network", "poster_cnn_2025"]
+SMALL = ["--data.batch_size", "8", "--data.image_size", "[16, 16]", "--model.network", "poster_colours"]
 
 
 def test_measuring_one_way(sample, tmp_path, capsys, monkeypatch):

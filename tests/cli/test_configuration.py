@@ -50,21 +50,28 @@ def test_the_nearest_to_hand_wins(poster_run, tmp_path, monkeypatch):
     assert rates == [0.5, 0.4, 0.3, 0.2, 0.01, 1e-4]
 
 
+def test_of_two_checkpoints_the_last_one_counts(poster_run, overview_run):
+    given = options("--ckpt_path", str(overview_run), f"--ckpt_path={poster_run}")
+    assert (given.ckpt_path, given.model.init_args.network) == (str(poster_run), "poster_colours")
+    assert options("--ckpt_path", str(poster_run), "--ckpt_path", "null").model.init_args.learning_rate == 1e-4
+
+
 def test_a_config_leaves_to_the_checkpoint_what_it_does_not_say(overview_run, films, tmp_path):
-    network = {"network": "overview_lstm", "network_args": {"dropout": 0.3}}
+    network = {"network": "overview_lstm_pooled", "network_args": {"dropout": 0.3}}
     config = write(tmp_path / "a.yaml", model={"init_args": network}, data={"init_args": {"path": None}})
     words = ["--config", config, "--ckpt_path", str(overview_run)]
     found = options(*words)
     assert (found.model.init_args.network_args, found.data.init_args.path) == (
-        {"embedding_dim": 8, "dropout": 0.3},
+        {"embedding_dim": 8, "units": 4, "dropout": 0.3},
         str(films),
     )
     assert options(*words, "--data.path", "null").data.init_args.path is None
     assert options(*words, "--model.network_args.embedding_dim", "9").model.init_args.network_args == {
         "embedding_dim": 9,
+        "units": 4,
         "dropout": 0.3,
     }
-    other = options(*words, "--model.network", "overview_lstm_pooled").model.init_args
+    other = options(*words, "--model.network", "overview_lstm").model.init_args
     assert other.network_args == {"dropout": 0.3}
 
 
@@ -229,3 +236,9 @@ def test_a_text_that_looks_like_a_number_is_one_in_the_config_too(tmp_path):
 def test_an_overview_that_begins_like_a_comment_is_one():
     given = predict._parser().parse_args(["--ckpt_path", "x", "--overview", "#MeToo: the film"])
     assert given.overview == "#MeToo: the film"
+
+
+def test_an_optimizer_in_place_of_the_modules_is_said(digits, in_tmp_path, caplog):
+    words = [*digits, "--trainer.fast_dev_run", "1", "--optimizer", "SGD"]
+    assert main(["fit", *words]) == 0
+    assert "--optimizer SGD replaces the module's optimizer, and with it the learning rate" in caplog.text

@@ -50,8 +50,8 @@ def fails(capsys):
         (["fit", "--model", "FilmData"], 2, ["--model", "FilmData"]),
         (["fit", "--optimizer", "SDG"], 1, ["SDG", "SGD"]),
         (["fit", "--optimizer", "adam"], 1, ["mean Adam?"]),
-        (["fit", "--data.path"], 2, ["an option --data.NAME has no value behind it"]),
-        (["fit", "--test", "--data.path", "x"], 2, ["--test has no value behind it"]),
+        (["fit", "--data.path"], 2, ["an option --data.NAME needs a value"]),
+        (["fit", "--test", "--data.path", "x"], 2, ["--test needs a value"]),
         (["fit", "--model.network", "poster-cnn2024"], 1, ["mean 'poster_cnn_2024'?"]),
         (["predict", "--ckpt_path", "best", "--overview", "A film"], 1, ["or RUN/checkpoints/best."]),
         (["fit", "--optimizer", "os.system"], 1, ["os.system", "KGENRE_ALLOW_IMPORT=os"]),
@@ -75,7 +75,7 @@ def fails(capsys):
             1,
             ["--ckpt_path RUN", "in absent: train first"],
         ),
-        (["predict", "--poster", "x.jpg"], 2, ["missing is --ckpt_path: a run's folder"]),
+        (["predict", "--poster", "x.jpg"], 2, ["--ckpt_path is required: a run's folder"]),
         (["fuse"], 2, ["give at least one run's folder, such as"]),
         (["predict", "--ckpt_path", "x", "--overview", "x", "--out", "x.csv"], 1, ["--out FILE", "--data.path"]),
         (["fit", "--epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
@@ -93,6 +93,8 @@ def fails(capsys):
         (["examples", "run", "--top", "0"], 1, ["--top takes 1 or more. Received: 0"]),
         (["predict", "--ckpt_path", "absent", "--poster", "x.jpg"], 1, ["absent", "does not exist"]),
         (["predict", "--ckpt_path", "absent"], 1, ["--poster", "--data.path"]),
+        (["predict", "--ckpt_path", "x", "--data.path", "x", "--json"], 1, ["--json is for one film", "--out FILE"]),
+        (["data", "inspct", "x"], 1, ["takes one of inspect, prepare, sample. Received: 'inspct'"]),
     ],
 )
 def test_wrong_arguments(fails, arguments, code, words, tmp_path, monkeypatch):
@@ -191,7 +193,7 @@ def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monk
         assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1]
     monkeypatch.setattr("os.access", lambda path, mode: False)
     _, lines = fails("predict", "--ckpt_path", overview_run, "--data.path", films)
-    assert f"{overview_run} cannot be written into: say where the table shall go, --out FILE." in lines[-1]
+    assert f"{overview_run} cannot be written into: give another place for the table, --out FILE." in lines[-1]
 
 
 def test_unknown_backend(run_python):
@@ -245,7 +247,7 @@ def test_greyscale_poster_is_fine(poster_run, tmp_path, capsys):
     [
         (
             "--model.network=overview_lstm",
-            "is of poster_cnn_2025, which reads posters; the model here is overview_lstm.",
+            "is of poster_colours, which reads posters; the model here is overview_lstm.",
         ),
         ("--model.members=2", "Its run had members=1 (here: 2)."),
         ("--model.optimizer=sgd", "Its run had optimizer='adam' (here: 'sgd')."),

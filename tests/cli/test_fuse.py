@@ -12,19 +12,6 @@ from kgenre.cli.main import main
 from kgenre.evaluation.film_predictions import read_predictions
 
 
-@pytest.fixture(scope="module")
-def overview_run(fit, tmp_path_factory):
-    """The folder of a run of a tiny overview network."""
-    root = tmp_path_factory.mktemp("runs")
-    network = ["--model.network", "overview_lstm_pooled", "--model.network_args", '{"embedding_dim": 8, "units": 4}']
-    assert fit(root, *network, *TEXT, "--model.learning_rate", "0.02", "--test", "true") == 0
-    return root / "texts" / "version_0"
-
-
-TEXT = ["--data.posters", "false", "--data.vocabulary_size", "300", "--trainer.name", "texts"]
-TEXT += ["--trainer.max_epochs", "2"]
-
-
 def log_odds(run):
     prob = read_predictions(run / "predictions_test.csv").prob
     return np.log(prob) - np.log1p(-prob)

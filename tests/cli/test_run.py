@@ -53,7 +53,7 @@ def test_config_is_complete_and_can_be_read_again(poster_run, capsys):
     config = yaml.safe_load((poster_run / "config.yaml").read_text())
     assert config["trainer"]["max_epochs"] == 2
     assert config["trainer"]["gradient_clip_val"] is None, "options that were left alone are written too"
-    assert config["model"]["init_args"]["network"] == "poster_cnn_2025"
+    assert config["model"]["init_args"]["network"] == "poster_colours"
     assert main(["fit", "--config", str(poster_run / "config.yaml"), "--print_config"]) == 0
     assert yaml.safe_load(capsys.readouterr().out) == config
 
@@ -85,7 +85,7 @@ def test_validate_takes_the_checkpoint_of_the_run(poster_run, tmp_path, ckpt_pat
 
 
 def test_fit_goes_on_from_the_last_checkpoint(fit, poster_run, tmp_path):
-    arguments = ["--trainer.name", "resumed", "--model.network", "poster_cnn_2025", "--data.overviews", "false"]
+    arguments = ["--trainer.name", "resumed", "--model.network", "poster_colours", "--data.overviews", "false"]
     assert fit(tmp_path, *arguments, "--trainer.max_epochs", "1") == 0
     assert fit(tmp_path, *arguments, "--trainer.max_epochs", "2", "--ckpt_path", "last") == 0
     assert [path.name for path in (tmp_path / "resumed").iterdir()] == ["version_0"]
@@ -217,7 +217,7 @@ def test_metrics_json_is_complete(poster_run):
     )
     assert "test/baseline_top3/loss" not in metrics, "decisions have no loss"
     assert metrics["data/test_films"] == metrics["test/films"]
-    assert metrics["model/parameters"] > 1e5
+    assert metrics["model/parameters"] > 1e3
 
 
 def test_details_stay_out_of_curves_and_table(poster_run, capsys):
@@ -244,7 +244,7 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     config = tmp_path / "course.yaml"
     config.write_text(
-        "model: {init_args: {network: poster_cnn_2025}}\ndata: {init_args: {path: null, overviews: false}}\n"
+        "model: {init_args: {network: poster_colours}}\ndata: {init_args: {path: null, overviews: false}}\n"
         f"trainer: {{name: course, default_root_dir: '{tmp_path}', max_epochs: 2}}\n"
     )
     other = shutil.copytree(films, tmp_path / "other")

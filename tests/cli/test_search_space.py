@@ -65,6 +65,10 @@ def test_what_is_neither_a_list_nor_a_range(section):
         read_space(section)
 
 
+def test_a_grid_tries_no_whole_number_twice():
+    assert grid(read_space({"units": {"min": 1, "max": 3, "steps": 5}})) == [{"units": n} for n in (1, 2, 3)]
+
+
 def test_a_grid_over_a_range_needs_steps():
     with pytest.raises(UsageError, match="--method random"):
         grid({"a": Range(0, 1)})

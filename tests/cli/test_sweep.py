@@ -1,10 +1,14 @@
 """``kgenre sweep``: every trial a run, a table at the end, nothing done twice."""
 
+import contextlib
 import csv
+import io
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -18,6 +22,19 @@ EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 DIGITS = ["--model=digits.DigitNet", "--data=digits.Digits", "--model.learning_rate=0.01", "--trainer.name=batches"]
 
 
+class InThisProcess:
+    """A trial's process, but for the seconds that a new interpreter takes."""
+
+    def __init__(self, command, stdout, stderr):
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            self.code = main(command[command.index("kgenre") + 1 :])
+        stdout.write(said.getvalue().encode())
+
+    def wait(self):
+        return self.code
+
+
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
     """Call ``kgenre sweep`` on the digits, in an empty folder."""
@@ -29,7 +46,7 @@ def sweep(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("KGENRE_ALLOW_IMPORT", "digits")
-        patch.setenv("PYTHONPATH", str(EXAMPLES))
+        patch.setenv("PYTHONPATH", f"{EXAMPLES}{os.pathsep}{EXAMPLES.parents[1]}")
         patch.syspath_prepend(EXAMPLES)
         yield run
     sys.modules.pop("digits", None)
@@ -41,7 +58,9 @@ def swept(sweep):
     Path("sweep.yaml").write_text(
         "sweep: {trainer: {limit_train_batches: [1], max_time: [null]}}\ntrainer: {max_epochs: 1}\n"
     )
-    assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches", "[1, 8, -2]") == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kgenre.cli.trial.subprocess", SimpleNamespace(Popen=InThisProcess, STDOUT=None))
+        assert sweep("--config=sweep.yaml", "--sweep.trainer.limit_train_batches", "[1, 8, -2]") == 0
     return Path("runs", "batches").absolute()
 
 
@@ -92,7 +111,7 @@ def test_the_hparams_tab(swept):
 
 
 def test_it_goes_on_where_it_was_stopped(sweep, swept, tmp_path, monkeypatch, capsys):
-    """A trial without a result (killed) resumes from its checkpoint; one with a result is left alone."""
+    """A trial without a result (killed) resumes, in a process, from its checkpoint; one with a result is left alone."""
     monkeypatch.chdir(shutil.copytree(swept.parents[1], tmp_path / "copy"))
     swept = Path("runs", "batches")
     finished = (swept / "trial_000" / "trial.json").read_bytes()
@@ -102,6 +121,7 @@ def test_it_goes_on_where_it_was_stopped(sweep, swept, tmp_path, monkeypatch, ca
     assert (swept / "trial_000" / "trial.json").read_bytes() == finished
     assert not (swept / "trial_001" / "version_1").exists()
     assert json.loads((swept / "trial_001" / "trial.json").read_text())["status"] == "finished"
+    assert "Resuming from" in (swept / "trial_001" / "output.log").read_text()
     assert [row["trial"] for row in table(swept)] == ["trial_001", "trial_000"]
 
 

@@ -29,7 +29,7 @@ def test_a_fit_writes_every_view(poster_run):
     } <= tags
     assert any(tag.startswith("genre/") for tag in tags)
     for kind in ("weights/", "gradients/"):
-        assert any(tag.startswith(kind) and tag.endswith("Output/kernel") for tag in tags)
+        assert any(tag.startswith(kind) and tag.endswith("ColoursHead/kernel") for tag in tags)
     assert len(events.Tensors("films/posters")) == 2, "of two epochs both"
     assert events.Graph().node
     genres = (poster_run / "genres.txt").read_text()

@@ -178,7 +178,7 @@ def test_an_overview_without_words_is_predicted_for(models):
     np.testing.assert_array_equal(empty[0], empty[1])
 
 
-# All builders at once: a fresh Keras costs seconds.
+# All builders at once, small: a fresh Keras costs seconds, and so do millions of weights.
 REPORT = """
 import json
 import keras
@@ -188,8 +188,8 @@ from kgenre.models import poster_cnn_2024
 from kgenre.models import poster_cnn_2025
 user = [keras.config.image_data_format(), keras.config.floatx()]
 keras.utils.set_random_seed(0)
-models = [poster_cnn_2024(), poster_cnn_2025(), overview_lstm()]
-pixels = np.random.default_rng(0).random((1, 64, 64, 3))
+models = [poster_cnn_2024(image_size=(16, 16)), poster_cnn_2025(image_size=(16, 16)), overview_lstm(vocabulary_size=9)]
+pixels = np.random.default_rng(0).random((1, 16, 16, 3))
 print(json.dumps({
     "user": user,
     "shapes": [[layer.name, layer.output.shape, layer.count_params()] for m in models for layer in m.layers],

@@ -179,7 +179,7 @@ def test_tags_by_the_hundred_leave_the_pages_legible(films, tmp_path):
     assert len(said) < 1000
     assert "77 genres, such as tag2, tag6, tag10" in said, "those without a film"
     assert len(model_card(run, Numbers())) < 4000
-    pages = report_blocks([run], Numbers(), films=0, seed=0, explain=False)
+    pages = report_blocks([run], Numbers(), films=0, explain=False)
     assert any("The 45 most frequent of 223 genres" in block.caption for block in pages if isinstance(block, Figure))
 
 
@@ -207,6 +207,14 @@ def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
     assert "still falling" in training(run, Numbers()) + next_steps([run])[0]
     assert "rate had come down to 0" in training(ended, Numbers())
     assert "over more epochs" in next_steps([ended])[0]
+    for more, ran_out in (
+        ({"trainer": {"max_epochs": 3, "max_steps": -1}}, True),
+        ({"trainer": {"max_epochs": None, "max_steps": 30}}, True),
+        ({"trainer": {"max_epochs": 26, "max_steps": -1}}, False),  # stopped early
+        ({"optimizer": {"class_path": "SGD", "init_args": {}}}, False),  # has no schedule
+    ):
+        said = training(dataclasses.replace(ended, config=ended.config | more), Numbers())
+        assert ("rate had come down to 0" in said, "still falling" in said) == (ran_out, not ran_out)
 
 
 def test_curves_are_read_right(films, tmp_path):
@@ -278,7 +286,7 @@ def test_a_genre_without_test_films_is_named_and_left_out(report):
 
 
 def test_results_stand_beside_baselines(runs):
-    tables = [block for block in report_blocks(read_runs(runs), Numbers(), 0, 0, False) if isinstance(block, Table)]
+    tables = [block for block in report_blocks(read_runs(runs), Numbers(), 0, False) if isinstance(block, Table)]
     names = [row[0].strip() for row in tables[1].rows]
     assert names == [
         "good",
@@ -320,6 +328,27 @@ def test_the_optimizer_is_the_one_that_trained(runs, arguments, optimizer, words
     assert ("Trained with" in training_table([dataclasses.replace(run, config=config)], Numbers()).caption) == bool(
         optimizer
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "shown", "option"),
+    [
+        ({"optimizer": {"class_path": None, "init_args": {}}}, "0.2", "--model.learning_rate 0.6"),
+        ({"optimizer": {"class_path": "SGD", "init_args": {"learning_rate": 0.5}}}, "0.5", "--optimizer.learning_rate"),
+        ({"optimizer": {"class_path": "SGD", "init_args": {"momentum": 0.9}}}, "–", "try a higher learning rate."),
+        (
+            {"lr_scheduler": {"class_path": "CosineDecay", "init_args": {"initial_learning_rate": 0.1}}},
+            "0.1",
+            "--lr_scheduler.initial_learning_rate 0.3",
+        ),
+    ],
+)
+def test_the_learning_rate_is_that_of_the_optimizer(films, tmp_path, given, shown, option):
+    (run,) = read_runs(make_run(tmp_path / "run" / "version_0", films, 0.5, (0.5, 0.501, 0.499)))
+    model = {"init_args": {"network": "poster_resnet", "learning_rate": 0.2, "schedule": "cosine"}}
+    run = dataclasses.replace(run, config={"model": model} | given)
+    assert training_table([run], Numbers()).rows[0][3] == shown
+    assert option in next_steps([run])[0]
 
 
 def test_what_was_put_together_has_no_training(runs):
@@ -401,7 +430,7 @@ def test_the_report_says_of_a_ranking_what_the_test_said(runs):
 
 def test_of_one_epoch_nothing_is_said(films, tmp_path):
     (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1, validation=(0.6,))])
-    text = to_markdown(report_blocks([run], Numbers(), 0, 0, False))[0]
+    text = to_markdown(report_blocks([run], Numbers(), 0, False))[0]
     assert "came at epoch 1 of 1: of one epoch nothing more can be said." in text
     assert "hardly moved" not in text
     assert "falling" not in text
@@ -455,7 +484,7 @@ def test_what_differs_between_runs_is_said(runs):
         "b": "loss weighted_binary_crossentropy",
     }
     assert differing_options({"a": plain.config, "c": plain.config}) == {}
-    text = to_markdown(report_blocks([plain, weighted], Numbers(), 0, 0, False))[0]
+    text = to_markdown(report_blocks([plain, weighted], Numbers(), 0, False))[0]
     assert "Options that differ. a: loss binary" in text
     assert "The training loss of b is weighted\\_binary\\_crossentropy, on another scale" in text
     assert "The training loss of a is" not in text
@@ -482,6 +511,10 @@ def test_next_steps_are_commands(runs):
     text = dataclasses.replace(text, metrics=text.metrics | {"test/baseline_tfidf/loss": 0.01})
     assert "configs/overview_lstm_words.yaml" in next_steps([text])[-1]
     assert (Path(__file__).parents[2] / "configs" / "overview_lstm_words.yaml").exists()
+    own = dataclasses.replace(text, config={"model": {"init_args": {"network": "overview_lstm_words"}}})
+    assert "configs/" not in next_steps([own])[-1], "that is what it is"
+    own = dataclasses.replace(good, config={"model": {"init_args": {"network": "poster_resnet_colours"}}})
+    assert "configs/" not in " ".join(next_steps([dataclasses.replace(own, metrics=good.metrics | behind)])[1:])
     level = dataclasses.replace(good, epochs=good.epochs[:1])
     assert "one epoch says little: train on: kgenre fit" in next_steps([level])[0]
 
@@ -510,7 +543,7 @@ def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(run
 
 def test_one_model_does_not_disagree_with_itself(runs):
     def said(of):
-        return " ".join(str(block) for block in report_blocks(read_runs(of), Numbers(), 3, 0, False))
+        return " ".join(str(block) for block in report_blocks(read_runs(of), Numbers(), 3, False))
 
     assert "they disagree on most" in said(runs)
     assert "they disagree on most" not in said(runs[:1])
@@ -532,7 +565,7 @@ def test_a_panel_shows_the_baselines_that_see_what_the_run_sees(runs):
 def test_an_explained_film_stands_on_every_page(films):
     poster = next((films / "posters").glob("*.jpg")).read_bytes()
     guess = Guess("lstm", (("War", 0.9, True),), poster, (("A", 0.0), ("<tank>", 1.0), ("kiss", -0.8)))
-    block = Films((Film("a", "Tanks", "worst", ("War",), "A <tank> kiss", poster, (guess,)),))
+    block = Films((Film("a", "Tanks", "worst", ("War", "Pre*Code"), "A <tank> kiss", poster, (guess,)),))
     page = to_html([block])
     assert page.count("<img") == 2
     assert '<span style="background: rgba(255, 130, 0, 0.70)">&lt;tank&gt;</span>' in page
@@ -540,6 +573,7 @@ def test_an_explained_film_stands_on_every_page(films):
     text, pictures = to_markdown([block])
     assert set(pictures) == {"film_1.jpg", "film_1_1.jpg"}
     assert "War 0.90 ✓ (words for War: tank)" in text
+    assert "Truth: War, Pre\\*Code\n" in text
     assert to_pdf([block]).count(b"/Subtype /Image") == 1, "the same picture twice is kept once"
 
 
@@ -585,7 +619,7 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(films, tmp_path):
 
 def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(films, tmp_path):
     runs = [make_run(tmp_path / f"student{i}" / "version_0", films, 0.2 + i / 10) for i in range(8)]
-    text = to_markdown(report_blocks(read_runs(runs), Numbers(), 0, 0, False))[0]
+    text = to_markdown(report_blocks(read_runs(runs), Numbers(), 0, False))[0]
     rows = re.findall(r"^\| (student\d) \|", text, re.MULTILINE)
     assert rows[:8] == [f"student{i}" for i in range(7, -1, -1)]
     assert "- student2: the lowest validation loss" in text
@@ -612,7 +646,7 @@ def test_a_test_on_other_films_is_reported_with_what_its_run_knows(films, tmp_pa
     (folder / "config.yaml").write_text("data: {init_args: {path: other}}")
     (read,) = read_runs([folder])
     assert (read.name, read.network, read.config["data"]["init_args"]["path"]) == ("run", "poster_cnn_2024", "other")
-    text = to_markdown(report_blocks([read], Numbers(), 0, 0, False))[0]
+    text = to_markdown(report_blocks([read], Numbers(), 0, False))[0]
     assert "30 films to train on, 10 to choose" in text
     assert "30 test films" in text
     assert "frequencies" not in text.split("## ")[1], "there are none to compare with"
@@ -714,7 +748,7 @@ def test_a_run_of_python_code_names_its_data_in_its_checkpoint(runs, films, tmp_
     assert examples(run, n=1)[0].poster is not None
     (read,) = read_runs([run])
     assert training_table([read], Numbers()).rows[0][3:5] == ("0.5", "7")
-    blocks = report_blocks([read], Numbers(), 2, 0, False)
+    blocks = report_blocks([read], Numbers(), 2, False)
     assert "config.yaml" not in blocks[-1].text
 
 
@@ -794,3 +828,6 @@ def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):
             assert caplog.messages == [line] * bool(line)
         page = (tmp_path / "out" / "report.md").read_text()
         assert ("its best is now step 224: kgenre test" in page) == bool(line)
+    (other,) = read_runs(shutil.copytree(runs[0], run / "test_other", ignore=lambda *_: ["split.json"]))
+    other.metrics["test/step"] = 84
+    assert sentences.outdated(other, Numbers()).endswith(f"kgenre test --ckpt_path {run} --data.path FOLDER")
