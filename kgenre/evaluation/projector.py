@@ -12,7 +12,7 @@ _WORDS = 2000  # the most frequent
 
 
 def write_projector(folder: Path, model: Any, vocabulary: Sequence[str], genre_names: Sequence[str]) -> None:
-    """Write the vectors of the most frequent words and of the genres (the last layer's weights) for the Projector."""
+    """Write the vectors of the most frequent words and of the genres (the last dense layer's) for the Projector."""
     import keras
 
     vectors: dict[str, tuple[np.ndarray, Sequence[str]]] = {}
@@ -21,8 +21,8 @@ def write_projector(folder: Path, model: Any, vocabulary: Sequence[str], genre_n
         known = min(len(vocabulary), embedding.embeddings.shape[0], _WORDS + 2)
         array = keras.ops.convert_to_numpy(embedding.embeddings)[2:known]  # without padding and unknown
         vectors["words"] = array, vocabulary[2:known]
-    last = model.layers[-1]
-    if isinstance(last, keras.layers.Dense) and last.units == len(genre_names):
+    last = next((layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Dense)), None)
+    if last is not None and last.units == len(genre_names):  # kgenre's own networks end in an activation
         vectors["genres"] = keras.ops.convert_to_numpy(last.kernel).T, genre_names
     if not vectors:
         return
