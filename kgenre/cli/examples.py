@@ -31,6 +31,9 @@ def run(arguments: Sequence[str]) -> int:
     for name in ("n", "top"):
         if options[name] < 1:
             raise UsageError(f"--{name} takes 1 or more. Received: {options[name]}")
+    page = None if options.out is None else Path(options.out)
+    if page is not None and page.is_dir():
+        raise UsageError(f"--out takes a file, such as {page / 'films.html'}. Received a folder: {page}")
     wanted = [film_id.strip(" \"'") for film_id in options.ids.strip("[] ").split(",")]
 
     from rich.console import Console
@@ -42,13 +45,14 @@ def run(arguments: Sequence[str]) -> int:
     found = examples(options.runs, options.n, options.by, options.seed, ids, options.top, data_path=options.data.path)
     for film in found:
         _print_film(console, film)
-    if options.out is not None:
+    if page is not None:
         from kgenre.reports.blocks import Films, Heading
         from kgenre.reports.html import to_html
 
-        with writing_below(options.out, "give another file with --out"):
-            Path(options.out).write_text(to_html([Heading("Test films", 1), Films(found)]), encoding="utf-8")
-        print(f"Written to {options.out}")
+        with writing_below(page, "give another file with --out"):
+            page.parent.mkdir(parents=True, exist_ok=True)
+            page.write_text(to_html([Heading("Test films", 1), Films(found)]), encoding="utf-8")
+        print(f"Written to {page}")
     return 0
 
 

@@ -90,8 +90,11 @@ def complete(options: Namespace, state: Mapping[str, Any], words: Sequence[str])
     """
     model, data = (state.get(part, {}).get("hyperparameters", {}) for part in ("model", "data"))
     given = options.model.get("init_args") or {}
-    if given.get("network_args") and model.get("network_args") and given.get("network") == model.get("network"):
-        given["network_args"] = model["network_args"] | dict(given["network_args"])
+    if given.get("network_args") and model.get("network_args"):
+        if given.get("network") == model.get("network"):
+            given["network_args"] = model["network_args"] | dict(given["network_args"])
+        elif dict(given["network_args"]) == model["network_args"]:  # not given, and of another network
+            given["network_args"] = None
     given = options.data.get("init_args") or {}
     typed = any(word.partition("=")[0] == "--data.path" for word in words)
     if typed or "path" not in given:

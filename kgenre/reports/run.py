@@ -124,7 +124,7 @@ def read_runs(
     if any(folder is None for folder in folders):
         raise ReportError("Received None for a run's folder: trainer.run_dir is None before a fit that writes a run.")
     paths = [_run_folder(Path(folder)) for folder in folders]
-    if len(set(paths)) < len(paths):
+    if len({path.resolve() for path in paths}) < len(paths):
         raise ReportError("The same run is given twice.")
     around = [_trained_in(path) for path in paths]
     names = _short_names(around if len(set(around)) == len(around) else paths)

@@ -258,6 +258,12 @@ def test_checkpoint_of_another_model(option, said, fails, poster_run, tmp_path):
     assert (code, said in lines[-1]) == (1, True), lines[-1]
 
 
+def test_checkpoint_of_another_network_with_arguments(fails, overview_run):
+    code, lines = fails("test", "--ckpt_path", overview_run, "--model.network=poster_colours", "--data.posters=true")
+    assert code == 1
+    assert "is of overview_lstm_pooled, which reads overviews; the model here is poster_colours." in lines[-1]
+
+
 def test_a_network_that_reads_what_the_data_leave_out(fails, films):
     code, lines = fails("fit", "--data.path", films, "--model.network", "overview_words", "--data.overviews", "false")
     assert (code, "set --data.overviews true" in lines[-1]) == (1, True)

@@ -707,10 +707,12 @@ def test_examples_on_a_terminal_and_in_a_log(runs, tmp_path, capsys, monkeypatch
     assert printed.count("truth") == 2
     assert "✓" in printed
     assert printed.count("poster: ") == 2
-    page = tmp_path / "films.html"
+    page = tmp_path / "new" / "films.html"
     assert main(["examples", str(runs[0]), "--n", "2", "--out", str(page)]) == 0
     assert f"Written to {page}" in capsys.readouterr().out
     assert page.read_text().count('alt="poster"') == 2
+    assert main(["examples", str(runs[0]), "--out", str(tmp_path)]) == 1
+    assert f"--out takes a file, such as {tmp_path / 'films.html'}." in capsys.readouterr().err
     assert "▀" not in printed
     for ids in ("sample00007,sample00003", "[sample00007, sample00003]"):
         assert main(["examples", str(runs[0]), "--ids", ids]) == 0
@@ -763,7 +765,7 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     (tmp_path / "running" / "environment.json").write_text("{}")
     assert "running has no results yet: its training has not ended." in said(tmp_path / "running")
     assert f"Did you mean {runs[0]}?" in said(runs[0].parent)
-    assert "The same run is given twice" in said(runs[0], runs[0])
+    assert "The same run is given twice" in said(runs[0], runs[0].parent / ".." / "good" / runs[0].name)
     untested = shutil.copytree(runs[0], tmp_path / "untested")
     (untested / "predictions_test.csv").unlink()
     assert f"has no test results. First: kgenre test --ckpt_path {untested}" in said(untested)
