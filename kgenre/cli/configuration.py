@@ -120,9 +120,12 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         if options[part].class_path != parser.get_defaults()[part]["class_path"]
     }
     parser.set_defaults(replaced)
-    options = parser.parse_args(words)
+    options = parser.parse_args(words if checkpoint is None else without_print)
     if checkpoint is not None:
         complete(options, state, words)
+        if words != without_print:  # --print_config, which the parser would have obeyed before
+            print(dump(parser, options), end="")
+            parser.exit(0)
     _check_choices(options.model)
     return options
 

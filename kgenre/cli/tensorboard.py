@@ -63,7 +63,7 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
     try:
         return server.launch()
     except program.TensorBoardServerException as error:
-        raise UsageError(f"TensorBoard cannot start: {error.msg} Another --port, or 0 for any.") from None
+        raise UsageError(f"TensorBoard cannot start ({error.msg}): give another --port, or 0 for any.") from None
 
 
 def names_of(runs: Sequence[PurePath]) -> list[str]:

@@ -56,7 +56,7 @@ def test_of_two_checkpoints_the_last_one_counts(poster_run, overview_run):
     assert options("--ckpt_path", str(poster_run), "--ckpt_path", "null").model.init_args.learning_rate == 1e-4
 
 
-def test_a_config_leaves_to_the_checkpoint_what_it_does_not_say(overview_run, films, tmp_path):
+def test_a_config_leaves_to_the_checkpoint_what_it_does_not_say(overview_run, films, tmp_path, capsys):
     network = {"network": "overview_lstm_pooled", "network_args": {"dropout": 0.3}}
     config = write(tmp_path / "a.yaml", model={"init_args": network}, data={"init_args": {"path": None}})
     words = ["--config", config, "--ckpt_path", str(overview_run)]
@@ -65,6 +65,8 @@ def test_a_config_leaves_to_the_checkpoint_what_it_does_not_say(overview_run, fi
         {"embedding_dim": 8, "units": 4, "dropout": 0.3},
         str(films),
     )
+    assert main(["fit", *words, "--print_config"]) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["init_args"]["path"] == str(films), "what would run"
     assert options(*words, "--data.path", "null").data.init_args.path is None
     assert options(*words, "--model.network_args.embedding_dim", "9").model.init_args.network_args == {
         "embedding_dim": 9,

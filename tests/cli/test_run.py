@@ -198,7 +198,8 @@ def test_without_validation_films_the_last_checkpoint_is_tested(fit, tmp_path):
 
 
 def test_fast_dev_run_leaves_nothing(fit, tmp_path):
-    assert fit(tmp_path, "--trainer.fast_dev_run", "1", "--data.overviews", "false") == 0
+    network = ["--model.network", "poster_colours", "--data.overviews", "false"]
+    assert fit(tmp_path, "--trainer.fast_dev_run", "1", *network) == 0
     assert list(tmp_path.iterdir()) == []
 
 
@@ -279,6 +280,6 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
 
 
 def test_where_nothing_is_saved_the_weights_are_tested_as_they_are(fit, tmp_path, capsys):
-    network = ["--model.network", "overview_words", "--data.posters", "false", "--trainer.max_epochs", "1"]
+    network = ["--model.network", "poster_colours", "--data.overviews", "false", "--trainer.max_epochs", "1"]
     assert fit(tmp_path, *network, "--trainer.enable_checkpointing", "false", "--test", "true") == 0
     assert "test loss" in capsys.readouterr().err

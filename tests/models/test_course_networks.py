@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from numpy_weights import numpy_weights
 
 from kgenre.models import overview_lstm, poster_cnn_2024, poster_cnn_2025
 
@@ -62,13 +63,22 @@ NETWORKS = {
 
 @pytest.fixture(scope="module")
 def models():
-    return {name: build() for name, (build, *_) in NETWORKS.items()}
+    with numpy_weights():
+        return {name: build() for name, (build, *_) in NETWORKS.items()}
+
+
+@pytest.fixture(scope="module")
+def small():
+    """To compute with: fewer pixels and words."""
+    with numpy_weights():
+        posters = {build.__name__: build(image_size=(16, 16)) for build in (poster_cnn_2024, poster_cnn_2025)}
+        return posters | {"overview_lstm": overview_lstm(vocabulary_size=50, embedding_dim=8)}
 
 
 @pytest.fixture(scope="module")
 def tokens():
     """Three films of 12, 5 and 1 words, padded on the right to 12."""
-    ids = np.random.default_rng(0).integers(1, 10_000, (3, 12)).astype("int32")
+    ids = np.random.default_rng(0).integers(1, 50, (3, 12)).astype("int32")
     ids[1, 5:] = 0
     ids[2, 1:] = 0
     return ids
@@ -91,7 +101,8 @@ def test_layers_are_the_courses(models, name):
 
 
 def test_the_lstm_of_2024_has_smaller_embeddings():
-    assert overview_lstm().count_params() == 4_303_129
+    with numpy_weights():
+        assert overview_lstm().count_params() == 4_303_129
 
 
 def test_rates_and_strides_are_the_courses(models):
@@ -110,9 +121,9 @@ def test_rates_and_strides_are_the_courses(models):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_output_is_a_float32_probability_per_genre(models, tokens, name):
-    pixels = np.random.default_rng(0).random((3, 64, 64, 3), dtype="float32")
-    probabilities = predict(models[name], tokens if name == "overview_lstm" else pixels)
+def test_output_is_a_float32_probability_per_genre(small, tokens, name):
+    pixels = np.random.default_rng(0).random((3, 16, 16, 3), dtype="float32")
+    probabilities = predict(small[name], tokens if name == "overview_lstm" else pixels)
     assert probabilities.shape == (3, 25)
     assert probabilities.dtype == np.float32
     assert ((probabilities > 0) & (probabilities < 1)).all()
@@ -121,31 +132,38 @@ def test_output_is_a_float32_probability_per_genre(models, tokens, name):
 
 
 def test_arguments_reach_the_layers():
-    model = poster_cnn_2024(genres=7, image_size=(96, 64), dropout=0.1, dense_dropout=0.3)
+    with numpy_weights():
+        model = poster_cnn_2024(genres=7, image_size=(96, 64), dropout=0.1, dense_dropout=0.3)
+        second = poster_cnn_2025(genres=7, image_size=(96, 64), dropout=0.1, dense_dropout=0.3)
+        text = overview_lstm(7, 50, 8, dropout=0.1, recurrent_dropout=0.0, dense_dropout=0.3)
     assert (model.input_shape, model.output_shape) == ((None, 96, 64, 3), (None, 7))
     assert model.get_layer("Flat").output.shape == (None, 6 * 4 * 128)
     assert [layer.rate for layer in model.layers if "Drop" in layer.name] == [0.1] * 4 + [0.3] * 2
-    model = poster_cnn_2025(genres=7, image_size=(96, 64), dropout=0.1, dense_dropout=0.3)
-    assert model.get_layer("Block4").output.shape == (None, 12, 8, 128)
-    assert model.output_shape == (None, 7)
-    assert model.get_layer("Block2").drop1.rate == model.get_layer("Block2").drop2.rate == 0.1
-    assert model.get_layer("DropDense").rate == 0.3
-    model = overview_lstm(7, 50, 8, dropout=0.1, recurrent_dropout=0.0, dense_dropout=0.3)
-    assert model.output_shape == (None, 7)
-    assert model.get_layer("Embedding").get_weights()[0].shape == (50, 8)
-    backward = model.get_layer("BiLSTM2").backward_layer
+    assert second.get_layer("Block4").output.shape == (None, 12, 8, 128)
+    assert second.output_shape == (None, 7)
+    assert second.get_layer("Block2").drop1.rate == second.get_layer("Block2").drop2.rate == 0.1
+    assert second.get_layer("DropDense").rate == 0.3
+    assert text.output_shape == (None, 7)
+    assert text.get_layer("Embedding").get_weights()[0].shape == (50, 8)
+    backward = text.get_layer("BiLSTM2").backward_layer
     assert (backward.dropout, backward.recurrent_dropout) == (0.1, 0.0)
-    assert model.get_layer("DropDense").rate == 0.3
+    assert text.get_layer("DropDense").rate == 0.3
 
 
 def test_what_is_too_small_is_named():
-    assert poster_cnn_2024(image_size=(15, 15)).get_layer("Pool3").output.shape == (None, 1, 1, 128)
+    with numpy_weights():
+        least = (
+            poster_cnn_2024(image_size=(15, 15)),
+            poster_cnn_2025(image_size=(8, 8)),
+            overview_lstm(vocabulary_size=3),
+        )
+    assert least[0].get_layer("Pool3").output.shape == (None, 1, 1, 128)
     with pytest.raises(ValueError, match=r"at least 15 pixels.*Received: image_size=\(64, 14\)"):
         poster_cnn_2024(image_size=(64, 14))
-    assert poster_cnn_2025(image_size=(8, 8)).get_layer("Block4").output.shape == (None, 1, 1, 128)
+    assert least[1].get_layer("Block4").output.shape == (None, 1, 1, 128)
     with pytest.raises(ValueError, match=r"at least 8 pixels.*Received: image_size=\(7, 64\)"):
         poster_cnn_2025(image_size=(7, 64))
-    assert overview_lstm(vocabulary_size=3).get_layer("Embedding").input_dim == 3
+    assert least[2].get_layer("Embedding").input_dim == 3
     with pytest.raises(ValueError, match=r"at least 3.*Received: vocabulary_size=2"):
         overview_lstm(vocabulary_size=2)
 
@@ -155,7 +173,8 @@ def test_mixed_precision_computes_in_bfloat16_and_answers_in_float32(build):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = build()
+        with numpy_weights():
+            model = build()
     finally:
         keras.config.set_dtype_policy(before)
     inside = [part for layer in model.layers[:-1] for part in layer._flatten_layers()]  # of blocks and both directions
@@ -164,16 +183,16 @@ def test_mixed_precision_computes_in_bfloat16_and_answers_in_float32(build):
     assert model.outputs[0].dtype == "float32"
 
 
-def test_padding_on_the_right_changes_no_prediction(models, tokens):
-    model, padded = models["overview_lstm"], np.pad(tokens, ((0, 0), (0, 9)))
+def test_padding_on_the_right_changes_no_prediction(small, tokens):
+    model, padded = small["overview_lstm"], np.pad(tokens, ((0, 0), (0, 9)))
     np.testing.assert_allclose(predict(model, padded), predict(model, tokens), atol=1e-5)
     # It is the mask that does it: the unknown word in the same places is read.
     unknown = np.where(padded == 0, 1, padded)
     assert np.abs(predict(model, unknown) - predict(model, tokens)).max() > 1e-5
 
 
-def test_an_overview_without_words_is_predicted_for(models):
-    empty = predict(models["overview_lstm"], np.zeros((2, 6), "int32"))
+def test_an_overview_without_words_is_predicted_for(small):
+    empty = predict(small["overview_lstm"], np.zeros((2, 6), "int32"))
     assert np.isfinite(empty).all()
     np.testing.assert_array_equal(empty[0], empty[1])
 
@@ -183,12 +202,14 @@ REPORT = """
 import json
 import keras
 import numpy as np
+from numpy_weights import numpy_weights
 from kgenre.models import overview_lstm
 from kgenre.models import poster_cnn_2024
 from kgenre.models import poster_cnn_2025
 user = [keras.config.image_data_format(), keras.config.floatx()]
-keras.utils.set_random_seed(0)
-models = [poster_cnn_2024(image_size=(16, 16)), poster_cnn_2025(image_size=(16, 16)), overview_lstm(vocabulary_size=9)]
+with numpy_weights():
+    models = [build(image_size=(16, 16)) for build in (poster_cnn_2024, poster_cnn_2025)]
+    models.append(overview_lstm(vocabulary_size=9))
 pixels = np.random.default_rng(0).random((1, 16, 16, 3))
 print(json.dumps({
     "user": user,

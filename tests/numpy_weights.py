@@ -1,0 +1,27 @@
+"""Weights of new networks without the programs that JAX compiles for each shape in which it draws some."""
+
+import contextlib
+from unittest import mock
+
+import numpy as np
+from keras import initializers, ops
+
+
+@contextlib.contextmanager
+def numpy_weights():
+    """In the block the initializers of kgenre's and Keras's layers give what NumPy draws: the same for a shape."""
+
+    def drawn(self, shape, dtype=None, **_):
+        values = np.random.default_rng(len(shape)).normal(0, 0.05, shape)
+        return ops.convert_to_tensor(values.astype(dtype or "float32"))
+
+    with contextlib.ExitStack() as patches:
+        for kind in (initializers.VarianceScaling, initializers.Orthogonal, initializers.RandomUniform):
+            patches.enter_context(mock.patch.object(kind, "__call__", drawn))
+        for kind, fill in ((initializers.Zeros, np.zeros), (initializers.Ones, np.ones)):
+
+            def filled(self, shape, dtype=None, fill=fill, **_):
+                return ops.convert_to_tensor(fill(shape, dtype or "float32"))
+
+            patches.enter_context(mock.patch.object(kind, "__call__", filled))
+        yield
