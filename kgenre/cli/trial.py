@@ -104,7 +104,7 @@ class Trial:
             return None
         metrics = self.run_dir / "metrics.csv"
         if metrics.exists():
-            with metrics.open(newline="", encoding="utf-8") as file:
+            with metrics.open(newline="", encoding="utf-8-sig") as file:
                 seen = [float(row[self.monitor]) for row in csv.DictReader(file) if row.get(self.monitor)]
         else:  # the run has other loggers
             final = json.loads((self.run_dir / "metrics.json").read_text(encoding="utf-8")).get(self.monitor)

@@ -2,9 +2,8 @@
 
 from kgenre.loggers.csv import CSVLogger
 from kgenre.loggers.in_memory import InMemoryLogger
-from kgenre.loggers.logger import Logger, takes_pictures
+from kgenre.loggers.logger import Logger, LoggerError, takes_pictures
 from kgenre.loggers.mlflow import MLFlowLogger
-from kgenre.loggers.service import LoggerError
 from kgenre.loggers.tensorboard import TensorBoardLogger
 from kgenre.loggers.wandb import WandbLogger
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from kgenre.loggers.logger import Logger
+from kgenre.loggers.logger import Logger, LoggerError
 
 _log = logging.getLogger("kgenre")
 
@@ -22,6 +22,9 @@ class CSVLogger(Logger):
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
         name: the name of the experiment; None leaves it to the Trainer.
+
+    Raises:
+        LoggerError: (when a run goes on) its table was saved by another program in another form.
 
     Example:
         >>> Trainer(logger=CSVLogger("runs", name="poster_cnn"))
@@ -38,16 +41,28 @@ class CSVLogger(Logger):
         self._rows: dict[int, dict[str, str]] = {}
         self._columns: list[str] = []
         if self._path.exists():
-            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            # A line without its end was cut off by a full disk: its numbers may be other numbers.
-            reader = csv.DictReader(line for line in lines if line.endswith("\n"))
-            self._columns = [name for name in reader.fieldnames or [] if name != "step"]
-            for row in reader:
-                step = int(row.pop("step"))
-                if resume_step is None or step < resume_step:
-                    self._rows[step] = {name: value for name, value in row.items() if value}
+            try:
+                self._read(self._path, resume_step)
+            except (KeyError, TypeError, ValueError, csv.Error) as error:
+                raise LoggerError(
+                    f"{self._path} is no table of steps any more: did a spreadsheet save it? Put the old one back, or "
+                    "move it away: a new one then begins."
+                ) from error
         self._written = -1  # rewrite with the next row
         self._is_behind = False
+
+    def _read(self, path: Path, resume_step: int | None) -> None:
+        # As spreadsheets save it, it may begin with a byte order mark.
+        lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
+        # A line without its end was cut off by a full disk: its numbers may be other numbers.
+        reader = csv.DictReader(line for line in lines if line.endswith("\n"))
+        self._columns = [name for name in reader.fieldnames or [] if name != "step"]
+        for row in reader:
+            step = int(row.pop("step"))
+            if None in row:
+                raise ValueError(f"step {step} has more values than there are names")
+            if resume_step is None or step < resume_step:
+                self._rows[step] = {name: value for name, value in row.items() if value}
 
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         if self._path is None:

@@ -6,8 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.users_code import ShortTraceback
+
 if TYPE_CHECKING:
     import numpy as np
+
+
+class LoggerError(ShortTraceback, RuntimeError):
+    """A service cannot be used, or a file that a run goes on with cannot be read; the message says what to do."""
 
 
 class Logger:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.loggers.flat_parameters import flat_parameters
+from kgenre.loggers.logger import LoggerError
 from kgenre.loggers.picture import png_of
-from kgenre.loggers.service import LoggerError, ServiceLogger, title
+from kgenre.loggers.service import ServiceLogger, title
 
 if TYPE_CHECKING:
     import numpy as np

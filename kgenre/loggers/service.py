@@ -9,11 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from kgenre.loggers.logger import Logger
-
-
-class LoggerError(RuntimeError):
-    """A service cannot be used; the message says what to do."""
+from kgenre.loggers.logger import Logger, LoggerError
 
 
 class ServiceLogger(Logger, ABC):

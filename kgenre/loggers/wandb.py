@@ -10,8 +10,9 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kgenre.loggers.logger import LoggerError
 from kgenre.loggers.picture import png_of
-from kgenre.loggers.service import LoggerError, ServiceLogger, title
+from kgenre.loggers.service import ServiceLogger, title
 
 if TYPE_CHECKING:
     import numpy as np

@@ -255,7 +255,7 @@ def _rows(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet may have saved it
             return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as error:
         raise ReportError(

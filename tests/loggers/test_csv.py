@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from kgenre.loggers import CSVLogger
+from kgenre.loggers import CSVLogger, LoggerError
 
 pytestmark = pytest.mark.backend_free
 
@@ -97,3 +97,22 @@ def test_names_in_any_letters(logger, tmp_path):
 def test_nan_and_infinity(logger, tmp_path):
     logger.log_metrics({"a": float("nan"), "b": float("inf")}, 1)
     assert rows(tmp_path) == [{"step": "1", "a": "nan", "b": "inf"}]
+
+
+def test_a_table_that_a_spreadsheet_saved(logger, tmp_path):
+    logger.log_metrics({"a": 1.5, "b": 2.0}, 10)
+    text = (tmp_path / "metrics.csv").read_text()
+    (tmp_path / "metrics.csv").write_text(text.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
+    again = CSVLogger()
+    again.open(tmp_path)
+    again.log_metrics({"a": 3.0}, 20)
+    assert rows(tmp_path) == [{"step": "10", "a": "1.5", "b": "2"}, {"step": "20", "a": "3", "b": ""}]
+
+
+@pytest.mark.parametrize("saved", ["step;a\n10;1,5\n", "step,a\nten,1\n", "step,a\n,1\n", "step,a\n10,1,2\n", "Ü\n"])
+def test_a_table_in_another_form_is_named_and_kept(tmp_path, saved):
+    file = tmp_path / "metrics.csv"
+    file.write_text(saved, encoding="latin-1")
+    with pytest.raises(LoggerError, match="is no table of steps any more"):
+        CSVLogger().open(tmp_path)
+    assert file.read_text(encoding="latin-1") == saved
