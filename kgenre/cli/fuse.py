@@ -64,6 +64,8 @@ def run(arguments: Sequence[str]) -> int:
     options = parser.parse_args(list(arguments))
 
     members = [_read(Path(run)) for run in options.runs]
+    if len({member.checkpoint.resolve() for member in members}) < len(members):
+        raise UsageError("The same checkpoint is given twice: one network cannot be weighed against itself.")
     _check(members)
     _say_what_is_outdated(options.runs)
     config = _configuration(members, options)

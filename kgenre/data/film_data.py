@@ -188,6 +188,8 @@ class FilmData(DataModule):
         return sample_films()
 
     def _read(self, stage: str) -> FilmsInUse:
+        if stage == "fit" and self.augment and not self.posters:
+            _log.warning("augment has no effect: it changes posters, and none are read (posters=False).")
         # Films to predict are whatever somebody has: what cannot be read of them is named and left out.
         most_bad = 1.0 if stage == "predict" or self._may_lack else self.max_bad_fraction
         options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad, self._may_lack)

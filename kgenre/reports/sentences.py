@@ -183,7 +183,7 @@ def _after_the_curve(run: Run) -> str:
         return ""
     config = run.trained_in / "config.yaml"
     again = f": kgenre fit --config {quoted_path(config)}" if config.exists() else ""  # one of Python code has none
-    epochs = f" --trainer.max_epochs {max(2 * curve.trained, 10)}"
+    epochs = f" --trainer.max_epochs {max(2 * curve.trained, 10)}{_no_other_end(run)}"
     if curve.state == "falling" and rate_ran_out(run):
         longer = f"{again}{epochs}" if again else "."
         why = "the lowest validation loss came at the end of the rate's schedule: try one over more epochs"
@@ -200,6 +200,13 @@ def _after_the_curve(run: Run) -> str:
         f"augmentation, or fewer parameters.{smaller}",
         "flat": f"{run.name}: it hardly learned: try a higher learning rate{higher}",
     }.get(curve.state, "")
+
+
+def _no_other_end(run: Run) -> str:
+    """The options that let a run train for as many epochs as it is given."""
+    trainer = run.config.get("trainer", {})
+    steps = " --trainer.max_steps -1" if trainer.get("max_steps", -1) not in (-1, None) else ""
+    return steps + (" --trainer.max_time null" if trainer.get("max_time") is not None else "")
 
 
 def _percent(run: Run, genre: str, numbers: Numbers) -> str:

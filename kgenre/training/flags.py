@@ -41,6 +41,7 @@ _DEFAULTS: dict[str, Any] = {
     "logger": True,
     "log_every_n_steps": 50,
     "num_sanity_val_steps": 2,
+    "default_root_dir": "runs",  # None is Lightning's default
 }
 _MAY_BE_NONE = ("max_epochs", "min_epochs", "min_steps", "check_val_every_n_epoch")
 
@@ -139,7 +140,7 @@ def _check(f: SimpleNamespace) -> None:
         if not isinstance(f.steps_per_execution, int):
             raise TrainerError(f"steps_per_execution is a number or 'auto'. Received: {f.steps_per_execution!r}")
         _at_least(steps_per_execution=(f.steps_per_execution, 1))
-    if f.jit_compile not in (True, False, None, "auto"):
+    if not (f.jit_compile is None or isinstance(f.jit_compile, bool) or f.jit_compile == "auto"):  # 1 is no bool
         raise TrainerError(f"jit_compile is True, False, None or 'auto'. Received: {f.jit_compile!r}")
     check_limit("overfit_batches", f.overfit_batches)
     check_accelerator(f.accelerator, f.devices, f.strategy)

@@ -172,7 +172,7 @@ class Trainer(Run):
             loss_scaling=self.precision == "16-mixed",
             deterministic=bool(deterministic),
         )
-        self.default_root_dir = Path(default_root_dir).expanduser()
+        self.default_root_dir = Path(flags.default_root_dir).expanduser()
         self.name = name
         self.loggers = flags.loggers
         self.given_callbacks: list[Callback] = flags.given_callbacks

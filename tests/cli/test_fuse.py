@@ -116,6 +116,13 @@ def test_runs_that_do_not_go_together(overview_run, fit, arguments, message, tmp
     assert not (tmp_path / "out").exists()
 
 
+def test_a_run_and_itself(overview_run, tmp_path, capsys):
+    twice = [str(overview_run), str(overview_run / "checkpoints" / "best")]
+    assert main(["fuse", *twice, "--root", str(tmp_path / "out")]) == 1
+    assert "The same checkpoint is given twice" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_no_run(tmp_path, capsys):
     assert main(["fuse", str(tmp_path)]) == 1
     assert "Traceback" not in capsys.readouterr().err

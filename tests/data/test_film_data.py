@@ -149,6 +149,14 @@ def test_setup_again_reads_nothing(films, monkeypatch):
     assert films.table is table
 
 
+def test_an_augmentation_without_posters_is_said_to_have_no_effect(sample, caplog):
+    films = FilmData(str(sample), posters=False, augment=True)
+    films.setup("fit")
+    assert [m for m in caplog.messages if "augment" in m] == [
+        "augment has no effect: it changes posters, and none are read (posters=False)."
+    ]
+
+
 def test_only_training_posters_are_augmented(sample):
     plain, augmented = (
         FilmData(str(sample), overviews=False, image_size=(24, 16), augment=augment) for augment in (False, True)

@@ -217,6 +217,15 @@ def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
         assert ("rate had come down to 0" in said, "still falling" in said) == (ran_out, not ran_out)
 
 
+def test_to_train_longer_needs_no_other_end(runs):
+    run, _ = read_runs(runs)
+    ended = dataclasses.replace(run, config={"trainer": {"max_steps": 30, "max_time": "00:01:00:00"}})
+    plain = next_steps([run])[0]
+    assert "train longer: kgenre fit --config" in plain
+    assert plain.endswith("--trainer.max_epochs 10")
+    assert next_steps([ended])[0] == f"{plain} --trainer.max_steps -1 --trainer.max_time null"
+
+
 def test_curves_are_read_right(films, tmp_path):
     cases = {"overfitted": (0.5, 0.4, 0.45), "falling": (0.5, 0.45, 0.4), "level": (0.5, 0.4, 0.401, 0.402, 0.401)}
     for state, validation in (cases | {"flat": (0.5, 0.501, 0.499)}).items():

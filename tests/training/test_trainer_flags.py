@@ -348,6 +348,7 @@ def test_jit_compile_trains_to_the_same_loss():
         {"max_steps": None},
         {"fast_dev_run": None},
         {"gradient_clip_val": "1"},
+        {"jit_compile": 1},
         {"gradient_clip_val": float("nan")},
     ],
     ids=str,
@@ -356,6 +357,10 @@ def test_wrong_values_name_the_argument_and_the_value(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(TrainerError, match=rf"{name}.*{value}"):
         kgenre.Trainer(**arguments)
+
+
+def test_no_root_is_the_default_one():
+    assert str(kgenre.Trainer(default_root_dir=None).default_root_dir) == "runs"
 
 
 @pytest.mark.parametrize(
