@@ -170,6 +170,11 @@ def test_help_of_an_optimizer(capsys):
     assert "momentum" in capsys.readouterr().out
 
 
+def test_help_of_an_optimizer_that_is_not_named(capsys):
+    assert main(["fit", "--optimizer.help", "--trainer.max_epochs", "3"]) == 1
+    assert "--optimizer.help needs the name of a class. There are: Adadelta," in capsys.readouterr().err
+
+
 def test_optimizer_and_schedule_are_written_out():
     given = options("--optimizer", "SGD", "--optimizer.momentum", "0.9", "--lr_scheduler=CosineDecay")
     assert given.optimizer.class_path == "SGD"
