@@ -37,17 +37,18 @@ class CSVLogger(Logger):
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
         if run_dir is None:
             raise self.not_open()
-        self._path = run_dir / "metrics.csv"
+        path, self._path = run_dir / "metrics.csv", None  # none is open before it is read
         self._rows: dict[int, dict[str, str]] = {}
         self._columns: list[str] = []
-        if self._path.exists():
+        if path.exists():
             try:
-                self._read(self._path, resume_step)
+                self._read(path, resume_step)
             except (KeyError, TypeError, ValueError, csv.Error) as error:
                 raise LoggerError(
-                    f"{self._path} is no table of steps any more: did a spreadsheet save it? Put the old one back, or "
+                    f"{path} is no table of steps any more: did a spreadsheet save it? Put the old one back, or "
                     "move it away: a new one then begins."
                 ) from error
+        self._path = path
         self._written = -1  # rewrite with the next row
         self._is_behind = False
 

@@ -228,11 +228,10 @@ def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) 
 
 def add_stages(trainer: Trainer) -> None:
     """Make the engine ready for validation sets that were not there when the fit began: the sources may be new."""
-    t = trainer
-    new = [one for one in t.val_sources if one.stage not in t.engine.built.entries and one.batches]
-    with policy_of(t.precision):
+    new = [one for one in trainer.val_sources if one.stage not in trainer.engine.built.entries and one.batches]
+    with policy_of(trainer.precision):
         for stage, batch in first_batches(new).items():
-            t.engine.add_stage(stage, batch)
+            trainer.engine.add_stage(stage, batch)
 
 
 def _built_engine(
