@@ -123,11 +123,22 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     options = parser.parse_args(words if checkpoint is None else without_print)
     if checkpoint is not None:
         complete(options, state, words)
-        if words != without_print:  # --print_config, which the parser would have obeyed before
-            print(dump(parser, options), end="")
-            parser.exit(0)
+        _print_if_wanted(parser, options, words)
     _check_choices(options.model)
     return options
+
+
+def _print_if_wanted(parser: Parser, options: Namespace, words: list[str]) -> None:
+    """Obey ``--print_config`` and its flags: the parser would have, before the run's values were there."""
+    wanted = [word.partition("=")[2] for word in words if word.startswith("--print_config")]
+    if not wanted:
+        return
+    known = {"skip_default": "skip_default", "skip_unset": "skip_unset", "skip_null": "skip_unset"}
+    flags = [flag for flag in wanted[-1].split(",") if flag]
+    if unknown := [flag for flag in flags if flag not in known]:
+        parser.error(f"--print_config takes {', '.join(known)}. Received: {unknown[0]}")
+    print(dump(parser, options, **{known[flag]: True for flag in flags}), end="")
+    parser.exit(0)
 
 
 def _check_choices(model: Namespace) -> None:
@@ -178,9 +189,9 @@ def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
     return made.trainer, made.model, made.data
 
 
-def dump(parser: Parser, options: Namespace) -> str:
-    """The options as YAML: all of them, so that the text alone repeats a run."""
-    return parser.dump(options, skip_unset=False, skip_validation=True)
+def dump(parser: Parser, options: Namespace, skip_unset: bool = False, skip_default: bool = False) -> str:
+    """The options as YAML: all of them, so that the text alone repeats a run, unless some are to be skipped."""
+    return parser.dump(options, skip_unset=skip_unset, skip_default=skip_default, skip_validation=True)
 
 
 def as_used(options: Namespace, trainer: Any) -> Namespace:

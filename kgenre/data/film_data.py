@@ -207,10 +207,11 @@ class FilmData(DataModule):
             overviews = usable.table.overviews
             if vectorizer is None:
                 split = split or self._draw_split(usable, to_test=False)  # the words are those of training films
+                training = self._rows("train", split.restrict(usable.rows), usable.table)
                 names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df", "word_split")
                 settings = {name: getattr(self, name) for name in names}
                 say_how_to_split(overviews, self.standardize, self.word_split)
-                vectorizer = adapted(overviews, split.restrict(usable.rows).train, **settings)
+                vectorizer = adapted(overviews, training, **settings)
             tokens = encoded(overviews, vectorizer)
         tensors = FilmTensors(usable.table.genres, usable.posters, tokens, usable.poster_rows)
         return FilmsInUse(usable, tensors, vectorizer, split)
@@ -335,12 +336,15 @@ class FilmData(DataModule):
         return FilmBatches(self._in_use.tensors, np.arange(len(self.table)), self.batch_size)
 
     def _batches(self, part: str, **options: Any) -> FilmBatches:
-        rows = getattr(self.split, part)
-        if not len(rows):
-            given = self.given_split and self.table.split
-            other = "--data.given_split false" if given else "another --data.test_fraction"
-            raise FilmDataError(f"There are no {part} films ({self.split}). Give more films, or {other}.")
+        rows = self._rows(part, self.split, self.table)
         return FilmBatches(self._in_use.tensors, rows, self.batch_size, seed=self.seed, **options)
+
+    def _rows(self, part: str, split: Split, table: FilmTable) -> npt.NDArray[np.int64]:
+        rows: npt.NDArray[np.int64] = getattr(split, part)
+        if not len(rows):
+            other = "--data.given_split false" if self.given_split and table.split else "another --data.test_fraction"
+            raise FilmDataError(f"There are no {part} films ({split}). Give more films, or {other}.")
+        return rows
 
     def encode(
         self,

@@ -19,7 +19,7 @@ class ArrayDataset:
         drop_last: leave out a last batch that is not full (one compiled shape less).
 
     Raises:
-        ValueError: a batch size below 1, no rows, or arrays of different lengths.
+        ValueError: a batch size below 1, no rows, arrays of different lengths, or a list of values in place of one.
 
     Example:
         >>> data = ArrayDataset({"x": np.zeros((10, 3), "float32")}, batch_size=4)
@@ -32,7 +32,12 @@ class ArrayDataset:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
-        lengths = {len(array) for array in _leaves(arrays)}
+        leaves = _leaves(arrays)
+        if alone := [leaf for leaf in leaves if np.ndim(leaf) == 0]:
+            raise ValueError(
+                f"arrays must be arrays. Received: {alone[0]!r}. Make one of a list of values: np.array([...])."
+            )
+        lengths = {len(leaf) for leaf in leaves}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(f"arrays must have the same first axis, at least 1 long. Received lengths: {lengths}")
         self.arrays = arrays

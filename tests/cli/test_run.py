@@ -58,6 +58,15 @@ def test_config_is_complete_and_can_be_read_again(poster_run, capsys):
     assert yaml.safe_load(capsys.readouterr().out) == config
 
 
+def test_the_options_of_a_run_that_goes_on_without_those_that_are_not_set(poster_run, capsys):
+    assert main(["fit", "--ckpt_path", str(poster_run), "--print_config=skip_null"]) == 0
+    printed = yaml.safe_load(capsys.readouterr().out)
+    assert printed["model"]["init_args"]["network"] == "poster_colours"
+    assert "gradient_clip_val" not in printed["trainer"]
+    assert main(["fit", "--ckpt_path", str(poster_run), "--print_config=skip_nil"]) == 2
+    assert "--print_config takes skip_default, skip_unset, skip_null. Received: skip_nil" in capsys.readouterr().err
+
+
 def test_the_same_config_repeats_the_run(poster_run, tmp_path):
     arguments = ["fit", "--config", str(poster_run / "config.yaml"), "--trainer.default_root_dir", str(tmp_path)]
     assert main(arguments) == 0

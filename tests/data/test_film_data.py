@@ -353,6 +353,16 @@ def test_error_a_given_split_has_no_test_films(write_csv, tmp_path):
         films.test_dataloader()
 
 
+def test_error_a_given_split_has_no_training_films(tmp_path):
+    (tmp_path / "dataset").mkdir()
+    for n in range(20):
+        film = {"genres": ["War"], "plot": [f"ship {n}"]}
+        (tmp_path / "dataset" / f"{n}.json").write_text(json.dumps(film))
+    (tmp_path / "split.json").write_text(json.dumps({"train": [], "dev": [], "test": [str(n) for n in range(20)]}))
+    with pytest.raises(FilmDataError, match=r"no train films .* or --data\.given_split false\."):
+        FilmData(str(tmp_path), posters=False).setup("fit")
+
+
 def test_drop_remainder(sample):
     films = FilmData(str(sample), posters=False, batch_size=32, drop_remainder=True)
     films.setup("fit")

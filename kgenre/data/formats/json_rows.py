@@ -47,7 +47,7 @@ def read_json_rows(path: Path) -> Iterator[NumberedRow]:
         raise FilmDataError(f"{path} has no list of films. Give a JSON file with a list of objects, one a film.")
     names = list(dict.fromkeys(name for film in films if isinstance(film, dict) for name in film))
     for number, film in enumerate(films, 1):
-        yield number, {name: _text(film.get(name)) for name in names} if isinstance(film, dict) else None
+        yield number, {name: as_text(film.get(name)) for name in names} if isinstance(film, dict) else None
 
 
 def _load(path: Path) -> Any:
@@ -114,7 +114,8 @@ def _films(data: Any) -> list[Any] | None:
     return lists[0] if len(lists) == 1 else None
 
 
-def _text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """A value of a JSON file as it would stand in a table; "" for None and NaN."""
     if value is None or value != value:  # NaN, which Python writes for what pandas has no value of
         return ""
     text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)

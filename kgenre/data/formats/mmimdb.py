@@ -16,6 +16,7 @@ import numpy as np
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.genre_cell import is_genre
+from kgenre.data.formats.json_rows import as_text
 from kgenre.data.formats.layout import Layout
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_texts import PackedTexts
@@ -59,12 +60,12 @@ def read(path: Path) -> FilmTable:
     if not films:
         why = f"{left_out[0].id}: {left_out[0].reason}" if left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")
-    genres_of = [set(filter(is_genre, map(str.strip, film["genres"]))) for film in films.values()]
+    genres_of = [set(filter(is_genre, map(as_text, film["genres"]))) for film in films.values()]
     names = tuple(sorted(set().union(*genres_of)))
     parts = ", ".join(f"{len(split[name])} {name}" for name in PARTS)
     return FilmTable(
         ids=PackedTexts(films),
-        titles=PackedTexts(str(film["title"] or "") for film in films.values()),
+        titles=PackedTexts(as_text(film["title"]) for film in films.values()),
         years=tuple(film["year"] if isinstance(film["year"], int) else None for film in films.values()),
         overviews=PackedTexts(film["overview"] for film in films.values()),
         genres=np.array([[n in has for n in names] for has in genres_of], np.uint8).reshape(len(films), len(names)),
@@ -103,7 +104,7 @@ def _overview(film: dict[str, Any]) -> str:
     texts = film.get("plot") or film.get("plot outline") or ""
     # Each text may end in "::" and the name of who wrote it.
     plots = [t.rpartition("::")[0] or t for t in (texts if isinstance(texts, list) else [texts]) if isinstance(t, str)]
-    return overview_text(max((plot.strip() for plot in plots), key=len, default=""))
+    return overview_text(max(map(as_text, plots), key=len, default=""))
 
 
 MMIMDB = Layout(

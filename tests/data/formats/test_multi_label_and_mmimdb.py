@@ -60,6 +60,12 @@ def test_mmimdb(mmimdb):
     assert table.split == {"train": ["2", "1"], "validation": [], "test": []}, "no film is trained on and tested"
 
 
+def test_half_a_character_in_mmimdb_is_no_text(mmimdb):
+    half = "A \ud83c"  # cut between its two halves; no UTF-8 file can hold it
+    table = read_films(mmimdb({"1": {"title": half, "genres": [half], "plot": [half]}}, train=["1"]))
+    assert (table.titles[0], table.genre_names, table.overviews[0]) == ("A ?", ("A ?",), "A ?")
+
+
 def test_mmimdbs_files_are_read_with_progress(mmimdb, monkeypatch):
     shown = []
     monkeypatch.setattr("kgenre.data.progress_line.ProgressLine.__call__", lambda line, *state: shown.append(state))
