@@ -2,6 +2,7 @@
 
 import gc
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ TO_THE_BIT = [TESTS / "cli" / "test_repeat.py", TESTS / "engines" / "test_initia
 TO_THE_BIT += [TESTS / "kernels" / "test_max_pooling.py", TESTS / "training" / "test_accelerator.py"]
 TO_THE_BIT += [TESTS / "training" / "test_determinism.py", TESTS / "training" / "test_steps_per_execution.py"]
 BACKEND_FREE = "pytestmark = pytest.mark.backend_free\n"
+ONE_BACKEND = re.compile(r'pytest\.mark\.one_backend\("(\w+)"\)')
 # Many tests compile the same small programs: under JAX each is compiled once for all tests and their subprocesses.
 _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
@@ -26,6 +28,10 @@ os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
 # Tests run on all cores side by side: torch's threads would spend most of their time waiting for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+if "PYTEST_XDIST_WORKER" in os.environ and os.environ.get("KERAS_BACKEND") == "tensorflow":
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # processes that a test starts have all
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: Ctrl-C is tested, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(TESTS))  # `import boring` in any folder of tests, whichever import mode pytest runs in
@@ -45,15 +51,19 @@ if os.environ.get("KERAS_BACKEND") == "none":
 
 
 def pytest_addoption(parser):
-    parser.addoption("--without-backend-free", action="store_true", help="leave out files that touch no backend")
+    parser.addoption("--once", action="store_true", help="leave out files that tests/run.sh runs under another backend")
 
 
 def pytest_ignore_collect(collection_path, config):
     """With ``KERAS_BACKEND=none`` only the files marked `backend_free` run: the others could not even be imported."""
-    without, alone = config.getoption("--without-backend-free"), os.environ.get("KERAS_BACKEND") == "none"
-    if (without or alone) and collection_path.match("test_*.py"):
-        return (BACKEND_FREE in collection_path.read_text(encoding="utf-8")) != alone or None
-    return None
+    backend, once = os.environ.get("KERAS_BACKEND", "tensorflow"), config.getoption("--once")
+    if not collection_path.match("test_*.py") or not (once or backend == "none"):
+        return None
+    text = collection_path.read_text(encoding="utf-8")
+    if backend == "none" or BACKEND_FREE in text:
+        return (BACKEND_FREE in text) != (backend == "none") or None
+    only = ONE_BACKEND.search(text)
+    return (only is not None and only[1] != backend) or None
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,7 +91,8 @@ def run_python():
     """Run a script in a fresh interpreter, where nothing is imported yet; returns what it printed."""
 
     def run(script, *, backend=None, **environment):
-        env = os.environ | {"PYTHONPATH": str(TESTS), "TF_CPP_MIN_LOG_LEVEL": "3"} | environment
+        path = f"{TESTS.parent}{os.pathsep}{TESTS}"  # this checkout, wherever kgenre is installed from
+        env = os.environ | {"PYTHONPATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"} | environment
         if backend is not None:
             env["KERAS_BACKEND"] = backend
         done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, timeout=600)

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Install kgenre with its test tools into a virtual environment (VENV, default .venv), then lint and test everything,
-# under TensorFlow and under JAX; files that touch no backend once, where none can be imported. Ends with the first thing that fails.
+# under TensorFlow and under JAX; once what touches no backend, where none can be imported, and what is alike on all, on one.
+# Ends with the first thing that fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}
 python=${PYTHON:-python3}
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -m pip install --quiet --editable '.[test]'
+"$venv/bin/python" -m pip install --quiet --no-compile --editable '.[test]'
 export PATH="$(cd "$venv/bin" && pwd):$PATH"
 
 ruff check .
@@ -16,6 +17,6 @@ lint-imports
 unset PYTHONDONTWRITEBYTECODE # tests start Python a hundred times: each would compile kgenre anew
 for backend in none tensorflow jax; do
   echo "== KERAS_BACKEND=$backend"
-  KERAS_BACKEND=$backend python -m pytest -n auto --maxprocesses 4 --dist worksteal --without-backend-free "$@" ||
+  KERAS_BACKEND=$backend python -m pytest -n auto --maxprocesses 4 --dist worksteal --once "$@" ||
     [ $? -eq 5 -a $# -gt 0 ] # none of the tests that were asked for belongs here
 done

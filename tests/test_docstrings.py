@@ -15,6 +15,7 @@ from PIL import Image
 
 import kgenre
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 # Left out: what compiles or trains for seconds, and what wants the run or the table of a user, or an extra.
 SLOW = ("Bidirectional", "ColoursAndLayout", ".fused", "GenreClassifier", ".overview_lstm", ".poster_cnn_2024")
 SLOW += (".poster_cnn_2025", ".side_by_side", "BatchSizeFinder", "TensorBoardViews")

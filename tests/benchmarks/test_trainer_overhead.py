@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "benchmarks" / "trainer_overhead.py"
 RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*-trainer_overhead.json"))

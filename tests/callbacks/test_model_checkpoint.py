@@ -14,7 +14,7 @@ from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
 from kgenre.callbacks.monitor import MonitorError
 from kgenre.checkpoints import find_checkpoint, read_checkpoint
 
-pytestmark = pytest.mark.usefixtures("in_tmp_path")
+pytestmark = [pytest.mark.one_backend("jax"), pytest.mark.usefixtures("in_tmp_path")]
 SCORES = [5.0, 3.0, 4.0, 2.0, 6.0]
 
 

@@ -15,6 +15,7 @@ from kgenre.cli.configuration import dump, make_parser, parse, start
 from kgenre.cli.main import main
 from kgenre.cli.usage import UsageError
 
+pytestmark = pytest.mark.one_backend("jax")
 EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 
 

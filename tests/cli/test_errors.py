@@ -9,6 +9,8 @@ from kgenre.checkpoints import Checkpoint, read_checkpoint, write_checkpoint
 from kgenre.cli.main import main
 from kgenre.cli.usage import is_refusal
 
+pytestmark = pytest.mark.one_backend("tensorflow")
+
 
 @pytest.fixture
 def fails(capsys):

@@ -11,6 +11,8 @@ from kgenre.cli import fuse
 from kgenre.cli.main import main
 from kgenre.evaluation.film_predictions import read_predictions
 
+pytestmark = pytest.mark.one_backend("jax")
+
 
 def log_odds(run):
     prob = read_predictions(run / "predictions_test.csv").prob

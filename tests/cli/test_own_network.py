@@ -8,6 +8,7 @@ import yaml
 
 from kgenre.cli.main import main
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 FILE = """
 import keras
 from keras import layers

@@ -18,6 +18,7 @@ from kgenre.cli.sweep import _shown_score
 from kgenre.cli.trial import Trial
 from kgenre.training.run_lock import RunLock
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 DIGITS = ["--model=digits.DigitNet", "--data=digits.Digits", "--model.learning_rate=0.01", "--trainer.name=batches"]
 

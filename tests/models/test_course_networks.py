@@ -222,6 +222,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.skipif(keras.backend.backend() == "jax", reason="tests/engines/test_backend.py has it, for less")
 def test_keras_json_changes_nothing(tmp_path, run_python):
     said = []
     exec(REPORT, {"print": said.append})

@@ -15,6 +15,8 @@ from kgenre.models.named_network import kept_name
 from kgenre.reports import examples
 from kgenre.training import TrainerError
 
+pytestmark = pytest.mark.one_backend("tensorflow")
+
 
 def net(genres, filters=4):
     poster = keras.Input((16, 16, 3), name="poster")

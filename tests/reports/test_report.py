@@ -45,6 +45,7 @@ from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import results, training_table
 from kgenre.reports.verdicts import against_baselines, headline, per_genre, what_it_learned
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 GENRES = ("Comedy", "Drama", "N/A", "War")
 
 

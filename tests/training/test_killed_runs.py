@@ -15,6 +15,7 @@ import pytest
 
 from kgenre.checkpoints import leftovers, read_checkpoint
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 PART = Path(__file__).with_name("killed_run.py")
 TESTS = PART.parent.parent
 KILLED = 9
