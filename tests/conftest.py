@@ -20,7 +20,7 @@ TO_THE_BIT = [TESTS / "cli" / "test_repeat.py", TESTS / "engines" / "test_initia
 TO_THE_BIT += [TESTS / "kernels" / "test_max_pooling.py", TESTS / "training" / "test_accelerator.py"]
 TO_THE_BIT += [TESTS / "training" / "test_determinism.py", TESTS / "training" / "test_steps_per_execution.py"]
 BACKEND_FREE = "pytestmark = pytest.mark.backend_free\n"
-ONE_BACKEND = re.compile(r'pytest\.mark\.one_backend\("(\w+)"\)')
+ONE_BACKEND_FILE = re.compile(r'^pytestmark = \[?pytest\.mark\.one_backend\("(\w+)"\)', re.MULTILINE)
 # Many tests compile the same small programs: under JAX each is compiled once for all tests and their subprocesses.
 _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors=True)
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
@@ -51,7 +51,7 @@ if os.environ.get("KERAS_BACKEND") == "none":
 
 
 def pytest_addoption(parser):
-    parser.addoption("--once", action="store_true", help="leave out files that tests/run.sh runs under another backend")
+    parser.addoption("--once", action="store_true", help="leave out what tests/run.sh runs under another backend")
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -62,8 +62,16 @@ def pytest_ignore_collect(collection_path, config):
     text = collection_path.read_text(encoding="utf-8")
     if backend == "none" or BACKEND_FREE in text:
         return (BACKEND_FREE in text) != (backend == "none") or None
-    only = ONE_BACKEND.search(text)
+    only = ONE_BACKEND_FILE.search(text)
     return (only is not None and only[1] != backend) or None
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--once"):
+        backend = os.environ.get("KERAS_BACKEND", "tensorflow")
+        elsewhere = [item for item in items for mark in item.iter_markers("one_backend") if mark.args != (backend,)]
+        config.hook.pytest_deselected(items=elsewhere)
+        items[:] = [item for item in items if item not in elsewhere]
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -10,6 +10,8 @@ from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights
 from kgenre.callbacks import EarlyStopping
 from kgenre.callbacks.monitor import MonitorError
 
+pytestmark = pytest.mark.one_backend("jax")
+
 
 class Scores(BoringModule):
     def __init__(self, scores):

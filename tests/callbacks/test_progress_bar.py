@@ -15,7 +15,7 @@ from kgenre.callbacks import ModelSummary, ProgressBar, ThroughputMonitor
 from kgenre.callbacks.notebook_bar import NotebookBar
 from kgenre.callbacks.results_table import print_results
 
-pytestmark = pytest.mark.usefixtures("in_tmp_path")
+pytestmark = [pytest.mark.one_backend("tensorflow"), pytest.mark.usefixtures("in_tmp_path")]
 
 
 class Shows(BoringModule):

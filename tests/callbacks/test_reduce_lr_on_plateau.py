@@ -11,6 +11,8 @@ from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer
 from kgenre.callbacks import EarlyStopping, ReduceLROnPlateau
 from kgenre.callbacks.monitor import MonitorError
 
+pytestmark = pytest.mark.one_backend("tensorflow")
+
 
 class Scores(BoringModule):
     def __init__(self, scores):

@@ -8,6 +8,7 @@ import pytest
 from kgenre.cli import advise
 from kgenre.cli.main import main
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 SMALL = ["--data.batch_size", "8", "--data.image_size", "[16, 16]", "--model.network", "poster_colours"]
 
 

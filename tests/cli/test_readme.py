@@ -73,6 +73,7 @@ def backbone(allow_import, monkeypatch):
     monkeypatch.syspath_prepend(ROOT / "configs" / "examples")
 
 
+@pytest.mark.one_backend("tensorflow")
 def test_the_pretrained_network_of_the_readme(in_tmp_path, backbone, monkeypatch, films):
     loaded = []
 

@@ -10,6 +10,7 @@ from safetensors.numpy import load_file
 
 from kgenre.cli.main import main
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 
 

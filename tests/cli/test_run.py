@@ -123,6 +123,7 @@ def test_predict_one_overview_as_text(overview_run, capsys):
     assert all(0 < float(line.split()[-1]) < 1 for line in lines)
 
 
+@pytest.mark.one_backend("jax")
 def test_one_film_is_predicted_under_jax_without_what_takes_seconds_to_import(poster_run, films, run_python):
     poster = next((films / "posters").glob("*.jpg"))
     script = (

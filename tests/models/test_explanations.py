@@ -57,6 +57,7 @@ def test_the_courses_networks_are_explained(network):
     assert np.isfinite(heat).all()
 
 
+@pytest.mark.one_backend("tensorflow")
 def test_word_importance_agrees_with_leaving_words_out():
     module = classifier("overview_lstm", embedding_dim=8)
     embedding = next(layer for layer in module.model.layers if isinstance(layer, layers.Embedding))
@@ -79,6 +80,7 @@ def test_word_importance_agrees_with_leaving_words_out():
     assert (ours[6:] == 0).all()
 
 
+@pytest.mark.one_backend("jax")
 def test_a_network_of_several_is_explained_as_a_whole():
     members = [
         {"network": "poster_resnet", "network_args": {"filters": [4, 4]}},

@@ -59,6 +59,7 @@ def small_network(genres, image_size):
     )
 
 
+@pytest.mark.one_backend("tensorflow")
 def test_a_classifier_trains_on_mixed_batches(folder, in_tmp_path):
     module = GenreClassifier(small_network, learning_rate=1e-2, mixup=0.2, cutmix=1.0)
     films = FilmData(folder, overviews=False, image_size=(8, 8), batch_size=16)

@@ -221,18 +221,30 @@ def test_parameters_of_the_poster_network():
 @pytest.mark.parametrize(
     ("network", "settings", "data"),
     [
-        (
+        pytest.param(
             "overview_lstm_pooled",
             {"learning_rate": 1e-2, "label_smoothing": 0.1},
             {"posters": False, "stem": "english"},
+            marks=pytest.mark.one_backend("tensorflow"),
         ),
-        (
+        pytest.param(
             "overview_lstm_words",
             {"layer_optimizers": {"Words": {"optimizer": "sgd", "learning_rate": 0.5}}, "learning_rate": 1e-2},
             {"posters": False},
+            marks=pytest.mark.one_backend("jax"),
         ),
-        ("poster_resnet_colours", {"learning_rate": 5e-3, "mirror": True}, {"overviews": False}),
-        ("poster_overview_fusion", {"learning_rate": 5e-3}, {"incomplete": "keep"}),
+        pytest.param(
+            "poster_resnet_colours",
+            {"learning_rate": 5e-3, "mirror": True},
+            {"overviews": False},
+            marks=pytest.mark.one_backend("tensorflow"),
+        ),
+        pytest.param(
+            "poster_overview_fusion",
+            {"learning_rate": 5e-3},
+            {"incomplete": "keep"},
+            marks=pytest.mark.one_backend("jax"),
+        ),
     ],
 )
 def test_they_learn_the_sample_films(network, settings, data, sample, tmp_path):

@@ -35,6 +35,7 @@ def layers(module, name):
     return [part for part in module.model._flatten_layers() if part.name == name]
 
 
+@pytest.mark.one_backend("tensorflow")
 def test_each_member_learns_as_if_it_were_alone(sample, tmp_path):
     settings = {"network_args": {"word_dropout": 0.0}, "optimizer": "sgd", "learning_rate": 0.5}
     alone = trained(GenreClassifier("overview_words", **settings), sample, tmp_path)

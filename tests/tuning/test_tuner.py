@@ -16,7 +16,7 @@ from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.loggers import InMemoryLogger
 from kgenre.tuning import Tuner
 
-pytestmark = pytest.mark.usefixtures("in_tmp_path")
+pytestmark = [pytest.mark.one_backend("jax"), pytest.mark.usefixtures("in_tmp_path")]
 KERNEL = "model.layers.0.kernel"
 
 
