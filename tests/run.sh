@@ -8,6 +8,7 @@ venv=${VENV:-.venv}
 python=${PYTHON:-python3}
 
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+# Not compiled: only a part of what the packages have is ever imported, and is compiled then.
 "$venv/bin/python" -m pip install --quiet --no-compile --editable '.[test]'
 export PATH="$(cd "$venv/bin" && pwd):$PATH"
 
