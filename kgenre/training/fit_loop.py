@@ -13,7 +13,7 @@ from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.limits import length_of, read_only_once
 from kgenre.training.open_run import open_loggers
-from kgenre.training.resume import restore, restore_logs, resume_step
+from kgenre.training.resume import restore, restore_logs, restore_trainable, resume_step
 from kgenre.training.stage import add_stages, load_epoch, load_sources
 from kgenre.training.steps_per_execution import batches_at_once, grouped
 
@@ -146,6 +146,7 @@ def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]
     t = trainer
     t.going_back = None
     restore(t, checkpoint)
+    restore_trainable(t, checkpoint)
     open_loggers(t, resume_step(checkpoint))
     restore_logs(t, checkpoint)
     change()

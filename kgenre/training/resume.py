@@ -40,6 +40,7 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "steps_per_execution": t.chosen_steps_per_execution,
         "jit_compile": t.chosen_jit_compile,
         "configured_rates": t.configured_rates,
+        "trainable": trainable_changes(t),
         "logs": t.results.state_dict(t.global_step),
         "loggers": {key: logger.state_dict(t.global_step) for key, logger in _loggers(t)},
         "random": random_state(),
@@ -55,6 +56,31 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         callback.on_save_checkpoint(t, t.module, state)
     t.module.on_save_checkpoint(state)
     return state
+
+
+def trainable_changes(trainer: Trainer) -> dict[str, bool]:
+    """What hooks have frozen or unfrozen since ``on_fit_start``: what the module itself says holds when it goes on."""
+    from kgenre.engines.trainable_flags import trainable_flags
+
+    began = trainer.trainable_at_start
+    return {name: flag for name, flag in trainable_flags(trainer.module).items() if began.get(name, flag) != flag}
+
+
+def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
+    """Note what is trained as a fit starts, and freeze and unfreeze what the checkpoint's run had by then."""
+    from kgenre.engines.trainable_flags import set_trainable_flags, trainable_flags
+
+    began = trainer.trainable_at_start = trainer.trainable_at_start or trainable_flags(trainer.module)
+    if checkpoint is not None:  # older ones are without
+        with _reading(checkpoint, "what is trained"):
+            changes = checkpoint.state.get("trainable", {})
+            set_trainable_flags(trainer.module, began | changes)
+        variables = {name.removeprefix("variables."): flag for name, flag in changes.items() if "variables." in name}
+        for word, wanted in (("Frozen", False), ("Unfrozen", True)):
+            names = [n for n, flag in variables.items() if flag is wanted is not began.get(f"variables.{n}")]
+            if names:
+                more = f" and {len(names) - 3} more" if names[3:] else ""
+                _log.info("%s, as hooks had left it in the checkpoint: %s%s.", word, ", ".join(names[:3]), more)
 
 
 def kept_of(data: DataModule) -> dict[str, Any]:

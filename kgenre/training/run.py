@@ -102,6 +102,7 @@ class Run:
         self.input_seconds = 0.0  # that fit has waited for batches
         self.batch_seconds: float | None = None  # for one, in the epoch before
         self.configured_rates: list[float | None] = []  # of the fit's optimizers, see `configured_rates`
+        self.trainable_at_start: dict[str, bool] = {}  # after ``on_fit_start``, see `trainable_flags`
 
     # --- the parts in use ----------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from kgenre.training.jit_compile import choose_jit_compile, say_what_is_faster
 from kgenre.training.module import Module
 from kgenre.training.open_run import join_run, open_run, run_of
 from kgenre.training.results import Results
-from kgenre.training.resume import restore, restore_logs, restore_weights, resume_step, run_state
+from kgenre.training.resume import restore, restore_logs, restore_trainable, restore_weights, resume_step, run_state
 from kgenre.training.run import Run, Stage
 from kgenre.training.run_folder import tidy_runs, update_metrics
 from kgenre.training.stage import (
@@ -237,6 +237,7 @@ class Trainer(Run):
                 restore_logs(self, checkpoint)
             try:
                 self.hooks.on_fit_start()
+                restore_trainable(self, checkpoint)
                 with self.stop_signal.deferred():
                     fit_loop(self)
                 self.hooks.on_fit_end()

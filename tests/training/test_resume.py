@@ -84,6 +84,45 @@ def events_of(run):
     return curves
 
 
+class Freezing(BoringModule):
+    """Two layers, the first frozen or unfrozen once, by a hook that is not called again when the run goes on."""
+
+    def __init__(self, thaws):
+        super().__init__()
+        self.thaws = thaws
+        self.norm = keras.Sequential([keras.Input((4,)), keras.layers.BatchNormalization(), keras.layers.Dense(4)])
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step({**batch, "x": self.norm(batch["x"], training=True)}, batch_idx)
+
+    def configure_optimizers(self):
+        return keras.optimizers.SGD(0.01, momentum=0.9)
+
+    def on_fit_start(self):
+        if self.thaws:
+            self.norm.trainable = False
+
+    def on_train_epoch_start(self):
+        if self.current_epoch == 1:
+            self.norm.trainable = self.thaws
+
+
+@pytest.mark.parametrize("thaws", [False, True], ids=["freezes", "thaws"])
+def test_what_a_hook_froze_or_unfroze_stays_so(thaws, caplog):
+    def fit(name, ckpt_path=None, **arguments):
+        kgenre.seed_everything(1)
+        run = trainer(**{"max_epochs": 4, "name": name, **arguments})
+        run.fit(Freezing(thaws), dataset(), ckpt_path=ckpt_path)
+        return run
+
+    whole = fit("whole")
+    fit("parts", max_steps=12)
+    with caplog.at_level("INFO", "kgenre"):
+        assert not same_state(whole, fit("parts", ckpt_path="last"))
+    word = "Unfrozen" if thaws else "Frozen"
+    assert f"{word}, as hooks had left it in the checkpoint: norm.layers.0.gamma, norm.layers.0.beta" in caplog.text
+
+
 # Where the first part stops: at the end of an epoch, in the middle of one, and after the fit by hand.
 STOPS = {
     "end of epoch": {"max_epochs": 2},
