@@ -169,6 +169,11 @@ def _read(path: Path, name: str) -> Run:
     run = _trained_in(path)
     metrics = {k: v for k, v in read_json(path / "metrics.json").items() if isinstance(v, int | float)}
     if "test/loss" not in metrics or not (path / "predictions_test.csv").exists():
+        if "test/loss" in metrics and "test/f1_micro" not in metrics:
+            raise ReportError(
+                f"{path} is not a run on films, which reports are about. Its results are in {path / 'metrics.json'}, "
+                f"its curves in kgenre tensorboard {quoted_path(path)}."
+            )
         raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {quoted_path(run)}")
     config = _yaml(run / "config.yaml") or _config_of_checkpoint(run)
     if run != path:

@@ -779,6 +779,9 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     untested = shutil.copytree(runs[0], tmp_path / "untested")
     (untested / "predictions_test.csv").unlink()
     assert f"has no test results. First: kgenre test --ckpt_path {untested}" in said(untested)
+    (tmp_path / "digits").mkdir()
+    (tmp_path / "digits" / "metrics.json").write_text('{"test/loss": 0.1}')  # tested, of another task
+    assert "digits is not a run on films, which reports are about." in said(tmp_path / "digits")
     (untested / "metrics.json").write_text("{broken")
     assert "metrics.json cannot be read" in said(untested)
     other = make_run(tmp_path / "other" / "version_0", films, 1.0, genres=("Comedy", "Drama", "N/A"))
