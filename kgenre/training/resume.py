@@ -77,7 +77,7 @@ def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
             set_trainable_flags(trainer.module, began | changes)
         variables = {name.removeprefix("variables."): flag for name, flag in changes.items() if "variables." in name}
         for word, wanted in (("Frozen", False), ("Unfrozen", True)):
-            names = [n for n, flag in variables.items() if flag is wanted is not began.get(f"variables.{n}")]
+            names = [n for n, flag in variables.items() if flag is wanted and began.get(f"variables.{n}") is not wanted]
             if names:
                 more = f" and {len(names) - 3} more" if names[3:] else ""
                 _log.info("%s, as hooks had left it in the checkpoint: %s%s.", word, ", ".join(names[:3]), more)
