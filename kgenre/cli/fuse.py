@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import tempfile
@@ -44,6 +43,8 @@ class _Member:
 
 def run(arguments: Sequence[str]) -> int:
     """Weigh the runs on the validation films, and write the result as a run of its own, tested."""
+    import yaml
+
     from kgenre.cli.parser import Parser
 
     parser = Parser(
@@ -71,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     config = _configuration(members, options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
-        path.write_text(json.dumps(config), encoding="utf-8")  # JSON is YAML
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")  # JSON writes emoji as two halves, no YAML
         fit_parser = configuration.make_parser("fit", "")
         fit_options = configuration.parse(fit_parser, ["--config", str(path)])
     configuration.start(fit_options)

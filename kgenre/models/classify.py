@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,12 @@ def load(folder: str | Path = HERE) -> Callable[[Mapping[str, np.ndarray]], np.n
     if (folder / "saved_model").exists():
         import tensorflow as tf
 
-        served = tf.saved_model.load(str(folder / "saved_model"))
+        came_from = os.getcwd()
+        os.chdir(folder)  # TensorFlow takes a path for a pattern: of "films [2024]" it would find nothing
+        try:
+            served = tf.saved_model.load("saved_model")
+        finally:
+            os.chdir(came_from)
         return lambda inputs: served.serve(inputs).numpy()
     if (folder / "model.onnx").exists():
         import onnxruntime

@@ -20,8 +20,8 @@ def log_odds(run):
 
 
 def test_poster_and_overview_together(poster_run, overview_run, films, tmp_path, capsys):
-    assert main(["fuse", str(overview_run), str(poster_run), "--root", str(tmp_path)]) == 0
-    run = tmp_path / "fused" / "version_0"
+    assert main(["fuse", str(overview_run), str(poster_run), "--root", str(tmp_path), "--name", "fused 🎬"]) == 0
+    run = tmp_path / "fused 🎬" / "version_0"
     metrics = json.loads((run / "metrics.json").read_text())
     for name in ("loss", "map", "baseline_tfidf/loss", "baseline_colours/loss", "threshold"):
         assert f"test/{name}" in metrics
