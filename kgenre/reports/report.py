@@ -76,7 +76,8 @@ def write_report(
 
 def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bool) -> list[Block]:
     """The pages from top to bottom."""
-    about = runs[0].name if len(runs) == 1 else f"{len(runs)} models on the same test films"
+    tested = {frozenset(run.predictions.ids) for run in runs}
+    about = runs[0].name if len(runs) == 1 else f"{len(runs)} models" + " on the same test films" * (len(tested) == 1)
     if many := len(runs) > _MOST_IN_FULL:
         runs = sorted(runs, key=lambda run: run.metrics["test/loss"])
     full = runs[:_MOST_IN_FULL]
@@ -84,6 +85,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
         Heading(f"Film genres: {about}", 1),
         *_outdated(runs, numbers),
         Paragraph(verdicts.headline(runs, numbers)),
+        *([Paragraph(sentences.tested_on(runs, numbers))] if len(tested) > 1 else []),
         Heading("What was trained on what"),
         Paragraph(sentences.data(runs, numbers)),
         tables.training_table(runs, numbers),

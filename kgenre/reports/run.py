@@ -118,7 +118,8 @@ def read_runs(
     ``data_path`` is where their films are now, where that is not where they were trained.
 
     Raises:
-        ReportError: a folder is not a run, was not tested, or was trained on another split or other genres.
+        ReportError: a folder is not a run, was not tested, was trained on another split or other genres, or its
+            films had other genres when it was tested.
     """
     folders = [folders] if folders is None or isinstance(folders, str | os.PathLike) else folders
     if any(folder is None for folder in folders):
@@ -145,8 +146,16 @@ def read_runs(
                 f"{first.folder} and {run.folder} were trained and tested on other films: they cannot be compared. "
                 "Train both with the same --data.path, --data.split_seed, --data.val_fraction and --data.test_fraction."
             )
-        if not set(run.predictions.ids) & set(first.predictions.ids):
+        own, other = first.predictions, run.predictions
+        common = [film_id for film_id in own.ids if film_id in other.row_of]
+        if not common:
             raise ReportError(f"{first.folder} and {run.folder} have no test film in common.")
+        differs = [(own.true[own.row_of[f]] != other.true[other.row_of[f]]).any() for f in common]
+        if any(differs):
+            raise ReportError(
+                f"The genres of films were changed between the tests of {first.folder} and {run.folder}, such as those "
+                f"of {common[differs.index(True)]}: they cannot be compared. Test both: kgenre test --ckpt_path RUN"
+            )
     return runs
 
 

@@ -57,6 +57,15 @@ def outdated(run: Run, numbers: Numbers) -> str:
     return outdated_test(run.name, tested, best, run.trained_in) + on_other_films
 
 
+def tested_on(runs: Sequence[Run], numbers: Numbers) -> str:
+    """That not all were tested on the same films, as where a poster or an overview is missing."""
+    counts = listed([f"{run.name} on {numbers.of(run, 'test/films', 'd')}" for run in runs])
+    return (
+        f"Not all were tested on the same films: {counts}. Figures of two models are then not of the same films; "
+        "only their differences are, of those that both were tested on."
+    )
+
+
 def training(run: Run, numbers: Numbers) -> str:
     """Where the curve of a run ends, and what that means."""
     curve = learning_curve(run)

@@ -764,6 +764,28 @@ def test_a_run_of_python_code_names_its_data_in_its_checkpoint(runs, films, tmp_
     assert "config.yaml" not in blocks[-1].text
 
 
+def test_films_whose_genres_changed_between_two_tests_are_refused(runs, films, tmp_path, capsys):
+    other = shutil.copytree(runs[1], tmp_path / "other" / "version_0")
+    path = other / "predictions_test.csv"
+    header, first, *rest = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
+    first[header.index("genres")] = "Comedy|War" if first[header.index("genres")] == "War" else "War"
+    with path.open("w", newline="", encoding="utf-8-sig") as file:
+        csv.writer(file).writerows([header, first, *rest])
+    assert main(["report", str(runs[0]), str(other), "--out", str(tmp_path / "o")]) == 1
+    assert f"such as those of {first[0]}: they cannot be compared" in capsys.readouterr().err
+
+
+def test_runs_tested_on_more_films_and_on_fewer_are_told(runs, films, tmp_path):
+    fewer = make_run(tmp_path / "fewer" / "version_0", films, 0.5, tested=30)
+    numbers = Numbers()
+    title, _, told = report_blocks(read_runs([runs[0], fewer]), numbers, 0, explain=False)[:3]
+    assert title.text == "Film genres: 2 models"
+    assert "Not all were tested on the same films: good on 40 and fewer on 30." in told.text
+    title, _, heading = report_blocks(read_runs(runs), numbers, 0, explain=False)[:3]
+    assert title.text.endswith("on the same test films")
+    assert "Not all" not in heading.text
+
+
 def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     def said(*arguments):
         assert main(["report", *map(str, arguments), "--explain", "false", "--out", str(tmp_path / "o")]) == 1
