@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.cli.usage import UsageError
+from kgenre.quoted_path import quoted_path
 
 # Classes that need Keras are read as class_path and init_args, and made when Keras is there.
 _KERAS_PARTS = ("optimizer", "lr_scheduler")
@@ -35,7 +36,16 @@ def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
     for word in configs:
         if word != "--config":
             _check_config(word.removeprefix("--config="))
+    _refuse_films_as_class(typed_value("--data", rest), defaults["data"])
     return _shortened(_as_paths([*_environment(), *configs, *_with_class(rest, defaults)]))
+
+
+def _refuse_films_as_class(given: str | None, default: str) -> None:
+    """``--data films.csv`` in place of ``--data.path``: the parser would read the file, and print all of it."""
+    if given is None or given == default.rpartition(".")[2] or Path(given).suffix in (".yaml", ".yml", ".json"):
+        return
+    if os.path.lexists(given):
+        raise UsageError(f"--data takes a class; films are given by --data.path {quoted_path(given)}")
 
 
 def _environment() -> list[str]:

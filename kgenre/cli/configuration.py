@@ -107,12 +107,10 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         parser.exit(0)
     without_print = [word for word in words if not word.startswith("--print_config")]
     options = parser.parse_args(without_print)
+    _check_sections(parser, options)
     if checkpoint is None and (found := found_by_name(options, default_checkpoint)) is not None:
         checkpoint, state = found, use_hyperparameters(parser, found)
         options = parser.parse_args(without_print)
-    for part in ("model", "data"):
-        if options[part] is None:
-            parser.error(f"--{part} takes a class. Received: null")
     # A class named in place of the default one must not take over values that were only the default's.
     replaced = {
         part: {"class_path": options[part].class_path}
@@ -126,6 +124,23 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         _print_if_wanted(parser, options, words)
     _check_choices(options.model)
     return options
+
+
+def _check_sections(parser: Parser, options: Namespace) -> None:
+    """Refuse what the parser lets through, such as a ``trainer:`` in a file with nothing left below it."""
+    for part in ("model", "data"):
+        if options[part] is None:
+            parser.error(f"--{part} takes a class. Received: null")
+    for part, example in (
+        ("trainer", "--trainer.max_epochs 3"),
+        ("optimizer", "--optimizer SGD"),
+        ("lr_scheduler", "--lr_scheduler CosineDecay"),
+    ):
+        if not isinstance(options[part], Namespace):
+            given = "null" if options[part] is None else options[part]
+            parser.error(f"--{part} takes options, such as {example}; leave it out without any. Received: {given}")
+    if options.seed_everything is None:
+        parser.error("--seed_everything takes a whole number. Received: null")
 
 
 def _print_if_wanted(parser: Parser, options: Namespace, words: list[str]) -> None:

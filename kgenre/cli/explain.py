@@ -36,6 +36,7 @@ _WORDS = {
 _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
 _KEY = re.compile(r'Parser key "([\w.]+)"')
 _NO_CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)")
+_NO_ARGUMENTS = re.compile(r"Problem with given class_path '([\w.]+)':\s+'(\w+)' object has no attribute 'keys'")
 _NO_ARGUMENT = re.compile(r"Problem with given class_path '([\w.]+)':\s+Option '([\w.]+)' is not accepted")
 _NO_MODULE = re.compile(r"Problem with given class_path '([\w.]+)':\s+No module named '([\w.]+)'")
 _NO_TYPE = re.compile(r"Parameter '(\w+)' from '([\w.]+)\.__init__' does not specify a type")
@@ -66,6 +67,8 @@ def explain(message: str, parser: Any) -> str:
         return f"{at}{_last(found['cls'])}'s {_wrong_type(found['name'], found['rest'])}"
     if found := _NO_ARGUMENT.search(message):
         cls, name = found.groups()
+        if name == "class_path" or _last(cls) == "Callback":
+            return f"{at}a class is given as {{class_path: NAME, init_args: {{argument: value}}}}."
         arguments = _arguments_of(cls)
         meant = meant_option(name, [f"{key[1]}.{argument}" for argument in arguments]) if key else None
         if meant:
@@ -73,6 +76,8 @@ def explain(message: str, parser: Any) -> str:
         of_network = f" An argument of the network is --{key[1]}.network_args.{name}." if key else ""
         hint = _instead(name, arguments) + (of_network if "network_args" in arguments else "")
         return f"{at}{_last(cls)} has no argument {name!r}. {hint}"
+    if found := _NO_ARGUMENTS.search(message):
+        return f"{at}init_args takes {_last(found[1])}'s arguments, {{name: value}}; leave it out without any."
     if found := _NO_MODULE.search(message):
         return f"{at}there is no module {found[2]!r} in this folder or installed, which {found[1]} names."
     if found := _NO_TYPE.search(message):
