@@ -83,6 +83,8 @@ def _run(words: list[str], is_typed: bool) -> int:
     except KeyboardInterrupt:
         return 130
     except SystemExit as stop:  # the parser has said what is wrong
+        if isinstance(stop.__context__, BrokenPipeError):  # rich's way to end a program whose reader has gone
+            raise stop.__context__ from None
         return stop.code if isinstance(stop.code, int) else 1
     except BrokenPipeError:
         raise

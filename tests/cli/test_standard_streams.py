@@ -37,9 +37,11 @@ def test_long_work_goes_on_where_its_lines_cannot_be_written(lost, monkeypatch):
     assert other.getvalue() == f"kgenre: {name} cannot be written any more (Broken pipe); the work goes on.\n"
 
 
-def test_another_command_ends_quietly_when_its_reader_has_gone():
+@pytest.mark.parametrize("command", [["--help"], ["data", "inspect", "films.csv"]])  # printed by us, and by rich
+def test_another_command_ends_quietly_when_its_reader_has_gone(command, tmp_path):
+    (tmp_path / "films.csv").write_text("id,title,overview,genres\n1,Alien,A crew meets something.,Horror\n")
     with broken_pipe() as pipe:
-        done = subprocess.run([*KGENRE, "--help"], stdout=pipe, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*KGENRE, *command], stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (BROKEN_PIPE, "")
 
 
