@@ -61,8 +61,8 @@ def tested_on(runs: Sequence[Run], numbers: Numbers) -> str:
     """That not all were tested on the same films, as where a poster or an overview is missing."""
     counts = listed([f"{run.name} on {numbers.of(run, 'test/films', 'd')}" for run in runs])
     return (
-        f"Not all were tested on the same films: {counts}. Figures of two models are then not of the same films; "
-        "only their differences are, of those that both were tested on."
+        f"Not all were tested on the same films: {counts}. So compare two models by the table of differences, which is "
+        "of the films that both were tested on, and not by their figures."
     )
 
 
