@@ -33,7 +33,7 @@ class ArrayDataset:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1. Received: {batch_size}")
         leaves = _leaves(arrays)
-        if alone := [leaf for leaf in leaves if np.ndim(leaf) == 0]:
+        if alone := [leaf for leaf in leaves if not _has_rows(leaf)]:
             raise ValueError(
                 f"arrays must be arrays. Received: {alone[0]!r}. Make one of a list of values: np.array([...])."
             )
@@ -59,6 +59,10 @@ class ArrayDataset:
         for batch in range(start_batch, len(self)):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
             yield _take(self.arrays, rows if order is None else order[rows])
+
+
+def _has_rows(leaf: Any) -> bool:
+    return hasattr(leaf, "__len__") and getattr(leaf, "shape", None) != () and not isinstance(leaf, str)
 
 
 def _leaves(arrays: Any) -> list[Any]:
