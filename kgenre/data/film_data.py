@@ -233,12 +233,11 @@ class FilmData(DataModule):
         return whole.restrict(films.usable.rows)
 
     def _draw_split(self, usable: UsableFilms, to_test: bool) -> Split:
-        kept = self._kept.split if self._kept else None
-        if self._kept and kept and not self._kept.has_none_of(usable.films):
+        if self._kept and self._kept.split and not self._kept.has_none_of(usable.films):
             self._take_from_run(self._kept.arguments, _OF_SPLIT)
         fractions = self.val_fraction, self.test_fraction
         return choose_split(
-            usable.films, usable.poster_files, kept, self.given_split, fractions, self.split_seed, to_test
+            usable.films, usable.poster_files, self._kept, self.given_split, fractions, self.split_seed, to_test
         )
 
     @property
@@ -403,9 +402,11 @@ class FilmData(DataModule):
         kept, films = self._kept, self._films
         if films is None:
             return kept
-        split = kept.split if kept else None  # where it holds: with films that are missing now
+        # Where it holds: with films that are missing now.
+        split, marks = (kept.split, kept.marks) if kept else (None, "")
         if films.whole_split and (not (kept and split) or kept.has_none_of(films.usable.films)):
             split = films.whole_split.to_json()
+            marks = "".join(films.usable.films.marks[films.whole_split.rows])
         return KeptFilms(
             genre_names=self.genre_names,
             posters=self.posters,
@@ -418,6 +419,7 @@ class FilmData(DataModule):
             stem=self.stem,
             word_split=self.word_split,
             split=split,
+            marks=marks,
             arguments={name: getattr(self, name) for name in (*_OF_VOCABULARY, *_OF_SPLIT)},
         )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.film_marks import film_marks
 from kgenre.data.packed_texts import PackedTexts
 from kgenre.data.poster_paths import PosterPaths
 
@@ -86,6 +88,11 @@ class FilmTable:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @cached_property
+    def marks(self) -> npt.NDArray[np.str_]:
+        """What tells films with the same id apart, see `film_marks`; str (n,)."""
+        return film_marks(self.titles, self.overviews)
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> FilmTable:
         """The films at ``indices``, in that order."""

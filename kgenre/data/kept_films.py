@@ -11,9 +11,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from kgenre.data.errors import FilmDataError
+from kgenre.data.film_marks import LETTERS, may_be_the_same
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.overviews import OverviewVectorizer
-from kgenre.data.split import Split
+from kgenre.data.split import PARTS, Split
+
+_MOVED = 0.05  # of the films; below, some were given the id of another by hand
 
 
 @dataclass(frozen=True)
@@ -24,6 +31,7 @@ class KeptFilms:
         split: film ids by part, see `Split.to_json`; None where none was drawn.
         arguments: of `FilmData` by name, those that the vocabulary and the split were made with; {} in checkpoints
             that do not know.
+        marks: of the films of ``split``, one after the other, see `film_marks`; "" in checkpoints that do not know.
     """
 
     genre_names: Sequence[str]
@@ -39,6 +47,7 @@ class KeptFilms:
     stem: str | None = None
     word_split: str = "whitespace"
     arguments: dict[str, Any] = field(default_factory=dict)
+    marks: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A dict of JSON values."""
@@ -58,9 +67,45 @@ class KeptFilms:
             return None
         return OverviewVectorizer(self.vocabulary, self.sequence_length, self.standardize, self.stem, self.word_split)
 
+    @cached_property
+    def _mark_of(self) -> dict[str, str]:
+        """The mark of each film of the split, part after part; {} where none are known."""
+        ids = [film_id for part in PARTS for film_id in self.split[part]] if self.split and self.marks else []
+        return {film_id: self.marks[LETTERS * i : LETTERS * (i + 1)] for i, film_id in enumerate(ids)}
+
+    def split_over(self, films: FilmTable) -> Split | None:
+        """The split over these films: those that only share their id with one of its films are in no part.
+
+        Raises:
+            FilmDataError: films have the ids that others of its films had.
+        """
+        if self.split is None:
+            return None
+        rows = [row for row, film_id in enumerate(films.ids) if film_id in self._mark_of]
+        here, of_run = films.marks[rows], np.array([self._mark_of[films.ids[row]] for row in rows], f"U{LETTERS}")
+        replaced = np.array(rows, np.int64)[~may_be_the_same(here, of_run)]
+        moved = replaced[self.under_other_ids(films)[replaced]] if len(replaced) else replaced
+        if len(moved) > _MOVED * len(rows):
+            first = f"{films.ids[moved[0]]} ({films.titles[moved[0]] or films.overviews[moved[0]]:.40})"
+            raise FilmDataError(
+                f"{len(moved):,} of {len(films):,} films have an id that another film had when the run began, such as "
+                f"{first}. Ids that are numbers of rows change when rows are added, removed or sorted: give the table "
+                "as it was, or other films with ids of their own."
+            )
+        others = {films.ids[row] for row in replaced}
+        parts = {part: [film_id for film_id in self.split[part] if film_id not in others] for part in PARTS}
+        return Split.from_json(self.split | parts, films.ids)
+
+    def under_other_ids(self, films: FilmTable, parts: Sequence[str] = PARTS) -> npt.NDArray[np.bool_]:
+        """Which films have title and overview of a film of the split's ``parts``, whatever their ids; bool (n,)."""
+        ids = [film_id for part in parts for film_id in self.split[part]] if self.split and self.marks else []
+        known = {self._mark_of[film_id] for film_id in ids}
+        return np.isin(films.marks, [mark for mark in known if mark.strip(".")])
+
     def has_none_of(self, films: FilmTable) -> bool:
         """Whether there is a split, and none of the films is in it."""
-        return bool(self.split and not any(Split.from_json(self.split, films.ids).sizes))
+        split = self.split_over(films)
+        return split is not None and not any(split.sizes)
 
     def write(self, directory: str | os.PathLike[str], left_out: Sequence[LeftOut]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and ``left_out.csv``, those that have something."""

@@ -51,6 +51,11 @@ class Split:
         """Films for training, validation and test."""
         return len(self.train), len(self.validation), len(self.test)
 
+    @property
+    def rows(self) -> npt.NDArray[np.int64]:
+        """Those of all parts, one part after the other."""
+        return np.concatenate([getattr(self, part) for part in PARTS])
+
     def to_json(self) -> dict[str, Any]:
         """The film ids of each part, as JSON values."""
         parts = {name: [self.ids[i] for i in getattr(self, name)] for name in PARTS}

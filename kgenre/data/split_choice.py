@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
+from kgenre.data.kept_films import KeptFilms
 from kgenre.data.split import PARTS, Split, group_near_duplicates, split_films
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ _log = logging.getLogger("kgenre")
 def choose_split(
     films: FilmTable,
     poster_files: ExaminedPosters,
-    kept: dict[str, Any] | None,
+    run: KeptFilms | None,
     take_given: bool,
     fractions: tuple[float, float],
     seed: int,
@@ -33,27 +34,28 @@ def choose_split(
     Args:
         films: as read.
         poster_files: what `examine_posters` found about their posters.
-        kept: a checkpoint's, as of `Split.to_json`; taken if any of its films is there.
+        run: of a checkpoint; its split is taken if any of its films is there.
         take_given: take the split that the films come with, where there is one.
         fractions: of films for validation and test, where one is drawn.
         seed: of the drawn one.
-        to_test: the films are there to test a model on: where ``kept`` has none of them, and they come without a split,
-            they are all test films.
+        to_test: the films are there to test a model on: where the run has none of them, and they come without a split,
+            they are all test films, but for those that it has under other ids.
+
+    Raises:
+        FilmDataError: see `KeptFilms.split_over` and `split_films`; all films to test are the run's under other ids.
     """
-    if kept:
-        split = Split.from_json(kept, films.ids)
+    if run and (split := run.split_over(films)):
         if sum(split.sizes):
-            _log_changes(split, kept)
+            _log_changes(split, run)
             return split
+        learnt_from = run.under_other_ids(films, ("train", "validation"))
         if to_test and not (take_given and films.split):
-            _log.warning(
-                "None of these %d films is in the checkpoint's split: all are tested. There are no baselines beside "
-                "the model, as there are no films to fit them on.",
-                len(films),
-            )
-            every, none = np.arange(len(films)), np.array([], np.int64)
-            return Split(none, none, every, films.ids, seed=seed)
-        _log.warning("None of these %d films is in the checkpoint's split: they are split anew.", len(films))
+            return _all_but(learnt_from, films, seed)
+        _log.warning(
+            "None of these %d films is in the checkpoint's split: they are split anew.%s",
+            len(films),
+            f" The model learnt from {learnt_from.sum():,} of them, under other ids." if learnt_from.any() else "",
+        )
     if take_given and films.split:
         _log.info("The split is the one that the films come with (--data.given_split).")
         state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}
@@ -63,11 +65,27 @@ def choose_split(
     return split_films(films, *fractions, seed, poster_files)
 
 
+def _all_but(learnt_from: npt.NDArray[np.bool_], films: FilmTable, seed: int) -> Split:
+    if learnt_from.all():
+        raise FilmDataError(
+            f"The model learnt from all of these {len(films):,} films, under other ids. Give films that it does not "
+            "know, or the table that it was trained with."
+        )
+    but = f" but {learnt_from.sum():,} that the model learnt from, under other ids" if learnt_from.any() else ""
+    _log.warning(
+        "None of these %d films is in the checkpoint's split: all are tested%s. There are no baselines beside the "
+        "model, as there are no films to fit them on.",
+        len(films),
+        but,
+    )
+    none = np.array([], np.int64)
+    return Split(none, none, np.flatnonzero(~learnt_from), films.ids, seed=seed)
+
+
 def _say_what_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
-    rows = np.concatenate([getattr(split, part) for part in PARTS])
     part_of = np.repeat(range(len(PARTS)), split.sizes)
-    groups, parts = np.unique(np.unique([group_of[rows], part_of], axis=1)[0], return_counts=True)
-    leaking = np.isin(group_of[rows], groups[parts > 1]).sum()
+    groups, parts = np.unique(np.unique([group_of[split.rows], part_of], axis=1)[0], return_counts=True)
+    leaking = np.isin(group_of[split.rows], groups[parts > 1]).sum()
     if leaking:
         _log.warning(
             "%d films share a poster, an overview or title and year with one of another part of this split: results "
@@ -97,8 +115,15 @@ def refuse_other_films(run: Trainer, stage: str, films: int) -> None:
         )
 
 
-def _log_changes(split: Split, kept: dict[str, Any]) -> None:
+def _log_changes(split: Split, run: KeptFilms) -> None:
+    kept = {part: run.split[part] if run.split else [] for part in PARTS}
     new = len(split.ids) - sum(split.sizes)
-    gone = sum(len(kept[part]) for part in PARTS) - sum(split.sizes)
+    gone = sum(map(len, kept.values())) - sum(split.sizes)
     if new or gone:
         _log.warning("The checkpoint's split is kept. Films in no part of it: %d; not in the data: %d.", new, gone)
+    here = {split.ids[row] for row in split.train}
+    if [film_id for film_id in kept["train"] if film_id in here] != [split.ids[row] for row in split.train]:
+        _log.warning(
+            "The films stand in another order than when the run began: a training that goes on draws other batches "
+            "than it would have."
+        )

@@ -498,6 +498,85 @@ def test_other_films_are_all_tested_or_split_anew(stage, sizes, state, tmp_path,
     assert other.results_name == "", "of the checkpoint that was saved meanwhile"
 
 
+def numbered_films(folder, films, **state):
+    """FilmData of a table whose ids are the numbers of its rows, and a checkpoint's state to read it with."""
+    rows = "\n".join(f"{i},{'Drama' if n % 2 else 'News|Comedy'},{title},{text}" for i, n, title, text in films)
+    (folder / "films.csv").write_text(f"id,genres,title,overview\n{rows}\n")
+    data = FilmData(str(folder), posters=False)
+    data.load_state_dict(json.loads(json.dumps(state)))
+    return data
+
+
+def numbered(name, begin=0, of=range(40)):
+    return [(i + begin, n, f"{name} {n}", f"The story of {name} number {n}") for i, n in enumerate(of)]
+
+
+@pytest.fixture
+def run_of_numbered_films(tmp_path):
+    run = numbered_films(tmp_path, numbered("Ship"))
+    run.setup("fit")
+    return run
+
+
+def test_another_film_with_the_id_of_one_of_the_run_is_not_that_film(run_of_numbered_films, tmp_path, caplog):
+    run = run_of_numbered_films
+    state = run.state_dict()
+    others = numbered_films(tmp_path, numbered("Horse"), **state)
+    others.setup("test")
+    assert "None of these 40 films is in the checkpoint's split: all are tested. There" in caplog.text
+    assert others.split.sizes == (0, 0, 40)
+    assert others.results_name == tmp_path.name
+    mixed = numbered_films(tmp_path, numbered("Ship", of=range(30)) + numbered("Horse", 30, range(10)), **state)
+    mixed.setup("test")
+    assert set(mixed.split.test) == {row for row in run.split.test if row < 30}
+    assert "Films in no part of it: 10; not in the data: 10." in caplog.text
+    assert mixed.state_dict() == state
+    edited = [(i, n, "", text.upper()) if i % 2 else (i, n, title, "") for i, n, title, text in numbered("Ship")]
+    same = numbered_films(tmp_path, edited, **state)
+    same.overviews = same.posters = False
+    assert not same._kept.has_none_of(read_films(tmp_path)), "a title or an overview is enough"
+    assert same._kept.split_over(read_films(tmp_path)).sizes == run.split.sizes
+    older = numbered_films(tmp_path, numbered("Horse"), **{**state, "marks": ""})
+    older.setup("test")
+    assert older.split.sizes == run.split.sizes
+
+
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_error_films_with_the_ids_of_others_of_the_run(stage, run_of_numbered_films, tmp_path):
+    moved = numbered_films(tmp_path, numbered("Ship", of=[39, *range(39)]), **run_of_numbered_films.state_dict())
+    with pytest.raises(FilmDataError, match=r"^40 of 40 films have an id that another .* such as 0 \(Ship 39\)\. Ids"):
+        moved.setup(stage)
+
+
+def test_other_films_are_tested_but_for_those_the_model_learnt_from_under_other_ids(
+    run_of_numbered_films, tmp_path, caplog
+):
+    run = run_of_numbered_films
+    again = numbered_films(tmp_path, numbered("Ship", 100) + numbered("Horse", 200), **run.state_dict())
+    again.setup("test")
+    learnt_from = {*run.split.train.tolist(), *run.split.validation.tolist()}
+    assert set(again.split.test.tolist()) == set(range(80)) - learnt_from
+    assert "all are tested but 32 that the model learnt from, under other ids" in caplog.text
+    anew = numbered_films(tmp_path, numbered("Ship", 100), **run.state_dict())
+    anew.setup("validate")
+    assert "split anew. The model learnt from 32 of them, under other ids." in caplog.text
+    all_known = numbered_films(tmp_path, numbered("Ship", 100, run.split.train.tolist()), **run.state_dict())
+    with pytest.raises(FilmDataError, match="learnt from all of these 28 films, under other ids"):
+        all_known.setup("test")
+
+
+def test_films_in_another_order_are_spoken_of(state, sample, tmp_path, caplog):
+    lines = (sample / "films.csv").read_text(encoding="utf-8").splitlines()
+    shutil.copytree(sample, tmp_path / "sorted")
+    (tmp_path / "sorted" / "films.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n", encoding="utf-8")
+    for folder, said in ((sample, 0), (tmp_path / "sorted", 1)):
+        caplog.clear()
+        again = FilmData(str(folder))
+        again.load_state_dict(state)
+        again.setup("fit")
+        assert caplog.text.count("The films stand in another order than when the run began") == said
+
+
 def test_genres_are_those_of_the_checkpoint(films, state, tmp_path, caplog):
     (tmp_path / "films.csv").write_text("id,genres,overview\n" + "1,News|Western|Action,A ship\n" * 1 + "2,News,B\n")
     other = FilmData(str(tmp_path))
