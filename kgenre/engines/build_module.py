@@ -16,6 +16,7 @@ from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import LogEntry, StepLogs
 from kgenre.engines.step_options import StepOptions
 from kgenre.engines.traced_step import StepResult, check_known
+from kgenre.engines.trainable_flags import trainable_flags
 from kgenre.engines.weight_update import StepPart, configured
 
 
@@ -52,7 +53,7 @@ def build_module(
             f"{type(module).__name__} has no trainable variables: keep its Keras model as an attribute "
             "(self.model = ...) and leave at least one layer trainable."
         )
-    built.optimized = frozenset(map(id, trainable.values()))
+    built.optimized, built.flags = frozenset(map(id, trainable.values())), trainable_flags(module)
     frozen = [name for name in built.variables if name not in trainable]
     built.groups = optimizer_groups(optimizers, trainable, frozen) if optimizers else []
     for position, (optimizer, group) in enumerate(zip(built.optimizers, built.groups, strict=True)):

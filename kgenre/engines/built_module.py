@@ -50,6 +50,7 @@ class BuiltModule:
     first_batches: dict[str, Any] = field(default_factory=dict)  # stage -> a batch, KerasTensors in place of its arrays
     read: ReadValues = field(default_factory=ReadValues)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
+    flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` at that time
     warnings: StepWarnings = field(default_factory=StepWarnings)
     written: list[CodeType] = field(init=False)  # what the compiled steps were made of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +40,8 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "steps_per_execution": t.chosen_steps_per_execution,
         "jit_compile": t.chosen_jit_compile,
         "configured_rates": t.configured_rates,
-        "trainable": trainable_changes(t),
+        "trainable": trainable_changes(t, t.trainable_at_start),
+        "trainable_when_built": {name: not flag for name, flag in trainable_changes(t, t.engine.built.flags).items()},
         "logs": t.results.state_dict(t.global_step),
         "loggers": {key: logger.state_dict(t.global_step) for key, logger in _loggers(t)},
         "random": random_state(),
@@ -58,16 +59,26 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
     return state
 
 
-def trainable_changes(trainer: Trainer) -> dict[str, bool]:
-    """What hooks have frozen or unfrozen since ``on_fit_start``: what the module itself says holds when it goes on."""
+def trainable_changes(trainer: Trainer, before: Mapping[str, bool]) -> dict[str, bool]:
+    """What has been frozen or unfrozen since."""
     from kgenre.engines.trainable_flags import trainable_flags
 
-    began = trainer.trainable_at_start
-    return {name: flag for name, flag in trainable_flags(trainer.module).items() if began.get(name, flag) != flag}
+    return {name: flag for name, flag in trainable_flags(trainer.module).items() if before.get(name, flag) != flag}
+
+
+def restore_trainable_when_built(module: Module, checkpoint: Checkpoint) -> None:
+    """Undo what hooks have frozen or unfrozen in a module that was trained before: the optimizer knew nothing of it."""
+    from kgenre.engines.trainable_flags import set_trainable_flags
+
+    with _reading(checkpoint, "what is trained"):
+        set_trainable_flags(module, checkpoint.state.get("trainable_when_built", {}))
 
 
 def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
-    """Note what is trained as a fit starts, and freeze and unfreeze what the checkpoint's run had by then."""
+    """Note what is trained as a fit starts, after ``on_fit_start``: what the module itself says holds when it goes on.
+
+    Then freeze and unfreeze what hooks of the checkpoint's run had by then.
+    """
     from kgenre.engines.trainable_flags import set_trainable_flags, trainable_flags
 
     began = trainer.trainable_at_start = trainer.trainable_at_start or trainable_flags(trainer.module)

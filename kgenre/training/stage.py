@@ -32,7 +32,7 @@ from kgenre.training.module import Module
 from kgenre.training.open_run import has_begun, leaving_run, own_writing
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
-from kgenre.training.resume import kept_of, restore_adapted
+from kgenre.training.resume import kept_of, restore_adapted, restore_trainable_when_built
 from kgenre.training.run import RunState, Stage
 
 if TYPE_CHECKING:
@@ -134,6 +134,8 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
         is_anew = configure_model(module)
     if checkpoint is not None:
         restore_adapted(module, checkpoint)
+        if stage == "fit":
+            restore_trainable_when_built(module, checkpoint)
     elif is_anew:
         message = (
             f"{type(module).__name__}.configure_model made a new network, so what the one before had learnt is lost. "

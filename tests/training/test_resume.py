@@ -109,16 +109,18 @@ class Freezing(BoringModule):
 
 @pytest.mark.parametrize("thaws", [False, True], ids=["freezes", "thaws"])
 def test_what_a_hook_froze_or_unfroze_stays_so(thaws, caplog):
-    def fit(name, ckpt_path=None, **arguments):
+    def fit(name, ckpt_path=None, module=None, **arguments):
         kgenre.seed_everything(1)
         run = trainer(**{"max_epochs": 4, "name": name, **arguments})
-        run.fit(Freezing(thaws), dataset(), ckpt_path=ckpt_path)
+        run.fit(module or Freezing(thaws), dataset(), ckpt_path=ckpt_path)
         return run
 
     whole = fit("whole")
-    fit("parts", max_steps=12)
+    first = fit("parts", max_steps=12)
+    shutil.copytree(first.run_dir, first.run_dir.parents[1] / "again" / "version_0")
     with caplog.at_level("INFO", "kgenre"):
         assert not same_state(whole, fit("parts", ckpt_path="last"))
+        assert not same_state(whole, fit("again", ckpt_path="last", module=first.module)), "as in a notebook"
     word = "Unfrozen" if thaws else "Frozen"
     assert f"{word}, as hooks had left it in the checkpoint: norm.layers.0.gamma, norm.layers.0.beta" in caplog.text
 
