@@ -134,6 +134,22 @@ def test_a_backbone_is_frozen_again_where_training_goes_back_to_before():
     assert frozen == [True, True, True, False]
 
 
+def test_what_a_hook_froze_is_trained_again_where_training_goes_back_to_before():
+    def freeze_once(trainer, module):
+        if trainer.current_epoch == 2 and not kernels[2:]:
+            module.backbone.trainable = False
+
+    def note(trainer, module):
+        kernels.append(weights_of(module)["backbone.layers.0.kernel"])
+
+    kernels = []
+    freezing = Lambdas(on_train_epoch_start=freeze_once, on_train_epoch_end=note)
+    trainer = fit([freezing, *back_to_epoch_1()], Transfer(), max_epochs=4)
+    assert len(kernels) == 5, "the second epoch ended twice"
+    assert trainer.module.backbone.trainable
+    assert not np.array_equal(kernels[-1], kernels[-2])
+
+
 def test_a_backbone_whose_rate_a_schedule_sets_is_refused():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
     with pytest.raises(TypeError, match="BackboneFinetuning cannot set the rate of an optimizer that was given Exp"):
