@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jsonargparse import Namespace
 
     from kgenre.cli.parser import Parser
+    from kgenre.data.kept_films import KeptFilms
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -41,6 +42,7 @@ def run(arguments: Sequence[str]) -> int:
     path = None if one else _table_path(checkpoint, options.out)
     import_backend(data=not one, extras=False)  # TensorFlow makes batches of many films
     from kgenre.data import FilmData
+    from kgenre.data.kept_films import KeptFilms
     from kgenre.models import GenreClassifier
 
     module = GenreClassifier.load_from_checkpoint(checkpoint)
@@ -48,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     # A poster network that was trained beside overviews needs no overview to predict.
     films.posters, films.overviews = "poster" in module.inputs, "overview" in module.inputs
     if path is not None:
-        return _predict_many(module, films, path, options, state["data"]["state"].get("split") or {})
+        return _predict_many(module, films, path, options, KeptFilms.from_json(state["data"]["state"]))
     batch = films.encode(
         None if options.poster is None else [options.poster], None if options.overview is None else [options.overview]
     )
@@ -114,7 +116,7 @@ def _table_path(checkpoint: Path, out: str | None) -> Path:
     return path
 
 
-def _predict_many(module: Any, films: Any, path: Path, options: Namespace, split: Mapping[str, Any]) -> int:
+def _predict_many(module: Any, films: Any, path: Path, options: Namespace, run: KeptFilms) -> int:
     import numpy as np
 
     from kgenre.evaluation.film_predictions import write_predictions
@@ -125,10 +127,9 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, split
     with writing_below(path, "give another place for the table, --out FILE"):
         write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")
-    seen = sum(len(set(films.table.ids).intersection(split.get(part, ()))) for part in ("train", "validation"))
-    if seen:
+    if seen := run.learnt_from(films.table).sum():
         print(
-            f"{seen:,} of them have ids of films that trained or tuned this model. It has seen these, so it looks "
-            "better here than it is: judge it by predictions_test.csv."
+            f"{seen:,} of them are films that trained or tuned this model. It has seen these, so it looks better here "
+            "than it is: judge it by predictions_test.csv."
         )
     return 0

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from kgenre.data.overviews import normalised_overview
 
 LETTERS = 8  # of a mark: half of them of the title, half of the overview
-_UNKNOWN = "...."
+UNKNOWN = "........"
 
 
 def film_marks(titles: Iterable[str], overviews: Iterable[str]) -> npt.NDArray[np.str_]:
@@ -35,7 +35,7 @@ def film_marks(titles: Iterable[str], overviews: Iterable[str]) -> npt.NDArray[n
 def may_be_the_same(some: npt.NDArray[np.str_], others: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
     """Whether films may be those of ``others``, one by one: a half is the same, or none can be compared; bool (n,)."""
     halves = [marks.astype(f"U{LETTERS}").view(f"U{LETTERS // 2}").reshape(-1, 2) for marks in (some, others)]
-    comparable = (halves[0] != _UNKNOWN) & (halves[1] != _UNKNOWN)
+    comparable = np.all([half != UNKNOWN[: LETTERS // 2] for half in halves], axis=0)
     same = (halves[0] == halves[1]) & comparable
     agree: npt.NDArray[np.bool_] = same.any(axis=1) | ~comparable.any(axis=1)
     return agree
@@ -43,6 +43,6 @@ def may_be_the_same(some: npt.NDArray[np.str_], others: npt.NDArray[np.str_]) ->
 
 def _letters(text: str) -> str:
     if not text:
-        return _UNKNOWN
+        return UNKNOWN[: LETTERS // 2]
     digest = hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=3).digest()
     return base64.urlsafe_b64encode(digest).decode("ascii")

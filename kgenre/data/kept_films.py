@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.film_marks import LETTERS, may_be_the_same
+from kgenre.data.film_marks import LETTERS, UNKNOWN, may_be_the_same
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.split import PARTS, Split
@@ -67,12 +67,6 @@ class KeptFilms:
             return None
         return OverviewVectorizer(self.vocabulary, self.sequence_length, self.standardize, self.stem, self.word_split)
 
-    @cached_property
-    def _mark_of(self) -> dict[str, str]:
-        """The mark of each film of the split, part after part; {} where none are known."""
-        ids = [film_id for part in PARTS for film_id in self.split[part]] if self.split and self.marks else []
-        return {film_id: self.marks[LETTERS * i : LETTERS * (i + 1)] for i, film_id in enumerate(ids)}
-
     def split_over(self, films: FilmTable) -> Split | None:
         """The split over these films: those that only share their id with one of its films are in no part.
 
@@ -81,26 +75,43 @@ class KeptFilms:
         """
         if self.split is None:
             return None
-        rows = [row for row, film_id in enumerate(films.ids) if film_id in self._mark_of]
-        here, of_run = films.marks[rows], np.array([self._mark_of[films.ids[row]] for row in rows], f"U{LETTERS}")
-        replaced = np.array(rows, np.int64)[~may_be_the_same(here, of_run)]
-        moved = replaced[self.under_other_ids(films)[replaced]] if len(replaced) else replaced
-        if len(moved) > _MOVED * len(rows):
+        replaced = self._replaced(films)
+        moved = np.flatnonzero(replaced & self._has_marks_of(films, PARTS)).tolist() if replaced.any() else []
+        if len(moved) > _MOVED * len(films):
             first = f"{films.ids[moved[0]]} ({films.titles[moved[0]] or films.overviews[moved[0]]:.40})"
             raise FilmDataError(
                 f"{len(moved):,} of {len(films):,} films have an id that another film had when the run began, such as "
                 f"{first}. Ids that are numbers of rows change when rows are added, removed or sorted: give the table "
                 "as it was, or other films with ids of their own."
             )
-        others = {films.ids[row] for row in replaced}
+        others = {films.ids[row] for row in np.flatnonzero(replaced)}
         parts = {part: [film_id for film_id in self.split[part] if film_id not in others] for part in PARTS}
         return Split.from_json(self.split | parts, films.ids)
 
-    def under_other_ids(self, films: FilmTable, parts: Sequence[str] = PARTS) -> npt.NDArray[np.bool_]:
-        """Which films have title and overview of a film of the split's ``parts``, whatever their ids; bool (n,)."""
-        ids = [film_id for part in parts for film_id in self.split[part]] if self.split and self.marks else []
-        known = {self._mark_of[film_id] for film_id in ids}
-        return np.isin(films.marks, [mark for mark in known if mark.strip(".")])
+    def learnt_from(self, films: FilmTable) -> npt.NDArray[np.bool_]:
+        """Which films the run trained or chose on, be it that title and overview are known by another id; bool (n,)."""
+        parts = ("train", "validation")
+        ids = set(self._ids_of(parts))
+        by_id = np.fromiter((film_id in ids for film_id in films.ids), bool, len(films))
+        return by_id & ~self._replaced(films) | self._has_marks_of(films, parts)
+
+    def _ids_of(self, parts: Sequence[str]) -> list[str]:
+        return [film_id for part in parts for film_id in self.split[part]] if self.split else []
+
+    @cached_property
+    def _mark_of(self) -> dict[str, str]:
+        """By the ids of the split's films; of older checkpoints "" for each."""
+        return {film_id: self.marks[LETTERS * i : LETTERS * (i + 1)] for i, film_id in enumerate(self._ids_of(PARTS))}
+
+    def _replaced(self, films: FilmTable) -> npt.NDArray[np.bool_]:
+        """Which films have the id of one of the split's films, and are others."""
+        of_run = np.array([self._mark_of.get(film_id) or UNKNOWN for film_id in films.ids], f"U{LETTERS}")
+        return ~may_be_the_same(films.marks, of_run)
+
+    def _has_marks_of(self, films: FilmTable, parts: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Which films have title and overview of a film of these parts, whatever their ids."""
+        known = {self._mark_of[film_id] for film_id in self._ids_of(parts)} - {"", UNKNOWN}
+        return np.isin(films.marks, list(known))
 
     def has_none_of(self, films: FilmTable) -> bool:
         """Whether there is a split, and none of the films is in it."""

@@ -48,7 +48,7 @@ def choose_split(
         if sum(split.sizes):
             _log_changes(split, run)
             return split
-        learnt_from = run.under_other_ids(films, ("train", "validation"))
+        learnt_from = run.learnt_from(films)
         if to_test and not (take_given and films.split):
             return _all_but(learnt_from, films, seed)
         _log.warning(
