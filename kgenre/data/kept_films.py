@@ -84,7 +84,7 @@ class KeptFilms:
                 f"{first}. Ids that are numbers of rows change when rows are added, removed or sorted: give the table "
                 "as it was, or other films with ids of their own."
             )
-        others = {films.ids[row] for row in np.flatnonzero(replaced)}
+        others = {films.ids[row] for row in np.flatnonzero(replaced).tolist()}
         parts = {part: [film_id for film_id in self.split[part] if film_id not in others] for part in PARTS}
         return Split.from_json(self.split | parts, films.ids)
 
