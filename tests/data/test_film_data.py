@@ -492,6 +492,7 @@ def test_other_films_are_all_tested_or_split_anew(stage, sizes, state, tmp_path,
     other.path = str(tmp_path / "films.csv")
     assert other.results_name == f"{tmp_path.name}_films"
     assert "None of these 40 films is in the checkpoint's split" in caplog.text
+    assert "learnt from" not in caplog.text
     assert other.split.sizes == sizes
     assert len(other.split.test) == sum(1 for batch in other.test_dataloader() for w in batch["weight"] if w > 0)
     other.load_state_dict(other.state_dict())
