@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import logging
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.trial import fit_as_given, set_attribute, trial
+from kgenre.callbacks.trial import fit_as_given, found_before, set_attribute, trial
 from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.users_code import ShortTraceback
 
@@ -27,8 +27,9 @@ class NothingFitsError(ShortTraceback, MemoryError):
 class BatchSizeFinder(Callback):
     """Doubles the batch size until memory is exceeded or one batch holds all data, then trains with what went well.
 
-    Each size is tried with a few updates; weights, optimizer and counters are then as before. The sources of batches
-    must be made from the attribute: in the ``train_dataloader`` of a datamodule, or of the module itself.
+    Each size is tried with a few updates; weights, optimizer and counters are then as before. A run that goes on from a
+    checkpoint keeps its size. The sources of batches must be made from the attribute: in the ``train_dataloader`` of a
+    datamodule, or of the module itself.
 
     Args:
         mode: "power": double only; "binsearch": then search between the last that fitted and the first that did not.
@@ -80,6 +81,13 @@ class BatchSizeFinder(Callback):
         """Before the data are asked for their batches."""
         if stage == "fit" and trainer.ckpt_path is None:
             self.scale_batch_size(trainer, module, lambda short: fit_as_given(short, trainer, module))
+        elif stage == "fit" and (found := found_before(trainer, self)) is not None:
+            set_attribute([module, trainer.datamodule], [self.batch_arg_name], found, "The batch size finder")
+            self.optimal_batch_size = found
+
+    def state_dict(self) -> dict[str, Any]:
+        """The size that was found."""
+        return {"found": self.optimal_batch_size}
 
     def scale_batch_size(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> int | None:
         """Try sizes with ``fit(trial trainer)`` and set the best; None with ``fast_dev_run``."""

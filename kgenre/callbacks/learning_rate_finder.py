@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
-from kgenre.callbacks.trial import fit_as_given, set_attribute, trial
+from kgenre.callbacks.trial import fit_as_given, found_before, set_attribute, trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,20 +135,22 @@ class LearningRateFinder(Callback):
         self.update_attr = update_attr
         self.attr_name = attr_name
         self.optimal_lr: RangeTest | None = None
+        self._found: float | None = None  # what the module's rate was set to
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Before the optimizer is made."""
         if stage == "fit" and trainer.ckpt_path is None:
             self.lr_find(trainer, module, lambda short: fit_as_given(short, trainer, module))
+        elif stage == "fit" and (found := found_before(trainer, self)) is not None:
+            self._set(module, found)
 
     def lr_find(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> RangeTest | None:
         """Run the test with ``fit(trial trainer)``; None with ``fast_dev_run``."""
         if trainer.fast_dev_run:
             _log.warning("No learning rate is searched for with fast_dev_run.")
             return None
-        names = (self.attr_name,) if self.attr_name else _ATTRIBUTES
         if self.update_attr:
-            set_attribute([module], names, what="The learning rate finder")
+            self._set(module)
         recorder = _Recorder(self.test, self.early_stop_threshold)
         with trial(trainer, module, [recorder], self.test.num_training) as short:
             fit(short)
@@ -157,9 +159,19 @@ class LearningRateFinder(Callback):
         self.optimal_lr = self.test
         suggestion = self.test.suggestion() if self.update_attr else None
         if suggestion is not None:
-            set_attribute([module], names, suggestion)
+            self._set(module, suggestion)
             _log.info("Learning rate set to %.4g.", suggestion)
         return self.test
+
+    def _set(self, module: Module, rate: float | None = None) -> None:
+        """Set the module's rate; None: only look whether it has one."""
+        names = (self.attr_name,) if self.attr_name else _ATTRIBUTES
+        set_attribute([module], names, rate, what="The learning rate finder")
+        self._found = rate
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rate that was found."""
+        return {"found": self._found}
 
 
 class _Recorder(Callback):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
+from kgenre.checkpoints import read_state
 from kgenre.engines.random_state import random_state, set_random_state
 
 if TYPE_CHECKING:
@@ -66,6 +67,12 @@ def fit_as_given(short: Trainer, trainer: Trainer, module: Module) -> None:
     finally:
         if data is not None:  # the trial's teardown may have closed it
             data.setup("fit")
+
+
+def found_before(trainer: Trainer, finder: Callback) -> Any:
+    """What a search found when the run began that goes on from ``trainer.ckpt_path``; None: nothing."""
+    assert trainer.ckpt_path is not None
+    return read_state(trainer.ckpt_path)["callbacks"].get(finder.state_key, {}).get("found")
 
 
 def set_attribute(owners: Sequence[Any], names: Sequence[str], value: Any = None, what: str = "") -> tuple[Any, str]:

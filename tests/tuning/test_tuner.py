@@ -185,6 +185,26 @@ def test_a_resumed_run_keeps_its_rate(tmp_path):
     assert again.learning_rates() == [0.125]
 
 
+def test_a_resumed_run_keeps_what_its_searches_found():
+    def fit(max_epochs, ckpt_path=None):
+        module, data = BoringModule(learning_rate=1e-9), Sized()
+        finders = [LearningRateFinder(num_training_steps=30), BatchSizeFinder(init_val=4, max_trials=2)]
+        trainer = quiet_trainer(max_epochs=max_epochs, callbacks=finders)
+        trainer.fit(module, datamodule=data, ckpt_path=ckpt_path)
+        return (
+            trainer.save_checkpoint(f"after_{max_epochs}"),
+            trainer.learning_rates(),
+            data.batch_size,
+            trainer.global_step,
+        )
+
+    path, rates, batch_size, _ = fit(1)
+    assert (rates[0] > 1e-8, batch_size) == (True, 8)
+    for epochs in (2, 3):  # also the run that goes on once more
+        path, *found = fit(epochs, path)
+        assert found == [rates, 8, 8 * epochs]
+
+
 def test_a_rate_under_another_name():
     class Other(BoringModule):
         def __init__(self):
