@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 class WeightAveraging(Callback):
     """Averages the weights inside the compiled step, validates with the average, and ends with it.
 
-    Validations in a fit, checkpoints and the module after the fit have the averaged weights; training goes on with its
-    own, also from a checkpoint. Before the first update of the average all is as without this callback. Averaged are
+    Validations in a fit, checkpoints and the module after the fit have the averaged weights (after Ctrl-C only the
+    checkpoints); training goes on with its own, also from a checkpoint. Before the first update of the average all is as without this callback. Averaged are
     all weights of layers, BatchNorm statistics included, as in Lightning's ``EMAWeightAveraging``.
 
     Args:
@@ -54,7 +54,6 @@ class WeightAveraging(Callback):
             )
         self.first_epoch = first_epoch
         self.step_part: _Average = _Average(decay, update_every_n_steps, first_step)
-        self._trained: dict[str, Any] | None = None  # the weights in training, while the average is in their place
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Refuse a second one: the module can end with one average only."""
@@ -63,7 +62,7 @@ class WeightAveraging(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """No weights are put aside."""
-        self._trained = None
+        self.step_part.trained = None
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Begin to average in the first epoch for it."""
@@ -72,7 +71,7 @@ class WeightAveraging(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Validate the average."""
         if trainer.stage == "fit" and trainer.engine.get_variable(self.step_part.count) > 0:
-            self._trained = self._weights(trainer)
+            self.step_part.trained = self._weights(trainer)
             self._put_average(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
@@ -102,7 +101,7 @@ class WeightAveraging(Callback):
         trainer.engine.pull()
 
     def _put_back(self, trainer: Trainer) -> None:
-        trained, self._trained = self._trained, None
+        trained, self.step_part.trained = self.step_part.trained, None
         if trained is not None:
             for name, variable in self.step_part.averaged.items():
                 variable.assign(trained[name])
@@ -122,6 +121,7 @@ class _Average:
     def __init__(self, decay: float | None, every: int, first: int) -> None:
         self.decay, self.every, self.first = decay, every, first
         self.is_exchanged = False  # the module has the average, and the average's variables the weights in training
+        self.trained: dict[str, Any] | None = None  # those of the module, while validation has the average there
 
     def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
         import keras
@@ -167,4 +167,4 @@ class _Average:
             return
         for name in self.averaged:
             other = f"{self.prefix}.average.{name}"
-            arrays[name], arrays[other] = arrays[other], arrays[name]
+            arrays[name], arrays[other] = arrays[other], (self.trained or arrays)[name]

@@ -6,6 +6,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, traces, weights_of
 
 from kgenre.callbacks import ModelCheckpoint, WeightAveraging
+from kgenre.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 KERNEL = "model.layers.0.kernel"
@@ -83,6 +84,15 @@ def test_checkpoints_hold_the_average_and_a_resume_goes_on_with_both():
     # The best was the best with averaged weights, and is tested with them.
     best = resumed.validate(module, batches, ckpt_path="best", verbose=False)[0]["val/loss"]
     assert best == pytest.approx(resumed.checkpoint_callback.best_model_score, rel=1e-6)
+
+
+def test_a_checkpoint_from_within_validation_is_as_one_after_it():
+    hooks = ("on_validation_batch_end", "on_validation_epoch_end", "on_validation_end")
+    saves = {hook: lambda trainer, *_, hook=hook: trainer.save_checkpoint(hook) for hook in hooks}
+    trainer = quiet_trainer(num_sanity_val_steps=0, callbacks=[Lambdas(**saves), WeightAveraging(0.5)])
+    trainer.fit(BoringModule(), boring_batches(2), boring_batches(1))
+    *within, after = ({name: a.tolist() for name, a in read_checkpoint(hook).arrays.items()} for hook in hooks)
+    assert within == [after, after]
 
 
 def test_an_error_in_validation_puts_the_weights_back():
