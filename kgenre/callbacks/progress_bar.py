@@ -94,8 +94,8 @@ class ProgressBar(Callback):
         if trainer.run_dir is None:
             return
         print(f"Run folder: {trainer.run_dir}", flush=True)
-        checkpoint = trainer.checkpoint_callback
-        if checkpoint is not None and checkpoint.best_model_path is not None:
+        checkpoint = next((each for each in trainer.checkpoint_callbacks if each.best_model_path is not None), None)
+        if checkpoint is not None:
             score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4g}"
             print(f"Best checkpoint: {checkpoint.best_model_path} ({score})", flush=True)
         command = "%tensorboard --logdir" if isinstance(self._bar, NotebookBar) else "kgenre tensorboard"

@@ -72,9 +72,9 @@ class BaselineComparison(Callback):
             self._curve[-1] if self._curve else {n: v for n, v in self._own(trainer, "val").items() if n == "loss"}
         )
         evaluation = getattr(module, "evaluation", None) if self._curve else None
-        checkpoint = trainer.checkpoint_callback
-        if checkpoint is not None and checkpoint.monitor == "val/loss" and checkpoint.best_model_score is not None:
-            best = checkpoint.best_model_score
+        scores = (each.best_model_score for each in trainer.checkpoint_callbacks if each.monitor == "val/loss")
+        best = next((score for score in scores if score is not None), None)
+        if best is not None:
             metrics = next((at for at in self._curve if at.get("loss") == best), {"loss": best})
             evaluation = self._best if len(metrics) > 1 else None
         self._say(metrics, "val", "best validation", evaluation, falling=self._still_falling(module))

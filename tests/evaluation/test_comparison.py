@@ -174,7 +174,10 @@ def test_at_the_end_of_a_fit_the_curve_is_known(losses, schedule, words, caplog)
     trainer = SimpleNamespace(
         stage="fit",
         sanity_checking=False,
-        checkpoint_callback=SimpleNamespace(monitor="val/loss", best_model_score=min(losses)),
+        checkpoint_callbacks=[
+            SimpleNamespace(monitor=None, best_model_score=None),
+            SimpleNamespace(monitor="val/loss", best_model_score=min(losses)),
+        ],
     )
     comparison = BaselineComparison()
     comparison._metrics = {"val": {"frequency": FREQUENCY}}
