@@ -95,7 +95,7 @@ def _time_of(folder: Path) -> float:
     try:
         return float(read_manifest(folder)["time"])
     except (CheckpointError, KeyError, TypeError, ValueError):
-        return folder.stat().st_mtime
+        return folder.stat().st_mtime if folder.exists() else 0.0  # its run has just removed it
 
 
 def _follow(pointer: Path) -> Path:

@@ -13,6 +13,7 @@ from kgenre.checkpoints import (
     write_checkpoint,
     write_pointer,
 )
+from kgenre.checkpoints.read import read_manifest
 
 pytestmark = pytest.mark.backend_free
 
@@ -49,6 +50,17 @@ def test_paths(run, path, found):
 def test_without_a_best_the_last_is_meant(run):
     (run / "checkpoints" / "best").unlink()
     assert find_checkpoint(run).name == "step=000003"
+
+
+def test_what_its_run_removes_meanwhile_is_passed_over(run, monkeypatch):
+    def read(folder):
+        if folder.name == "step=000003":
+            folder.rename(folder.with_name(".step=000003.1.removed"))
+        return read_manifest(folder)
+
+    monkeypatch.setattr("kgenre.checkpoints.find.read_manifest", read)
+    checkpoint, refused = newest_checkpoint(run.parent)
+    assert (checkpoint.path.name, refused) == ("step=000002", [])
 
 
 @pytest.mark.parametrize("target", ["", "../step=000001", "/etc", "step=000099", ".", "..", "last"])
