@@ -89,6 +89,8 @@ class KeptCheckpoints:
         known = self.names
         self.scores, self.last = dict(state["scores"]), state["last"]
         later = known - {*self.scores, self.last}
+        if self.last in self._beyond_top_k():  # those that a run with a larger number kept stay on the disk
+            self.last = None
         self.superfluous = sorted({*state.get("superfluous", []), *(later if is_running else ())})
 
     def _ranked(self) -> list[str]:

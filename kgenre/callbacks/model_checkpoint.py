@@ -49,7 +49,8 @@ class ModelCheckpoint(Callback):
         monitor: the logged value to judge by; None: none is the best. By default ``val/loss`` where it is logged,
             of several validation sets that of the first (``val/loss/dataloader_idx_0``).
         mode: whether smaller ("min") or larger ("max") is better.
-        save_top_k: how many of the best to keep; -1: every one, best or not.
+        save_top_k: how many of the best to keep; -1: every one, best or not. A run that goes on with a smaller number
+            leaves what it kept before on the disk.
         save_last: keep the newest, to resume from; False: only while none is the best.
         every_n_epochs: save after every n-th epoch only; None: 1, or not at all with one of the next two.
         every_n_train_steps: save after every n-th optimizer update, instead.
@@ -99,6 +100,11 @@ class ModelCheckpoint(Callback):
             raise ValueError(
                 "ModelCheckpoint takes save_top_k >= -1, every_n_epochs >= 1 and every_n_train_steps >= 1. Received: "
                 f"save_top_k={save_top_k}, every_n_epochs={every_n_epochs}, every_n_train_steps={every_n_train_steps}"
+            )
+        if monitor is None and save_top_k > 1:
+            raise ValueError(
+                f"ModelCheckpoint(monitor=None, save_top_k={save_top_k}): nothing says which are the best. Give a "
+                "monitor, or save_top_k=-1, 0 or 1."
             )
         if sum(when is not None for when in (*whens, train_time_interval)) > 1:
             raise ValueError(
@@ -249,6 +255,9 @@ class ModelCheckpoint(Callback):
 
     def _save(self, trainer: Trainer) -> None:
         self._is_due, self._saved_at = False, monotonic()
+        assert self.folder is not None  # see on_fit_start
+        self._wait(self.on_save_error)
+        self.kept.forget_missing(self.folder)
         score = self._score(trainer)
         keeps = self.kept.is_among_best(score) and not self._is_known(score, trainer)
         # The newest has to do until one is the best.
@@ -266,8 +275,6 @@ class ModelCheckpoint(Callback):
         """The newest, with a score where it is among the best."""
         folder = self.folder
         assert folder is not None  # see on_fit_start
-        self._wait(on_error)
-        self.kept.forget_missing(folder)
         name = self._free_name(trainer, folder)
         self.kept.add(name, score)
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)

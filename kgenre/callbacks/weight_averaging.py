@@ -18,8 +18,9 @@ class WeightAveraging(Callback):
     """Averages the weights inside the compiled step, validates with the average, and ends with it.
 
     Validations in a fit, checkpoints and the module after the fit have the averaged weights (after Ctrl-C only the
-    checkpoints); training goes on with its own, also from a checkpoint. Before the first update of the average all is as without this callback. Averaged are
-    all weights of layers, BatchNorm statistics included, as in Lightning's ``EMAWeightAveraging``.
+    checkpoints); training goes on with its own, also from a checkpoint. Before the first update of the average all is
+    as without this callback. Averaged are all weights of layers, BatchNorm statistics included, as in Lightning's
+    ``EMAWeightAveraging``.
 
     Args:
         decay: the average becomes ``decay * average + (1 - decay) * weights``; None: the plain mean of the weights so

@@ -1,5 +1,6 @@
 """Which checkpoints are written, kept and pointed to."""
 
+import shutil
 import threading
 from pathlib import Path
 
@@ -219,6 +220,17 @@ def test_going_on_knows_the_best():
     assert checkpoint.best_model_score == 5.0
 
 
+@pytest.mark.parametrize(("save_top_k", "best"), [(0, None), (1, "step=000002")])
+def test_going_on_with_a_smaller_number_removes_none_of_the_best(save_top_k, best):
+    fit(ModelCheckpoint("val/score", save_top_k=3), 3)
+    checkpoint = ModelCheckpoint("val/score", save_top_k=save_top_k)
+    trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(Scores([5.0, 3.0, 4.0, 6.0, 6.0]), boring_batches(1), boring_batches(1), ckpt_path="last")
+    assert folders() == [f"step=00000{n}" for n in (1, 2, 3, 5)]
+    assert find_checkpoint("runs/scores/version_0/checkpoints/best").name == "step=000002"
+    assert checkpoint.kept.best == best
+
+
 @pytest.mark.parametrize("which", ["best", "last"])
 def test_best_and_last_of_the_run_can_be_tested(which):
     trainer = quiet_trainer(max_epochs=3, enable_checkpointing=True, callbacks=ModelCheckpoint("val/score"))
@@ -227,9 +239,13 @@ def test_best_and_last_of_the_run_can_be_tested(which):
     assert trainer.global_step == {"best": 2, "last": 3}[which]
 
 
-@pytest.mark.parametrize("arguments", [{"mode": "least"}, {"save_top_k": -2}, {"every_n_epochs": 0}], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [{"mode": "least"}, {"save_top_k": -2}, {"every_n_epochs": 0}, {"monitor": None, "save_top_k": 2}],
+    ids=str,
+)
 def test_wrong_arguments(arguments):
-    ((name, value),) = arguments.items()
+    *_, (name, value) = arguments.items()
     with pytest.raises(ValueError, match=rf"{name}.*{value}"):
         ModelCheckpoint(**arguments)
 
@@ -620,9 +636,7 @@ def test_what_a_checkpoint_that_failed_would_have_replaced_stays():
     assert kept.state_dict() == before
 
 
-def test_a_folder_that_vanishes_is_made_again(caplog):
-    import shutil
-
+def test_a_folder_that_vanishes_is_made_again():
     def remove(trainer, module):
         if trainer.current_epoch == 2:
             shutil.rmtree(trainer.log_dir / "checkpoints")
@@ -631,6 +645,19 @@ def test_a_folder_that_vanishes_is_made_again(caplog):
     kept, pointers = fit([checkpoint, Lambdas(on_train_epoch_start=remove)])
     assert kept == [3, 4, 5]
     assert pointers == {"best": 4, "last": 5}
+
+
+def test_what_is_removed_by_hand_leaves_a_place_among_the_best():
+    """Epoch 4's score is worse than the two before it: without the best one it is the second."""
+
+    def remove(trainer, module):
+        if trainer.current_epoch == 3:
+            shutil.rmtree(checkpoint.best_model_path)
+
+    checkpoint = ModelCheckpoint("val/score", save_top_k=2)
+    module = Scores([3.0, 1.0, 5.0, 4.0])
+    assert fit([checkpoint, Lambdas(on_train_epoch_start=remove)], 4, module) == ([1, 4], {"best": 1, "last": 4})
+    assert checkpoint.kept.scores == {"step=000001": 3.0, "step=000004": 4.0}
 
 
 def test_what_happens_on_an_error_is_raise_or_warn():
