@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("kgenre")
 
 _OF_THE_FIRST_SET = "val/loss/dataloader_idx_0"
+_writing = Lock()  # several write the same pointers, some of them in the background
 
 
 class ModelCheckpoint(Callback):
@@ -161,7 +163,7 @@ class ModelCheckpoint(Callback):
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """A fit begins with no checkpoints; those of an earlier one may be another run's."""
         if stage == "fit":
-            self.folder = None
+            self.folder, self._is_due = None, False
             self.kept.clear()
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
@@ -183,7 +185,7 @@ class ModelCheckpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Know where the count of updates and the time begin."""
-        self._seen, self._saved_at, self._is_due = trainer.global_step, monotonic(), False
+        self._seen, self._saved_at = trainer.global_step, monotonic()
 
     def next_step_needed(self, trainer: Trainer) -> float:
         """Where a checkpoint is due by steps."""
@@ -289,12 +291,13 @@ class ModelCheckpoint(Callback):
         self._at_boundary = (trainer.current_epoch + 1, 0, trainer.global_step) if trainer.epoch_is_done else None
 
         def write() -> None:
-            path = write_checkpoint(checkpoint, folder / name)
-            for pointer, target in pointers.items():
-                write_pointer(path.parent, pointer, path.parent / target)
-            # Only now that the new one is safe, the superfluous ones go.
-            for old in superfluous:
-                remove_checkpoint(path.parent / old)
+            with _writing:
+                path = write_checkpoint(checkpoint, folder / name)
+                for pointer, target in pointers.items():
+                    write_pointer(path.parent, pointer, path.parent / target)
+                # Only now that the new one is safe, the superfluous ones go.
+                for old in superfluous:
+                    remove_checkpoint(path.parent / old)
 
         if self._writer is None:
             self._try(write, on_error)
@@ -351,9 +354,10 @@ class ModelCheckpoint(Callback):
         return monitored("ModelCheckpoint", monitor, metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """Which checkpoints are kept, and why."""
-        return self.kept.state_dict()
+        """Which checkpoints are kept, and why; and whether one waits for a validation, which may be broken off."""
+        return self.kept.state_dict() | {"is_due": self._is_due}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on keeping the best; when training goes back to a checkpoint, those after it are superfluous."""
         self.kept.load_state_dict(state, is_running=self.folder is not None)
+        self._is_due = state.get("is_due", False)  # older ones are without

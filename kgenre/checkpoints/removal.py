@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 
 from kgenre.checkpoints.files import move
 
 _running: list[Thread] = []
+_waiting = Lock()  # whoever comes second waits too
 
 
 def remove_in_background(folder: Path) -> None:
@@ -22,8 +23,9 @@ def remove_in_background(folder: Path) -> None:
 
 def wait_for_removals() -> None:
     """Return when nothing is being removed."""
-    while _running:
-        _running.pop().join()
+    with _waiting:
+        while _running:
+            _running.pop().join()
 
 
 def remove_checkpoint(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from pathlib import Path
 
 import keras
@@ -288,15 +289,17 @@ def test_every_n_train_steps(every, trainer_arguments, steps, validates):
     assert (read_checkpoint(last).state["global_step"] if last else None) == (steps[-1] if steps else None)
 
 
+class Rising(Scores):
+    """Logs the number of updates."""
+
+    def log_score(self):
+        if not self.trainer.sanity_checking:
+            self.log("val/score", float(self.global_step))
+
+
 def test_a_step_where_validation_is_due_is_judged_by_it():
     """Steps 2 and 4 are validated, 1 and 3 are not; the best is one of those that were."""
     checkpoint = ModelCheckpoint("val/score", mode="max", every_n_train_steps=1, save_top_k=-1)
-
-    class Rising(Scores):
-        def log_score(self):
-            if not self.trainer.sanity_checking:
-                self.log("val/score", float(self.global_step))
-
     trainer = quiet_trainer(val_check_interval=2, callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(Rising(), boring_batches(4), boring_batches(1))
     assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000004": 4.0}
@@ -390,6 +393,20 @@ def test_save_on_exception(error, hook, position):
     went_on, later = fit(Lambdas(), "last")
     assert all(np.array_equal(straight[name], went_on[name]) for name in straight)
     assert later == validations == [4, 8]
+
+
+def test_a_checkpoint_that_is_due_is_judged_by_a_validation_that_was_broken_off():
+    def fail(trainer, module, *arguments):
+        if not trainer.resumed and trainer.global_step == 2:
+            raise Broken
+
+    checkpoint = ModelCheckpoint("val/score", save_top_k=-1, every_n_train_steps=2, save_on_exception=True)
+    callbacks = [checkpoint, Lambdas(on_validation_batch_end=fail)]
+    trainer = quiet_trainer(val_check_interval=2, callbacks=callbacks, enable_checkpointing=True)
+    with pytest.raises(Broken):
+        trainer.fit(Rising(), boring_batches(5), boring_batches(1))
+    trainer.fit(Rising(), boring_batches(5), boring_batches(1), ckpt_path="last")
+    assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000004": 4.0}
 
 
 def test_a_step_that_fails_is_not_counted():
@@ -572,6 +589,26 @@ def test_training_goes_on_while_a_checkpoint_is_written(monkeypatch):
     trainer.fit(BoringModule(), boring_batches(3))
     assert went_on.is_set()
     assert read_checkpoint(checkpoint.last_model_path).state["global_step"] == 2
+
+
+def test_several_write_one_after_the_other(monkeypatch):
+    """They share the pointers: of two that replace one at the same time the second would find its file gone."""
+    import kgenre.callbacks.model_checkpoint as room
+
+    running, most, write = [], [], room.write_checkpoint
+
+    def note(checkpoint, path):
+        running.append(path)
+        time.sleep(0.02)
+        most.append(len(running))
+        running.remove(path)
+        return write(checkpoint, path)
+
+    monkeypatch.setattr(room, "write_checkpoint", note)
+    callbacks = [ModelCheckpoint(async_save=True), ModelCheckpoint(monitor=None)]
+    trainer = quiet_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    assert most == [1] * 6
 
 
 def full_disk(monkeypatch, at_step):
