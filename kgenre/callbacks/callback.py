@@ -31,8 +31,8 @@ class Callback:
         >>> Trainer(callbacks=[SayLoss()])
     """
 
-    # Callbacks that watch logged values run after the module's hook at the end of an epoch, so that they see
-    # what it logged there.
+    # Callbacks that watch logged values run after the module's hook at the end of an epoch or a validation, so that
+    # they see what it logged there.
     monitors = False
     # Callbacks that save the run's state come last in every hook: what the others do there belongs to it.
     saves = False

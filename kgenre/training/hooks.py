@@ -80,8 +80,8 @@ class Hooks:
             return lambda *arguments: hook(trainer, module, *arguments)
 
         written = [callback for callback in callbacks if overrides(callback, name)]
-        # At the end of an epoch the module may log what a monitor is waiting for.
-        late = [c for c in written if c.saves or (c.monitors and name == "on_train_epoch_end")]
+        # At the end of an epoch or a validation the module may log what a monitor is waiting for.
+        late = [c for c in written if c.saves or (c.monitors and name in ("on_train_epoch_end", "on_validation_end"))]
         chain = [bound(callback) for callback in written if callback not in late]
         if overrides(module, name, Module):
             hook = _as_written(getattr(module, name), getattr(Module, name))

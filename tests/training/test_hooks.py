@@ -217,25 +217,22 @@ def test_hooks_get_lightnings_arguments():
     assert module.trainer is trainer
 
 
-def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch():
-    order = []
+@pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_validation_end"])
+def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch(hook):
+    order, module = [], BoringModule()
 
-    class Monitor(kgenre.Callback):
-        monitors = True
+    def log():
+        order.append(("module", None))
+        module.log("late", 7.0)
 
-        def on_train_epoch_end(self, trainer, module):
-            order.append(("monitor", trainer.callback_metrics.get("late")))
+    def look(who):
+        return Lambdas(**{hook: lambda trainer, module: order.append((who, trainer.callback_metrics.get("late")))})
 
-    class Plain(kgenre.Callback):
-        def on_train_epoch_end(self, trainer, module):
-            order.append(("plain", trainer.callback_metrics.get("late")))
-
-    class Late(BoringModule):
-        def on_train_epoch_end(self):
-            order.append(("module", None))
-            self.log("late", 7.0)
-
-    quiet_trainer(callbacks=[Monitor(), Plain()]).fit(Late(), boring_batches(1))
+    monitor, plain = look("monitor"), look("plain")
+    monitor.monitors = True
+    setattr(module, hook, log)
+    trainer = quiet_trainer(num_sanity_val_steps=0, callbacks=[monitor, plain])
+    trainer.fit(module, boring_batches(1), boring_batches(1))
     assert order == [("plain", None), ("module", None), ("monitor", 7.0)]
 
 
