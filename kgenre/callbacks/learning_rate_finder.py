@@ -99,7 +99,8 @@ class LearningRateFinder(Callback):
         max_lr: where to end.
         num_training_steps: updates.
         mode: let the rate grow by a factor ("exponential") or an amount ("linear").
-        early_stop_threshold: end where the smoothed loss is so many times the best; None: never.
+        early_stop_threshold: end where the smoothed loss is so many times the best (or as far above it, where the best
+            is negative); None: never.
         update_attr: set the module's attribute, which its ``configure_optimizers`` must use.
         attr_name: its name; "": ``lr`` or ``learning_rate``, an attribute or a hyperparameter.
 
@@ -208,7 +209,7 @@ class _Recorder(Callback):
         self.test.results["lr"].append(self._rate)
         self.test.results["loss"].append(smoothed)
         self.test.losses.append(loss)
-        diverges = self.threshold is not None and smoothed > self.threshold * self._best
+        diverges = self.threshold is not None and smoothed - self._best > (self.threshold - 1) * abs(self._best)
         if diverges or not math.isfinite(smoothed):
             _log.info("The range test ended after %d updates: the loss diverges.", trainer.global_step)
             trainer.should_stop = True

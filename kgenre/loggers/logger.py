@@ -19,6 +19,8 @@ class LoggerError(ShortTraceback, RuntimeError):
 class Logger:
     """The base of all loggers. ``step`` is always the number of optimizer updates so far, ``trainer.global_step``.
 
+    A run has one folder: of several loggers the first ``save_dir`` and the first ``name`` count.
+
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
         name: the name of the experiment; None leaves it to the Trainer.

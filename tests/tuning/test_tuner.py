@@ -82,6 +82,18 @@ def test_a_diverging_test_ends_early():
     assert len(whole.results["lr"]) == 100
 
 
+def test_a_negative_loss_diverges_where_it_is_far_above_the_best():
+    class Negative(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) - 10.0
+
+    module = Negative()
+    for max_lr, whole in ((1, True), (100, False)):
+        found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), max_lr=max_lr)
+        assert (len(found.losses) == 100) == whole
+    assert found.losses[-1] > 10
+
+
 def test_too_few_values_for_a_suggestion(caplog):
     module = BoringModule(learning_rate=0.5)
     found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), num_training=5)
