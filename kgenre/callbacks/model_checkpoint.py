@@ -53,7 +53,8 @@ class ModelCheckpoint(Callback):
         mode: whether smaller ("min") or larger ("max") is better.
         save_top_k: how many of the best to keep; -1: every one, best or not. A run that goes on with a smaller number
             leaves what it kept before on the disk.
-        save_last: keep the newest, to resume from; False: only while none is the best.
+        save_last: keep the newest, to resume from, at least the end of a fit in which none was due; False: only while
+            none is the best.
         every_n_epochs: save after every n-th epoch only; None: 1, or not at all with one of the next two.
         every_n_train_steps: save after every n-th optimizer update, instead.
         train_time_interval: save when so much time has passed since the last one ("DD:HH:MM:SS", a dict with the
@@ -226,7 +227,9 @@ class ModelCheckpoint(Callback):
         self._wait(self.on_save_error)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
-        """Training is over when the last checkpoint is on the disk."""
+        """Training is over when the last checkpoint is on the disk; at least one, where the newest is to be kept."""
+        if self.save_last and self.kept.last is None and trainer.global_step:
+            self._save(trainer)
         self.finish()
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
