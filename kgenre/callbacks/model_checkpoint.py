@@ -51,8 +51,8 @@ class ModelCheckpoint(Callback):
         monitor: the logged value to judge by; None: none is the best. By default ``val/loss`` where it is logged,
             of several validation sets that of the first (``val/loss/dataloader_idx_0``).
         mode: whether smaller ("min") or larger ("max") is better.
-        save_top_k: how many of the best to keep; -1: every one, best or not. A run that goes on with a smaller number
-            leaves what it kept before on the disk.
+        save_top_k: how many of the best to keep; -1: every one, best or not. Where a run goes on with a smaller number,
+            those beyond it stay on the disk.
         save_last: keep the newest, to resume from, at least the end of a fit in which none was due; False: only while
             none is the best.
         every_n_epochs: save after every n-th epoch only; None: 1, or not at all with one of the next two.
