@@ -25,7 +25,7 @@ def film_marks(titles: Iterable[str], overviews: Iterable[str]) -> npt.NDArray[n
 
     Example:
         >>> film_marks(["Alien", "", " ALIEN "], ["", "", "A ship."])
-        array(['oPS_....', '........', 'oPS_mAWk'], dtype='<U8')
+        array(['ki9o....', '........', 'ki9osU2L'], dtype='<U8')
     """
     both = zip(titles, overviews, strict=True)
     marks = [_letters(" ".join(title.casefold().split())) + _letters(normalised_overview(text)) for title, text in both]
