@@ -44,17 +44,20 @@ def _jax(total: Callable[[Any], Any], inputs: Any) -> Any:
 
     scope = current_scope()
     assert scope is not None  # of the step, or of `gradient`
-    values, losses = dict(scope.state_mapping), list(scope.losses)
+    values, before = dict(scope.state_mapping), list(scope.losses)
+
+    def is_new(loss: Any) -> bool:  # Keras takes a layer's loss out of the list when the layer is called again
+        return all(loss is not other for other in before)
 
     def with_changes(inputs: Any) -> tuple[Any, Any]:
         # What variables were assigned in here has to leave JAX's inner trace as a result, too.
         result = total(inputs)
         changed = {key: value for key, value in scope.state_mapping.items() if values.get(key) is not value}
-        return result, (changed, scope.losses[len(losses) :])
+        return result, (changed, list(filter(is_new, scope.losses)))
 
     slopes, (changed, more) = jax.grad(with_changes, has_aux=True)(inputs)
     scope.state_mapping |= changed
-    scope.losses[len(losses) :] = more
+    scope.losses[:] = [loss for loss in scope.losses if not is_new(loss)] + more
     return slopes
 
 

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import pytest
 from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 from keras import ops
 
@@ -33,7 +34,8 @@ def test_a_loss_of_slopes_trains_and_variables_assigned_on_the_way_keep_their_va
     np.testing.assert_allclose(weights_of(module)["seen"], sum(batch["x"].sum() for batch in batches), rtol=1e-4)
 
 
-def test_the_losses_of_layers_inside_are_counted_once():
+@pytest.mark.parametrize("called_before", [False, True])
+def test_the_losses_of_layers_inside_are_counted_once(called_before):
     class Regularized(Penalized):
         def __init__(self):
             super().__init__()
@@ -41,8 +43,9 @@ def test_the_losses_of_layers_inside_are_counted_once():
             self.scale = keras.Variable(1.0)  # what the regulariser shrinks
 
         def training_step(self, batch, batch_idx):
+            output = self.model(batch["x"] * self.scale) if called_before else 0.0  # the second call's loss replaces its
             slopes = kgenre.gradient(lambda x: self.model(x * self.scale), batch["x"])
-            return 0.0 * ops.sum(slopes)
+            return 0.0 * (ops.sum(slopes) + ops.sum(output))
 
     (batch,) = boring_batches(1, units=1)
     module = Regularized()
