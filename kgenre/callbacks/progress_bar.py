@@ -98,8 +98,9 @@ class ProgressBar(Callback):
         if checkpoint is not None:
             score = f"{checkpoint.monitor} {checkpoint.best_model_score:.4g}"
             print(f"Best checkpoint: {checkpoint.best_model_path} ({score})", flush=True)
-        command = "%tensorboard --logdir" if isinstance(self._bar, NotebookBar) else "kgenre tensorboard"
-        print(f"Curves: {command} {quoted_path(trainer.run_dir.parent.parent)}", flush=True)
+        if trainer.loggers:
+            command = "%tensorboard --logdir" if isinstance(self._bar, NotebookBar) else "kgenre tensorboard"
+            print(f"Curves: {command} {quoted_path(trainer.run_dir.parent.parent)}", flush=True)
 
     # --- evaluation ---------------------------------------------------------------------------------------------
 

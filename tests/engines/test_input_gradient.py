@@ -43,7 +43,7 @@ def test_the_losses_of_layers_inside_are_counted_once(called_before):
             self.scale = keras.Variable(1.0)  # what the regulariser shrinks
 
         def training_step(self, batch, batch_idx):
-            output = self.model(batch["x"] * self.scale) if called_before else 0.0  # the second call's loss replaces its
+            output = self.model(batch["x"] * self.scale) if called_before else 0.0  # its loss goes with the next call
             slopes = kgenre.gradient(lambda x: self.model(x * self.scale), batch["x"])
             return 0.0 * (ops.sum(slopes) + ops.sum(output))
 
