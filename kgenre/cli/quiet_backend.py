@@ -34,10 +34,11 @@ def import_backend(data: bool = True, extras: bool = True) -> None:
         without_native_output(),
         contextlib.nullcontext() if extras else _hidden("sklearn", "matplotlib"),
     ):
-        prepare_keras()
+        importlib.import_module("keras")
         if data:
             # TensorFlow looks for GPUs when it is first used, and says at length that there are none.
             importlib.import_module("kgenre.data.tensorflow").tf.config.list_logical_devices()
+    prepare_keras()  # outside, so that what it says of a keras.json is seen
 
 
 def set_environment() -> None:

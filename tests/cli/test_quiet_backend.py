@@ -46,25 +46,32 @@ print(step(1.0))
 
 @pytest.mark.parametrize("error", [None, ImportError])
 def test_an_interrupt_that_an_import_swallows_still_ends_the_command(clean, monkeypatch, error):
-    def import_it():
+    def import_it(name):
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         if error:
             raise error
 
-    monkeypatch.setattr("kgenre.engines.prepare_keras", import_it)
+    monkeypatch.setattr("kgenre.cli.quiet_backend.importlib", SimpleNamespace(import_module=import_it))
     with pytest.raises(KeyboardInterrupt):
         import_backend(data=False)
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
 def test_error_a_limit_of_memory(clean, monkeypatch):
-    def import_it():
+    def import_it(name):
         raise ImportError("libtensorflow_cc.so.2: failed to map segment from shared object")
 
-    monkeypatch.setattr("kgenre.engines.prepare_keras", import_it)
+    monkeypatch.setattr("kgenre.cli.quiet_backend.importlib", SimpleNamespace(import_module=import_it))
     with pytest.raises(BackendError, match=r"not enough memory to load libtensorflow_cc.so.2: .*ulimit -v"):
         import_backend(data=False)
+
+
+def test_what_is_said_of_a_keras_json_is_seen(clean, monkeypatch, capfd):
+    monkeypatch.setattr("kgenre.cli.quiet_backend.importlib", SimpleNamespace(import_module=lambda name: None))
+    monkeypatch.setattr("kgenre.engines.prepare_keras", lambda: os.write(2, b"kgenre uses channels_last."))
+    import_backend(data=False)
+    assert capfd.readouterr().err == "kgenre uses channels_last."
 
 
 def test_the_users_own_folder_stays(clean, monkeypatch):
