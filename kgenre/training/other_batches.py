@@ -20,9 +20,9 @@ _log = logging.getLogger("kgenre")
 def warn_of_another_order(trainer: Trainer) -> None:
     """Say that a run which goes on inside an epoch sees some of its batches again and others not at all.
 
-    A new program begins with the order of the first epoch, so there all is well.
+    A new program begins with the order of the first epoch, so there all is well where the shuffle has a seed.
     """
-    if trainer.current_epoch and trainer.batch_idx and _reshuffles(trainer.train_source):
+    if trainer.batch_idx and _loses_its_order(trainer.train_source, trainer.current_epoch):
         _log.warning(
             "The rest of epoch %d has another order than without the stop: a tf.data shuffle knows only how often it "
             "was read. A source with epoch_batches (kgenre.training.EpochBatches, such as kgenre.ArrayDataset) has the "
@@ -55,9 +55,12 @@ def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> N
         )
 
 
-def _reshuffles(source: Any) -> bool:
+def _loses_its_order(source: Any, epoch: int) -> bool:
     # TensorFlow has no public way to ask. A source of another kind has none of these names.
-    if getattr(source, "_reshuffle_each_iteration", False) is True:
+    reshuffles = getattr(source, "_reshuffle_each_iteration", None)
+    if reshuffles and epoch:
+        return True
+    if reshuffles is not None and not (int(source._seed) or int(source._seed2)):  # no seed, nor tf.random.set_seed
         return True
     inputs = getattr(type(source), "_inputs", None)
-    return inputs is not None and any(map(_reshuffles, inputs(source)))
+    return inputs is not None and any(_loses_its_order(one, epoch) for one in inputs(source))
