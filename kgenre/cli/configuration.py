@@ -25,7 +25,7 @@ _DEFAULT_SEED = 0
 _USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
 
 mostly:
-  --config configs/NAME.yaml   a course's model with its training
+  --config configs/NAME.yaml   a network with its training
   --data.path FOLDER           your films; what else the data take: --data.help
   --model.network NAME         such as overview_lstm; what else: --model.help
   --trainer.max_epochs N       what else the trainer takes: below

@@ -30,7 +30,7 @@ class ServiceLogger(Logger, ABC):
         self._run_dir: Path | None = None
         if importlib.util.find_spec(self.package) is None:
             raise LoggerError(
-                f"{type(self).__name__} needs the package {self.package}: pip install -e '.[{self.package}]'"
+                f"{type(self).__name__} needs the package {self.package}: pip install 'kgenre[{self.package}]'"
             )
 
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:

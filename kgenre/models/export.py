@@ -114,7 +114,7 @@ def _check(folder: Path, format: str) -> None:
             "set KERAS_BACKEND=tensorflow."
         )
     if format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
-        raise TrainerError("The format onnx needs tf2onnx: pip install tf2onnx onnx.")
+        raise TrainerError("The format onnx needs tf2onnx: pip install 'kgenre[onnx]'.")
 
 
 def _write_model(model: keras.Model, path: Path, format: str) -> None:
