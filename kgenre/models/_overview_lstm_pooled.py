@@ -28,7 +28,7 @@ def overview_lstm_pooled(
 
     Word vectors that start from the training overviews (`WordVectors`), one bidirectional LSTM, its masked maximum and
     mean over the words, beside them the vectors' own sum: the bag of words stays in sight of the genres while the LSTM
-    learns the rest. The output starts at the genres' frequencies.
+    learns the rest. The last layer's bias starts at the genres' frequencies.
 
     Input: int32 (B, T) token ids of any T, 0 padding, 1 the unknown word, named "overview". More padding on the right
     changes no prediction. Output: float32 (B, genres), an independent probability per genre (sigmoid).

@@ -15,9 +15,9 @@ from kgenre.models.frequencies import prior_log_odds
 class GenreHead(keras.layers.Dense):
     """A dense layer whose bias starts at the log-odds of the training films' genres.
 
-    An untrained network then says the frequencies instead of one half for everything, and does not spend its first
-    epochs on learning how rare a Western is. Lin et al. (2017), "Focal Loss for Dense Object Detection", section 4.1
-    (https://arxiv.org/abs/1708.02002).
+    An untrained network then says nearly the frequencies instead of one half for everything, and does not spend its
+    first epochs on learning how rare a Western is. Lin et al. (2017), "Focal Loss for Dense Object Detection",
+    section 4.1 (https://arxiv.org/abs/1708.02002).
 
     Input: float (B, C). Output: float32 (B, units) logits, under a mixed-precision policy too.
 
