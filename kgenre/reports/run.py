@@ -290,12 +290,13 @@ def _mid_epoch(rows: Sequence[dict[str, float]], ends: Sequence[int]) -> list[di
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
     """The experiments' names; of those that occur twice as many folders around them as make them differ."""
-    parts = [path.resolve().parts for path in paths]
+    # A run whose folder was renamed has that name.
+    parts = [p.parts if p.name.startswith(("version_", "test_")) else (*p.parts, "") for p in map(Path.resolve, paths)]
     names = []
     for own in parts:
         same = [other for other in parts if other[-2] == own[-2]]
         # version_0 is left out where it tells nothing: alice/lstm and bob/lstm.
         cuts = [slice(-2 - n, end) for n in range(len(own) - 1) for end in (-1, None)]
         cut = next((c for c in cuts if len({other[c] for other in same}) == len(same)), slice(None))
-        names.append("/".join(own[cut]))
+        names.append("/".join(own[cut]).removesuffix("/"))
     return names

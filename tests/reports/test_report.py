@@ -621,10 +621,11 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(films, tmp_path):
         "bob/cnn/version_0",
         "bob/fused/version_0",
         "bob/fused/version_1",
+        "bob/renamed",
     )
     folders = [make_run(tmp_path / place, films, 1.0) for place in places]
     names = [run.name for run in read_runs(folders)]
-    assert names == ["alice/lstm", "bob/lstm", "cnn", "fused/version_0", "fused/version_1"]
+    assert names == ["alice/lstm", "bob/lstm", "cnn", "fused/version_0", "fused/version_1", "renamed"]
 
 
 def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(films, tmp_path):
