@@ -249,5 +249,5 @@ def test_mlflow_that_cannot_be_reached_is_said(mlflow_logger, in_tmp_path, monke
 @pytest.mark.parametrize("logger", [WandbLogger, MLFlowLogger])
 def test_without_the_package(logger, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(LoggerError, match=rf"{logger.__name__} needs the package (wandb|mlflow): pip install -e"):
+    with pytest.raises(LoggerError, match=rf"{logger.__name__} needs the package (wandb|mlflow): pip install 'kgenre"):
         logger()
