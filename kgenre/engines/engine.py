@@ -101,7 +101,7 @@ class Engine(Protocol):
         """Bring the module's and the optimizers' Keras variables up to date."""
 
     def sync_module(self) -> None:
-        """Bring the module's Keras variables up to date, without the optimizers': cheap enough for each step."""
+        """Bring the module's Keras variables and the optimizers' counts of updates up to date, for each step."""
 
     def pull(self) -> None:
         """Take over what was changed on the Keras variables (values, ``trainable``) since the last `sync`."""

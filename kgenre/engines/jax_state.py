@@ -97,13 +97,15 @@ class ArrayState(ABC):
         self._synced = [v.value for v in self._held()]
 
     def sync_module(self) -> None:
-        mine = [*self._trainable, *self._others]
-        values = self._values()[: len(mine)]
+        counters = {id(optimizer.iterations) for optimizer in self.built.optimizers}  # a schedule's rate comes of it
+        held, values = self._held(), self._values()
+        weights = len(self._trainable) + len(self._others)
+        mine = [i for i, variable in enumerate(held) if i < weights or id(variable) in counters]
         # One compiled call: copied one by one, they would take longer than a small step.
-        copies = _copies(values) if self._placement is None else map(self._lent, values)
-        for variable, value in zip(mine, copies, strict=True):
-            variable.assign(value)
-        self._synced[: len(mine)] = [v.value for v in mine]
+        now = [values[i] for i in mine]
+        for i, value in zip(mine, _copies(now) if self._placement is None else map(self._lent, now), strict=True):
+            held[i].assign(value)
+            self._synced[i] = held[i].value
 
     def pull(self) -> None:
         # Arrays never change in place: another object in a variable means that somebody assigned it.
@@ -139,11 +141,11 @@ class ArrayState(ABC):
 
     def set_variable(self, variable: keras.Variable, value: Any) -> None:
         position = self._position(variable)
-        for part in ("trainable", "others", "optimizer"):
-            if position < len(self._state[part]):
-                self._state[part][position] = self._put(jax.numpy.full(variable.shape, value, variable.dtype))
-                return
-            position -= len(self._state[part])
+        values = self._values()
+        values[position] = self._put(jax.numpy.full(variable.shape, value, variable.dtype))
+        self._state |= self._divided(values)
+        variable.assign(self._lent(values[position]))  # a hook may read it
+        self._synced[position] = variable.value
 
     def _position(self, variable: keras.Variable) -> int:
         return next(i for i, held in enumerate(self._held()) if held is variable)
