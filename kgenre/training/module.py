@@ -135,8 +135,19 @@ class Module(Hyperparameters):
         raise NotImplementedError(f"{type(self).__name__} must define test_step(self, batch, batch_idx).")
 
     def predict_step(self, batch: Any, batch_idx: Any) -> Any:
-        """The prediction for a batch: a tensor or a structure of tensors."""
-        raise NotImplementedError(f"{type(self).__name__} must define predict_step(self, batch, batch_idx).")
+        """The prediction for a batch: a tensor or a structure of tensors; unless written, ``self(batch)``."""
+        return self(batch)
+
+    def forward(self, *inputs: Any, **options: Any) -> Any:
+        """What ``self(...)`` computes, for steps of one's own that call it; nothing else does, but `predict_step`."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define forward(self, ...), which self(...) and predict_step call, or "
+            "predict_step(self, batch, batch_idx)."
+        )
+
+    def __call__(self, *inputs: Any, **options: Any) -> Any:
+        """`forward`, as in Lightning."""
+        return self.forward(*inputs, **options)
 
     # --- logging ------------------------------------------------------------------------------------------------
 

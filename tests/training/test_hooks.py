@@ -13,6 +13,7 @@ https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. Wha
 
 import itertools
 
+import keras
 import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer, weights_of
@@ -333,3 +334,38 @@ def test_a_callback_of_the_module_replaces_the_default_one():
     trainer = quiet_trainer(enable_model_summary=True)
     trainer.fit(Configures(), boring_batches(1))
     assert [type(callback) for callback in trainer.callbacks] == [ModelSummary]
+
+
+@pytest.mark.parametrize("way", ["keras schedule", "scheduler"])
+def test_hooks_see_the_optimizers_learning_rate_as_it_is(way):
+    class Net(BoringModule):
+        rates = ()
+
+        def configure_optimizers(self):
+            if way == "scheduler":
+                scheduler = {"scheduler": lambda step, rate: 0.1 / 2**step, "interval": "step"}
+                return {"optimizer": keras.optimizers.SGD(0.1), "lr_scheduler": scheduler}
+            return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5))
+
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            self.rates = (*self.rates, float(self.trainer.optimizers[0].learning_rate))
+            assert self.rates[-1] == pytest.approx(self.trainer.learning_rates()[0])
+
+    module = Net()
+    quiet_trainer().fit(module, boring_batches(3))
+    assert module.rates == pytest.approx([0.05, 0.025, 0.0125] if way == "keras schedule" else [0.1, 0.05, 0.025])
+
+
+def test_self_calls_forward_as_in_lightning():
+    class Net(BoringModule):
+        predict_step = kgenre.Module.predict_step
+
+        def forward(self, batch, scale=1.0):
+            return scale * self.model(batch["x"])
+
+    module, batches = Net(), boring_batches(1)
+    expected = batches[0]["x"] @ weights_of(module)["model.layers.0.kernel"]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(module(batches[0], scale=2.0)), 2 * expected, rtol=1e-5)
+    np.testing.assert_allclose(quiet_trainer().predict(module, batches)[0], expected, rtol=1e-5)
+    with pytest.raises(NotImplementedError, match=r"BoringModule must define forward\(self, ...\)"):
+        BoringModule()(batches[0])
