@@ -16,6 +16,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgenre.engines.layers_at_rest import noted_at_rest, warn_at_rest
 from kgenre.engines.mixed_dtypes import mixed_dtypes
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
@@ -125,7 +126,12 @@ def run_step(
         StepError: for what a compiled step cannot do (see the messages).
     """
     attributes = Attributes.of(module)
-    with StepLogs(training, suffix, weight) as logs, StepScope(known, state_mapping) as scope:
+    building = known is None
+    with (
+        StepLogs(training, suffix, weight) as logs,
+        StepScope(known, state_mapping) as scope,
+        noted_at_rest(training and building) as at_rest,
+    ):
         returned = keras.tree.map_structure(read_now, _call(step, arguments))
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
         if loss is not None:
@@ -133,6 +139,7 @@ def run_step(
                 loss = loss + ops.cast(extra, "float32")
         updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
     attributes.check(module, step.__name__)
+    warn_at_rest(at_rest, step.__name__)
     return StepResult(loss, outputs, logs, updates, list(scope.used.values()))
 
 

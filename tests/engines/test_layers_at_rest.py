@@ -1,0 +1,79 @@
+"""A step that says nothing of training: Lightning would switch dropout and BatchNormalization on, Keras does not."""
+
+import warnings
+
+import keras
+import pytest
+from boring import BoringModule, boring_batches, quiet_trainer
+from keras import layers
+
+import kgenre
+
+INPUT = keras.Input((4,))
+
+
+class Block(layers.Layer):
+    """As many write it: False by default, and handed on."""
+
+    def __init__(self):
+        super().__init__()
+        self.drop, self.out = layers.Dropout(0.5, seed=1), layers.Dense(2)
+
+    def call(self, x, training=False):
+        return self.out(self.drop(x, training=training))
+
+
+NETWORKS = {
+    "Dropout": lambda: keras.Sequential([layers.Dropout(0.5, seed=1), layers.Dense(2)]),
+    "BatchNormalization": lambda: keras.Sequential([layers.BatchNormalization(), layers.Dense(2)]),
+    "LSTM": lambda: keras.Sequential([layers.Reshape((2, 2)), layers.LSTM(2, dropout=0.5, seed=1)]),
+    "Dropout in a layer": Block,
+}
+AT_REST = {
+    "no rate": lambda: keras.Sequential([layers.Dropout(0.0), layers.Dense(2)]),
+    "frozen": lambda: keras.Sequential([layers.BatchNormalization(trainable=False), layers.Dense(2)]),
+    "always on": lambda: keras.Model(INPUT, layers.Dense(2)(layers.Dropout(0.5, seed=1)(INPUT, training=True))),
+}
+
+
+class Net(kgenre.Module):
+    error, configure_optimizers = BoringModule.error, BoringModule.configure_optimizers
+    learning_rate = 0.1
+
+    def __init__(self, network, **said):
+        self.network, self.said = network(), said
+
+    def model(self, x, training):
+        return self.network(x, **self.said)
+
+    def training_step(self, batch, batch_idx):
+        return self.error(batch)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", self.error(batch))
+
+
+def fit(module):
+    call = keras.Layer.__call__
+    quiet_trainer().fit(module, boring_batches(1), boring_batches(1))
+    assert keras.Layer.__call__ is call
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_layer_that_was_not_told_to_train_is_named(name):
+    with pytest.warns(UserWarning, match=rf"training_step calls the {name.split()[0]} '\w+' without training=True"):
+        fit(Net(NETWORKS[name]))
+
+
+@pytest.mark.parametrize(("name", "training"), [("Dropout", True), ("LSTM", False), ("Dropout in a layer", False)])
+def test_one_that_was_told_is_not(name, training):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="training_step calls")
+        fit(Net(NETWORKS[name], training=training))
+
+
+@pytest.mark.parametrize("name", AT_REST)
+def test_nor_one_that_does_the_same_in_an_evaluation(name):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="training_step calls")
+        fit(Net(AT_REST[name]))
