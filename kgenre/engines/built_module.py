@@ -47,6 +47,7 @@ class BuiltModule:
     optimizer_variables: dict[str, keras.Variable] = field(default_factory=dict)
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
+    unlogged: dict[str, dict[str, Any]] = field(default_factory=dict)  # metrics that a step only updates, by attribute
     first_batches: dict[str, Any] = field(default_factory=dict)  # stage -> a batch, KerasTensors in place of its arrays
     read: ReadValues = field(default_factory=ReadValues)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with

@@ -36,11 +36,11 @@ def noted_at_rest(wanted: bool) -> Iterator[dict[str, str]]:
             is_said = outer
 
     if wanted:
-        keras.Layer.__call__ = watched  # type: ignore[method-assign]
+        keras.Layer.__call__ = watched
     try:
         yield found
     finally:
-        keras.Layer.__call__ = call  # type: ignore[method-assign]
+        keras.Layer.__call__ = call
 
 
 def warn_at_rest(found: dict[str, str], step: str) -> None:

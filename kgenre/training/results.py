@@ -9,6 +9,7 @@ from typing import Any
 from kgenre.engines.engine import Engine
 from kgenre.engines.step_logs import LogEntry, not_a_number
 from kgenre.loggers.logger import Logger
+from kgenre.training.running_metrics import RunningMetrics
 
 
 class Results:
@@ -30,6 +31,7 @@ class Results:
         self._written: tuple[int, list[dict[str, float]]] = (0, [])
         self._pending: list[tuple[int, Any]] = []
         self._newest: tuple[Engine, Any] | None = None
+        self._running = RunningMetrics()
         self.silent = False  # the sanity check's values are nobody's
         # At the end of an epoch that was broken off: its values are written, but a run that goes on from here puts
         # those of the whole epoch in their place.
@@ -73,6 +75,8 @@ class Results:
         self, engine: Engine, stage: str, first_batch: int = 0, saved: Mapping[str, Any] | None = None
     ) -> None:
         """Empty a stage's sums and metrics; an epoch that goes on in its middle (``first_batch``) keeps them."""
+        if first_batch == 0:
+            self._running.look(engine, stage)
         if first_batch == 0 and engine.built.metrics[stage]:
             engine.sync()
             for metric in engine.built.metrics[stage].values():

@@ -1,5 +1,7 @@
 """`Module.log`: what is reduced how, under which name, and when it is fetched and written."""
 
+import warnings
+
 import keras
 import numpy as np
 import pytest
@@ -182,6 +184,29 @@ def test_keras_metrics_are_read_and_reset_each_epoch():
     assert [value for _, value in logger.history("train/mean")] == [expected, expected]
     assert [step for step, _ in logger.history("train/mean")] == [3, 6]
     assert trainer.engine.traces["train"] == traces(1)
+
+
+@pytest.mark.parametrize("resets", [False, True])
+def test_a_metric_that_nobody_starts_anew_is_named(resets):
+    class Called(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.mean = keras.metrics.Mean()
+
+        def training_step(self, batch, batch_idx):
+            self.log("train/mean", self.mean(batch["x"]))  # as torchmetrics give the batch's value
+            return self.error(batch)
+
+        def on_train_epoch_start(self):
+            if resets:
+                self.mean.reset_state()
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quiet_trainer(max_epochs=3).fit(Called(), boring_batches(2))
+    said = [str(one.message) for one in caught if "counts on" in str(one.message)]
+    assert len(said) == (not resets)
+    assert all(one.startswith("training_step updates the metric self.mean, which counts on") for one in said)
 
 
 def test_the_sanity_check_leaves_no_trace_in_metrics():
