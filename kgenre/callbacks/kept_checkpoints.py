@@ -22,6 +22,7 @@ class KeptCheckpoints:
         scores: name -> score of the best.
         last: the name of the newest.
         superfluous: names of those that may be removed once the newest is on the disk.
+        for_good: names of those that never are: the run kept every checkpoint when they were written.
 
     Example:
         >>> kept = KeptCheckpoints(save_top_k=1, mode="min")
@@ -35,11 +36,12 @@ class KeptCheckpoints:
     scores: dict[str, float] = field(default_factory=dict)
     last: str | None = None
     superfluous: list[str] = field(default_factory=list)
+    for_good: set[str] = field(default_factory=set)
     _before: tuple[dict[str, float], str | None, list[str]] = ({}, None, [])  # should the newest fail
 
     def clear(self) -> None:
         """A new run begins with none."""
-        self.scores, self.last, self.superfluous = {}, None, []
+        self.scores, self.last, self.superfluous, self.for_good = {}, None, [], set()
 
     @property
     def names(self) -> set[str]:
@@ -68,7 +70,7 @@ class KeptCheckpoints:
         if self.last and self.save_top_k != -1:
             unwanted.add(self.last)
         self.last = name
-        self.superfluous = sorted(unwanted - {*self.scores, name})
+        self.superfluous = sorted(unwanted - {*self.scores, name} - self.for_good)
 
     def take_back(self) -> None:
         """The newest was not written after all."""
@@ -82,7 +84,9 @@ class KeptCheckpoints:
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        return {"scores": dict(self.scores), "last": self.last, "superfluous": self.superfluous}
+        state = {"scores": dict(self.scores), "last": self.last, "superfluous": self.superfluous}
+        for_good = {*self.for_good, *(filter(None, [*self.scores, self.last]) if self.save_top_k == -1 else ())}
+        return state | ({"for_good": sorted(for_good)} if for_good else {})
 
     def load_state_dict(self, state: dict[str, Any], is_running: bool) -> None:
         """Take a state over; where the run is under way and goes back to it, what came later is superfluous."""
@@ -92,6 +96,7 @@ class KeptCheckpoints:
         if self.last in self._beyond_top_k():  # those that a run with a larger number kept stay on the disk
             self.last = None
         self.superfluous = sorted({*state.get("superfluous", []), *(later if is_running else ())})
+        self.for_good = set(state.get("for_good", []))
 
     def _ranked(self) -> list[str]:
         return sorted(self.scores, key=lambda name: self.scores[name], reverse=self.mode == "max")

@@ -36,9 +36,9 @@ class Scores(BoringModule):
         pass
 
 
-def fit(checkpoint, epochs=5, module=None, val=True, **arguments):
+def fit(checkpoint, epochs=5, module=None, val=True, ckpt_path=None, **arguments):
     trainer = quiet_trainer(max_epochs=epochs, callbacks=checkpoint, enable_checkpointing=True, **arguments)
-    trainer.fit(module or Scores(), boring_batches(1), boring_batches(1) if val else None)
+    trainer.fit(module or Scores(), boring_batches(1), boring_batches(1) if val else None, ckpt_path=ckpt_path)
     folder = trainer.log_dir / "checkpoints"
     kept = sorted(int(path.name.removeprefix("step=")) for path in folder.glob("step=*"))
     pointers = {name: (folder / name).read_text().strip() for name in ("best", "last") if (folder / name).exists()}
@@ -330,6 +330,14 @@ def test_a_run_that_goes_on_from_a_step_is_the_run_that_was_not_stopped(every):
     went_on, later = fit(12, "last")
     assert all(np.array_equal(straight[name], went_on[name]) for name in straight)
     assert later == [place for place in places if place > 5 // every * every]
+
+
+@pytest.mark.parametrize("monitor", [None, "val/score"])
+def test_what_a_run_kept_for_good_stays_when_it_goes_on_with_fewer(monitor):
+    fit(ModelCheckpoint(monitor, save_top_k=-1), epochs=3)
+    for epochs in (4, 5):
+        kept, _ = fit(ModelCheckpoint(monitor), epochs=epochs, ckpt_path="last")
+    assert kept == [1, 2, 3, *([4, 5] if monitor else [5])]
 
 
 def test_train_time_interval(monkeypatch):
