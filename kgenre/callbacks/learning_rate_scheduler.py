@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,7 +24,7 @@ class LearningRateScheduler(Callback):
         optimizer: the number of the optimizer whose rate it sets; None: all.
 
     Raises:
-        ValueError: another interval, or a frequency below 1.
+        ValueError: another interval, a frequency below 1, or a function of another number of arguments.
         TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
 
     Example:
@@ -42,6 +43,11 @@ class LearningRateScheduler(Callback):
             raise ValueError(f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}")
         if frequency < 1:
             raise ValueError(f"LearningRateScheduler(frequency=...) must be at least 1. Received: {frequency!r}")
+        if not _takes_two(schedule):
+            raise ValueError(
+                "a scheduler is a function of two, (index, learning_rate) -> the new rate. One of PyTorch's LambdaLR "
+                f"gives a factor: lambda index, rate: base_rate * factor(index). Received: {schedule!r}"
+            )
         self.schedule = schedule
         self.interval = interval
         self.frequency = frequency
@@ -72,6 +78,16 @@ class LearningRateScheduler(Callback):
         for position, rate in enumerate(trainer.learning_rates()):
             if self.optimizer in (None, position):
                 trainer.set_learning_rate(float(self.schedule(index // self.frequency, rate)), position)
+
+
+def _takes_two(schedule: Callable[..., float]) -> bool:
+    try:
+        inspect.signature(schedule).bind(0, 0.1)
+    except ValueError:  # one written in C does not tell
+        return True
+    except TypeError:
+        return False
+    return True
 
 
 def refuse_schedules(callback: str, trainer: Trainer, number: int | None = None) -> None:

@@ -58,6 +58,14 @@ class TensorBoardLogger(Logger):
         self._views = 0, {}
         self._file("")
 
+    @property
+    def experiment(self) -> Any:
+        """Not PyTorch's SummaryWriter."""
+        raise AttributeError(
+            "TensorBoardLogger has no SummaryWriter as its experiment. Call log_image, log_text, log_metrics or "
+            "log_histograms of the logger itself, in a hook."
+        )
+
     def log_metrics(self, metrics: Mapping[str, float], step: int) -> None:
         from tensorboard.plugins.scalar import metadata
 

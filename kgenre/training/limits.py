@@ -21,8 +21,8 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
     """Batches of a source under a limit; infinity where the source does not know its length and nothing limits it.
 
     Raises:
-        TrainerError: a fraction of a source of unknown length, or a source that can be read only once, or arrays that
-            nobody has cut into batches.
+        TrainerError: a fraction of a source of unknown length, or a source that can be read only once, arrays that
+            nobody has cut into batches, or a dict.
     """
     if isinstance(source, type) or not any(hasattr(source, name) for name in _ITERABLE):
         raise TrainerError(
@@ -38,6 +38,12 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
         raise TrainerError(
             f"The {name} batches are {arrays}: data that are not cut into batches yet. Give "
             "kgenre.ArrayDataset(arrays, batch_size=32) in its place; where each member is a batch, a list of them."
+        )
+    if isinstance(source, Mapping):
+        raise TrainerError(
+            f"The {name} batches come from a dict of {', '.join(map(repr, source))}, which is no source of batches. "
+            "Cut columns with kgenre.ArrayDataset(arrays, batch_size=32); of several sources make one whose batches "
+            "are dicts."
         )
     length = length_of(source)
     if limit is None:

@@ -26,8 +26,8 @@ class RunningMetrics:
             if name not in self._said and not all(map(np.array_equal, first, state)):
                 self._said.add(name)
                 warnings.warn(
-                    f"{STEPS[stage.partition('/')[0]]} updates the metric self.{name}, which counts on over all epochs, "
-                    f"and so does what a call of it returns. Log the metric itself, self.log(..., self.{name}), which "
-                    f"starts it anew with each epoch, or call self.{name}.reset_state() in a hook.",
+                    f"{STEPS[stage.partition('/')[0]]} updates the metric self.{name}, which counts on over all "
+                    f"epochs, and so does what a call of it returns. self.log(..., self.{name}), the metric itself, "
+                    f"starts it anew with each epoch; or call self.{name}.reset_state() in a hook.",
                     stacklevel=2,
                 )

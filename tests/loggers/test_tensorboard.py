@@ -254,6 +254,11 @@ def test_what_is_no_picture_is_refused(logger):
         logger.log_image("x", np.zeros((5, 8, 8, 3)), 1)
 
 
+def test_the_summary_writer_of_lightning_is_said_to_be_missing(logger):
+    with pytest.raises(AttributeError, match=r"no SummaryWriter.*log_image, log_text, log_metrics or log_histograms"):
+        logger.experiment.add_image("x", np.zeros((8, 8)), 1)
+
+
 def test_the_running_server_shows_it_all_without_tensorflow(tmp_path, run_python):
     logger = TensorBoardLogger()
     logger.open(tmp_path / "one")

@@ -253,6 +253,17 @@ def test_arrays_that_nobody_cut_into_batches_are_refused(source, words):
         quiet_trainer().fit(BoringModule(), boring_batches(1), source)
 
 
+@pytest.mark.parametrize(
+    "source", [{"x": [[0.0], [1.0]], "y": [0, 1]}, {"a": boring_batches(1), "b": boring_batches(1)}]
+)
+def test_a_dict_is_no_source_of_training_batches(source):
+    names = ", ".join(map(repr, source))
+    with pytest.raises(
+        TrainerError, match=f"train batches come from a dict of {names}, .*ArrayDataset.*several sources"
+    ):
+        quiet_trainer().fit(BoringModule(), source)
+
+
 @pytest.mark.parametrize("source", [5, lambda: boring_batches(1), BoringModule], ids=["int", "function", "class"])
 def test_what_cannot_be_iterated_is_refused(source):
     with pytest.raises(TrainerError, match="train batches"):
