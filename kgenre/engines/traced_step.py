@@ -7,6 +7,7 @@ mistakes that compiled steps swallow silently are errors here, with the same wor
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Callable, Collection, Mapping
 from contextvars import ContextVar, Token
@@ -155,6 +156,9 @@ def weight_penalty(module: Any) -> Any:
 
 
 def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    if len(arguments) == 2 and len(takes := inspect.signature(step).parameters.values()) == 1:
+        # ``training_step(self, batch)``, as in Lightning
+        arguments = arguments if any(p.kind is p.VAR_POSITIONAL for p in takes) else arguments[:1]
     try:
         return step(*arguments)
     except ValueError as error:

@@ -32,6 +32,8 @@ _NEVER_CALLED = {
     "on_before_batch_transfer": _BY_THE_ENGINE,
     "transfer_batch_to_device": _BY_THE_ENGINE,
     "on_after_batch_transfer": _BY_THE_ENGINE,
+    **{f"{stage}_step_end": "do it in the step" for stage in ("training", "validation", "test")},
+    **{f"on_{what}": f"write on_train_{what}" for what in ("epoch_start", "epoch_end", "batch_start", "batch_end")},
     "training_epoch_end": "write on_train_epoch_end",
     "validation_epoch_end": "write on_validation_epoch_end",
     "test_epoch_end": "write on_test_epoch_end",

@@ -7,22 +7,37 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 
+class AttributeDict(dict[str, Any]):
+    """A dict whose items are its attributes too: ``hparams.width`` is ``hparams["width"]``."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name in self:
+            return self[name]
+        raise AttributeError(f"There is no hyperparameter {name!r}. There are: {', '.join(self) or 'none'}.")
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        self[name] = value
+
+    @property
+    def __dict__(self) -> AttributeDict:  # type: ignore[override]
+        return self  # for vars()
+
+
 class Hyperparameters:
     """Gives a class ``save_hyperparameters()`` and ``hparams``, as in Lightning."""
 
-    _hparams: SimpleNamespace | None = None
+    _hparams: AttributeDict | None = None
 
     @property
-    def hparams(self) -> SimpleNamespace:
-        """The saved arguments as attributes; ``vars(self.hparams)`` is a dict. Empty before they are saved."""
+    def hparams(self) -> AttributeDict:
+        """The saved arguments, a dict with attributes. Empty before they are saved."""
         if self._hparams is None:
-            self._hparams = SimpleNamespace()
+            self._hparams = AttributeDict()
         return self._hparams
 
     def save_hyperparameters(self, *names: str, ignore: str | Sequence[str] = ()) -> None:
@@ -32,7 +47,7 @@ class Hyperparameters:
         (numbers, texts, lists and dicts of these; keys become texts), a NumPy number as Python's and a path as a text.
 
         Raises:
-            TypeError: called elsewhere than in a method that has the named arguments.
+            TypeError: called elsewhere than in a method that has the named arguments, or given what is no name.
 
         Example:
             >>> class Net(Module):
@@ -41,6 +56,12 @@ class Hyperparameters:
             >>> Net(width=16).hparams.width
             16
         """
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(
+                    f"save_hyperparameters takes names of arguments. Received: {name!r}. Give the values to "
+                    f"{type(self).__name__} one by one, **vars(args), and call save_hyperparameters()."
+                )
         arguments = inspect.getargvalues(sys._getframe(1))
         given = {name: arguments.locals[name] for name in arguments.args}
         given = {name: value for name, value in given.items() if value is not self}  # whatever it is called

@@ -141,8 +141,8 @@ class Module(Hyperparameters):
     def forward(self, *inputs: Any, **options: Any) -> Any:
         """What ``self(...)`` computes, for steps of one's own that call it; nothing else does, but `predict_step`."""
         raise NotImplementedError(
-            f"{type(self).__name__} must define forward(self, ...), which self(...) and predict_step call, or "
-            "predict_step(self, batch, batch_idx)."
+            f"{type(self).__name__} must define predict_step(self, batch, batch_idx), or forward(self, ...), which "
+            "self(...) calls."
         )
 
     def __call__(self, *inputs: Any, **options: Any) -> Any:

@@ -203,6 +203,21 @@ def test_batches_may_be_tuples():
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5, atol=1e-6)
 
 
+def test_steps_may_leave_out_the_index_of_the_batch():
+    class Short(BoringModule):
+        def training_step(self, batch):
+            return self.error(batch)
+
+        def validation_step(self, *arguments):
+            self.log("val/arguments", len(arguments))
+
+    batches, module = boring_batches(2), Short()
+    trainer = quiet_trainer()
+    trainer.fit(module, batches, batches)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5, atol=1e-6)
+    assert trainer.callback_metrics["val/arguments"] == 2
+
+
 def test_float64_and_python_numbers_are_taken_as_every_backend_takes_them():
     class Numbers(BoringModule):
         def training_step(self, batch, batch_idx):

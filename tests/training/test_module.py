@@ -1,5 +1,7 @@
 """The Module and the DataModule outside a run."""
 
+import copy
+import pickle
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -43,6 +45,24 @@ def test_save_hyperparameters_by_name():
 
     with pytest.raises(TypeError, match=r"'height'\): Wrong.__init__ has no such argument. It has: width"):
         Wrong(1)
+
+    with pytest.raises(TypeError, match=r"takes names of arguments. Received: \{'a': 1\}.*Wrong one by one, \*\*vars"):
+        type("Wrong", (kgenre.Module,), {"__init__": lambda self, args: self.save_hyperparameters(args)})({"a": 1})
+
+
+def test_hyperparameters_are_a_dict_with_attributes_as_in_lightning():
+    class Net(kgenre.Module):
+        def __init__(self, width=8):
+            self.save_hyperparameters()
+
+    hparams = copy.deepcopy(Net(width=3)).hparams
+    assert hparams["width"] == hparams.width == 3
+    hparams.width = 4
+    assert {**hparams} == vars(hparams) == {"width": 4}
+    assert Net(**hparams).hparams == hparams
+    assert pickle.loads(pickle.dumps(hparams)).width == 4
+    with pytest.raises(AttributeError, match=r"no hyperparameter 'depth'. There are: width"):
+        _ = hparams.depth
 
 
 @pytest.mark.parametrize("base", [kgenre.Module, kgenre.DataModule])
