@@ -19,12 +19,17 @@ def batch_specs(stage: str, batch: Any) -> Any:
         batch: a structure (dict, list, tuple) of arrays and numbers.
 
     Raises:
-        StepError: it holds a text, None or another object; the message names the place.
+        StepError: it holds a text, None, rows as lists or another object; the message names the place.
 
     Example:
         >>> batch_specs("train", {"x": np.zeros((8, 4))})
         {'x': <KerasTensor shape=(8, 4), dtype=float32, ...>}
     """
+    if (place := _rows_in_lists(batch, "batch")) is not None:
+        raise StepError(
+            f"The {stage.partition('/')[0]} batch holds lists of numbers at {place}; each number would be an input of "
+            "its own. Give an array, numpy.asarray(rows); a Hugging Face dataset does so with_format('numpy')."
+        )
     for path, leaf in keras.tree.flatten_with_path(batch):
         try:
             is_number = _spec(leaf).dtype != "string" or keras.backend.backend() == "tensorflow"
@@ -40,6 +45,18 @@ def batch_specs(stage: str, batch: Any) -> Any:
                 f"{instead if is_text else ''}."
             )
     return keras.tree.map_structure(_spec, batch)
+
+
+def _rows_in_lists(value: Any, place: str) -> str | None:
+    if isinstance(value, list) and value and all(type(row) is list and _are_numbers(row) for row in value):
+        return place
+    items = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list | tuple) else ()
+    found = (_rows_in_lists(item, f"{place}[{key!r}]") for key, item in items)
+    return next((inner for inner in found if inner is not None), None)
+
+
+def _are_numbers(row: list[Any]) -> bool:
+    return bool(row) and all(isinstance(number, int | float) for number in row)
 
 
 def _spec(array: Any) -> keras.KerasTensor:

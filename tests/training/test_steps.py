@@ -151,9 +151,10 @@ def test_batches_of_other_forms(form):
         ({"of": np.array(["a"])}, r"ndarray\) at batch\['extra'\]\['of'\].*StringLookup"),
         (None, r"'None' \(NoneType\) at batch\['extra'\]"),
         (np.array(["2020-01-01"], "datetime64[D]"), r"ndarray\) at batch\['extra'\]"),
+        ([[1, 2], [3, 4]], r"lists of numbers at batch\['extra'\]; .*numpy\.asarray"),
         (object(), r"\(object\) at batch\['extra'\]"),
     ],
-    ids=["text", "texts", "None", "dates", "object"],
+    ids=["text", "texts", "None", "dates", "rows as lists", "object"],
 )
 def test_what_is_no_number_in_a_batch_is_named(value, message):
     batches = [batch | {"extra": value} for batch in boring_batches(1)]
