@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from kgenre.engines.built_module import STEPS
 from kgenre.engines.engine import Engine
 
 
@@ -26,7 +25,7 @@ class RunningMetrics:
             if name not in self._said and not all(map(np.array_equal, first, state)):
                 self._said.add(name)
                 warnings.warn(
-                    f"{STEPS[stage.partition('/')[0]]} updates the metric self.{name}, which counts on over all "
+                    f"{engine.built.step(stage).__name__} updates the metric self.{name}, which counts on over all "
                     f"epochs, and so does what a call of it returns. self.log(..., self.{name}), the metric itself, "
                     f"starts it anew with each epoch; or call self.{name}.reset_state() in a hook.",
                     stacklevel=2,
