@@ -22,7 +22,7 @@ class KeptCheckpoints:
         scores: name -> score of the best.
         last: the name of the newest.
         superfluous: names of those that may be removed once the newest is on the disk.
-        for_good: names of those that never are: the run kept every checkpoint when they were written.
+        for_good: names of those that never may: they were kept when ``save_top_k`` was larger.
 
     Example:
         >>> kept = KeptCheckpoints(save_top_k=1, mode="min")
@@ -84,19 +84,24 @@ class KeptCheckpoints:
 
     def state_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        state = {"scores": dict(self.scores), "last": self.last, "superfluous": self.superfluous}
-        for_good = {*self.for_good, *(filter(None, [*self.scores, self.last]) if self.save_top_k == -1 else ())}
-        return state | ({"for_good": sorted(for_good)} if for_good else {})
+        return {
+            "save_top_k": self.save_top_k,
+            "scores": dict(self.scores),
+            "last": self.last,
+            "superfluous": self.superfluous,
+            "for_good": sorted(self.for_good),
+        }
 
     def load_state_dict(self, state: dict[str, Any], is_running: bool) -> None:
         """Take a state over; where the run is under way and goes back to it, what came later is superfluous."""
         known = self.names
         self.scores, self.last = dict(state["scores"]), state["last"]
         later = known - {*self.scores, self.last}
-        if self.last in self._beyond_top_k():  # those that a run with a larger number kept stay on the disk
-            self.last = None
         self.superfluous = sorted({*state.get("superfluous", []), *(later if is_running else ())})
-        self.for_good = set(state.get("for_good", []))
+        # Older states do not say how many were to be kept.
+        save_top_k, self.for_good = state.get("save_top_k", len(self.scores)), {*state.get("for_good", [])}
+        if self.save_top_k != -1 and not 0 <= save_top_k <= self.save_top_k:
+            self.for_good |= {*self.scores, *([self.last] if self.last and save_top_k == -1 else [])}
 
     def _ranked(self) -> list[str]:
         return sorted(self.scores, key=lambda name: self.scores[name], reverse=self.mode == "max")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,42 +14,48 @@ _AMOUNTS = ("rate", "stddev", "dropout", "recurrent_dropout")
 
 
 @contextmanager
-def noted_at_rest(wanted: bool) -> Iterator[dict[str, str]]:
-    """Around a training step: the layers that it calls without a word on ``training``, name -> class.
+def noted_at_rest(wanted: bool) -> Iterator[list[keras.Layer]]:
+    """Around a training step: the layers that it calls without a word on ``training``, and never with training=True.
 
     Keras tells a layer nothing of who said so: its ``__call__`` is watched meanwhile.
     """
-    found: dict[str, str] = {}
+    resting: dict[int, keras.Layer] = {}
+    acting: set[int] = set()
+    at_rest: list[keras.Layer] = []
     call = keras.Layer.__call__
-    is_said: bool | None = None  # None: outside of all layers
+    depth, told = 0, None
 
     def watched(layer: Any, *inputs: Any, **options: Any) -> Any:
-        nonlocal is_said
-        outer, training = is_said, options.get("training")
+        nonlocal depth, told
+        outer, training = told, options.get("training")
         # Inside a layer that was told nothing, False is but the default that it hands on.
-        is_said = training is not None if outer is None else outer or bool(training)
-        if not is_said and _acts_in_training(layer):
-            found[layer.name] = type(layer).__name__
+        told = training if depth == 0 else outer if outer is not None else training or None
+        depth += 1
+        if told is None and _acts_in_training(layer):
+            resting[id(layer)] = layer
+        elif told:
+            acting.add(id(layer))
         try:
             return call(layer, *inputs, **options)
         finally:
-            is_said = outer
+            depth, told = depth - 1, outer
 
     if wanted:
         keras.Layer.__call__ = watched
     try:
-        yield found
+        yield at_rest
     finally:
         keras.Layer.__call__ = call
+    at_rest += [layer for key, layer in resting.items() if key not in acting]
 
 
-def warn_at_rest(found: dict[str, str], step: str) -> None:
+def warn_at_rest(layers: Sequence[keras.Layer], step: str) -> None:
     """Warn of what `noted_at_rest` found."""
-    if found:
-        name, kind = next(iter(found.items()))
+    if layers:
         warnings.warn(
-            f"{step} calls the {kind} {name!r} without training=True, so it works as in an evaluation. Give it where "
-            "the step calls the model: self.model(x, training=True), or training=False if that is meant.",
+            f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=True, so it works as in "
+            "an evaluation. Give it where the step calls the model: self.model(x, training=True), or training=False if "
+            "that is meant.",
             stacklevel=2,
         )
 

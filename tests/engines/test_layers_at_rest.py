@@ -5,7 +5,7 @@ import warnings
 import keras
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
-from keras import layers
+from keras import layers, ops
 
 import kgenre
 
@@ -77,3 +77,14 @@ def test_nor_one_that_does_the_same_in_an_evaluation(name):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="training_step calls")
         fit(Net(AT_REST[name]))
+
+
+def test_nor_one_that_a_metric_asks_for_beside_the_loss():
+    class Scored(Net):
+        def training_step(self, batch, batch_idx):
+            self.log("train/score", ops.mean(self.network(batch["x"])))
+            return ops.mean((self.network(batch["x"], training=True) - batch["y"]) ** 2)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="training_step calls")
+        fit(Scored(NETWORKS["Dropout in a layer"]))
