@@ -199,7 +199,7 @@ class FilmData(DataModule):
             self._refuse_other_films(stage, films)
         usable = look_at_films(films, options if self.posters else None, self.overviews)
         if usable.left_out:
-            _log.warning("Left out, %d films or rows: %s.", len(usable.left_out), name_some(usable.left_out))
+            _log.warning("Left out (%d): %s.", len(usable.left_out), name_some(usable.left_out))
         vectorizer, tokens, split = self._vectorizer, None, None
         if stage != "predict":
             split = self._draw_split(usable, to_test=stage == "test")

@@ -196,7 +196,7 @@ def test_what_is_bad_is_left_out_counted_and_named(broken, tmp_path, caplog):
         ("sample00004", "no such file"),
         ("sample00005", "not a picture that is known"),
     ]
-    assert "Left out, 5 films or rows: 2: no overview (sample00007, ...); 1: the file is empty (s" in caplog.text
+    assert "Left out (5): 2: no overview (sample00007, ...); 1: the file is empty (s" in caplog.text
     assert "5 left out" in films.description
     assert not {e.id for e in films.left_out} & set(films.table.ids)
     assert sorted(np.concatenate([films.split.train, films.split.validation, films.split.test])) == list(range(55))

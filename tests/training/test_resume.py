@@ -441,7 +441,7 @@ def test_a_runs_folder_means_its_newest(caplog):
     second = trainer(max_epochs=2)
     second.fit(BoringModule(), batches, ckpt_path=first.run_dir)
     assert (second.ckpt_path.name, second.run_dir) == (last.strip(), first.run_dir)
-    assert "Nothing is left to train: 2 epochs, 4 steps are done" in caplog.text
+    assert "Nothing is left to train: epochs done: 2, steps: 4, with" in caplog.text
 
 
 def test_callbacks_go_on():
