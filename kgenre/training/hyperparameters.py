@@ -23,6 +23,9 @@ class AttributeDict(dict[str, Any]):
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
 
+    def __delattr__(self, name: str) -> None:
+        del self[name]
+
     @property
     def __dict__(self) -> AttributeDict:  # type: ignore[override]
         return self  # for vars()
