@@ -47,6 +47,9 @@ class ArrayState(ABC):
         self._trainable = [v for v in variables if v.trainable]
         self._others = [v for v in variables if not v.trainable]
         self._division = [v.trainable for v in variables]
+        # Where the variables stand that hooks of batches see: weights, and the counts that a schedule's rate comes of.
+        counts = {id(optimizer.iterations) for optimizer in self.built.optimizers}
+        self._shown = [i for i, v in enumerate(self._held()) if i < len(variables) or id(v) in counts]
         self._home = None if self._placement else _home_of([v.value for v in self._held()])
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
         self._synced = [v.value for v in self._held()]
@@ -97,13 +100,11 @@ class ArrayState(ABC):
         self._synced = [v.value for v in self._held()]
 
     def sync_module(self) -> None:
-        counters = {id(optimizer.iterations) for optimizer in self.built.optimizers}  # a schedule's rate comes of it
         held, values = self._held(), self._values()
-        weights = len(self._trainable) + len(self._others)
-        mine = [i for i, variable in enumerate(held) if i < weights or id(variable) in counters]
+        mine = [values[i] for i in self._shown]
         # One compiled call: copied one by one, they would take longer than a small step.
-        now = [values[i] for i in mine]
-        for i, value in zip(mine, _copies(now) if self._placement is None else map(self._lent, now), strict=True):
+        copies = _copies(mine) if self._placement is None else map(self._lent, mine)
+        for i, value in zip(self._shown, copies, strict=True):
             held[i].assign(value)
             self._synced[i] = held[i].value
 
