@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
+import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from kgenre.loggers.logger import Logger, LoggerError
@@ -15,9 +18,9 @@ _log = logging.getLogger("kgenre")
 class CSVLogger(Logger):
     """One row per step that logged something, one column per name, empty where nothing was logged.
 
-    Values of the same step share a row. A name that appears later adds a column: the file is then rewritten once. While
-    a spreadsheet keeps it open, which on Windows lets nobody write, the rows wait until it is closed. A value that is
-    named "step" as the first column is has no place here.
+    Values of the same step share a row. A name that appears later adds a column: the file is then rewritten once, as is
+    one that another program has changed. While a spreadsheet keeps it open, which on Windows lets nobody write, rows
+    wait until it is closed. A value that is named "step" as the first column is has no place here.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
@@ -49,7 +52,8 @@ class CSVLogger(Logger):
                     "move it away: a new one then begins."
                 ) from error
         self._path = path
-        self._written = -1  # rewrite with the next row
+        self._size = -1  # of the file as it was left: the next row rewrites it
+        self._last_step = self._last_row = 0  # the row that ends it, and where that begins
         self._is_behind = False
 
     def _read(self, path: Path, resume_step: int | None) -> None:
@@ -73,21 +77,36 @@ class CSVLogger(Logger):
         self._columns += new
         row = self._rows.setdefault(step, {})
         row |= {name: f"{value:.9g}" for name, value in metrics.items()}
-        is_next = step > self._written >= 0
         try:
-            if new or not is_next or len(row) > len(metrics):
+            if new or not self._is_as_left(self._path) or step < self._last_step:
                 self._write_all(self._path)
             else:
-                with self._path.open("a", newline="", encoding="utf-8") as file:
-                    csv.DictWriter(file, ["step", *self._columns]).writerow({"step": step, **row})
+                self._write_last(self._path, step)
         except PermissionError:
             if not self._path.exists():  # it is the folder that cannot be written
                 raise
             if not self._is_behind:
                 _log.warning("%s cannot be written while another program has it open: close it there.", self._path)
-            self._written, self._is_behind = -1, True
+            self._size, self._is_behind = -1, True
         else:
-            self._written, self._is_behind = max(step, self._written), False
+            self._is_behind = False
+
+    def _is_as_left(self, path: Path) -> bool:
+        with suppress(OSError):
+            return path.stat().st_size == self._size
+        return False
+
+    def _write_last(self, path: Path, step: int) -> None:
+        """In constant time, however long the table is: each epoch ends with values for the row of its last step."""
+        line = io.StringIO()
+        csv.DictWriter(line, self._header).writerow({"step": step, **self._rows[step]})
+        with path.open("r+b") as file:
+            if step > self._last_step:
+                self._last_step, self._last_row = step, file.seek(0, os.SEEK_END)
+            file.truncate(self._last_row)  # first: a kill in between loses a row, which a run that goes on writes again
+            file.seek(self._last_row)
+            file.write(line.getvalue().encode())
+            self._size = file.tell()
 
     def finalize(self, status: str) -> None:
         """The rows that still wait."""
@@ -98,10 +117,18 @@ class CSVLogger(Logger):
             except PermissionError:
                 _log.warning("%s lacks rows, as another program has it open: %s.partial has all.", *[self._path] * 2)
 
+    @property
+    def _header(self) -> list[str]:
+        return ["step", *self._columns]
+
     def _write_all(self, path: Path) -> None:
         partial = path.with_suffix(".csv.partial")
         with partial.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, ["step", *self._columns])
+            writer = csv.DictWriter(file, self._header)
             writer.writeheader()
-            writer.writerows({"step": step, **row} for step, row in sorted(self._rows.items()))
+            *earlier, (step, last) = sorted(self._rows.items())
+            writer.writerows({"step": step, **row} for step, row in earlier)
+            self._last_step, self._last_row = step, file.tell()
+            writer.writerow({"step": step, **last})
         partial.replace(path)
+        self._size = path.stat().st_size

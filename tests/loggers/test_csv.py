@@ -40,6 +40,27 @@ def test_values_of_one_step_share_a_row(logger, tmp_path):
     assert rows(tmp_path) == [{"step": "10", "a": "1", "b": "4"}, {"step": "20", "a": "2", "b": "3"}]
 
 
+def test_a_long_table_is_not_written_again_for_the_values_at_the_end_of_an_epoch(logger, tmp_path):
+    file = tmp_path / "metrics.csv"
+    logger.log_metrics({"a": 1.0, "b": 2.0}, 1)
+    (tmp_path / "same.csv").hardlink_to(file)
+    for step in range(2, 5):
+        logger.log_metrics({"a": 10.0 * step}, step)
+        logger.log_metrics({"b": 123.5}, step)
+        logger.log_metrics({"b": 7.0}, step)  # shorter
+    assert file.samefile(tmp_path / "same.csv")
+    assert file.read_text().splitlines() == ["step,a,b", "1,1,2", "2,20,7", "3,30,7", "4,40,7"]
+
+
+@pytest.mark.parametrize("change", [lambda file: file.unlink(), lambda file: file.write_text("step;a\n1;1,00\n")])
+def test_a_table_that_another_program_changed_meanwhile_is_written_whole(logger, tmp_path, change):
+    logger.log_metrics({"a": 1.0}, 1)
+    change(tmp_path / "metrics.csv")
+    logger.log_metrics({"a": 2.0}, 2)
+    logger.log_metrics({"a": 3.0}, 3)
+    assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3"]
+
+
 def test_a_value_does_not_take_the_place_of_the_step(logger, tmp_path):
     logger.log_metrics({"a": 1.0, "step": 0.5}, 10)
     again = CSVLogger()
