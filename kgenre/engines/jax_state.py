@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -17,6 +17,7 @@ from kgenre.engines.step_options import StepOptions
 
 State = dict[str, Any]
 _log = logging.getLogger("kgenre")
+_LARGE = 2**20  # bytes
 
 
 class ArrayState(ABC):
@@ -58,6 +59,7 @@ class ArrayState(ABC):
             "others": [self._own(v.value) for v in self._others],
             "optimizer": [self._own(v.value) for v in self._optimizer_variables],
         }
+        self._lent_from = self._values()  # arrays of the state that the Keras variables have copies of
         if self.options.accumulate_grad_batches > 1:
             zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
             self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
@@ -95,17 +97,27 @@ class ArrayState(ABC):
         if any(value.is_deleted() for value in self._values()):
             self._begin_anew()
         self.pull()  # what was assigned in a hook stays
-        for variable, value in zip(self._held(), self._values(), strict=True):
-            variable.assign(self._lent(value))
+        values = self._values()
+        self._lend([i for i, value in enumerate(values) if value is not self._lent_from[i]])
+        self._lent_from = values
         self._synced = [v.value for v in self._held()]
 
-    def sync_module(self) -> None:
+    def _lend(self, positions: Sequence[int]) -> None:
+        """Give Keras variables copies of what the state has for them."""
         held, values = self._held(), self._values()
-        mine = [values[i] for i in self._shown]
-        # One compiled call: copied one by one, they would take longer than a small step.
-        copies = _copies(mine) if self._placement is None else map(self._lent, mine)
-        for i, value in zip(self._shown, copies, strict=True):
+        # Small ones in one compiled call: one by one they take longer than a small step. Large ones one by one: all at
+        # once they would take the memory of the state once more.
+        small = [i for i in positions if self._placement is None and values[i].nbytes < _LARGE]
+        for i, value in zip(small, _copies([values[i] for i in small]), strict=True):
             held[i].assign(value)
+        for i in positions:
+            if self._placement is not None or values[i].nbytes >= _LARGE:
+                held[i].assign(self._lent(values[i]))
+
+    def sync_module(self) -> None:
+        self._lend(self._shown)
+        held = self._held()
+        for i in self._shown:
             self._synced[i] = held[i].value
 
     def pull(self) -> None:

@@ -295,6 +295,27 @@ def test_weights_that_an_evaluations_step_assigns_stay():
     np.testing.assert_array_equal(weights_of(module)["model.layers.0.bias"], [3.0, 3.0])
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="elsewhere the state is the Keras variables")
+@pytest.mark.parametrize("large", [False, True])
+def test_variables_are_given_what_is_new(monkeypatch, large):
+    monkeypatch.setattr("kgenre.engines.jax_state._LARGE", 0 if large else 2**20)
+    module = BoringModule()
+    engine, batch = built_engine(module, boring_batches(1)[0])
+    held = [*engine.built.variables.values(), *engine.built.optimizer_variables.values()]
+
+    def after_sync():
+        engine.sync()
+        return [variable.value for variable in held]
+
+    began = after_sync()
+    engine.train_step(batch)
+    moved = after_sync()
+    assert sum(one is not other for one, other in zip(began, moved, strict=True)) == len(held)
+    assert all(one is other for one, other in zip(moved, after_sync(), strict=True))
+    module.model.layers[0].bias.assign([9.0, 9.0])
+    assert after_sync()[1].tolist() == [9.0, 9.0] == engine.state_dict()["model.layers.0.bias"].tolist()
+
+
 def test_weights_assigned_before_validation_are_validated():
     def assign(trainer, module):
         module.model.layers[0].kernel.assign(np.zeros((4, 2)))
