@@ -148,7 +148,10 @@ def _check(f: SimpleNamespace) -> None:
         raise TrainerError(f"deterministic is True, False or 'warn'. Received: {f.deterministic!r}")
     has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
-        raise TrainerError("enable_checkpointing=False, but callbacks holds a ModelCheckpoint. Drop one of them.")
+        off = "barebones=True" if f.barebones else "enable_checkpointing=False"
+        raise TrainerError(
+            f"{off}, but callbacks holds a ModelCheckpoint. Drop one of them; a config's: --trainer.callbacks null"
+        )
 
 
 def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:

@@ -253,6 +253,8 @@ def test_enable_flags_and_own_ones():
     assert trainer.logger is logger
     with pytest.raises(TrainerError, match="enable_checkpointing=False, but callbacks holds a ModelCheckpoint"):
         kgenre.Trainer(callbacks=[ModelCheckpoint()], enable_checkpointing=False)
+    with pytest.raises(TrainerError, match=r"barebones=True, but .* Drop one .*--trainer.callbacks null"):
+        kgenre.Trainer(callbacks=[ModelCheckpoint()], barebones=True)
 
 
 def test_nothing_is_written_without_loggers_and_checkpoints(in_tmp_path):
