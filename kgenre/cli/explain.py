@@ -50,6 +50,8 @@ _GIVEN = re.compile(r"Given value: (?:NestedArg\(.*val=(.*)\)$|(.*))", re.MULTIL
 _SUBCLASS = re.compile(r"does not correspond to a subclass of (\w+)")
 _MISSING = re.compile(r"the following arguments are required: ([\w., ]+)$")
 _NO_VALUE = re.compile(r"argument --([\w.]+): expected one argument")
+_NO_OPTIONS = re.compile(r"^Parser key \"(\w+)\":\nUnable to load config '(.*)'$", re.MULTILINE)
+_NOTHING_BELOW = re.compile(r"Unexpected config: (\w+):\s*$")
 _NOT_AN_OPTION = re.compile(r"unrecognized arguments: (?!--)(.+)")
 _NO_OPTION = re.compile(
     r"Group '(?P<group>[\w.]+)' does not accept option '(?P<name>[\w.]+)'|Option '(?P<key>[\w.]+)' is not accepted"
@@ -121,6 +123,10 @@ def explain(message: str, parser: Any) -> str:
         return f"there is no option --{wanted}{source}.{close}"
     if key and _kinds(message):
         return f"--{_wrong_type(key[1], message)}"
+    if found := _NO_OPTIONS.search(message):
+        return f"--{found[1]} takes a YAML file of its options, or --{found[1]}.NAME VALUE. Received: {found[2]}"
+    if found := _NOTHING_BELOW.search(message):
+        return f"the config has nothing below {found[1]}: leave it out without any options."
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
 
