@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -20,6 +20,7 @@ from kgenre.cli.usage import UsageError
 
 _log = logging.getLogger("kgenre")
 _DEFAULT_SEED = 0
+_DEFAULT_CLASSES = {"model": "kgenre.models.GenreClassifier", "data": "kgenre.data.FilmData"}
 
 # In place of a page of all options in brackets, which has not even --data.path.
 _USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
@@ -38,8 +39,6 @@ def make_parser(command: str, description: str) -> Parser:
 
     Names of classes are resolved and arguments checked without importing a backend.
     """
-    from kgenre.data import FilmData
-    from kgenre.models import GenreClassifier
     from kgenre.training import DataModule, Module, Trainer
 
     allow_imports()
@@ -70,8 +69,12 @@ def make_parser(command: str, description: str) -> Parser:
     )
     # Also where it means nothing: a run's config.yaml, written by fit, is read by every command.
     parser.add_argument("--test", type=bool, default=False, help="fit: test the best checkpoint when training is over")
-    parser.set_defaults(model=_described(GenreClassifier), data=_described(FilmData))
+    _set_default_classes(parser, _DEFAULT_CLASSES)
     return parser
+
+
+def _set_default_classes(parser: Parser, paths: Mapping[str, str]) -> None:
+    parser.set_defaults({part: {"class_path": path} for part, path in paths.items()})
 
 
 def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | None = None) -> Namespace:
@@ -112,16 +115,13 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         checkpoint, state = found, use_hyperparameters(parser, found)
         options = parser.parse_args(without_print)
     # A class named in place of the default one must not take over values that were only the default's.
-    replaced = {
-        part: {"class_path": options[part].class_path}
-        for part in ("model", "data")
-        if options[part].class_path != parser.get_defaults()[part]["class_path"]
-    }
-    parser.set_defaults(replaced)
-    options = parser.parse_args(words if checkpoint is None else without_print)
+    classes = {part: options[part].class_path for part in ("model", "data")}
+    known = parser.get_defaults()
+    _set_default_classes(parser, {part: path for part, path in classes.items() if path != known[part]["class_path"]})
+    options = parser.parse_args(without_print)
     if checkpoint is not None:
         complete(options, state, words)
-        _print_if_wanted(parser, options, words)
+    _print_if_wanted(parser, options, words)
     _check_choices(options.model)
     return options
 
@@ -144,7 +144,10 @@ def _check_sections(parser: Parser, options: Namespace) -> None:
 
 
 def _print_if_wanted(parser: Parser, options: Namespace, words: list[str]) -> None:
-    """Obey ``--print_config`` and its flags: the parser would have, before the run's values were there."""
+    """Obey ``--print_config`` and its flags: the parser would have, before the run's values were there.
+
+    The defaults that ``skip_default`` leaves out are those of nothing typed, not a run's.
+    """
     wanted = [word.partition("=")[2] for word in words if word.startswith("--print_config")]
     if not wanted:
         return
@@ -152,6 +155,7 @@ def _print_if_wanted(parser: Parser, options: Namespace, words: list[str]) -> No
     flags = [flag for flag in wanted[-1].split(",") if flag]
     if unknown := [flag for flag in flags if flag not in known]:
         parser.error(f"--print_config takes {', '.join(known)}. Received: {unknown[0]}")
+    _set_default_classes(parser, _DEFAULT_CLASSES)
     print(dump(parser, options, **{known[flag]: True for flag in flags}), end="")
     parser.exit(0)
 
@@ -250,7 +254,3 @@ def _seed_of(run: Path, given: int) -> int:
     if given not in (seed, _DEFAULT_SEED):
         _log.warning("The run keeps the seed that it was begun with: seed_everything=%s (given: %s).", seed, given)
     return seed
-
-
-def _described(cls: type) -> dict[str, Any]:
-    return {"class_path": f"{cls.__module__}.{cls.__qualname__}"}

@@ -188,6 +188,9 @@ def test_a_module_of_the_users_own(digits, capsys):
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"] == {"class_path": "digits.DigitNet", "init_args": {"filters": 4, "learning_rate": 0.001}}
     assert printed["data"]["init_args"] == {"batch_size": 64}
+    assert main(["fit", *digits, "--print_config=skip_default"]) == 0
+    classes = {"model": {"class_path": "digits.DigitNet"}, "data": {"class_path": "digits.Digits"}}
+    assert yaml.safe_load(capsys.readouterr().out) == classes
 
 
 def test_a_file_in_the_working_directory_is_found(allow_import, tmp_path, monkeypatch, capsys):

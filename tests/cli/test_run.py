@@ -63,6 +63,9 @@ def test_the_options_of_a_run_that_goes_on_without_those_that_are_not_set(poster
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["init_args"]["network"] == "poster_colours"
     assert "gradient_clip_val" not in printed["trainer"]
+    assert main(["fit", "--ckpt_path", str(poster_run), "--print_config=skip_default"]) == 0
+    shorter = yaml.safe_load(capsys.readouterr().out)
+    assert shorter["model"]["init_args"] == {"network": "poster_colours", "learning_rate": 0.01}
     assert main(["fit", "--ckpt_path", str(poster_run), "--print_config=skip_nil"]) == 2
     assert "--print_config takes skip_default, skip_unset, skip_null. Received: skip_nil" in capsys.readouterr().err
 
