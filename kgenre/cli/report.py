@@ -16,7 +16,7 @@ def run(arguments: Sequence[str]) -> int:
         description="Write report.pdf, report.html, report.md and model_card.md about tested runs.",
     )
     parser.add_argument("runs", nargs="+", help="folders of runs, such as runs/quickstart/version_0")
-    parser.add_argument("--out", type=str, default=None, help="where to write; default: RUN/report of the first")
+    parser.add_argument("--out", type=str, default=None, help="where to write, if not RUN/report of the first")
     parser.add_argument("--films", type=int, default=6, help="example films to show")
     parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads them)")
     parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")

@@ -21,9 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     from kgenre.cli.parser import Parser
 
     parser = Parser(prog="kgenre tensorboard", description="Start TensorBoard on runs; Ctrl-C ends it.")
-    parser.add_argument(
-        "runs", nargs="*", default=["runs"], help="folders of runs, or of folders of them; default: runs"
-    )
+    parser.add_argument("runs", nargs="*", default=["runs"], help="folders of runs, or of folders of them")
     parser.add_argument("--port", type=int, default=6006, help="0: any that is free")
     parser.add_argument("--host", type=str, default="localhost", help="0.0.0.0: for other machines too")
     options = parser.parse_args(list(arguments))

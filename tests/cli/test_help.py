@@ -29,6 +29,12 @@ def test_version(start):
     assert done.stdout == f"kgenre {kgenre.__version__}\n"
 
 
+@pytest.mark.parametrize("command", ["report", "tensorboard", "predict"])
+def test_a_default_is_given_once(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert "; default:" not in " ".join(capsys.readouterr().out.split())
+
+
 def test_no_command_is_wrong_usage(capsys):
     assert main([]) == 2
 
