@@ -93,8 +93,11 @@ def _run(words: list[str], is_typed: bool) -> int:
             raise
         return _fail(f"{error.object!a} has letters that the locale's {error.encoding} lacks. Set PYTHONUTF8=1.")
     except Exception as error:
-        if _is_for_the_user(error):
-            return _fail(_full_disk(error) or str(error))
+        full = _full_disk(error)
+        if full and (code := _print()):  # below standard output, and that is said
+            return code
+        if full or _is_for_the_user(error):
+            return _fail(full or str(error))
         if (message := _lack_of_memory(error)) is None:
             raise
         return _fail(message)
@@ -103,7 +106,7 @@ def _run(words: list[str], is_typed: bool) -> int:
 def _is_for_the_user(error: Exception) -> bool:
     """Whether the message alone tells a user what to do: our own errors and the file system's."""
     ours = type(error).__module__.partition(".")[0] == "kgenre"
-    return ours or is_refusal(error) or isinstance(error, _PATH_ERRORS) or bool(_full_disk(error))
+    return ours or is_refusal(error) or isinstance(error, _PATH_ERRORS)
 
 
 def _full_disk(error: Exception) -> str:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from kgenre.cli.main import main
 from kgenre.cli.standard_streams import BROKEN_PIPE, outlived_streams, print_every_letter
 
 pytestmark = pytest.mark.backend_free
@@ -37,20 +38,28 @@ def test_long_work_goes_on_where_its_lines_cannot_be_written(lost, monkeypatch):
     assert other.getvalue() == f"kgenre: {name} cannot be written any more (Broken pipe); the work goes on.\n"
 
 
-@pytest.mark.parametrize("command", [["--help"], ["data", "inspect", "films.csv"]])  # printed by us, and by rich
-def test_another_command_ends_quietly_when_its_reader_has_gone(command, tmp_path):
-    (tmp_path / "films.csv").write_text("id,title,overview,genres\n1,Alien,A crew meets something.,Horror\n")
+@pytest.fixture
+def one_film(in_tmp_path):
+    (in_tmp_path / "films.csv").write_text("id,title,overview,genres\n1,Alien,A crew meets something.,Horror\n")
+
+
+PRINTED = pytest.mark.parametrize("command", [["--help"], ["data", "inspect", "films.csv"]])  # by us, and by rich
+
+
+@PRINTED
+def test_another_command_ends_quietly_when_its_reader_has_gone(command, one_film):
     with broken_pipe() as pipe:
-        done = subprocess.run([*KGENRE, *command], stdout=pipe, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        done = subprocess.run([*KGENRE, *command], stdout=pipe, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (BROKEN_PIPE, "")
 
 
 @pytest.mark.skipif(not os.path.exists(FULL), reason=f"no {FULL} here")
-def test_a_full_disk_below_standard_output_is_named():
+@PRINTED
+def test_a_full_disk_below_standard_output_is_named(command, one_film, capsys, monkeypatch):
     with open(FULL, "w") as full:
-        done = subprocess.run([*KGENRE, "--help"], stdout=full, stderr=subprocess.PIPE, text=True)
-    said = "kgenre: standard output cannot be written (No space left on device).\n"
-    assert (done.returncode, done.stderr) == (1, said)
+        monkeypatch.setattr("sys.stdout", full)
+        assert main(command) == 1
+    assert capsys.readouterr().err == "kgenre: standard output cannot be written (No space left on device).\n"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="streams are closed by a POSIX shell here")
