@@ -20,6 +20,7 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -178,6 +179,8 @@ def main() -> int:
     """Measure what is not measured yet, write the JSON after every group, print the tables."""
     options = parse()
     if options.render:
+        if hasattr(signal, "SIGPIPE"):
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it
         results = [json.loads(path.read_text()) for path in options.render]
         for each in results:
             print(render(each))

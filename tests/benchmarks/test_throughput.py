@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,12 @@ def test_a_tiny_run_is_measured_rendered_and_gone_on_with(tmp_path):
     other = run("throughput.py", "--models", "poster_cnn_2025", *one[2:], *size, "--minutes", "1e-9")
     assert "not measured: the time was up" in other.stdout
     assert len(json.loads(output.read_text())["rows"]) == 4
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, BENCHMARKS / "throughput.py", "--render", output]
+    piped = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (piped.returncode, piped.stderr) == (-signal.SIGPIPE, b""), "as with `| head`"
 
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="the others read no tf.data there")
