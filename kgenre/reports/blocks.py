@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,21 +90,3 @@ def label(name: str, probability: float, right: bool) -> str:
 
 
 Block = Heading | Paragraph | Bullets | Table | Figure | Films
-
-
-def text_of(blocks: Sequence[Block]) -> str:
-    """All letters that blocks show, whatever their order."""
-    return repr([[f.title, f.truth, f.overview] if isinstance(f, Film) else f for f in _parts(blocks)])
-
-
-def _parts(blocks: Sequence[Block]) -> list[object]:
-    parts: list[object] = []
-    for block in blocks:
-        match block:
-            case Films(films):
-                parts += films
-            case Figure(_, _, caption, alt):
-                parts += [caption, alt]
-            case _:
-                parts.append(block)
-    return parts

@@ -15,8 +15,8 @@ from kgenre.data.overview_text import beginning
 from kgenre.evaluation.film_predictions import top_genres
 from kgenre.evaluation.metrics import binary_crossentropy
 from kgenre.reports.blocks import Film, Guess
-from kgenre.reports.checkpoint_of_test import checkpoint_of_test
 from kgenre.reports.run import ReportError, Run
+from kgenre.reports.tested_checkpoint import checkpoint_of_test
 
 if TYPE_CHECKING:
     from kgenre.data.film_table import FilmTable

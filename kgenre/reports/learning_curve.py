@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from kgenre.evaluation.curve_state import State, curve_state
-from kgenre.reports.learning_rate import rate_ran_out
+from kgenre.reports.options import rate_ran_out
 from kgenre.reports.run import Run
 
 

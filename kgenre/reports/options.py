@@ -1,4 +1,4 @@
-"""The options in which runs differ."""
+"""What a run was trained with, as its options say, and in which of them runs differ."""
 
 from __future__ import annotations
 
@@ -40,6 +40,25 @@ def special_loss(run: Run) -> str:
     """The training loss where it is another one than binary cross-entropy, or ""."""
     loss = run.config.get("model", {}).get("init_args", {}).get("loss")
     return "" if loss in (None, "binary_crossentropy") else str(loss)
+
+
+def learning_rate(run: Run) -> tuple[str, Any]:
+    """The option for a run's first learning rate, and its value; None where it was left to Keras."""
+    for part, name in (("lr_scheduler", "initial_learning_rate"), ("optimizer", "learning_rate")):
+        given = run.config.get(part) or {}
+        if given.get("class_path"):  # it took the place of the module's
+            return f"--{part}.{name}", (given.get("init_args") or {}).get(name)
+    return "--model.learning_rate", run.config.get("model", {}).get("init_args", {}).get("learning_rate")
+
+
+def rate_ran_out(run: Run) -> bool:
+    """Whether the learning rate fell to 0 by the end, and the losses came to rest with it."""
+    schedule = run.config.get("model", {}).get("init_args", {}).get("schedule")
+    if schedule != "cosine" or learning_rate(run)[0] != "--model.learning_rate":
+        return False
+    trainer = run.config.get("trainer", {})  # of Python code nothing is known
+    ends = (trainer.get("max_epochs"), trainer.get("max_steps"))
+    return not trainer or len(run.epochs) == ends[0] or run.epochs[-1]["step"] == ends[1]
 
 
 def _flat(options: dict[str, Any], around: str = "") -> dict[str, Any]:

@@ -11,7 +11,8 @@ from typing import Any
 from xml.sax import saxutils
 
 from kgenre.evaluation.fonts import fonts_for, letters_of
-from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label, text_of
+from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label
+from kgenre.reports.markdown import to_markdown
 
 _PAGES = 3
 _MARGIN = 38  # points
@@ -21,7 +22,7 @@ _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 
 def to_pdf(blocks: Sequence[Block]) -> bytes:
     """The whole document, a little smaller where it would be longer than three pages."""
-    _register_fonts(text_of(blocks))
+    _register_fonts(to_markdown(blocks)[0])  # it shows the same letters
     for scale in (1.0, 0.96, 0.92, 0.88):
         content, pages = _built(blocks, scale)
         if pages <= _PAGES:

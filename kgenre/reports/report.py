@@ -10,7 +10,7 @@ from pathlib import Path
 
 from kgenre.evaluation.fonts import badly_drawn
 from kgenre.reports import sentences, tables, verdicts
-from kgenre.reports.blocks import Block, Bullets, Figure, Films, Heading, Paragraph, text_of
+from kgenre.reports.blocks import Block, Bullets, Figure, Films, Heading, Paragraph
 from kgenre.reports.example_films import choose_films, example_films
 from kgenre.reports.figures import MOST_GENRES, curves_figure, genres_figure
 from kgenre.reports.glossary import GLOSSARY
@@ -60,10 +60,10 @@ def write_report(
     except OSError as error:
         raise ReportError(f"{out} cannot be written into ({error.strerror}): give a folder with --out.") from error
     blocks = report_blocks(runs, numbers, films, explain)
-    if wrong := badly_drawn(text_of(blocks)):
+    text, pictures = to_markdown(blocks)
+    if wrong := badly_drawn(text):
         _log.warning("report.pdf and the pictures show some names wrongly: %s. report.html has its texts right.", wrong)
     card = model_card(best_of(runs), numbers)
-    text, pictures = to_markdown(blocks)
     for name, content in pictures.items():
         (folder / name).write_bytes(content)
     (folder / "report.md").write_text(text, encoding="utf-8")

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from kgenre.evaluation.baselines import FrequencyBaseline
 from kgenre.quoted_path import quoted_path
 from kgenre.reports.learning_curve import learning_curve
-from kgenre.reports.learning_rate import learning_rate, rate_ran_out
-from kgenre.reports.newer_best import newer_best, outdated_test
 from kgenre.reports.numbers import Numbers
-from kgenre.reports.options import special_loss
+from kgenre.reports.options import learning_rate, rate_ran_out, special_loss
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import baseline_difference
+from kgenre.reports.tested_checkpoint import newer_best, outdated_test
 from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
 
 _CALIBRATE = "kgenre fuse RUN calibrates them on validation films"

@@ -11,8 +11,8 @@ from kgenre.evaluation.top3_baseline import Top3Baseline
 from kgenre.reports import verdicts
 from kgenre.reports.blocks import Table
 from kgenre.reports.learning_curve import learning_curve
-from kgenre.reports.learning_rate import learning_rate
 from kgenre.reports.numbers import Numbers
+from kgenre.reports.options import learning_rate
 from kgenre.reports.run import Run
 from kgenre.reports.run_difference import Difference, baseline_difference, random_order
 

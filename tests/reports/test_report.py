@@ -29,7 +29,6 @@ from kgenre.evaluation.random_order import beside_random_order
 from kgenre.models import GenreClassifier, explanations
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
 from kgenre.reports.blocks import Figure, Film, Films, Guess, Paragraph, Table
-from kgenre.reports.checkpoint_of_test import checkpoint_of_test
 from kgenre.reports.example_films import _words, choose_films, example_films
 from kgenre.reports.figures import curves_figure, genres_figure
 from kgenre.reports.html import to_html
@@ -43,6 +42,7 @@ from kgenre.reports.report import report_blocks
 from kgenre.reports.run_difference import Difference, baseline_difference, random_order
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import results, training_table
+from kgenre.reports.tested_checkpoint import checkpoint_of_test
 from kgenre.reports.verdicts import against_baselines, headline, per_genre, what_it_learned
 
 pytestmark = pytest.mark.one_backend("tensorflow")
