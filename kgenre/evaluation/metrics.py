@@ -86,12 +86,7 @@ class MetricsOfResamples:
     Everything that a film adds to a metric is computed once, and the films are sorted once: a resample is then a
     weighted sum. `bootstrap_metrics` draws the weights.
 
-    Args:
-        y_true: as all others, see `multilabel_metrics`.
-        y_prob: the same.
-        threshold: the same.
-        k: the same.
-        thresholds: the same.
+    Args: those of `multilabel_metrics`, and
         pooled: whether ``ap_micro`` and ``roc_auc_micro`` are wanted, which take half of the time.
     """
 
@@ -114,8 +109,9 @@ class MetricsOfResamples:
         if thresholds is not None and len(thresholds.per_genre) != self.genres:
             raise ValueError(f"{len(thresholds.per_genre)} thresholds were given for {self.genres} genres.")
         self._k = k
-        self._by_genre = Ranking(true, prob)
-        self._pooled = Ranking(true, prob, pooled=True) if pooled else None
+        self._rankings = {("map", "roc_auc"): Ranking(true, prob)}
+        if pooled:
+            self._rankings["ap_micro", "roc_auc_micro"] = Ranking(true, prob, pooled=True)
 
         chosen = {"": prob > threshold}
         if thresholds is not None:
@@ -178,17 +174,11 @@ class MetricsOfResamples:
         return metrics
 
     def _ranked(self, weights: npt.NDArray[np.number]) -> dict[str, Floats]:
-        precisions, areas = map(np.array, zip(*map(self._by_genre.scores, weights), strict=True))  # (rounds, G)
-        by_genre = mean_of_present(precisions), mean_of_present(areas)
-        if self._pooled is None:
-            return {"map": by_genre[0], "roc_auc": by_genre[1]}
-        precision, area = map(np.array, zip(*map(self._pooled.scores, weights), strict=True))  # (rounds, 1)
-        return {
-            "map": by_genre[0],
-            "ap_micro": precision[:, 0],
-            "roc_auc": by_genre[1],
-            "roc_auc_micro": area[:, 0],
-        }
+        metrics: dict[str, Floats] = {}
+        for names, ranking in self._rankings.items():
+            scores = map(np.array, zip(*map(ranking.scores, weights), strict=True))  # (rounds, G), pooled (rounds, 1)
+            metrics |= dict(zip(names, map(mean_of_present, scores), strict=True))
+        return metrics
 
     @staticmethod
     def _at(prefix: str, sums: dict[str, Floats], support: Floats, single: dict[str, Floats]) -> dict[str, Floats]:

@@ -15,7 +15,7 @@ from kgenre.evaluation.metrics import MetricsOfResamples
 pytestmark = pytest.mark.backend_free
 
 KEYS = ["loss", "precision", "recall", "f1_micro", "f1_macro", "f1_weighted", "f1_samples", "hamming_loss"]
-KEYS += ["subset_accuracy", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage"]
+KEYS += ["subset_accuracy", "map", "roc_auc", "ap_micro", "roc_auc_micro", "lrap", "coverage"]
 KEYS += ["top3_hit", "top3_precision", "top3_recall", "brier", "ece"]
 NEED_A_GENRE = set(KEYS) - {"loss", "precision", "hamming_loss", "subset_accuracy", "brier", "ece"}
 
