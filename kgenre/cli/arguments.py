@@ -136,15 +136,11 @@ def _check_config(given: str) -> None:
     if os.path.isdir(path):
         inside = f" Did you mean {path / 'config.yaml'}?" if (path / "config.yaml").is_file() else ""
         raise UsageError(f"--config {given} is a folder, not a file.{inside}")
-    check_yaml(path)
+    _check_yaml(path)
 
 
-def check_yaml(path: Path) -> None:
-    """Refuse what YAML takes silently: the second of two equal keys wins over the first.
-
-    Raises:
-        UsageError: a key stands twice, or the file is not YAML, with its line; or it holds no options.
-    """
+def _check_yaml(path: Path) -> None:
+    """Refuse what YAML takes silently: the second of two equal keys wins over the first."""
     import yaml
 
     if not os.path.isfile(path):  # the parser says so

@@ -21,7 +21,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     options = configuration.parse(parser, arguments, default_checkpoint="best")
     configuration.start(options)
     trainer, module, data = configuration.instantiate(parser, options)
-    path = checkpoint_path(options, default="best")
+    path = checkpoint_path(options.ckpt_path or "best", options)
     by_name = path in ("best", "last")
     run = trainer.default_root_dir if by_name else find_checkpoint(path).parent.parent
     try:

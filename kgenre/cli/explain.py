@@ -76,7 +76,7 @@ def explain(message: str, parser: Any) -> str:
         if meant:
             return f"{at}{_last(cls)} has no argument {name!r}. Did you mean --{meant}?"
         of_network = f" An argument of the network is --{key[1]}.network_args.{name}." if key else ""
-        hint = _instead(name, arguments) + (of_network if "network_args" in arguments else "")
+        hint = instead(name, arguments) + (of_network if "network_args" in arguments else "")
         return f"{at}{_last(cls)} has no argument {name!r}. {hint}"
     if found := _NO_ARGUMENTS.search(message):
         return f"{at}init_args takes {_last(found[1])}'s arguments, {{name: value}}; leave it out without any."
@@ -90,7 +90,7 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_NAME.search(message):
         known = vars(sys.modules[found[2]]) if found[2] in sys.modules else {}
         classes = [name for name, value in known.items() if inspect.isclass(value)]
-        return f"{at}there is no {found[1]}. {_instead(_last(found[1]), classes)}"
+        return f"{at}there is no {found[1]}. {instead(_last(found[1]), classes)}"
     if (found := _SUBCLASS.search(message)) and _GIVEN.search(message):
         given = " ".join(_GIVEN.findall(message)[-1]).strip()
         wrap = found[1] == "Callback" and _is_of_keras(given)
@@ -99,7 +99,7 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_CLASS.search(message):
         option = _last(key[1]) if key else ""
         yours = f" One of yours is named with its file: --{option} file.Class" if option in ("model", "data") else ""
-        return f"{at}there is no class {found[1]!r}. {_instead(found[1], _known_classes(option))}{yours}"
+        return f"{at}there is no class {found[1]!r}. {instead(found[1], _known_classes(option))}{yours}"
     if found := _MISSING.search(message):
         if found[1] == "runs":
             return "give at least one run's folder, such as runs/quickstart/version_0."
@@ -168,12 +168,13 @@ def _close(name: str, known: Iterable[str]) -> str:
     return f" Did you mean --{close[0]}?" if close else ""
 
 
-def _instead(name: str, known: Iterable[str]) -> str:
+def instead(name: str, known: Iterable[str]) -> str:
     """What was probably meant, or all that there is."""
     known = [other for other in known if other != name]
-    close = difflib.get_close_matches(name, known, n=1)
+    by_lower = {other.lower(): other for other in known}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1)
     if close:
-        return f"Did you mean {close[0]!r}?"
+        return f"Did you mean {by_lower[close[0]]!r}?"
     return f"There are: {', '.join(known)}." if known else ""
 
 

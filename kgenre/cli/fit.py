@@ -43,8 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     trainer, module, data = configuration.instantiate(parser, options)
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
     place = writing_below(trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir")
+    path = checkpoint_path(options.ckpt_path, options) if options.ckpt_path else None
     with outlived_streams(), place:
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint_path(options))
+        trainer.fit(module, datamodule=data, ckpt_path=path)
         if trainer.interrupted:
             return 130
         if options.test:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from jsonargparse import Namespace
 
@@ -17,17 +17,8 @@ from kgenre.training.ckpt_path import newest_pointer
 from kgenre.training.run import snake_case
 
 
-@overload
-def checkpoint_path(options: Namespace, default: str) -> str | Path: ...
-
-
-@overload
-def checkpoint_path(options: Namespace, default: None = None) -> str | Path | None: ...
-
-
-def checkpoint_path(options: Namespace, default: str | None = None) -> str | Path | None:
-    """``--ckpt_path``, where "best" and "last" with a run's own ``config.yaml`` mean that run's."""
-    wanted = options.ckpt_path or default
+def checkpoint_path(wanted: str, options: Namespace) -> str | Path:
+    """What ``--ckpt_path`` means: "best" and "last" with a run's own ``config.yaml`` are that run's."""
     if wanted in ("best", "last"):
         for config in reversed(options.get("config") or []):
             folder = Path(str(config)).resolve().parent / "checkpoints"
@@ -49,7 +40,9 @@ def found_by_name(options: Namespace, default: str | None) -> Path | None:
         options: what is known without it.
         default: what is meant where no ``--ckpt_path`` is given; None for a fit.
     """
-    wanted = checkpoint_path(options, default)
+    if not (given := options.ckpt_path or default):
+        return None
+    wanted: str | Path | None = checkpoint_path(given, options)
     if wanted in ("best", "last"):
         flags, model = options.trainer, options.model.class_path.rpartition(".")[2]
         experiment = Path(flags.default_root_dir).expanduser() / (flags.name or snake_case(model))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import importlib
 import inspect
@@ -11,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kgenre.allowed_imports import not_allowed
+from kgenre.cli.explain import instead
 from kgenre.cli.parser import allowed_imports
 from kgenre.cli.usage import UsageError
 
@@ -105,10 +105,7 @@ def _find(part: str, name: str) -> Any:
     cls = getattr(module, last, None)
     if not (inspect.isclass(cls) and issubclass(cls, base[part])):
         home_of_all = importlib.import_module(_HOMES[part])
-        known = [n for n, c in vars(home_of_all).items() if inspect.isclass(c) and issubclass(c, base[part])]
-        by_lower = {n.lower(): n for n in known}
-        close = difflib.get_close_matches(last.lower(), by_lower, n=1)
-        hint = f"Did you mean {by_lower[close[0]]}?" if close else f"There are: {', '.join(sorted(known))}."
+        known = sorted(n for n, c in vars(home_of_all).items() if inspect.isclass(c) and issubclass(c, base[part]))
         wrong = f"--{part} {name}: there is no such class." if name else f"--{part}.help needs the name of a class."
-        raise UsageError(f"{wrong} {hint}")
+        raise UsageError(f"{wrong} {instead(last, known)}")
     return cls

@@ -123,10 +123,12 @@ def optuna_next(
     sampler = optuna.samplers.TPESampler(seed=seed + len(done))
     study = optuna.create_study(direction="minimize" if mode == "min" else "maximize", sampler=sampler)
     for values, score in done:
-        chosen = {name: _coded(values[name], space[name]) for name in space}
+        chosen = {
+            name: values[name] if isinstance(of, Range) else list(of).index(values[name]) for name, of in space.items()
+        }
         study.add_trial(optuna.trial.create_trial(params=chosen, distributions=kinds, value=score))
     chosen = study.ask(kinds).params
-    return {name: _decoded(value, space[name]) for name, value in chosen.items()}
+    return {name: chosen[name] if isinstance(of, Range) else of[chosen[name]] for name, of in space.items()}
 
 
 def _distribution(values: Sequence[Any] | Range) -> Any:
@@ -136,11 +138,3 @@ def _distribution(values: Sequence[Any] | Range) -> Any:
         return of.CategoricalDistribution(range(len(values)))  # by position: a choice may be a list
     kind = of.IntDistribution if values.whole else of.FloatDistribution
     return kind(values.low, values.high, log=values.log)
-
-
-def _coded(value: Any, values: Sequence[Any] | Range) -> Any:
-    return value if isinstance(values, Range) else list(values).index(value)
-
-
-def _decoded(value: Any, values: Sequence[Any] | Range) -> Any:
-    return value if isinstance(values, Range) else values[value]

@@ -59,7 +59,8 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
     trials = _trials(space, options, words, folder, begun)
     checked = list(islice(trials, 1))  # with the first one all of a grid or a random search
     lock = _lock(folder)
-    before = {number: signal.signal(number, _terminated) for number in _ENDING if _ends(number)}
+    ending = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]  # under nohup SIGHUP is not
+    before = {number: signal.signal(number, _terminated) for number in ending}
     try:
         print(f"Each trial's output: {folder / 'trial_<n>' / 'output.log'}", flush=True)
         for trial in chain(checked, trials):
@@ -166,11 +167,6 @@ def _lock(folder: Path) -> RunLock:
     except TrainerError as error:
         who = str(error).partition(" Two runs")[0]
         raise UsageError(f"{who} Wait until that sweep ends, or give another --trainer.name.") from None
-
-
-def _ends(number: int) -> bool:
-    """Whether a signal ends this process: under nohup SIGHUP does not."""
-    return signal.getsignal(number) == signal.SIG_DFL
 
 
 def _terminated(number: int, frame: Any) -> None:

@@ -117,13 +117,10 @@ class Trial:
         said = [line.strip() for line in lines if line.strip() and not line.startswith("Options: ")]
         return said[-1] if said else "no output"
 
-    def described(self) -> str:
-        """The options that vary, by their last names: ``learning_rate 0.001  batch_size 32``."""
-        return "  ".join(f"{name.rpartition('.')[2]} {shown(value)}" for name, value in self.values.items())
-
     def __str__(self) -> str:
+        values = "  ".join(f"{name.rpartition('.')[2]} {shown(value)}" for name, value in self.values.items())
         result = self.reason or self.status if self.score is None else f"{self.monitor} {self.score:.4g}"
-        return f"{self.folder.name}  {self.described()}  {result}  {self.seconds:.0f} s"
+        return f"{self.folder.name}  {values}  {result}  {self.seconds:.0f} s"
 
 
 def shown(value: Any) -> str:

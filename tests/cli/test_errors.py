@@ -59,7 +59,7 @@ def fails(capsys):
         (["fit", "--seed_everything", "null"], 2, ["--seed_everything takes a whole number"]),
         (["fit", "--model", "FilmData"], 2, ["--model", "FilmData"]),
         (["fit", "--optimizer", "SDG"], 1, ["SDG", "SGD"]),
-        (["fit", "--optimizer", "adam"], 1, ["mean Adam?"]),
+        (["fit", "--optimizer", "adam"], 1, ["mean 'Adam'?"]),
         (["fit", "--data.path"], 2, ["an option --data.NAME needs a value"]),
         (["fit", "--test", "--data.path", "x"], 2, ["--test needs a value"]),
         (["fit", "--model.network", "poster-cnn2024"], 1, ["mean 'poster_cnn_2024'?"]),
