@@ -9,6 +9,7 @@ import pytest
 from kgenre.cli.main import main
 
 
+@pytest.mark.one_backend("jax")
 def test_a_run_is_exported_and_says_the_same(poster_run, films, tmp_path, capsys, run_python):
     folder = tmp_path / "exported"
     assert main(["export", str(poster_run), str(folder), "--format", "keras"]) == 0

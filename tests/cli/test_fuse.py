@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from kgenre.checkpoints import find_checkpoint, read_checkpoint, write_checkpoint
 from kgenre.cli import fuse
 from kgenre.cli.main import main
 from kgenre.evaluation.film_predictions import read_predictions
@@ -101,18 +102,26 @@ def test_the_mean_is_over_what_a_film_has(poster_run, overview_run, films, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("part", "changed", "message"),
     [
-        (["--data.split_seed", "3"], "differ in their split: train both with the same"),
-        (["--data.stem", "english"], "read overviews with another vocabulary"),
-        (["--data.vocabulary_size", "400"], "read overviews with another vocabulary"),
+        (
+            "state",
+            {"split": None},
+            "differ in their split: train both with the same --data.path and --data.split_seed.",
+        ),
+        ("state", {"genre_names": ["War"]}, "differ in their genre names: train both with the same films and genres."),
+        (
+            "state",
+            {"stem": "english", "vocabulary": []},
+            "read overviews with another vocabulary, stem: train both with",
+        ),
+        ("hyperparameters", {"vocabulary_size": 400}, "another vocabulary size: train both with the same --data.vocab"),
     ],
 )
-def test_runs_that_do_not_go_together(overview_run, fit, arguments, message, tmp_path, capsys):
-    config = ["--config", str(overview_run / "config.yaml"), "--trainer.max_epochs", "1", "--test", "false"]
-    assert fit(tmp_path, *config, *arguments) == 0
-    capsys.readouterr()
-    other = tmp_path / "texts" / "version_0"
+def test_runs_that_do_not_go_together(overview_run, part, changed, message, tmp_path, capsys):
+    checkpoint = read_checkpoint(find_checkpoint(overview_run))
+    checkpoint.state["data"][part] |= changed
+    other = write_checkpoint(checkpoint, tmp_path / "step=000009")
     assert main(["fuse", str(overview_run), str(other), "--root", str(tmp_path / "out")]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
