@@ -38,22 +38,22 @@ def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
 
 def special_loss(run: Run) -> str:
     """The training loss where it is another one than binary cross-entropy, or ""."""
-    loss = run.config.get("model", {}).get("init_args", {}).get("loss")
+    loss = run.arguments("model").get("loss")
     return "" if loss in (None, "binary_crossentropy") else str(loss)
 
 
 def learning_rate(run: Run) -> tuple[str, Any]:
     """The option for a run's first learning rate, and its value; None where it was left to Keras."""
     for part, name in (("lr_scheduler", "initial_learning_rate"), ("optimizer", "learning_rate")):
-        given = run.config.get(part) or {}
+        given = run.config.get(part, {})
         if given.get("class_path"):  # it took the place of the module's
             return f"--{part}.{name}", (given.get("init_args") or {}).get(name)
-    return "--model.learning_rate", run.config.get("model", {}).get("init_args", {}).get("learning_rate")
+    return "--model.learning_rate", run.arguments("model").get("learning_rate")
 
 
 def rate_ran_out(run: Run) -> bool:
     """Whether the learning rate fell to 0 by the end, and the losses came to rest with it."""
-    schedule = run.config.get("model", {}).get("init_args", {}).get("schedule")
+    schedule = run.arguments("model").get("schedule")
     if schedule != "cosine" or learning_rate(run)[0] != "--model.learning_rate":
         return False
     trainer = run.config.get("trainer", {})  # of Python code nothing is known

@@ -55,17 +55,19 @@ class Run:
         """The columns of the predictions."""
         return self.predictions.genre_names
 
+    def arguments(self, part: str) -> dict[str, Any]:
+        """Of the class of its "model" or its "data"; {} where nothing is known of them."""
+        return self.config.get(part, {}).get("init_args") or {}
+
     @property
     def network(self) -> str:
         """The name of the network, as configured."""
-        arguments = self.config.get("model", {}).get("init_args", {})
-        return str(arguments.get("network", self.config.get("model", {}).get("class_path", "a network")))
+        return str(self.arguments("model").get("network", self.config.get("model", {}).get("class_path", "a network")))
 
     @property
     def reads(self) -> str:
         """What the network reads, "poster" or "overview"; "" where neither its name nor the data say."""
-        data = self.config.get("data", {}).get("init_args", {})
-        given = [name for name in ("poster", "overview") if data.get(f"{name}s") is not False]
+        given = [name for name in ("poster", "overview") if self.arguments("data").get(f"{name}s") is not False]
         if len(given) == 1:
             return given[0]
         words = {"poster": ("poster", "cnn"), "overview": ("overview", "lstm", "text")}
@@ -247,7 +249,7 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise ReportError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise ReportError(f"{path} cannot be read: it holds no options by name.")
-    return content
+    return {name: value for name, value in content.items() if value is not None}
 
 
 def _config_of_checkpoint(path: Path) -> dict[str, Any]:

@@ -34,7 +34,6 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     """What each run is, and how fast it trained."""
     rows = []
     for run in runs:
-        data = run.config.get("data", {}).get("init_args", {})
         curve = learning_curve(run)
         rate = None if _put_together(run) else learning_rate(run)[1]
         # The first epoch compiles: the middle one of the others says what an epoch takes.
@@ -51,7 +50,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
                 f"{run.reads}s" if run.reads else "–",
                 numbers.of(run, "model/parameters", ",d"),
                 numbers.say(f"{run.name}: learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
-                "–" if _put_together(run) else str(data.get("batch_size", "–")),
+                "–" if _put_together(run) else str(run.arguments("data").get("batch_size", "–")),
                 numbers.say(f"{run.name}: epochs", curve.trained, "d") if curve else "–",
                 numbers.say(f"{run.name}: best epoch", curve.best_epoch, "g") if curve else "–",
                 numbers.say(f"{run.name}: seconds an epoch", seconds, ".1f") if seconds else "–",
@@ -76,13 +75,11 @@ def _put_together(run: Run) -> bool:
 
 def _optimizers(run: Run) -> list[str]:
     """The command line's, or else those of `GenreClassifier`; none where another module chose them itself."""
-    given = (run.config.get("optimizer") or {}).get("class_path")
-    if given:
+    if given := run.config.get("optimizer", {}).get("class_path"):
         return [str(given).rpartition(".")[2]]
-    model = run.config.get("model", {})
-    if not str(model.get("class_path", "")).endswith("GenreClassifier"):
+    if not str(run.config.get("model", {}).get("class_path", "")).endswith("GenreClassifier"):
         return []
-    options = model.get("init_args", {})
+    options = run.arguments("model")
     own = options.get("optimizer", "adam")
     layers = [given.get("optimizer", own) for given in (options.get("layer_optimizers") or {}).values()]
     return [{"adam": "Adam", "sgd": "SGD"}.get(name, name) for name in (own, *layers)]

@@ -438,6 +438,12 @@ def test_the_report_says_of_a_ranking_what_the_test_said(runs):
         assert beaten == (baseline_difference(at, "frequency", "map").verdict == "better")
 
 
+def test_a_config_with_nothing_below_its_names(films, tmp_path):
+    folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
+    (folder / "config.yaml").write_text("model:\ntrainer:\noptimizer:\ndata: {init_args: }\n")
+    assert report_blocks(read_runs([folder]), Numbers(), 0, False)
+
+
 def test_of_one_epoch_nothing_is_said(films, tmp_path):
     (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1, validation=(0.6,))])
     text = to_markdown(report_blocks([run], Numbers(), 0, False))[0]
