@@ -64,7 +64,7 @@ def _print(text: str = "") -> int:
 
 def _run(words: list[str], is_typed: bool) -> int:
     if not words or words[0] in ("-h", "--help"):
-        return _print(f"{_help()}\n") or (0 if words else 2)
+        return _print(_help()) or (0 if words else 2)
     if words[0] == "--version":
         from kgenre import __version__
 
@@ -133,17 +133,11 @@ def _fail(message: str, code: int = 1) -> int:
 
 
 def _help() -> str:
-    lines = [f"  {name:<13}{what}" for name, what in COMMANDS.items()]
-    return "\n".join(
-        [
-            "usage: kgenre COMMAND [options]      (kgenre COMMAND --help for its options)",
-            "",
-            "Film genres from posters and overviews, on the backend that KERAS_BACKEND names.",
-            "",
-            *lines,
-            "",
-            "  kgenre fit --config configs/quickstart.yaml",
-        ]
+    commands = "".join(f"  {name:<13}{what}\n" for name, what in COMMANDS.items())
+    return (
+        "usage: kgenre COMMAND [options]      (kgenre COMMAND --help for its options)\n\n"
+        "Film genres from posters and overviews, on the backend that KERAS_BACKEND names.\n\n"
+        f"{commands}\n  kgenre fit --config configs/quickstart.yaml\n"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from kgenre.cli.writing import writing_below
 
@@ -21,8 +22,6 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads them)")
     parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")
     options = parser.parse_args(list(arguments))
-
-    from pathlib import Path
 
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.reports import read_runs, write_report

@@ -59,7 +59,7 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
     trials = _trials(space, options, words, folder, begun)
     checked = list(islice(trials, 1))  # with the first one all of a grid or a random search
     lock = _lock(folder)
-    ending = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]  # under nohup SIGHUP is not
+    ending = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]  # not SIGHUP under nohup
     before = {number: signal.signal(number, _terminated) for number in ending}
     try:
         print(f"Each trial's output: {folder / 'trial_<n>' / 'output.log'}", flush=True)

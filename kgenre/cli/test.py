@@ -1,12 +1,7 @@
-"""``kgenre test``: evaluate a checkpoint on the test films."""
+"""``kgenre test``: evaluate a checkpoint on the test films of its split."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from functools import partial
 
 from kgenre.cli.evaluate import run_stage
 
-
-def run(arguments: Sequence[str]) -> int:
-    """Evaluate on the test films of the checkpoint's split."""
-    return run_stage("test", "test", arguments)
+run = partial(run_stage, "test", "test")

@@ -158,13 +158,7 @@ class BaselineComparison(Callback):
         if self._rows.get(stage) != evaluation.rows.tobytes():
             self._rows[stage] = evaluation.rows.tobytes()
             self._metrics[stage] = {
-                key: _without_probabilities(
-                    key,
-                    multilabel_metrics(
-                        evaluation.true, prob[evaluation.rows], thresholds=_thresholds(trainer.datamodule, prob)
-                    ),
-                )
-                for key, prob in predictions.items()
+                key: _metrics_of(key, prob, evaluation, trainer.datamodule) for key, prob in predictions.items()
             }
         for key, metrics in self._metrics[stage].items():
             for name, value in metrics.items():
@@ -200,10 +194,10 @@ def _genre_names(trainer: Trainer) -> tuple[str, ...]:
     return tuple(data.table.genre_names)
 
 
-def _without_probabilities(key: str, metrics: dict[str, float]) -> dict[str, float]:
-    if key != Top3Baseline.key:
-        return metrics
-    return {name: value for name, value in metrics.items() if name not in _OF_PROBABILITIES}
+def _metrics_of(key: str, prob: np.ndarray, evaluation: Evaluation, data: Any) -> dict[str, float]:
+    metrics = multilabel_metrics(evaluation.true, prob[evaluation.rows], thresholds=_thresholds(data, prob))
+    left_out = _OF_PROBABILITIES if key == Top3Baseline.key else ()
+    return {name: value for name, value in metrics.items() if name not in left_out}
 
 
 def _thresholds(data: Any, prob: np.ndarray) -> Thresholds | None:

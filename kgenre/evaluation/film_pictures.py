@@ -38,15 +38,11 @@ def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence
     draw.rectangle((margin, margin, end - 1, end - 1), outline="#444444")
     across = Image.new("RGB", (margin - 5, end - margin), "white")  # the columns' names, to be turned upright
     for row, genre in enumerate(shown.tolist()):
-        middle = margin + cell * row + cell // 2
-        draw.text(
-            (margin - 5, middle), f"{names[genre]} ({true[:, genre].sum()})", "black", _font(names[genre]), anchor="rm"
-        )
-        ImageDraw.Draw(across).text(
-            (0, cell * row + cell // 2), names[genre], "black", _font(names[genre]), anchor="lm"
-        )
+        name, middle = names[genre], cell * row + cell // 2
+        draw.text((margin - 5, margin + middle), f"{name} ({true[:, genre].sum()})", "black", _font(name), anchor="rm")
+        ImageDraw.Draw(across).text((0, middle), name, "black", _font(name), anchor="lm")
         for column in np.flatnonzero(share[row] >= 0.1).tolist():
-            place = (margin + cell * column + cell // 2, middle)
+            place = (margin + cell * column + cell // 2, margin + middle)
             colour = "white" if share[row, column] > 0.5 else "black"
             draw.text(place, f"{100 * share[row, column]:.0f}", colour, small, anchor="mm")
     upright = across.transpose(Image.Transpose.TRANSPOSE).transpose(Image.Transpose.FLIP_TOP_BOTTOM)

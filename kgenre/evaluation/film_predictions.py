@@ -113,7 +113,7 @@ def read_predictions(path: Path) -> FilmPredictions:
         raise PredictionsError(
             f"{path} is not there: kgenre test --ckpt_path {quoted_path(path.parent)} writes it."
         ) from None
-    except (ValueError, OSError, UnicodeDecodeError) as error:
+    except (ValueError, OSError) as error:
         raise PredictionsError(
             f"{path} cannot be read ({error}): kgenre test --ckpt_path {quoted_path(path.parent)} writes it anew."
         ) from error
