@@ -103,7 +103,7 @@ def typed_value(option: str, arguments: Sequence[str]) -> str | None:
     value = None
     for word, following in zip(arguments, [*arguments[1:], None], strict=False):
         if word == option:
-            value = following
+            value = None if following is None or following.startswith("--") else following
         elif word.startswith(f"{option}="):
             value = word.partition("=")[2]
     return value

@@ -202,7 +202,7 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     small = [g for g in run.genre_names if 0 < run.support(g) < 20]
     if small:
         count = numbers.say(f"{run.name}: genres with 1 to 19 test films", len(small), "d")
-        said.append(f"{count} genres have fewer than 20 test films; their figures move with each split.")
+        said.append(f"Genres with fewer than 20 test films: {count}; their figures move with each split.")
     said.append("Genres are what one database says: a film without a genre there need not be without it.")
     if len(runs) > 1:
         said.append("One run a model: another seed moves the loss too, and that is in no interval here.")

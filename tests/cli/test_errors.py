@@ -62,6 +62,7 @@ def fails(capsys):
         (["fit", "--optimizer", "adam"], 1, ["mean 'Adam'?"]),
         (["fit", "--data.path"], 2, ["an option --data.NAME needs a value"]),
         (["fit", "--test", "--data.path", "x"], 2, ["--test needs a value"]),
+        (["fit", "--ckpt_path", "--trainer.max_epochs", "3"], 2, ["--ckpt_path needs a value"]),
         (["fit", "--model.network", "poster-cnn2024"], 1, ["mean 'poster_cnn_2024'?"]),
         (["predict", "--ckpt_path", "best", "--overview", "A film"], 1, ["or RUN/checkpoints/best."]),
         (["fit", "--optimizer", "os.system"], 1, ["os.system", "KGENRE_ALLOW_IMPORT=os"]),
