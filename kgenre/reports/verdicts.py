@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kgenre.evaluation.baselines import FrequencyBaseline, TfidfBaseline
+from kgenre.evaluation.bootstrap import too_few
 from kgenre.evaluation.comparison import TITLES, standing, verdict
 from kgenre.evaluation.poster_baseline import PosterBaseline
 from kgenre.evaluation.same_top import same_top
@@ -115,7 +116,7 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
             f" {ranks.name} ranks best (mAP {numbers.of(ranks, 'test/map')} against "
             f"{numbers.of(best, 'test/map')} of {best.name})."
         )
-    return text
+    return f"{text} {too_few(int(best.metrics['test/films']), 'test')}".rstrip()
 
 
 def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> list[str]:

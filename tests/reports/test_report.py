@@ -167,6 +167,9 @@ def test_the_verdict_follows_from_the_numbers(runs):
     assert "beats the genre frequencies" in headline([good], Numbers())
     assert "does not beat" in headline([poor], Numbers())
     assert headline([good, poor], Numbers()).startswith("Only good beats")
+    few = dataclasses.replace(good, metrics=good.metrics | {"test/films": 3})
+    said = [headline([run], Numbers()) for run in (good, few)]
+    assert ["3 test films are too few to judge by" in text for text in said] == [False, True]
     steps = next_steps([good, poor])
     assert any("still falling" in step for step in steps)
 
