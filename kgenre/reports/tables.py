@@ -51,7 +51,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
                 numbers.of(run, "model/parameters", ",d"),
                 numbers.say(f"{run.name}: learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
                 "–" if _put_together(run) else str(run.arguments("data").get("batch_size", "–")),
-                numbers.say(f"{run.name}: epochs", curve.trained, "d") if curve else "–",
+                numbers.say(f"{run.name}: epochs", len(run.epochs), "d") if run.epochs else "–",
                 numbers.say(f"{run.name}: best epoch", curve.best_epoch, "g") if curve else "–",
                 numbers.say(f"{run.name}: seconds an epoch", seconds, ".1f") if seconds else "–",
                 numbers.say(f"{run.name}: films a second", speed, ".0f") if speed else "–",

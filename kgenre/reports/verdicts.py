@@ -22,6 +22,7 @@ COMPARED = (
     ("tuned_f1_micro", "F1 micro, tuned", ".3f"),
 )
 _MOST_NAMES = 25
+_SAYS = {"better": "beats", "worse": "is worse than", "level": "cannot be told from"}
 READS = {TfidfBaseline.key: TfidfBaseline.reads, PosterBaseline.key: PosterBaseline.reads}
 
 
@@ -38,9 +39,8 @@ def against_baselines(run: Run, numbers: Numbers) -> str:
         difference = baseline_difference(run, key, "loss")
         if difference is None:
             continue
-        says = {"better": "beats", "worse": "is worse than", "level": "cannot be told from"}[difference.verdict]
         theirs = numbers.of(run, f"test/baseline_{key}/loss", ".4f")
-        groups.setdefault(says, []).append(f"{_title(key)} ({theirs})")
+        groups.setdefault(_SAYS[difference.verdict], []).append(f"{_title(key)} ({theirs})")
     learned = what_it_learned(run, numbers)
     if not groups:
         return f"{run.name}: {learned}" if learned else ""
@@ -87,12 +87,13 @@ def what_it_learned(run: Run, numbers: Numbers) -> str:
 def headline(runs: Sequence[Run], numbers: Numbers) -> str:
     """The verdict at the top of the page."""
     best = best_of(runs)
-    beaten = [run.name for run in runs if loss_verdict(run, FrequencyBaseline.key) == "better"]
+    found = {run.name: loss_verdict(run, FrequencyBaseline.key) for run in runs}
+    beaten = [name for name, outcome in found.items() if outcome == "better"]
     guess = "the genre frequencies, a guess that never looks at a film"
-    if not any("loss" in run.baselines.get(FrequencyBaseline.key, {}) for run in runs):
+    if not any(found.values()):
         text = f"{best.name} has {'the lowest' if len(runs) > 1 else 'a'} test loss of"
-    elif len(runs) == 1:
-        text = f"{best.name} {'beats' if beaten else 'does not beat'} {guess}: its test loss is"
+    elif len(runs) == 1 and (outcome := found[best.name]):
+        text = f"{best.name} {_SAYS[outcome]} {guess}: its test loss is"
     elif not beaten:
         text = f"None of the models beats {guess}. {best.name} has the lowest test loss of them,"
     else:
@@ -106,10 +107,9 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
     for key in fair_baselines(best):
         outcome = loss_verdict(best, key)
         if key in READS and outcome is not None:
-            says = {"better": "beats", "level": "cannot be told from", "worse": "is worse than"}[outcome]
             theirs = numbers.of(best, f"test/baseline_{key}/loss", ".4f")
             same = f"which reads the same {READS[key]}s and trains in seconds" if best.reads else "trained in seconds"
-            text += f" It {says} {TITLES[key]} ({theirs}), {same}."
+            text += f" It {_SAYS[outcome]} {TITLES[key]} ({theirs}), {same}."
     ranks = max(runs, key=lambda run: run.metrics.get("test/map", 0))
     if ranks is not best:
         text += (

@@ -165,7 +165,10 @@ def test_markdown_names_its_pictures(report):
 def test_the_verdict_follows_from_the_numbers(runs):
     good, poor = read_runs(runs)
     assert "beats the genre frequencies" in headline([good], Numbers())
-    assert "does not beat" in headline([poor], Numbers())
+    assert "poor is worse than the genre frequencies" in headline([poor], Numbers())
+    base = "test/difference/baseline_frequency/loss"
+    level = dataclasses.replace(good, metrics=good.metrics | {f"{base}/low": -0.1, f"{base}/high": 0.1})
+    assert "good cannot be told from the genre frequencies" in headline([level], Numbers())
     assert headline([good, poor], Numbers()).startswith("Only good beats")
     few = dataclasses.replace(good, metrics=good.metrics | {"test/films": 3})
     said = [headline([run], Numbers()) for run in (good, few)]
@@ -264,7 +267,9 @@ def test_epochs_without_validation_count_too(runs):
         for epoch in ({"train/loss": loss}, dict(epochs[1], **{"val/loss": loss}))
     ]
     assert "--trainer.max_epochs 16" in next_steps([dataclasses.replace(run, epochs=falling)])[0]
-    assert "nothing is known of its course" in training(dataclasses.replace(run, epochs=epochs[:1]), Numbers())
+    never = dataclasses.replace(run, epochs=epochs[:1])
+    assert "nothing is known of its course" in training(never, Numbers())
+    assert training_table([never], Numbers()).rows[0][5:7] == ("1", "–")
 
 
 def test_validations_in_mid_epoch_are_in_the_curve(films, tmp_path):
