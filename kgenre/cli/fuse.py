@@ -128,11 +128,11 @@ def _read(run: Path) -> _Member:
 
 def _say_what_is_outdated(runs: Sequence[str]) -> None:
     """The fused model is of each run's best; where that is newer than the run's test, the two tests do not compare."""
-    from kgenre.reports.run import read_json
+    from kgenre.reports.run import read_mapping
     from kgenre.reports.tested_checkpoint import newer_best, outdated_test
 
     for folder in map(Path, runs):
-        if steps := newer_best(read_json(folder / "metrics.json"), folder):
+        if steps := newer_best(read_mapping(folder / "metrics.json"), folder):
             _log.warning("%s", outdated_test(folder.name, *steps, folder))
 
 

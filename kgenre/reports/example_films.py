@@ -26,7 +26,6 @@ _log = logging.getLogger("kgenre")
 
 # A heat map of the poster as a JPEG, and the overview's words with their importance; None where there is none.
 Explanation = tuple[bytes | None, tuple[tuple[str, float], ...] | None]
-KINDS = ("random", "best", "worst", "disagreed")
 _POSTER = (200, 300)  # at most, in pixels
 
 
@@ -67,7 +66,7 @@ def choose_films(
     spread = prob.std(axis=0).sum(axis=1) if len(runs) > 1 else (prob[0] * (1 - prob[0])).sum(axis=1)
     scores = {"best": loss, "worst": -loss, "disagreed": -spread}
     if kind not in scores:
-        raise ReportError(f"Films are chosen by {', '.join(KINDS)}. Received: {kind!r}")
+        raise ReportError(f"Films are chosen by {', '.join(['random', *scores])}. Received: {kind!r}")
     # A film without a genre is easy to be right about, and shows nothing.
     order = np.lexsort((scores[kind], ~true.any(axis=1)))
     return [common[i] for i in order[:n]]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from kgenre.evaluation.film_predictions import FilmPredictions, read_predictions
 from kgenre.quoted_path import quoted_path
@@ -178,7 +179,7 @@ def _run_folder(path: Path) -> Path:
 
 def _read(path: Path, name: str) -> Run:
     run = _trained_in(path)
-    metrics = {k: v for k, v in read_json(path / "metrics.json").items() if isinstance(v, int | float)}
+    metrics = {k: v for k, v in read_mapping(path / "metrics.json").items() if isinstance(v, int | float)}
     if "test/loss" not in metrics or not (path / "predictions_test.csv").exists():
         if "test/loss" in metrics and "test/f1_micro" not in metrics:
             raise ReportError(
@@ -186,12 +187,13 @@ def _read(path: Path, name: str) -> Run:
                 f"its curves in kgenre tensorboard {quoted_path(path)}."
             )
         raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {quoted_path(run)}")
-    config = _yaml(run / "config.yaml") or _config_of_checkpoint(run)
+    config = read_mapping(run / "config.yaml", yaml.safe_load) or _config_of_checkpoint(run)
     if run != path:
-        known = read_json(run / "metrics.json")
+        known = read_mapping(run / "metrics.json")
         metrics |= {name: known[name] for name in ("data/train_films", "data/validation_films") if name in known}
-        config |= {part: given for part, given in _yaml(path / "config.yaml").items() if part == "data"}
-    split = read_json(path / "split.json")
+        own = read_mapping(path / "config.yaml", yaml.safe_load)
+        config |= {part: given for part, given in own.items() if part == "data"}
+    split = read_mapping(path / "split.json")
     rows = _rows(run / "metrics.csv")
     epochs = [row for row in rows if "train/loss" in row]
     predictions = read_predictions(path / "predictions_test.csv")
@@ -207,7 +209,7 @@ def _read(path: Path, name: str) -> Run:
         name=name,
         metrics=metrics,
         config=config,
-        environment=read_json(run / "environment.json"),
+        environment=read_mapping(run / "environment.json"),
         epochs=epochs,
         mid_epoch=_mid_epoch(rows, [int(epoch["step"]) for epoch in epochs]),
         split={part: ids for part, ids in split.items() if isinstance(ids, list)},
@@ -221,35 +223,21 @@ def _trained_in(path: Path) -> Path:
     return around if (around / "checkpoints").is_dir() and not (path / "checkpoints").is_dir() else path
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """What a file of a run holds; {} where there is none.
+def read_mapping(path: Path, load: Callable[[str], Any] = json.loads) -> dict[str, Any]:
+    """What a file of a run, JSON or what ``load`` reads, holds by name, but for null; {} where there is none.
 
     Raises:
-        ReportError: it cannot be read, or holds no object.
+        ReportError: it cannot be read, or holds no mapping.
     """
     if not path.exists():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ReportError(f"{path} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ReportError(f"{path} cannot be read: it holds no object.")
-    return content
-
-
-def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    if not path.exists():
-        return {}
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        content = load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ReportError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
-    if not isinstance(content, dict):
-        raise ReportError(f"{path} cannot be read: it holds no options by name.")
-    return {name: value for name, value in content.items() if value is not None}
+    if not isinstance(content, dict | None):
+        raise ReportError(f"{path} cannot be read: it holds no values by name.")
+    return {name: value for name, value in (content or {}).items() if value is not None}
 
 
 def _config_of_checkpoint(path: Path) -> dict[str, Any]:

@@ -831,7 +831,7 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     for name, content, words in (
         ("predictions_test.csv", "id,title\n1,2\n", "cannot be read (another table): kgenre test --ckpt_path"),
         ("metrics.csv", "step,train/loss\n1,many\n", "metrics.csv cannot be read: could not convert"),
-        ("config.yaml", "- a list\n", "config.yaml cannot be read: it holds no options by name"),
+        ("config.yaml", "- a list\n", "config.yaml cannot be read: it holds no values by name"),
         ("config.yaml", "model: [\n", "config.yaml cannot be read: while parsing"),
         ("split.json", "{", "split.json cannot be read"),
     ):
