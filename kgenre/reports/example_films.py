@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -160,7 +160,7 @@ def _explained_by(
     importance = word_importance(module, batch, genres) if data.overviews else None
     return {
         (run.name, film_id): (
-            None if heat is None else _overlaid(posters[n], heat[n]),
+            None if heat is None else _poster(posters[n], heat[n]),
             None if importance is None else _words(beginning(overviews[n]), importance[n], words_of) or None,
         )
         for n, film_id in enumerate(ids)
@@ -176,32 +176,23 @@ def _words(overview: str, importance: np.ndarray, words_of: TextWords) -> tuple[
     return tuple((piece, float(max(seen, key=abs, default=0.0))) for piece, seen in found)
 
 
-def _poster(path: Path | None) -> bytes | None:
+def _poster(path: Path | None, heat: np.ndarray | None = None) -> bytes | None:
+    """A small one as a JPEG, grey with what is seen in orange where ``heat`` says so; None where there is none."""
+    from PIL import Image
+
     from kgenre.data.posters import poster_to_show
 
     picture = poster_to_show(path)
     if picture is None:
         return None
     picture.thumbnail(_POSTER)
-    return _jpeg(picture)
-
-
-def _overlaid(path: Path | None, heat: np.ndarray) -> bytes | None:
-    from PIL import Image
-
-    content = _poster(path)
-    if content is None:
-        return None
-    with Image.open(io.BytesIO(content)) as image:
-        pixels = np.asarray(image, np.float32)
-    mask = Image.fromarray((heat * 255).astype(np.uint8)).resize(pixels.shape[1::-1], Image.Resampling.BICUBIC)
-    strength = np.asarray(mask, np.float32)[..., None] / 255
-    grey = pixels.mean(axis=2, keepdims=True) * 0.6 + 50
-    warm = np.array([255.0, 120.0, 0.0])
-    return _jpeg(Image.fromarray((grey * (1 - 0.65 * strength) + warm * 0.65 * strength).clip(0, 255).astype(np.uint8)))
-
-
-def _jpeg(image: Any) -> bytes:
+    if heat is not None:
+        mask = Image.fromarray((heat * 255).astype(np.uint8)).resize(picture.size, Image.Resampling.BICUBIC)
+        strength = np.asarray(mask, np.float32)[..., None] / 255
+        grey = np.asarray(picture, np.float32).mean(axis=2, keepdims=True) * 0.6 + 50
+        warm = np.array([255.0, 120.0, 0.0])
+        mixed = grey * (1 - 0.65 * strength) + warm * 0.65 * strength
+        picture = Image.fromarray(mixed.clip(0, 255).astype(np.uint8))
     buffer = io.BytesIO()
-    image.save(buffer, format="JPEG", quality=80)
+    picture.save(buffer, format="JPEG", quality=80)
     return buffer.getvalue()

@@ -111,6 +111,13 @@ def report(runs, tmp_path_factory):
     return write_report(runs, tmp_path_factory.mktemp("report"), explain=False)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures, half of a report's time, are nothing: for tests of what its texts say."""
+    for figure in ("curves_figure", "genres_figure"):
+        monkeypatch.setattr(f"kgenre.reports.report.{figure}", lambda runs: b"")
+
+
 def test_all_files_are_there(report):
     names = {path.name for path in report.iterdir()}
     assert {"report.html", "report.md", "report.pdf", "model_card.md", "report.json", "genres.png"} <= names
@@ -303,7 +310,7 @@ def test_a_genre_without_test_films_is_named_and_left_out(report):
     assert "left out of every average over genres: N/A" in text
 
 
-def test_results_stand_beside_baselines(runs):
+def test_results_stand_beside_baselines(runs, undrawn):
     tables = [block for block in report_blocks(read_runs(runs), Numbers(), 0, False) if isinstance(block, Table)]
     names = [row[0].strip() for row in tables[1].rows]
     assert names == [
@@ -446,13 +453,13 @@ def test_the_report_says_of_a_ranking_what_the_test_said(runs):
         assert beaten == (baseline_difference(at, "frequency", "map").verdict == "better")
 
 
-def test_a_config_with_nothing_below_its_names(films, tmp_path):
+def test_a_config_with_nothing_below_its_names(films, tmp_path, undrawn):
     folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
     (folder / "config.yaml").write_text("model:\ntrainer:\noptimizer:\ndata: {init_args: }\n")
     assert report_blocks(read_runs([folder]), Numbers(), 0, False)
 
 
-def test_of_one_epoch_nothing_is_said(films, tmp_path):
+def test_of_one_epoch_nothing_is_said(films, tmp_path, undrawn):
     (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1, validation=(0.6,))])
     text = to_markdown(report_blocks([run], Numbers(), 0, False))[0]
     assert "came at epoch 1 of 1: of one epoch nothing more can be said." in text
@@ -492,7 +499,7 @@ def test_a_model_that_says_the_same_of_every_film_is_told_and_so_are_the_most_fr
     assert [row[0] for row in table.rows if "top" in row[0]] == ["always the top three: Comedy, Drama, N/A"]
 
 
-def test_what_differs_between_runs_is_said(runs):
+def test_what_differs_between_runs_is_said(runs, undrawn):
     run, _ = read_runs(runs)
 
     def configured(name, **options):
@@ -565,7 +572,7 @@ def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(run
     assert row[-2:] == ("2.0", "15"), "30 films, two rows only fill the last batch"
 
 
-def test_one_model_does_not_disagree_with_itself(runs):
+def test_one_model_does_not_disagree_with_itself(runs, undrawn):
     def said(of):
         return " ".join(str(block) for block in report_blocks(read_runs(of), Numbers(), 3, False))
 
@@ -642,7 +649,7 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(films, tmp_path):
     assert names == ["alice/lstm", "bob/lstm", "cnn", "fused/version_0", "fused/version_1", "renamed"]
 
 
-def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(films, tmp_path):
+def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(films, tmp_path, undrawn):
     runs = [make_run(tmp_path / f"student{i}" / "version_0", films, 0.2 + i / 10) for i in range(8)]
     text = to_markdown(report_blocks(read_runs(runs), Numbers(), 0, False))[0]
     rows = re.findall(r"^\| (student\d) \|", text, re.MULTILINE)
@@ -659,7 +666,7 @@ def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
         read_runs([folder])
 
 
-def test_a_test_on_other_films_is_reported_with_what_its_run_knows(films, tmp_path):
+def test_a_test_on_other_films_is_reported_with_what_its_run_knows(films, tmp_path, undrawn):
     run = make_run(tmp_path / "run" / "version_0", films, 1.0)
     (run / "checkpoints").mkdir()
     folder = make_run(run / "test_other", films, 0.5, tested=30)
@@ -765,7 +772,7 @@ def test_examples_in_a_notebook(runs):
         examples(quiet_trainer().run_dir)
 
 
-def test_a_run_of_python_code_names_its_data_in_its_checkpoint(runs, films, tmp_path):
+def test_a_run_of_python_code_names_its_data_in_its_checkpoint(runs, films, tmp_path, undrawn):
     run = shutil.copytree(runs[0], tmp_path / "run")
     (run / "config.yaml").unlink()
     assert examples(run, n=1)[0].poster is None  # not those of the sample films
@@ -790,7 +797,7 @@ def test_films_whose_genres_changed_between_two_tests_are_refused(runs, films, t
     assert f"such as those of {first[0]}: they cannot be compared" in capsys.readouterr().err
 
 
-def test_runs_tested_on_more_films_and_on_fewer_are_told(runs, films, tmp_path):
+def test_runs_tested_on_more_films_and_on_fewer_are_told(runs, films, tmp_path, undrawn):
     fewer = make_run(tmp_path / "fewer" / "version_0", films, 0.5, tested=30)
     numbers = Numbers()
     title, _, told = report_blocks(read_runs([runs[0], fewer]), numbers, 0, explain=False)[:3]
