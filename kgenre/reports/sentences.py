@@ -29,8 +29,8 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     mean = numbers.say(f"{run.name}: genres a test film", total / films, ".1f")
     text = (
         f"{parts[0]} films to train on, {parts[1]} to choose the epoch and the thresholds by (validation), {parts[2]} "
+        f"for this test, which neither trained nor chose anything. A test film has {mean} genres on average."
     )
-    text += f"for this test, which neither trained nor chose anything. A test film has {mean} genres on average."
     if len(present) > 4:
         order = sorted(present, key=lambda g: -run.support(g))
         common = " and ".join(f"{g} ({_percent(run, g, numbers)} %)" for g in order[:2])
@@ -93,12 +93,8 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     """What the threshold of 0.5 hides, and what tuned ones change."""
     present = run.present_genres
     found = [g for g in present if (run.genre(g, "f1") or 0) > 0]
-    if len(found) <= 4:
-        text = (
-            f"{run.name} finds {'only ' + listed(found) if found else 'no genre at all'} at the usual threshold of 0.5"
-        )
-    else:
-        text = f"{run.name} finds more than a few genres at the usual threshold of 0.5"
+    what = "more than a few genres" if len(found) > 4 else f"only {listed(found)}" if found else "no genre at all"
+    text = f"{run.name} finds {what} at the usual threshold of 0.5"
     if "test/tuned_f1_micro" not in run.metrics:
         return f"{text}. No thresholds were tuned: the checkpoint was never validated."
     micro = [numbers.of(run, f"test/{p}f1_micro") for p in ("", "tuned_")]
@@ -143,8 +139,10 @@ def _more_than_chance(run: Run) -> bool:
 def calibration(run: Run, numbers: Numbers) -> str:
     """Whether the probabilities can be taken at their word."""
     error = numbers.of(run, "test/ece")
-    text = f"{run.name}: over all pairs of film and genre, probabilities are off by {error} on average (expected "
-    text += "calibration error)"
+    text = (
+        f"{run.name}: over all pairs of film and genre, probabilities are off by {error} on average (expected "
+        "calibration error)"
+    )
     if "brier" in run.baselines.get("frequency", {}) and "test/brier" in run.metrics:
         own, base = numbers.of(run, "test/brier", ".4f"), numbers.of(run, "test/baseline_frequency/brier", ".4f")
         text += f"; Brier score {own}, that of the genre frequencies {base}"
