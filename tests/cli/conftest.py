@@ -7,7 +7,6 @@ import sys
 import pytest
 
 from kgenre.cli.main import main
-from kgenre.data import make_sample_films
 
 SMALL = ["--data.image_size", "[16, 16]", "--data.batch_size", "32", "--trainer.enable_model_summary", "false"]
 
@@ -27,9 +26,9 @@ def allow_import(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def films(tmp_path_factory):
-    """120 sample films in a folder."""
-    return make_sample_films(tmp_path_factory.mktemp("films") / "films", n=120)
+def films(sample):
+    """The sample films in a folder."""
+    return sample
 
 
 @pytest.fixture(scope="session")
