@@ -184,7 +184,7 @@ class BaselineComparison(Callback):
                 if name in self._metrics["test"][key] and value is not None:
                     base = f"test/difference/baseline_{key}/{name}"
                     difference = value - self._metrics["test"][key][name]
-                    low, high = interval(own[name] - theirs[name], difference)  # the same resamples: paired
+                    low, high = interval(own[name] - theirs[name], difference, is_difference=True)  # paired
                     for end, number in (("", difference), ("/low", low), ("/high", high)):
                         trainer.results.log(f"{base}{end}", number, logger=False)
 

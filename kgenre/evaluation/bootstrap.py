@@ -54,7 +54,7 @@ def drawn_counts(films: int, rounds: int = ROUNDS, seed: int = 0) -> np.ndarray:
     return np.stack([np.bincount(draw, minlength=films) for draw in draws])
 
 
-def interval(values: np.ndarray, value: float) -> tuple[float, float]:
+def interval(values: np.ndarray, value: float, is_difference: bool = False) -> tuple[float, float]:
     """The 95 % interval of a metric from its resampled values: percentiles, moved by their bias (Efron, 1979).
 
     A resample holds films twice, which flatters the ranking of rare genres: resampled mAP is on average above that of
@@ -63,6 +63,7 @@ def interval(values: np.ndarray, value: float) -> tuple[float, float]:
     Args:
         values: (rounds,), of `bootstrap_metrics`, or the differences of two models' values.
         value: the metric of the films themselves.
+        is_difference: of two models' values: it may be below 0 though no resample is.
 
     Returns:
         Low and high; (NaN, NaN) where every resample left the metric undefined.
@@ -71,7 +72,7 @@ def interval(values: np.ndarray, value: float) -> tuple[float, float]:
     if not known.size:
         return float("nan"), float("nan")
     low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value - known.mean()
-    if known.min() >= 0:  # what is never negative has no negative bound, and a share none above 1
+    if known.min() >= 0 and not is_difference:  # what is never negative has no negative bound, a share none above 1
         low = max(low, 0.0)
     if known.max() <= 1:
         high = min(high, 1.0)

@@ -46,6 +46,6 @@ def beside_random_order(evaluation: Evaluation) -> tuple[float, bool]:
     own = mean_of_present(average_precision(evaluation.true, evaluation.prob)[None])[0]
     counts = np.concatenate([np.ones((1, films)), drawn_counts(films)]) @ true  # (1 + rounds, G)
     level = mean_of_present(np.where(counts > 0, counts / films, np.nan))
-    low, _ = interval(evaluation.resampled_map() - level[1:], float(own - level[0]))
+    low, _ = interval(evaluation.resampled_map() - level[1:], float(own - level[0]), is_difference=True)
     order = mean_ap_of_random_order(evaluation.true.sum(axis=0), films)
     return order, bool(low + level[0] > order)

@@ -79,7 +79,7 @@ def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[st
 def _difference(name: str, values: Sequence[dict[str, float]], rounds: Sequence[dict[str, np.ndarray]]) -> Difference:
     value = values[0][name] - values[1][name]
     # The same resamples of the same films for both: what makes a resample hard for one, it does for the other.
-    low, high = interval(rounds[0][name] - rounds[1][name], value)
+    low, high = interval(rounds[0][name] - rounds[1][name], value, is_difference=True)
     return Difference(value, low, high, lower_is_better=name == "loss")
 
 

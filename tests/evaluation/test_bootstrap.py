@@ -60,7 +60,8 @@ def test_the_interval_holds_the_value_where_resamples_flatter_it():
     assert low < value < high
     np.testing.assert_allclose(high - low, np.subtract(*np.quantile(rounds, [0.975, 0.025])))
     assert interval(np.array([0.0, 0.5, 1.0]), 0.05)[0] == 0, "no metric is negative"
-    assert interval(np.array([-0.1, 0.0, 0.1]), -0.05)[0] < 0, "a difference may be"
+    for differences in ([-0.1, 0.0, 0.1], [0.0, 0.0, 0.3]):
+        assert interval(np.array(differences), -0.05, is_difference=True)[0] < 0, "a difference may be"
     assert interval(np.array([0.5, 0.9, 1.0]), 0.9)[1] == 1, "no share is above 1"
     assert interval(np.array([2.0, 3.0, 3.5]), 3.4)[1] > 3.5, "coverage is none"
 
