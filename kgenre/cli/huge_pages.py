@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -46,8 +47,5 @@ def _worth_it() -> bool:
 
 def _glibc() -> tuple[int, ...]:
     """The C library's version; () where it is another one."""
-    try:
-        name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
-        return tuple(map(int, version.split("."))) if name == "glibc" else ()
-    except (ValueError, AttributeError):
-        return ()
+    name, version = platform.libc_ver()
+    return tuple(map(int, version.split("."))) if name == "glibc" else ()

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kgenre.allowed_imports import not_allowed
+from kgenre.cli.arguments import typed_value
 from kgenre.cli.explain import instead
 from kgenre.cli.parser import allowed_imports
 from kgenre.cli.usage import UsageError
@@ -40,14 +41,13 @@ def add_optimizer_arguments(parser: Parser) -> None:
 
 def print_optimizer_help(words: Sequence[str]) -> bool:
     """Print what the class after ``--optimizer.help`` takes; False where nobody asked."""
-    for word, following in zip(words, [*words[1:], ""], strict=False):
-        option, _, name = word.partition("=")
-        part = option.removeprefix("--").removesuffix(".help")
-        if option == f"--{part}.help" and part in _HOMES:
+    for part in _HOMES:
+        option = f"--{part}.help"
+        if any(word.partition("=")[0] == option for word in words):
             from kgenre.cli.quiet_backend import import_backend
 
             import_backend(data=False, extras=False)
-            cls = _find(part, name or ("" if following.startswith("-") else following))
+            cls = _find(part, typed_value(option, words) or "")
             print(f"{cls.__name__}{inspect.signature(cls)}\n\n{inspect.cleandoc(cls.__doc__ or '')}")
             return True
     return False

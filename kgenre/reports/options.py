@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ _ASIDE: tuple[str, ...] = ("data.path", "data.format", "ckpt_path", "test", "tra
 _ASIDE += ("model.learning_rate", "data.batch_size", "trainer.max_epochs", "data.posters", "data.overviews")
 _ASIDE += tuple(f"trainer.{name}" for name in ("callbacks", "logger", "profiler", "barebones", "log_every_n_steps"))
 _MOST = 6  # options of a run to name
+_GROUP = re.compile(r"^(model|trainer|data)\.")
 
 
 def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
@@ -30,7 +32,7 @@ def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
     differing = [key for key in keys if len({repr(options.get(key)) for options in every.values()}) > 1]
     told = {}
     for name, options in every.items():
-        own = [f"{_short(key)} {options[key]}" for key in differing if options.get(key) is not None]
+        own = [f"{_GROUP.sub('', key)} {options[key]}" for key in differing if options.get(key) is not None]
         more = f" and {len(own) - _MOST} more" if len(own) > _MOST else ""
         told[name] = ", ".join(own[:_MOST]) + more or "–"
     return told if differing else {}
@@ -74,8 +76,3 @@ def _flat(options: dict[str, Any], around: str = "") -> dict[str, Any]:
                 str(value).removeprefix("kgenre.") if name == "class_path" else value
             )
     return found
-
-
-def _short(key: str) -> str:
-    """The name without the group that it is in; of the seed, the trainer and the data it stays as it is typed."""
-    return key.removeprefix("model.").removeprefix("trainer.").removeprefix("data.")
