@@ -17,6 +17,7 @@ from kgenre.cli.fit import make_parser
 from kgenre.cli.main import COMMANDS, main
 from kgenre.models.networks import build_network
 
+ALIKE = pytest.mark.one_backend("jax")
 ROOT = Path(__file__).parents[2]
 FILES = [ROOT / "README.md", ROOT / "configs" / "README.md", *sorted((ROOT / "kgenre").glob("*/README.md"))]
 TEXTS = {file: file.read_text(encoding="utf-8") for file in FILES}
@@ -116,12 +117,14 @@ FIT_LINES = re.findall(r"^(?:[A-Z_]+=\S+ +)*kgenre (fit .*?)(?: {2,}#.*)?$", REA
 NEEDS_FILES = re.compile(r"digits\.|base\.yaml|version_0|--ckpt_path")
 
 
+@ALIKE
 @pytest.mark.parametrize("line", sorted({line for line in FIT_LINES if not NEEDS_FILES.search(line)}))
 def test_every_fit_line_can_be_read(line, monkeypatch):
     monkeypatch.chdir(ROOT)
     parse(make_parser(), shlex.split(line)[1:])
 
 
+@ALIKE
 def test_the_commands_named_exist():
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL))
     named = set(re.findall(r"(?:^|[`!/] *|=\S+ )kgenre ([a-z]+)\b", code, re.MULTILINE))
@@ -129,6 +132,7 @@ def test_the_commands_named_exist():
     assert named <= COMMANDS.keys()
 
 
+@ALIKE
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_links_lead_somewhere(file):
     for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[file]):
