@@ -73,6 +73,11 @@ def make_parser(command: str, description: str) -> Parser:
     return parser
 
 
+def _default_classes(parser: Parser) -> dict[str, str]:
+    defaults = parser.get_defaults()
+    return {part: defaults[part]["class_path"] for part in _DEFAULT_CLASSES}
+
+
 def _set_default_classes(parser: Parser, paths: Mapping[str, str]) -> None:
     parser.set_defaults({part: {"class_path": path} for part, path in paths.items()})
 
@@ -103,7 +108,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
 
         import_backend(data=False)
     try:
-        words = arrange(arguments, {part: parser.get_defaults()[part]["class_path"] for part in ("model", "data")})
+        words = arrange(arguments, _default_classes(parser))
     except UsageError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     if print_optimizer_help(words):
@@ -115,10 +120,11 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         checkpoint, state = found, use_hyperparameters(parser, found)
         options = parser.parse_args(without_print)
     # A class named in place of the default one must not take over values that were only the default's.
-    classes = {part: options[part].class_path for part in ("model", "data")}
-    known = parser.get_defaults()
-    _set_default_classes(parser, {part: path for part, path in classes.items() if path != known[part]["class_path"]})
-    options = parser.parse_args(without_print)
+    known = _default_classes(parser)
+    replaced = {part: options[part].class_path for part in known if options[part].class_path != known[part]}
+    if replaced:
+        _set_default_classes(parser, replaced)
+        options = parser.parse_args(without_print)
     if checkpoint is not None:
         complete(options, state, words)
     _print_if_wanted(parser, options, words)
