@@ -87,23 +87,16 @@ def _optimizers(run: Run) -> list[str]:
 
 def results(runs: Sequence[Run], numbers: Numbers) -> Table:
     """The headline metrics with their intervals, and those of all baselines."""
+
+    def cells(run: Run, base: str, end: str = "") -> list[str]:
+        return [numbers.of(run, f"{base}/{name}{end}", form) for name, _, form in _COLUMNS]
+
     rows: list[tuple[str, ...]] = []
-    bold: list[int] = []
     for run in runs:
-        bold.append(len(rows))
-        rows.append((run.name, *(numbers.of(run, f"test/{name}", form) for name, _, form in _COLUMNS)))
-        ends = [
-            [numbers.of(run, f"test/interval/{name}/{end}", form) for end in ("low", "high")]
-            for name, _, form in _COLUMNS
-        ]
-        rows.append(("  95 % interval", *("–" if "–" in pair else f"{pair[0]}–{pair[1]}" for pair in ends)))
-    for key, run in _baselines(runs):
-        rows.append(
-            (
-                _baseline_name(key, run),
-                *(numbers.of(run, f"test/baseline_{key}/{metric}", form) for metric, _, form in _COLUMNS),
-            )
-        )
+        ends = zip(*(cells(run, "test/interval", end) for end in ("/low", "/high")), strict=True)
+        rows.append((run.name, *cells(run, "test")))
+        rows.append(("  95 % interval", *("–" if "–" in pair else "–".join(pair) for pair in ends)))
+    rows += [(_baseline_name(key, run), *cells(run, f"test/baseline_{key}")) for key, run in _baselines(runs)]
     films = numbers.of(runs[0], "test/films", "d")
     caption = (
         f"{films} test films of {runs[0].name}; 95 % intervals from 200 bootstrap resamples. Loss: lower is better; "
@@ -111,7 +104,9 @@ def results(runs: Sequence[Run], numbers: Numbers) -> Table:
         "metrics.json; tuned_f1_macro is with the one for all); both chosen on validation films. TF-IDF, "
         "colours and layout: features of logistic regressions (scikit-learn) fitted on the same training films."
     )
-    return Table(("", *(title for _, title, _ in _COLUMNS)), tuple(rows), caption, tuple(bold), 0.23)
+    return Table(
+        ("", *(title for _, title, _ in _COLUMNS)), tuple(rows), caption, tuple(range(0, 2 * len(runs), 2)), 0.23
+    )
 
 
 def _baselines(runs: Sequence[Run]) -> list[tuple[str, Run]]:
@@ -142,34 +137,30 @@ def _short(key: str) -> str:
 
 def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
     """What the thresholds find, and how good the probabilities are that they cut."""
+
+    def found(run: Run, prefix: str, at: str) -> str:
+        count = sum((run.genre(g, f"{prefix}f1") or 0) > 0 for g in run.present_genres)
+        return numbers.say(f"{run.name}: genres found {at}", count, "d")
+
+    def errors(run: Run, base: str) -> list[str]:
+        return [numbers.of(run, f"{base}/{name}", form) for name, form in (("ece", ".3f"), ("brier", ".4f"))]
+
     rows = []
     for run in runs:
-        found = [
-            sum((run.genre(g, f"{prefix}f1") or 0) > 0 for g in run.present_genres) if known else None
-            for prefix, known in (("", True), ("tuned_", "test/threshold" in run.metrics))
-        ]
-        expected = run.predictions.prob.sum(axis=1).mean()
+        tuned = found(run, "tuned_", "at tuned thresholds") if "test/threshold" in run.metrics else "–"
+        expected = numbers.say(f"{run.name}: expected genres a film", run.predictions.prob.sum(axis=1).mean(), ".1f")
+        threshold = numbers.of(run, "test/threshold", ".2f")
+        pairs = _precision_and_recall(run, "test", numbers)
         rows.append(
-            (
-                run.name,
-                " / ".join(
-                    "–" if n is None else numbers.say(f"{run.name}: genres found {at}", n, "d")
-                    for n, at in zip(found, ("at 0.5", "at tuned thresholds"), strict=True)
-                ),
-                numbers.of(run, "test/threshold", ".2f"),
-                *_precision_and_recall(run, "test", numbers),
-                numbers.say(f"{run.name}: expected genres a film", expected, ".1f"),
-                *(numbers.of(run, f"test/{name}", form) for name, form in (("ece", ".3f"), ("brier", ".4f"))),
-            )
+            (run.name, f"{found(run, '', 'at 0.5')} / {tuned}", threshold, *pairs, expected, *errors(run, "test"))
         )
     run = runs[0]
     there = numbers.say(f"{run.name}: true genres a film", run.predictions.true.sum(axis=1).mean(), ".1f")
     of = numbers.say(f"{run.name}: genres with test films", len(run.present_genres), "d")
     for key, of_run in _baselines(runs):
         base = f"test/baseline_{key}"
-        own = [numbers.of(of_run, f"{base}/{n}", form) for n, form in (("ece", ".3f"), ("brier", ".4f"))]
         pairs = _precision_and_recall(of_run, base, numbers)
-        rows.append((_baseline_name(key, of_run), "–", "–", *pairs, "–", *own))
+        rows.append((_baseline_name(key, of_run), "–", "–", *pairs, "–", *errors(of_run, base)))
     header: tuple[str, ...] = ("", "genres found\n0.5 / tuned", "threshold\ntuned", "precision /\nrecall at 0.5")
     header += ("precision /\nrecall tuned", "genres a film\nexpected")
     caption = (
