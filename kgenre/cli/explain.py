@@ -122,7 +122,7 @@ def explain(message: str, parser: Any) -> str:
         source = f", from {variable} in the environment" if variable in os.environ else ""
         return f"there is no option --{wanted}{source}.{close}"
     if key and _kinds(message):
-        return f"--{_wrong_type(key[1], message)}"
+        return f"--{_wrong_type(_KEY.findall(message)[-1], message)}"  # in a section's file the option has a key, too
     if found := _NO_OPTIONS.search(message):
         return f"--{found[1]} takes a YAML file of its options, or --{found[1]}.NAME VALUE. Received: {found[2]}"
     if found := _NOTHING_BELOW.search(message):

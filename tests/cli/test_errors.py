@@ -43,6 +43,7 @@ def fails(capsys):
             ["--trainer takes a YAML file of its options", "absent.yaml"],
         ),
         (["fit", "--trainer.max_epochs", "1.5"], 2, ["--trainer.max_epochs takes a whole number. Received: 1.5"]),
+        (["fit", "--trainer", "{max_epochs: many}"], 2, ["--trainer.max_epochs takes a whole number. Received: many"]),
         (["fit", "--trainer.enable_progress_bar", "yess"], 2, ["true or false", "yess"]),
         (["fit", "--trainer.gradient_clip_algorithm", "l2"], 2, ["'norm' or 'value'", "l2"]),
         (["fit", "--trainer.callbacks", "EarlyStoping"], 2, ["--trainer.callbacks", "mean 'EarlyStopping'?"]),
