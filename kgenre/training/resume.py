@@ -122,7 +122,10 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
     # Sums of logged values are of an epoch's middle; an incomplete group of gradients may outlive its epoch.
     t.saved_epoch = {n: a for n, a in checkpoint.epoch.items() if t.batch_idx or not n.startswith("logs.")}
-    for key, callback in _by_key(t.callbacks):
+    callbacks = dict(_by_key(t.callbacks))
+    if absent := [key for key, kept in state["callbacks"].items() if kept and key not in callbacks]:
+        _log.warning("The run goes on without callbacks that it had: %s.", ", ".join(absent))
+    for key, callback in callbacks.items():
         if key in state["callbacks"]:
             with _reading(checkpoint, f"the state of {type(callback).__name__}"):
                 callback.load_state_dict(state["callbacks"][key])

@@ -457,6 +457,17 @@ def test_callbacks_go_on():
     assert checkpoint.best_model_path.name == "step=000020"
 
 
+def test_a_callback_that_the_run_had_and_a_resume_lacks_is_named(caplog):
+    def fit(*callbacks, **arguments):
+        trainer(max_epochs=1, callbacks=callbacks).fit(BoringModule(), boring_batches(2), **arguments)
+
+    fit(EarlyStopping("train/loss"), Lambdas())
+    for callbacks, said in [([EarlyStopping("train/loss")], False), ([], True)]:
+        caplog.clear()
+        fit(*callbacks, ckpt_path="last")
+        assert ("goes on without callbacks that it had: EarlyStopping(train/loss)." in caplog.text) == said
+
+
 def test_a_rate_that_is_configured_anew_is_taken_and_said(caplog):
     first = quiet_trainer(max_epochs=1, callbacks=[LearningRateScheduler(lambda epoch, rate: rate / 2)])
     first.fit(Dropping(learning_rate=0.5), dataset())
