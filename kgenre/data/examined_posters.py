@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.column import Column
+from kgenre.data.packed_columns import Column
 from kgenre.data.poster_files import PosterFile
 
 _FIELDS = np.dtype(

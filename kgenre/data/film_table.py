@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.film_marks import film_marks
-from kgenre.data.packed_texts import PackedTexts
-from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.packed_columns import PackedTexts, PosterPaths
 
 
 class LeftOut(NamedTuple):

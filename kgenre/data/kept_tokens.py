@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.overviews import OverviewVectorizer, TokenIds
-from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.packed_columns import PackedTexts
 from kgenre.engines.cache_folder import cache_folder, keep, note_use
 
 _VERSION = 2  # raise it when the same overviews and settings give another vocabulary or other ids

@@ -20,7 +20,7 @@ def why_missing(table: FilmTable) -> str:
         'there is no folder archived/posters; posters.zip lies beside the table: unpack it'
     """
     paths = table.poster_paths.texts
-    missing = [path for path in paths if path is None or not os.path.exists(path)]
+    missing = [path for path in paths if not os.path.exists(path)]
     if not missing:
         return ""
     example, why = next((Path(path) for path in missing if path), None), ""

@@ -51,7 +51,7 @@ def decode_posters(
     """Decode posters in threads, a few at a time, in the order given; each is in exactly one `Decoded`.
 
     Args:
-        paths: n files.
+        paths: n files; None or "" for none.
         files: what `examine_posters` found about them; one with a reason there is not opened.
         image_size: (height, width) in pixels.
         resize: "squash" changes the aspect ratio to that of ``image_size``; "letterbox" keeps all of the poster and
@@ -67,7 +67,7 @@ def decode_posters(
             file, path = files[i], paths[i]
             reason = file.reason
             if not reason:
-                assert path is not None  # `examine_posters` has a reason where there is no path
+                assert path  # `examine_posters` has a reason where there is no path
                 reason = _read(path, file.plain, resize, out=poster)
             reasons.append(reason)
         return Decoded(positions, pixels, reasons)

@@ -29,7 +29,7 @@ def examine_posters(
     """Look at poster files, in parallel; what is known of a file from before is taken from the cache.
 
     Args:
-        paths: None where a film has no poster.
+        paths: None or "" where a film has no poster.
         root: the folder that every file must lie in, symbolic links followed; None for anywhere.
         on_progress: called with (files looked at, all files) now and then.
 
@@ -80,14 +80,14 @@ def _examine_new(files: Sequence[_NewFile]) -> list[PosterFile]:
 def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[list[PosterFile], list[_NewFile]]:
     """What can be said of files without opening them, and those that must be opened."""
     found, new = [_NO_POSTER] * len(paths), []
-    places = [("", "") if path is None else os.path.split(path) for path in paths]
+    places = [os.path.split(path or "") for path in paths]
     names: dict[str, list[str]] = {}  # by folder, as it is given
     for folder, name in places:
         names.setdefault(folder, []).append(name)
     absolute = {folder: os.path.abspath(folder) for folder in names}
     before = {folder: known.read(absolute[folder], some) for folder, some in names.items()}
     for i, (path, (folder, name)) in enumerate(zip(paths, places, strict=True)):
-        if path is None:
+        if not path:
             continue
         try:
             status = folders.status(os.fspath(path), folder)

@@ -118,7 +118,7 @@ def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) 
 
 def _raise_too_many(table: FilmTable, bad: Sequence[LeftOut]) -> None:
     first = "; ".join(f"{film_id}: {reason}" for film_id, reason in bad[:3])
-    missing = sum(path is None or not os.path.exists(path) for path in table.poster_paths.texts)
+    missing = sum(not os.path.exists(path) for path in table.poster_paths.texts)
     about = "; ".join(text for text in (table.posters_found, why_missing(table)) if text)
     if missing == len(table):
         raise FilmDataError(

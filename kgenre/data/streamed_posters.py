@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
+from kgenre.data.packed_columns import PosterPaths
 from kgenre.data.poster_decoding import decode_posters
-from kgenre.data.poster_paths import PosterPaths
 from kgenre.data.poster_resizing import Pixels
 
 _log = logging.getLogger("kgenre")

@@ -5,7 +5,7 @@ import pytest
 
 from kgenre.data import FilmData, OverviewVectorizer, kept_tokens
 from kgenre.data.kept_tokens import adapted, encoded
-from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.packed_columns import PackedTexts
 
 TEXTS = PackedTexts([f"Film {i % 7} of the {word}." for i, word in enumerate(["ship", "sea", "", "night"] * 300)])
 TRAINING = np.arange(0, 1200, 2)

@@ -15,7 +15,7 @@ from kgenre.data import (
     read_poster,
 )
 from kgenre.data.examined_posters import ExaminedPosters
-from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.packed_columns import PosterPaths
 from kgenre.data.streamed_posters import StreamedPosters
 
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.poster_search import find_posters
 from kgenre.data.overview_text import overview_text
-from kgenre.data.packed_texts import PackedTexts
+from kgenre.data.packed_columns import PackedTexts
 
 _OF_MACHINE = re.compile(r"^[/\\]{2,}")
 Genres = TypeVar("Genres", bound=Hashable)

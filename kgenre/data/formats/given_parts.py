@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.packed_texts import PackedTexts
-from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.packed_columns import PackedTexts, PosterPaths
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 

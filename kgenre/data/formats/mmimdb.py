@@ -19,8 +19,7 @@ from kgenre.data.formats.genre_cell import is_genre
 from kgenre.data.formats.json_rows import as_text
 from kgenre.data.formats.layout import Layout
 from kgenre.data.overview_text import overview_text
-from kgenre.data.packed_texts import PackedTexts
-from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.packed_columns import PackedTexts, PosterPaths
 from kgenre.data.progress_line import ProgressLine
 
 PARTS = {"train": "train", "dev": "validation", "test": "test"}

@@ -24,8 +24,7 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.mmimdb import PARTS
 from kgenre.data.formats.unpacked_posters import unpacked_posters
-from kgenre.data.packed_texts import PackedTexts
-from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.packed_columns import PackedTexts, PosterPaths
 
 FILE_NAME = "multimodal_imdb.hdf5"
 _MEANS = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green, red

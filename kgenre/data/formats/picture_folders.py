@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.poster_search import SUFFIXES
-from kgenre.data.packed_texts import PackedTexts
-from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.packed_columns import PackedTexts, PosterPaths
 
 LEAST_GENRES = 2
 

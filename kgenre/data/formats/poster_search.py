@@ -20,8 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from kgenre.data.formats.loose_names import match_loosely
-from kgenre.data.packed_texts import PackedTexts
-from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.packed_columns import PackedTexts, PosterPaths
 
 FOLDERS = ("images", "posters")  # in any case
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif")
@@ -90,35 +89,35 @@ def find_posters(
     if lacking:
         of_table = {os.path.splitext(os.path.basename(file))[0] for file in files}
         near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked, SUFFIXES)
-    default = chosen[0].path if chosen else search.named[0] if search.named else None
+    default = chosen[0].path if chosen else search.named[0] if search.named else ""
     for row in missing:
         found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
         place = near.get(row) if found is None else (place_of[found][0], found + place_of[found][1])
         if place is not None:
             counts[place[0]] += 1
-            paths.append(*place)
+            paths.append(os.path.join(*place))
         elif files[row]:
-            paths.append(*os.path.split(os.path.join(top, files[row])))
+            paths.append(os.path.join(top, files[row]))
         else:
-            paths.append(default, f"{_last(ids[row])}.jpg" if default else "")
+            paths.append(default and os.path.join(default, f"{_last(ids[row])}.jpg"))
     if 0 < len(missing) < len(ids):  # they stand at the end
         is_missing = np.zeros(len(ids), bool)
         is_missing[missing] = True
         paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
     text = _found(len(ids), counts, folders, top)
-    if search.example and not text and default is None:
+    if search.example and not text and not default:
         example = os.path.relpath(search.example, top)
         text = (
             f"0 of {len(ids):,}: {search.pictures:,} pictures, such as {example}, have no film's name, such as {ids[0]}"
         )
     if search.stopped and counts.total() < len(ids):
         text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
-    return FoundPosters(paths, text)
+    return FoundPosters(PosterPaths(paths), text)
 
 
-def _named_by_table(top: str, files: PackedTexts) -> tuple[PosterPaths, Counter[str], list[int]]:
+def _named_by_table(top: str, files: PackedTexts) -> tuple[PackedTexts, Counter[str], list[int]]:
     """The posters that the table names and that are there, how many are in each folder, and the rows of all others."""
-    paths, missing = PosterPaths(), []
+    paths, missing = PackedTexts(), []
     counts: Counter[str] = Counter()
     folder_of: dict[str, str] = {}
     for row, file in enumerate(files):
@@ -128,7 +127,7 @@ def _named_by_table(top: str, files: PackedTexts) -> tuple[PosterPaths, Counter[
             folder_of[above] = os.path.dirname(os.path.join(top, f"{above}."))
         folder = folder_of[above]
         if name and os.path.lexists(f"{folder}{os.sep}{name}"):
-            paths.append(folder, name)
+            paths.append(os.path.join(folder, name))
             counts[folder] += 1
         else:
             missing.append(row)

@@ -17,8 +17,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.unpacked_posters import unpacked_posters
-from kgenre.data.packed_texts import PackedTexts
-from kgenre.data.poster_paths import PosterPaths
+from kgenre.data.packed_columns import PackedTexts, PosterPaths
 from kgenre.data.prepare import VERSION, unpack_poster
 
 

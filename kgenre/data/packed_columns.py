@@ -1,15 +1,46 @@
-"""Many texts in one piece of memory: a Python string has 50 bytes beside its letters, and a place in a tuple 8."""
+"""Columns of a table that take little memory: a Python string has 50 bytes beside its letters, a `Path` hundreds."""
 
 from __future__ import annotations
 
 import hashlib
+import os
+from abc import abstractmethod
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.column import Column
+Item = TypeVar("Item")
+
+
+class Column(Sequence[Item]):
+    """A sequence, equal to any other one of the same items; each is made when it is asked for, by ``_item``."""
+
+    @abstractmethod
+    def _item(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Item, ...]: ...
+
+    def __getitem__(self, index: int | slice) -> Item | tuple[Item, ...]:
+        if isinstance(index, slice):
+            return tuple(self._item(i) for i in range(*index.indices(len(self))))
+        return self._item(index)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sequence) or isinstance(other, str):
+            return NotImplemented
+        return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
+
+    def __repr__(self) -> str:
+        first = ", ".join(repr(item) for item in self[:3])
+        return f"{type(self).__name__}({len(self)}: {first}{', ...' if len(self) > 3 else ''})"
 
 
 class PackedTexts(Column[str]):
@@ -70,6 +101,32 @@ class PackedTexts(Column[str]):
         for row in range(len(self)) if self._rows is None else self._rows:
             yield letters[ends[row] : ends[row + 1]].decode("utf-8", "surrogatepass")
 
-    def __repr__(self) -> str:
-        first = ", ".join(repr(text) for text in self[:3])
-        return f"PackedTexts({len(self)}: {first}{', ...' if len(self) > 3 else ''})"
+
+class PosterPaths(Column["Path | None"]):
+    """Paths, None where a film has no poster.
+
+    Args:
+        paths: one for each film; ``texts`` has them as strings, "" for None, for what looks at all of them: to make a
+            `Path` takes as long as to look at its file.
+
+    Example:
+        >>> paths = PosterPaths([Path("posters/tt0084058.jpg"), None])
+        >>> paths[0], paths[1], paths.texts == ("posters/tt0084058.jpg", "")
+        (PosixPath('posters/tt0084058.jpg'), None, True)
+    """
+
+    def __init__(self, paths: PackedTexts | Iterable[os.PathLike[str] | None] = ()) -> None:
+        if not isinstance(paths, PackedTexts):
+            paths = PackedTexts("" if path is None else os.fspath(path) for path in paths)
+        self.texts: PackedTexts = paths
+
+    def take(self, rows: npt.NDArray[np.integer]) -> PosterPaths:
+        """The paths at ``rows``, in that order."""
+        return PosterPaths(self.texts.take(rows))
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    def _item(self, index: int) -> Path | None:
+        text = self.texts[index]
+        return Path(text) if text else None
