@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -160,20 +159,13 @@ def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None
     """The group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
     if poster_files is None:
         poster_files = examine_posters(table.poster_paths, table.root)
-    parent = array("q", range(len(table)))
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
-    for keys in duplicate_keys(table, poster_files).values():
-        again, before = _pairs(keys)
-        for one, other in zip(again.data, before.data, strict=True):
-            first, last = sorted((root(one), root(other)))
-            parent[last] = first
-    roots = np.fromiter(map(root, range(len(table))), np.int64, len(table))
-    return np.unique(roots, return_inverse=True)[1].astype(np.int64)
+    pairs = np.concatenate([_pairs(keys) for keys in duplicate_keys(table, poster_files).values()], axis=1)
+    shared = coo_array((np.ones(pairs.shape[1], np.int8), pairs), shape=(len(table), len(table)))
+    _, group_of = connected_components(shared, directed=False)
+    return group_of.astype(np.int64)
 
 
 def duplicate_keys(table: FilmTable, files: ExaminedPosters) -> dict[str, npt.NDArray[np.bytes_]]:
