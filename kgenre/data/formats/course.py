@@ -50,7 +50,8 @@ def read(path: Path) -> FilmTable:
         differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
         if disagreements := sum(differ[number] for number in films.genres_of):
             notes += (f"{disagreements} films whose Genre list and genre columns disagree: the columns count.",)
-        return films.table(path.parent, tuple(one_hot), has, source=source, left_out=tuple(rows.left_out), notes=notes)
+        left_out = tuple(rows.left_out)
+        return films.table(path.parent, has.__getitem__, [*one_hot], source=source, left_out=left_out, notes=notes)
     read_as = list(listed)
     kept = []
     for film, number in enumerate(films.genres_of):
@@ -60,9 +61,8 @@ def read(path: Path) -> FilmTable:
         else:
             kept.append(film)
     rows.check_some(len(kept))
-    known = {genres: names or () for genres, names in listed.items()}
-    names = tuple(sorted({name for names in known.values() for name in names}))
-    table = films.table(path.parent, names, known, source=source, left_out=tuple(rows.left_out), notes=notes)
+    left_out = tuple(rows.left_out)
+    table = films.table(path.parent, lambda genres: listed[genres] or (), source=source, left_out=left_out, notes=notes)
     return table.subset(kept)
 
 

@@ -60,9 +60,8 @@ def read(path: Path) -> FilmTable:
                 "Give names joined by |, as in Drama|Romance."
             )
         genres[cell] = names
-    names = sorted({name for some in genres.values() for name in some})
     source = f"the films.csv layout, {path}"
-    return films.table(path.parent, names, genres, source=source, left_out=tuple(rows.left_out), notes=notes)
+    return films.table(path.parent, genres.__getitem__, source=source, left_out=tuple(rows.left_out), notes=notes)
 
 
 def _genres_in(cell: str, separator: str) -> list[str] | None:

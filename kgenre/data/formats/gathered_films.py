@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.poster_search import find_posters
@@ -28,7 +27,7 @@ class GatheredFilms(Generic[Genres]):
     Example:
         >>> films = GatheredFilms[str]()
         >>> films.add("tt0084058", genres="Drama|War", overview="A man goes home.")
-        >>> films.table(Path("films"), ["Drama", "War"], {"Drama|War": ["Drama", "War"]}, source="a table").genres_of(0)
+        >>> films.table(Path("films"), lambda cell: cell.split("|"), source="a table").genres_of(0)
         ('Drama', 'War')
     """
 
@@ -81,36 +80,35 @@ class GatheredFilms(Generic[Genres]):
     def table(
         self,
         folder: Path,
-        genre_names: Sequence[str],
-        names_in: Mapping[Genres, Iterable[str]],
+        names_in: Callable[[Genres], Iterable[str]],
+        genre_names: Sequence[str] | None = None,
         **about: Any,
     ) -> FilmTable:
         """All films as a table.
 
         Args:
             folder: that of the file that they were read from: posters are looked for in it.
-            genre_names: of the columns of genres, in their order; others are ignored.
-            names_in: the names in each of what was given to `add` as genres.
-            about: ``source``, ``left_out``, ``notes`` of the table.
+            names_in: the names in what was given to `add` as genres.
+            genre_names: of the columns of genres, in their order; others are ignored. None: those that occur, sorted.
+            about: of the table, such as ``source``; with ``poster_paths`` no posters are looked for.
         """
         if self._with_html:
             about["notes"] = (*about.get("notes", ()), f"{self._with_html:,} overviews have HTML: read as text.")
-        posters = find_posters(folder, self.ids, self._posters, self._poster_names)
+        if "poster_paths" not in about:
+            posters = find_posters(folder, self.ids, self._posters, self._poster_names)
+            about |= {"poster_paths": posters.paths, "posters_found": posters.found}
+        listed = [set(names_in(genres)) for genres in self.genres]
+        names = sorted(set().union(*listed)) if genre_names is None else genre_names
+        column_of = {name: column for column, name in enumerate(names)}
+        each = np.zeros((len(listed), len(names)), np.uint8)
+        for row, some in enumerate(listed):
+            each[row, [column_of[name] for name in some if name in column_of]] = 1
         return FilmTable(
             ids=self.ids,
             titles=self._titles,
             years=tuple(self._years),
             overviews=self._overviews,
-            genres=self._matrix(genre_names, names_in),
-            genre_names=tuple(genre_names),
-            poster_paths=posters.paths,
-            posters_found=posters.found,
+            genres=each[np.frombuffer(self.genres_of, np.int64)],
+            genre_names=tuple(names),
             **about,
         )
-
-    def _matrix(self, genre_names: Sequence[str], names_in: Mapping[Genres, Iterable[str]]) -> npt.NDArray[np.uint8]:
-        column_of = {name: column for column, name in enumerate(genre_names)}
-        each = np.zeros((len(self.genres), len(genre_names)), np.uint8)
-        for row, genres in enumerate(self.genres):
-            each[row, [column_of[name] for name in names_in[genres] if name in column_of]] = 1
-        return each[np.frombuffer(self.genres_of, np.int64)]

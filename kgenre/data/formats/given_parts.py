@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.packed_columns import PackedTexts, PosterPaths
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
@@ -50,18 +49,14 @@ def read_parts(files: Mapping[str, Path], read: Callable[[Path], FilmTable]) -> 
     if all(table.genre_names == first.genre_names for table in tables):
         names = first.genre_names  # the course's are not sorted
 
-    def joined(column: str) -> tuple[Any, ...]:
+    def joined(column: str) -> Any:
         return tuple(chain.from_iterable(getattr(table, column) for table in tables))
 
     others = " and ".join(file.name for file in list(files.values())[1:])
     found = zip(files.values(), tables, strict=True)
     return replace(
         first,
-        ids=PackedTexts(joined("ids")),
-        titles=PackedTexts(joined("titles")),
-        years=joined("years"),
-        overviews=PackedTexts(joined("overviews")),
-        poster_paths=PosterPaths(joined("poster_paths")),
+        **{name: joined(name) for name in ("ids", "titles", "years", "overviews", "poster_paths")},
         genres=np.concatenate([table.with_genres(names).genres for table in tables]),
         genre_names=tuple(names),
         source=f"{first.source} with {others}",

@@ -11,15 +11,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import is_genre
 from kgenre.data.formats.json_rows import as_text
 from kgenre.data.formats.layout import Layout
-from kgenre.data.overview_text import overview_text
-from kgenre.data.packed_columns import PackedTexts, PosterPaths
+from kgenre.data.packed_columns import PosterPaths
 from kgenre.data.progress_line import ProgressLine
 
 PARTS = {"train": "train", "dev": "validation", "test": "test"}
@@ -42,34 +40,34 @@ def read(path: Path) -> FilmTable:
     folder = path.parent / "dataset"
     if not folder.is_dir():
         raise FilmDataError(f"{path.parent} has no folder named dataset. Put the <id>.json and <id>.jpeg files there.")
-    films: dict[str, dict[str, Any]] = {}
+    films, known = GatheredFilms[tuple[str, ...]](), set()
     left_out: list[LeftOut] = []
     read: dict[str, list[str]] = {part: [] for part in PARTS.values()}  # a film that is there twice counts once
     ids = [(part, film_id) for name, part in PARTS.items() for film_id in split[name]]
     with ProgressLine("Reading films") as progress:
         for done, (part, film_id) in enumerate(ids):
             progress(done, len(ids))
-            film, reason = ({}, "split.json has it twice") if film_id in films else _film(folder / f"{film_id}.json")
+            film, reason = ({}, "split.json has it twice") if film_id in known else _film(folder / f"{film_id}.json")
             if reason:
                 left_out.append(LeftOut(film_id, reason))
-            else:
-                films[film_id] = {name: film.get(name) for name in ("title", "year")}  # the files have much more
-                films[film_id] |= {"genres": film.get("genres", []), "overview": _overview(film)}
-                read[part].append(film_id)
-    if not films:
+                continue
+            known.add(film_id)
+            read[part].append(film_id)
+            films.add(
+                film_id,
+                genres=tuple(filter(is_genre, map(as_text, film.get("genres", [])))),
+                title=as_text(film.get("title")),
+                year=film["year"] if isinstance(film.get("year"), int) else None,
+                overview=_overview(film),
+            )
+    if not known:
         why = f"{left_out[0].id}: {left_out[0].reason}" if left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")
-    genres_of = [set(filter(is_genre, map(as_text, film["genres"]))) for film in films.values()]
-    names = tuple(sorted(set().union(*genres_of)))
     parts = ", ".join(f"{len(split[name])} {name}" for name in PARTS)
-    return FilmTable(
-        ids=PackedTexts(films),
-        titles=PackedTexts(as_text(film["title"]) for film in films.values()),
-        years=tuple(film["year"] if isinstance(film["year"], int) else None for film in films.values()),
-        overviews=PackedTexts(film["overview"] for film in films.values()),
-        genres=np.array([[n in has for n in names] for has in genres_of], np.uint8).reshape(len(films), len(names)),
-        genre_names=names,
-        poster_paths=PosterPaths(folder / f"{film_id}.jpeg" for film_id in films),
+    return films.table(
+        path.parent,
+        tuple,
+        poster_paths=PosterPaths(folder / f"{film_id}.jpeg" for film_id in films.ids),
         source=f"the MM-IMDb layout, {path}",
         left_out=tuple(left_out),
         notes=(f"{path.name} splits the films into {parts}.",),
@@ -103,7 +101,7 @@ def _overview(film: dict[str, Any]) -> str:
     texts = film.get("plot") or film.get("plot outline") or ""
     # Each text may end in "::" and the name of who wrote it.
     plots = [t.rpartition("::")[0] or t for t in (texts if isinstance(texts, list) else [texts]) if isinstance(t, str)]
-    return overview_text(max(map(as_text, plots), key=len, default=""))
+    return max(map(as_text, plots), key=len, default="")
 
 
 MMIMDB = Layout(

@@ -77,10 +77,8 @@ class NamedColumns:
                     poster_names=self._poster_names(film_id, row),
                 )
         rows.check_some(len(films))
-        names = sorted({name for names in films.genres for name in names})
-        names_in = {genres: genres for genres in films.genres}
         source, left_out = f"{self.name}, {path}", tuple(rows.left_out)
-        return films.table(path.parent, names, names_in, source=source, left_out=left_out, notes=notes)
+        return films.table(path.parent, tuple, source=source, left_out=left_out, notes=notes)
 
     def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
         # Posters come without names of their own: people save them by an id, as in the table, or as in its link.

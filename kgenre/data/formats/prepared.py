@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.unpacked_posters import unpacked_posters
 from kgenre.data.packed_columns import PackedTexts, PosterPaths
@@ -43,22 +42,17 @@ def read(path: Path) -> FilmTable:
         if hashlib.sha256(shard.read_bytes()).hexdigest() != sha256:
             raise FilmDataError(f"{shard} is not the file that was written (sha256). Copy it again.")
     posters = _posters_folder(hashlib.sha256(text).hexdigest(), [path.parent / name for name, _ in shards], manifest)
-    # Their posters lie in files by now, and all at once would not fit.
-    films = [{**film, "poster": bool(film["poster"])} for name, _ in shards for film in _films(path.parent / name)]
-    column_of = {name: i for i, name in enumerate(names)}
-    genres = np.zeros((len(films), len(names)), np.uint8)
-    for i, film in enumerate(films):
-        genres[i, [column_of[genre] for genre in film["genres"] if genre in column_of]] = 1
-    return FilmTable(
-        ids=PackedTexts(film["id"] for film in films),
-        titles=PackedTexts(film["title"] for film in films),
-        years=tuple(film["year"] for film in films),
-        overviews=PackedTexts(film["overview"] for film in films),
-        genres=genres,
-        genre_names=names,
-        poster_paths=PosterPaths(
-            posters / f"{i:07d}{_suffix(manifest)}" if film["poster"] else None for i, film in enumerate(films)
-        ),
+    films, paths = GatheredFilms[tuple[str, ...]](), PackedTexts()
+    for name, _ in shards:
+        for film in _films(path.parent / name):
+            poster = posters / f"{len(paths):07d}{_suffix(manifest)}"
+            paths.append(str(poster) if film.pop("poster") else "")
+            films.add(film.pop("id"), **film)
+    return films.table(
+        posters,
+        tuple,
+        names,
+        poster_paths=PosterPaths(paths),
         source=f"prepared films, {path}",
         root=posters,
         split=manifest.get("split"),
@@ -90,7 +84,7 @@ def _films(shard: Path) -> Iterator[dict[str, Any]]:
         years, posters = feature["year"].int64_list.value, feature["poster"].bytes_list.value
         yield {
             **{name: film[name][0] for name in ("id", "title", "overview")},
-            "genres": film["genres"],
+            "genres": tuple(film["genres"]),
             "year": int(years[0]) if years else None,
             "poster": posters[0] if posters else b"",
         }
