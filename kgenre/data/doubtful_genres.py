@@ -7,7 +7,7 @@ import re
 import numpy as np
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.genre_separator import SEPARATORS
+from kgenre.data.formats.genre_cell import SEPARATORS
 
 _SEPARATOR = re.compile(f"[|{''.join(SEPARATORS)}]")
 _LEAST_NAMES = 3

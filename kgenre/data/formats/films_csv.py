@@ -19,8 +19,7 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import plain, plain_rows, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
-from kgenre.data.formats.genre_cell import joined_genres, listed_genres
-from kgenre.data.formats.genre_separator import SEPARATORS, genre_separator
+from kgenre.data.formats.genre_cell import SEPARATORS, genre_separator, joined_genres, listed_genres
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import year_in
 from kgenre.data.formats.text_encoding import encoding_of

@@ -1,4 +1,4 @@
-"""Genres as they stand in one cell of a table: joined names, or a list written as JSON or Python."""
+"""Genres as they stand in a cell of a table: names, what joins them, or a list written as JSON or Python."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import ast
 import functools
 import json
 import re
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 # What tables write where a film has no genre, in small letters.
@@ -14,6 +16,8 @@ NO_GENRE = frozenset({"", "n/a", "nan", "none", "null", "-", "unknown", "(no gen
 _BETWEEN = re.compile(r"""(?<=['"])\s+(?=['"])""")
 # A list of a hundred genres is not one film's; the limit also keeps the parser from deep recursion.
 MAX_CHARS = 10_000
+SEPARATORS = (";", ",", "/", "；", "、", "，", "،")  # where no cell has a |; the last four: Chinese, Arabic
+_NEARLY_ALL = 0.9
 
 
 def joined_genres(text: str, separators: str) -> list[str] | None:
@@ -29,6 +33,32 @@ def joined_genres(text: str, separators: str) -> list[str] | None:
         text = text.replace(separator, separators[0])
     names = dict.fromkeys(name.strip(' "') for name in text.split(separators[0]))
     return [name for name in names if is_genre(name)]
+
+
+def genre_separator(cells: Collection[str]) -> str:
+    """The character that joins genres; "" where each cell seems to be one genre.
+
+    ``|`` where any cell has it. Else the first of SEPARATORS at which nine in ten of the cells that have
+    it split into names that each stand in another cell too. So "Sci-Fi / Fantasy" is one genre where no other cell has
+    "Sci-Fi" or none has "Fantasy".
+
+    Args:
+        cells: the distinct cells.
+
+    Example:
+        >>> genre_separator(["Drama; War", "War", "Drama"]), genre_separator(["Drama", "Sci-Fi / Fantasy", "Fantasy"])
+        (';', '')
+    """
+    if any("|" in cell for cell in cells):
+        return "|"
+    for separator in SEPARATORS:
+        names = [{name.strip() for name in cell.split(separator)} for cell in cells]
+        count = Counter(name for some in names for name in some)
+        joined = [some for cell, some in zip(cells, names, strict=True) if separator in cell]
+        known = sum(all(count[name] > 1 for name in some) for some in joined)
+        if joined and known >= _NEARLY_ALL * len(joined):
+            return separator
+    return ""
 
 
 def is_genre(name: str) -> bool:
