@@ -44,11 +44,7 @@ JSON_FILMS = Layout(
     ("title", "genres"),
     NamedColumns(
         "the layout of JSON lists",
-        id="id",
-        genres="genres",
         genres_in=_genres_in,
-        year="year",
-        overview="overview",
         poster="poster",
         change=_with_ids_and_overviews,
     ).read,

@@ -11,6 +11,7 @@ from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.csv_rows import NumberedRow, plain_rows, read_rows
 from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
+from kgenre.data.formats.genre_cell import listed_genres
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
 from kgenre.data.formats.text_encoding import encoding_of
 
@@ -23,24 +24,24 @@ class NamedColumns:
 
     Args:
         name: of the layout, for messages, such as "the MovieGenre layout".
-        id, genres, title, year, overview, poster: the columns; a year is found in a date or at the end of a title.
         genres_in: the genres in a cell; None where the cell is not what the layout has there.
+        id, genres, title, year, overview, poster: the columns; a year is found in a date or at the end of a title.
         other_ids: columns whose text may also be the name of the film's poster file.
         change: sees the rows, by plain column names, before anything else.
         why_no_film: a row for which it has a reason is left out.
 
     Example:
-        >>> NamedColumns("my layout", id="id", genres="genres", genres_in=str.split).read(Path("films.csv")).ids[0]
+        >>> NamedColumns("my layout", str.split).read(Path("films.csv")).ids[0]
         'tt0084058'
     """
 
     name: str
-    id: str
-    genres: str
-    genres_in: Callable[[str], list[str] | None]
+    genres_in: Callable[[str], list[str] | None] = listed_genres
+    id: str = "id"
+    genres: str = "genres"
     title: str = "title"
-    year: str = ""
-    overview: str = ""
+    year: str = "year"
+    overview: str = "overview"
     poster: str = ""
     other_ids: tuple[str, ...] = ()
     change: Callable[[Rows], Rows] = lambda rows: rows

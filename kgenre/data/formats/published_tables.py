@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from kgenre.data.formats.genre_cell import joined_genres, listed_genres
+from kgenre.data.formats.genre_cell import joined_genres
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import NamedColumns, Rows
 
@@ -37,11 +37,7 @@ MOVIES_METADATA = Layout(
     ("id", "genres", "imdbid", "originaltitle", "releasedate"),
     NamedColumns(
         "the movies_metadata.csv layout",
-        id="id",
-        genres="genres",
-        genres_in=listed_genres,
         year="releasedate",
-        overview="overview",
         poster="posterpath",
         other_ids=("imdbid",),
     ).read,
@@ -60,11 +56,7 @@ TMDB_5000 = Layout(
     ("id", "genres", "keywords", "originaltitle", "releasedate"),
     NamedColumns(
         "the TMDB 5000 layout",
-        id="id",
-        genres="genres",
-        genres_in=listed_genres,
         year="releasedate",
-        overview="overview",
         change=_without_dollars,
     ).read,
 )
@@ -82,11 +74,9 @@ TMDB_TOP10K = Layout(
     ("id", "title", "genre", "overview"),
     NamedColumns(
         "the layout of TMDB's top 10k",
-        id="id",
         genres="genre",
         genres_in=_at_commas,
         year="releasedate",
-        overview="overview",
         why_no_film=_why_no_film,
     ).read,
     exact=True,  # "Id", "Genre" and "Overview" are the coursework's
@@ -130,7 +120,6 @@ OMDB = Layout(
         id="imdbid",
         genres="genre",
         genres_in=_at_commas,
-        year="year",
         overview="plot",
         poster="poster",
     ).read,
@@ -147,7 +136,6 @@ IMDB_1000 = Layout(
         id="rank",
         genres="genre",
         genres_in=_at_commas,
-        year="year",
         overview="description",
     ).read,
 )

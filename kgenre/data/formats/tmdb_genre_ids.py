@@ -47,11 +47,9 @@ TMDB_GENRE_IDS = Layout(
     ("id", "genreids", "title"),
     NamedColumns(
         "the layout of TMDB's genre_ids",
-        id="id",
         genres="genreids",
         genres_in=_genres_in,
         year="releasedate",
-        overview="overview",
         poster="posterpath",
         other_ids=("imdbid",),
     ).read,
