@@ -5,6 +5,7 @@ Also a JSONL file (an object a line) and a Parquet table, which needs pyarrow.
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,14 +54,16 @@ def read_json_rows(path: Path) -> Iterator[NumberedRow]:
 def _load(path: Path) -> Any:
     if path.suffix.lower() == ".parquet":
         return _parquet(path)
-    if path.suffix.lower() != ".json":
-        return _lines(path)
     try:
-        return json.loads(path.read_bytes().decode("utf-8-sig"))
+        text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
         raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
     except UnicodeDecodeError as error:
         raise FilmDataError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
+    if path.suffix.lower() != ".json":
+        return _lines(path, text)
+    try:
+        return json.loads(text)
     except json.JSONDecodeError as error:
         raise FilmDataError(
             f"{path}, line {error.lineno}: this is not JSON ({error.msg}). Get the whole file, or one with JSON."
@@ -69,22 +72,16 @@ def _load(path: Path) -> Any:
         raise FilmDataError(f"{path} cannot be read ({error}). Give a JSON file with a list of films.") from error
 
 
-def _lines(path: Path) -> list[Any]:
-    films, number = [], 0
-    try:
-        with path.open(encoding="utf-8-sig") as file:
-            for line in file:
-                number += 1
-                if line.strip():
-                    films.append(json.loads(line))
-    except OSError as error:
-        raise FilmDataError(f"{path} cannot be opened: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise FilmDataError(f"{path} is not UTF-8 text. Save it as UTF-8.") from error
-    except (ValueError, RecursionError) as error:
-        raise FilmDataError(
-            f"{path}, line {number}: this is not JSON ({error}). Each line must be one film."
-        ) from error
+def _lines(path: Path, text: str) -> list[Any]:
+    films = []
+    for number, line in enumerate(io.StringIO(text, newline=None), 1):
+        try:
+            if line.strip():
+                films.append(json.loads(line))
+        except (ValueError, RecursionError) as error:
+            raise FilmDataError(
+                f"{path}, line {number}: this is not JSON ({error}). Each line must be one film."
+            ) from error
     return films
 
 
