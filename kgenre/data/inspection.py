@@ -15,9 +15,8 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.placeholder_posters import about_placeholders, placeholder_posters
-from kgenre.data.poster_decoding import decode_posters
+from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters
-from kgenre.data.poster_table import OnProgress
 from kgenre.data.split import duplicate_keys
 from kgenre.data.spoilt_texts import spoilt_texts
 from kgenre.data.text_script import how_to_split
@@ -125,13 +124,11 @@ def _perceptual_hashes(
     """A difference hash of each poster: whether each of 8 x 8 pixels is brighter than its right neighbour."""
     hashes = np.zeros(len(table), np.uint64)
     reasons: list[str] = []
-    for found in decode_posters(table.poster_paths, files, _HASH_SIZE):
+    for found in decode_posters(table.poster_paths, files, _HASH_SIZE, on_progress=on_progress):
         grey = found.pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
         bits = (grey[:, :, :-1] > grey[:, :, 1:]).reshape(len(grey), 64)
         hashes[found.positions] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
         reasons += found.reasons
-        if on_progress:
-            on_progress(found.positions.stop, len(table))
     return hashes, reasons
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import io
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -23,6 +24,7 @@ from kgenre.data.poster_resizing import SCALES, Fit, Pixels, fit, resize_into
 if TYPE_CHECKING:
     from PIL import Image
 
+OnProgress = Callable[[int, int], None]
 _POSTERS_AT_ONCE = 32
 _AHEAD = 2  # so many times as many for each processor are decoded ahead of whoever takes them
 
@@ -47,6 +49,7 @@ def decode_posters(
     image_size: tuple[int, int],
     resize: str = "squash",
     out: Pixels | None = None,
+    on_progress: OnProgress | None = None,
 ) -> Iterator[Decoded]:
     """Decode posters in threads, a few at a time, in the order given; each is in exactly one `Decoded`.
 
@@ -57,6 +60,7 @@ def decode_posters(
         resize: "squash" changes the aspect ratio to that of ``image_size``; "letterbox" keeps all of the poster and
             fills up with black; "crop" keeps the middle of it and no black.
         out: uint8 (n, H, W, 3), zeros that posters are written into; what is yielded are parts of it.
+        on_progress: called with (posters read, n) now and then.
     """
 
     def some(first: int) -> Decoded:
@@ -72,16 +76,17 @@ def decode_posters(
             reasons.append(reason)
         return Decoded(positions, pixels, reasons)
 
-    begun: deque[Future[Decoded]] = deque()
     cpus = usable_cpus()
     with ThreadPoolExecutor(cpus) as threads:
+        tasks = (threads.submit(some, first) for first in range(0, len(paths), _POSTERS_AT_ONCE))
+        begun = deque(islice(tasks, _AHEAD * cpus + 1))
         try:
-            for first in range(0, len(paths), _POSTERS_AT_ONCE):
-                begun.append(threads.submit(some, first))
-                if len(begun) > _AHEAD * cpus:
-                    yield begun.popleft().result()
             while begun:
-                yield begun.popleft().result()
+                found = begun.popleft().result()
+                yield found
+                begun.extend(islice(tasks, 1))
+                if on_progress:
+                    on_progress(found.positions.stop, len(paths))
         finally:  # whoever takes them may have enough
             for future in begun:
                 future.cancel()
@@ -96,7 +101,7 @@ def _read(path: str | Path, plain: bool, resize: str, out: Pixels) -> str:
         return reason_of(error)
     try:
         decoded = _with_turbo(data, size, resize) if plain else None
-        pixels, found = decoded or _with_pillow(data, size, resize)
+        pixels, found = decoded or _reduced(open_picture(data), size, resize)
     except Exception as error:  # decoders meet arbitrary bytes, and raise whatever these bytes lead to
         return damaged(error)
     _place(out, pixels, found)
@@ -108,9 +113,8 @@ def shrunk(picture: Image.Image | Pixels, image_size: tuple[int, int], resize: s
     from PIL import Image
 
     image = _rgb(Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture)
-    found = fit(image.height, image.width, image_size, resize)
     out = np.zeros((*image_size, 3), np.uint8)
-    _place(out, np.asarray(image.reduce(SCALES[found.scale])), found)
+    _place(out, *_reduced(image, image_size, resize))
     return out
 
 
@@ -140,8 +144,7 @@ def _with_turbo(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[
         return None
 
 
-def _with_pillow(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[Pixels, Fit]:
-    image = open_picture(data)
+def _reduced(image: Image.Image, image_size: tuple[int, int], resize: str) -> tuple[Pixels, Fit]:
     found = fit(image.height, image.width, image_size, resize)
     return np.asarray(image.reduce(SCALES[found.scale])), found
 

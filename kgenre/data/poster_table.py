@@ -8,8 +8,9 @@ import logging
 import mmap
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,10 @@ import numpy as np
 from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
-from kgenre.data.poster_decoding import decode_posters
+from kgenre.data.poster_decoding import Decoded, OnProgress, decode_posters
 from kgenre.data.poster_resizing import Pixels
 from kgenre.engines.cache_folder import cache_folder, in_the_making, leave_last_used, note_use
 
-OnProgress = Callable[[int, int], None]
 PLACES = ("auto", "memory", "disk", "stream")
 _VERSION = 4  # raise it when the same file and settings give other pixels
 _MOST_TABLES = 4  # on disk
@@ -62,11 +62,14 @@ def poster_table(
     """
     shape = (len(table), *image_size, 3)
     file = cache_folder() / "posters" / f"{poster_key(files, image_size, resize)}.npy"
+    decode = partial(decode_posters, table.poster_paths.texts, files, image_size, resize, on_progress=on_progress)
     if place == "auto":
         place = _choose(_size_of(shape), file)
     if place == "disk":
         try:
-            return _on_disk(file, table, files, shape, resize, on_progress)
+            pixels, found = _on_disk(file, shape, decode)
+            # What cannot be opened at all is not in the key: it may have changed.
+            return pixels, [reason or found.get(str(i), "") for i, reason in enumerate(files.reasons)]
         except OSError as error:  # a full disk
             place = "memory" if _size_of(shape) * _MEMORY_SHARE <= free_memory() else "stream"
             _log.warning(
@@ -85,12 +88,7 @@ def poster_table(
             f"Decoded posters take {_megabytes(shape)}, more memory than there is. Give a smaller --data.image_size, "
             "or --data.poster_table auto, disk or stream."
         ) from error
-    reasons: list[str] = []
-    for found in decode_posters(table.poster_paths.texts, files, image_size, resize, out=pixels):
-        reasons += found.reasons
-        if on_progress:
-            on_progress(found.positions.stop, len(table))
-    return pixels, reasons
+    return pixels, [reason for some in decode(out=pixels) for reason in some.reasons]
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> Pixels:
@@ -133,19 +131,15 @@ def _choose(size: int, file: Path) -> str:
 
 
 def _on_disk(
-    file: Path,
-    table: FilmTable,
-    files: ExaminedPosters,
-    shape: tuple[int, ...],
-    resize: str,
-    on_progress: OnProgress | None,
-) -> tuple[Pixels, list[str]]:
+    file: Path, shape: tuple[int, ...], decode: Callable[[], Iterator[Decoded]]
+) -> tuple[Pixels, dict[str, str]]:
+    """The posters, and why some are bad, by their positions."""
     reasons_file = file.with_suffix(".json")
     found = _read(file, reasons_file, shape)
     if found is None:
         with in_the_making(file.parent) as making:
             made = making / file.name
-            reasons = _write(made, table, files, shape, resize, on_progress)
+            reasons = _write(made, shape, decode())
             made.with_suffix(".json").write_text(json.dumps(reasons), encoding="utf-8")
             made.with_suffix(".json").replace(reasons_file)
             made.replace(file)
@@ -156,9 +150,7 @@ def _on_disk(
             raise OSError(f"{file} is damaged as soon as it is written")
     note_use(reasons_file)
     note_use(file)
-    pixels, reasons = found
-    # What cannot be opened at all is not in the key: it may have changed.
-    return pixels, [reason or reasons.get(str(i), "") for i, reason in enumerate(files.reasons)]
+    return found
 
 
 def _read(file: Path, reasons_file: Path, shape: tuple[int, ...]) -> tuple[Pixels, dict[str, str]] | None:
@@ -174,23 +166,14 @@ def _read(file: Path, reasons_file: Path, shape: tuple[int, ...]) -> tuple[Pixel
     )
 
 
-def _write(
-    file: Path,
-    table: FilmTable,
-    files: ExaminedPosters,
-    shape: tuple[int, ...],
-    resize: str,
-    on_progress: OnProgress | None,
-) -> dict[str, str]:
+def _write(file: Path, shape: tuple[int, ...], posters: Iterator[Decoded]) -> dict[str, str]:
     # Written, not mapped: where the disk is full a write is an error, a mapped page is the end of the process.
     reasons: dict[str, str] = {}
     with file.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
-        for found in decode_posters(table.poster_paths.texts, files, (shape[1], shape[2]), resize):
+        for found in posters:
             out.write(found.pixels.data)
             reasons |= {str(i): reason for i, reason in zip(found.positions, found.reasons, strict=True) if reason}
-            if on_progress:
-                on_progress(found.positions.stop, len(table))
         out.flush()
         os.fsync(out.fileno())
     return reasons

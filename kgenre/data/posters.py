@@ -13,11 +13,11 @@ import numpy.typing as npt
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.missing_posters import why_missing
-from kgenre.data.poster_decoding import decode_posters, open_picture, shrunk
+from kgenre.data.poster_decoding import OnProgress, decode_posters, open_picture, shrunk
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import PosterFile, examine_bytes, read_file, reason_of
 from kgenre.data.poster_resizing import Pixels
-from kgenre.data.poster_table import OnProgress, poster_table
+from kgenre.data.poster_table import poster_table
 
 if TYPE_CHECKING:
     from PIL import Image

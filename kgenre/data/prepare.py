@@ -29,11 +29,10 @@ import numpy as np
 from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.poster_decoding import decode_posters
+from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import usable_cpus
 from kgenre.data.poster_resizing import RESIZE, Pixels
-from kgenre.data.poster_table import OnProgress
 
 POSTERS = ("jpeg", "raw")
 VERSION = 1
