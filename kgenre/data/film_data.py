@@ -28,7 +28,7 @@ from kgenre.data.poster_table import poster_key
 from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split, refuse_other_films
-from kgenre.data.text_script import say_how_to_split
+from kgenre.data.text_script import how_to_split
 from kgenre.data.usable_films import PosterOptions, UsableFilms, look_at_films, name_some, read_film_table
 from kgenre.training.data_module import DataModule
 
@@ -210,7 +210,8 @@ class FilmData(DataModule):
                 training = self._rows("train", split.restrict(usable.rows), usable.table)
                 names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df", "word_split")
                 settings = {name: getattr(self, name) for name in names}
-                say_how_to_split(overviews, self.standardize, self.word_split)
+                for advice in how_to_split(overviews, self.standardize, self.word_split):
+                    _log.warning("%s", advice)
                 vectorizer = adapted(overviews, training, **settings)
             tokens = encoded(overviews, vectorizer)
         tensors = FilmTensors(usable.table.genres, usable.posters, tokens, usable.poster_rows)

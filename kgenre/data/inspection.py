@@ -79,7 +79,7 @@ def inspect_films(
             *table.notes,
             *_about_posters(table),
             *about_placeholders(table, files),
-            *_about_overviews(table),
+            *how_to_split(table.overviews, "lower_and_strip_punctuation", "whitespace"),
             *spoilt_texts(table),
         ],
         "films": len(table),
@@ -111,11 +111,6 @@ def _about_posters(table: FilmTable) -> list[str]:
     why = why_missing(table)
     about = [text for text in (table.posters_found or ("none" if why else ""), why) if text]
     return [f"Posters: {'; '.join(about)}"] if about else []
-
-
-def _about_overviews(table: FilmTable) -> list[str]:
-    advice = how_to_split(table.overviews, "lower_and_strip_punctuation", "whitespace")
-    return [advice] if advice else []
 
 
 def _perceptual_hashes(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from itertools import islice
 
@@ -11,17 +10,15 @@ from kgenre.data.text_words import UNSPACED_LETTER
 _SOME = 2000  # texts tell what all are like
 _MANY = 0.2  # of the letters
 
-_log = logging.getLogger("kgenre")
 
-
-def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: str) -> str:
-    """What to set where a fifth of the letters is of a script that the settings do not know; "" where they are right.
+def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: str) -> list[str]:
+    """A line on what to set where a fifth of the letters is of a script that the settings do not know.
 
     Example:
         >>> how_to_split(["宇宙船。"], "unicode", "whitespace")
-        'The overviews have no blanks between words: --data.word_split character takes each letter as one.'
+        ['The overviews have no blanks between words: --data.word_split character takes each letter as one.']
         >>> how_to_split(["A ship."], "lower", "whitespace")
-        ''
+        []
     """
     texts = list(islice(overviews, _SOME))
     letters = sum(sum(map(str.isalpha, text)) for text in texts)
@@ -29,16 +26,10 @@ def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: 
     other = sum(sum(c.isalpha() and not c.isascii() for c in text) for text in texts if not text.isascii())
     if unspaced > _MANY * letters and word_split == "whitespace":
         option = "--data.word_split character" + (" --data.standardize unicode" if standardize != "unicode" else "")
-        return f"The overviews have no blanks between words: {option} takes each letter as one."
+        return [f"The overviews have no blanks between words: {option} takes each letter as one."]
     if other > _MANY * letters and standardize not in ("unicode", None):
-        return (
+        return [
             f"--data.standardize {standardize} knows letters and punctuation of English only; with unicode instead, "
             "capitals and marks of other alphabets make no other words."
-        )
-    return ""
-
-
-def say_how_to_split(overviews: Sequence[str], standardize: str | None, word_split: str) -> None:
-    """Log `how_to_split`, as a warning."""
-    if advice := how_to_split(overviews, standardize, word_split):
-        _log.warning("%s", advice)
+        ]
+    return []
