@@ -1,12 +1,20 @@
-"""Whether films have genres to learn, and films with those that a trained model knows, in its order."""
+"""Whether films have genres to learn, what is odd about them, and films with those that a trained model knows."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
+
+import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
+from kgenre.data.formats.genre_cell import SEPARATORS
+
+_SEPARATOR = re.compile(f"[|{''.join(SEPARATORS)}]")
+_LEAST_NAMES = 3
+_LEAST_FILMS = 100
 
 
 def check_genres(films: FilmTable) -> None:
@@ -18,25 +26,40 @@ def check_genres(films: FilmTable) -> None:
         )
 
 
-def warn_of_equal_genres(films: FilmTable) -> None:
-    """Log a line if all films have the same genres."""
+def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:
+    """A line where half of the genres have a separator in their names, or where there is a genre for each three films.
+
+    Example:
+        >>> doubts_about_genres(read_films("films"))
+        ()
+    """
+    names = [table.genre_names[i] for i in np.flatnonzero(table.genres.any(axis=0))]
+    joined = [name for name in names if _SEPARATOR.search(name)]
+    if len(joined) >= max(_LEAST_NAMES, len(names) / 2):
+        return (
+            f"{len(joined)} of {len(names)} genres look like several, such as {joined[0][:60]!r}: "
+            "join names by | in the table.",
+        )
+    if len(table) >= _LEAST_FILMS and 3 * len(names) > len(table):
+        return (
+            f"{len(names)} genres for {len(table)} films, such as {names[0][:60]!r}: is this the column of genres?",
+        )
+    return ()
+
+
+def lacking_genres(films: FilmTable) -> list[str]:
+    """A line where all films have the same genres, and one where over 1 % have none: theirs may be unknown."""
+    lines = []
     if len(films) > 1 and (films.genres == films.genres[0]).all():
         names = ", ".join(films.genres_of(0))
-        logging.getLogger("kgenre").warning(
-            "All %d films have the same genres (%s): there is nothing to tell apart.", len(films), names
-        )
-
-
-def warn_of_no_genres(films: FilmTable) -> None:
-    """Log a line if over 1 % of the films have no genre: most often theirs are unknown, yet learned as none."""
+        lines.append(f"All {len(films)} films have the same genres ({names}): there is nothing to tell apart.")
     without = int((~films.genres.any(axis=1)).sum())
     if without > len(films) / 100:
-        logging.getLogger("kgenre").warning(
-            "%d of %d films have no genre, and count as films that have none of them. Where theirs are unknown, take "
-            "these films out of the table.",
-            without,
-            len(films),
+        lines.append(
+            f"{without} of {len(films)} films have no genre, and count as films that have none of them. Where theirs "
+            "are unknown, take these films out of the table."
         )
+    return lines
 
 
 def map_to_known_genres(films: FilmTable, genre_names: Sequence[str]) -> FilmTable:

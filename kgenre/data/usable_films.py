@@ -15,7 +15,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
-from kgenre.data.known_genres import check_genres, map_to_known_genres, warn_of_equal_genres, warn_of_no_genres
+from kgenre.data.known_genres import check_genres, lacking_genres, map_to_known_genres
 from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import has_words
 from kgenre.data.placeholder_posters import about_placeholders
@@ -87,13 +87,13 @@ def read_film_table(
         FilmDataError: see `read_films`, `check_genres` and `map_to_known_genres`.
     """
     films = read_films(path, format)
+    notes: Sequence[str] = films.notes
     if labelled:
         check_genres(films)
-        warn_of_equal_genres(films)
-        warn_of_no_genres(films)
+        notes = [*lacking_genres(films), *notes]
     if genre_names is not None:
         films = map_to_known_genres(films, genre_names)
-    for note in films.notes:
+    for note in notes:
         _log.warning("%s", note)
     return films
 

@@ -35,7 +35,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from kgenre.data.doubtful_genres import doubts_about_genres
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats import picture_folders
@@ -53,6 +52,7 @@ from kgenre.data.formats.prepared import PREPARED
 from kgenre.data.formats.tmdb_genre_ids import TMDB_GENRE_IDS
 from kgenre.data.formats.wrong_folder import what_to_give
 from kgenre.data.genre_names import with_common_names
+from kgenre.data.known_genres import doubts_about_genres
 from kgenre.data.uncollected import uncollected
 
 # In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.
