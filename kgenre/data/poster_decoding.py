@@ -163,6 +163,15 @@ def open_picture(data: bytes) -> Image.Image:
     return _rgb(file)
 
 
+def encoded_picture(pixels: Pixels, format: str, **options: int) -> bytes:
+    """The bytes of a file with these pixels, uint8 (h, w, 3), as Pillow saves them with these arguments."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, format, **options)
+    return buffer.getvalue()
+
+
 def _rgb(image: Image.Image) -> Image.Image:
     from PIL import Image, ImageOps
 

@@ -15,7 +15,6 @@ from __future__ import annotations
 import csv
 import errno
 import hashlib
-import io
 import json
 import logging
 import os
@@ -29,7 +28,7 @@ import numpy as np
 from kgenre.data.errors import FilmDataError
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.poster_decoding import OnProgress, decode_posters
+from kgenre.data.poster_decoding import OnProgress, decode_posters, encoded_picture
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import usable_cpus
 from kgenre.data.poster_resizing import RESIZE, Pixels
@@ -213,11 +212,7 @@ def _encoded(
 
 
 def _jpeg(pixels: Pixels) -> bytes:
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()
+    return encoded_picture(pixels, "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
 def _example(tf: Any, fields: tuple[str, str, int | None, str, Sequence[str]], poster: bytes) -> bytes:
@@ -242,9 +237,4 @@ def unpack_poster(data: bytes, posters: str, image_size: Sequence[int]) -> bytes
     """A poster of a shard as the bytes of a picture file: JPEG as it is, raw pixels as a PNG."""
     if posters == "jpeg" or not data:
         return data
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    pixels = np.frombuffer(data, np.uint8).reshape(*image_size, 3)
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    return encoded_picture(np.frombuffer(data, np.uint8).reshape(*image_size, 3), "PNG", compress_level=1)

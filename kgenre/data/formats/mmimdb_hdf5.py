@@ -25,6 +25,7 @@ from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.mmimdb import PARTS
 from kgenre.data.formats.unpacked_posters import unpacked_posters
 from kgenre.data.packed_columns import PackedTexts, PosterPaths
+from kgenre.data.poster_decoding import encoded_picture
 
 FILE_NAME = "multimodal_imdb.hdf5"
 _MEANS = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green, red
@@ -112,13 +113,8 @@ def _posters(path: Path, ids: Sequence[str], images: Any) -> Path:
 
 
 def _png(image: npt.NDArray[np.integer]) -> bytes:
-    from PIL import Image
-
-    pixels = np.asarray(image, np.float32).transpose(1, 2, 0) + _MEANS
-    buffer = io.BytesIO()
-    pixels = np.clip(np.round(pixels[..., ::-1]), 0, 255).astype(np.uint8)
-    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()
+    pixels = np.round(np.asarray(image, np.float32).transpose(1, 2, 0) + _MEANS)
+    return encoded_picture(np.clip(pixels[..., ::-1], 0, 255).astype(np.uint8), "PNG", compress_level=1)
 
 
 def _words(path: Path) -> dict[int, str]:
