@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.layout_choice import ARCHIVES, some
-from kgenre.data.formats.poster_search import SUFFIXES
+from kgenre.data.poster_files import SUFFIXES
 
 _SHOWN = 3  # names of files
 

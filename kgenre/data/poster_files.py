@@ -14,6 +14,7 @@ from typing import NamedTuple
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64 << 20
 # Only decoders of pictures that posters come in: Pillow also knows formats that run other programs.
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif")  # the likeliest first
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 
 

@@ -7,6 +7,8 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from kgenre.data.poster_files import SUFFIXES
+
 _NUMBER = re.compile(r"(?:tt)?0*([0-9]+)(?:\.0)?")  # .0 is what pandas makes of ids in a column with gaps
 
 
@@ -23,7 +25,7 @@ def loose_name(name: str) -> str:
 
 
 def match_loosely(
-    names: Mapping[int, Sequence[str]], is_taken: Callable[[str], bool], folders: Iterable[str], suffixes: Sequence[str]
+    names: Mapping[int, Sequence[str]], is_taken: Callable[[str], bool], folders: Iterable[str]
 ) -> dict[int, tuple[str, str]]:
     """The folder and file name of films' posters that are the only ones like a name of theirs.
 
@@ -33,13 +35,12 @@ def match_loosely(
         names: of each film without a poster, by its row, what its poster may be called, without suffix.
         is_taken: whether a name is exactly some film's.
         folders: to look in, in this order where two have as many.
-        suffixes: of pictures, the likeliest first.
     """
     row_of: dict[str, int | None] = {}  # None for what is like the names of two films
     for row, some in names.items():
         for name in dict.fromkeys(map(loose_name, some)):
             row_of[name] = row if row_of.get(name, row) == row else None
-    found = [(folder, _like(folder, row_of, is_taken, suffixes, len(names))) for folder in folders]
+    found = [(folder, _like(folder, row_of, is_taken, len(names))) for folder in folders]
     places: dict[int, tuple[str, str]] = {}
     for folder, files in sorted(found, key=lambda one: -len(one[1])):
         for row, file in files.items():
@@ -47,23 +48,21 @@ def match_loosely(
     return places
 
 
-def _like(
-    folder: str, row_of: Mapping[str, int | None], is_taken: Callable[[str], bool], suffixes: Sequence[str], films: int
-) -> dict[int, str]:
+def _like(folder: str, row_of: Mapping[str, int | None], is_taken: Callable[[str], bool], films: int) -> dict[int, str]:
     files: dict[int, dict[str, str]] = {}
     exact = pictures = 0
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 stem, suffix = os.path.splitext(entry.name)
-                if suffix.lower() not in suffixes or stem.startswith("."):
+                if suffix.lower() not in SUFFIXES or stem.startswith("."):
                     continue
                 pictures += 1
                 if is_taken(stem):
                     exact += 1
                 elif (row := row_of.get(loose_name(stem))) is not None:
                     before = files.setdefault(row, {}).setdefault(stem, suffix)
-                    files[row][stem] = min(before, suffix, key=lambda one: (suffixes.index(one.lower()), one))
+                    files[row][stem] = min(before, suffix, key=lambda one: (SUFFIXES.index(one.lower()), one))
     except OSError:
         return {}
     only = {row: "".join(*some.items()) for row, some in files.items() if len(some) == 1}

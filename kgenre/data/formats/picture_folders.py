@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.poster_search import SUFFIXES
 from kgenre.data.packed_columns import PackedTexts, PosterPaths
+from kgenre.data.poster_files import SUFFIXES
 
 LEAST_GENRES = 2
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from kgenre.data.formats.loose_names import match_loosely
 from kgenre.data.packed_columns import PackedTexts, PosterPaths
+from kgenre.data.poster_files import SUFFIXES
 
 FOLDERS = ("images", "posters")  # in any case
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif")
 # A table may lie beside everything that somebody has. So many files take a quarter of a second to look through.
 MAX_FILES = 200_000
 _SHOWN = 3  # folders in a line
@@ -88,7 +88,7 @@ def find_posters(
     near: dict[int, tuple[str, str]] = {}
     if lacking:
         of_table = {os.path.splitext(os.path.basename(file))[0] for file in files}
-        near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked, SUFFIXES)
+        near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked)
     default = chosen[0].path if chosen else search.named[0] if search.named else ""
     for row in missing:
         found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
