@@ -89,7 +89,7 @@ def plan_batches(
     batches = batches_of(len(rows), batch_size, drop_remainder)
     weights = (np.arange(batches * batch_size) < len(rows)).reshape(batches, batch_size).astype(np.float32)
     if buckets is None:
-        return BatchPlan(_filled(rows, batches, batch_size), weights)
+        return BatchPlan(np.resize(rows, weights.shape), weights)
     planned, widths = [], []
     bucket_of = np.searchsorted(buckets.widths, buckets.lengths[rows])
     left = rows[:0]
@@ -97,7 +97,7 @@ def plan_batches(
         left = np.concatenate([left, rows[bucket_of == bucket]])
         last = bucket + 1 == len(buckets.widths)
         count = batches_of(len(left), batch_size, drop_remainder or not last)
-        planned.append(_filled(left, count, batch_size))
+        planned.append(np.resize(left, (count, batch_size)))
         widths += [width] * count
         left = left[count * batch_size :]
     order = np.arange(batches)
@@ -123,7 +123,3 @@ def rows_of_batches(films: int, batch_size: int) -> int:
     """
     part = math.gcd(batch_size, _SHARED_BY)
     return min(batch_size, -(-films // part) * part)
-
-
-def _filled(rows: npt.NDArray[np.integer], batches: int, batch_size: int) -> npt.NDArray[np.int32]:
-    return np.resize(np.asarray(rows, np.int32), (batches, batch_size))

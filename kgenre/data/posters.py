@@ -111,12 +111,8 @@ def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) 
         FilmDataError: more than ``max_bad_fraction`` of them have one.
     """
     bad = [LeftOut(film_id, reason) for film_id, reason in zip(table.ids, reasons, strict=True) if reason]
-    if len(bad) / max(len(table), 1) > max_bad_fraction:  # as a user writes it: 0.29 * 100 is less than 29
-        _raise_too_many(table, bad)
-    return bad
-
-
-def _raise_too_many(table: FilmTable, bad: Sequence[LeftOut]) -> None:
+    if len(bad) / max(len(table), 1) <= max_bad_fraction:  # as a user writes it: 0.29 * 100 is less than 29
+        return bad
     first = "; ".join(f"{film_id}: {reason}" for film_id, reason in bad[:3])
     missing = sum(not os.path.exists(path) for path in table.poster_paths.texts)
     about = "; ".join(text for text in (table.posters_found, why_missing(table)) if text)

@@ -110,7 +110,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     elif path.is_file():
         file, read = path, layout_of(path, formats).read
     else:
-        known = _closest_parent(path)
+        known = next((p for p in path.absolute().parents if p.exists()), Path("/"))
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
     with uncollected():
         table = with_common_names(read_parts(file, read) if isinstance(file, dict) else read(file))
@@ -169,7 +169,3 @@ def _tables(root: Path) -> list[Path]:
     in_json = [p for p in files if p.suffix.lower() == ".json"]
     many = len(in_json) > MAX_JSON_TABLES
     return [p for p in files if p.is_file() and not (many and p in in_json and p.name != MMIMDB.file_name)]
-
-
-def _closest_parent(path: Path) -> Path:
-    return next((p for p in path.absolute().parents if p.exists()), Path("/"))
