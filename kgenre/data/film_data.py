@@ -409,16 +409,10 @@ class FilmData(DataModule):
             split = films.whole_split.to_json()
             marks = "".join(films.usable.films.marks[films.whole_split.rows])
         return KeptFilms(
+            **{name: getattr(self, name) for name in _OF_FILMS},
             genre_names=self.genre_names,
-            posters=self.posters,
-            overviews=self.overviews,
-            image_size=self.image_size,
-            resize=self.resize,
             vocabulary=self.vocabulary,
             sequence_length=self._vectorizer.sequence_length if self._vectorizer else None,
-            standardize=self.standardize,
-            stem=self.stem,
-            word_split=self.word_split,
             split=split,
             marks=marks,
             arguments={name: getattr(self, name) for name in (*_OF_VOCABULARY, *_OF_SPLIT)},

@@ -38,13 +38,7 @@ class FilmsInUse:
         return self.whole_split and self.whole_split.restrict(self.usable.rows)
 
     def training_films(self, rows: npt.NDArray[np.integer], posters: int, batch_size: int) -> dict[str, Any]:
-        """See `FilmData.training_films`.
-
-        Args:
-            rows: of the training films.
-            posters: the most of them.
-            batch_size: how many to read at once.
-        """
+        """See `FilmData.training_films`; the films are ``rows``, of which ``batch_size`` posters are read at once."""
         films: dict[str, npt.NDArray[Any]] = {"genres": self.usable.table.genres[rows].astype(np.float32)}
         tokens = self.tensors.overviews
         if tokens is not None and self.vectorizer is not None:

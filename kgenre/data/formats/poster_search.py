@@ -74,16 +74,25 @@ def find_posters(
         >>> find_posters(Path("."), ["tt0084058"], PackedTexts([""]), PackedTexts([""])).found
         '1 of 1 in posters/'
     """
+
+    def names_of(row: int) -> Iterator[str]:
+        """The names of a film's poster without suffix, the likeliest first."""
+        if files[row]:  # a path of another machine, or a link
+            yield os.path.splitext(_last(files[row]))[0]
+        yield ids[row]
+        if others := other_names[row]:
+            yield from others.split("\0")
+
     top = os.fspath(root)
     paths, counts, missing = _named_by_table(top, files)
     names: dict[str, int] = {}  # that posters may have, each with the first film that may have it
     for row in missing:
-        for name in _names(ids[row], files[row], other_names[row]):
+        for name in names_of(row):
             names.setdefault(name, row)
     search = _Search(top, names)
     folders = search.folders() if names else []
     chosen, place_of = _places(folders)
-    others = ((row, [*_names(ids[row], files[row], other_names[row])]) for row in missing if search.pictures)
+    others = ((row, [*names_of(row)]) for row in missing if search.pictures)
     lacking = {row: own for row, own in others if not any(name in place_of for name in own)}
     near: dict[int, tuple[str, str]] = {}
     if lacking:
@@ -91,7 +100,7 @@ def find_posters(
         near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked)
     default = chosen[0].path if chosen else search.named[0] if search.named else ""
     for row in missing:
-        found = next((name for name in _names(ids[row], files[row], other_names[row]) if name in place_of), None)
+        found = next((name for name in names_of(row) if name in place_of), None)
         place = near.get(row) if found is None else (place_of[found][0], found + place_of[found][1])
         if place is not None:
             counts[place[0]] += 1
@@ -132,15 +141,6 @@ def _named_by_table(top: str, files: PackedTexts) -> tuple[PackedTexts, Counter[
         else:
             missing.append(row)
     return paths, counts, missing
-
-
-def _names(film_id: str, file: str, others: str) -> Iterator[str]:
-    """The names of a film's poster without suffix, the likeliest first."""
-    if file:  # a path of another machine, or a link
-        yield os.path.splitext(_last(file))[0]
-    yield film_id
-    if others:
-        yield from others.split("\0")
 
 
 def _last(path: str) -> str:
