@@ -18,7 +18,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -162,19 +162,22 @@ def _shard(
         written = json.loads(_part(path).read_text(encoding="utf-8"))
         if written["key"] == key and hashlib.sha256(path.read_bytes()).hexdigest() == written["sha256"]:
             return written
-    posters, quarantine = _encoded(table, files, rows, settings)
     from kgenre.data.tensorflow import tf
 
-    is_kept = [bool(poster or table.overviews[i].strip()) for i, poster in zip(rows, posters, strict=True)]
-    named = {film_id for film_id, _ in quarantine}
-    gone = (table.ids[i] for i, kept in zip(rows, is_kept, strict=True) if not kept)
-    quarantine += [(film_id, "no poster and no overview") for film_id in gone if film_id not in named]
+    films, quarantine = 0, []
     part = path.with_name(path.name + ".writing")
     try:
         with tf.io.TFRecordWriter(str(part)) as writer:
-            for about, poster, kept in zip(fields, posters, is_kept, strict=True):
-                if kept:
+            posters = _encoded(table, files, rows, settings)
+            for i, about, (poster, reason) in zip(rows, fields, posters, strict=True):
+                is_kept = bool(poster or table.overviews[i].strip())
+                if is_kept:
                     writer.write(_example(tf, about, poster))
+                    films += 1
+                if table.poster_paths[i] is None:
+                    reason = "" if is_kept else "no poster and no overview"
+                if reason:
+                    quarantine.append((table.ids[i], reason))
     except tf.errors.OpError as error:  # TensorFlow's word for a full disk
         part.unlink(missing_ok=True)
         raise OSError(errno.EIO, error.message.rpartition("; ")[2], str(part)) from error
@@ -182,7 +185,7 @@ def _shard(
     part.replace(path)
     written = {
         "file": path.name,
-        "films": sum(is_kept),
+        "films": films,
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
         "quarantine": quarantine,
@@ -194,21 +197,14 @@ def _shard(
 
 def _encoded(
     table: FilmTable, files: ExaminedPosters, rows: range, settings: Mapping[str, Any]
-) -> tuple[list[bytes], list[tuple[str, str]]]:
-    """The posters of some rows as bytes, b"" where one is bad, and the bad ones with their reasons."""
-    posters, quarantine = [b""] * len(rows), []
+) -> Iterator[tuple[bytes, str]]:
+    """The posters of some rows as bytes, b"" with the reason where one is bad."""
     paths, looked_at = [table.poster_paths[i] for i in rows], [files[i] for i in rows]
     encode = np.ndarray.tobytes if settings["posters"] == "raw" else _jpeg
     with ThreadPoolExecutor(usable_cpus()) as threads:
         for found in decode_posters(paths, looked_at, tuple(settings["image_size"]), settings["resize"]):
             encoded = threads.map(lambda one, reason: b"" if reason else encode(one), found.pixels, found.reasons)
-            posters[found.positions.start : found.positions.stop] = encoded
-            quarantine += [
-                (table.ids[rows[n]], reason)
-                for n, reason in zip(found.positions, found.reasons, strict=True)
-                if reason and paths[n] is not None
-            ]
-    return posters, sorted(quarantine)
+            yield from zip(encoded, found.reasons, strict=True)
 
 
 def _jpeg(pixels: Pixels) -> bytes:
