@@ -28,7 +28,7 @@ from kgenre.data.poster_table import poster_key
 from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split, refuse_other_films
-from kgenre.data.text_script import how_to_split
+from kgenre.data.text_words import how_to_split
 from kgenre.data.usable_films import PosterOptions, UsableFilms, look_at_films, name_some, read_film_table
 from kgenre.training.data_module import DataModule
 

@@ -19,7 +19,7 @@ from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.split import duplicate_keys
 from kgenre.data.spoilt_texts import spoilt_texts
-from kgenre.data.text_script import how_to_split
+from kgenre.data.text_words import how_to_split
 
 NEAR = 4  # bits of 64 that the hashes of near-identical posters differ in, at most
 _BANDS = 5  # one more than NEAR: two hashes that differ in NEAR bits agree in one band at least

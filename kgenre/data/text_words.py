@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation", "unicode", None)
@@ -17,6 +19,8 @@ _UNSPACED = (
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 UNSPACED_LETTER = re.compile(f"[{_UNSPACED}]")
+_SOME = 2000  # texts tell what all are like
+_MANY = 0.2  # of the letters
 
 
 class TextWords:
@@ -76,6 +80,30 @@ class TextWords:
             stem = self._stemmer.stemWord(word.decode("utf-8", "surrogatepass")).encode("utf-8", "surrogatepass")
             self._stems[word] = stem
         return stem
+
+
+def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: str) -> list[str]:
+    """A line on what to set where a fifth of the letters is of a script that the settings do not know.
+
+    Example:
+        >>> how_to_split(["宇宙船。"], "unicode", "whitespace")
+        ['The overviews have no blanks between words: --data.word_split character takes each letter as one.']
+        >>> how_to_split(["A ship."], "lower", "whitespace")
+        []
+    """
+    texts = list(islice(overviews, _SOME))
+    letters = sum(sum(map(str.isalpha, text)) for text in texts)
+    unspaced = sum(len(UNSPACED_LETTER.findall(text)) for text in texts if not text.isascii())
+    other = sum(sum(c.isalpha() and not c.isascii() for c in text) for text in texts if not text.isascii())
+    if unspaced > _MANY * letters and word_split == "whitespace":
+        option = "--data.word_split character" + (" --data.standardize unicode" if standardize != "unicode" else "")
+        return [f"The overviews have no blanks between words: {option} takes each letter as one."]
+    if other > _MANY * letters and standardize not in ("unicode", None):
+        return [
+            f"--data.standardize {standardize} knows letters and punctuation of English only; with unicode instead, "
+            "capitals and marks of other alphabets make no other words."
+        ]
+    return []
 
 
 class _BlankForPunctuation(dict[int, str]):

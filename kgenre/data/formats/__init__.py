@@ -45,12 +45,10 @@ from kgenre.data.formats.given_parts import parts_in, read_parts
 from kgenre.data.formats.json_films import JSON_FILMS
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout import Layout
-from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some
+from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some, what_to_give
 from kgenre.data.formats.mmimdb import MMIMDB
 from kgenre.data.formats.mmimdb_hdf5 import MMIMDB_HDF5
 from kgenre.data.formats.prepared import PREPARED
-from kgenre.data.formats.tmdb_genre_ids import TMDB_GENRE_IDS
-from kgenre.data.formats.wrong_folder import what_to_give
 from kgenre.data.genre_names import with_common_names
 from kgenre.data.known_genres import doubts_about_genres
 from kgenre.data.uncollected import uncollected
@@ -65,7 +63,7 @@ FORMATS: dict[str, Layout] = {
     "movie_genre": published.MOVIE_GENRE,
     "movies_metadata": published.MOVIES_METADATA,
     "tmdb_5000": published.TMDB_5000,
-    "tmdb_genre_ids": TMDB_GENRE_IDS,
+    "tmdb_genre_ids": published.TMDB_GENRE_IDS,
     "tmdb_top10k": published.TMDB_TOP10K,
     "wiki_movie_plots": published.WIKI_MOVIE_PLOTS,
     "omdb": published.OMDB,
