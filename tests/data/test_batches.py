@@ -1,7 +1,6 @@
 import gc
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 
@@ -11,8 +10,7 @@ from kgenre.data.batch_plan import AUGMENTATION, LengthBuckets, plan_batches, ro
 from kgenre.data.poster_table import aligned_zeros
 from kgenre.training.data_module import EpochBatches
 
-# What `FilmData` makes of these batches is tested on each backend.
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the same on every backend")
+pytestmark = pytest.mark.one_backend("tensorflow")
 
 N, SIZE, LENGTH, GENRES = 50, (20, 10), 7, 3
 

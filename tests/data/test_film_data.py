@@ -14,6 +14,8 @@ from kgenre.data.overviews import normalised_overview
 from kgenre.models import GenreClassifier
 from kgenre.training import TrainerError
 
+pytestmark = pytest.mark.one_backend("jax")  # under TensorFlow all that trains on films has it
+
 
 def collect(source, epoch=0):
     return [{name: tensor.numpy() for name, tensor in batch.items()} for batch in source.epoch_batches(epoch)]
@@ -660,7 +662,6 @@ def test_artifacts(films, tmp_path):
     assert split["test"] == [films.table.ids[i] for i in films.split.test]
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the same on every backend")
 def test_real_films(real_data):
     films = FilmData(str(real_data / "films"), format="course")
     films.setup("fit")

@@ -7,6 +7,7 @@ from kgenre.data import FilmData, OverviewVectorizer, kept_tokens
 from kgenre.data.kept_tokens import adapted, encoded
 from kgenre.data.packed_columns import PackedTexts
 
+pytestmark = pytest.mark.one_backend("tensorflow")
 TEXTS = PackedTexts([f"Film {i % 7} of the {word}." for i, word in enumerate(["ship", "sea", "", "night"] * 300)])
 TRAINING = np.arange(0, 1200, 2)
 SETTINGS = {"vocabulary_size": 12, "sequence_length": None, "standardize": "lower", "stem": "english", "min_df": 2}

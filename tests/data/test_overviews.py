@@ -1,4 +1,3 @@
-import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +7,8 @@ from kgenre.data import FilmDataError, OverviewVectorizer
 from kgenre.data.formats import read_films
 from kgenre.data.overviews import has_words, normalised_overview
 from kgenre.data.text_words import STANDARDIZE, TextWords
+
+pytestmark = pytest.mark.one_backend("tensorflow")  # in which Keras's layer computes on each
 
 TRAINING = ["A ship in space.", "The ship, the crew!", "a"]
 
@@ -83,11 +84,6 @@ def keras_ids(vectorizer, texts, standardize):
     return ids
 
 
-# The layer computes in TensorFlow on every backend.
-tensorflow_alone = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the same on every backend")
-
-
-@tensorflow_alone
 @pytest.mark.parametrize("standardize", [one for one in STANDARDIZE if one != "unicode"])
 def test_ids_are_those_of_kerass_layer(standardize):
     texts = [
@@ -113,7 +109,6 @@ def test_ids_are_those_of_kerass_layer(standardize):
     any_texts()
 
 
-@tensorflow_alone
 def test_ids_are_those_of_kerass_layer_on_real_overviews(real_data):
     overviews = [text for text in read_films(real_data / "films").overviews if text]
     vectorizer = OverviewVectorizer.adapt(overviews[::2])
@@ -121,7 +116,6 @@ def test_ids_are_those_of_kerass_layer_on_real_overviews(real_data):
     np.testing.assert_array_equal(vectorizer.encode(overviews), layer)
 
 
-@tensorflow_alone
 @pytest.mark.parametrize("size", [5, 9, 1000])
 def test_the_vocabulary_is_that_of_kerass_layer(sample, size):
     from keras.layers import TextVectorization

@@ -18,6 +18,8 @@ from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.packed_columns import PosterPaths
 from kgenre.data.streamed_posters import StreamedPosters
 
+pytestmark = pytest.mark.one_backend("tensorflow")
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):

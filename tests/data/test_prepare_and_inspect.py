@@ -12,6 +12,8 @@ from kgenre.data import FilmData, FilmDataError, make_sample_films, prepare, rea
 from kgenre.data.inspection import inspect_films
 from kgenre.data.prepare import prepare_films
 
+pytestmark = pytest.mark.one_backend("tensorflow")
+
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
