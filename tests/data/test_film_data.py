@@ -365,6 +365,17 @@ def test_error_a_given_split_has_no_training_films(tmp_path):
         FilmData(str(tmp_path), posters=False).setup("fit")
 
 
+def test_the_published_split_is_kept_unless_asked_otherwise(real_data):
+    folder = str(real_data / "raw_formats" / "mmimdb_layout_constructed")
+    published = json.loads((real_data / "raw_formats" / "mmimdb_layout_constructed" / "split.json").read_text())
+    kept, drawn = (FilmData(folder, posters=False, given_split=given) for given in (True, False))
+    for films in (kept, drawn):
+        films.setup("fit")
+    assert kept.split.sizes == (14, 2, 4)
+    assert {kept.table.ids[i] for i in kept.split.test} == set(published["test"])
+    assert drawn.split.sizes != (14, 2, 4) or {drawn.table.ids[i] for i in drawn.split.test} != set(published["test"])
+
+
 def test_drop_remainder(sample):
     films = FilmData(str(sample), posters=False, batch_size=32, drop_remainder=True)
     films.setup("fit")

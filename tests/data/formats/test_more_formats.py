@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kgenre.data import FilmData, FilmDataError, FilmTable, read_films, read_poster
+from kgenre.data import FilmDataError, FilmTable, read_films, read_poster
 from kgenre.data.genre_names import GENRES, SAME, common_name, with_common_names
+
+pytestmark = pytest.mark.backend_free
 
 
 @pytest.fixture(autouse=True)
@@ -189,20 +191,6 @@ def test_error_hdf5_id_that_is_a_path(tmp_path):
     write_hdf5(tmp_path, ids=("../evil", "0000002", "0000003"))
     with pytest.raises(FilmDataError, match="letters and digits"):
         read_films(tmp_path)
-
-
-# --- a split of its own ---------------------------------------------------------------------------------------------
-
-
-def test_the_published_split_is_kept_unless_asked_otherwise(real_data):
-    folder = str(real_data / "raw_formats" / "mmimdb_layout_constructed")
-    published = json.loads((real_data / "raw_formats" / "mmimdb_layout_constructed" / "split.json").read_text())
-    kept, drawn = (FilmData(folder, posters=False, given_split=given) for given in (True, False))
-    for films in (kept, drawn):
-        films.setup("fit")
-    assert kept.split.sizes == (14, 2, 4)
-    assert {kept.table.ids[i] for i in kept.split.test} == set(published["test"])
-    assert drawn.split.sizes != (14, 2, 4) or {drawn.table.ids[i] for i in drawn.split.test} != set(published["test"])
 
 
 # --- names ----------------------------------------------------------------------------------------------------------
