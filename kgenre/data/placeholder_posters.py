@@ -30,7 +30,7 @@ def placeholder_posters(films: FilmTable, files: ExaminedPosters) -> list[npt.ND
     """
     order = np.argsort(files.sha256, kind="stable")
     ordered = files.sha256[order]
-    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if len(ordered) else order
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
     ends = np.append(begins[1:], len(ordered))
     many = ends - begins >= _LEAST
     sharing = [order[begin:end] for begin, end in zip(begins[many], ends[many], strict=True) if ordered[begin]]

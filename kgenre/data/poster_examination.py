@@ -47,7 +47,8 @@ def examine_posters(
                 found, new = _look_up(some, folders, known)
                 done += len(some) - len(new)
                 tasks = [new[first : first + _FILES_PER_TASK] for first in range(0, len(new), _FILES_PER_TASK)]
-                for task, files in zip(tasks, threads.map(_examine_new, tasks), strict=True):
+                each = threads.map(lambda task: [examine_file(one.path) for one in task], tasks)
+                for task, files in zip(tasks, each, strict=True):
                     for one, file in zip(task, files, strict=True):
                         found[one.position] = file
                     done += len(task)
@@ -71,10 +72,6 @@ class _NewFile(NamedTuple):
     def found(self, file: PosterFile) -> tuple[str, str, KnownPoster]:
         """What is to be remembered of it."""
         return self.folder, os.path.basename(self.path), KnownPoster(self.size, self.changed, file)
-
-
-def _examine_new(files: Sequence[_NewFile]) -> list[PosterFile]:
-    return [examine_file(file.path) for file in files]
 
 
 def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[list[PosterFile], list[_NewFile]]:

@@ -90,10 +90,7 @@ def examine_file(path: str | os.PathLike[str]) -> PosterFile:
 def examine_bytes(data: bytes) -> PosterFile:
     """The same for the contents of a file."""
     sha256 = hashlib.sha256(data).digest()
-    header = _jpeg_header(data)
-    if header is None:
-        header = (*_other_header(data), False)
-    reason, height, width, plain = header
+    reason, height, width, plain = _jpeg_header(data) or _other_header(data)
     if height * width > MAX_PIXELS:
         reason = f"{width} x {height} pixels are too many"
     return PosterFile(reason, sha256, height, width, plain)
@@ -121,18 +118,18 @@ def _jpeg_header(data: bytes) -> tuple[str, int, int, bool] | None:
     return None
 
 
-def _other_header(data: bytes) -> tuple[str, int, int]:
+def _other_header(data: bytes) -> tuple[str, int, int, bool]:
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=picture_formats()) as image:  # reads the header only
-            return "", image.height, image.width
+            return "", image.height, image.width, False
     except UnidentifiedImageError:
-        return "not a picture that is known", 0, 0
+        return "not a picture that is known", 0, 0, False
     except Image.DecompressionBombError:
-        return "too many pixels", 0, 0
+        return "too many pixels", 0, 0, False
     except Exception as error:  # decoders meet arbitrary bytes, and raise whatever these bytes lead to
-        return damaged(error), 0, 0
+        return damaged(error), 0, 0, False
 
 
 def damaged(error: Exception) -> str:
