@@ -12,7 +12,6 @@ import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.text_words import PUNCTUATION, TextWords
-from kgenre.data.uncollected import uncollected
 
 MAX_SEQUENCE_LENGTH = 200
 UNKNOWN = "[UNK]"
@@ -76,7 +75,6 @@ class OverviewVectorizer:
         self._ids = {word.encode(): index for index, word in enumerate(self.vocabulary) if index > 1}
 
     @classmethod
-    @uncollected()
     def adapt(
         cls,
         overviews: Sequence[str],

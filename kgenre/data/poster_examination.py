@@ -14,7 +14,6 @@ from typing import NamedTuple
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.known_posters import MOST_NAMES, KnownPoster, KnownPosters
 from kgenre.data.poster_files import PosterFile, examine_file, reason_of, refusal, usable_cpus
-from kgenre.data.uncollected import uncollected
 
 _FILES_PER_TASK = 32
 _NO_POSTER = PosterFile("no poster is named for it")
@@ -39,7 +38,7 @@ def examine_posters(
         ('', 450, 300)
     """
     folders = _Folders(root)
-    with closing(KnownPosters()) as known, ThreadPoolExecutor(usable_cpus()) as threads, uncollected():
+    with closing(KnownPosters()) as known, ThreadPoolExecutor(usable_cpus()) as threads:
 
         def examined() -> Iterator[PosterFile]:
             rest, done = iter(paths), 0

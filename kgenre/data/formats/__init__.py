@@ -51,7 +51,6 @@ from kgenre.data.formats.mmimdb_hdf5 import MMIMDB_HDF5
 from kgenre.data.formats.prepared import PREPARED
 from kgenre.data.genre_names import with_common_names
 from kgenre.data.known_genres import doubts_about_genres
-from kgenre.data.uncollected import uncollected
 
 # In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.
 FORMATS: dict[str, Layout] = {
@@ -110,8 +109,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     else:
         known = next((p for p in path.absolute().parents if p.exists()), Path("/"))
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
-    with uncollected():
-        table = with_common_names(read_parts(file, read) if isinstance(file, dict) else read(file))
+    table = with_common_names(read_parts(file, read) if isinstance(file, dict) else read(file))
     root = table.root or (path if path.is_dir() else path.parent)
     return replace(table, root=root, notes=(*table.notes, *doubts_about_genres(table)))
 
