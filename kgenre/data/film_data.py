@@ -177,7 +177,7 @@ class FilmData(DataModule):
             _log.info("%s", self.description)
         elif stage != "predict":
             check_genres(self._films.usable.films)
-            self._refuse_other_films(stage, self._films.usable.films)
+            refuse_other_films(self.trainer, self._kept, stage, self._films.usable.films)
             self._split_in_use(to_test=stage == "test")
 
     def _folder(self) -> str | os.PathLike[str]:
@@ -196,7 +196,7 @@ class FilmData(DataModule):
         genre_names = self._kept.genre_names if self._kept else None
         films = read_film_table(self._folder(), self.format, genre_names, labelled=stage != "predict")
         if stage != "predict":
-            self._refuse_other_films(stage, films)
+            refuse_other_films(self.trainer, self._kept, stage, films)
         usable = look_at_films(films, options if self.posters else None, self.overviews)
         if usable.left_out:
             _log.warning("Left out (%d): %s.", len(usable.left_out), name_some(usable.left_out))
@@ -216,10 +216,6 @@ class FilmData(DataModule):
             tokens = encoded(overviews, vectorizer)
         tensors = FilmTensors(usable.table.genres, usable.posters, tokens, usable.poster_rows)
         return FilmsInUse(usable, tensors, vectorizer, split)
-
-    def _refuse_other_films(self, stage: str, films: FilmTable) -> None:
-        if self.trainer is not None and self._kept is not None and self._kept.has_none_of(films):
-            refuse_other_films(self.trainer, stage, len(films))
 
     @property
     def _may_lack(self) -> bool:
@@ -384,7 +380,7 @@ class FilmData(DataModule):
     @property
     def results_name(self) -> str:
         """The name of the folder, or folder and table, of films that a checkpoint's split has none of; "" of others."""
-        if not (self._kept and self._kept.split and self._kept.has_none_of(self._in_use.usable.films)):
+        if not (self._kept and self._kept.has_none_of(self._in_use.usable.films)):
             return ""
         path = Path(self._folder()).resolve()
         return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"

@@ -94,15 +94,15 @@ def _say_what_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
         )
 
 
-def refuse_other_films(run: Trainer, stage: str, films: int) -> None:
+def refuse_other_films(run: Trainer | None, kept: KeptFilms | None, stage: str, films: FilmTable) -> None:
     """Refuse films of which the checkpoint's run knows none, unless they are there to test a run that was named.
 
     Raises:
         FilmDataError: a training would go on with them, or a run be tested that was only found by its name.
     """
-    if run.ckpt_path is None or run.state.status != "running":
+    if run is None or run.ckpt_path is None or run.state.status != "running" or not (kept and kept.has_none_of(films)):
         return
-    none = f"None of these {films:,} films is in the split of {run.ckpt_path}"
+    none = f"None of these {len(films):,} films is in the split of {run.ckpt_path}"
     if stage == "fit":
         raise FilmDataError(
             f"{none}, so its training cannot go on with them. Give the films that it began with (--data.path), "
