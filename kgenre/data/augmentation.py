@@ -70,26 +70,16 @@ class Augmentation:
         return cls(**given) if any(given.values()) else None
 
 
-@dataclass(frozen=True, eq=False)
-class DrawnAugmentation:
-    """What every film of a table gets in one epoch.
-
-    Args:
-        geometry: int32 (n, 5): flip 0 or 1; of the flipped poster, shift down and right in pixels; height and width of
-            the window that is enlarged, which lies in the middle.
-        color: float32 (n, 2, 3), factor and offset of red, green and blue.
-        erased: int32 (n, 4), top, left, bottom and right; empty where nothing is erased.
-    """
-
-    geometry: npt.NDArray[np.int32]
-    color: npt.NDArray[np.float32]
-    erased: npt.NDArray[np.int32]
-
-
 def draw_augmentation(
     augmentation: Augmentation, films: int, image_size: tuple[int, int], seed: tuple[int, ...]
-) -> DrawnAugmentation:
-    """Draw for all films of the table; each kind has its own stream, so that one more changes nothing of another."""
+) -> dict[str, npt.NDArray[Any]]:
+    """What every film of a table gets in one epoch; each kind has its own stream, so that one more changes no other.
+
+    Returns:
+        ``geometry`` int32 (n, 5): flip 0 or 1; of the flipped poster, shift down and right in pixels; height and width
+        of the window that is enlarged, which lies in the middle. ``color`` float32 (n, 2, 3), factor and offset of red,
+        green and blue. ``erased`` int32 (n, 4), top, left, bottom and right; empty where nothing is erased.
+    """
     size = np.array(image_size)
 
     def generator(stream: int) -> np.random.Generator:
@@ -114,9 +104,8 @@ def draw_augmentation(
     first = random[:, 3:] * (size - sides)
     chosen = random[:, 0] < augmentation.erase
     erased[chosen] = np.concatenate([first, first + sides], 1)[chosen]
-    return DrawnAugmentation(
-        geometry, np.stack([factor, offset], 1).astype(np.float32), np.round(erased).astype(np.int32)
-    )
+    color = np.stack([factor, offset], 1).astype(np.float32)
+    return {"geometry": geometry, "color": color, "erased": np.round(erased).astype(np.int32)}
 
 
 def augmented(
@@ -128,7 +117,7 @@ def augmented(
         posters: uint8 (n, H, W, 3).
         index: int (B), rows of ``posters``.
         augmentation: which kinds there are.
-        drawn: geometry (B, 5), color (B, 2, 3) and erased (B, 4) of the batch's films; see `DrawnAugmentation`.
+        drawn: geometry (B, 5), color (B, 2, 3) and erased (B, 4) of the batch's films; see `draw_augmentation`.
 
     Returns:
         uint8 (B, H, W, 3). What is black stays black: it stands for a poster that is missing.

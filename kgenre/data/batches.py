@@ -144,7 +144,7 @@ class FilmBatches:
         if self.augment is not None and size is not None:
             seed = (self.seed, epoch, AUGMENTATION)
             drawn = draw_augmentation(self.augment, len(self.tensors), size, seed)
-            inputs |= {name: values[inputs["index"]] for name, values in vars(drawn).items()}
+            inputs |= {name: values[inputs["index"]] for name, values in drawn.items()}
         if self.tensors.stream is not None:
             return self._streamed(self.tensors.stream, inputs)
         options = tf.data.Options()

@@ -197,7 +197,7 @@ def test_augmentation_is_a_matter_of_seed_epoch_and_film_not_of_the_batch(tensor
 def test_augmentation_flips_and_shifts_with_repeated_edges(tensors, arrays):
     augment = Augmentation(flip=0.5, shift=0.3)
     got = by_film(collect(batches(tensors, augment=augment, seed=9).epoch_batches(4)))
-    drawn = draw_augmentation(augment, N, SIZE, (9, 4, AUGMENTATION)).geometry
+    drawn = draw_augmentation(augment, N, SIZE, (9, 4, AUGMENTATION))["geometry"]
     (height, width), pad = SIZE, ((6, 6), (3, 3), (0, 0))
     assert np.abs(drawn[:, 1:3]).max(axis=0).tolist() == [6, 3]
     assert {-1, 1} <= set(np.sign(drawn[:, 1:3]).ravel().tolist())
@@ -227,7 +227,7 @@ def test_no_shift_only_flips(tensors, arrays):
 def test_crop_enlarges_the_middle(tensors, arrays):
     augment = Augmentation(crop=0.5)
     got = by_film(collect(batches(tensors, augment=augment).epoch_batches(0)))
-    drawn = draw_augmentation(augment, N, SIZE, (0, 0, AUGMENTATION)).geometry
+    drawn = draw_augmentation(augment, N, SIZE, (0, 0, AUGMENTATION))["geometry"]
     assert drawn[:, 3].min() >= SIZE[0] / 2
     assert len(set(drawn[:, 3].tolist())) > 5
     for film in range(N):
@@ -241,7 +241,7 @@ def test_crop_enlarges_the_middle(tensors, arrays):
 def test_color_is_one_factor_and_offset_a_channel(tensors, arrays):
     augment = Augmentation(color=0.3)
     got = by_film(collect(batches(tensors, augment=augment).epoch_batches(0)))
-    drawn = draw_augmentation(augment, N, SIZE, (0, 0, AUGMENTATION)).color
+    drawn = draw_augmentation(augment, N, SIZE, (0, 0, AUGMENTATION))["color"]
     for film in range(N):
         factor, offset = drawn[film]
         expected = np.clip(arrays["posters"][film] * factor + offset, 0, 255)
