@@ -95,8 +95,8 @@ class GatheredFilms(Generic[Genres]):
         if self._with_html:
             about["notes"] = (*about.get("notes", ()), f"{self._with_html:,} overviews have HTML: read as text.")
         if "poster_paths" not in about:
-            posters = find_posters(folder, self.ids, self._posters, self._poster_names)
-            about |= {"poster_paths": posters.paths, "posters_found": posters.found}
+            paths, found = find_posters(folder, self.ids, self._posters, self._poster_names)
+            about |= {"poster_paths": paths, "posters_found": found}
         listed = [set(names_in(genres)) for genres in self.genres]
         names = sorted(set().union(*listed)) if genre_names is None else genre_names
         column_of = {name: column for column, name in enumerate(names)}

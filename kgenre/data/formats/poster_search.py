@@ -29,18 +29,6 @@ MAX_FILES = 200_000
 _SHOWN = 3  # folders in a line
 
 
-class FoundPosters(NamedTuple):
-    """Where the posters of n films are.
-
-    Args:
-        paths: n paths; of a poster that was not found where it should be, None where nobody can say.
-        found: how many there are and in which folders, for people, such as "2,498 of 2,500 in covers/"; "" for none.
-    """
-
-    paths: PosterPaths
-    found: str
-
-
 class _Folder(NamedTuple):
     """A folder with posters: its pictures that are named by films."""
 
@@ -61,7 +49,7 @@ def find_posters(
     ids: Sequence[str],
     files: PackedTexts,
     other_names: PackedTexts,
-) -> FoundPosters:
+) -> tuple[PosterPaths, str]:
     """Find the posters of films.
 
     Args:
@@ -70,8 +58,12 @@ def find_posters(
         files: of each film the file that the table names, relative to ``root``; "" where it names none.
         other_names: of each film names without suffix that its poster may have beside the id, joined by a zero byte.
 
+    Returns:
+        n paths: of a poster that is missing, where it should be, None where nobody can say; and how many there are and
+        in which folders, for people, such as "2,498 of 2,500 in covers/"; "" for none.
+
     Example:
-        >>> find_posters(Path("."), ["tt0084058"], PackedTexts([""]), PackedTexts([""])).found
+        >>> find_posters(Path("."), ["tt0084058"], PackedTexts([""]), PackedTexts([""]))[1]
         '1 of 1 in posters/'
     """
 
@@ -121,7 +113,7 @@ def find_posters(
         )
     if search.stopped and counts.total() < len(ids):
         text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
-    return FoundPosters(PosterPaths(paths), text)
+    return PosterPaths(paths), text
 
 
 def _named_by_table(top: str, files: PackedTexts) -> tuple[PackedTexts, Counter[str], list[int]]:
