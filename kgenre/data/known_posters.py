@@ -7,7 +7,6 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
 
 from kgenre.data.poster_files import PosterFile
 from kgenre.engines.cache_folder import cache_folder
@@ -17,20 +16,6 @@ _NOT_UTF8 = "\\udc"  # in the name of a folder as `_utf8` writes it: nobody can 
 MOST_NAMES = 960  # in one look-up: an old SQLite takes 999 values
 
 
-class KnownPoster(NamedTuple):
-    """A poster file as it was when it was looked at.
-
-    Args:
-        size: in bytes.
-        changed: when its contents or its status last did, in ns since 1970.
-        file: what was found about it.
-    """
-
-    size: int
-    changed: int
-    file: PosterFile
-
-
 class KnownPosters:
     """An SQLite file in the user's cache; nothing is known, and nothing kept, where that cannot be written.
 
@@ -38,9 +23,8 @@ class KnownPosters:
 
     Example:
         >>> known = KnownPosters()
-        >>> poster = KnownPoster(48_213, 1_700_000_000_000_000_000, PosterFile(""))
-        >>> known.write([("/films/posters", "alien.jpg", poster)])
-        >>> known.read("/films/posters", ["alien.jpg", "new.jpg"])["alien.jpg"].size
+        >>> known.write([("/films/posters", "alien.jpg", 48_213, 1_700_000_000_000_000_000, PosterFile(""))])
+        >>> known.read("/films/posters", ["alien.jpg", "new.jpg"])["alien.jpg"][0]
         48213
     """
 
@@ -66,8 +50,13 @@ class KnownPosters:
         except sqlite3.DatabaseError:
             self._discard()
 
-    def read(self, folder: str, names: Sequence[str]) -> dict[str, KnownPoster]:
-        """What is known of at most ``MOST_NAMES`` files of a folder, given by its absolute path, by name."""
+    def read(self, folder: str, names: Sequence[str]) -> dict[str, tuple[int, int, PosterFile]]:
+        """What is known of at most ``MOST_NAMES`` files of a folder, given by its absolute path.
+
+        Returns:
+            By name: its size in bytes, when its contents or its status last changed, in ns since 1970, and what was
+            found about it then.
+        """
         if self._database is None:
             return {}
         query = f"SELECT * FROM files WHERE folder = ? AND name IN ({', '.join('?' * len(names))})"
@@ -75,7 +64,7 @@ class KnownPosters:
         try:
             rows = self._database.execute(query, (_utf8(folder), *map(_utf8, names)))
             return {
-                name_of[name]: KnownPoster(size, changed, PosterFile(reason, sha256, height, width, plain == 1))
+                name_of[name]: (size, changed, PosterFile(reason, sha256, height, width, plain == 1))
                 for _, name, size, changed, reason, sha256, height, width, plain in rows
             }
         except sqlite3.OperationalError:  # locked for long: its next answer would take as long
@@ -84,9 +73,9 @@ class KnownPosters:
             self._discard()
         return {}
 
-    def write(self, files: Iterable[tuple[str, str, KnownPoster]]) -> None:
-        """Remember files: the absolute path of each one's folder, its name, and what was found."""
-        rows = [(_utf8(folder), _utf8(name), size, changed, *file) for folder, name, (size, changed, file) in files]
+    def write(self, files: Iterable[tuple[str, str, int, int, PosterFile]]) -> None:
+        """Remember files: the absolute path of each one's folder, its name, and what `read` gives."""
+        rows = [(_utf8(folder), _utf8(name), size, changed, *file) for folder, name, size, changed, file in files]
         if not rows or self._database is None:
             return
         with suppress(sqlite3.Error), self._database:  # on a full disk the next run looks again

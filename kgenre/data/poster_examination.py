@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from kgenre.data.examined_posters import ExaminedPosters
-from kgenre.data.known_posters import MOST_NAMES, KnownPoster, KnownPosters
+from kgenre.data.known_posters import MOST_NAMES, KnownPosters
 from kgenre.data.poster_files import PosterFile, examine_file, reason_of, refusal, usable_cpus
 
 _FILES_PER_TASK = 32
@@ -53,7 +53,8 @@ def examine_posters(
                     done += len(task)
                     if on_progress:
                         on_progress(done, len(paths))
-                known.write(one.found(found[one.position]) for one in new if found[one.position].sha256)
+                looked_at = ((one.folder, one.name, one.size, one.changed, found[one.position]) for one in new)
+                known.write(row for row in looked_at if row[-1].sha256)
                 yield from found
 
         return ExaminedPosters(examined())
@@ -65,12 +66,9 @@ class _NewFile(NamedTuple):
     position: int
     path: str
     folder: str  # its absolute path
+    name: str
     size: int
     changed: int
-
-    def found(self, file: PosterFile) -> tuple[str, str, KnownPoster]:
-        """What is to be remembered of it."""
-        return self.folder, os.path.basename(self.path), KnownPoster(self.size, self.changed, file)
 
 
 def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[list[PosterFile], list[_NewFile]]:
@@ -97,10 +95,10 @@ def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[lis
         # What is unpacked over another file brings a time of its own, in some archives the same for all.
         size, changed = status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
         one = before[folder].get(name)
-        if one is not None and (one.size, one.changed) == (size, changed):
-            found[i] = one.file
+        if one is not None and one[:2] == (size, changed):
+            found[i] = one[2]
         else:
-            new.append(_NewFile(i, os.fspath(path), absolute[folder], size, changed))
+            new.append(_NewFile(i, os.fspath(path), absolute[folder], name, size, changed))
     return found, new
 
 
