@@ -12,7 +12,6 @@ from pathlib import Path
 
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.csv_rows import read_header, read_rows
-from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import MAX_CHARS, literal
 from kgenre.data.formats.layout import Layout
@@ -33,16 +32,15 @@ def read(path: Path) -> FilmTable:
         FilmDataError: not text, not CSV, or no film in it.
     """
     encoding, notes = encoding_of(path)
-    rows, films = FilmRows(path, "Id", read_rows(path, encoding)), GatheredFilms[tuple[str, tuple[str, ...]]]()
+    films = GatheredFilms[tuple[str, tuple[str, ...]]](path)
     # pandas writes its index as a column without a name, or, read back once, as "Unnamed: 0".
     others = [n for n in read_header(path) if n and n not in COLUMNS and not n.startswith("Unnamed:")]
     one_hot = dict.fromkeys(others)
-    for film_id, row in rows:
+    for film_id, row in films.rows_of("Id", read_rows(path, encoding)):
         for name in [n for n in one_hot if row[n] not in ZERO_OR_ONE]:
             del one_hot[name]
         genres = (row["Genre"], tuple(n for n in one_hot if row[n] in ONE))
         films.add(film_id, genres=genres, overview=row.get("Overview", ""))
-    rows.check_some(len(films))
     listed = {genres: _genre_list(genres[0]) for genres in films.genres}
     source = f"the coursework's layout, {path}"
     if one_hot:
@@ -50,20 +48,17 @@ def read(path: Path) -> FilmTable:
         differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
         if disagreements := sum(differ[number] for number in films.genres_of):
             notes += (f"{disagreements} films whose Genre list and genre columns disagree: the columns count.",)
-        left_out = tuple(rows.left_out)
-        return films.table(path.parent, has.__getitem__, [*one_hot], source=source, left_out=left_out, notes=notes)
+        return films.table(has.__getitem__, [*one_hot], source=source, notes=notes)
     read_as = list(listed)
     kept = []
     for film, number in enumerate(films.genres_of):
         if listed[read_as[number]] is None:
             reason = f"Genre is not a list of names: {read_as[number][0][:60]!r}"
-            rows.left_out.append(LeftOut(films.ids[film], reason))
+            films.left_out.append(LeftOut(films.ids[film], reason))
         else:
             kept.append(film)
-    rows.check_some(len(kept))
-    left_out = tuple(rows.left_out)
-    table = films.table(path.parent, lambda genres: listed[genres] or (), source=source, left_out=left_out, notes=notes)
-    return table.subset(kept)
+    films.check_some(len(kept))
+    return films.table(lambda genres: listed[genres] or (), source=source, notes=notes).subset(kept)
 
 
 def _genre_list(text: str) -> list[str] | None:

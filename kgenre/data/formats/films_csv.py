@@ -17,7 +17,6 @@ from pathlib import Path
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.formats.csv_rows import plain, plain_rows, read_rows
-from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import SEPARATORS, genre_separator, joined_genres, listed_genres
 from kgenre.data.formats.layout import Layout
@@ -36,8 +35,8 @@ def read(path: Path) -> FilmTable:
         FilmDataError: not text, not CSV, no film in it, or genres that are neither joined names nor lists of them.
     """
     encoding, notes = encoding_of(path)
-    rows, films = FilmRows(path, "id", plain_rows(read_rows(path, encoding))), GatheredFilms[str]()
-    for film_id, row in rows:
+    films = GatheredFilms[str](path)
+    for film_id, row in films.rows_of("id", plain_rows(read_rows(path, encoding))):
         films.add(
             film_id,
             genres=row.get("genres", ""),  # films to predict have none
@@ -46,7 +45,6 @@ def read(path: Path) -> FilmTable:
             overview=row.get("overview", ""),
             poster=row.get("poster", ""),
         )
-    rows.check_some(len(films))
     separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)])
     if separator not in ("", "|"):
         notes += (f"The genres of {path.name} are split at {separator!r}: no cell has a |.",)
@@ -59,8 +57,7 @@ def read(path: Path) -> FilmTable:
                 "Give names joined by |, as in Drama|Romance."
             )
         genres[cell] = names
-    source = f"the films.csv layout, {path}"
-    return films.table(path.parent, genres.__getitem__, source=source, left_out=tuple(rows.left_out), notes=notes)
+    return films.table(genres.__getitem__, source=f"the films.csv layout, {path}", notes=notes)
 
 
 def _genres_in(cell: str, separator: str) -> list[str] | None:

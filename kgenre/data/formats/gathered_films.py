@@ -1,16 +1,18 @@
-"""A film table from its films, one after the other, as the readers of tables meet them."""
+"""A film table from its films, one after the other, as the readers of tables meet them; what is no film is left out."""
 
 from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from kgenre.data.film_table import FilmTable
+from kgenre.data.errors import FilmDataError
+from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.formats.csv_rows import NumberedRow, plain
 from kgenre.data.formats.poster_search import find_posters
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_columns import PackedTexts
@@ -23,15 +25,22 @@ class GatheredFilms(Generic[Genres]):
     """Columns that grow by a film at a time, in little memory: a table's rows are never there all at once.
 
     A film's genres are whatever a layout has for them, such as the text of a cell; `table` is told their names.
+    ``left_out`` says which rows are no films, and why; readers may add others.
+
+    Args:
+        path: the file that they are read from; posters are looked for in its folder.
 
     Example:
-        >>> films = GatheredFilms[str]()
-        >>> films.add("tt0084058", genres="Drama|War", overview="A man goes home.")
-        >>> films.table(Path("films"), lambda cell: cell.split("|"), source="a table").genres_of(0)
-        ('Drama', 'War')
+        >>> films = GatheredFilms[str](Path("films.csv"))
+        >>> for film_id, row in films.rows_of("id", [(2, {"id": "tt0084058", "genres": "Drama|War"}), (3, {"id": ""})]):
+        ...     films.add(film_id, genres=row["genres"])
+        >>> films.table(lambda cell: cell.split("|"), source="a table").genres_of(0), films.left_out
+        (('Drama', 'War'), [LeftOut(id='line 3', reason='the row has no id')])
     """
 
-    def __init__(self) -> None:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.left_out: list[LeftOut] = []
         self.ids = PackedTexts()
         self.genres: dict[Genres, int] = {}  # those that some film has, in order of appearance: few, many times
         self.genres_of = array("q")  # each film's, as a number of these
@@ -41,8 +50,33 @@ class GatheredFilms(Generic[Genres]):
         self._with_html = 0
         self._posters, self._poster_names = PackedTexts(), PackedTexts()
 
-    def __len__(self) -> int:
-        return len(self.ids)
+    def rows_of(self, id_column: str, rows: Iterable[NumberedRow]) -> Iterator[tuple[str, dict[str, str]]]:
+        """(id, row) of each film, in the file's order; no row is kept.
+
+        A row without id or with the wrong number of fields, one that repeats the names of the columns, and every later
+        row of an id that was there before, is left out.
+
+        Args:
+            id_column: the column of ids.
+            rows: of the file, see `read_rows`.
+        """
+        rows_of: dict[str, int] = {}  # a hash of each film's row, to say what a second one is
+        for line, row in rows:
+            film_id = row[id_column] if row else ""
+            if row is None:
+                self.left_out.append(LeftOut(f"line {line}", "the row has too few or too many fields"))
+            elif not film_id:
+                self.left_out.append(LeftOut(f"line {line}", f"the row has no {id_column}"))
+            # Most ids are told from the name of their column by the first letter.
+            elif film_id[0].casefold() == id_column[0].casefold() and _repeats_names(row):
+                self.left_out.append(LeftOut(f"line {line}", "the row repeats the names of the columns"))
+            elif film_id in rows_of:
+                is_same = hash(tuple(row.values())) == rows_of[film_id]
+                same = "the same row" if is_same else f"the same {id_column}"
+                self.left_out.append(LeftOut(film_id, f"line {line}: {same} was there before"))
+            else:
+                rows_of[film_id] = hash(tuple(row.values()))
+                yield film_id, row
 
     def add(
         self,
@@ -79,7 +113,6 @@ class GatheredFilms(Generic[Genres]):
 
     def table(
         self,
-        folder: Path,
         names_in: Callable[[Genres], Iterable[str]],
         genre_names: Sequence[str] | None = None,
         **about: Any,
@@ -87,15 +120,18 @@ class GatheredFilms(Generic[Genres]):
         """All films as a table.
 
         Args:
-            folder: that of the file that they were read from: posters are looked for in it.
             names_in: the names in what was given to `add` as genres.
             genre_names: of the columns of genres, in their order; others are ignored. None: those that occur, sorted.
             about: of the table, such as ``source``; with ``poster_paths`` no posters are looked for.
+
+        Raises:
+            FilmDataError: no film was added.
         """
+        self.check_some(len(self.ids))
         if self._with_html:
             about["notes"] = (*about.get("notes", ()), f"{self._with_html:,} overviews have HTML: read as text.")
         if "poster_paths" not in about:
-            paths, found = find_posters(folder, self.ids, self._posters, self._poster_names)
+            paths, found = find_posters(self.path.parent, self.ids, self._posters, self._poster_names)
             about |= {"poster_paths": paths, "posters_found": found}
         listed = [set(names_in(genres)) for genres in self.genres]
         names = sorted(set().union(*listed)) if genre_names is None else genre_names
@@ -110,5 +146,17 @@ class GatheredFilms(Generic[Genres]):
             overviews=self._overviews,
             genres=each[np.frombuffer(self.genres_of, np.int64)],
             genre_names=tuple(names),
+            left_out=tuple(self.left_out),
             **about,
         )
+
+    def check_some(self, films: int) -> None:
+        """Raise `FilmDataError` if no film was taken."""
+        if not films:
+            rows = len(self.left_out)
+            why = f"all {rows} rows were left out: {self.left_out[0].reason}" if rows else "only a header"
+            raise FilmDataError(f"{self.path} has no films ({why}).")
+
+
+def _repeats_names(row: dict[str, str]) -> bool:
+    return all(plain(name) == plain(cell) for name, cell in row.items())

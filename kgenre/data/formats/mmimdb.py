@@ -40,8 +40,7 @@ def read(path: Path) -> FilmTable:
     folder = path.parent / "dataset"
     if not folder.is_dir():
         raise FilmDataError(f"{path.parent} has no folder named dataset. Put the <id>.json and <id>.jpeg files there.")
-    films, known = GatheredFilms[tuple[str, ...]](), set()
-    left_out: list[LeftOut] = []
+    films, known = GatheredFilms[tuple[str, ...]](path), set()
     read: dict[str, list[str]] = {part: [] for part in PARTS.values()}  # a film that is there twice counts once
     ids = [(part, film_id) for name, part in PARTS.items() for film_id in split[name]]
     with ProgressLine("Reading films") as progress:
@@ -49,7 +48,7 @@ def read(path: Path) -> FilmTable:
             progress(done, len(ids))
             film, reason = ({}, "split.json has it twice") if film_id in known else _film(folder / f"{film_id}.json")
             if reason:
-                left_out.append(LeftOut(film_id, reason))
+                films.left_out.append(LeftOut(film_id, reason))
                 continue
             known.add(film_id)
             read[part].append(film_id)
@@ -61,15 +60,13 @@ def read(path: Path) -> FilmTable:
                 overview=_overview(film),
             )
     if not known:
-        why = f"{left_out[0].id}: {left_out[0].reason}" if left_out else "its lists are empty"
+        why = "{}: {}".format(*films.left_out[0]) if films.left_out else "its lists are empty"
         raise FilmDataError(f"{path} has no films ({why}).")
     parts = ", ".join(f"{len(split[name])} {name}" for name in PARTS)
     return films.table(
-        path.parent,
         tuple,
         poster_paths=PosterPaths(folder / f"{film_id}.jpeg" for film_id in films.ids),
         source=f"the MM-IMDb layout, {path}",
-        left_out=tuple(left_out),
         notes=(f"{path.name} splits the films into {parts}.",),
         split=read,
     )

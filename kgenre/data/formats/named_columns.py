@@ -9,7 +9,6 @@ from pathlib import Path, PurePosixPath
 
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.csv_rows import NumberedRow, plain_rows, read_rows
-from kgenre.data.formats.film_rows import FilmRows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import listed_genres
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
@@ -59,14 +58,14 @@ class NamedColumns:
         else:
             encoding, notes = encoding_of(path)
             found = read_rows(path, encoding, to_the_end=True)
-        rows, films = FilmRows(path, self.id, self.change(plain_rows(found))), GatheredFilms[tuple[str, ...]]()
-        for film_id, row in rows:
+        films = GatheredFilms[tuple[str, ...]](path)
+        for film_id, row in films.rows_of(self.id, self.change(plain_rows(found))):
             genres = self.genres_in(row[self.genres])
             if reason := self.why_no_film(row):
-                rows.left_out.append(LeftOut(film_id, reason))
+                films.left_out.append(LeftOut(film_id, reason))
             elif genres is None:
                 reason = f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}"
-                rows.left_out.append(LeftOut(film_id, reason))
+                films.left_out.append(LeftOut(film_id, reason))
             else:
                 year = year_in(row.get(self.year, ""))
                 films.add(
@@ -77,9 +76,7 @@ class NamedColumns:
                     overview=row.get(self.overview, ""),
                     poster_names=self._poster_names(film_id, row),
                 )
-        rows.check_some(len(films))
-        source, left_out = f"{self.name}, {path}", tuple(rows.left_out)
-        return films.table(path.parent, tuple, source=source, left_out=left_out, notes=notes)
+        return films.table(tuple, source=f"{self.name}, {path}", notes=notes)
 
     def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
         # Posters come without names of their own: people save them by an id, as in the table, or as in its link.

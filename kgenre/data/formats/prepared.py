@@ -42,14 +42,13 @@ def read(path: Path) -> FilmTable:
         if hashlib.sha256(shard.read_bytes()).hexdigest() != sha256:
             raise FilmDataError(f"{shard} is not the file that was written (sha256). Copy it again.")
     posters = _posters_folder(hashlib.sha256(text).hexdigest(), [path.parent / name for name, _ in shards], manifest)
-    films, paths = GatheredFilms[tuple[str, ...]](), PackedTexts()
+    films, paths = GatheredFilms[tuple[str, ...]](path), PackedTexts()
     for name, _ in shards:
         for film in _films(path.parent / name):
             poster = posters / f"{len(paths):07d}{_suffix(manifest)}"
             paths.append(str(poster) if film.pop("poster") else "")
             films.add(film.pop("id"), **film)
     return films.table(
-        posters,
         tuple,
         names,
         poster_paths=PosterPaths(paths),
