@@ -12,11 +12,11 @@ import numpy.typing as npt
 from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_description import scarce_genres
 from kgenre.data.film_table import FilmTable
-from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.placeholder_posters import about_placeholders, placeholder_posters
 from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters
+from kgenre.data.posters import why_missing
 from kgenre.data.split import duplicate_keys
 from kgenre.data.spoilt_texts import spoilt_texts
 from kgenre.data.text_words import how_to_split

@@ -12,16 +12,17 @@ import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.missing_posters import why_missing
+from kgenre.data.formats.layout_choice import ARCHIVES, some
 from kgenre.data.poster_decoding import OnProgress, decode_posters, open_picture, shrunk
 from kgenre.data.poster_examination import examine_posters
-from kgenre.data.poster_files import PosterFile, examine_bytes, read_file, reason_of
+from kgenre.data.poster_files import SUFFIXES, PosterFile, examine_bytes, read_file, reason_of
 from kgenre.data.poster_resizing import Pixels
 from kgenre.data.poster_table import poster_table
 
 if TYPE_CHECKING:
     from PIL import Image
 
+_SHOWN = 3  # names of files
 Poster: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]"
 
 
@@ -127,4 +128,42 @@ def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) 
     raise FilmDataError(
         f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.{there}\n"
         f"Complete the folder, or go on without these films: --data.max_bad_fraction {share:.2g}."
+    )
+
+
+def why_missing(table: FilmTable) -> str:
+    """What was looked for, what is there instead, and whether an archive may have it; "" where no poster is missing.
+
+    Example:
+        >>> why_missing(read_films("archived"))
+        'there is no folder archived/posters; posters.zip lies beside the table: unpack it'
+    """
+    paths = table.poster_paths.texts
+    missing = [path for path in paths if not os.path.exists(path)]
+    if not missing:
+        return ""
+    example, why = next((Path(path) for path in missing if path), None), ""
+    if example:
+        why = _instead(example)
+    elif len(missing) == len(paths) and not table.posters_found:
+        why = "no picture beside the table, or in a folder there, has the name of a film"
+    return "; ".join([why] * bool(why) + _archives(table.root))
+
+
+def _instead(example: Path) -> str:
+    if not example.parent.is_dir():
+        return f"there is no folder {example.parent}"
+    there = sorted(name for name in os.listdir(example.parent) if not name.startswith("."))
+    pictures = [name for name in there if name.lower().endswith(SUFFIXES)] or there
+    if not pictures:
+        return f"{example.parent} is empty"
+    return f"{example.parent} has {some(pictures, _SHOWN)}, but no {example.name} and so on"
+
+
+def _archives(root: Path | None) -> list[str]:
+    if root is None or not root.is_dir():
+        return []
+    found = sorted(file.name for file in root.iterdir() if file.suffix.lower() in ARCHIVES)
+    return (
+        [f"{some(found, _SHOWN)} {'lies' if len(found) == 1 else 'lie'} beside the table: unpack it"] if found else []
     )

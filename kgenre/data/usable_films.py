@@ -16,12 +16,11 @@ from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
 from kgenre.data.known_genres import check_genres, lacking_genres, map_to_known_genres
-from kgenre.data.missing_posters import why_missing
 from kgenre.data.overviews import has_words
 from kgenre.data.placeholder_posters import about_placeholders
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import poster_table
-from kgenre.data.posters import name_bad
+from kgenre.data.posters import name_bad, why_missing
 from kgenre.data.progress_line import ProgressLine
 from kgenre.data.streamed_posters import StreamedPosters
 

@@ -163,11 +163,9 @@ def _found(films: int, counts: Counter[str], folders: Sequence[_Folder], top: st
     if not counts:
         return ""
     by_count = sorted(counts.items(), key=lambda one: (-one[1], one[0]))
-    text = f"{sum(counts.values()):,} of {films:,} in {shown(by_count[0][0])}"
-    if len(by_count) > 1:
-        parts = [f"{shown(path)} ({n:,})" for path, n in by_count[:_SHOWN]]
-        more = f" and {len(by_count) - _SHOWN} more folders" if len(by_count) > _SHOWN else ""
-        text = f"{sum(counts.values()):,} of {films:,} in {', '.join(parts)}{more}"
+    parts = [shown(path) + (f" ({n:,})" if len(by_count) > 1 else "") for path, n in by_count[:_SHOWN]]
+    more = f" and {len(by_count) - _SHOWN} more folders" if len(by_count) > _SHOWN else ""
+    text = f"{counts.total():,} of {films:,} in {', '.join(parts)}{more}"
     unused = [f"{shown(folder.path)} ({folder.films:,})" for folder in folders if folder.path not in counts]
     return text + (f"; not used: {', '.join(unused[:_SHOWN])}{', ...' * (len(unused) > _SHOWN)}" if unused else "")
 
