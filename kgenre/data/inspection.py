@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_description import scarce_genres
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
+from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.placeholder_posters import about_placeholders, placeholder_posters
 from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters

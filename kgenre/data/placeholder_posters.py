@@ -7,8 +7,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
+from kgenre.data.packed_columns import ExaminedPosters
 
 _LEAST = 10  # films; fewer may be one film's editions
 

@@ -11,8 +11,8 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.known_posters import MOST_NAMES, KnownPosters
+from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.poster_files import PosterFile, examine_file, reason_of, refusal, usable_cpus
 
 _FILES_PER_TASK = 32

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
+from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.poster_decoding import Decoded, OnProgress, decode_posters
 from kgenre.data.poster_resizing import Pixels
 from kgenre.engines.cache_folder import cache_folder, in_the_making, leave_last_used, note_use

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.poster_decoding import OnProgress, decode_posters, encoded_picture
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import usable_cpus

@@ -11,10 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
-from kgenre.data.packed_columns import PackedTexts
+from kgenre.data.packed_columns import ExaminedPosters, PackedTexts
 from kgenre.data.placeholder_posters import placeholder_posters
 from kgenre.data.poster_examination import examine_posters
 

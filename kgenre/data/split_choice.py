@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable
 from kgenre.data.kept_films import KeptFilms
+from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.split import PARTS, Split, group_near_duplicates, split_films
 
 if TYPE_CHECKING:

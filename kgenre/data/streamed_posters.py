@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.examined_posters import ExaminedPosters
-from kgenre.data.packed_columns import PosterPaths
+from kgenre.data.packed_columns import ExaminedPosters, PosterPaths
 from kgenre.data.poster_decoding import decode_posters
 from kgenre.data.poster_resizing import Pixels
 

@@ -12,11 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.examined_posters import ExaminedPosters
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
 from kgenre.data.known_genres import check_genres, lacking_genres, map_to_known_genres
 from kgenre.data.overviews import has_words
+from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.placeholder_posters import about_placeholders
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import poster_table

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from kgenre.data import PosterFile, read_films
-from kgenre.data.examined_posters import ExaminedPosters
-from kgenre.data.packed_columns import PackedTexts, PosterPaths
+from kgenre.data.packed_columns import ExaminedPosters, PackedTexts, PosterPaths
 
 pytestmark = pytest.mark.backend_free
 

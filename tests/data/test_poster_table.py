@@ -14,8 +14,7 @@ from kgenre.data import (
     read_films,
     read_poster,
 )
-from kgenre.data.examined_posters import ExaminedPosters
-from kgenre.data.packed_columns import PosterPaths
+from kgenre.data.packed_columns import ExaminedPosters, PosterPaths
 from kgenre.data.streamed_posters import StreamedPosters
 
 pytestmark = pytest.mark.one_backend("tensorflow")
