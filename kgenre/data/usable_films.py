@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 import numpy.typing as npt
@@ -112,35 +113,31 @@ def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bo
         files = examine_posters(films.poster_paths.texts, films.root, progress)
     for note in about_placeholders(films, files) if options else ():
         _log.warning("%s", note)
-    left_out = list(films.left_out)
-    pixels, bad, has = None, [], []
+    pixels, bad = None, []
+    lacks: list[Sequence[str]] = []  # of overviews and of posters, for each film why it has none, "" where it has one
     if overviews:
-        read = np.fromiter(map(has_words, films.overviews), bool, len(films))
-        left_out += [LeftOut(films.ids[i], "no overview") for i in np.flatnonzero(~read).tolist()]
-        has.append(read)
+        lacks.append(["" if has_words(text) else "no overview" for text in films.overviews])
     if options:
         if all(files.reasons):  # else decoding may find more, and how many must be said
             name_bad(films, files.reasons, options.max_bad_fraction)
         with ProgressLine("Decoding posters") as progress:
             pixels, reasons = poster_table(films, files, options.image_size, options.resize, options.place, progress)
         bad = name_bad(films, reasons, options.max_bad_fraction)
-        left_out += bad
-        has.append(np.array([not reason for reason in reasons]))
+        lacks.append(reasons)
     may_lack = options is not None and options.may_lack
     if may_lack and pixels is None:
         raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table disk.")
-    usable = np.any(has, axis=0) if may_lack else np.all(has, axis=0)
-    if may_lack:
-        unused = {films.ids[i] for i in np.flatnonzero(~usable).tolist()}
-        left_out = [*films.left_out, *(film for film in left_out[len(films.left_out) :] if film.id in unused)]
-    if not usable.any():
+    unused = [all(some) if may_lack else any(some) for some in zip(*lacks, strict=True)]
+    why_unused = (", ".join(filter(None, some)) for some in zip(*lacks, strict=True))
+    left_out = [*films.left_out, *compress(map(LeftOut, films.ids, why_unused), unused)]
+    if all(unused):
         why = "; ".join(text for text in (left_out[-1].reason, why_missing(films) if options else "") if text)
-        lacking, other = ("overviews", "posters") if overviews and not read.any() else ("posters", "overviews")
+        lacking, other = ("overviews", "posters") if overviews and all(lacks[0]) else ("posters", "overviews")
         raise FilmDataError(
             f"None of the {len(films)} films of {films.source} can be used: {why}. "
             f"Complete the data, or use a network of {other} alone: --data.{lacking} false --data.{other} true."
         )
-    rows = np.flatnonzero(usable)
+    rows = np.flatnonzero(~np.array(unused))
     table = films.subset(rows)
     posters: npt.NDArray[np.uint8] | StreamedPosters | None = pixels
     if options and pixels is None:

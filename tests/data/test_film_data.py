@@ -214,6 +214,15 @@ def test_what_is_bad_is_left_out_counted_and_named(broken, tmp_path, caplog):
     assert len(rows) == 6
 
 
+@pytest.mark.parametrize(("incomplete", "left_out"), [("leave_out", 5), ("keep", 1)])
+def test_a_film_that_lacks_both_is_left_out_once(broken, incomplete, left_out):
+    (broken / "posters" / "sample00007.jpg").unlink()  # whose overview is missing too
+    films = FilmData(str(broken), image_size=(8, 8), max_bad_fraction=0.1, incomplete=incomplete)
+    films.setup("fit")
+    assert (len(films.left_out), len(films.table)) == (left_out, 60 - left_out)
+    assert ("sample00007", "no overview, no such file") in films.left_out
+
+
 def test_models_of_posters_and_of_overviews_are_tested_on_one_side(broken):
     split = {}
     for inputs in ({"posters": False}, {"overviews": False}, {}):
