@@ -13,7 +13,7 @@ from kgenre.data.film_description import scarce_genres
 from kgenre.data.film_table import FilmTable
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.packed_columns import ExaminedPosters
-from kgenre.data.placeholder_posters import about_placeholders, placeholder_posters
+from kgenre.data.placeholder_posters import about_placeholders, placeholder_posters, rows_by_key
 from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.posters import why_missing
@@ -66,7 +66,7 @@ def inspect_films(
     ]
     words = np.fromiter((len(normalised_overview(text).split()) for text in table.overviews), np.int64, len(table))
     keys_of = duplicate_keys(table, files)
-    groups = {kind: [group for group in _same(keys) if keys[group[0]]] for kind, keys in keys_of.items()}
+    groups = {kind: [group.tolist() for group in rows_by_key(keys) if keys[group[0]]] for kind, keys in keys_of.items()}
     placeholders = placeholder_posters(table, files)
     no_posters = {row for rows in placeholders for row in rows.tolist()}
     posters = [row for row in good if row not in no_posters]
@@ -127,15 +127,6 @@ def _perceptual_hashes(
     return hashes, reasons
 
 
-def _same(keys: npt.NDArray[Any]) -> list[list[int]]:
-    """The rows of films with the same key, of keys that several have."""
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    ends = np.append(begins[1:], len(keys))
-    return sorted(order[begin:end].tolist() for begin, end in zip(begins, ends, strict=True) if end - begin > 1)
-
-
 def _near(hashes: npt.NDArray[np.uint64], good: Sequence[int], identical: list[list[int]]) -> list[list[int]]:
     group_of = {row: number for number, group in enumerate(identical) for row in group}
     pairs = set()
@@ -144,7 +135,7 @@ def _near(hashes: npt.NDArray[np.uint64], good: Sequence[int], identical: list[l
     for band in range(_BANDS):
         shift = np.uint64(band * 64 // _BANDS)
         mask = np.uint64((1 << ((band + 1) * 64 // _BANDS - band * 64 // _BANDS)) - 1)
-        for group in _same((of_good >> shift) & mask):
+        for group in rows_by_key((of_good >> shift) & mask):
             if len(group) > _LARGEST_BAND:
                 continue
             members = rows[group]

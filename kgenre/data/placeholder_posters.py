@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +29,19 @@ def placeholder_posters(films: FilmTable, files: ExaminedPosters) -> list[npt.ND
         >>> placeholder_posters(films, examine_posters(films.poster_paths))
         []
     """
-    order = np.argsort(files.sha256, kind="stable")
-    ordered = files.sha256[order]
+    sharing = rows_by_key(files.sha256, _LEAST)
+    return [rows for rows in sharing if files.sha256[rows[0]] and _differ(films, rows)]
+
+
+def rows_by_key(keys: npt.NDArray[Any], least: int = 2) -> list[npt.NDArray[np.intp]]:
+    """The rows of each key that ``least`` rows have, or more; the key that comes first in ``keys`` is the first."""
+    order = np.argsort(keys, kind="stable")
+    ordered = keys[order]
     begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
-    ends = np.append(begins[1:], len(ordered))
-    many = ends - begins >= _LEAST
-    sharing = [order[begin:end] for begin, end in zip(begins[many], ends[many], strict=True) if ordered[begin]]
-    return sorted((rows for rows in sharing if _differ(films, rows)), key=lambda rows: int(rows[0]))
+    ends = np.append(begins[1:], len(keys))
+    many = ends - begins >= least
+    found = [order[begin:end] for begin, end in zip(begins[many], ends[many], strict=True)]
+    return sorted(found, key=lambda rows: int(rows[0]))
 
 
 def _differ(films: FilmTable, rows: npt.NDArray[np.intp]) -> bool:
