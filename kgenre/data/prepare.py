@@ -18,8 +18,9 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -200,15 +201,12 @@ def _encoded(
 ) -> Iterator[tuple[bytes, str]]:
     """The posters of some rows as bytes, b"" with the reason where one is bad."""
     paths, looked_at = [table.poster_paths[i] for i in rows], [files[i] for i in rows]
-    encode = np.ndarray.tobytes if settings["posters"] == "raw" else _jpeg
+    jpeg = partial(encoded_picture, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
+    encode: Callable[[Pixels], bytes] = np.ndarray.tobytes if settings["posters"] == "raw" else jpeg
     with ThreadPoolExecutor(usable_cpus()) as threads:
         for found in decode_posters(paths, looked_at, tuple(settings["image_size"]), settings["resize"]):
             encoded = threads.map(lambda one, reason: b"" if reason else encode(one), found.pixels, found.reasons)
             yield from zip(encoded, found.reasons, strict=True)
-
-
-def _jpeg(pixels: Pixels) -> bytes:
-    return encoded_picture(pixels, "JPEG", quality=JPEG_QUALITY, subsampling=0)
 
 
 def _example(tf: Any, fields: tuple[str, str, int | None, str, Sequence[str]], poster: bytes) -> bytes:
