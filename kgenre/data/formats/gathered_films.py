@@ -128,8 +128,9 @@ class GatheredFilms(Generic[Genres]):
             FilmDataError: no film was added.
         """
         self.check_some(len(self.ids))
-        if self._with_html:
-            about["notes"] = (*about.get("notes", ()), f"{self._with_html:,} overviews have HTML: read as text.")
+        if count := self._with_html:
+            note = f"{count:,} overview{'s have' if count > 1 else ' has'} HTML: read as text."
+            about["notes"] = (*about.get("notes", ()), note)
         if "poster_paths" not in about:
             paths, found = find_posters(self.path.parent, self.ids, self._posters, self._poster_names)
             about |= {"poster_paths": paths, "posters_found": found}

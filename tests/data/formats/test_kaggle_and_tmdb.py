@@ -71,6 +71,11 @@ def test_movie_genre(write_csv, tmp_path):
     assert not table.notes
 
 
+def test_movie_genre_to_which_somebody_has_added_overviews(write_csv):
+    path = write_csv("MovieGenre.csv", [[*MOVIE_GENRE, "Overview"], [*movie_genre_row(), "A ship."]])
+    check(read_films(path), "MovieGenre")
+
+
 def test_a_byte_order_mark_before_another_encoding(write_csv):
     path = write_csv("m.csv", [MOVIE_GENRE, movie_genre_row(title="Amélie (2001)")], encoding="cp1252")
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

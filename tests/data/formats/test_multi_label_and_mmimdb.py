@@ -46,17 +46,20 @@ def test_multi_label_is_not_taken_where_there_are_overviews(write_csv):
 def test_mmimdb(mmimdb):
     film = {"title": "Alien", "year": 1979, "genres": ["Horror", "Sci-Fi ", ""], "plot": ["A ship.", "A long one.::me"]}
     folder = mmimdb(
-        {"1": film, "2": {"genres": [], "plot outline": "Short."}, "3": film}, train=["2", "1"], test=["4", "1"]
+        {"1": film, "2": {"genres": [], "plot outline": "A &amp; B."}, "3": film},
+        train=["2", "1"],
+        test=["4", "1"],
     )
     table = read_films(folder)
     assert table.source == f"the MM-IMDb layout, {folder / 'split.json'}"
     assert (table.ids, table.titles, table.years) == (("2", "1"), ("", "Alien"), (None, 1979))
-    assert table.overviews == ("Short.", "A long one.")
+    assert table.overviews == ("A & B.", "A long one.")
     assert table.genre_names == ("Horror", "Sci-Fi")
     assert table.genres.tolist() == [[0, 0], [1, 1]]
     assert table.poster_paths == (folder / "dataset" / "2.jpeg", folder / "dataset" / "1.jpeg")
     assert table.left_out == (("4", "there is no dataset/4.json"), ("1", "split.json has it twice"))
     assert "2 train, 0 dev, 2 test" in table.notes[0]
+    assert table.notes[1] == "1 overview has HTML: read as text."
     assert table.split == {"train": ["2", "1"], "validation": [], "test": []}, "no film is trained on and tested"
 
 
