@@ -38,22 +38,23 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
         >>> encoding_of(Path("MovieGenre.csv"))
         ('cp1252', ('MovieGenre.csv is not UTF-8 (1 other byte): read as Windows-1252, its letters may be wrong.',))
     """
-    decoder = codecs.getincrementaldecoder("utf-8")()
-    is_utf8, size, other, broken, is_text, encoding = True, 0, 0, 0, True, "cp1252"
     if is_utf16(path):
         return "utf-16", ()
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK_BYTES):
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            while file.read(CHUNK_BYTES):
+                pass
+        return "utf-8-sig", ()
+    except UnicodeDecodeError:
+        size, other, broken, is_text, encoding = 0, 0, 0, True, "cp1252"
+    with path.open("rb") as raw:
+        while chunk := raw.read(CHUNK_BYTES):
             size += len(chunk)
             other += len(chunk.translate(None, ASCII))
             is_text = is_text and b"\0" not in chunk
             broken += len(BROKEN_LETTER.findall(chunk))
             if any(byte in chunk for byte in NOT_CP1252):
                 encoding = "latin-1"  # knows every byte
-            if is_utf8:
-                is_utf8 = _decodes(decoder, chunk)
-    if is_utf8 and _decodes(decoder, b"", final=True):
-        return "utf-8-sig", ()
     if not is_text or other > MAX_OTHER_SHARE * size:
         raise FilmDataError(f"{path} is not UTF-8 text. {SAVE_AS_UTF8}")
     if broken > MAX_BROKEN_LETTERS:
@@ -64,11 +65,3 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
     name = "Windows-1252" if encoding == "cp1252" else "Latin-1"
     bytes_ = f"{other} other byte{'s' * (other != 1)}"
     return encoding, (f"{path.name} is not UTF-8 ({bytes_}): read as {name}, its letters may be wrong.",)
-
-
-def _decodes(decoder: codecs.IncrementalDecoder, chunk: bytes, final: bool = False) -> bool:
-    try:
-        decoder.decode(chunk, final)
-    except UnicodeDecodeError:
-        return False
-    return True
