@@ -142,12 +142,16 @@ def why_missing(table: FilmTable) -> str:
     missing = [path for path in paths if not os.path.exists(path)]
     if not missing:
         return ""
-    example, why = next((Path(path) for path in missing if path), None), ""
-    if example:
-        why = _instead(example)
+    said = []
+    if example := next(filter(None, missing), ""):
+        said.append(_instead(Path(example)))
     elif len(missing) == len(paths) and not table.posters_found:
-        why = "no picture beside the table, or in a folder there, has the name of a film"
-    return "; ".join([why] * bool(why) + _archives(table.root))
+        said.append("no picture beside the table, or in a folder there, has the name of a film")
+    beside = sorted(table.root.iterdir()) if table.root is not None and table.root.is_dir() else []
+    if archives := [file.name for file in beside if file.suffix.lower() in ARCHIVES]:
+        lie = "lies" if len(archives) == 1 else "lie"
+        said.append(f"{some(archives, _SHOWN)} {lie} beside the table: unpack it")
+    return "; ".join(said)
 
 
 def _instead(example: Path) -> str:
@@ -158,12 +162,3 @@ def _instead(example: Path) -> str:
     if not pictures:
         return f"{example.parent} is empty"
     return f"{example.parent} has {some(pictures, _SHOWN)}, but no {example.name} and so on"
-
-
-def _archives(root: Path | None) -> list[str]:
-    if root is None or not root.is_dir():
-        return []
-    found = sorted(file.name for file in root.iterdir() if file.suffix.lower() in ARCHIVES)
-    return (
-        [f"{some(found, _SHOWN)} {'lies' if len(found) == 1 else 'lie'} beside the table: unpack it"] if found else []
-    )
