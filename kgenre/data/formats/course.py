@@ -7,7 +7,7 @@ output for each.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable, LeftOut
@@ -22,8 +22,8 @@ ONE = frozenset({"1", "1.0", "True"})
 ZERO_OR_ONE = ONE | {"0", "0.0", "False", ""}
 
 
-def read(path: Path) -> FilmTable:
-    """Read the CSV file at ``path``; see the module for the layout.
+def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
+    """Read the CSV file at ``path``, see the module; ``layout`` is what its source is called.
 
     Where the ``Genre`` list and the columns of 0 and 1 disagree, the columns count: they are what the course
     trains on. A file without such columns takes its genres from the lists, sorted.
@@ -42,7 +42,7 @@ def read(path: Path) -> FilmTable:
         genres = (row["Genre"], tuple(n for n in one_hot if row[n] in ONE))
         films.add(film_id, genres=genres, overview=row.get("Overview", ""))
     listed = {genres: _genre_list(genres[0]) for genres in films.genres}
-    source = f"the coursework's layout, {path}"
+    source = f"{layout}, {path}"
     if one_hot:
         has = {genres: [n for n in genres[1] if n in one_hot] for genres in films.genres}
         differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
@@ -68,10 +68,6 @@ def _genre_list(text: str) -> list[str] | None:
     return None
 
 
-def _read_multi_label(path: Path) -> FilmTable:
-    return replace(read(path), source=f"the Multi_Label_dataset layout, {path}")
-
-
 COURSE = Layout(
     "IMDB_overview_genres.csv",
     "(columns Id, Genre, one per genre, Overview) with Images/<Id>.jpg or posters/<Id>.jpg",
@@ -80,5 +76,9 @@ COURSE = Layout(
     exact=True,
 )
 MULTI_LABEL = Layout(
-    "whole.csv", "(columns Id, Genre, one per genre) with Images/<Id>.jpg", COLUMNS[:2], _read_multi_label, exact=True
+    "whole.csv",
+    "(columns Id, Genre, one per genre) with Images/<Id>.jpg",
+    COLUMNS[:2],
+    partial(read, layout="the Multi_Label_dataset layout"),
+    exact=True,
 )

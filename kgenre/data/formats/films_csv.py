@@ -11,7 +11,7 @@ Films to predict come in the same table without ``genres``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
@@ -26,8 +26,8 @@ from kgenre.data.formats.text_encoding import encoding_of
 LISTS = ("[", "(")
 
 
-def read(path: Path) -> FilmTable:
-    """Read the CSV file at ``path``; see the module for the layout.
+def read(path: Path, layout: str = "the films.csv layout") -> FilmTable:
+    """Read the CSV file at ``path``, see the module; ``layout`` is what its source is called.
 
     ``genre_names`` are the genres that occur, sorted; "N/A" is not a genre.
 
@@ -57,7 +57,7 @@ def read(path: Path) -> FilmTable:
                 "Give names joined by |, as in Drama|Romance."
             )
         genres[cell] = names
-    return films.table(genres.__getitem__, source=f"the films.csv layout, {path}", notes=notes)
+    return films.table(genres.__getitem__, source=f"{layout}, {path}", notes=notes)
 
 
 def _genres_in(cell: str, separator: str) -> list[str] | None:
@@ -66,10 +66,6 @@ def _genres_in(cell: str, separator: str) -> list[str] | None:
     names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator or "|")
     several = not separator and not cell.startswith(LISTS) and any(one in cell for one in SEPARATORS if one != "/")
     return None if several or names is None or any(name.isdecimal() for name in names) else names
-
-
-def _read_unlabelled(path: Path) -> FilmTable:
-    return replace(read(path), source=f"a table without a column genres, {path}")
 
 
 def _lacking_to_predict(header: Sequence[str]) -> list[str]:
@@ -91,6 +87,6 @@ UNLABELLED = Layout(
     "unlabelled.csv",
     "(columns id, overview, poster: films to predict)",
     ("id", "overview"),
-    _read_unlabelled,
+    partial(read, layout="a table without a column genres"),
     lacking=_lacking_to_predict,
 )
