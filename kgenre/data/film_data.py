@@ -16,7 +16,6 @@ from kgenre.data.augmentation import Augmentation
 from kgenre.data.batches import FilmBatches, FilmTensors
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_arguments import check_film_arguments
-from kgenre.data.film_description import describe_films
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.films_in_use import FilmsInUse
 from kgenre.data.given_films import encode_given
@@ -290,7 +289,7 @@ class FilmData(DataModule):
     @property
     def description(self) -> str:
         """A few lines for people: what was found, its size, rare genres, what was left out."""
-        return describe_films(self._in_use, self.image_size, self.min_films)
+        return self._in_use.description(self.image_size, self.min_films)
 
     def training_films(self, posters: int = 0) -> dict[str, npt.NDArray[Any]]:
         """What a network may learn of the training films before its first step, after `setup`.

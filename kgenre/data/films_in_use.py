@@ -1,4 +1,4 @@
-"""What `FilmData` has read: the films that are used, as tables that batches are gathered from."""
+"""What `FilmData` has read: the films that are used, as tables that batches are gathered from, and in a few lines."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ import numpy.typing as npt
 
 from kgenre.data.batch_plan import LengthBuckets
 from kgenre.data.batches import FilmBatches, FilmTensors
+from kgenre.data.formats.layout_choice import some
+from kgenre.data.known_genres import scarce_genres
 from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.split import Split
-from kgenre.data.usable_films import UsableFilms
+from kgenre.data.streamed_posters import StreamedPosters
+from kgenre.data.usable_films import UsableFilms, name_some
+
+_MOST_NAMES = 12  # of genres on a line: tables with free text for genres have hundreds
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,3 +63,38 @@ class FilmsInUse:
             return None
         lengths = np.count_nonzero(tokens, axis=1).astype(np.int32)
         return LengthBuckets.choose(lengths, rows, batch_size, most, tokens.shape[1])
+
+    def description(self, image_size: tuple[int, int], min_films: int) -> str:
+        """Two to five lines: how many films, what is read of them, where posters are, rare genres, films left out."""
+        usable, vectorizer, table = self.usable, self.vectorizer, self.usable.table
+        inputs = []
+        if usable.posters is not None:
+            inputs.append("posters at {} x {}".format(*image_size) + _where_kept(usable.posters))
+        if vectorizer is not None:
+            length, words = vectorizer.sequence_length, len(vectorizer.vocabulary)
+            unit = "words" if vectorizer.word_split == "whitespace" else "letters or words"
+            inputs.append(f"overviews of up to {length} {unit}, vocabulary {words:,}")
+        if self.split is not None:
+            inputs.append(str(self.split))
+        count = len(table.genre_names)
+        genres = "1 genre" if count == 1 else f"{count} genres"
+        lines = [f"{len(table):,} films with {genres}, from {table.source}", "; ".join(inputs)]
+        if usable.posters is not None and table.posters_found:
+            lines.append(f"Posters: {table.posters_found}")
+        rare, never = scarce_genres(table, min_films)
+        about = []
+        if rare:
+            about.append(f"Fewer than {min_films} films: {some([f'{name} ({n})' for name, n in rare], _MOST_NAMES)}")
+        if never:
+            about.append(f"{'never' if rare else 'Never'} occur: {some(never, _MOST_NAMES)}")
+        if about and len(never) < len(table.genre_names):  # films to predict may come without genres
+            lines.append("; ".join(about))
+        if usable.left_out:
+            lines.append(f"{len(usable.left_out)} left out: {name_some(usable.left_out)}")
+        return "\n".join(lines)
+
+
+def _where_kept(posters: np.ndarray | StreamedPosters) -> str:
+    if isinstance(posters, StreamedPosters):
+        return " (streamed)"
+    return f" ({posters.nbytes / 1e6:,.0f} MB {'on disk' if isinstance(posters, np.memmap) else 'in memory'})"

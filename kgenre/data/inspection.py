@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.film_description import scarce_genres
 from kgenre.data.film_table import FilmTable
+from kgenre.data.known_genres import scarce_genres
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.placeholder_posters import about_placeholders, placeholder_posters, rows_by_key

@@ -47,6 +47,18 @@ def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:
     return ()
 
 
+def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int]], list[str]]:
+    """(name, films) of the genres that at least one but fewer than ``min_films`` films have; those that none has.
+
+    Example:
+        >>> scarce_genres(read_films("films"), min_films=5)
+        ([('Western', 3), ('Horror', 4)], [])
+    """
+    counts = [(name, int(films)) for name, films in zip(table.genre_names, table.genres.sum(axis=0), strict=True)]
+    rare = sorted(((name, films) for name, films in counts if 0 < films < min_films), key=lambda one: one[1])
+    return rare, [name for name, films in counts if not films]
+
+
 def lacking_genres(films: FilmTable) -> list[str]:
     """A line where all films have the same genres, and one where over 1 % have none: theirs may be unknown."""
     lines = []
