@@ -218,7 +218,7 @@ def _example(tf: Any, fields: tuple[str, str, int | None, str, Sequence[str]], p
     }
     feature["poster"] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[poster] if poster else []))
     feature["year"] = tf.train.Feature(int64_list=tf.train.Int64List(value=[] if year is None else [year]))
-    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString(deterministic=True)
 
 
 def _write_whole(path: Path, data: bytes) -> None:

@@ -205,6 +205,14 @@ def test_a_run_that_was_broken_off_goes_on(films, tmp_path, monkeypatch):
     assert len(written) == 9
 
 
+def test_a_film_is_written_in_the_same_bytes_by_every_process():
+    from kgenre.data.tensorflow import tf
+
+    record = prepare._example(tf, ("tt1", "A", 1999, "B", ("Drama",)), b"p")
+    places = [record.index(name) for name in (b"genres", b"id", b"overview", b"poster", b"title", b"year")]
+    assert places == sorted(places), "in an order of the process's own"
+
+
 def test_error_a_full_disk(films, tmp_path, monkeypatch):
     from kgenre.data.tensorflow import tf
 
