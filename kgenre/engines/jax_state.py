@@ -149,8 +149,13 @@ class ArrayState(ABC):
         self._compile()
         self.start_epoch("train")
 
+    def _current(self) -> list[Any]:
+        """The state's values, but what hooks have assigned since and the next `pull` takes over."""
+        held = zip(self._held(), self._synced, self._values(), strict=True)
+        return [value if v.value is known else v.value for v, known, value in held]
+
     def get_variable(self, variable: keras.Variable) -> np.ndarray:
-        return np.asarray(self._values()[self._position(variable)])
+        return np.asarray(self._current()[self._position(variable)])
 
     def set_variable(self, variable: keras.Variable, value: Any) -> None:
         position = self._position(variable)
@@ -164,7 +169,7 @@ class ArrayState(ABC):
         return next(i for i, held in enumerate(self._held()) if held is variable)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        values = dict(zip(map(id, self._held()), jax.device_get(self._values()), strict=True))
+        values = dict(zip(map(id, self._held()), jax.device_get(self._current()), strict=True))
         named = self.built.variables | self.built.optimizer_variables
         return {name: as_saved(values[id(variable)]) for name, variable in named.items()}
 

@@ -311,6 +311,27 @@ def saved_run(tmp_path_factory):
     return run.checkpoint_callback.last_model_path
 
 
+@pytest.mark.parametrize("hook", ["on_train_batch_end", "on_train_epoch_end", "on_validation_epoch_end"])
+def test_a_checkpoint_has_what_the_modules_hook_has_just_assigned(hook):
+    """A target network follows after each batch, and a checkpoint is due there."""
+
+    class Follows(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.target = keras.Variable(np.zeros((4, 2)), trainable=False)
+            setattr(self, hook, self.follow)
+
+        def follow(self, *_):
+            self.target.assign((self.target + self.model.layers[0].kernel) / 2)
+            self.followed = keras.ops.convert_to_numpy(self.target)
+
+    batches = 2 if hook == "on_train_batch_end" else 5  # the last of an epoch is saved with the epoch
+    module, checkpoint = Follows(), ModelCheckpoint(every_n_train_steps=batches)
+    trainer(max_steps=batches, callbacks=checkpoint).fit(module, dataset(), boring_batches(1))
+    saved = read_checkpoint(checkpoint.last_model_path)
+    np.testing.assert_array_equal(saved.weights["target"], module.followed)
+
+
 def test_two_runs_cannot_share_a_folder(run_python):
     first = trainer(max_epochs=1)
     first.fit(Dropping(), dataset(), boring_batches(1))
@@ -697,6 +718,32 @@ def test_load_from_checkpoint_of_another_model(saved):
 
     with pytest.raises(CheckpointError, match=r"does not hold the arguments of Needs .*save_hyperparameters\(\)"):
         Needs.load_from_checkpoint(saved[0])
+
+
+def test_load_from_checkpoint_of_another_model_without_strict(saved, caplog):
+    class OtherHead(Dropping):
+        def __init__(self, learning_rate):
+            super().__init__(learning_rate)
+            self.model = keras.Sequential([*self.model.layers, keras.layers.Dense(3, name="head")])
+            self.model.build((None, 4))
+            del self.error_metric
+
+    module = OtherHead.load_from_checkpoint(saved[0], strict=False)
+    loaded = weights_of(module)
+    for name in ("model.layers.1.kernel", "model.layers.1.bias"):
+        np.testing.assert_array_equal(loaded[name], saved[2][name])
+    said = "strict=False: model.layers.2.bias, model.layers.2.kernel keep their initial values."
+    assert said in caplog.text
+    assert "strict=False: error_metric.0, error_metric.1 are not in the model." in caplog.text
+
+    class Wider(Dropping):
+        def __init__(self, learning_rate):
+            super().__init__(learning_rate)
+            self.model = BoringModule(units=3, dropout=0.3).model
+
+    caplog.clear()
+    Wider.load_from_checkpoint(saved[0], strict=False)
+    assert "strict=False: model.layers.1.bias, model.layers.1.kernel keep their initial values." in caplog.text
 
 
 def test_load_from_checkpoint_with_an_unknown_argument(saved):

@@ -294,6 +294,17 @@ def test_learning_rates_can_be_read_and_set():
     assert float(trainer.optimizers[0].learning_rate) == 0.25
 
 
+def test_a_rate_that_a_hook_has_just_set_is_read_there():
+    class Sets(BoringModule):
+        def on_train_epoch_start(self):
+            self.trainer.optimizers[0].learning_rate = 0.25
+            self.read = self.trainer.learning_rates()
+
+    module = Sets()
+    quiet_trainer().fit(module, boring_batches(1))
+    assert module.read == [0.25]
+
+
 @pytest.mark.parametrize(
     ("arguments", "updates"),
     [({"accumulate_grad_batches": 4}, 4), ({"limit_train_batches": 3, "max_steps": 5}, 5)],
