@@ -44,6 +44,11 @@ def value_in_python(error: Exception, step: str) -> str | None:
             "which a step compiled by another backend cannot call: let the source of batches do it, for example "
             "dataset.map(...) of tf.data with the layer, or the layer on whole arrays before training."
         )
+    if "Iterating over a symbolic" in str(error):
+        return (
+            f"{step} iterates over one tensor at {described(lines[-1])}. For x, y = batch give batches that are "
+            "tuples, as kgenre.ArrayDataset((x, y)) makes; the rows of a tensor are keras.ops.unstack(tensor)."
+        )
     return (
         f"{step} asks for the numbers in a tensor at {described(lines[-1])}, but a step is compiled before there are "
         "any. Write it with tensors: keras.ops.where(condition, a, b) for if, "

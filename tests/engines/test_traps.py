@@ -138,6 +138,18 @@ def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):
         fit(Asks())
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere a tensor gives its rows")
+def test_a_batch_that_has_no_parts():
+    class Unpacks(BoringModule):
+        def training_step(self, batch, batch_idx):
+            x, y = batch
+            return ops.mean((self.model(x) - y) ** 2)
+
+    told = r"^training_step iterates over one tensor at test_traps\.py, line \d+ \(x, y = batch\).*ArrayDataset\(\(x, y\)\)"
+    with pytest.raises(StepError, match=told):
+        fit(Unpacks(), [np.zeros((8, 4), "float32")])
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends convert")
 def test_an_operator_between_two_dtypes_is_told_what_to_write():
     class Half(BoringModule):
