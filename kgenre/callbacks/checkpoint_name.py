@@ -44,6 +44,11 @@ def checkpoint_name(template: str, epoch: int, step: int, metrics: Mapping[str, 
     return _FIELD.sub(filled, template)
 
 
+def names_in(template: str) -> list[str]:
+    """The names of logged values in a template."""
+    return [name for name, _ in _FIELD.findall(template) if name not in ("epoch", "step")]
+
+
 _MESSAGE = (
     "ModelCheckpoint(filename=...) takes a template such as '{epoch:02d}-{val/loss:.3f}': epoch, step or logged names "
     'in braces, no folders, none of <>:"|?*.'

@@ -23,8 +23,10 @@ _LOGGING = (DeviceStatsMonitor, InputMonitor, LambdaCallback, LearningRateMonito
 _HOOKS = [name for name in HOOKS if name.startswith("on_")]
 
 
-def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: Module) -> None:
-    """Refuse a ``monitor`` that no step logs, once the steps are built.
+def check_logged(
+    callback: str, monitor: str | None, trainer: Trainer, module: Module, filename: str | None = None
+) -> None:
+    """Refuse a ``monitor`` that no step logs, once the steps are built; warn of one that only a ``filename`` holds.
 
     Where a hook of the module or of a callback may log it too, only a warning names the step's value that it may mean.
 
@@ -39,11 +41,14 @@ def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: M
     same = [name for name in sorted(known) if _bare(name.partition("/dataloader_idx_")[0]) == _bare(monitor)]
     near = same or difflib.get_close_matches(monitor, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
+    what = f"{callback}(monitor={monitor!r})" if filename is None else f"{callback}(filename={filename!r}): {monitor!r}"
     if not _hooks_may_log(trainer, module):
         names = ", ".join(sorted(known)) or "nothing"
-        raise MonitorError(f"{callback}(monitor={monitor!r}): no step logs this value.{hint} The steps log: {names}.")
-    if same:
-        _log.warning("%s(monitor=%r): no step logs this value; a hook must.%s", callback, monitor, hint)
+        if filename is None:
+            raise MonitorError(f"{what}: no step logs this value.{hint} The steps log: {names}.")
+        _log.warning("%s: no step logs this value, so it will be nan.%s The steps log: %s.", what, hint, names)
+    elif same:
+        _log.warning("%s: no step logs this value; a hook must.%s", what, hint)
 
 
 def _hooks_may_log(trainer: Trainer, module: Module) -> bool:

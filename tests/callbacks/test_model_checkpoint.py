@@ -520,6 +520,17 @@ def test_names(template, names):
     assert len(folders()) == 4
 
 
+def test_a_name_in_a_template_that_nothing_logs_is_told(caplog):
+    checkpoint = ModelCheckpoint(filename="{epoch}-{val_loss:.2f}-{train/loss:.2f}")
+    trainer = quiet_trainer(callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    (said,) = [text for text in caplog.messages if "filename" in text]
+    assert said == (
+        "ModelCheckpoint(filename='{epoch}-{val_loss:.2f}-{train/loss:.2f}'): 'val_loss': no step logs this value, so "
+        "it will be nan. Did you mean 'val/loss'? The steps log: train/loss, val/loss."
+    )
+
+
 @pytest.mark.parametrize(
     "template", ["a/{epoch}", "a:{epoch}", "", "last", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"]
 )
