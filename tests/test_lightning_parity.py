@@ -112,6 +112,8 @@ TABLE = [
     Row(METHODS, "estimated_stepping_batches, num_training_batches", "M", ("Trainer.estimated_stepping_batches", "Trainer.num_training_batches", "Trainer.num_val_batches"), of(flags, "estimated_stepping_batches") + of(run, "counts_of_batches")),
     Row(METHODS, "interrupted: Ctrl-C ends a fit cleanly", "M", ("Trainer.interrupted",), of("training/fit", "ctrl_c_ends_a_fit_cleanly") + of(run, "status_of_a_run_that_was_broken_off")),
     Row(METHODS, "learning_rates, set_learning_rate (ours)", "M", ("Trainer.learning_rates", "Trainer.set_learning_rate"), of(flags, "learning_rates_can_be_read_and_set")),
+    Row(METHODS, "is_global_zero, global_rank, local_rank, world_size, print: of one process", "S", ("Trainer.is_global_zero", "Trainer.global_rank", "Trainer.local_rank", "Trainer.world_size", "Trainer.print", "Module.global_rank", "Module.local_rank", "Module.print"), of(run, "what_lightning_programs_ask_for_in_their_hooks")),
+    Row(METHODS, "train_dataloader, val_dataloaders", "S", ("Trainer.train_dataloader", "Trainer.val_dataloaders"), of(run, "what_lightning_programs_ask_for_in_their_hooks")),
     Row(METHODS, "on_run_opened (ours): when the run's folder is there", "M", ("Trainer.on_run_opened",), of("training/run_folder", "the_files")),
     # --- Module
     Row(MODULE, "training_step: tensor, dict with loss, or None to skip", "M", ("Module.training_step",), of(steps, "none_leaves_a_batch_out", "none_in_a_group_of_accumulated_batches") + of("engines/traps", "a_step_must_return_one_loss") + of(engine, "outputs_are_what_the_step_returned")),
@@ -128,9 +130,10 @@ TABLE = [
     Row(MODULE, "log, log_dict: prog_bar, logger, on_step, on_epoch, reduce_fx, batch_size", "M", ("Module.log", "Module.log_dict"), of("training/log", "reductions_of_an_epoch", "means_weighted_by_rows_are_those_of_all_rows", "names_on_step_and_on_epoch", "log_in_hooks_and_log_dict", "wrong_calls")),
     Row(MODULE, "Keras metrics as attributes", "M", (), of("training/log", "keras_metrics_are_read_and_reset_each_epoch") + of(steps, "metrics_are_read_and_reset_each_epoch")),
     Row(MODULE, "save_hyperparameters, hparams", "M", ("Module.save_hyperparameters", "Module.hparams"), of("training/module", "save_hyperparameters", "save_hyperparameters_by_name", "a_subclass_wins_over_its_base")),
-    Row(MODULE, "load_from_checkpoint", "M", ("Module.load_from_checkpoint",), of(resume, "load_from_checkpoint", "load_from_checkpoint_of_another_model")),
+    Row(MODULE, "load_from_checkpoint, strict or not", "M", ("Module.load_from_checkpoint", "Module.load_from_checkpoint(strict)"), of(resume, "load_from_checkpoint", "load_from_checkpoint_of_another_model", "load_from_checkpoint_of_another_model_without_strict")),
+    Row(MODULE, "optimizers(), device, parameters() and their kin say what to write", "S", (), of("training/module", "a_name_of_lightnings_says_what_to_write")),
     Row(MODULE, "freeze, unfreeze", "M", ("Module.freeze", "Module.unfreeze"), of("training/module", "freeze_and_unfreeze") + of(steps, "freeze_and_unfreeze_in_a_fit") + of(engine, "freezing_keeps_the_momentum_of_the_rest")),
-    Row(MODULE, "current_epoch, global_step, trainer, logger", "M", ("Module.current_epoch", "Module.global_step", "Module.trainer", "Module.logger"), of("training/module", "without_a_trainer")),
+    Row(MODULE, "current_epoch, global_step, trainer, logger(s)", "M", ("Module.current_epoch", "Module.global_step", "Module.trainer", "Module.logger", "Module.loggers"), of("training/module", "without_a_trainer")),
     Row(MODULE, "all on_* hooks, in Lightning's order", "M", HOOKS, of(hooks, "fit_with_sanity_check_and_validation", "validation_inside_an_epoch", "evaluation", "an_exception", "hooks_get_lightnings_arguments", "lightnings_hooks_that_would_never_be_called_are_refused")),
     Row(MODULE, "on_save_checkpoint, on_load_checkpoint", "M", ("Module.on_save_checkpoint", "Module.on_load_checkpoint"), of(hooks, "saving_and_resuming")),
     # --- DataModule

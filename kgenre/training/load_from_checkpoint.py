@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +14,10 @@ from kgenre.checkpoints import CheckpointError
 from kgenre.training.configured_model import configure_model
 from kgenre.training.resume import restore_adapted
 
+_log = logging.getLogger("kgenre")
 
-def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:
+
+def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any], strict: bool = True) -> Any:
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
     with only_allowed_imports():  # a checkpoint may be a stranger's
@@ -29,11 +32,25 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
         if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
             build_from_specs(module, checkpoint.state["batches"])
         named = named_variables(module)
-        checkpoints.check_weights(named, checkpoint, "model")
+        if not strict:
+            named = _those_that_fit(named, checkpoint)
+        else:
+            checkpoints.check_weights(named, checkpoint, "model")
         for name, variable in named.items():
             variable.assign(checkpoint.weights[name])
         refresh_layers(module)
     return module
+
+
+def _those_that_fit(named: Mapping[str, Any], checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
+    """The variables whose name and shape the checkpoint has; the others are named."""
+    shapes = {name: tuple(array.shape) for name, array in checkpoint.weights.items()}
+    fits = {name: variable for name, variable in named.items() if shapes.get(name) == tuple(variable.shape)}
+    others = {"keep their initial values": named.keys() - fits, "are not in the model": shapes.keys() - named.keys()}
+    for what, names in others.items():
+        if names:
+            _log.warning("Checkpoint %s, strict=False: %s %s.", checkpoint.path, ", ".join(sorted(names)), what)
+    return fits
 
 
 def load_data_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any]) -> Any:

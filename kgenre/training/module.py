@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from kgenre.engines import prepare_keras, step_logs
 from kgenre.training.hyperparameters import Hyperparameters
+from kgenre.training.lightning_names import INSTEAD
 
 if TYPE_CHECKING:
     from kgenre.callbacks.callback import Callback
@@ -35,11 +36,22 @@ class Module(Hyperparameters):
 
     _trainer: Trainer | None = None
     _is_configured = False  # `configure_model` was called
+    # As in Lightning; there is one process.
+    global_rank = local_rank = 0
+    print = staticmethod(print)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         """Prepare Keras before the subclass makes its first layer: a keras.json must not change what it computes."""
         prepare_keras()
         return super().__new__(cls)
+
+    if not TYPE_CHECKING:  # it would take any name for one that is there
+
+        def __getattr__(self, name: str) -> Any:
+            """Say what to write for a name of Lightning's that is not here."""
+            if name in INSTEAD and not hasattr(type(self), name):
+                raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {INSTEAD[name]}.")
+            return object.__getattribute__(self, name)  # raises Python's own error, or that of a property
 
     # --- what a user writes -------------------------------------------------------------------------------------
 
@@ -260,6 +272,11 @@ class Module(Hyperparameters):
         """The first logger of the trainer, or None."""
         return self._trainer.logger if self._trainer else None
 
+    @property
+    def loggers(self) -> list[Any]:
+        """All loggers of the trainer."""
+        return list(self._trainer.loggers) if self._trainer else []
+
     def freeze(self) -> None:
         """Stop training every layer; takes effect from the next epoch of a running fit."""
         self._set_trainable(False)
@@ -275,11 +292,15 @@ class Module(Hyperparameters):
             layer.trainable = trainable
 
     @classmethod
-    def load_from_checkpoint(cls, checkpoint_path: str | os.PathLike[str], **overrides: Any) -> Self:
+    def load_from_checkpoint(
+        cls, checkpoint_path: str | os.PathLike[str], strict: bool = True, **overrides: Any
+    ) -> Self:
         """A module with the hyperparameters and weights of a checkpoint.
 
         Args:
             checkpoint_path: a checkpoint's folder, or a run's folder (its best checkpoint).
+            strict: whether the checkpoint must be of this very model. False: what has another name or shape there
+                keeps its initial value, which is said (a new head on a trained backbone).
             **overrides: arguments of ``__init__`` that replace the saved ones.
 
         Raises:
@@ -291,7 +312,7 @@ class Module(Hyperparameters):
         """
         from kgenre.training.load_from_checkpoint import load_module
 
-        return load_module(cls, checkpoint_path, overrides)
+        return load_module(cls, checkpoint_path, overrides, strict)
 
     # --- hooks; each is called after the callbacks' hook of the same name ------------------------------------------
 

@@ -49,6 +49,11 @@ class Run:
     loggers: list[Logger]
     default_root_dir: Path
     name: str | None
+    # As in Lightning; there is one process, whose devices share each batch.
+    is_global_zero = True
+    global_rank = local_rank = 0
+    world_size = 1
+    print = staticmethod(print)
 
     def __init__(self) -> None:
         self._begin_fit()
@@ -161,6 +166,18 @@ class Run:
     def predicting(self) -> bool:
         """Whether batches are being predicted."""
         return self.state.stage == "predict"
+
+    # --- data ----------------------------------------------------------------------------------------------------
+
+    @property
+    def train_dataloader(self) -> Any:
+        """The source of the fit's training batches."""
+        return self.train_source
+
+    @property
+    def val_dataloaders(self) -> Any:
+        """The source of its validation batches, or the list, tuple or dict of several."""
+        return self.val_source
 
     # --- metrics -------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -89,9 +90,38 @@ def test_a_subclass_wins_over_its_base():
 
 def test_without_a_trainer():
     module = BoringModule()
-    assert (module.current_epoch, module.global_step, module.logger) == (0, 0, None)
+    assert (module.current_epoch, module.global_step, module.logger, module.loggers) == (0, 0, None, [])
     with pytest.raises(RuntimeError, match=r"BoringModule\.trainer needs a Trainer"):
         _ = module.trainer
+
+
+@pytest.mark.parametrize(
+    ("name", "instead"),
+    [
+        ("optimizers", "self.trainer.learning_rates()"),
+        ("manual_backward", "the loss that training_step returns"),
+        ("device", "leave it out"),
+        ("parameters", "keras.optimizers.Adam(1e-3)"),
+        ("eval", "self.model(x, training=True)"),
+    ],
+)
+def test_a_name_of_lightnings_says_what_to_write(name, instead):
+    module = BoringModule()
+    with pytest.raises(AttributeError, match=rf"^BoringModule has no attribute '{name}': .*{re.escape(instead)}"):
+        getattr(module, name)
+    assert not hasattr(module, name)
+    setattr(module, name, "mine")
+    assert getattr(module, name) == "mine"
+
+
+def test_other_names_that_are_not_there_are_pythons_errors():
+    class Nested(BoringModule):
+        @property
+        def device(self):
+            return self.modle.device
+
+    with pytest.raises(AttributeError, match=r"^'Nested' object has no attribute 'modle'$"):
+        _ = Nested().device
 
 
 @pytest.mark.parametrize("method", ["training_step", "validation_step", "test_step", "predict_step"])

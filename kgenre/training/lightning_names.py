@@ -1,0 +1,30 @@
+"""What a Lightning module asks itself for that nothing here could give, and what to write instead."""
+
+_OPTIMIZERS = (
+    "the optimizers act in the compiled step, on the loss that training_step returns; hooks have "
+    "self.trainer.learning_rates() and self.trainer.set_learning_rate(value)"
+)
+_DEVICE = "Keras puts layers and tensors where it computes: leave it out"
+_VARIABLES = "Keras's optimizers are given none, keras.optimizers.Adam(1e-3); a layer has trainable_variables"
+_MODE = "layers are told in each call, self.model(x, training=True)"
+
+INSTEAD = {
+    "optimizers": _OPTIMIZERS,
+    "lr_schedulers": _OPTIMIZERS,
+    "manual_backward": _OPTIMIZERS,
+    "toggle_optimizer": _OPTIMIZERS,
+    "untoggle_optimizer": _OPTIMIZERS,
+    "clip_gradients": "write Trainer(gradient_clip_val=1.0), or configure_gradients in the module",
+    "all_gather": "there is one process, which has everything: leave it out",
+    "device": _DEVICE,
+    "to": _DEVICE,
+    "cuda": _DEVICE,
+    "cpu": _DEVICE,
+    "parameters": _VARIABLES,
+    "named_parameters": _VARIABLES,
+    "train": _MODE,
+    "eval": _MODE,
+    "register_buffer": "write self.name = keras.Variable(value, trainable=False)",
+    "state_dict": "write self.model.get_weights(), or trainer.save_checkpoint(path)",
+    "load_state_dict": "write self.model.set_weights(weights), or load_from_checkpoint(path)",
+}
