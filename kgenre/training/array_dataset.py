@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ class ArrayDataset:
     """Cuts arrays into batches; the order of an epoch is a permutation that depends on (seed, epoch) alone.
 
     Args:
-        arrays: an array, or a dict, tuple or list of arrays, all with the same first axis.
+        arrays: an array, or a dict, tuple or list of arrays, all with the same first axis; frames and series of pandas
+            and polars too, whose rows count by position.
         batch_size: rows in a batch.
         shuffle: another order each epoch.
         seed: of the order.
@@ -40,7 +42,7 @@ class ArrayDataset:
         lengths = {len(leaf) for leaf in leaves}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(f"arrays must have the same first axis, at least 1 long. Received lengths: {lengths}")
-        self.arrays = arrays
+        self.arrays = _each(_by_position, arrays)
         self.batch_size = batch_size
         self.shuffle = shuffle
         self.seed = seed
@@ -58,7 +60,7 @@ class ArrayDataset:
         order = np.random.default_rng([self.seed, epoch]).permutation(self.rows) if self.shuffle else None
         for batch in range(start_batch, len(self)):
             rows = slice(batch * self.batch_size, (batch + 1) * self.batch_size)
-            yield _take(self.arrays, rows if order is None else order[rows])
+            yield _each(itemgetter(rows if order is None else order[rows]), self.arrays)
 
 
 def _has_rows(leaf: Any) -> bool:
@@ -73,10 +75,15 @@ def _leaves(arrays: Any) -> list[Any]:
     return [arrays]
 
 
-def _take(arrays: Any, rows: Any) -> Any:
+def _by_position(leaf: Any) -> Any:
+    """NumPy's array of a frame or a series, which pandas would look up by label."""
+    return leaf.to_numpy() if hasattr(leaf, "to_numpy") else leaf
+
+
+def _each(function: Callable[[Any], Any], arrays: Any) -> Any:
     if isinstance(arrays, dict):
-        return {key: _take(value, rows) for key, value in arrays.items()}
+        return {key: _each(function, value) for key, value in arrays.items()}
     if isinstance(arrays, tuple | list):
-        taken = [_take(value, rows) for value in arrays]
-        return type(arrays)(*taken) if hasattr(arrays, "_fields") else type(arrays)(taken)  # a namedtuple
-    return arrays[rows]
+        made = [_each(function, value) for value in arrays]
+        return type(arrays)(*made) if hasattr(arrays, "_fields") else type(arrays)(made)  # a namedtuple
+    return function(arrays)

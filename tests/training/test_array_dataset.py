@@ -35,6 +35,30 @@ def test_a_named_tuple_is_kept():
     assert batch.y.tolist() == [0, 1, 4, 9]
 
 
+def test_rows_of_a_series_count_by_position():
+    """Pandas looks rows up by their labels, which a frame that was sorted or split has in another order."""
+
+    class Series:
+        shape = (6,)
+
+        def __init__(self, values, labels):
+            self.values, self.labels = np.asarray(values), list(labels)
+
+        def __len__(self):
+            return len(self.values)
+
+        def __getitem__(self, rows):
+            return self.values[rows] if isinstance(rows, slice) else self.values[[self.labels.index(r) for r in rows]]
+
+        def to_numpy(self):
+            return self.values
+
+    x = np.arange(6)
+    data = ArrayDataset({"x": x, "y": Series(x**2, labels=[5, 4, 3, 2, 1, 0])}, batch_size=4, shuffle=True)
+    for batch in data:
+        np.testing.assert_array_equal(batch["y"], batch["x"] ** 2)
+
+
 def test_the_order_depends_on_seed_and_epoch_alone():
     def order(seed, epoch, start=0):
         data = ArrayDataset(np.arange(20), batch_size=6, shuffle=True, seed=seed)
