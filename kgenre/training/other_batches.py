@@ -1,6 +1,7 @@
 """Inside an epoch a run cannot go on as if nothing had happened where its batches are others, or in another order.
 
-So it is with a ``tf.data`` source that shuffles anew in each pass, and where a datamodule is given another batch size.
+So it is with a ``tf.data`` source or a DataLoader of PyTorch's that shuffles anew in each pass, and where a datamodule
+is given another batch size.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ def warn_of_another_order(trainer: Trainer) -> None:
     """
     if trainer.batch_idx and _loses_its_order(trainer.train_source, trainer.current_epoch):
         _log.warning(
-            "The rest of epoch %d has another order than without the stop: a tf.data shuffle knows only how often it "
-            "was read. A source with epoch_batches (kgenre.training.EpochBatches, such as kgenre.ArrayDataset) has the "
-            "same; so has shuffle(..., seed=1, reshuffle_each_iteration=False), one order for all epochs.",
+            "The rest of epoch %d has another order than without the stop: a shuffle of tf.data's or of a DataLoader's "
+            "knows only how often it was read. A source with epoch_batches (kgenre.training.EpochBatches, such as "
+            "kgenre.ArrayDataset) has the same; so has tf.data's shuffle(..., seed=1, reshuffle_each_iteration=False), "
+            "one order for all epochs.",
             trainer.current_epoch + 1,
         )
 
@@ -56,6 +58,9 @@ def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> N
 
 
 def _loses_its_order(source: Any, epoch: int) -> bool:
+    sampler = getattr(source, "sampler", None)  # of a torch.utils.data.DataLoader
+    if type(sampler).__name__ == "RandomSampler":
+        return bool(epoch) or sampler.generator is None
     # TensorFlow has no public way to ask. A source of another kind has none of these names.
     reshuffles = getattr(source, "_reshuffle_each_iteration", None)
     if reshuffles and epoch:

@@ -438,6 +438,28 @@ def test_a_shuffle_of_tf_data_that_loses_its_order_is_named(step, seed, reshuffl
     assert (same_state(straight, second) != []) is is_warned
 
 
+class RandomSampler:
+    """As PyTorch's: it draws from a generator that begins anew with the program, or from none of its own."""
+
+    def __init__(self, generator):
+        self.generator = generator
+
+
+@pytest.mark.one_backend("tensorflow")
+@pytest.mark.parametrize(
+    ("step", "generator", "is_warned"), [(2, None, True), (2, "seeded", False), (6, "seeded", True)]
+)
+def test_a_shuffle_of_a_torch_dataloader_that_loses_its_order_is_named(step, generator, is_warned, caplog):
+    class DataLoader(list):
+        sampler = RandomSampler(generator)
+
+    first = quiet_trainer(max_epochs=2, max_steps=step)
+    first.fit(BoringModule(), DataLoader(boring_batches(4)))
+    path = first.save_checkpoint("middle")
+    quiet_trainer(max_epochs=2).fit(BoringModule(), DataLoader(boring_batches(4)), ckpt_path=path)
+    assert ("has another order than without the stop" in caplog.text) is is_warned
+
+
 def test_another_batch_size_inside_an_epoch_is_said(caplog):
     class Data(kgenre.DataModule):
         def __init__(self, batch_size=4):
