@@ -14,7 +14,7 @@ class ArrayDataset:
 
     Args:
         arrays: an array, or a dict, tuple or list of arrays, all with the same first axis; frames and series of pandas
-            and polars too, whose rows count by position.
+            and polars too, whose rows count by position, and a Hugging Face dataset ``with_format("numpy")``.
         batch_size: rows in a batch.
         shuffle: another order each epoch.
         seed: of the order.

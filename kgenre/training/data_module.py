@@ -36,8 +36,8 @@ class DataModule(Hyperparameters):
 
     ``prepare_data()`` runs once, then ``setup(stage)`` with stage "fit", "validate", "test" or "predict", then
     the ``*_dataloader`` methods of that stage, at the end ``teardown(stage)``. A source of batches is anything
-    that can be iterated once per epoch: a ``tf.data.Dataset``, a Keras ``PyDataset``, a list of batches, an
-    `ArrayDataset`, or an object with ``epoch_batches`` (see `EpochBatches`).
+    that can be iterated once per epoch: a ``tf.data.Dataset``, a Keras ``PyDataset``, a PyTorch ``DataLoader``, a grain
+    dataset, a list of batches, an `ArrayDataset`, or an object with ``epoch_batches`` (see `EpochBatches`).
 
     Example:
         >>> class Squares(DataModule):
