@@ -23,6 +23,7 @@ INSTEAD = {
     "parameters": _VARIABLES,
     "named_parameters": _VARIABLES,
     "train": _MODE,
+    "training": _MODE,
     "eval": _MODE,
     "register_buffer": "write self.name = keras.Variable(value, trainable=False)",
     "state_dict": "write self.model.get_weights(), or trainer.save_checkpoint(path)",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from kgenre.engines import prepare_keras, step_logs
 from kgenre.training.hyperparameters import Hyperparameters
@@ -237,12 +237,17 @@ class Module(Hyperparameters):
 
     @property
     def trainer(self) -> Trainer:
-        """The trainer that runs this module.
+        """The trainer that runs this module; in a step as `TrainerInStep`.
 
         Raises:
             RuntimeError: there is none yet.
         """
-        return self._attached_trainer("trainer")
+        trainer = self._attached_trainer("trainer")
+        if step_logs.current() is None:
+            return trainer
+        from kgenre.training.trainer_in_step import TrainerInStep
+
+        return cast("Trainer", TrainerInStep(trainer))
 
     def _attached_trainer(self, what: str) -> Trainer:
         if self._trainer is None:

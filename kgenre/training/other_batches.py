@@ -58,7 +58,7 @@ def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> N
 
 
 def _loses_its_order(source: Any, epoch: int) -> bool:
-    sampler = getattr(source, "sampler", None)  # of a torch.utils.data.DataLoader
+    sampler: Any = getattr(source, "sampler", None)  # of a torch.utils.data.DataLoader
     if type(sampler).__name__ == "RandomSampler":
         return bool(epoch) or sampler.generator is None
     # TensorFlow has no public way to ask. A source of another kind has none of these names.

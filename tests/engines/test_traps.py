@@ -3,6 +3,7 @@
 import sys
 import types
 import warnings
+from operator import attrgetter
 from pathlib import Path
 
 import keras
@@ -281,17 +282,35 @@ def test_a_tensor_that_a_step_keeps_warns():
 
 
 @compiled
-@pytest.mark.parametrize("name", ["current_epoch", "global_step"])
+@pytest.mark.parametrize(
+    "name", ["current_epoch", "global_step", "trainer.current_epoch", "trainer.global_step", "trainer.is_last_batch"]
+)
 def test_a_counter_of_the_trainer_in_a_step_warns(name):
+    read = attrgetter(name)
+
     class Anneals(BoringModule):
         def training_step(self, batch, batch_idx):
-            return self.error(batch) * (1.0 + getattr(self, name))
+            return self.error(batch) * (1.0 + read(self))
 
         def on_train_epoch_start(self):
-            assert getattr(self, name) >= 0
+            assert read(self) >= 0
 
-    with pytest.warns(UserWarning, match=rf"A step reads self\.{name} and goes on with 0.*keras\.Variable"):
+    with pytest.warns(UserWarning, match=rf"A step reads self\.{name} and goes on with (0|False).*keras\.Variable"):
         fit(Anneals())
+
+
+def test_a_step_that_leaves_out_the_sanity_check_validates():
+    class Leaves(BoringModule):
+        def validation_step(self, batch, batch_idx):
+            self.trainer.asked = self.trainer.max_epochs
+            if self.trainer.sanity_checking:
+                return
+            self.log("val/loss", self.error(batch))
+
+    trainer = quiet_trainer()
+    trainer.fit(Leaves(), boring_batches(1), boring_batches(1))
+    assert trainer.callback_metrics["val/loss"] > 0
+    assert trainer.asked == 1
 
 
 @compiled
