@@ -133,7 +133,7 @@ TABLE = [
     Row(MODULE, "load_from_checkpoint, strict or not", "M", ("Module.load_from_checkpoint", "Module.load_from_checkpoint(strict)"), of(resume, "load_from_checkpoint", "load_from_checkpoint_of_another_model", "load_from_checkpoint_of_another_model_without_strict")),
     Row(MODULE, "optimizers(), device, parameters() and their kin say what to write", "S", (), of("training/module", "a_name_of_lightnings_says_what_to_write")),
     Row(MODULE, "freeze, unfreeze", "M", ("Module.freeze", "Module.unfreeze"), of("training/module", "freeze_and_unfreeze") + of(steps, "freeze_and_unfreeze_in_a_fit") + of(engine, "freezing_keeps_the_momentum_of_the_rest")),
-    Row(MODULE, "current_epoch, global_step, trainer, logger(s)", "M", ("Module.current_epoch", "Module.global_step", "Module.trainer", "Module.logger", "Module.loggers"), of("training/module", "without_a_trainer")),
+    Row(MODULE, "current_epoch, global_step, trainer, logger", "M", ("Module.current_epoch", "Module.global_step", "Module.trainer", "Module.logger"), of("training/module", "without_a_trainer")),
     Row(MODULE, "all on_* hooks, in Lightning's order", "M", HOOKS, of(hooks, "fit_with_sanity_check_and_validation", "validation_inside_an_epoch", "evaluation", "an_exception", "hooks_get_lightnings_arguments", "lightnings_hooks_that_would_never_be_called_are_refused")),
     Row(MODULE, "on_save_checkpoint, on_load_checkpoint", "M", ("Module.on_save_checkpoint", "Module.on_load_checkpoint"), of(hooks, "saving_and_resuming")),
     # --- DataModule

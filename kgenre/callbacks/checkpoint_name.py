@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 _NOT_IN_NAMES = re.compile(r'[/\\<>:"|?*]')  # of folders, on Windows, where runs may be copied to
-_FIELD = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
+FIELD = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 
 
 def check_template(template: str) -> str:
@@ -41,12 +41,7 @@ def checkpoint_name(template: str, epoch: int, step: int, metrics: Mapping[str, 
         value = counts[name] if name in counts else float(metrics.get(name, "nan"))
         return f"{_NOT_IN_NAMES.sub('_', name)}={value:{spec}}"
 
-    return _FIELD.sub(filled, template)
-
-
-def names_in(template: str) -> list[str]:
-    """The names of logged values in a template."""
-    return [name for name, _ in _FIELD.findall(template) if name not in ("epoch", "step")]
+    return FIELD.sub(filled, template)
 
 
 _MESSAGE = (

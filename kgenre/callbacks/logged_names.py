@@ -23,9 +23,7 @@ _LOGGING = (DeviceStatsMonitor, InputMonitor, LambdaCallback, LearningRateMonito
 _HOOKS = [name for name in HOOKS if name.startswith("on_")]
 
 
-def check_logged(
-    callback: str, monitor: str | None, trainer: Trainer, module: Module, filename: str | None = None
-) -> None:
+def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: Module, filename: str = "") -> None:
     """Refuse a ``monitor`` that no step logs, once the steps are built; warn of one that only a ``filename`` holds.
 
     Where a hook of the module or of a callback may log it too, only a warning names the step's value that it may mean.
@@ -41,10 +39,10 @@ def check_logged(
     same = [name for name in sorted(known) if _bare(name.partition("/dataloader_idx_")[0]) == _bare(monitor)]
     near = same or difflib.get_close_matches(monitor, known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    what = f"{callback}(monitor={monitor!r})" if filename is None else f"{callback}(filename={filename!r}): {monitor!r}"
+    what = f"{callback}(filename={filename!r}): {monitor!r}" if filename else f"{callback}(monitor={monitor!r})"
     if not _hooks_may_log(trainer, module):
         names = ", ".join(sorted(known)) or "nothing"
-        if filename is None:
+        if not filename:
             raise MonitorError(f"{what}: no step logs this value.{hint} The steps log: {names}.")
         _log.warning("%s: no step logs this value, so it will be nan.%s The steps log: %s.", what, hint, names)
     elif same:

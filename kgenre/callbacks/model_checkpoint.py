@@ -12,7 +12,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.checkpoint_name import check_template, checkpoint_name, names_in
+from kgenre.callbacks.checkpoint_name import FIELD, check_template, checkpoint_name
 from kgenre.callbacks.duration import read_duration
 from kgenre.callbacks.kept_checkpoints import KeptCheckpoints
 from kgenre.callbacks.logged_names import check_logged
@@ -171,7 +171,7 @@ class ModelCheckpoint(Callback):
         """Know the folder and who shares it."""
         if self.monitor != "val/loss":  # the default may be missing
             check_logged("ModelCheckpoint", self.monitor, trainer, module)
-        for name in names_in(self.filename):
+        for name in sorted({name for name, _ in FIELD.findall(self.filename)} - {"epoch", "step"}):
             check_logged("ModelCheckpoint", name, trainer, module, self.filename)
         self._has_failed, self._at_boundary = False, None
         assert trainer.run_dir is not None  # where there is a ModelCheckpoint, a fit has a folder

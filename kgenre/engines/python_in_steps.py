@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import inspect
+import random
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import keras
+import numpy as np
 
 from kgenre.engines.step_error import StepError
+from kgenre.engines.written_code import names_in
 
 
 @dataclass
@@ -20,6 +22,7 @@ class Attributes:
     plain: dict[str, Any]  # numbers and strings
     sizes: dict[str, int]  # of lists, dicts and sets
     tensors: dict[str, int]  # ids
+    random: str  # what generators of Python's and NumPy's draw next, the module's own too
 
     @classmethod
     def of(cls, module: Any) -> Attributes:
@@ -29,10 +32,11 @@ class Attributes:
             _plain(module),
             {name: len(value) for name, value in held if type(value) in (list, dict, set)},
             {name: id(value) for name, value in held if keras.ops.is_tensor(value)},
+            "" if _is_eager() else _random_state(module),
         )
 
-    def check(self, module: Any, step: str) -> None:
-        """After ``step`` ran: warn of what it changed.
+    def check(self, module: Any, step: str, building: bool = False) -> None:
+        """After ``step`` ran: warn of what it changed, and of what it drew unless layers were ``building``.
 
         Raises:
             StepError: it put tensors into a list, dict or set. Outside the compiled step they are no numbers.
@@ -51,6 +55,13 @@ class Attributes:
                         )
                     changed.append(name)
             changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
+        if after.random != self.random and not building:
+            warnings.warn(
+                f"{step} draws with Python's random or NumPy's, but Python code in a step runs only when the step is "
+                "compiled: each step gets the same numbers. Use keras.random with seed=self.seed, a "
+                "keras.random.SeedGenerator, or draw them in the source of batches.",
+                stacklevel=2,
+            )
         if changed:
             warnings.warn(
                 f"{step} changes self.{min(changed)}, but Python code in a step runs only when the step is compiled. "
@@ -70,8 +81,7 @@ class ReadValues:
         """A step is being compiled."""
         if _is_eager():
             return
-        code = getattr(inspect.unwrap(step), "__code__", None)
-        names = code.co_names if code else ()
+        names = names_in(module, step)
         self._read |= {(step.__name__, name): value for name, value in _plain(module).items() if name in names}
 
     def changed(self, module: Any) -> list[tuple[str, str, Any, Any]]:
@@ -106,6 +116,12 @@ def warn_of_counter(name: str, value: int) -> None:
 
 def _is_eager() -> bool:
     return keras.backend.backend() == "torch"
+
+
+def _random_state(module: Any) -> str:
+    own = [value.bit_generator.state for value in vars(module).values() if isinstance(value, np.random.Generator)]
+    global_state: Any = np.random.get_state()
+    return repr((random.getstate(), global_state[1].tobytes(), global_state[2:], own))
 
 
 def _differs(value: Any, other: Any) -> bool:

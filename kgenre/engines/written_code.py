@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -47,6 +48,19 @@ def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
         elif value is not module:
             waiting += _held_by_users(value)
     return found
+
+
+def names_in(module: Any, step: Any) -> set[str]:
+    """The names in a step's code and in that of the module's methods, written by a user, that it calls."""
+    names: set[str] = set()
+    waiting = [step]
+    while waiting:
+        function = inspect.unwrap(waiting.pop())
+        new = set(_names(function.__code__)) - names if hasattr(function, "__code__") else set()
+        names |= new
+        methods = (value.fget if isinstance(value, property) else value for value in _members(module, new))
+        waiting += [m for m in methods if isinstance(m, FunctionType) and is_users(m.__code__.co_filename)]
+    return names
 
 
 def _members(module: Any, names: Iterable[str]) -> Iterator[Any]:

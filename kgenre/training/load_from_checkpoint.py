@@ -32,10 +32,10 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
         if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
             build_from_specs(module, checkpoint.state["batches"])
         named = named_variables(module)
-        if not strict:
-            named = _those_that_fit(named, checkpoint)
-        else:
+        if strict:
             checkpoints.check_weights(named, checkpoint, "model")
+        else:
+            named = _those_that_fit(named, checkpoint)
         for name, variable in named.items():
             variable.assign(checkpoint.weights[name])
         refresh_layers(module)
@@ -43,13 +43,11 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
 
 
 def _those_that_fit(named: Mapping[str, Any], checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
-    """The variables whose name and shape the checkpoint has; the others are named."""
+    """The variables whose name and shape the checkpoint has; what either has besides is named."""
     shapes = {name: tuple(array.shape) for name, array in checkpoint.weights.items()}
     fits = {name: variable for name, variable in named.items() if shapes.get(name) == tuple(variable.shape)}
-    others = {"keep their initial values": named.keys() - fits, "are not in the model": shapes.keys() - named.keys()}
-    for what, names in others.items():
-        if names:
-            _log.warning("Checkpoint %s, strict=False: %s %s.", checkpoint.path, ", ".join(sorted(names)), what)
+    if others := sorted((named.keys() | shapes.keys()) - fits.keys()):
+        _log.warning("Checkpoint %s, strict=False: not loaded: %s.", checkpoint.path, ", ".join(others))
     return fits
 
 

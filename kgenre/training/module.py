@@ -277,11 +277,6 @@ class Module(Hyperparameters):
         """The first logger of the trainer, or None."""
         return self._trainer.logger if self._trainer else None
 
-    @property
-    def loggers(self) -> list[Any]:
-        """All loggers of the trainer."""
-        return list(self._trainer.loggers) if self._trainer else []
-
     def freeze(self) -> None:
         """Stop training every layer; takes effect from the next epoch of a running fit."""
         self._set_trainable(False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -54,6 +55,8 @@ class Run:
     global_rank = local_rank = 0
     world_size = 1
     print = staticmethod(print)
+    train_dataloader = property(attrgetter("train_source"), doc="The source of the fit's training batches.")
+    val_dataloaders = property(attrgetter("val_source"), doc="That of its validation batches, or several in one.")
 
     def __init__(self) -> None:
         self._begin_fit()
@@ -166,18 +169,6 @@ class Run:
     def predicting(self) -> bool:
         """Whether batches are being predicted."""
         return self.state.stage == "predict"
-
-    # --- data ----------------------------------------------------------------------------------------------------
-
-    @property
-    def train_dataloader(self) -> Any:
-        """The source of the fit's training batches."""
-        return self.train_source
-
-    @property
-    def val_dataloaders(self) -> Any:
-        """The source of its validation batches, or the list, tuple or dict of several."""
-        return self.val_source
 
     # --- metrics -------------------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """What a compiled step swallows silently elsewhere is an error, a warning or right here, on every backend alike."""
 
+import random
 import sys
 import types
 import warnings
@@ -314,8 +315,44 @@ def test_a_step_that_leaves_out_the_sanity_check_validates():
 
 
 @compiled
-def test_an_attribute_that_a_hook_changes_in_vain_warns_once():
-    class Anneals(BoringModule):
+@pytest.mark.parametrize("draws", [lambda m: random.random(), lambda m: np.random.beta(1, 1), lambda m: m.rng.random()])
+def test_numbers_that_python_draws_in_a_step_warn(draws):
+    class Mixes(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.rng = np.random.default_rng(0)
+
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * float(draws(self))
+
+    with pytest.warns(UserWarning, match=r"training_step draws .* the same numbers\. Use keras\.random with seed"):
+        fit(Mixes())
+
+
+@compiled
+def test_layers_that_are_built_by_the_first_batch_may_draw():
+    class Lazy(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.attend = layers.MultiHeadAttention(2, 4)
+
+        def training_step(self, batch, batch_idx):
+            x = batch["x"][:, None]
+            return self.error(batch) + ops.mean(self.attend(x, x))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        fit(Lazy())
+
+
+@compiled
+@pytest.mark.parametrize("step", ["training_step", "shared_step"])
+def test_an_attribute_that_a_hook_changes_in_vain_warns_once(step):
+    class Shares(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return self.shared_step(batch, batch_idx)
+
+    class Anneals(Shares):
         def __init__(self):
             super().__init__()
             self.share, self.epochs = 0.0, 0
@@ -324,9 +361,8 @@ def test_an_attribute_that_a_hook_changes_in_vain_warns_once():
             self.share += 0.1
             self.epochs += 1  # which no step reads
 
-        def training_step(self, batch, batch_idx):
-            return self.error(batch) * self.share
-
+    setattr(Anneals, step, lambda self, batch, batch_idx: self.error(batch) * self.share)
+    getattr(Anneals, step).__name__ = step
     with pytest.warns(UserWarning, match="was compiled when") as caught:
         quiet_trainer(max_epochs=4).fit(Anneals(), boring_batches(1))
     said = [str(one.message) for one in caught if "was compiled when" in str(one.message)]

@@ -90,7 +90,7 @@ def test_a_subclass_wins_over_its_base():
 
 def test_without_a_trainer():
     module = BoringModule()
-    assert (module.current_epoch, module.global_step, module.logger, module.loggers) == (0, 0, None, [])
+    assert (module.current_epoch, module.global_step, module.logger) == (0, 0, None)
     with pytest.raises(RuntimeError, match=r"BoringModule\.trainer needs a Trainer"):
         _ = module.trainer
 
