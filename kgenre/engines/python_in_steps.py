@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kgenre.engines.step_error import StepError
-from kgenre.engines.written_code import names_in
+from kgenre.engines.written_code import named_by, names_in
 
 
 @dataclass
@@ -22,7 +22,8 @@ class Attributes:
     plain: dict[str, Any]  # numbers and strings
     sizes: dict[str, int]  # of lists, dicts and sets
     tensors: dict[str, int]  # ids
-    random: str  # what generators of Python's and NumPy's draw next, the module's own too
+    generators: str  # what the module's own ones of NumPy's draw next
+    random: str  # what Python's random and NumPy's draw next
 
     @classmethod
     def of(cls, module: Any) -> Attributes:
@@ -32,7 +33,8 @@ class Attributes:
             _plain(module),
             {name: len(value) for name, value in held if type(value) in (list, dict, set)},
             {name: id(value) for name, value in held if keras.ops.is_tensor(value)},
-            "" if _is_eager() else _random_state(module),
+            repr([v.bit_generator.state for _, v in held if isinstance(v, np.random.Generator)]),
+            "" if _is_eager() else repr((random.getstate(), np.random.get_state(legacy=False))),
         )
 
     def check(self, module: Any, step: str, building: bool = False) -> None:
@@ -55,7 +57,10 @@ class Attributes:
                         )
                     changed.append(name)
             changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
-        if after.random != self.random and not building:
+        drawn = after.generators != self.generators
+        if after.random != self.random:  # or a thread of the source of batches draws meanwhile
+            drawn = drawn or any(value is random or value is np.random for value in named_by(module, [step]))
+        if drawn and not building and not _is_eager():
             warnings.warn(
                 f"{step} draws with Python's random or NumPy's, but Python code in a step runs only when the step is "
                 "compiled: each step gets the same numbers. Use keras.random with seed=self.seed, a "
@@ -116,12 +121,6 @@ def warn_of_counter(name: str, value: int) -> None:
 
 def _is_eager() -> bool:
     return keras.backend.backend() == "torch"
-
-
-def _random_state(module: Any) -> str:
-    own = [value.bit_generator.state for value in vars(module).values() if isinstance(value, np.random.Generator)]
-    global_state: Any = np.random.get_state()
-    return repr((random.getstate(), global_state[1].tobytes(), global_state[2:], own))
 
 
 def _differs(value: Any, other: Any) -> bool:

@@ -27,7 +27,11 @@ def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
         >>> code_of(Net(), ["validation_step"]) == before
         False
     """
-    found: list[CodeType] = []
+    return [value.__code__ for value in named_by(module, steps) if isinstance(value, FunctionType)]
+
+
+def named_by(module: Any, steps: Iterable[str]) -> Iterator[Any]:
+    """What some of the module's methods name, and what that names: functions, modules and other values."""
     seen: set[int] = set()
     waiting = list(_members(module, steps))
     while waiting:
@@ -39,15 +43,14 @@ def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
         if id(value) in seen:
             continue
         seen.add(id(value))
+        yield value
         if isinstance(value, FunctionType):
             names = list(dict.fromkeys(_names(value.__code__)))
-            found.append(value.__code__)
             waiting += _members(module, names)
             if is_users(value.__code__.co_filename):
                 waiting += _named(value, names)
         elif value is not module:
             waiting += _held_by_users(value)
-    return found
 
 
 def names_in(module: Any, step: Any) -> set[str]:

@@ -2,6 +2,7 @@
 
 import random
 import sys
+import threading
 import types
 import warnings
 from operator import attrgetter
@@ -327,6 +328,28 @@ def test_numbers_that_python_draws_in_a_step_warn(draws):
 
     with pytest.warns(UserWarning, match=r"training_step draws .* the same numbers\. Use keras\.random with seed"):
         fit(Mixes())
+
+
+def test_numbers_that_the_source_of_batches_draws_meanwhile_do_not_warn():
+    class Draws(BoringModule):
+        def training_step(self, batch, batch_idx):
+            over.wait(0.01)  # the other thread draws
+            return self.error(batch)
+
+    def draw():
+        while not over.wait(0.001):
+            np.random.random()
+
+    over = threading.Event()
+    source = threading.Thread(target=draw)
+    source.start()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)
+            fit(Draws())
+    finally:
+        over.set()
+        source.join()
 
 
 @compiled
