@@ -159,7 +159,7 @@ def linked_films(table: Any, count: int, folder: Path, known_hashes: bool = Fals
             overview = f"{table.overviews[i]} number{n}"
             writer.writerow([f"f{n}", "", "", overview, "|".join(table.genres_of(i)), f"posters/f{n}.jpg"])
     if known_hashes:  # as of posters that all differ: equal ones would make one group of the split
-        from kgenre.data.known_posters import KnownPoster, KnownPosters
+        from kgenre.data.known_posters import KnownPosters
         from kgenre.data.poster_files import PosterFile
 
         rng, known = np.random.default_rng(0), KnownPosters()
@@ -167,8 +167,7 @@ def linked_films(table: Any, count: int, folder: Path, known_hashes: bool = Fals
         for path in paths:
             status = path.stat()
             found = PosterFile("", rng.bytes(32), 450, 300, True)
-            entry = KnownPoster(status.st_size, status.st_mtime_ns, found)
-            entries.append((str(path.parent), path.name, entry))
+            entries.append((str(path.parent), path.name, status.st_size, status.st_mtime_ns, found))
         known.write(entries)
         known.close()
     return str(folder)
