@@ -6,9 +6,7 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
-from kgenre.models.convolution import Conv2D
-from kgenre.models.dropout import Dropout
-from kgenre.models.max_pooling import MaxPooling2D
+from kgenre.models.kernel_layers import Conv2D, Dropout, MaxPooling2D
 
 SMALLEST_SIDE = 15  # pixels: ceil(15 / 2) = 8 is the last size that three pools of 2 leave a pixel of
 

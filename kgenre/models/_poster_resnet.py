@@ -8,8 +8,8 @@ import keras
 from keras import layers
 
 from kgenre.engines import prepare_keras
-from kgenre.models.convolution import Conv2D
 from kgenre.models.genre_head import GenreHead
+from kgenre.models.kernel_layers import Conv2D
 
 
 def poster_resnet(

@@ -2,16 +2,14 @@
 
 from kgenre.models.bidirectional import Bidirectional
 from kgenre.models.colours_and_layout import ColoursAndLayout
-from kgenre.models.convolution import Conv2D
-from kgenre.models.dropout import Dropout
 from kgenre.models.evidence_sum import EvidenceSum
 from kgenre.models.frequent_words import FrequentWords
 from kgenre.models.fused_log_odds import FusedLogOdds
 from kgenre.models.genre_head import GenreHead
+from kgenre.models.kernel_layers import Conv2D, Dropout, MaxPooling2D
 from kgenre.models.linear_subwords import LinearSubwords
 from kgenre.models.linear_words import LinearWords
 from kgenre.models.masked_pooling import MaskedPooling
-from kgenre.models.max_pooling import MaxPooling2D
 from kgenre.models.residual_block import ResidualBlock
 from kgenre.models.word_dropout import WordDropout
 from kgenre.models.word_vectors import WordVectors

@@ -6,8 +6,7 @@ from typing import Any
 
 import keras
 
-from kgenre.models.convolution import Conv2D
-from kgenre.models.dropout import Dropout
+from kgenre.models.kernel_layers import Conv2D, Dropout
 
 
 @keras.saving.register_keras_serializable(package="kgenre")

@@ -1,0 +1,72 @@
+"""Keras's layers by the backend's fastest way: where `kgenre.kernels` has none, Keras computes them itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from kgenre import kernels
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class Conv2D(keras.layers.Conv2D):
+    """Keras's layer with its arguments; under JAX on a CPU its kernel's gradient is that of `kernels.convolution`.
+
+    Input: float (B, H, W, C). Output: (B, H', W', filters), the same numbers as Keras's.
+
+    Example:
+        >>> tuple(Conv2D(8, 3)(np.ones((1, 6, 6, 3), "float32")).shape)
+        (1, 4, 4, 8)
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        """Convolve (B, H, W, C) with (h, w, C, filters)."""
+        if self.data_format != "channels_last" or self.groups != 1 or self.dilation_rate != (1, 1):
+            return super().convolution_op(inputs, kernel)
+        try:
+            return kernels.convolution(inputs, kernel, self.strides, self.padding)
+        except NotImplementedError:
+            return super().convolution_op(inputs, kernel)
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class Dropout(keras.layers.Dropout):
+    """Keras's layer with its arguments; under JAX the random numbers are those of `kernels.dropout`.
+
+    Input and output: float, of any shape.
+
+    Example:
+        >>> Dropout(0.5, seed=0)(np.ones((2, 3), "float32"), training=True)
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Drop, if ``training``."""
+        if not training or not 0 < self.rate < 1 or self.noise_shape is not None:
+            return super().call(inputs, training=training)
+        try:
+            return kernels.dropout(inputs, self.rate, self.seed_generator)
+        except NotImplementedError:
+            return super().call(inputs, training=training)
+
+
+@keras.saving.register_keras_serializable(package="kgenre")
+class MaxPooling2D(keras.layers.MaxPooling2D):
+    """Keras's layer with its arguments; under JAX windows that lie side by side are those of `kernels.max_pooling`.
+
+    Input: float (B, H, W, C). Output: (B, H', W', C), the same numbers and gradients as Keras's, to the bit.
+
+    Example:
+        >>> tuple(MaxPooling2D(2)(np.ones((1, 4, 6, 3), "float32")).shape)
+        (1, 2, 3, 3)
+    """
+
+    def call(self, inputs: Any) -> Any:
+        """Map (B, H, W, C) to (B, H', W', C)."""
+        side_by_side = self.strides == self.pool_size and self.padding == "valid"
+        if not side_by_side or self.data_format != "channels_last":
+            return super().call(inputs)
+        try:
+            return kernels.max_pooling(inputs, self.pool_size)
+        except NotImplementedError:
+            return super().call(inputs)
