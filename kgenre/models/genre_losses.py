@@ -1,4 +1,8 @@
-"""Losses of independent genres: what a mistake costs, per film and genre."""
+"""Losses of independent genres: what a mistake costs, per film and genre.
+
+Each takes ``genres``, float (B, G), 1 where a film has the genre, ``probabilities``, float (B, G), and ``frequencies``,
+(G,), the share of the training films with each genre, and gives (B, G).
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,7 @@ _SMALLEST = 1e-7  # a probability is kept so far from 0 and 1, as in Keras
 
 
 def binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
-    """Minus the log-likelihood: ``-(y log p + (1 - y) log (1 - p))``.
-
-    Args:
-        genres: float (B, G), 1 where a film has the genre; anything in [0, 1].
-        probabilities: float (B, G).
-        frequencies: not used.
-
-    Returns:
-        (B, G), in nats.
-    """
+    """Minus the log-likelihood, in nats: ``-(y log p + (1 - y) log (1 - p))``; genres may be anything in [0, 1]."""
     from keras import ops
 
     p = ops.clip(probabilities, _SMALLEST, 1 - _SMALLEST)
@@ -31,11 +26,6 @@ def weighted_binary_crossentropy(genres: Any, probabilities: Any, frequencies: A
     A film with a genre of frequency f weighs ``sqrt((1 - f) / f)``, the square root so that the rarest do not drown the
     rest (Mahajan et al., 2018, https://arxiv.org/abs/1805.00932). The probabilities are no longer calibrated:
     thresholds and ranks are what it is for.
-
-    Args:
-        genres: float (B, G), 1 where a film has the genre.
-        probabilities: float (B, G).
-        frequencies: (G,) share of the training films with each genre.
     """
     from keras import ops
 
@@ -47,11 +37,6 @@ def focal(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
     """Cross-entropy that forgets what is known already: times ``|y - p|^2``.
 
     Lin et al. (2017), https://arxiv.org/abs/1708.02002, without their class weight.
-
-    Args:
-        genres: float (B, G), 1 where a film has the genre.
-        probabilities: float (B, G).
-        frequencies: not used.
     """
     from keras import ops
 
@@ -63,11 +48,6 @@ def asymmetric(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
 
     For a film without the genre, p is lowered by a margin of .05 and the loss multiplied by ``p^4``: Ridnik et al.
     (2021), https://arxiv.org/abs/2009.14119, with their settings (gamma+ 0, gamma- 4).
-
-    Args:
-        genres: float (B, G), 1 where a film has the genre.
-        probabilities: float (B, G).
-        frequencies: not used.
     """
     from keras import ops
 
