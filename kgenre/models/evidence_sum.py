@@ -63,10 +63,6 @@ class EvidenceSum(keras.layers.Layer):
         axes = tuple(range(1, len(values.shape)))
         return ops.cast(ops.any(ops.not_equal(values, 0), axis=axes), self.compute_dtype)
 
-    def compute_output_shape(self, evidence_shape: Sequence[Any], read_shape: Any = None) -> tuple[int | None, ...]:
-        """Return (B, G)."""
-        return tuple(evidence_shape[0])
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``."""
         return super().get_config() | {"rate": self.rate, "seed": self.seed}

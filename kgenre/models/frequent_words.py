@@ -53,10 +53,6 @@ class FrequentWords(keras.layers.Layer):
         """Map (B, T) to (B, T)."""
         return ops.take(self.token, tokens, axis=0)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``."""
         return super().get_config() | {"vocabulary_size": self.vocabulary_size, "min_df": self.min_df}

@@ -63,12 +63,6 @@ class FusedLogOdds(keras.layers.Layer):
             evidence = evidence * asked / ops.maximum(heard, keras.config.epsilon())
         return self.activation(self.prior + self.bias + evidence)
 
-    def compute_output_shape(
-        self, probabilities_shape: Sequence[Any], read_shape: Any = None
-    ) -> tuple[int | None, ...]:
-        """Return (B, G)."""
-        return tuple(probabilities_shape[0])
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``."""
         return super().get_config() | {"mean": self.mean}

@@ -73,10 +73,6 @@ class LinearWords(keras.layers.Layer):
         counts = ops.segment_sum(ones, ops.reshape(places, (-1,)), num_segments=texts * self.vocabulary_size)
         return ops.take(counts, places)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return (B, units)."""
-        return (input_shape[0], self.units)
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``."""
         own = {"units": self.units, "vocabulary_size": self.vocabulary_size, "scale": self.scale}

@@ -53,10 +53,6 @@ class MaskedPooling(keras.layers.Layer):
         """No positions are left to mask."""
         return
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return (B, C) for (B, T, C)."""
-        return (input_shape[0], input_shape[2])
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``."""
         return super().get_config() | {"how": self.how}

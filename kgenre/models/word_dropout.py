@@ -45,10 +45,6 @@ class WordDropout(keras.layers.Layer):
         dropped = keras.random.uniform(ops.shape(tokens), seed=self.seed_generator) < self.rate
         return ops.where(ops.logical_and(dropped, tokens != PADDING), UNKNOWN, tokens)
 
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Return the input's shape."""
-        return input_shape
-
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``."""
         return super().get_config() | {"rate": self.rate, "seed": self.seed}
