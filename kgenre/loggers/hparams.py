@@ -1,12 +1,44 @@
-"""TensorBoard's HParams tab: one row a trial, written without TensorFlow."""
+"""A run's row of TensorBoard's HParams tab: a session that begins with its parameters and ends with a status.
+
+Written without TensorFlow. Times are seconds since the epoch.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from kgenre.loggers.hparams_session import HPARAMS_FILE, session_end
-from kgenre.loggers.tensorboard import TensorBoardLogger
+from kgenre.loggers.flat_parameters import flat_parameters
+
+# Sorts before the others, which are named by their time: TensorBoard leaves a file for good when a later one is there.
+HPARAMS_FILE = "events.out.tfevents.0.hparams"
+
+
+def write_session_start(run_dir: Path, params: Mapping[str, Any], started: float) -> None:
+    """Write the parameters of a session into a file of their own, which a later one replaces; ``started``: seconds."""
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.plugins.hparams import summary_v2
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    with (run_dir / HPARAMS_FILE).open("wb") as file:
+        writer = RecordWriter(file)
+        summary = summary_v2.hparams_pb(flat_parameters(params), start_time_secs=started)
+        for content in ({"file_version": "brain.Event:2"}, {"summary": summary}):
+            writer.write(Event(wall_time=time.time(), **content).SerializeToString())
+
+
+def session_end(status: int, ended: float) -> Any:
+    """The ``Summary`` that ends a row of the HParams tab: a status of ``api_pb2``, a time in seconds."""
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
+    content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
+    return Summary(
+        value=[Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)]
+    )
 
 
 def write_hparams(
@@ -14,24 +46,24 @@ def write_hparams(
 ) -> None:
     """Write a trial's parameters, its score as ``hp_metric`` (Lightning's name) and whether it succeeded.
 
+    They replace the row of the fit itself, which has everything that it was configured with.
+
     Args:
         run_dir: the folder of the trial's run, which has its curves.
         parameters: by name; a name has one type in all trials, or TensorBoard makes no column of it.
         score: what the trial reached; None: it failed.
-        started: when, in seconds since the epoch.
-        ended: when, in seconds since the epoch.
+        started: when.
+        ended: when.
     """
-    from tensorboard.plugins.hparams import api_pb2, summary_v2
+    from tensorboard.plugins.hparams import api_pb2
 
-    (run_dir / HPARAMS_FILE).unlink(missing_ok=True)  # the fit's own row, with everything it was configured with
+    from kgenre.loggers.tensorboard import TensorBoardLogger
+
+    write_session_start(run_dir, parameters, started)
     logger = TensorBoardLogger()
     logger.open(run_dir)
     status = api_pb2.STATUS_FAILURE if score is None else api_pb2.STATUS_SUCCESS
-    for summary in (
-        summary_v2.hparams_pb(dict(parameters), start_time_secs=started),
-        session_end(status, ended),
-    ):
-        logger.write_summary(summary, step=0)
+    logger.write_summary(session_end(status, ended), step=0)
     if score is not None:
         logger.log_metrics({"hp_metric": score}, step=0)
     logger.finalize("success")

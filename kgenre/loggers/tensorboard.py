@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kgenre.loggers.hparams_session import HPARAMS_FILE, session_end, write_session_start
+from kgenre.loggers.hparams import HPARAMS_FILE, session_end, write_session_start
 from kgenre.loggers.logger import Logger
 from kgenre.loggers.picture import png_of
 
@@ -87,7 +87,7 @@ class TensorBoardLogger(Logger):
         """As a text, and as a row of the HParams tab, whose end `finalize` writes."""
         if self._resume_step is None:  # a run that goes on has them
             self.log_text("hyperparameters", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
-        write_session_start(self._folder, params)
+        write_session_start(self._folder, params, time.time())
         self._session_is_open = True
 
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:

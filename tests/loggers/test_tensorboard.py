@@ -9,7 +9,7 @@ from boring import BoringModule, boring_batches, quiet_trainer
 from tensorboard.backend.event_processing.plugin_event_accumulator import EventAccumulator
 
 from kgenre.loggers import TensorBoardLogger
-from kgenre.loggers.hparams_session import HPARAMS_FILE
+from kgenre.loggers.hparams import HPARAMS_FILE
 
 
 def read(folder):
