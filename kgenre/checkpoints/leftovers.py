@@ -11,18 +11,13 @@ from kgenre.checkpoints.files import move
 from kgenre.checkpoints.read import read_checkpoint
 from kgenre.checkpoints.removal import wait_for_removals
 
-# In the order in which they are looked at: of two versions of one checkpoint the new one comes first.
-_HIDDEN = re.compile(r"\.(?P<name>.+)\.\d+\.(?P<kind>partial|replaced|removed)")
+_HIDDEN = re.compile(r"\..+\.\d+\.(partial|replaced|removed)")
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Hidden files and folders of writers that did not come to their end."""
-    return [path for path, _ in _hidden(folder)]
-
-
-def _hidden(folder: Path) -> list[tuple[Path, re.Match[str]]]:
-    found = [(path, match) for path in folder.glob(".*") if (match := _HIDDEN.fullmatch(path.name))]
-    return sorted(found, key=lambda each: (each[1]["kind"], each[0]))
+    """Hidden files and folders of writers that did not come to their end; the new one of two versions comes first."""
+    found = (path for path in folder.glob(".*") if _HIDDEN.fullmatch(path.name))
+    return sorted(found, key=lambda path: (path.suffix, path))
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -31,9 +26,10 @@ def remove_leftovers(folder: Path) -> None:
     A kill between two renames may leave a whole checkpoint under a hidden name only: it gets its name back.
     """
     wait_for_removals()
-    for path, match in _hidden(folder):
-        if path.is_dir() and not (folder / match["name"]).exists() and match["kind"] != "removed" and _is_whole(path):
-            move(path, folder / match["name"])
+    for path in leftovers(folder):
+        name, _, kind = path.name[1:].rsplit(".", 2)
+        if path.is_dir() and not (folder / name).exists() and kind != "removed" and _is_whole(path):
+            move(path, folder / name)
         elif path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:
