@@ -132,8 +132,7 @@ class MLFlowLogger(ServiceLogger):
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         from PIL import Image
 
-        png = image if isinstance(image, bytes) else png_of(name, image)
-        self._send("log_image", Image.open(io.BytesIO(png)), key=_allowed(name), step=step)
+        self._send("log_image", Image.open(io.BytesIO(png_of(name, image))), key=_allowed(name), step=step)
 
     def finalize(self, status: str) -> None:
         if self._run_id is not None:

@@ -9,9 +9,13 @@ from typing import Any
 def png_of(name: str, image: Any) -> bytes:
     """The PNG of (height, width) or (height, width, 1 or 3): uint8, or float from 0 to 1 (what is beyond is cut off).
 
+    Bytes are a PNG already.
+
     Raises:
         ValueError: an array of another shape or type; it says ``name``.
     """
+    if isinstance(image, bytes):
+        return image
     import numpy as np
     from PIL import Image
 

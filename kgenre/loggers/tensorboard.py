@@ -93,7 +93,7 @@ class TensorBoardLogger(Logger):
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         from tensorboard.plugins.image import metadata
 
-        png = image if isinstance(image, bytes) else png_of(name, image)
+        png = png_of(name, image)
         width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # its header
         tensor = [str(width).encode(), str(height).encode(), png]
         self._write_view({name: (tensor, metadata.create_summary_metadata("", ""))}, step)

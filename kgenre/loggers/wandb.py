@@ -125,8 +125,7 @@ class WandbLogger(ServiceLogger):
         import wandb
         from PIL import Image
 
-        png = image if isinstance(image, bytes) else png_of(name, image)
-        self.experiment.log({name: wandb.Image(Image.open(io.BytesIO(png))), "global_step": step})
+        self.experiment.log({name: wandb.Image(Image.open(io.BytesIO(png_of(name, image)))), "global_step": step})
 
     def finalize(self, status: str) -> None:
         """A run that failed ends; another one stays open: what comes next may belong to it."""
