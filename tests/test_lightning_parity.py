@@ -172,7 +172,7 @@ TABLE = [
     Row(REST, "a logger of one's own", "M", ("loggers.Logger",), of("training/fit", "errors_come_out_and_everything_is_closed")),
     Row(REST, "Weights & Biases, MLflow (extras)", "S", ("loggers.WandbLogger", "loggers.MLFlowLogger", "loggers.LoggerError"), of("loggers/services", "wandb_has_the_curves_of_a_fit_that_goes_on_and_of_its_test", "mlflow_has_the_curves_of_a_fit_that_goes_on_and_of_its_test", "without_the_package")),
     Row(REST, "pictures, to every logger that takes them", "S", ("loggers.Logger.log_image", "loggers.takes_pictures"), of("loggers/services", "wandb_takes_pictures_and_texts") + of("evaluation/tensorboard_views", "the_first_and_the_last_validation_are_shown")),
-    Row(REST, "lr_find: suggestion, plot", "M", ("tuning.Tuner", "tuning.Tuner.lr_find"), of(tuner, "the_suggestion_trains_well_and_is_set", "plot", "a_search_leaves_no_trace")),
+    Row(REST, "lr_find: suggestion, plot", "M", ("tuning.Tuner", "tuning.Tuner.lr_find"), of(tuner, "the_suggestion_is_set_and_drawn_and_trains_well", "a_search_leaves_no_trace")),
     Row(REST, "scale_batch_size", "S", ("tuning.Tuner.scale_batch_size",), of(tuner, "batch_sizes", "batch_size_of_the_module")),
     Row(REST, "seed_everything", "M", ("kgenre.seed_everything",), of("training/module", "seed_everything_repeats_a_run")),
     Row(REST, "ckpt_path: a path, best, last", "M", (), of(resume, "last_without_a_checkpoint_starts_fresh", "last_falls_back_to_the_newest_that_verifies", "testing_a_checkpoint", "ckpt_path_of_another_model") + of(checkpoint, "best_and_last_of_the_run_can_be_tested")),

@@ -9,8 +9,13 @@ from keras import ops
 
 from kgenre.models.bidirectional import Bidirectional
 
-# Rates of dropout and recurrent dropout, and whether all states come back or the last.
-CASES = [((0.0, 0.0), True), ((0.5, 0.0), False), ((0.0, 0.2), False), ((0.5, 0.2), True)]
+# A mask, rates of dropout and recurrent dropout, and whether all states come back or the last.
+CASES = [
+    ("padded", (0.0, 0.0), False),
+    ("padded", (0.5, 0.2), True),
+    ("none", (0.5, 0.0), True),
+    ("anywhere", (0.0, 0.2), True),
+]
 B, T, D, H = 4, 7, 5, 3
 
 
@@ -71,7 +76,7 @@ def value_and_gradients(made, x, mask, training):
 
 
 @functools.cache
-def expected(rates, return_sequences=True, mask="padded"):
+def expected(mask, rates, return_sequences):
     """Those of Keras's layer, which no way of ours changes."""
     return value_and_gradients(layer(keras.layers.Bidirectional, rates, return_sequences), X, MASKS[mask], True)
 
@@ -90,20 +95,13 @@ def way(request, monkeypatch):
 
 @pytest.mark.usefixtures("way")
 @pytest.mark.skipif(keras.backend.backend() not in ("jax", "tensorflow"), reason="no kernel: Keras computes it itself")
-class TestSameAsKeras:
-    @pytest.mark.parametrize(("rates", "return_sequences"), CASES)
-    def test_outputs_and_gradients(self, rates, return_sequences, monkeypatch):
-        wanted = expected(rates, return_sequences)
-        ours = layer(Bidirectional, rates, return_sequences)
-        monkeypatch.setattr(keras.layers.Bidirectional, "call", lambda *_, **__: pytest.fail("not through the kernel"))
-        for got, want in zip(value_and_gradients(ours, X, MASKS["padded"], True), wanted, strict=True):
-            np.testing.assert_allclose(got, want, atol=1e-5)
-
-    @pytest.mark.parametrize(("mask", "rates"), [("none", (0.5, 0.2)), ("anywhere", (0.0, 0.2))])
-    def test_another_mask(self, mask, rates):
-        ours = value_and_gradients(layer(Bidirectional, rates), X, MASKS[mask], True)
-        for got, want in zip(ours, expected(rates, mask=mask), strict=True):
-            np.testing.assert_allclose(got, want, atol=1e-5)
+@pytest.mark.parametrize(("mask", "rates", "return_sequences"), CASES)
+def test_outputs_and_gradients_are_keras_own(mask, rates, return_sequences, monkeypatch):
+    wanted = expected(mask, rates, return_sequences)
+    ours = layer(Bidirectional, rates, return_sequences)
+    monkeypatch.setattr(keras.layers.Bidirectional, "call", lambda *_, **__: pytest.fail("not through the kernel"))
+    for got, want in zip(value_and_gradients(ours, X, MASKS[mask], True), wanted, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 def test_dropout_only_in_training_and_new_each_time(words):

@@ -222,15 +222,13 @@ def test_parameters_of_the_poster_network():
     ("network", "settings", "data"),
     [
         pytest.param(
-            "overview_lstm_pooled",
-            {"learning_rate": 1e-2, "label_smoothing": 0.1},
-            {"posters": False, "stem": "english"},
-            marks=pytest.mark.one_backend("tensorflow"),
-        ),
-        pytest.param(
             "overview_lstm_words",
-            {"layer_optimizers": {"Words": {"optimizer": "sgd", "learning_rate": 0.5}}, "learning_rate": 1e-2},
-            {"posters": False},
+            {
+                "layer_optimizers": {"Words": {"optimizer": "sgd", "learning_rate": 0.5}},
+                "learning_rate": 1e-2,
+                "label_smoothing": 0.1,
+            },
+            {"posters": False, "stem": "english"},
             marks=pytest.mark.one_backend("jax"),
         ),
         pytest.param(

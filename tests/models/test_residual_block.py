@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from numpy_weights import numpy_weights
 
 from kgenre.models.residual_block import ResidualBlock
 
@@ -23,25 +24,14 @@ def test_is_relu_of_main_plus_skip():
     assert (y > 0).any()
 
 
-@pytest.mark.parametrize(
-    ("channels", "filters", "parameters"), [(32, 32, 19_552), (32, 64, 57_536), (64, 128, 229_760)]
-)
-def test_parameters_are_the_courses(channels, filters, parameters):
-    block = ResidualBlock(filters)
-    block.build((None, 8, 8, channels))
-    assert block.count_params() == parameters
-    assert len(block.trainable_variables) == 6
-
-
 @pytest.mark.parametrize("strides", [1, 2])
-@pytest.mark.parametrize("side", [7, 8])
-def test_announces_the_shape_that_it_gives(strides, side):
-    block = ResidualBlock(5, strides=strides)
-    x = maps(1, side, side, 3)
-    assert (
-        block.compute_output_shape(x.shape) == tuple(block(x).shape) == (1, -(-side // strides), -(-side // strides), 5)
-    )
-    assert block.compute_output_shape((None, side, side, 3))[0] is None
+def test_announces_the_shape_that_it_gives(strides):
+    with numpy_weights():
+        block = ResidualBlock(5, strides=strides)
+        x = maps(1, 7, 8, 3)
+        shape = (1, -(-7 // strides), 8 // strides, 5)
+        assert block.compute_output_shape(x.shape) == tuple(block(x).shape) == shape
+    assert block.compute_output_shape((None, 7, 8, 3))[0] is None
 
 
 def test_dropout_acts_in_training_only():

@@ -168,7 +168,11 @@ def kernels(module):
     return {f"{number} {part.name}": ops.convert_to_numpy(part.kernel) for number, part in enumerate(parts)}
 
 
-@pytest.mark.parametrize("arguments", [{}, {"members": 2, "schedule": "cosine"}], ids=str)
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, pytest.param({"members": 2, "schedule": "cosine"}, marks=pytest.mark.one_backend("tensorflow"))],
+    ids=str,
+)
 def test_a_backbone_by_its_name_is_trained_later(sample, arguments):
     changed, rates = fitted(sample, BackboneFinetuning(1, backbone="maps"), **arguments)
     names = [{name.split()[1] for name in epoch} for epoch in changed]

@@ -62,10 +62,16 @@ def test_rates_go_from_min_to_max(mode):
     np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
 
 
-def test_the_suggestion_trains_well_and_is_set():
+def test_the_suggestion_is_set_and_drawn_and_trains_well():
     module = BoringModule(learning_rate=1e-7)
     found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), max_lr=10)
     assert module.learning_rate == module.hparams.learning_rate == found.suggestion()
+    matplotlib.use("Agg")
+    (axes,) = found.plot(suggest=True).axes
+    curve, mark = axes.lines
+    assert curve.get_xdata().tolist() == found.results["lr"]
+    assert mark.get_xdata().tolist() == [found.suggestion()]
+    assert axes.get_xscale() == "log"
     # SGD on these batches diverges from about 2 on, and hardly moves below 1e-3.
     assert 1e-3 < module.learning_rate < 2
     trainer = quiet_trainer(max_epochs=10)
@@ -102,12 +108,18 @@ def test_too_few_values_for_a_suggestion(caplog):
     assert "No learning rate can be suggested from 5 values" in caplog.text
 
 
-def trained(search, **arguments):
+def trained(search):
     """Weights, optimizer and random states of a fit after (or without) a search, and its trainer."""
     random.seed(1), np.random.seed(1)
     keras.utils.set_random_seed(1)
     module = Adam(learning_rate=0.01)
-    trainer = quiet_trainer(max_epochs=2, logger=InMemoryLogger(), log_every_n_steps=1, **arguments)
+    trainer = quiet_trainer(
+        max_epochs=2,
+        logger=InMemoryLogger(),
+        log_every_n_steps=1,
+        accumulate_grad_batches=2,
+        gradient_clip_val=1.0,
+    )
     if search:
         Tuner(trainer).lr_find(module, boring_batches(3), num_training=20, update_attr=False)
         assert (trainer.global_step, trainer.current_epoch, trainer._engine, trainer._module) == (0, 0, None, None)
@@ -118,9 +130,8 @@ def trained(search, **arguments):
     return state, (random.random(), np.random.random()), trainer
 
 
-@pytest.mark.parametrize("arguments", [{}, {"accumulate_grad_batches": 2, "gradient_clip_val": 1.0}], ids=str)
-def test_a_search_leaves_no_trace(arguments):
-    (state, drawn, trainer), (same, same_drawn, other) = trained(True, **arguments), trained(False, **arguments)
+def test_a_search_leaves_no_trace():
+    (state, drawn, trainer), (same, same_drawn, other) = trained(search=True), trained(search=False)
     assert drawn == same_drawn
     assert trainer.global_step == other.global_step
     assert trainer.logger.history("train/loss") == other.logger.history("train/loss")
@@ -262,17 +273,6 @@ def test_fast_dev_run_searches_nothing(caplog):
     assert module.learning_rate == 0.1
     assert "No learning rate is searched for with fast_dev_run" in caplog.text
     assert "No batch size is searched for with fast_dev_run" in caplog.text
-
-
-def test_plot():
-    matplotlib.use("Agg")
-    found = Tuner(quiet_trainer()).lr_find(BoringModule(), boring_batches(4))
-    figure = found.plot(suggest=True)
-    (axes,) = figure.axes
-    curve, mark = axes.lines
-    assert curve.get_xdata().tolist() == found.results["lr"]
-    assert mark.get_xdata().tolist() == [found.suggestion()]
-    assert axes.get_xscale() == "log"
 
 
 # --- the batch size -----------------------------------------------------------------------------------------------
