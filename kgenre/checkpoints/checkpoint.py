@@ -78,18 +78,18 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
     Raises:
         CheckpointError: with the first differences.
     """
-    missing = [name for name in named if name not in checkpoint.weights]
-    foreign = [name for name in checkpoint.weights if name not in named]
-    shapes = [
-        f"{name} is {tuple(checkpoint.weights[name].shape)} there and {tuple(variable.shape)} here"
-        for name, variable in named.items()
-        if name in checkpoint.weights and tuple(checkpoint.weights[name].shape) != tuple(variable.shape)
-    ]
+    here = {name: tuple(variable.shape) for name, variable in named.items()}
+    there = {name: array.shape for name, array in checkpoint.weights.items()}
     problems = [
-        *(f"{name} is not in the checkpoint" for name in missing),
-        *(f"{name} is not in the model" for name in foreign),
-        *shapes,
+        *(f"{name} is not in the checkpoint" for name in here if name not in there),
+        *(f"{name} is not in the model" for name in there if name not in here),
+        *(
+            f"{name} is {there[name]} there and {shape} here"
+            for name, shape in here.items()
+            if there.get(name, shape) != shape
+        ),
     ]
     if problems:
-        more = f" (and {len(problems) - 2} more differences)" if len(problems) > 2 else ""
+        others = len(problems) - 2
+        more = f" (and {others} more difference{'s' * (others > 1)})" if others > 0 else ""
         raise CheckpointError(f"Checkpoint {checkpoint.path} is of another {what}: {'; '.join(problems[:2])}{more}.")

@@ -208,7 +208,7 @@ def test_differences_are_named():
         check_weights(here, example(), "model")
     assert str(error.value) == (
         "Checkpoint None is of another model: b.kernel is not in the checkpoint; a.count is not in the model "
-        "(and 1 more differences)."
+        "(and 1 more difference)."
     )
     here = {"a.kernel": np.zeros((2, 4)), "a.count": np.zeros(())}
     with pytest.raises(CheckpointError, match=r"a.kernel is \(2, 3\) there and \(2, 4\) here\.$"):
