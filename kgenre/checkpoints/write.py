@@ -9,19 +9,14 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from kgenre.checkpoints.checkpoint import FILES, REQUIRED, Checkpoint, CheckpointError
 from kgenre.checkpoints.files import move, read_file, sync_file, sync_folder, write_synced
 from kgenre.checkpoints.migrations import SCHEMA
 from kgenre.checkpoints.read import read_manifest
 from kgenre.checkpoints.removal import remove_in_background, wait_for_removals
-
-if TYPE_CHECKING:
-    import numpy as np
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Path:
@@ -38,7 +33,6 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        files: dict[str, dict[str, Any]] = {}
         # Hashed, and brought to the disk, while the next one is written; what is synced side by side is one commit of
         # the file system's journal, not one each.
         with ThreadPoolExecutor(10, "checkpoint") as beside:
@@ -47,8 +41,10 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
                 _write_file(checkpoint, partial / name)
                 digests[name] = beside.submit(_digest, partial / name)
                 synced.append(beside.submit(sync_file, partial / name))
-            for name, digest in digests.items():
-                files[name] = {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
+            files = {
+                name: {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
+                for name, digest in digests.items()
+            }
             manifest = {"schema": SCHEMA, "time": _time_after_last(path.parent), "files": files}
             write_synced(partial / "manifest.json", json.dumps(manifest, indent=1).encode())
             for done in synced:
@@ -82,24 +78,21 @@ def _time_after_last(folder: Path) -> float:
 
 
 def _write_file(checkpoint: Checkpoint, path: Path) -> None:
+    import numpy as np
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     if path.name == "state.json":
         path.write_text(checkpoint.state_as_json(), encoding="utf-8")
         return
+    # `ascontiguousarray` alone would make an array of one number of a scalar.
+    arrays = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in getattr(checkpoint, path.stem).items()}
     try:  # straight from the arrays' memory
-        save_file(_contiguous(getattr(checkpoint, path.stem)), path)
+        save_file(arrays, path)
     except SafetensorError as error:  # the library's word for a full disk
         code = re.search(r"os error (\d+)", str(error))
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number) if code else str(error), str(path)) from error
-
-
-def _contiguous(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    import numpy as np
-
-    return {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in arrays.items()}
 
 
 def _digest(path: Path) -> str:
