@@ -29,11 +29,12 @@ def write_session_start(run_dir: Path, params: Mapping[str, Any], started: float
             writer.write(Event(wall_time=time.time(), **content).SerializeToString())
 
 
-def session_end(status: int, ended: float) -> Any:
-    """The ``Summary`` that ends a row of the HParams tab: a status of ``api_pb2``, a time in seconds."""
+def session_end(succeeded: bool, ended: float) -> Any:
+    """The ``Summary`` that ends a row of the HParams tab."""
     from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+    from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
+    status = api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE
     end = plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=ended)
     content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
     return Summary(
@@ -55,15 +56,12 @@ def write_hparams(
         started: when.
         ended: when.
     """
-    from tensorboard.plugins.hparams import api_pb2
-
     from kgenre.loggers.tensorboard import TensorBoardLogger
 
     write_session_start(run_dir, parameters, started)
     logger = TensorBoardLogger()
     logger.open(run_dir)
-    status = api_pb2.STATUS_FAILURE if score is None else api_pb2.STATUS_SUCCESS
-    logger.write_summary(session_end(status, ended), step=0)
+    logger.write_summary(session_end(score is not None, ended), step=0)
     if score is not None:
         logger.log_metrics({"hp_metric": score}, step=0)
     logger.finalize("success")

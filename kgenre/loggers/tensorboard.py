@@ -185,12 +185,7 @@ class TensorBoardLogger(Logger):
     def finalize(self, status: str) -> None:
         if self._session_is_open:
             self._session_is_open = False
-            from tensorboard.plugins.hparams import api_pb2
-
-            succeeded = status != "failed"
-            self.write_summary(
-                session_end(api_pb2.STATUS_SUCCESS if succeeded else api_pb2.STATUS_FAILURE, time.time()), step=0
-            )
+            self.write_summary(session_end(status != "failed", time.time()), step=0)
         for file in self._files.values():  # Windows removes no folder with an open file in it
             file.close()
 
