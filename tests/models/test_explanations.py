@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from numpy_weights import numpy_weights
 
 from kgenre.engines.activation_gradient import activation_gradient
 from kgenre.models import GenreClassifier
@@ -16,8 +17,8 @@ def _for_and_against(shape, dtype=None):
 
 def classifier(network, **arguments):
     module = GenreClassifier(network, arguments)
-    module._take(["a", "b"], {"image_size": (16, 16), "vocabulary_size": 30})
-    module.configure_model()
+    with numpy_weights():
+        module.prepare_for(["a", "b"], {"image_size": (16, 16), "vocabulary_size": 30})
     return module
 
 

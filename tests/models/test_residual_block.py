@@ -8,6 +8,12 @@ from numpy_weights import numpy_weights
 from kgenre.models.residual_block import ResidualBlock
 
 
+@pytest.fixture(autouse=True)
+def weights_at_once():
+    with numpy_weights():
+        yield
+
+
 def maps(*shape):
     return np.random.default_rng(0).standard_normal(shape).astype("float32")
 
@@ -26,11 +32,9 @@ def test_is_relu_of_main_plus_skip():
 
 @pytest.mark.parametrize("strides", [1, 2])
 def test_announces_the_shape_that_it_gives(strides):
-    with numpy_weights():
-        block = ResidualBlock(5, strides=strides)
-        x = maps(1, 7, 8, 3)
-        shape = (1, -(-7 // strides), 8 // strides, 5)
-        assert block.compute_output_shape(x.shape) == tuple(block(x).shape) == shape
+    block, x = ResidualBlock(5, strides=strides), maps(1, 7, 8, 3)
+    shape = (1, -(-7 // strides), 8 // strides, 5)
+    assert block.compute_output_shape(x.shape) == tuple(block(x).shape) == shape
     assert block.compute_output_shape((None, 7, 8, 3))[0] is None
 
 

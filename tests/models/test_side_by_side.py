@@ -69,6 +69,7 @@ def test_a_member_that_reads_both_says_something_where_there_is_either():
     np.testing.assert_allclose(said[0][2], 0, atol=1e-6)
 
 
+@pytest.mark.one_backend("tensorflow")
 def test_together_they_give_the_mean_of_their_log_odds():
     module = GenreClassifier("overview_lstm_words", SMALL, members=2)
     module.prepare_for(["a", "b", "c"], {"vocabulary_size": 12})

@@ -89,6 +89,7 @@ def always_loads_weights(genres, file):
     return loads_weights(genres, file)
 
 
+@pytest.mark.one_backend("tensorflow")
 @pytest.mark.parametrize("network", [loads_weights, always_loads_weights])
 def test_a_checkpoints_network_needs_no_pretrained_weights(network, sample, tmp_path):
     file = tmp_path / "own.weights.h5"
@@ -168,11 +169,8 @@ def kernels(module):
     return {f"{number} {part.name}": ops.convert_to_numpy(part.kernel) for number, part in enumerate(parts)}
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [{}, pytest.param({"members": 2, "schedule": "cosine"}, marks=pytest.mark.one_backend("tensorflow"))],
-    ids=str,
-)
+@pytest.mark.one_backend("tensorflow")
+@pytest.mark.parametrize("arguments", [{}, {"members": 2, "schedule": "cosine"}], ids=str)
 def test_a_backbone_by_its_name_is_trained_later(sample, arguments):
     changed, rates = fitted(sample, BackboneFinetuning(1, backbone="maps"), **arguments)
     names = [{name.split()[1] for name in epoch} for epoch in changed]
