@@ -102,9 +102,6 @@ class MLFlowLogger(ServiceLogger):
             raise LoggerError(f"MLflow cannot be used: {' '.join(str(error).split())[:300]}") from error
         return {"run_id": self._run_id}
 
-    def _is_open(self) -> bool:
-        return False  # `finalize` ends it after each stage
-
     def _leave(self) -> None:
         self._run_id = self._run_dir = None
 

@@ -51,9 +51,9 @@ class ServiceLogger(Logger, ABC):
     def _begin(self, run_dir: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
         """Begin a run of the service, or go on with the ``known`` one; what finds it again, for the folder's file."""
 
-    @abstractmethod
     def _is_open(self) -> bool:
-        """Whether values can be logged without `_begin`."""
+        """Whether values can be logged without `_begin`: False where `finalize` ends the run after each stage."""
+        return False
 
     @abstractmethod
     def _leave(self) -> None:

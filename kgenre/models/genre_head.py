@@ -34,9 +34,8 @@ class GenreHead(keras.layers.Dense):
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
         """Start at the `frequencies` of ``films["genres"]``, (n, units)."""
-        if not self.use_bias:
-            return
-        self.bias.assign(prior_log_odds(films["genres"]))
+        if self.use_bias:
+            self.bias.assign(prior_log_odds(films["genres"]))
 
     def get_config(self) -> dict[str, Any]:
         """Return the arguments of ``__init__``."""

@@ -42,13 +42,13 @@ def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) 
     if unknown and not _takes_any(builder):
         hint = ", ".join(takes) or "no arguments"
         raise TrainerError(f"network_args: {_name(builder)} takes {hint}. Received: {unknown[0]!r}")
-    needed = [
+    missing = [
         name
         for name, parameter in takes.items()
         if parameter.default is parameter.empty
         and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+        and not (name in arguments or name in _GIVEN)
     ]
-    missing = [name for name in needed if name not in arguments and name not in _GIVEN]
     if missing:
         raise TrainerError(f"network_args: {_name(builder)} needs {', '.join(missing)}.")
 
