@@ -236,7 +236,8 @@ class TensorBoardLogger(Logger):
             if self._files[folder].closed:
                 self._files[folder] = open(self._files[folder].name, "ab")  # noqa: SIM115  until `finalize`
             return self._files[folder]
-        directory = self._folder / re.sub(r'[\\<>:"|?*]', "_", folder)  # which Windows allows in no name
+        # What Windows allows in no name, and what would lead out of the run.
+        directory = self._folder / re.sub(r'[\\<>:"|?*]|\.\.', "_", folder)
         directory.mkdir(parents=True, exist_ok=True)
         is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
         # TensorBoard's EventFileWriter would import TensorFlow wherever it is installed; a file of our own does not.

@@ -153,6 +153,14 @@ def test_training_validation_and_baselines_are_lines_of_one_chart(logger, tmp_pa
     assert scalars(tmp_path, "lr-Adam") == [(7, pytest.approx(0.1))]
 
 
+def test_no_name_leads_out_of_the_run(tmp_path):
+    logger = TensorBoardLogger()
+    logger.open(tmp_path / "run")
+    logger.log_metrics({"train/../../x": 1.0}, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert scalars(tmp_path / "run", "train/_/_/x") == [(1, 1.0)]
+
+
 def test_going_on_drops_later_points_of_every_curve(logger, tmp_path):
     for step in (1, 2, 3):
         logger.log_metrics({"train/loss": float(step), "val/loss": float(step)}, step)
