@@ -313,7 +313,9 @@ class GenreClassifier(ExactEvaluation):
             given[name] = given.get(name, {}) | {"schedule": "constant"}
         if not given:
             return self._optimizer(**own)
-        groups = {weights_of(self, name): own | settings for name, settings in given.items()}
+        groups: dict[str, dict[str, Any]] = {}
+        for name, settings in given.items():
+            groups.setdefault(weights_of(self, name), own | settings)
         return {pattern: self._optimizer(**settings) for pattern, settings in (groups | {".*": own}).items()}
 
     def _optimizer(self, optimizer: str, learning_rate: float, weight_decay: float, schedule: str) -> Any:

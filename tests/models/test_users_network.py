@@ -195,6 +195,9 @@ def test_layers_by_a_pattern_and_those_that_are_frozen():
     trainable = {name: v for name, v in named_variables(module).items() if v.trainable}
     groups = optimizer_groups(module.configure_optimizers(), trainable)
     assert [len(group) for group in groups] == [2, 4, 2]
+    module.layer_optimizers["fi.*"] = {"learning_rate": 0.3}
+    rates = [float(optimizer.learning_rate) for optimizer in module.configure_optimizers().values()]
+    assert rates == pytest.approx([0.5, 0.1, 1e-4]), "the first that matches counts"
     for name, message in (
         ("maps", "layer_optimizers: 'maps' is frozen"),
         ("m(", r"'m\(' is no regular expression"),
