@@ -33,7 +33,7 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise CheckpointError(f"A checkpoint is given as the path of a folder. Received: {path!r}")
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # that of pathlib raises for a user that there is none of
     if (path / "manifest.json").exists():
         return path
     if path.is_file() and path.name in ("best", "last"):

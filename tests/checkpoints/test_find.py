@@ -81,6 +81,8 @@ def test_pointers_are_replaced_whole(run, monkeypatch):
 def test_what_is_not_there(run, tmp_path):
     with pytest.raises(CheckpointError, match=f"^Checkpoint {tmp_path / 'nowhere'} does not exist"):
         find_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match=r"^Checkpoint ~no-such-user/run does not exist"):
+        find_checkpoint("~no-such-user/run")
     with pytest.raises(CheckpointError, match="is not a checkpoint, nor a run with checkpoints"):
         find_checkpoint(tmp_path)
 
