@@ -126,7 +126,7 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_OPTIONS.search(message):
         return f"--{found[1]} takes a YAML file of its options, or --{found[1]}.NAME VALUE. Received: {found[2]}"
     if found := _NOTHING_BELOW.search(message):
-        return f"the config has nothing below {found[1]}: leave it out without any options."
+        return f"the config has no options below {found[1]}: give some, or leave {found[1]} out."
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
 

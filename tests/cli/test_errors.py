@@ -148,7 +148,7 @@ def test_a_misspelt_name_is_told_without_a_backend(fails, command, option, value
         ("trainer: {max_epochs: 3}\ndata: null\ntrainer: {}", "'trainer' stands there twice, lines 1 and 3"),
         ("model: {class_path: kgenre.models.GenreClassifier, init_args: {widht: 3}}", "no argument 'widht'"),
         ("trainer:\ndata: {}", "--trainer takes options, such as --trainer.max_epochs 3; leave it out without any."),
-        ("trainer:", "the config has nothing below trainer: leave it out without any options."),
+        ("trainer:", "the config has no options below trainer: give some, or leave trainer out."),
         ("trainer: 5", "leave it out without any. Received: 5"),
         ("trainer: {}\noptimizer:", "--optimizer takes options"),
         ("trainer: {}\nlr_scheduler:", "--lr_scheduler takes options"),

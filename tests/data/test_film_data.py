@@ -217,9 +217,12 @@ def test_what_is_bad_is_left_out_counted_and_named(broken, tmp_path, caplog):
 @pytest.mark.parametrize(("incomplete", "left_out"), [("leave_out", 5), ("keep", 1)])
 def test_a_film_that_lacks_both_is_left_out_once(broken, incomplete, left_out):
     (broken / "posters" / "sample00007.jpg").unlink()  # whose overview is missing too
+    with (broken / "films.csv").open("a") as table:
+        table.write("cut off\n")
     films = FilmData(str(broken), image_size=(8, 8), max_bad_fraction=0.1, incomplete=incomplete)
     films.setup("fit")
-    assert (len(films.left_out), len(films.table)) == (left_out, 60 - left_out)
+    assert (len(films.left_out), len(films.table)) == (1 + left_out, 60 - left_out)
+    assert films.left_out[0].reason == "the row has too few or too many fields"
     assert ("sample00007", "no overview, no such file") in films.left_out
 
 
