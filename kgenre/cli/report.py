@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
 
 
@@ -22,6 +23,8 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads them)")
     parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")
     options = parser.parse_args(list(arguments))
+    if options.films < 0:
+        raise UsageError(f"--films takes 0 or more. Received: {options.films}")
 
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.reports import read_runs, write_report

@@ -25,6 +25,8 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--port", type=int, default=6006, help="0: any that is free")
     parser.add_argument("--host", type=str, default="localhost", help="0.0.0.0: for other machines too")
     options = parser.parse_args(list(arguments))
+    if not 0 <= options.port < 2**16:
+        raise UsageError(f"--port takes 0 to 65535. Received: {options.port}")
     url = start(options.runs, options.port, options.host)
     print(f"TensorBoard: {url}   (Ctrl-C ends it)", flush=True)
     while True:

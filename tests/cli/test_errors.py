@@ -103,6 +103,8 @@ def fails(capsys):
         (["fit", "now"], 2, ["'now' belongs to no option"]),
         (["examples", "run", "--n", "0"], 1, ["--n takes 1 or more. Received: 0"]),
         (["examples", "run", "--top", "0"], 1, ["--top takes 1 or more. Received: 0"]),
+        (["report", "run", "--films", "-1"], 1, ["--films takes 0 or more. Received: -1"]),
+        (["tensorboard", "run", "--port", "65536"], 1, ["--port takes 0 to 65535. Received: 65536"]),
         (["predict", "--ckpt_path", "absent", "--poster", "x.jpg"], 1, ["absent", "does not exist"]),
         (["predict", "--ckpt_path", "absent"], 1, ["--poster", "--data.path"]),
         (["predict", "--ckpt_path", "x", "--data.path", "x", "--json"], 1, ["--json is for one film", "--out FILE"]),
