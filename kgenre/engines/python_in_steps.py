@@ -37,8 +37,8 @@ class Attributes:
             "" if _is_eager() else repr((random.getstate(), np.random.get_state(legacy=False))),
         )
 
-    def check(self, module: Any, step: str, building: bool = False) -> None:
-        """After ``step`` ran: warn of what it changed, and of what it drew unless layers were ``building``.
+    def check(self, module: Any, step: str) -> None:
+        """After ``step`` ran: warn of what it changed, and of what it drew.
 
         Raises:
             StepError: it put tensors into a list, dict or set. Outside the compiled step they are no numbers.
@@ -58,9 +58,9 @@ class Attributes:
                     changed.append(name)
             changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
         drawn = after.generators != self.generators
-        if after.random != self.random:  # or a thread of the source of batches draws meanwhile
+        if after.random != self.random:  # or layers that are built draw, or a thread of the source of batches
             drawn = drawn or any(value is random or value is np.random for value in named_by(module, [step]))
-        if drawn and not building and not _is_eager():
+        if drawn and not _is_eager():
             warnings.warn(
                 f"{step} draws with Python's random or NumPy's, but Python code in a step runs only when the step is "
                 "compiled: each step gets the same numbers. Use keras.random with seed=self.seed, a "

@@ -139,7 +139,7 @@ def run_step(
             for extra in scope.losses:
                 loss = loss + ops.cast(extra, "float32")
         updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
-    attributes.check(module, step.__name__, building)
+    attributes.check(module, step.__name__)
     warn_at_rest(at_rest, step.__name__)
     return StepResult(loss, outputs, logs, updates, list(scope.used.values()))
 
