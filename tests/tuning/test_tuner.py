@@ -266,6 +266,12 @@ def test_what_a_range_test_refuses():
         LearningRateFinder(mode="cubic")
 
 
+def test_an_evaluation_searches_nothing():
+    finders = LearningRateFinder(), BatchSizeFinder()
+    quiet_trainer(callbacks=list(finders)).validate(BoringModule(), boring_batches(2), verbose=False)
+    assert finders[0].optimal_lr is finders[1].optimal_batch_size is None
+
+
 def test_fast_dev_run_searches_nothing(caplog):
     module = BoringModule()
     trainer = quiet_trainer(fast_dev_run=True, callbacks=[LearningRateFinder(), BatchSizeFinder()])
