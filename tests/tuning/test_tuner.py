@@ -62,6 +62,15 @@ def test_rates_go_from_min_to_max(mode):
     np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
 
 
+def test_a_loss_that_stays_is_recorded_as_it_is():
+    class Stays(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return 0 * self.error(batch) + 3
+
+    found = Tuner(quiet_trainer()).lr_find(Stays(), boring_batches(4), num_training=8)
+    np.testing.assert_allclose(found.results["loss"], 3, rtol=1e-6)
+
+
 def test_the_suggestion_is_set_and_drawn_and_trains_well():
     module = BoringModule(learning_rate=1e-7)
     found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), max_lr=10)
