@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kgenre.engines.python_in_steps import warn_of_counter
+from kgenre.engines.step_error import StepError
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -20,6 +21,11 @@ class TrainerInStep:
         value = getattr(vars(self)["_trainer"], name)
         if name in ("current_epoch", "global_step", "batch_idx", "is_last_batch"):
             warn_of_counter(f"trainer.{name}", value)
+        if name == "optimizers" and not value:
+            raise StepError(
+                "A step cannot read trainer.optimizers: they are built after it. LearningRateMonitor logs their rates; "
+                "hooks can read and change them."
+            )
         # One compiled step does sanity check and validation: to return early in the former is never to validate.
         return False if name == "sanity_checking" else value
 

@@ -315,6 +315,16 @@ def test_a_step_that_leaves_out_the_sanity_check_validates():
     assert trainer.asked == 1
 
 
+def test_a_step_that_reads_the_optimizers_is_told_what_logs_a_rate():
+    class Reads(BoringModule):
+        def training_step(self, batch, batch_idx):
+            self.log("rate", self.trainer.optimizers[0].learning_rate)
+            return self.error(batch)
+
+    with pytest.raises(StepError, match=r"cannot read trainer\.optimizers.*LearningRateMonitor"):
+        fit(Reads())
+
+
 @compiled
 @pytest.mark.parametrize("draws", [lambda m: random.random(), lambda m: np.random.beta(1, 1), lambda m: m.rng.random()])
 def test_numbers_that_python_draws_in_a_step_warn(draws):
