@@ -54,6 +54,8 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
     if len(runs) == 1:
         where = ["--logdir", str(runs[0])]
     else:
+        if found := next((run for run in runs if "," in str(run)), None):
+            raise UsageError(f"TensorBoard divides several runs by commas, and {found} has one: rename the folder.")
         names = names_of([Path(run).resolve() for run in runs])
         where = ["--logdir_spec", ",".join(f"{name}:{run}" for name, run in zip(names, runs, strict=True))]
     server = program.TensorBoard(default.get_plugins())

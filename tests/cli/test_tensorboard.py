@@ -52,6 +52,10 @@ def test_what_cannot_be_shown_is_said(tmp_path, capsys):
     assert "holds no event files" in capsys.readouterr().err
     with pytest.raises(UsageError, match="is not a folder"):
         start([str(tmp_path / "nowhere")])
+    (tmp_path / "a,b").mkdir()
+    (tmp_path / "a,b" / "events.out.tfevents.1").touch()
+    with pytest.raises(UsageError, match="divides several runs by commas"):
+        start([str(tmp_path), str(tmp_path / "a,b")])
 
 
 def test_runs_are_named_by_what_they_do_not_share():
