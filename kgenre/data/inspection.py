@@ -25,6 +25,7 @@ NEAR = 4  # bits of 64 that the hashes of near-identical posters differ in, at m
 _BANDS = 5  # one more than NEAR: two hashes that differ in NEAR bits agree in one band at least
 _LARGEST_BAND = 200  # files whose band says nothing, such as near-blank posters, are not all compared
 _HASH_SIZE = (8, 9)
+_ALIKE = 30.0  # of 255: how far the pixels of near-identical posters differ at most, in the root mean square
 
 
 def inspect_films(
@@ -55,7 +56,7 @@ def inspect_films(
         (120, {'name': 'Drama', 'films': 48, 'share': 0.4})
     """
     files = examine_posters(table.poster_paths, table.root, on_progress)
-    hashes, reasons = _perceptual_hashes(table, files, on_progress)
+    hashes, thumbnails, reasons = _perceptual_hashes(table, files, on_progress)
     good = [i for i, reason in enumerate(reasons) if not reason]
     counts = table.genres.sum(axis=0, dtype=np.int64)
     rare, never = scarce_genres(table, min_films)
@@ -70,7 +71,7 @@ def inspect_films(
     placeholders = placeholder_posters(table, files)
     no_posters = {row for rows in placeholders for row in rows.tolist()}
     posters = [row for row in good if row not in no_posters]
-    groups["near_identical_posters"] = _near(hashes, posters, groups["identical_posters"])
+    groups["near_identical_posters"] = _near(hashes, thumbnails, posters, groups["identical_posters"])
     named = [film_id for film_id, path in zip(table.ids, table.poster_paths, strict=True) if path is not None]
     missing = {film_id for film_id, reason in zip(table.ids, reasons, strict=True) if reason == "no such file"}
     return {
@@ -115,19 +116,25 @@ def _about_posters(table: FilmTable) -> list[str]:
 
 def _perceptual_hashes(
     table: FilmTable, files: ExaminedPosters, on_progress: OnProgress | None
-) -> tuple[npt.NDArray[np.uint64], list[str]]:
-    """A difference hash of each poster: whether each of 8 x 8 pixels is brighter than its right neighbour."""
-    hashes = np.zeros(len(table), np.uint64)
+) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], list[str]]:
+    """A difference hash of each poster, whether each of 8 x 8 pixels is brighter than its right neighbour; and these."""
+    hashes, thumbnails = np.zeros(len(table), np.uint64), np.zeros((len(table), *_HASH_SIZE, 3), np.uint8)
     reasons: list[str] = []
     for found in decode_posters(table.poster_paths, files, _HASH_SIZE, on_progress=on_progress):
         grey = found.pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
         bits = (grey[:, :, :-1] > grey[:, :, 1:]).reshape(len(grey), 64)
         hashes[found.positions] = np.packbits(bits, axis=1).view(np.uint64)[:, 0]
+        thumbnails[found.positions] = found.pixels
         reasons += found.reasons
-    return hashes, reasons
+    return hashes, thumbnails, reasons
 
 
-def _near(hashes: npt.NDArray[np.uint64], good: Sequence[int], identical: list[list[int]]) -> list[list[int]]:
+def _near(
+    hashes: npt.NDArray[np.uint64],
+    thumbnails: npt.NDArray[np.uint8],
+    good: Sequence[int],
+    identical: list[list[int]],
+) -> list[list[int]]:
     group_of = {row: number for number, group in enumerate(identical) for row in group}
     pairs = set()
     rows = np.array(good, np.int64)
@@ -141,7 +148,10 @@ def _near(hashes: npt.NDArray[np.uint64], good: Sequence[int], identical: list[l
             members = rows[group]
             distance = np.bitwise_count(hashes[members][:, None] ^ hashes[members])
             for a, b in np.argwhere(np.triu(distance <= NEAR, 1)):
-                pairs.add((int(members[a]), int(members[b])))
+                first, second = int(members[a]), int(members[b])
+                # By chance one pair in a million has such hashes, though the pictures have nothing in common.
+                if np.sqrt(((thumbnails[first].astype(np.float32) - thumbnails[second]) ** 2).mean()) <= _ALIKE:
+                    pairs.add((first, second))
     return [[a, b] for a, b in sorted(pairs) if a not in group_of or group_of[a] != group_of.get(b)]
 
 

@@ -78,6 +78,16 @@ def test_inspect_finds_what_was_done_to_them(films):
     assert sorted(few["rare"]) == sorted(name for name, count in counts.items() if count < 5) != []
 
 
+def test_posters_that_differ_are_not_near_identical_for_a_hash_that_agrees(films):
+    bright_to_the_right = np.tile(np.linspace(0, 100, 90, dtype=np.uint8)[None, :, None], (120, 1, 3))
+    Image.fromarray(bright_to_the_right).save(films / "posters" / "sample00020.jpg")
+    bright_to_the_right[60:] += 150
+    Image.fromarray(bright_to_the_right).save(films / "posters" / "sample00021.jpg")
+    near = inspect_films(read_films(films))["duplicates"]["near_identical_posters"]
+    assert ids(20, 21) not in near
+    assert ids(9, 10) in near
+
+
 def test_inspect_and_training_say_alike_why_posters_are_missing(films):
     for file in (films / "posters").iterdir():
         file.rename(file.with_name(f"film-{file.name}"))
