@@ -117,7 +117,7 @@ def _about_posters(table: FilmTable) -> list[str]:
 def _perceptual_hashes(
     table: FilmTable, files: ExaminedPosters, on_progress: OnProgress | None
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], list[str]]:
-    """A difference hash of each poster, whether each of 8 x 8 pixels is brighter than its right neighbour; and these."""
+    """A difference hash of each poster, whether each of 8 x 8 pixels is brighter than its right neighbour; and they."""
     hashes, thumbnails = np.zeros(len(table), np.uint64), np.zeros((len(table), *_HASH_SIZE, 3), np.uint8)
     reasons: list[str] = []
     for found in decode_posters(table.poster_paths, files, _HASH_SIZE, on_progress=on_progress):

@@ -59,7 +59,8 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
         room = (max(highs) - min(lows)) * 0.1
         panels[0].set_ylim(min(lows) - room, max(highs) + room)  # a first epoch far above is cut off
         panels[0].set_ylabel("loss")
-        _legend_below(figure, panels)
+        for handle in _legend_below(figure, panels)[: 3 if len(drawn) > 1 else 0]:
+            handle.set_color("black")  # of all panels, which have colours of their own
         return _png(figure)
 
 
@@ -98,13 +99,13 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
         return _png(figure)
 
 
-def _legend_below(figure: Figure, panels: Sequence[Any]) -> None:
-    """One for all panels, each label once."""
+def _legend_below(figure: Figure, panels: Sequence[Any]) -> list[Any]:
+    """One for all panels, each label once; its marks, in order."""
     handles = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
     place = {"loc": "outside lower center", "ncols": min(len(handles), 6)}
-    figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=6.5, **place)
+    return figure.legend(handles.values(), handles.keys(), frameon=False, fontsize=6.5, **place).legend_handles
 
 
 def _values(run: Run, names: Sequence[str], metric: str) -> list[float]:

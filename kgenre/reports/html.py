@@ -11,7 +11,7 @@ from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, He
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #777; }
 body { font: 15px/1.5 system-ui, "DejaVu Sans", sans-serif; max-width: 62rem; margin: 2rem auto;
-  padding: 0 1rem; }
+  padding: 0 1rem; overflow-wrap: break-word; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; border-bottom: 1px solid var(--line); }
 .small, figcaption { color: var(--quiet); font-size: .85rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; width: 100%; }
@@ -25,7 +25,8 @@ _FILM_STYLE = """
 .film { display: flex; gap: 1rem; border-top: 1px solid #8884; padding: .7rem 0; break-inside: avoid; }
 .film .pictures { flex: 0 0 auto; display: flex; gap: .3rem; align-items: flex-start; }
 .film .pictures figure { margin: 0; width: 92px; } .film img { width: 92px; border-radius: 3px; }
-.film figcaption { font-size: .7rem; } .film p { margin: .2rem 0; }
+.film figcaption { font-size: .65rem; } .film p { margin: .2rem 0; }
+.film > :last-child { min-width: 0; overflow-x: auto; }
 .film .kind { color: #777; font-size: .85rem; }
 .film table { width: auto; } .film .right { font-weight: 600; }
 @media (max-width: 40rem) { .film { flex-wrap: wrap; } }

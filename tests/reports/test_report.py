@@ -279,6 +279,13 @@ def test_epochs_without_validation_count_too(runs):
     assert training_table([never], Numbers()).rows[0][5:7] == ("1", "–")
 
 
+def test_the_legend_of_several_runs_has_the_colour_of_none(runs, monkeypatch):
+    monkeypatch.setattr("kgenre.reports.figures._png", lambda figure: figure)
+    for given, colours in ((runs[:1], {"#0072B2"}), (runs[:2], {"black"})):
+        [legend] = curves_figure(read_runs(given)).legends
+        assert {mark.get_color() for mark in legend.legend_handles[:3]} == colours
+
+
 def test_validations_in_mid_epoch_are_in_the_curve(films, tmp_path):
     folder = make_run(tmp_path / "version_0", films, 0.5)
     rows = ["4,,0.6", "8,,0.55", "10,0.7,", "12,,0.5", "15,,0.3", "20,0.5,0.4", "25,,0.45"]  # two epochs and a half
