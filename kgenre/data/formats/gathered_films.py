@@ -47,7 +47,7 @@ class GatheredFilms(Generic[Genres]):
         self._titles, self._overviews = PackedTexts(), PackedTexts()
         self._years: list[int | None] = []
         self._same_year: dict[int | None, int | None] = {}
-        self._with_html = 0
+        self._with_html = self._contradicting = 0
         self._posters, self._poster_names = PackedTexts(), PackedTexts()
 
     def rows_of(self, id_column: str, rows: Iterable[NumberedRow]) -> Iterator[tuple[str, dict[str, str]]]:
@@ -74,6 +74,7 @@ class GatheredFilms(Generic[Genres]):
                 is_same = hash(tuple(row.values())) == rows_of[film_id]
                 same = "the same row" if is_same else f"the same {id_column}"
                 self.left_out.append(LeftOut(film_id, f"line {line}: {same} was there before"))
+                self._contradicting += not is_same
             else:
                 rows_of[film_id] = hash(tuple(row.values()))
                 yield film_id, row
@@ -130,6 +131,12 @@ class GatheredFilms(Generic[Genres]):
         self.check_some(len(self.ids))
         if count := self._with_html:
             note = f"{count:,} overview{'s have' if count > 1 else ' has'} HTML: read as text."
+            about["notes"] = (*about.get("notes", ()), note)
+        if count := self._contradicting:
+            note = (
+                f"{count:,} row{'s have' if count > 1 else ' has'} the id of a film above and other cells: the first row "
+                "of a film counts. Where each of its genres has a row, put them into one, joined by |."
+            )
             about["notes"] = (*about.get("notes", ()), note)
         if "poster_paths" not in about:
             paths, found = find_posters(self.path.parent, self.ids, self._posters, self._poster_names)

@@ -105,7 +105,7 @@ def what_to_give(folder: Path, table_names: Collection[str]) -> str:
             return f"Unpack {file.name} and give the folder that has its files."
         if file.suffix.lower() in SPREADSHEETS:
             return f"Save {file.name} as 'CSV UTF-8', under the same name in the same folder."
-        if file.stem in stems:  # films.txt
+        if file.stem in stems | {*table_names}:  # films.txt, films.csv.txt
             return f"If {file.name} is the table of films, give the file itself: {file}."
     return ""
 

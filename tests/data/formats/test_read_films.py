@@ -111,6 +111,16 @@ def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
     ]
 
 
+def test_rows_that_contradict_one_above_are_named(write_csv):
+    rows = [["a", "Drama", "A ship."], ["a", "War", "A ship."], ["b", "War", "A car."], ["b", "War", "A car."]]
+    table = read_films(write_csv("films.csv", [["id", "genres", "overview"], *rows]))
+    assert table.genres_of(0) == ("Drama",)
+    [note] = table.notes
+    assert note.startswith("1 row has the id of a film above and other cells: the first row of a film counts.")
+    same = read_films(write_csv("films.csv", [["id", "genres", "overview"], *rows[2:]]))
+    assert not same.notes
+
+
 @pytest.mark.parametrize(
     ("header", "film"),
     [
@@ -317,6 +327,7 @@ def test_error_a_folder_far_above(write_csv, tmp_path):
         ("films.csv.gz", "Unpack films.csv.gz"),
         ("films.xlsx", "Save films.xlsx as 'CSV UTF-8'"),
         ("films.txt", "give the file itself: "),
+        ("films.csv.txt", "give the file itself: "),
     ],
 )
 def test_error_a_folder_with_something_else(tmp_path, name, advice):
