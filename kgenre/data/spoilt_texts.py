@@ -1,4 +1,4 @@
-"""Texts that a program spoilt on their way into a table: overviews cut off, titles turned into dates."""
+"""Texts that a program spoilt on their way into a table: cut off, their letters lost, titles turned into dates."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ _LEAST, _SHARE = 10, 0.01  # films whose overview is the longest: of whole ones 
 _NEARLY_ALL = 0.8
 _SHOWN = 30  # letters
 _END = re.compile(r"[.!?…。！？।۔؟][\"'”’»)\]」』）]*$")
+# What is left of ’ and é where UTF-8 was read as Windows-1252 (â€™, Ã©), and of letters that a program did not know.
+_LOST = re.compile("â€.|Ã[\xa0-\xbf]|[\x80-\x9f\ufffd]")
 _MONTH = (
     "jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec|"  # English
     "mrz|mär|mai|okt|dez|janv|févr|mars|avr|juin|juil|août|déc|ene|abr|ago|dic|gen|mag|giu|lug|set|ott"
@@ -23,7 +25,7 @@ _DATE = re.compile(
 
 
 def spoilt_texts(table: FilmTable) -> list[str]:
-    """A line about overviews that were cut off and one about titles that became dates, where there are such.
+    """A line each about overviews that were cut off, those that lost letters, and titles that became dates.
 
     Overviews were cut where many are exactly as long as the longest and nearly all of these end in mid-sentence.
 
@@ -31,7 +33,7 @@ def spoilt_texts(table: FilmTable) -> list[str]:
         >>> spoilt_texts(read_films("films"))
         []
     """
-    return [line for line in (_cut_overviews(table), _dated_titles(table)) if line]
+    return [line for line in (_cut_overviews(table), _lost_letters(table), _dated_titles(table)) if line]
 
 
 def _cut_overviews(table: FilmTable) -> str:
@@ -45,6 +47,18 @@ def _cut_overviews(table: FilmTable) -> str:
     return (
         f"{len(cut):,} overviews end in mid-sentence after exactly {longest} letters, such as {table.ids[cut[0]]}: "
         f"...{end!r}. A program has cut them off: get the table from before that."
+    )
+
+
+def _lost_letters(table: FilmTable) -> str:
+    found = [(row, lost) for row, text in enumerate(table.overviews) if (lost := _LOST.search(text))]
+    if len(found) < _SHARE * len(table) or not found:
+        return ""
+    row, lost = found[0]
+    word = next(word for word in table.overviews[row].split() if _LOST.search(word))
+    return (
+        f"{len(found):,} overviews have letters that a program has spoilt, such as {table.ids[row]}: {word[:_SHOWN]!r}. "
+        "Get the table from before that, and read and save it as UTF-8."
     )
 
 

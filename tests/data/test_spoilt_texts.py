@@ -32,6 +32,13 @@ def test_the_longest_of_whole_overviews_may_be_many(table):
     assert not spoilt_texts(replace(table, overviews=no_stops))
 
 
+@pytest.mark.parametrize("lost", ["childâ€™s", "cafÃ©", "caf\ufffd", "child\x92s"])
+def test_letters_that_were_lost_are_found(table, lost):
+    [line] = spoilt_texts(replace(table, overviews=[*table.overviews[:-2], f"A {lost} play.", f"The {lost} end."]))
+    assert line.startswith(f"2 overviews have letters that a program has spoilt, such as {table.ids[-2]}: {lost!r}. ")
+    assert not spoilt_texts(replace(table, overviews=[*table.overviews[:-2], "A café’s “NÃO”…", "Âge d’or à côté."]))
+
+
 @pytest.mark.parametrize(
     "title", ["2012-01-09 00:00:00", "12-Sep", "9-nov", "08.Mai", "Sep-12", "5/25/1977", "12-sept.", "3-févr"]
 )
