@@ -7,7 +7,8 @@ import re
 
 # What tables write where a film has no overview, without a full stop.
 NO_OVERVIEW = frozenset(
-    {"n/a", "nan", "none", "null", "-", "no overview", "no overview found", "no overview available", "add a plot"}
+    {"n/a", "#n/a", "n.a", "nan", "none", "null", "-", "--", "?", "", "tbd", "tba", "unknown", "plot unknown"}
+    | {"no overview", "no overview found", "no overview available", "add a plot"}
 )
 _SHOWN = 1500  # characters: 12 lines of a page
 _MOST_ESCAPES = 4  # a text that was escaped, stored, and escaped again

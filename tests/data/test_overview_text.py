@@ -29,7 +29,24 @@ def test_what_is_no_html_stays(cell):
     assert overview_text(cell) == cell
 
 
-@pytest.mark.parametrize("cell", ["null", "None", "NaN", "-", "N/A", "No overview found.", "No overview", "Add a Plot"])
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "null",
+        "None",
+        "NaN",
+        "-",
+        "N/A",
+        "No overview found.",
+        "No overview",
+        "Add a Plot",
+        "#N/A",
+        "n.a.",
+        "--",
+        "TBD",
+        "Plot unknown.",
+    ],
+)
 def test_words_for_no_overview_are_none(cell):
     assert overview_text(cell) == ""
     assert overview_text(f"{cell} of them came back") != ""
