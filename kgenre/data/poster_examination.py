@@ -117,7 +117,7 @@ class _Folders:
                 self._inside[folder] = self._is_inside(os.path.realpath(folder))
             is_link = stat.S_ISLNK(status.st_mode)
             if not self._inside[folder] or (is_link and not self._is_inside(os.path.realpath(path))):
-                return f"it lies outside of {self.root}"
+                return f"it lies outside of {self.root}: copy it there"
         if stat.S_ISLNK(status.st_mode):
             status = os.stat(path)
         return refusal(status) or status

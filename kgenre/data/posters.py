@@ -125,9 +125,12 @@ def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) 
         )
     share = np.ceil(100 * len(bad) / len(table)) / 100
     there = f" There are {about}." if about else ""
+    go_on = f"go on without these films: --data.max_bad_fraction {share:.2g}."
+    if len(bad) == len(table):
+        go_on = "use a network of overviews alone: --data.posters false --data.overviews true."
     raise FilmDataError(
         f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.{there}\n"
-        f"Complete the folder, or go on without these films: --data.max_bad_fraction {share:.2g}."
+        f"Complete the folder, or {go_on}"
     )
 
 

@@ -57,7 +57,7 @@ def _lost_letters(table: FilmTable) -> str:
     row, lost = found[0]
     word = next(word for word in table.overviews[row].split() if _LOST.search(word))
     return (
-        f"{len(found):,} overviews have letters that a program has spoilt, such as {table.ids[row]}: {word[:_SHOWN]!r}. "
+        f"{len(found):,} overviews have letters that a program spoilt, such as {table.ids[row]}: {word[:_SHOWN]!r}. "
         "Get the table from before that, and read and save it as UTF-8."
     )
 

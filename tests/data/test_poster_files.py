@@ -138,7 +138,7 @@ def test_files_outside_of_the_root_are_refused(folder, tmp_path):
     names = ["0.jpg", "inside.jpg", "link.jpg", "sub/x.jpg", "../outside/x.jpg", "../films2/x.jpg", "loop.jpg"]
     found = examine_posters([folder / name for name in names], root=folder)
     assert [bool(file.reason) for file in found] == [False, False, True, True, True, True, True]
-    assert found[2].reason == found[3].reason == f"it lies outside of {folder}"
+    assert found[2].reason == found[3].reason == f"it lies outside of {folder}: copy it there"
     assert not any(file.reason for file in examine_posters([folder / name for name in names[:6]]))
 
 

@@ -157,6 +157,11 @@ def test_too_many_bad_posters_are_an_error_that_counts_and_names_them(tmp_path):
     assert "zero bytes.jpg: the file is empty" in message
     assert "--data.max_bad_fraction 0.3" in message
     assert len(read_posters(table_of(paths), max_bad_fraction=0.3)[1]) == 3
+    with pytest.raises(FilmDataError) as error:  # without all films nothing would be left
+        read_posters(table_of(paths[7:9]))
+    assert str(error.value).endswith(
+        "Complete the folder, or use a network of overviews alone: --data.posters false --data.overviews true."
+    )
 
 
 def test_no_poster_at_all_says_where_they_should_be(tmp_path):

@@ -134,8 +134,8 @@ class GatheredFilms(Generic[Genres]):
             about["notes"] = (*about.get("notes", ()), note)
         if count := self._contradicting:
             note = (
-                f"{count:,} row{'s have' if count > 1 else ' has'} the id of a film above and other cells: the first row "
-                "of a film counts. Where each of its genres has a row, put them into one, joined by |."
+                f"{count:,} row{'s have' if count > 1 else ' has'} the id of a film above and other cells: a film's "
+                "first row counts. Where each of its genres has a row, put them into one, joined by |."
             )
             about["notes"] = (*about.get("notes", ()), note)
         if "poster_paths" not in about:

@@ -116,7 +116,7 @@ def test_rows_that_contradict_one_above_are_named(write_csv):
     table = read_films(write_csv("films.csv", [["id", "genres", "overview"], *rows]))
     assert table.genres_of(0) == ("Drama",)
     [note] = table.notes
-    assert note.startswith("1 row has the id of a film above and other cells: the first row of a film counts.")
+    assert note.startswith("1 row has the id of a film above and other cells: a film's first row counts.")
     same = read_films(write_csv("films.csv", [["id", "genres", "overview"], *rows[2:]]))
     assert not same.notes
 
