@@ -34,6 +34,8 @@ def run(arguments: Sequence[str]) -> int:
     page = None if options.out is None else Path(options.out)
     if page is not None and page.is_dir():
         raise UsageError(f"--out takes a file, such as {page / 'films.html'}. Received a folder: {page}")
+    if page is not None and page.suffix.lower() not in (".html", ".htm", ""):
+        raise UsageError(f"--out writes HTML, such as {page.with_suffix('.html')}. Received: {page}")
     wanted = [film_id.strip(" \"'") for film_id in options.ids.strip("[] ").split(",")]
 
     from rich.console import Console

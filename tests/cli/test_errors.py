@@ -102,6 +102,7 @@ def fails(capsys):
         (["fit", "."], 2, ["--ckpt_path .", "--data.path ."]),
         (["fit", "now"], 2, ["'now' belongs to no option"]),
         (["examples", "run", "--n", "0"], 1, ["--n takes 1 or more. Received: 0"]),
+        (["examples", "run", "--out", "a.pdf"], 1, ["--out writes HTML, such as a.html. Received: a.pdf"]),
         (["examples", "run", "--top", "0"], 1, ["--top takes 1 or more. Received: 0"]),
         (["report", "run", "--films", "-1"], 1, ["--films takes 0 or more. Received: -1"]),
         (["tensorboard", "run", "--port", "65536"], 1, ["--port takes 0 to 65535. Received: 65536"]),
