@@ -68,7 +68,8 @@ def write_predictions(
 
     The columns are ``id``, ``title``, ``genres`` (the true ones, joined by "|"), ``predicted`` (those above their
     threshold, joined likewise), ``top3`` (the most probable, best first; ``top<n>``) and then one for each genre with
-    its probability, six digits. UTF-8, with a byte-order mark where genres have other letters than ASCII's.
+    its probability, with the nine digits that tell all float32 apart: what is above a threshold stays above it. UTF-8,
+    with a byte-order mark where genres have other letters than ASCII's.
 
     Args:
         path: the file; replaced when it is complete.
@@ -90,7 +91,7 @@ def write_predictions(
                 chosen = "|".join(name for name, has in zip(names, predicted[row], strict=True) if has)
                 first = "|".join(names[i] for i in best[row])
                 true = "|".join(films.genres_of(row))
-                writer.writerow([films.ids[row], films.titles[row], true, chosen, first, *(f"{v:.6f}" for v in values)])
+                writer.writerow([films.ids[row], films.titles[row], true, chosen, first, *(f"{v:.9g}" for v in values)])
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

@@ -36,6 +36,13 @@ def test_written_and_read_back(tmp_path):
     np.testing.assert_allclose(read.prob, PROB)
 
 
+def test_what_is_hardly_above_a_threshold_stays_above_it(tmp_path):
+    half = np.float32(0.5)
+    prob = np.array([[np.nextafter(half, np.float32(1)), half, 1e-7], [np.nextafter(half, np.float32(0)), 1, 0]], "f")
+    write_predictions(tmp_path / "p.csv", FILMS, prob, None)
+    np.testing.assert_array_equal(read_predictions(tmp_path / "p.csv").prob.astype("f"), prob)
+
+
 def test_genres_of_other_letters_are_right_in_a_spreadsheet(tmp_path):
     films = replace(FILMS, genre_names=("Драма", "N/A", "War"))
     write_predictions(tmp_path / "p.csv", films, PROB, None)
