@@ -115,7 +115,7 @@ def _story(blocks: Sequence[Block], width: float) -> list[Any]:
         match block:
             case Heading(text, level):
                 size = 14 if level == 1 else 10
-                story += heading
+                story += [KeepTogether(heading)] if heading else []
                 heading = [Text(f"<b>{escape(text)}</b>", _style(size, spaceBefore=0 if level == 1 else 7))]
                 continue
             case Paragraph(text, small):
@@ -138,7 +138,7 @@ def _story(blocks: Sequence[Block], width: float) -> list[Any]:
                 shown = [_film(film, width) for film in films]
         story += [KeepTogether([*heading, shown[0]]), *shown[1:]] if heading else shown
         heading = []
-    return story + heading
+    return [*story, KeepTogether(heading)] if heading else story
 
 
 def _small(text: str) -> Any:

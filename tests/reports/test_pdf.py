@@ -18,7 +18,11 @@ def test_a_heading_and_the_paragraph_below_it_stay_with_what_comes_next():
     ]
     story = pdf._story(content, 500)
     together = [part for part in story if isinstance(part, KeepTogether)]
-    assert [_texts(part._content) for part in together] == [["Films", "A caption.", "first"]]
+    assert [_texts(part._content) for part in together] == [
+        ["Title", "Summary."],
+        ["Films", "A caption.", "first"],
+        ["Last", "The end."],
+    ]
     all_of_it = _texts([part for each in story for part in getattr(each, "_content", [each])])
     assert all_of_it == ["Title", "Summary.", "Films", "A caption.", "first", "second", "Last", "The end."]
 
