@@ -75,7 +75,8 @@ def _tensorflow(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any
             score, output = output_and_score(zeros)
         return output, tape.gradient(score, zeros)
 
-    return traced(tf.zeros_like(output_and_score(None)[1]))
+    zeros = tf.zeros_like(output_and_score(None)[1])
+    return traced.get_concrete_function(zeros)(zeros)  # `traced` itself would warn of its fifth film
 
 
 def _torch(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:

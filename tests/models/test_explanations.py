@@ -31,6 +31,14 @@ def test_the_gradient_is_that_of_calculus():
     assert "call" not in vars(model.layers[0]), "the layer is as it was"
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of tf.function")
+def test_explaining_many_films_brings_no_warning_of_retracing(caplog):
+    model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
+    for _ in range(6):
+        activation_gradient(model.layers[0], lambda: ops.sum(model(np.ones((1, 3), "float32"))))
+    assert not caplog.records
+
+
 def test_grad_cam_finds_the_bright_corner():
     picture = keras.Input((16, 16, 3), name="poster")
     maps = layers.Conv2D(1, 3, padding="same", kernel_initializer="ones", activation="relu")(picture)
