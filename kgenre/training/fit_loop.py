@@ -31,7 +31,7 @@ def fit_loop(trainer: Trainer) -> None:
     ``log_every_n_steps``, one logging interval late, and at the end of an epoch or validation).
     """
     t, hooks, engine, results = trainer, trainer.hooks, trainer.engine, trainer.results
-    schedule = t.schedule
+    schedule, hooks_see_weights = t.schedule, hooks.batches_see_weights["train"]
 
     if not schedule.training_batches:
         _log.info("fit stopped: limit_train_batches=%s leaves nothing to train on.", t.limits["train"])
@@ -78,7 +78,7 @@ def fit_loop(trainer: Trainer) -> None:
             if any(hooks.on_train_batch_start(batch, first + i) == -1 for i, batch in enumerate(group)):
                 t.epoch_is_done = True
                 break
-            if hooks.batches_see_weights:
+            if hooks_see_weights:
                 engine.pull()
 
             # --- the step, or the steps --------------------------------------------------------------------------
@@ -94,11 +94,11 @@ def fit_loop(trainer: Trainer) -> None:
                 if t.global_step % t.log_every_n_steps == 0:
                     results.add_step(engine, values, t.global_step)
                     results.write(t.global_step)
-            if hooks.batches_see_weights:
+            if hooks_see_weights:
                 engine.sync_module()
             for i, batch in enumerate(group):
                 hooks.on_train_batch_end(outputs, batch, first + i)
-            if hooks.batches_see_weights:
+            if hooks_see_weights:
                 engine.pull()
             t.stop_signal.raise_if_received()
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
-from kgenre.callbacks.callback import BATCH_HOOKS, HOOKS, Callback, overrides
+from kgenre.callbacks.callback import HOOKS, Callback, overrides
 from kgenre.training.errors import TrainerError
 from kgenre.training.module import Module
 
@@ -59,13 +59,16 @@ class Hooks:
             _refuse_what_is_never_called(owner)
         for name in _CALLED:
             setattr(self, name, self._chain(name, trainer, module, callbacks))
-        # Whether hooks of training batches may read and assign weights. kgenre's own callbacks do not, or sync
+        # In which stages hooks of batches may read and assign weights. kgenre's own callbacks do not, or sync
         # themselves.
-        self.batches_see_weights: bool = any(
-            overrides(owner, name, base) and not _is_kgenres(getattr(owner, name))
-            for name in BATCH_HOOKS
-            for owner, base in ((module, Module), *((callback, Callback) for callback in callbacks))
-        )
+        self.batches_see_weights: dict[str, bool] = {
+            stage: any(
+                overrides(owner, name, base) and not _is_kgenres(getattr(owner, name))
+                for name in (f"on_{stage}_batch_start", f"on_{stage}_batch_end")
+                for owner, base in ((module, Module), *((callback, Callback) for callback in callbacks))
+            )
+            for stage in ("train", "validation", "test", "predict")
+        }
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         raise AttributeError(f"There is no hook {name!r}.")

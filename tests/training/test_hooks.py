@@ -338,6 +338,33 @@ def test_a_callback_of_the_module_replaces_the_default_one():
     assert [type(callback) for callback in trainer.callbacks] == [ModelSummary]
 
 
+@pytest.mark.parametrize("stage", ["validation", "test", "predict"])
+def test_hooks_of_evaluated_batches_assign_and_see_variables(stage):
+    class Counts(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.given, self.total = (keras.Variable(0.0, trainable=False) for _ in range(2))
+            self.seen = []
+
+        def step(self, batch, batch_idx):
+            self.total.assign(self.total + self.given)
+            return self.given + 0.0
+
+        def give(self, batch, batch_idx):
+            self.given.assign(batch_idx + 1)
+
+        def look(self, outputs, batch, batch_idx):
+            self.seen.append((float(self.total), float(keras.ops.convert_to_numpy(outputs))))
+
+    setattr(Counts, f"{stage}_step", Counts.step)
+    setattr(Counts, f"on_{stage}_batch_start", Counts.give)
+    setattr(Counts, f"on_{stage}_batch_end", Counts.look)
+    module = Counts()
+    getattr(quiet_trainer(), stage.replace("validation", "validate"))(module, boring_batches(3))
+    assert module.seen == [(1, 1), (3, 2), (6, 3)]
+    assert float(module.total) == 6
+
+
 @pytest.mark.parametrize("way", ["keras schedule", "scheduler"])
 def test_hooks_see_the_optimizers_learning_rate_as_it_is(way):
     class Net(BoringModule):
