@@ -150,10 +150,15 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
 def load_sources(trainer: Trainer) -> None:
     """Ask for the sources of batches, where they were not given, and count them."""
     t = trainer
-    if t.data is not None:
-        t.train_source = t.data.train_dataloader()
-    if hasattr(t.val_data, "val_dataloader"):
-        t.val_source = t.val_data.val_dataloader()
+    # What depends on the epoch is the same where a run goes on between two reloads.
+    epoch, t.current_epoch = t.current_epoch, load_epoch(t)
+    try:
+        if t.data is not None:
+            t.train_source = t.data.train_dataloader()
+        if hasattr(t.val_data, "val_dataloader"):
+            t.val_source = t.val_data.val_dataloader()
+    finally:
+        t.current_epoch = epoch
     t.train_source, t.val_sources = one_source(t.train_source), []
     if type(t.module).validation_step is not Module.validation_step:
         t.val_sources = evaluation_sources(t.module, "validation", t.val_source, t.limits["val"])

@@ -3,8 +3,9 @@
 import itertools
 import math
 
+import numpy as np
 import pytest
-from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
 import kgenre
 from kgenre.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
@@ -207,6 +208,31 @@ def test_dataloaders_are_reloaded():
     assert batches(0) == [1] * 5
     assert batches(1) == [1, 2, 3, 4, 5]
     assert batches(2) == [1, 1, 2, 2, 3]
+
+
+@pytest.mark.one_backend("jax")
+def test_sources_depend_on_the_epoch_of_their_reload_where_a_run_goes_on(tmp_path):
+    """Curriculum learning: whoever goes on from epoch 3 has the sources of epoch 2, as without a stop."""
+
+    class Curriculum(kgenre.DataModule):
+        def train_dataloader(self):
+            return boring_batches(1, seed=self.trainer.current_epoch)
+
+    def weights_after(max_epochs, ckpt_path=None):
+        module = BoringModule()
+        trainer = quiet_trainer(
+            max_epochs=max_epochs,
+            reload_dataloaders_every_n_epochs=2,
+            enable_checkpointing=True,
+            default_root_dir=tmp_path,
+        )
+        trainer.fit(module, datamodule=Curriculum(), ckpt_path=ckpt_path)
+        assert trainer.current_epoch == max_epochs
+        return weights_of(module)["model.layers.0.kernel"]
+
+    whole = weights_after(4)
+    weights_after(3)
+    np.testing.assert_array_equal(weights_after(4, "last"), whole)
 
 
 def test_validation_sets_may_come_with_a_reload():
