@@ -75,6 +75,7 @@ class Results:
         self, engine: Engine, stage: str, first_batch: int = 0, saved: Mapping[str, Any] | None = None
     ) -> None:
         """Empty a stage's sums and metrics; an epoch that goes on in its middle (``first_batch``) keeps them."""
+        self._running.begin(engine, stage)
         if first_batch == 0:
             self._running.look(engine, stage)
         if first_batch == 0 and engine.built.metrics[stage]:
@@ -95,7 +96,8 @@ class Results:
         if metrics:
             engine.sync()
             for entry, metric in metrics.items():
-                self._put(entry, float(metric.result()), entry.logger)
+                self._put(entry, _number(entry.name, metric), entry.logger)
+            self._running.end(engine, stage)
 
     # --- values of hooks, from the host --------------------------------------------------------------------------
 
@@ -172,6 +174,19 @@ class Results:
         for values in [written] if isinstance(written, Mapping) else written:  # once it was one dict
             self._write(_numbers(values), global_step)
         self._to_write = _numbers(state["to_write"])
+
+
+def _number(name: str, metric: Any) -> float:
+    from keras import ops
+
+    result = ops.convert_to_numpy(metric.result())
+    if result.size != 1:
+        raise ValueError(
+            f"log({name!r}) takes a metric whose result is one number. That of {type(metric).__name__} has the shape "
+            f"{result.shape}: only update it in the step, log its numbers in the hook on_..._epoch_end, one by one by "
+            "names of their own, and call its reset_state() in on_..._epoch_start."
+        )
+    return float(result.item())
 
 
 def _plain(values: Mapping[str, float]) -> dict[str, Any]:

@@ -16,6 +16,26 @@ class RunningMetrics:
     def __init__(self) -> None:
         self._first: dict[str, list[np.ndarray[Any, Any]]] = {}  # by the attribute's name, as the first epoch began
         self._said: set[str] = set()
+        self._counting: dict[int, str] = {}  # by a metric's id, the step whose epoch is not over
+
+    def begin(self, engine: Engine, stage: str) -> None:
+        """Warn of metrics that begin anew here although another stage, in the middle of its epoch, counts in them."""
+        step = engine.built.step(stage).__name__
+        for entry, metric in engine.built.metrics[stage].items():
+            other = self._counting.setdefault(id(metric), step)
+            if other != step and entry.name not in self._said:
+                self._said.add(entry.name)
+                warnings.warn(
+                    f"{step} logs as {entry.name} a metric that {other} logs too, and begins inside its epoch: their "
+                    "values get mixed. Give each a metric of its own.",
+                    stacklevel=2,
+                )
+
+    def end(self, engine: Engine, stage: str) -> None:
+        """A stage's values are read."""
+        for metric in engine.built.metrics[stage].values():
+            if self._counting.get(id(metric)) == engine.built.step(stage).__name__:
+                del self._counting[id(metric)]
 
     def look(self, engine: Engine, stage: str) -> None:
         """The first batch of a stage is to come; hooks have been called."""

@@ -209,6 +209,51 @@ def test_a_metric_that_nobody_starts_anew_is_named(resets):
     assert all(one.startswith("training_step updates the metric self.mean, which counts on") for one in said)
 
 
+@pytest.mark.one_backend("jax")
+@pytest.mark.parametrize("every", [1.0, 0.5])
+def test_a_metric_that_a_validation_inside_the_epoch_begins_anew_is_named(every):
+    class Shares(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.rows = keras.metrics.Sum()
+
+        def training_step(self, batch, batch_idx):
+            self.count(batch, "train/rows")
+            return self.error(batch)
+
+        def validation_step(self, batch, batch_idx):
+            self.count(batch, "val/rows")
+
+        def count(self, batch, name):
+            self.rows.update_state(ops.ones(batch["x"].shape[0]))
+            self.log(name, self.rows)
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        trainer = quiet_trainer(max_epochs=2, val_check_interval=every)
+        trainer.fit(Shares(), boring_batches(4), boring_batches(1))
+    said = [str(one.message) for one in caught if "metric" in str(one.message)]
+    assert len(said) == (every < 1)
+    assert all(one.startswith("validation_step logs as val/rows a metric that training_step logs too") for one in said)
+    assert trainer.callback_metrics["train/rows"] == 4 * 8 or said
+
+
+@pytest.mark.one_backend("jax")
+def test_a_metric_of_several_numbers_is_refused_by_name():
+    class PerClass(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.f1 = keras.metrics.F1Score(average=None)
+
+        def training_step(self, batch, batch_idx):
+            self.f1.update_state(batch["y"], batch["y"])
+            self.log("f1", self.f1)
+            return self.error(batch)
+
+    with pytest.raises(ValueError, match=r"^log\('f1'\) .* That of F1Score has the shape \(2,\): .* reset_state"):
+        quiet_trainer().fit(PerClass(), boring_batches(1))
+
+
 def test_the_sanity_check_leaves_no_trace_in_metrics():
     class Metric(BoringModule):
         def __init__(self):
