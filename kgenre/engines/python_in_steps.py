@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from kgenre.engines.step_error import StepError
-from kgenre.engines.written_code import named_by, names_in
+from kgenre.engines.written_code import is_of_users, named_by, names_in
 
 
 @dataclass
@@ -76,7 +76,7 @@ class Attributes:
 
 
 class ReadValues:
-    """The numbers and strings that compiled steps have read from the module: they keep them, whatever hooks do."""
+    """What compiled steps have read from the module and from what it holds: they keep it, whatever hooks do."""
 
     def __init__(self) -> None:
         self._read: dict[tuple[str, str], Any] = {}  # by step and attribute
@@ -86,12 +86,11 @@ class ReadValues:
         """A step is being compiled."""
         if _is_eager():
             return
-        names = names_in(module, step)
-        self._read |= {(step.__name__, name): value for name, value in _plain(module).items() if name in names}
+        self._read |= {(step.__name__, name): value for name, value in _values(module, names_in(module, step))}
 
     def changed(self, module: Any) -> list[tuple[str, str, Any, Any]]:
         """Step, attribute, value then and now of those that are no longer what a step has read."""
-        now = _plain(module)
+        now = dict(_values(module, {name.partition(".")[0] for _, name in self._read}))
         pairs = [(step, name, value, now.get(name, value)) for (step, name), value in self._read.items()]
         return [pair for pair in pairs if _differs(pair[2], pair[3])]
 
@@ -100,12 +99,49 @@ class ReadValues:
         for step, name, value, now in self.changed(module):
             if name not in self._said:
                 self._said.add(name)
+                was = f"compiled when it was {value!r}" if isinstance(value, _PLAIN) else "compiled when it was another"
+                if name in vars(module):
+                    new = repr(value) if isinstance(value, _PLAIN) else "..."
+                    advice = (
+                        f"For a value that changes write self.{name} = keras.Variable({new}, trainable=False), and "
+                    )
+                    advice += f"self.{name}.assign(...) in the hook."
+                else:
+                    advice = "A value that changes is a keras.Variable(..., trainable=False), of the module or of a "
+                    advice += "layer of your own, that the hook assigns."
+                now = f"{now!r}" if isinstance(now, _PLAIN) else "another"
                 warnings.warn(
-                    f"self.{name} is {now!r} now, but {step} was compiled when it was {value!r}, and goes on "
-                    f"with that. For a value that changes write self.{name} = keras.Variable({value!r}, "
-                    f"trainable=False), and self.{name}.assign(...) in the hook.",
-                    stacklevel=2,
+                    f"self.{name} is {now} now, but {step} was {was}, and goes on with that. {advice}", stacklevel=2
                 )
+
+
+_PLAIN = (bool, int, float, str)
+_FEW = 100  # what is longer is data: not looked into
+
+
+def _values(module: Any, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Numbers, strings, arrays and tensors that the module has under these names, or what it has there holds."""
+    held, seen = vars(module) | {"hparams": vars(module).get("_hparams")}, {id(module)}
+    for name in held:
+        if name in names:
+            yield from _values_in(held[name], name, seen)
+
+
+def _values_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, _PLAIN) or keras.ops.is_tensor(value):
+        yield path, value
+    elif isinstance(value, np.ndarray):
+        yield path, value.copy() if value.size <= _FEW else value
+    elif isinstance(value, keras.Layer):
+        for layer in value._flatten_layers():  # what Keras itself changes there is private, or no number
+            numbers = [item for item in vars(layer).items() if type(item[1]) in (int, float) and item[0][0] != "_"]
+            yield from ((f"{path}.{layer.name}.{name}", number) for name, number in numbers)
+    elif id(value) not in seen and (isinstance(value, list | tuple | dict) or is_of_users(type(value))):
+        seen.add(id(value))
+        held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
+        held = dict(enumerate(value)) if isinstance(value, list | tuple) else held
+        for name, item in held.items() if len(held) <= _FEW else ():
+            yield from _values_in(item, f"{path}.{name}", seen)
 
 
 def warn_of_counter(name: str, value: int) -> None:
@@ -124,7 +160,9 @@ def _is_eager() -> bool:
 
 
 def _differs(value: Any, other: Any) -> bool:
-    return value is not other and value != other  # NaN is not even itself
+    if isinstance(value, np.ndarray):
+        return value is not other and not np.array_equal(value, other)
+    return value is not other and (not isinstance(value, _PLAIN) or value != other)  # NaN is not even itself
 
 
 def _plain(module: Any) -> dict[str, Any]:

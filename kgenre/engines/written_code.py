@@ -93,11 +93,12 @@ def _names(code: CodeType) -> Iterator[str]:
 
 def _held_by_users(value: Any) -> Iterator[Any]:
     """What an object of a user's class holds, and its methods; nothing of any other object."""
-    classes = [cls for cls in (value if isinstance(value, type) else type(value)).__mro__ if _is_users(cls)]
+    classes = [cls for cls in (value if isinstance(value, type) else type(value)).__mro__ if is_of_users(cls)]
     return (member for owner in ([value, *classes] if classes else []) for member in _vars(owner).values())
 
 
-def _is_users(cls: type) -> bool:
+def is_of_users(cls: type) -> bool:
+    """Whether a class is none of Python's, kgenre's or an installed package's."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # a notebook has none
     return cls.__module__ == "__main__" if file is None else is_users(file)
 

@@ -403,6 +403,91 @@ def test_an_attribute_that_a_hook_changes_in_vain_warns_once(step):
     assert said[0].startswith("self.share is 0.2 now, but training_step was compiled when it was 0.1")
 
 
+@compiled
+@pytest.mark.one_backend("jax")
+def test_what_a_module_holds_and_a_hook_changes_in_vain_is_named():
+    class Focal:
+        gamma, calls = 2.0, 0
+
+        def __init__(self):
+            self.gamma, self.net = 2.0, None
+
+        def __call__(self, error):
+            return error**self.gamma
+
+    class Part(BoringModule):
+        factor = 1.0
+
+    class Anneals(BoringModule):
+        def __init__(self):
+            super().__init__(dropout=0.1)
+            self.focal, self.part, self.classes = Focal(), Part(), np.ones(2, "float32")
+            self.focal.net = self  # round and round
+            self.part.factor = 1.0
+            self.shares, self.table, self.large = {"a": [0.5, 0.5]}, ops.ones(2), np.ones(200, "float32")
+
+        def training_step(self, batch, batch_idx):
+            error = self.error(batch, training=True) * self.shares["a"][0] * self.part.factor * self.hparams.units
+            return self.focal(error) * ops.sum(self.classes + self.table) * self.large[0]
+
+        def on_train_epoch_start(self):
+            epoch = self.current_epoch
+            self.focal.gamma, self.part.factor, self.hparams.units = 2.0 + epoch, 1.0 + epoch, 2 + epoch
+            self.classes[:], self.large = 1.0 + epoch, np.full(200, 1.0 + epoch, "float32")
+            self.shares["a"][0], self.table = 0.5 + epoch, ops.ones(2) * (1 + epoch)
+            self.model.layers[0].rate = 0.1 + 0.1 * epoch
+            self.model.layers[0].trainable = self.model.layers[0].trainable  # nothing new
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        fit(Anneals(), max_epochs=3)
+    said = sorted(str(one.message).split(" now, but")[0] for one in caught if "was compiled when" in str(one.message))
+    names = ("classes", "focal.gamma", "hparams.units", "large", "model.dropout", "part.factor", "shares.a.0", "table")
+    assert len(said) == len(names)
+    for one, name in zip(said, names, strict=True):
+        assert one.startswith(f"self.{name}")
+    assert said[1] == "self.focal.gamma is 3.0"
+
+
+@pytest.mark.parametrize("way", ["scope", "stateless_call"])
+def test_a_scope_inside_a_step_reads_the_variables_of_the_step(way):
+    class Inner(BoringModule):
+        """The kernel is given, the bias and a factor that grows are the step's."""
+
+        def __init__(self):
+            super().__init__()
+            self.grows = keras.Variable(1.0, trainable=False)
+            self.model = keras.Sequential([keras.Input((4,)), layers.Dense(2), layers.Lambda(lambda x: x * self.grows)])
+
+        def training_step(self, batch, batch_idx):
+            self.grows.assign(self.grows + 1.0)
+            dense = self.model.layers[0]
+            given = ops.ones((4, 2))
+            if way == "scope":
+                with keras.StatelessScope(state_mapping=[(dense.kernel, given)]):
+                    predicted = self.model(batch["x"])
+            else:
+                predicted, _ = self.model.stateless_call([given, dense.bias + 0.0], [], batch["x"])
+            return ops.mean(ops.square(predicted / self.grows - batch["y"]))
+
+        def configure_optimizers(self):
+            return keras.optimizers.SGD(0.5)
+
+    module, (batch,) = Inner(), boring_batches(1)
+    fit(module, [batch] * 3)
+    bias = np.zeros(2)
+    for _ in range(3):  # a mean over both columns: each has half of the error's slope
+        bias = bias - 0.5 * np.mean(batch["x"] @ np.ones((4, 2)) + bias - batch["y"], axis=0)
+    np.testing.assert_allclose(weights_of(module)["model.layers.0.bias"], bias, rtol=1e-5)
+
+
+@pytest.mark.one_backend("jax")
+def test_outside_of_a_step_keras_scopes_are_as_they_were():
+    before = keras.StatelessScope.get_current_value
+    fit(BoringModule())
+    assert keras.StatelessScope.get_current_value is before
+
+
 class UnseededNoise(BoringModule):
     def training_step(self, batch, batch_idx):
         return self.error(batch) + ops.mean(keras.random.normal((3,)))
