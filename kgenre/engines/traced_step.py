@@ -143,6 +143,9 @@ def run_step(
     """
     attributes = Attributes.of(module)
     building = known is None
+    for layer in keras_layers(module):
+        # Keras knows a layer's losses by their ids, and those of a step before may be those of another layer's by now.
+        layer._clear_losses()
     with (
         StepLogs(training, suffix, weight) as logs,
         StepScope(known, state_mapping) as scope,

@@ -645,6 +645,35 @@ def test_sparse_embedding_gradients_train_as_dense_ones():
     np.testing.assert_array_equal(trained[0][[0, 4]], table[[0, 4]])  # rows without a token stay
 
 
+def test_losses_of_layers_stay_when_another_layer_had_one_of_the_same_id_in_a_step_before():
+    """Ids come again: under torch in each step, elsewhere where a step is compiled once more."""
+
+    class Adds(layers.Layer):
+        def __init__(self, loss):
+            super().__init__()
+            self.one = loss
+
+        def call(self, x):
+            self.add_loss(self.one)
+            return x
+
+    class Net(BoringModule):
+        def __init__(self):
+            super().__init__()
+            one = ops.ones(())
+            self.parts = [Adds(one), Adds(one)]
+
+        def training_step(self, batch, batch_idx):
+            for part in self.parts:
+                part(batch["x"])
+            return 0.0 * self.error(batch)
+
+    losses = []
+    keep = Lambdas(on_train_batch_end=lambda trainer, module, outputs, *_: losses.append(float(outputs["loss"])))
+    fit(Net(), boring_batches(2) + boring_batches(1, rows=3), callbacks=keep)
+    assert losses == [2, 2, 2]
+
+
 def test_a_mistake_in_a_step_is_reported_as_the_user_made_it():
     class Wrong(BoringModule):
         def training_step(self, batch, batch_idx):
