@@ -110,7 +110,7 @@ class BuiltModule:
         """One traced run of a stage's step on (batch, batch index); ``on_shapes``: while layers are still built."""
         step = self.step(stage)
         if not on_shapes:
-            self.read.note(self.module, step)
+            self.read.note(self.module, step, self.optimizers if stage == "train" else ())
         _, slash, source = stage.partition("/")
         with self.warnings.once(step):
             result = run_step(

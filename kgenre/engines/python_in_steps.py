@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,36 +82,35 @@ class ReadValues:
         self._read: dict[tuple[str, str], Any] = {}  # by step and attribute
         self._said: set[str] = set()
 
-    def note(self, module: Any, step: Callable[..., Any]) -> None:
-        """A step is being compiled."""
-        if _is_eager():
-            return
-        self._read |= {(step.__name__, name): value for name, value in _values(module, names_in(module, step))}
+    def note(self, module: Any, step: Callable[..., Any], optimizers: Sequence[Any] = ()) -> None:
+        """A step is being compiled, with what the optimizers do after it."""
+        if not _is_eager():
+            values = _values(module, names_in(module, step), optimizers)
+            self._read |= {(step.__name__, name): value for name, value in values}
 
-    def changed(self, module: Any) -> list[tuple[str, str, Any, Any]]:
+    def changed(self, module: Any, optimizers: Sequence[Any] = ()) -> list[tuple[str, str, Any, Any]]:
         """Step, attribute, value then and now of those that are no longer what a step has read."""
-        now = dict(_values(module, {name.partition(".")[0] for _, name in self._read}))
+        now = dict(_values(module, {name.partition(".")[0] for _, name in self._read}, optimizers))
         pairs = [(step, name, value, now.get(name, value)) for (step, name), value in self._read.items()]
         return [pair for pair in pairs if _differs(pair[2], pair[3])]
 
-    def warn_of_changes(self, module: Any) -> None:
+    def warn_of_changes(self, module: Any, optimizers: Sequence[Any]) -> None:
         """Warn once of each that is no longer what a step has read."""
-        for step, name, value, now in self.changed(module):
+        for step, name, *values in self.changed(module, optimizers):
             if name not in self._said:
                 self._said.add(name)
-                was = f"compiled when it was {value!r}" if isinstance(value, _PLAIN) else "compiled when it was another"
-                if name in vars(module):
-                    new = repr(value) if isinstance(value, _PLAIN) else "..."
-                    advice = (
-                        f"For a value that changes write self.{name} = keras.Variable({new}, trainable=False), and "
-                    )
-                    advice += f"self.{name}.assign(...) in the hook."
-                else:
-                    advice = "A value that changes is a keras.Variable(..., trainable=False), of the module or of a "
-                    advice += "layer of your own, that the hook assigns."
-                now = f"{now!r}" if isinstance(now, _PLAIN) else "another"
+                was, now = (repr(value) if isinstance(value, _PLAIN) else "another" for value in values)
+                advice = (
+                    f"write self.{name} = keras.Variable({was if was != 'another' else '...'}, trainable=False), and "
+                    f"self.{name}.assign(...) in the hook."
+                    if name in vars(module)
+                    else "give it, or a layer of your own, a keras.Variable(..., trainable=False) that the module "
+                    "holds, and assign that in the hook."
+                )
                 warnings.warn(
-                    f"self.{name} is {now} now, but {step} was {was}, and goes on with that. {advice}", stacklevel=2
+                    f"self.{name} is {now} now, but {step} was compiled when it was {was}, and goes on with that. "
+                    f"For a value that changes {advice}",
+                    stacklevel=2,
                 )
 
 
@@ -119,12 +118,14 @@ _PLAIN = (bool, int, float, str)
 _FEW = 100  # what is longer is data: not looked into
 
 
-def _values(module: Any, names: Collection[str]) -> Iterator[tuple[str, Any]]:
+def _values(module: Any, names: Collection[str], optimizers: Sequence[Any]) -> Iterator[tuple[str, Any]]:
     """Numbers, strings, arrays and tensors that the module has under these names, or what it has there holds."""
     held, seen = vars(module) | {"hparams": vars(module).get("_hparams")}, {id(module)}
     for name in held:
         if name in names:
             yield from _values_in(held[name], name, seen)
+    for optimizer in optimizers:
+        yield from _values_in(optimizer, "trainer.optimizers", seen)
 
 
 def _values_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
@@ -132,10 +133,11 @@ def _values_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any
         yield path, value
     elif isinstance(value, np.ndarray):
         yield path, value.copy() if value.size <= _FEW else value
-    elif isinstance(value, keras.Layer):
-        for layer in value._flatten_layers():  # what Keras itself changes there is private, or no number
-            numbers = [item for item in vars(layer).items() if type(item[1]) in (int, float) and item[0][0] != "_"]
-            yield from ((f"{path}.{layer.name}.{name}", number) for name, number in numbers)
+    elif isinstance(value, keras.Layer | keras.optimizers.Optimizer):
+        for owner in value._flatten_layers() if isinstance(value, keras.Layer) else [value]:
+            # What Keras itself changes there is private, or no number.
+            numbers = [item for item in vars(owner).items() if type(item[1]) in (int, float) and item[0][0] != "_"]
+            yield from ((f"{path}.{owner.name}.{name}", number) for name, number in numbers)
     elif id(value) not in seen and (isinstance(value, list | tuple | dict) or is_of_users(type(value))):
         seen.add(id(value))
         held = value if isinstance(value, dict) else getattr(value, "__dict__", {})

@@ -437,12 +437,17 @@ def test_what_a_module_holds_and_a_hook_changes_in_vain_is_named():
             self.shares["a"][0], self.table = 0.5 + epoch, ops.ones(2) * (1 + epoch)
             self.model.layers[0].rate = 0.1 + 0.1 * epoch
             self.model.layers[0].trainable = self.model.layers[0].trainable  # nothing new
+            self.trainer.optimizers[0].weight_decay = 0.1 * epoch
+
+        def configure_optimizers(self):
+            return keras.optimizers.AdamW(weight_decay=0.0, name="adamw")
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit(Anneals(), max_epochs=3)
     said = sorted(str(one.message).split(" now, but")[0] for one in caught if "was compiled when" in str(one.message))
     names = ("classes", "focal.gamma", "hparams.units", "large", "model.dropout", "part.factor", "shares.a.0", "table")
+    names += ("trainer.optimizers.adamw.weight_decay",)
     assert len(said) == len(names)
     for one, name in zip(said, names, strict=True):
         assert one.startswith(f"self.{name}")
