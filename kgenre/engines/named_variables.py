@@ -154,6 +154,8 @@ def _walk_layer(layer: keras.Layer, at: Any, visited: set[int]) -> Iterator[tupl
         yield from _walk(generator, at(f"seeds.{position}"), visited)
     if isinstance(layer, keras.layers.RNN) and layer.stateful:  # Keras leaves them out of the layer's variables
         yield from _walk(layer.states, at("states"), visited)
-    # Whatever else Keras counts as the layer's (metrics); what has a name by now keeps it.
+    for position, metric in enumerate(layer._metrics):  # which Keras leaves out of the layer's variables, too
+        yield from _walk(metric, at(f"metrics.{position}"), visited)
+    # Whatever else Keras counts as the layer's; what has a name by now keeps it.
     for position, variable in enumerate(layer.variables):
         yield at(f"variables.{position}"), variable

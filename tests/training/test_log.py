@@ -5,7 +5,7 @@ import warnings
 import keras
 import numpy as np
 import pytest
-from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, traces
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, traces, weights_of
 from keras import ops
 
 from kgenre.loggers import InMemoryLogger
@@ -207,6 +207,34 @@ def test_a_metric_that_nobody_starts_anew_is_named(resets):
     said = [str(one.message) for one in caught if "counts on" in str(one.message)]
     assert len(said) == (not resets)
     assert all(one.startswith("training_step updates the metric self.mean, which counts on") for one in said)
+
+
+def test_a_metric_of_a_model_is_the_modules_too():
+    """As keras.io's models have them: Keras counts it to no layer's variables."""
+
+    class Tracks(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.tracker = keras.metrics.Sum(name="rows")
+
+        def call(self, x):
+            self.tracker.update_state(ops.ones(x.shape[0]))
+            return x
+
+    class Net(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.tracks = Tracks()
+
+        def training_step(self, batch, batch_idx):
+            loss = self.error({"x": self.tracks(batch["x"]), "y": batch["y"]})
+            self.log("rows", self.tracks.tracker)
+            return loss
+
+    trainer, module = quiet_trainer(max_epochs=2), Net()
+    trainer.fit(module, boring_batches(3))
+    assert trainer.callback_metrics["rows"] == 3 * 8
+    assert weights_of(module)["tracks.metrics.0.0"] == 3 * 8
 
 
 @pytest.mark.one_backend("jax")
