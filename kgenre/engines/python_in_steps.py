@@ -43,24 +43,25 @@ class Attributes:
         Raises:
             StepError: it put tensors into a list, dict or set. Outside the compiled step they are no numbers.
         """
+        if _is_eager():  # it runs as Python each time
+            return
         after = Attributes.of(module)
         changed = [name for name, value in self.plain.items() if _differs(after.plain.get(name, value), value)]
-        if not _is_eager():
-            for name, size in after.sizes.items():
-                if size > self.sizes.get(name, 0):
-                    held = getattr(module, name)
-                    if any(map(keras.ops.is_tensor, keras.tree.flatten(held if type(held) is not set else list(held)))):
-                        raise StepError(
-                            f"{step} puts tensors into self.{name}, but Python code in a step runs only when the step "
-                            "is compiled. Return them: the hooks of batches get them as outputs. Or use self.log or a "
-                            "Keras metric."
-                        )
-                    changed.append(name)
-            changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
+        for name, size in after.sizes.items():
+            if size > self.sizes.get(name, 0):
+                held = getattr(module, name)
+                if any(map(keras.ops.is_tensor, keras.tree.flatten(held if type(held) is not set else list(held)))):
+                    raise StepError(
+                        f"{step} puts tensors into self.{name}, but Python code in a step runs only when the step is "
+                        "compiled. Return them: the hooks of batches get them as outputs. Or use self.log or a Keras "
+                        "metric."
+                    )
+                changed.append(name)
+        changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
         drawn = after.generators != self.generators
         if after.random != self.random:  # or layers that are built draw, or a thread of the source of batches
             drawn = drawn or any(value is random or value is np.random for value in named_by(module, [step]))
-        if drawn and not _is_eager():
+        if drawn:
             warnings.warn(
                 f"{step} draws with Python's random or NumPy's, but Python code in a step runs only when the step is "
                 "compiled: each step gets the same numbers. Use keras.random with seed=self.seed, a "
@@ -168,4 +169,4 @@ def _differs(value: Any, other: Any) -> bool:
 
 
 def _plain(module: Any) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if isinstance(value, bool | int | float | str)}
+    return {name: value for name, value in vars(module).items() if isinstance(value, _PLAIN)}

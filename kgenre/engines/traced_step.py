@@ -52,14 +52,11 @@ class StepScope(keras.StatelessScope):
     def __enter__(self) -> StepScope:
         self._tokens.append(_scope.set(self))
         super().__enter__()
-        keras.StatelessScope.get_current_value = _value_in_scope
         return self
 
     def __exit__(self, *arguments: Any) -> None:
         super().__exit__(*arguments)
         _scope.reset(self._tokens.pop())
-        if current_scope() is None:
-            keras.StatelessScope.get_current_value = _value_in_one_scope
 
     def get_current_value(self, variable: keras.Variable) -> Any:
         """The variable's value in this scope, None if it has none of its own here."""
@@ -81,13 +78,18 @@ class StepScope(keras.StatelessScope):
 _value_in_one_scope = keras.StatelessScope.get_current_value
 
 
-def _value_in_scope(scope: keras.StatelessScope, variable: keras.Variable) -> Any:
+def _value_in_scopes(scope: keras.StatelessScope, variable: keras.Variable) -> Any:
     """In a scope that a step opens itself (``stateless_call``): what that one does not map is as in the step.
 
     Keras would read the variable itself, of which JAX's step has a value of its own.
     """
     value, outer = _value_in_one_scope(scope, variable), getattr(scope, "original_scope", None)
-    return outer.get_current_value(variable) if value is None and outer is not None else value
+    if value is not None or outer is None or current_scope() is None:
+        return value
+    return outer.get_current_value(variable)
+
+
+keras.StatelessScope.get_current_value = _value_in_scopes  # outside of a step nothing changes
 
 
 def current_scope() -> StepScope | None:

@@ -230,6 +230,10 @@ def test_assigning_with_where_is_the_way():
     assert weights_of(module)["count"] == 3
 
 
+compiled = pytest.mark.skipif(keras.backend.backend() == "torch", reason="steps run as Python each time")
+
+
+@compiled
 def test_a_python_counter_in_a_step_warns():
     class Counts(BoringModule):
         steps = 0
@@ -249,9 +253,6 @@ def test_a_python_counter_in_a_step_warns():
         module = BoringModule()
         module.best = float("nan")  # which differs from itself
         fit(module)
-
-
-compiled = pytest.mark.skipif(keras.backend.backend() == "torch", reason="steps run as Python each time")
 
 
 @compiled
