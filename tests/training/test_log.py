@@ -8,6 +8,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, traces, weights_of
 from keras import ops
 
+import kgenre
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -370,3 +371,16 @@ def test_callback_metrics_hold_the_newest_step():
     quiet_trainer(callbacks=Lambdas(on_train_batch_end=note)).fit(BoringModule(), boring_batches(3))
     assert len(seen) == 3
     assert all(logged == pytest.approx(loss) for logged, loss in seen)
+
+
+def test_loggers_are_told_the_hyperparameters_of_module_and_data():
+    class Data(kgenre.DataModule):
+        def __init__(self, rows=8):
+            self.save_hyperparameters()
+
+        def train_dataloader(self):
+            return boring_batches(1, rows=self.hparams.rows)
+
+    logger, module = InMemoryLogger(), BoringModule(learning_rate=0.5)
+    quiet_trainer(logger=logger).fit(module, datamodule=Data(4))
+    assert logger.hyperparams == {"model": vars(module.hparams), "data": {"rows": 4}}

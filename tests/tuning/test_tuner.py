@@ -345,12 +345,13 @@ def test_a_real_lack_of_memory():
         np.testing.assert_array_equal(before[name], array)
 
 
-def test_batch_size_finder_in_a_fit():
-    module, data, finder = Limited(20), Sized(), BatchSizeFinder(init_val=16)
-    trainer = quiet_trainer(callbacks=finder)
+@pytest.mark.parametrize(("limit", "batches"), [(None, 4), (1, 1)])
+def test_batch_size_finder_in_a_fit(limit, batches):
+    module, data, finder = Limited(20), Sized(), BatchSizeFinder(init_val=8)
+    trainer = quiet_trainer(callbacks=finder, limit_train_batches=limit)
     trainer.fit(module, datamodule=data)
     assert finder.optimal_batch_size == data.batch_size == 16
-    assert trainer.num_training_batches == trainer.global_step == 4
+    assert trainer.num_training_batches == trainer.global_step == batches
 
 
 def test_batch_size_of_the_module():
