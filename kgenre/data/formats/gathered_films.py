@@ -18,6 +18,7 @@ from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_columns import PackedTexts
 
 _OF_MACHINE = re.compile(r"^[/\\]{2,}")
+_MISFIT = "the row has too few or too many fields"
 Genres = TypeVar("Genres", bound=Hashable)
 
 
@@ -64,7 +65,7 @@ class GatheredFilms(Generic[Genres]):
         for line, row in rows:
             film_id = row[id_column] if row else ""
             if row is None:
-                self.left_out.append(LeftOut(f"line {line}", "the row has too few or too many fields"))
+                self.left_out.append(LeftOut(f"line {line}", _MISFIT))
             elif not film_id:
                 self.left_out.append(LeftOut(f"line {line}", f"the row has no {id_column}"))
             # Most ids are told from the name of their column by the first letter.
@@ -126,7 +127,7 @@ class GatheredFilms(Generic[Genres]):
             about: of the table, such as ``source``; with ``poster_paths`` no posters are looked for.
 
         Raises:
-            FilmDataError: no film was added.
+            FilmDataError: no film was added, or fewer than rows with too few or too many fields.
         """
         self.check_some(len(self.ids))
         if count := self._with_html:
@@ -159,11 +160,18 @@ class GatheredFilms(Generic[Genres]):
         )
 
     def check_some(self, films: int) -> None:
-        """Raise `FilmDataError` if no film was taken."""
+        """Raise `FilmDataError` if no film was taken, or fewer than rows with too few or too many fields."""
         if not films:
             rows = len(self.left_out)
             why = f"all {rows} rows were left out: {self.left_out[0].reason}" if rows else "only a header"
             raise FilmDataError(f"{self.path} has no films ({why}).")
+        misfits = [entry.id for entry in self.left_out if entry.reason == _MISFIT]
+        if len(misfits) > films:
+            raise FilmDataError(
+                f"{self.path}: {len(misfits):,} of {films + len(misfits):,} rows have too few or too many fields, "
+                f"{misfits[0]} first.\nTexts with the separator in them need quotes around them: save the table anew "
+                "where it comes from."
+            )
 
 
 def _repeats_names(row: dict[str, str]) -> bool:

@@ -111,6 +111,14 @@ def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
     ]
 
 
+def test_a_table_whose_texts_have_separators_without_quotes_is_refused(write_csv):
+    films = [course_row(f"tt{i}") for i in range(3)]
+    divided = [[*course_row(f"tt{i}"), "and back again."] for i in range(3, 6)]
+    assert len(read_films(write_csv("films.csv", [*COURSE, *films, *divided]))) == 3
+    with pytest.raises(FilmDataError, match=r"4 of 7 rows have too few or too many fields, line 5 first\.\nTexts with"):
+        read_films(write_csv("films.csv", [*COURSE, *films, *divided, divided[0]]))
+
+
 def test_rows_that_contradict_one_above_are_named(write_csv):
     rows = [["a", "Drama", "A ship."], ["a", "War", "A ship."], ["b", "War", "A car."], ["b", "War", "A car."]]
     table = read_films(write_csv("films.csv", [["id", "genres", "overview"], *rows]))
