@@ -47,7 +47,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
         rows.append(
             (
                 run.name,
-                f"{run.reads}s" if run.reads else "–",
+                f"{run.reads}s" if run.reads else "both" if _put_together(run) else "–",
                 numbers.of(run, "model/parameters", ",d"),
                 numbers.say(f"{run.name}: learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
                 "–" if _put_together(run) else str(run.arguments("data").get("batch_size", "–")),

@@ -391,6 +391,7 @@ def test_what_was_put_together_has_no_training(runs):
         "data": {"init_args": {"batch_size": 64}},
     }
     table = training_table([dataclasses.replace(run, config=config, epochs=[])], Numbers())
+    assert table.rows[0][1] == "both"
     assert table.rows[0][3:5] == ("–", "–")
     assert table.caption == "Put together from trained runs, not trained: good."
 
