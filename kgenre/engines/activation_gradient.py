@@ -76,7 +76,7 @@ def _tensorflow(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any
         return output, tape.gradient(score, zeros)
 
     zeros = tf.zeros_like(output_and_score(None)[1])
-    return traced.get_concrete_function(zeros)(zeros)  # `traced` itself would warn of its fifth film
+    return traced.get_concrete_function(zeros)(zeros)  # `traced` itself would warn at the fifth call
 
 
 def _torch(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:

@@ -116,7 +116,7 @@ class ReadValues:
 
 
 _PLAIN = (bool, int, float, str)
-_FEW = 100  # what is longer is data: not looked into
+_FEW, _DEEP = 100, 5  # what is longer, or lies deeper, is data: not looked into
 
 
 def _values(module: Any, names: Collection[str], optimizers: Sequence[Any]) -> Iterator[tuple[str, Any]]:
@@ -139,11 +139,13 @@ def _values_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any
             # What Keras itself changes there is private, or no number.
             numbers = [item for item in vars(owner).items() if type(item[1]) in (int, float) and item[0][0] != "_"]
             yield from ((f"{path}.{owner.name}.{name}", number) for name, number in numbers)
-    elif id(value) not in seen and (isinstance(value, list | tuple | dict) or is_of_users(type(value))):
+    elif id(value) in seen or path.count(".") >= _DEEP:
+        return
+    elif isinstance(value, list | tuple | dict) or is_of_users(type(value)):
         seen.add(id(value))
         held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
         held = dict(enumerate(value)) if isinstance(value, list | tuple) else held
-        for name, item in held.items() if len(held) <= _FEW else ():
+        for name, item in list(held.items()) if len(held) <= _FEW else ():  # a thread may put something in
             yield from _values_in(item, f"{path}.{name}", seen)
 
 
@@ -163,9 +165,11 @@ def _is_eager() -> bool:
 
 
 def _differs(value: Any, other: Any) -> bool:
+    if value is other:  # NaN is not even itself
+        return False
     if isinstance(value, np.ndarray):
-        return value is not other and not np.array_equal(value, other)
-    return value is not other and (not isinstance(value, _PLAIN) or value != other)  # NaN is not even itself
+        return not np.array_equal(value, other)
+    return not (isinstance(value, _PLAIN) and isinstance(other, _PLAIN)) or value != other
 
 
 def _plain(module: Any) -> dict[str, Any]:

@@ -406,6 +406,48 @@ def test_an_attribute_that_a_hook_changes_in_vain_warns_once(step):
 
 @compiled
 @pytest.mark.one_backend("jax")
+@pytest.mark.parametrize("values", [(1.0, np.ones(2)), (np.ones(2), 1.0), (np.ones(2), "all"), (1.0, None)])
+def test_a_value_that_a_hook_replaces_by_one_of_another_kind(values):
+    class Replaces(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.share = values[0]
+
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * ops.sum(ops.convert_to_tensor(self.share, "float32"))
+
+        def on_train_epoch_end(self):
+            self.share = values[1]
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        fit(Replaces(), max_epochs=2)
+    said = [one for one in caught if "self.share is" in str(one.message)]
+    assert len(said) == (values[1] is not None)
+
+
+@pytest.mark.one_backend("jax")
+def test_a_long_chain_of_objects_in_a_module_is_no_matter():
+    class Node:
+        def __init__(self, following):
+            self.following, self.weight = following, 1.0
+
+    class Chained(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.chain = None
+            for _ in range(2000):
+                self.chain = Node(self.chain)
+
+        def training_step(self, batch, batch_idx):
+            return self.error(batch) * self.chain.weight
+
+    trainer = fit(Chained())
+    assert trainer.global_step
+
+
+@compiled
+@pytest.mark.one_backend("jax")
 def test_what_a_module_holds_and_a_hook_changes_in_vain_is_named():
     class Focal:
         gamma, calls = 2.0, 0
