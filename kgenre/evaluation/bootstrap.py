@@ -84,12 +84,12 @@ def too_few(films: int, stage: str) -> str:
 
     Example:
         >>> too_few(2, "test")
-        '2 test films are too few to judge by: what is better or worse there may be chance.'
+        '2 test films are too few to judge by: differences may be due to chance.'
     """
     if films >= _FEW:
         return ""
     some = f"1 {stage} film is" if films == 1 else f"{films} {stage} films are"
-    return f"{some} too few to judge by: what is better or worse there may be chance."
+    return f"{some} too few to judge by: differences may be due to chance."
 
 
 def intervals(rounds: Mapping[str, np.ndarray], metrics: Mapping[str, float]) -> dict[str, tuple[float, float]]:

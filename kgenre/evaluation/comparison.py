@@ -73,7 +73,7 @@ def compare_with_baselines(
         unsure = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
         said = f"{stage} loss {loss:.4f} beats {guess} by {100 * gain:.1f} %{unsure}."
     elif gain > LEVEL:
-        said = f"{stage} loss {loss:.4f} cannot be told from {guess}: {100 * gain:.1f} % lower, which may be chance."
+        said = f"{stage} loss {loss:.4f} is not significantly better than {guess}: {100 * gain:.1f} % lower."
         said += f" {meaning}"
     else:
         than = "worse" if how == "behind" else "no better"
@@ -98,15 +98,15 @@ def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> 
     """
     longer = "its loss was still falling when training ended: train longer"
     if not ranking:
-        nothing = f"On the {films} films nothing shows yet that it has learned anything."
+        nothing = f"On the {films} films there is no sign yet that it has learned anything."
         return nothing + (f" {longer.capitalize()}." if falling else "")
-    start = f"It ranks the {films} films better than by chance ({ranking}): it has learned something,"
+    start = f"It ranks the {films} films better than chance ({ranking}): it has learned something,"
     if how != "behind":
-        return f"{start} which its loss does not show{f'; {longer}' if falling else ''}."
+        return f"{start} although its loss does not show it{f'; {longer}' if falling else ''}."
     advice = {
         True: longer,
-        False: "longer training made them worse: a lower learning rate, or kgenre fuse RUN, which calibrates them",
-        None: "the curve of the validation loss tells whether training was too short or too long",
+        False: "longer training made them worse: lower the learning rate, or calibrate them with kgenre fuse RUN",
+        None: "the validation loss curve shows whether training was too short or too long",
     }
     return f"{start} but its probabilities are off; {advice[falling]}."
 

@@ -23,7 +23,7 @@ class SameTop(NamedTuple):
     def __str__(self) -> str:
         """The sentence that is said of it."""
         names = f"{', '.join(self.genres[:-1])} and {self.genres[-1]}"
-        return f"It names {names} first for {self.films} of {self.of} films: it hardly tells films apart."
+        return f"It ranks {names} first for {self.films} of {self.of} films: it hardly distinguishes between films."
 
 
 def same_top(prob: np.ndarray, genre_names: Sequence[str]) -> SameTop | None:
@@ -32,7 +32,7 @@ def same_top(prob: np.ndarray, genre_names: Sequence[str]) -> SameTop | None:
     Example:
         >>> names = ["Action", "Comedy", "Drama", "Horror", "Romance", "War"]
         >>> print(same_top(np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (502, 1)), names))
-        It names Drama, Comedy and Action first for 502 of 502 films: it hardly tells films apart.
+        It ranks Drama, Comedy and Action first for 502 of 502 films: it hardly distinguishes between films.
     """
     if len(genre_names) < _FEWEST or not len(prob):
         return None

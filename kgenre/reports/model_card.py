@@ -26,13 +26,13 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "",
         f"- **Model**: {run.network}, {numbers.of(run, 'model/parameters', ',d')} parameters, Keras "
         f"{versions.get('keras')} on {run.environment.get('backend')}.",
-        f"- **Gives**: the probability of each of {len(run.genre_names)} genres, independent of each other; with tuned "
+        f"- **Output**: a probability for each of {len(run.genre_names)} genres, independent of each other; with tuned "
         "thresholds, a list of genres.",
         f"- **Trained on**: {numbers.of(run, 'data/train_films', ',d')} films; thresholds and epoch chosen on "
         f"{numbers.of(run, 'data/validation_films', ',d')} others.",
-        f"- **Genres seen in the test**: {verdicts.some_genres(run.present_genres, run, numbers)}.",
+        f"- **Genres in the test**: {verdicts.some_genres(run.present_genres, run, numbers)}.",
         "",
-        "## Results on the test films",
+        "## Test results",
         "",
         f"| {numbers.of(run, 'test/films', 'd')} films | value | 95 % interval |",
         "| --- | ---: | ---: |",
@@ -40,11 +40,11 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "",
         verdicts.against_baselines(run, numbers),
         "",
-        "## Use it for",
+        "## Intended use",
         "",
-        "Suggesting genres of films like those it was trained on, for a person to confirm; teaching and comparison.",
+        "Suggesting genres of films like those it was trained on, confirmed by a person; teaching and comparison.",
         "",
-        "## Do not use it for",
+        "## Out of scope",
         "",
         "Deciding anything about people, or films of other languages, times or markets than its training films; genres "
         "with few training films, which it hardly predicts. " + sentences.calibration(run, numbers),

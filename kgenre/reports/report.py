@@ -86,7 +86,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
         *_outdated(runs, numbers),
         Paragraph(verdicts.headline(runs, numbers)),
         *([Paragraph(sentences.tested_on(runs, numbers))] if len(tested) > 1 else []),
-        Heading("What was trained on what"),
+        Heading("Models and data"),
         Paragraph(sentences.data(runs, numbers)),
         tables.training_table(runs, numbers),
     ]
@@ -94,15 +94,15 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
         told = "; ".join(f"{name}: {values}" for name, values in options.items())
         blocks.append(Paragraph(f"Options that differ. {told}.", small=True))
     if many:
-        only = f"All {len(runs)} are in the tables, by their test loss; all else is about the first {len(full)}."
+        only = f"The tables list all {len(runs)}, sorted by test loss; everything else is about the first {len(full)}."
         blocks.append(Paragraph(only))
     curves = curves_figure(full)
     if curves is not None:
         caption = (
-            "Loss (mean binary cross-entropy) over the epochs; lower is better. The point is the epoch with the lowest "
-            "validation loss. Training loss is the mean over an epoch in which the weights still change, with dropout "
-            "and augmentation on, where a model has them, and may begin above the frame. So a gap between the two "
-            "curves alone is no overfitting; validation loss that rises while training loss falls is."
+            "Loss (mean binary cross-entropy) by epoch; lower is better. The point marks the epoch with the lowest "
+            "validation loss. Training loss is averaged over an epoch while the weights change, with dropout and "
+            "augmentation where a model has them, and may start above the frame. A gap between the two curves is "
+            "therefore not overfitting by itself; a validation loss that rises while the training loss falls is."
         )
         for run in filter(special_loss, full):
             caption += (
@@ -112,7 +112,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
         blocks.append(Figure("learning_curves.png", curves, caption, "Training and validation loss over the epochs"))
     blocks += [
         Bullets(tuple(sentences.training(run, numbers) for run in full)),
-        Heading("Results on the test films, beside what needs no network"),
+        Heading("Test results, with baselines"),
         tables.results(runs, numbers),
         *_comparison(full, numbers),
         Heading("Genre by genre"),
@@ -131,21 +131,21 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
     chosen = _chosen(full, films)
     if chosen:
         shown = example_films(full, chosen, explain=explain)
-        how = "the models' mean loss, then those that they disagree on most. Each model's"
+        how = "the models' mean loss, then those that they disagree on most, each with every model's"
         if len(runs) == 1:
-            how = "loss, then those that the model is least sure of. Its"
+            how = "loss, then those that the model is least sure of, each with its"
         what = (
-            f"Best and worst by {how} three most probable genres; ✓ is right. Orange marks where on the poster, or in "
-            "which words, it sees the first of them (Grad-CAM, gradient times input), blue words speak against it; no "
-            "orange: nothing on the poster does."
+            f"The best and worst by {how} three most probable genres; ✓ is correct. Orange marks the parts of the "
+            "poster, or the words, that speak for the first of them (Grad-CAM, gradient times input), blue words speak "
+            "against it; no orange: nothing on the poster speaks for it."
         )
         blocks += [Heading("Example films of the test set"), Paragraph(what, small=True), Films(tuple(shown))]
-    blocks += [Heading("Limits"), Bullets(tuple(_limits(runs, numbers)))]
+    blocks += [Heading("Limitations"), Bullets(tuple(_limits(runs, numbers)))]
     steps = sentences.next_steps(full)
     if steps:
         blocks += [Heading("What to try next"), Bullets(tuple(steps))]
-    blocks += [Heading("Words"), Paragraph(GLOSSARY, small=True)]
-    blocks += [Heading("Made with"), Paragraph(_made_with(runs), small=True)]
+    blocks += [Heading("Glossary"), Paragraph(GLOSSARY, small=True)]
+    blocks += [Heading("Software and hardware"), Paragraph(_made_with(runs), small=True)]
     return blocks
 
 
@@ -156,7 +156,7 @@ def _most_frequent(runs: Sequence[Run], numbers: Numbers) -> str:
         return ""
     every = numbers.say(f"{best.name}: genres with test films", len(best.present_genres), "d")
     shown = numbers.say("genres in the figure", MOST_GENRES, "d")
-    return f" The {shown} most frequent of {every} genres: metrics.json has all."
+    return f" Only the {shown} most frequent of {every} genres; metrics.json has all."
 
 
 def _outdated(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
@@ -198,14 +198,18 @@ def _chosen(runs: Sequence[Run], films: int) -> list[tuple[str, str]]:
 def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     run = best_of(runs)
     films = numbers.of(run, "test/films", "d")
-    said = [f"{films} test films of one source and one split: the intervals are for other films of the same kind only."]
+    said = [
+        f"{films} test films from one source and one split: the intervals hold for other films of the same kind only."
+    ]
     small = [g for g in run.genre_names if 0 < run.support(g) < 20]
     if small:
         count = numbers.say(f"{run.name}: genres with 1 to 19 test films", len(small), "d")
-        said.append(f"Genres with fewer than 20 test films: {count}; their figures move with each split.")
-    said.append("Genres are what one database says: a film without a genre there need not be without it.")
+        said.append(f"Genres with fewer than 20 test films: {count}; their values vary from split to split.")
+    said.append(
+        "Genre labels come from one database and may be incomplete: a genre that is not listed may still apply."
+    )
     if len(runs) > 1:
-        said.append("One run a model: another seed moves the loss too, and that is in no interval here.")
+        said.append("One run per model: the intervals do not include the variation between random seeds.")
     return said
 
 
@@ -223,5 +227,5 @@ def _made_with(runs: Sequence[Run]) -> str:
         )
         parts.setdefault(how, []).append(run.name)
     repeatable = all((run.trained_in / "config.yaml").exists() for run in runs)  # one of Python code has none
-    again = " Repeat a run: kgenre fit --config RUN/config.yaml." if repeatable else ""
+    again = " To repeat a run: kgenre fit --config RUN/config.yaml." if repeatable else ""
     return "; ".join(f"{verdicts.listed(names)}: {how}" for how, names in parts.items()) + f".{again}"

@@ -14,7 +14,7 @@ from kgenre.reports.run_difference import baseline_difference
 from kgenre.reports.tested_checkpoint import newer_best, outdated_test
 from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
 
-_CALIBRATE = "kgenre fuse RUN calibrates them on validation films"
+_CALIBRATE = "kgenre fuse RUN calibrates them on the validation films"
 # What kgenre has against overfitting: by what is read the config to name, and the networks that have it already.
 _REGULARISED = {"poster": "poster_resnet", "overview": "overview_lstm_pooled"}
 _REGULARISED_TOO = {*_REGULARISED.values(), "poster_resnet_colours", "overview_lstm_words"}
@@ -28,8 +28,8 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     films, total = run.metrics["test/films"], sum(run.support(g) for g in present)
     mean = numbers.say(f"{run.name}: genres a test film", total / films, ".1f")
     text = (
-        f"{parts[0]} films to train on, {parts[1]} to choose the epoch and the thresholds by (validation), {parts[2]} "
-        f"for this test, which neither trained nor chose anything. A test film has {mean} genres on average."
+        f"{parts[0]} training films, {parts[1]} validation films, on which the epoch and the thresholds were chosen, "
+        f"and {parts[2]} test films, used for neither. A test film has {mean} genres on average."
     )
     if len(present) > 4:
         order = sorted(present, key=lambda g: -run.support(g))
@@ -39,9 +39,9 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
         rare = numbers.say(f"{run.name}: percentage of labels that the rarer half of genres has", share, ".0f")
         count = numbers.say(f"{run.name}: rarer half of genres", len(half), "d")
         text += (
-            f" Genres are uneven: the most frequent are {common}; the rarer half, {count} of {len(present)}, makes up "
-            f"{rare} % of the labels. A model that only ever names the frequent genres looks decent in micro averages; "
-            "mAP and macro-F1, where each genre counts the same, give it away."
+            f" Genres are imbalanced: the most frequent are {common}; the rarer half, {count} of {len(present)}, makes "
+            f"up {rare} % of the labels. A model that only ever predicts frequent genres looks decent in micro "
+            "averages; mAP and macro-F1, in which every genre counts the same, expose it."
         )
     return text
 
@@ -60,8 +60,8 @@ def tested_on(runs: Sequence[Run], numbers: Numbers) -> str:
     """That not all were tested on the same films, as where a poster or an overview is missing."""
     counts = listed([f"{run.name} on {numbers.of(run, 'test/films', 'd')}" for run in runs])
     return (
-        f"Not all were tested on the same films: {counts}. So compare two models by the table of differences, which is "
-        "of the films that both were tested on, and not by their figures."
+        f"Not all models were tested on the same films: {counts}. To compare two of them, use the table of "
+        "differences, which is based on the films that both were tested on, not the other tables."
     )
 
 
@@ -69,24 +69,24 @@ def training(run: Run, numbers: Numbers) -> str:
     """Where the curve of a run ends, and what that means."""
     curve = learning_curve(run)
     if curve is None:
-        return f"{run.name}: no epoch was both trained and validated, so nothing is known of its course."
+        return f"{run.name}: no epoch was both trained and validated, so it has no learning curve."
     count = numbers.say(f"{run.name}: epochs", curve.trained, "d")
     best = numbers.say(f"{run.name}: best epoch", curve.best_epoch, "g")
     loss = numbers.say(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
-    start = f"{run.name}: the lowest validation loss, {loss}, came at epoch {best} of {count}"
+    start = f"{run.name}: the lowest validation loss, {loss}, was reached at epoch {best} of {count}"
     if curve.state == "single":
-        return f"{start}: of one epoch nothing more can be said."
+        return f"{start}; a single epoch says no more."
     if curve.state == "overfitted":
         rise = numbers.say(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
-        return f"{start}; then training loss fell on while validation loss rose by {rise} %: overfitting from there on."
+        return f"{start}; then the training loss kept falling while the validation loss rose by {rise} %: overfitting."
     if curve.state == "falling" and rate_ran_out(run):
-        return f"{start}, where its learning rate had come down to 0: a schedule over more epochs may bring more."
+        return f"{start}, when its learning rate had decayed to 0: a schedule over more epochs may improve it."
     if curve.state == "falling":
-        jumps = "" if curve.best >= len(curve.validation) - 2 else ", though it jumps from epoch to epoch"
+        jumps = "" if curve.best >= len(curve.validation) - 2 else ", although it fluctuates from epoch to epoch"
         return f"{start}: it was still falling when training stopped{jumps}."
     if curve.state == "flat":
-        return f"{start}, but it hardly moved at all: little was learned."
-    return f"{start}, and it stayed near that: longer training of this kind would bring little."
+        return f"{start}, but it hardly changed: little was learned."
+    return f"{start}, and it stayed near that value: training longer would change little."
 
 
 def thresholds(run: Run, numbers: Numbers) -> str:
@@ -101,13 +101,11 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     macro = [numbers.of(run, f"test/{p}f1_macro") for p in ("", "per_genre_tuned_")]
     overall = numbers.of(run, "test/threshold", ".2f")
     text += (
-        f". One threshold tuned on validation films ({overall}) takes micro-F1 from {micro[0]} to {micro[1]}, "
-        f"one for each genre takes macro-F1 from {macro[0]} to {macro[1]}."
+        f". A single threshold tuned on the validation films ({overall}) changes micro-F1 from {micro[0]} to "
+        f"{micro[1]}; one threshold per genre changes macro-F1 from {macro[0]} to {macro[1]}."
     )
     if run.metrics["test/tuned_f1_micro"] < run.metrics["test/f1_micro"]:
-        text += (
-            " Micro-F1 is lower with it: a threshold that is the best on the few validation films is so partly by luck."
-        )
+        text += " Micro-F1 is lower with it: on few validation films the best threshold is partly a matter of luck."
     chance = baseline_difference(run, FrequencyBaseline.key, "tuned_f1_micro")
     if chance is not None and chance.verdict != "better":
         guess = numbers.of(run, "test/baseline_frequency/tuned_f1_micro")
@@ -122,11 +120,9 @@ def thresholds(run: Run, numbers: Numbers) -> str:
         how = "high" if expected > there else "low"
         far = max(expected / there, there / expected)
         much = "a little too" if far < 1.25 else "too" if far < 1.75 else "far too"
-        text += (
-            f" Its probabilities are {much} {how}: they add up to {sums[0]} genres a film, where there are {sums[1]}."
-        )
+        text += f" Its probabilities are {much} {how}: they add up to {sums[0]} genres per film instead of {sums[1]}."
         if loss := special_loss(run):
-            text += f" Its training loss, {loss}, moves them on purpose: {_CALIBRATE}."
+            text += f" Its training loss, {loss}, shifts them on purpose: {_CALIBRATE}."
     return text
 
 
@@ -145,7 +141,7 @@ def calibration(run: Run, numbers: Numbers) -> str:
     )
     if "brier" in run.baselines.get("frequency", {}) and "test/brier" in run.metrics:
         own, base = numbers.of(run, "test/brier", ".4f"), numbers.of(run, "test/baseline_frequency/brier", ".4f")
-        text += f"; Brier score {own}, that of the genre frequencies {base}"
+        text += f"; Brier score {own} (genre frequencies: {base})"
     return text + "."
 
 
@@ -157,26 +153,27 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
     if off:
         command = f"kgenre fuse {quoted_path(off[0].trained_in) if len(off) == 1 else 'RUN'}"
         steps.append(
-            f"{listed([run.name for run in off])}: the ranking is better than the probabilities: calibrate these on "
-            f"validation films: {command}"
+            f"{listed([run.name for run in off])}: the ranking is better than the probabilities: calibrate them on "
+            f"the validation films: {command}"
         )
     if loss_verdict(best, "tfidf") == "worse" and "overview" in best.reads and best.network != "overview_lstm_words":
         steps.append(
-            "A bag of words is ahead: put one beside an LSTM whose word vectors start from the training overviews: "
+            "A bag of words is better: combine one with an LSTM whose word vectors are initialised from the training "
+            "overviews: "
             "kgenre fit --config configs/overview_lstm_words.yaml --data.path FOLDER"
         )
     posters = [run for run in runs if run.reads == "poster" and run.network != "poster_resnet_colours"]
     behind = [run for run in posters if loss_verdict(run, "colours") == "worse"]
     if behind:
         steps.append(
-            f"Colours and layout alone are ahead of {listed([run.name for run in behind])}: put them beside a smaller "
-            "network with augmentation: kgenre fit --config configs/poster_resnet_colours.yaml --data.path FOLDER"
+            f"Colours and layout alone beat {listed([run.name for run in behind])}: combine them with a smaller "
+            "network and augmentation: kgenre fit --config configs/poster_resnet_colours.yaml --data.path FOLDER"
         )
     together = any(run.network in ("fused", "poster_overview_fusion") for run in runs)
     if {run.reads for run in runs} >= {"poster", "overview"} and not together:
         pair = [best_of([run for run in runs if run.reads == what]).trained_in for what in ("poster", "overview")]
         steps.append(
-            "Posters and overviews may know different things: weigh both, genre by genre: kgenre fuse "
+            "Posters and overviews may carry different information: combine them, with weights per genre: kgenre fuse "
             f"{quoted_path(pair[0])} {quoted_path(pair[1])}"
         )
     return steps
@@ -192,7 +189,9 @@ def _after_the_curve(run: Run) -> str:
     epochs = f" --trainer.max_epochs {max(2 * curve.trained, 10)}{_no_other_end(run)}"
     if curve.state == "falling" and rate_ran_out(run):
         longer = f"{again}{epochs}" if again else "."
-        why = "the lowest validation loss came at the end of the rate's schedule: try one over more epochs"
+        why = (
+            "the lowest validation loss was reached at the end of the learning-rate schedule: try one over more epochs"
+        )
         return f"{run.name}: {why}{longer}"
     go_on = f"{again} --ckpt_path {quoted_path(run.trained_in)}{epochs}" if again else "."
     better = _REGULARISED.get(run.reads, "")
@@ -200,7 +199,7 @@ def _after_the_curve(run: Run) -> str:
     option, rate = learning_rate(run)
     higher = f"{again} {option} {3 * rate:g}" if again and isinstance(rate, float) else "."
     return {
-        "single": f"{run.name}: one epoch says little: train on{go_on}",
+        "single": f"{run.name}: one epoch says little: train longer{go_on}",
         "falling": f"{run.name}: validation loss was still falling: train longer{go_on}",
         "overfitted": f"{run.name}: it overfits, so more epochs would not help: try more dropout, weight decay or "
         f"augmentation, or fewer parameters.{smaller}",

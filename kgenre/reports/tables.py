@@ -62,9 +62,9 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     chosen = list(dict.fromkeys(name for run in trained for name in _optimizers(run)))
     together = [run.name for run in runs if run not in trained]
     with_what = f"Trained with {verdicts.listed(chosen)}. " if chosen else ""
-    timed = f"Seconds and films a second: the median epoch after the first, on {hardware(trained)}."
+    timed = f"Seconds per epoch and films per second: the median epoch after the first, on {hardware(trained)}."
     said = [with_what + timed] if trained else []
-    said += [f"Put together from trained runs, not trained: {verdicts.listed(together)}."] if together else []
+    said += [f"Combined from trained runs, not trained: {verdicts.listed(together)}."] if together else []
     return Table(header, tuple(rows), " ".join(said), first_width=0.2)
 
 
@@ -101,7 +101,7 @@ def results(runs: Sequence[Run], numbers: Numbers) -> Table:
     caption = (
         f"{films} test films of {runs[0].name}; 95 % intervals from 200 bootstrap resamples. Loss: lower is better; "
         "all others: higher. Tuned: one threshold for all genres; per genre: one for each (per_genre_tuned_f1_macro in "
-        "metrics.json; tuned_f1_macro is with the one for all); both chosen on validation films. TF-IDF, "
+        "metrics.json; tuned_f1_macro uses the one for all); both chosen on the validation films. TF-IDF, "
         "colours and layout: features of logistic regressions (scikit-learn) fitted on the same training films."
     )
     return Table(
@@ -162,12 +162,12 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
         pairs = _precision_and_recall(of_run, base, numbers)
         rows.append((_baseline_name(key, of_run), "–", "–", *pairs, "–", *errors(of_run, base)))
     header: tuple[str, ...] = ("", "genres found\n0.5 / tuned", "threshold\ntuned", "precision /\nrecall at 0.5")
-    header += ("precision /\nrecall tuned", "genres a film\nexpected")
+    header += ("precision /\nrecall tuned", "genres per film\nexpected")
     caption = (
-        f"Genres found: with at least one right film, of {of} that test films have; tuned: a threshold for each genre. "
-        "Precision and recall: micro, tuned with the one threshold of its column. "
-        f"Expected: a film's probabilities added up, the mean; in truth {there}. Calibration error: how far they "
-        "are from how often they come true, over all pairs of film and genre. Both errors: lower is better."
+        f"Genres found: those with at least one correct film, of {of} in the test films; tuned: one threshold per "
+        "genre. Precision and recall: micro, tuned with the single threshold of that column. "
+        f"Expected: the mean sum of a film's probabilities; the true number is {there}. Calibration error: how far "
+        "probabilities are from observed frequencies, over all pairs of film and genre. Both errors: lower is better."
     )
     return Table(
         (*header, "calibration\nerror (ECE)", "squared error\n(Brier)"), tuple(rows), caption, first_width=0.24
@@ -192,18 +192,18 @@ def differences(
         for key in verdicts.fair_baselines(run)
     }
     rows = [_difference_row(name, found, numbers) for name, found in (pairs | dict(between_runs)).items()]
-    header = ("is the difference more than chance?", *(title for _, title, _ in verdicts.COMPARED))
+    header = ("is the difference significant?", *(title for _, title, _ in verdicts.COMPARED))
     caption = (
         "First minus second, with the 95 % interval of the paired difference (the same 200 resamples of the test films "
-        "for both). ▲ the first is better, ▼ worse, = the interval holds zero: it may be chance."
+        "for both). ▲ the first is better, ▼ worse, = the interval contains zero: not significant."
     )
     run = next((run for run in runs if baseline_difference(run, FrequencyBaseline.key, "map")), None)
     if run is not None:
         chance = numbers.say(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
         own = numbers.of(run, "test/baseline_frequency/map")
         caption += (
-            f" {_NOTE.strip()} mAP is counted from {chance} and not from the {own} of the table above: that is what "
-            "these films in random order reach on average, as a ranking of few films flatters rare genres."
+            f" {_NOTE.strip()} mAP is compared with {chance}, the mean for these films in random order, instead of the "
+            f"{own} of the table above: average precision is too favourable to rare genres when there are few films."
         )
     shown = [row for row in rows if any(cell != "–" for cell in row[1:])]
     return Table(header, tuple(shown), caption, first_width=0.3) if shown else None

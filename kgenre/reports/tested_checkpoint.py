@@ -30,7 +30,11 @@ def checkpoint_of_test(run: Run) -> Path:
         with suppress(checkpoints.CheckpointError):
             if checkpoints.read_state(path).get("global_step") == step:
                 return path
-    _log.warning("%s: no checkpoint is of the tested step, %d: what the best one sees is shown.", run.name, step)
+    _log.warning(
+        "%s: there is no checkpoint of the tested step, %d, any more: the explanations are those of the best one.",
+        run.name,
+        step,
+    )
     return best
 
 
@@ -54,5 +58,6 @@ def newer_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
 def outdated_test(name: str, tested: int | str, best: int | str, folder: Path) -> str:
     """What to say of it, and what to type."""
     return (
-        f"{name}: tested at step {tested}, its best is now step {best}: kgenre test --ckpt_path {quoted_path(folder)}"
+        f"{name} was tested at step {tested}, but its best checkpoint is now step {best}: "
+        f"kgenre test --ckpt_path {quoted_path(folder)}"
     )

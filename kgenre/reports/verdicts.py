@@ -22,7 +22,7 @@ COMPARED = (
     ("tuned_f1_micro", "F1 micro, tuned", ".3f"),
 )
 _MOST_NAMES = 25
-_SAYS = {"better": "beats", "worse": "is worse than", "level": "cannot be told from"}
+_SAYS = {"better": "beats", "worse": "is worse than", "level": "is not significantly different from"}
 READS = {TfidfBaseline.key: TfidfBaseline.reads, PosterBaseline.key: PosterBaseline.reads}
 
 
@@ -76,7 +76,7 @@ def what_it_learned(run: Run, numbers: Numbers) -> str:
             beside = f"mAP {numbers.of(run, 'test/map')} against {order}"
         said.append(verdict("behind" if loss.verdict == "worse" else "level", beside, "test", still_falling(run)))
         if loss.verdict == "worse" and (trained_with := special_loss(run)):
-            said.append(f"Its training loss, {trained_with}, moves probabilities on purpose, away from the truth's.")
+            said.append(f"Its training loss, {trained_with}, shifts probabilities on purpose, away from the true ones.")
     same = same_top(run.predictions.prob, run.genre_names)
     if same is not None:
         numbers.say(f"{run.name}: films with the same three genres first", same.films, "d")
@@ -95,26 +95,28 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
     elif len(runs) == 1 and (outcome := found[best.name]):
         text = f"{best.name} {_SAYS[outcome]} {guess}: its test loss is"
     elif not beaten:
-        text = f"None of the models beats {guess}. {best.name} has the lowest test loss of them,"
+        text = f"None of the models beats {guess}. {best.name} has the lowest test loss,"
     else:
         who = "All models beat" if len(beaten) == len(runs) else f"Only {listed(beaten)} beat{'s' * (len(beaten) == 1)}"
         name = "It" if beaten == [best.name] else best.name
         text = f"{who} {guess}. {name} has the lowest test loss,"
     text += f" {numbers.of(best, 'test/loss', '.4f')}"
     if "loss" in best.baselines.get(FrequencyBaseline.key, {}):
-        text += f" against {numbers.of(best, 'test/baseline_frequency/loss', '.4f')} of the frequencies"
+        text += f" (genre frequencies: {numbers.of(best, 'test/baseline_frequency/loss', '.4f')})"
     text += "."
     for key in fair_baselines(best):
         outcome = loss_verdict(best, key)
         if key in READS and outcome is not None:
             theirs = numbers.of(best, f"test/baseline_{key}/loss", ".4f")
-            same = f"which reads the same {READS[key]}s and trains in seconds" if best.reads else "trained in seconds"
+            same = (
+                f"which reads the same {READS[key]}s and trains in seconds" if best.reads else "which trains in seconds"
+            )
             text += f" It {_SAYS[outcome]} {TITLES[key]} ({theirs}), {same}."
     ranks = max(runs, key=lambda run: run.metrics.get("test/map", 0))
     if ranks is not best:
         text += (
-            f" {ranks.name} ranks best (mAP {numbers.of(ranks, 'test/map')} against "
-            f"{numbers.of(best, 'test/map')} of {best.name})."
+            f" {ranks.name} ranks best (mAP {numbers.of(ranks, 'test/map')}; {best.name}: "
+            f"{numbers.of(best, 'test/map')})."
         )
     return f"{text} {too_few(int(best.metrics['test/films']), 'test')}".rstrip()
 
@@ -128,12 +130,12 @@ def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> lis
     for (loss, ranking), names in outcomes.items():
         who, them = listed(names), "them" if len(names) > 1 else "it"
         if loss == "level":
-            text = f"The loss of {best.name} cannot be told from that of {who}"
-            after = {"level": "nor can its mAP", "better": f"but it ranks better (mAP) than {them}"}
+            text = f"The loss of {best.name} does not differ significantly from that of {who}"
+            after = {"level": "and neither does its mAP", "better": f"but it ranks better (mAP) than {them}"}
         else:
-            text = f"{best.name} has a lower loss than {who}, by more than chance"
-            after = {"level": "but its mAP cannot be told apart", "better": "and ranks better (mAP)"}
-        worse = f"but ranks worse (mAP) than {them}: which is better depends on what it is for"
+            text = f"{best.name} has a significantly lower loss than {who}"
+            after = {"level": "but its mAP does not differ significantly", "better": "and ranks better (mAP)"}
+        worse = f"but ranks worse (mAP) than {them}: which is better depends on the purpose"
         said.append(f"{text}, {(after | {'worse': worse})[ranking]}.")
     return said
 
@@ -155,18 +157,18 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
             for how, of in groups
             if of
         ]
-        text = f"Average precision of {best.name} beside chance, which is the genre's share of the films: "
+        text = f"Average precision of {best.name} compared with chance, the genre's share of the films: "
         text += "; ".join(shown) + ("; above it everywhere else" if not low and not least else "")
-        said.append(f"{text}. Genres with fewer than ten test films are left aside.")
+        said.append(f"{text}. Genres with fewer than ten test films are not considered.")
     said += [_genre_by_genre(best, run, enough, numbers) for run in runs if run is not best and enough]
     rare = [g for g in lift if best.support(g) < 10]
     absent = [g for g in best.genre_names if g not in lift]
     aside = []
     if rare:
-        aside.append(f"Fewer than ten test films: {some_genres(rare, best, numbers)}; their figures are mostly chance.")
+        aside.append(f"Fewer than ten test films: {some_genres(rare, best, numbers)}; their values are mostly noise.")
     if absent:
         names = some_genres(absent, best, numbers)
-        aside.append(f"Without any, and left out of every average over genres: {names}.")
+        aside.append(f"No test films, so not part of any average over genres: {names}.")
     return [*said, " ".join(aside)] if aside else said
 
 
@@ -191,9 +193,9 @@ def _genre_by_genre(best: Run, other: Run, genres: Sequence[str], numbers: Numbe
             parts.append(f"{run.name} is ahead for {named}{more}")
     level = sum(difference.verdict == "level" for difference in differences.values())
     if not parts:
-        return f"{best.name} and {other.name}: no genre's average precision differs by more than chance."
+        return f"{best.name} and {other.name}: no genre's average precision differs significantly."
     count = numbers.say(f"{best.name} and {other.name}: genres where they cannot be told apart", level, "d")
-    rest = f"; for the other {count} the difference may be chance" if level else ""
+    rest = f"; for the other {count} the difference is not significant" if level else ""
     return f"{best.name} and {other.name}, average precision by genre: {'; '.join(parts)}{rest}."
 
 

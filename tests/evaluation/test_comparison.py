@@ -26,13 +26,13 @@ BASELINES = {"frequency": FREQUENCY, "tfidf": {"loss": 0.1912, "map": 0.4}}
         (
             {"loss": 0.2412, "map": 0.13},
             "validation loss 0.2412: worse than guessing the genre frequencies (0.2349). "
-            "On the validation films nothing shows yet that it has learned anything. "
+            "On the validation films there is no sign yet that it has learned anything. "
             "TF-IDF + logistic regression: 0.1912 (the model is behind).",
         ),
         (
             {"loss": 0.2345, "map": 0.13},
             "validation loss 0.2345: no better than guessing the genre frequencies (0.2349). "
-            "On the validation films nothing shows yet that it has learned anything. "
+            "On the validation films there is no sign yet that it has learned anything. "
             "TF-IDF + logistic regression: 0.1912 (the model is behind).",
         ),
         (
@@ -63,11 +63,11 @@ def test_an_overfitted_model_is_not_said_to_have_learned_nothing():
         "test loss 0.2600: worse than guessing the genre frequencies (0.2349). It ranks the test films"
     )
     assert "mAP 0.350 against 0.120" in said
-    assert "nothing shows" not in said
+    assert "no sign yet" not in said
 
 
 @pytest.mark.parametrize(
-    ("falling", "advice"), [(True, "train longer"), (False, "a lower learning rate"), (None, "tells whether")]
+    ("falling", "advice"), [(True, "train longer"), (False, "lower the learning rate"), (None, "shows whether")]
 )
 def test_the_advice_depends_on_the_curve(falling, advice):
     said = compare_with_baselines({"loss": 0.26, "map": 0.35}, {"frequency": FREQUENCY}, falling=falling)
@@ -78,14 +78,14 @@ def test_the_advice_depends_on_the_curve(falling, advice):
 
 def test_beside_random_order_chance_is_known():
     chance = {"loss": 0.26, "map": 0.2}
-    assert "nothing shows" in compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, False))
+    assert "no sign yet" in compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, False))
     said = compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, True))
     assert said.endswith(
         "(mAP 0.200 against 0.130): it has learned something, but its probabilities are off; "
-        + ("the curve of the validation loss tells whether training was too short or too long.")
+        + ("the validation loss curve shows whether training was too short or too long.")
     )
     level = compare_with_baselines(chance | {"loss": 0.2349}, {"frequency": FREQUENCY}, chance=(0.13, True))
-    assert level.endswith("it has learned something, which its loss does not show.")
+    assert level.endswith("it has learned something, although its loss does not show it.")
 
 
 def test_films_in_random_order():
@@ -103,7 +103,7 @@ def test_a_model_that_says_the_same_of_every_film_is_seen():
     prob = np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (50, 1))
     prob[:25, :3] = [0.5, 0.4, 0.3]  # in another order
     prob[:4, 5] = 1
-    said = "It names Drama, Comedy and Action first for 46 of 50 films: it hardly tells films apart."
+    said = "It ranks Drama, Comedy and Action first for 46 of 50 films: it hardly distinguishes between films."
     assert str(same_top(prob, names)) == said
     prob[:6, 5] = 1
     assert same_top(prob, names) is None
@@ -116,7 +116,7 @@ def test_a_model_that_says_the_same_of_every_film_is_seen():
         (
             0.2335,
             {"frequency": (-0.005, 0.002)},
-            "cannot be told from the genre frequencies (0.2349): 0.6 %",
+            "is not significantly better than the genre frequencies (0.2349): 0.6 %",
         ),
         (0.2335, {"frequency": (-0.003, -0.001)}, "beats the genre frequencies (0.2349) by 0.6 %. TF-IDF"),
         (0.2335, None, "beats the genre frequencies (0.2349) by 0.6 %, which may be chance."),
@@ -135,7 +135,7 @@ def test_the_interval_of_the_difference_decides(loss, differences, said):
 @pytest.mark.parametrize("ranking", [{}, {"map": math.nan}, {"map": 0.2}])
 def test_a_ranking_that_chance_could_reach_is_no_excuse(ranking):
     said = compare_with_baselines({"loss": 0.26} | ranking, {"frequency": FREQUENCY})
-    assert said.endswith("On the validation films nothing shows yet that it has learned anything.")
+    assert said.endswith("On the validation films there is no sign yet that it has learned anything.")
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
@@ -164,9 +164,9 @@ def test_what_is_missing_is_named():
     ("losses", "schedule", "words"),
     [
         ((0.7, 0.5, 0.4), "constant", "train longer"),
-        ((0.7, 0.5, 0.4), "cosine", "the curve of the validation loss tells"),  # as reports have it
+        ((0.7, 0.5, 0.4), "cosine", "the validation loss curve shows"),  # as reports have it
         ((0.5, 0.26, 0.3), "constant", "longer training made them worse"),
-        ((0.4,), "constant", "the curve of the validation loss tells"),
+        ((0.4,), "constant", "the validation loss curve shows"),
     ],
 )
 def test_at_the_end_of_a_fit_the_curve_is_known(losses, schedule, words, caplog):

@@ -175,7 +175,7 @@ def test_the_verdict_follows_from_the_numbers(runs):
     assert "poor is worse than the genre frequencies" in headline([poor], Numbers())
     base = "test/difference/baseline_frequency/loss"
     level = dataclasses.replace(good, metrics=good.metrics | {f"{base}/low": -0.1, f"{base}/high": 0.1})
-    assert "good cannot be told from the genre frequencies" in headline([level], Numbers())
+    assert "good is not significantly different from the genre frequencies" in headline([level], Numbers())
     assert headline([good, poor], Numbers()).startswith("Only good beats")
     few = dataclasses.replace(good, metrics=good.metrics | {"test/films": 3})
     said = [headline([run], Numbers()) for run in (good, few)]
@@ -194,7 +194,9 @@ def test_tags_by_the_hundred_leave_the_pages_legible(films, tmp_path):
     assert "77 genres, such as tag2, tag6, tag10" in said, "those without a film"
     assert len(model_card(run, Numbers())) < 4000
     pages = report_blocks([run], Numbers(), films=0, explain=False)
-    assert any("The 45 most frequent of 223 genres" in block.caption for block in pages if isinstance(block, Figure))
+    assert any(
+        "Only the 45 most frequent of 223 genres" in block.caption for block in pages if isinstance(block, Figure)
+    )
 
 
 def test_a_genre_that_every_film_has_is_none_that_films_are_ranked_by(films, tmp_path):
@@ -219,7 +221,7 @@ def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
     ended = dataclasses.replace(run, config={"model": {"init_args": {"schedule": "cosine"}}})
     assert learning_curve(run).state == learning_curve(ended).state == "falling"
     assert "still falling" in training(run, Numbers()) + next_steps([run])[0]
-    assert "rate had come down to 0" in training(ended, Numbers())
+    assert "rate had decayed to 0" in training(ended, Numbers())
     assert "over more epochs" in next_steps([ended])[0]
     for more, ran_out in (
         ({"trainer": {"max_epochs": 3, "max_steps": -1}}, True),
@@ -228,7 +230,7 @@ def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
         ({"optimizer": {"class_path": "SGD", "init_args": {}}}, False),  # has no schedule
     ):
         said = training(dataclasses.replace(ended, config=ended.config | more), Numbers())
-        assert ("rate had come down to 0" in said, "still falling" in said) == (ran_out, not ran_out)
+        assert ("rate had decayed to 0" in said, "still falling" in said) == (ran_out, not ran_out)
 
 
 def test_to_train_longer_needs_no_other_end(runs):
@@ -245,18 +247,20 @@ def test_curves_are_read_right(films, tmp_path):
     for state, validation in (cases | {"flat": (0.5, 0.501, 0.499)}).items():
         (run,) = read_runs([make_run(tmp_path / state / "version_0", films, 0.5, validation)])
         assert learning_curve(run).state == state
-    assert "it hardly moved at all" in training(run, Numbers())
+    assert "it hardly changed" in training(run, Numbers())
     assert "learning rate" in next_steps([run])[0]
-    assert "nothing is known of its course" in training(dataclasses.replace(run, epochs=[]), Numbers())
+    assert "it has no learning curve" in training(dataclasses.replace(run, epochs=[]), Numbers())
     jumps = (0.41, 0.37, 0.36, 0.35, 0.35, 0.35, 0.345, 0.34, 0.313, 0.317, 0.312, 0.328, 0.322)
     (run,) = read_runs([make_run(tmp_path / "jumps" / "version_0", films, 0.5, jumps, fit=lambda i: 0.3 - 0.002 * i)])
     assert learning_curve(run).state == "falling", "two epochs above the best are no overfitting here"
-    assert "epoch 11 of 13: it was still falling when training stopped, though it jumps" in training(run, Numbers())
+    assert "epoch 11 of 13: it was still falling when training stopped, although it fluctuates" in training(
+        run, Numbers()
+    )
     waited = (*jumps, 0.321, 0.32, 0.318, 0.317)
     (run,) = read_runs([make_run(tmp_path / "waited" / "version_0", films, 0.5, waited, fit=lambda i: 0.3 - 0.002 * i)])
     assert learning_curve(run).state != "falling", "six epochs without a new best"
     (run,) = read_runs([tmp_path / "overfitted" / "version_0"])
-    assert "0.4000, came at epoch 2 of 3" in training(run, Numbers())
+    assert "0.4000, was reached at epoch 2 of 3" in training(run, Numbers())
     assert "rose by 12.5 %" in training(run, Numbers())
 
 
@@ -265,7 +269,7 @@ def test_epochs_without_validation_count_too(runs):
     losses = ((0.6,), (0.5, 0.45), (0.4,), (0.3, 0.5), (0.2,))  # check_val_every_n_epoch 2
     epochs = [dict(zip(("train/loss", "val/loss"), of, strict=False)) for of in losses]
     rare = dataclasses.replace(run, epochs=epochs)
-    assert "came at epoch 2 of 5; then training loss fell on" in training(rare, Numbers())
+    assert "was reached at epoch 2 of 5; then the training loss kept falling" in training(rare, Numbers())
     assert training_table([rare], Numbers()).rows[0][5:7] == ("5", "2")
     assert curves_figure([rare]) is not None
     falling = [
@@ -275,7 +279,7 @@ def test_epochs_without_validation_count_too(runs):
     ]
     assert "--trainer.max_epochs 16" in next_steps([dataclasses.replace(run, epochs=falling)])[0]
     never = dataclasses.replace(run, epochs=epochs[:1])
-    assert "nothing is known of its course" in training(never, Numbers())
+    assert "it has no learning curve" in training(never, Numbers())
     assert training_table([never], Numbers()).rows[0][5:7] == ("1", "–")
 
 
@@ -295,7 +299,7 @@ def test_validations_in_mid_epoch_are_in_the_curve(films, tmp_path):
     assert curve.epochs == pytest.approx((0.4, 0.8, 1.2, 1.5, 2, 2.5))
     assert curve.validation == (0.6, 0.55, 0.5, 0.3, 0.4, 0.45)
     assert curve.train == (0.7, 0.5)
-    assert "0.3000, came at epoch 1.5 of 2" in training(run, Numbers())
+    assert "0.3000, was reached at epoch 1.5 of 2" in training(run, Numbers())
     assert training_table([run], Numbers()).rows[0][5:7] == ("2", "1.5")
     assert curves_figure([run]) is not None
 
@@ -314,7 +318,7 @@ def test_how_uneven_many_genres_are_is_said(films, tmp_path):
 
 def test_a_genre_without_test_films_is_named_and_left_out(report):
     text = (report / "report.md").read_text()
-    assert "left out of every average over genres: N/A" in text
+    assert "not part of any average over genres: N/A" in text
 
 
 def test_results_stand_beside_baselines(runs, undrawn):
@@ -332,7 +336,7 @@ def test_results_stand_beside_baselines(runs, undrawn):
     assert list(pairs) == ["good – genre frequencies †", "poor – genre frequencies †", "good – poor"], "no TF-IDF"
     assert "▲" in pairs["good – genre frequencies †"][0]
     assert "▼" in pairs["poor – genre frequencies †"][0]
-    assert re.search(r"† mAP is counted from 0\.\d{3} and not from the 0\.\d{3}", tables[2].caption)
+    assert re.search(r"† mAP is compared with 0\.\d{3}, .* instead of the 0\.\d{3}", tables[2].caption)
     at = {row[0]: row for row in tables[3].rows}
     own, base = (
         [f"{read_runs(runs)[0].metrics[f'{of}/{n}']:.3f}" for n in ("precision", "recall")]
@@ -393,7 +397,7 @@ def test_what_was_put_together_has_no_training(runs):
     table = training_table([dataclasses.replace(run, config=config, epochs=[])], Numbers())
     assert table.rows[0][1] == "both"
     assert table.rows[0][3:5] == ("–", "–")
-    assert table.caption == "Put together from trained runs, not trained: good."
+    assert table.caption == "Combined from trained runs, not trained: good."
 
 
 def test_hardly_above_chance_is_hardly_above_it(runs):
@@ -432,14 +436,14 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
     assert above > 0.01
     assert baseline_difference(with_map(above / 2, 3 * above, 0.1), "frequency", "map").verdict == "level"
     nothing = (
-        "On the test films nothing shows yet that it has learned anything. "
+        "On the test films there is no sign yet that it has learned anything. "
         "Its loss was still falling when training ended: train longer."
     )
     assert what_it_learned(with_map(above / 2, 3 * above, 0.1), Numbers()) == nothing
     better = with_map(above * 1.1, 3 * above, 0.1), with_map(above * 1.1, 3 * above, 0.0)
     said = [what_it_learned(each, Numbers()) for each in better]
     assert "something, but its probabilities are off; its loss was still falling" in said[0]
-    assert "something, which its loss does not show" in said[1]
+    assert "something, although its loss does not show it" in said[1]
     steps = [next_steps([each]) for each in better]
     assert ["calibrate" in " ".join(said) for said in steps] == [True, False]
 
@@ -470,8 +474,8 @@ def test_a_config_with_nothing_below_its_names(films, tmp_path, undrawn):
 def test_of_one_epoch_nothing_is_said(films, tmp_path, undrawn):
     (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1, validation=(0.6,))])
     text = to_markdown(report_blocks([run], Numbers(), 0, False))[0]
-    assert "came at epoch 1 of 1: of one epoch nothing more can be said." in text
-    assert "hardly moved" not in text
+    assert "was reached at epoch 1 of 1; a single epoch says no more." in text
+    assert "hardly changed" not in text
     assert "falling" not in text
 
 
@@ -495,12 +499,14 @@ def test_a_model_that_says_the_same_of_every_film_is_told_and_so_are_the_most_fr
     genres = ("Action", "Comedy", "Drama", "Horror", "War", "Western")
     folder = make_run(tmp_path / "run" / "version_0", films, 1.0, genres=GENRES)
     (run,) = read_runs([folder])
-    assert "hardly tells films apart" not in against_baselines(run, Numbers())
+    assert "hardly distinguishes between films" not in against_baselines(run, Numbers())
     prob = np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (40, 1))
     predictions = dataclasses.replace(run.predictions, prob=prob, genre_names=genres)
     numbers = Numbers()
     told = against_baselines(dataclasses.replace(run, predictions=predictions), numbers)
-    assert told.endswith("It names Drama, Comedy and Action first for 40 of 40 films: it hardly tells films apart.")
+    assert told.endswith(
+        "It ranks Drama, Comedy and Action first for 40 of 40 films: it hardly distinguishes between films."
+    )
     assert numbers.said["run: films with the same three genres first"]["value"] == 40
     metrics = {"test/baseline_top3/top3_hit": 0.8} | {f"test/baseline_top3/genre/{g}": 1.0 for g in GENRES[:3]}
     table = results([dataclasses.replace(run, metrics=run.metrics | metrics)], Numbers())
@@ -555,7 +561,7 @@ def test_next_steps_are_commands(runs):
     own = dataclasses.replace(good, config={"model": {"init_args": {"network": "poster_resnet_colours"}}})
     assert "configs/" not in " ".join(next_steps([dataclasses.replace(own, metrics=good.metrics | behind)])[1:])
     level = dataclasses.replace(good, epochs=good.epochs[:1])
-    assert "one epoch says little: train on: kgenre fit" in next_steps([level])[0]
+    assert "one epoch says little: train longer: kgenre fit" in next_steps([level])[0]
 
 
 def test_what_surprises_is_explained(runs, report):
@@ -563,11 +569,11 @@ def test_what_surprises_is_explained(runs, report):
     lower = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] - 0.01}
     higher = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] + 0.01}
     said = [thresholds(dataclasses.replace(run, metrics=metrics), Numbers()) for metrics in (lower, higher)]
-    assert ["partly by luck" in text for text in said] == [True, False]
+    assert ["partly a matter of luck" in text for text in said] == [True, False]
     for file in ("report.md", "report.html"):
         text = (report / file).read_text()
         assert all(word in text for word in ("Brier: ", "ROC AUC: ", "mAP: ", "Calibration error (ECE): "))
-        assert "So a gap between the two curves alone is no overfitting" in text
+        assert "A gap between the two curves is therefore not overfitting by itself" in text
 
 
 def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(runs):
@@ -664,7 +670,7 @@ def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(film
     assert rows[:8] == [f"student{i}" for i in range(7, -1, -1)]
     assert "- student2: the lowest validation loss" in text
     assert "- student1: " not in text
-    assert "All 8 are in the tables" in text
+    assert "The tables list all 8" in text
 
 
 def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
@@ -687,7 +693,7 @@ def test_a_test_on_other_films_is_reported_with_what_its_run_knows(films, tmp_pa
     (read,) = read_runs([folder])
     assert (read.name, read.network, read.config["data"]["init_args"]["path"]) == ("run", "poster_cnn_2024", "other")
     text = to_markdown(report_blocks([read], Numbers(), 0, False))[0]
-    assert "30 films to train on, 10 to choose" in text
+    assert "30 training films, 10 validation films" in text
     assert "30 test films" in text
     assert "frequencies" not in text.split("## ")[1], "there are none to compare with"
     with pytest.raises(ReportError, match="trained and tested on other films"):
@@ -810,7 +816,7 @@ def test_runs_tested_on_more_films_and_on_fewer_are_told(runs, films, tmp_path, 
     numbers = Numbers()
     title, _, told = report_blocks(read_runs([runs[0], fewer]), numbers, 0, explain=False)[:3]
     assert title.text == "Film genres: 2 models"
-    assert "Not all were tested on the same films: good on 40 and fewer on 30." in told.text
+    assert "Not all models were tested on the same films: good on 40 and fewer on 30." in told.text
     title, _, heading = report_blocks(read_runs(runs), numbers, 0, explain=False)[:3]
     assert title.text.endswith("on the same test films")
     assert "Not all" not in heading.text
@@ -876,7 +882,7 @@ def test_the_weights_that_were_tested_are_explained(runs, tmp_path, caplog):
         (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step}))
         caplog.clear()
         assert checkpoint_of_test(read_runs([run])[0]) == tested
-        assert ("no checkpoint is of the tested step, 5" in caplog.text) == (step == 5)
+        assert ("no checkpoint of the tested step, 5" in caplog.text) == (step == 5)
 
 
 def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):
@@ -886,7 +892,7 @@ def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):
     write_pointer(path.parent, "best", path)
     for step, line in (
         (224, ""),
-        (84, f"model: tested at step 84, its best is now step 224: kgenre test --ckpt_path {run}"),
+        (84, f"model was tested at step 84, but its best checkpoint is now step 224: kgenre test --ckpt_path {run}"),
     ):
         (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step, "test/checkpoint": "step"}))
         for show in (write_report, examples):
@@ -894,7 +900,7 @@ def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):
             show([run], **({"out": tmp_path / "out", "explain": False, "films": 0} if show is write_report else {}))
             assert caplog.messages == [line] * bool(line)
         page = (tmp_path / "out" / "report.md").read_text()
-        assert ("its best is now step 224: kgenre test" in page) == bool(line)
+        assert ("its best checkpoint is now step 224: kgenre test" in page) == bool(line)
     (other,) = read_runs(shutil.copytree(runs[0], run / "test_other", ignore=lambda *_: ["split.json"]))
     other.metrics["test/step"] = 84
     assert sentences.outdated(other, Numbers()).endswith(f"kgenre test --ckpt_path {run} --data.path FOLDER")
