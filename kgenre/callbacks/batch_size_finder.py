@@ -41,7 +41,7 @@ class BatchSizeFinder(Callback):
         max_val: the largest size to try.
 
     Raises:
-        ValueError: an argument that cannot be, or (when the fit begins) no such attribute, or batches that were given
+        ValueError: an invalid argument, or (when the fit begins) no such attribute, or batches that were given
             ready made.
         NothingFitsError: not even a batch of one fits; a MemoryError.
 

@@ -105,7 +105,7 @@ class LearningRateFinder(Callback):
         attr_name: its name; "": ``lr`` or ``learning_rate``, an attribute or a hyperparameter.
 
     Raises:
-        ValueError: an argument that cannot be, or (when the fit begins) no such attribute, or several optimizers.
+        ValueError: an invalid argument, or (when the fit begins) no such attribute, or several optimizers.
         TypeError: (when the fit begins) the optimizer was given a Keras schedule, which sets the rate by itself.
 
     Example:

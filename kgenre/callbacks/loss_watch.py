@@ -31,7 +31,7 @@ class LossWatch(Callback):
         rollback_factor: what the learning rate is multiplied by then.
 
     Raises:
-        ValueError: an argument that cannot be.
+        ValueError: an invalid argument.
         TypeError: (when training starts) with ``max_rollbacks``, the optimizer was given a Keras schedule.
     """
 

@@ -71,7 +71,7 @@ class ModelCheckpoint(Callback):
             the checkpoints that there are.
 
     Raises:
-        ValueError: an argument that cannot be.
+        ValueError: an invalid argument.
         MonitorError: the value is not logged: when training begins, where nothing but the steps can log it; else when
             it should be there.
 
@@ -253,7 +253,7 @@ class ModelCheckpoint(Callback):
             trainer.epoch_is_done = False
             self._write(trainer, score=None, on_error="warn")
             self._wait("warn")
-            _log.info("Saved where training was broken off: %s", self.last_model_path)
+            _log.info("Saved where training was interrupted: %s", self.last_model_path)
 
     def _save_if_due(self, trainer: Trainer) -> None:
         n = self.every_n_epochs
@@ -329,7 +329,7 @@ class ModelCheckpoint(Callback):
                 _log.warning("Again no checkpoint was written (%s).", error.strerror or error)
             else:
                 _log.warning(
-                    "No checkpoint was written (%s). Training goes on; the newest is %s.", error, self.kept.last
+                    "No checkpoint was written (%s). Training continues; the newest is %s.", error, self.kept.last
                 )
             self._has_failed = True
 

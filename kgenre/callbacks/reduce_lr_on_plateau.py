@@ -34,7 +34,7 @@ class ReduceLROnPlateau(Callback):
         min_lr: the rate never falls below this.
 
     Raises:
-        ValueError: a factor or a count that cannot be.
+        ValueError: an invalid factor or count.
         TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
         MonitorError: the value is not logged: when training begins, where nothing but the steps can log it; else when
             it should be there.

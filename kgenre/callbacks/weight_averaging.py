@@ -30,7 +30,7 @@ class WeightAveraging(Callback):
         update_starting_at_epoch: from this epoch on, counted from 0; None: the first.
 
     Raises:
-        ValueError: a decay outside [0, 1), or a count that cannot be; (when the fit begins) there are several.
+        ValueError: a decay outside [0, 1), or an invalid count; (when the fit begins) there are several.
 
     Example:
         >>> Trainer(callbacks=[WeightAveraging(decay=0.999)])

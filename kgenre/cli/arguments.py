@@ -166,6 +166,6 @@ def _check_yaml(path: Path) -> None:
             for key, value in node.value:
                 line = key.start_mark.line + 1
                 if key.value in seen:
-                    raise UsageError(f"{path}: {key.value!r} stands there twice, lines {seen[key.value]} and {line}.")
+                    raise UsageError(f"{path}: {key.value!r} appears twice, on lines {seen[key.value]} and {line}.")
                 seen[key.value] = line
                 nodes.append(value)

@@ -27,9 +27,9 @@ _USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
 
 mostly:
   --config configs/NAME.yaml   a network with its training
-  --data.path FOLDER           your films; what else the data take: --data.help
-  --model.network NAME         such as overview_lstm; what else: --model.help
-  --trainer.max_epochs N       what else the trainer takes: below
+  --data.path FOLDER           your films; more options of the data: --data.help
+  --model.network NAME         such as overview_lstm; more options: --model.help
+  --trainer.max_epochs N       more options of the trainer: below
   --trainer.name NAME          the run is runs/NAME/version_0, version_1, ...
   --ckpt_path RUN              a run's folder, a checkpoint's, best, or last"""
 
@@ -179,7 +179,7 @@ def _check_choices(model: Namespace) -> None:
 def start(options: Namespace) -> None:
     """Import the backend, its chatter left out, and seed everything."""
     if options.data.class_path == "kgenre.data.FilmData" and options.data.init_args.path is None:
-        _log.warning("No --data.path: these are made-up sample films. Yours: --data.path FOLDER")
+        _log.warning("No --data.path: these are generated sample films. Yours: --data.path FOLDER")
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.engines.native_output import without_native_output
 
@@ -258,5 +258,5 @@ def _seed_of(run: Path, given: int) -> int:
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
         return given  # the run was begun in Python, or its config was taken away
     if given not in (seed, _DEFAULT_SEED):
-        _log.warning("The run keeps the seed that it was begun with: seed_everything=%s (given: %s).", seed, given)
+        _log.warning("The run keeps the seed that it was started with: seed_everything=%s (given: %s).", seed, given)
     return seed

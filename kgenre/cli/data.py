@@ -1,4 +1,4 @@
-"""``kgenre data``: inspect films, prepare them into shards, or make the sample set."""
+"""``kgenre data``: inspect films, prepare them into shards, or generate sample films."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _SHOWN = 10  # lines of a list
 def run(arguments: Sequence[str]) -> int:
     """Run ``inspect``, ``prepare`` or ``sample``."""
     actions: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
-        "inspect": ("what a folder of films holds: counts, gaps, bad files, duplicates, leaks", _inspect),
+        "inspect": ("contents of a folder of films: counts, gaps, bad files, duplicates, leaks", _inspect),
         "prepare": ("check, resize and pack films into TFRecord shards", _prepare),
-        "sample": ("make films to try things with", _sample),
+        "sample": ("generate sample films", _sample),
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = "\n".join(f"  {name:<10}{what}" for name, (what, _) in actions.items())
@@ -160,7 +160,7 @@ def _prepare(arguments: Sequence[str]) -> int:
 
 
 def _sample(arguments: Sequence[str]) -> int:
-    parser = _parser("sample", "Make films that never were, with posters and overviews that fit their genres.")
+    parser = _parser("sample", "Generate fictitious films, with posters and overviews that fit their genres.")
     parser.add_argument("out", type=str, help="a new folder")
     parser.add_argument("--films", type=int, default=600, help="how many")
     parser.add_argument("--seed", type=int, default=0, help="another seed, other films")

@@ -61,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--name", type=str, default="fused", help="the new run is ROOT/NAME/version_N")
     parser.add_argument("--root", type=str, default="runs", help="folder of all runs")
-    parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")
+    parser.add_argument("--data.path", type=str, default=None, help="the films, if they have moved")
     options = parser.parse_args(list(arguments))
 
     members = [_read(Path(run)) for run in options.runs]

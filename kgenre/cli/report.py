@@ -1,4 +1,4 @@
-"""``kgenre report``: two or three pages about one or more tested runs."""
+"""``kgenre report``: a report of two or three pages on tested runs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=str, default=None, help="where to write, if not RUN/report of the first")
     parser.add_argument("--films", type=int, default=6, help="example films to show")
     parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads them)")
-    parser.add_argument("--data.path", type=str, default=None, help="the films, where they have moved")
+    parser.add_argument("--data.path", type=str, default=None, help="the films, if they have moved")
     options = parser.parse_args(list(arguments))
     if options.films < 0:
         raise UsageError(f"--films takes 0 or more. Received: {options.films}")

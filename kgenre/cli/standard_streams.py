@@ -84,7 +84,7 @@ class _Outlived:
             self._is_lost = True
             _to_nowhere(self._stream)  # what waits in its buffer would fail once more when the program ends
             if self.other is not None:
-                lost = f"kgenre: {self._name} cannot be written any more ({error.strerror}); the work goes on."
+                lost = f"kgenre: {self._name} cannot be written any more ({error.strerror}); the command continues."
                 print(lost, file=self.other, flush=True)
 
 

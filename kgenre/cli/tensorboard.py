@@ -22,8 +22,8 @@ def run(arguments: Sequence[str]) -> int:
 
     parser = Parser(prog="kgenre tensorboard", description="Start TensorBoard on runs; Ctrl-C ends it.")
     parser.add_argument("runs", nargs="*", default=["runs"], help="folders of runs, or of folders of them")
-    parser.add_argument("--port", type=int, default=6006, help="0: any that is free")
-    parser.add_argument("--host", type=str, default="localhost", help="0.0.0.0: for other machines too")
+    parser.add_argument("--port", type=int, default=6006, help="0: any free port")
+    parser.add_argument("--host", type=str, default="localhost", help="0.0.0.0: reachable from other machines")
     options = parser.parse_args(list(arguments))
     if not 0 <= options.port < 2**16:
         raise UsageError(f"--port takes 0 to 65535. Received: {options.port}")

@@ -43,57 +43,55 @@ class FilmData(DataModule):
     """Films from disk as batches of posters, overviews and genres.
 
     A batch is a dict: ``poster`` uint8 (B, H, W, 3), ``overview`` int32 (B, T), ``genres`` float32 (B, G),
-    ``index`` int32 (B), the row in `table`, and ``weight`` float32 (B), 0 for films that only fill the last
-    batch up.
+    ``index`` int32 (B), the row in `table`, and ``weight`` float32 (B), 0 for films that only pad the last batch.
 
     The split is drawn over all films that were read, before any is left out for its poster or overview: a
-    poster model and an overview model of the same folder are tested on the same side of it.
+    poster model and an overview model of the same folder have the same training, validation and test films.
 
-    With a checkpoint the sizes, the vocabulary and the split are its run's: arguments that would change them are
-    replaced by those of the run, and a line says so. The others may be given anew.
+    A checkpoint fixes the sizes, the vocabulary and the split: arguments that would change them are replaced by those
+    of its run, with a message. Other arguments may be changed.
 
     Args:
-        path: a folder or CSV file that `read_films` knows; None for the sample set.
+        path: a folder or CSV file that `read_films` can read; None: the sample films.
         format: "auto", or the layout to read it as (see `kgenre.data.formats`).
-        posters: use posters; films whose poster is missing or bad are left out.
+        posters: use posters; films whose poster is missing or unreadable are left out.
         overviews: use overviews; films without one are left out.
         image_size: (height, width) of the posters, in pixels.
-        batch_size: films in a batch; where there are fewer films, batches are hardly larger than their number.
-        vocabulary_size: most words known, counted on the training overviews.
-        sequence_length: words read of an overview; None for the longest training overview, at most 200.
-        val_fraction: share of the films for validation.
-        test_fraction: share of the films for the test.
-        split_seed: another seed gives another split, and so does another order of the same films in their table. A run
-            that goes on or is tested keeps its split.
+        batch_size: films per batch; with fewer films, batches are hardly larger than their number.
+        vocabulary_size: the largest vocabulary, counted on the training overviews.
+        sequence_length: words read from an overview; None: those of the longest training overview, at most 200.
+        val_fraction: share of the films in the validation set.
+        test_fraction: share of the films in the test set.
+        split_seed: another seed gives another split, and so does another order of the rows. A run that is resumed or
+            tested keeps its split.
         seed: of the order and augmentation of the training films.
-        augment: false; true to flip and shift training posters; or shares by name, of `Augmentation`:
+        augment: false; true to flip and shift training posters; or the arguments of `Augmentation`:
             ``{flip: 0.5, shift: 0.1, crop: 0.2, color: 0.2, erase: 0.25}``.
-        max_bad_fraction: more missing or bad posters than this share of the films is an error.
-        resize: how a poster gets its size: "squash" (as the course does), "letterbox" (whole, with black bars) or
-            "crop" (the middle).
-        poster_table: where decoded posters are kept: "memory", "disk" (a memory-mapped file in the cache, used again
+        max_bad_fraction: a larger share of missing or unreadable posters is an error.
+        resize: how posters are resized: "squash" (as the course does), "letterbox" (whole, with black bars) or
+            "crop" (the centre).
+        poster_table: where decoded posters are kept: "memory", "disk" (a memory-mapped file in the cache, reused
             by the next run), "stream" (nowhere: decoded for each batch, in constant memory), or "auto": on disk from
-            100 MB on, where there is plenty, else by what is free.
-        length_buckets: of models that read overviews only: training overviews are padded to one of at most so many
-            lengths, each batch to that of its films; 1 pads all to the longest. Fewer are taken where an epoch has
-            fewer than eight batches for each.
-        given_split: keep the split that the source comes with (MM-IMDb's), where it has one.
-        standardize: what is done to overviews before they are split into words: "lower_and_strip_punctuation",
-            "lower" or "strip_punctuation", which know ASCII alone, as in Keras; "unicode", which lowers and strips in
-            all scripts; or null for nothing.
-        stem: null, or the language whose Snowball stemmer takes the endings off words: "english".
-        min_df: words that fewer training overviews hold are unknown.
-        incomplete: what to do with films that lack their poster or their overview where both are used: "leave_out", or
-            "keep" them for a network that does with either, such as "poster_overview_fusion": a missing poster is
+            100 MB on if there is plenty of space, otherwise depending on what is free.
+        length_buckets: for models that read overviews only: each training batch is padded to one of at most this many
+            lengths; 1: all to the longest. Fewer lengths are used if an epoch has fewer than eight batches for each.
+        given_split: use the split that comes with the data (as MM-IMDb's), if there is one.
+        standardize: how overviews are normalised before they are split into words: "lower_and_strip_punctuation",
+            "lower" or "strip_punctuation", for ASCII only, as in Keras; "unicode": lower-case and strip in
+            all scripts; null: not at all.
+        stem: the language of a Snowball stemmer, such as "english"; null: no stemming.
+        min_df: words in fewer training overviews than this are unknown words.
+        incomplete: films that lack a poster or an overview if both are used: "leave_out", or
+            "keep" them for a network that can do with one, such as "poster_overview_fusion": a missing poster is
             black, a missing overview has no words.
-        min_films: genres that fewer films have are named when the films are read, as those that none has are.
-        word_split: "whitespace", or "character" for Chinese, Japanese, Thai and the like, which set no blanks between
-            words: each of their letters is a word.
-        drop_remainder: leave the last training batch out of an epoch where it is not full. Without, it is filled up
-            with films of weight 0: its shape is the same, and no film is missed.
+        min_films: genres with fewer films, or with none, are named when films are read.
+        word_split: "whitespace"; or "character" for Chinese, Japanese, Thai and others without spaces between
+            words: each character is a word.
+        drop_remainder: leave out the last training batch of an epoch if it is not full. Otherwise it is padded with
+            films of weight 0: its shape is the same, and no film is missed.
 
     Raises:
-        FilmDataError: an argument that cannot be; from `setup`, data that cannot be used.
+        FilmDataError: an invalid argument; from `setup`, data that cannot be used.
 
     Example:
         >>> films = FilmData("films", overviews=False, batch_size=64)
@@ -434,7 +432,7 @@ class FilmData(DataModule):
             setattr(self.hparams, name, arguments[name])
         if replaced:
             said = (f"{name}={arguments[name]!r} (given: {given[name]!r})" for name in replaced)
-            _log.warning("The checkpoint's run keeps what it was made with: %s.", ", ".join(said))
+            _log.warning("The checkpoint's run keeps what it was created with: %s.", ", ".join(said))
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if any film was, ``left_out.csv``."""

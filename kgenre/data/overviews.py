@@ -118,7 +118,7 @@ class OverviewVectorizer:
             vocabulary = vocabulary[:2] + [word for word in vocabulary[2:] if films[word.encode()] >= min_df]
             if len(vocabulary) == 2:
                 raise FilmDataError(
-                    f"No word stands in {min_df} of the {len(overviews)} training overviews (min_df). "
+                    f"No word occurs in {min_df} of the {len(overviews)} training overviews (min_df). "
                     "If they have no blanks between words, as Chinese has none: --data.word_split character."
                 )
         if sequence_length is None:

@@ -52,9 +52,9 @@ def choose_split(
         if to_test and not (take_given and films.split):
             return _all_but(learnt_from, films, seed)
         _log.warning(
-            "None of these %d films is in the checkpoint's split: they are split anew.%s",
+            "None of these %d films is in the checkpoint's split: a new split is drawn.%s",
             len(films),
-            f" The model learnt from {learnt_from.sum():,} of them, under other ids." if learnt_from.any() else "",
+            f" The model was trained on {learnt_from.sum():,} of them, under other ids." if learnt_from.any() else "",
         )
     if take_given and films.split:
         _log.info("The split is the one that the films come with (--data.given_split).")
@@ -68,10 +68,10 @@ def choose_split(
 def _all_but(learnt_from: npt.NDArray[np.bool_], films: FilmTable, seed: int) -> Split:
     if learnt_from.all():
         raise FilmDataError(
-            f"The model learnt from all of these {len(films):,} films, under other ids. Give films that it does not "
+            f"The model was trained on all of these {len(films):,} films, under other ids. Give films that it does not "
             "know, or the table that it was trained with."
         )
-    but = f" but {learnt_from.sum():,} that the model learnt from, under other ids" if learnt_from.any() else ""
+    but = f" but {learnt_from.sum():,} that the model was trained on, under other ids" if learnt_from.any() else ""
     _log.warning(
         "None of these %d films is in the checkpoint's split: all are tested%s. There are no baselines beside the "
         "model, as there are no films to fit them on.",

@@ -57,7 +57,7 @@ def _lost_letters(table: FilmTable) -> str:
     row, lost = found[0]
     word = next(word for word in table.overviews[row].split() if _LOST.search(word))
     return (
-        f"{len(found):,} overviews have letters that a program spoilt, such as {table.ids[row]}: {word[:_SHOWN]!r}. "
+        f"{len(found):,} overviews have corrupted letters, such as {table.ids[row]}: {word[:_SHOWN]!r}. "
         "Get the table from before that, and read and save it as UTF-8."
     )
 
@@ -67,6 +67,6 @@ def _dated_titles(table: FilmTable) -> str:
     if not dates:
         return ""
     return (
-        f"Titles that a spreadsheet seems to have made dates of: {len(dates):,}, such as {table.ids[dates[0]]}: "
+        f"Titles that a spreadsheet seems to have turned into dates: {len(dates):,}, such as {table.ids[dates[0]]}: "
         f"{table.titles[dates[0]]!r}. Get the table from before that, and import its column of titles as text."
     )

@@ -109,7 +109,7 @@ class ReadValues:
                     "holds, and assign that in the hook."
                 )
                 warnings.warn(
-                    f"self.{name} is {now} now, but {step} was compiled when it was {was}, and goes on with that. "
+                    f"self.{name} is {now} now, but {step} was compiled when it was {was}, and keeps using that. "
                     f"For a value that changes {advice}",
                     stacklevel=2,
                 )
@@ -153,7 +153,7 @@ def warn_of_counter(name: str, value: int) -> None:
     """Warn that a step reads a counter of the trainer's, which it then keeps."""
     if not _is_eager():
         warnings.warn(
-            f"A step reads self.{name} and goes on with {value}, its value when it was compiled. For one that changes "
+            f"A step reads self.{name} and keeps using {value}, its value when it was compiled. For one that changes "
             "keep a keras.Variable(0.0, trainable=False) in the module, assign it in a hook such as "
             "on_train_epoch_start, and read that.",
             stacklevel=4,

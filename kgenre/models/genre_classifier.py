@@ -27,44 +27,44 @@ class GenreClassifier(ExactEvaluation):
     """Trains a network that gives one probability for each genre, from posters or overviews or both.
 
     The network's inputs are named after what they read: "poster", float32 (B, H, W, 3) pixels in [0, 1], and
-    "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres. Before a new
-    network's first step its layers that have a method ``adapt_to_films`` are given `FilmData.training_films`: word
-    vectors, idf and the genres' log-odds come from there, and of posters as many as a layer's ``adapts_to_posters``
-    says. What one returns, if anything, the layers after it in its network are given instead.
+    "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres. Before the
+    first step of a new network, its layers with a method ``adapt_to_films`` receive `FilmData.training_films`, to
+    initialise word vectors, idf and the genres' log-odds; ``adapts_to_posters`` says how many posters a layer needs.
+    If the method returns something, the following layers of the network receive that instead.
 
-    A run keeps a function of yours by its name, and what reads the run imports it again if ``KGENRE_ALLOW_IMPORT``
-    names its file: a checkpoint may be a stranger's. A program may have imported it instead.
+    A run stores the name of your own function. Programs that read the run import it again if ``KGENRE_ALLOW_IMPORT``
+    names its file (a checkpoint may come from a stranger), or if it has been imported already.
 
     What `ExactEvaluation` says of evaluations holds.
 
     Args:
         network: poster_cnn_2024, poster_cnn_2025, poster_resnet, poster_resnet_colours, poster_colours, overview_lstm,
-            overview_lstm_pooled, overview_lstm_words, overview_words, poster_overview_fusion, fused; or a function of
-            yours that builds a Keras model, as "file.function" (or itself, or the model). It is given those of
-            ``genres``, ``image_size``, ``vocabulary_size`` and ``pretrained`` that it names; the last is True for a new
-            network and False where a checkpoint's weights follow, so that it need load none. The model's inputs are
-            ``keras.Input(..., name="poster")``, pixels from 0 to 1, or "overview", token ids, or both; its output is
-            one probability for each genre.
-        network_args: more arguments for it, such as ``{"embedding_dim": 265}``.
-        learning_rate: of the optimizer; with "cosine" the highest.
+            overview_lstm_pooled, overview_lstm_words, overview_words, poster_overview_fusion, fused; or your own
+            function that builds a Keras model, as "file.function" (or the function, or the model). It receives
+            whichever of ``genres``, ``image_size``, ``vocabulary_size`` and ``pretrained`` it names; the last is True
+            for a new network and False if a checkpoint's weights will be loaded, so that it need not load any. The
+            model's inputs are ``keras.Input(..., name="poster")``, pixels from 0 to 1, or "overview", token ids, or
+            both; its output is one probability for each genre.
+        network_args: its other arguments, such as ``{"embedding_dim": 265}``.
+        learning_rate: of the optimizer; with "cosine" the highest one.
         optimizer: "adam", or "sgd" with momentum 0.9.
-        layer_optimizers: other settings for the weights of some layers, by the layer's name or a regular expression of
-            several: their ``optimizer``, ``learning_rate`` and ``weight_decay``, such as ``{"Words": {"optimizer":
-            "sgd", "learning_rate": 0.5}}``. The first that matches a layer, or a model that it is in, counts.
-        weight_decay: decoupled from the loss, as in AdamW, on weights but not on biases and normalisation.
-        schedule: "constant", or "cosine": from ``learning_rate`` to 0 over the fit's steps.
-        warmup: share of the fit's steps over which the rate of "cosine" rises from 0.
-        loss: of training: "binary_crossentropy", "weighted_binary_crossentropy", "focal" or "asymmetric"
-            (`kgenre.models.genre_losses`). Validation and test always give the cross-entropy.
+        layer_optimizers: other settings for the weights of some layers, by layer name or regular expression: their
+            ``optimizer``, ``learning_rate`` and ``weight_decay``, such as ``{"Words": {"optimizer":
+            "sgd", "learning_rate": 0.5}}``. The first that matches a layer, or a model that contains it, is used.
+        weight_decay: decoupled from the loss, as in AdamW; not for biases and normalisation.
+        schedule: "constant", or "cosine": from ``learning_rate`` to 0 over the steps of the fit.
+        warmup: share of the steps over which the rate of "cosine" rises from 0.
+        loss: the training loss: "binary_crossentropy", "weighted_binary_crossentropy", "focal" or "asymmetric"
+            (`kgenre.models.genre_losses`). Validation and test always report the cross-entropy.
         label_smoothing: training targets are ``(1 - label_smoothing) y + label_smoothing f``, f the genre's frequency.
-        mirror: validation, test and prediction give the mean log-odds of a poster and its mirror image.
-        members: how many of the network stand side by side, each with weights of its own and trained on its own loss;
-            validation, test and prediction give the mean of their log-odds. So many times the time.
-        mixup, cutmix: alpha of `mixup` and `cutmix` on training posters, such as 0.2 and 1.0; 0 for none. With both a
+        mirror: validation, test and prediction use the mean log-odds of a poster and its mirror image.
+        members: train this many copies of the network side by side, each with its own weights and loss;
+            validation, test and prediction use the mean of their log-odds. Training takes as many times as long.
+        mixup, cutmix: alpha of `mixup` and `cutmix` on training posters, such as 0.2 and 1.0; 0: off. With both, a
             batch is blended first, then pasted. For networks that read posters only.
 
     Raises:
-        TrainerError: an argument that cannot be.
+        TrainerError: an invalid argument.
 
     Example:
         >>> module = GenreClassifier("poster_cnn_2024", learning_rate=1e-4)

@@ -26,7 +26,7 @@ def check_optimizer(what: str, settings: Any) -> None:
         settings: some of ``optimizer``, ``learning_rate`` and ``weight_decay``.
 
     Raises:
-        TrainerError: another name, or a value that cannot be.
+        TrainerError: another name, or an invalid value.
     """
     known = {
         "optimizer": lambda value: value in OPTIMIZERS,

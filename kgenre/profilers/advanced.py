@@ -20,7 +20,7 @@ class AdvancedProfiler(Profiler):
         dirpath: the folder of ``<stage>-<filename>.txt``; None: the run's.
         filename: its name.
         line_count_restriction: functions shown per action, a count (int) or a share (float up to 1.0).
-        dump_stats: write ``<stage>-<filename>-<action>.prof`` too, for snakeviz and its kin.
+        dump_stats: write ``<stage>-<filename>-<action>.prof`` too, for snakeviz and similar tools.
 
     Example:
         >>> Trainer(profiler=AdvancedProfiler(line_count_restriction=20)).fit(module, batches)

@@ -50,7 +50,7 @@ def choose_films(
         unknown = [film_id for film_id in ids if film_id not in common]
         if unknown:
             trained = any(unknown[0] in run.split.get(part, ()) for run in runs for part in ("train", "validation"))
-            why = ": it trained or tuned them" if trained else ""
+            why = ": it was used for training or validation" if trained else ""
             raise ReportError(
                 f"{unknown[0]} is not a test film of these runs{why}. There are {len(common)}, such as --ids "
                 f"{','.join(common[:3])}"
@@ -109,12 +109,12 @@ def _film_table(run: Run) -> FilmTable | None:
 
     arguments = run.config.get("data", {}).get("init_args")
     if arguments is None:
-        _log.warning("Example films go without poster and overview: %s does not say where they are.", run.folder)
+        _log.warning("Example films are shown without poster and overview: %s does not say where they are.", run.folder)
         return None
     try:
         return read_films(arguments.get("path") or sample_films(), arguments.get("format", "auto"))
     except (FilmDataError, OSError) as error:
-        _log.warning("Example films go without poster and overview: %s If they have moved: --data.path.", error)
+        _log.warning("Example films are shown without poster and overview: %s If they have moved: --data.path.", error)
         return None
 
 

@@ -22,7 +22,7 @@ def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None
     """Refuse what no machine could give; imports no backend.
 
     Raises:
-        TrainerError: a value that cannot be.
+        TrainerError: an invalid value.
     """
     if accelerator not in ACCELERATORS:
         raise TrainerError(f"accelerator is one of {', '.join(ACCELERATORS)}. Received: {accelerator!r}")
@@ -98,13 +98,13 @@ def say_devices(accelerator: str, chosen: Sequence[str], precision: str) -> None
     _log.info("Backend %s on %s.", backend, ", ".join(map(with_name, devices)))
     if accelerator == "auto" and devices[0].startswith("cpu") and _has_nvidia_gpu():
         _log.warning(
-            "This machine has an NVIDIA GPU, but %s finds none. %s accelerator='cpu' says that none is wanted.",
+            "This machine has an NVIDIA GPU, but %s finds none. %s Set accelerator='cpu' if none is wanted.",
             backend,
             _how_to_use_it(backend),
         )
     if precision.startswith("bf16") and lacks_bfloat16(devices[0]):
         _log.warning(
-            "precision=%r is slow on %s: GPUs before Ampere have no units for it. precision='16-mixed' is for them.",
+            "precision=%r is slow on %s: GPUs before Ampere have no units for it. Use precision='16-mixed'.",
             precision,
             with_name(devices[0]),
         )
@@ -123,5 +123,5 @@ def _how_to_use_it(backend: str) -> str:
     if backend == "torch":
         return "It needs torch's build for CUDA: see pytorch.org."
     if sys.platform == "win32":
-        return "On Windows it uses none: take WSL2."
-    return "It needs a driver that is new enough, and pip install 'kgenre[cuda]'."
+        return "On Windows it uses none: use WSL2."
+    return "It needs a recent driver, and pip install 'kgenre[cuda]'."

@@ -171,7 +171,7 @@ def _is_stopped(trainer: Trainer) -> bool:
         t.stop_is_put_off = True
         _log.info(
             "Asked to stop at epoch %d, step %d, but min_epochs=%d and min_steps=%d are not both reached: "
-            "training goes on until they are.",
+            "training continues until they are.",
             t.current_epoch + 1,
             t.global_step,
             t.min_epochs,

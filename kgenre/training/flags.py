@@ -50,7 +50,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     """The arguments of `Trainer` as the trainer uses them.
 
     Raises:
-        TrainerError: a value that cannot be, or flags that contradict each other; the message names them.
+        TrainerError: an invalid value, or flags that contradict each other; the message names them.
     """
     f = SimpleNamespace(**given)
     if f.barebones:

@@ -36,7 +36,7 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
         )
     if (arrays := _uncut(source)) is not None:
         raise TrainerError(
-            f"The {name} batches are {arrays}: data that are not cut into batches yet. Give "
+            f"The {name} batches are {arrays}: data that are not batched yet. Give "
             "kgenre.ArrayDataset(arrays, batch_size=32) in its place; where each member is a batch, a list of them."
         )
     if isinstance(source, Mapping):

@@ -124,7 +124,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t.saved_epoch = {n: a for n, a in checkpoint.epoch.items() if t.batch_idx or not n.startswith("logs.")}
     callbacks = dict(_by_key(t.callbacks))
     if absent := [key for key, kept in state["callbacks"].items() if kept and key not in callbacks]:
-        _log.warning("The run goes on without callbacks that it had: %s.", ", ".join(absent))
+        _log.warning("The run is resumed without callbacks that it had: %s.", ", ".join(absent))
     for key, callback in callbacks.items():
         if key in state["callbacks"]:
             with _reading(checkpoint, f"the state of {type(callback).__name__}"):
@@ -165,7 +165,7 @@ def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) ->
             averages = any(name.startswith("weight_averaging.") for name in saved)
             holds += f", of a run with{'' if averages else 'out'} WeightAveraging"
     raise CheckpointError(
-        f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot go on from it.{_unlike(module, checkpoint)} "
+        f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot be resumed from it.{_unlike(module, checkpoint)} "
         "Start from its weights with Module.load_from_checkpoint."
     )
 

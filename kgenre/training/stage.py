@@ -138,7 +138,7 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
             restore_trainable_when_built(module, checkpoint)
     elif is_anew:
         message = (
-            f"{type(module).__name__}.configure_model made a new network, so what the one before had learnt is lost. "
+            f"{type(module).__name__}.configure_model made a new network, so what the one before had learned is lost. "
             "Let it begin with `if self.model is not None: return`, and __init__ with `self.model = None`."
         )
         if stage != "fit":

@@ -75,7 +75,7 @@ class StopSignal:
     def _receive(self, number: int, frame: Any) -> None:
         if self._defers and self.received is None:
             self.received = signal.Signals(number)
-            _log.warning("%s: finishing the step. Once more leaves at once.", self.received.name)
+            _log.warning("%s: finishing the step. A second signal exits at once.", self.received.name)
             return
         # Python prints what is raised in a callback of its garbage collector, and goes on: then the loop raises it.
         self.received, self.is_urgent = signal.Signals(number), True

@@ -50,56 +50,56 @@ class Trainer(Run):
     in `Run`.
 
     Args:
-        max_epochs: stop after so many epochs; -1: no limit; None: 1000, or no limit where ``max_steps`` is given.
-        min_epochs: ignore every wish to stop early (``should_stop``) before so many epochs; None: 0.
-        max_steps: stop after so many optimizer updates; -1: no limit.
-        min_steps: ignore every wish to stop early before so many optimizer updates; None: 0.
-        max_time: stop after so much training: "DD:HH:MM:SS", a dict with the keywords of `datetime.timedelta`, or a
-            timedelta; None: no limit. See `Timer`, which it adds.
+        max_epochs: stop after this many epochs; -1: no limit; None: 1000, or no limit if ``max_steps`` is given.
+        min_epochs: do not stop early (``should_stop``) before this many epochs; None: 0.
+        max_steps: stop after this many optimizer updates; -1: no limit.
+        min_steps: do not stop early before this many optimizer updates; None: 0.
+        max_time: stop after this much training time: "DD:HH:MM:SS", a dict with the keywords of `datetime.timedelta`,
+            or a timedelta; None: no limit. Adds a `Timer`.
         limit_train_batches: batches per epoch, a count or a fraction; None: all. The same for val, test, predict.
-        fast_dev_run: run this many batches of everything once (True: 1), write no files: does it run at all?
-        overfit_batches: train on the same batches each epoch, a count or a fraction; 0: off.
-        log_every_n_steps: write the values of single steps so often; 0: never; None: 50.
-        val_check_interval: validate after so many batches (int) or this fraction of an epoch (float).
-        check_val_every_n_epoch: validate only in every n-th epoch; None: ``val_check_interval`` counts batches
-            across epochs (of data that know their length; else it begins anew in each).
-        num_sanity_val_steps: validation batches to try before training; 0: none; -1: all; None: 2.
-        accumulate_grad_batches: batches whose mean gradient makes one update.
+        fast_dev_run: a smoke test: run this many batches of each stage once (True: 1), without writing files.
+        overfit_batches: train on the same batches in each epoch, a count or a fraction; 0: off.
+        log_every_n_steps: log step values every n optimizer updates; 0: never; None: 50.
+        val_check_interval: validate every n batches (int), or after this fraction of an epoch (float).
+        check_val_every_n_epoch: validate every n epochs only; None: ``val_check_interval`` counts batches
+            across epochs (if the length of the data is known; otherwise within each epoch).
+        num_sanity_val_steps: validation batches to run before training; 0: none; -1: all; None: 2.
+        accumulate_grad_batches: batches whose mean gradient is used for one update.
         gradient_clip_val: largest global norm, or absolute value, of the gradient; None: no clipping.
         gradient_clip_algorithm: "norm" or "value".
         precision: "32-true"; "bf16-mixed" or "16-mixed": layers compute in 16 bits, weights stay float32 (float16 with
-            dynamic loss scaling); "bf16-true": weights in bfloat16 too. Layers read it when they are created, so those
-            of ``__init__`` are refused: create them in ``configure_model``.
-        accelerator: "cpu" or "gpu" to compute on; "auto": the GPU where the backend finds one.
-        devices: how many devices (-1: all), or a list of which; "auto": one, or all with "data_parallel". Under JAX a
-            CPU is as many as are asked for: they share its cores.
-        strategy: "single" device; "data_parallel": several devices share each batch, under JAX only (each batch must
-            divide by their number); "auto": whichever ``devices`` asks for.
-        deterministic: repeat bit for bit on the same machine; wants `seed_everything`. An operation that cannot repeat
-            raises ("warn": torch only warns), and some are slower.
-        callbacks: one or several; between runs ``trainer.callbacks`` may be changed.
+            dynamic loss scaling); "bf16-true": weights in bfloat16 too. Layers use it if they are created in
+            ``configure_model``; those created in ``__init__`` are refused.
+        accelerator: "cpu" or "gpu"; "auto": the GPU if the backend finds one.
+        devices: the number of devices (-1: all), or a list of indices; "auto": one, or all with "data_parallel". Under
+            JAX a CPU can act as any number of devices, which share its cores.
+        strategy: "single" device; "data_parallel": several devices split each batch, under JAX only (batches must be
+            divisible by their number); "auto": as ``devices`` requires.
+        deterministic: repeat bit for bit on the same machine; needs `seed_everything`. An operation without a
+            deterministic version raises an error ("warn": torch only warns); some operations are slower.
+        callbacks: one or several; ``trainer.callbacks`` may be changed between runs.
         logger: True or None: TensorBoard and CSV; False: none; or one or several loggers.
         default_root_dir: where runs are written, as ``<root>/<name>/version_<n>``.
         name: the name of the experiment in that path; None: the module's class name.
-        enable_checkpointing: add a `ModelCheckpoint` (the last and the best by ``val/loss``) where none is given. This
-            and the next two are on where they are None.
-        enable_progress_bar: show progress on a terminal and in a notebook, a line per epoch elsewhere.
-        enable_model_summary: print layers and counts before training.
-        profiler: "simple", "advanced", "trace" or a `Profiler`: where the time goes.
+        enable_checkpointing: add a `ModelCheckpoint` (the last, and the best by ``val/loss``) if none is given. None:
+            on, as for the next two.
+        enable_progress_bar: show progress on a terminal and in a notebook, one line per epoch elsewhere.
+        enable_model_summary: print layers and parameter counts before training.
+        profiler: "simple", "advanced", "trace" or a `Profiler`.
         detect_anomaly: stop at the first loss or weight that is NaN or infinite and say where it comes from; slow.
-        barebones: turn off all that costs time (checkpoints, loggers, ``self.log``, progress bar, summary, sanity
-            check), to measure what the trainer itself costs.
-        reload_dataloaders_every_n_epochs: ask the datamodule for its sources of batches anew so often; 0: never.
-        jit_compile: compile TensorFlow's steps with XLA; None: no; "auto": if that is faster on this machine for this
-            model, as measured once and kept in the cache's folder; a resume computes as the run began. JAX always does.
-        steps_per_execution: so many training steps run in one compiled call, which ends early where something is due
-            (logging, validation, a checkpoint, ``max_steps``): the same numbers, less overhead, for short steps.
-            "auto": up to 32, or 1, measured when a run of 1,000 steps or more begins, kept on resume. One, where a
+        barebones: turn off everything that takes time (checkpoints, loggers, ``self.log``, progress bar, summary,
+            sanity check), to measure the overhead of the trainer itself.
+        reload_dataloaders_every_n_epochs: ask the datamodule for new data sources every n epochs; 0: never.
+        jit_compile: compile TensorFlow's steps with XLA; None: no; "auto": if that was measured to be faster for this
+            model on this machine (kept in the cache folder; a resumed run keeps its setting). JAX always compiles.
+        steps_per_execution: run this many training steps in one compiled call, which ends early if something is due
+            (logging, validation, a checkpoint, ``max_steps``): the same numbers with less overhead, for short steps.
+            "auto": up to 32, or 1, measured at the start of runs of 1,000 steps or more, kept on resume; 1 if a
             module or callback has hooks of training batches (see `Callback.next_step_needed`), and for convolutions on
             a CPU.
 
     Raises:
-        TrainerError: an argument that cannot be.
+        TrainerError: an invalid argument.
 
     Example:
         >>> trainer = Trainer(max_epochs=3)
@@ -207,7 +207,7 @@ class Trainer(Run):
             datamodule: gives both, instead.
             ckpt_path: resume from a checkpoint's folder, a run's folder (its newest that verifies), "best" or "last"
                 (the newest of this experiment that verifies; where all are damaged, an error; where there is none,
-                training starts fresh and says so).
+                training starts from the beginning and says so).
         """
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders

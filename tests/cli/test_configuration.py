@@ -116,7 +116,7 @@ def test_sample_films_that_nobody_asked_for_are_named_first(caplog, films):
     for words in ([], ["--data.path", str(films)]):
         caplog.clear()
         start(options(*words))
-        line = "No --data.path: these are made-up sample films. Yours: --data.path FOLDER"
+        line = "No --data.path: these are generated sample films. Yours: --data.path FOLDER"
         assert caplog.messages[:1] == ([] if words else [line])
 
 

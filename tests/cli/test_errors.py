@@ -148,7 +148,7 @@ def test_a_misspelt_name_is_told_without_a_backend(fails, command, option, value
         ("trainer: {flag_of_another_version: 3}", "trainer.flag_of_another_version, which is no option. Leave it out."),
         ("trainer: {max_epochs: [3}", "line 1"),
         ("trainer:\n\tmax_epochs: 3", "line 2"),
-        ("trainer: {max_epochs: 3}\ndata: null\ntrainer: {}", "'trainer' stands there twice, lines 1 and 3"),
+        ("trainer: {max_epochs: 3}\ndata: null\ntrainer: {}", "'trainer' appears twice, on lines 1 and 3"),
         ("model: {class_path: kgenre.models.GenreClassifier, init_args: {widht: 3}}", "no argument 'widht'"),
         ("trainer:\ndata: {}", "--trainer takes options, such as --trainer.max_epochs 3; leave it out without any."),
         ("trainer:", "the config has no options below trainer: give some, or leave trainer out."),

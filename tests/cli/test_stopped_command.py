@@ -70,7 +70,10 @@ def test_a_loop_goes_on_after_each_stop(tmp_path, signals):
             loop.kill()
     assert codes.read_text().split() == [*(CODES[number] for number in signals), "0"]
     text = (tmp_path / "log.txt").read_text()
-    assert text.count("no checkpoint under runs/run that a run can go on from, training starts fresh") == 1
+    assert (
+        text.count("no checkpoint under runs/run that a run can be resumed from, training starts from the beginning")
+        == 1
+    )
     assert text.count("Resuming from") == len(signals)
     assert "Traceback" not in text
     assert [path.name for path in run.parent.iterdir()] == ["version_0"]

@@ -517,7 +517,7 @@ def test_other_films_are_all_tested_or_split_anew(stage, sizes, state, tmp_path,
     other.path = str(tmp_path / "films.csv")
     assert other.results_name == f"{tmp_path.name}_films"
     assert "None of these 40 films is in the checkpoint's split" in caplog.text
-    assert "learnt from" not in caplog.text
+    assert "was trained on" not in caplog.text
     assert other.split.sizes == sizes
     assert len(other.split.test) == sum(1 for batch in other.test_dataloader() for w in batch["weight"] if w > 0)
     other.load_state_dict(other.state_dict())
@@ -582,12 +582,12 @@ def test_other_films_are_tested_but_for_those_the_model_learnt_from_under_other_
     again.setup("test")
     learnt_from = {*run.split.train.tolist(), *run.split.validation.tolist()}
     assert set(again.split.test.tolist()) == set(range(80)) - learnt_from
-    assert "all are tested but 32 that the model learnt from, under other ids" in caplog.text
+    assert "all are tested but 32 that the model was trained on, under other ids" in caplog.text
     anew = numbered_films(tmp_path, numbered("Ship", 100), **run.state_dict())
     anew.setup("validate")
-    assert "split anew. The model learnt from 32 of them, under other ids." in caplog.text
+    assert "a new split is drawn. The model was trained on 32 of them, under other ids." in caplog.text
     all_known = numbered_films(tmp_path, numbered("Ship", 100, run.split.train.tolist()), **run.state_dict())
-    with pytest.raises(FilmDataError, match="learnt from all of these 28 films, under other ids"):
+    with pytest.raises(FilmDataError, match="trained on all of these 28 films, under other ids"):
         all_known.setup("test")
 
 

@@ -163,5 +163,5 @@ def test_pieces_have_the_words_of_the_text(standardize, word_split, text):
 def test_rare_words_are_unknown():
     vectorizer = OverviewVectorizer.adapt(["a a b", "b c"], min_df=2)
     assert vectorizer.vocabulary == ["", "[UNK]", "b"], "a stands twice in one overview, b in two"
-    with pytest.raises(FilmDataError, match=r"No word stands in 3 of the 2 training overviews \(min_df\)"):
+    with pytest.raises(FilmDataError, match=r"No word occurs in 3 of the 2 training overviews \(min_df\)"):
         OverviewVectorizer.adapt(["a", "a"], min_df=3)

@@ -298,7 +298,7 @@ def test_a_counter_of_the_trainer_in_a_step_warns(name):
         def on_train_epoch_start(self):
             assert read(self) >= 0
 
-    with pytest.warns(UserWarning, match=rf"A step reads self\.{name} and goes on with (0|False).*keras\.Variable"):
+    with pytest.warns(UserWarning, match=rf"A step reads self\.{name} and keeps using (0|False).*keras\.Variable"):
         fit(Anneals())
 
 

@@ -717,7 +717,9 @@ def test_films_by_kind(runs):
         ReportError, match=r"nobody is not a test film of these runs\. There are 40, such as --ids sample00000,"
     ):
         choose_films([good], 1, ids=["nobody"])
-    with pytest.raises(ReportError, match="sample00040 is not a test film of these runs: it trained or tuned them"):
+    with pytest.raises(
+        ReportError, match="sample00040 is not a test film of these runs: it was used for training or validation"
+    ):
         choose_films([good], 1, ids=["sample00040"])
     with pytest.raises(ReportError, match="Received: 'longest'"):
         choose_films([good], 1, "longest")

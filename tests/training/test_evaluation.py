@@ -211,7 +211,7 @@ def test_a_run_that_was_renamed_is_named_where_none_is_found(caplog):
     with pytest.raises(CheckpointError, match=said):
         quiet_trainer(name="net").test(BoringModule(), boring_batches(1), ckpt_path="best")
     quiet_trainer(name="net").fit(BoringModule(), boring_batches(1), ckpt_path="last")
-    assert f"training starts fresh. {said}" in caplog.text
+    assert f"training starts from the beginning. {said}" in caplog.text
 
 
 def test_the_datamodule_of_the_fit_is_used_again():

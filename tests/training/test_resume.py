@@ -508,7 +508,7 @@ def test_a_callback_that_the_run_had_and_a_resume_lacks_is_named(caplog):
     for callbacks, said in [([EarlyStopping("train/loss")], False), ([], True)]:
         caplog.clear()
         fit(*callbacks, ckpt_path="last")
-        assert ("goes on without callbacks that it had: EarlyStopping(train/loss)." in caplog.text) == said
+        assert ("is resumed without callbacks that it had: EarlyStopping(train/loss)." in caplog.text) == said
 
 
 def test_a_rate_that_is_configured_anew_is_taken_and_said(caplog):

@@ -75,7 +75,7 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
             # A byte-order mark is no letter of the first name where the rows are not UTF-8 either.
             names = [name.removeprefix("\xef\xbb\xbf").strip() for name in next(reader, [])]
             if twice := next((name for name in names if name and names.count(name) > 1), ""):
-                raise FilmDataError(f"{path}: the column {twice} stands twice. Delete one, or give it another name.")
+                raise FilmDataError(f"{path}: the column {twice} appears twice. Delete one, or give it another name.")
             line = reader.line_num
             lines.clear()
             for fields in reader:

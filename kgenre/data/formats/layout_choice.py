@@ -53,7 +53,7 @@ def layout_of(file: Path, formats: dict[str, Layout]) -> Layout:
     if layout := _fitting(header, file, formats):
         return layout
     if not any(_kind(file) in layout.kinds for layout in formats.values()):
-        raise FilmDataError(f"{file} is not what this layout is: {layouts(formats)}.")
+        raise FilmDataError(f"{file} does not have this layout: {layouts(formats)}.")
     if _kind(file) == ".csv":
         _check_first_line(file, header, formats)
     of_kind = [layout for layout in formats.values() if _kind(file) in layout.kinds]
