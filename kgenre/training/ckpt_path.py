@@ -41,7 +41,8 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
             )
         if checkpoint is None and not is_run:
             _log.warning(
-                "ckpt_path='last': no checkpoint under %s that a run can be resumed from, training starts from the beginning.%s",
+                "ckpt_path='last': no checkpoint under %s that a run can be resumed from, training starts from the "
+                "beginning.%s",
                 experiment,
                 _renamed(experiment),
             )

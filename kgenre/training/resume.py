@@ -165,8 +165,8 @@ def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) ->
             averages = any(name.startswith("weight_averaging.") for name in saved)
             holds += f", of a run with{'' if averages else 'out'} WeightAveraging"
     raise CheckpointError(
-        f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot be resumed from it.{_unlike(module, checkpoint)} "
-        "Start from its weights with Module.load_from_checkpoint."
+        f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot be resumed from it."
+        f"{_unlike(module, checkpoint)} Start from its weights with Module.load_from_checkpoint."
     )
 
 
