@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import keras
 from kgenre.engines.batch_specs import batch_specs, specs_from_json
 from kgenre.engines.built_module import BuiltModule
 from kgenre.engines.loss_scale import LossScale
-from kgenre.engines.named_variables import named_optimizer_variables, named_variables
+from kgenre.engines.named_variables import keras_layers, named_optimizer_variables, named_variables
 from kgenre.engines.optimizer_groups import optimizer_groups
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import LogEntry, StepLogs
@@ -68,6 +69,7 @@ def build_module(
         _check_used(built, result)
     if optimizers and "train" in results:
         _check_loss(built, results["train"])
+        _warn_of_trained_state(built, results["train"])
     return built
 
 
@@ -105,6 +107,19 @@ def _check_loss(built: BuiltModule, result: StepResult) -> None:
             "training_step returned a loss that depends on no trainable variable of "
             f"{type(built.module).__name__}, so nothing would be trained. Compute it from the model's outputs."
         )
+
+
+def _warn_of_trained_state(built: BuiltModule, result: StepResult) -> None:
+    """A variable is trainable unless it is told not to be; layers (SpectralNormalization) know what they assign."""
+    of_layers = {id(variable) for layer in keras_layers(built.module) for variable in layer.variables}
+    assigned = {id(variable) for variable, _ in result.updates} - of_layers
+    for name, variable in built.trainable.items():
+        if id(variable) in assigned:
+            warnings.warn(
+                f"training_step assigns self.{name}, which the optimizer trains too. Create it with "
+                "keras.Variable(..., trainable=False), unless both are meant.",
+                stacklevel=2,
+            )
 
 
 def _check_used(built: BuiltModule, result: StepResult) -> None:

@@ -302,6 +302,24 @@ def test_a_counter_of_the_trainer_in_a_step_warns(name):
         fit(Anneals())
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+def test_a_queue_that_the_optimizer_trains_too_warns(trainable, recwarn):
+    class Queues(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.queue = keras.Variable(np.ones(4, "float32"), trainable=trainable)
+            self.normed = keras.layers.SpectralNormalization(keras.layers.Dense(4))
+
+        def training_step(self, batch, batch_idx):
+            loss = self.error(batch) + ops.mean(self.normed(ops.ones((1, 4)), training=True) * self.queue)
+            self.queue.assign(self.queue * 0.5)
+            return loss
+
+    fit(Queues())
+    said = [str(warning.message) for warning in recwarn if "the optimizer trains too" in str(warning.message)]
+    assert [text.split(",")[0] for text in said] == ["training_step assigns self.queue"] * trainable
+
+
 def test_a_step_that_leaves_out_the_sanity_check_validates():
     class Leaves(BoringModule):
         def validation_step(self, batch, batch_idx):
