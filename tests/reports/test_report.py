@@ -233,6 +233,18 @@ def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
         assert ("rate had decayed to 0" in said, "still falling" in said) == (ran_out, not ran_out)
 
 
+def test_epochs_of_fewer_films_are_told(runs):
+    run, _ = read_runs(runs)
+
+    def told(**trainer):
+        limited = dataclasses.replace(run, config={"trainer": trainer})
+        return " ".join(str(block) for block in report_blocks([limited], Numbers(), 0, False))
+
+    assert f"{run.name} trained with limit_train_batches=2: an epoch need not" in told(limit_train_batches=2)
+    assert f"{run.name} trained with overfit_batches=0.5: an epoch need not" in told(overfit_batches=0.5)
+    assert "an epoch need not" not in told(limit_train_batches=1.0, overfit_batches=0) + told()
+
+
 def test_to_train_longer_needs_no_other_end(runs):
     run, _ = read_runs(runs)
     ended = dataclasses.replace(run, config={"trainer": {"max_steps": 30, "max_time": "00:01:00:00"}})
