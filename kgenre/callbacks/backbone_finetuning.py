@@ -22,18 +22,18 @@ def multiplicative(epoch: int) -> float:
 
 
 class BackboneFinetuning(Callback):
-    """Keeps a pretrained part of the module frozen for some epochs, then trains it with a rate that grows.
+    """Keeps a pretrained part of the module frozen for some epochs, then trains it with an increasing learning rate.
 
     The part needs an optimizer of its own: ``configure_optimizers`` returns
     ``{"backbone.*": keras.optimizers.Adam(...), ".*": keras.optimizers.Adam(1e-3)}``. Leave the part trainable: layers
-    of it that were frozen before stay so. After the fit everything is as trainable as before it.
+    of it that are already frozen stay so. After the fit, ``trainable`` is restored everywhere.
 
     Args:
         unfreeze_backbone_at_epoch: the first epoch (from 0) that trains it.
         lambda_func: in each later epoch its rate is multiplied by ``lambda_func(epoch + 1)``.
-        backbone_initial_ratio_lr: its first rate, as a share of the rate of the rest.
-        backbone_initial_lr: its first rate itself, instead.
-        should_align: once its rate reaches that of the rest, it follows that.
+        backbone_initial_ratio_lr: its first rate, relative to that of the rest.
+        backbone_initial_lr: its first rate, as an absolute value instead.
+        should_align: once its rate reaches that of the rest, it follows it.
         train_bn: train its BatchNormalization layers from the beginning.
         verbose: log the rates of each epoch.
         backbone: the module's attribute that holds it, a Keras layer or model; or the name of a layer or model inside

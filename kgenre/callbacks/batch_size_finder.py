@@ -25,19 +25,19 @@ class NothingFitsError(ShortTraceback, MemoryError):
 
 
 class BatchSizeFinder(Callback):
-    """Doubles the batch size until memory is exceeded or one batch holds all data, then trains with what went well.
+    """Doubles the batch size until memory is exceeded or one batch holds all data, then trains with the largest size.
 
-    Each size is tried with a few updates; weights, optimizer and counters are then as before. A run that goes on from a
-    checkpoint keeps its size. The sources of batches must be made from the attribute: in the ``train_dataloader`` of a
-    datamodule, or of the module itself.
+    Each size is tried with a few updates; weights, optimizer and counters are restored afterwards. A resumed run keeps
+    its size. The data source must be created from the attribute: in the ``train_dataloader`` of the datamodule or
+    of the module itself.
 
     Args:
-        mode: "power": double only; "binsearch": then search between the last that fitted and the first that did not.
+        mode: "power": only double; "binsearch": then search between the last that fits and the first that does not.
         steps_per_trial: updates with each size.
         init_val: the first size.
         max_trials: sizes to try at most.
         batch_arg_name: the attribute or hyperparameter of module or datamodule.
-        margin: with "binsearch" the found size is made smaller by this share, for safety.
+        margin: with "binsearch" the size found is reduced by this share, for safety.
         max_val: the largest size to try.
 
     Raises:

@@ -22,19 +22,19 @@ class EarlyStopping(Callback):
 
     Args:
         monitor: the logged value to watch.
-        min_delta: an improvement counts when it is larger than this; below 0 a value counts too that is worse by less.
-        patience: validations without improvement to wait for.
-        verbose: log each improvement too.
+        min_delta: the smallest improvement that counts; if negative, values that are worse by less count too.
+        patience: validations without improvement before training stops.
+        verbose: also log each improvement.
         mode: whether smaller ("min") or larger ("max") is better.
         strict: a value that was not logged is an error; False: a warning.
-        check_finite: stop at once when the value is NaN or infinite.
-        stopping_threshold: stop at once when the value is better than this: it is good enough.
-        divergence_threshold: stop at once when the value is worse than this: it will not recover.
-        check_on_train_epoch_end: look at the end of training epochs, for a value that is logged there, instead of after
-            validations.
-        restore_best_weights: at the end of training, stopped early or not, put back the module's weights of the best
-            validation. They are held in host memory, one copy. The optimizer is left as it is, checkpoints too; Ctrl-C
-            leaves the newest weights; a run that goes on from a checkpoint knows only the weights since then.
+        check_finite: stop immediately if the value is NaN or infinite.
+        stopping_threshold: stop immediately if the value is better than this.
+        divergence_threshold: stop immediately if the value is worse than this.
+        check_on_train_epoch_end: check at the end of training epochs, for a value that is logged there, instead of
+            after validations.
+        restore_best_weights: at the end of training, stopped early or not, restore the module's weights of the best
+            validation, of which one copy is kept in host memory. The optimizer and checkpoints do not change; Ctrl-C
+            leaves the newest weights; a resumed run knows only the weights since then.
 
     Raises:
         MonitorError: another mode, or (while training) the value was not logged.

@@ -16,7 +16,7 @@ class GradientAccumulationScheduler(Callback):
     """Sets ``accumulate_grad_batches`` at the beginning of epochs.
 
     Args:
-        scheduling: the first epoch (from 0) -> batches to one update from there on; before the first one: 1.
+        scheduling: epoch (from 0) -> batches per update from that epoch on; before the first one: 1.
 
     Raises:
         ValueError: not such a dict, or (when training starts) the Trainer has ``accumulate_grad_batches`` itself.

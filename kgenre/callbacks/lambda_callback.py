@@ -9,7 +9,7 @@ from kgenre.callbacks.callback import HOOKS, Callback
 
 
 class LambdaCallback(Callback):
-    """Calls a function in each hook that is named: for a line or two that are not worth a class.
+    """Calls a function in each given hook, for one-liners that do not need a class.
 
     Args:
         hooks: functions by the name of their hook, with that hook's arguments (see `Callback`).

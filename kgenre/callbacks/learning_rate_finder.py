@@ -90,17 +90,17 @@ class RangeTest:
 class LearningRateFinder(Callback):
     """Runs a range test before a fit and sets the module's learning rate to what it suggests.
 
-    The rate grows from update to update, from ``min_lr`` to ``max_lr``; the suggestion is where the loss falls most
-    steeply (https://arxiv.org/abs/1506.01186, section 3.3). Weights, optimizer and counters are then as before. A run
-    that goes on from a checkpoint keeps its rate.
+    The rate increases with each update, from ``min_lr`` to ``max_lr``; the suggestion is where the loss falls most
+    steeply (https://arxiv.org/abs/1506.01186, section 3.3). Weights, optimizer and counters are then as before. A
+    resumed run keeps its rate.
 
     Args:
-        min_lr: where to begin.
-        max_lr: where to end.
-        num_training_steps: updates.
-        mode: let the rate grow by a factor ("exponential") or an amount ("linear").
-        early_stop_threshold: end where the smoothed loss is so many times the best (or as far above it, where the best
-            is negative); None: never.
+        min_lr: the first rate.
+        max_lr: the last rate.
+        num_training_steps: number of updates.
+        mode: increase the rate by a factor ("exponential") or an amount ("linear").
+        early_stop_threshold: stop when the smoothed loss is this many times the best one (or as far above it, if the
+            best one is negative); None: never.
         update_attr: set the module's attribute, which its ``configure_optimizers`` must use.
         attr_name: its name; "": ``lr`` or ``learning_rate``, an attribute or a hyperparameter.
 

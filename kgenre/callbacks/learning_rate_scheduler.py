@@ -20,8 +20,8 @@ class LearningRateScheduler(Callback):
     Args:
         schedule: gets the index of the epoch (or of the optimizer update) and the current rate, returns the new one.
         interval: "epoch" or "step".
-        frequency: set it at every n-th of these only; the index counts those.
-        optimizer: the number of the optimizer whose rate it sets; None: all.
+        frequency: set it every n epochs or steps; the index counts those.
+        optimizer: the index of the optimizer whose rate is set; None: all.
 
     Raises:
         ValueError: another interval, a frequency below 1, or a function of another number of arguments.

@@ -27,7 +27,7 @@ class LossWatch(Callback):
     Args:
         every_n_steps: batches from one look to the next.
         max_rollbacks: how often training may go back to the newest checkpoint of this run that was written before the
-            bad step and whose weights are finite, to go on from there with a lower learning rate; 0: it stops.
+            bad step and whose weights are finite, to continue from there with a lower learning rate; 0: it stops.
         rollback_factor: what the learning rate is multiplied by then.
 
     Raises:

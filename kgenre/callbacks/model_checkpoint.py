@@ -38,37 +38,37 @@ _writing = Lock()  # several write the same pointers, some of them in the backgr
 class ModelCheckpoint(Callback):
     """Writes a checkpoint after each validation and at the end of each epoch, and keeps the best.
 
-    In ``<run>/checkpoints`` the small files ``last`` and ``best`` name one of the ``step=...`` folders beside them.
-    Older checkpoints are removed only after the new one is on the disk. A checkpoint that is due by steps or by time
-    where validation is due too is written after it, one that is due at the end of an epoch when all other callbacks
-    and the module are through with it; elsewhere it is judged by the newest value of ``monitor``, of each validation
-    one. Ctrl-C, SIGTERM and SIGHUP always save.
+    In ``<run>/checkpoints`` the small files ``last`` and ``best`` point to one of the ``step=...`` folders there.
+    Older checkpoints are removed only after the new one is on the disk. If a checkpoint by steps or by time is due
+    together with a validation, it is written after it; one at the end of an epoch is written after all other callbacks
+    and the module. Otherwise it is ranked by the newest value of ``monitor``; a validation ranks one checkpoint only.
+    Ctrl-C, SIGTERM and SIGHUP always save.
 
-    Several may share a run: each counts and removes its own folders, a name that another one holds gets "-v1". ``best``
-    is that of the first with a ``monitor``, ``last`` the newest of all that a run can go on from.
+    A run may have several: each counts and removes its own folders; a name that another one has used gets "-v1".
+    ``best`` belongs to the first with a ``monitor``, ``last`` is the newest of all that a run can be resumed from.
 
     Args:
-        monitor: the logged value to judge by; None: none is the best. By default ``val/loss`` where it is logged,
-            of several validation sets that of the first (``val/loss/dataloader_idx_0``).
+        monitor: the logged value that ranks checkpoints; None: no ranking. Default: ``val/loss`` if it is logged,
+            with several validation sets that of the first (``val/loss/dataloader_idx_0``).
         mode: whether smaller ("min") or larger ("max") is better.
-        save_top_k: how many of the best to keep; -1: every one, best or not. Where a run goes on with a smaller number,
-            those beyond it stay on the disk.
-        save_last: keep the newest, to resume from, at least the end of a fit in which none was due; False: only while
-            none is the best.
-        every_n_epochs: save after every n-th epoch only; None: 1, or not at all with one of the next two.
-        every_n_train_steps: save after every n-th optimizer update, instead.
-        train_time_interval: save when so much time has passed since the last one ("DD:HH:MM:SS", a dict with the
-            keywords of `datetime.timedelta`, or a timedelta), instead.
-        save_on_exception: when an error breaks training off, save where it was, to resume from; not where the error
-            took the weights along, as the end of memory does under JAX, nor where an epoch broke off before its first
-            step and its beginning is saved.
-        save_weights_only: leave the optimizer out: half the size and less, but no resuming.
-        filename: the folders' names, as "{epoch:02d}-{val/loss:.3f}" (which gives ``epoch=07-val_loss=0.250``); None:
-            ``step=001240``. A name that is taken gets "-v1", "-v2", ...
-        async_save: write in a thread while training goes on; a step waits only for the copy from the device. What goes
-            wrong there is raised by the next save or at the end of training.
-        on_save_error: when a checkpoint cannot be written (a full disk), "raise" the error, or "warn" and go on with
-            the checkpoints that there are.
+        save_top_k: how many of the best to keep; -1: all. If a run is resumed with a smaller number, those beyond it
+            stay on the disk.
+        save_last: keep the newest one, to resume from, at least that of the end of the fit; False: only as long as no
+            checkpoint is ranked.
+        every_n_epochs: save every n epochs only; None: 1, or never if one of the next two is given.
+        every_n_train_steps: save every n optimizer updates instead.
+        train_time_interval: save when this much time has passed since the last one ("DD:HH:MM:SS", a dict with the
+            keywords of `datetime.timedelta`, or a timedelta) instead.
+        save_on_exception: save when an error ends training, to resume from there; not if the error destroyed the
+            weights, as running out of memory does under JAX, nor if an epoch ended before its first step and its
+            beginning is saved.
+        save_weights_only: leave out the optimizer: less than half the size, but it cannot be resumed from.
+        filename: a template for the folders' names, such as "{epoch:02d}-{val/loss:.3f}" (which gives
+            ``epoch=07-val_loss=0.250``); None: ``step=001240``. A name that is taken gets "-v1", "-v2", ...
+        async_save: write in a thread while training continues; a step only waits for the copy from the device. Errors
+            are raised by the next save or at the end of training.
+        on_save_error: if a checkpoint cannot be written (a full disk), "raise" the error, or "warn" and continue with
+            the existing ones.
 
     Raises:
         ValueError: an invalid argument.

@@ -20,15 +20,15 @@ if TYPE_CHECKING:
 
 
 class ProgressBar(Callback):
-    """A bar and a line per epoch, on a terminal or in a notebook; in a log file the lines; at the end the results.
+    """A bar and a line per epoch on a terminal or in a notebook, only the lines in a log file, then the results.
 
-    Where nothing can be written, on a full disk or a terminal that was closed, training goes on.
+    If nothing can be written, on a full disk or a terminal that was closed, training continues.
 
-    A file where ``FORCE_COLOR`` is set is a log file too. In a notebook all is text in one output of the cell.
+    A file counts as a log file even if ``FORCE_COLOR`` is set. In a notebook everything is text in one output.
 
     Args:
-        refresh_rate: redraw after so many batches. Drawing never waits for the device: the metrics shown are the
-            newest that were fetched.
+        refresh_rate: redraw every n batches. Drawing never waits for the device: it shows the newest metrics that
+            were fetched.
 
     Raises:
         ValueError: ``refresh_rate`` is below 1.

@@ -21,17 +21,17 @@ _log = logging.getLogger("kgenre")
 class ReduceLROnPlateau(Callback):
     """Multiplies the learning rate by ``factor`` when ``monitor`` has not improved for ``patience`` validations.
 
-    Counted as in Keras: the rate falls in the ``patience``-th validation without improvement (PyTorch's scheduler
-    waits for one more). Without validation data it looks at the end of each epoch.
+    Counts as Keras does: the rate is reduced at the ``patience``-th validation without improvement (PyTorch's scheduler
+    waits for one more). Without validation data it checks at the end of each epoch.
 
     Args:
         monitor: the logged value to watch.
         factor: the new rate is ``factor`` times the old one; between 0 and 1.
-        patience: validations without improvement to wait for.
+        patience: validations without improvement before the rate is reduced.
         mode: whether smaller ("min") or larger ("max") is better.
-        min_delta: an improvement counts when it is larger than this.
+        min_delta: the smallest improvement that counts.
         cooldown: validations after a reduction that are not counted.
-        min_lr: the rate never falls below this.
+        min_lr: the lowest rate.
 
     Raises:
         ValueError: an invalid factor or count.

@@ -23,11 +23,11 @@ class SpikeDetection(LossWatch):
     Args:
         mode: "min" where a smaller loss is better, or "max".
         window: losses in the running mean.
-        warmup: losses before the first one is judged.
-        atol: the absolute difference that is still none; None: only ``rtol`` counts.
-        rtol: the difference relative to the mean that is still none; None: only ``atol`` counts.
+        warmup: number of losses before the first check.
+        atol: the largest absolute difference that is not a spike; None: only ``rtol`` counts.
+        rtol: the largest difference relative to the mean that is not a spike; None: only ``atol`` counts.
         finite_only: NaN and infinities are spikes too.
-        every_n_steps: batches from one look to the next.
+        every_n_steps: check every n batches.
         max_rollbacks: how often training may go back, as in `TerminateOnNaN`; 0: it stops.
         rollback_factor: what the learning rate is multiplied by then.
 

@@ -11,13 +11,13 @@ class TerminateOnNaN(LossWatch):
     """Ends training when a training loss is NaN or infinite.
 
     One line names the epoch and step, the logged values and the first variable that are not finite. Every loss is
-    looked at, up to ``every_n_steps`` batches late. Like every stop through ``trainer.should_stop`` it waits for
+    checked, up to ``every_n_steps`` batches late. Like every stop through ``trainer.should_stop`` it waits for
     ``min_epochs`` and ``min_steps``.
 
     Args:
-        every_n_steps: batches from one look to the next.
+        every_n_steps: check every n batches.
         max_rollbacks: how often training may go back to the newest checkpoint of this run that was written before the
-            bad step and whose weights are finite, to go on from there with a lower learning rate; 0: it stops.
+            bad step and whose weights are finite, to continue from there with a lower learning rate; 0: it stops.
         rollback_factor: what the learning rate is multiplied by then.
 
     Raises:

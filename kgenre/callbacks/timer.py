@@ -20,14 +20,14 @@ _log = logging.getLogger("kgenre")
 
 
 class Timer(Callback):
-    """Ends training after ``duration``; a run that goes on from a checkpoint goes on counting.
+    """Ends training after ``duration``; a resumed run continues counting.
 
-    Training counts with the validations inside it, from the first epoch to the last. ``Trainer(max_time=...)`` adds
-    a Timer that looks after each step.
+    Measures training including its validations, from the first epoch to the last. ``Trainer(max_time=...)`` adds
+    a Timer that checks after each step.
 
     Args:
         duration: "DD:HH:MM:SS", a dict with the keywords of `datetime.timedelta`, or a timedelta; None: only measure.
-        interval: look after each "step" or at the end of each "epoch".
+        interval: check after each "step" or at the end of each "epoch".
 
     Raises:
         ValueError: the duration or the interval is none of these.

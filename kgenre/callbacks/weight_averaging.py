@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 class WeightAveraging(Callback):
     """Averages the weights inside the compiled step, validates with the average, and ends with it.
 
-    Validations in a fit, checkpoints and the module after the fit have the averaged weights (after Ctrl-C only the
-    checkpoints); training goes on with its own, also from a checkpoint. Before the first update of the average all is
-    as without this callback. Averaged are all weights of layers, BatchNorm statistics included, as in Lightning's
+    Validations during a fit, checkpoints and the module after the fit use the averaged weights (after Ctrl-C only the
+    checkpoints); training continues with its own, also after a resume. Before the first update of the average nothing
+    changes. All weights of layers are averaged, including BatchNorm statistics, as in Lightning's
     ``EMAWeightAveraging``.
 
     Args:
         decay: the average becomes ``decay * average + (1 - decay) * weights``; None: the plain mean of the weights so
             far (stochastic weight averaging, Izmailov et al. 2018, https://arxiv.org/abs/1803.05407).
-        update_every_n_steps: take the weights after every n-th optimizer update.
+        update_every_n_steps: update the average every n optimizer updates.
         update_starting_at_step: from this update on; None: the first.
         update_starting_at_epoch: from this epoch on, counted from 0; None: the first.
 

@@ -27,7 +27,7 @@ class CSVLogger(Logger):
         name: the name of the experiment; None leaves it to the Trainer.
 
     Raises:
-        LoggerError: (when a run goes on) its table was saved by another program in another form.
+        LoggerError: (when a run is resumed) its table was saved by another program in another form.
 
     Example:
         >>> Trainer(logger=CSVLogger("runs", name="poster_cnn"))

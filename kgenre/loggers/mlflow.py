@@ -28,9 +28,9 @@ _MOST_METRICS, _MOST_PARAMETERS = 1000, 100  # in one request
 class MLFlowLogger(ServiceLogger):
     """Metrics over ``global_step``, parameters, texts and pictures in MLflow.
 
-    A letter that MLflow allows in no name becomes ``_``. Of parameters that change when a run goes on MLflow keeps the
-    first value. Where its server goes away in a run, the run goes on without it, and says so. `ServiceLogger` says how
-    a run is found again.
+    Characters that MLflow does not allow in names become ``_``. Of parameters that change when a run is resumed MLflow
+    keeps the first value. If its server becomes unreachable, the run continues without it and says so. `ServiceLogger`
+    says how a run is found again.
 
     Args:
         experiment_name: MLflow's experiment, made where it is missing; None: that of ``MLFLOW_EXPERIMENT_NAME``, or

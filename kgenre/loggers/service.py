@@ -15,8 +15,8 @@ from kgenre.loggers.logger import Logger, LoggerError
 class ServiceLogger(Logger, ABC):
     """A logger whose runs live elsewhere.
 
-    The run's folder has a small file that says which of the service's runs is this one: a fit that goes on, and a later
-    test, go on there. What was logged at the checkpoint's step and later is then logged a second time, with the same
+    The run's folder has a small file that says which of the service's runs is this one: a resumed fit and a later
+    test continue it. What was logged at the checkpoint's step and later is then logged a second time, with the same
     values at the same steps.
 
     Raises:
