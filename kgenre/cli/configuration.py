@@ -51,24 +51,24 @@ def make_parser(command: str, description: str) -> Parser:
         default_env=True,
     )
     parser.add_argument(
-        "--config", action=ActionConfigFile, help="a YAML file of these options; the later of several wins"
+        "--config", action=ActionConfigFile, help="a YAML file with these options; later ones override earlier ones"
     )
     parser.add_argument(
-        "--seed_everything", type=int, default=_DEFAULT_SEED, help="seed of initial weights and dropout"
+        "--seed_everything", type=int, default=_DEFAULT_SEED, help="the seed of initial weights and dropout"
     )
     parser.add_subclass_arguments(
         Module, "model", help="the module; its arguments: --model.x, listed by --model.help CLASS"
     )
     parser.add_subclass_arguments(
-        DataModule, "data", help="the data; their arguments: --data.x, listed by --data.help CLASS"
+        DataModule, "data", help="the data; its arguments: --data.x, listed by --data.help CLASS"
     )
     parser.add_class_arguments(Trainer, "trainer", help="flags of the Trainer")
     add_optimizer_arguments(parser)
     parser.add_argument(
-        "--ckpt_path", type=str | None, default=None, help="a checkpoint's or run's path, best, or last"
+        "--ckpt_path", type=str | None, default=None, help="the path of a checkpoint or run, best, or last"
     )
     # Also where it means nothing: a run's config.yaml, written by fit, is read by every command.
-    parser.add_argument("--test", type=bool, default=False, help="fit: test the best checkpoint when training is over")
+    parser.add_argument("--test", type=bool, default=False, help="fit: test the best checkpoint after training")
     _set_default_classes(parser, _DEFAULT_CLASSES)
     return parser
 

@@ -45,9 +45,11 @@ def _parser(action: str, description: str) -> Parser:
 
 
 def _inspect(arguments: Sequence[str]) -> int:
-    parser = _parser("inspect", "Counts, genres, gaps, bad files by name, duplicates, leaks between parts of a split.")
-    parser.add_argument("--split", type=str, default=None, help="a split.json to look for leaks in")
-    parser.add_argument("--min_films", type=int, default=20, help="genres that fewer films have are listed as rare")
+    parser = _parser(
+        "inspect", "Show counts, genres, gaps, bad files, duplicates, and leaks between the sets of a split."
+    )
+    parser.add_argument("--split", type=str, default=None, help="a split.json to check for leaks")
+    parser.add_argument("--min_films", type=int, default=20, help="genres with fewer films are listed as rare")
     parser.add_argument("--json", action="store_true", help="print everything as JSON")
     options = parser.parse_args(list(arguments))
     from kgenre.data import read_films
@@ -129,11 +131,11 @@ def _print_list(console: Any, title: str, lines: Sequence[str]) -> None:
 
 def _prepare(arguments: Sequence[str]) -> int:
     parser = _parser("prepare", "Check, resize and pack films into TFRecord shards, which --data.path takes.")
-    parser.add_argument("out", type=str, help="a new folder, or one that was begun with the same options")
+    parser.add_argument("out", type=str, help="a new folder, or one to resume, with the same options")
     parser.add_argument("--image_size", type=tuple[int, int], default=(192, 128), help="height and width in pixels")
     parser.add_argument("--resize", type=str, default="squash", help="squash, letterbox or crop")
     parser.add_argument("--posters", type=str, default="jpeg", help="jpeg, or raw: uint8 pixels without loss")
-    parser.add_argument("--films_per_shard", type=int, default=1024, help="films in a file")
+    parser.add_argument("--films_per_shard", type=int, default=1024, help="films per file")
     options = parser.parse_args(list(arguments))
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.data import read_films
@@ -162,8 +164,8 @@ def _prepare(arguments: Sequence[str]) -> int:
 def _sample(arguments: Sequence[str]) -> int:
     parser = _parser("sample", "Generate fictitious films, with posters and overviews that fit their genres.")
     parser.add_argument("out", type=str, help="a new folder")
-    parser.add_argument("--films", type=int, default=600, help="how many")
-    parser.add_argument("--seed", type=int, default=0, help="another seed, other films")
+    parser.add_argument("--films", type=int, default=600, help="number of films")
+    parser.add_argument("--seed", type=int, default=0, help="of the random generator")
     options = parser.parse_args(list(arguments))
     from kgenre.data import make_sample_films
 

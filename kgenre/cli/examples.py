@@ -20,13 +20,13 @@ def run(arguments: Sequence[str]) -> int:
 
     parser = Parser(prog="kgenre examples", description="Show test films with the predictions of runs; ✓ is correct.")
     parser.add_argument("runs", nargs="+", help="folders of tested runs, such as runs/quickstart/version_0")
-    parser.add_argument("--n", type=int, default=3, help="films to show")
+    parser.add_argument("--n", type=int, default=3, help="number of films")
     parser.add_argument("--by", type=str, default="random", help="random, best, worst or disagreed")
-    parser.add_argument("--ids", type=str, default="", help="these test films instead, as ID,ID")
-    parser.add_argument("--seed", type=int, default=0, help="of random films")
-    parser.add_argument("--top", type=int, default=3, help="genres to show for each run")
+    parser.add_argument("--ids", type=str, default="", help="show these test films instead, as ID,ID")
+    parser.add_argument("--seed", type=int, default=0, help="for the choice of random films")
+    parser.add_argument("--top", type=int, default=3, help="number of genres per run")
     parser.add_argument("--out", type=str, default=None, help="also write a page with their posters, FILE.html")
-    parser.add_argument("--data.path", type=str, default=None, help="the films, if they have moved")
+    parser.add_argument("--data.path", type=str, default=None, help="where the films are, if they have moved")
     options = parser.parse_args(list(arguments))
     for name in ("n", "top"):
         if options[name] < 1:

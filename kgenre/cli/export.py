@@ -18,13 +18,13 @@ def run(arguments: Sequence[str]) -> int:
         description="Write a trained classifier into a new folder: the model from pixels and token ids to "
         "probabilities, its genres, thresholds and vocabulary, and classify.py, which needs no kgenre.",
     )
-    parser.add_argument("run", type=str, help="a run's folder (its best) or a checkpoint's")
+    parser.add_argument("run", type=str, help="the folder of a run (its best checkpoint) or of a checkpoint")
     parser.add_argument("folder", type=str, help="the new folder")
     parser.add_argument(
         "--format",
         choices=["saved_model", "onnx", "keras"],
         default="saved_model",
-        help="TensorFlow's, ONNX (needs tf2onnx), or Keras's file, which needs kgenre and can be trained on",
+        help="TensorFlow SavedModel, ONNX (needs tf2onnx), or a Keras file (needs kgenre; trainable)",
     )
     options = parser.parse_args(list(arguments))
     if options.format != "keras" and "keras" not in sys.modules:

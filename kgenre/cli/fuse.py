@@ -49,19 +49,19 @@ def run(arguments: Sequence[str]) -> int:
 
     parser = Parser(
         prog="kgenre fuse",
-        description="Make one model of trained runs and test it. The weights are fitted on the validation films, genre "
-        "by genre: posters and overviews together, or one run calibrated. The result is a run like any other.",
+        description="Combine trained runs into one model and test it, with weights for each genre fitted on the "
+        "validation films: posters with overviews, or one run to calibrate it. The result is a run like any other.",
     )
-    parser.add_argument("runs", nargs="+", help="folders of runs (their best) or of checkpoints")
+    parser.add_argument("runs", nargs="+", help="folders of runs (their best checkpoints) or of checkpoints")
     parser.add_argument(
         "--method",
         choices=["fitted", "mean"],
         default="fitted",
-        help="mean: of the log-odds, of runs that have what they read",
+        help="mean: the mean log-odds of the runs whose input a film has",
     )
     parser.add_argument("--name", type=str, default="fused", help="the new run is ROOT/NAME/version_N")
-    parser.add_argument("--root", type=str, default="runs", help="folder of all runs")
-    parser.add_argument("--data.path", type=str, default=None, help="the films, if they have moved")
+    parser.add_argument("--root", type=str, default="runs", help="the folder of all runs")
+    parser.add_argument("--data.path", type=str, default=None, help="where the films are, if they have moved")
     options = parser.parse_args(list(arguments))
 
     members = [_read(Path(run)) for run in options.runs]

@@ -25,14 +25,14 @@ COMMANDS = {
     "fit": "train a model",
     "validate": "evaluate a checkpoint on the validation films",
     "test": "evaluate a checkpoint on the test films",
-    "predict": "genres of one film, or of a folder of films",
+    "predict": "predict the genres of one film, or of a folder of films",
     "data": "inspect films, prepare them into shards, or generate sample films",
-    "examples": "test films with the predictions of one or more runs",
-    "report": "a report of two or three pages on tested runs",
-    "export": "a trained model as files that do not need kgenre (TensorFlow, ONNX, Keras)",
-    "fuse": "one model from several trained runs: poster and overview, or an ensemble",
-    "sweep": "train with many combinations of options, and rank them",
-    "tensorboard": "curves, films and histograms of runs in the browser",
+    "examples": "show test films with the predictions of one or more runs",
+    "report": "write a report of two or three pages on tested runs",
+    "export": "write a trained model as files that do not need kgenre (TensorFlow, ONNX, Keras)",
+    "fuse": "combine trained runs into one model: poster and overview, or an ensemble",
+    "sweep": "train with many combinations of options and rank them",
+    "tensorboard": "show curves, films and histograms of runs in the browser",
 }
 
 
@@ -136,8 +136,8 @@ def _help() -> str:
     commands = "".join(f"  {name:<13}{what}\n" for name, what in COMMANDS.items())
     return (
         "usage: kgenre COMMAND [options]      (kgenre COMMAND --help for its options)\n\n"
-        "Film genres from posters and overviews, on the backend that KERAS_BACKEND names.\n\n"
-        f"{commands}\n  kgenre fit --config configs/quickstart.yaml\n"
+        "Classify films by genre from posters and overviews; KERAS_BACKEND selects the backend.\n\n"
+        f"{commands}\nTo begin with: kgenre fit --config configs/quickstart.yaml\n"
     )
 
 

@@ -71,15 +71,17 @@ def _parser() -> Parser:
 
     parser = Parser(
         prog="kgenre predict",
-        description="The genres of one film, * where above its tuned threshold, or of every film in a folder.",
+        description="Predict the genres of one film (* above its tuned threshold) or of every film in a folder.",
     )
-    parser.add_argument("--ckpt_path", type=str, required=True, help="a run's folder (its best) or a checkpoint's")
-    parser.add_argument("--poster", type=str, default=None, help="a picture file")
+    parser.add_argument(
+        "--ckpt_path", type=str, required=True, help="the folder of a run (its best checkpoint) or of a checkpoint"
+    )
+    parser.add_argument("--poster", type=str, default=None, help="an image file")
     parser.add_argument("--overview", type=str, default=None, help="the film's plot in a sentence or two")
     parser.add_argument("--data.path", type=str, default=None, help="a folder or table of films")
     parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
-    parser.add_argument("--out", type=str, default=None, help="table of many, if not RUN/predictions.csv")
-    parser.add_argument("--top", type=int, default=3, help="genres to print, or to name in the table")
+    parser.add_argument("--out", type=str, default=None, help="the table of many films; default: RUN/predictions.csv")
+    parser.add_argument("--top", type=int, default=3, help="number of genres to print, or to name in the table")
     parser.add_argument("--json", action="store_true", help="print one film's genres as JSON")
     return parser
 

@@ -17,11 +17,13 @@ def run(arguments: Sequence[str]) -> int:
         prog="kgenre report",
         description="Write report.pdf, report.html, report.md and model_card.md about tested runs.",
     )
-    parser.add_argument("runs", nargs="+", help="folders of runs, such as runs/quickstart/version_0")
-    parser.add_argument("--out", type=str, default=None, help="where to write, if not RUN/report of the first")
-    parser.add_argument("--films", type=int, default=6, help="example films to show")
-    parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads them)")
-    parser.add_argument("--data.path", type=str, default=None, help="the films, if they have moved")
+    parser.add_argument("runs", nargs="+", help="folders of tested runs, such as runs/quickstart/version_0")
+    parser.add_argument(
+        "--out", type=str, default=None, help="the folder to write to; default: RUN/report of the first run"
+    )
+    parser.add_argument("--films", type=int, default=6, help="number of example films")
+    parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads the models)")
+    parser.add_argument("--data.path", type=str, default=None, help="where the films are, if they have moved")
     options = parser.parse_args(list(arguments))
     if options.films < 0:
         raise UsageError(f"--films takes 0 or more. Received: {options.films}")

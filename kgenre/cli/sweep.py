@@ -83,18 +83,20 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
 def _parser() -> Parser:
     parser = configuration.make_parser(
         "sweep",
-        "Train with many combinations of options, each a run of its own, and rank them by a logged value. The same "
-        "command again goes on after a stop; finished trials are not repeated.",
+        "Train with many combinations of options, each in a run of its own, and rank them by a logged value. Repeat the "
+        "command to resume an interrupted sweep; finished trials are not repeated.",
     )
     parser.add_argument(
         "--sweep",
         type=dict[str, Any],
         default={},
-        help='what varies, lists or ranges: --sweep.model.learning_rate "[1e-3, 1e-4]", '
+        help='the options to vary, lists or ranges: --sweep.model.learning_rate "[1e-3, 1e-4]", '
         '--sweep.data.batch_size "{min: 16, max: 128, log: true}"; or a section sweep: of a config',
     )
-    parser.add_argument("--method", choices=["grid", "random", "optuna"], default="grid", help="how to choose")
-    parser.add_argument("--trials", type=int, default=10, help="how many; a grid runs all of its combinations")
+    parser.add_argument(
+        "--method", choices=["grid", "random", "optuna"], default="grid", help="how combinations are chosen"
+    )
+    parser.add_argument("--trials", type=int, default=10, help="number of trials; a grid runs all its combinations")
     parser.add_argument("--monitor", type=str, default="val/loss", help="the logged value that ranks the trials")
     parser.add_argument("--mode", choices=["min", "max"], default="min", help="whether smaller or larger is better")
     return parser
