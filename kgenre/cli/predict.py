@@ -80,7 +80,7 @@ def _parser() -> Parser:
     parser.add_argument("--overview", type=str, default=None, help="the film's plot in a sentence or two")
     parser.add_argument("--data.path", type=str, default=None, help="a folder or table of films")
     parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
-    parser.add_argument("--out", type=str, default=None, help="the table of many films; default: RUN/predictions.csv")
+    parser.add_argument("--out", type=str, default=None, help="the table of many films, if not RUN/predictions.csv")
     parser.add_argument("--top", type=int, default=3, help="number of genres to print, or to name in the table")
     parser.add_argument("--json", action="store_true", help="print one film's genres as JSON")
     return parser

@@ -83,8 +83,8 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
 def _parser() -> Parser:
     parser = configuration.make_parser(
         "sweep",
-        "Train with many combinations of options, each in a run of its own, and rank them by a logged value. Repeat the "
-        "command to resume an interrupted sweep; finished trials are not repeated.",
+        "Train with many combinations of options, each in a run of its own, and rank them by a logged value. Repeat "
+        "the command to resume an interrupted sweep; finished trials are not repeated.",
     )
     parser.add_argument(
         "--sweep",
