@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Everything that is measured on a GPU, in parts that end within nine minutes each and write a JSON of their own.
+# All GPU measurements, in parts that take at most nine minutes each and write a JSON of their own.
 #
 #   bash benchmarks/gpu.sh all                 # one part after the other
 #   bash benchmarks/gpu.sh cnn_small           # one part; `list` names them
 #   OUT=results DEVICE=cpu SMALL=1 bash benchmarks/gpu.sh all      # the same commands, tiny, on a CPU
 #
 # OUT is where the results go (benchmarks/results), PYTHON the interpreter with Keras and a backend, LIGHTNING the one
-# with torch and Lightning (the same, if it has them), FILMS the films of the whole job (made-up ones, if it is not set).
-# A part that is run again goes on where it was.
+# with torch and Lightning (the same, if it has them), FILMS the films of the whole job (generated ones, if it is not set).
+# A part that is run again resumes where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-benchmarks/results}

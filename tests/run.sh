@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Install kgenre with its test tools into a virtual environment (VENV, default .venv), then lint and test everything,
-# under TensorFlow and under JAX; once what touches no backend, where none can be imported, and what is alike on all, on one.
-# Ends with the first thing that fails.
+# Install kgenre and its test tools into a virtual environment (VENV, default .venv), then lint, and run the tests: those
+# that need no backend once, where none can be imported, then the others under TensorFlow and under JAX (`one_backend`
+# tests under one of them). Stops at the first failure.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=${VENV:-.venv}

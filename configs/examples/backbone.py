@@ -1,4 +1,4 @@
-"""Posters by a network of `keras.applications`: first what stands on it is trained, then all of it.
+"""A poster network on a backbone from `keras.applications`: first the new layers are trained, then everything.
 
 See configs/README.md for the command.
 """
@@ -13,8 +13,8 @@ def mobilenet(genres, image_size, pretrained=True, weights="imagenet", dropout=0
     Args:
         genres: number of genres.
         image_size: height and width of the posters in pixels, 32 or more.
-        pretrained: kgenre gives True for a new network, False where a checkpoint's weights follow: none are loaded.
-        weights: "imagenet", which Keras downloads once; a file of such weights; or None for random ones.
+        pretrained: True for a new network, False if weights will be loaded from a checkpoint; kgenre gives it.
+        weights: "imagenet", which Keras downloads once; a file with weights; or None for random ones.
         dropout: share of the backbone's outputs that training leaves out.
 
     Returns:
@@ -29,6 +29,6 @@ def mobilenet(genres, image_size, pretrained=True, weights="imagenet", dropout=0
         weights=weights if pretrained else None,
         name="backbone",
     )
-    x = backbone(x, training=False)  # its BatchNormalization goes on with the statistics it came with
+    x = backbone(x, training=False)  # its BatchNormalization keeps its pretrained statistics
     x = layers.Dropout(dropout)(x)
     return keras.Model(poster, layers.Dense(genres, activation="sigmoid")(x), name="mobilenet")
