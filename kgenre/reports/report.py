@@ -216,6 +216,8 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     )
     if len(runs) > 1:
         said.append("One run per model: the intervals do not include the variation between random seeds.")
+    if len(runs) > 2:
+        said.append(f"{run.name} is the best of several on these test films: some of its lead is luck.")
     return said
 
 

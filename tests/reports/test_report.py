@@ -39,7 +39,7 @@ from kgenre.reports.numbers import Numbers
 from kgenre.reports.options import differing_options
 from kgenre.reports.pdf import to_pdf
 from kgenre.reports.report import report_blocks
-from kgenre.reports.run_difference import Difference, baseline_difference, random_order
+from kgenre.reports.run_difference import Difference, baseline_difference, genre_differences, random_order
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import results, training_table
 from kgenre.reports.tested_checkpoint import checkpoint_of_test
@@ -231,6 +231,19 @@ def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
     ):
         said = training(dataclasses.replace(ended, config=ended.config | more), Numbers())
         assert ("rate had decayed to 0" in said, "still falling" in said) == (ran_out, not ran_out)
+
+
+def test_genres_are_compared_together(runs):
+    """Alone each would be ahead by chance in one of twenty."""
+    good, poor = read_runs(runs)
+    alone, together = (genre_differences(good, poor, genres) for genres in (["Drama"], ["Drama", "Comedy", "War"]))
+    assert list(together) == ["Drama", "Comedy", "War"]
+    one, of_three = alone["Drama"], together["Drama"]
+    assert one.value == of_three.value == pytest.approx((one.low + one.high) / 2)
+    assert (of_three.high - of_three.low) / (one.high - one.low) == pytest.approx(2.394 / 1.960, abs=1e-3)
+    column = good.genre_names.index("Drama")
+    rounds = [bootstrap_metrics(r.predictions.true[:, [column]], r.predictions.prob[:, [column]]) for r in (good, poor)]
+    assert one.high - one.low == pytest.approx(2 * 1.960 * np.std(rounds[0]["map"] - rounds[1]["map"]), rel=0.01)
 
 
 def test_epochs_of_fewer_films_are_told(runs):
@@ -683,6 +696,7 @@ def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(film
     assert "- student2: the lowest validation loss" in text
     assert "- student1: " not in text
     assert "The tables list all 8" in text
+    assert "student7 is the best of several on these test films: some of its lead is luck" in text
 
 
 def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
