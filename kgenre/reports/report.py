@@ -205,12 +205,14 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     if small:
         count = numbers.say(f"{run.name}: genres with 1 to 19 test films", len(small), "d")
         said.append(f"Genres with fewer than 20 test films: {count}; their values vary from split to split.")
-    for run in runs:
-        trainer = run.config.get("trainer", {})
+    for limited in runs:
+        trainer = limited.config.get("trainer", {})
         for option, every in (("limit_train_batches", (None, 1.0)), ("overfit_batches", (None, 0))):
             if (value := trainer.get(option)) not in every:
-                printed = numbers.say(f"{run.name}: {option}", value, "g")
-                said.append(f"{run.name} trained with {option}={printed}: an epoch need not have all training films.")
+                printed = numbers.say(f"{limited.name}: {option}", value, "g")
+                said.append(
+                    f"{limited.name} trained with {option}={printed}: an epoch need not have all training films."
+                )
     said.append(
         "Genre labels come from one database and may be incomplete: a genre that is not listed may still apply."
     )

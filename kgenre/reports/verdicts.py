@@ -196,10 +196,7 @@ def _genre_by_genre(best: Run, other: Run, genres: Sequence[str], numbers: Numbe
         return f"{best.name} and {other.name}: no genre's average precision differs significantly."
     count = numbers.say(f"{best.name} and {other.name}: genres where they cannot be told apart", level, "d")
     rest = f"; for the other {count} the difference is not significant" if level else ""
-    return (
-        f"{best.name} and {other.name}, average precision by genre (95 % for all genres together): "
-        f"{'; '.join(parts)}{rest}."
-    )
+    return f"{best.name} and {other.name}, average precision by genre: {'; '.join(parts)}{rest}."
 
 
 def _title(key: str) -> str:
