@@ -669,7 +669,7 @@ def test_a_full_disk_is_a_warning(monkeypatch, caplog, in_background):
     checkpoint = ModelCheckpoint("val/score", async_save=in_background, on_save_error="warn")
     trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(Scores(), boring_batches(1), boring_batches(1))
-    assert "No space left on device). Training goes on; the newest is step=000003." in caplog.text
+    assert "No space left on device). Training continues; the newest is step=000003." in caplog.text
     assert checkpoint.best_model_path.name == "step=000002"  # not step 4, which has the best score
     assert folders() == ["step=000002", "step=000005"]
 
@@ -679,7 +679,7 @@ def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
         full_disk(monkeypatch, at_step=step)
     assert fit(ModelCheckpoint("val/score", save_top_k=-1, on_save_error="warn"))[0] == [1, 5]
     again = "Again no checkpoint was written (No space left on device)."
-    assert caplog.messages[1].endswith("Training goes on; the newest is step=000001.")
+    assert caplog.messages[1].endswith("Training continues; the newest is step=000001.")
     assert caplog.messages[2:] == [again, again]
 
 

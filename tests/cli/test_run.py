@@ -272,7 +272,7 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == f"Test: kgenre test --ckpt_path {run}"
     assert "sample films" not in printed.err
-    assert "keeps what it was made with: split_seed=0 (given: 7).\n" in printed.err
+    assert "keeps what it was created with: split_seed=0 (given: 7).\n" in printed.err
     assert "The run keeps the seed that it was started with: seed_everything=5 (given: 9).\n" in printed.err
     assert "Nothing is left to train: epochs done: 2, steps: 6, with max_epochs=2" in printed.err
     used = yaml.safe_load((run / "config.yaml").read_text())

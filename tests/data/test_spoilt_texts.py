@@ -44,7 +44,7 @@ def test_letters_that_were_lost_are_found(table, lost):
 )
 def test_titles_that_became_dates_are_found(table, title):
     [line] = spoilt_texts(replace(table, titles=[*table.titles[:-1], title]))
-    assert f"made dates of: 1, such as {table.ids[-1]}: {title!r}" in line
+    assert f"turned into dates: 1, such as {table.ids[-1]}: {title!r}" in line
 
 
 @pytest.mark.parametrize(

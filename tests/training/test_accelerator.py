@@ -134,7 +134,7 @@ def test_a_gpu_without_units_for_bfloat16_is_told(with_devices, monkeypatch, cap
     with caplog.at_level("INFO", "kgenre"):
         accelerator.say_devices("auto", (), precision)
     assert caplog.messages[0] == f"Backend {BACKEND} on gpu:0 (Tesla T4)."
-    assert ("precision='16-mixed' is for them" in caplog.text) is said
+    assert ("Use precision='16-mixed'" in caplog.text) is said
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX trains on several devices")

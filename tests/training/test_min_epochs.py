@@ -56,7 +56,7 @@ def test_one_line_says_that_training_goes_on(caplog):
         trainer.fit(BoringModule(), boring_batches(4))
         trainer.fit(BoringModule(), boring_batches(4))
     line = (
-        "Asked to stop at epoch 1, step 1, but min_epochs=3 and min_steps=0 are not both reached: training goes on "
+        "Asked to stop at epoch 1, step 1, but min_epochs=3 and min_steps=0 are not both reached: training continues "
         "until they are."
     )
     said = [record.message for record in caplog.records if not record.message.startswith("Backend")]

@@ -519,7 +519,7 @@ def test_a_rate_that_is_configured_anew_is_taken_and_said(caplog):
         second = quiet_trainer(max_epochs=2)
         second.fit(Dropping(learning_rate=rate), dataset(), ckpt_path=path)
         assert second.learning_rates() == [expected]
-        assert ("0.125 from here on: 0.25 is configured in place of 0.5" in caplog.text) == (rate == 0.25)
+        assert ("0.125 from here on: 0.25 is configured instead of 0.5" in caplog.text) == (rate == 0.25)
     again = quiet_trainer(max_epochs=3)
     again.fit(Dropping(learning_rate=0.25), dataset(), ckpt_path=second.save_checkpoint("again"))
     assert again.learning_rates() == [0.125]
@@ -804,7 +804,7 @@ def test_ckpt_path_of_another_optimizer(saved):
     there = r"another optimizer's state \(optimizers.0.velocities.model.layers.1.bias is only there and 1 more\), so"
     with pytest.raises(CheckpointError, match=there):
         quiet_trainer().fit(Sgd(), dataset(), ckpt_path=saved[0])
-    with pytest.raises(CheckpointError, match="holds weights only, so the run cannot go on from it"):
+    with pytest.raises(CheckpointError, match="holds weights only, so the run cannot be resumed from it"):
         quiet_trainer().fit(Dropping(), dataset(), ckpt_path=saved[1])
     with pytest.raises(CheckpointError, match=r"\(loss_scale.good_steps is not there .*, of a run with another prec"):
         quiet_trainer(precision="16-mixed").fit(Late(), dataset(), ckpt_path=saved[0])

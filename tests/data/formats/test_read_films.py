@@ -222,7 +222,7 @@ def test_of_columns_that_differ_in_capitals_the_one_of_the_layout_counts(write_c
 
 
 def test_error_a_column_that_stands_twice(write_csv):
-    check_error(write_csv("films.csv", [["id", "genres", "genres"], ["1", "a", ""]]), "the column genres stands twice")
+    check_error(write_csv("films.csv", [["id", "genres", "genres"], ["1", "a", ""]]), "the column genres appears twice")
 
 
 def test_error_a_quote_that_never_closes(tmp_path):
