@@ -352,8 +352,10 @@ class ModelCheckpoint(Callback):
             monitor = _OF_THE_FIRST_SET
             if self.kept.best is None:
                 _log.info("ModelCheckpoint: of several validation sets the first says what is best (%s).", monitor)
-        if monitor not in metrics and trainer.schedule.validates and not trainer.validated_at:
-            return None  # the first validation is still to come
+        epochs_are_to_come = not (trainer.current_epoch or trainer.epoch_is_done)
+        validations_are = trainer.schedule.validates and not trainer.validated_at
+        if monitor not in metrics and (epochs_are_to_come or validations_are):
+            return None  # the first value is still to come
         if monitor == "val/loss" and monitor not in metrics:
             return None  # the default, in a run that logs no such value: the newest is kept
         return monitored("ModelCheckpoint", monitor, metrics)

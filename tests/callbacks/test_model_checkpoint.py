@@ -289,6 +289,21 @@ def test_every_n_train_steps(every, trainer_arguments, steps, validates):
     assert (read_checkpoint(last).state["global_step"] if last else None) == (steps[-1] if steps else None)
 
 
+def test_a_monitor_of_the_epoch_is_waited_for():
+    """Inside the first epoch its mean is not there yet, though a validation was."""
+
+    class Mean(BoringModule):
+        def training_step(self, batch, batch_idx):
+            self.log("mean", loss := self.error(batch), on_step=False, on_epoch=True)
+            return loss
+
+    checkpoint = ModelCheckpoint("mean", every_n_train_steps=2)
+    trainer = quiet_trainer(max_epochs=2, val_check_interval=1, callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(Mean(), boring_batches(4), boring_batches(1))
+    assert checkpoint.best_model_path.name == "step=000008"
+    assert checkpoint.best_model_score == trainer.callback_metrics["mean"]
+
+
 class Rising(Scores):
     """Logs the number of updates."""
 
