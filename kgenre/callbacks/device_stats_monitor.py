@@ -61,7 +61,6 @@ class DeviceStatsMonitor(Callback):
             stats["device/cpu/memory_peak"] = _peak_memory()
         for name, value in stats.items():
             trainer.results.log(name, value)
-        trainer.results.write(trainer.global_step)
 
 
 def _peak_memory() -> int:

@@ -53,7 +53,6 @@ class LearningRateMonitor(Callback):
         self._seen = trainer.global_step
         if self.logging_interval != "epoch" and trainer.global_step % trainer.log_every_n_steps == 0:
             self._log_rates(trainer)
-            trainer.results.write(trainer.global_step)
 
     def _log_rates(self, trainer: Trainer) -> None:
         names = [f"lr-{type(optimizer).__name__}" for optimizer in trainer.optimizers]

@@ -47,6 +47,7 @@ class Results:
         """``callback`` with the newest step's values in it: a transfer, if there are any."""
         if self._newest is not None:
             (engine, values), self._newest = self._newest, None
+            self.write_steps(engine)  # or the older values that wait there would later take the place of these
             for entry, value, weight in zip(engine.built.entries["train"], *engine.to_host(values), strict=True):
                 if entry.on_step and weight > 0:
                     self._put(entry, float(value), write=False)

@@ -9,6 +9,7 @@ from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, traces,
 from keras import ops
 
 import kgenre
+from kgenre.callbacks import ModelCheckpoint
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -371,6 +372,50 @@ def test_callback_metrics_hold_the_newest_step():
     quiet_trainer(callbacks=Lambdas(on_train_batch_end=note)).fit(BoringModule(), boring_batches(3))
     assert len(seen) == 3
     assert all(logged == pytest.approx(loss) for logged, loss in seen)
+
+
+def test_callback_metrics_stay_the_newest_where_a_hook_has_read_them():
+    """The values of step 3 wait to be written until the end of the epoch; those of step 5 were read already."""
+
+    def how(module, batch, batch_idx):
+        module.log("index", batch_idx)
+
+    seen = []
+    hooks = Lambdas(
+        on_train_batch_end=lambda trainer, *_: trainer.callback_metrics,
+        on_train_epoch_end=lambda trainer, module: seen.append(trainer.callback_metrics["index"]),
+    )
+    logger, trainer = logged_by(how, boring_batches(5), log_every_n_steps=3, callbacks=hooks)
+    assert seen == [trainer.callback_metrics["index"]] == [4.0]
+    assert logger.history("index") == [(3, 2.0)]
+
+
+@pytest.mark.parametrize(("every", "steps"), [(1, [1, 2, 3, 4, 5, 6]), (2, [2, 4, 6]), (3, [3, 6])])
+def test_what_hooks_of_a_batch_log_is_written_at_its_step(every, steps):
+    logger = InMemoryLogger()
+
+    def note(trainer, module, *_):
+        module.log("updates", trainer.global_step)
+
+    callbacks = Lambdas(on_train_batch_end=note)
+    trainer = quiet_trainer(max_epochs=2, logger=logger, log_every_n_steps=every, callbacks=callbacks)
+    trainer.fit(BoringModule(), boring_batches(3))
+    assert [point for point in logger.history("updates") if point[0] % every == 0] == [(n, float(n)) for n in steps]
+
+
+def test_what_a_hook_logged_at_the_step_of_a_checkpoint_is_kept():
+    logger = InMemoryLogger()
+
+    def fit(max_steps, ckpt_path=None):
+        note = Lambdas(on_train_batch_end=lambda trainer, module, *_: module.log("updates", trainer.global_step))
+        checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=2)
+        arguments = {"logger": logger, "log_every_n_steps": 2, "enable_checkpointing": True}
+        trainer = quiet_trainer(max_steps=max_steps, callbacks=[note, checkpoint], **arguments)
+        trainer.fit(BoringModule(), boring_batches(8), ckpt_path=ckpt_path)
+
+    fit(4)
+    fit(6, "last")
+    assert logger.history("updates") == [(2, 2.0), (4, 4.0), (6, 6.0)]
 
 
 def test_loggers_are_told_the_hyperparameters_of_module_and_data():
