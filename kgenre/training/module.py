@@ -190,7 +190,7 @@ class Module(Hyperparameters):
                 of each epoch and starts anew with the next.
             prog_bar: show it in the progress bar.
             logger: write it to the loggers.
-            on_step: log each step's value; default True in ``training_step``, False elsewhere.
+            on_step: log each step's value; default True in ``training_step``. An evaluation has no axis of steps.
             on_epoch: log the epoch's value; default False in ``training_step``, True elsewhere.
             reduce_fx: how an epoch's value is made of its steps': "mean", "sum", "min" or "max".
             batch_size: the weight of this step in the epoch's mean, a number or scalar tensor; None: by the rows of
