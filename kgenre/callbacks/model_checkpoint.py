@@ -335,7 +335,9 @@ class ModelCheckpoint(Callback):
 
     def _free_name(self, trainer: Trainer, folder: Path) -> str:
         metrics = trainer.callback_metrics
-        name = free = checkpoint_name(self.filename, trainer.current_epoch, trainer.global_step, metrics)
+        is_between = not (trainer.batch_idx or trainer.epoch_is_done)  # two epochs: the name is that of the older
+        epoch = trainer.current_epoch - is_between
+        name = free = checkpoint_name(self.filename, epoch, trainer.global_step, metrics)
         version = 0
         others = {taken for other in self._others for taken in other.kept.names}
         # By default the same step is the same checkpoint, which may be written again.

@@ -535,6 +535,13 @@ def test_names(template, names):
     assert len(folders()) == 4
 
 
+@pytest.mark.parametrize("every", [{"every_n_epochs": 1}, {"every_n_epochs": 9}, {"every_n_train_steps": 9}], ids=str)
+def test_the_end_of_a_fit_is_named_as_the_end_of_its_last_epoch(every):
+    checkpoint = ModelCheckpoint(monitor=None, filename="{epoch}", **every)
+    quiet_trainer(max_epochs=2, callbacks=checkpoint, enable_checkpointing=True).fit(BoringModule(), boring_batches(2))
+    assert folders() == ["epoch=1"]
+
+
 def test_a_name_in_a_template_that_nothing_logs_is_told(caplog):
     checkpoint = ModelCheckpoint(filename="{epoch}-{val_loss:.2f}-{train/loss:.2f}")
     trainer = quiet_trainer(callbacks=checkpoint, enable_checkpointing=True)
