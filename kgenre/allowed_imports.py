@@ -55,6 +55,16 @@ def not_allowed(name: str) -> str:
     return f"{name} may not be imported. If it is yours: {ALLOW_VARIABLE}={name.partition('.')[0]}"
 
 
+def lives_in_its_program(name: str) -> str:
+    """What to say of a run's class, by its dotted name, that is not to be found there."""
+    last = name.rpartition(".")[2]
+    return (
+        f"The run's class {name} is not there. If it lives in the program or notebook that trained it, put it into a "
+        f"file, such as mine.py, and train mine.{last}: then every command finds it. Of this run, in Python: "
+        f"{last}.load_from_checkpoint(RUN)."
+    )
+
+
 def users_packages() -> tuple[str, ...]:
     """The names in ``KGENRE_ALLOW_IMPORT``.
 

@@ -99,14 +99,14 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     Raises:
         TrainerError: `GenreClassifier` knows no such network, loss, optimizer or schedule.
     """
-    checkpoint: str | Path | None = typed_path(arguments)
-    if checkpoint is not None:
-        state = use_hyperparameters(parser, checkpoint, to_fit=default_checkpoint is None)
     if os.environ.get(ALLOW_VARIABLE) and not {"-h", "--help"} & set(arguments):
         # The user's own file imports Keras: without its chatter, and what is wrong with KERAS_BACKEND is said first.
         from kgenre.cli.quiet_backend import import_backend
 
         import_backend(data=False)
+    checkpoint: str | Path | None = typed_path(arguments)
+    if checkpoint is not None:
+        state = use_hyperparameters(parser, checkpoint, to_fit=default_checkpoint is None)
     try:
         words = arrange(arguments, _default_classes(parser))
     except UsageError as error:

@@ -207,6 +207,7 @@ def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: s
     from kgenre.evaluation.fusion_fit import fit_fusion
     from kgenre.models import GenreClassifier
     from kgenre.models.frequencies import prior_log_odds
+    from kgenre.models.trained_classifier import load_classifier
 
     prior = prior_log_odds(films.training_films()["genres"]).astype(float)
     sizes = {"image_size": films.image_size, "vocabulary_size": films.vocabulary_size}
@@ -214,7 +215,13 @@ def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: s
     networks = [layer for layer in module.model.layers if hasattr(layer, "layers")]
     true, evidence = films.table.genres[films.split.validation] > 0, []
     for network, member in zip(networks, members, strict=True):
-        trained = GenreClassifier.load_from_checkpoint(member.checkpoint)
+        trained = load_classifier(member.checkpoint)
+        for own in ("configure_model", "probabilities", "predict_step"):
+            if getattr(type(trained), own) is not getattr(GenreClassifier, own):
+                raise UsageError(
+                    f"{member.checkpoint} is of {type(trained).__name__}, which has a {own} of its own: kgenre fuse "
+                    "puts networks together, as GenreClassifier makes and reads them."
+                )
         network.set_weights(trained.model.get_weights())
         prob, has_input = _validation_predictions(trained, films)
         evidence.append(np.where(has_input[:, None], np.log(prob) - np.log1p(-prob) - prior, 0))

@@ -9,6 +9,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
+from kgenre.allowed_imports import lives_in_its_program
 from kgenre.checkpoints import CheckpointError, find_checkpoint, newest_checkpoint, read_state
 from kgenre.cli.arguments import typed_value
 from kgenre.cli.parser import Parser
@@ -66,13 +67,15 @@ def use_hyperparameters(parser: Parser, checkpoint: str | Path, to_fit: bool = F
     """
     newest = newest_checkpoint(Path(checkpoint))[0] if to_fit and (Path(checkpoint) / "checkpoints").is_dir() else None
     state = newest.state if newest is not None else read_state(find_checkpoint(checkpoint))
-    parser.set_defaults(
-        {
-            part: {"class_path": state[part]["class_path"], "init_args": state[part]["hyperparameters"]}
-            for part in ("model", "data")
-            if part in state
-        }
-    )
+    for part in ("model", "data"):
+        if part in state:
+            name = state[part]["class_path"]
+            if name.startswith("__main__.") or "<locals>" in name:
+                raise UsageError(lives_in_its_program(name))
+            try:
+                parser.set_defaults({part: {"class_path": name, "init_args": state[part]["hyperparameters"]}})
+            except Exception as error:  # it may not be imported, is not there, or its file has an error
+                parser.error(f"Parser key \"{part}\": Problem with given class_path '{name}': {error}")
     return state
 
 

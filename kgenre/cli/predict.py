@@ -43,9 +43,9 @@ def run(arguments: Sequence[str]) -> int:
     import_backend(data=not one, extras=False)  # TensorFlow makes batches of many films
     from kgenre.data import FilmData
     from kgenre.data.kept_films import KeptFilms
-    from kgenre.models import GenreClassifier
+    from kgenre.models.trained_classifier import load_classifier
 
-    module = GenreClassifier.load_from_checkpoint(checkpoint)
+    module = load_classifier(checkpoint)
     films = FilmData.load_from_checkpoint(checkpoint, path=options.data.path, format=options.data.format)
     # A poster network that was trained beside overviews needs no overview to predict.
     films.posters, films.overviews = "poster" in module.inputs, "overview" in module.inputs

@@ -64,9 +64,9 @@ def export_classifier(
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
         raise TrainerError(f"{checkpoint} is not of a GenreClassifier trained on films.")
-    from kgenre.models.genre_classifier import GenreClassifier
+    from kgenre.models.trained_classifier import load_classifier
 
-    module = GenreClassifier.load_from_checkpoint(checkpoint, **arguments)
+    module = load_classifier(checkpoint, **arguments)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as unfinished:
         whole = Path(unfinished) / folder.name

@@ -139,11 +139,11 @@ def _explained_by(
 ) -> dict[tuple[str, str], Explanation]:
     from kgenre.data import FilmData
     from kgenre.data.text_words import TextWords
-    from kgenre.models import GenreClassifier
     from kgenre.models.explanations import grad_cam, word_importance
+    from kgenre.models.trained_classifier import load_classifier
 
     checkpoint = checkpoint_of_test(run)
-    module = GenreClassifier.load_from_checkpoint(checkpoint)
+    module = load_classifier(checkpoint)
     data = FilmData.load_from_checkpoint(checkpoint)
     data.posters, data.overviews = "poster" in module.inputs, "overview" in module.inputs
     words_of = TextWords(data.standardize, data.word_split, data.stem)

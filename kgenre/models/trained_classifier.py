@@ -1,0 +1,51 @@
+"""A run's classifier again, of the class that it was trained with."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from kgenre.allowed_imports import lives_in_its_program, may_import, not_allowed, only_allowed_imports
+from kgenre.checkpoints import find_checkpoint, read_state
+from kgenre.models.genre_classifier import GenreClassifier
+from kgenre.training import TrainerError
+
+
+def load_classifier(run: str | os.PathLike[str], **arguments: Any) -> GenreClassifier:
+    """``load_from_checkpoint`` of `GenreClassifier`, or of the user's subclass that the checkpoint names.
+
+    Args:
+        run: a run's folder (its best checkpoint) or a checkpoint's.
+        arguments: of the class, in place of those that the checkpoint holds.
+
+    Raises:
+        TrainerError: the subclass cannot be found, or may not be imported.
+        CheckpointError: there is no checkpoint, or it is damaged or of another model.
+
+    Example:
+        >>> load_classifier("runs/quickstart/version_0").inputs
+        ['poster']
+    """
+    name = read_state(find_checkpoint(run)).get("model", {}).get("class_path", "")
+    return _class_of(name).load_from_checkpoint(run, **arguments)
+
+
+def _class_of(name: str) -> type[GenreClassifier]:
+    home, _, last = name.rpartition(".")
+    if not home or home.partition(".")[0] == "kgenre":
+        return GenreClassifier
+    with only_allowed_imports():  # a checkpoint may be a stranger's
+        if home not in sys.modules and "<" not in home:
+            if not may_import(name):
+                raise TrainerError(not_allowed(name))
+            try:
+                importlib.import_module(home)
+            except Exception as error:
+                said = f"{type(error).__name__}: {error}"
+                raise TrainerError(f"The run's class {name} cannot be imported: {said}") from error
+    found = getattr(sys.modules.get(home), last, None)
+    if not (isinstance(found, type) and issubclass(found, GenreClassifier)):
+        raise TrainerError(lives_in_its_program(name))
+    return found

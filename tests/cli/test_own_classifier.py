@@ -1,0 +1,120 @@
+"""A subclass of GenreClassifier in the user's file: every command says what the subclass says, or why it cannot."""
+
+import csv
+import json
+import re
+import sys
+
+import numpy as np
+import pytest
+
+from kgenre.checkpoints import find_checkpoint, read_checkpoint, write_checkpoint
+from kgenre.cli.main import main
+
+pytestmark = pytest.mark.one_backend("tensorflow")
+FILE = """
+import keras
+from kgenre.models import GenreClassifier
+
+
+def tiny(genres, image_size):
+    poster = keras.Input((*image_size, 3), name="poster")
+    seen = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(poster))
+    return keras.Model(poster, keras.layers.Dense(genres, activation="sigmoid")(seen))
+
+
+class Squared(GenreClassifier):
+    def __init__(self, power: float = 2.0, **options):
+        super().__init__(**options)
+        self.save_hyperparameters()
+        self.power = power
+
+    def probabilities(self, batch, training=False, mirror=None):
+        return super().probabilities(batch, training, mirror) ** self.power
+
+    def validation_step(self, batch, batch_idx):
+        outputs = super().validation_step(batch, batch_idx)
+        self.log("val/mine", keras.ops.mean(outputs["probabilities"]))
+        return outputs
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classifier")
+    (folder / "ownclass.py").write_text(FILE)
+    return folder
+
+
+@pytest.fixture
+def run(folder, fit, allow_import, monkeypatch):
+    """A tested run of the subclass, made by the first test; stands in its folder, and its file is allowed."""
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    allow_import("ownclass")
+    if not (folder / "runs").exists():
+        words = ["--model", "ownclass.Squared", "--model.network", "ownclass.tiny", "--data.overviews", "false"]
+        words += ["--trainer.name", "own", "--trainer.max_epochs", "1"]
+        assert fit(folder / "runs", *words) == 0
+        before = json.loads((folder / "runs/own/version_0/metrics.json").read_text())["val/mine"]
+        assert main(["test", "--ckpt_path", "runs/own/version_0"]) == 0
+        # What it logs in its validation is of the validation films, after the test, too.
+        assert json.loads((folder / "runs/own/version_0/metrics.json").read_text())["val/mine"] == before
+    return folder / "runs/own/version_0"
+
+
+def rows(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return {row["id"]: row for row in csv.DictReader(file)}
+
+
+def test_predictions_and_export_are_those_of_the_subclass(run, films, tmp_path, capsys):
+    tested = rows(run / "predictions_test.csv")
+    assert main(["predict", "--ckpt_path", str(run), "--data.path", str(films)]) == 0
+    film, expected = next(iter(tested.items()))
+    said = rows(run / "predictions.csv")[film]
+    assert float(said["Drama"]) == pytest.approx(float(expected["Drama"]), abs=1e-5)
+
+    from kgenre.data import FilmData
+    from kgenre.models.export import export_classifier
+
+    exported = export_classifier(run, tmp_path / "exported", format="keras")
+    import keras
+
+    batch = FilmData.load_from_checkpoint(run).encode(posters=[films / "posters" / f"{film}.jpg"])
+    given = np.asarray(keras.models.load_model(exported / "model.keras")({"poster": batch["poster"]}))[0]
+    genres = json.loads((exported / "classifier.json").read_text())["genres"]
+    np.testing.assert_allclose(given, [float(expected[genre]) for genre in genres], atol=1e-4)
+
+    assert main(["fuse", str(run), "--root", str(tmp_path)]) == 1
+    assert "Squared, which has a probabilities of its own" in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("command", "code"), [(["test", "--ckpt_path"], 2), (["predict", "--poster", "x.jpg", "--ckpt_path"], 1)]
+)
+def test_a_class_that_is_not_allowed_or_not_there_is_named(run, command, code, tmp_path, monkeypatch, capsys):
+    def said():
+        sys.modules.pop("ownclass", None)
+        assert main([*command, str(run)]) == code
+        return " ".join(capsys.readouterr().err.splitlines())
+
+    monkeypatch.delenv("KGENRE_ALLOW_IMPORT")
+    assert "ownclass.Squared may not be imported. If it is yours: KGENRE_ALLOW_IMPORT=ownclass" in said()
+    assert "ownclass" not in sys.modules
+    monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "ownclass")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path != str(run.parents[2])])
+    assert "o module " in said()
+    (tmp_path / "ownclass.py").write_text("")
+    sys.path_importer_cache.clear()
+    assert re.search("there is no ownclass.Squared|class ownclass.Squared is not there", said())
+
+
+def test_a_class_of_a_notebook_is_said_to_be_elsewhere(run, tmp_path, capsys):
+    kept = read_checkpoint(find_checkpoint(run))
+    kept.state["model"]["class_path"] = "__main__.Squared"
+    path = write_checkpoint(kept, tmp_path / "step=000001")
+    for command in (["test", "--ckpt_path"], ["predict", "--poster", "x.jpg", "--ckpt_path"]):
+        assert main([*command, str(path)]) in (1, 2)
+        assert "class __main__.Squared is not there" in capsys.readouterr().err.splitlines()[-1]
