@@ -62,8 +62,7 @@ class FilmData(DataModule):
         sequence_length: words read from an overview; None: those of the longest training overview, at most 200.
         val_fraction: share of the films in the validation set.
         test_fraction: share of the films in the test set.
-        split_seed: another seed gives another split, and so does another order of the rows. A run that is resumed or
-            tested keeps its split.
+        split_seed: another seed gives another split. A run that is resumed or tested keeps its split.
         seed: of the order and augmentation of the training films.
         augment: false; true to flip and shift training posters; or the arguments of `Augmentation`:
             ``{flip: 0.5, shift: 0.1, crop: 0.2, color: 0.2, erase: 0.25}``.

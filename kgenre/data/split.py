@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +99,7 @@ def split_films(
         table: the films.
         val_fraction: share of the films for validation, 0 for none.
         test_fraction: share of the films for the test, 0 for none.
-        seed: the same films, fractions and seed give the same split.
+        seed: the same films, fractions and seed give the same split, in whatever order the films stand.
         poster_files: what `examine_posters` found, where that is known.
 
     Raises:
@@ -115,7 +116,7 @@ def split_films(
     check_fractions(val_fraction, test_fraction)
     if len(table) < MIN_FILMS:
         raise FilmDataError(f"{len(table)} films are too few to train, validate and test on. Give {MIN_FILMS} or more.")
-    group_of = group_near_duplicates(table, poster_files)
+    group_of = _in_order_of_ids(group_near_duplicates(table, poster_files), table.ids)
     groups, sizes = np.unique(group_of, return_counts=True)
     parts = sum(fraction > 0 for fraction in (val_fraction, test_fraction)) + 1
     if len(groups) < parts:
@@ -152,6 +153,16 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
             f"val_fraction={val_fraction:g} and test_fraction={test_fraction:g} leave less than a tenth "
             "of the films for training. Give smaller ones, such as 0.1 and 0.2."
         )
+
+
+def _in_order_of_ids(group_of: npt.NDArray[np.int64], ids: Sequence[str]) -> npt.NDArray[np.int64]:
+    """The groups numbered as in a table sorted by its ids, numbers in them by size: a split is of films, not of rows."""
+    names = [(re.sub("[0-9]+", lambda number: number[0].zfill(30), film_id), film_id) for film_id in ids]
+    rows = sorted(range(len(names)), key=names.__getitem__)
+    _, first, group = np.unique(group_of[rows], return_index=True, return_inverse=True)
+    renumbered = np.empty_like(group_of)
+    renumbered[rows] = first.argsort().argsort()[group]
+    return renumbered
 
 
 def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None = None) -> npt.NDArray[np.int64]:

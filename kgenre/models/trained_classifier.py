@@ -46,6 +46,8 @@ def _class_of(name: str) -> type[GenreClassifier]:
                 said = f"{type(error).__name__}: {error}"
                 raise TrainerError(f"The run's class {name} cannot be imported: {said}") from error
     found = getattr(sys.modules.get(home), last, None)
-    if not (isinstance(found, type) and issubclass(found, GenreClassifier)):
+    if found is None:
         raise TrainerError(lives_in_its_program(name))
+    if not (isinstance(found, type) and issubclass(found, GenreClassifier)):
+        raise TrainerError(f"The run is of {name}, which is not a GenreClassifier.")
     return found

@@ -52,6 +52,20 @@ def test_seed_decides_the_split():
     assert large[0] == large[1] != large[2] != set(first.test)
 
 
+def test_the_order_of_the_rows_does_not_decide_the_split():
+    overviews = tuple(f"Overview number {i % 390}" for i in range(400))
+    table = films(ids=tuple(f"f{i}" if i % 7 else f"{i}" for i in range(400)), overviews=overviews)
+    rows = np.random.default_rng(1).permutation(400)
+    split, other = split_films(table, seed=2), split_films(table.subset(rows), seed=2)
+    for name in ("train", "validation", "test"):
+        assert set(split.to_json()[name]) == set(other.to_json()[name])
+
+
+def test_a_table_in_the_order_of_its_ids_is_split_as_ever():
+    """The course's table and the sample films are in that order."""
+    assert split_films(films(40)).to_json()["validation"] == ["f8", "f21", "f31", "f38"]
+
+
 def test_genres_are_spread_better_than_by_chance():
     for seed in range(3):
         table = films(seed=seed)
