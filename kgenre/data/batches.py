@@ -82,6 +82,8 @@ class FilmBatches:
     float32 (B, G), ``index`` int32 (B), the row in the table, and ``weight`` float32 (B), 1, or 0 for the
     films that fill the last batch up. All batches of all epochs have the same shapes, but for T with ``buckets``.
 
+    ``for batch in batches`` gives epoch 0 each time; a loop of one's own takes ``epoch_batches(epoch)``.
+
     Args:
         tensors: the films.
         rows: the rows of the table that these batches are about.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from kgenre.data.errors import FilmDataError
 from kgenre.data.overviews import stemming_languages
 from kgenre.data.poster_resizing import RESIZE
@@ -12,6 +14,7 @@ from kgenre.data.poster_table import PLACES
 from kgenre.data.split import check_fractions
 from kgenre.data.text_words import STANDARDIZE, WORD_SPLIT
 
+FLAGS = ("posters", "overviews", "given_split", "drop_remainder")
 INCOMPLETE = ("leave_out", "keep")
 LEAST = {  # the smallest value, and one to give
     "batch_size": (1, "64"),
@@ -34,14 +37,21 @@ KNOWN = {
 
 def check_film_arguments(given: Mapping[str, Any]) -> None:
     """Raise `FilmDataError` about the first of `FilmData`'s arguments that cannot be, alone or with another."""
+    for name in FLAGS:
+        if not isinstance(given[name], bool | np.bool_):
+            raise FilmDataError(f"{name}={given[name]!r} is neither True nor False.")
     if not (given["posters"] or given["overviews"]):
         raise FilmDataError("posters=False and overviews=False leave nothing to learn from. Set one to True.")
     size = given["image_size"]
-    if len(size) != 2 or min(size) < 1:
+    if np.shape(size) != (2,) or min(size) < 1:
         raise FilmDataError(f"image_size={size} is not a size. Give height and width in pixels, such as (64, 64).")
     for name, (least, example) in LEAST.items():
         value = given[name]
-        if value is not None and value < least:
+        if value is None and name == "sequence_length":
+            continue
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise FilmDataError(f"{name}={value!r} is not a whole number. Give {least} or more, such as {example}.")
+        if value < least:
             raise FilmDataError(f"{name}={value} is too small. Give {least} or more, such as {example}.")
     check_fractions(given["val_fraction"], given["test_fraction"])
     if not 0 <= given["max_bad_fraction"] <= 1:

@@ -304,7 +304,7 @@ class FilmData(DataModule):
     # ---------- batches
 
     def train_dataloader(self) -> FilmBatches:
-        """Training films, in another order each epoch; augmented if asked for."""
+        """Training films, in another order each epoch (`FilmBatches.epoch_batches`); augmented if asked for."""
         rows = self.split.train
         if self.drop_remainder and len(rows) < self.batch_size:
             raise FilmDataError(

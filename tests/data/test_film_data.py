@@ -624,6 +624,23 @@ def test_error_none_of_the_checkpoints_genres(state, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"image_size": 64}, r"image_size=64 is not a size\. Give height and width in pixels, such as \(64, 64\)"),
+        ({"image_size": "64"}, "image_size=64 is not a size"),
+        ({"batch_size": 32.0}, r"batch_size=32\.0 is not a whole number\. Give 1 or more, such as 64"),
+        ({"batch_size": True}, "batch_size=True is not a whole number"),
+        ({"seed": None}, "seed=None is not a whole number"),
+        ({"posters": "false"}, "posters='false' is neither True nor False"),
+        ({"augment": None}, "augment=None is neither True nor False"),
+    ],
+)
+def test_error_arguments_of_another_type(given, message):
+    with pytest.raises(FilmDataError, match=f"^{message}"):
+        FilmData("films", **given)
+
+
+@pytest.mark.parametrize(
     ("posters", "overviews", "message"),
     [
         (None, None, "reads posters"),
