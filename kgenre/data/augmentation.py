@@ -65,7 +65,7 @@ class Augmentation:
         if isinstance(given, bool):
             return cls(flip=0.5, shift=0.1) if given else None
         if not isinstance(given, Mapping):
-            raise FilmDataError(f"augment={given!r} is neither True nor False. Or give shares by name: {{'flip': 0.5}}.")
+            raise FilmDataError(f"augment={given!r} is neither True nor False. Shares by name: {{'flip': 0.5}}.")
         names = [field.name for field in fields(cls)]
         if unknown := [name for name in given if name not in names]:
             raise FilmDataError(f"augment: {unknown[0]!r} is not known. Give some of {', '.join(names)}.")

@@ -156,7 +156,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
 
 
 def _in_order_of_ids(group_of: npt.NDArray[np.int64], ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The groups numbered as in a table sorted by its ids, numbers in them by size: a split is of films, not of rows."""
+    """The groups numbered as in a table sorted by its ids, f2 before f10: a split is of films, not of their rows."""
     names = [(re.sub("[0-9]+", lambda number: number[0].zfill(30), film_id), film_id) for film_id in ids]
     rows = sorted(range(len(names)), key=names.__getitem__)
     _, first, group = np.unique(group_of[rows], return_index=True, return_inverse=True)
