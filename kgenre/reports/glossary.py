@@ -11,5 +11,6 @@ GLOSSARY = (
     "most probable genres is correct. Calibration error (ECE): of ten pairs to which a model gives 30 %, three "
     "should be correct; how far it is from that, on average. Brier: the mean squared error of the probabilities. "
     "Interval (95 %): where the value would lie for 95 of 100 other samples of test films of the same kind. "
-    "Significant: the 95 % interval of the difference does not contain zero."
+    "Significant: the 95 % interval of the difference does not contain zero; of genres, those that remain when their "
+    "number is allowed for (false discovery rate 5 %)."
 )
