@@ -27,28 +27,28 @@ BASELINES = {"frequency": FREQUENCY, "tfidf": {"loss": 0.1912, "map": 0.4}}
             {"loss": 0.2412, "map": 0.13},
             "validation loss 0.2412: worse than guessing the genre frequencies (0.2349). "
             "On the validation films there is no sign yet that it has learned anything. "
-            "TF-IDF + logistic regression: 0.1912 (the model is behind).",
+            "TF-IDF + logistic regression: 0.1912 (better than the model).",
         ),
         (
             {"loss": 0.2345, "map": 0.13},
             "validation loss 0.2345: no better than guessing the genre frequencies (0.2349). "
             "On the validation films there is no sign yet that it has learned anything. "
-            "TF-IDF + logistic regression: 0.1912 (the model is behind).",
+            "TF-IDF + logistic regression: 0.1912 (better than the model).",
         ),
         (
             {"loss": 0.2101, "map": 0.3},
             "validation loss 0.2101 beats the genre frequencies (0.2349) by 10.6 %. "
-            "TF-IDF + logistic regression: 0.1912 (the model is behind).",
+            "TF-IDF + logistic regression: 0.1912 (better than the model).",
         ),
         (
             {"loss": 0.1807, "map": 0.42},
             "validation loss 0.1807 beats the genre frequencies (0.2349) by 23.1 %. "
-            "TF-IDF + logistic regression: 0.1912 (the model is ahead).",
+            "TF-IDF + logistic regression: 0.1912 (worse than the model).",
         ),
         (
             {"loss": 0.1915, "map": 0.4},
             "validation loss 0.1915 beats the genre frequencies (0.2349) by 18.5 %. "
-            "TF-IDF + logistic regression: 0.1912 (the model is level).",
+            "TF-IDF + logistic regression: 0.1912 (about the same).",
         ),
     ],
     ids=["worse", "no better", "behind", "ahead", "level"],
@@ -124,8 +124,8 @@ def test_a_model_that_says_the_same_of_every_film_is_seen():
         (0.2345, {"frequency": (-0.0006, -0.0002)}, "beats the genre frequencies (0.2349) by 0.2 %. TF-IDF"),
         (0.2400, {"frequency": (-0.001, 0.011)}, "no better than guessing the genre frequencies"),
         (0.2352, {"frequency": (0.0001, 0.0004)}, "worse than guessing the genre frequencies"),
-        (0.1900, {"frequency": (-0.1, -0.01), "tfidf": (-0.004, 0.002)}, "0.1912 (the model is level)."),
-        (0.1900, {"frequency": (math.nan, math.nan), "tfidf": (0.001, 0.002)}, "0.1912 (the model is behind)."),
+        (0.1900, {"frequency": (-0.1, -0.01), "tfidf": (-0.004, 0.002)}, "0.1912 (about the same)."),
+        (0.1900, {"frequency": (math.nan, math.nan), "tfidf": (0.001, 0.002)}, "0.1912 (better than the model)."),
     ],
 )
 def test_the_interval_of_the_difference_decides(loss, differences, said):
@@ -147,7 +147,7 @@ def test_a_diverged_model_is_called_that(loss):
 
 def test_a_baseline_of_ones_own_keeps_its_name():
     said = compare_with_baselines({"loss": 0.2}, BASELINES | {"last year": {"loss": 0.21}})
-    assert said.endswith("last year: 0.2100 (the model is ahead).")
+    assert said.endswith("last year: 0.2100 (worse than the model).")
     assert "\n" not in said
 
 
