@@ -144,7 +144,8 @@ def _check(members: Sequence[_Member]) -> None:
             ("genre_names", "the same films and genres"),
             ("split", "the same --data.path and --data.split_seed"),
         ):
-            if first.state.get(what) != other.state.get(what):
+            one, another = (_without_order(member.state.get(what)) for member in (first, other))
+            if one != another:
                 raise UsageError(
                     f"{first.checkpoint} and {other.checkpoint} differ in their {what.replace('_', ' ')}: train both "
                     f"with {hint}."
@@ -162,6 +163,13 @@ def _check(members: Sequence[_Member]) -> None:
                     f"{pair[0].checkpoint} and {member.checkpoint} read {reads} with another {names}: train both with "
                     f"the same --data.{', --data.'.join(arguments)}."
                 )
+
+
+def _without_order(learnt: Any) -> Any:
+    """Of a split the ids of each part: in which order the films stood does not matter. Anything else as it is."""
+    from kgenre.data.split import PARTS
+
+    return {part: set(learnt[part]) for part in PARTS} if isinstance(learnt, dict) else learnt
 
 
 def _reads(member: _Member, what: str) -> bool:
