@@ -1,7 +1,11 @@
-"""Layers that act in training alone: Lightning switches them on by itself, Keras where a call says training=True."""
+"""Layers that act in training alone: Lightning switches them on by itself, Keras where a call says training=True.
+
+Or where none says anything: the layers that augment pictures act unless told not to.
+"""
 
 from __future__ import annotations
 
+import inspect
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,8 +18,10 @@ _AMOUNTS = ("rate", "stddev", "dropout", "recurrent_dropout")
 
 
 @contextmanager
-def noted_at_rest(wanted: bool) -> Iterator[list[keras.Layer]]:
-    """Around a training step: the layers that it calls without a word on ``training``, and never with training=True.
+def noted_at_rest(wanted: bool, training_step: bool) -> Iterator[list[keras.Layer]]:
+    """Around a step: the layers that it calls without a word on ``training``, and never with training=True.
+
+    Of a training step those that are at rest then, of another one those that act all the same.
 
     Keras tells a layer nothing of who said so: its ``__call__`` is watched meanwhile.
     """
@@ -30,10 +36,11 @@ def noted_at_rest(wanted: bool) -> Iterator[list[keras.Layer]]:
         outer, training = told, options.get("training")
         # Inside a layer that was told nothing, False is but the default that it hands on.
         told = training if depth == 0 else outer if outer is not None else training or None
+        nobody = training is None if depth == 0 else outer is None
         depth += 1
-        if told is None and _acts_in_training(layer):
+        if told is None and _acts_in_training(layer) if training_step else nobody and _acts_unless_told(layer):
             resting[id(layer)] = layer
-        elif told:
+        elif told and training_step:
             acting.add(id(layer))
         try:
             return call(layer, *inputs, **options)
@@ -51,13 +58,29 @@ def noted_at_rest(wanted: bool) -> Iterator[list[keras.Layer]]:
 
 def warn_at_rest(layers: Sequence[keras.Layer], step: str) -> None:
     """Warn of what `noted_at_rest` found."""
-    if layers:
+    if layers and step != "training_step":
+        warnings.warn(
+            f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=False, so it acts as in "
+            "training. Give it where the step calls the model: self.model(x, training=False), or training=True if that "
+            "is meant.",
+            stacklevel=2,
+        )
+    elif layers:
         warnings.warn(
             f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=True, so it works as in "
             "an evaluation. Give it where the step calls the model: self.model(x, training=True), or training=False if "
             "that is meant.",
             stacklevel=2,
         )
+
+
+def _acts_unless_told(layer: Any) -> bool:
+    training = inspect.signature(layer.call).parameters.get("training")
+    return (
+        training is not None
+        and training.default is True
+        and any(part._seed_generators for part in layer._flatten_layers())
+    )
 
 
 def _acts_in_training(layer: Any) -> bool:

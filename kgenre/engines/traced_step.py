@@ -151,7 +151,7 @@ def run_step(
     with (
         StepLogs(training, suffix, weight) as logs,
         StepScope(known, state_mapping) as scope,
-        noted_at_rest(training and building) as at_rest,
+        noted_at_rest(building, training) as at_rest,
     ):
         returned = keras.tree.map_structure(read_now, _call(step, arguments))
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)

@@ -88,3 +88,34 @@ def test_nor_one_that_a_metric_asks_for_beside_the_loss():
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="training_step calls")
         fit(Scored(NETWORKS["Dropout in a layer"]))
+
+
+AUGMENTS = {
+    "RandomBrightness": lambda: keras.Sequential([layers.RandomBrightness(0.5, seed=1), layers.Dense(2)]),
+    "Pipeline": lambda: keras.Sequential([layers.Pipeline([layers.RandomContrast(0.5, seed=1)]), layers.Dense(2)]),
+}
+
+
+class Pictures(Net):
+    def error(self, batch, **said):
+        return ops.mean(self.network(ops.reshape(batch["x"], (-1, 2, 2, 1)), **said) ** 2)
+
+    def training_step(self, batch, batch_idx):
+        return self.error(batch, training=True)
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", self.error(batch, **self.said))
+
+
+@pytest.mark.parametrize("name", AUGMENTS)
+def test_a_layer_that_augments_in_an_evaluation_is_named(name):
+    with pytest.warns(UserWarning, match=rf"validation_step calls the {name} '\w+' without training=False"):
+        fit(Pictures(AUGMENTS[name]))
+
+
+@pytest.mark.parametrize(("name", "said"), [("RandomBrightness", {"training": False}), ("resizing", {})])
+def test_one_that_was_told_or_draws_nothing_is_not(name, said):
+    networks = AUGMENTS | {"resizing": lambda: keras.Sequential([layers.Resizing(2, 2), layers.Dense(2)])}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message="validation_step calls")
+        fit(Pictures(networks[name], **said))
