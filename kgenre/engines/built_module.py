@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Number
@@ -53,6 +54,7 @@ class BuiltModule:
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
     flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` at that time
     warnings: StepWarnings = field(default_factory=StepWarnings)
+    says_replaced: bool = False
     written: list[CodeType] = field(init=False)  # what the compiled steps were made of
 
     def __post_init__(self) -> None:
@@ -163,6 +165,22 @@ class BuiltModule:
         changed = [step for step, *_ in self.read.changed(self.module) if step != STEPS["train"]]
         same_code = self.written == code_of(self.module, _COMPILED)
         return held.issuperset(map(id, self.variables.values())) and same_code and not changed
+
+    def warn_of_changes(self) -> None:
+        """Warn once of what hooks have changed, and the compiled steps go on without."""
+        self.read.warn_of_changes(self.module, self.optimizers)
+        held = named_variables(self.module)
+        new = next(
+            (name for name, variable in self.variables.items() if held.get(name, variable) is not variable), None
+        )
+        if new is not None and not self.says_replaced:
+            self.says_replaced = True
+            warnings.warn(
+                f"self.{new} is another variable now, but the fit goes on with the one that was there when it began. Put "
+                "layers in place in setup or configure_model; in a hook give those that are there other weights, with "
+                "set_weights or load_weights.",
+                stacklevel=2,
+            )
 
     def named_gradients(self, totals: Iterable[np.ndarray], count: Any) -> dict[str, np.ndarray]:
         """What an incomplete group of batches has added up, for a checkpoint: see `Engine.epoch_state`."""

@@ -55,7 +55,7 @@ def fit_loop(trainer: Trainer) -> None:
             load_sources(t)
             add_stages(t)
         hooks.on_train_epoch_start()
-        engine.built.read.warn_of_changes(t.module, t.optimizers)
+        engine.built.warn_of_changes()
         engine.pull()
         schedule = t.schedule  # the sources may be new, or a hook changed the accumulation
         saved, t.saved_epoch = t.saved_epoch, None

@@ -761,3 +761,13 @@ def test_batch_norm_statistics_move_in_training_and_not_in_validation():
     trainer.fit(module, batches, boring_batches(3, seed=5))
     mean = weights_of(module)["model.layers.0.moving_mean"]
     np.testing.assert_allclose(mean, 0.5 * batches[0]["x"].mean(0), rtol=1e-4)
+
+
+def test_a_layer_that_a_hook_replaces_is_named():
+    class Replaces(BoringModule):
+        def on_train_epoch_start(self):
+            if self.current_epoch:
+                self.model = keras.models.clone_model(self.model)
+
+    with pytest.warns(UserWarning, match=r"self.model.layers.0.kernel is another variable now, but the fit goes on"):
+        fit(Replaces(), max_epochs=2)
