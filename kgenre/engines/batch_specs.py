@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -35,8 +36,13 @@ def batch_specs(stage: str, batch: Any) -> Any:
             is_number = _spec(leaf).dtype != "string" or keras.backend.backend() == "tensorflow"
         except (TypeError, ValueError):
             is_number = False
+        place = "".join(f"[{key!r}]" for key in path)
+        if (kind := type(leaf).__name__) in _NOT_DENSE:
+            raise StepError(
+                f"The {stage.partition('/')[0]} batch holds a {kind} at batch{place}; a compiled step takes dense arrays. Let "
+                f"the source of batches make one, for example dataset.map(...) with {_NOT_DENSE[kind]}."
+            )
         if not is_number:
-            place = "".join(f"[{key!r}]" for key in path)
             is_text = isinstance(leaf, str) or getattr(getattr(leaf, "dtype", None), "kind", "") in ("U", "S", "O")
             instead = " (Keras's StringLookup and TextVectorization give them, in the source of batches)"
             raise StepError(
@@ -44,7 +50,25 @@ def batch_specs(stage: str, batch: Any) -> Any:
                 f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or give numbers"
                 f"{instead if is_text else ''}."
             )
+        _warn_if_wrapped(leaf, f"{stage.partition('/')[0]} batch", f"batch{place}")
     return keras.tree.map_structure(_spec, batch)
+
+
+_NOT_DENSE = {"RaggedTensor": "ragged.to_tensor()", "SparseTensor": "tf.sparse.to_dense(sparse)"}
+
+
+def _warn_if_wrapped(leaf: Any, batch: str, place: str) -> None:
+    """Warn of whole numbers that are too large for the backend: JAX has 32 bits for them and says nothing."""
+    if isinstance(leaf, keras.KerasTensor) or _spec(leaf).dtype not in ("int64", "uint64"):
+        return
+    numbers = keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else np.asarray(leaf)
+    seen = keras.ops.convert_to_numpy(keras.ops.convert_to_tensor(numbers))
+    if np.any(differ := seen != numbers):
+        warnings.warn(
+            f"The {batch} holds {numbers[differ][0]} at {place}, but {keras.backend.backend()} computes with 32 bits: "
+            f"the step sees {seen[differ][0]}. Give smaller numbers, such as that of the row.",
+            stacklevel=2,
+        )
 
 
 def _rows_in_lists(value: Any, place: str) -> str | None:

@@ -1,6 +1,7 @@
 """What a training step may return and get, metrics as attributes, and the gradients in the user's hands."""
 
 import itertools
+import warnings
 
 import keras
 import numpy as np
@@ -391,3 +392,27 @@ def test_several_sets_need_a_step_that_takes_their_number():
 
     with pytest.raises(ValueError, match=r"'loss', add_dataloader_idx=False.* several validation sets"):
         quiet_trainer().validate(SameName(), [boring_batches(1), boring_batches(1)])
+
+
+@pytest.mark.parametrize(("form", "kind"), [("from_dense", "SparseTensor"), ("ragged", "RaggedTensor")])
+def test_what_is_not_dense_in_a_batch_is_named(form, kind):
+    tf = pytest.importorskip("tensorflow")
+    (batch,) = boring_batches(1)
+    made = tf.sparse.from_dense(batch["x"]) if form == "from_dense" else tf.RaggedTensor.from_tensor(batch["x"])
+    with pytest.raises(StepError, match=rf"batch holds a {kind} at batch\['x'\].* takes dense arrays"):
+        quiet_trainer().fit(BoringModule(), [batch | {"x": made}])
+
+
+def test_whole_numbers_that_jax_would_change_are_named():
+    class Ids(BoringModule):
+        def predict_step(self, batch, batch_idx):
+            return batch["id"]
+
+    ids = np.array([7, 2**40 + 5])
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = quiet_trainer().predict(Ids(), [{"id": ids}])[0]
+    said = [
+        str(warning.message) for warning in caught if "computes with 32 bits: the step sees 5" in str(warning.message)
+    ]
+    assert len(said) == (not np.array_equal(found, ids))
