@@ -45,6 +45,10 @@ class Module(Hyperparameters):
         prepare_keras()
         return super().__new__(cls)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without the trainer, which a copy or a pickle of the module is not part of."""
+        return {name: value for name, value in vars(self).items() if name != "_trainer"}
+
     if not TYPE_CHECKING:  # it would take any name for one that is there
 
         def __getattr__(self, name: str) -> Any:

@@ -224,3 +224,19 @@ def test_seed_everything_seeds_torch_where_it_is_imported(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(manual_seed=seeds.append))
     kgenre.seed_everything(3)
     assert seeds == [3]
+
+
+def test_a_copy_or_a_pickle_of_a_module_goes_without_the_trainer():
+    module = BoringModule()
+    trainer = quiet_trainer()
+    trainer.fit(module, boring_batches(1))
+    for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
+        assert other._trainer is None
+        np.testing.assert_array_equal(
+            weights_of(other)["model.layers.0.kernel"], weights_of(module)["model.layers.0.kernel"]
+        )
+        quiet_trainer().fit(other, boring_batches(1))
+        assert not np.array_equal(
+            weights_of(other)["model.layers.0.kernel"], weights_of(module)["model.layers.0.kernel"]
+        )
+    assert module.trainer is trainer
