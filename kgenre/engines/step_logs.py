@@ -106,7 +106,7 @@ def weight_of(batch: Any, first: Any) -> float:
     A share, so that a whole batch weighs 1, as in a checkpoint of half an epoch from before rows counted.
     """
     rows, whole = _rows(batch), _rows(first)
-    return rows / whole if rows and whole else 1.0
+    return rows / whole if rows is not None and whole else 1.0
 
 
 def _rows(batch: Any) -> int | None:

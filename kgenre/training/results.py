@@ -111,8 +111,9 @@ class Results:
         from keras import ops
 
         try:
-            # Of a torch tensor that has a gradient, float() warns.
-            number = float(ops.convert_to_numpy(value) if ops.is_tensor(value) else value)
+            # Of a torch tensor that has a gradient, float() warns; of an array of one element it is an error.
+            value = ops.convert_to_numpy(value) if ops.is_tensor(value) else value
+            number = float(value.item() if getattr(value, "size", None) == 1 else value)
         except (TypeError, ValueError):
             raise ValueError(not_a_number(name, value)) from None
         self._put(LogEntry(name, prog_bar=prog_bar), number, logger)

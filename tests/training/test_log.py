@@ -71,6 +71,16 @@ def test_means_weighted_by_rows_are_those_of_all_rows(given):
     assert metrics["mean"] == pytest.approx(np.concatenate([b["y"] for b in ragged]).mean(), rel=1e-4)
 
 
+def test_an_empty_batch_counts_for_nothing():
+    def how(module, batch, batch_idx):
+        module.log("mean", ops.mean(batch["y"]))  # of no rows: NaN
+
+    (batch,) = boring_batches(1)
+    empty = {name: rows[:0] for name, rows in batch.items()}
+    metrics = quiet_trainer().validate(Logs(how), [batch, empty], verbose=False)[0]
+    assert metrics["mean"] == pytest.approx(batch["y"].mean(), rel=1e-4)
+
+
 def test_batches_without_an_axis_in_common_count_alike():
     def how(module, batch, batch_idx):
         module.log("mean", ops.mean(batch["y"]))
@@ -346,6 +356,14 @@ def test_log_in_hooks_and_log_dict():
     assert logger.history("b") == [(2, 0.0), (4, 1.0)]
     assert logger.history("again") == [(2, 2.0), (4, 2.0)]
     assert trainer.progress_bar_metrics == {"a": 1.5, "b": 1.0}
+
+
+def test_an_array_of_one_element_in_a_hook_is_a_number():
+    module = BoringModule()
+    module.on_train_epoch_end = lambda: module.log_dict({"array": np.array([1.5]), "tensor": ops.ones((1,))})
+    trainer = quiet_trainer()
+    trainer.fit(module, boring_batches(1))
+    assert (trainer.callback_metrics["array"], trainer.callback_metrics["tensor"]) == (1.5, 1.0)
 
 
 def test_a_text_or_metric_in_a_hook_is_refused_by_name():
