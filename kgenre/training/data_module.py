@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import count, islice, takewhile
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 from kgenre.training.hyperparameters import Hyperparameters
+from kgenre.training.limits import length_of
 from kgenre.users_code import ShortTraceback
 
 if TYPE_CHECKING:
@@ -150,7 +151,8 @@ def iterate_epoch(source: Iterable[Any], epoch: int, start_batch: int = 0) -> It
 def _epoch_of_py_dataset(source: Any, start_batch: int) -> Iterator[Any]:
     source.on_epoch_begin()
     try:
-        for batch in range(start_batch, len(source)):
+        length = length_of(source)
+        for batch in takewhile(lambda batch: batch < length, count(start_batch)):
             yield source[batch]
     finally:  # also when a limit ends the epoch early
         source.on_epoch_end()

@@ -113,4 +113,5 @@ def length_of(source: Any) -> int | float:
     try:
         return len(source)
     except TypeError:  # a tf.data.Dataset of unknown or infinite cardinality, or an object without a length
-        return math.inf
+        batches = getattr(source, "num_batches", None)  # of Keras's PyDataset; None: infinite
+        return batches if isinstance(batches, int) else math.inf

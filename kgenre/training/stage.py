@@ -59,6 +59,8 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     t.state = RunState(stage, "train" if stage == "fit" else None, "running")
     if t.profiler is not None:
         t.profiler.setup(stage)
+    # In a hook of another trainer's run the module is that one's again afterwards.
+    outer = module._trainer if module._trainer and module._trainer.state.status == "running" else t
     module._trainer = t
     if datamodule is not None:
         datamodule.trainer = t
@@ -103,6 +105,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
                 datamodule.teardown(stage)
             t.hooks.teardown(stage)
             t.state.stage = None
+            module._trainer = outer
             if t.profiler is not None:
                 with own_writing(t):
                     t.profiler.describe()

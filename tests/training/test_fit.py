@@ -155,6 +155,16 @@ def py_dataset(batches):
     return Source()
 
 
+def py_dataset_by_number(batches):
+    class Source(keras.utils.PyDataset):
+        num_batches = len(batches)
+
+        def __getitem__(self, index):
+            return batches[index]
+
+    return Source()
+
+
 def tf_dataset(batches):
     tf = pytest.importorskip("tensorflow")
     return tf.data.Dataset.from_tensor_slices({key: np.stack([b[key] for b in batches]) for key in batches[0]})
@@ -169,7 +179,8 @@ def array_dataset(batches):
     return kgenre.ArrayDataset(rows, batch_size=8)
 
 
-SOURCES = [list, tuple, generator_class, py_dataset, tf_dataset, tf_dataset_of_unknown_length, array_dataset]
+SOURCES = [list, tuple, generator_class, py_dataset, py_dataset_by_number]
+SOURCES += [tf_dataset, tf_dataset_of_unknown_length, array_dataset]
 
 
 @pytest.mark.parametrize("make", SOURCES)
@@ -189,6 +200,27 @@ def test_sources_can_be_entered_in_the_middle(make):
     batches = boring_batches(4)
     found = [np.asarray(batch["x"]) for batch in iterate_epoch(make(batches), 0, 2)]
     np.testing.assert_array_equal(found, [batch["x"] for batch in batches[2:]])
+
+
+def test_a_py_dataset_without_an_end_is_limited():
+    batches = boring_batches(2)
+    source = py_dataset_by_number(batches * 8)
+    type(source).num_batches = None
+    trainer = quiet_trainer(limit_train_batches=3)
+    trainer.fit(BoringModule(), source)
+    assert trainer.global_step == 3
+
+
+def test_a_run_in_a_hook_of_another_gives_the_module_back():
+    class Nested(BoringModule):
+        def on_train_epoch_end(self):
+            quiet_trainer().validate(self, boring_batches(1), verbose=False)
+            self.log("epoch", self.current_epoch)
+
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(Nested(), boring_batches(1))
+    assert trainer.module.trainer is trainer
+    assert trainer.callback_metrics["epoch"] == 1
 
 
 def test_batches_may_be_tuples():
