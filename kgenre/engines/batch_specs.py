@@ -39,8 +39,8 @@ def batch_specs(stage: str, batch: Any) -> Any:
         place = "".join(f"[{key!r}]" for key in path)
         if (kind := type(leaf).__name__) in _NOT_DENSE:
             raise StepError(
-                f"The {stage.partition('/')[0]} batch holds a {kind} at batch{place}; a compiled step takes dense arrays. Let "
-                f"the source of batches make one, for example dataset.map(...) with {_NOT_DENSE[kind]}."
+                f"The {stage.partition('/')[0]} batch holds a {kind} at batch{place}; a compiled step takes dense "
+                f"arrays. Let the source of batches make one, for example dataset.map(...) with {_NOT_DENSE[kind]}."
             )
         if not is_number:
             is_text = isinstance(leaf, str) or getattr(getattr(leaf, "dtype", None), "kind", "") in ("U", "S", "O")

@@ -176,9 +176,9 @@ class BuiltModule:
         if new is not None and not self.says_replaced:
             self.says_replaced = True
             warnings.warn(
-                f"self.{new} is another variable now, but the fit goes on with the one that was there when it began. Put "
-                "layers in place in setup or configure_model; in a hook give those that are there other weights, with "
-                "set_weights or load_weights.",
+                f"self.{new} is another variable now, but the fit goes on with the one that was there when it began. "
+                "Put layers in place in setup or configure_model; in a hook give those that are there other weights, "
+                "with set_weights or load_weights.",
                 stacklevel=2,
             )
 
