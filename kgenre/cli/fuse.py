@@ -138,14 +138,18 @@ def _say_what_is_outdated(runs: Sequence[str]) -> None:
 
 def _check(members: Sequence[_Member]) -> None:
     """Refuse what cannot be weighed together: the weights must be fitted on films that no member was trained on."""
+    from kgenre.data.split import PARTS
+
     first = members[0]
     for other in members[1:]:
         for what, hint in (
             ("genre_names", "the same films and genres"),
             ("split", "the same --data.path and --data.split_seed"),
         ):
-            one, another = (_without_order(member.state.get(what)) for member in (first, other))
-            if one != another:
+            both = [member.state.get(what) for member in (first, other)]
+            if what == "split":  # in which order the films stand does not matter
+                both = [split and {part: set(split[part]) for part in PARTS} for split in both]
+            if both[0] != both[1]:
                 raise UsageError(
                     f"{first.checkpoint} and {other.checkpoint} differ in their {what.replace('_', ' ')}: train both "
                     f"with {hint}."
@@ -163,13 +167,6 @@ def _check(members: Sequence[_Member]) -> None:
                     f"{pair[0].checkpoint} and {member.checkpoint} read {reads} with another {names}: train both with "
                     f"the same --data.{', --data.'.join(arguments)}."
                 )
-
-
-def _without_order(learnt: Any) -> Any:
-    """Of a split the ids of each part: in which order the films stood does not matter. Anything else as it is."""
-    from kgenre.data.split import PARTS
-
-    return {part: set(learnt[part]) for part in PARTS} if isinstance(learnt, dict) else learnt
 
 
 def _reads(member: _Member, what: str) -> bool:

@@ -256,7 +256,10 @@ class GenreClassifier(ExactEvaluation):
         return {"poster": pixels}, genres
 
     def training_step(self, batch: dict[str, Any], batch_idx: Any) -> Any:
-        """Mean cross-entropy of the batch's films, added up over members; rows of weight 0 only fill the batch up."""
+        """Mean cross-entropy of the batch's films, added up over members; rows of weight 0 only fill the batch up.
+
+        One of a subclass logs "train/loss" too, each epoch's mean cross-entropy: reports count and compare epochs by it.
+        """
         from keras import ops
 
         from kgenre.models.side_by_side import each_member

@@ -23,10 +23,6 @@ def load_classifier(run: str | os.PathLike[str], **arguments: Any) -> GenreClass
     Raises:
         TrainerError: the subclass cannot be found, or may not be imported.
         CheckpointError: there is no checkpoint, or it is damaged or of another model.
-
-    Example:
-        >>> load_classifier("runs/quickstart/version_0").inputs
-        ['poster']
     """
     name = read_state(find_checkpoint(run)).get("model", {}).get("class_path", "")
     return _class_of(name).load_from_checkpoint(run, **arguments)
