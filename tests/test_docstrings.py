@@ -20,7 +20,7 @@ pytestmark = pytest.mark.one_backend("tensorflow")
 SLOW = ("Bidirectional", "ColoursAndLayout", ".fused", "GenreClassifier", ".overview_lstm", ".poster_cnn_2024")
 SLOW += (".poster_cnn_2025", ".side_by_side", "BatchSizeFinder", "TensorBoardViews")
 WANTING = (".read", "layout_of", "StepWarnings", "InMemoryLogger", "load_from_checkpoint", "export_classifier")
-WANTING += (".examples", ".fit_fusion", "load_classifier", "WandbLogger", "MLFlowLogger")
+WANTING += (".examples", ".fit_fusion", "WandbLogger", "MLFlowLogger")
 PACKAGES = {package.name for package in pkgutil.iter_modules(kgenre.__path__) if package.ispkg}
 PACKAGES -= {"checkpoints", "kernels", "tuning"}  # nothing is left of their examples
 # What examples use without making it.

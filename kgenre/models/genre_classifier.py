@@ -258,7 +258,7 @@ class GenreClassifier(ExactEvaluation):
     def training_step(self, batch: dict[str, Any], batch_idx: Any) -> Any:
         """Mean cross-entropy of the batch's films, added up over members; rows of weight 0 only fill the batch up.
 
-        One of a subclass logs "train/loss" too, each epoch's mean cross-entropy: reports count and compare epochs by it.
+        A subclass's own logs "train/loss", the mean cross-entropy of an epoch, too: reports tell epochs by it.
         """
         from keras import ops
 
@@ -293,21 +293,13 @@ class GenreClassifier(ExactEvaluation):
     def validation_step(self, batch: dict[str, Any], batch_idx: Any) -> dict[str, Any]:
         """The predictions with their truth, collected for exact metrics.
 
-        A subclass changes what the model says in `probabilities`; what it logs in a step is of that step alone.
+        It is the test's step and the prediction's, too: what a subclass's own logs is of its films alone. What the
+        model says is changed in `probabilities`.
         """
-        return self._predicted(batch)
-
-    def test_step(self, batch: dict[str, Any], batch_idx: Any) -> dict[str, Any]:
-        """As in validation."""
-        return self._predicted(batch)
-
-    def predict_step(self, batch: dict[str, Any], batch_idx: Any) -> dict[str, Any]:
-        """As in validation."""
-        return self._predicted(batch)
-
-    def _predicted(self, batch: dict[str, Any]) -> dict[str, Any]:
         kept = ("genres", "index", "weight")
         return {"probabilities": self.probabilities(batch), **{name: batch[name] for name in kept}}
+
+    test_step = predict_step = validation_step
 
     def configure_optimizers(self) -> Any:
         """Adam or SGD, with its schedule and weight decay; one more for each of ``layer_optimizers`` and backbones."""
