@@ -258,7 +258,8 @@ class GenreClassifier(ExactEvaluation):
     def training_step(self, batch: dict[str, Any], batch_idx: Any) -> Any:
         """Mean cross-entropy of the batch's films, added up over members; rows of weight 0 only fill the batch up.
 
-        A subclass's own logs "train/loss", the mean cross-entropy of an epoch, too: reports tell epochs by it.
+        A subclass that overrides it should log "train/loss", the mean cross-entropy of an epoch, as well: reports draw
+        the learning curve from it.
         """
         from keras import ops
 
@@ -293,8 +294,8 @@ class GenreClassifier(ExactEvaluation):
     def validation_step(self, batch: dict[str, Any], batch_idx: Any) -> dict[str, Any]:
         """The predictions with their truth, collected for exact metrics.
 
-        It is the test's step and the prediction's, too: what a subclass's own logs is of its films alone. What the
-        model says is changed in `probabilities`.
+        Test and prediction have the same step; overriding this one changes validation only. To change the predictions
+        everywhere, override `probabilities`.
         """
         kept = ("genres", "index", "weight")
         return {"probabilities": self.probabilities(batch), **{name: batch[name] for name in kept}}
