@@ -88,6 +88,9 @@ class FilmTable:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        return f"FilmTable({len(self):,} films, {len(self.genre_names)} genres, from {self.source})"
+
     @cached_property
     def marks(self) -> npt.NDArray[np.str_]:
         """What tells films with the same id apart, see `film_marks`; str (n,)."""

@@ -43,6 +43,7 @@ def optimizer_groups(
                 )
             raise ValueError(
                 f"configure_optimizers: the pattern {pattern!r} has no variable left to train. "
-                f"Names are such as {', '.join(list(trainable)[:3])}; the first pattern that matches all of one wins."
+                f"Names go from {next(iter(trainable))} to {list(trainable)[-1]}; the first pattern that matches "
+                "all of one wins."
             )
     return list(groups.values())

@@ -21,6 +21,10 @@ def table():
     )
 
 
+def test_a_notebook_shows_it_in_a_line(table):
+    assert repr(table) == "FilmTable(3 films, 2 genres, from a table in memory)"
+
+
 def test_subset_keeps_the_given_order_in_all_columns(table):
     part = table.subset(np.array([2, 0]))
     assert (len(part), part.ids, part.years, part.overviews) == (2, ("c", "a"), (3, 1), ("z", "x"))
