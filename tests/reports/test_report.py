@@ -28,7 +28,7 @@ from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.random_order import beside_random_order
-from kgenre.models import GenreClassifier, explanations
+from kgenre.models import explanations
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
 from kgenre.reports.blocks import Figure, Film, Films, Guess, Paragraph, Table
 from kgenre.reports.example_films import _words, choose_films, example_films
@@ -787,7 +787,7 @@ def test_a_film_without_poster_is_explained_by_its_overview(films, runs, monkeyp
     monkeypatch.setattr(checkpoints, "find_checkpoint", lambda folder: folder)
     monkeypatch.setattr(checkpoints, "read_state", lambda checkpoint: state)
     reads_both = SimpleNamespace(inputs=["poster", "overview"])
-    monkeypatch.setattr(GenreClassifier, "load_from_checkpoint", lambda checkpoint: reads_both)
+    monkeypatch.setattr("kgenre.models.trained_classifier.load_classifier", lambda checkpoint: reads_both)
     monkeypatch.setattr(explanations, "grad_cam", lambda module, batch, genres: batch["poster"][..., 0] / 255)
     monkeypatch.setattr(explanations, "word_importance", lambda module, batch, genres: batch["overview"] > 0)
     monkeypatch.setattr("kgenre.reports.example_films._film_table", lambda run: table)
