@@ -91,15 +91,16 @@ def fit_loop(trainer: Trainer) -> None:
             results.note_step(engine, values)
             if update:
                 t.global_step += len(group)
-            logs_are_due = update and t.global_step % t.log_every_n_steps == 0
-            if logs_are_due:
+            t.logs_are_due = update and t.global_step % t.log_every_n_steps == 0
+            if t.logs_are_due:
                 results.add_step(engine, values, t.global_step)
             if hooks_see_weights:
                 engine.sync_module()
             for i, batch in enumerate(group):
                 hooks.on_train_batch_end(outputs, batch, first + i)
-            if logs_are_due:
+            if t.logs_are_due:
                 results.write(t.global_step)  # what hooks have logged
+                t.logs_are_due = False
             if hooks_see_weights:
                 engine.pull()
             t.stop_signal.raise_if_received()

@@ -193,8 +193,7 @@ def restore_logs(trainer: Trainer, checkpoint: Checkpoint) -> None:
             states = checkpoint.state.get("loggers", {})
             for key, logger in _loggers(t):
                 logger.load_state_dict(states.get(key, {}), t.global_step)
-        # The epoch's last values, or those of hooks of this step: due when its checkpoint was written.
-        if t.batch_idx == 0 or t.global_step % t.log_every_n_steps == 0:
+        if t.batch_idx == 0:  # the epoch's last values, due when its checkpoint was written
             t.results.write(t.global_step)
 
 

@@ -98,6 +98,7 @@ class Run:
         self.global_step = 0
         self.epoch_is_done = False
         self.is_last_batch = False
+        self.logs_are_due = False  # what hooks of this batch log is to be written
         self.should_stop = False
         self.stop_is_put_off = False  # should_stop is set, but min_epochs or min_steps are not reached
         self.has_diverged = False  # from here on no checkpoint is written

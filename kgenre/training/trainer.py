@@ -367,6 +367,8 @@ class Trainer(Run):
     def dump_checkpoint(self, weights_only: bool = False) -> Checkpoint:
         """The run's state in memory; its arrays may be overwritten by the next step (see `Checkpoint.copy`)."""
         self.results.write_steps(self.engine)  # a value that waits to be written would be lost in a crash
+        if self.logs_are_due:
+            self.results.write(self.global_step)
         arrays = self.engine.state_dict()
         for part in self.engine.built.parts:
             part.exchange(arrays)
