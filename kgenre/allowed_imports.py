@@ -60,7 +60,7 @@ def lives_in_its_program(name: str) -> str:
     last = name.rpartition(".")[2]
     return (
         f"The run's class {name} is not there. If it lives in the program or notebook that trained it, put it into a "
-        f"file, such as mine.py, and train mine.{last}: then every command finds it. Of this run, in Python: "
+        f"file, such as mine.py, and train mine.{last}: then every command finds it. For this run, in Python: "
         f"{last}.load_from_checkpoint(RUN)."
     )
 

@@ -167,7 +167,7 @@ class BuiltModule:
         return held.issuperset(map(id, self.variables.values())) and same_code and not changed
 
     def warn_of_changes(self) -> None:
-        """Warn once of what hooks have changed, and the compiled steps go on without."""
+        """Warn once of what hooks have changed, but compiled steps do not see."""
         self.read.warn_of_changes(self.module, self.optimizers)
         held = named_variables(self.module)
         new = next(
@@ -176,9 +176,9 @@ class BuiltModule:
         if new is not None and not self.says_replaced:
             self.says_replaced = True
             warnings.warn(
-                f"self.{new} is another variable now, but the fit goes on with the one that was there when it began. "
-                "Put layers in place in setup or configure_model; in a hook give those that are there other weights, "
-                "with set_weights or load_weights.",
+                f"self.{new} is another variable now, but the fit keeps using the one that was there when it began. "
+                "Create layers in setup or configure_model; in a hook, change the weights of the existing ones with "
+                "set_weights or load_weights.",
                 stacklevel=2,
             )
 
