@@ -87,7 +87,7 @@ def fails(capsys):
             1,
             ["--ckpt_path RUN", "in absent: train first"],
         ),
-        (["predict", "--poster", "x.jpg"], 2, ["--ckpt_path is required: a run's folder"]),
+        (["predict", "--poster", "x.jpg"], 2, ["--ckpt_path is required: the folder of a run"]),
         (["fuse"], 2, ["give at least one run's folder, such as"]),
         (["predict", "--ckpt_path", "x", "--overview", "x", "--out", "x.csv"], 1, ["--out FILE", "--data.path"]),
         (["fit", "--epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
