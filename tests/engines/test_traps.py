@@ -769,5 +769,5 @@ def test_a_layer_that_a_hook_replaces_is_named():
             if self.current_epoch:
                 self.model = keras.models.clone_model(self.model)
 
-    with pytest.warns(UserWarning, match=r"self.model.layers.0.kernel is another variable now, but the fit keeps using"):
+    with pytest.warns(UserWarning, match=r"self.model.layers.0.kernel is another variable now, but the fit keeps"):
         fit(Replaces(), max_epochs=2)
