@@ -763,6 +763,7 @@ def test_batch_norm_statistics_move_in_training_and_not_in_validation():
     np.testing.assert_allclose(mean, 0.5 * batches[0]["x"].mean(0), rtol=1e-4)
 
 
+@compiled
 def test_a_layer_that_a_hook_replaces_is_named():
     class Replaces(BoringModule):
         def on_train_epoch_start(self):
