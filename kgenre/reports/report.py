@@ -207,8 +207,8 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
         said.append(f"Genres with fewer than 20 test films: {count}; their values vary from split to split.")
     for limited in runs:
         trainer = limited.config.get("trainer", {})
-        for option, every in (("limit_train_batches", (None, 1.0)), ("overfit_batches", (None, 0))):
-            if (value := trainer.get(option)) not in every:
+        for option in ("limit_train_batches", "overfit_batches"):
+            if str(value := trainer.get(option)) not in ("None", "1.0", "0", "0.0"):  # 1 is one batch, 1.0 all
                 printed = numbers.say(f"{limited.name}: {option}", value, "g")
                 said.append(
                     f"{limited.name} trained with {option}={printed}: an epoch need not have all training films."
