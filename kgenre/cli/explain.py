@@ -128,7 +128,8 @@ def explain(message: str, parser: Any) -> str:
     if found := _NOTHING_BELOW.search(message):
         return f"the config has no options below {found[1]}: give some, or leave {found[1]} out."
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
-    return " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
+    said = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
+    return _KEY.sub(r"--\1", said)
 
 
 def _not_an_option(words: str, options: Collection[str]) -> str:

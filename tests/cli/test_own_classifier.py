@@ -110,6 +110,10 @@ def test_a_class_that_is_not_allowed_or_not_there_is_named(run, command, code, t
     (tmp_path / "ownclass.py").write_text("")
     sys.path_importer_cache.clear()
     assert re.search("there is no ownclass.Squared|class ownclass.Squared is not there", said())
+    (tmp_path / "ownclass.py").write_text("a = 1 / 0")
+    text = said()
+    assert re.search("(--model|Error): (.* )?division by zero", text)
+    assert "Parser key" not in text
 
 
 def test_a_class_of_a_notebook_is_said_to_be_elsewhere(run, tmp_path, capsys):
