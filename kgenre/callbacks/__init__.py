@@ -1,4 +1,4 @@
-"""Callbacks: what is hung into a run from outside."""
+"""Callbacks: objects whose hooks the `Trainer` calls during a run."""
 
 from kgenre.callbacks.backbone_finetuning import BackboneFinetuning
 from kgenre.callbacks.batch_size_finder import BatchSizeFinder

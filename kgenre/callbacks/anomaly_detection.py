@@ -1,4 +1,4 @@
-"""Stop at the first number that is not finite, and say where it comes from."""
+"""Stop training at the first number that is not finite, and report where it comes from."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 class AnomalyError(ShortTraceback, RuntimeError):
-    """A training step made a NaN or an infinity."""
+    """A training step produced a NaN or an infinity."""
 
 
 class AnomalyDetection(Callback):
-    """What ``Trainer(detect_anomaly=True)`` adds: an error at the first loss or weight that is NaN or infinite.
+    """Raises an error at the first loss or weight that is NaN or infinite; ``Trainer(detect_anomaly=True)`` adds it.
 
-    It names the step, and in this order what it finds first: an entry of the batch, the layer whose output is not
-    finite, the loss itself, or the weights that an infinite gradient spoiled. The module is left with the weights
-    before that step. Each step is waited for and the whole state is copied: for a search, not for training;
+    The error names the step and the first cause found, in this order: an entry of the batch, the first layer whose
+    output is not finite, the loss itself, the weights whose gradient is not finite. The module keeps the weights from
+    before that step. Every step waits for the device and copies the whole state, so use it to debug, not to train;
     `TerminateOnNaN` costs next to nothing.
 
     Raises:
@@ -35,13 +35,13 @@ class AnomalyDetection(Callback):
         self._before: dict[str, Any] = {}
 
     def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
-        """Keep the state from which the step can be run again, random states included."""
+        """Keep the state, random states included, so that the step can be run again."""
         self._before = trainer.engine.state_dict()
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        """Look at the loss and the weights."""
+        """Check the loss and the weights."""
         import keras
 
         from kgenre.engines.anomaly import first_layer_not_finite, is_finite

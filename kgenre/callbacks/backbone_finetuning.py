@@ -1,4 +1,4 @@
-"""Train the head of a network first, then the whole of it."""
+"""Train a network's head first, then the whole network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("kgenre")
 
 
 def multiplicative(epoch: int) -> float:
-    """The backbone's rate doubles each epoch."""
+    """Double the backbone's learning rate each epoch."""
     return 2.0
 
 
@@ -25,8 +25,8 @@ class BackboneFinetuning(Callback):
     """Keeps a pretrained part of the module frozen for some epochs, then trains it with an increasing learning rate.
 
     The part needs an optimizer of its own: ``configure_optimizers`` returns
-    ``{"backbone.*": keras.optimizers.Adam(...), ".*": keras.optimizers.Adam(1e-3)}``. Leave the part trainable: layers
-    of it that are already frozen stay so. After the fit, ``trainable`` is restored everywhere.
+    ``{"backbone.*": keras.optimizers.Adam(...), ".*": keras.optimizers.Adam(1e-3)}``. Leave the part trainable before
+    the fit: layers that are already frozen stay frozen. After the fit, ``trainable`` is restored everywhere.
 
     Args:
         unfreeze_backbone_at_epoch: the first epoch (from 0) that trains it.
@@ -40,8 +40,8 @@ class BackboneFinetuning(Callback):
             the module's, such as "MobileNetV3Small".
 
     Raises:
-        ValueError: (when the fit begins) there is nothing of this name, or nothing in it to train, or it shares its
-            optimizer.
+        ValueError: (when the fit begins) no attribute or layer has this name, nothing in it is trainable, or it shares
+            its optimizer.
         TypeError: (when the fit begins) its optimizer was given a Keras schedule, which sets the rate by itself.
 
     Example:
@@ -67,10 +67,10 @@ class BackboneFinetuning(Callback):
         self.train_bn = train_bn
         self.verbose = verbose
         self.backbone = backbone
-        self._flags: list[tuple[Any, bool]] = []  # each layer, and whether it was trainable
+        self._flags: list[tuple[Any, bool]] = []  # each layer with its original ``trainable``
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Freeze it, after the optimizer has made its state for it."""
+        """Freeze the backbone, after its optimizer has created its state."""
         layers = self._layers(module)
         mine = {id(variable) for layer in layers for variable in layer.trainable_variables}
         if not mine:
@@ -92,9 +92,9 @@ class BackboneFinetuning(Callback):
             self._freeze()
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """Unfreeze it when it is time, and set its rate."""
+        """Unfreeze the backbone when its epoch has come, and set its learning rate."""
         if trainer.current_epoch < self.unfreeze_backbone_at_epoch:
-            self._freeze()  # training may have gone back to an epoch before
+            self._freeze()  # again: a rollback may have returned to an earlier epoch
             return
         if trainer.batch_idx:
             return
@@ -112,13 +112,13 @@ class BackboneFinetuning(Callback):
             _log.info("Epoch %d: learning rate %.4g, of the backbone %.4g.", trainer.current_epoch + 1, rest, rate)
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Leave it as trainable as it was."""
+        """Restore the original ``trainable`` flags."""
         if stage == "fit":
             self._restore_flags()
             self._flags = []
 
     def _layers(self, module: Module) -> list[Any]:
-        """The backbone; of several networks side by side each one's."""
+        """Return the backbone; if several networks have a layer of this name, all of these."""
         import keras
 
         from kgenre.engines.named_variables import keras_layers
@@ -138,7 +138,7 @@ class BackboneFinetuning(Callback):
     def _freeze(self) -> None:
         import keras
 
-        for part, was_trainable in self._flags:  # outer layers come first: setting one sets all inside
+        for part, was_trainable in self._flags:  # outer layers come first: setting one sets all layers inside it
             part.trainable = was_trainable and self.train_bn and isinstance(part, keras.layers.BatchNormalization)
 
     def _restore_flags(self) -> None:

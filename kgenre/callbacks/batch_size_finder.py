@@ -21,7 +21,7 @@ _log = logging.getLogger("kgenre")
 
 
 class NothingFitsError(ShortTraceback, MemoryError):
-    """Memory is exceeded even by the smallest batch."""
+    """Even the smallest batch exceeds memory."""
 
 
 class BatchSizeFinder(Callback):
@@ -41,8 +41,8 @@ class BatchSizeFinder(Callback):
         max_val: the largest size to try.
 
     Raises:
-        ValueError: an invalid argument, or (when the fit begins) no such attribute, or batches that were given
-            ready made.
+        ValueError: an invalid argument, or (when the fit begins) no such attribute, or batches given instead of a
+            source that creates them.
         NothingFitsError: not even a batch of one fits; a MemoryError.
 
     Example:
@@ -78,7 +78,7 @@ class BatchSizeFinder(Callback):
         self.optimal_batch_size: int | None = None
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Before the data are asked for their batches."""
+        """Search before the batches are created; a resumed run keeps the size found before."""
         if stage == "fit" and trainer.ckpt_path is None:
             self.scale_batch_size(trainer, module, lambda short: fit_as_given(short, trainer, module))
         elif stage == "fit" and (found := found_before(trainer, self)) is not None:
@@ -90,7 +90,7 @@ class BatchSizeFinder(Callback):
         return {"found": self.optimal_batch_size}
 
     def scale_batch_size(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> int | None:
-        """Try sizes with ``fit(trial trainer)`` and set the best; None with ``fast_dev_run``."""
+        """Try sizes with ``fit(trial_trainer)``, set and return the largest that fits; None with ``fast_dev_run``."""
         if trainer.fast_dev_run:
             _log.warning("No batch size is searched for with fast_dev_run.")
             return None
@@ -137,6 +137,6 @@ class BatchSizeFinder(Callback):
             _log.info("Batch size %d exceeds the memory.", size)
             return "memory"
         finally:
-            gc.collect()  # the engine of this size holds its arrays until then
+            gc.collect()  # frees the arrays of this size's engine
         _log.info("Batch size %d fits.", size)
         return "whole" if short.num_training_batches <= 1 else "fits"

@@ -1,4 +1,4 @@
-"""The Callback: what may be hung into a run from outside, with Lightning's hooks and arguments."""
+"""The base class of callbacks, with Lightning's hooks and arguments."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ if TYPE_CHECKING:
 
 
 class Callback:
-    """Override the hooks you need; each gets the trainer and the module.
+    """The base class of callbacks: override the hooks you need; each receives the trainer and the module.
 
     Order in a fit: ``setup``, ``on_fit_start``, ``on_sanity_check_start`` .. ``_end``, ``on_train_start``, then per
     epoch ``on_train_epoch_start``, per batch ``on_train_batch_start`` and ``on_train_batch_end``, validation where it
-    is due, ``on_train_epoch_end``; at last ``on_train_end``, ``on_fit_end``, ``teardown``. Callbacks come before the
-    module's hook of the same name; checkpoint callbacks come after everything else. Lightning's hooks around backward
-    pass and optimizer (``on_after_backward``, ...) do not exist, and are refused where they are written: the step is
+    is due, ``on_train_epoch_end``; finally ``on_train_end``, ``on_fit_end``, ``teardown``. Callbacks run before the
+    module's hook of the same name; checkpoint callbacks run after everything else. Lightning's hooks around the
+    backward pass and the optimizer (``on_after_backward``, ...) do not exist, and defining one is an error: the step is
     compiled as a whole.
 
     Tensors in ``outputs`` and ``batch`` stay on the device: reading one waits for the step, so do it rarely. The
-    module's weights are up to date in every hook and may be assigned there, in those of training batches too (a target
-    network that follows); under JAX such a hook costs a copy of them.
+    module's weights are up to date in every hook and may be assigned there, also in the hooks of training batches (to
+    update a target network, for example); under JAX such a hook costs a copy of the weights.
 
     Example:
         >>> class SayLoss(Callback):
@@ -32,25 +32,25 @@ class Callback:
     """
 
     # Callbacks that watch logged values run after the module's hook at the end of an epoch or a validation, so that
-    # they see what it logged there.
+    # they see the values it logs there.
     monitors = False
-    # Callbacks that save the run's state come last in every hook: what the others do there belongs to it.
+    # Callbacks that save the run's state run last in every hook: the state includes what the others do there.
     saves = False
-    # What a callback has compiled into each update: a `kgenre.engines.weight_update.StepPart`, or None.
+    # Code to compile into each update: a `kgenre.engines.weight_update.StepPart`, or None.
     step_part: Any = None
 
     def next_step_needed(self, trainer: Trainer) -> float:
         """The next optimizer update (counted as ``trainer.global_step``) after which the batch hooks must be called.
 
-        With ``Trainer(steps_per_execution=...)`` several steps run in one call, which ends here; the hooks of its
-        batches are called when it is over, with ``outputs={}``. By default a callback that overrides
-        ``on_train_batch_start`` or ``on_train_batch_end`` needs each step; return infinity where later will do.
+        With ``Trainer(steps_per_execution=...)`` one call runs several steps. It ends at this update at the latest, and
+        only then are the hooks of its batches called, with ``outputs={}``. By default a callback that overrides
+        ``on_train_batch_start`` or ``on_train_batch_end`` needs every step; return infinity if it can wait.
         """
         return trainer.global_step + 1 if overrides_batch_hooks(self) else math.inf
 
     @property
     def state_key(self) -> str:
-        """The name of this callback's state in a checkpoint; two of one class need two keys."""
+        """The name of this callback's state in a checkpoint; two callbacks of one class need different keys."""
         return type(self).__qualname__
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
@@ -60,7 +60,7 @@ class Callback:
         """A stage is over."""
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Everything is built, a checkpoint to resume from is loaded."""
+        """Everything is built, and a checkpoint to resume from is loaded."""
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
         """Fit is over."""
@@ -69,7 +69,7 @@ class Callback:
         """The few validation batches before training begin."""
 
     def on_sanity_check_end(self, trainer: Trainer, module: Module) -> None:
-        """They are over."""
+        """The validation batches before training are over."""
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Training begins."""
@@ -89,7 +89,7 @@ class Callback:
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        """After a step was enqueued."""
+        """After a step is enqueued."""
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """Validation begins."""
@@ -111,7 +111,7 @@ class Callback:
     def on_validation_batch_end(
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """After a validation step was enqueued."""
+        """After a validation step is enqueued."""
 
     def on_test_start(self, trainer: Trainer, module: Module) -> None:
         """Testing begins."""
@@ -133,7 +133,7 @@ class Callback:
     def on_test_batch_end(
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """After a test step was enqueued."""
+        """After a test step is enqueued."""
 
     def on_predict_start(self, trainer: Trainer, module: Module) -> None:
         """Prediction begins."""
@@ -155,23 +155,23 @@ class Callback:
     def on_predict_batch_end(
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """After a prediction step was enqueued."""
+        """After a prediction step is enqueued."""
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
-        """The run was broken off by an error or by Ctrl-C."""
+        """An error or a signal such as Ctrl-C has ended the run."""
 
     def on_save_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
         """A checkpoint's state (JSON values) is about to be written; add to it."""
 
     def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint's state was read."""
+        """A checkpoint's state has been read."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of this callback: JSON values only."""
+        """Return this callback's state for a checkpoint: JSON values only."""
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
 
 
 HOOKS = tuple(name for name in vars(Callback) if name.startswith("on_") or name in ("setup", "teardown"))
@@ -179,11 +179,11 @@ BATCH_HOOKS = ("on_train_batch_start", "on_train_batch_end")
 
 
 def overrides(owner: Any, name: str, base: type = Callback) -> bool:
-    """Whether a callback (or a module, with its base) has a hook of its own by this name."""
+    """Whether a callback (or a module, with its base class) overrides this hook."""
     hook = getattr(owner, name)
     return getattr(hook, "__func__", hook) is not getattr(base, name)
 
 
 def overrides_batch_hooks(owner: Any, base: type = Callback) -> bool:
-    """Whether it has hooks of training batches."""
+    """Whether a callback or module overrides a hook of training batches."""
     return any(overrides(owner, name, base) for name in BATCH_HOOKS)

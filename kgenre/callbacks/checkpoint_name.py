@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-_NOT_IN_NAMES = re.compile(r'[/\\<>:"|?*]')  # of folders, on Windows, where runs may be copied to
+_NOT_IN_NAMES = re.compile(r'[/\\<>:"|?*]')  # forbidden in Windows folder names: runs may be copied there
 FIELD = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 
 
 def check_template(template: str) -> str:
-    """The template, if it can name a folder beside the others.
+    """Return the template if it can name a checkpoint's folder.
 
     Raises:
-        ValueError: it holds a slash outside a field (or another sign that Windows allows in no name), a format that
-            numbers do not have, or gives a name that is taken.
+        ValueError: it has a slash outside a field (or another character that Windows forbids in names), a stray brace
+            or a format that numbers do not have, or the name is empty, hidden or reserved ("best", "last").
     """
     try:
         name = checkpoint_name(template, 0, 0, {})
@@ -26,7 +26,7 @@ def check_template(template: str) -> str:
 
 
 def checkpoint_name(template: str, epoch: int, step: int, metrics: Mapping[str, float]) -> str:
-    """The template with each ``{name:format}`` as ``name=value``; slashes and the like in a name become ``_``.
+    """Fill in each ``{name:format}`` as ``name=value``; forbidden characters such as slashes in a name become ``_``.
 
     ``epoch`` counts from 0; a value that was not logged is ``nan``.
 

@@ -1,4 +1,4 @@
-"""Log how much of the machine is used."""
+"""Log memory and processor use."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ class DeviceStatsMonitor(Callback):
         self._clocks = (0.0, 0.0)
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
-        """Where the counting begins."""
+        """Start counting updates and processor time."""
         self._seen, self._clocks = trainer.global_step, (process_time(), perf_counter())
 
     def next_step_needed(self, trainer: Trainer) -> float:
-        """Where the loggers are due."""
-        return math.inf  # a call ends at log_every_n_steps in any case
+        """Request no particular update."""
+        return math.inf  # a call ends at log_every_n_steps anyway
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        """Log where the loggers are due."""
+        """Log every ``log_every_n_steps`` updates."""
         if trainer.global_step == self._seen or trainer.global_step % trainer.log_every_n_steps:
             return
         self._seen = trainer.global_step
@@ -64,7 +64,7 @@ class DeviceStatsMonitor(Callback):
 
 
 def _peak_memory() -> int:
-    """The most memory that this process has had in use, in bytes; 0 where the system does not tell."""
+    """Return this process's peak memory in bytes; 0 where the system does not report it."""
     try:
         import resource
     except ImportError:  # Windows

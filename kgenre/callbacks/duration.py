@@ -1,4 +1,4 @@
-"""A length of time as users write it."""
+"""Parse a length of time as users write it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Duration = str | timedelta | dict[str, float]
 
 
 def read_duration(argument: str, value: Duration) -> timedelta:
-    """The length of time that ``value`` means; ``argument`` is the name of the argument it was given as.
+    """Parse a length of time; ``argument`` is the name of the argument, for the error message.
 
     Raises:
-        ValueError: it is none of the three forms, or negative.
+        ValueError: ``value`` has none of the three forms, or is negative.
 
     Example:
         >>> read_duration("max_time", "00:12:00:00") == read_duration("max_time", {"hours": 12})
@@ -24,7 +24,7 @@ def read_duration(argument: str, value: Duration) -> timedelta:
         days, hours, minutes, seconds = map(int, value.split(":"))
         duration = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
     elif isinstance(value, dict) and value:
-        # Another keyword, NaN, more than a timedelta holds.
+        # An unknown keyword, NaN, or more than a timedelta can hold.
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             duration = timedelta(**value)
     if duration is None or duration < timedelta(0):

@@ -1,4 +1,4 @@
-"""Stop when a value no longer gets better."""
+"""Stop training when a logged value no longer improves."""
 
 from __future__ import annotations
 
@@ -79,33 +79,33 @@ class EarlyStopping(Callback):
 
     @property
     def state_key(self) -> str:
-        """One state for each watched value."""
+        """One key per monitored value."""
         return f"EarlyStopping({self.monitor})"
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Refuse a name that nothing logs; a new run starts counting anew."""
+        """Check that the value is logged; a new run starts counting from zero."""
         if self.strict:
             check_logged("EarlyStopping", self.monitor, trainer, module)
         if not trainer.resumed:
             self.best_score, self.wait_count, self.stopped_epoch = worst(self.mode), 0, None
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
-        """Weights of another fit are not this one's best."""
+        """Drop the best weights of an earlier fit."""
         self._best_weights = None
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Look at the value where validation logs it."""
+        """Check the value after a validation."""
         if trainer.stage == "fit" and not trainer.sanity_checking and not self.check_on_train_epoch_end:
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Without validation, look at the end of the epoch."""
-        # Half an epoch is judged when it is whole: the run may go on from here.
+        """Check the value at the end of the epoch, without validation or with ``check_on_train_epoch_end``."""
+        # An incomplete epoch is not checked: the run may be resumed and complete it.
         if trainer.epoch_is_done and (self.check_on_train_epoch_end or not trainer.schedule.validates):
             self._look(trainer)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
-        """Put the best weights back."""
+        """Restore the best weights."""
         if not self.restore_best_weights or not math.isfinite(self.best_score):
             return
         if self._best_weights is None:
@@ -119,7 +119,7 @@ class EarlyStopping(Callback):
         engine, weights = trainer.engine, self._best_weights
         engine.load_state_dict(weights)
         arrays = engine.state_dict()
-        for part in engine.built.parts:  # an average that takes their place is theirs too
+        for part in engine.built.parts:  # set `WeightAveraging`'s average too: it may replace the weights
             part.exchange(arrays)
         engine.load_state_dict(arrays | weights)
         self._best_weights = None
@@ -140,7 +140,7 @@ class EarlyStopping(Callback):
             self.wait_count += 1
         reason = self._reason(value)
         if reason is not None:
-            # Where min_epochs puts the stop off, it is said once.
+            # If min_epochs postpones the stop, log the reason only once.
             if not trainer.should_stop:
                 _log.info("Stopping early after epoch %d: %s.", trainer.current_epoch + 1, reason)
             trainer.should_stop = True
@@ -160,25 +160,25 @@ class EarlyStopping(Callback):
 
     def _keep_weights(self, trainer: Trainer) -> None:
         weights, state = trainer.engine.built.variables, trainer.engine.state_dict()
-        for part in trainer.engine.built.parts:  # what was validated: with `WeightAveraging` the average
+        for part in trainer.engine.built.parts:  # the validated weights: with `WeightAveraging`, the average
             part.exchange(state)
-        # Copies: an array may look into memory that the next step writes to.
+        # Copies: an array may be a view of memory that the next step overwrites.
         self._best_weights = {name: state[name].copy() for name in weights}
         self._best_epoch = trainer.current_epoch
 
     def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
-        """A stop is void where training goes back to a checkpoint of before it."""
+        """Withdraw a stop if training goes back to a checkpoint from before it."""
         if self._is_taken_back:
             trainer.should_stop = self._is_taken_back = False
 
     def state_dict(self) -> dict[str, Any]:
-        """Best value and patience used."""
-        # JSON has no infinity: no value yet is None.
+        """The best score, the validations without improvement, and the epoch of a stop."""
+        # JSON has no infinity: None means no value yet.
         best = self.best_score if math.isfinite(self.best_score) else None
         return {"best_score": best, "wait_count": self.wait_count, "stopped_epoch": self.stopped_epoch}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue counting."""
         self.best_score = worst(self.mode) if state["best_score"] is None else state["best_score"]
         self._is_taken_back = self.stopped_epoch is not None and state["stopped_epoch"] is None
         self.wait_count, self.stopped_epoch = state["wait_count"], state["stopped_epoch"]

@@ -1,4 +1,4 @@
-"""Another number of accumulated batches from a given epoch on."""
+"""Change the number of accumulated batches at given epochs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class GradientAccumulationScheduler(Callback):
         scheduling: epoch (from 0) -> batches per update from that epoch on; before the first one: 1.
 
     Raises:
-        ValueError: not such a dict, or (when training starts) the Trainer has ``accumulate_grad_batches`` itself.
+        ValueError: an invalid dict, or (when the fit begins) the Trainer has ``accumulate_grad_batches`` too.
 
     Example:
         >>> GradientAccumulationScheduler({0: 8, 4: 2})  # epochs 0 to 3: 8 batches to an update, then 2
@@ -37,11 +37,11 @@ class GradientAccumulationScheduler(Callback):
         self.scheduling = dict(sorted(scheduling.items()))
 
     def get_accumulate_grad_batches(self, epoch: int) -> int:
-        """The number of an epoch."""
+        """Return the batches per update in an epoch."""
         return next((batches for first, batches in reversed(self.scheduling.items()) if first <= epoch), 1)
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """The step is compiled for accumulation before the first epoch."""
+        """Prepare the step for the largest number of batches, before it is compiled."""
         if stage != "fit":
             return
         if trainer.accumulate_grad_batches != 1:
@@ -53,13 +53,13 @@ class GradientAccumulationScheduler(Callback):
         trainer.step_options = replace(trainer.step_options, accumulate_grad_batches=most)
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """The number of this epoch."""
+        """Set the number for this epoch."""
         batches = self.get_accumulate_grad_batches(trainer.current_epoch)
         trainer.accumulate_grad_batches = batches
         trainer.schedule = replace(trainer.schedule, accumulate_grad_batches=batches)
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Leave the trainer as it was."""
+        """Restore the trainer's settings."""
         if stage == "fit":
             trainer.accumulate_grad_batches = 1
             trainer.step_options = replace(trainer.step_options, accumulate_grad_batches=1)

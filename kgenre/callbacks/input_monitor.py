@@ -1,4 +1,4 @@
-"""Whether training waits for its data."""
+"""Log how much of the training time is spent waiting for data."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class InputMonitor(Callback):
     """Logs ``input_wait``: the share of an epoch's training time that the loop waited for the next batch, 0 to 1.
 
     Validation does not count. Near 0 the input keeps up; where it is large, a faster input (a smaller poster, another
-    ``poster_table``) makes training faster. The first epoch includes compilation, during which batches are made ahead.
+    ``poster_table``) makes training faster. The first epoch includes compilation, during which batches are prefetched.
 
     Example:
         >>> Trainer(max_epochs=3, callbacks=[InputMonitor()]).fit(module, batches)
@@ -30,14 +30,14 @@ class InputMonitor(Callback):
         self._begun, self._waited, self._outside = perf_counter(), trainer.input_seconds, 0.0
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
-        """Validation is not training time."""
+        """Stop the clock: validation is not training time."""
         self._left = perf_counter()
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Go on counting."""
+        """Restart the clock."""
         self._outside += perf_counter() - self._left
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """The epoch's values are fetched by now, so its steps are done."""
+        """Log the share: the epoch's values have been fetched, so its steps are done."""
         seconds = perf_counter() - self._begun - self._outside
         trainer.results.log("input_wait", (trainer.input_seconds - self._waited) / seconds)

@@ -1,4 +1,4 @@
-"""Which checkpoints of a run stay: the best by their score, and the newest."""
+"""Track which of a run's checkpoints to keep: the best by score, and the newest."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from kgenre.callbacks.monitor import is_better
 class KeptCheckpoints:
     """The names of the best checkpoints with their scores, of the newest, and of those that may be removed.
 
-    Only names are kept here; whoever writes a checkpoint removes what is superfluous when the new one is on the disk.
+    Nothing is removed here: the writer of a checkpoint removes the superfluous ones once it is on the disk.
 
     Args:
-        save_top_k: how many of the best stay; -1: every checkpoint.
+        save_top_k: how many of the best to keep; -1: every checkpoint.
         mode: whether smaller ("min") or larger ("max") scores are better.
-        scores: name -> score of the best.
-        last: the name of the newest.
-        superfluous: names of those that may be removed once the newest is on the disk.
-        for_good: names of those that never may: they were kept when ``save_top_k`` was larger.
+        scores: name -> score, of the best.
+        last: the name of the newest checkpoint.
+        superfluous: names of checkpoints to remove once the newest is on the disk.
+        for_good: names of checkpoints never to remove: they were kept when ``save_top_k`` was larger.
 
     Example:
         >>> kept = KeptCheckpoints(save_top_k=1, mode="min")
@@ -37,24 +37,24 @@ class KeptCheckpoints:
     last: str | None = None
     superfluous: list[str] = field(default_factory=list)
     for_good: set[str] = field(default_factory=set)
-    _before: tuple[dict[str, float], str | None, list[str]] = ({}, None, [])  # should the newest fail
+    _before: tuple[dict[str, float], str | None, list[str]] = ({}, None, [])  # for `take_back`
 
     def clear(self) -> None:
-        """A new run begins with none."""
+        """Forget all checkpoints: a new run begins with none."""
         self.scores, self.last, self.superfluous, self.for_good = {}, None, [], set()
 
     @property
     def names(self) -> set[str]:
-        """Of all that are or may be on the disk."""
+        """The names of the best, the newest and the superfluous checkpoints."""
         return {*self.scores, *self.superfluous, *([self.last] if self.last else [])}
 
     @property
     def best(self) -> str | None:
-        """The name of the best; None: none has a score."""
+        """The name of the best checkpoint; None: none has a score."""
         return next(iter(self._ranked()), None)
 
     def is_among_best(self, score: float | None) -> bool:
-        """Whether a checkpoint with this score would stay for it."""
+        """Whether a checkpoint with this score would be among the best."""
         if score is None or math.isnan(score) or self.save_top_k == 0:
             return False
         if self.save_top_k == -1 or len(self.scores) < self.save_top_k:
@@ -62,7 +62,7 @@ class KeptCheckpoints:
         return is_better(score, self.scores[self._ranked()[-1]], self.mode)
 
     def add(self, name: str, score: float | None) -> None:
-        """The newest checkpoint; with a score it is among the best, and what it pushes out of them is superfluous."""
+        """Add the newest checkpoint; with a score it joins the best, and those that it displaces become superfluous."""
         self._before = dict(self.scores), self.last, self.superfluous
         if score is not None:
             self.scores[name] = score
@@ -73,17 +73,17 @@ class KeptCheckpoints:
         self.superfluous = sorted(unwanted - {*self.scores, name} - self.for_good)
 
     def take_back(self) -> None:
-        """The newest was not written after all."""
+        """Undo the last `add`: the checkpoint was not written."""
         self.scores, self.last, self.superfluous = self._before
 
     def forget_missing(self, folder: Path) -> None:
-        """What was removed by hand cannot be the best, nor need it be removed."""
+        """Forget checkpoints that are no longer in the folder: a user may have removed them."""
         self.scores = {name: score for name, score in self.scores.items() if (folder / name).is_dir()}
         self.last = self.last if self.last and (folder / self.last).is_dir() else None
         self.superfluous = [name for name in self.superfluous if (folder / name).is_dir()]
 
     def state_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Return the state as JSON values."""
         return {
             "save_top_k": self.save_top_k,
             "scores": dict(self.scores),
@@ -93,12 +93,12 @@ class KeptCheckpoints:
         }
 
     def load_state_dict(self, state: dict[str, Any], is_running: bool) -> None:
-        """Take a state over; where the run is under way and goes back to it, what came later is superfluous."""
+        """Restore a state; if a running fit goes back to it, the checkpoints written later become superfluous."""
         known = self.names
         self.scores, self.last = dict(state["scores"]), state["last"]
         later = known - {*self.scores, self.last}
         self.superfluous = sorted({*state.get("superfluous", []), *(later if is_running else ())})
-        # Older states do not say how many were to be kept.
+        # Older states lack save_top_k.
         save_top_k, self.for_good = state.get("save_top_k", len(self.scores)), {*state.get("for_good", [])}
         if self.save_top_k != -1 and not 0 <= save_top_k <= self.save_top_k:
             self.for_good |= {*self.scores, *([self.last] if self.last and save_top_k == -1 else [])}

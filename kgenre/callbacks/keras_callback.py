@@ -1,4 +1,4 @@
-"""A Keras callback in a kgenre run."""
+"""Run a Keras callback in a kgenre run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
 
-# Those that reach into `keras.Model.fit`, and what to take instead.
+# Callbacks that rely on internals of `keras.Model.fit`, and what to use instead.
 _INSTEAD = {
     "BackupAndRestore": "Trainer.fit(ckpt_path='last')",
     "ProgbarLogger": "ProgressBar",
@@ -28,23 +28,23 @@ _HOOKS += ["on_train_epoch_start", "on_train_epoch_end"]
 class KerasCallback(Callback):
     """Runs a ``keras.callbacks.Callback``, a user's own or one of Keras's.
 
-    What maps: ``on_train_begin`` and ``_end``, ``on_epoch_*``, ``on_train_batch_*``, ``on_test_*``, ``on_predict_*``
+    Supported: ``on_train_begin`` and ``_end``, ``on_epoch_*``, ``on_train_batch_*``, ``on_test_*``, ``on_predict_*``
     and their ``_batch_`` forms; ``self.model`` is the module's Keras model, with ``self.model.optimizer`` and
     ``self.model.stop_training``; ``logs`` holds the logged values under Keras's names ("val_loss" for "val/loss",
-    "loss" for "train/loss"), and gives them under their own names too. A callback that overrides a batch hook makes
-    each step wait for its values, as in Keras.
+    "loss" for "train/loss") and finds them under their own names too. A callback that overrides a batch hook makes each
+    step wait for its values, as in Keras.
 
-    What does not: a Keras callback has no state to save, so it starts anew when a run is resumed. BackupAndRestore,
-    ProgbarLogger, SwapEMAWeights and TensorBoard use the insides of ``fit``; they are refused, with what to take
-    instead.
+    Not supported: a Keras callback has no state to save, so it starts from scratch when a run is resumed.
+    BackupAndRestore, ProgbarLogger, SwapEMAWeights and TensorBoard rely on internals of ``fit``; they are refused, and
+    the error names what to use instead.
 
     Args:
         callback: the Keras callback.
         model: the module's attribute that ``self.model`` should be; None: its only Keras model.
 
     Raises:
-        TypeError: not a Keras callback, or one of those that are refused.
-        ValueError: (when the run starts) the module has no such model, or several and ``model`` names none.
+        TypeError: not a Keras callback, or one of the four that are refused.
+        ValueError: (when the run starts) the module has no such model, or has several and ``model`` is None.
 
     Example:
         >>> Trainer(callbacks=KerasCallback(keras.callbacks.CSVLogger("log.csv")))
@@ -67,18 +67,18 @@ class KerasCallback(Callback):
         self._view: _ModelView | None = None
         for ours in _HOOKS:
             theirs = ours.replace("start", "begin").replace("validation", "test").replace("train_epoch", "epoch")
-            # A step costs nothing for batch hooks that nobody wrote; "on_batch_end" is Keras's older name.
+            # Only for overridden hooks: others would cost time in each step. "on_batch_end" is Keras's older name.
             names = (theirs, theirs.replace("train_batch", "batch"))
             if any(overrides(callback, name, keras.callbacks.Callback) for name in names):
                 setattr(self, ours, self._forward(ours, theirs))
 
     @property
     def state_key(self) -> str:
-        """One state for each class of Keras callback."""
+        """One key per class of Keras callback."""
         return f"KerasCallback({type(self.callback).__name__})"
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Another stage may be of another module."""
+        """Drop the view of the model: this stage may run another module."""
         self._view = None
 
     def _forward(self, ours: str, theirs: str) -> Callable[..., None]:
@@ -121,7 +121,7 @@ class KerasCallback(Callback):
 
 
 class _Logs(dict[str, float]):
-    """Logged values under Keras's names; asked for by their own they are found too, but a file has each once."""
+    """Logged values under Keras's names; lookups by their own names work too, but iteration yields each once."""
 
     def __init__(self, metrics: Mapping[str, float]) -> None:
         super().__init__((name.removeprefix("train/").replace("/", "_"), value) for name, value in metrics.items())
@@ -138,7 +138,7 @@ class _Logs(dict[str, float]):
 
 
 class _ModelView:
-    """A Keras model as a callback of ``fit`` sees it: with its optimizer and the wish to stop."""
+    """A Keras model as a callback of ``fit`` sees it, with ``optimizer`` and ``stop_training``."""
 
     def __init__(self, model: keras.Model, trainer: Trainer) -> None:
         self._model = model

@@ -1,4 +1,4 @@
-"""A callback made of functions."""
+"""A callback built from functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class LambdaCallback(Callback):
         hooks: functions by the name of their hook, with that hook's arguments (see `Callback`).
 
     Raises:
-        TypeError: there is no such hook, or what was given is not a function.
+        TypeError: there is no such hook, or its value is not a function.
 
     Example:
         >>> LambdaCallback(on_train_epoch_end=lambda trainer, module: print(trainer.callback_metrics))

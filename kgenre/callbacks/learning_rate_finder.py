@@ -1,4 +1,4 @@
-"""Find a learning rate before training: the range test."""
+"""Find a learning rate before training, by a range test."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _DECAY = 0.98  # of the running mean of the loss
 
 @dataclass
 class RangeTest:
-    """The loss over the learning rate.
+    """The loss as a function of the learning rate.
 
     ``results`` holds "lr" and "loss" of each update, the loss smoothed by a running mean (decay 0.98, bias corrected)
-    as in Lightning; ``losses`` the values as they were.
+    as in Lightning; ``losses`` holds the raw values.
     """
 
     mode: Literal["exponential", "linear"]
@@ -38,10 +38,10 @@ class RangeTest:
     losses: list[float] = field(default_factory=list)
 
     def suggestion(self, skip_begin: int = 10, skip_end: int = 1) -> float | None:
-        """The rate where the loss falls most steeply over the updates; None with too few values.
+        """Return the rate at which the loss falls most steeply per update; None with too few values.
 
-        The slope is that of the least-squares line through the values around it, a fifth of all: it neither lags
-        behind, as that of a running mean does, nor follows the noise between batches.
+        Each slope is that of a least-squares line through the surrounding fifth of the values: it neither lags behind,
+        as the slope of a running mean does, nor follows the noise between batches.
 
         Args:
             skip_begin: values left out at the beginning.
@@ -59,15 +59,15 @@ class RangeTest:
         import numpy as np
 
         losses = np.asarray(self.losses[skip_begin : len(self.losses) - skip_end])
-        losses = losses[np.isfinite(losses)]  # what is not is at the end
+        losses = losses[np.isfinite(losses)]  # the others come last: the test stops there
         side = max(1, len(losses) // 10)
         if len(losses) < 2 * side + 1:
             return None
-        slopes = np.correlate(losses, np.arange(-side, side + 1), "valid")  # up to a factor
+        slopes = np.correlate(losses, np.arange(-side, side + 1), "valid")  # up to a constant factor
         return skip_begin + side + int(slopes.argmin())
 
     def plot(self, suggest: bool = False, show: bool = False, ax: Any = None) -> Any:
-        """Draw the loss over the rate with Matplotlib; returns the figure (a notebook shows it twice without ``;``).
+        """Plot the loss over the rate with Matplotlib; returns the figure (a notebook shows it twice without ``;``).
 
         Args:
             suggest: mark the suggestion.
@@ -88,10 +88,10 @@ class RangeTest:
 
 
 class LearningRateFinder(Callback):
-    """Runs a range test before a fit and sets the module's learning rate to what it suggests.
+    """Runs a range test before a fit and sets the module's learning rate to its suggestion.
 
     The rate increases with each update, from ``min_lr`` to ``max_lr``; the suggestion is where the loss falls most
-    steeply (https://arxiv.org/abs/1506.01186, section 3.3). Weights, optimizer and counters are then as before. A
+    steeply (https://arxiv.org/abs/1506.01186, section 3.3). Weights, optimizer and counters are restored afterwards. A
     resumed run keeps its rate.
 
     Args:
@@ -136,17 +136,17 @@ class LearningRateFinder(Callback):
         self.update_attr = update_attr
         self.attr_name = attr_name
         self.optimal_lr: RangeTest | None = None
-        self._found: float | None = None  # what the module's rate was set to
+        self._found: float | None = None  # the rate that the module was set to
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Before the optimizer is made."""
+        """Search before the optimizer is created; a resumed run keeps the rate found before."""
         if stage == "fit" and trainer.ckpt_path is None:
             self.lr_find(trainer, module, lambda short: fit_as_given(short, trainer, module))
         elif stage == "fit" and (found := found_before(trainer, self)) is not None:
             self._set(module, found)
 
     def lr_find(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> RangeTest | None:
-        """Run the test with ``fit(trial trainer)``; None with ``fast_dev_run``."""
+        """Run the test with ``fit(trial_trainer)`` and return it; None with ``fast_dev_run``."""
         if trainer.fast_dev_run:
             _log.warning("No learning rate is searched for with fast_dev_run.")
             return None
@@ -165,7 +165,7 @@ class LearningRateFinder(Callback):
         return self.test
 
     def _set(self, module: Module, rate: float | None = None) -> None:
-        """Set the module's rate; None: only look whether it has one."""
+        """Set the module's learning rate; None: only check that it has one."""
         names = (self.attr_name,) if self.attr_name else _ATTRIBUTES
         set_attribute([module], names, rate, what="The learning rate finder")
         self._found = rate
@@ -176,7 +176,7 @@ class LearningRateFinder(Callback):
 
 
 class _Recorder(Callback):
-    """Sets the rate of each update and notes its loss."""
+    """Sets the learning rate of each update and records its loss."""
 
     def __init__(self, test: RangeTest, threshold: float | None) -> None:
         self.test = test

@@ -32,23 +32,23 @@ class LearningRateMonitor(Callback):
         self._seen = 0
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
-        """Know where the count of updates begins."""
+        """Start counting updates."""
         self._seen = trainer.global_step
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """The rate that the epoch ended with."""
+        """Log the rate at the end of the epoch."""
         if self.logging_interval != "step":
             self._log_rates(trainer)
 
     def next_step_needed(self, trainer: Trainer) -> float:
-        """Where the rate is logged."""
-        return math.inf  # a call ends at log_every_n_steps in any case
+        """Request no particular update."""
+        return math.inf  # a call ends at log_every_n_steps anyway
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        """The rate of this step."""
-        if trainer.global_step == self._seen:  # its gradient was only added up
+        """Log the rate of this step."""
+        if trainer.global_step == self._seen:  # the gradients were only accumulated
             return
         self._seen = trainer.global_step
         if self.logging_interval != "epoch" and trainer.global_step % trainer.log_every_n_steps == 0:

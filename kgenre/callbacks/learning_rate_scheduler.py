@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LearningRateScheduler(Callback):
-    """Before each epoch (or step) the learning rate becomes ``schedule(index, learning_rate)``, as in Keras.
+    """Sets the learning rate to ``schedule(index, learning_rate)`` before each epoch (or step), as in Keras.
 
     Args:
         schedule: gets the index of the epoch (or of the optimizer update) and the current rate, returns the new one.
@@ -24,7 +24,7 @@ class LearningRateScheduler(Callback):
         optimizer: the index of the optimizer whose rate is set; None: all.
 
     Raises:
-        ValueError: another interval, a frequency below 1, or a function of another number of arguments.
+        ValueError: another interval, a frequency below 1, or a function that does not take two arguments.
         TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
 
     Example:
@@ -54,21 +54,21 @@ class LearningRateScheduler(Callback):
         self.optimizer = optimizer
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Refuse an optimizer with a schedule of its own."""
+        """Refuse an optimizer that has a schedule of its own."""
         refuse_schedules("LearningRateScheduler", trainer, self.optimizer)
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """The epoch's rate."""
-        # An epoch that is resumed in its middle has its rate already.
+        """Set the epoch's rate."""
+        # An epoch resumed in the middle already has its rate.
         if self.interval == "epoch" and trainer.batch_idx == 0:
             self._set(trainer, trainer.current_epoch)
 
     def next_step_needed(self, trainer: Trainer) -> float:
-        """Each step, where its rate is set."""
+        """Request every update if the rate is set by step."""
         return math.inf if self.interval == "epoch" else trainer.global_step + 1
 
     def on_train_batch_start(self, trainer: Trainer, module: Module, batch: Any, batch_idx: int) -> None:
-        """The step's rate."""
+        """Set the step's rate."""
         if self.interval == "step" and batch_idx % trainer.accumulate_grad_batches == 0:
             self._set(trainer, trainer.global_step)
 
@@ -83,7 +83,7 @@ class LearningRateScheduler(Callback):
 def _takes_two(schedule: Callable[..., float]) -> bool:
     try:
         inspect.signature(schedule).bind(0, 0.1)
-    except ValueError:  # one written in C does not tell
+    except ValueError:  # a function written in C may have no signature
         return True
     except TypeError:
         return False
@@ -91,7 +91,7 @@ def _takes_two(schedule: Callable[..., float]) -> bool:
 
 
 def refuse_schedules(callback: str, trainer: Trainer, number: int | None = None) -> None:
-    """Check that the rate of every optimizer, or of one, can be set.
+    """Check that the rate of every optimizer, or of optimizer ``number``, can be set.
 
     Raises:
         TypeError: one was given a Keras schedule, which sets the rate by itself.
@@ -105,7 +105,7 @@ def refuse_schedules(callback: str, trainer: Trainer, number: int | None = None)
 
 
 class ConstantThenDecay:
-    """The course's schedule: the rate stays for ``constant_epochs``, then shrinks by exp(-decay) each epoch.
+    """The course's schedule: constant for ``constant_epochs``, then multiplied by exp(-decay) each epoch.
 
     Example:
         >>> schedule = ConstantThenDecay(constant_epochs=10, decay=0.01)
@@ -118,5 +118,5 @@ class ConstantThenDecay:
         self.decay = decay
 
     def __call__(self, epoch: int, learning_rate: float) -> float:
-        """The rate of epoch number ``epoch`` (from 0), given that of the one before."""
+        """Return the rate of epoch ``epoch`` (from 0), given the previous epoch's rate."""
         return learning_rate if epoch < self.constant_epochs else learning_rate * math.exp(-self.decay)

@@ -1,4 +1,4 @@
-"""Whether a watched name can be logged at all, asked before the first step: a typo should not cost an epoch."""
+"""Check before the first step that a monitored name can be logged: a typo should not cost an epoch."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _HOOKS = [name for name in HOOKS if name.startswith("on_")]
 
 
 def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: Module, filename: str = "") -> None:
-    """Refuse a ``monitor`` that no step logs, once the steps are built; warn of one that only a ``filename`` holds.
+    """Refuse a ``monitor`` that no step logs, once the steps are built; only warn of a name in a ``filename``.
 
-    Where a hook of the module or of a callback may log it too, only a warning names the step's value that it may mean.
+    If a hook of the module or of a callback may log it instead, only warn, and only if a step logs a similar name.
 
     Raises:
-        MonitorError: nothing can log it; the message names the nearest that is logged.
+        MonitorError: nothing can log it; the message suggests the closest name that is logged.
     """
     built = trainer.engine.built
     entries = [entry for stage in built.entries for entry in (*built.entries[stage], *built.metrics[stage])]

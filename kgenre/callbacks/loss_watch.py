@@ -1,4 +1,4 @@
-"""What watches the training loss and acts on it: the ground of `TerminateOnNaN` and `SpikeDetection`."""
+"""Watch the training loss and act on it: the base class of `TerminateOnNaN` and `SpikeDetection`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _log = logging.getLogger("kgenre")
 
 
 class LossWatch(Callback):
-    """Looks at every step's loss, a few steps late, and stops or goes back where `problem` finds one.
+    """Checks every step's loss, a few steps late, and stops or rolls back where `problem` finds one.
 
-    The losses stay on the device; every ``every_n_steps`` batches and at the end of an epoch those of the steps before
-    the newest are fetched in one transfer, so that the device always has a step to work on meanwhile. They are looked
-    at before a `ModelCheckpoint` saves too: what it keeps comes from before the problem.
+    The losses stay on the device. Every ``every_n_steps`` batches all but the newest are fetched in one transfer, so
+    that the device has a step to work on meanwhile; the rest are fetched at the end of the epoch. They are also checked
+    before a `ModelCheckpoint` saves, so that no checkpoint is written after a bad loss.
 
     Args:
-        every_n_steps: batches from one look to the next.
+        every_n_steps: check every n batches.
         max_rollbacks: how often training may go back to the newest checkpoint of this run that was written before the
             bad step and whose weights are finite, to continue from there with a lower learning rate; 0: it stops.
         rollback_factor: what the learning rate is multiplied by then.
@@ -48,35 +48,35 @@ class LossWatch(Callback):
         self.max_rollbacks = max_rollbacks
         self.rollback_factor = rollback_factor
         self.rollbacks = 0
-        self._rollbacks_then = 0  # when the checkpoint was written that this run goes on from
+        self._rollbacks_then = 0  # the count in the checkpoint that was loaded last
         self.stopped_step: int | None = None  # the ``global_step`` whose loss was the problem
         self._waiting: list[tuple[Any, int]] = []  # losses on the device and their steps
-        self._updates = 0  # of the optimizer, before the newest batch
+        self._updates = 0  # optimizer updates before the newest batch
 
     def problem(self, loss: float) -> str | None:
-        """What is wrong with a loss, given those before it; None: nothing."""
+        """Return what is wrong with a loss, given the previous ones; None: nothing."""
         raise NotImplementedError
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Nothing is known yet of a new run; a schedule would not let the rate be lowered."""
+        """Reset for a new run; with ``max_rollbacks`` refuse Keras schedules, whose rate cannot be lowered."""
         self.stopped_step = None
         if not trainer.resumed:
             self.rollbacks, self._rollbacks_then, self._waiting = 0, 0, []
         if self.max_rollbacks:
             refuse_schedules(type(self).__name__, trainer)
-            self._lower_rates(trainer)  # the run that went back was stopped before it saved anything
+            self._lower_rates(trainer)  # a run that rolled back may have been stopped before it saved again
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """Know where the count of updates begins, also after going back."""
+        """Start counting updates, also after a rollback."""
         self._updates = trainer.global_step
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        """Keep the loss; every n-th time look at those before."""
+        """Keep the loss; every ``every_n_steps`` batches check the earlier ones."""
         step = trainer.global_step
-        if "loss" in outputs:  # a step may skip its batch
-            # A batch that is only accumulated is of the next update: a checkpoint of the last one is from before it.
+        if "loss" in outputs:  # missing if the step skipped its batch
+            # A batch that was only accumulated belongs to the next update: a checkpoint of the last update predates it.
             self._waiting.append((outputs["loss"], step + (step == self._updates)))
         self._updates = step
         if (batch_idx + 1) % self.every_n_steps == 0 and self._waiting:
@@ -85,11 +85,11 @@ class LossWatch(Callback):
             self._waiting.append(newest)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Look at what is left: its steps are done by now."""
+        """Check the remaining losses: their steps are done by now."""
         self._look(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
-        """Look before a checkpoint is written, which waits for the device anyway: one that is bad is not."""
+        """Check before a checkpoint is written, which waits for the device anyway: a bad one must not be written."""
         self._look(trainer)
 
     def _look(self, trainer: Trainer) -> None:
@@ -122,22 +122,22 @@ class LossWatch(Callback):
         trainer.going_back = checkpoint, lambda: self._lower_rates(trainer)
 
     def _lower_rates(self, trainer: Trainer) -> None:
-        # The checkpoint may be from after an earlier return, with a rate that is lower already.
+        # A checkpoint written after an earlier rollback already has a lower rate.
         factor = self.rollback_factor ** (self.rollbacks - self._rollbacks_then)
         for position, rate in enumerate(trainer.learning_rates()):
             trainer.set_learning_rate(rate * factor, position)
 
     def _note(self, checkpoint: Checkpoint) -> None:
-        # As the newest one again, which a run that is stopped before it saves goes on from, and knows how often.
+        # Write it again with the count, as the newest: a run stopped before its next save is resumed from it.
         checkpoint.state.setdefault("rollbacks", {})[self.state_key] = self.rollbacks
-        assert checkpoint.path is not None  # it was read
+        assert checkpoint.path is not None  # it was read from the disk
         try:
             write_checkpoint(checkpoint, checkpoint.path)
         except OSError as error:
             _log.warning("%s does not know of it: it cannot be written (%s).", checkpoint.path, error)
 
     def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
-        """Count the times that training went back to this very checkpoint."""
+        """Take over the number of rollbacks that was written into this checkpoint."""
         self.rollbacks = max(self.rollbacks, checkpoint.get("rollbacks", {}).get(self.state_key, 0))
 
     def _good_checkpoint(self, trainer: Trainer, step: int) -> Checkpoint | None:
@@ -157,18 +157,18 @@ class LossWatch(Callback):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """How often training went back, and the losses that wait to be looked at; JSON has no infinity: as text."""
+        """The number of rollbacks, and the losses not checked yet, as text because JSON has no infinity."""
         return {"rollbacks": self.rollbacks, "waiting": [[str(float(loss)), step] for loss, step in self._waiting]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """A checkpoint that training goes back to knows of fewer times than there were."""
+        """Restore the losses not checked yet; keep the larger count, as an older checkpoint has fewer rollbacks."""
         self._rollbacks_then = state["rollbacks"]
         self.rollbacks = max(self.rollbacks, self._rollbacks_then)
         self._waiting = [(float(loss), step) for loss, step in state["waiting"]]
 
 
 def _culprits(trainer: Trainer) -> str:
-    """Which logged values and which variable are not finite by now."""
+    """Describe the logged values and the first variable that are not finite now."""
     import numpy as np
 
     logs = [name for name, value in trainer.callback_metrics.items() if not math.isfinite(value)]

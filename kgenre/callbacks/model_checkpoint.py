@@ -1,4 +1,4 @@
-"""Save checkpoints: the last, the best, and pointers to both."""
+"""Save checkpoints: the newest, the best, and pointers to both."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("kgenre")
 
 _OF_THE_FIRST_SET = "val/loss/dataloader_idx_0"
-_writing = Lock()  # several write the same pointers, some of them in the background
+_writing = Lock()  # several callbacks write the same pointers, some in the background
 
 
 class ModelCheckpoint(Callback):
@@ -134,16 +134,16 @@ class ModelCheckpoint(Callback):
         self.kept = KeptCheckpoints(save_top_k, mode)
         self.folder: Path | None = None
         self._others: list[ModelCheckpoint] = []
-        self._points_to: set[str] = set()  # the pointers that are this one's
-        self._seen = 0  # the newest optimizer update that was looked at
-        self._saved_at = 0.0  # by the clock of `monotonic`
-        self._is_due = False  # by steps or by time, once validation is over
-        self._has_failed = False  # to write, in this fit
-        self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch and step, saved between two epochs
+        self._points_to: set[str] = set()  # the pointers that this callback writes
+        self._seen = 0  # the newest optimizer update that was handled
+        self._saved_at = 0.0  # `monotonic` time of the last save
+        self._is_due = False  # a save by steps or by time waits for a validation
+        self._has_failed = False  # a write has failed in this fit
+        self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch, step of a save between epochs
 
     @property
     def state_key(self) -> str:
-        """One state for each watched value."""
+        """One key per monitored value."""
         return f"ModelCheckpoint({self.monitor})"
 
     @property
@@ -153,7 +153,7 @@ class ModelCheckpoint(Callback):
 
     @property
     def best_model_score(self) -> float | None:
-        """Its value of ``monitor``."""
+        """The best checkpoint's value of ``monitor``."""
         return self.kept.scores[self.kept.best] if self.kept.best else None
 
     @property
@@ -162,19 +162,19 @@ class ModelCheckpoint(Callback):
         return self.folder / self.kept.last if self.folder and self.kept.last else None
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """A fit begins with no checkpoints; those of an earlier one may be another run's."""
+        """Forget the checkpoints of an earlier fit: they may belong to another run."""
         if stage == "fit":
             self.folder, self._is_due = None, False
             self.kept.clear()
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Know the folder and who shares it."""
-        if self.monitor != "val/loss":  # the default may be missing
+        """Find the run's folder and the other callbacks that save there."""
+        if self.monitor != "val/loss":  # the default need not be logged
             check_logged("ModelCheckpoint", self.monitor, trainer, module)
         for name in sorted({name for name, _ in FIELD.findall(self.filename)} - {"epoch", "step"}):
             check_logged("ModelCheckpoint", name, trainer, module, self.filename)
         self._has_failed, self._at_boundary = False, None
-        assert trainer.run_dir is not None  # where there is a ModelCheckpoint, a fit has a folder
+        assert trainer.run_dir is not None  # a fit with a ModelCheckpoint has a folder
         self.folder = trainer.run_dir / "checkpoints"
         everyone = [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
         self._others = [callback for callback in everyone if callback is not self]
@@ -182,23 +182,23 @@ class ModelCheckpoint(Callback):
         self._points_to = {"best"} if self in judges[:1] else set()
         if not self.save_weights_only or all(callback.save_weights_only for callback in everyone):
             self._points_to.add("last")
-        for name in self.kept.superfluous:  # the run was killed before it came to that
+        for name in self.kept.superfluous:  # the run was killed before it removed them
             remove_checkpoint(self.folder / name)
         self.kept.forget_missing(self.folder)
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
-        """Know where the count of updates and the time begin."""
+        """Start counting updates and time."""
         self._seen, self._saved_at = trainer.global_step, monotonic()
 
     def next_step_needed(self, trainer: Trainer) -> float:
-        """Where a checkpoint is due by steps."""
+        """Request the update after which a checkpoint by steps is due."""
         n = self.every_n_train_steps
         return math.inf if n is None else (trainer.global_step // n + 1) * n
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        """Save what is due by steps or by time, unless validation comes first."""
+        """Save if a checkpoint is due by steps or by time, unless a validation comes first."""
         if trainer.global_step == self._seen:
             return
         self._seen = trainer.global_step
@@ -209,33 +209,33 @@ class ModelCheckpoint(Callback):
         else:
             return
         schedule, batches = trainer.schedule, trainer.batch_idx
-        # A run that goes on from here would not come to a validation that is due in this very place.
+        # At an epoch's end, or where a validation is due, save after it: its values rank the checkpoint.
         waits = batches >= schedule.training_batches or schedule.validates_inside(trainer.current_epoch, batches)
         if self._is_due and not waits:
             self._save(trainer)
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Save where validation inside an epoch has just logged its values."""
+        """Save after a validation inside an epoch, which has just logged its values."""
         if trainer.stage == "fit" and not trainer.sanity_checking and not trainer.epoch_is_done:
             self._save_if_due(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Save the end of an epoch, when everybody else has done what they do there."""
+        """Save at the end of an epoch, after all other hooks."""
         if trainer.epoch_is_done or trainer.validated_at != (trainer.current_epoch, trainer.batch_idx):
             self._save_if_due(trainer)
 
     def finish(self) -> None:
-        """Return when nothing is being written any more."""
+        """Wait until nothing is being written."""
         self._wait(self.on_save_error)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
-        """Training is over when the last checkpoint is on the disk; at least one, where the newest is to be kept."""
+        """Wait until the last checkpoint is on the disk; with ``save_last``, save one if there is none yet."""
         if self.save_last and self.kept.last is None and trainer.global_step:
             self._save(trainer)
         self.finish()
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
-        """Save where training was broken off, if that is wanted."""
+        """Save where training was interrupted: after a signal, or after an error with ``save_on_exception``."""
         if trainer.stage != "fit" or self.folder is None:
             return
         self._wait("warn")  # the exception is what the user should see
@@ -243,13 +243,13 @@ class ModelCheckpoint(Callback):
         if not trainer.global_step or not (wanted or trainer.stop_signal.saves):
             return
         if self._at_boundary == (trainer.current_epoch, trainer.batch_idx, trainer.global_step):
-            # What begins an epoch (the next rate) has happened, and would once more when the run goes on from here.
+            # The epoch's first hooks (a new rate) have run; a run resumed from here would run them again.
             _log.info("Nothing is saved: since %s no step was made.", self.last_model_path)
-        elif trainer.engine.has_lost_steps:  # a run that went on from them would leave out their batches
+        elif trainer.engine.has_lost_steps:  # a run resumed from here would skip their batches
             newest = self.last_model_path or "none"
             _log.warning("Nothing is saved: the weights lack the last steps. The newest checkpoint: %s", newest)
         else:
-            # What is left of the epoch (validation, its hooks) may not have happened yet: the resumed run does it.
+            # The rest of the epoch (validation, hooks) may not have run yet: the resumed run does it.
             trainer.epoch_is_done = False
             self._write(trainer, score=None, on_error="warn")
             self._wait("warn")
@@ -267,25 +267,25 @@ class ModelCheckpoint(Callback):
         self.kept.forget_missing(self.folder)
         score = self._score(trainer)
         keeps = self.kept.is_among_best(score) and not self._is_known(score, trainer)
-        # The newest has to do until one is the best.
+        # Keep the newest one until one is ranked.
         has_none = self.save_top_k > 0 and self.kept.best is None
         if not (keeps or has_none or self.save_last or self.save_top_k == -1):
             return
         self._write(trainer, score if keeps else None, self.on_save_error)
 
     def _is_known(self, score: float | None, trainer: Trainer) -> bool:
-        """Whether it is of a validation by which another checkpoint was judged."""
+        """Whether the score comes from a validation that has already ranked another checkpoint."""
         is_new = trainer.validated_at == (trainer.current_epoch, trainer.batch_idx) or not trainer.schedule.validates
         return not is_new and score in self.kept.scores.values()
 
     def _write(self, trainer: Trainer, score: float | None, on_error: str) -> None:
-        """The newest, with a score where it is among the best."""
+        """Write the newest checkpoint, with a score if it is among the best."""
         folder = self.folder
         assert folder is not None  # see on_fit_start
         name = self._free_name(trainer, folder)
         self.kept.add(name, score)
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)
-        if trainer.has_diverged or trainer.going_back is not None:  # nobody wants to go on from here
+        if trainer.has_diverged or trainer.going_back is not None:  # `LossWatch` found a bad loss, perhaps in the dump
             self.kept.take_back()
             return
         targets = {"last": name}
@@ -300,7 +300,7 @@ class ModelCheckpoint(Callback):
                 path = write_checkpoint(checkpoint, folder / name)
                 for pointer, target in pointers.items():
                     write_pointer(path.parent, pointer, path.parent / target)
-                # Only now that the new one is safe, the superfluous ones go.
+                # Remove the superfluous ones only now that the new one is on the disk.
                 for old in superfluous:
                     remove_checkpoint(path.parent / old)
 
@@ -335,12 +335,12 @@ class ModelCheckpoint(Callback):
 
     def _free_name(self, trainer: Trainer, folder: Path) -> str:
         metrics = trainer.callback_metrics
-        is_between = not (trainer.batch_idx or trainer.epoch_is_done)  # two epochs: the name is that of the older
+        is_between = not (trainer.batch_idx or trainer.epoch_is_done)  # between epochs: name it after the finished one
         epoch = trainer.current_epoch - is_between
         name = free = checkpoint_name(self.filename, epoch, trainer.global_step, metrics)
         version = 0
         others = {taken for other in self._others for taken in other.kept.names}
-        # By default the same step is the same checkpoint, which may be written again.
+        # With the default name, the folder of the same step is the same checkpoint and may be overwritten.
         while free in others or (self.filename != "{step:06d}" and (folder / free).exists()):
             version += 1
             free = f"{name}-v{version}"
@@ -363,10 +363,10 @@ class ModelCheckpoint(Callback):
         return monitored("ModelCheckpoint", monitor, metrics)
 
     def state_dict(self) -> dict[str, Any]:
-        """Which checkpoints are kept, and why; and whether one waits for a validation, which may be broken off."""
+        """The kept checkpoints with their scores, and whether one is due after a validation (it may be interrupted)."""
         return self.kept.state_dict() | {"is_due": self._is_due}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on keeping the best; when training goes back to a checkpoint, those after it are superfluous."""
+        """Restore the kept checkpoints; if training goes back to a checkpoint, those after it become superfluous."""
         self.kept.load_state_dict(state, is_running=self.folder is not None)
-        self._is_due = state.get("is_due", False)  # older ones are without
+        self._is_due = state.get("is_due", False)  # older states lack it

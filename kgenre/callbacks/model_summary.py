@@ -36,12 +36,12 @@ class ModelSummary(Callback):
 
         from kgenre.engines.named_variables import keras_layers
 
-        # In a notebook Keras shows the table as HTML by itself, and an empty output beside one that is printed.
+        # In a notebook Keras displays the table as HTML; with a print_fn it would add an empty output.
         how = None if Console().is_jupyter else print
         for layer in keras_layers(module) if self.max_depth else ():
             if isinstance(layer, keras.Model):
                 layer.summary(print_fn=how, expand_nested=self.max_depth != 1)
             else:
-                # One that no step uses is not built, and Keras would refuse to count.
+                # A layer that no step uses is not built, and Keras cannot count its parameters.
                 count = f"{layer.count_params():,} parameters" if layer.built else "not used in a step"
                 print(f"{layer.name} ({type(layer).__name__}): {count}")

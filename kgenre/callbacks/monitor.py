@@ -1,4 +1,4 @@
-"""Watching one logged value: which it is, and which of two is better."""
+"""Look up a monitored value, and compare two of its values."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ MODES = ("min", "max")
 
 
 class MonitorError(ShortTraceback, ValueError):
-    """The value that a callback should watch was never logged, or the mode is not one."""
+    """A callback's monitored value was not logged, or its mode is invalid."""
 
 
 def check_mode(callback: str, mode: str) -> str:
-    """The mode, if it is one."""
+    """Return the mode if it is "min" or "max"."""
     if mode not in MODES:
         raise MonitorError(f"{callback}(mode=...) is 'min' or 'max'. Received: {mode!r}")
     return mode
 
 
 def worst(mode: str) -> float:
-    """A value that any other beats."""
+    """Return a value that any other beats."""
     return math.inf if mode == "min" else -math.inf
 
 
@@ -32,10 +32,10 @@ def is_better(value: float, best: float, mode: str, min_delta: float = 0.0) -> b
 
 
 def monitored(callback: str, monitor: str, metrics: Mapping[str, float]) -> float:
-    """The watched value.
+    """Return the monitored value.
 
     Raises:
-        MonitorError: it was not logged; the message lists what was.
+        MonitorError: it was not logged; the message lists what was logged.
     """
     if monitor not in metrics:
         known = ", ".join(sorted(metrics)) or "nothing"

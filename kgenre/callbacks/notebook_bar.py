@@ -1,4 +1,4 @@
-"""A bar in a notebook: one output of the cell, which changes in place."""
+"""A progress bar in a notebook: one output of the cell, updated in place."""
 
 from __future__ import annotations
 
@@ -7,31 +7,31 @@ import time
 from datetime import timedelta
 
 _WIDTH = 16
-_LINES = 100  # an output is sent as a whole: the next one begins after so many
-_EVERY = 0.2  # seconds between two drawings, and before the first
+_LINES = 100  # per output, because each update sends the whole output
+_EVERY = 0.2  # seconds between two redraws, and before the first
 
 
 class NotebookBar:
-    """One bar at a time, below the lines that stay.
+    """One bar at a time, below the lines that stay on the screen.
 
-    It is text, by IPython's display alone: that works in Jupyter, Colab and VS Code without ipywidgets, and what is
-    saved with the notebook is what was there last. A bar that is done within a fifth of a second is never drawn.
+    It is plain text sent through IPython's display, which works in Jupyter, Colab and VS Code without ipywidgets; a
+    saved notebook shows its last state. A bar that is done within a fifth of a second is never drawn.
     """
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._title: str | None = None
-        self._output: str | None = None  # IPython's id of it
+        self._output: str | None = None  # its display_id in IPython
 
     def open(self, title: str, total: int | float, completed: int = 0) -> None:
-        """A new bar, in place of the one that is there; ``total`` is infinite where it is not known."""
+        """Start a new bar in place of the current one; ``total`` is infinite if unknown."""
         self._title, self._total = title, total
         self._first = self._completed = completed
         self._metrics = ""
         self._begun = self._drawn = time.perf_counter()
 
     def update(self, completed: int | None = None, metrics: str = "") -> None:
-        """Move the bar, if there is one."""
+        """Advance the bar, if there is one."""
         if self._title is None:
             return
         self._completed = self._completed if completed is None else completed
@@ -40,13 +40,13 @@ class NotebookBar:
             self._draw()
 
     def close(self) -> None:
-        """Let the bar be; what it shows last stays until a line takes its place."""
-        if self._title is not None and self._drawn > self._begun:  # it was seen
+        """Draw the bar a last time; it stays until a line replaces it."""
+        if self._title is not None and self._drawn > self._begun:  # it has been drawn
             self._draw()
         self._title = None
 
     def line(self, *parts: str) -> None:
-        """Leave a line, in the place of the bar."""
+        """Print a line that stays, in place of the bar."""
         self._title = None
         self._lines.append("  ".join(parts))
         self._draw()

@@ -20,18 +20,18 @@ _log = logging.getLogger("kgenre")
 class PredictionWriter(Callback):
     """Writes what ``predict_step`` returns; override the two ``write_*`` methods for another format.
 
-    By default ``batch_000000.npz``, ``batch_000001.npz`` ... for each batch, or one ``predictions.npz`` with all rows:
-    an array for each entry of a dict ("a/b" for one inside another), "predictions" for a bare tensor. With
+    By default a file for each batch (``batch_000000.npz``, ...), or one ``predictions.npz`` with all rows: an array for
+    each entry of a dict ("a/b" for one inside another), "predictions" for a bare tensor. With
     ``trainer.predict(..., return_predictions=False)`` and "batch" no more than a batch is held in memory. bfloat16 is
-    written as float32, as NumPy's files know no bfloat16. Files of an earlier prediction with more batches stay, which
-    a warning says.
+    written as float32, because NumPy's files have no bfloat16. Files of an earlier prediction with more batches are
+    kept, with a warning.
 
     Args:
         output_dir: where to write; None: ``predictions`` in the run's folder.
         write_interval: "batch", "epoch" or "batch_and_epoch".
 
     Raises:
-        ValueError: another interval, or (when prediction starts) there is no folder to write to.
+        ValueError: another interval, or (when the first file is written) there is no folder to write to.
 
     Example:
         >>> trainer = Trainer(callbacks=PredictionWriter("predictions"))
@@ -52,7 +52,7 @@ class PredictionWriter(Callback):
         self.write_interval = write_interval
         self._predictions: list[Any] = []
         self._written = 0
-        self._folder: Path | None = None  # with a file a batch
+        self._folder: Path | None = None  # with the files of single batches
 
     def write_on_batch_end(
         self,
@@ -64,7 +64,7 @@ class PredictionWriter(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write one batch's prediction: NumPy arrays. ``batch_indices`` is None, here for Lightning's subclasses."""
+        """Write one batch's prediction, NumPy arrays. ``batch_indices`` is None, as in Lightning's signature."""
         self._folder = self._save(trainer, _file(self._written), prediction)
 
     def write_on_epoch_end(
@@ -80,13 +80,13 @@ class PredictionWriter(Callback):
         self._save(trainer, "predictions.npz", {name: np.concatenate(arrays) for name, arrays in rows.items()})
 
     def on_predict_start(self, trainer: Trainer, module: Module) -> None:
-        """Begin with nothing."""
+        """Forget an earlier prediction."""
         self._predictions, self._written, self._folder = [], 0, None
 
     def on_predict_batch_end(
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Fetch the prediction, write or keep it."""
+        """Fetch the prediction; write it, keep it for the end, or both."""
         prediction = trainer.engine.to_host(outputs)
         if "epoch" in self.write_interval:
             self._predictions.append(prediction)
@@ -95,7 +95,7 @@ class PredictionWriter(Callback):
         self._written += 1
 
     def on_predict_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Write what was kept."""
+        """Write the kept predictions, and warn of files from an earlier prediction."""
         if "epoch" in self.write_interval:
             self.write_on_epoch_end(trainer, module, self._predictions, None)
             self._predictions = []

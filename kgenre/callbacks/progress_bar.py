@@ -1,4 +1,4 @@
-"""What a run shows: one bar on a terminal or in a notebook, one line per epoch elsewhere."""
+"""Show a run's progress: a bar on a terminal or in a notebook, one line per epoch elsewhere."""
 
 from __future__ import annotations
 
@@ -51,46 +51,46 @@ class ProgressBar(Callback):
         self._bar = bar_for_this_screen()
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Leave the screen in order."""
+        """Close the bar."""
         self._close()
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
-        """The bar must not swallow the message."""
+        """Close the bar, so that it does not hide the error message."""
         self._close()
 
     # --- training -----------------------------------------------------------------------------------------------
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """Begin an epoch's bar."""
+        """Start the epoch's bar."""
         self._begun = time.perf_counter()
         self._open(self._epoch(trainer), trainer.num_training_batches, trainer.batch_idx)
 
     def next_step_needed(self, trainer: Trainer) -> float:
-        """The bar may move several steps at once."""
+        """Request no particular update: the bar may advance several steps at once."""
         return math.inf
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        """Move it."""
+        """Advance the bar."""
         self._advance(batch_idx, trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Leave one line with the epoch's values."""
+        """Print one line with the epoch's values in place of the bar."""
         self._close()
         seconds = time.perf_counter() - self._begun
         self._print(self._epoch(trainer), f"step {trainer.global_step}", *self._metrics(trainer), f"{seconds:.1f} s")
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
-        """The final values, and where everything is."""
+        """Print the final values and where the run's files are."""
         with contextlib.suppress(OSError):
             self._conclude(trainer)
 
     def _conclude(self, trainer: Trainer) -> None:
         values, logged = trainer.callback_metrics, trainer.logged_metrics
-        # What was logged with logger=False is a detail for metrics.json.
+        # Values logged with logger=False are details for metrics.json only.
         shown = {n: value for n, value in values.items() if n in logged or f"{n}_epoch" in logged}
-        print_results(shown, when="last epoch")  # the best one's, which may be an earlier, stands with its checkpoint
+        print_results(shown, when="last epoch")  # the best epoch's score is printed with its checkpoint
         if trainer.run_dir is None:
             return
         print(f"Run folder: {trainer.run_dir}", flush=True)
@@ -105,7 +105,7 @@ class ProgressBar(Callback):
     # --- evaluation ---------------------------------------------------------------------------------------------
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
-        """A bar for validate, test and predict; inside of training the epoch's bar says so."""
+        """Start a bar for validate, test and predict; during a fit, mark the epoch's bar as validating."""
         if self._stage != "fit":
             self._open(self._stage, trainer.num_evaluation_batches)
         elif self._bar is not None:
@@ -114,12 +114,12 @@ class ProgressBar(Callback):
     def on_validation_batch_end(
         self, trainer: Trainer, module: Module, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Move it: batches of all sources count."""
+        """Advance the bar, which counts the batches of all sources."""
         if self._stage != "fit":
             self._advance(self._done, trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Close it, before anything is said about the results."""
+        """Close the bar, before the results are printed."""
         if self._stage != "fit":
             self._close()
 
@@ -130,7 +130,7 @@ class ProgressBar(Callback):
     # --- drawing ------------------------------------------------------------------------------------------------
 
     def _open(self, title: str, total: int | float, completed: int = 0) -> None:
-        self._done = completed  # of all sources of an evaluation
+        self._done = completed  # batches, of all sources in an evaluation
         if self._bar is not None:
             self._bar.open(title, total, completed)
 
@@ -161,7 +161,7 @@ class ProgressBar(Callback):
 
 
 def bar_for_this_screen() -> TerminalBar | NotebookBar | None:
-    """None where there is no screen: in a log file, in a pipe, below a notebook's cell that ran ``!kgenre``."""
+    """Return the bar for this output; None: a log file, a pipe, or a notebook cell that runs ``!kgenre``."""
     from rich.console import Console
 
     console = Console()
@@ -173,5 +173,5 @@ def bar_for_this_screen() -> TerminalBar | NotebookBar | None:
 
 
 def _is_below_a_kernel() -> bool:
-    """Whether a notebook's kernel started this process: its output looks like a terminal, but no cursor moves there."""
+    """Whether a notebook's kernel started this process: its output looks like a terminal without a movable cursor."""
     return "JPY_PARENT_PID" in os.environ or "backend_inline" in os.environ.get("MPLBACKEND", "")

@@ -1,4 +1,4 @@
-"""A smaller learning rate when a value no longer gets better."""
+"""Reduce the learning rate when a logged value no longer improves."""
 
 from __future__ import annotations
 
@@ -69,32 +69,32 @@ class ReduceLROnPlateau(Callback):
         self.min_delta = abs(min_delta)
         self.cooldown = cooldown
         self.min_lr = min_lr
-        self.optimizer: int | None = None  # of a module's lr_scheduler: whose rate it is; None: all
+        self.optimizer: int | None = None  # its index, set for a module's lr_scheduler; None: all
         self.best_score = worst(mode)
         self.wait_count = 0
         self.cooldown_count = 0
 
     @property
     def state_key(self) -> str:
-        """One state for each watched value and optimizer."""
+        """One key per monitored value and optimizer."""
         number = "" if self.optimizer is None else f", optimizer {self.optimizer}"
         return f"ReduceLROnPlateau({self.monitor}{number})"
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Refuse an optimizer with a schedule of its own; a new run starts counting anew."""
+        """Check that the rate can be set and the value is logged; a new run starts counting from zero."""
         refuse_schedules("ReduceLROnPlateau", trainer, self.optimizer)
         check_logged("ReduceLROnPlateau", self.monitor, trainer, module)
         if not trainer.resumed:
             self.best_score, self.wait_count, self.cooldown_count = worst(self.mode), 0, 0
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Look at the value where validation logs it."""
+        """Check the value after a validation."""
         if trainer.stage == "fit" and not trainer.sanity_checking:
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Without validation, look at the end of the epoch."""
-        # Half an epoch is judged when it is whole: the run may go on from here.
+        """Check the value at the end of the epoch, if there is no validation."""
+        # An incomplete epoch is not checked: the run may be resumed and complete it.
         if not trainer.schedule.validates and trainer.epoch_is_done:
             self._look(trainer)
 
@@ -131,12 +131,12 @@ class ReduceLROnPlateau(Callback):
         self.wait_count, self.cooldown_count = 0, self.cooldown
 
     def state_dict(self) -> dict[str, Any]:
-        """Best value, patience used, cooldown left; the rate itself is the optimizer's."""
-        # JSON has no infinity: no value yet is None.
+        """The best score, the validations without improvement, and the cooldown left; the optimizer keeps the rate."""
+        # JSON has no infinity: None means no value yet.
         best = self.best_score if math.isfinite(self.best_score) else None
         return {"best_score": best, "wait_count": self.wait_count, "cooldown_count": self.cooldown_count}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue counting."""
         self.best_score = worst(self.mode) if state["best_score"] is None else state["best_score"]
         self.wait_count, self.cooldown_count = state["wait_count"], state["cooldown_count"]

@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-# What tells of the run and not of the model.
+# Metrics of the run, not of the model: not in the table.
 _ASIDE = ("throughput/", "device/", "lr-")
-_NAME, _NUMBER = 12, 9  # the least width of the column of names, and of one of numbers, with their borders
+_NAME, _NUMBER = 12, 9  # minimum widths of the name column and of a number column, with borders
 
 
 def print_results(values: Mapping[str, float], folder: Path | None = None, when: str = "") -> None:
     """Print values named ``stage/metric`` or ``stage/rival/metric``: a row for each metric, a column for each rival.
 
-    What a module logs for a baseline as ``test/baseline_frequency/loss`` stands beside its own ``test/loss``. Values of
-    single steps are left out where those of the epoch are there.
+    A baseline's loss, logged as ``test/baseline_frequency/loss``, appears next to the module's own ``test/loss``.
+    Values of single steps are left out if the epoch's values are there.
 
     Args:
-        values: by name.
-        folder: where ``metrics.json`` is, to be named below.
-        when: what the model's own values are of, if that is not plain: below their headings.
+        values: metrics by name.
+        folder: the folder of ``metrics.json``, printed below the table; None: not printed.
+        when: a note below the headings of the module's own columns, such as "last epoch"; "": none.
     """
     from rich.console import Console
     from rich.table import Table
@@ -38,21 +38,21 @@ def print_results(values: Mapping[str, float], folder: Path | None = None, when:
         name, of_a_set, number = name.partition("/dataloader_idx_")
         stage, *rival, metric = name.split("/") if "/" in name else ("", name)
         metric += of_a_set + number
-        # Words below each other: a wide heading would leave a narrow terminal no room for the names of the metrics.
+        # One word per line: on a narrow terminal a wide heading would leave no room for the names of the metrics.
         columns.setdefault("\n".join(part.replace("_", "\n") for part in rival) or stage, {})[metric] = value
-    # The model's own values, named by the stage alone, come first whatever was logged first.
+    # The module's own columns, named by the stage alone, come first, whatever was logged first.
     own = {name.split("/")[0] for name in values}
     columns = dict(sorted(columns.items(), key=lambda column: column[0] not in own))
     console = Console()
     table = Table()
     for heading in ("", *columns):
         under = f"\n{when}" if when and heading in own else ""
-        # A name that is cut off could be any of several: it goes on in the next line.
+        # Wrap long names: several could look alike when cut off.
         table.add_column(heading + under, justify="right" if heading else "left", overflow="fold")
     names = [metric for column in columns.values() for metric in column]
     for metric in dict.fromkeys(names):
         table.add_row(metric, *(_number(column[metric]) if metric in column else "" for column in columns.values()))
-    # Below that numbers would be broken, and at last columns left out: it is the lines that the terminal breaks then.
+    # On a narrower console rich would break numbers and finally drop columns; let the terminal wrap lines instead.
     console.width = max(console.width, _NAME + _NUMBER * len(columns))
     console.print(table)
     if folder is not None:

@@ -1,4 +1,4 @@
-"""Notice a loss that jumps away from those before it."""
+"""Detect a loss that jumps away from the previous ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class SpikeDetection(LossWatch):
-    """Stops, or goes back to a checkpoint, when a training loss is far from the mean of those before it.
+    """Stops, or goes back to a checkpoint, when a training loss is far from the mean of the previous ones.
 
     Lightning's callback of this name raises an error instead and has ``exclude_batches_path``, for data that are read
     by index; the rest of its arguments are the same. A loss is a spike if it is worse than the mean of the last
@@ -66,14 +66,14 @@ class SpikeDetection(LossWatch):
         self._seen = 0
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """A new run has no mean yet."""
+        """Reset the running mean for a new run."""
         super().on_fit_start(trainer, module)
         if not trainer.resumed:
             self._last.clear()
             self._seen = 0
 
     def problem(self, loss: float) -> str | None:
-        """A loss far worse than the running mean; otherwise it goes into the mean."""
+        """Report a loss far worse than the running mean; any other finite loss enters the mean."""
         if not math.isfinite(loss):
             return f"the training loss is {loss}" if self.finite_only else None
         mean = math.fsum(self._last) / len(self._last) if self._last else loss
@@ -86,11 +86,11 @@ class SpikeDetection(LossWatch):
         return None
 
     def state_dict(self) -> dict[str, Any]:
-        """The losses in the mean too."""
+        """Add the losses in the running mean."""
         return super().state_dict() | {"last": list(self._last), "seen": self._seen}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on with that mean."""
+        """Restore the running mean."""
         super().load_state_dict(state)
         self._last.clear()
         self._last.extend(state["last"])

@@ -1,4 +1,4 @@
-"""A bar on a terminal, drawn by rich."""
+"""A progress bar on a terminal, drawn by rich."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 
 
 class TerminalBar:
-    """One bar at a time, below the lines that stay; nothing where the terminal was closed meanwhile.
+    """One bar at a time, below the lines that stay on the screen; a closed terminal is not an error.
 
     Args:
-        console: rich's, of a terminal.
+        console: rich's console of a terminal.
     """
 
     def __init__(self, console: Any) -> None:
@@ -20,7 +20,7 @@ class TerminalBar:
         self._task: Any = None
 
     def open(self, title: str, total: int | float, completed: int = 0) -> None:
-        """A new bar, in place of the one that is there; ``total`` is infinite where it is not known."""
+        """Start a new bar in place of the current one; ``total`` is infinite if unknown."""
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
         from rich.table import Column
 
@@ -30,7 +30,7 @@ class TerminalBar:
             BarColumn(bar_width=16),
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
-            # Where the terminal is narrow, it is the metrics that are cut off.
+            # On a narrow terminal only the metrics are cut off.
             TextColumn("{task.fields[metrics]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
             console=self._console,
             transient=True,
@@ -42,20 +42,20 @@ class TerminalBar:
             self._progress.start()
 
     def update(self, completed: int | None = None, metrics: str = "") -> None:
-        """Move the bar, if there is one."""
+        """Advance the bar, if there is one."""
         if self._progress is not None:
             with contextlib.suppress(OSError):
                 self._progress.update(self._task, completed=completed, metrics=metrics)
 
     def close(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._progress is not None:
             progress, self._progress = self._progress, None
             with contextlib.suppress(OSError):
                 progress.stop()
 
     def line(self, *parts: str) -> None:
-        """Leave a line; a part that does not fit begins the next one."""
+        """Print a line that stays; a part that does not fit begins the next one."""
         lines = [parts[0]]
         for part in parts[1:]:
             if len(lines[-1]) + 2 + len(part) > self._console.width:

@@ -1,4 +1,4 @@
-"""Stop when the loss is no longer a number, or go back to when it was."""
+"""Stop when the loss is NaN or infinite, or go back to a checkpoint from before it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kgenre.callbacks.loss_watch import LossWatch
 class TerminateOnNaN(LossWatch):
     """Ends training when a training loss is NaN or infinite.
 
-    One line names the epoch and step, the logged values and the first variable that are not finite. Every loss is
+    One log line names the epoch and step, the logged values and the first variable that are not finite. Every loss is
     checked, up to ``every_n_steps`` batches late. Like every stop through ``trainer.should_stop`` it waits for
     ``min_epochs`` and ``min_steps``.
 
@@ -29,5 +29,5 @@ class TerminateOnNaN(LossWatch):
     """
 
     def problem(self, loss: float) -> str | None:
-        """NaN and infinities."""
+        """Report a loss that is NaN or infinite."""
         return None if math.isfinite(loss) else f"the training loss is {loss}"

@@ -1,4 +1,4 @@
-"""Measure the time of training, and stop when it is used up."""
+"""Measure the training time, and stop when the limit is reached."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ class Timer(Callback):
             raise ValueError(f"Timer(interval=...) is 'step' or 'epoch'. Received: {interval!r}")
         self.duration = None if duration is None else read_duration("Timer(duration=...)", duration).total_seconds()
         self.interval = interval
-        self._before: dict[_Stage, float] = {}  # seconds by stage, in what is over
-        self._begun: dict[_Stage, float] = {}  # since when a stage runs
+        self._before: dict[_Stage, float] = {}  # seconds by stage, up to the last stop of its clock
+        self._begun: dict[_Stage, float] = {}  # `monotonic` time when a stage's clock was started
 
     def time_elapsed(self, stage: _Stage = "train") -> float:
-        """Seconds spent in a stage so far, in this fit and in those that it goes on from."""
+        """Seconds spent in a stage so far, in this fit and in those that it resumes."""
         running = monotonic() - self._begun[stage] if stage in self._begun else 0.0
         return self._before.get(stage, 0.0) + running
 
@@ -60,13 +60,13 @@ class Timer(Callback):
         return math.inf if self.duration is None else self.duration - self.time_elapsed()
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """A new fit begins at 0; a checkpoint's time comes after this."""
+        """Reset the clocks for a new fit; a checkpoint's times are loaded later."""
         self._begun = {}
         if stage == "fit":
             self._before = {}
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """A run may go on whose time is used up already."""
+        """Check the limit: a resumed run may have used up its time already."""
         self._look(trainer)
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
@@ -74,7 +74,7 @@ class Timer(Callback):
         self._begun["train"] = monotonic()
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
-        """Stop it."""
+        """Stop the clock."""
         self._stop("train")
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
@@ -82,7 +82,7 @@ class Timer(Callback):
         self._begun["validate"] = monotonic()
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Stop it."""
+        """Stop the clock."""
         self._stop("validate")
 
     def on_test_start(self, trainer: Trainer, module: Module) -> None:
@@ -90,27 +90,27 @@ class Timer(Callback):
         self._begun["test"] = monotonic()
 
     def on_test_end(self, trainer: Trainer, module: Module) -> None:
-        """Stop it."""
+        """Stop the clock."""
         self._stop("test")
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
-        """The clocks do not run on after an error."""
+        """Stop all clocks."""
         for stage in list(self._begun):
             self._stop(stage)
 
     def next_step_needed(self, trainer: Trainer) -> float:
-        """A few short steps more do not matter."""
+        """Request no particular update: a few more short steps do not matter."""
         return math.inf
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
     ) -> None:
-        """Look after a step."""
+        """Check the limit after a step."""
         if self.interval == "step":
             self._look(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Look after an epoch."""
+        """Check the limit after an epoch."""
         if self.interval == "epoch":
             self._look(trainer)
 
@@ -127,9 +127,9 @@ class Timer(Callback):
         trainer.should_stop = True
 
     def state_dict(self) -> dict[str, Any]:
-        """The seconds spent."""
+        """The seconds spent in each stage."""
         return {"seconds": {stage: self.time_elapsed(stage) for stage in {**self._before, **self._begun}}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting from there."""
+        """Continue from the saved times."""
         self._before = dict(state["seconds"])

@@ -1,4 +1,4 @@
-"""A short training that leaves no trace: what the search for a learning rate or a batch size is made of."""
+"""Trial runs that leave no trace, for the searches for a learning rate and a batch size."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @contextmanager
 def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps: int) -> Iterator[Trainer]:
-    """A copy of the trainer that trains for some updates with these callbacks alone, and writes and shows nothing.
+    """Yield a copy of the trainer that trains for ``steps`` updates with only these callbacks, silently.
 
-    Afterwards the module's variables, its optimizer's (where it keeps one) and the process's random states are bit for
-    bit what they were when the trial's module was built; the trainer was never touched. What a ``tf.data`` shuffle or
-    a source of the user's own remembers from one pass to the next is not put back.
+    It writes no files. Afterwards the module's variables, its optimizer's (if it keeps one) and the process's random
+    states are restored bit for bit to what they were when the trial built the module; the trainer itself is not
+    changed. State that a ``tf.data`` shuffle or a user's source keeps from one pass to the next is not restored.
     """
     before = _Before()
     short = copy.copy(trainer)
@@ -46,20 +46,20 @@ def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps
 
 
 class _Before(Callback):
-    """Copies everything once it is built."""
+    """Copies all variables and random states once the module is built."""
 
     arrays: dict[str, Any] | None = None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         built = trainer.engine.built
         self.variables = built.variables | built.optimizer_variables
-        # Copies: an array may look into memory that the next step writes to.
+        # Copies: an array may be a view of memory that the next step overwrites.
         self.arrays = {name: array.copy() for name, array in trainer.engine.state_dict().items()}
         self.random = random_state()
 
 
 def fit_as_given(short: Trainer, trainer: Trainer, module: Module) -> None:
-    """Fit the trial on what ``trainer``, which is about to train, was given; its datamodule stays set up."""
+    """Fit the trial on the data of ``trainer``, which is about to train; its datamodule stays set up."""
     data = trainer.datamodule
     given = {} if trainer.data is not None else {"train_dataloaders": trainer.train_source}
     try:
@@ -70,22 +70,22 @@ def fit_as_given(short: Trainer, trainer: Trainer, module: Module) -> None:
 
 
 def found_before(trainer: Trainer, finder: Callback) -> Any:
-    """What a search found when the run began that goes on from ``trainer.ckpt_path``; None: nothing."""
+    """Return what the search found in the run that is resumed from ``trainer.ckpt_path``; None: nothing."""
     assert trainer.ckpt_path is not None
     return read_state(trainer.ckpt_path)["callbacks"].get(finder.state_key, {}).get("found")
 
 
 def set_attribute(owners: Sequence[Any], names: Sequence[str], value: Any = None, what: str = "") -> tuple[Any, str]:
-    """Find the first owner with one of the attributes, as an attribute or a hyperparameter, and set both.
+    """Find the first owner that has one of the names as an attribute or a hyperparameter, and set it (or both).
 
     Args:
-        owners: modules and datamodules, None among them is passed over.
-        names: of the attribute.
-        value: what to set; None: only look.
-        what: the caller, for the error.
+        owners: modules and datamodules; None is skipped.
+        names: possible names of the attribute.
+        value: the new value; None: only search.
+        what: the caller, for the error message.
 
     Raises:
-        ValueError: nobody has one.
+        ValueError: no owner has one.
     """
     for owner in owners:
         for name in names:

@@ -18,8 +18,8 @@ class WeightAveraging(Callback):
     """Averages the weights inside the compiled step, validates with the average, and ends with it.
 
     Validations during a fit, checkpoints and the module after the fit use the averaged weights (after Ctrl-C only the
-    checkpoints); training continues with its own, also after a resume. Before the first update of the average nothing
-    changes. All weights of layers are averaged, including BatchNorm statistics, as in Lightning's
+    checkpoints); training continues with its own weights, also after a resume. Until the average is first updated,
+    nothing changes. All weights of layers are averaged, including BatchNorm statistics, as in Lightning's
     ``EMAWeightAveraging``.
 
     Args:
@@ -57,38 +57,38 @@ class WeightAveraging(Callback):
         self.step_part: _Average = _Average(decay, update_every_n_steps, first_step)
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Refuse a second one: the module can end with one average only."""
+        """Refuse a second `WeightAveraging`: the module can end with only one average."""
         if stage == "fit" and sum(isinstance(callback, WeightAveraging) for callback in trainer.callbacks) > 1:
             raise ValueError("A run has one WeightAveraging: its average is what is validated. Received: several.")
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """No weights are put aside."""
+        """Forget the weights that an earlier fit put aside."""
         self.step_part.trained = None
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """Begin to average in the first epoch for it."""
+        """Start averaging in the epoch ``update_starting_at_epoch``."""
         trainer.engine.set_variable(self.step_part.active, trainer.current_epoch >= self.first_epoch)
 
     def on_validation_epoch_start(self, trainer: Trainer, module: Module) -> None:
-        """Validate the average."""
+        """Put the average into the module for validation."""
         if trainer.stage == "fit" and trainer.engine.get_variable(self.step_part.count) > 0:
             self.step_part.trained = self._weights(trainer)
             self._put_average(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Go on with the weights in training."""
+        """Put the training weights back."""
         self._put_back(trainer)
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
-        """Also where validation is broken off."""
+        """Put the training weights back if validation was interrupted."""
         self._put_back(trainer)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
-        """The average is what the fit leaves."""
+        """Leave the average in the module."""
         if trainer.engine.get_variable(self.step_part.count) > 0:
             trained = self._weights(trainer)
             self._put_average(trainer)
-            for name, variable in self.step_part.averages.items():  # for a run that goes on from what the fit leaves
+            for name, variable in self.step_part.averages.items():  # for a checkpoint that is saved after the fit
                 variable.assign(trained[name])
             trainer.engine.pull()
             self.step_part.is_exchanged = True
@@ -113,16 +113,16 @@ class _Average:
     """The average of a module's weights: see `kgenre.engines.weight_update.StepPart`."""
 
     prefix = "weight_averaging"
-    averaged: dict[str, keras.Variable]  # of the module
-    averages: dict[str, keras.Variable]  # theirs, float32, under the same names
-    updates: keras.Variable  # of the optimizers
-    count: keras.Variable  # of weights in the average
+    averaged: dict[str, keras.Variable]  # the module's variables
+    averages: dict[str, keras.Variable]  # their averages, float32, by the same names
+    updates: keras.Variable  # optimizer updates so far
+    count: keras.Variable  # updates of the average so far
     active: keras.Variable
 
     def __init__(self, decay: float | None, every: int, first: int) -> None:
         self.decay, self.every, self.first = decay, every, first
-        self.is_exchanged = False  # the module has the average, and the average's variables the weights in training
-        self.trained: dict[str, Any] | None = None  # those of the module, while validation has the average there
+        self.is_exchanged = False  # the module holds the average, and `averages` the training weights
+        self.trained: dict[str, Any] | None = None  # the training weights, while the average is validated
 
     def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
         import keras
@@ -137,7 +137,7 @@ class _Average:
             if (variable.trainable or id(variable) in weights) and "float" in variable.dtype
         }
         self.averages = {
-            # From a copy: under torch a variable made of another's tensor would share its memory.
+            # A copy: under torch, a variable created from another's tensor would share its memory.
             name: keras.Variable(keras.ops.copy(keras.ops.cast(variable, "float32")), dtype="float32", trainable=False)
             for name, variable in self.averaged.items()
         }

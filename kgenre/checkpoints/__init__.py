@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, verified before they are read."""
+"""Checkpoints on disk: written atomically, verified when they are read."""
 
 from kgenre.checkpoints.background_writer import BackgroundWriter
 from kgenre.checkpoints.checkpoint import Checkpoint, CheckpointError, check_weights

@@ -1,4 +1,4 @@
-"""Writing while training goes on."""
+"""Write checkpoints in the background while training continues."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 
 class BackgroundWriter:
-    """One write at a time in a thread that ends with it; what goes wrong is raised by the next `submit` or `wait`."""
+    """Runs one write at a time, each in its own thread; its error is raised by the next `submit` or `wait`."""
 
     def __init__(self) -> None:
         self._running: Future[None] | None = None
 
     def submit(self, write: Callable[[], None]) -> None:
-        """Start a write, once the one before is done."""
+        """Start a write, once the previous one is done."""
         self.wait()
         thread = ThreadPoolExecutor(1, "checkpoint")
         self._running = thread.submit(write)
-        thread.shutdown(wait=False)  # it writes to the end, and is gone
+        thread.shutdown(wait=False)  # the thread finishes the write, then ends
 
     def wait(self) -> None:
-        """Return when nothing is being written."""
+        """Wait until nothing is being written."""
         running, self._running = self._running, None
         if running is not None:
             running.result()

@@ -1,10 +1,10 @@
-"""A checkpoint on disk: a folder of arrays and JSON, the same on every backend, whole or not there at all.
+"""A checkpoint on disk: a folder of arrays and JSON, the same on every backend, written atomically.
 
-``step=001240/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``epoch.safetensors`` (arrays under
-structural names; the last what an epoch has added up so far), ``state.json`` (counters, logs, callbacks,
-hyperparameters, data) and ``manifest.json`` (schema, time, size and sha256 of the others). It is written beside its
-place, synced to the disk and renamed, so a crash leaves the old state or the new, never a mixture.
-Nothing in it can run code: no pickle, no Keras archives.
+``step=001240/`` holds ``weights.safetensors``, ``optimizer.safetensors`` and ``epoch.safetensors`` (arrays by
+structural name; the last has the running sums of an unfinished epoch), ``state.json`` (counters, logs, callbacks,
+hyperparameters, data) and ``manifest.json`` (schema, time, size and sha256 of the others). It is written to a temporary
+folder next to its final path, synced to the disk and renamed, so a crash leaves the old state or the new, never a
+mixture. Nothing in it can run code: no pickle, no Keras archives.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ FILES = (*REQUIRED, "manifest.json")
 
 
 class CheckpointError(ShortTraceback, ValueError):
-    """A checkpoint is missing, damaged or of another model; the message names it."""
+    """A checkpoint is missing, damaged or belongs to another model; the message names it."""
 
 
 @dataclass
 class Checkpoint:
-    """A checkpoint's content.
+    """A checkpoint's content, in memory.
 
     Args:
         weights: NumPy arrays of the module's variables by structural name, "model.layers.0.kernel".
-        optimizer: likewise of the optimizers' variables; {} where it holds weights only.
+        optimizer: likewise for the optimizers' variables; {} in a checkpoint of weights only.
         state: counters, callbacks, hyperparameters and the rest as JSON values.
-        path: the folder that it was read from.
-        epoch: what an epoch that is not over has added up (see `Engine.epoch_state`).
+        path: the folder that it was read from; None: not read from one.
+        epoch: running sums of an unfinished epoch (see `Engine.epoch_state`).
     """
 
     weights: dict[str, np.ndarray]
@@ -52,16 +52,16 @@ class Checkpoint:
         return self.weights | self.optimizer
 
     def copy(self) -> Checkpoint:
-        """One that nothing else can change: to be written while training goes on."""
+        """Return a deep copy, to be written while training continues."""
         import numpy as np
 
         parts = (self.weights, self.optimizer, self.epoch)
-        # Copies: an array may look into memory that the next step writes to.
+        # Copies: an array may be a view of memory that the next step overwrites.
         weights, optimizer, epoch = ({name: np.array(a) for name, a in part.items()} for part in parts)
         return Checkpoint(weights, optimizer, json.loads(self.state_as_json()), self.path, epoch)
 
     def state_as_json(self) -> str:
-        """The state as ``state.json`` holds it; a TypeError names what JSON cannot hold."""
+        """Return the content of ``state.json``; a TypeError names a value that JSON cannot hold."""
         return json.dumps(self.state, indent=1, default=_refused)
 
 
@@ -73,10 +73,10 @@ def _refused(value: Any) -> NoReturn:
 
 
 def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -> None:
-    """Check that a checkpoint's weights are those of a module: same names, same shapes.
+    """Check that a checkpoint's weights have the same names and shapes as a module's variables.
 
     Raises:
-        CheckpointError: with the first differences.
+        CheckpointError: they differ; the message lists the first differences.
     """
     here = {name: tuple(variable.shape) for name, variable in named.items()}
     there = {name: array.shape for name, array in checkpoint.weights.items()}

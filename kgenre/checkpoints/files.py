@@ -1,4 +1,4 @@
-"""Files that are on the disk when a function returns, and files that are read with no more trust than they earn."""
+"""Durable writes, synced to the disk, and safe reads of files that are not trusted."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ import stat
 import time
 from pathlib import Path
 
-_PATIENCE = (0.02, 0.1, 0.3, 0.6)  # seconds
+_PATIENCE = (0.02, 0.1, 0.3, 0.6)  # seconds between attempts to rename
 
 
 class UnsafeFileError(OSError):
-    """A file is not what it should be: a link, a device, another size, larger than memory."""
+    """A file is not what it should be: a link, a device, of another size, or larger than allowed."""
 
 
 def read_file(path: Path, size: int | None = None, limit: int | None = None) -> bytes:
-    """The content of a regular file, never through a link, its size checked before memory is taken.
+    """Read a regular file, never through a link; its size is checked before memory is allocated.
 
     Args:
         path: the file.
-        size: the bytes that it must have; None: any.
-        limit: the bytes that it may have; None: the memory of this machine.
+        size: the size that it must have, in bytes; None: any.
+        limit: the largest size that it may have, in bytes; None: the memory of this machine.
 
     Raises:
-        UnsafeFileError: it is something else; the message begins with what it is.
-        FileNotFoundError: there is none.
+        UnsafeFileError: it is something else; the message follows its name, as in "is not a regular file".
+        FileNotFoundError: there is no such file.
     """
-    if path.is_symlink():  # where O_NOFOLLOW does not exist
+    if path.is_symlink():  # not every system has O_NOFOLLOW
         raise UnsafeFileError("is a link, and a checkpoint holds none")
-    # Without O_NONBLOCK opening a pipe would wait for somebody to write into it.
+    # Without O_NONBLOCK, opening a pipe would block until somebody writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:
         found = os.fstat(file.fileno())
@@ -54,11 +54,11 @@ def sync_file(path: Path) -> None:
 
 
 def move(path: Path, target: Path) -> None:
-    """Give a file or folder another name, that of a file which is replaced or one that nothing has yet."""
+    """Rename a file or folder; an existing file at ``target`` is replaced, a folder must not be there."""
     for seconds in _PATIENCE:
         try:
             path.replace(target)
-        except PermissionError:  # Windows, while a virus scanner or an indexer looks at what is new
+        except PermissionError:  # Windows, while a virus scanner or an indexer has a new file open
             time.sleep(seconds)
         else:
             return
@@ -66,10 +66,10 @@ def move(path: Path, target: Path) -> None:
 
 
 def sync_folder(path: Path) -> None:
-    """Wait until the names in a folder are on the disk."""
+    """Wait until a folder's entries are on the disk."""
     try:
         descriptor = os.open(path, os.O_RDONLY)
-    except PermissionError:  # Windows opens no folder; its renames are journalled
+    except PermissionError:  # Windows cannot open a folder; its renames are journalled
         return
     try:
         os.fsync(descriptor)

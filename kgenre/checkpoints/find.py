@@ -1,4 +1,4 @@
-"""Which checkpoint a path or a word means: pointers, runs, the newest that verifies."""
+"""Find checkpoints: by a folder, a pointer or a run, or the newest that verifies."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kgenre.checkpoints.read import read_checkpoint, read_manifest
 
 
 def write_pointer(folder: Path, name: str, target: Path) -> None:
-    """Let ``folder/name`` ("last", "best") name a checkpoint beside it; replaced in one step."""
+    """Point ``folder/name`` ("last", "best") to a checkpoint in the same folder, atomically."""
     partial = folder / f".{name}.{os.getpid()}.partial"
     try:
         write_synced(partial, f"{target.name}\n".encode())
@@ -22,7 +22,7 @@ def write_pointer(folder: Path, name: str, target: Path) -> None:
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Path:
-    """The checkpoint that a path means: a checkpoint's folder, a pointer file, or a run's folder (its best, then last).
+    """Return the checkpoint at a path: a checkpoint's folder, a pointer file, or a run's folder (its best, then last).
 
     Raises:
         CheckpointError: there is none.
@@ -33,7 +33,7 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     """
     if not isinstance(path, str | os.PathLike):
         raise CheckpointError(f"A checkpoint is given as the path of a folder. Received: {path!r}")
-    path = Path(os.path.expanduser(path))  # that of pathlib raises for a user that there is none of
+    path = Path(os.path.expanduser(path))  # pathlib's own raises an error for an unknown user
     if (path / "manifest.json").exists():
         return path
     if path.is_file() and path.name in ("best", "last"):
@@ -57,11 +57,11 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
 
 
 def newest_checkpoint(experiment: Path) -> tuple[Checkpoint | None, list[CheckpointError]]:
-    """The newest checkpoint of an experiment's runs that verifies, read, with the errors of newer ones that do not.
+    """Read the newest checkpoint of an experiment's runs that verifies; also return the errors of newer ones.
 
-    Its runs are those of `run_folders`: the trials of a sweep are experiments below it. Where the folder of a run is
-    given, that run is meant. None: none verifies, or there is none. Those that hold weights only are passed over, as no
-    run can go on from them; so are folders with no file of a checkpoint.
+    The runs are those of `run_folders`, without a sweep's trials, which are experiments below it; or ``experiment`` is
+    a single run's folder. The checkpoint is None if none verifies. Checkpoints of weights only are skipped, as no run
+    can be resumed from them, and so are folders without any file of a checkpoint.
     """
     refused: list[CheckpointError] = []
     runs = [experiment] if (experiment / "checkpoints").is_dir() else run_folders(experiment)
@@ -79,19 +79,19 @@ def newest_checkpoint(experiment: Path) -> tuple[Checkpoint | None, list[Checkpo
 
 
 def run_folders(experiment: Path) -> list[Path]:
-    """The ``version_<n>`` folders of an experiment, oldest first; a run that was renamed is none of them."""
+    """The ``version_<n>`` folders of an experiment, oldest first; renamed runs are not among them."""
     found = {int(path.name[8:]): path for path in experiment.glob("version_*") if path.name[8:].isdecimal()}
     return [found[version] for version in sorted(found)]
 
 
 def checkpoints_by_age(*folders: Path) -> list[Path]:
-    """What lies in checkpoints folders, the newest first, whole or damaged."""
+    """Return all checkpoints in these folders, newest first, whole or damaged."""
     found = [path for folder in folders for path in folder.glob("*/") if not path.name.startswith(".")]
     return sorted(found, key=_time_of, reverse=True)
 
 
 def _time_of(folder: Path) -> float:
-    """When it was written: the time inside survives copying, that of the file serves where there is none."""
+    """When it was written: the manifest's time, which survives copying, or else the folder's modification time."""
     try:
         return float(read_manifest(folder)["time"])
     except (CheckpointError, KeyError, TypeError, ValueError):

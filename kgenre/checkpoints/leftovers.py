@@ -1,4 +1,4 @@
-"""What a killed run leaves beside its checkpoints: hidden folders, removed when the next run starts."""
+"""Hidden files and folders that a killed run left next to its checkpoints: the next run removes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _HIDDEN = re.compile(r"\..+\.\d+\.(partial|replaced|removed)")
 
 
 def leftovers(folder: Path) -> list[Path]:
-    """Hidden files and folders of writers that did not come to their end; the new one of two versions comes first."""
+    """Hidden files and folders of interrupted writers; of two versions of a checkpoint the new one comes first."""
     found = (path for path in folder.glob(".*") if _HIDDEN.fullmatch(path.name))
     return sorted(found, key=lambda path: (path.suffix, path))
 
@@ -23,7 +23,7 @@ def leftovers(folder: Path) -> list[Path]:
 def remove_leftovers(folder: Path) -> None:
     """Clean a checkpoints folder that no other run is writing to.
 
-    A kill between two renames may leave a whole checkpoint under a hidden name only: it gets its name back.
+    If a run was killed between two renames, a whole checkpoint may exist under a hidden name only: it is renamed back.
     """
     wait_for_removals()
     for path in leftovers(folder):

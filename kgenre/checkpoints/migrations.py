@@ -1,4 +1,4 @@
-"""Older checkpoints, brought to the present schema when they are read."""
+"""Convert checkpoints of older schemas when they are read."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ SCHEMA = 2
 
 
 def migrate(checkpoint: Checkpoint, schema: int) -> None:
-    """Change a checkpoint of an older schema, in memory, into one of this version's, a schema at a time."""
+    """Convert a checkpoint of an older schema to the current one, in memory, one schema at a time."""
     for older in range(schema, SCHEMA):
         MIGRATIONS[older](checkpoint)
 
 
 def _to_2(checkpoint: Checkpoint) -> None:
-    """Schema 1 kept no sums, logged values, random states and shapes: an epoch went on with none."""
+    """Add what schema 1 lacked: logged values, random states and batch shapes; sums of an epoch stay empty."""
     checkpoint.state.setdefault("logs", None)
     checkpoint.state.setdefault("random", None)
     checkpoint.state.setdefault("batches", {})
 
 
-# A change of what a checkpoint holds raises SCHEMA and adds here what makes one of the schema before into one of it.
+# A change to a checkpoint's content increments SCHEMA and adds the conversion from the previous schema here.
 MIGRATIONS: dict[int, Callable[[Checkpoint], None]] = {1: _to_2}

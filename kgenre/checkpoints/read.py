@@ -1,4 +1,4 @@
-"""A checkpoint from the disk: every file is checked against the manifest before it is trusted."""
+"""Read checkpoints: every file is checked against the manifest before it is trusted."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def read_checkpoint(path: str | os.PathLike[str], weights_only: bool = False) ->
 
     Args:
         path: the folder.
-        weights_only: leave the optimizer's arrays and those of the epoch out.
+        weights_only: leave out the arrays of the optimizer and the epoch.
 
     Raises:
         CheckpointError: not a checkpoint, damaged, or written by a later version.
@@ -48,10 +48,10 @@ def read_checkpoint(path: str | os.PathLike[str], weights_only: bool = False) ->
 
 
 def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Only the state of a checkpoint folder, verified: cheap, no arrays.
+    """Read only the state of a checkpoint folder, verified: cheap, as no arrays are read.
 
     Raises:
-        CheckpointError: as `read_checkpoint`.
+        CheckpointError: as in `read_checkpoint`.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -62,7 +62,7 @@ def read_state(path: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint folder: "schema", "time" and, by name, the known "files".
+    """Read the manifest of a checkpoint folder: "schema", "time" and, by name, the known "files".
 
     Raises:
         CheckpointError: there is none, it cannot be read, or a later version wrote it.

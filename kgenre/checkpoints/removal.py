@@ -1,4 +1,4 @@
-"""Removing folders in the background: to give the disk its blocks back takes half as long as to write them."""
+"""Remove folders in the background: freeing disk blocks takes half as long as writing them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from threading import Lock, Thread
 from kgenre.checkpoints.files import move
 
 _running: list[Thread] = []
-_waiting = Lock()  # whoever comes second waits too
+_waiting = Lock()  # so that a second caller waits too
 
 
 def remove_in_background(folder: Path) -> None:
-    """Start to remove a folder that is nobody's any more."""
+    """Start to remove a folder that nothing uses any more."""
     wait_for_removals()
     thread = Thread(target=shutil.rmtree, args=(folder,), kwargs={"ignore_errors": True}, name="removal")
     thread.start()
@@ -22,14 +22,14 @@ def remove_in_background(folder: Path) -> None:
 
 
 def wait_for_removals() -> None:
-    """Return when nothing is being removed."""
+    """Wait until nothing is being removed."""
     with _waiting:
         while _running:
             _running.pop().join()
 
 
 def remove_checkpoint(path: Path) -> None:
-    """Remove a checkpoint folder, in the background: under its name it is there whole or not at all."""
+    """Rename a checkpoint folder and remove it in the background: under its name it is whole or absent."""
     hidden = path.with_name(f".{path.name}.{os.getpid()}.removed")
     wait_for_removals()
     try:

@@ -1,4 +1,4 @@
-"""A checkpoint onto the disk: written beside its place, synced and renamed, whole or not there at all."""
+"""Write a checkpoint atomically: to a temporary folder, which is synced and then renamed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     """Write a checkpoint folder at ``path``, replacing one that is there.
 
     Raises:
-        FileExistsError: something else than a checkpoint is there.
+        FileExistsError: something other than a checkpoint is there.
         OSError: the disk is full or the folder cannot be written; what was at ``path`` is untouched.
     """
     path = Path(path)
@@ -33,8 +33,8 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
     try:
-        # Hashed, and brought to the disk, while the next one is written; what is synced side by side is one commit of
-        # the file system's journal, not one each.
+        # Each file is hashed and synced while the next one is written; concurrent syncs share one commit of the file
+        # system's journal.
         with ThreadPoolExecutor(10, "checkpoint") as beside:
             digests, synced = {}, []
             for name in (*REQUIRED, "epoch.safetensors"):
@@ -57,7 +57,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
 
 
 def _refuse_to_replace(path: Path) -> None:
-    """A folder of a user's that is named by mistake must not be lost; what is left of a checkpoint may be."""
+    """Refuse a path that holds something else, named by mistake; remains of a checkpoint may be replaced."""
     names = {inside.name for inside in path.iterdir()} if path.is_dir() else {"a file"} if path.exists() else set()
     if not (names <= {*FILES, "epoch.safetensors"} or names >= {"manifest.json", "weights.safetensors"}):
         raise FileExistsError(
@@ -66,14 +66,14 @@ def _refuse_to_replace(path: Path) -> None:
 
 
 def _time_after_last(folder: Path) -> float:
-    """Now, in seconds since 1970; where the clock was set back, a moment after the folder's last checkpoint.
+    """Return the time in seconds since 1970; if the clock was set back, just after the folder's last checkpoint.
 
-    By their times it is decided which one is the newest, from which a run goes on.
+    The times decide which checkpoint is the newest, from which a run is resumed.
     """
     try:
         name = read_file(folder / "last", limit=1024).decode().strip()
         return max(time.time(), float(read_manifest(folder / name)["time"]) + 1e-3)
-    except (OSError, CheckpointError, KeyError, TypeError, ValueError):  # it is the first one
+    except (OSError, CheckpointError, KeyError, TypeError, ValueError):  # there is no last one, or it cannot be read
         return time.time()
 
 
@@ -85,11 +85,11 @@ def _write_file(checkpoint: Checkpoint, path: Path) -> None:
     if path.name == "state.json":
         path.write_text(checkpoint.state_as_json(), encoding="utf-8")
         return
-    # `ascontiguousarray` alone would make an array of one number of a scalar.
+    # `ascontiguousarray` turns a scalar array into one of shape (1,).
     arrays = {n: np.ascontiguousarray(a).reshape(a.shape) for n, a in getattr(checkpoint, path.stem).items()}
     try:  # straight from the arrays' memory
         save_file(arrays, path)
-    except SafetensorError as error:  # the library's word for a full disk
+    except SafetensorError as error:  # raised for a full disk, for example
         code = re.search(r"os error (\d+)", str(error))
         number = int(code[1]) if code else errno.EIO
         raise OSError(number, os.strerror(number) if code else str(error), str(path)) from error

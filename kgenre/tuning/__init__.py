@@ -1,4 +1,4 @@
-"""Search before training: a learning rate, a batch size."""
+"""Searches before training, for a learning rate or a batch size."""
 
 from kgenre.tuning.tuner import Tuner
 

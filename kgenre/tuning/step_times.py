@@ -1,4 +1,4 @@
-"""What a training step of this model takes on this machine, one way or another: measured, and known from then on."""
+"""Measure how long a model's training step takes on this machine in several ways, and cache the results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from kgenre.engines.devices import computing_devices
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.engines.step_error import XlaError
 
-ROUNDS, LONG_ENOUGH = 6, 5.0  # seconds
+ROUNDS, LONG_ENOUGH = 6, 5.0  # LONG_ENOUGH: seconds
 
 
 @contextmanager
 def undone(engine: Engine) -> Iterator[None]:
-    """Training steps may run inside; afterwards the run's state and all random numbers are what they were before."""
+    """Allow training steps inside; afterwards restore the run's state and all random states."""
     arrays, random = engine.state_dict(), random_state()
     try:
         yield
@@ -36,10 +36,10 @@ def undone(engine: Engine) -> Iterator[None]:
 
 
 def fastest(engine: Engine, *ways: Callable[[], Any]) -> list[float]:
-    """The seconds that each way takes: the fastest of several rounds, in turns, after one that compiles.
+    """Return the seconds that each way takes: the fastest of several rounds, in turns, after one that compiles.
 
     The first calls of a new compiled function are slow, and the machine may be busy. A way that takes more than twice
-    as long as another is not tried again, and long steps are not tried as often.
+    as long as another is not timed again, and long steps are timed less often.
     """
     best = [math.inf] * len(ways)
     measured = 0.0
@@ -57,9 +57,9 @@ def fastest(engine: Engine, *ways: Callable[[], Any]) -> list[float]:
 
 
 def step_times(engine: Engine, batch: Any, precision: str) -> dict[str, float]:
-    """Seconds of a training step by `way`: with XLA too where that is a choice. Measured, and added to the table.
+    """Measure the seconds of a training step by `way`, also with XLA if that is a choice, and add them to the table.
 
-    What XLA cannot compile takes it forever.
+    If XLA cannot compile the step, its time is infinite.
     """
     (batch,) = engine.prefetch([batch])
     choices = (False, True) if engine.name == "tensorflow" else (False,)
@@ -84,7 +84,7 @@ def step_times(engine: Engine, batch: Any, precision: str) -> dict[str, float]:
 
 
 def way(precision: str, jit_compile: bool = False, devices: int = 1) -> str:
-    """How steps are computed, as it stands in the table: backend and version, precision, XLA where it is a choice."""
+    """Return the table's key for how steps are computed: backend and version, precision, XLA, number of devices."""
     import keras
 
     backend = keras.backend.backend()
@@ -94,10 +94,10 @@ def way(precision: str, jit_compile: bool = False, devices: int = 1) -> str:
 
 
 def model_key(engine: Engine) -> str:
-    """The same for all that a step's time depends on: the variables' shapes, the rows of a batch, the device."""
+    """Hash what a step's time depends on: the variables' shapes, the rows of a batch, the kind of device, the CPUs."""
     built = engine.built
     variables = sorted([name, *map(int, variable.shape)] for name, variable in built.variables.items())
-    rows = [shape[:1] for shape in _shapes(built.specs["train"])]  # overviews may be of any length
+    rows = [shape[:1] for shape in _shapes(built.specs["train"])]  # rows only: overviews may have any length
     kind = computing_devices(engine.options.devices)[0].partition(":")[0]
     return hashlib.sha256(json.dumps([variables, rows, kind, os.cpu_count()]).encode()).hexdigest()[:16]
 
@@ -111,12 +111,12 @@ def _shapes(spec: Any) -> Iterator[list[int]]:
 
 
 def known_step_times(model: str) -> dict[str, float]:
-    """Seconds of a step by `way`, as far as they are in the table."""
+    """Return the seconds of a step by `way` that the table has."""
     return _read().get(model, {})
 
 
 def remember_step_times(model: str, seconds: Mapping[str, float]) -> None:
-    """Add to the table; where the cache cannot be written, nothing is kept."""
+    """Add step times to the table; if the cache cannot be written, nothing is kept."""
     with suppress(OSError):
         file, table = _file(), _read()
         table[model] = {**table.get(model, {}), **seconds}

@@ -1,4 +1,4 @@
-"""The Tuner: a learning rate or a batch size found before training."""
+"""The Tuner: finds a learning rate or a batch size before training."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 class Tuner:
-    """Searches with the flags of a trainer, and leaves it, the weights and the optimizer as they were.
+    """Searches with a trainer's flags, and leaves the trainer, the weights and the optimizer as they were.
 
     Args:
-        trainer: whose precision, limits, clipping and accumulation are used.
+        trainer: its precision, limits, clipping and accumulation are used.
 
     Example:
         >>> tuner = Tuner(Trainer(max_epochs=10))
@@ -47,7 +47,7 @@ class Tuner:
         update_attr: bool = True,
         attr_name: str = "",
     ) -> RangeTest | None:
-        """A range test; the arguments are those of `LearningRateFinder`. None with ``fast_dev_run``."""
+        """Run a range test; arguments as in `LearningRateFinder`. Returns None with ``fast_dev_run``."""
         finder = LearningRateFinder(min_lr, max_lr, num_training, mode, early_stop_threshold, update_attr, attr_name)
         return finder.lr_find(self.trainer, model, lambda short: short.fit(model, train_dataloaders, None, datamodule))
 
@@ -63,7 +63,7 @@ class Tuner:
         margin: float = 0.05,
         max_val: int = 8192,
     ) -> int | None:
-        """The largest batch size that fits; arguments as those of `BatchSizeFinder`. None with ``fast_dev_run``."""
+        """Search for the largest batch size; arguments as in `BatchSizeFinder`. Returns None with ``fast_dev_run``."""
         finder = BatchSizeFinder(mode, steps_per_trial, init_val, max_trials, batch_arg_name, margin, max_val)
         trainer = copy.copy(self.trainer)
         trainer.datamodule, trainer.data = datamodule, datamodule or model
@@ -75,9 +75,9 @@ class Tuner:
         train_dataloaders: Iterable[Any] | DataModule | None = None,
         datamodule: DataModule | None = None,
     ) -> dict[str, float]:
-        """Seconds of a training step on the first batch, by the names of ways: backend, precision, XLA or not.
+        """Measure the seconds of a training step on the first batch, keyed by backend, precision and XLA or not.
 
-        The cache's folder keeps them: ``jit_compile="auto"`` and later runs of the model on this machine read them.
+        They are kept in the cache's folder for ``jit_compile="auto"`` and later runs of the model on this machine.
         """
         found: dict[str, float] = {}
 
