@@ -1,6 +1,6 @@
-"""kgenre: a Lightning-style trainer on Keras 3, and on it film genres from posters and overviews.
+"""kgenre: a Lightning-style trainer on Keras 3, with film-genre classification from posters and overviews on top.
 
-``import kgenre`` imports no backend: names are looked up when they are first used.
+``import kgenre`` imports no backend: names are resolved on first use.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-# Python looks for modules in the working directory first: a file of the user's there named random.py or keras.py would
-# be taken for the library's. What options may name from there, `only_allowed_imports` lets in.
-with contextlib.suppress(OSError):  # it was removed
+# `python -m` searches the working directory first: a user's random.py or keras.py there would shadow the library.
+# Where options may name files in it, `only_allowed_imports` adds it again.
+with contextlib.suppress(OSError):  # the working directory has been removed
     if sys.path[0] == os.getcwd() and not sys.flags.safe_path and Path(__file__).parents[1] != Path.cwd():
         del sys.path[0]
 

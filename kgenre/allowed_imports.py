@@ -1,4 +1,4 @@
-"""What may be imported because an option, a configuration or a checkpoint names it: what the user has allowed."""
+"""Limits the imports that an option, a configuration or a checkpoint can trigger to what the user has allowed."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _restricted: list[bool] = []
 
 
 class AllowedImportsError(ValueError):
-    """``KGENRE_ALLOW_IMPORT`` is not a list of names; the message says what would be one."""
+    """``KGENRE_ALLOW_IMPORT`` is not a list of names; the message suggests a valid value."""
 
 
 @contextmanager
 def only_allowed_imports() -> Iterator[None]:
-    """In the block a name may come from a stranger: `may_import` asks ``KGENRE_ALLOW_IMPORT``.
+    """Make `may_import` check ``KGENRE_ALLOW_IMPORT`` in the block, where names may come from a stranger.
 
-    A file that this names may lie where the user stands.
+    The files that the variable names may lie in the working directory.
 
     Raises:
         AllowedImportsError: the variable is not a list of names.
@@ -38,10 +38,10 @@ def only_allowed_imports() -> Iterator[None]:
 
 
 def may_import(name: str) -> bool:
-    """Whether a function of the user's, by its dotted name, may be imported: in a program that names it always.
+    """Return whether a user's function, given by its dotted name, may be imported: always in a program of the user's.
 
-    In a command, or named by a checkpoint, it may be a stranger's, and would run anything. Then it must be allowed, or
-    be one of the user's that this program has imported already.
+    In a command or a checkpoint the name may come from a stranger, and importing it could run anything. It must then be
+    allowed, or belong to a function of the user's that this program has already imported.
     """
     if not _restricted or any(name.startswith(f"{package}.") for package in users_packages()):
         return True
@@ -51,12 +51,12 @@ def may_import(name: str) -> bool:
 
 
 def not_allowed(name: str) -> str:
-    """What to say of a dotted name that may not be imported: how to allow it."""
+    """Return the message for a dotted name that may not be imported: how to allow it."""
     return f"{name} may not be imported. If it is yours: {ALLOW_VARIABLE}={name.partition('.')[0]}"
 
 
 def lives_in_its_program(name: str) -> str:
-    """What to say of a run's class, by its dotted name, that is not to be found there."""
+    """Return the message for a run's class that cannot be found under its dotted name."""
     last = name.rpartition(".")[2]
     return (
         f"The run's class {name} is not there. If it lives in the program or notebook that trained it, put it into a "
@@ -66,7 +66,7 @@ def lives_in_its_program(name: str) -> str:
 
 
 def users_packages() -> tuple[str, ...]:
-    """The names in ``KGENRE_ALLOW_IMPORT``.
+    """Return the names in ``KGENRE_ALLOW_IMPORT``.
 
     Raises:
         AllowedImportsError: the variable is not a list of names.

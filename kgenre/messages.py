@@ -1,4 +1,4 @@
-"""What kgenre has to say, where the program has not set up logging: a notebook, a script."""
+"""Shows kgenre's log messages in programs that have not set up logging, such as notebooks and scripts."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import sys
 
 
 class Messages(logging.Handler):
-    """Prints the messages of the logger "kgenre" as they are, unless another handler has them.
+    """Prints the messages of the logger "kgenre" unformatted, unless another handler receives them.
 
-    Warnings go to standard error, and so does the rest; but in a notebook, where that is red, to standard output.
+    They go to standard error; in a notebook, which shows that in red, all below WARNING go to standard output.
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print a message, now: the streams of a notebook's cell may be others than those of the import."""
+        """Print a message to the current streams: those of a notebook's cell may differ from those at import."""
         if logging.getLogger().handlers or logging.getLogger("kgenre").handlers != [self]:
             return
         is_calm = record.levelno < logging.WARNING and "ipykernel" in sys.modules
         try:
             print(self.format(record), file=sys.stdout if is_calm else sys.stderr, flush=True)
-        except Exception:  # a pipe whose reader has gone, letters that the stream does not know: no reason to stop
+        except Exception:  # a broken pipe, or characters that the stream cannot encode: no reason to stop
             self.handleError(record)
 
 
 def show_messages() -> None:
-    """Let the logger "kgenre" be heard from INFO on; ``logging.getLogger("kgenre").setLevel("WARNING")`` undoes it.
+    """Show messages of the logger "kgenre" from INFO up; ``logging.getLogger("kgenre").setLevel("WARNING")`` undoes it.
 
-    Without this, training would stop early and nobody were told why. A program that sets up logging (root handlers, or
-    handlers of "kgenre") gets the messages there and only there.
+    Without this, training could stop early without telling the user why. A program that sets up logging (root handlers,
+    or handlers of "kgenre") receives the messages there and only there.
     """
     logger = logging.getLogger("kgenre")
     if not logger.handlers:

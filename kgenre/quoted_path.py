@@ -1,4 +1,4 @@
-"""A path as a part of a command that is shown to be typed."""
+"""Quotes paths in commands that are shown to the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SPECIAL = re.compile(r"[\s'&;()<>|*?#]")
 
 
 def quoted_path(path: str | os.PathLike[str]) -> str:
-    """The path, in double quotes where a shell would otherwise read it as something else.
+    """Return the path, in double quotes if a shell would otherwise misread it.
 
     Example:
         >>> quoted_path("runs/lstm/version_0"), quoted_path("my runs/lstm")

@@ -1,4 +1,4 @@
-"""Which lines of a traceback a user wrote, and errors that show no others in a notebook."""
+"""Finds the lines of a traceback that the user wrote, and defines errors that show only these in a notebook."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _NOT_THE_USERS = (*(os.path.join(folder, "") for folder in _FOLDERS), "<frozen")
 
 
 def users_lines(trace: TracebackType | None) -> list[traceback.FrameSummary]:
-    """The lines outside Python, kgenre and installed packages, the innermost last."""
+    """Return the lines outside Python, kgenre and installed packages, the innermost last."""
     return [line for line in traceback.extract_tb(trace) if is_users(line.filename)]
 
 
 def is_users(filename: str) -> bool:
-    """Whether a file of code, or a notebook's cell, is none of Python's, kgenre's or an installed package's."""
-    # Packages lie elsewhere too: in the user's home, in the environment that this one was made from. Compiled ones
-    # (Cython's) name their sources, which are nowhere.
+    """Return whether a source file or notebook cell is not part of Python, kgenre or an installed package."""
+    # Packages may also lie elsewhere: in the user's home, or in the environment that a virtual one is based on. Cython
+    # modules name .pyx sources, which are not installed.
     return not filename.startswith(_NOT_THE_USERS) and not re.search(r"[/\\](site|dist)-packages[/\\]|\.pyx$", filename)
 
 
 def described(line: traceback.FrameSummary) -> str:
-    """Where it is and what it says; a notebook's cell by its number, for its code lies in a file of a random name."""
+    """Describe a line by file, number and code; a notebook cell by its own number, as its file has a random name."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     name_cell = getattr(getattr(shell, "compile", None), "format_code_name", lambda file: None)
     name = " ".join(name_cell(line.filename) or [Path(line.filename).name])
@@ -35,10 +35,10 @@ def described(line: traceback.FrameSummary) -> str:
 
 
 class ShortTraceback:
-    """An error whose message says what to do: a notebook shows it below the user's own lines, without those of others.
+    """A mixin for errors whose message says what to do: a notebook shows it below the user's own lines only.
 
-    ``%debug`` still sees all of them.
+    ``%debug`` still sees the whole traceback.
     """
 
-    def _render_traceback_(self: BaseException) -> list[str]:  # type: ignore[misc]  # IPython asks for it
+    def _render_traceback_(self: BaseException) -> list[str]:  # type: ignore[misc]  # IPython calls it
         return [*map(described, users_lines(self.__traceback__)), f"{type(self).__name__}: {self}"]

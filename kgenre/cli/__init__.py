@@ -1,1 +1,1 @@
-"""The command line: one file a command; arguments are parsed before any backend is imported."""
+"""The command line: one module per command; arguments are parsed before any backend is imported."""

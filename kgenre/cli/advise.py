@@ -18,7 +18,7 @@ from kgenre.cli import configuration
 from kgenre.cli.huge_pages import restart_with_huge_pages
 
 BACKENDS, PRECISIONS = ("tensorflow", "jax"), ("32-true", "bf16-mixed")
-CLEARLY = 0.8  # of this configuration's time: less is within what a busy machine does
+CLEARLY = 0.8  # of this configuration's step time: a smaller gain may be noise on a busy machine
 
 
 class Way(NamedTuple):
@@ -29,18 +29,18 @@ class Way(NamedTuple):
     device: str  # "cpu" or "gpu"
     devices: int = 1
     xla: bool = False
-    lacks_bfloat16: bool = False  # an older GPU, which has units for float16 alone
+    lacks_bfloat16: bool = False  # an older GPU, with hardware for float16 but not bfloat16
 
 
 def advise(arguments: Sequence[str], precision: str) -> int:
-    """Measure a few steps each way, in a process of its own; print a table, and what to type for a faster run.
+    """Measure a few training steps each way, in subprocesses; print a table, and the command for a faster run.
 
     Args:
         arguments: of ``kgenre fit``.
-        precision: what they ask for.
+        precision: the one that they request.
 
     Returns:
-        0, or 1 where not even the configuration as it is could be measured.
+        0, or 1 if not even the given configuration could be measured.
     """
     from kgenre.engines.backend import check_backend
 
@@ -49,7 +49,7 @@ def advise(arguments: Sequence[str], precision: str) -> int:
     for backend in dict.fromkeys(b for b in backends if importlib.util.find_spec(b)):
         for each in dict.fromkeys((precision, *PRECISIONS)):
             found |= _measured(arguments, backend, each)
-            if not found:  # the first is the configuration as it is
+            if not found:  # the first one is the given configuration
                 return 1
         if any(way.backend == backend and way.lacks_bfloat16 for way in found):
             found |= _measured(arguments, backend, "16-mixed")
@@ -72,7 +72,7 @@ def advise(arguments: Sequence[str], precision: str) -> int:
 
 
 def _sharing_the_cpu(found: Mapping[Way, float]) -> Way | None:
-    """JAX at its faster precision, each batch shared by as many devices as the CPU has cores, up to a power of two."""
+    """Return JAX's fastest way on the CPU with a device per core, up to a power of two; None if there is none."""
     alone = [way for way in found if way.backend == "jax" and (way.device, way.devices) == ("cpu", 1)]
     cores = os.cpu_count() or 1
     if not alone or cores == 1:
@@ -83,7 +83,7 @@ def _sharing_the_cpu(found: Mapping[Way, float]) -> Way | None:
 def _measured(arguments: Sequence[str], backend: str, precision: str, devices: int = 1) -> dict[Way, float]:
     name = f"{backend}, {precision}" + (f", {devices} devices" if devices > 1 else "")
     print(f"Measuring {name} ...", file=sys.stderr, flush=True)
-    # A file of the user's named random.py is no module of Python's; `only_allowed_imports` lets in what options name.
+    # -P: a user's random.py must not shadow Python's; `only_allowed_imports` lets in what options name.
     safe = [] if Path(__file__).parents[2] == Path.cwd() else ["-P"]
     command = [sys.executable, *safe, "-m", "kgenre.cli.advise", *arguments, f"--trainer.precision={precision}"]
     command += [f"--trainer.devices={devices}"] * (devices > 1)
@@ -98,7 +98,7 @@ def _measured(arguments: Sequence[str], backend: str, precision: str, devices: i
     return {
         Way(backend, precision, xla=name.endswith("XLA"), **place): seconds
         for name, seconds in answer["seconds"].items()
-        if math.isfinite(seconds)  # XLA cannot compile everything
+        if math.isfinite(seconds)  # infinite where XLA cannot compile the step
     }
 
 
@@ -116,7 +116,7 @@ def _print_table(found: Mapping[Way, float], now: Way) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """In the process of its own: the steps' seconds, and on what, as a line of JSON."""
+    """Run in the subprocess: print the seconds per step, and the device, as a line of JSON."""
     from kgenre.engines.devices import computing_devices, lacks_bfloat16
     from kgenre.training.accelerator import choose_devices
     from kgenre.tuning import Tuner

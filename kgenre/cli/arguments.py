@@ -1,4 +1,4 @@
-"""The words of a command line, put in the order in which the parser lets later ones win."""
+"""Orders command-line arguments by precedence, as later ones win in the parser, and expands their short forms."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any
 from kgenre.cli.usage import UsageError
 from kgenre.quoted_path import quoted_path
 
-# Classes that need Keras are read as class_path and init_args, and made when Keras is there.
+# Classes that need Keras are parsed as class_path and init_args, and instantiated once Keras is imported.
 _KERAS_PARTS = ("optimizer", "lr_scheduler")
 _PATHS = ("--data.path", "--ckpt_path")
 _PARTS = ("model", "data", "trainer", *_KERAS_PARTS)
 
 
 def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
-    """Environment first, then configs, then the rest: the command line wins wherever ``--config`` stands in it.
+    """Put the environment first, then configs, then the rest: the command line wins wherever ``--config`` stands in it.
 
     Args:
-        arguments: what was typed.
-        defaults: the class for ``--model.help`` without a class, and the same for data.
+        arguments: as typed.
+        defaults: the class that ``--model.help`` describes if none is given, and the same for data.
     """
     configs, rest = [], []
     words = iter(arguments)
@@ -41,7 +41,7 @@ def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
 
 
 def _refuse_films_as_class(given: str | None, default: str) -> None:
-    """``--data films.csv`` in place of ``--data.path``: the parser would read the file, and print all of it."""
+    """Reject ``--data films.csv``, meant as ``--data.path``: the parser would read the file, and print all of it."""
     if given is None or given == default.rpartition(".")[2] or Path(given).suffix in (".yaml", ".yml", ".json"):
         return
     if os.path.lexists(given):
@@ -49,9 +49,9 @@ def _refuse_films_as_class(given: str | None, default: str) -> None:
 
 
 def _environment() -> list[str]:
-    """``KGENRE_MODEL__LEARNING_RATE=0.1`` as ``--model.learning_rate=0.1``: a misspelt one is an error, not lost.
+    """Turn ``KGENRE_MODEL__LEARNING_RATE=0.1`` into ``--model.learning_rate=0.1``, so that a misspelt name is an error.
 
-    One without a value counts as not set, as is the custom.
+    An empty variable counts as not set, as is customary.
     """
     found = []
     for name, value in sorted(os.environ.items()):
@@ -62,7 +62,7 @@ def _environment() -> list[str]:
 
 
 def _with_class(arguments: list[str], defaults: dict[str, str]) -> list[str]:
-    """``--model.help`` alone is about the model given, or the default one."""
+    """Let ``--model.help`` without a class describe the given model, or the default one."""
     for i, word in enumerate(arguments):
         part = word.removeprefix("--").removesuffix(".help")
         alone = i + 1 == len(arguments) or arguments[i + 1].startswith("-")
@@ -72,7 +72,7 @@ def _with_class(arguments: list[str], defaults: dict[str, str]) -> list[str]:
 
 
 def _as_paths(arguments: list[str]) -> list[str]:
-    """The paths among the words so that the parser takes them for text, whatever YAML reads in a folder's name."""
+    """Write path options so that the parser reads their values as text, whatever a folder's name means in YAML."""
     written: list[str] = []
     for word in arguments:
         option, equals, value = word.partition("=")
@@ -90,16 +90,16 @@ def _path_option(option: str, value: str) -> str:
 
     try:
         read = yaml.safe_load(value)
-    except yaml.YAMLError:  # the parser takes it for text then
+    except yaml.YAMLError:  # the parser reads it as text, too
         read = value
     if isinstance(read, dict) and option == "--data.path":  # a folder named "a: b"
         return f"--data.init_args={json.dumps({'path': value})}"
     is_meant = not isinstance(read, str | int | float) and os.path.lexists(value)
-    return f"{option}=./{value}" if is_meant else f"{option}={value}"  # "[2024]" and "#1" are a list and a comment
+    return f"{option}=./{value}" if is_meant else f"{option}={value}"  # in YAML "[2024]" is a list, "#1" a comment
 
 
 def typed_value(option: str, arguments: Sequence[str]) -> str | None:
-    """What stands behind an option, the last time that it is given; None where it is not, or nothing follows it."""
+    """Return the value of an option where it is last given; None if it is not given, or has no value."""
     value = None
     for word, following in zip(arguments, [*arguments[1:], None], strict=False):
         if word == option:
@@ -110,7 +110,7 @@ def typed_value(option: str, arguments: Sequence[str]) -> str | None:
 
 
 def _shortened(arguments: list[str]) -> list[str]:
-    """``--optimizer SGD --optimizer.momentum 0.9`` written out with ``class_path`` and ``init_args``."""
+    """Expand ``--optimizer SGD --optimizer.momentum 0.9`` to ``class_path`` and ``init_args``."""
     written = []
     for word in arguments:
         option, equals, value = word.partition("=")
@@ -125,7 +125,7 @@ def _shortened(arguments: list[str]) -> list[str]:
 
 
 def _check_config(given: str) -> None:
-    """Refuse a file that is not there; what may be YAML itself is left to the parser, which takes that too."""
+    """Reject a file that does not exist; what may itself be YAML is left to the parser, which accepts that too."""
     path = Path(given).expanduser()
     if not os.path.exists(path) and not any(sign in os.path.splitdrive(given)[1] for sign in ": {") and given != "null":
         beside = Path("configs") / path.name
@@ -140,10 +140,10 @@ def _check_config(given: str) -> None:
 
 
 def _check_yaml(path: Path) -> None:
-    """Refuse what YAML takes silently: the second of two equal keys wins over the first."""
+    """Reject what is not a mapping of options, and duplicate keys, of which YAML silently keeps the last."""
     import yaml
 
-    if not os.path.isfile(path):  # the parser says so
+    if not os.path.isfile(path):  # itself YAML, or a pipe
         return
     try:
         root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)

@@ -22,7 +22,7 @@ _log = logging.getLogger("kgenre")
 _DEFAULT_SEED = 0
 _DEFAULT_CLASSES = {"model": "kgenre.models.GenreClassifier", "data": "kgenre.data.FilmData"}
 
-# In place of a page of all options in brackets, which has not even --data.path.
+# Replaces the default usage, a page of all options in brackets that lacks even --data.path.
 _USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
 
 mostly:
@@ -35,9 +35,9 @@ mostly:
 
 
 def make_parser(command: str, description: str) -> Parser:
-    """A parser with ``--config``, ``--seed_everything``, ``--model``, ``--data``, ``--trainer`` and ``--optimizer``.
+    """Make a parser with ``--config``, ``--seed_everything``, ``--model``, ``--data``, ``--trainer``, ``--optimizer``.
 
-    Names of classes are resolved and arguments checked without importing a backend.
+    It resolves class names and checks arguments without importing a backend.
     """
     from kgenre.training import DataModule, Module, Trainer
 
@@ -67,7 +67,7 @@ def make_parser(command: str, description: str) -> Parser:
     parser.add_argument(
         "--ckpt_path", type=str | None, default=None, help="the path of a checkpoint or run, best, or last"
     )
-    # Also where it means nothing: a run's config.yaml, written by fit, is read by every command.
+    # Not only for fit: the other commands accept it too, as they can be given the config.yaml that fit writes.
     parser.add_argument("--test", type=bool, default=False, help="fit: test the best checkpoint after training")
     _set_default_classes(parser, _DEFAULT_CLASSES)
     return parser
@@ -83,24 +83,24 @@ def _set_default_classes(parser: Parser, paths: Mapping[str, str]) -> None:
 
 
 def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | None = None) -> Namespace:
-    """The options, each from the nearest to hand of those who name it.
+    """Return the options, each from the source of highest precedence that sets it.
 
-    Command line, then the later ``--config``, the earlier one, the environment (``KGENRE_TRAINER__MAX_EPOCHS``), a
-    checkpoint's hyperparameters (``--ckpt_path``), defaults: what was typed now wins over what was written for
-    this experiment, that over what holds for this machine, that over what another run happened to have.
+    Precedence: command line, later ``--config``, earlier ``--config``, environment (``KGENRE_TRAINER__MAX_EPOCHS``), a
+    checkpoint's hyperparameters (``--ckpt_path``), defaults. What was just typed wins over what was written for this
+    experiment, that over settings of this machine, and those over what another run happened to use.
 
     A wrong option ends the program with a line that names it and exit code 2.
 
     Args:
-        parser: of `make_parser`.
-        arguments: what was typed.
-        default_checkpoint: of commands that evaluate, the ``--ckpt_path`` where none is given.
+        parser: from `make_parser`.
+        arguments: as typed.
+        default_checkpoint: for commands that evaluate, the ``--ckpt_path`` to use if none is given.
 
     Raises:
-        TrainerError: `GenreClassifier` knows no such network, loss, optimizer or schedule.
+        TrainerError: `GenreClassifier` has no such network, loss, optimizer or schedule.
     """
     if os.environ.get(ALLOW_VARIABLE) and not {"-h", "--help"} & set(arguments):
-        # The user's own file imports Keras: without its chatter, and what is wrong with KERAS_BACKEND is said first.
+        # The user's file will import Keras: import it first, without its output and with our check of KERAS_BACKEND.
         from kgenre.cli.quiet_backend import import_backend
 
         import_backend(data=False)
@@ -119,7 +119,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     if checkpoint is None and (found := found_by_name(options, default_checkpoint)) is not None:
         checkpoint, state = found, use_hyperparameters(parser, found)
         options = parser.parse_args(without_print)
-    # A class named in place of the default one must not take over values that were only the default's.
+    # A class that replaces the default one must not inherit the values of that default.
     known = _default_classes(parser)
     replaced = {part: options[part].class_path for part in known if options[part].class_path != known[part]}
     if replaced:
@@ -133,7 +133,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
 
 
 def _check_sections(parser: Parser, options: Namespace) -> None:
-    """Refuse what the parser lets through, such as a ``trainer:`` in a file with nothing left below it."""
+    """Reject what the parser accepts, such as an empty ``trainer:`` section in a file."""
     for part in ("model", "data"):
         if options[part] is None:
             parser.error(f"--{part} takes a class. Received: null")
@@ -150,9 +150,9 @@ def _check_sections(parser: Parser, options: Namespace) -> None:
 
 
 def _print_if_wanted(parser: Parser, options: Namespace, words: list[str]) -> None:
-    """Obey ``--print_config`` and its flags: the parser would have, before the run's values were there.
+    """Handle ``--print_config`` and its flags here, as the parser would print before a checkpoint's values are known.
 
-    The defaults that ``skip_default`` leaves out are those of nothing typed, not a run's.
+    ``skip_default`` compares with the built-in defaults, not with a checkpoint's values.
     """
     wanted = [word.partition("=")[2] for word in words if word.startswith("--print_config")]
     if not wanted:
@@ -167,7 +167,7 @@ def _print_if_wanted(parser: Parser, options: Namespace, words: list[str]) -> No
 
 
 def _check_choices(model: Namespace) -> None:
-    """What is misspelt is said at once: the backend takes seconds to import."""
+    """Report misspelt choices at once: the backend takes seconds to import."""
     from kgenre.models.classifier_choices import check_choices
 
     home, _, name = model.class_path.rpartition(".")
@@ -177,13 +177,13 @@ def _check_choices(model: Namespace) -> None:
 
 
 def start(options: Namespace) -> None:
-    """Import the backend, its chatter left out, and seed everything."""
+    """Import the backend without its output, and seed everything."""
     if options.data.class_path == "kgenre.data.FilmData" and options.data.init_args.path is None:
         _log.warning("No --data.path: these are generated sample films. Yours: --data.path FOLDER")
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.engines.native_output import without_native_output
 
-    # Films are read with TensorFlow; data of the user's own may do without.
+    # Films are read with TensorFlow; a user's own data may not need it.
     import_backend(data=options.data.class_path.startswith("kgenre.data."))
     from kgenre.training import seed_everything
 
@@ -192,13 +192,13 @@ def start(options: Namespace) -> None:
 
 
 def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
-    """The trainer, the module and the datamodule of the options; what a constructor raises is raised as it was."""
+    """Create the trainer, module and datamodule of the options; a constructor's error is raised unchanged."""
     refused: list[tuple[Exception, TracebackType | None]] = []
 
     def make(cls: type, *args: Any, **kwargs: Any) -> Any:
         try:
             return cls(*args, **kwargs)
-        except Exception as error:  # the parser would wrap it in pages of its own
+        except Exception as error:  # the parser would bury it in pages of its own text
             trace = error.__traceback__
             refused.append((error, trace and trace.tb_next))
             raise
@@ -215,12 +215,12 @@ def instantiate(parser: Parser, options: Namespace) -> tuple[Any, Any, Any]:
 
 
 def dump(parser: Parser, options: Namespace, skip_unset: bool = False, skip_default: bool = False) -> str:
-    """The options as YAML: all of them, so that the text alone repeats a run, unless some are to be skipped."""
+    """Return the options as YAML: unless told to skip some, all of them, so that the text alone reproduces a run."""
     return parser.dump(options, skip_unset=skip_unset, skip_default=skip_default, skip_validation=True)
 
 
 def as_used(options: Namespace, trainer: Any) -> Namespace:
-    """The options with what the data took from a checkpoint's run in place of what was given."""
+    """Return the options, with the values that the data took from a checkpoint instead of the given ones."""
     from kgenre.training.hyperparameters import is_plain
 
     options = options.clone()
@@ -234,8 +234,8 @@ def as_used(options: Namespace, trainer: Any) -> Namespace:
 def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
     """Write ``config.yaml`` into the run's folder, and its text to the loggers.
 
-    It is complete, every option with its value, so that it repeats the run: from its start, also where this fit went
-    on from a checkpoint of the same folder.
+    It lists every option, so that it reproduces the run from its start, even if this fit was resumed from a checkpoint
+    in the same folder.
     """
     options = as_used(options, trainer)
     if trainer.resumed:
@@ -250,13 +250,13 @@ def save_config(parser: Parser, options: Namespace, trainer: Any) -> None:
 
 
 def _seed_of(run: Path, given: int) -> int:
-    """The seed with which a run that goes on was begun: one that is given now has no effect."""
+    """Return the seed that a resumed run was started with: one that is given now has no effect."""
     import yaml
 
     try:
         seed = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))["seed_everything"]
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError):
-        return given  # the run was begun in Python, or its config was taken away
+        return given  # the run was started in Python, or its config was removed
     if given not in (seed, _DEFAULT_SEED):
         _log.warning("The run keeps the seed that it was started with: seed_everything=%s (given: %s).", seed, given)
     return seed

@@ -12,7 +12,7 @@ from kgenre.cli.usage import UsageError
 if TYPE_CHECKING:
     from kgenre.cli.parser import Parser
 
-_SHOWN = 10  # lines of a list
+_SHOWN = 10  # lines printed of a list
 
 
 def run(arguments: Sequence[str]) -> int:

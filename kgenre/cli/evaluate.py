@@ -27,7 +27,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     try:
         with writing_below(run, f"{stage} a copy that can be written, for the results belong there"):
             getattr(trainer, stage)(module, datamodule=data, ckpt_path=path)
-            if trainer.results_dir not in (None, trainer.run_dir):  # the config of the run says nothing of these data
+            if trainer.results_dir not in (None, trainer.run_dir):  # the run's own config is about other data
                 options.ckpt_path = str(trainer.ckpt_path)
                 text = configuration.dump(parser, configuration.as_used(options, trainer))
                 (trainer.results_dir / "config.yaml").write_text(text, encoding="utf-8")
@@ -40,7 +40,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
 
 
 def _which_run(stage: str, root: Path) -> str:
-    """What to type where nothing says which run is meant."""
+    """Return the message for arguments that do not identify a run."""
     runs = sorted(root.glob("*/version_*"), key=lambda run: run.stat().st_mtime)[-3:]
     known = f" The newest: {', '.join(map(str, runs[::-1]))}." if runs else f" There is none in {root}: train first."
     return f"kgenre {stage} does not know which run: give --ckpt_path RUN, or the --config it was trained with.{known}"

@@ -81,7 +81,7 @@ def _print_film(console: Any, film: Film) -> None:
         guesses,
     )
     side_by_side = Table.grid(padding=(0, 2, 1, 0))
-    # Without colours, half-blocks are a grey wall: a log gets the words alone.
+    # Without colours, half-blocks are a solid grey block: print only the text.
     if film.poster is not None and console.color_system is not None:
         side_by_side.add_row(_half_blocks(film.poster, 20 if console.width >= 100 else 16), text)
     else:
@@ -90,7 +90,7 @@ def _print_film(console: Any, film: Film) -> None:
 
 
 def _half_blocks(poster: bytes, width: int) -> Any:
-    """A picture in the terminal: each character is two pixels, the upper in its own colour, the lower behind it."""
+    """Draw a picture in the terminal: each character is two pixels, the upper in front, the lower as background."""
     import numpy as np
     from PIL import Image
     from rich.text import Text

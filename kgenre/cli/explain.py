@@ -1,4 +1,4 @@
-"""What the parser found wrong, in the words of somebody who mistyped something."""
+"""Turns the parser's error messages into a line that helps a user who mistyped something."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from kgenre.allowed_imports import not_allowed
 from kgenre.cli.other_names import meant_option
 
-# What the parser adds for each alternative that a type has.
+# Lines that the parser adds for each alternative of a union type.
 _NOISE = (
     "Does not validate",
     "Subtypes:",
@@ -60,7 +60,7 @@ _NO_OPTION = re.compile(
 
 
 def explain(message: str, parser: Any) -> str:
-    """One line that says what was given and what would be right."""
+    """Return one line with what was given and what would be valid."""
     key = _KEY.search(message)
     at = f"--{key[1]}: " if key else ""
     if found := _DENIED.search(message):
@@ -116,13 +116,13 @@ def explain(message: str, parser: Any) -> str:
         group, name, key_, option = found["group"], found["name"], found["key"], found["option"]
         wanted = f"{group}.{name}" if group else key_ or option
         close = _close(wanted, _options_of(parser))
-        if option is None:  # not typed; perhaps the config of a run of another version
+        if option is None:  # not typed: from a config, perhaps of another version
             return f"the config has {wanted}, which is no option.{close or ' Leave it out.'}"
         variable = f"KGENRE_{wanted.upper().replace('.', '__')}"
         source = f", from {variable} in the environment" if variable in os.environ else ""
         return f"there is no option --{wanted}{source}.{close}"
     if key and _kinds(message):
-        return f"--{_wrong_type(_KEY.findall(message)[-1], message)}"  # in a section's file the option has a key, too
+        return f"--{_wrong_type(_KEY.findall(message)[-1], message)}"  # in a section's file the option is a second key
     if found := _NO_OPTIONS.search(message):
         return f"--{found[1]} takes a YAML file of its options, or --{found[1]}.NAME VALUE. Received: {found[2]}"
     if found := _NOTHING_BELOW.search(message):
@@ -133,7 +133,7 @@ def explain(message: str, parser: Any) -> str:
 
 
 def _not_an_option(words: str, options: Collection[str]) -> str:
-    """What a word that stands alone was probably meant for."""
+    """Return what an argument without an option was probably meant for."""
     first = words.split()[0]
     if first.endswith((".yaml", ".yml")) and "config" in options:
         return f"a configuration file is given by --config {first}."
@@ -145,7 +145,7 @@ def _not_an_option(words: str, options: Collection[str]) -> str:
 
 
 def _wrong_type(name: str, message: str) -> str:
-    """``patience takes a whole number. Received: many``."""
+    """Return a message such as ``patience takes a whole number. Received: many``."""
     received = next((got for *_, got in _EXPECTED.findall(message) if got), "")
     if not received and (given := _GIVEN.search(message)):
         received = next(filter(None, given.groups()), "")
@@ -158,7 +158,7 @@ def _kinds(message: str) -> list[str]:
 
 
 def _close(name: str, known: Iterable[str]) -> str:
-    """The option that was probably meant: nearly the same name, or the same behind another prefix."""
+    """Return a hint at the option probably meant: a similar name, or the same name behind another prefix."""
     known = list(known)
     meant = meant_option(name, known)
     close = [meant] if meant else []
@@ -170,7 +170,7 @@ def _close(name: str, known: Iterable[str]) -> str:
 
 
 def instead(name: str, known: Iterable[str]) -> str:
-    """What was probably meant, or all that there is."""
+    """Return a hint at the name probably meant, or the list of known names."""
     known = [other for other in known if other != name]
     by_lower = {other.lower(): other for other in known}
     close = difflib.get_close_matches(name.lower(), by_lower, n=1)
@@ -196,7 +196,7 @@ def _is_of_keras(path: str) -> bool:
 
 
 def _known_classes(option: str) -> list[str]:
-    """What an option knows by its short name."""
+    """Return the names of the classes that an option accepts without their package."""
     from kgenre import callbacks, data, loggers, models, training
 
     homes = {

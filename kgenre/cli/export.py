@@ -10,7 +10,7 @@ from kgenre.cli.writing import writing_below
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the model, what is needed to use it, and a program that does."""
+    """Write the model, what is needed to use it, and a script that classifies with it."""
     from kgenre.cli.parser import Parser
 
     parser = Parser(
@@ -28,7 +28,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(list(arguments))
     if options.format != "keras" and "keras" not in sys.modules:
-        os.environ["KERAS_BACKEND"] = "tensorflow"  # it writes these, whatever the run was trained on
+        os.environ["KERAS_BACKEND"] = "tensorflow"  # which writes both formats, whatever backend the run was trained on
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.engines.native_output import without_native_output
 

@@ -16,19 +16,19 @@ from kgenre.cli.writing import writing_below
 
 
 def make_parser() -> Parser:
-    """The parser of ``kgenre fit``."""
+    """Create the parser of ``kgenre fit``."""
     parser = configuration.make_parser("fit", "Train a model; without --data.path on the built-in sample films.")
     parser.add_argument(
         "--advise",
         action="store_true",
-        default=SUPPRESS,  # no setting of a run: not in its config
+        default=SUPPRESS,  # not a setting of the run: keep it out of its config
         help="do not train: measure a few steps on TensorFlow and JAX, in float32 and bfloat16, and say what is faster",
     )
     return parser
 
 
 def _test(trainer: Any, module: Any, data: Any) -> None:
-    """The best checkpoint, or the last where none is; where none was to be saved, the weights as training left them."""
+    """Test the best checkpoint, or else the last; without checkpointing, the current weights."""
     saved = None if trainer.checkpoint_callback is None else trainer.run_dir if trainer.global_step else "best"
     trainer.test(module, datamodule=data, ckpt_path=saved)
 

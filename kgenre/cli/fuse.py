@@ -1,4 +1,4 @@
-"""``kgenre fuse``: one model from several trained ones: of posters and overviews, of an ensemble, or one calibrated."""
+"""``kgenre fuse``: combines trained runs into one model: posters with overviews, an ensemble, or one run calibrated."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
-# Of the data that read posters and of those that read overviews: their arguments, and what they keep in a checkpoint.
+# For each kind of input: the arguments of the data that concern it, and the state that they keep in a checkpoint.
 _OF = {
     "posters": (("image_size", "resize"), ("image_size", "resize")),
     "overviews": (
@@ -32,17 +32,17 @@ _OF = {
 
 @dataclass(frozen=True, eq=False)
 class _Member:
-    """A trained run: where its checkpoint is, and what that says of it."""
+    """A trained run: its checkpoint, and what that contains."""
 
     checkpoint: Path
-    inputs: list[str]  # of its network: its data may bring more
+    inputs: list[str]  # that its network reads: its data may provide more
     model: dict[str, Any]  # its module's arguments
     data: dict[str, Any]  # its datamodule's arguments
-    state: dict[str, Any]  # and what that has learnt: genres, vocabulary, split
+    state: dict[str, Any]  # its datamodule's state: genres, vocabulary, split
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Weigh the runs on the validation films, and write the result as a run of its own, tested."""
+    """Fit the weights of the runs on the validation films, save the fused model as a new run, and test it."""
     import yaml
 
     from kgenre.cli.parser import Parser
@@ -72,7 +72,7 @@ def run(arguments: Sequence[str]) -> int:
     config = _configuration(members, options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
-        path.write_text(yaml.safe_dump(config), encoding="utf-8")  # JSON writes emoji as two halves, no YAML
+        path.write_text(yaml.safe_dump(config), encoding="utf-8")  # JSON escapes emoji in a way that is invalid in YAML
         fit_parser = configuration.make_parser("fit", "")
         fit_options = configuration.parse(fit_parser, ["--config", str(path)])
     configuration.start(fit_options)
@@ -97,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
             films.save_artifacts(run_dir)
             write_environment(run_dir)
             (run_dir / "config.yaml").write_text(configuration.dump(fit_parser, fit_options), encoding="utf-8")
-        except OSError:  # half a run is none
+        except OSError:  # leave no incomplete run
             shutil.rmtree(run_dir, ignore_errors=True)
             raise
     trainer.test(module, datamodule=films, ckpt_path=path)
@@ -120,14 +120,14 @@ def _read(run: Path) -> _Member:
     if network == "fused":
         raise UsageError(f"{run} is fused already. Fuse the runs that it was made of, with others.")
     reads = state["classifier"].get("inputs")
-    if reads is None:  # of an older version, whose networks say it by their names
+    if reads is None:  # of an older version: the network's name tells which
         reads = [name for name in ("poster", "overview") if "fusion" in network or network.startswith(name)]
-    learnt = KeptFilms.from_json(state["data"]["state"]).to_json()  # of an older version, what it had no name for
+    learnt = KeptFilms.from_json(state["data"]["state"]).to_json()  # completes the state of older versions
     return _Member(checkpoint, reads, model, state["data"]["hyperparameters"], learnt)
 
 
 def _say_what_is_outdated(runs: Sequence[str]) -> None:
-    """The fused model is of each run's best; where that is newer than the run's test, the two tests do not compare."""
+    """Warn if a run's best checkpoint, which is fused, is newer than its test: the tests are then not comparable."""
     from kgenre.reports.run import read_mapping
     from kgenre.reports.tested_checkpoint import newer_best, outdated_test
 
@@ -137,7 +137,7 @@ def _say_what_is_outdated(runs: Sequence[str]) -> None:
 
 
 def _check(members: Sequence[_Member]) -> None:
-    """Refuse what cannot be weighed together: the weights must be fitted on films that no member was trained on."""
+    """Reject runs that do not fit together: the weights must be fitted on films that no member was trained on."""
     from kgenre.data.split import PARTS
 
     first = members[0]
@@ -147,7 +147,7 @@ def _check(members: Sequence[_Member]) -> None:
             ("split", "the same --data.path and --data.split_seed"),
         ):
             both = [member.state.get(what) for member in (first, other)]
-            if what == "split":  # in which order the films stand does not matter
+            if what == "split":  # the films' order does not matter
                 both = [split and {part: set(split[part]) for part in PARTS} for split in both]
             if both[0] != both[1]:
                 raise UsageError(
@@ -158,7 +158,7 @@ def _check(members: Sequence[_Member]) -> None:
         pair = [member for member in members if _reads(member, reads)]
         for member in pair[1:]:
             differing = [name for name in learnt if member.state.get(name) != pair[0].state.get(name)]
-            # The size that was asked for is that of the network, however few words there are.
+            # The network has the requested vocabulary size, even if there are fewer words.
             if reads == "overviews" and member.data["vocabulary_size"] != pair[0].data["vocabulary_size"]:
                 differing.append("vocabulary_size")
             if differing:
@@ -197,8 +197,8 @@ def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
 
 
 def _state(members: Sequence[_Member]) -> dict[str, Any]:
-    """What the members' data have learnt, put together."""
-    state = members[0].state | {"arguments": {}}  # the configuration has them of each member
+    """Merge the states of the members' data."""
+    state = members[0].state | {"arguments": {}}  # the configuration has each member's
     for reads, (_, names) in _OF.items():
         of = next((member for member in members if _reads(member, reads)), None)
         state |= {reads: of is not None} | ({name: of.state.get(name) for name in names} if of else {})
@@ -206,7 +206,7 @@ def _state(members: Sequence[_Member]) -> dict[str, Any]:
 
 
 def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: str) -> None:
-    """The members' own weights, and those of the members."""
+    """Load the members' weights into the fused model, and set how much each member counts per genre."""
     import numpy as np
 
     from kgenre.evaluation.fusion_fit import fit_fusion
@@ -243,9 +243,9 @@ def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: s
 
 
 def _validation_predictions(module: Any, films: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Of the validation films probabilities, float64 (n, G), and whether each has what the network reads, bool (n,).
+    """Return the validation films' probabilities, float64 (n, G), and whether each has input for it, bool (n,).
 
-    Of a film that has nothing of it the fused network does not ask this one, whatever it says.
+    The fused network ignores the output of ``module`` for films without input.
     """
     import numpy as np
 
@@ -253,7 +253,7 @@ def _validation_predictions(module: Any, films: Any) -> tuple[np.ndarray, np.nda
 
     trainer = Trainer(logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
     batches = trainer.predict(module, dataloaders=films.val_dataloader())
-    assert batches is not None  # it is so only without return_predictions
+    assert batches is not None  # None only with return_predictions=False
     real = np.concatenate([batch["weight"] for batch in batches]) > 0
     prob = np.concatenate([batch["probabilities"] for batch in batches])[real]
     given = [[np.asarray(batch[name]) for name in module.inputs] for batch in films.val_dataloader()]

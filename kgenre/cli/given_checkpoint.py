@@ -1,4 +1,4 @@
-"""``--ckpt_path``: which checkpoint it means, and its run's model and data where nothing else is given."""
+"""``--ckpt_path``: finds its checkpoint, whose model and data then become the defaults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kgenre.training.run import snake_case
 
 
 def checkpoint_path(wanted: str, options: Namespace) -> str | Path:
-    """What ``--ckpt_path`` means: "best" and "last" with a run's own ``config.yaml`` are that run's."""
+    """Resolve ``--ckpt_path``: with a run's own ``config.yaml``, "best" and "last" are that run's."""
     if wanted in ("best", "last"):
         for config in reversed(options.get("config") or []):
             folder = Path(str(config)).resolve().parent / "checkpoints"
@@ -29,17 +29,17 @@ def checkpoint_path(wanted: str, options: Namespace) -> str | Path:
 
 
 def typed_path(arguments: Sequence[str]) -> str | None:
-    """The path after ``--ckpt_path``; the words "best" and "last" need the configuration to be understood."""
+    """Return the path after ``--ckpt_path``; None for "best" and "last", which need the configuration."""
     path = typed_value("--ckpt_path", arguments)
     return None if path in ("best", "last", "null") else path
 
 
 def found_by_name(options: Namespace, default: str | None) -> Path | None:
-    """The checkpoint that the trainer will take for "best" or "last"; None: none, or one that cannot be read.
+    """Return the checkpoint that the trainer will use for "best" or "last"; None if there is none, or none is readable.
 
     Args:
-        options: what is known without it.
-        default: what is meant where no ``--ckpt_path`` is given; None for a fit.
+        options: as parsed without the checkpoint.
+        default: the ``--ckpt_path`` to use if none is given; None for a fit.
     """
     if not (given := options.ckpt_path or default):
         return None
@@ -53,17 +53,17 @@ def found_by_name(options: Namespace, default: str | None) -> Path | None:
         wanted = newest_pointer(experiment, str(wanted))
     try:
         return None if wanted is None else find_checkpoint(wanted)
-    except CheckpointError:  # the trainer says what is wrong
+    except CheckpointError:  # the trainer reports what is wrong
         return None
 
 
 def use_hyperparameters(parser: Parser, checkpoint: str | Path, to_fit: bool = False) -> dict[str, Any]:
-    """Let a checkpoint's model and data be the defaults; returns what it says of its run.
+    """Make a checkpoint's model and data the parser's defaults, and return the checkpoint's state.
 
     Args:
-        parser: of all options.
-        checkpoint: its path, or a run's: its best, or where training goes on its newest.
-        to_fit: it does.
+        parser: with all options.
+        checkpoint: its path, or a run's folder: the run's best checkpoint, or with ``to_fit`` its newest.
+        to_fit: whether training will be resumed from it.
     """
     newest = newest_checkpoint(Path(checkpoint))[0] if to_fit and (Path(checkpoint) / "checkpoints").is_dir() else None
     state = newest.state if newest is not None else read_state(find_checkpoint(checkpoint))
@@ -74,22 +74,22 @@ def use_hyperparameters(parser: Parser, checkpoint: str | Path, to_fit: bool = F
                 raise UsageError(lives_in_its_program(name))
             try:
                 parser.set_defaults({part: {"class_path": name, "init_args": state[part]["hyperparameters"]}})
-            except Exception as error:  # it may not be imported, is not there, or its file has an error
+            except Exception as error:  # not allowed, not found, or its file has an error
                 parser.error(f"Parser key \"{part}\": Problem with given class_path '{name}': {error}")
     return state
 
 
 def complete(options: Namespace, state: Mapping[str, Any], words: Sequence[str]) -> None:
-    """What a course's configuration leaves open though it has the option, as the checkpoint's run had it.
+    """Fill in from the checkpoint's run what a configuration leaves open although it has the option.
 
-    ``path: null`` names no films, and ``network_args: {embedding_dim: 256}`` says nothing of dropout.
+    For example, ``path: null`` names no films, and ``network_args: {embedding_dim: 256}`` does not set dropout.
     """
     model, data = (state.get(part, {}).get("hyperparameters", {}) for part in ("model", "data"))
     given = options.model.get("init_args") or {}
     if given.get("network_args") and model.get("network_args"):
         if given.get("network") == model.get("network"):
             given["network_args"] = model["network_args"] | dict(given["network_args"])
-        elif dict(given["network_args"]) == model["network_args"]:  # not given, and of another network
+        elif dict(given["network_args"]) == model["network_args"]:  # not given: another network's
             given["network_args"] = None
     given = options.data.get("init_args") or {}
     typed = any(word.partition("=")[0] == "--data.path" for word in words)

@@ -1,4 +1,4 @@
-"""Memory in huge pages, which the C library gives only to a process that starts with them."""
+"""Huge memory pages, which the C library uses only if they are enabled when a process starts."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 
 
 def restart_with_huge_pages(arguments: list[str]) -> None:
-    """Become the same command with huge pages, where that trains faster: under JAX on Linux.
+    """Restart this process with huge pages, where training is faster with them: under JAX on Linux.
 
-    On a CPU XLA takes the memory of each step from the system and gives it back, hundreds of megabytes in pages of
-    4 kB. In pages of 2 MB the course's networks train 1.05 to 1.2 times as fast (benchmarks/README.md), on a busy
-    machine up to 1.5 times. The C library asks for them only where the variable GLIBC_TUNABLES says so when a process
-    starts, hence the new start, of 20 ms.
+    On a CPU, XLA allocates and frees the memory of each step, hundreds of megabytes in pages of 4 kB. With pages of
+    2 MB the course's networks train 1.05 to 1.2 times as fast (benchmarks/README.md), on a busy machine up to 1.5
+    times. The C library enables them only if the variable GLIBC_TUNABLES requests them when the process starts: hence
+    the restart, which takes 20 ms.
 
     Args:
-        arguments: of the command line, the command first. Only ``fit`` starts anew: the others are short, or start it.
+        arguments: of the command line, the command first. Only ``fit`` restarts: the others are short, or run ``fit``.
     """
     helps = any(word in ("-h", "--print_config") or word.endswith("help") for word in arguments)
     if arguments[0] != "fit" or helps or not _worth_it():
@@ -37,15 +37,15 @@ def restart_with_huge_pages(arguments: list[str]) -> None:
 
 def _worth_it() -> bool:
     if TUNABLE in os.environ.get("GLIBC_TUNABLES", "") or sys.gettrace() is not None or not sys.executable:
-        return False  # it is set already (0 forbids it), or a debugger follows this process
+        return False  # already set (0 forbids it), or a debugger is attached
     try:
-        # With "always" every process has them, with "never" none.
+        # "always" gives them to every process, "never" to none.
         return "[madvise]" in MODE.read_text(encoding="utf-8") and _glibc() >= (2, 35) and check_backend() == "jax"
     except (OSError, BackendError):
-        return False  # a wrong name is said later, with what to do
+        return False  # not Linux; or a wrong backend, which is reported later
 
 
 def _glibc() -> tuple[int, ...]:
-    """The C library's version; () where it is another one."""
+    """Return glibc's version; () for another C library."""
     name, version = platform.libc_ver()
     return tuple(map(int, version.split("."))) if name == "glibc" else ()

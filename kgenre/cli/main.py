@@ -1,4 +1,4 @@
-"""``kgenre COMMAND``: finds the command and turns what a user can do wrong into one line."""
+"""``kgenre COMMAND``: runs the command, and turns users' errors into messages of one line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from kgenre.cli.usage import is_refusal
 from kgenre.cli.writing import FULL
 
 _PATH_ERRORS = (FileExistsError, FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError)
-# Each is a file here with a function ``run(arguments)``, which takes the words after it and returns the exit code.
+# Each is a module here with ``run(arguments)``, which takes the arguments after the command and returns the exit code.
 COMMANDS = {
     "fit": "train a model",
     "validate": "evaluate a checkpoint on the validation films",
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _print(text: str = "") -> int:
-    """Write it and all that waits for standard output; 1 where that cannot be."""
+    """Print the text and flush standard output; return 1 if it cannot be written."""
     try:
         print(text, end="", flush=True)
     except BrokenPipeError:
@@ -82,8 +82,8 @@ def _run(words: list[str], is_typed: bool) -> int:
             return importlib.import_module(f"kgenre.cli.{words[0]}").run(words[1:])
     except KeyboardInterrupt:
         return 130
-    except SystemExit as stop:  # the parser has said what is wrong
-        if isinstance(stop.__context__, BrokenPipeError):  # rich's way to end a program whose reader has gone
+    except SystemExit as stop:  # the parser has printed what is wrong
+        if isinstance(stop.__context__, BrokenPipeError):  # rich turns a broken pipe into this
             raise stop.__context__ from None
         return stop.code if isinstance(stop.code, int) else 1
     except BrokenPipeError:
@@ -94,7 +94,7 @@ def _run(words: list[str], is_typed: bool) -> int:
         return _fail(f"{error.object!a} has letters that the locale's {error.encoding} lacks. Set PYTHONUTF8=1.")
     except Exception as error:
         full = _full_disk(error)
-        if full and (code := _print()):  # below standard output, and that is said
+        if full and (code := _print()):  # standard output is on that disk: reported already
             return code
         if full or _is_for_the_user(error):
             return _fail(full or str(error))
@@ -104,13 +104,13 @@ def _run(words: list[str], is_typed: bool) -> int:
 
 
 def _is_for_the_user(error: Exception) -> bool:
-    """Whether the message alone tells a user what to do: our own errors and the file system's."""
+    """Return whether the message alone tells the user what to do: kgenre's own errors and the file system's."""
     ours = type(error).__module__.partition(".")[0] == "kgenre"
     return ours or is_refusal(error) or isinstance(error, _PATH_ERRORS)
 
 
 def _full_disk(error: Exception) -> str:
-    """What to say where there was no room, or no right, to write; "" for another error."""
+    """Return the message for a full or read-only disk; "" for another error."""
     if not isinstance(error, OSError) or error.errno not in (*FULL, errno.EROFS):
         return ""
     where = error.filename or "A file (of the results, of standard output or of the temporary folder)"
@@ -118,7 +118,7 @@ def _full_disk(error: Exception) -> str:
 
 
 def _lack_of_memory(error: Exception) -> str | None:
-    """What the trainer has noted to it, or the error in a line; None for another error."""
+    """Return the trainer's note on an out-of-memory error, or the error in one line; None for another error."""
     from kgenre.engines.out_of_memory import EXCEEDED, is_out_of_memory
 
     if not is_out_of_memory(error):
@@ -142,11 +142,11 @@ def _help() -> str:
 
 
 class _OnScreen(logging.StreamHandler):
-    """A terminal would break a long line in the middle of a word."""
+    """Wraps messages between words: a terminal would break a long line in the middle of one."""
 
     @property
     def stream(self) -> Any:
-        """Standard error as it is now: it may be taken away."""
+        """The current standard error: it may be replaced while a command runs."""
         return sys.stderr
 
     @stream.setter
@@ -154,7 +154,7 @@ class _OnScreen(logging.StreamHandler):
         pass
 
     def format(self, record: logging.LogRecord) -> str:
-        """The lines of a message, on a terminal none longer than it is wide, but for paths."""
+        """Format a message; on a terminal, wrap it to the width, but leave long words such as paths whole."""
         text = super().format(record)
         if not self.stream.isatty():
             return text

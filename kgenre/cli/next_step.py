@@ -1,4 +1,4 @@
-"""What to type when a command is through: the next one of fit, test, report."""
+"""The command to suggest when another one is done: test after fit, report after test."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from kgenre.training import Module, Trainer
 
 
 def say_what_is_next(trainer: Trainer) -> None:
-    """Print how to test what was just trained, or how to report what was just tested; nothing where neither can be."""
+    """Print the command that tests what was just trained or reports what was just tested, if there is such a run."""
     results, run = trainer.results_dir, trainer.run_dir
     if trainer.state.fn == "test":
         if results is not None and (results / "predictions_test.csv").is_file():

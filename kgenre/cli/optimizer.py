@@ -1,4 +1,4 @@
-"""``--optimizer`` and ``--lr_scheduler``: Keras's classes by name, made once Keras is there."""
+"""``--optimizer`` and ``--lr_scheduler``: Keras's classes by name, instantiated once Keras is imported."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HOMES = {"optimizer": "keras.optimizers", "lr_scheduler": "keras.optimizers.sch
 
 
 def add_optimizer_arguments(parser: Parser) -> None:
-    """Add both; they are checked later, for Keras takes seconds to import."""
+    """Add both options; they are checked later, as Keras takes seconds to import."""
     for part, home in _HOMES.items():
         what = "in place of the module's" if part == "optimizer" else "for its learning rate"
         group = parser.add_argument_group(f"{part}: a class of {home} {what}")
@@ -40,7 +40,7 @@ def add_optimizer_arguments(parser: Parser) -> None:
 
 
 def print_optimizer_help(words: Sequence[str]) -> bool:
-    """Print what the class after ``--optimizer.help`` takes; False where nobody asked."""
+    """Print the arguments of the class after ``--optimizer.help``; return False if no such option is given."""
     for part in _HOMES:
         option = f"--{part}.help"
         if any(word.partition("=")[0] == option for word in words):
@@ -54,7 +54,7 @@ def print_optimizer_help(words: Sequence[str]) -> bool:
 
 
 def use_optimizer(module: Any, options: Namespace) -> None:
-    """Let ``module.configure_optimizers`` give what the options say: the optimizer, its schedule, or both."""
+    """Make ``module.configure_optimizers`` return what the options name: the optimizer, its schedule, or both."""
     optimizer, scheduler = options.optimizer, options.lr_scheduler
     for part in _HOMES:
         if options[part].init_args and options[part].class_path is None:
@@ -64,7 +64,7 @@ def use_optimizer(module: Any, options: Namespace) -> None:
     own = module.configure_optimizers
     if optimizer.class_path is not None:
         own = functools.partial(_make, "optimizer", optimizer)
-        own()  # a wrong argument shows before any data are read
+        own()  # reports wrong arguments before any data are read
     elif scheduler.class_path is None:
         return
 
@@ -94,7 +94,7 @@ def _make(part: str, described: Namespace) -> Any:
 
 
 def _find(part: str, name: str) -> Any:
-    """The class of that name, short or with its package."""
+    """Find a class by its name, short or with its package."""
     home, _, last = name.rpartition(".")
     if home and home.partition(".")[0] not in allowed_imports():
         raise UsageError(not_allowed(name))

@@ -1,4 +1,4 @@
-"""What other programs, and people in a hurry, call the options of ``kgenre``."""
+"""Names that other programs use for the options of ``kgenre``, for error messages that suggest the right one."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _OTHER_NAMES = {
 
 
 def meant_option(name: str, options: Collection[str]) -> str | None:
-    """What to give for a name from somewhere else, "trainer.max_epochs" for "epochs", if its option is there.
+    """Return the option that another program's name means, "trainer.max_epochs" for "epochs", if it exists.
 
     Args:
-        name: what was given.
-        options: the options that there are.
+        name: as given by the user.
+        options: the command's options.
     """
     plain = name.rpartition(".")[2].replace("-", "_").lower()
     meant = next((option for option, names in _OTHER_NAMES.items() if plain in names), "")
-    option = ".".join(meant.partition(" ")[0].split(".")[:2])  # without a value, or the name of a network's argument
+    option = ".".join(meant.partition(" ")[0].split(".")[:2])  # without its value, or a network's argument
     return meant if option in options else None

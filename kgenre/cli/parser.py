@@ -1,4 +1,4 @@
-"""The parser of every command: errors in a line or two, and only allowed classes are imported."""
+"""The parser of every command: it reports errors in a line or two, and imports only allowed classes."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from jsonargparse import ArgumentParser, set_dumper, set_parsing_settings
 
 from kgenre.allowed_imports import users_packages
 
-# A config names classes to import: only these may be named, or a config from a stranger could run anything.
+# Configs name classes to import: only those of these packages are allowed, or a stranger's config could run anything.
 _ALLOWED = ("kgenre", "keras")
-_ever_allowed: set[str] = set()  # by this process: jsonargparse forgets none of them by itself
+_ever_allowed: set[str] = set()  # in this process: jsonargparse only adds to its allowlist
 
 
 class Parser(ArgumentParser):
@@ -26,11 +26,11 @@ class Parser(ArgumentParser):
     """
 
     def __init__(self, *args: Any, prog: str = "kgenre", **kwargs: Any) -> None:
-        super().__init__(*args, prog=prog, **kwargs)  # of a class's help the parser makes one without a name
+        super().__init__(*args, prog=prog, **kwargs)  # jsonargparse creates one without a name for a class's help
 
     def error(self, message: str, ex: Exception | None = None) -> Any:
-        """Print what is wrong, then end with exit code 2."""
-        if not self.exit_on_error:  # a parser inside another one, which has more to say
+        """Print what is wrong, then exit with code 2."""
+        if not self.exit_on_error:  # nested in another parser, which knows more
             return super().error(message, ex)
         from kgenre.cli.explain import explain
 
@@ -38,7 +38,7 @@ class Parser(ArgumentParser):
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes a text such as 1e3, which the parser reads as a number where PyYAML does not."""
+    """Quotes strings such as 1e3, which the parser, unlike PyYAML, reads as numbers."""
 
 
 _Dumper.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?\d[\d_.]*[eE][-+]?\d+$"), None)
@@ -46,7 +46,7 @@ set_dumper("yaml", partial(yaml.dump, Dumper=_Dumper, default_flow_style=False, 
 
 
 def allowed_imports() -> tuple[str, ...]:
-    """The packages whose classes options and configs may name: kgenre, Keras, those in ``KGENRE_ALLOW_IMPORT``."""
+    """Return the packages whose classes options and configs may name: kgenre, Keras and ``KGENRE_ALLOW_IMPORT``."""
     return (*_ALLOWED, *users_packages())
 
 

@@ -40,21 +40,21 @@ def run(arguments: Sequence[str]) -> int:
     if "data" not in state or "classifier" not in state:
         raise UsageError(f"{checkpoint} is not of a GenreClassifier trained on films: kgenre predict cannot use it.")
     path = None if one else _table_path(checkpoint, options.out)
-    import_backend(data=not one, extras=False)  # TensorFlow makes batches of many films
+    import_backend(data=not one, extras=False)  # many films are batched by TensorFlow
     from kgenre.data import FilmData
     from kgenre.data.kept_films import KeptFilms
     from kgenre.models.trained_classifier import load_classifier
 
     module = load_classifier(checkpoint)
     films = FilmData.load_from_checkpoint(checkpoint, path=options.data.path, format=options.data.format)
-    # A poster network that was trained beside overviews needs no overview to predict.
+    # A poster network needs no overviews to predict, even if its training data had them.
     films.posters, films.overviews = "poster" in module.inputs, "overview" in module.inputs
     if path is not None:
         return _predict_many(module, films, path, options, KeptFilms.from_json(state["data"]["state"]))
     batch = films.encode(
         None if options.poster is None else [options.poster], None if options.overview is None else [options.overview]
     )
-    # Compiled as a whole: operation by operation JAX would compile each of some hundred.
+    # The trainer compiles the model as a whole: eagerly, JAX would compile some hundred operations one by one.
     predicted = _trainer().predict(module, dataloaders=[batch])[0]
     _print_one(predicted["probabilities"][0], films.genre_names, module, options)
     return 0
@@ -104,7 +104,7 @@ def _print_one(probabilities: np.ndarray, names: Sequence[str], module: Any, opt
 
 
 def _table_path(checkpoint: Path, out: str | None) -> Path:
-    """Where the table of many films goes; whether it can be written is better known before they are predicted."""
+    """Return the path of the table of many films; report one that cannot be written before they are predicted."""
     run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else Path()
     path = run_dir / "predictions.csv" if out is None else Path(out)
     if path.is_dir():

@@ -1,4 +1,4 @@
-"""Import the backend without the lines that TensorFlow prints on every start, and without compiling all anew."""
+"""Imports the backend without the lines that TensorFlow prints on every start, and with JAX's compilation cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 from kgenre.engines.backend import BackendError
 from kgenre.engines.native_output import without_native_output
 
-_ROOM = 100_000_000  # bytes: on a fuller disk JAX would keep broken files, and go on reading them
+_ROOM = 100_000_000  # bytes; with less free space JAX could leave broken files in its cache, and keep reading them
 
 
 def import_backend(data: bool = True, extras: bool = True) -> None:
@@ -36,27 +36,27 @@ def import_backend(data: bool = True, extras: bool = True) -> None:
     ):
         importlib.import_module("keras")
         if data:
-            # TensorFlow looks for GPUs when it is first used, and says at length that there are none.
+            # TensorFlow looks for GPUs on first use, and reports at length that there are none: do it in this block.
             importlib.import_module("kgenre.data.tensorflow").tf.config.list_logical_devices()
-    prepare_keras()  # outside, so that what it says of a keras.json is seen
+    prepare_keras()  # outside the block, to show its warnings about a user's keras.json
 
 
 def set_environment() -> None:
-    """What a backend reads when it is imported; what the user has set stays."""
+    """Set the environment variables that a backend reads on import, except those that the user has set."""
     from kgenre.engines.backend import check_backend
     from kgenre.engines.cache_folder import cache_folder
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if check_backend() != "jax" or "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    # To compile is half of what JAX does before the first step: the next run reads it. Where several machines share a
-    # home, each has its own.
+    # Half of JAX's time before the first step is compilation: cache it for the next run, for each machine separately as
+    # they may share a home.
     folder = cache_folder() / "jax" / platform.node()
-    with contextlib.suppress(OSError):  # a home that cannot be written
+    with contextlib.suppress(OSError):  # a read-only home
         folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder).free < _ROOM:
             return
-        # A run beside this one may be writing what this one reads, and then it is compiled here, too.
+        # A concurrent run may be writing the entry that this one reads: it is then compiled here, too.
         warnings.filterwarnings("ignore", r"Error (reading|writing) persistent compilation cache entry")
         os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
@@ -64,10 +64,10 @@ def set_environment() -> None:
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Ctrl-C ends the block, though a library that is being imported may catch everything.
+    """Let Ctrl-C end the block, even if a library that is being imported catches the exception.
 
     Raises:
-        BackendError: a library did not fit into the memory that this process may have.
+        BackendError: a library did not fit into this process's memory limit.
     """
     came: list[int] = []
 
@@ -83,7 +83,7 @@ def _interruptible() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if came:  # an import that was broken off
+        if came:  # Ctrl-C surfaced as another error
             raise KeyboardInterrupt from None
         if isinstance(error, ImportError) and "failed to map segment" in str(error):
             library = str(error).partition(":")[0]
@@ -100,9 +100,9 @@ def _interruptible() -> Iterator[None]:
 
 @contextlib.contextmanager
 def _hidden(*packages: str) -> Iterator[None]:
-    """As if these were not installed, to what is imported in the block."""
+    """Make these packages look uninstalled to the imports in the block."""
     hidden: dict[str, Any] = dict.fromkeys(name for name in packages if name not in sys.modules)
-    sys.modules.update(hidden)  # None: its import fails
+    sys.modules.update(hidden)  # None makes an import fail
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from kgenre.cli.writing import writing_below
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Write the report; runs are compared where there are several."""
+    """Write the report, which compares the runs if there are several."""
     from kgenre.cli.parser import Parser
 
     parser = Parser(
@@ -31,7 +31,7 @@ def run(arguments: Sequence[str]) -> int:
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.reports import read_runs, write_report
 
-    read_runs(options.runs)  # what is wrong with them should not take the seconds of a backend to find out
+    read_runs(options.runs)  # reports what is wrong with them before the backend is imported, which takes seconds
     if options.explain:
         import_backend()
     out = options.out or Path(options.runs[0]) / "report"

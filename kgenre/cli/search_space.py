@@ -1,4 +1,4 @@
-"""What a sweep tries: lists and ranges of options, and the ways to go through them."""
+"""The search space of a sweep: lists and ranges of options, and the methods to choose combinations."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``low`` to ``high``: whole ones where both ends are; with ``log`` evenly over their logarithms."""
+    """Numbers from ``low`` to ``high``: integers if both ends are; with ``log`` spread evenly on a log scale."""
 
     low: float
     high: float
@@ -26,11 +26,11 @@ class Range:
 
     @property
     def whole(self) -> bool:
-        """Whether it holds whole numbers only."""
+        """Whether it contains integers only."""
         return isinstance(self.low, int) and isinstance(self.high, int)
 
     def at(self, share: float) -> float:
-        """The number at a share in [0, 1] of the way."""
+        """Return the number at a share in [0, 1] of the way from ``low`` to ``high``."""
         if self.log:
             value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
         else:
@@ -39,10 +39,10 @@ class Range:
 
 
 def read_space(section: Mapping[str, Any]) -> dict[str, Sequence[Any] | Range]:
-    """The options to vary, from a ``sweep:`` section: each a list, or a range ``{min: 1e-5, max: 1e-2, log: true}``.
+    """Read the options to vary from a ``sweep:`` section: lists, or ranges like ``{min: 1e-5, max: 1e-2, log: true}``.
 
     Raises:
-        UsageError: neither.
+        UsageError: an option has neither a list nor a range.
 
     Example:
         >>> read_space({"model": {"learning_rate": [0.1, 0.01]}, "data.batch_size": {"min": 16, "max": 64}})
@@ -81,15 +81,15 @@ def _counts(steps: Any) -> bool:
 
 
 def is_numeric(values: Sequence[Any] | Range) -> bool:
-    """Whether every value is a number."""
+    """Return whether every value is a number."""
     return isinstance(values, Range) or all(map(_is_number, values))
 
 
 def grid(space: Mapping[str, Sequence[Any] | Range]) -> list[Values]:
-    """Every combination, the last option changing fastest.
+    """Return every combination, the last option changing fastest.
 
     Raises:
-        UsageError: a range without ``steps`` has no end of values.
+        UsageError: a range has no ``steps``, and so infinitely many values.
     """
     columns = []
     for name, values in space.items():
@@ -97,13 +97,13 @@ def grid(space: Mapping[str, Sequence[Any] | Range]) -> list[Values]:
             if values.steps is None:
                 raise UsageError(f"sweep.{name} is a range: a grid needs steps: 5 in it, or take --method random.")
             steps = values.steps - 1
-            values = list(dict.fromkeys(values.at(i / steps) for i in range(steps + 1)))  # 5 from 1 to 3 are 3
+            values = list(dict.fromkeys(values.at(i / steps) for i in range(steps + 1)))  # rounded, 5 from 1 to 3 are 3
         columns.append(values)
     return [dict(zip(space, chosen, strict=True)) for chosen in itertools.product(*columns)]
 
 
 def random_search(space: Mapping[str, Sequence[Any] | Range], trials: int, seed: int) -> Iterator[Values]:
-    """``trials`` draws; draw i depends on (seed, i) alone, so that more trials go on where fewer ended."""
+    """Yield ``trials`` draws. Draw i depends only on (seed, i), so that a sweep can be continued with more trials."""
     for trial in range(trials):
         rng = np.random.default_rng([seed, trial])
         yield {
@@ -115,7 +115,7 @@ def random_search(space: Mapping[str, Sequence[Any] | Range], trials: int, seed:
 def optuna_next(
     space: Mapping[str, Sequence[Any] | Range], seed: int, mode: str, done: Sequence[tuple[Values, float]]
 ) -> Values:
-    """What Optuna's TPE sampler would try after the trials that are ``done``: parameters and score of each."""
+    """Return what Optuna's TPE sampler suggests after the trials ``done``, given as parameters and score."""
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -135,6 +135,6 @@ def _distribution(values: Sequence[Any] | Range) -> Any:
     from optuna import distributions as of
 
     if not isinstance(values, Range):
-        return of.CategoricalDistribution(range(len(values)))  # by position: a choice may be a list
+        return of.CategoricalDistribution(range(len(values)))  # indices: Optuna supports no lists as choices
     kind = of.IntDistribution if values.whole else of.FloatDistribution
     return kind(values.low, values.high, log=values.log)

@@ -1,4 +1,4 @@
-"""Standard output and error where nobody takes them: closed, a pipe whose reader has gone, a file on a full disk."""
+"""Standard output and error that cannot be written: closed, a broken pipe, or a file on a full disk."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-BROKEN_PIPE = 141  # what a shell says of a program that SIGPIPE ended
+BROKEN_PIPE = 141  # a shell's exit code for a program that SIGPIPE ended
 
 
 def open_missing_streams() -> None:
-    """Take ``/dev/null`` for those that the program was started without (``2>&-``).
+    """Open ``/dev/null`` for standard streams that the program was started without (``2>&-``).
 
-    Else the next file that is opened gets the number of standard error, and the lines that a library writes there.
+    Otherwise the next file to be opened would get the descriptor of standard error, and the lines that libraries write
+    there.
     """
     while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(number, True)  # the system gives the lowest number that is free
+        os.set_inheritable(number, True)  # the system assigns the lowest free number
     os.close(number)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
@@ -25,21 +26,21 @@ def open_missing_streams() -> None:
 
 
 def print_every_letter() -> None:
-    r"""Let standard output show a title or a file's name that it has no letters for as ``\u6620``."""
-    with contextlib.suppress(AttributeError):  # not a file
+    r"""Let standard output print characters of titles and paths that its encoding lacks as ``\u6620``."""
+    with contextlib.suppress(AttributeError):  # replaced by another object
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def drop_output() -> None:
-    """Let what is still to be written to standard output go nowhere: its reader has gone."""
+    """Discard what is still buffered for standard output, as it cannot be written."""
     _to_nowhere(sys.stdout)
 
 
 @contextlib.contextmanager
 def outlived_streams() -> Iterator[None]:
-    """Around hours of work, whose results are in files: it goes on where its lines can no longer be written.
+    """Keep a long command, whose results are in files, running when its output can no longer be written.
 
-    The first line that is lost is told of on the other stream.
+    The first loss is reported on the other stream.
 
     Example:
         >>> with outlived_streams():  # with `| head -1`, or on a full disk, the line is lost and the work goes on
@@ -57,7 +58,7 @@ def outlived_streams() -> Iterator[None]:
 
 
 class _Outlived:
-    """A text stream that goes nowhere from the first error of its file on."""
+    """A text stream that discards everything after its first write error."""
 
     def __init__(self, name: str, stream: Any) -> None:
         self._name, self._stream, self._is_lost = name, stream, False
@@ -67,12 +68,12 @@ class _Outlived:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """As of the stream."""
+        """Write to the stream, unless it is lost."""
         self._try(lambda: self._stream.write(text))
         return len(text)
 
     def flush(self) -> None:
-        """As of the stream."""
+        """Flush the stream, unless it is lost."""
         self._try(self._stream.flush)
 
     def _try(self, action: Callable[[], Any]) -> None:
@@ -82,14 +83,14 @@ class _Outlived:
             action()
         except OSError as error:
             self._is_lost = True
-            _to_nowhere(self._stream)  # what waits in its buffer would fail once more when the program ends
+            _to_nowhere(self._stream)  # its buffered text would fail again at exit
             if self.other is not None:
                 lost = f"kgenre: {self._name} cannot be written any more ({error.strerror}); the command continues."
                 print(lost, file=self.other, flush=True)
 
 
 def _to_nowhere(stream: Any) -> None:
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # it has no file
+    with contextlib.suppress(OSError, ValueError, AttributeError):  # it has no file descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())
         os.close(nowhere)

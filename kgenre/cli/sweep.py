@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from kgenre.cli.parser import Parser
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
-_REASON = 50  # letters of why a trial failed, in the table
+_REASON = 50  # characters of a failed trial's reason in the table
 _OWN = ("sweep", "method", "trials", "monitor", "mode")
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run the trials that are not finished, then print and write how all of them rank."""
+    """Run the trials that are not finished, then print and write the ranking of all."""
     words, given = _varied(arguments)
     options = configuration.parse(_parser(), words)
     if options.ckpt_path is not None:
@@ -57,9 +57,9 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
     folder = Path(options.trainer.default_root_dir).expanduser() / (options.trainer.name or "sweep")
     begun: list[Trial] = []
     trials = _trials(space, options, words, folder, begun)
-    checked = list(islice(trials, 1))  # with the first one all of a grid or a random search
+    checked = list(islice(trials, 1))  # checks all trials of a grid or random search
     lock = _lock(folder)
-    ending = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]  # not SIGHUP under nohup
+    ending = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores SIGHUP
     before = {number: signal.signal(number, _terminated) for number in ending}
     try:
         print(f"Each trial's output: {folder / 'trial_<n>' / 'output.log'}", flush=True)
@@ -103,9 +103,9 @@ def _parser() -> Parser:
 
 
 def _varied(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """The words without ``--sweep.OPTION VALUES``, and those as a section."""
+    """Return the arguments without ``--sweep.OPTION VALUES``, and these as a ``sweep:`` section."""
     reader = ArgumentParser(exit_on_error=False)
-    reader.add_argument("--values", type=Any)  # unlike PyYAML it takes 1e-3 for a number
+    reader.add_argument("--values", type=Any)  # unlike PyYAML, it reads 1e-3 as a number
     rest, varied = [], {}
     words = iter(arguments)
     for word in words:
@@ -120,7 +120,7 @@ def _varied(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
 def _trials(
     space: Mapping[str, Any], options: Namespace, words: Sequence[str], folder: Path, begun: list[Trial]
 ) -> Iterator[Trial]:
-    """The trials, in order. Of a grid and a random search all are checked before the first one runs."""
+    """Yield the trials in order. Those of a grid or random search are all checked before the first one runs."""
     numbers = [name for name, values in space.items() if is_numeric(values)]
     of_fit = configuration.make_parser("fit", "")
 
@@ -139,7 +139,7 @@ def _trials(
 
 
 def _checked(chosen: Sequence[Values], made: Callable[[int, Values], Trial]) -> list[Trial]:
-    """All trials, each of which takes a fraction of a second: what is wrong with the last is said before any runs."""
+    """Create all trials, a fraction of a second each, so that an error in the last is reported before any runs."""
     from kgenre.data.progress_line import ProgressLine
 
     trials = []
@@ -151,9 +151,9 @@ def _checked(chosen: Sequence[Values], made: Callable[[int, Values], Trial]) -> 
 
 
 def _config_of(words: Sequence[str], values: Values, folder: Path, of_fit: Parser) -> str:
-    """The complete configuration of a trial; a wrong option ends the program with a line that names it."""
+    """Return the complete configuration of a trial; a wrong option ends the program with a line that names it."""
     chosen = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
-    # The test films are for the winner.
+    # Trials are not tested: only the winner may see the test films.
     place = [f"--trainer.default_root_dir={folder.parent}", f"--trainer.name={folder.name}", "--test=false"]
     options = configuration.parse(_parser(), [*words, *chosen, *place])
     for name in _OWN:
@@ -162,7 +162,7 @@ def _config_of(words: Sequence[str], values: Values, folder: Path, of_fit: Parse
 
 
 def _lock(folder: Path) -> RunLock:
-    """Of two sweeps at once each would take the other's newest run for its own trial's."""
+    """Lock the sweep's folder: of two concurrent sweeps, each would take the other's newest run for its own trial's."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return RunLock(folder)
@@ -172,12 +172,12 @@ def _lock(folder: Path) -> RunLock:
 
 
 def _terminated(number: int, frame: Any) -> None:
-    """SIGTERM, SIGHUP or Ctrl-Break: the running trial is ended, too, and what is known so far is written."""
+    """On SIGTERM, SIGHUP or Ctrl-Break, exit so that the running trial is ended and the results so far are written."""
     raise SystemExit(128 + number)
 
 
 def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
-    """Print and write the table, best first, and the best one's configuration under the sweep's own name."""
+    """Print and write the table, best first, and write the best trial's configuration as ``best.yaml``."""
     if not trials:
         return
     import yaml
@@ -201,7 +201,7 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
             writer.writerow([*row[:-2], score, row[-1], trial.status, trial.run_dir or "", trial.reason])
     table = Table("trial", *(name.rpartition(".")[2] for name in names), options.monitor, "seconds")
     for row in rows:
-        table.add_row(*map(escape, row))  # a list, or a reason such as "pip install 'kgenre[torch]'", is no markup
+        table.add_row(*map(escape, row))  # a list, or a reason such as "pip install 'kgenre[torch]'", is not markup
     Console().print(table)
     if ranked[0].score is not None:
         best = yaml.safe_load(ranked[0].config)
@@ -217,5 +217,5 @@ def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
 def _shown_score(trial: Trial) -> str:
     if trial.score is not None:
         return f"{trial.score:.4g}"
-    # The whole of it was said when the trial ended, and stands in sweep.csv.
+    # The full reason was printed when the trial ended, and is in sweep.csv.
     return textwrap.shorten(trial.reason.removeprefix("kgenre: ") or str(trial.status), _REASON, placeholder=" …")

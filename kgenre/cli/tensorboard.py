@@ -12,7 +12,7 @@ from pathlib import Path, PurePath
 
 from kgenre.cli.usage import UsageError
 
-# TensorBoard keeps 10 images and texts of a tag unless told otherwise: less than a run writes.
+# By default TensorBoard keeps 10 images and 10 texts per tag: fewer than a run writes.
 _KEPT = "scalars=5000,images=60,text=60,histograms=60,pr_curves=60"
 
 
@@ -30,14 +30,14 @@ def run(arguments: Sequence[str]) -> int:
     url = start(options.runs, options.port, options.host)
     print(f"TensorBoard: {url}   (Ctrl-C ends it)", flush=True)
     while True:
-        time.sleep(3600)  # which Ctrl-C ends on Windows too
+        time.sleep(3600)  # can be interrupted by Ctrl-C on Windows too
 
 
 def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str:
     """Start the server in this process and return its address.
 
     Raises:
-        UsageError: a folder is not there or holds no event files, or the port is taken.
+        UsageError: a folder does not exist or has no event files, or the port is taken.
     """
     for run in runs:
         if not Path(run).is_dir():
@@ -47,7 +47,7 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
             raise UsageError(f"{run} holds no event files: nothing was logged for TensorBoard there.")
         for path in filter(_is_broken, files):
             print(f"{path} is damaged: TensorBoard shows what was logged before that place.", file=sys.stderr)
-    # With this module in place TensorBoard does not import TensorFlow, which would take its seconds.
+    # With this module present TensorBoard does not import TensorFlow, which takes seconds.
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
     default, program = importlib.import_module("tensorboard.default"), importlib.import_module("tensorboard.program")
 
@@ -69,7 +69,7 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
 
 
 def names_of(runs: Sequence[PurePath]) -> list[str]:
-    """What TensorBoard calls runs: their absolute paths without what all share.
+    """Return the names of runs in TensorBoard: their absolute paths without the folders that all share.
 
     Example:
         >>> names_of([Path("/home/me/runs/posters/version_0"), Path("/home/me/runs/words/version_1")])
@@ -82,9 +82,9 @@ def names_of(runs: Sequence[PurePath]) -> list[str]:
 
 
 def _is_broken(path: Path) -> bool:
-    """Whether the records of an event file do not end where the file does: a disk was full, or it is something else.
+    """Return whether an event file does not end with a complete record: the disk was full, or it is no event file.
 
-    A record is its length in 8 bytes, 4 of a checksum of these, the content, 4 of its checksum
+    A record is a length in 8 bytes, its checksum in 4, the content, and its checksum in 4
     (https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details).
     """
     size, place = path.stat().st_size, 0

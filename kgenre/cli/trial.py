@@ -1,4 +1,4 @@
-"""One trial of a sweep: ``kgenre fit`` in a process of its own, so that none can take the others down."""
+"""One trial of a sweep: ``kgenre fit`` in a subprocess, so that a crash does not end the others."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from kgenre.cli.search_space import Values
 from kgenre.loggers.hparams import write_hparams
 from kgenre.training.run_folder import run_folders
 
-# Exit codes and signals of a process that Ctrl-C, SIGTERM, SIGHUP or Ctrl-Break ended; Windows's word for Ctrl-C.
+# Exit codes, and negative signals, of a process ended by Ctrl-C, SIGTERM, SIGHUP or Ctrl-Break; last, Windows's Ctrl-C.
 _STOPPED = (130, 143, 129, 149, -2, -15, -1, 0xC000013A)
 
 
 class Trial:
-    """A combination of options, its folder and what became of it.
+    """A combination of options, with its folder and result.
 
-    The folder holds ``config.yaml``, ``output.log``, the run (``version_0``) and, when it is over, ``trial.json``.
+    The folder holds ``config.yaml``, ``output.log``, the run (``version_0``) and, unless interrupted, ``trial.json``.
 
     Args:
-        folder: the trial's own.
+        folder: the trial's folder.
         values: the options that vary, by name.
         config: the complete configuration, as YAML.
-        monitor: the logged value that counts.
+        monitor: the logged value to rank by.
         mode: whether its smallest ("min") or largest ("max") is the trial's score.
-        numbers: the options whose values are numbers in every trial; TensorBoard gets the others as text.
+        numbers: the options whose values are numbers in every trial; the others are text in TensorBoard.
     """
 
     def __init__(
@@ -45,13 +45,13 @@ class Trial:
         self.reason = ""  # why it failed
 
     def recall(self) -> bool:
-        """Whether this very trial was finished before; then its result is there."""
+        """Return whether this exact trial has already finished; if so, load its result."""
         result, config = self.folder / "trial.json", self.folder / "config.yaml"
         if not result.exists() or config.read_text(encoding="utf-8") != self.config:
             return False
         try:
             state = json.loads(result.read_text(encoding="utf-8"))
-        except ValueError:  # a kill or a full disk broke it off
+        except ValueError:  # truncated by a kill or a full disk
             return False
         if state["status"] != "finished":
             return False
@@ -59,7 +59,7 @@ class Trial:
         return self.score is not None
 
     def run(self) -> None:
-        """Train in a process of its own; a trial that was stopped goes on from its last checkpoint."""
+        """Train in a subprocess; an interrupted trial resumes from its last checkpoint."""
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "config.yaml"
         begun, same = self.run_dir, config.exists() and config.read_text(encoding="utf-8") == self.config
@@ -73,7 +73,7 @@ class Trial:
             child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
             try:
                 code = child.wait()
-            except KeyboardInterrupt:  # the terminal has told the trial too: it writes its checkpoint
+            except KeyboardInterrupt:  # the trial received it too: let it write its checkpoint
                 code = child.wait()
             except BaseException:
                 child.terminate()
@@ -99,7 +99,7 @@ class Trial:
         return runs[-1] if runs else None
 
     def _read_score(self) -> float | None:
-        """The best of the monitored value, where it was logged."""
+        """Return the best finite value of the monitored metric; None if there is none."""
         if self.run_dir is None:
             return None
         metrics = self.run_dir / "metrics.csv"
@@ -124,5 +124,5 @@ class Trial:
 
 
 def shown(value: Any) -> str:
-    """A value as it stands in a table."""
+    """Format a value for a table."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,4 +1,4 @@
-"""Errors for the user: of arguments that do not go together, and which of kgenre's others are."""
+"""Errors in how the user calls kgenre, which are reported without a traceback."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from types import TracebackType
 
 
 class UsageError(ValueError):
-    """The message says what was given and what to give."""
+    """Wrong usage; the message says what was given and what to give instead."""
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Whether a statement of kgenre's raised a `ValueError` or `TypeError`: its message says what to give.
+    """Return whether kgenre itself raised this `ValueError` or `TypeError`, with a message that says what to give.
 
-    Of one that Python or a library raised, or that came through code of the user's, the traceback is wanted.
+    For errors raised by Python or a library, or passing through the user's code, the traceback is needed.
     """
     trace = error.__traceback__
     if trace is None or not isinstance(error, ValueError | TypeError):

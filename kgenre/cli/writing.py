@@ -1,4 +1,4 @@
-"""What the file system says against writing, with the option that gives another place."""
+"""Errors of the file system on writing, reported with the option that chooses another folder."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from pathlib import Path
 
 from kgenre.cli.usage import UsageError
 
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the user's share of it, what one file may have
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # full disk, quota exceeded, file too large
 _REFUSED = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def writing_below(folder: Path | str, instead: str) -> Iterator[None]:
-    """Where a file below ``folder`` may not be written, say so, and what to do ``instead``.
+    """If a file below ``folder`` cannot be written, raise an error that says so, and what to do ``instead``.
 
     Raises:
-        UsageError: the file system refused a file there, or has no room for it.
+        UsageError: writing there is not permitted, or the disk is full.
     """
     try:
         yield
     except OSError as error:
-        if error.errno in FULL and error.filename is None:  # writing fails without a name, opening with one
+        if error.errno in FULL and error.filename is None:  # a failed write, unlike a failed open, has no name
             error.filename = str(folder)
         root, path = Path(folder).absolute(), Path(str(error.filename)).absolute()
         if (

@@ -18,16 +18,16 @@ _log = logging.getLogger("kgenre")
 class CSVLogger(Logger):
     """One row per step that logged something, one column per name, empty where nothing was logged.
 
-    Values of the same step share a row. A name that appears later adds a column: the file is then rewritten once, as is
-    one that another program has changed. While a spreadsheet keeps it open, which on Windows lets nobody write, rows
-    wait until it is closed. A value that is named "step" as the first column is has no place here.
+    Values of the same step share a row. A name that first appears later adds a column: the file is then rewritten
+    once, as it is when another program has changed it. While a spreadsheet has the file open, which on Windows locks
+    it, rows wait until it is closed. A value with the name of the first column, "step", is not written.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
         name: the name of the experiment; None leaves it to the Trainer.
 
     Raises:
-        LoggerError: (when a run is resumed) its table was saved by another program in another form.
+        LoggerError: (when a run is resumed) another program has saved its table in another format.
 
     Example:
         >>> Trainer(logger=CSVLogger("runs", name="poster_cnn"))
@@ -40,7 +40,7 @@ class CSVLogger(Logger):
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
         if run_dir is None:
             raise self.not_open()
-        path, self._path = run_dir / "metrics.csv", None  # none is open before it is read
+        path, self._path = run_dir / "metrics.csv", None  # stays None if reading fails
         self._rows: dict[int, dict[str, str]] = {}
         self._columns: list[str] = []
         if path.exists():
@@ -52,14 +52,14 @@ class CSVLogger(Logger):
                     "move it away: a new one then begins."
                 ) from error
         self._path = path
-        self._size = -1  # of the file as it was left: the next row rewrites it
-        self._last_step = self._last_row = 0  # the row that ends it, and where that begins
+        self._size = -1  # of the file after the last write; -1: the next row rewrites it
+        self._last_step = self._last_row = 0  # the step of the last row, and its offset
         self._is_behind = False
 
     def _read(self, path: Path, resume_step: int | None) -> None:
-        # As spreadsheets save it, it may begin with a byte order mark.
+        # A spreadsheet may have saved it with a byte order mark.
         lines = path.read_text(encoding="utf-8-sig").splitlines(keepends=True)
-        # A line without its end was cut off by a full disk: its numbers may be other numbers.
+        # A line without a line break was truncated by a full disk: its last number may be wrong, so drop it.
         reader = csv.DictReader(line for line in lines if line.endswith("\n"))
         self._columns = [name for name in reader.fieldnames or [] if name != "step"]
         for row in reader:
@@ -83,7 +83,7 @@ class CSVLogger(Logger):
             else:
                 self._write_last(self._path, step)
         except PermissionError:
-            if not self._path.exists():  # it is the folder that cannot be written
+            if not self._path.exists():  # the folder cannot be written
                 raise
             if not self._is_behind:
                 _log.warning("%s cannot be written while another program has it open: close it there.", self._path)
@@ -97,19 +97,19 @@ class CSVLogger(Logger):
         return False
 
     def _write_last(self, path: Path, step: int) -> None:
-        """In constant time, however long the table is: each epoch ends with values for the row of its last step."""
+        """Write the last row in time independent of the table's length: an epoch's end adds values to its last step."""
         line = io.StringIO()
         csv.DictWriter(line, self._header).writerow({"step": step, **self._rows[step]})
         with path.open("r+b") as file:
             if step > self._last_step:
                 self._last_step, self._last_row = step, file.seek(0, os.SEEK_END)
-            file.truncate(self._last_row)  # first: a kill in between loses a row, which a run that goes on writes again
+            file.truncate(self._last_row)  # first: a kill now loses a row, which a resumed run writes again
             file.seek(self._last_row)
             file.write(line.getvalue().encode())
             self._size = file.tell()
 
     def finalize(self, status: str) -> None:
-        """The rows that still wait."""
+        """Write the rows that are still waiting."""
         if self._path is not None and self._is_behind:
             try:
                 self._write_all(self._path)

@@ -1,4 +1,4 @@
-"""Parameters without nesting."""
+"""Flattens nested parameters."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def flat_parameters(params: Mapping[str, Any], prefix: str = "") -> dict[str, bool | float | str]:
-    """Names joined by dots; what is neither a number, a truth value nor a text is its JSON."""
+    """Return parameters with names joined by dots; values other than numbers, booleans and strings become JSON."""
     flat: dict[str, bool | float | str] = {}
     for name, value in params.items():
         if isinstance(value, Mapping) and value:

@@ -1,4 +1,4 @@
-"""A run's row of TensorBoard's HParams tab: a session that begins with its parameters and ends with a status.
+"""A run's row in TensorBoard's HParams tab: a session that begins with its parameters and ends with a status.
 
 Written without TensorFlow. Times are seconds since the epoch.
 """
@@ -12,12 +12,12 @@ from typing import Any
 
 from kgenre.loggers.flat_parameters import flat_parameters
 
-# Sorts before the others, which are named by their time: TensorBoard leaves a file for good when a later one is there.
+# Sorts before other event files, which are named by time: TensorBoard stops reading a file once a later one exists.
 HPARAMS_FILE = "events.out.tfevents.0.hparams"
 
 
 def write_session_start(run_dir: Path, params: Mapping[str, Any], started: float) -> None:
-    """Write the parameters of a session into a file of their own, which a later one replaces; ``started``: seconds."""
+    """Write the parameters of a session to a separate file, which a later session overwrites."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.plugins.hparams import summary_v2
     from tensorboard.summary.writer.record_writer import RecordWriter
@@ -30,7 +30,7 @@ def write_session_start(run_dir: Path, params: Mapping[str, Any], started: float
 
 
 def session_end(succeeded: bool, ended: float) -> Any:
-    """The ``Summary`` that ends a row of the HParams tab."""
+    """Return the ``Summary`` that ends a row of the HParams tab."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
@@ -47,14 +47,14 @@ def write_hparams(
 ) -> None:
     """Write a trial's parameters, its score as ``hp_metric`` (Lightning's name) and whether it succeeded.
 
-    They replace the row of the fit itself, which has everything that it was configured with.
+    They replace the row of the trial's own fit, which has its whole configuration.
 
     Args:
         run_dir: the folder of the trial's run, which has its curves.
-        parameters: by name; a name has one type in all trials, or TensorBoard makes no column of it.
-        score: what the trial reached; None: it failed.
-        started: when.
-        ended: when.
+        parameters: by name; a name must have the same type in all trials, or TensorBoard shows no column for it.
+        score: of the trial; None: it failed.
+        started: when the trial started.
+        ended: when it ended.
     """
     from kgenre.loggers.tensorboard import TensorBoardLogger
 

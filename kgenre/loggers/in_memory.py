@@ -1,4 +1,4 @@
-"""Metrics in a list: for notebooks and tests."""
+"""Metrics in a list, for notebooks and tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kgenre.loggers.logger import Logger
 
 
 class InMemoryLogger(Logger):
-    """Keeps what it is given.
+    """Keeps metrics, hyperparameters and texts in memory.
 
     Example:
         >>> logger = InMemoryLogger()
@@ -41,5 +41,5 @@ class InMemoryLogger(Logger):
         self.texts[name] = text
 
     def history(self, name: str) -> list[tuple[int, float]]:
-        """All (step, value) of one name, in order."""
+        """Return all (step, value) pairs of a name, in the order in which they were logged."""
         return [(step, metrics[name]) for step, metrics in self.records if name in metrics]

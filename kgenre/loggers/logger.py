@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 class LoggerError(ShortTraceback, RuntimeError):
-    """A service cannot be used, or a file that a run goes on with cannot be read; the message says what to do."""
+    """A service cannot be used, or a file of a resumed run cannot be read; the message says what to do."""
 
 
 class Logger:
     """The base of all loggers. ``step`` is always the number of optimizer updates so far, ``trainer.global_step``.
 
-    A run has one folder: of several loggers the first ``save_dir`` and the first ``name`` count.
+    A run has one folder: with several loggers, the first ``save_dir`` and the first ``name`` are used.
 
     Args:
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
@@ -34,7 +34,7 @@ class Logger:
     """
 
     writes_files = True  # into the run's folder; without such a logger and without checkpoints there is no folder
-    # Names of files and folders, as `fnmatch` takes them: a run that is refused before its first step takes them along.
+    # Patterns (`fnmatch`) of its files and folders: a run that fails before its first step is removed with these.
     files: tuple[str, ...] = ()
 
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
@@ -42,14 +42,14 @@ class Logger:
         self.name = name
 
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
-        """Begin in the run's folder; with ``resume_step`` go on there.
+        """Start writing to the run's folder; with ``resume_step``, continue there.
 
-        What was written for that step and later ones is void: it is logged again. ``run_dir`` is None only where
-        nothing writes files.
+        What was written at that step and later must be discarded: it is logged again. ``run_dir`` is None only for a
+        logger that writes no files.
         """
 
     def not_open(self) -> RuntimeError:
-        """The error for values that come where there is no run's folder to write them into."""
+        """Return the error for values that are logged while there is no run's folder to write them to."""
         return RuntimeError(
             f"{type(self).__name__} writes into a run's folder and has none: a fit opens it before on_fit_start, an "
             "evaluation only with ckpt_path or after a fit of its trainer. Ask with: trainer.run_dir is not None."
@@ -65,29 +65,29 @@ class Logger:
         """Write a text (Markdown)."""
 
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
-        """Write a picture, where the logger takes any.
+        """Write a picture, if the logger supports pictures.
 
         Args:
             name: its tag, such as "val/reconstructions".
             image: a PNG, or an array of shape (height, width), (height, width, 1 or 3): uint8, or float from 0 to 1
-                (what is beyond is cut off).
-            step: where it stands on the axis, `Module.global_step`.
+                (clipped).
+            step: its position on the axis, `Module.global_step`.
 
         Raises:
             ValueError: an array of another shape or type.
         """
 
     def state_dict(self, step: int) -> dict[str, Any]:
-        """What a checkpoint of this step keeps beside the values that the run itself knows, as JSON values."""
+        """Return what a checkpoint of this step keeps besides the trainer's own record of metrics, as JSON values."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
-        """Write again what `open` made void, though it was written before the checkpoint."""
+        """Restore what `open` has discarded although it was written before the checkpoint."""
 
     def finalize(self, status: str) -> None:
-        """Everything to the disk; the stage ended with "success", "interrupted" or "failed". More may follow."""
+        """Flush everything to disk: the stage ended with "success", "interrupted" or "failed". More may follow."""
 
 
 def takes_pictures(logger: Logger) -> bool:
-    """Whether `Logger.log_image` does anything: pictures are drawn for somebody only."""
+    """Return whether the logger implements `Logger.log_image`: pictures are drawn only if one does."""
     return type(logger).log_image is not Logger.log_image

@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 _STATUS = {"success": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
-_LONGEST = 6000  # letters of a parameter's value
+_LONGEST = 6000  # characters of a parameter's value
 _MOST_METRICS, _MOST_PARAMETERS = 1000, 100  # in one request
 
 
 class MLFlowLogger(ServiceLogger):
     """Metrics over ``global_step``, parameters, texts and pictures in MLflow.
 
-    Characters that MLflow does not allow in names become ``_``. Of parameters that change when a run is resumed MLflow
-    keeps the first value. If its server becomes unreachable, the run continues without it and says so. `ServiceLogger`
-    says how a run is found again.
+    Characters that MLflow does not allow in names become ``_``. If a parameter changes when a run is resumed, MLflow
+    keeps the first value. If its server becomes unreachable, the run continues without it, with a warning. See
+    `ServiceLogger` for how a run is found again.
 
     Args:
-        experiment_name: MLflow's experiment, made where it is missing; None: that of ``MLFLOW_EXPERIMENT_NAME``, or
+        experiment_name: MLflow's experiment, created if it is missing; None: ``MLFLOW_EXPERIMENT_NAME`` if set, or
             "kgenre".
-        tracking_uri: where MLflow keeps its runs, "http://server:5000" or "sqlite:///mlflow.db"; None: that of
-            ``MLFLOW_TRACKING_URI``, or MLflow's default.
-        run_name: what MLflow shows; None: the last folders of the run, ``digit_net/version_0``.
-        tags: of the run.
+        tracking_uri: where MLflow keeps its runs, "http://server:5000" or "sqlite:///mlflow.db"; None:
+            ``MLFLOW_TRACKING_URI`` if set, or MLflow's default.
+        run_name: the run's name in MLflow; None: the last folders of the run, ``digit_net/version_0``.
+        tags: the run's tags.
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
         name: the name of the experiment; None leaves it to the Trainer.
 
@@ -68,7 +68,7 @@ class MLFlowLogger(ServiceLogger):
         self.tags = dict(tags or {})
         self._client: Any = None
         self._run_id: str | None = None
-        self._is_lost = False  # the server: each request would be tried for minutes
+        self._is_lost = False  # server unreachable: each request would be retried for minutes
 
     @property
     def experiment(self) -> Any:
@@ -136,7 +136,7 @@ class MLFlowLogger(ServiceLogger):
             self._send("set_terminated", _STATUS[status])
 
     def _send(self, method: str, *arguments: Any, **named: Any) -> Any:
-        """Call a method of the client for this run."""
+        """Call a method of the client for this run; None once the server is unreachable."""
         from mlflow import MlflowException
 
         run_id = self.run_id

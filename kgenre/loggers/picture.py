@@ -1,4 +1,4 @@
-"""An array of pixels as a PNG."""
+"""Encodes arrays of pixels as PNG."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def png_of(name: str, image: Any) -> bytes:
-    """The PNG of (height, width) or (height, width, 1 or 3): uint8, or float from 0 to 1 (what is beyond is cut off).
+    """Return the PNG of (height, width) or (height, width, 1 or 3): uint8, or float from 0 to 1 (clipped).
 
-    Bytes are a PNG already.
+    Bytes are taken for a PNG, and returned unchanged.
 
     Raises:
-        ValueError: an array of another shape or type; it says ``name``.
+        ValueError: an array of another shape or type; the message contains ``name``.
     """
     if isinstance(image, bytes):
         return image

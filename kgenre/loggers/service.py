@@ -1,4 +1,4 @@
-"""Loggers that write to a service: which of its runs is the run's, kept in the run's folder."""
+"""The base of loggers that write to a service: it records the id of the service's run in the run's folder."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from kgenre.loggers.logger import Logger, LoggerError
 
 
 class ServiceLogger(Logger, ABC):
-    """A logger whose runs live elsewhere.
+    """A logger that writes to a service.
 
-    The run's folder has a small file that says which of the service's runs is this one: a resumed fit and a later
-    test continue it. What was logged at the checkpoint's step and later is then logged a second time, with the same
-    values at the same steps.
+    A small file in the run's folder identifies the service's run, which a resumed fit and a later test continue. What
+    was logged at the checkpoint's step and later is then logged a second time, with the same values at the same steps.
 
     Raises:
         LoggerError: the package is not installed.
     """
 
-    package: ClassVar[str]  # which is imported, and the extra that installs it
+    package: ClassVar[str]  # to import, and the name of kgenre's extra that installs it
 
     def __init__(self, save_dir: str | None = None, name: str | None = None) -> None:
         super().__init__(save_dir, name)
@@ -42,25 +41,25 @@ class ServiceLogger(Logger, ABC):
         file = run_dir / f"{self.package}.json"
         try:
             known = json.loads(file.read_text(encoding="utf-8"))
-        except (FileNotFoundError, ValueError):  # a new run; a disk that was full
+        except (FileNotFoundError, ValueError):  # a new run, or a truncated file after a full disk
             known = None
         file.write_text(json.dumps(self._begin(run_dir, known), indent=2), encoding="utf-8")
         self._run_dir = run_dir
 
     @abstractmethod
     def _begin(self, run_dir: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
-        """Begin a run of the service, or go on with the ``known`` one; what finds it again, for the folder's file."""
+        """Begin a run of the service, or continue the ``known`` one; return what identifies it, to be saved."""
 
     def _is_open(self) -> bool:
-        """Whether values can be logged without `_begin`: False where `finalize` ends the run after each stage."""
+        """Return whether values can be logged without `_begin`: False if `finalize` ends the run after each stage."""
         return False
 
     @abstractmethod
     def _leave(self) -> None:
-        """Another run is about to begin."""
+        """Leave the current run, as another one is about to begin."""
 
 
 def title(run_dir: Path) -> str:
-    """What the service shows: ``digit_net/version_0``; for results in it, the folder's name behind it."""
+    """Return the run's name in the service: ``digit_net/version_0``, followed by a folder in it that holds results."""
     parts = run_dir.resolve().parts
     return "/".join(parts[-2:] if parts[-1].startswith("version_") else parts[-3:])

@@ -24,7 +24,7 @@ _FLOAT32 = -3e38, 3e38
 
 
 class TensorBoardLogger(Logger):
-    """Everything for TensorBoard in the run's folder, over ``global_step``, one event file a process and curve.
+    """Writes event files for TensorBoard into the run's folder, over ``global_step``, one per process and curve.
 
     ``train/loss`` and ``val/loss`` are lines of one chart, ``loss``: names that begin with a stage go to a folder of
     that name below the run's, ``val/baseline_tfidf/loss`` to ``val/baseline_tfidf``. Other names are charts of the run.
@@ -45,11 +45,11 @@ class TensorBoardLogger(Logger):
         self._run_dir: Path | None = None
         self._resume_step: int | None = None
         self._session_is_open = False
-        # The newest step that has more than scalars, and where that lies in the run's own file: name -> (first, end).
+        # The newest step with more than scalars, and their byte ranges in the run's own file: name -> (first, end).
         self._views: tuple[int, dict[str, tuple[int, int]]] = (0, {})
 
     def open(self, run_dir: Path | None, resume_step: int | None = None) -> None:
-        # A run that was refused took its folder with it, and the next one may get the same.
+        # A fit that failed before its first step removed its folder, and the next one may get the same.
         is_there = "" in self._files and os.path.exists(self._files[""].name)
         if self._run_dir == run_dir and resume_step is None and is_there:
             return
@@ -60,7 +60,7 @@ class TensorBoardLogger(Logger):
 
     @property
     def experiment(self) -> Any:
-        """Not PyTorch's SummaryWriter."""
+        """Unavailable: this logger has no SummaryWriter of PyTorch's."""
         raise AttributeError(
             "TensorBoardLogger has no SummaryWriter as its experiment. Call log_image, log_text, log_metrics or "
             "log_histograms of the logger itself, in a hook."
@@ -84,8 +84,8 @@ class TensorBoardLogger(Logger):
         self._write_view({name: ([text.encode()], metadata.create_summary_metadata("", ""))}, step)
 
     def log_hyperparams(self, params: Mapping[str, Any]) -> None:
-        """As a text, and as a row of the HParams tab, whose end `finalize` writes."""
-        if self._resume_step is None:  # a run that goes on has them
+        """Write them as a text, and as a row of the HParams tab, whose end `finalize` writes."""
+        if self._resume_step is None:  # a resumed run already has it
             self.log_text("hyperparameters", f"```json\n{json.dumps(params, indent=2, default=str)}\n```", 0)
         write_session_start(self._folder, params, time.time())
         self._session_is_open = True
@@ -94,7 +94,7 @@ class TensorBoardLogger(Logger):
         from tensorboard.plugins.image import metadata
 
         png = png_of(name, image)
-        width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # its header
+        width, height = (int.from_bytes(png[at : at + 4], "big") for at in (16, 20))  # in the PNG header
         tensor = [str(width).encode(), str(height).encode(), png]
         self._write_view({name: (tensor, metadata.create_summary_metadata("", ""))}, step)
 
@@ -108,10 +108,10 @@ class TensorBoardLogger(Logger):
             known = np.asarray(array).ravel()
             if not (finite := np.isfinite(known)).all():
                 known = known[finite]
-            if known.dtype != np.float32:  # which the event file holds: what is beyond it stands at its end
+            if known.dtype != np.float32:  # the type in the event file, to whose range they are clipped
                 known = np.clip(known.astype(np.float64), *_FLOAT32).astype(np.float32)
             if known.size:
-                # Given the edges, NumPy takes a quarter of the time: millions of weights are noticed in an epoch.
+                # Given the edges, NumPy takes a quarter of the time, noticeable with millions of weights per epoch.
                 counts, edges = np.histogram(known, np.linspace(*_range(known), bins + 1, dtype=np.float32))
                 buckets = np.stack([edges[:-1], edges[1:], counts], axis=1, dtype=np.float32)
                 tensors[name] = (buckets, metadata.create_summary_metadata("", ""))
@@ -153,7 +153,7 @@ class TensorBoardLogger(Logger):
         self._write_tensors({metadata.CONFIG_SUMMARY_TAG: (layout, metadata.create_summary_metadata())}, 0)
 
     def log_graph(self, nodes: Sequence[tuple[str, str, Sequence[str]]]) -> None:
-        """Write the graph of a model: (name, kind, names of what flows into it) for each node."""
+        """Write the graph of a model: (name, kind, names of its inputs) for each node."""
         from tensorboard.compat.proto.graph_pb2 import GraphDef
         from tensorboard.compat.proto.node_def_pb2 import NodeDef
 
@@ -162,23 +162,23 @@ class TensorBoardLogger(Logger):
         self._files[""].flush()
 
     def state_dict(self, step: int) -> dict[str, Any]:
-        """Where the texts, pictures and distributions of this step lie: too much to be kept itself."""
+        """Return where the event file has this step's texts, pictures and histograms: too large for a checkpoint."""
         newest, places = self._views
         return {"file": Path(self._files[""].name).name, "places": places} if places and newest == step else {}
 
     def load_state_dict(self, state: Mapping[str, Any], step: int) -> None:
-        """Copy them from the file of the run that was stopped."""
+        """Copy what `state_dict` located from the event file that was written before the run was resumed."""
         known = {path.name: path for path in self._folder.glob("events.out.tfevents.*")}
-        if not state or state["file"] not in known:  # a checkpoint that lies elsewhere now
+        if not state or state["file"] not in known:  # the checkpoint has been moved out of the run
             return
         with known[state["file"]].open("rb") as file:
             newest, written = self._views
             for name, (first, end) in state["places"].items():
-                if newest == step and name in written:  # again already, as the configuration of this start
+                if newest == step and name in written:  # logged again already, such as the configuration
                     continue
                 file.seek(first)
                 record = file.read(end - first) if 16 < end - first <= os.fstat(file.fileno()).st_size else b""
-                # Of a TFRecord: the length of what is in it, two checksums. What a power cut took is not there.
+                # A TFRecord has a length and two checksums around its content; a power cut may have destroyed it.
                 if len(record) > 16 and int.from_bytes(record[:8], "little") == len(record) - 16:
                     self._note_view(name, step, partial(self._file("").write, record))
 
@@ -186,7 +186,7 @@ class TensorBoardLogger(Logger):
         if self._session_is_open:
             self._session_is_open = False
             self.write_summary(session_end(status != "failed", time.time()), step=0)
-        for file in self._files.values():  # Windows removes no folder with an open file in it
+        for file in self._files.values():  # Windows cannot remove a folder that contains an open file
             file.close()
 
     def write_summary(self, summary: Any, step: int, folder: str = "") -> None:
@@ -236,17 +236,17 @@ class TensorBoardLogger(Logger):
             if self._files[folder].closed:
                 self._files[folder] = open(self._files[folder].name, "ab")  # noqa: SIM115  until `finalize`
             return self._files[folder]
-        # What Windows allows in no name, and what would lead out of the run.
+        # Replace what Windows allows in no name, and what would lead out of the run's folder.
         directory = self._folder / re.sub(r'[\\<>:"|?*]|\.\.', "_", folder)
         directory.mkdir(parents=True, exist_ok=True)
         is_new = all(path.name == HPARAMS_FILE for path in directory.glob("events.out.tfevents.*"))
-        # TensorBoard's EventFileWriter would import TensorFlow wherever it is installed; a file of our own does not.
+        # TensorBoard's EventFileWriter would import TensorFlow if it is installed.
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         self._files[folder] = (directory / name).open("ab")
         self._write(folder, file_version="brain.Event:2")
         if is_new or self._resume_step is not None:
-            # TensorBoard takes the first START of a run as its beginning. At any later one it drops what was logged
-            # from that step on: no doubled points after a resume, where that step's values are logged again.
+            # TensorBoard takes the first START of a run as its beginning. At a later one it drops what was logged from
+            # that step on: this avoids duplicate points after a resume, which logs that step's values again.
             from tensorboard.compat.proto import event_pb2
 
             start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
@@ -259,7 +259,7 @@ class TensorBoardLogger(Logger):
 
 
 def _range(values: np.ndarray) -> tuple[float, float]:
-    """From where to where a histogram goes: wide enough that its edges differ in float32."""
+    """Return the range of a histogram, wide enough that its edges differ in float32."""
     low, high = float(values.min()), float(values.max())
     least = 1e-5 * max(abs(low), abs(high)) or 1.0
     if high - low >= least:

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
 class WandbLogger(ServiceLogger):
     """Metrics over ``global_step``, configuration, texts and pictures in Weights & Biases.
 
-    A run of W&B that the program has begun itself (``wandb.init``, an agent of ``wandb.sweep``) is taken as it is. One
-    that begins here stays open for the next stage, and ends with the program, with another run, or with an error.
-    `ServiceLogger` says how a run is found again.
+    A W&B run that the program has started itself (``wandb.init``, an agent of ``wandb.sweep``) is used as it is. One
+    that is started here stays open for the next stage, and ends with the program, with another run, or with an error.
+    See `ServiceLogger` for how a run is found again.
 
     Args:
-        project: in which project; None: that of ``WANDB_PROJECT``, or "kgenre".
-        entity: whose project, a user or a team; None: W&B's default.
-        run_name: what W&B shows; None: the last folders of the run, ``digit_net/version_0``.
-        group: runs of one name stand together.
-        tags: of the run.
-        offline: keep all in the run's folder, for ``wandb sync`` later.
+        project: W&B's project; None: ``WANDB_PROJECT`` if set, or "kgenre".
+        entity: the user or team that owns the project; None: W&B's default.
+        run_name: the run's name in W&B; None: the last folders of the run, ``digit_net/version_0``.
+        group: runs with the same group are shown together.
+        tags: the run's tags.
+        offline: keep everything in the run's folder, for ``wandb sync`` later.
         save_dir: the root of the runs; None leaves it to the Trainer's ``default_root_dir``.
         name: the name of the experiment; None leaves it to the Trainer.
 
@@ -68,7 +68,7 @@ class WandbLogger(ServiceLogger):
 
     @property
     def experiment(self) -> Any:
-        """The run of W&B, a `wandb.Run`."""
+        """The W&B run, a `wandb.Run`."""
         if self._run is None:
             raise self.not_open()
         return self._run
@@ -128,6 +128,6 @@ class WandbLogger(ServiceLogger):
         self.experiment.log({name: wandb.Image(Image.open(io.BytesIO(png_of(name, image)))), "global_step": step})
 
     def finalize(self, status: str) -> None:
-        """A run that failed ends; another one stays open: what comes next may belong to it."""
+        """End a run that failed; leave any other open, as the next stage may belong to it."""
         if status == "failed":
             self._leave(exit_code=1)

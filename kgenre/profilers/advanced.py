@@ -1,4 +1,4 @@
-"""Which Python functions each action spent its time in."""
+"""Measures which Python functions each action spends its time in."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from kgenre.profilers.profiler import Profiler
 
 
 class AdvancedProfiler(Profiler):
-    """Python's cProfile for each action: long, so only its place is printed where it can be written to a file.
+    """Runs Python's cProfile for each action. Its long report is written to a file, or printed if there is none.
 
-    What runs on the device or in the backend's threads is not Python, and not seen.
+    What runs on the device or in the backend's threads is not Python, and is not measured.
 
     Args:
         dirpath: the folder of ``<stage>-<filename>.txt``; None: the run's.
@@ -39,23 +39,23 @@ class AdvancedProfiler(Profiler):
         self.setup("")
 
     def setup(self, stage: str) -> None:
-        """Start from nothing."""
+        """Discard what was measured before."""
         super().setup(stage)
         self.profiles: dict[str, cProfile.Profile] = defaultdict(cProfile.Profile)
         self._running: list[str] = []
 
     def start(self, action_name: str) -> None:
-        """Only one profile can run: the action around this one pauses."""
+        """Start the action's profile, and pause that of the enclosing action: only one can run."""
         if self._running:
             self.profiles[self._running[-1]].disable()
         self._running.append(action_name)
         self.profiles[action_name].enable()
 
     def stop(self, action_name: str) -> None:
-        """Go on with the action around this one.
+        """Stop the action's profile, and continue that of the enclosing action.
 
         Raises:
-            ValueError: it was not the last one started.
+            ValueError: the action was not the last one started.
         """
         if not self._running or self._running[-1] != action_name:
             raise ValueError(f"Attempting to stop recording an action ({action_name}) which was never started.")
@@ -64,7 +64,7 @@ class AdvancedProfiler(Profiler):
             self.profiles[self._running[-1]].enable()
 
     def summary(self) -> str:
-        """The functions of each action, by cumulative time."""
+        """Return the functions of each action, by cumulative time."""
         parts = [f"{self.stage.upper()} Profiler Report" if self.stage else "Profiler Report"]
         for action, profile in self.profiles.items():
             text = io.StringIO()
@@ -75,7 +75,7 @@ class AdvancedProfiler(Profiler):
         return "\n".join(parts)
 
     def describe(self) -> None:
-        """Write the summary to its file and say where; print it where there is none."""
+        """Write the summary to its file and print its path; without a file, print the summary."""
         text = self.summary()
         path = self.write(text)
         print(text if path is None else f"Profile: {path}")

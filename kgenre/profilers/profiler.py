@@ -1,4 +1,4 @@
-"""The Profiler: what is told when an action of a run begins and ends."""
+"""The Profiler, which is called when an action of a run begins and ends."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class Profiler:
 
     Actions are the calls of the engine ("[Engine]train_step"), waiting for a batch ("[Data]next"), the hooks of
     callbacks and of the module ("[Callback]ModelCheckpoint(val/loss).on_validation_end", "[Module]Net.on_fit_start"),
-    and your own, with `profile`. A step enqueues work on the device and returns; the waiting for it shows where values
-    are fetched ("[Engine]to_host", "[Engine]epoch_logs").
+    and your own, with `profile`. A step enqueues work on the device and returns; the wait for it shows where values are
+    fetched ("[Engine]to_host", "[Engine]epoch_logs").
 
     The summary is printed when a stage is over, and written to ``<stage>-<filename>.txt``.
 
@@ -39,20 +39,20 @@ class Profiler:
         self.filename = filename
         self.stage: str | None = None
         self.log_dir: Path | None = None  # the run's folder, once it is open
-        self.engine: Engine  # the newest that `watch` was given
+        self.engine: Engine  # the last one passed to `watch`
 
     def setup(self, stage: str) -> None:
-        """A stage ("fit", "validate", "test", "predict") begins: what was measured before does not count."""
+        """Begin a stage ("fit", "validate", "test", "predict"), and discard what was measured before."""
         self.stage, self.log_dir = stage, None
 
     def start(self, action_name: str) -> None:
-        """An action begins."""
+        """Begin an action."""
 
     def stop(self, action_name: str) -> None:
-        """The action is over."""
+        """End the action."""
 
     def summary(self) -> str:
-        """What was measured, as text."""
+        """Return what was measured, as text."""
         return ""
 
     def describe(self) -> None:
@@ -63,7 +63,7 @@ class Profiler:
             self.write(text)
 
     def write(self, text: str) -> Path | None:
-        """Write a text into the file; its path, None without a folder."""
+        """Write a text to the file and return its path; None without a folder."""
         folder = self.dirpath or self.log_dir
         if folder is None:
             return None
@@ -74,17 +74,17 @@ class Profiler:
 
     @contextmanager
     def profile(self, action_name: str) -> Iterator[None]:
-        """Around an action."""
+        """Measure a block as an action."""
         self.start(action_name)
         try:
             yield
         finally:
             self.stop(action_name)
 
-    # --- what the trainer hands over --------------------------------------------------------------------------------
+    # --- called by the trainer --------------------------------------------------------------------------------------
 
     def profiled(self, action_name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function as an action."""
+        """Return the function, with each call measured as an action."""
 
         def call(*arguments: Any, **named: Any) -> Any:
             with self.profile(action_name):
@@ -93,7 +93,7 @@ class Profiler:
         return call
 
     def watch(self, engine: Engine) -> None:
-        """Make actions of an engine's calls and of waiting for its batches."""
+        """Measure an engine's calls, and the waits for its batches, as actions."""
         self.engine = engine
         calls = {name: self.profiled(f"[Engine]{name}", getattr(engine, name)) for name in _ENGINE}
         prefetch = engine.prefetch

@@ -1,4 +1,4 @@
-"""How long each action took."""
+"""Measures how long each action takes."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ class SimpleProfiler(Profiler):
         self.setup("")
 
     def setup(self, stage: str) -> None:
-        """Start from zero."""
+        """Discard what was measured before."""
         super().setup(stage)
         self.durations: dict[str, list[float]] = defaultdict(lambda: [0.0, 0])  # seconds and calls
         self._running: dict[str, float] = {}
         self._begun = perf_counter()
 
     def start(self, action_name: str) -> None:
-        """Start its clock.
+        """Start the action's clock.
 
         Raises:
-            ValueError: it runs already.
+            ValueError: the action is running already.
         """
         if action_name in self._running:
             raise ValueError(f"Attempted to start {action_name} which has already started.")
         self._running[action_name] = perf_counter()
 
     def stop(self, action_name: str) -> None:
-        """Stop its clock.
+        """Stop the action's clock.
 
         Raises:
-            ValueError: it was not started.
+            ValueError: the action was not started.
         """
         end = perf_counter()
         if action_name not in self._running:
@@ -67,7 +67,7 @@ class SimpleProfiler(Profiler):
         entry[1] += 1
 
     def summary(self) -> str:
-        """The table."""
+        """Return the table."""
         total = perf_counter() - self._begun
         calls = sum(count for _, count in self.durations.values())
         rows: list[tuple[str, ...]] = [("Action", "Mean duration (s)", "Num calls", "Total time (s)", "Percentage %")]

@@ -1,4 +1,4 @@
-"""What the device does, step by step: the backend's own trace of a few of them."""
+"""Records the backend's own trace of what the device does in a few training steps."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ _log = logging.getLogger("kgenre")
 
 
 class TraceProfiler(Profiler):
-    """Lets the backend record some training steps, into the run's folder.
+    """Lets the backend record a trace of some training steps into the run's folder.
 
     TensorFlow's and JAX's traces are for TensorBoard's Profile tab (``pip install xprof``), torch's for
-    https://ui.perfetto.dev. They are large: a few steps tell enough.
+    https://ui.perfetto.dev. They are large: a few steps are enough.
 
     Args:
         dirpath: where to write; None: the run's folder, or the working directory where there is none.
-        skip_steps: training steps before the recorded ones: the first compile.
+        skip_steps: training steps before the recorded ones, as the first ones compile.
         steps: training steps to record.
 
     Raises:
-        ValueError: no steps.
+        ValueError: ``skip_steps`` is below 0, or ``steps`` below 1.
 
     Example:
         >>> Trainer(profiler=TraceProfiler(skip_steps=20, steps=5)).fit(module, batches)
@@ -41,12 +41,12 @@ class TraceProfiler(Profiler):
         self._is_recording = False
 
     def setup(self, stage: str) -> None:
-        """Count from the beginning."""
+        """Count steps from zero."""
         super().setup(stage)
         self._done, self.trace_dir = 0, None
 
     def start(self, action_name: str) -> None:
-        """Begin to record at the first step wanted."""
+        """Begin to record, if this is the first step to record."""
         if not action_name.startswith("[Engine]train_step") or self._done != self.skip_steps or self.trace_dir:
             return
         from kgenre.engines.device_trace import start_trace
@@ -56,7 +56,7 @@ class TraceProfiler(Profiler):
         self._is_recording = True
 
     def stop(self, action_name: str) -> None:
-        """End it after the last one."""
+        """Count a training step, and end the recording after the last one."""
         if not action_name.startswith("[Engine]train_step"):
             return
         self._done += 1
@@ -64,8 +64,8 @@ class TraceProfiler(Profiler):
             self._end()
 
     def describe(self) -> None:
-        """Say where the trace is."""
-        if self._is_recording:  # the fit was shorter
+        """Print where the trace is, or warn that the fit was too short for one."""
+        if self._is_recording:  # the fit ended early
             self._end()
         if self.trace_dir is not None:
             from kgenre.engines.device_trace import how_to_view
@@ -78,5 +78,5 @@ class TraceProfiler(Profiler):
         from kgenre.engines.device_trace import stop_trace
 
         self._is_recording = False
-        self.engine.epoch_logs("train")  # the sums depend on the last step: it is done once they are here
+        self.engine.epoch_logs("train")  # wait: these sums depend on the last step
         stop_trace()
