@@ -1,7 +1,7 @@
-"""Posters changed a little, anew in each epoch: what a film gets is a matter of (seed, epoch, film) alone.
+"""Augment posters, differently in each epoch: the changes to a film's poster depend only on (seed, epoch, film).
 
-Everything is drawn in NumPy for all films of the table at once, and applied to a batch of uint8 posters in TensorFlow.
-Geometry is one gather: each pixel is taken from where flip, shift and crop say.
+All changes are drawn in NumPy for the whole table at once, and applied to batches of uint8 posters in TensorFlow.
+Geometry is a single gather: flip, shift and crop determine where each pixel is taken from.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from kgenre.data.errors import FilmDataError
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_GREY = 128  # what erased rectangles show
+_GREY = 128  # the value of erased pixels
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How much posters are changed; 0 is not at all.
+    """How much posters are changed; 0 means not at all.
 
     Args:
         flip: probability of mirroring left to right.
@@ -55,10 +55,10 @@ class Augmentation:
 
     @classmethod
     def of(cls, given: bool | Mapping[str, float] | Augmentation) -> Augmentation | None:
-        """True is flip and shift, a dict is the shares by name; None for no change.
+        """Convert an ``augment`` argument: True is flip and shift, a dict has shares by name; None if nothing changes.
 
         Raises:
-            FilmDataError: a name that is not known, or a value out of range.
+            FilmDataError: an unknown name, or a value out of range.
         """
         if isinstance(given, Augmentation):
             return given
@@ -75,12 +75,12 @@ class Augmentation:
 def draw_augmentation(
     augmentation: Augmentation, films: int, image_size: tuple[int, int], seed: tuple[int, ...]
 ) -> dict[str, npt.NDArray[Any]]:
-    """What every film of a table gets in one epoch; each kind has its own stream, so that one more changes no other.
+    """Draw one epoch's changes for all films of a table; each kind has its own stream and so never affects another.
 
     Returns:
-        ``geometry`` int32 (n, 5): flip 0 or 1; of the flipped poster, shift down and right in pixels; height and width
-        of the window that is enlarged, which lies in the middle. ``color`` float32 (n, 2, 3), factor and offset of red,
-        green and blue. ``erased`` int32 (n, 4), top, left, bottom and right; empty where nothing is erased.
+        ``geometry`` int32 (n, 5): flip, 0 or 1; shift of the flipped poster down and right, in pixels; height and width
+        of the centred window that is enlarged. ``color`` float32 (n, 2, 3): factor and offset of red, green and blue.
+        ``erased`` int32 (n, 4): top, left, bottom and right; zeros if nothing is erased.
     """
     size = np.array(image_size)
 
@@ -95,7 +95,7 @@ def draw_augmentation(
 
     random = generator(3).uniform(-augmentation.color, augmentation.color, (films, 5))
     contrast = 1 + random[:, :1]
-    # Contrast turns around middle grey; brightness is added; gains tint.
+    # Contrast scales around middle grey, brightness is added, and each channel has its own gain.
     factor = contrast * (1 + random[:, 2:] / 2)
     offset = np.broadcast_to(_GREY * (1 - contrast) + 255 * random[:, 1:2] / 2, factor.shape)
 
@@ -113,16 +113,16 @@ def draw_augmentation(
 def augmented(
     posters: tf.Tensor, index: tf.Tensor, augmentation: Augmentation, drawn: Mapping[str, tf.Tensor]
 ) -> tf.Tensor:
-    """A batch of changed posters.
+    """Augment a batch of posters.
 
     Args:
         posters: uint8 (n, H, W, 3).
         index: int (B), rows of ``posters``.
-        augmentation: which kinds there are.
+        augmentation: the kinds of change that are used.
         drawn: geometry (B, 5), color (B, 2, 3) and erased (B, 4) of the batch's films; see `draw_augmentation`.
 
     Returns:
-        uint8 (B, H, W, 3). What is black stays black: it stands for a poster that is missing.
+        uint8 (B, H, W, 3). Black posters stay black: they stand for missing ones.
     """
     from kgenre.data.tensorflow import tf
 
@@ -131,7 +131,7 @@ def augmented(
     if augmentation.color or augmentation.erase:
         there = tf.reduce_max(tf.reshape(pixels, (-1, height * width * channels)), axis=1) > 0
     if augmentation.color:
-        # A row at a time: to broadcast over channels alone takes three times as long.
+        # Flattened to whole rows: broadcasting over the channels alone takes three times as long.
         color = drawn["color"] * tf.cast(there, tf.float32)[:, None, None]
         factor, offset = tf.unstack(tf.tile(color, (1, 1, width))[:, :, None], axis=1)  # (B, 1, 3 W)
         changed = tf.cast(tf.reshape(pixels, (-1, height, width * channels)), tf.float32) * factor + (offset + 0.5)
@@ -149,7 +149,7 @@ def _moved(tf: Any, posters: tf.Tensor, index: tf.Tensor, geometry: tf.Tensor, c
     films, height, width, channels = posters.shape
     flip, down, right, *window = tf.unstack(geometry[:, :, None], axis=1)  # (B, 1) each
     y, x = tf.range(height)[None], tf.range(width)[None]
-    if crops:  # the middle of each enlarged pixel, in the window, rounded down; the window lies in the middle
+    if crops:  # map the centre of each enlarged pixel into the centred window, rounded down
         y, x = (
             (axis * 2 + 1) * cut // (2 * side) + (side - cut) // 2
             for axis, cut, side in zip((y, x), window, (height, width), strict=True)

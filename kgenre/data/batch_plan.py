@@ -1,4 +1,4 @@
-"""Which films make up which batch of an epoch: NumPy only, a matter of (seed, epoch) and nothing else."""
+"""Plan which films are in which batch of an epoch: in NumPy only, determined by (seed, epoch) alone."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-# Streams of random numbers of one (seed, epoch) that must not be the same numbers.
+# Independent streams of random numbers for one (seed, epoch).
 _ORDER, AUGMENTATION, _BATCH_ORDER = 0, 1, 2
-_WIDTH_STEP = 4  # tokens; fewer different widths, fewer programs to compile
-_SHARED_BY = 48  # as many devices as divide this, 2, 3, 4, 6, 8, 12, 16, ..., share a smaller batch too
-_BATCHES_PER_BUCKET = 8  # with fewer, what a narrower program saves does not pay for compiling it
+_WIDTH_STEP = 4  # tokens; fewer distinct widths mean fewer programs to compile
+_SHARED_BY = 48  # smaller batches still divide among 2, 3, 4, 6, 8, 12, 16, ... devices
+_BATCHES_PER_BUCKET = 8  # with fewer, a narrower program saves less time than it takes to compile
 
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """One epoch.
+    """The batches of one epoch.
 
     Args:
         rows: int32 (batches, B), the rows of the film table in each batch.
-        weights: float32 (batches, B), 1, and 0 where a row only fills a batch up.
-        widths: int32 (batches,), tokens of each batch's overviews; None where all have the table's.
+        weights: float32 (batches, B), 1, or 0 for rows that only pad a batch.
+        widths: int32 (batches,), the number of tokens to which each batch's overviews are padded; None for the table's.
     """
 
     rows: npt.NDArray[np.int32]
@@ -32,11 +32,11 @@ class BatchPlan:
 
 @dataclass(frozen=True, eq=False)
 class LengthBuckets:
-    """Films by the length of their overviews.
+    """Buckets of films with overviews of similar length.
 
     Args:
         lengths: int32 (n,), tokens of each film of the table.
-        widths: the few lengths that overviews are padded to, ascending; the last holds the longest.
+        widths: the few lengths that overviews are padded to, ascending; the last fits the longest.
     """
 
     lengths: npt.NDArray[np.int32]
@@ -46,9 +46,9 @@ class LengthBuckets:
     def choose(
         cls, lengths: npt.NDArray[np.int32], rows: npt.NDArray[np.integer], batch_size: int, most: int, width: int
     ) -> LengthBuckets | None:
-        """At most ``most`` widths, so that each takes an equal part of the films ``rows``; None where one is enough.
+        """Choose at most ``most`` widths, each for an equal share of the films ``rows``; None if one is enough.
 
-        ``width`` is that of the table, the widest there is.
+        ``width`` is the table's width, the largest possible.
         """
         buckets = min(most, -(-len(rows) // batch_size) // _BATCHES_PER_BUCKET)
         if buckets < 2:
@@ -68,15 +68,15 @@ def plan_batches(
     buckets: LengthBuckets | None = None,
     drop_remainder: bool = False,
 ) -> BatchPlan:
-    """Each of ``rows`` once, in a true permutation that (seed, epoch) gives, or in order; then filled up.
+    """Plan an epoch with each of ``rows`` once, in order or in a true permutation determined by (seed, epoch).
 
-    The last batch is filled with films from the epoch's beginning, so that all batches have one shape and
-    nothing is compiled twice. With ``buckets`` a batch has films of like length: those that are left over when the
-    batches of a bucket are full go to the next wider one, so that there are as many batches as without, and one of
-    them at most is filled up; then the batches are shuffled too.
+    The last batch is padded with films from the epoch's beginning, so that all batches have one shape and nothing is
+    compiled twice. With ``buckets`` a batch has films of similar length: those left over from the full batches of a
+    bucket go to the next wider one, so that there are as many batches as without buckets, and at most one of them is
+    padded. With ``shuffle`` the batches are then shuffled too.
 
-    With ``drop_remainder`` that one batch is left out instead: len(rows) // batch_size are left, all of weight 1. With
-    ``shuffle`` it is other films in each epoch, with ``buckets`` always some of the widest.
+    With ``drop_remainder`` that one batch is left out instead: len(rows) // batch_size batches remain, with all weights
+    1. With ``shuffle`` different films are left out in each epoch, with ``buckets`` always some of the longest.
 
     Example:
         >>> plan_batches(np.arange(5), batch_size=3, shuffle=False, seed=0, epoch=0).rows
@@ -107,15 +107,15 @@ def plan_batches(
 
 
 def batches_of(films: int, batch_size: int, drop_remainder: bool) -> int:
-    """How many batches some films make; one that is not full counts unless it is dropped."""
+    """The number of batches of ``films`` films; one that is not full counts unless it is dropped."""
     return films // batch_size if drop_remainder else -(-films // batch_size)
 
 
 def rows_of_batches(films: int, batch_size: int) -> int:
-    """How many rows each batch has: ``batch_size``, or less where some would be filled up in every batch.
+    """The number of rows in each batch: ``batch_size``, or less if there are too few films to fill a batch.
 
-    What divides a batch into equal parts for several devices still does. Their number is not asked for, as it must not
-    change what is computed.
+    A number of devices that divides 48 and ``batch_size`` divides the smaller batch too. The actual number of devices
+    is not used, as it must not change what is computed.
 
     Example:
         >>> rows_of_batches(43, batch_size=32), rows_of_batches(43, batch_size=200)

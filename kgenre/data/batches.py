@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
     import tensorflow as tf
 
-_AHEAD = 2  # batches
+_AHEAD = 2  # batches to prefetch
 
 
 class FilmTensors:
-    """The tables that batches are gathered from, handed to TensorFlow once and shared by all `FilmBatches`.
+    """The tables that batches are gathered from, passed to TensorFlow once and shared by all `FilmBatches`.
 
     Args:
         genres: uint8 or float32 (n, G).
         posters: uint8 (m, H, W, 3), `StreamedPosters`, or None for batches without ``poster``.
         overviews: int32 (n, T), or None for batches without ``overview``.
-        poster_rows: int (n), where each film's poster stands in ``posters``; None where m = n.
+        poster_rows: int (n), the row of each film's poster in ``posters``; None if m = n.
 
-    Posters and overviews that begin at a multiple of 64 bytes, as those of `poster_table` and `kept_tokens` do, are
-    taken without a copy: they must not be changed.
+    Posters and overviews that are aligned to 64 bytes, as those from `poster_table` and `kept_tokens` are, are used
+    without a copy and must not be modified.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class FilmTensors:
         from kgenre.data.tensorflow import tf
 
         self.stream = posters if isinstance(posters, StreamedPosters) else None
-        with tf.device("CPU"):  # pixels stay in the host's memory; batches of them go to the device
+        with tf.device("CPU"):  # the tables stay in host memory; only batches go to the device
             self.tables = {} if overviews is None else {"overview": _without_a_copy(overviews)}
             self.tables["genres"] = tf.convert_to_tensor(genres)
             if posters is not None and not isinstance(posters, StreamedPosters):
@@ -56,12 +56,12 @@ class FilmTensors:
 
     @property
     def overviews(self) -> npt.NDArray[np.int32] | None:
-        """The overviews, without a copy; None without."""
+        """The overviews, without a copy; None if there are none."""
         return np.asarray(self.tables["overview"]) if "overview" in self.tables else None
 
     @property
     def image_size(self) -> tuple[int, int] | None:
-        """(height, width) of the posters; None without."""
+        """(height, width) of the posters; None if there are none."""
         if self.stream is not None:
             return self.stream.image_size
         return tuple(self.tables["poster"].shape[1:3]) if "poster" in self.tables else None
@@ -76,23 +76,23 @@ def _without_a_copy(table: npt.NDArray[Any]) -> tf.Tensor:
 
 
 class FilmBatches:
-    """Batches of some films of a table; an `EpochBatches`.
+    """Batches of some films of a table; implements `EpochBatches`.
 
     A batch is a dict of tensors: ``poster`` uint8 (B, H, W, 3), ``overview`` int32 (B, T), ``genres``
-    float32 (B, G), ``index`` int32 (B), the row in the table, and ``weight`` float32 (B), 1, or 0 for the
-    films that fill the last batch up. All batches of all epochs have the same shapes, but for T with ``buckets``.
+    float32 (B, G), ``index`` int32 (B), the row in the table, and ``weight`` float32 (B), 1, or 0 for
+    films that only pad the last batch. All batches of all epochs have the same shapes, except for T with ``buckets``.
 
-    ``for batch in batches`` gives epoch 0 each time; a loop of one's own takes ``epoch_batches(epoch)``.
+    ``for batch in batches`` iterates over epoch 0 each time; a custom loop calls ``epoch_batches(epoch)``.
 
     Args:
         tensors: the films.
-        rows: the rows of the table that these batches are about.
-        batch_size: B; where there are not as many rows no more than they take, see `rows_of_batches`.
-        shuffle: each epoch in another order, given by (seed, epoch); else always in the order of ``rows``.
-        augment: how posters are changed, anew in each epoch; None for not at all.
+        rows: the films' rows in the table.
+        batch_size: B; if there are fewer rows, hardly more than their number, see `rows_of_batches`.
+        shuffle: use a different order in each epoch, determined by (seed, epoch), instead of the order of ``rows``.
+        augment: how posters are changed, differently in each epoch; None: not at all.
         seed: for order and augmentation.
-        buckets: batches of films with overviews of like length, padded to the width of their bucket: T is one of few.
-        drop_remainder: leave a batch that is not full out, rather than fill it up; see `plan_batches`.
+        buckets: batch films with overviews of similar length, padded to their bucket's width: T has a few values.
+        drop_remainder: leave out a batch that is not full instead of padding it; see `plan_batches`.
 
     Example:
         >>> batches = FilmBatches(FilmTensors(genres, posters), rows=np.arange(100), batch_size=32)
@@ -131,8 +131,7 @@ class FilmBatches:
     def epoch_batches(self, epoch: int, start_batch: int = 0) -> Iterable[dict[str, tf.Tensor]]:
         """The batches of one epoch from ``start_batch`` on: a ``tf.data.Dataset``, or an iterator of streamed posters.
 
-        The same arguments give the same batches, bit for bit; what is skipped is rows of the plan, not
-        posters.
+        The same arguments give the same batches, bit for bit. No posters are read for skipped batches.
         """
         from kgenre.data.tensorflow import tf
 
@@ -151,11 +150,11 @@ class FilmBatches:
             return self._streamed(self.tensors.stream, inputs)
         options = tf.data.Options()
         options.deterministic = True
-        # To rewrite the graph TensorFlow copies the tables in it.
+        # Rewriting the graph would copy the tables in it.
         options.experimental_optimization.apply_default_optimizations = False
-        # A batch a thread: to share one among threads costs more than it brings.
+        # One thread per batch: to split a batch among threads costs more than it saves.
         options.threading.max_intra_op_parallelism = 1
-        # Its thread sleeps for 10, 20, 40, ... ms at a time, and the end of an epoch waits until it wakes.
+        # The autotune thread sleeps for 10, 20, 40, ... ms at a time, and the end of an epoch waits until it wakes.
         options.autotune.enabled = False
         with tf.device("CPU"):
             batches = tf.data.Dataset.from_tensor_slices(inputs).with_options(options)
@@ -172,13 +171,13 @@ class FilmBatches:
                 yield self._traced({name: values[None] for name, values in batch.items()})(batch)
 
     def _traced(self, inputs: dict[str, Any]) -> Any:
-        # Traced once, so that an epoch begins in milliseconds and a thousand epochs hold one graph.
+        # Traced once, so that an epoch begins within milliseconds and all epochs share one graph.
         if self._gather is None:
             from kgenre.data.tensorflow import tf
 
             specs = {n: tf.TensorSpec(a.shape[1:], tf.as_dtype(a.dtype)) for n, a in inputs.items()}
             with tf.device("CPU"):
-                # AutoGraph would write a file into the temporary folder, and there is nothing in it to rewrite.
+                # AutoGraph would write a temporary file, and there is nothing here for it to convert.
                 batch = tf.function(self._batch, input_signature=[specs], autograph=False)
                 self._gather = batch.get_concrete_function()
         return self._gather

@@ -1,4 +1,4 @@
-"""The one error of this package that a user can cause and put right."""
+"""The one error of this package that a user can cause and fix."""
 
 from __future__ import annotations
 

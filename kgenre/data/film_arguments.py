@@ -1,4 +1,4 @@
-"""The arguments of `FilmData` that cannot be meant are refused with what was received and what would be right."""
+"""Validate the arguments of `FilmData`: errors name the value that was received, and what to give instead."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from kgenre.data.text_words import STANDARDIZE, WORD_SPLIT
 
 FLAGS = ("posters", "overviews", "given_split", "drop_remainder")
 INCOMPLETE = ("leave_out", "keep")
-LEAST = {  # the smallest value, and one to give
+LEAST = {  # the smallest value, and an example for the message
     "batch_size": (1, "64"),
     "vocabulary_size": (3, "10000"),
     "sequence_length": (1, "100, or null for the longest overview"),
@@ -36,7 +36,7 @@ KNOWN = {
 
 
 def check_film_arguments(given: Mapping[str, Any]) -> None:
-    """Raise `FilmDataError` about the first of `FilmData`'s arguments that cannot be, alone or with another."""
+    """Raise `FilmDataError` for the first argument of `FilmData` that is invalid, alone or with another one."""
     for name in FLAGS:
         if not isinstance(given[name], bool | np.bool_):
             raise FilmDataError(f"{name}={given[name]!r} is neither True nor False.")

@@ -1,4 +1,4 @@
-"""Films from a folder to batches: the DataModule of the film half."""
+"""`FilmData`, the DataModule for films: from a folder to batches."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from kgenre.training.data_module import DataModule
 
 _log = logging.getLogger("kgenre")
 
-# What a run was made with stays with it, whatever is given when it goes on or is tested.
+# A run keeps its values of these arguments, whatever is given when it is resumed or tested.
 _OF_FILMS = ("posters", "overviews", "image_size", "resize", "standardize", "stem", "word_split")
 _OF_VOCABULARY = ("vocabulary_size", "sequence_length", "min_df")
 _OF_SPLIT = ("val_fraction", "test_fraction", "split_seed", "given_split")
@@ -48,8 +48,8 @@ class FilmData(DataModule):
     The split is drawn over all films that were read, before any is left out for its poster or overview: a
     poster model and an overview model of the same folder have the same training, validation and test films.
 
-    A checkpoint fixes the sizes, the vocabulary and the split: arguments that would change them are replaced by those
-    of its run, with a message. Other arguments may be changed.
+    A checkpoint fixes the sizes, the vocabulary and the split: arguments that would change them are replaced by
+    its run's, with a message. Other arguments may be changed.
 
     Args:
         path: a folder or CSV file that `read_films` can read; None: the sample films.
@@ -63,7 +63,7 @@ class FilmData(DataModule):
         val_fraction: share of the films in the validation set.
         test_fraction: share of the films in the test set.
         split_seed: another seed gives another split. A run that is resumed or tested keeps its split.
-        seed: of the order and augmentation of the training films.
+        seed: random seed for the order and augmentation of the training films.
         augment: false; true to flip and shift training posters; or the arguments of `Augmentation`:
             ``{flip: 0.5, shift: 0.1, crop: 0.2, color: 0.2, erase: 0.25}``.
         max_bad_fraction: a larger share of missing or unreadable posters is an error.
@@ -81,7 +81,7 @@ class FilmData(DataModule):
         stem: the language of a Snowball stemmer, such as "english"; null: no stemming.
         min_df: words in fewer training overviews than this are unknown words.
         incomplete: films that lack a poster or an overview if both are used: "leave_out", or
-            "keep" them for a network that can do with one, such as "poster_overview_fusion": a missing poster is
+            "keep" them for a network that needs only one, such as "poster_overview_fusion": a missing poster is
             black, a missing overview has no words.
         min_films: genres with fewer films, or with none, are named when films are read.
         word_split: "whitespace"; or "character" for Chinese, Japanese, Thai and others without spaces between
@@ -157,17 +157,17 @@ class FilmData(DataModule):
         self.min_films = min_films
         self.drop_remainder = drop_remainder
         self.word_split = word_split
-        self._kept: KeptFilms | None = None  # of a checkpoint
+        self._kept: KeptFilms | None = None  # from a checkpoint
         self._films: FilmsInUse | None = None
 
     # ---------- reading
 
     def prepare_data(self) -> None:
-        """Make the sample set, where no path is given and it is not there yet."""
+        """Create the sample films, if no path is given and they do not exist yet."""
         self._folder()
 
     def setup(self, stage: str) -> None:
-        """Read, check, decode and split, once; "predict" does without a split and without genres."""
+        """Read, check, decode and split, once; "predict" needs no split and no genres."""
         if self._films is None:
             self._films = self._read(stage)
             _log.info("%s", self.description)
@@ -186,7 +186,7 @@ class FilmData(DataModule):
     def _read(self, stage: str) -> FilmsInUse:
         if stage == "fit" and self.augment and not self.posters:
             _log.warning("augment has no effect: it changes posters, and none are read (posters=False).")
-        # Films to predict are whatever somebody has: what cannot be read of them is named and left out.
+        # Films to predict may be anything: those that cannot be read are logged and left out, however many.
         most_bad = 1.0 if stage == "predict" or self._may_lack else self.max_bad_fraction
         options = PosterOptions(self.image_size, self.resize, self.poster_table, most_bad, self._may_lack)
         genre_names = self._kept.genre_names if self._kept else None
@@ -202,7 +202,7 @@ class FilmData(DataModule):
         if self.overviews:
             overviews = usable.table.overviews
             if vectorizer is None:
-                split = split or self._draw_split(usable, to_test=False)  # the words are those of training films
+                split = split or self._draw_split(usable, to_test=False)  # for a vocabulary of training films only
                 training = self._rows("train", split.restrict(usable.rows), usable.table)
                 names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df", "word_split")
                 settings = {name: getattr(self, name) for name in names}
@@ -221,7 +221,7 @@ class FilmData(DataModule):
         films = self._in_use
         if films.split is not None:
             return films.split
-        whole = self._draw_split(films.usable, to_test)  # they were read to be predicted
+        whole = self._draw_split(films.usable, to_test)  # the films were read for prediction, without a split
         self._films = replace(films, whole_split=whole)
         return whole.restrict(films.usable.rows)
 
@@ -249,12 +249,12 @@ class FilmData(DataModule):
 
     @property
     def table(self) -> FilmTable:
-        """The films that are used; ``index`` in a batch is a row of it."""
+        """The films that are used; ``index`` in a batch refers to its rows."""
         return self._in_use.usable.table
 
     @property
     def bad_posters(self) -> tuple[LeftOut, ...]:
-        """Films whose poster is missing or bad; with ``incomplete="keep"`` they may be used without it."""
+        """Films whose poster is missing or bad; with ``incomplete="keep"`` they may be used without a poster."""
         return self._in_use.usable.bad_posters
 
     @property
@@ -279,32 +279,32 @@ class FilmData(DataModule):
 
     @property
     def posters_key(self) -> str:
-        """What tells the posters of `table` from others, as they are read; "" without posters."""
+        """A key that identifies the posters of `table` and how they are read; "" without posters."""
         usable = self._in_use.usable
         return poster_key(usable.poster_files.take(usable.rows), self.image_size, self.resize) if self.posters else ""
 
     @property
     def description(self) -> str:
-        """A few lines for people: what was found, its size, rare genres, what was left out."""
+        """A summary in a few lines: what was found, its size, rare genres, what was left out."""
         return self._in_use.description(self.image_size, self.min_films)
 
     def training_films(self, posters: int = 0) -> dict[str, npt.NDArray[Any]]:
-        """What a network may learn of the training films before its first step, after `setup`.
+        """What a network may see of the training films before its first step; call it after `setup`.
 
         Args:
-            posters: the most posters to give, of films spread evenly over the training films.
+            posters: the largest number of posters to return, from films spread evenly over the training films.
 
         Returns:
-            ``genres`` float32 (n, G); where overviews are used, ``overview`` int32 (n, T) token ids and ``vocabulary``,
-            their words: strings by id, "" and "[UNK]" first; and, where posters are used and wanted, ``poster`` uint8
-            (at most ``posters``, H, W, 3), none of a film that lacks its own.
+            ``genres`` float32 (n, G); if overviews are used, ``overview`` int32 (n, T) token ids and ``vocabulary``,
+            the words by id, "" and "[UNK]" first; if posters are used and requested, ``poster`` uint8 (at most
+            ``posters``, H, W, 3), without films that lack a poster.
         """
         return self._in_use.training_films(self.split.train, posters, self.batch_size)
 
     # ---------- batches
 
     def train_dataloader(self) -> FilmBatches:
-        """Training films, in another order each epoch (`FilmBatches.epoch_batches`); augmented if asked for."""
+        """Training films, in a different order each epoch (`FilmBatches.epoch_batches`); augmented with ``augment``."""
         rows = self.split.train
         if self.drop_remainder and len(rows) < self.batch_size:
             raise FilmDataError(
@@ -316,7 +316,7 @@ class FilmData(DataModule):
         return self._batches("train", shuffle=True, **options)
 
     def val_dataloader(self) -> FilmBatches | None:
-        """Validation films in the order of the table; None where there are none."""
+        """Validation films in the order of the table; None if there are none."""
         return self._batches("validation") if len(self.split.validation) else None
 
     def test_dataloader(self) -> FilmBatches:
@@ -346,8 +346,8 @@ class FilmData(DataModule):
         """A batch of films that are not in the table, after `load_state_dict` or `setup`.
 
         Args:
-            posters: n picture files, Pillow images or uint8 (h, w, 3) arrays; unused where no posters are read.
-            overviews: n texts, likewise. With ``incomplete="keep"`` what is not given is in the batch too, as nothing.
+            posters: n picture files, Pillow images or uint8 (h, w, 3) arrays; not used if no posters are read.
+            overviews: n texts, likewise. With ``incomplete="keep"`` a missing input is black or has no words.
 
         Returns:
             ``poster`` uint8 (n, H, W, 3), ``overview`` int32 (n, T), ``genres`` float32 (n, G) zeros,
@@ -375,7 +375,7 @@ class FilmData(DataModule):
 
     @property
     def results_name(self) -> str:
-        """The name of the folder, or folder and table, of films that a checkpoint's split has none of; "" of others."""
+        """The name of the films' folder (or folder and table) if the checkpoint's split has none of them; else ""."""
         if not (self._kept and self._kept.has_none_of(self._in_use.usable.films)):
             return ""
         path = Path(self._folder()).resolve()
@@ -395,7 +395,7 @@ class FilmData(DataModule):
         kept, films = self._kept, self._films
         if films is None:
             return kept
-        # Where it holds: with films that are missing now.
+        # The checkpoint's split is kept as it is, including films that are missing now, if it applies to these films.
         split, marks = (kept.split, kept.marks) if kept else (None, "")
         if films.whole_split and (not (kept and split) or kept.has_none_of(films.usable.films)):
             split = films.whole_split.to_json()
@@ -411,7 +411,7 @@ class FilmData(DataModule):
         )
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take a checkpoint's genres, vocabulary, sizes and split over; `setup` then adapts none of them."""
+        """Restore a checkpoint's genres, vocabulary, sizes and split; `setup` then determines none of them."""
         if not state:
             return
         are_these = state == self.state_dict()
@@ -423,7 +423,7 @@ class FilmData(DataModule):
         self._films = None
 
     def _take_from_run(self, arguments: dict[str, Any], names: Sequence[str]) -> None:
-        """Let the checkpoint's arguments replace those that were given, and say which."""
+        """Replace given arguments with the checkpoint's, and log which."""
         given = {name: getattr(self, name) for name in names if name in arguments}
         replaced = [name for name in given if given[name] != arguments[name]]
         for name in replaced:
@@ -434,7 +434,7 @@ class FilmData(DataModule):
             _log.warning("The checkpoint's run keeps what it was created with: %s.", ", ".join(said))
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
-        """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if any film was, ``left_out.csv``."""
+        """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if films were left out, ``left_out.csv``."""
         kept = self._films_to_keep()
         if kept is None:
             raise RuntimeError("FilmData has read nothing yet: call setup('fit') first.")

@@ -1,4 +1,4 @@
-"""Marks that tell a film from another one with its id: ids may be no more than the numbers of a table's rows."""
+"""Marks that tell apart different films with the same id: ids may be mere row numbers of a table."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ import numpy.typing as npt
 
 from kgenre.data.overviews import normalised_overview
 
-LETTERS = 8  # of a mark: half of them of the title, half of the overview
+LETTERS = 8  # in a mark: half of them for the title, half for the overview
 UNKNOWN = "........"
 
 
 def film_marks(titles: Iterable[str], overviews: Iterable[str]) -> npt.NDArray[np.str_]:
-    """A mark of each film: four letters of its title, four of its overview, "...." for what it lacks.
+    """A mark for each film: four letters hashed from its title, four from its overview, "...." if it has none.
 
-    Case, blanks and, in overviews, punctuation do not count. Two films of 16 million have the same four letters.
+    Case, spacing and, in overviews, punctuation are ignored. Two texts have the same letters by chance in 1 of 16
+    million cases.
 
     Returns:
         str (n,) of eight letters.
@@ -33,7 +34,7 @@ def film_marks(titles: Iterable[str], overviews: Iterable[str]) -> npt.NDArray[n
 
 
 def may_be_the_same(some: npt.NDArray[np.str_], others: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
-    """Whether films may be those of ``others``, one by one: a half is the same, or none can be compared; bool (n,)."""
+    """Whether each film may be its counterpart in ``others``: a half is equal, or none can be compared; bool (n,)."""
     halves = [marks.astype(f"U{LETTERS}").view(f"U{LETTERS // 2}").reshape(-1, 2) for marks in (some, others)]
     comparable = np.all([half != UNKNOWN[: LETTERS // 2] for half in halves], axis=0)
     same = (halves[0] == halves[1]) & comparable

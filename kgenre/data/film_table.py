@@ -1,4 +1,4 @@
-"""The film table: what every layout on disk is read into, and all that the rest of the package sees of it."""
+"""The film table, which every layout on disk is read into: the rest of the package sees nothing else of the data."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class LeftOut(NamedTuple):
 class FilmTable:
     """Films as columns of equal length; row ``i`` of each column is film ``i``.
 
-    Ids, titles, overviews and poster paths may be given as any sequence; the table keeps them in less memory, and
-    ``table.overviews[i]`` is a text, ``table.poster_paths[i]`` a `Path` or None, as they were given.
+    Ids, titles, overviews and poster paths may be given as any sequence. The table packs them to save memory; as
+    before, ``table.overviews[i]`` is a string and ``table.poster_paths[i]`` a `Path` or None.
 
     Args:
         ids: distinct names of the films, such as "tt0084058".
@@ -36,13 +36,13 @@ class FilmTable:
         overviews: one or two sentences; "" where there is none.
         genres: uint8 (n, G), 1 where film n has genre g.
         genre_names: the G names, in the order of the columns of ``genres``.
-        poster_paths: where the poster should be (the file may be missing or bad), None where there is none.
+        poster_paths: where the poster should be (the file may be missing or bad); None if there is none.
         source: the layout and file that the table was read from, for messages.
         left_out: rows of the file that are not in the table.
-        notes: what else a reader of the data should know, a line each.
-        root: the folder that posters must lie in; None for anywhere.
-        split: film ids by part, where the source comes with a split of its own.
-        posters_found: how many posters there are and in which folders, for people; "" where nobody looked.
+        notes: what else a user of the data should know, one line each.
+        root: the folder that posters must be in; None for anywhere.
+        split: film ids by part, if the source comes with a split of its own.
+        posters_found: the number of posters and their folders, for messages; "" if they were not searched for.
 
     Raises:
         ValueError: columns of different lengths.
@@ -72,7 +72,7 @@ class FilmTable:
     posters_found: str = ""
 
     def __post_init__(self) -> None:
-        # Tables have a hundred thousand rows: what a column takes decides how much memory a run takes.
+        # Tables may have a hundred thousand rows: their columns decide how much memory a run takes.
         texts = dict.fromkeys(("ids", "titles", "overviews"), PackedTexts)
         for name, packed in (texts | {"poster_paths": PosterPaths}).items():
             if not isinstance(getattr(self, name), packed):
@@ -93,7 +93,7 @@ class FilmTable:
 
     @cached_property
     def marks(self) -> npt.NDArray[np.str_]:
-        """What tells films with the same id apart, see `film_marks`; str (n,)."""
+        """Marks that tell apart films with the same id, see `film_marks`; str (n,)."""
         return film_marks(self.titles, self.overviews)
 
     def subset(self, indices: Sequence[int] | npt.NDArray[np.integer]) -> FilmTable:
@@ -110,7 +110,7 @@ class FilmTable:
         return tuple(name for name, has in zip(self.genre_names, self.genres[index], strict=True) if has)
 
     def with_genres(self, genre_names: Sequence[str]) -> FilmTable:
-        """The same films with these genre columns: known names are moved, new ones are all zero."""
+        """The same films with these genre columns, in this order; new columns are all zero."""
         column_of = {name: i for i, name in enumerate(self.genre_names)}
         genres = np.zeros((len(self), len(genre_names)), np.uint8)
         for column, name in enumerate(genre_names):

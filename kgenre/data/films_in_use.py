@@ -1,4 +1,4 @@
-"""What `FilmData` has read: the films that are used, as tables that batches are gathered from, and in a few lines."""
+"""The films that `FilmData` has read and uses: as tables that batches are gathered from, and as a short description."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kgenre.data.split import Split
 from kgenre.data.streamed_posters import StreamedPosters
 from kgenre.data.usable_films import UsableFilms, name_some
 
-_MOST_NAMES = 12  # of genres on a line: tables with free text for genres have hundreds
+_MOST_NAMES = 12  # of genres on a line: tables with free-text genres have hundreds
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,10 +26,10 @@ class FilmsInUse:
     """Films, read once.
 
     Args:
-        usable: the films, and what became of the others.
-        tensors: their posters, overviews and genres.
-        vectorizer: of the overviews; None where none are read.
-        whole_split: of all films as they were read; None where none was drawn, as for films to predict.
+        usable: the films, and those that are left out.
+        tensors: the films' posters, overviews and genres.
+        vectorizer: turns overviews into token ids; None if none are read.
+        whole_split: the split of all films that were read; None if none was drawn, as for films to predict.
     """
 
     usable: UsableFilms
@@ -39,11 +39,11 @@ class FilmsInUse:
 
     @cached_property
     def split(self) -> Split | None:
-        """Of the usable films."""
+        """The split of the usable films."""
         return self.whole_split and self.whole_split.restrict(self.usable.rows)
 
     def training_films(self, rows: npt.NDArray[np.integer], posters: int, batch_size: int) -> dict[str, Any]:
-        """See `FilmData.training_films`; the films are ``rows``, of which ``batch_size`` posters are read at once."""
+        """See `FilmData.training_films`; ``rows`` are the training films, ``batch_size`` posters are read at once."""
         films: dict[str, npt.NDArray[Any]] = {"genres": self.usable.table.genres[rows].astype(np.float32)}
         tokens = self.tensors.overviews
         if tokens is not None and self.vectorizer is not None:
@@ -57,7 +57,7 @@ class FilmsInUse:
         return films
 
     def length_buckets(self, rows: npt.NDArray[np.integer], batch_size: int, most: int) -> LengthBuckets | None:
-        """Of films by their overviews, for batches of the films ``rows``; None where posters are read too."""
+        """Buckets by overview length for batches of the films ``rows``; None if posters are read too."""
         tokens = self.tensors.overviews
         if self.usable.posters is not None or tokens is None:
             return None
@@ -65,7 +65,7 @@ class FilmsInUse:
         return LengthBuckets.choose(lengths, rows, batch_size, most, tokens.shape[1])
 
     def description(self, image_size: tuple[int, int], min_films: int) -> str:
-        """Two to five lines: how many films, what is read of them, where posters are, rare genres, films left out."""
+        """Two to five lines: the number of films, what is read, where posters are, rare genres, films left out."""
         usable, vectorizer, table = self.usable, self.vectorizer, self.usable.table
         inputs = []
         if usable.posters is not None:

@@ -1,4 +1,4 @@
-"""One name for each genre: tables of different origin write the same genre in several ways.
+"""A single name for each genre: tables from different sources write the same genre in several ways.
 
 ``SAME`` is the whole mapping. Names that are not in it stay as they are.
 """
@@ -40,7 +40,7 @@ SAME = {
 
 
 def common_name(name: str) -> str:
-    """The one name of a genre; a name that is not known stays.
+    """The common name of a genre; an unknown name is returned as it is.
 
     Example:
         >>> common_name("Science Fiction"), common_name("sci fi"), common_name("Foreign")
@@ -50,7 +50,7 @@ def common_name(name: str) -> str:
 
 
 def with_common_names(table: FilmTable) -> FilmTable:
-    """The same films with every genre under its one name; columns that become one are joined, and a note says so."""
+    """The same films with the common genre names; columns of one name are merged, and a note lists the changes."""
     new = [common_name(name) for name in table.genre_names]
     changed = [f"{old} = {name}" for old, name in zip(table.genre_names, new, strict=True) if old != name]
     if not changed:

@@ -1,4 +1,4 @@
-"""Films that somebody gives by hand, a picture or a few words of text, as a model reads those of a table."""
+"""Encode films that are in no table, given as pictures or texts, in the same way as those of a table."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ def encode_given(
     """The inputs that a model reads; see `FilmData.encode`.
 
     Args:
-        posters: n picture files or pictures, see `read_poster`; None where there are none.
-        overviews: n texts; None where there are none.
-        reads: which of both the model reads, "poster" and "overview".
-        may_lack: whether one of both is enough for it; a missing poster is black, a missing overview has no words.
+        posters: n picture files or pictures, see `read_poster`; None if there are none.
+        overviews: n texts; None if there are none.
+        reads: whether the model reads "poster", and whether it reads "overview".
+        may_lack: whether either is enough for the model; a missing poster is black, a missing overview has no words.
         image_size: see `FilmData`.
         resize: see `FilmData`.
-        vectorizer: of overviews.
+        vectorizer: turns overviews into token ids.
 
     Returns:
-        ``poster`` uint8 (n, H, W, 3) and ``overview`` int32 (n, T), those that are read and given.
+        ``poster`` uint8 (n, H, W, 3) and ``overview`` int32 (n, T): what is read and, unless ``may_lack``, given.
 
     Raises:
         FilmDataError: nothing is given, or a poster or overview is bad or empty.
@@ -50,11 +50,11 @@ def encode_given(
         if isinstance(values, str | os.PathLike):
             raise FilmDataError(f"{name}s={str(values)[:60]!r} is one {name}. Give a list, such as [{name}].")
         given[name] = () if values is None else values
-    # Not by their truth: an array and a column of pandas have none.
+    # len(), as arrays and pandas columns have no truth value.
     lacking = [name for name, values in given.items() if reads[name] and not len(values)]
     if len(lacking) == sum(reads.values()):
         raise FilmDataError(f"This model reads {lacking[0]}s: give the film's {lacking[0]} (--{lacking[0]}).")
-    if not may_lack:  # the model may read less than it was trained beside; it says so itself where it does not
+    if not may_lack:  # the model may need less than its data have; if it does need the input, it raises an error itself
         reads = {name: reads[name] and name not in lacking for name in reads}
     for name, values in given.items():
         if len(values) and not reads[name]:

@@ -1,31 +1,31 @@
 """Layouts of film data on disk; `read_films` looks at the data and chooses.
 
 ========================  ==========================================================  =========================
-``format``                file and what it is known by                                posters, beside it
+``format``                file and identifying columns                                posters, next to it
 ========================  ==========================================================  =========================
-``films``                 ``films.csv``: id, genres joined by ``|``                   its column ``poster``
+``films``                 ``films.csv``: id, genres joined by ``|``                   column ``poster``
 ``course``                ``IMDB_overview_genres.csv``: Id, Genre, Overview           ``Images/<Id>.jpg``
 ``multi_label``           ``whole.csv`` of Multi_Label_dataset: Id, Genre             ``Images/<Id>.jpg``
 ``mmimdb``                ``split.json`` of MM-IMDb: train, dev, test                 ``dataset/<id>.jpeg``
 ``mmimdb_hdf5``           ``multimodal_imdb.hdf5``, ``metadata.npy`` for overviews     in the file
 ``movie_genre``           Kaggle's ``MovieGenre.csv``: imdbId, Genre, Poster          ``Images/<imdbId>.jpg``
-``movies_metadata``       ``movies_metadata.csv``: genres as Python, imdb_id          ``Images/<id>.jpg``
+``movies_metadata``       ``movies_metadata.csv``: genres as a Python list, imdb_id   ``Images/<id>.jpg``
 ``tmdb_5000``             ``tmdb_5000_movies.csv``: genres as JSON, keywords          ``Images/<id>.jpg``
-``tmdb_genre_ids``        TMDB's answers, CSV or JSON: genre_ids                      ``posters/<id>_poster.jpg``
+``tmdb_genre_ids``        TMDB API responses, CSV or JSON: genre_ids                  ``posters/<id>_poster.jpg``
 ``tmdb_top10k``           ``top10K-TMDB-movies.csv``: genre joined by commas          ``Images/<id>.jpg``
 ``wiki_movie_plots``      ``wiki_movie_plots_deduped.csv``: Wiki Page, Genre, Plot    ``Images/<page>.jpg``
-``omdb``                  OMDb's answers, CSV or JSON: imdbID, Genre, Plot            ``Images/<imdbID>.jpg``
+``omdb``                  OMDb API responses, CSV or JSON: imdbID, Genre, Plot        ``Images/<imdbID>.jpg``
 ``imdb_1000``             ``IMDB-Movie-Data.csv``: Rank, Genre, Description           ``Images/<Rank>.jpg``
-``json_films``            a JSON list, JSONL or Parquet file of films: title, genres  its name in ``poster``
-``unlabelled``            films to predict: a CSV file without genres: id, overview   its column ``poster``
+``json_films``            a JSON list, JSONL or Parquet file of films: title, genres  file name in ``poster``
+``unlabelled``            films to predict: a CSV file without genres: id, overview   column ``poster``
 ``prepared``              ``manifest.json``, written by ``kgenre data prepare``       in its TFRecord shards
 ========================  ==========================================================  =========================
 
-A folder with ``train.csv``, ``val.csv`` and ``test.csv`` of one of them is read with this split. One without any that
-has a folder of posters for each genre is read as such, one of posters alone as films to predict. ``Images/`` may have
-any other name and lie deeper (``poster_search``; not so MM-IMDb's ``dataset/``). Posters and overviews may be missing.
-Genres get one name each, by ``kgenre.data.genre_names`` (Science Fiction = Sci-Fi), except in the course's layouts,
-which have them already.
+A folder with ``train.csv``, ``val.csv`` and ``test.csv`` in one of these layouts is read with that split. One without a
+table is read by genre if it has a folder of posters per genre, and as films to predict if it has posters only.
+``Images/`` may have any other name and be nested deeper (see ``poster_search``); MM-IMDb's ``dataset/`` may not.
+Posters and overviews may be missing. Each genre gets a single name from ``kgenre.data.genre_names`` (Science Fiction =
+Sci-Fi); the course's layouts have those names already.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from kgenre.data.formats.prepared import PREPARED
 from kgenre.data.genre_names import with_common_names
 from kgenre.data.known_genres import doubts_about_genres
 
-# In order of preference: a folder that has the first two is read as films.csv, which knows titles and years.
+# In order of preference: a folder with the first two is read as films.csv, which has titles and years.
 FORMATS: dict[str, Layout] = {
     "films": FILMS,
     "course": COURSE,
@@ -69,24 +69,24 @@ FORMATS: dict[str, Layout] = {
     "imdb_1000": published.IMDB_1000,
     "json_films": JSON_FILMS,
     "prepared": PREPARED,
-    "unlabelled": UNLABELLED,  # last: what else may be read has genres
+    "unlabelled": UNLABELLED,  # last: all other layouts have genres
 }
-# A folder with more JSON files than this has one a film, and none of them is a table.
+# A folder with more JSON files than this has one per film, and none of them is a table.
 MAX_JSON_TABLES = 20
 
 
 def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
-    """Read films from a folder or a CSV or JSON file; ``table.source`` says which layout was found.
+    """Read films from a folder or a CSV or JSON file; ``table.source`` names the detected layout.
 
     Args:
-        path: a folder (or the one folder in it that has film data), or the file itself, under any name.
-        format: "auto" looks at the names of the columns and takes, of the layouts that fit a file, the one with the
-            file's name, or else the one that asks for most columns; of the files in a folder it takes the one whose
-            layout is first in ``FORMATS``, or all where they are named by the parts of a split. The names there, such
-            as "films" or "movie_genre", force a layout.
+        path: a folder (the film data may be in its only subfolder), or the file itself, under any name.
+        format: "auto" looks at the column names. Of the layouts that fit a file it takes the one with the file's name,
+            otherwise the one that requires most columns; of the files in a folder it takes the one whose layout is
+            first in ``FORMATS``, or all of them if they are named after the parts of a split. A key of ``FORMATS``,
+            such as "films" or "movie_genre", forces that layout.
 
     Returns:
-        The films. Posters are not opened here; a row that is no film is in ``table.left_out``.
+        The films. Posters are not opened here; rows that are not films are listed in ``table.left_out``.
 
     Raises:
         FilmDataError: no such path, no known layout, columns missing, a file that cannot be read, or no films.
@@ -98,7 +98,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     """
     if format != "auto" and format not in FORMATS:
         raise FilmDataError(f"format={format!r} is not known. Give 'auto', {', '.join(map(repr, FORMATS))}.")
-    if not os.fspath(path):  # which `Path` takes for the folder that the program runs in
+    if not os.fspath(path):  # `Path` would take it for the current folder
         raise FilmDataError("The path of the films is ''. Give a folder or table of films; . is the current folder.")
     path = Path(path).expanduser()
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
@@ -115,10 +115,10 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
 
 
 def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Path], Callable[[Path], FilmTable]]:
-    # An unpacked archive often is a folder in a folder; the outer one is what people give.
+    # An unpacked archive is often a folder within a folder, and users give the outer one.
     inner = picture_folders.folders_in(folder)
     only = inner[0] if len(inner) == 1 else folder
-    # Two folders of pictures and no table: a table's posters lie in one folder, or beside others without pictures.
+    # No table and two or more folders of pictures: one per genre. The posters of a table would be in a single folder.
     if len(formats) > 1 and not _tables(folder) and picture_folders.has_genres(folder):
         return folder, picture_folders.read_genres
     for root in (folder, only):
@@ -137,14 +137,14 @@ def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Pa
             if named:
                 return named[0], layout.read
         for layout in formats.values():
-            if root / layout.file_name in tables:  # it has the name but not the columns: say which are missing
+            if root / layout.file_name in tables:  # right name, wrong columns: raise, naming those missing
                 return root / layout.file_name, layout_of(root / layout.file_name, {"": layout}).read
     found = [p.name + "/" * p.is_dir() for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     names = {layout.file_name for layout in formats.values()}
     above = folder.absolute().parent
     if any((above / name).is_file() for name in names):  # the folder of posters was given
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
-    if len(tables := _tables(folder)) == 1:  # it must be meant: say what is wrong with it
+    if len(tables := _tables(folder)) == 1:  # the user must mean this one: report what is wrong with it
         return tables[0], layout_of(tables[0], formats).read
     advice = what_to_give(folder, names)
     if len(formats) > 1 and not advice and not tables:

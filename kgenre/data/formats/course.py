@@ -1,8 +1,7 @@
-"""The coursework's layout, ``IMDB_overview_genres.csv``, and that of Multi_Label_dataset, which has no overviews.
+"""The layouts of the coursework, ``IMDB_overview_genres.csv``, and of Multi_Label_dataset, which has no overviews.
 
-Columns ``Id``, ``Genre`` (a Python list literal), one column of 0 and 1 per genre, ``Overview``. All genre
-columns are kept in the file's order, also "N/A" and those that never occur: the course's models have one
-output for each.
+Columns ``Id``, ``Genre`` (a Python list literal), one 0/1 column per genre, ``Overview``. All genre columns are kept in
+the file's order, including "N/A" and genres that no film has: the course's models have one output per column.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ ZERO_OR_ONE = ONE | {"0", "0.0", "False", ""}
 
 
 def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
-    """Read the CSV file at ``path``, see the module; ``layout`` is what its source is called.
+    """Read the CSV file at ``path`` (see the module docstring); ``layout`` is the layout's name in ``table.source``.
 
-    Where the ``Genre`` list and the columns of 0 and 1 disagree, the columns count: they are what the course
-    trains on. A file without such columns takes its genres from the lists, sorted.
+    If a film's ``Genre`` list and 0/1 columns disagree, the columns win: the course trains on them. In a file without
+    such columns the genres come from the lists, sorted.
 
     Raises:
-        FilmDataError: not text, not CSV, or no film in it.
+        FilmDataError: the file is not text, not CSV, or has no films.
     """
     encoding, notes = encoding_of(path)
     films = GatheredFilms[tuple[str, tuple[str, ...]]](path)
-    # pandas writes its index as a column without a name, or, read back once, as "Unnamed: 0".
+    # pandas writes its index as a column without a name, which it calls "Unnamed: 0" when it reads the file back.
     others = [n for n in read_header(path) if n and n not in COLUMNS and not n.startswith("Unnamed:")]
     one_hot = dict.fromkeys(others)
     for film_id, row in films.rows_of("Id", read_rows(path, encoding)):

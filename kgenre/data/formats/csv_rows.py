@@ -1,4 +1,4 @@
-"""Rows of a CSV file as people have it: byte-order mark, semicolons, short rows, open quotes."""
+"""Read the rows of real-world CSV files: with byte-order marks, semicolons, short rows and unclosed quotes."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import IO
 from kgenre.data.errors import FilmDataError
 from kgenre.data.formats.text_encoding import SAVE_AS_UTF8, is_utf16
 
-# A field of a film table spans a handful of lines; far more means that a closing quote is missing, and that
-# the films after it would silently become part of one overview.
+# A field of a film table spans a handful of lines. Far more means that a closing quote is missing, so that the films
+# after it would silently become part of one overview.
 MAX_LINES_OF_A_ROW = 100
 
 NumberedRow = tuple[int, dict[str, str] | None]
@@ -22,7 +22,7 @@ NumberedRow = tuple[int, dict[str, str] | None]
 
 @functools.lru_cache(maxsize=4096)  # called for every field of every row
 def plain(column: str) -> str:
-    """A column's name as layouts are compared by: without case, blanks, underscores and a stray "$" at its end.
+    """A column name normalised for comparison: case-folded, without spaces, underscores and a stray "$" at the end.
 
     Example:
         >>> plain("Imdb Link"), plain("imdb_id"), plain("title$")
@@ -34,10 +34,10 @@ def plain(column: str) -> str:
 def read_header(path: Path, skip_lines: int = 0) -> list[str]:
     """The column names of a CSV file, stripped; [] for an empty file.
 
-    ``skip_lines`` are passed over: what the names would be without them.
+    The first ``skip_lines`` lines are skipped, to see whether the header comes after them.
 
     Raises:
-        FilmDataError: the names are neither UTF-8 text nor Windows-1252, or not CSV.
+        FilmDataError: the header is neither UTF-8 nor Windows-1252 text, or not CSV.
     """
     with open_csv(path, errors="surrogateescape") as file:
         delimiter = _delimiter(path, skip_lines)
@@ -46,13 +46,13 @@ def read_header(path: Path, skip_lines: int = 0) -> list[str]:
             names = [name.strip() for name in next(csv.reader(lines, delimiter=delimiter), [])]
         except csv.Error as error:
             raise FilmDataError(f"{path}, line {skip_lines + 1}: this is not CSV ({error}).") from error
-    # Only the header counts here: rows in another encoding are for the reader of the layout to judge.
+    # Only the header matters here: the layout's reader deals with rows in another encoding.
     raw = [name.encode("utf-8", "surrogateescape") for name in names]
     try:
         return [name.decode("utf-8") for name in raw]
     except UnicodeDecodeError as error:
         with suppress(UnicodeDecodeError):
-            if not any(b"\0" in name for name in raw):  # as UTF-16 has them
+            if not any(b"\0" in name for name in raw):  # UTF-16 without its mark has zero bytes
                 return [name.decode("cp1252") for name in raw]
         raise _not_utf8(path, error) from error
 
@@ -60,19 +60,19 @@ def read_header(path: Path, skip_lines: int = 0) -> list[str]:
 def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False) -> Iterator[NumberedRow]:
     """Each row as (line number, {column: stripped text}); None for a row with too few or too many fields.
 
-    Blank rows are skipped. With ``to_the_end``, a file that ends inside a quote is an error: it was cut there.
+    Blank rows are skipped. With ``to_the_end``, a file that ends inside a quote is an error: it is truncated.
 
     Raises:
-        FilmDataError: not UTF-8, a column that stands twice, a quote that never closes, or text that is not CSV.
+        FilmDataError: the file is not in ``encoding`` or not CSV, a column appears twice, or a quote is never closed.
     """
     with open_csv(path, encoding) as file:
         delimiter = _delimiter(path)
-        lines: list[str] = []  # those of the row that is being read
+        lines: list[str] = []  # of the row being read
         last_row: list[str] = []
         reader = csv.reader(_remembered(file, lines), delimiter=delimiter)
         line = 0
         try:
-            # A byte-order mark is no letter of the first name where the rows are not UTF-8 either.
+            # Read as Windows-1252, a UTF-8 byte-order mark becomes these three letters of the first name.
             names = [name.removeprefix("\xef\xbb\xbf").strip() for name in next(reader, [])]
             if twice := next((name for name in names if name and names.count(name) > 1), ""):
                 raise FilmDataError(f"{path}: the column {twice} appears twice. Delete one, or give it another name.")
@@ -107,7 +107,7 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
 
 
 def plain_rows(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
-    """The same rows by plain column names; of "ID" and "id" in one table the second counts."""
+    """The same rows with `plain` column names; if a table has both "ID" and "id", "id" is kept."""
     for number, row in rows:
         if row is not None:
             row = {plain(n): text for n, text in row.items() if n == plain(n) or plain(n) not in row}
@@ -115,7 +115,7 @@ def plain_rows(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
 
 
 def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict") -> IO[str]:
-    """Open for the csv module: UTF-8, with or without a byte-order mark, or UTF-16 with one; line ends left to csv."""
+    """Open a file for the csv module, which handles newlines; UTF-16 is detected by its byte-order mark."""
     try:
         if is_utf16(path):
             encoding, errors = "utf-16", "replace" if errors == "surrogateescape" else errors
@@ -131,7 +131,7 @@ def _remembered(file: Iterable[str], lines: list[str]) -> Iterator[str]:
 
 
 def _ends_inside_a_quote(lines: list[str], delimiter: str) -> bool:
-    # The csv module says so in its strict mode alone, which also refuses what people's files have elsewhere.
+    # Only csv's strict mode reports this. It is not used for reading because it also rejects harmless quirks.
     try:
         list(csv.reader(lines, delimiter=delimiter, strict=True))
     except csv.Error as error:
@@ -140,7 +140,7 @@ def _ends_inside_a_quote(lines: list[str], delimiter: str) -> bool:
 
 
 def _delimiter(path: Path, skip_lines: int = 0) -> str:
-    # Spreadsheets in half of Europe save "CSV" with semicolons.
+    # Where the comma is the decimal sign, spreadsheets save "CSV" with semicolons.
     with open_csv(path, errors="surrogateescape") as file:
         header = [file.readline(100_000) for _ in range(skip_lines + 1)][-1]
     return max(",;\t", key=header.count)

@@ -1,11 +1,11 @@
-"""The plain layout, and the sample set's: ``films.csv`` with ``id,title,year,overview,genres,poster``.
+"""The ``films.csv`` layout, which the sample films use too: ``id,title,year,overview,genres,poster``.
 
-Genres are joined by ``|``, or by what `genre_separator` finds where no cell has one, or are a list as Python or JSON
-writes it; ``poster`` is a path relative to the file, or empty or absent where the poster is
-``posters/<id>.jpg`` or the like; see ``poster_search``. Only ``id`` and ``genres`` are required (``genres`` may be
-empty). Capitals and blanks in the names of columns do not count.
+Genres are joined by ``|`` (or, if no cell has one, by the separator that `genre_separator` finds), or are a Python or
+JSON list. ``poster`` is a path relative to the file; it may be empty or absent if the poster is ``posters/<id>.jpg`` or
+similar (see ``poster_search``). Only ``id`` and ``genres`` are required, and ``genres`` may be empty. Case, spaces and
+underscores in column names are ignored.
 
-Films to predict come in the same table without ``genres``.
+Films to predict are in the same kind of table, without the column ``genres``.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ LISTS = ("[", "(")
 
 
 def read(path: Path, layout: str = "the films.csv layout") -> FilmTable:
-    """Read the CSV file at ``path``, see the module; ``layout`` is what its source is called.
+    """Read the CSV file at ``path`` (see the module docstring); ``layout`` is the layout's name in ``table.source``.
 
     ``genre_names`` are the genres that occur, sorted; "N/A" is not a genre.
 
     Raises:
-        FilmDataError: not text, not CSV, no film in it, or genres that are neither joined names nor lists of them.
+        FilmDataError: the file is not text, not CSV or has no films, or its genres are not joined names or lists.
     """
     encoding, notes = encoding_of(path)
     films = GatheredFilms[str](path)
@@ -61,18 +61,19 @@ def read(path: Path, layout: str = "the films.csv layout") -> FilmTable:
 
 
 def _genres_in(cell: str, separator: str) -> list[str] | None:
-    # Other people's tables have columns of the same names with numbers or objects in them; read as names they would
-    # give thousands of genres that train without an error.
+    # A ``genres`` column of another table may hold numbers or objects. Read as names, these would silently become
+    # thousands of genres.
     names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator or "|")
     several = not separator and not cell.startswith(LISTS) and any(one in cell for one in SEPARATORS if one != "/")
     return None if several or names is None or any(name.isdecimal() for name in names) else names
 
 
 def _lacking_to_predict(header: Sequence[str]) -> list[str]:
-    """A table with genres under another name is none of films to predict; posters may be named by id."""
+    """Require ``id`` and one of overview, poster or title; a table with genres under another name never fits."""
     if any("genre" in name.casefold() for name in header):
         return ["id", "overview"]
     has = {plain(name) for name in header}
+    # A title will do: posters may be found by id.
     missing = [] if "id" in has else ["id"]
     return missing if {"overview", "poster", "title"} & has else [*missing, "overview"]
 

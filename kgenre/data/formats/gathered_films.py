@@ -1,4 +1,4 @@
-"""A film table from its films, one after the other, as the readers of tables meet them; what is no film is left out."""
+"""Build a film table film by film, as the layouts' readers go through a file; rows that are not films are left out."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ Genres = TypeVar("Genres", bound=Hashable)
 
 
 class GatheredFilms(Generic[Genres]):
-    """Columns that grow by a film at a time, in little memory: a table's rows are never there all at once.
+    """The columns of a film table, which grow film by film: the rows of a file are never in memory all at once.
 
-    A film's genres are whatever a layout has for them, such as the text of a cell; `table` is told their names.
-    ``left_out`` says which rows are no films, and why; readers may add others.
+    A film's genres are kept as the layout has them, such as the text of a cell; `table` is given the function that
+    turns them into names. ``left_out`` lists the rows that are not films, with the reason; readers may append to it.
 
     Args:
-        path: the file that they are read from; posters are looked for in its folder.
+        path: the file that is read; posters are searched for in its folder.
 
     Example:
         >>> films = GatheredFilms[str](Path("films.csv"))
@@ -43,8 +43,8 @@ class GatheredFilms(Generic[Genres]):
         self.path = path
         self.left_out: list[LeftOut] = []
         self.ids = PackedTexts()
-        self.genres: dict[Genres, int] = {}  # those that some film has, in order of appearance: few, many times
-        self.genres_of = array("q")  # each film's, as a number of these
+        self.genres: dict[Genres, int] = {}  # the distinct ones, numbered in order of appearance
+        self.genres_of = array("q")  # each film's number in ``genres``
         self._titles, self._overviews = PackedTexts(), PackedTexts()
         self._years: list[int | None] = []
         self._same_year: dict[int | None, int | None] = {}
@@ -52,23 +52,23 @@ class GatheredFilms(Generic[Genres]):
         self._posters, self._poster_names = PackedTexts(), PackedTexts()
 
     def rows_of(self, id_column: str, rows: Iterable[NumberedRow]) -> Iterator[tuple[str, dict[str, str]]]:
-        """(id, row) of each film, in the file's order; no row is kept.
+        """(id, row) of each film, in the file's order; no row is kept in memory.
 
-        A row without id or with the wrong number of fields, one that repeats the names of the columns, and every later
-        row of an id that was there before, is left out.
+        A row without an id or with the wrong number of fields, one that repeats the column names, and every later row
+        with the same id are left out.
 
         Args:
             id_column: the column of ids.
-            rows: of the file, see `read_rows`.
+            rows: the file's rows, see `read_rows`.
         """
-        rows_of: dict[str, int] = {}  # a hash of each film's row, to say what a second one is
+        rows_of: dict[str, int] = {}  # id -> hash of its row, to tell a repeated row from a contradicting one
         for line, row in rows:
             film_id = row[id_column] if row else ""
             if row is None:
                 self.left_out.append(LeftOut(f"line {line}", _MISFIT))
             elif not film_id:
                 self.left_out.append(LeftOut(f"line {line}", f"the row has no {id_column}"))
-            # Most ids are told from the name of their column by the first letter.
+            # A cheap test first: hardly any id begins with the first letter of its column's name.
             elif film_id[0].casefold() == id_column[0].casefold() and _repeats_names(row):
                 self.left_out.append(LeftOut(f"line {line}", "the row repeats the names of the columns"))
             elif film_id in rows_of:
@@ -91,15 +91,15 @@ class GatheredFilms(Generic[Genres]):
         poster: str = "",
         poster_names: Iterable[str] = (),
     ) -> None:
-        """Put a film at the end.
+        """Append a film.
 
         Args:
-            film_id: of no film before.
-            genres: see the class; those of many films are the same.
-            title: see `FilmTable`, as for ``year`` and ``overview``.
-            year: None where unknown.
-            overview: as it stands in the table; see `overview_text`.
-            poster: its file, relative to the table; "" where that is not said.
+            film_id: an id that no earlier film has.
+            genres: as the layout has them, see the class.
+            title: "" if unknown.
+            year: None if unknown.
+            overview: as in the file; `overview_text` cleans it.
+            poster: the poster's file, relative to the table; "" if the table names none.
             poster_names: see `find_posters`.
         """
         self.ids.append(film_id)
@@ -109,7 +109,7 @@ class GatheredFilms(Generic[Genres]):
         text = overview_text(overview)
         self._with_html += bool(text) and text != overview
         self._overviews.append(text)
-        # Windows would ask the machine named in //machine/share/alien.jpg, and tell it who asks.
+        # To open //machine/share/alien.jpg, Windows would contact that machine and log in to it as the user.
         self._posters.append(_OF_MACHINE.sub("", poster))
         self._poster_names.append("\0".join(poster_names))
 
@@ -122,12 +122,12 @@ class GatheredFilms(Generic[Genres]):
         """All films as a table.
 
         Args:
-            names_in: the names in what was given to `add` as genres.
-            genre_names: of the columns of genres, in their order; others are ignored. None: those that occur, sorted.
-            about: of the table, such as ``source``; with ``poster_paths`` no posters are looked for.
+            names_in: turns the genres given to `add` into names.
+            genre_names: the genre columns, in this order; other genres are ignored. None: all that occur, sorted.
+            about: other fields of the table, such as ``source``; with ``poster_paths`` posters are not searched for.
 
         Raises:
-            FilmDataError: no film was added, or fewer than rows with too few or too many fields.
+            FilmDataError: there are no films, or fewer than rows with too few or too many fields.
         """
         self.check_some(len(self.ids))
         if count := self._with_html:
@@ -160,7 +160,7 @@ class GatheredFilms(Generic[Genres]):
         )
 
     def check_some(self, films: int) -> None:
-        """Raise `FilmDataError` if no film was taken, or fewer than rows with too few or too many fields."""
+        """Raise `FilmDataError` if there are no films, or fewer than rows with too few or too many fields."""
         if not films:
             rows = len(self.left_out)
             why = f"all {rows} rows were left out: {self.left_out[0].reason}" if rows else "only a header"

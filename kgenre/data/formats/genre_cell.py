@@ -1,4 +1,4 @@
-"""Genres as they stand in a cell of a table: names, what joins them, or a list written as JSON or Python."""
+"""Parse the genres in a table's cell: names joined by a separator, or a list written as JSON, Python or NumPy."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-# What tables write where a film has no genre, in small letters.
+# What tables write for a film without genres, in lower case.
 NO_GENRE = frozenset({"", "n/a", "nan", "none", "null", "-", "unknown", "(no genres listed)"})
-# Between the names in a list as NumPy writes it: ['Drama' 'War'], which Python would read as one name.
+# The gap between names in a list as NumPy writes it, ['Drama' 'War'], which Python would read as one name.
 _BETWEEN = re.compile(r"""(?<=['"])\s+(?=['"])""")
-# A list of a hundred genres is not one film's; the limit also keeps the parser from deep recursion.
+# No film has so many genres; the limit also keeps the parser from deep recursion.
 MAX_CHARS = 10_000
-SEPARATORS = (";", ",", "/", "；", "、", "，", "،")  # where no cell has a |; the last four: Chinese, Arabic
+SEPARATORS = (";", ",", "/", "；", "、", "，", "،")  # tried if no cell has a |; the last four: Chinese, Arabic
 _NEARLY_ALL = 0.9
 
 
 def joined_genres(text: str, separators: str) -> list[str] | None:
-    """The names in a cell of names joined by any of the characters ``separators``; None for a list as code.
+    """The names in a cell, split at each of the characters ``separators``; None for a JSON or Python list or object.
 
     Example:
         >>> joined_genres("Drama, Crime", ","), joined_genres("N/A", "|")
         (['Drama', 'Crime'], [])
     """
-    if text.startswith(("[", "{")):  # read as names it would give genres that train without an error
+    if text.startswith(("[", "{")):  # split as names, a list would silently become wrong genres
         return None
     for separator in separators:
         text = text.replace(separator, separators[0])
@@ -36,11 +36,11 @@ def joined_genres(text: str, separators: str) -> list[str] | None:
 
 
 def genre_separator(cells: Collection[str]) -> str:
-    """The character that joins genres; "" where each cell seems to be one genre.
+    """The character that joins genres; "" if each cell seems to be a single genre.
 
-    ``|`` where any cell has it. Else the first of SEPARATORS at which nine in ten of the cells that have
-    it split into names that each stand in another cell too. So "Sci-Fi / Fantasy" is one genre where no other cell has
-    "Sci-Fi" or none has "Fantasy".
+    ``|`` if any cell has it. Otherwise the first of SEPARATORS for which at least nine in ten of the cells that contain
+    it split into names that all occur in other cells too: "Sci-Fi / Fantasy" is a single genre unless both "Sci-Fi" and
+    "Fantasy" occur in another cell.
 
     Args:
         cells: the distinct cells.
@@ -62,14 +62,14 @@ def genre_separator(cells: Collection[str]) -> str:
 
 
 def is_genre(name: str) -> bool:
-    """Whether a name is not one of those that stand for no genre."""
+    """Whether a name is a genre rather than a placeholder such as "N/A"."""
     return name.casefold() not in NO_GENRE
 
 
 def listed_genres(text: str) -> list[str] | None:
-    """The genres in a cell: a list as JSON, Python or NumPy writes it, of names, numbers or objects with a "name".
+    """The genres in a JSON, Python or NumPy list of names, numbers or objects with a "name".
 
-    None where the cell is something else; [] where it is empty.
+    None if the cell is something else; [] if it is empty or a placeholder such as "N/A".
 
     Example:
         >>> listed_genres("[{'id': 18, 'name': 'Drama'}]"), listed_genres('["War"]'), listed_genres("[18]")
@@ -92,7 +92,7 @@ def listed_genres(text: str) -> list[str] | None:
 
 @functools.lru_cache(maxsize=4096)  # films share their lists of genres, and Python's parser is slow
 def literal(text: str) -> Any:
-    """What a text as JSON, Python or NumPy writes it stands for; None where it is none."""
+    """The value of a JSON, Python or NumPy literal; None if the text is not one."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

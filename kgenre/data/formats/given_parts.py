@@ -1,4 +1,4 @@
-"""A file of films for each part of a split, ``train.csv``, ``val.csv``, ``test.csv``: one table with that split."""
+"""Join one file per part of a split (``train.csv``, ``val.csv``, ``test.csv``) into one table with that split."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PARTS = {"train": "train", "val": "validation", "valid": "validation", "validati
 
 
 def parts_in(files: Sequence[Path]) -> dict[str, Path]:
-    """The file of each part, in the order of parts; {} unless each file has the name of another part, one of "train".
+    """The file of each part, training first; {} unless each file is named after a different part, one of them "train".
 
     Example:
         >>> parts_in([Path("test.csv"), Path("train.csv")])
@@ -29,7 +29,7 @@ def parts_in(files: Sequence[Path]) -> dict[str, Path]:
 
 
 def read_parts(files: Mapping[str, Path], read: Callable[[Path], FilmTable]) -> FilmTable:
-    """Read files of one layout, by part; a film that an earlier one has is left out. Genres are those of all, sorted.
+    """Read and join one file per part; a film that an earlier part has is left out. Genres are those of all, sorted.
 
     Raises:
         FilmDataError: a file cannot be read.
@@ -47,7 +47,7 @@ def read_parts(files: Mapping[str, Path], read: Callable[[Path], FilmTable]) -> 
     first = tables[0]
     names: Sequence[str] = sorted({name for table in tables for name in table.genre_names})
     if all(table.genre_names == first.genre_names for table in tables):
-        names = first.genre_names  # the course's are not sorted
+        names = first.genre_names  # keep their order: the course's are not sorted
 
     def joined(column: str) -> Any:
         return tuple(chain.from_iterable(getattr(table, column) for table in tables))

@@ -1,8 +1,8 @@
-"""A list of films with ``title`` or ``id`` and ``genres`` (a list, or joined by ``|``): JSON, JSONL or Parquet.
+"""A JSON, JSONL or Parquet list of films with ``title`` or ``id``, and ``genres`` (a list, or joined by ``|``).
 
-``id``, ``year`` and one of ``overview``, ``storyline``, ``plot``, ``extract`` or ``description`` are optional. A film
-without an ``id`` is named by title and year. Posters are looked for in the folders beside it, by the
-id or by the file name in ``poster``.
+``year`` and one of ``overview``, ``storyline``, ``plot``, ``extract`` or ``description`` are optional. A film without
+``id`` gets its title and year as its id. Posters are searched for in the folders next to the file, by id or by the file
+name in ``poster``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Films in a JSON file as rows of text: a list of films, a list under one name, or columns by row number.
+"""Read films in JSON as rows of text: from a list, from a list under one key, or from columns keyed by row number.
 
-Also a JSONL file (an object a line) and a Parquet table, which needs pyarrow.
+JSONL files (one object per line) and Parquet tables, which need pyarrow, are read too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 
 
 def read_json_names(path: Path) -> list[str]:
-    """The names of the first film's fields; for an object that is no list of films, its own names.
+    """The field names of the first film; for an object without a list of films, its own keys.
 
     Raises:
         FilmDataError: not JSON.
@@ -33,8 +33,8 @@ def read_json_names(path: Path) -> list[str]:
 def read_json_rows(path: Path) -> Iterator[NumberedRow]:
     """Each film as (number from 1, {name: text}); None for an entry that is not an object.
 
-    Every film has every name that occurs in the file, "" where it lacks it; lists and objects become JSON text,
-    as they stand in a CSV file.
+    Every row has all names that occur in the file, with "" for a missing value; lists and objects become JSON text,
+    as in a CSV file.
 
     Raises:
         FilmDataError: not JSON, or no list of films.
@@ -68,7 +68,7 @@ def _load(path: Path) -> Any:
         raise FilmDataError(
             f"{path}, line {error.lineno}: this is not JSON ({error.msg}). Get the whole file, or one with JSON."
         ) from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, lists in lists in lists
+    except (ValueError, RecursionError) as error:  # a number with thousands of digits, deep nesting
         raise FilmDataError(f"{path} cannot be read ({error}). Give a JSON file with a list of films.") from error
 
 
@@ -112,8 +112,8 @@ def _films(data: Any) -> list[Any] | None:
 
 
 def as_text(value: Any) -> str:
-    """A value of a JSON file as it would stand in a table; "" for None and NaN."""
-    if value is None or value != value:  # NaN, which Python writes for what pandas has no value of
+    """A JSON value as the text of a table's cell; "" for None and NaN."""
+    if value is None or value != value:  # NaN, as Python's json writes the missing values of pandas
         return ""
     text = value.strip() if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text.encode("utf-8", "replace").decode("utf-8")  # half a character, such as "\\ud83c", is no text
+    return text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate, such as "\\ud83c", cannot be encoded

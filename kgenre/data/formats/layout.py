@@ -1,4 +1,4 @@
-"""What a layout is: by what its files are known, and how they are read."""
+"""The `Layout` class: how the files of a layout are recognised and read."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class Layout:
     """A kind of file with films.
 
     Args:
-        file_name: of the file where it is published; any other will do.
-        about: what is in it, and where the posters are, for people.
-        columns: the names that a file must have; unless ``exact``, as `plain` writes them.
-        read: the films in a file; raises `FilmDataError` where it cannot be read, was cut, or has no film.
-        exact: capitals, blanks and underscores in names count.
-        kinds: CSV, which other text is held to be, JSON, with all that is read like it, or HDF5.
-        lacking: the names that a header lacks, where it is not simply those of ``columns``.
+        file_name: the name under which the file is published; files with other names fit too.
+        about: the file's contents and where the posters are, for messages.
+        columns: the column names that a file must have; unless ``exact``, as `plain` returns them.
+        read: reads the films in a file; raises `FilmDataError` if it cannot be read, is truncated, or has no films.
+        exact: column names must match in case, spaces and underscores too.
+        kinds: ".csv" (any other text file too), ".json" (JSONL and Parquet too) or ".hdf5".
+        lacking: returns the names that a header lacks, if these are not simply the missing ones of ``columns``.
 
     Example:
         >>> Layout("films.csv", "(columns id, genre)", ("id", "genre"), read_films).missing_columns(["ID", "Title"])
@@ -37,7 +37,7 @@ class Layout:
     lacking: Callable[[Sequence[str]], list[str]] | None = None
 
     def missing_columns(self, header: Sequence[str]) -> list[str]:
-        """The names that a header lacks to be of this layout."""
+        """The column names of this layout that a header lacks."""
         if self.lacking is not None:
             return self.lacking(header)
         has = set(header if self.exact else map(plain, header))

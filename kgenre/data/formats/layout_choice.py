@@ -1,4 +1,4 @@
-"""Which layout a file has, by the names of its columns, and what is wrong with a file or folder that has none."""
+"""Find a file's layout by its column names, and explain what is wrong with a file or folder that has none."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from kgenre.data.formats.layout import Layout
 ARCHIVES = (".zip", ".gz", ".tar", ".tgz", ".rar", ".7z")
 SPREADSHEETS = (".xlsx", ".xls", ".ods")
 _DEPTH = 3
-_MOST_FOLDERS = 300  # a folder of a whole disk need not be searched
+_MOST_FOLDERS = 300  # do not search a whole disk
 
 
 def best_fit(file: Path, formats: dict[str, Layout]) -> Layout | None:
-    """The layout that fits a file's columns; None where none does or the file cannot be read."""
+    """The layout that fits a file's columns; None if none does or the file cannot be read."""
     try:
         header = _names(file)
-    except FilmDataError:  # someone's other file in the folder need not be readable
+    except FilmDataError:  # unrelated files in the folder need not be readable
         return None
     return _fitting(header, file, formats)
 
 
 def _fitting(header: list[str], file: Path, formats: dict[str, Layout]) -> Layout | None:
-    # Layouts share names such as id and genres: the one that asks for more of them knows what is in them. Not so in
-    # a films.csv that was made from another table and kept columns of it.
+    # Layouts share columns such as id and genres: the one that requires most of them is the most specific. A file name
+    # takes precedence: a films.csv that was made from another table may have kept its columns.
     fitting = [m for m in formats.values() if _kind(file) in m.kinds and not m.missing_columns(header)]
     return max(fitting, key=lambda layout: (file.name == layout.file_name, len(layout.columns)), default=None)
 
@@ -39,7 +39,7 @@ def layout_of(file: Path, formats: dict[str, Layout]) -> Layout:
     """The layout that fits the file a user gave.
 
     Raises:
-        FilmDataError: none does; the message says which columns are missing, or what else the file is.
+        FilmDataError: none does; the message names the missing columns, or what else the file is.
 
     Example:
         >>> layout_of(Path("films/films.csv"), FORMATS).file_name
@@ -82,11 +82,11 @@ def _check_first_line(file: Path, header: list[str], formats: dict[str, Layout])
 
 
 def what_to_give(folder: Path, table_names: Collection[str]) -> str:
-    """What to do, for a message: give a folder further down, unpack an archive, save a spreadsheet; "" if neither.
+    """Advice for a message: give a subfolder or file, unpack an archive, save a spreadsheet as CSV; or "".
 
     Args:
-        folder: the folder that was given; it has no table that is known.
-        table_names: the names of tables that are known.
+        folder: the given folder, which has no known table.
+        table_names: the names of known tables.
 
     Example:
         >>> what_to_give(Path("downloads"), {"films.csv"})
@@ -134,13 +134,13 @@ def _kind(file: Path) -> str:
 
 
 def layouts(formats: dict[str, Layout]) -> str:
-    """The layouts for a message: the first two in full, the others by the name of their file."""
+    """The layouts for a message: the first two in full, the others by file name."""
     first, others = list(formats.values())[:2], list(formats.values())[2:]
     names = f"; or a file as in {some((m.file_name for m in others), 20)}" if others else ""
     return "; or ".join(f"{layout.file_name} {layout.about}" for layout in first) + names
 
 
 def some(names: Iterable[object], most: int = 8) -> str:
-    """The first ``most`` names for a message, joined by commas; on one line and not too long, whatever is in them."""
+    """The first ``most`` names for a message, joined by commas, on one line; long names are cut."""
     texts = [" ".join(str(name).split())[:60] for name in names]
     return (", ".join(texts[:most]) + (", ..." if len(texts) > most else "")) or "nothing"

@@ -1,4 +1,4 @@
-"""Posters whose names are nearly those of films: other case, other Unicode form, lost zeros, a lost ``tt``."""
+"""Match posters whose names differ slightly from a film's: in case, Unicode form, leading zeros or a lost ``tt``."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from kgenre.data.poster_files import SUFFIXES
 
-_NUMBER = re.compile(r"(?:tt)?0*([0-9]+)(?:\.0)?")  # .0 is what pandas makes of ids in a column with gaps
+_NUMBER = re.compile(r"(?:tt)?0*([0-9]+)(?:\.0)?")  # pandas adds .0 to ids in a column with gaps
 
 
 def loose_name(name: str) -> str:
-    """What a film's name and that of its poster have in common where a program has changed one of them.
+    """A name without what programs change in names: case, Unicode form, ``tt``, leading zeros, a final ``.0``.
 
     Example:
         >>> loose_name("tt0084058"), loose_name("84058.0"), loose_name("ALIEN")
@@ -27,16 +27,17 @@ def loose_name(name: str) -> str:
 def match_loosely(
     names: Mapping[int, Sequence[str]], is_taken: Callable[[str], bool], folders: Iterable[str]
 ) -> dict[int, tuple[str, str]]:
-    """The folder and file name of films' posters that are the only ones like a name of theirs.
+    """The (folder, file name) of each film's poster, by row, if a single picture in that folder resembles its names.
 
-    A folder counts if its pictures that are like names are half of its pictures, or of the films that lack one.
+    A folder counts if at least half of its pictures match films (exactly or loosely), or if its loose matches are at
+    least half as many as the films in ``names``.
 
     Args:
-        names: of each film without a poster, by its row, what its poster may be called, without suffix.
-        is_taken: whether a name is exactly some film's.
-        folders: to look in, in this order where two have as many.
+        names: for each film without a poster, by row, the names that its poster may have, without suffix.
+        is_taken: whether a picture's name is exactly that of some film.
+        folders: the folders to search; those with most matches come first, ties in this order.
     """
-    row_of: dict[str, int | None] = {}  # None for what is like the names of two films
+    row_of: dict[str, int | None] = {}  # None if it matches names of two films
     for row, some in names.items():
         for name in dict.fromkeys(map(loose_name, some)):
             row_of[name] = row if row_of.get(name, row) == row else None

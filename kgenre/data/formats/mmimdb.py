@@ -1,6 +1,6 @@
-"""MM-IMDb as its scripts write it: ``split.json`` beside ``dataset/<id>.json`` and ``dataset/<id>.jpeg``.
+"""MM-IMDb as its scripts write it: ``split.json`` next to ``dataset/<id>.json`` and ``dataset/<id>.jpeg``.
 
-``split.json`` has the ids in lists "train", "dev" and "test"; a film's JSON has "title", "year", "genres" and
+``split.json`` lists the ids under "train", "dev" and "test"; a film's JSON has "title", "year", "genres" and
 "plot", a list of texts. Arevalo et al., Gated Multimodal Units for Information Fusion,
 https://arxiv.org/abs/1702.01992.
 """
@@ -26,10 +26,10 @@ PARTS = {"train": "train", "dev": "validation", "test": "test"}
 def read(path: Path) -> FilmTable:
     """Read the films that ``split.json`` at ``path`` lists, in its order.
 
-    The overview is the longest text of "plot", or else "plot outline". The published split is in ``table.split``.
+    The overview is the longest text of "plot", else "plot outline". The published split is in ``table.split``.
 
     Raises:
-        FilmDataError: ``split.json`` is no such file, there is no ``dataset`` beside it, or it has no film.
+        FilmDataError: the file is not MM-IMDb's, there is no folder ``dataset`` next to it, or it has no films.
 
     Example:
         >>> table = read(Path("mmimdb/split.json"))
@@ -41,7 +41,7 @@ def read(path: Path) -> FilmTable:
     if not folder.is_dir():
         raise FilmDataError(f"{path.parent} has no folder named dataset. Put the <id>.json and <id>.jpeg files there.")
     films, known = GatheredFilms[tuple[str, ...]](path), set()
-    read: dict[str, list[str]] = {part: [] for part in PARTS.values()}  # a film that is there twice counts once
+    read: dict[str, list[str]] = {part: [] for part in PARTS.values()}  # a film that is listed twice counts once
     ids = [(part, film_id) for name, part in PARTS.items() for film_id in split[name]]
     with ProgressLine("Reading films") as progress:
         for done, (part, film_id) in enumerate(ids):
@@ -75,7 +75,7 @@ def read(path: Path) -> FilmTable:
 def _split(path: Path) -> dict[str, list[str]]:
     split = json.loads(path.read_bytes())
     lists = [split.get(name) for name in PARTS] if isinstance(split, dict) else [None]
-    # An id becomes part of a path.
+    # Letters and digits only: an id becomes part of a path.
     if not all(isinstance(ids, list) and all(isinstance(i, str) and i.isalnum() for i in ids) for ids in lists):
         raise FilmDataError(f"{path} is not MM-IMDb's: give one with lists of ids named {', '.join(PARTS)}.")
     return split
@@ -96,7 +96,7 @@ def _film(path: Path) -> tuple[dict[str, Any], str]:
 
 def _overview(film: dict[str, Any]) -> str:
     texts = film.get("plot") or film.get("plot outline") or ""
-    # Each text may end in "::" and the name of who wrote it.
+    # Each text may end in "::" and its author's name.
     plots = [t.rpartition("::")[0] or t for t in (texts if isinstance(texts, list) else [texts]) if isinstance(t, str)]
     return max(map(as_text, plots), key=len, default="")
 

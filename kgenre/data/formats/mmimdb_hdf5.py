@@ -1,9 +1,8 @@
-"""MM-IMDb as it is published: ``multimodal_imdb.hdf5``, and the words of its plots in ``metadata.npy`` beside it.
+"""MM-IMDb as it is published: ``multimodal_imdb.hdf5``, and the vocabulary of its plots in ``metadata.npy``.
 
 ``genres`` int (n, 23) with ``target_names`` as JSON in its attributes; ``imdb_ids``; ``images`` int (n, 3, 256, 160),
-blue, green, red with VGG's means subtracted; ``sequences`` of word numbers; the file's attribute
-``split``. See make_dataset.py in https://github.com/johnarevalo/gmu-mmimdb. Posters are unpacked once into
-``$KGENRE_CACHE/mmimdb``.
+BGR with VGG's channel means subtracted; ``sequences`` of word indices; ``split``, an attribute of the file. See
+make_dataset.py in https://github.com/johnarevalo/gmu-mmimdb. Posters are unpacked once into ``$KGENRE_CACHE/mmimdb``.
 """
 
 from __future__ import annotations
@@ -32,20 +31,20 @@ _MEANS = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green, red
 
 
 def names_in(path: Path) -> list[str]:
-    """The names at the top of an HDF5 file.
+    """The top-level names in an HDF5 file.
 
     Raises:
-        FilmDataError: it cannot be opened as one.
+        FilmDataError: the file cannot be opened as HDF5.
     """
     with _open(path) as file:
         return list(file)
 
 
 def read(path: Path) -> FilmTable:
-    """Read the HDF5 file at ``path``. Without ``metadata.npy`` films have no overviews, and a note says so.
+    """Read the HDF5 file at ``path``. Without ``metadata.npy`` films have no overviews, as a note in the table records.
 
     Raises:
-        FilmDataError: not that file, or the cache cannot be written.
+        FilmDataError: the file is not MM-IMDb's, or the cache cannot be written.
     """
     with _open(path) as file:
         try:
@@ -89,7 +88,7 @@ def _open(path: Path) -> Any:
 
 def _text(value: Any) -> str:
     text = value.decode() if isinstance(value, bytes) else str(value)
-    if not text.isalnum():  # it becomes the name of a file
+    if not text.isalnum():  # it becomes a file name
         raise ValueError(f"the id {text!r} is not of letters and digits")
     return text
 
@@ -98,7 +97,7 @@ def _split(file: Any, ids: Sequence[str]) -> dict[str, list[str]] | None:
     if "split" not in file.attrs:
         return None
     found = {}
-    for row in file.attrs["split"]:  # fuel's array: a row for each part and dataset
+    for row in file.attrs["split"]:  # Fuel's split array: a row per part and dataset
         part, source = (v.decode() if isinstance(v, bytes) else str(v) for v in (row["split"], row["source"]))
         if source == "genres" and part in PARTS:
             found[PARTS[part]] = list(ids[int(row["start"]) : int(row["stop"])])
@@ -118,7 +117,7 @@ def _png(image: npt.NDArray[np.integer]) -> bytes:
 
 
 def _words(path: Path) -> dict[int, str]:
-    """{number: word} from ``metadata.npy``, a pickled dict: only NumPy arrays and plain values are let out of it."""
+    """{number: word} from ``metadata.npy``, a pickled dict: only NumPy arrays and plain values are unpickled."""
     if not path.is_file():
         return {}
     with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""What the layouts that name one column for each thing have in common: they differ in names and in the genre cell."""
+"""The reader shared by layouts with one column per field: they differ in column names and in the form of genres."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ Rows = Iterable[NumberedRow]
 
 @dataclass(frozen=True)
 class NamedColumns:
-    """Where a layout keeps what a film table has; all names as ``plain`` writes them, "" where it has no such column.
+    """The columns in which a layout has the fields of a film table, named as `plain` returns them; "" if it has none.
 
     Args:
-        name: of the layout, for messages, such as "the MovieGenre layout".
-        genres_in: the genres in a cell; None where the cell is not what the layout has there.
-        id, genres, title, year, overview, poster: the columns; a year is found in a date or at the end of a title.
-        other_ids: columns whose text may also be the name of the film's poster file.
-        change: sees the rows, by plain column names, before anything else.
-        why_no_film: a row for which it has a reason is left out.
+        name: the layout's name for messages, such as "the MovieGenre layout".
+        genres_in: parses a genre cell; returns None if the cell does not have the layout's form.
+        id, genres, title, year, overview, poster: the columns; a year may be part of a date or end a title.
+        other_ids: columns whose values may also be the name of the film's poster file.
+        change: preprocesses the rows, which have `plain` column names.
+        why_no_film: returns the reason to leave out a row that is not a film, otherwise "".
 
     Example:
         >>> NamedColumns("my layout", str.split).read(Path("films.csv")).ids[0]
@@ -47,10 +47,10 @@ class NamedColumns:
     why_no_film: Callable[[dict[str, str]], str] = lambda row: ""
 
     def read(self, path: Path) -> FilmTable:
-        """Read a CSV or JSON file; genre names are those that occur, sorted.
+        """Read a CSV or JSON file; the genre names are those that occur, sorted.
 
         Raises:
-            FilmDataError: the file cannot be read, was cut, or has no film.
+            FilmDataError: the file cannot be read, is truncated, or has no films.
         """
         notes: tuple[str, ...] = ()
         if path.suffix.lower() in JSON_SUFFIXES:
@@ -79,7 +79,7 @@ class NamedColumns:
         return films.table(tuple, source=f"{self.name}, {path}", notes=notes)
 
     def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
-        # Posters come without names of their own: people save them by an id, as in the table, or as in its link.
+        # The table names no files: users save posters under an id, or under the file name in the poster's link.
         yield f"{film_id}_poster"
         for name in (row.get(column, "") for column in self.other_ids):
             if name:
@@ -96,12 +96,12 @@ def _title(text: str, year: int | None) -> str:
 
 
 def year_in(text: str) -> int | None:
-    """The year in a title or date; None where there is none.
+    """The year in a title or date; None if there is none.
 
     Example:
         >>> year_in("1984 (1956)"), year_in("10/30/1995"), year_in("1983.0"), year_in("10-12-09")
         (1956, 1995, 1983, None)
     """
-    # pandas writes a column of years with gaps as 1983.0; of 1994–1998 the first counts.
+    # pandas writes a column of years with gaps as 1983.0; of 1994–1998 the first year counts.
     found = re.search(r"\(((?:18|19|20)\d\d)\)$", text) or re.search(r"\b((?:18|19|20)\d\d)\b", text)
     return int(found[1]) if found else None

@@ -1,6 +1,6 @@
-"""Pictures without a table: in a folder for each genre, ``Horror/alien.jpg``, or, to predict, in one folder.
+"""Pictures without a table: in one folder per genre, ``Horror/alien.jpg``, or, for prediction, in a single folder.
 
-A film is a picture, and its id the picture's name. The same name in the folders of two genres is one film of both.
+Each picture is a film, and its name is the film's id. The same name in two genre folders is one film with both genres.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ LEAST_GENRES = 2
 
 
 def folders_in(root: Path) -> list[Path]:
-    """The folders in a folder by name, but for hidden ones and what macOS puts into archives."""
+    """The subfolders of ``root`` in order of their names, except hidden ones and the ``__MACOSX`` of archives."""
     return sorted(p for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__MACOSX")))
 
 
 def has_genres(root: Path) -> bool:
-    """Whether there are two folders with pictures, or more, in a folder."""
+    """Whether ``root`` has at least two subfolders with pictures."""
     return sum(bool(_pictures(folder)) for folder in folders_in(root)) >= LEAST_GENRES
 
 
 def read_genres(root: Path) -> FilmTable:
-    """Read the pictures in the folders in ``root``, each a genre.
+    """Read the pictures in the subfolders of ``root``, each of which is a genre.
 
     Example:
         >>> read_genres(Path("posters-by-genre")).genre_names
@@ -48,12 +48,12 @@ def read_genres(root: Path) -> FilmTable:
 
 
 def has_posters(root: Path) -> bool:
-    """Whether there are pictures in a folder, or in one that lies in it."""
+    """Whether there are pictures in ``root`` or in one of its subfolders."""
     return bool(_folder_and_posters(root)[1])
 
 
 def read_posters(root: Path) -> FilmTable:
-    """Read the pictures in ``root`` or, if it has none, of the first folder in it that has some, without genres.
+    """Read the pictures in ``root`` or, if it has none, in its first subfolder with pictures, as films without genres.
 
     Example:
         >>> read_posters(Path("posters")).ids[0]
@@ -69,13 +69,13 @@ def _folder_and_posters(root: Path) -> tuple[Path, list[str]]:
 
 
 def _pictures(folder: Path) -> list[str]:
-    """The names of the pictures in a folder, sorted; none of one that may not be read, such as a disk's lost+found."""
+    """The sorted names of the pictures in a folder; [] if it may not be read, such as a disk's lost+found."""
     names = sorted(os.listdir(folder)) if os.access(folder, os.R_OK) else []
     return [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
 
 
 def _films(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The pictures by the ids of their films; of two with one id the first."""
+    """The pictures by film id; of two with the same id, the first."""
     films: dict[str, Path] = {}
     for name in names:
         films.setdefault(_text(os.path.splitext(name)[0]), folder / name)
@@ -83,7 +83,7 @@ def _films(folder: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def _text(name: str) -> str:
-    """The name of a file as letters that can be written: old archives have some that are not UTF-8."""
+    """A file name as valid text: old archives have names that are not UTF-8."""
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 

@@ -1,12 +1,12 @@
-"""The posters of a table's films, found by their names, wherever they lie in the folder of the table.
+"""Find the posters of a table's films by file name, anywhere in the table's folder.
 
-The table may name each film's file. Else a film's poster is the picture file that is named by its id, or by one of
-a few other names. ``Images/`` and ``posters/`` beside the table are looked through first; if these do not have all, so
-is every other folder in the table's own. The folder that has the posters of most films is taken; what it lacks comes
-from the folder that has most after it, unless the pictures there are mostly of something else: unless the share of
-them that are named by films is less than half of that share in the first one. Of folders with as many, ``Images/`` and
-``posters/`` come first, then the one less deep, then the first by name. A film that has none then gets the only picture
-that is nearly called like it (`loose_names`).
+The table may name each film's file. Otherwise a film's poster is the picture named after its id, or one of a few other
+names. ``Images/`` and ``posters/`` next to the table are searched first; if they do not have all posters, every other
+folder below the table's is searched too. The folder with the posters of most films is used, and the missing ones are
+taken from the folder with the next most, and so on. A folder other than ``Images/`` and ``posters/`` is skipped if its
+pictures are mostly of something else: if the share of them named after films is less than half of that share in the
+first folder. Ties go to ``Images/`` and ``posters/``, then to the less deep folder, then to the first by name. A film
+that still has no poster gets the only picture whose name resembles its own (`loose_names`).
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from kgenre.data.formats.loose_names import match_loosely
 from kgenre.data.packed_columns import PackedTexts, PosterPaths
 from kgenre.data.poster_files import SUFFIXES
 
-FOLDERS = ("images", "posters")  # in any case
-# A table may lie beside everything that somebody has. So many files take a quarter of a second to look through.
+FOLDERS = ("images", "posters")  # in upper or lower case
+# A table may be in a home folder with everything else. To scan this many files takes a quarter of a second.
 MAX_FILES = 200_000
-_SHOWN = 3  # folders in a line
+_SHOWN = 3  # folders in a message
 
 
 class _Folder(NamedTuple):
-    """A folder with posters: its pictures that are named by films."""
+    """A folder, and its pictures that are named after films."""
 
     path: str
-    named: bool  # as folders of posters are
-    suffixes: dict[str, str]  # by the name without it
+    named: bool  # one of FOLDERS
+    suffixes: dict[str, str]  # by file name without suffix
     films: int
-    share: float  # of its pictures that are named by films
+    share: float  # of its pictures: those named after films
 
     @property
     def rank(self) -> tuple[int, bool, int, str]:
-        """Folders are taken in this order."""
+        """The sort key that gives the order in which folders are used."""
         return -self.films, not self.named, self.path.count(os.sep), self.path
 
 
@@ -53,14 +53,14 @@ def find_posters(
     """Find the posters of films.
 
     Args:
-        root: the folder of the table. Links to folders in it are not followed, but for those in FOLDERS.
+        root: the folder of the table. Symbolic links to folders are not followed, except those named in FOLDERS.
         ids: n ids.
-        files: of each film the file that the table names, relative to ``root``; "" where it names none.
-        other_names: of each film names without suffix that its poster may have beside the id, joined by a zero byte.
+        files: for each film, the file that the table names, relative to ``root``; "" if it names none.
+        other_names: for each film, names without suffix that its poster may have besides its id, joined by a zero byte.
 
     Returns:
-        n paths: of a poster that is missing, where it should be, None where nobody can say; and how many there are and
-        in which folders, for people, such as "2,498 of 2,500 in covers/"; "" for none.
+        n paths (of a missing poster, where it should be; None if that is unknown); and a message with the number of
+        posters found and their folders, such as "2,498 of 2,500 in covers/", or "" if there is nothing to report.
 
     Example:
         >>> find_posters(Path("."), ["tt0084058"], PackedTexts([""]), PackedTexts([""]))[1]
@@ -68,8 +68,8 @@ def find_posters(
     """
 
     def names_of(row: int) -> Iterator[str]:
-        """The names of a film's poster without suffix, the likeliest first."""
-        if files[row]:  # a path of another machine, or a link
+        """The names that a film's poster may have, without suffix, the likeliest first."""
+        if files[row]:  # a path on another machine, or a link
             yield os.path.splitext(_last(files[row]))[0]
         yield ids[row]
         if others := other_names[row]:
@@ -77,7 +77,7 @@ def find_posters(
 
     top = os.fspath(root)
     paths, counts, missing = _named_by_table(top, files)
-    names: dict[str, int] = {}  # that posters may have, each with the first film that may have it
+    names: dict[str, int] = {}  # names of posters, each with the first film that may have it
     for row in missing:
         for name in names_of(row):
             names.setdefault(name, row)
@@ -101,7 +101,7 @@ def find_posters(
             paths.append(os.path.join(top, files[row]))
         else:
             paths.append(default and os.path.join(default, f"{_last(ids[row])}.jpg"))
-    if 0 < len(missing) < len(ids):  # they stand at the end
+    if 0 < len(missing) < len(ids):  # their paths were appended last: restore the films' order
         is_missing = np.zeros(len(ids), bool)
         is_missing[missing] = True
         paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
@@ -117,7 +117,7 @@ def find_posters(
 
 
 def _named_by_table(top: str, files: PackedTexts) -> tuple[PackedTexts, Counter[str], list[int]]:
-    """The posters that the table names and that are there, how many are in each folder, and the rows of all others."""
+    """The existing posters that the table names, their number in each folder, and the rows of all other films."""
     paths, missing = PackedTexts(), []
     counts: Counter[str] = Counter()
     folder_of: dict[str, str] = {}
@@ -140,12 +140,12 @@ def _last(path: str) -> str:
 
 
 def _places(folders: Sequence[_Folder]) -> tuple[list[_Folder], dict[str, tuple[str, str]]]:
-    """The folders that are taken, and the folder and suffix of each poster by its name."""
+    """The folders that are used, and the folder and suffix of each poster by its name."""
     chosen: list[_Folder] = []
     place_of: dict[str, tuple[str, str]] = {}
     for folder in folders:
         if chosen and not folder.named and 2 * folder.share < chosen[0].share:
-            continue  # pictures of something else, a few of them with a film's number by chance
+            continue  # pictures of something else, a few of which have a film's id as name by chance
         places = {suffix: (folder.path, suffix) for suffix in set(folder.suffixes.values())}
         before = len(place_of)
         for name, suffix in folder.suffixes.items():
@@ -171,26 +171,26 @@ def _found(films: int, counts: Counter[str], folders: Sequence[_Folder], top: st
 
 
 class _Search:
-    """Looks through the folders under ``top`` for pictures with one of some names.
+    """A search of ``top`` and the folders below it for pictures with given names.
 
     Args:
         top: a folder.
-        names: what to look for, and a number by which names of one film are told.
+        names: the names to look for, each with the number of its film.
     """
 
     def __init__(self, top: str, names: dict[str, int]) -> None:
         self._top, self._names = top, names
         self.stopped = False  # at MAX_FILES
-        self.looked: list[str] = []  # folders
+        self.looked: list[str] = []  # folders searched
         self.pictures = 0  # in them
-        self.example = ""  # one of these
+        self.example = ""  # the path of one of them
         with os.scandir(top) as inside:
             found = sorted(entry.name for entry in inside if entry.name.lower() in FOLDERS and entry.is_dir())
         self.named = [os.path.join(top, name) for name in found]
         self._films = len(set(names.values()))
 
     def folders(self) -> list[_Folder]:
-        """The folders that have such pictures, the one with the pictures of most films first."""
+        """The folders that have such pictures, in order of `_Folder.rank`."""
         found, inner = [], {}
         for path in self.named:
             folder, inner[path], _ = self._look(path)
@@ -215,12 +215,12 @@ class _Search:
             level = below
 
     def _look(self, path: str) -> tuple[_Folder, list[str], int]:
-        """What a folder has; the folders in it, sorted; and how many entries."""
+        """What is found in a folder, its subfolders (sorted), and the number of its entries."""
         suffixes: dict[str, str] = {}
         inner: list[str] = []
         entries = pictures = 0
         try:
-            # One listing instead of a look at the disk per film and suffix; it also finds "tt1.JPG" on any system.
+            # One listing instead of a file access per film and suffix; it also finds "tt1.JPG" on any system.
             with os.scandir(path) as found:
                 for entry in found:
                     entries += 1
@@ -235,7 +235,7 @@ class _Search:
                             suffixes[stem] = suffix
                     elif entry.is_dir(follow_symlinks=False) and name != "__MACOSX":
                         inner.append(entry.path)
-        except OSError:  # a folder that may not be read has nothing for us
+        except OSError:  # a folder that cannot be read counts as empty
             pass
         self.looked.append(path)
         self.pictures += pictures

@@ -1,6 +1,6 @@
-"""What ``kgenre data prepare`` writes: ``manifest.json`` beside TFRecord shards.
+"""The layout that ``kgenre data prepare`` writes: ``manifest.json`` next to TFRecord shards.
 
-Posters are unpacked once into ``$KGENRE_CACHE/prepared``, in a folder named by the manifest's contents.
+Posters are unpacked once into ``$KGENRE_CACHE/prepared``, in a folder named by a hash of the manifest.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def read(path: Path) -> FilmTable:
     """Read the films of the shards that ``manifest.json`` at ``path`` lists.
 
     Raises:
-        FilmDataError: a shard is missing or is not the one that was written, or the cache cannot be written.
+        FilmDataError: not a manifest of this version, a shard is missing or changed, or the cache cannot be written.
     """
     text = path.read_bytes()
     try:
@@ -92,7 +92,7 @@ def _films(shard: Path) -> Iterator[dict[str, Any]]:
 PREPARED = Layout(
     "manifest.json",
     "with films-*.tfrecord (made by kgenre data prepare)",
-    ("file", "films", "bytes", "sha256"),  # of a shard, as they stand in the manifest
+    ("file", "films", "bytes", "sha256"),  # of a shard, as in the manifest
     read,
     exact=True,
     kinds=(".json",),

@@ -1,7 +1,7 @@
-"""Tables of films as they are published, in CSV or JSON, that name one column for each thing.
+"""Layouts of published film tables, CSV or JSON, that have one column per field.
 
-Posters come without: they are looked for in the folders beside the table, by the id or by the names that `NamedColumns`
-knows besides.
+The tables come without posters, which are searched for in the folders next to them, by id or by the other names that
+`NamedColumns` tries.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kgenre.data.formats.named_columns import NamedColumns, Rows
 _at_commas = partial(joined_genres, separators=",")
 
 
-# Kaggle's. An id may stand for tt0114709 as 114709; `Poster` is a link, and columns of 0 and 1 are not read.
+# From Kaggle. The id tt0114709 is written 114709; `Poster` is a link; 0/1 columns are not read.
 MOVIE_GENRE = Layout(
     "MovieGenre.csv",
     "(columns imdbId, Title, Genre, Poster) with Images/<imdbId>.jpg",
@@ -30,7 +30,7 @@ MOVIE_GENRE = Layout(
     ).read,
 )
 
-# The Movies Dataset. Some rows of the published file are shifted by a line end: left out, with the reason.
+# The Movies Dataset. Some rows of the published file are broken by a newline: they are left out, with the reason.
 MOVIES_METADATA = Layout(
     "movies_metadata.csv",
     "(columns id, imdb_id, original_title, overview, genres as a Python list, release_date)",
@@ -45,7 +45,7 @@ MOVIES_METADATA = Layout(
 
 
 def _without_dollars(rows: Rows) -> Rows:
-    """Copies of TMDB 5000 have names and titles that end in a stray ``$``."""
+    """Remove the stray ``$`` that ends titles in some copies of TMDB 5000 (`plain` removes it from column names)."""
     for number, row in rows:
         yield number, row and {**row, "title": row.get("title", "").removesuffix("$")}
 
@@ -63,7 +63,7 @@ TMDB_5000 = Layout(
 
 
 def _why_no_film(row: dict[str, str]) -> str:
-    """Copies of TMDB's top ten thousand feed a list to choose from; its first entry is "Choose A Movie"."""
+    """Leave out rows with nothing but a title: some copies begin with "Choose A Movie", a menu's first entry."""
     has_more = any(text for name, text in row.items() if name not in ("id", "title"))
     return "" if has_more else f"{row['title']!r} has nothing but a title"
 
@@ -79,12 +79,12 @@ TMDB_TOP10K = Layout(
         year="releasedate",
         why_no_film=_why_no_film,
     ).read,
-    exact=True,  # "Id", "Genre" and "Overview" are the coursework's
+    exact=True,  # "Id", "Genre" and "Overview" are the coursework's columns
 )
 
 
 def _named_by_page(rows: Rows) -> Rows:
-    """A film's id is the last part of its page's address, with the title where several films share a page."""
+    """Make the last part of a page's address the film's id, with the title appended if several films share the page."""
     title_of: dict[str, str] = {}
     for number, row in rows:
         if row is not None:
@@ -94,7 +94,7 @@ def _named_by_page(rows: Rows) -> Rows:
         yield number, row
 
 
-# Kaggle's. Genres are free text and stay as the pages have them: "comedy drama" is one, and most names occur once.
+# From Kaggle. Genres are free text and kept as written: "comedy drama" is one genre, and most genres occur once.
 WIKI_MOVIE_PLOTS = Layout(
     "wiki_movie_plots_deduped.csv",
     "(columns Release Year, Title, Genre, Wiki Page, Plot)",
@@ -110,7 +110,7 @@ WIKI_MOVIE_PLOTS = Layout(
     ).read,
 )
 
-# Answers of its API, collected: as JSON a list of films, or an object with one such list.
+# Collected responses of the OMDb API: CSV, or a JSON list of films, or a JSON object with one such list.
 OMDB = Layout(
     "omdb.json",
     "or .csv (OMDb's imdbID, Title, Year, Genre, Plot)",
@@ -126,7 +126,7 @@ OMDB = Layout(
     kinds=(".csv", ".json"),
 )
 
-# Kaggle's, of 1,000 films.
+# From Kaggle, with 1,000 films.
 IMDB_1000 = Layout(
     "IMDB-Movie-Data.csv",
     "(columns Rank, Title, Genre joined by commas, Description, Year)",
@@ -140,7 +140,7 @@ IMDB_1000 = Layout(
     ).read,
 )
 
-# https://developer.themoviedb.org/reference/genre-movie-list, and 10769, which TMDB no longer gives.
+# https://developer.themoviedb.org/reference/genre-movie-list, and 10769, which TMDB no longer lists.
 _TMDB_GENRES = {
     "12": "Adventure",
     "14": "Fantasy",
@@ -167,11 +167,11 @@ _TMDB_GENRES = {
 
 def _numbered_genres(text: str) -> list[str] | None:
     numbers = listed_genres(text)
-    # A number that TMDB adds one day stays visible as a number instead of costing the film.
+    # A genre that TMDB adds later is named by its number; the film need not be left out for it.
     return numbers and [_TMDB_GENRES.get(number, number) for number in numbers]
 
 
-# Answers of its API. Columns of 0 and 1 named by the numbers are not read.
+# Responses of the TMDB API. 0/1 columns named by genre number are not read.
 TMDB_GENRE_IDS = Layout(
     "movies.json",
     "or .csv (TMDB's id, title, overview, genre_ids as numbers, release_date)",

@@ -1,4 +1,4 @@
-"""The encoding of a table of films: UTF-8, or UTF-16 or the Windows code page, which spreadsheets write unasked."""
+"""Detect the encoding of a film table: UTF-8, or the UTF-16 or Windows-1252 that spreadsheets may write."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
 
-# A UTF-8 letter of two bytes whose first byte was replaced by "_": the letter cannot be told any more.
+# A UTF-8 letter of two bytes whose first byte was replaced by "_": the letter is lost.
 BROKEN_LETTER = re.compile(rb"_[\x80-\xbf]")
 MAX_BROKEN_LETTERS = 20
-# Of a text in a language that Windows-1252 can write, at most a tenth are letters that ASCII has not.
+# In languages that Windows-1252 covers, at most a tenth of a text is not ASCII.
 MAX_OTHER_SHARE = 0.25
 CHUNK_BYTES = 1 << 20
 ASCII = bytes(range(128))
@@ -23,16 +23,16 @@ SAVE_AS_UTF8 = (
 
 
 def is_utf16(path: Path) -> bool:
-    """Whether a file begins with the mark of UTF-16, as a spreadsheet's "Unicode text" does."""
+    """Whether a file begins with UTF-16's byte-order mark, as a spreadsheet's "Unicode text" does."""
     with path.open("rb") as file:
         return file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
-    """The encoding to read a text file with, and a note where it is not UTF-8.
+    """The encoding to read a text file with, and a note if it is a guess.
 
     Raises:
-        FilmDataError: not text, or letters that a conversion has destroyed.
+        FilmDataError: the file is not text, or a conversion has destroyed some of its letters.
 
     Example:
         >>> encoding_of(Path("MovieGenre.csv"))
@@ -54,7 +54,7 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
             is_text = is_text and b"\0" not in chunk
             broken += len(BROKEN_LETTER.findall(chunk))
             if any(byte in chunk for byte in NOT_CP1252):
-                encoding = "latin-1"  # knows every byte
+                encoding = "latin-1"  # which defines every byte
     if not is_text or other > MAX_OTHER_SHARE * size:
         raise FilmDataError(f"{path} is not UTF-8 text. {SAVE_AS_UTF8}")
     if broken > MAX_BROKEN_LETTERS:

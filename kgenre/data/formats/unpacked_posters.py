@@ -1,4 +1,4 @@
-"""Posters that lie inside of one large file, unpacked once into the cache as files of their own."""
+"""Unpack the posters in one large file once, into separate files in the cache."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from kgenre.checkpoints.files import move
 from kgenre.data.errors import FilmDataError
 from kgenre.engines.cache_folder import cache_folder, in_the_making, leave_last_used, note_use
 
-_MOST = 8  # folders of a layout in the cache
+_MOST = 8  # folders per layout in the cache
 
 
 def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) -> Path:
-    """The folder ``$KGENRE_CACHE/<kind>/<key>`` with all posters in it; it appears when it is complete.
+    """The folder ``$KGENRE_CACHE/<kind>/<key>`` with all posters in it, which appears only when it is complete.
 
-    Of a layout's folders those used last stay.
+    Of each layout, the most recently used folders are kept.
 
     Args:
-        kind: the layout that they come in.
-        key: the same for the same posters alone, such as a hash of what they are unpacked from.
-        posters: (file name, contents); not begun where the folder is there from an earlier run.
+        kind: the layout that has the posters.
+        key: identifies the posters, such as a hash of the file that they are unpacked from.
+        posters: (file name, contents) pairs; not iterated if an earlier run has unpacked them.
 
     Raises:
         FilmDataError: the cache cannot be written.
