@@ -1,4 +1,4 @@
-"""Films on disk to batches: layouts, posters, overviews, the split, and the DataModule that joins them.
+"""From films on disk to batches: layouts, posters, overviews, the split, and the DataModule that combines them.
 
 Importing this package imports neither TensorFlow nor Keras; making the first batch does.
 """

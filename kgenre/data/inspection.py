@@ -1,4 +1,4 @@
-"""What a folder of films holds, before anything is trained on it: counts, gaps, bad files, duplicates, leaks."""
+"""Inspection of film data before training: counts, missing values, bad files, duplicates, leaks between parts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from kgenre.data.split import duplicate_keys
 from kgenre.data.spoilt_texts import spoilt_texts
 from kgenre.data.text_words import how_to_split
 
-NEAR = 4  # bits of 64 that the hashes of near-identical posters differ in, at most
-_BANDS = 5  # one more than NEAR: two hashes that differ in NEAR bits agree in one band at least
-_LARGEST_BAND = 200  # files whose band says nothing, such as near-blank posters, are not all compared
+NEAR = 4  # of 64 bits: the most in which the hashes of near-identical posters differ
+_BANDS = 5  # NEAR + 1: two hashes that differ in NEAR bits still agree in at least one band
+_LARGEST_BAND = 200  # posters; more that agree in a band, such as near-blank ones, are not compared pair by pair
 _HASH_SIZE = (8, 9)
-_ALIKE = 30.0  # of 255: how far the pixels of near-identical posters differ at most, in the root mean square
+_ALIKE = 30.0  # of 255: the largest root-mean-square difference between thumbnails of near-identical posters
 
 
 def inspect_films(
@@ -34,21 +34,21 @@ def inspect_films(
     on_progress: OnProgress | None = None,
     min_films: int = 20,
 ) -> dict[str, Any]:
-    """Look at every row and decode every poster.
+    """Inspect every row and decode every poster.
 
     Args:
-        table: the films, as `read_films` gives them.
-        split: film ids by the name of their part, as in a run's ``split.json``; parts that share a film, a poster,
-            an overview or a title and year are a leak.
+        table: the films, as `read_films` returns them.
+        split: film ids by the name of their part, as in a run's ``split.json``; a film, poster, overview or title and
+            year that occurs in several parts is a leak.
         on_progress: called with (posters read, all posters), then with (posters decoded, all posters).
-        min_films: a genre that fewer films have is rare: it can hardly be learned.
+        min_films: a genre with fewer films is rare: it can hardly be learned.
 
     Returns:
         JSON values: source, notes, films, genres (name, films, share), min_films, rare and never_occurring (names of
-        genres), without (films by what they lack), rows_left_out and bad_posters (id, reason), duplicates
-        (identical_posters, near_identical_posters, identical_overviews, same_title_and_year: lists of ids),
-        placeholder_posters (lists of ids, see the function), leaks (parts, ids, why), poster_pixels and overview_words
-        (least, median, most), poster_megabytes.
+        genres), without (number of films without poster, overview, genre), rows_left_out (id, reason), bad_posters
+        (id, file, reason), duplicates (identical_posters, near_identical_posters, identical_overviews,
+        same_title_and_year: lists of ids), placeholder_posters (lists of ids, see `placeholder_posters`), leaks
+        (parts, ids, why), poster_pixels and overview_words (least, median, most), poster_megabytes.
 
     Example:
         >>> report = inspect_films(read_films("films"))
@@ -117,7 +117,7 @@ def _about_posters(table: FilmTable) -> list[str]:
 def _perceptual_hashes(
     table: FilmTable, files: ExaminedPosters, on_progress: OnProgress | None
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint8], list[str]]:
-    """A difference hash of each poster, whether each of 8 x 8 pixels is brighter than its right neighbour; and they."""
+    """Return difference hashes (bits: which of 8 x 8 pixels are brighter than the next), thumbnails and reasons."""
     hashes, thumbnails = np.zeros(len(table), np.uint64), np.zeros((len(table), *_HASH_SIZE, 3), np.uint8)
     reasons: list[str] = []
     for found in decode_posters(table.poster_paths, files, _HASH_SIZE, on_progress=on_progress):
@@ -149,7 +149,7 @@ def _near(
             distance = np.bitwise_count(hashes[members][:, None] ^ hashes[members])
             for a, b in np.argwhere(np.triu(distance <= NEAR, 1)):
                 first, second = int(members[a]), int(members[b])
-                # By chance one pair in a million has such hashes, though the pictures have nothing in common.
+                # One pair in a million of unrelated pictures has such hashes by chance, so compare the pixels too.
                 if np.sqrt(((thumbnails[first].astype(np.float32) - thumbnails[second]) ** 2).mean()) <= _ALIKE:
                     pairs.add((first, second))
     return [[a, b] for a, b in sorted(pairs) if a not in group_of or group_of[a] != group_of.get(b)]

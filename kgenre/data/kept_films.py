@@ -1,4 +1,4 @@
-"""What a run keeps of its films: in its checkpoints, so that others are read alike, and as files for people."""
+"""What a run keeps about its films: in checkpoints, to read other films the same way, and as files for people."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.split import PARTS, Split
 
-_MOVED = 0.05  # of the films; below, some were given the id of another by hand
+_MOVED = 0.05  # of the films; up to this share, someone may have edited a few ids by hand
 
 
 @dataclass(frozen=True)
 class KeptFilms:
-    """How films become batches, as JSON values; see `FilmData` for the arguments of the same name.
+    """The settings that turn films into batches, as JSON values; see `FilmData` for the arguments of the same name.
 
     Args:
-        split: film ids by part, see `Split.to_json`; None where none was drawn.
-        arguments: of `FilmData` by name, those that the vocabulary and the split were made with; {} in checkpoints
-            that do not know.
-        marks: of the films of ``split``, one after the other, see `film_marks`; "" in checkpoints that do not know.
+        split: film ids by part, see `Split.to_json`; None if there is no split.
+        arguments: the arguments of `FilmData` that determined the vocabulary and the split, by name; {} in checkpoints
+            that do not record them.
+        marks: the marks of the films of ``split``, concatenated, see `film_marks`; "" in checkpoints without them.
     """
 
     genre_names: Sequence[str]
@@ -41,7 +41,7 @@ class KeptFilms:
     vocabulary: Sequence[str]
     sequence_length: int | None
     split: dict[str, Any] | None = None
-    # Checkpoints that were written before these existed were read so:
+    # The defaults describe checkpoints that were written before these fields existed:
     resize: str = "squash"
     standardize: str | None = "lower_and_strip_punctuation"
     stem: str | None = None
@@ -50,28 +50,28 @@ class KeptFilms:
     marks: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """A dict of JSON values."""
+        """Return a dict of JSON values."""
         state = {one.name: getattr(self, one.name) for one in fields(self)}
         return state | {"genre_names": list(self.genre_names), "image_size": list(self.image_size)}
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> KeptFilms:
-        """The same from `to_json`, of this version or an older one."""
+        """Rebuild from the dict of `to_json`, of this version or an older one."""
         known = {one.name: state[one.name] for one in fields(cls) if one.name in state}
         return cls(**known | {"image_size": tuple(state["image_size"])})
 
     @cached_property
     def vectorizer(self) -> OverviewVectorizer | None:
-        """Of overviews, as the run reads them; None where it reads none."""
+        """The vectorizer for overviews, as the run reads them; None if it reads none."""
         if not self.overviews or self.sequence_length is None:
             return None
         return OverviewVectorizer(self.vocabulary, self.sequence_length, self.standardize, self.stem, self.word_split)
 
     def split_over(self, films: FilmTable) -> Split | None:
-        """The split over these films: those that only share their id with one of its films are in no part.
+        """Return the split over these films; a film that shares only its id with a film of the split is in no part.
 
         Raises:
-            FilmDataError: films have the ids that others of its films had.
+            FilmDataError: over 5 % of the films have an id that another film of the split had: ids were reassigned.
         """
         if self.split is None:
             return None
@@ -89,7 +89,7 @@ class KeptFilms:
         return Split.from_json(self.split | parts, films.ids)
 
     def learnt_from(self, films: FilmTable) -> npt.NDArray[np.bool_]:
-        """Which films the run trained or chose on, be it that title and overview are known by another id; bool (n,)."""
+        """Return which films the run trained or validated on, even if their ids have changed since; bool (n,)."""
         parts = ("train", "validation")
         ids = set(self._ids_of(parts))
         by_id = np.fromiter((film_id in ids for film_id in films.ids), bool, len(films))
@@ -100,26 +100,26 @@ class KeptFilms:
 
     @cached_property
     def _mark_of(self) -> dict[str, str]:
-        """By the ids of the split's films; of older checkpoints "" for each."""
+        """The mark of each film of the split, by id; "" for each with older checkpoints."""
         return {film_id: self.marks[LETTERS * i : LETTERS * (i + 1)] for i, film_id in enumerate(self._ids_of(PARTS))}
 
     def _replaced(self, films: FilmTable) -> npt.NDArray[np.bool_]:
-        """Which films have the id of one of the split's films, and are others."""
+        """Return which films have the id of a film of the split but are other films."""
         of_run = np.array([self._mark_of.get(film_id) or UNKNOWN for film_id in films.ids], f"U{LETTERS}")
         return ~may_be_the_same(films.marks, of_run)
 
     def _has_marks_of(self, films: FilmTable, parts: Sequence[str]) -> npt.NDArray[np.bool_]:
-        """Which films have title and overview of a film of these parts, whatever their ids."""
+        """Return which films have the title and overview of a film of these parts, whatever their ids."""
         known = {self._mark_of[film_id] for film_id in self._ids_of(parts)} - {"", UNKNOWN}
         return np.isin(films.marks, list(known))
 
     def has_none_of(self, films: FilmTable) -> bool:
-        """Whether there is a split, and none of the films is in it."""
+        """Return whether there is a split and none of the films is in it."""
         split = self.split_over(films)
         return split is not None and not any(split.sizes)
 
     def write(self, directory: str | os.PathLike[str], left_out: Sequence[LeftOut]) -> None:
-        """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and ``left_out.csv``, those that have something."""
+        """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and ``left_out.csv``, skipping empty ones."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         if self.split is not None:

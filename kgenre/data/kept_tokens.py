@@ -1,7 +1,7 @@
-"""Vocabularies and token ids of many overviews, kept on disk: a later run with the same ones takes them from there.
+"""Disk cache for vocabularies and token ids of many overviews: a later run with the same overviews loads them.
 
-Each is in a file of its own in ``$KGENRE_CACHE/tokens``, named by a hash of all that it follows from. The files used
-last stay.
+Each is a separate file in ``$KGENRE_CACHE/tokens``, named by a hash of everything that it depends on. Only the most
+recently used files are kept.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from kgenre.data.overviews import OverviewVectorizer, TokenIds
 from kgenre.data.packed_columns import PackedTexts
 from kgenre.engines.cache_folder import cache_folder, keep, note_use
 
-_VERSION = 2  # raise it when the same overviews and settings give another vocabulary or other ids
-_LEAST = 1000  # overviews: fewer take no time
+_VERSION = 2  # raise it when the same overviews and settings yield another vocabulary or other ids
+_LEAST = 1000  # overviews; fewer are processed too quickly to be worth caching
 _MOST_FILES = 16  # each trial of a search may write two
 
 
 def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **settings: Any) -> OverviewVectorizer:
-    """What `OverviewVectorizer.adapt` learns from the rows ``training``, with its arguments ``settings``."""
+    """Return `OverviewVectorizer.adapt` of the rows ``training`` with its arguments ``settings``, cached."""
     texts = PackedTexts.of(overviews)
     if len(texts) < _LEAST:
         return OverviewVectorizer.adapt(texts.take(training), **settings)
     rows = hashlib.sha256(training.tobytes()).hexdigest()
     file = _file("json", texts, settings["stem"], rows, sorted(settings.items()))
-    with suppress(OSError, ValueError, TypeError, AttributeError):  # there is none, or a damaged one
+    with suppress(OSError, ValueError, TypeError, AttributeError):  # no such file, or a damaged one
         found = OverviewVectorizer(**json.loads(file.read_text(encoding="utf-8")))
         note_use(file)
         return found
@@ -47,7 +47,7 @@ def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **setti
 
 
 def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenIds:
-    """``vectorizer.encode(overviews)``, in memory or mapped from the file that has it."""
+    """Return ``vectorizer.encode(overviews)``, in memory or memory-mapped from the cached file."""
     texts, length = PackedTexts.of(overviews), vectorizer.sequence_length
     if len(texts) < _LEAST:
         return vectorizer.encode(texts)
@@ -55,7 +55,7 @@ def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenId
         "npy", texts, vectorizer.stem, vectorizer.vocabulary, length, vectorizer.standardize, vectorizer.word_split
     )
     with suppress(OSError, ValueError, EOFError):
-        # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
+        # "c" (copy-on-write): nothing writes to it, but TensorFlow does not share the memory of read-only arrays.
         ids = np.load(file, mmap_mode="c")
         with file.open("rb") as kept:
             kept.seek(-4, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""Whether films have genres to learn, what is odd about them, and films with those that a trained model knows."""
+"""Checks of the genres of films, and mapping them to the genres that a trained model knows."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check_genres(films: FilmTable) -> None:
 
 
 def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:
-    """A line where half of the genres have a separator in their names, or where there is a genre for each three films.
+    """Return a line if half of the genre names contain a separator, or if there are fewer than 3 films per genre.
 
     Example:
         >>> doubts_about_genres(read_films("films"))
@@ -48,7 +48,7 @@ def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:
 
 
 def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int]], list[str]]:
-    """(name, films) of the genres that at least one but fewer than ``min_films`` films have; those that none has.
+    """Return (name, films) of genres with fewer than ``min_films`` films, and the names of genres with none.
 
     Example:
         >>> scarce_genres(read_films("films"), min_films=5)
@@ -60,7 +60,7 @@ def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int
 
 
 def lacking_genres(films: FilmTable) -> list[str]:
-    """A line where all films have the same genres, and one where over 1 % have none: theirs may be unknown."""
+    """Return a line if all films have the same genres, and one if over 1 % have none: their genres may be unknown."""
     lines = []
     if len(films) > 1 and (films.genres == films.genres[0]).all():
         names = ", ".join(films.genres_of(0))
@@ -75,12 +75,12 @@ def lacking_genres(films: FilmTable) -> list[str]:
 
 
 def map_to_known_genres(films: FilmTable, genre_names: Sequence[str]) -> FilmTable:
-    """The same films with the genre columns ``genre_names``; a line is logged about genres that are dropped.
+    """Return the same films with the genre columns ``genre_names``, and log which genres are dropped.
 
-    Films of a file without any genre get zeros: they can be predicted.
+    If no film has a genre, all columns are zero: such films can still be predicted.
 
     Raises:
-        FilmDataError: the films have genres, and none of them is known.
+        FilmDataError: the films have genres, but none of ``genre_names``.
     """
     counts = films.genres.sum(axis=0)
     occurring = [name for name, count in zip(films.genre_names, counts, strict=True) if count]

@@ -1,20 +1,20 @@
-"""An overview as it stands in a table, as text: without HTML, and "" for what tables write where there is none."""
+"""Cleaning of overviews: without HTML, and "" for the placeholders that tables have for missing overviews."""
 
 from __future__ import annotations
 
 import html
 import re
 
-# What tables write where a film has no overview, without a full stop.
+# Placeholders for a missing overview, in lower case and without a full stop.
 NO_OVERVIEW = frozenset(
     {"n/a", "#n/a", "n.a", "nan", "none", "null", "-", "--", "?", "", "tbd", "tba", "unknown", "plot unknown"}
     | {"no overview", "no overview found", "no overview available", "add a plot"}
 )
 _SHOWN = 1500  # characters: 12 lines of a page
-_MOST_ESCAPES = 4  # a text that was escaped, stored, and escaped again
-_LONGEST = 30  # characters of what may be one of these
+_MOST_ESCAPES = 4  # levels of escaping: some texts were escaped again each time they were stored
+_LONGEST = 30  # characters; a longer text is no placeholder
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#x[0-9a-f]{1,6}|[a-z]\w{1,30});", re.IGNORECASE)
-# Names of tags that texts are marked up with: "3 < 5", "<3" and "<unknown>" stay.
+# Only these tags are removed: "3 < 5", "<3" and "<unknown>" stay.
 _TAGS = (
     "a|abbr|b|big|blockquote|br|cite|code|div|em|font|h[1-6]|hr|i|img|li|ol|p|pre|q|s|small|span|strong|sub|sup|u|ul"
 )
@@ -23,9 +23,9 @@ _TAG = re.compile(rf"</?(?:{_TAGS})(?:{_ATTRIBUTE})*\s*/?>", re.IGNORECASE)
 
 
 def overview_text(cell: str) -> str:
-    """The text of an overview: entities are the characters that they stand for, tags a blank; "" where there is none.
+    """Return the text of an overview, with HTML entities decoded and tags replaced by blanks; "" if it is missing.
 
-    What was escaped several times is read as often, so that the text of a table's cell, given again, stays as it is.
+    Text that was escaped several times is decoded as often, so that cleaning a cleaned text does not change it.
 
     Example:
         >>> overview_text("A <b>man</b> &amp; a dog<br/>run."), overview_text("No overview found.")
@@ -45,5 +45,5 @@ def overview_text(cell: str) -> str:
 
 
 def beginning(overview: str) -> str:
-    """As much of an overview as is shown of it: some may be books."""
+    """Return as much of an overview as is shown: some are as long as a book."""
     return overview if len(overview) <= _SHOWN else f"{overview[:_SHOWN].rstrip()} …"

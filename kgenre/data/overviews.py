@@ -1,4 +1,4 @@
-"""Overviews as token ids, with a vocabulary that knows the training films only."""
+"""Overviews as token ids, with a vocabulary learned from the training films only."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TokenIds = npt.NDArray[np.int32]
 
 
 def normalised_overview(text: str) -> str:
-    """Lower case, without punctuation, single spaces: equal for overviews that differ in nothing that counts.
+    """Return the text in lower case, without punctuation and with single spaces, to find identical overviews.
 
     "" means that the text has no words at all.
     """
@@ -30,29 +30,29 @@ def normalised_overview(text: str) -> str:
 
 
 def has_words(text: str) -> bool:
-    """Whether there is more in a text than blanks and punctuation: whether `normalised_overview` leaves something."""
+    """Return whether a text has more than blanks and punctuation: whether `normalised_overview` is not empty."""
     return _OF_A_WORD.search(text) is not None
 
 
 def stemming_languages() -> tuple[str, ...]:
-    """The languages that ``stem`` knows: those of Snowball (https://snowballstem.org)."""
+    """Return the languages that ``stem`` supports: those of Snowball (https://snowballstem.org)."""
     import snowballstemmer
 
     return tuple(sorted(snowballstemmer.algorithms()))
 
 
 class OverviewVectorizer:
-    """Overviews to int32 token ids (n, T), padded with 0 on the right; 1 is an unknown word.
+    """Converts overviews to int32 token ids (n, T), padded with 0 on the right; 1 is an unknown word.
 
-    By default it learns the vocabulary that a Keras ``TextVectorization`` (lower case, no punctuation, split at white
-    space) learns, and gives the ids that it gives, without TensorFlow.
+    By default it learns the same vocabulary and returns the same ids as a Keras ``TextVectorization`` (lower case, no
+    punctuation, split at white space), without TensorFlow.
 
     Args:
-        vocabulary: the words, most frequent first, with "" and "[UNK]" in front; stems where ``stem`` is given.
-        sequence_length: T; longer overviews are cut.
-        standardize: what is done to a text before it is split, see `TextWords`.
-        stem: None, or the language whose Snowball stemmer takes the endings off: "english".
-        word_split: how it is split into words, see `TextWords`.
+        vocabulary: the words, most frequent first, with "" and "[UNK]" in front; stems if ``stem`` is given.
+        sequence_length: T; longer overviews are truncated.
+        standardize: how a text is normalised before it is split, see `TextWords`.
+        stem: None, or the language whose Snowball stemmer removes word endings, such as "english".
+        word_split: how a text is split into words, see `TextWords`.
 
     Example:
         >>> vectorizer = OverviewVectorizer.adapt(["A ship in space.", "The ship"], vocabulary_size=100)
@@ -89,15 +89,15 @@ class OverviewVectorizer:
 
         Args:
             overviews: training overviews.
-            vocabulary_size: most words kept, the padding and the unknown word included.
-            sequence_length: None for the longest of ``overviews`` in tokens, at most 200.
+            vocabulary_size: the most words to keep, including the padding and the unknown word.
+            sequence_length: None for the length of the longest of ``overviews`` in tokens, at most 200.
             standardize: see the class.
             stem: see the class.
-            min_df: a word that fewer of ``overviews`` hold is unknown.
+            min_df: words that occur in fewer of ``overviews`` are unknown.
             word_split: see the class.
 
         Raises:
-            FilmDataError: there is no word in ``overviews``, or none that enough of them hold.
+            FilmDataError: there is no word in ``overviews``, or none in at least ``min_df`` of them.
         """
         if not any(map(has_words, overviews)):
             raise FilmDataError(
@@ -107,7 +107,7 @@ class OverviewVectorizer:
         words_of, longest = TextWords(standardize, word_split, stem), 0
         counts: Counter[bytes] = Counter()
         films: Counter[bytes] = Counter()
-        for text in overviews:  # one after the other: the words of all take more memory than anything else here
+        for text in overviews:  # one at a time: the words of all would need more memory than anything else here
             words = words_of(text)
             longest = max(longest, len(words))
             counts.update(words)
@@ -124,11 +124,11 @@ class OverviewVectorizer:
         if sequence_length is None:
             sequence_length = min(longest, MAX_SEQUENCE_LENGTH)
         vectorizer = cls(vocabulary, sequence_length, standardize, stem, word_split)
-        vectorizer._words = words_of  # it has the stems already
+        vectorizer._words = words_of  # reuses its cached stems
         return vectorizer
 
     def encode(self, overviews: Sequence[str]) -> TokenIds:
-        """Token ids, int32 (n, T). An overview without words is a row of zeros."""
+        """Return token ids, int32 (n, T). An overview without words is a row of zeros."""
         ids = np.zeros((len(overviews), self.sequence_length), np.int32)
         id_of, unknown = self._ids.get, repeat(1)
         for row, text in enumerate(overviews):
@@ -138,7 +138,7 @@ class OverviewVectorizer:
 
 
 def _most_frequent(counts: Counter[bytes], most: int) -> list[str]:
-    """The most frequent words first; of equally frequent ones the one whose bytes sort last, as in Keras's layer."""
+    """Return the most frequent words in order; ties go to the word whose bytes sort last, as in Keras's layer."""
     counts.pop(UNKNOWN.encode(), None)
     ordered = sorted(counts, key=lambda word: (counts[word], word), reverse=True)
     return [word.decode("utf-8", "replace") for word in ordered[:most]]

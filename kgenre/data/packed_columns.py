@@ -1,4 +1,4 @@
-"""Columns of a table that take little memory: a Python string has 50 bytes beside its letters, a `Path` hundreds."""
+"""Memory-saving columns of a table: a Python string takes 50 bytes more than its letters, a `Path` hundreds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from kgenre.data.poster_files import PosterFile
 Item = TypeVar("Item")
 _FIELDS = np.dtype(
     [
-        ("reason", np.int32),  # its number
+        ("reason", np.int32),  # index into `_reasons`
         ("was_read", bool),
         ("sha256", "S32"),
         ("height", np.int32),
@@ -29,7 +29,7 @@ _FIELDS = np.dtype(
 
 
 class Column(Sequence[Item]):
-    """A sequence, equal to any other one of the same items; each is made when it is asked for, by ``_item``."""
+    """A sequence that equals any other sequence of the same items; ``_item`` creates each item on access."""
 
     @abstractmethod
     def _item(self, index: int) -> Item: ...
@@ -56,10 +56,10 @@ class Column(Sequence[Item]):
 
 
 class PackedTexts(Column[str]):
-    """Texts, kept as UTF-8, one after the other, with 8 bytes for where each ends.
+    """Texts stored as UTF-8 in one buffer, with 8 bytes for the end of each.
 
     Args:
-        texts: the first ones; more come by `append`.
+        texts: the initial texts; `append` adds more.
 
     Example:
         >>> texts = PackedTexts(["Alien", ""])
@@ -70,17 +70,17 @@ class PackedTexts(Column[str]):
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._letters = bytearray()
         self._ends = array("q", [0])
-        self._rows: npt.NDArray[np.intp] | None = None  # of a part of the texts
+        self._rows: npt.NDArray[np.intp] | None = None  # set by `take`
         for text in texts:
             self.append(text)
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> PackedTexts:
-        """``texts`` themselves, if they are packed already."""
+        """Pack ``texts``, or return them unchanged if they are packed already."""
         return texts if isinstance(texts, cls) else cls(texts)
 
     def append(self, text: str) -> None:
-        """Put a text at the end. What was taken of the texts before does not see it."""
+        """Add a text at the end. Results of earlier `take` calls do not include it."""
         if self._rows is not None:
             raise TypeError("Texts that were taken from others cannot grow.")
         if text:
@@ -88,14 +88,14 @@ class PackedTexts(Column[str]):
         self._ends.append(len(self._letters))
 
     def take(self, rows: npt.NDArray[np.integer]) -> PackedTexts:
-        """The texts at ``rows``, in that order; their letters are shared, not copied."""
+        """Return the texts at ``rows``, in that order; the buffer is shared, not copied."""
         taken = PackedTexts()
         taken._letters, taken._ends = self._letters, self._ends
         taken._rows = np.asarray(rows, np.intp) if self._rows is None else self._rows[rows]
         return taken
 
     def add_to(self, key: hashlib._Hash) -> None:
-        """Put the texts into a hash. Equal texts may give another one where they were taken from others."""
+        """Update a hash with the texts. Equal texts may hash differently if `take` returned one of them."""
         rows = b"" if self._rows is None else self._rows.tobytes()
         for part in (memoryview(self._letters), memoryview(self._ends).cast("B"), memoryview(rows)):
             key.update(len(part).to_bytes(8, "big"))
@@ -115,11 +115,11 @@ class PackedTexts(Column[str]):
 
 
 class PosterPaths(Column["Path | None"]):
-    """Paths, None where a film has no poster.
+    """Paths of posters; None where a film has none.
 
     Args:
-        paths: one for each film; ``texts`` has them as strings, "" for None, for what looks at all of them: to make a
-            `Path` takes as long as to look at its file.
+        paths: one for each film. The attribute ``texts`` has them as strings, "" for None, for loops over all of them:
+            creating a `Path` takes as long as a stat of its file.
 
     Example:
         >>> paths = PosterPaths([Path("posters/tt0084058.jpg"), None])
@@ -133,7 +133,7 @@ class PosterPaths(Column["Path | None"]):
         self.texts: PackedTexts = paths
 
     def take(self, rows: npt.NDArray[np.integer]) -> PosterPaths:
-        """The paths at ``rows``, in that order."""
+        """Return the paths at ``rows``, in that order."""
         return PosterPaths(self.texts.take(rows))
 
     def __len__(self) -> int:
@@ -145,10 +145,10 @@ class PosterPaths(Column["Path | None"]):
 
 
 class ExaminedPosters(Column[PosterFile]):
-    """What is known of the poster file of each film, in 46 bytes, where a tuple of its own has 300.
+    """What is known about the poster file of each film, in 46 bytes each; a tuple takes 300.
 
     Args:
-        files: of each film; they may come one after the other.
+        files: one for each film; may be a generator.
 
     Example:
         >>> ExaminedPosters([PosterFile("the file is empty")])[0].reason
@@ -164,19 +164,19 @@ class ExaminedPosters(Column[PosterFile]):
         self._reasons = list(numbers)
 
     def take(self, rows: npt.NDArray[np.integer]) -> ExaminedPosters:
-        """Those at ``rows``, in that order."""
+        """Return the files at ``rows``, in that order."""
         taken = ExaminedPosters()
         taken._reasons, taken._rows = self._reasons, self._rows[rows]
         return taken
 
     @property
     def sha256(self) -> npt.NDArray[np.bytes_]:
-        """Of the bytes of each, "S32" (n,); b"" where a file was not read."""
+        """SHA-256 of each file's bytes, "S32" (n,); b"" where a file was not read."""
         return self._rows["sha256"]
 
     @property
     def reasons(self) -> list[str]:
-        """Why each cannot be used; "" where nothing speaks against it."""
+        """Why each file cannot be used; "" where no problem is known."""
         return [self._reasons[number] for number in self._rows["reason"].tolist()]
 
     def __len__(self) -> int:
@@ -184,5 +184,5 @@ class ExaminedPosters(Column[PosterFile]):
 
     def _item(self, index: int) -> PosterFile:
         number, was_read, sha256, height, width, plain = self._rows[index].item()
-        # NumPy takes zeros at the end of bytes for padding.
+        # NumPy strips trailing zero bytes as padding.
         return PosterFile(self._reasons[number], sha256.ljust(32, b"\0") if was_read else b"", height, width, plain)

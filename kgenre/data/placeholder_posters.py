@@ -1,4 +1,4 @@
-"""One picture for all films that have no poster, such as "no image available": it tells nothing of any of them."""
+"""Detection of placeholder posters: one picture for all films without a poster, such as "no image available"."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import numpy.typing as npt
 from kgenre.data.film_table import FilmTable
 from kgenre.data.packed_columns import ExaminedPosters
 
-_LEAST = 10  # films; fewer may be one film's editions
+_LEAST = 10  # films; fewer may be editions of one film
 
 
 def placeholder_posters(films: FilmTable, files: ExaminedPosters) -> list[npt.NDArray[np.intp]]:
-    """The rows of films that share a picture which is no poster of theirs, for each such picture.
+    """Return the rows of the films that share a placeholder instead of a poster of their own, for each placeholder.
 
-    Ten films or more have it, byte for byte, most have titles of their own, and no half of them has the same genres:
-    episodes of a series share a poster too, and their genres with it.
+    Ten films or more have the same file, byte for byte, at least half of their titles are distinct, and fewer than half
+    have the same genres: episodes of a series also share a poster, but their genres too.
 
     Args:
         films: n films with their genres.
-        files: what `examine_posters` found about their posters.
+        files: what `examine_posters` returned for their posters.
 
     Example:
         >>> films = read_films("films")
@@ -34,7 +34,7 @@ def placeholder_posters(films: FilmTable, files: ExaminedPosters) -> list[npt.ND
 
 
 def rows_by_key(keys: npt.NDArray[Any], least: int = 2) -> list[npt.NDArray[np.intp]]:
-    """The rows of each key that ``least`` rows have, or more; the key that comes first in ``keys`` is the first."""
+    """Return the rows of each key that at least ``least`` rows have, in the order of first occurrence."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
@@ -51,7 +51,7 @@ def _differ(films: FilmTable, rows: npt.NDArray[np.intp]) -> bool:
 
 
 def about_placeholders(films: FilmTable, files: ExaminedPosters) -> list[str]:
-    """What to say of each."""
+    """Return a line for the user about each placeholder."""
     return [
         f"{len(rows):,} films share one picture ({films.ids[rows[0]]}, {films.ids[rows[1]]}, ...: "
         f"{films.poster_paths[rows[0]]}): a placeholder? To leave these films out take their pictures away, and "

@@ -1,9 +1,9 @@
-"""Poster files to pixels of one size.
+"""Decoding of poster files to pixels of one size.
 
 libjpeg-turbo decodes plain JPEGs, which nearly all posters are, at a half, a quarter or an eighth of their size where
-that is large enough. Pillow decodes what is left: other formats, CMYK, photographs on their side, and what the other
-one complains of, to say what is wrong with it. Every poster, one or many, in a table or streamed, goes through
-`decode_posters`, so that a prediction sees the pixels that training saw.
+that is large enough. Pillow decodes the rest: other formats, CMYK, rotated photographs, and files that libjpeg-turbo
+rejects, for a message about what is wrong. Every poster file, one or many, in a table or streamed, goes through
+`decode_posters`, so that a prediction sees the same pixels as training.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 OnProgress = Callable[[int, int], None]
 _POSTERS_AT_ONCE = 32
-_AHEAD = 2  # so many times as many for each processor are decoded ahead of whoever takes them
+_AHEAD = 2  # chunks of _POSTERS_AT_ONCE, for each processor, that are decoded ahead of the consumer
 
 
 class Decoded(NamedTuple):
-    """Some posters.
+    """A chunk of decoded posters.
 
     Args:
-        positions: where these n stand in what was asked for.
-        pixels: uint8 (n, H, W, 3), zeros where one could not be decoded.
-        reasons: why not; "" where it was.
+        positions: of these n posters in the ``paths`` of `decode_posters`.
+        pixels: uint8 (n, H, W, 3), zeros where a poster could not be decoded.
+        reasons: why it could not be decoded; "" where it could.
     """
 
     positions: range
@@ -51,16 +51,16 @@ def decode_posters(
     out: Pixels | None = None,
     on_progress: OnProgress | None = None,
 ) -> Iterator[Decoded]:
-    """Decode posters in threads, a few at a time, in the order given; each is in exactly one `Decoded`.
+    """Decode posters in threads, a chunk at a time, in the given order; each is in exactly one `Decoded`.
 
     Args:
-        paths: n files; None or "" for none.
-        files: what `examine_posters` found about them; one with a reason there is not opened.
+        paths: n files; None or "" where there is none.
+        files: what `examine_posters` returned for them; a file with a reason is not opened.
         image_size: (height, width) in pixels.
-        resize: "squash" changes the aspect ratio to that of ``image_size``; "letterbox" keeps all of the poster and
-            fills up with black; "crop" keeps the middle of it and no black.
-        out: uint8 (n, H, W, 3), zeros that posters are written into; what is yielded are parts of it.
-        on_progress: called with (posters read, n) now and then.
+        resize: "squash" changes the aspect ratio to that of ``image_size``; "letterbox" keeps the whole poster and pads
+            it with black; "crop" keeps the middle of the poster, without black.
+        out: uint8 (n, H, W, 3), zeros, to write the posters into; the pixels yielded are then views of it.
+        on_progress: called with (posters read, n) after each chunk.
     """
 
     def some(first: int) -> Decoded:
@@ -71,7 +71,7 @@ def decode_posters(
             file, path = files[i], paths[i]
             reason = file.reason
             if not reason:
-                assert path  # `examine_posters` has a reason where there is no path
+                assert path  # `examine_posters` returns a reason where there is no path
                 reason = _read(path, file.plain, resize, out=poster)
             reasons.append(reason)
         return Decoded(positions, pixels, reasons)
@@ -87,29 +87,29 @@ def decode_posters(
                 begun.extend(islice(tasks, 1))
                 if on_progress:
                     on_progress(found.positions.stop, len(paths))
-        finally:  # whoever takes them may have enough
+        finally:  # the consumer may stop early
             for future in begun:
                 future.cancel()
 
 
 def _read(path: str | Path, plain: bool, resize: str, out: Pixels) -> str:
-    """Write a poster into ``out``, zeros (H, W, 3), and return ""; or return why not."""
+    """Decode a poster into ``out``, zeros (H, W, 3), and return ""; or return why that failed."""
     size = out.shape[:2]
     try:
-        data = read_file(path)  # it may have gone since it was examined
+        data = read_file(path)  # it may have been removed since it was examined
     except OSError as error:
         return reason_of(error)
     try:
         decoded = _with_turbo(data, size, resize) if plain else None
         pixels, found = decoded or _reduced(open_picture(data), size, resize)
-    except Exception as error:  # decoders meet arbitrary bytes, and raise whatever these bytes lead to
+    except Exception as error:  # decoders may raise anything on arbitrary bytes
         return damaged(error)
     _place(out, pixels, found)
     return ""
 
 
 def shrunk(picture: Image.Image | Pixels, image_size: tuple[int, int], resize: str) -> Pixels:
-    """A picture in memory, of Pillow or uint8 (h, w, 3), as uint8 (height, width, 3); see `decode_posters`."""
+    """Resize a Pillow image or a picture uint8 (h, w, 3) to uint8 (height, width, 3); see `decode_posters`."""
     from PIL import Image
 
     image = _rgb(Image.fromarray(picture) if isinstance(picture, np.ndarray) else picture)
@@ -119,7 +119,7 @@ def shrunk(picture: Image.Image | Pixels, image_size: tuple[int, int], resize: s
 
 
 def _place(out: Pixels, pixels: Pixels, found: Fit) -> None:
-    """Resize the window of a picture into its place in ``out``."""
+    """Resize the window of a picture into the middle of ``out``."""
     size = out.shape[:2]
     top, left, height, width = found.window
     rows, columns = found.inner
@@ -129,7 +129,7 @@ def _place(out: Pixels, pixels: Pixels, found: Fit) -> None:
 
 
 def _with_turbo(data: bytes, image_size: tuple[int, int], resize: str) -> tuple[Pixels, Fit] | None:
-    """A JPEG's pixels at the scale that fits; None for what libjpeg-turbo has any complaint about."""
+    """Return a JPEG's pixels at the scale that fits; None if it is too large or libjpeg-turbo reports any problem."""
     import simplejpeg
 
     try:
@@ -150,10 +150,10 @@ def _reduced(image: Image.Image, image_size: tuple[int, int], resize: str) -> tu
 
 
 def open_picture(data: bytes) -> Image.Image:
-    """The RGB picture in the bytes of a file, upright, on white where it is transparent.
+    """Return the picture in the bytes of a file: RGB, upright, on white where it is transparent.
 
     Raises:
-        Exception: whatever a decoder raises about arbitrary bytes; a ValueError about more than 50 million pixels.
+        Exception: whatever a decoder raises on arbitrary bytes; a ValueError for more than 50 million pixels.
     """
     from PIL import Image
 
@@ -164,7 +164,7 @@ def open_picture(data: bytes) -> Image.Image:
 
 
 def encoded_picture(pixels: Pixels, format: str, **options: int) -> bytes:
-    """The bytes of a file with these pixels, uint8 (h, w, 3), as Pillow saves them with these arguments."""
+    """Return the bytes of a picture file with these pixels, uint8 (h, w, 3), as Pillow saves it with ``options``."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -176,12 +176,12 @@ def _rgb(image: Image.Image) -> Image.Image:
     from PIL import Image, ImageOps
 
     if image.info.get("exif"):
-        image = ImageOps.exif_transpose(image)  # a phone's photograph lies on its side without this
+        image = ImageOps.exif_transpose(image)  # phones store upright photographs rotated
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I;16"):  # Pillow would clip 16 bits, not scale them
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-    if image.has_transparency_data:  # what a transparent pixel is coloured underneath is arbitrary
+    if image.has_transparency_data:  # the colour of a transparent pixel is arbitrary
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")

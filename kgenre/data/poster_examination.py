@@ -1,4 +1,4 @@
-"""All posters of a table looked at, in parallel and a few at a time: what is known of them from before is looked up."""
+"""Examination of all posters of a table, in parallel and in chunks; results of earlier runs come from the cache."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def examine_posters(
     root: Path | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExaminedPosters:
-    """Look at poster files, in parallel; what is known of a file from before is taken from the cache.
+    """Examine poster files, in parallel; results of earlier runs for unchanged files are taken from the cache.
 
     Args:
-        paths: None or "" where a film has no poster.
-        root: the folder that every file must lie in, symbolic links followed; None for anywhere.
-        on_progress: called with (files looked at, all files) now and then.
+        paths: one for each film; None or "" where a film has no poster.
+        root: the folder that must contain every file, after symbolic links are resolved; None for anywhere.
+        on_progress: called with (files examined, all files) now and then.
 
     Example:
         >>> [found] = examine_posters([Path("posters/tt0084058.jpg")])
@@ -61,7 +61,7 @@ def examine_posters(
 
 
 class _NewFile(NamedTuple):
-    """A file that is not known, or has changed since."""
+    """A file that is not in the cache, or has changed since."""
 
     position: int
     path: str
@@ -72,10 +72,10 @@ class _NewFile(NamedTuple):
 
 
 def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[list[PosterFile], list[_NewFile]]:
-    """What can be said of files without opening them, and those that must be opened."""
+    """Return what is known about files without opening them, and the files that must be opened."""
     found, new = [_NO_POSTER] * len(paths), []
     places = [os.path.split(path or "") for path in paths]
-    names: dict[str, list[str]] = {}  # by folder, as it is given
+    names: dict[str, list[str]] = {}  # by folder, as given
     for folder, name in places:
         names.setdefault(folder, []).append(name)
     absolute = {folder: os.path.abspath(folder) for folder in names}
@@ -87,12 +87,12 @@ def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[lis
             status = folders.status(os.fspath(path), folder)
         except OSError as error:
             status = reason_of(error)
-        except ValueError:  # a zero byte in its name
+        except ValueError:  # a null byte in its name
             status = "no such file"
         if isinstance(status, str):
             found[i] = PosterFile(status)
             continue
-        # What is unpacked over another file brings a time of its own, in some archives the same for all.
+        # Also ctime: a file unpacked over another one gets its mtime from the archive, in some the same for all files.
         size, changed = status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
         one = before[folder].get(name)
         if one is not None and one[:2] == (size, changed):
@@ -103,14 +103,14 @@ def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[lis
 
 
 class _Folders:
-    """Whether files lie under ``root``; a folder is resolved once, not once for each of its files."""
+    """Checks that files lie under ``root``; a folder is resolved once, not once for each of its files."""
 
     def __init__(self, root: Path | None) -> None:
         self.root = os.path.realpath(root) if root else None
         self._inside: dict[str, bool] = {}
 
     def status(self, path: str, folder: str) -> os.stat_result | str:
-        """The status of a file in a folder, or why it is refused."""
+        """Return the status of a file in a folder, or why it is refused."""
         status = os.lstat(path)
         if self.root:
             if folder not in self._inside:

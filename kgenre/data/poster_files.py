@@ -1,4 +1,4 @@
-"""What a poster file is before it is decoded: safe to open, its size from the header, its contents' hash."""
+"""Examination of a poster file before decoding: safe to open, its size from the header, a hash of its contents."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from typing import NamedTuple
 # and needs 1.2 GB to decode.
 MAX_PIXELS = 50_000_000
 MAX_BYTES = 64 << 20
-# Only decoders of pictures that posters come in: Pillow also knows formats that run other programs.
+# Only formats that posters come in: for some others, such as EPS, Pillow runs an external program.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif")  # the likeliest first
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 
 
 class PosterFile(NamedTuple):
-    """A poster file as its header and contents have it.
+    """What is known about a poster file from its header and contents.
 
     Args:
-        reason: why it cannot be used; "" where nothing speaks against it so far.
-        sha256: of its bytes; b"" where they were not read.
+        reason: why it cannot be used; "" if no problem is known so far.
+        sha256: of its bytes; b"" if they were not read.
         height, width: in pixels, as stored.
-        plain: a grey or colour JPEG without EXIF, which every decoder reads alike.
+        plain: whether it is a grey or colour JPEG without EXIF, which every decoder reads the same way.
     """
 
     reason: str = ""
@@ -36,15 +36,15 @@ class PosterFile(NamedTuple):
 
 
 def usable_cpus() -> int:
-    """The processors that this process may run on."""
+    """Return the number of processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def read_file(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a regular file of at most 64 MiB.
+    """Return the bytes of a regular file of at most 64 MiB.
 
     Raises:
-        OSError: it cannot be opened, is no regular file (a pipe would wait forever), or is too large.
+        OSError: it cannot be opened, is not a regular file (reading a pipe may block forever), is empty or too large.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
@@ -57,7 +57,7 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
 
 
 def reason_of(error: OSError) -> str:
-    """Why a file could not be read, in words for people."""
+    """Return a message for the user on why a file could not be read."""
     reasons = {
         IsADirectoryError: "a folder, not a file",
         FileNotFoundError: "no such file",
@@ -68,7 +68,7 @@ def reason_of(error: OSError) -> str:
 
 
 def refusal(status: os.stat_result) -> str:
-    """Why a file with this status is not read; "" if it may be."""
+    """Return why a file with this status must not be read; "" if it may be."""
     if stat.S_ISDIR(status.st_mode):
         return "a folder, not a file"
     if not stat.S_ISREG(status.st_mode):
@@ -79,7 +79,7 @@ def refusal(status: os.stat_result) -> str:
 
 
 def examine_file(path: str | os.PathLike[str]) -> PosterFile:
-    """Read a file and look at it."""
+    """Read a file and examine its contents."""
     try:
         data = read_file(path)
     except OSError as error:
@@ -88,7 +88,7 @@ def examine_file(path: str | os.PathLike[str]) -> PosterFile:
 
 
 def examine_bytes(data: bytes) -> PosterFile:
-    """The same for the contents of a file."""
+    """Examine the contents of a file."""
     sha256 = hashlib.sha256(data).digest()
     reason, height, width, plain = _jpeg_header(data) or _other_header(data)
     if height * width > MAX_PIXELS:
@@ -97,7 +97,7 @@ def examine_bytes(data: bytes) -> PosterFile:
 
 
 def _jpeg_header(data: bytes) -> tuple[str, int, int, bool] | None:
-    """("", height, width, plain) from a JPEG's frame header; None where there is none to be found."""
+    """Return ("", height, width, plain) from a JPEG's frame header; None if there is none."""
     if data[:2] != b"\xff\xd8":
         return None
     position, exif = 2, False
@@ -105,12 +105,12 @@ def _jpeg_header(data: bytes) -> tuple[str, int, int, bool] | None:
         if data[position] != 0xFF:
             return None
         marker = data[position + 1]
-        if marker == 0xFF:  # a byte that only fills
+        if marker == 0xFF:  # a fill byte
             position += 1
             continue
         if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
             height, width = (int.from_bytes(data[position + at : position + at + 2]) for at in (5, 7))
-            # Three components or one; four are CMYK, in one of several conventions.
+            # One or three components; four are CMYK, for which there are several conventions.
             plain = not exif and data[position + 9] in (1, 3) and data[position + 4] == 8
             return ("", height, width, plain) if height and width else None
         exif = exif or (marker == 0xE1 and data[position + 4 : position + 8] == b"Exif")
@@ -128,19 +128,19 @@ def _other_header(data: bytes) -> tuple[str, int, int, bool]:
         return "not a picture that is known", 0, 0, False
     except Image.DecompressionBombError:
         return "too many pixels", 0, 0, False
-    except Exception as error:  # decoders meet arbitrary bytes, and raise whatever these bytes lead to
+    except Exception as error:  # decoders may raise anything on arbitrary bytes
         return damaged(error), 0, 0, False
 
 
 def damaged(error: Exception) -> str:
-    """A decoder's complaint as a reason."""
+    """Return a decoder's error as a reason for `PosterFile`."""
     return f"a damaged picture ({(str(error).splitlines() or [''])[0][:100] or type(error).__name__})"
 
 
 @lru_cache
 def picture_formats() -> tuple[str, ...]:
-    """Those of ``PICTURE_FORMATS`` that this Pillow can read."""
+    """Return those of ``PICTURE_FORMATS`` that the installed Pillow can read."""
     from PIL import Image
 
-    Image.init()  # a Pillow that was built without AVIF or WebP does not know the name
+    Image.init()  # Image.open raises a KeyError for formats that Pillow was built without, such as AVIF or WebP
     return tuple(name for name in PICTURE_FORMATS if name in Image.OPEN)

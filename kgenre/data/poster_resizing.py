@@ -1,4 +1,4 @@
-"""From the size that a poster has to the one that it gets."""
+"""Resizing of posters: at which scale to decode, what to cut, and fast bilinear interpolation."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ import numpy as np
 import numpy.typing as npt
 
 RESIZE = ("squash", "letterbox", "crop")
-SCALES = (1, 2, 4, 8)  # a JPEG's cosine transform can be undone at these fractions of its size
+SCALES = (1, 2, 4, 8)  # a JPEG can be decoded directly at a half, a quarter or an eighth of its size
 
 Indices = npt.NDArray[np.intp]
 Pixels = npt.NDArray[np.uint8]
 Shares = npt.NDArray[np.uint16]  # 256ths
 
 _WHOLE, _HALF = np.uint16(256), np.uint16(128)
-_TWO_PIXELS = 2.4  # times as high or wide: beyond, two pixels each way leave too much out
+_TWO_PIXELS = 2.4  # times as high or wide; above it, interpolating between two pixels per axis skips too many
 
 
 class Fit(NamedTuple):
-    """How a picture gets its new size: scaled down by SCALES[scale], cut to a window of that, resized to ``inner``."""
+    """How a picture is resized: scaled down by SCALES[scale], cut to ``window``, interpolated to ``inner``."""
 
     scale: int
     window: tuple[int, int, int, int]  # top, left, height, width
     inner: tuple[int, int]
 
 
-@lru_cache(maxsize=4096)  # films share few sizes
+@lru_cache(maxsize=4096)  # posters come in few sizes
 def fit(height: int, width: int, image_size: tuple[int, int], resize: str) -> Fit:
-    """The largest scaling down that leaves at least the pixels that are needed, and what follows it.
+    """Choose the largest reduction that leaves at least as many pixels as needed, and the steps that follow it.
 
     Example:
         >>> fit(450, 300, (64, 64), "squash")
@@ -62,10 +62,10 @@ def fit(height: int, width: int, image_size: tuple[int, int], resize: str) -> Fi
 
 
 def resize_into(out: Pixels, pixels: Pixels) -> None:
-    """Bilinear as ``tf.image.resize`` does it, about the middles of pixels; smoothed where much is shrunk.
+    """Resize bilinearly like ``tf.image.resize``, with half-pixel centers; large reductions are antialiased.
 
-    In whole numbers: shares are 256ths. Of real posters one value in eight differs from the nearest whole number, by 1;
-    an even colour stays what it is.
+    Uses integers, with weights in 256ths: on real posters one value in eight differs from the exact result, rounded, by
+    1; a uniform colour does not change.
 
     Args:
         out: uint8 (H, W, channels), written to.
@@ -74,18 +74,18 @@ def resize_into(out: Pixels, pixels: Pixels) -> None:
     height, width, channels = pixels.shape
     size = out.shape[:2]
     if height > _TWO_PIXELS * size[0] or width > _TWO_PIXELS * size[1]:
-        # Much higher or wider than what it becomes: each pixel is made of all that it stands for.
+        # Much higher or wider than the result: Pillow's filter uses all old pixels that a new one covers.
         from PIL import Image
 
         out[...] = np.asarray(Image.fromarray(pixels).resize(size[::-1], Image.Resampling.BILINEAR))
         return
-    # Mostly half the size at most is left to shrink, and two pixels each way are enough: 16 bits hold 255 times 256,
-    # and NumPy takes a third of the time that Pillow does, which mixes more of them.
+    # After scaling down, the factor left is rarely above two, and two pixels per axis are enough. 255 * 256 fits into
+    # 16 bits, and NumPy takes a third of the time of Pillow, which mixes more pixels.
     line = width * channels
     mixed, other, step = _scratch.arrays(3, size[0], line)
-    lines = step.view(np.uint8).reshape(2 * size[0], line)  # no longer needed when the steps are
+    lines = step.view(np.uint8).reshape(2 * size[0], line)  # no longer used when `step` is written
     rows, shares = _old_rows(height, size[0])
-    # All are inside, and to wrap is faster than to check or to clip.
+    # All indices are in range, and mode "wrap" is faster than checking or clipping them.
     pixels.reshape(height, line).take(rows, 0, out=lines, mode="wrap")
     np.multiply(lines[: size[0]], shares[0], out=mixed)
     np.multiply(lines[size[0] :], shares[1], out=other)
@@ -96,18 +96,18 @@ def resize_into(out: Pixels, pixels: Pixels) -> None:
         left, right, across = _neighbours(width, size[1], channels)
         step = other.take(right, 1) - other.take(left, 1)
         mixed, high_bytes = mixed.take(left, 1), _high_bytes(np.arange(len(left)))
-    else:  # an old pixel is the left one of one new pixel at most: mixed where they are, one gather is enough
+    else:  # each old pixel is the left one of at most one new pixel: mix in place, then gather once
         high_bytes, across = _old_pixels(width, size[1], channels, math.gcd(size[0], 8))
         flat = other.reshape(-1)
         np.subtract(flat[channels:], flat[:-channels], out=step.reshape(-1)[:-channels])
-    # Differences below 0 are right modulo 65536, and so is the sum.
+    # Negative differences wrap modulo 65536, which the sum undoes.
     step.reshape(-1, len(across))[...] *= across
     mixed += step
     mixed.view(np.uint8).take(high_bytes, 1, out=out.reshape(size[0], -1), mode="wrap")
 
 
 class _Scratch(threading.local):
-    """Memory that a thread uses again for each poster: to get it anew took as long as to decode."""
+    """Memory that a thread reuses for each poster: allocating it each time took as long as decoding."""
 
     def __init__(self) -> None:
         self._buffer: npt.NDArray[np.uint16] = np.empty(0, np.uint16)
@@ -124,7 +124,7 @@ _scratch = _Scratch()
 
 @lru_cache(maxsize=4096)
 def _neighbours(before: int, after: int, channels: int = 1) -> tuple[Indices, Indices, Shares]:
-    """The two old pixels that each new one lies between, and the share of the second; once for each channel.
+    """Return the two old pixels that each new one lies between, and the weight of the second; one for each channel.
 
     Example:
         >>> _neighbours(4, 2)
@@ -140,17 +140,17 @@ def _neighbours(before: int, after: int, channels: int = 1) -> tuple[Indices, In
 
 @lru_cache(maxsize=4096)
 def _old_rows(before: int, after: int) -> tuple[Indices, Shares]:
-    """The old rows above all new ones, then those below; and the shares (2, after, 1) that these and those have."""
+    """Return the old rows above all new ones followed by the rows below, and the weights (2, after, 1) of both."""
     top, bottom, down = _neighbours(before, after)
     return np.concatenate([top, bottom]), np.stack([_WHOLE - down, down])[..., None]
 
 
 @lru_cache(maxsize=4096)
 def _old_pixels(before: int, after: int, channels: int, rows: int) -> tuple[Indices, Shares]:
-    """The old pixel at the left of each new one, and for each old pixel the share that its right neighbour has.
+    """Return the old pixel at the left of each new one, and for each old pixel the weight of its right neighbour.
 
-    The pixels are given as their `_high_bytes`; the shares as those of ``rows`` lines, one after the other: NumPy is
-    twice as fast if it meets them so.
+    The pixels are returned as their `_high_bytes`, the weights repeated for ``rows`` lines: NumPy multiplies these
+    longer rows twice as fast.
     """
     left, _, across = _neighbours(before, after, channels)
     shares = np.zeros(before * channels, np.uint16)
@@ -159,5 +159,5 @@ def _old_pixels(before: int, after: int, channels: int, rows: int) -> tuple[Indi
 
 
 def _high_bytes(places: Indices) -> Indices:
-    """Where in bytes that is which a shift by 8 bits would leave of 16 bits at these places."""
+    """Return the byte positions of the high bytes of 16-bit values: reading these replaces a shift by 8 bits."""
     return 2 * places + (sys.byteorder == "little")

@@ -1,4 +1,4 @@
-"""Where decoded posters are kept: in memory, in a memory-mapped file that outlives the run, or nowhere (streamed)."""
+"""Tables of decoded posters: in memory, in a memory-mapped file that outlives the run, or nowhere (streamed)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from kgenre.data.poster_resizing import Pixels
 from kgenre.engines.cache_folder import cache_folder, in_the_making, leave_last_used, note_use
 
 PLACES = ("auto", "memory", "disk", "stream")
-_VERSION = 4  # raise it when the same file and settings give other pixels
+_VERSION = 4  # raise it when the same file and settings yield other pixels
 _MOST_TABLES = 4  # on disk
 _MEMORY_SHARE = 4  # at most a quarter of the free memory
 _DISK_SHARE = 2
-_WORTH_KEEPING = 100_000_000  # bytes: 8,000 posters of 64 x 64, three seconds of a core
+_WORTH_KEEPING = 100_000_000  # bytes: 8,000 posters of 64 x 64, decoded by one core in three seconds
 _PLENTY_OF_DISK = 20
 _log = logging.getLogger("kgenre")
 
@@ -40,25 +40,25 @@ def poster_table(
     place: str = "auto",
     on_progress: OnProgress | None = None,
 ) -> tuple[Pixels | None, list[str]]:
-    """Decode the posters of all films, or find them decoded by an earlier run.
+    """Decode the posters of all films, or load what an earlier run decoded.
 
     Args:
         table: n films.
-        files: what `examine_posters` found about them.
+        files: what `examine_posters` returned for their posters.
         image_size: (height, width) in pixels.
         resize: see `decode_posters`.
-        place: "memory"; "disk", a file in ``$KGENRE_CACHE/posters`` named by the contents of all posters and the
-            settings (those used last stay there); "stream", which decodes nothing here; or "auto": the file where there
-            is one, or where it has 100 MB or more and takes at most a twentieth of the free disk; else memory, of which
-            it takes at most a quarter of what is free; else the file, at most half of the free disk; else "stream".
+        place: "memory"; "disk", a file in ``$KGENRE_CACHE/posters`` named by a hash of all posters and the settings
+            (only the most recently used ones are kept); "stream", which decodes nothing here; or "auto": the file if it
+            exists, or if it has 100 MB or more and takes at most a twentieth of the free disk space; else memory, up to
+            a quarter of the free memory; else the file, up to half of the free disk space; else "stream".
         on_progress: called with (posters read, all posters) now and then.
 
     Returns:
-        uint8 (n, height, width, 3), zeros where a poster is bad, or None to stream; and a reason for each film, ""
-        where its poster is good as far as is known.
+        uint8 (n, height, width, 3), zeros where a poster is bad, or None if they are streamed; and for each film the
+        reason why its poster is bad, "" if no problem is known.
 
     Raises:
-        FilmDataError: there is not as much memory.
+        FilmDataError: there is not enough memory.
     """
     shape = (len(table), *image_size, 3)
     file = cache_folder() / "posters" / f"{poster_key(files, image_size, resize)}.npy"
@@ -68,9 +68,9 @@ def poster_table(
     if place == "disk":
         try:
             pixels, found = _on_disk(file, shape, decode)
-            # What cannot be opened at all is not in the key: it may have changed.
+            # Files that could not be read do not affect the key: take their reasons from this run, not from the file.
             return pixels, [reason or found.get(str(i), "") for i, reason in enumerate(files.reasons)]
-        except OSError as error:  # a full disk
+        except OSError as error:  # such as a full disk
             place = "memory" if _size_of(shape) * _MEMORY_SHARE <= free_memory() else "stream"
             _log.warning(
                 "Decoded posters (%s) cannot be kept in %s: %s. They are %s instead.",
@@ -92,18 +92,18 @@ def poster_table(
 
 
 def aligned_zeros(shape: tuple[int, ...]) -> Pixels:
-    """uint8 zeros, from the beginning of a page: TensorFlow takes them without a copy."""
-    # Not NumPy's, which asks for pages of 2 MB: a virtual machine's host takes back just such free pages, and to give
-    # them anew took it five times as long as the small ones, which the machine still has.
+    """Return uint8 zeros that start at a memory page, so that TensorFlow uses them without a copy."""
+    # Not np.zeros, which requests pages of 2 MB: the host of a virtual machine reclaims free pages of that size, and
+    # getting them back took five times as long as using small pages, which the machine still has.
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
     size = _size_of(shape)
     return np.frombuffer(mmap.mmap(-1, max(1, size), **private), np.uint8, size).reshape(shape)
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping, within the limit of a container.
+    """Return the bytes available without swapping, within the limit of a container.
 
-    Where nobody says what is free (macOS), all of the machine's; a large number where not even that is known (Windows).
+    Where that is unknown (macOS), the machine's total memory; a large number where that is unknown too (Windows).
     """
     free = 1 << 40
     with suppress(AttributeError, OSError, ValueError):
@@ -133,7 +133,7 @@ def _choose(size: int, file: Path) -> str:
 def _on_disk(
     file: Path, shape: tuple[int, ...], decode: Callable[[], Iterator[Decoded]]
 ) -> tuple[Pixels, dict[str, str]]:
-    """The posters, and why some are bad, by their positions."""
+    """Return the posters, and by position why some are bad; decode them if the file does not exist."""
     reasons_file = file.with_suffix(".json")
     found = _read(file, reasons_file, shape)
     if found is None:
@@ -154,10 +154,10 @@ def _on_disk(
 
 
 def _read(file: Path, reasons_file: Path, shape: tuple[int, ...]) -> tuple[Pixels, dict[str, str]] | None:
-    """A table that is kept; None where it is not there, or something else has damaged it."""
+    """Load a stored table; None if it does not exist or is damaged."""
     try:
         reasons = json.loads(reasons_file.read_text(encoding="utf-8"))
-        # "c": nothing is written to it, yet TensorFlow may take its memory, which it refuses of read-only arrays.
+        # "c" (copy-on-write): nothing writes to it, but TensorFlow does not share the memory of read-only arrays.
         pixels = np.load(file, mmap_mode="c")
     except (FileNotFoundError, EOFError, ValueError):
         return None
@@ -167,7 +167,7 @@ def _read(file: Path, reasons_file: Path, shape: tuple[int, ...]) -> tuple[Pixel
 
 
 def _write(file: Path, shape: tuple[int, ...], posters: Iterator[Decoded]) -> dict[str, str]:
-    # Written, not mapped: where the disk is full a write is an error, a mapped page is the end of the process.
+    # Written, not memory-mapped: on a full disk a write raises an error, a mapped page kills the process.
     reasons: dict[str, str] = {}
     with file.open("wb") as out:
         np.lib.format.write_array_header_1_0(out, {"descr": "|u1", "fortran_order": False, "shape": shape})
@@ -180,7 +180,7 @@ def _write(file: Path, shape: tuple[int, ...], posters: Iterator[Decoded]) -> di
 
 
 def poster_key(files: ExaminedPosters, image_size: tuple[int, int], resize: str) -> str:
-    """What tells a table of posters from others, by the contents of the files and how they are read: 32 letters."""
+    """Return a hash of 32 letters that identifies a table of posters by the files' contents and the settings."""
     key = hashlib.sha256(repr((_VERSION, image_size, resize, len(files))).encode())
     key.update(files.sha256.tobytes())  # zeros where a file was not read
     return key.hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""Posters as pixels: one, or those of all films of a table; a bad file is named and never stops the others."""
+"""Posters as pixels: one, or those of all films of a table; a bad file is reported and never stops the others."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from kgenre.data.poster_table import poster_table
 if TYPE_CHECKING:
     from PIL import Image
 
-_SHOWN = 3  # names of files
+_SHOWN = 3  # file names
 Poster: TypeAlias = "str | os.PathLike[str] | Image.Image | npt.NDArray[np.uint8]"
 
 
 def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: str = "squash") -> Pixels:
-    """Decode one poster and bring it to ``image_size``.
+    """Decode one poster and resize it to ``image_size``.
 
     Args:
-        path: a JPEG, PNG, WebP, GIF (first frame), BMP or AVIF file, under any name; or the picture itself, a Pillow
+        path: a JPEG, PNG, WebP, GIF (first frame), BMP or AVIF file, whatever its name; or the picture itself, a Pillow
             image or uint8 (h, w, 3).
         image_size: (height, width) in pixels.
         resize: "squash", "letterbox" or "crop"; see `decode_posters`.
@@ -39,8 +39,8 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
         uint8 (height, width, 3), red, green, blue in 0..255.
 
     Raises:
-        FilmDataError: no such file, no picture, a damaged picture, more than 64 MiB or 50 million pixels, or an array
-            of something else than pixels.
+        FilmDataError: the file does not exist, is not a picture, is damaged, or has more than 64 MiB or 50 million
+            pixels; or an array is not uint8 (h, w, 3).
 
     Example:
         >>> read_poster("posters/tt0084058.jpg", (64, 64)).shape
@@ -61,14 +61,14 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
 
 
 def poster_to_show(path: Path | None) -> Image.Image | None:
-    """A poster as Pillow's picture, of its own size, for people to look at; None where there is none to be read."""
+    """Return a poster as a Pillow image in its original size, for display; None if it cannot be read."""
     if path is None:
         return None
     try:
         picture = open_picture(read_file(path))
         picture.load()
         return picture
-    except Exception:  # decoders meet arbitrary bytes, and raise whatever these bytes lead to
+    except Exception:  # decoders may raise anything on arbitrary bytes
         return None
 
 
@@ -84,12 +84,12 @@ def read_posters(
     Args:
         table: the films.
         image_size: (height, width) in pixels.
-        max_bad_fraction: more missing and bad posters than this share of the films is an error.
+        max_bad_fraction: raise an error if more than this share of the films have a missing or bad poster.
         on_progress: called with (posters read, all posters) now and then.
         resize: "squash", "letterbox" or "crop"; see `decode_posters`.
 
     Returns:
-        uint8 (n, height, width, 3), zeros where a poster is bad, and the bad ones with their reasons.
+        uint8 (n, height, width, 3), zeros where a poster is bad, and the films with a bad poster, with the reasons.
 
     Raises:
         FilmDataError: more than ``max_bad_fraction`` are missing or bad.
@@ -106,13 +106,13 @@ def read_posters(
 
 
 def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) -> list[LeftOut]:
-    """The films with a reason.
+    """Return the films whose poster has a reason not to be used.
 
     Raises:
-        FilmDataError: more than ``max_bad_fraction`` of them have one.
+        FilmDataError: more than ``max_bad_fraction`` of the films have one.
     """
     bad = [LeftOut(film_id, reason) for film_id, reason in zip(table.ids, reasons, strict=True) if reason]
-    if len(bad) / max(len(table), 1) <= max_bad_fraction:  # as a user writes it: 0.29 * 100 is less than 29
+    if len(bad) / max(len(table), 1) <= max_bad_fraction:  # divided, not multiplied: 0.29 * 100 is less than 29
         return bad
     first = "; ".join(f"{film_id}: {reason}" for film_id, reason in bad[:3])
     missing = sum(not os.path.exists(path) for path in table.poster_paths.texts)
@@ -135,7 +135,7 @@ def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) 
 
 
 def why_missing(table: FilmTable) -> str:
-    """What was looked for, what is there instead, and whether an archive may have it; "" where no poster is missing.
+    """Return what was looked for, what is there instead, and whether an archive may have it; "" if none is missing.
 
     Example:
         >>> why_missing(read_films("archived"))

@@ -1,8 +1,8 @@
-"""Films checked, resized and packed into TFRecord shards, with a manifest: many small files become a few large ones.
+"""Packing of films, checked and resized, into TFRecord shards with a manifest: a few large files for many small ones.
 
 ::
 
-    OUT/manifest.json                  version, films, genre names, settings, the split that the films came with, and
+    OUT/manifest.json                  version, films, genre names, settings, the split that came with the films, and
                                        each shard's films, bytes and sha256
     OUT/films-00000-of-00003.tfrecord  tf.train.Example: id, title, year, overview, genres, poster (JPEG or raw uint8)
     OUT/quarantine.csv                 id, reason: rows and posters that were left out
@@ -37,7 +37,7 @@ from kgenre.data.poster_resizing import RESIZE, Pixels
 POSTERS = ("jpeg", "raw")
 VERSION = 1
 JPEG_QUALITY = 92
-_OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # macOS and Windows put them into folders that are looked at
+_OF_SYSTEMS = (".DS_Store", "Thumbs.db", "desktop.ini")  # the file managers of macOS and Windows create them
 _log = logging.getLogger("kgenre")
 
 
@@ -50,25 +50,26 @@ def prepare_films(
     films_per_shard: int = 1024,
     on_progress: OnProgress | None = None,
 ) -> dict[str, Any]:
-    """Write the films of a table into a folder; broken off, the same call goes on after the last whole shard.
+    """Write the films of a table into a folder; after an interruption the same call resumes after the last whole shard.
 
     A film whose poster is missing or bad is kept without it if it has an overview, and left out otherwise; both are
-    named in ``quarantine.csv``.
+    listed in ``quarantine.csv``.
 
     Args:
         table: the films.
-        out: a folder that is new, empty or was begun with the same films and settings; a finished one is written anew.
+        out: a folder that is new, empty or was begun with the same films and settings; a finished one is overwritten.
         image_size: (height, width) of the posters, in pixels.
         resize: see `decode_posters`.
-        posters: "jpeg" (quality 92) or "raw", uint8 pixels: ten times larger, without loss.
-        films_per_shard: films in a file.
+        posters: "jpeg" (quality 92) or "raw", uint8 pixels: lossless, but ten times larger.
+        films_per_shard: the number of films per file.
         on_progress: called with (posters read, all posters), then with (films written, all films) after each shard.
 
     Returns:
         The manifest.
 
     Raises:
-        FilmDataError: ``out`` has something else in it or cannot be written, or no film could be used.
+        FilmDataError: an argument is invalid, ``out`` contains something else or cannot be written, or no film can be
+            used.
 
     Example:
         >>> manifest = prepare_films(read_films("films"), "films-192x128")
@@ -135,10 +136,10 @@ def _check_folder(folder: Path, names: Sequence[str]) -> None:
 
 
 def _check_manifest(folder: Path, made: Mapping[str, Any]) -> None:
-    """Refuse a folder that holds other films, or these in another way: they would be lost."""
+    """Refuse a folder that holds other films, or these with other settings: they would be overwritten."""
     try:
         known = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # there is none that could be of use
+    except (OSError, ValueError):  # no manifest, or an unreadable one
         return
     differing = [name for name in made if name in known and known[name] != made[name]]
     if differing:
@@ -155,7 +156,7 @@ def _part(shard: Path) -> Path:
 def _shard(
     path: Path, table: FilmTable, files: ExaminedPosters, rows: range, settings: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write one shard, or find it written: {file, films, bytes, sha256, quarantine, key}."""
+    """Write one shard unless an earlier call has; return {file, films, bytes, sha256, quarantine, key}."""
     fields = [(table.ids[i], table.titles[i], table.years[i], table.overviews[i], table.genres_of(i)) for i in rows]
     known = repr((settings, fields, [tuple(files[i]) for i in rows]))
     key = hashlib.sha256(known.encode("utf-8", "surrogatepass")).hexdigest()
@@ -179,7 +180,7 @@ def _shard(
                     reason = "" if is_kept else "no poster and no overview"
                 if reason:
                     quarantine.append((table.ids[i], reason))
-    except tf.errors.OpError as error:  # TensorFlow's word for a full disk
+    except tf.errors.OpError as error:  # how TensorFlow reports a full disk, for example
         part.unlink(missing_ok=True)
         raise OSError(errno.EIO, error.message.rpartition("; ")[2], str(part)) from error
     data = part.read_bytes()
@@ -199,7 +200,7 @@ def _shard(
 def _encoded(
     table: FilmTable, files: ExaminedPosters, rows: range, settings: Mapping[str, Any]
 ) -> Iterator[tuple[bytes, str]]:
-    """The posters of some rows as bytes, b"" with the reason where one is bad."""
+    """Yield the posters of some rows as bytes with "", or b"" with the reason where one is bad."""
     paths, looked_at = [table.poster_paths[i] for i in rows], [files[i] for i in rows]
     jpeg = partial(encoded_picture, format="JPEG", quality=JPEG_QUALITY, subsampling=0)
     encode: Callable[[Pixels], bytes] = np.ndarray.tobytes if settings["posters"] == "raw" else jpeg
@@ -228,7 +229,7 @@ def _write_whole(path: Path, data: bytes) -> None:
 
 
 def unpack_poster(data: bytes, posters: str, image_size: Sequence[int]) -> bytes:
-    """A poster of a shard as the bytes of a picture file: JPEG as it is, raw pixels as a PNG."""
+    """Return a poster of a shard as the bytes of a picture file: a JPEG unchanged, raw pixels as a PNG."""
     if posters == "jpeg" or not data:
         return data
     return encoded_picture(np.frombuffer(data, np.uint8).reshape(*image_size, 3), "PNG", compress_level=1)

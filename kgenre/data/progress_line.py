@@ -1,4 +1,4 @@
-"""A progress bar for what may take a while."""
+"""A progress bar for work that may take a while."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kgenre.callbacks.terminal_bar import TerminalBar
 
 
 class ProgressLine:
-    """A progress bar, on a terminal or in a notebook, for what turns out to take more than a few seconds.
+    """A progress bar, on a terminal or in a notebook, that appears only if the work takes more than three seconds.
 
     Example:
         >>> with ProgressLine("Reading posters") as progress:
@@ -27,7 +27,7 @@ class ProgressLine:
         return self
 
     def __call__(self, done: int, total: int) -> None:
-        """Show that ``done`` of ``total`` are done."""
+        """Show that ``done`` of ``total`` items are done."""
         if self._bar is None and time.monotonic() >= self.show_at:
             self._bar = bar_for_this_screen()
             if self._bar is not None:

@@ -1,4 +1,4 @@
-"""Training, validation and test films: seeded, every genre in proportion, and near-duplicates on one side."""
+"""Splitting films into training, validation and test: seeded, stratified by genre, near-duplicates kept together."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _LEAST_OF_SHARE = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Which rows of a table are trained on, validated on and tested on.
+    """The rows of a table to train, validate and test on.
 
     Args:
-        train: rows, ascending, int64; so are ``validation`` and ``test``.
+        train: rows, ascending, int64; likewise ``validation`` and ``test``.
         ids: the ids of all films of the table.
-        grouped: films that share a poster, an overview or title and year with another one, and are kept on
-            its side.
-        seed: what the split was drawn with.
+        grouped: the number of films that share a poster, an overview or title and year with another film, and are in
+            the same part.
+        seed: the seed that the split was drawn with.
     """
 
     train: npt.NDArray[np.int64]
@@ -47,28 +47,28 @@ class Split:
 
     @property
     def sizes(self) -> tuple[int, int, int]:
-        """Films for training, validation and test."""
+        """The numbers of films for training, validation and test."""
         return len(self.train), len(self.validation), len(self.test)
 
     @property
     def rows(self) -> npt.NDArray[np.int64]:
-        """Those of all parts, one part after the other."""
+        """The rows of all parts, concatenated."""
         return np.concatenate([getattr(self, part) for part in PARTS])
 
     def to_json(self) -> dict[str, Any]:
-        """The film ids of each part, as JSON values."""
+        """Return the film ids of each part, as JSON values."""
         parts = {name: [self.ids[i] for i in getattr(self, name)] for name in PARTS}
         return {"seed": self.seed, "grouped": self.grouped, **parts}
 
     @classmethod
     def from_json(cls, state: dict[str, Any], ids: Sequence[str]) -> Split:
-        """The split of ``state`` over films with these ids; ids that only one of them has are in no part."""
+        """Apply the split of ``state`` to films with these ids; ids that are only in one of the two are in no part."""
         row_of = {film_id: row for row, film_id in enumerate(ids)}
         parts = {n: np.array(sorted(row_of[i] for i in state[n] if i in row_of), np.int64) for n in PARTS}
         return cls(**parts, ids=PackedTexts.of(ids), grouped=state["grouped"], seed=state["seed"])
 
     def restrict(self, rows: npt.NDArray[np.integer]) -> Split:
-        """The same split over ``table.subset(rows)``."""
+        """Return the same split over ``table.subset(rows)``."""
         if np.array_equal(rows, np.arange(len(self.ids))):
             return self
         new_row = np.full(len(self.ids), -1, np.int64)
@@ -89,22 +89,22 @@ def split_films(
     seed: int = 0,
     poster_files: ExaminedPosters | None = None,
 ) -> Split:
-    """Split films so that each genre has nearly the same share in all parts, and near-duplicates share one.
+    """Split films so that each genre has nearly the same share in all parts, with near-duplicates in the same part.
 
-    Films with the same poster (byte for byte, but for `placeholder_posters`), the same overview (but for case and
-    punctuation) or the same title and year are a group; groups are stratified over their genres with iterative
-    stratification [Sechidis2011]_. A group of more films than the smallest part shall have is trained on.
+    Films with the same poster (byte for byte, except `placeholder_posters`), the same overview (ignoring case and
+    punctuation) or the same title and year form a group; groups are stratified by their genres with iterative
+    stratification [Sechidis2011]_. A group with more films than the smallest part should have goes to training.
 
     Args:
         table: the films.
         val_fraction: share of the films for validation, 0 for none.
-        test_fraction: share of the films for the test, 0 for none.
-        seed: the same films, fractions and seed give the same split, in whatever order the films stand.
-        poster_files: what `examine_posters` found, where that is known.
+        test_fraction: share of the films for testing, 0 for none.
+        seed: the same films, fractions and seed give the same split, whatever the order of the films.
+        poster_files: what `examine_posters` returned, if it was called already.
 
     Raises:
-        FilmDataError: fractions below 0 or that leave less than a tenth for training, fewer than 10 films, or fewer
-            groups than parts.
+        FilmDataError: a fraction is negative, less than a tenth is left for training, or there are fewer than 10 films
+            or fewer groups than parts.
 
     Example:
         >>> split = split_films(read_films("films"), val_fraction=0.1, test_fraction=0.2, seed=0)
@@ -128,7 +128,7 @@ def split_films(
     np.logical_or.at(genres, group_of, table.genres.astype(bool))
     fractions = np.array([1 - val_fraction - test_fraction, val_fraction, test_fraction])
     part_of_group = np.zeros(len(groups), np.int64)
-    # Groups are counted, not their films: in another part one like "Plot unknown" could be most of it.
+    # Stratification counts groups, not their films: one large group could make up most of a small part.
     large = sizes > max(fractions[fractions > 0].min() * len(table), 1)
     if large.any():
         fractions = fractions * len(table) - [sizes[large].sum(), 0, 0]
@@ -156,7 +156,7 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
 
 
 def _in_order_of_ids(group_of: npt.NDArray[np.int64], ids: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The groups numbered as in a table sorted by its ids, f2 before f10: a split is of films, not of their rows."""
+    """Renumber the groups in the order of ids, f2 before f10: a split must not depend on the order of the rows."""
     names = [(re.sub("[0-9]+", lambda number: number[0].zfill(30), film_id), film_id) for film_id in ids]
     rows = sorted(range(len(names)), key=names.__getitem__)
     _, first, group = np.unique(group_of[rows], return_index=True, return_inverse=True)
@@ -166,7 +166,7 @@ def _in_order_of_ids(group_of: npt.NDArray[np.int64], ids: Sequence[str]) -> npt
 
 
 def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None = None) -> npt.NDArray[np.int64]:
-    """The group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
+    """Return the group of each film, int64 (n,), numbered from 0; most films are alone in theirs."""
     if poster_files is None:
         poster_files = examine_posters(table.poster_paths, table.root)
     from scipy.sparse import coo_array
@@ -179,7 +179,7 @@ def group_near_duplicates(table: FilmTable, poster_files: ExaminedPosters | None
 
 
 def duplicate_keys(table: FilmTable, files: ExaminedPosters) -> dict[str, npt.NDArray[np.bytes_]]:
-    """What near-duplicates have in common: for each kind of them a key for each film, b"" for none."""
+    """Return, for each kind of near-duplicate, a key for each film that its duplicates share; b"" for none."""
     overviews = map(_digest, map(normalised_overview, table.overviews))
     named = zip(table.titles, table.years, strict=True)
     posters = files.sha256.copy()
@@ -194,12 +194,12 @@ def duplicate_keys(table: FilmTable, files: ExaminedPosters) -> dict[str, npt.ND
 
 
 def _digest(text: str) -> bytes:
-    """16 bytes that tell texts apart, so that not all are kept; b"" of ""."""
+    """Return a hash of 16 bytes, which needs less memory than the text; b"" for ""."""
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).digest() if text else b""
 
 
 def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """The rows with a key that an earlier row has, and the last such row of each."""
+    """Return the rows whose key an earlier row has, and for each the last such earlier row."""
     order = np.argsort(keys, kind="stable")
     ordered = keys[order]
     again = np.flatnonzero((ordered[1:] == ordered[:-1]) & (ordered[1:] != b"")) + 1
@@ -209,8 +209,8 @@ def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[npt.NDArray[np.intp], npt.NDAr
 def _stratify_enough(
     genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int
 ) -> npt.NDArray[np.int64]:
-    """As `_stratify`, over so many of the genres that no part has less than half of its films."""
-    # Films whose genre no other has all go to the largest part, and with tags for genres each film may have one.
+    """Like `_stratify`, but ignoring rare genres as needed until each part has at least half of its share."""
+    # Films with a genre of their own all go to the largest part, and if genres are free tags every film may have one.
     for least in (1, len(PARTS), MIN_FILMS, len(genres) + 1):
         part_of = _stratify(genres[:, genres.sum(axis=0) >= least], fractions, seed)
         if (np.bincount(part_of, minlength=len(PARTS)) >= _LEAST_OF_SHARE * fractions * len(genres)).all():
@@ -221,9 +221,9 @@ def _stratify_enough(
 def _stratify(genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int) -> npt.NDArray[np.int64]:
     from iterstrat.ml_stratifiers import IterativeStratification
 
-    # The function rather than the package's splitter classes: those make two parts and refuse films without
-    # genres. It breaks ties in the order of the rows, which the permutation makes a matter of the seed.
-    # A seed of more than 32 bits, such as a date and time, is given as several numbers.
+    # The function rather than the package's splitter classes: those create only two parts and reject films without
+    # genres. It breaks ties by the order of the rows, which the permutation makes depend on the seed.
+    # A seed of more than 32 bits, such as a date and time, is passed as several numbers.
     random_state = np.random.RandomState(seed if seed < 2**32 else np.random.SeedSequence(seed).generate_state(4))
     order = random_state.permutation(len(genres))
     parts = np.empty(len(genres), np.int64)
@@ -238,12 +238,12 @@ def _fill_empty_parts(
     sizes: npt.NDArray[np.int64],
     fractions: npt.NDArray[np.float64],
 ) -> None:
-    # Films with a rare genre go to the largest part first; of few films nothing may be left for a small one.
+    # Films with a rare genre go to the largest part first, so with few films a small part may get none.
     for part in np.flatnonzero(fractions > 0):
         if not (part_of_group == part).any():
             films = np.bincount(part_of_group, weights=sizes, minlength=len(PARTS))
-            several = np.bincount(part_of_group, minlength=len(PARTS)) > 1  # none shall be empty in its place
+            several = np.bincount(part_of_group, minlength=len(PARTS)) > 1  # do not empty another part
             movable = np.flatnonzero(part_of_group == np.where(several, films, 0).argmax())
-            kept = genres[movable].sum(axis=0) - genres[movable]  # films of each genre that would stay behind
+            kept = genres[movable].sum(axis=0) - genres[movable]  # others in the part with each genre
             rarest = np.where(genres[movable], kept, len(genres)).min(axis=1)
             part_of_group[movable[np.lexsort((sizes[movable], -rarest))[0]]] = part

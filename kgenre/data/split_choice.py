@@ -1,4 +1,4 @@
-"""Which split a run takes: that of its checkpoint, the one its films come with, or one that is drawn."""
+"""Choosing the split of a run: the checkpoint's, the one that comes with the films, or a newly drawn one."""
 
 from __future__ import annotations
 
@@ -29,20 +29,21 @@ def choose_split(
     seed: int,
     to_test: bool = False,
 ) -> Split:
-    """A split of all films as read, before any is left out.
+    """Return a split of all films as read, before any is left out.
 
     Args:
-        films: as read.
-        poster_files: what `examine_posters` found about their posters.
-        run: of a checkpoint; its split is taken if any of its films is there.
-        take_given: take the split that the films come with, where there is one.
-        fractions: of films for validation and test, where one is drawn.
-        seed: of the drawn one.
-        to_test: the films are there to test a model on: where the run has none of them, and they come without a split,
-            they are all test films, but for those that it has under other ids.
+        films: all films as read.
+        poster_files: what `examine_posters` returned for their posters.
+        run: what a checkpoint keeps of its run's films; its split is used if it has any of ``films``.
+        take_given: use the split that comes with the films, if there is one.
+        fractions: shares of the films for validation and test, if a split is drawn.
+        seed: the seed to draw a split with.
+        to_test: the films are meant to test a model: if the run's split has none of them, and no given split is used,
+            all are test films except those that the model was trained on under other ids.
 
     Raises:
-        FilmDataError: see `KeptFilms.split_over` and `split_films`; all films to test are the run's under other ids.
+        FilmDataError: see `KeptFilms.split_over` and `split_films`; or the model was trained on all of the films to
+            test, under other ids.
     """
     if run and (split := run.split_over(films)):
         if sum(split.sizes):
@@ -95,10 +96,10 @@ def _say_what_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
 
 
 def refuse_other_films(run: Trainer | None, kept: KeptFilms | None, stage: str, films: FilmTable) -> None:
-    """Refuse films of which the checkpoint's run knows none, unless they are there to test a run that was named.
+    """Refuse films if the checkpoint's run knows none of them, unless they are to test an explicitly given run.
 
     Raises:
-        FilmDataError: a training would go on with them, or a run be tested that was only found by its name.
+        FilmDataError: training would resume with them, or the run to test was only found by its name.
     """
     if run is None or run.ckpt_path is None or run.state.status != "running" or not (kept and kept.has_none_of(films)):
         return

@@ -1,4 +1,4 @@
-"""Texts that a program spoilt on their way into a table: cut off, their letters lost, titles turned into dates."""
+"""Detection of texts that a program corrupted: overviews cut off, letters lost, titles turned into dates."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ import numpy as np
 
 from kgenre.data.film_table import FilmTable
 
-_LEAST, _SHARE = 10, 0.01  # films whose overview is the longest: of whole ones hardly two are of one length
+_LEAST, _SHARE = 10, 0.01  # films that share the greatest length; of uncut overviews hardly two do
 _NEARLY_ALL = 0.8
 _SHOWN = 30  # letters
 _END = re.compile(r"[.!?…。！？।۔؟][\"'”’»)\]」』）]*$")
-# What is left of ’ and é where UTF-8 was read as Windows-1252 (â€™, Ã©), and of letters that a program did not know.
+# Traces of ’ and é in UTF-8 that was read as Windows-1252 (â€™, Ã©), and of letters that a program could not decode.
 _LOST = re.compile("â€.|Ã[\xa0-\xbf]|[\x80-\x9f\ufffd]")
 _MONTH = (
     "jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec|"  # English
     "mrz|mär|mai|okt|dez|janv|févr|mars|avr|juin|juil|août|déc|ene|abr|ago|dic|gen|mag|giu|lug|set|ott"
 )
-# What spreadsheets write for 12/9, 1/9/2012, 5-25-77 and 8.5: 12-Sep, 2012-01-09 00:00:00, 5/25/1977, 08.Mai
+# What spreadsheets turn 12/9, 1/9/2012, 5-25-77 and 8.5 into: 12-Sep, 2012-01-09 00:00:00, 5/25/1977, 08.Mai
 _DATE = re.compile(
     rf"\d{{4}}-\d\d-\d\d 00:00:00|\d\d?/\d\d?/\d{{4}}|\d\d?[-.]({_MONTH})\.?|({_MONTH})[-.]\d\d", re.IGNORECASE
 )
 
 
 def spoilt_texts(table: FilmTable) -> list[str]:
-    """A line each about overviews that were cut off, those that lost letters, and titles that became dates.
+    """Return a line each about overviews that were cut off, overviews that lost letters, and titles that became dates.
 
-    Overviews were cut where many are exactly as long as the longest and nearly all of these end in mid-sentence.
+    Overviews count as cut off if many are exactly as long as the longest and nearly all of these end in mid-sentence.
 
     Example:
         >>> spoilt_texts(read_films("films"))

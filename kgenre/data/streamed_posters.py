@@ -1,4 +1,4 @@
-"""Posters decoded when a batch needs them, where a table of them would not fit: memory does not grow with the films."""
+"""Posters decoded when a batch needs them, if a table of them would not fit: memory does not grow with the films."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ _log = logging.getLogger("kgenre")
 
 
 class StreamedPosters:
-    """The posters of a table's films, read anew each time.
+    """The posters of a table's films, decoded again for each batch.
 
-    A poster that turns out to be bad, or has gone since the run began, is black and its film has weight 0: it is
-    named once, and counted.
+    A poster that turns out to be bad, or was removed after the run began, is black and its film has weight 0: it is
+    logged once, and counted.
 
     Args:
         ids: n film ids, for messages.
         paths: their poster files.
-        files: what `examine_posters` found about them.
+        files: what `examine_posters` returned for them.
         image_size: (height, width) in pixels.
         resize: see `decode_posters`.
-        max_bad_fraction: more bad posters than this share of the films stop the run.
+        max_bad_fraction: stop the run if more than this share of the films have a bad poster.
     """
 
     def __init__(
@@ -48,10 +48,10 @@ class StreamedPosters:
     def batches(
         self, rows: npt.NDArray[np.integer], weights: npt.NDArray[np.float32]
     ) -> Iterator[tuple[Pixels, npt.NDArray[np.float32]]]:
-        """The posters of each row of ``rows`` (batches, B): uint8 (B, H, W, 3), and its weights, 0 where one is bad.
+        """Yield for each batch of ``rows`` (batches, B) its posters, uint8 (B, H, W, 3), and weights, 0 for bad ones.
 
         Raises:
-            FilmDataError: too many were bad; the message names some.
+            FilmDataError: too many posters are bad; the message names some.
         """
         size = rows.shape[1]
         wanted = rows.ravel()

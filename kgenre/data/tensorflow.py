@@ -1,7 +1,7 @@
-"""TensorFlow as the input pipeline has it: on the CPU, unless TensorFlow also trains.
+"""TensorFlow as the input pipeline uses it: on the CPU, unless TensorFlow is also the backend.
 
-The only module of the package that imports it; imported where a batch is first made, so that a command line
-can be parsed without.
+The only module of the package that imports TensorFlow; it is imported when the first batch is made, so that parsing a
+command line does not need it.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import keras
 
 from kgenre.engines.native_output import quiet_notebook
 
-with quiet_notebook():  # it looks for GPUs when it is first used, and says at length that there are none
+with quiet_notebook():  # on first use it looks for GPUs, and logs at length if there are none
     import tensorflow as tf
 
     tf.config.list_physical_devices()
 
 if keras.backend.backend() != "tensorflow":
     try:
-        # TensorFlow would take all memory of the GPU that the other backend trains on.
+        # Otherwise TensorFlow would take all memory of the GPU that the other backend trains on.
         tf.config.set_visible_devices([], "GPU")
     except RuntimeError:
         logging.getLogger("kgenre").warning(

@@ -1,4 +1,4 @@
-"""A text to its words: as Keras's TextVectorization splits it, or in a way that knows other scripts than the Latin."""
+"""Splitting texts into words: as Keras's TextVectorization does, or in a way that handles non-Latin scripts."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ WORD_SPLIT = ("whitespace", "character")
 # What Keras's TextVectorization strips.
 PUNCTUATION = "!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 _MARKS = PUNCTUATION.encode()
-# Letters of scripts that set no blank between words: Thai, Lao, Tibetan, Burmese, Khmer; kana and Chinese characters.
+# Letters of scripts without blanks between words: Thai, Lao, Tibetan, Burmese, Khmer; kana and Chinese characters.
 _UNSPACED = (
     "\u0e01-\u0eff\u0f40-\u0fbc\u1000-\u1049\u1780-\u17d3\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
 )
 UNSPACED_LETTER = re.compile(f"[{_UNSPACED}]")
-_SOME = 2000  # texts tell what all are like
+_SOME = 2000  # texts, as a sample of all
 _MANY = 0.2  # of the letters
 
 
 class TextWords:
-    """A text to its words, as UTF-8.
+    """Splits a text into words, as UTF-8.
 
     Args:
-        standardize: one of STANDARDIZE, what is done to a text before it is split. Keras's three know the letters and
-            the punctuation of ASCII alone: "Дом" and "дом", "«дом»" and "дом" are other words to them. "unicode" lowers
-            the letters of all scripts, gives letters that look alike one form (NFKC,
-            https://unicode.org/reports/tr15/) and makes each punctuation mark and space of Unicode a blank.
+        standardize: one of STANDARDIZE, how a text is normalised before it is split. Keras's three handle only the
+            letters and punctuation of ASCII: "Дом" and "дом", "«дом»" and "дом" are different words to them. "unicode"
+            lowercases the letters of all scripts, unifies compatible forms of a letter (NFKC,
+            https://unicode.org/reports/tr15/) and turns each punctuation mark and space of Unicode into a blank.
         word_split: one of WORD_SPLIT: "whitespace", or "character" for texts without blanks between words: each letter
-            of Chinese, Japanese, Thai and the like is a word, and so is what stands between blanks of others.
-        stem: None, or the language whose Snowball stemmer takes the endings off: "english".
+            of Chinese, Japanese, Thai and the like is a word; letters of other scripts are split at blanks.
+        stem: None, or the language whose Snowball stemmer removes word endings, such as "english".
 
     Example:
         >>> [word.decode() for word in TextWords("unicode", "character")("NASA的飞船。")]
@@ -44,17 +44,17 @@ class TextWords:
         self._lower = standardize in ("lower_and_strip_punctuation", "lower")
         self._strip = standardize in ("lower_and_strip_punctuation", "strip_punctuation")
         self._unicode, self._characters = standardize == "unicode", word_split == "character"
-        self._stemmer: Any = None  # Snowball's
-        self._stems: dict[bytes, bytes] = {}  # a stem costs 20 us, and most words come again
+        self._stemmer: Any = None  # a Snowball stemmer
+        self._stems: dict[bytes, bytes] = {}  # stemming a word takes 20 us, and most words recur
         if stem is not None:
             import snowballstemmer
 
             self._stemmer = snowballstemmer.stemmer(stem)
 
     def pieces(self, text: str) -> list[str]:
-        """The text as it stands, cut where words end: the words of its pieces, one after another, are its words.
+        """Cut the unchanged text where words end: the words of its pieces, concatenated, are the words of the text.
 
-        A piece may have none (a dash), or several ("l'homme" with "unicode").
+        A piece may have no word (a dash) or several ("l'homme" with "unicode").
         """
         text = self._apart(text)
         if self._unicode:
@@ -65,7 +65,7 @@ class TextWords:
         return UNSPACED_LETTER.sub(r" \g<0> ", text) if self._characters else text
 
     def __call__(self, text: str) -> list[bytes]:
-        """The words in their order."""
+        """Return the words, in order."""
         if self._unicode:
             text = unicodedata.normalize("NFKC", text).lower().translate(_BLANK_FOR_PUNCTUATION)
         text = self._apart(text)
@@ -83,7 +83,7 @@ class TextWords:
 
 
 def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: str) -> list[str]:
-    """A line on what to set where a fifth of the letters is of a script that the settings do not know.
+    """Return a line on what to set if over a fifth of the letters are of a script that the settings do not handle.
 
     Example:
         >>> how_to_split(["宇宙船。"], "unicode", "whitespace")
@@ -107,7 +107,7 @@ def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: 
 
 
 class _BlankForPunctuation(dict[int, str]):
-    """For `str.translate`: what each character becomes, found out when it comes for the first time."""
+    """For `str.translate`: what each character becomes, computed on its first use."""
 
     def __missing__(self, code: int) -> str:
         letter = chr(code)

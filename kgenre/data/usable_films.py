@@ -1,4 +1,4 @@
-"""The films that a model can use: those with what it reads, be it a poster, an overview or both."""
+"""Selecting the films that a model can use: those with the inputs it reads, a poster, an overview or both."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ _log = logging.getLogger("kgenre")
 
 _FEW = 3
 _MOST_KINDS = 5
-_OF_ONE = re.compile(r"^line \d+: | \(.*")  # what a reason has of this one film or picture
+_OF_ONE = re.compile(r"^line \d+: | \(.*")  # the parts of a reason that are about one film only
 
 
 @dataclass(frozen=True, eq=False)
 class UsableFilms:
-    """Films with all that is needed, or with some of it, and what became of the others.
+    """Films with all inputs that are needed, or with some of them, and what happened to the others.
 
     Args:
         films: all films as read, before any was left out.
-        poster_files: what `examine_posters` found about their posters.
-        rows: int64 (n,), where the usable films are in ``films``.
+        poster_files: what `examine_posters` returned for their posters.
+        rows: int64 (n,), the rows of the usable films in ``films``.
         table: the usable films.
-        posters: their posters, zeros where a film lacks its own; None if posters are not needed;
-            `StreamedPosters` where no table of them is kept.
-        poster_rows: int64 (n,), where each film's poster stands in ``posters``; None for in the order of ``table``.
+        posters: their posters, zeros where a film has none; None if posters are not needed; `StreamedPosters` if no
+            table of them is kept.
+        poster_rows: int64 (n,), the row of each film's poster in ``posters``; None if it is the row in ``table``.
         bad_posters: films whose poster is missing or bad.
         left_out: all films that are not used: rows that could not be read, no overview, bad poster.
     """
@@ -62,7 +62,7 @@ class UsableFilms:
 class PosterOptions:
     """How posters are read; see `FilmData` for the arguments.
 
-    ``may_lack``: a film may do without a poster if it has an overview, and without an overview if it has a poster.
+    ``may_lack``: a film may lack a poster if it has an overview, and an overview if it has a poster.
     """
 
     image_size: tuple[int, int]
@@ -75,13 +75,13 @@ class PosterOptions:
 def read_film_table(
     path: str | os.PathLike[str], format: str, genre_names: Sequence[str] | None = None, labelled: bool = False
 ) -> FilmTable:
-    """Read films from a folder or table, and say what is to be said of them; their posters are not looked at.
+    """Read films from a folder or table, and log the notes about them; their posters are not examined.
 
     Args:
         path: see `read_films`.
         format: see `read_films`.
-        genre_names: the genres of a checkpoint, which these films then get; None for their own.
-        labelled: whether it is an error if no film has a genre, and worth a line if some have none or all the same.
+        genre_names: the genres of a checkpoint, to map the films' genres to; None to keep their own.
+        labelled: raise an error if no film has a genre, and log a line if some have none or all have the same.
 
     Raises:
         FilmDataError: see `read_films`, `check_genres` and `map_to_known_genres`.
@@ -99,26 +99,26 @@ def read_film_table(
 
 
 def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bool) -> UsableFilms:
-    """Look at posters and overviews, decode the posters, and keep the films that have what is needed, or some of it.
+    """Examine posters and overviews, decode the posters, and keep the films with all, or some, of what is needed.
 
     Args:
-        films: as read.
-        options: None where posters are not needed.
-        overviews: whether they are needed.
+        films: all films as read.
+        options: how posters are read; None if they are not needed.
+        overviews: whether overviews are needed.
 
     Raises:
-        FilmDataError: too many posters are missing or bad, or no film is left.
+        FilmDataError: too many posters are missing or bad, no film is left, or ``may_lack`` with streamed posters.
     """
     with ProgressLine("Looking at posters") as progress:
         files = examine_posters(films.poster_paths.texts, films.root, progress)
     for note in about_placeholders(films, files) if options else ():
         _log.warning("%s", note)
     pixels, bad = None, []
-    lacks: list[Sequence[str]] = []  # of overviews and of posters, for each film why it has none, "" where it has one
+    lacks: list[Sequence[str]] = []  # for overviews and posters: why each film has none, "" if it has one
     if overviews:
         lacks.append(["" if has_words(text) else "no overview" for text in films.overviews])
     if options:
-        if all(files.reasons):  # else decoding may find more, and how many must be said
+        if all(files.reasons):  # otherwise decoding may find more, and the error must count them all
             name_bad(films, files.reasons, options.max_bad_fraction)
         with ProgressLine("Decoding posters") as progress:
             pixels, reasons = poster_table(films, files, options.image_size, options.resize, options.place, progress)
@@ -148,7 +148,7 @@ def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bo
 
 
 def name_some(left_out: Sequence[LeftOut]) -> str:
-    """Up to three with their reasons; of more the number for each reason, the most frequent first.
+    """Return up to three films with their reasons; if there are more, the number for each reason, most frequent first.
 
     Example:
         >>> name_some([LeftOut("a", "line 3: too short"), *(LeftOut(i, "no such file") for i in "bcd")])

@@ -1,8 +1,7 @@
-"""The sample set: films that never were, made here so that everything runs without a download.
+"""The sample set: invented films, generated locally so that everything runs without a download.
 
-Posters and overviews really depend on the genres, each with noise of its own: a network learns from either,
-neither tells all, and both together tell more. Drawn with Pillow, written by a small grammar; the same seed
-gives the same bytes.
+Posters and overviews depend on the genres, each with independent noise: a network can learn from either, and more from
+both together. Posters are drawn with Pillow, overviews written by a small grammar; the same seed gives the same bytes.
 """
 
 from __future__ import annotations
@@ -22,25 +21,26 @@ from kgenre.data.sample.overview import write_overview
 from kgenre.data.sample.title import invent_title
 from kgenre.engines.cache_folder import cache_folder
 
-# Part of the cache's name: raise it whenever the films change.
+# Part of the folder's name in the cache: raise it whenever the films change.
 _VERSION = 1
 
 
 def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int = 0) -> Path:
     """Make ``n`` films as ``films.csv`` with ``posters/`` in a new folder.
 
-    The folder appears when it is complete, or in one that is there its table; a run that is killed leaves none.
+    The folder, or in an existing empty folder ``films.csv``, appears only when all is complete, even if the process is
+    killed.
 
     Args:
         directory: a folder that does not exist yet, or is empty.
-        n: films.
-        seed: another seed, other films.
+        n: the number of films.
+        seed: another seed gives other films.
 
     Returns:
         The folder.
 
     Raises:
-        FilmDataError: ``n`` below 1, ``seed`` below 0, or the folder has something in it or cannot be written.
+        FilmDataError: ``n`` is below 1, ``seed`` is below 0, or the folder is not empty or cannot be written.
 
     Example:
         >>> len(read_films(make_sample_films("sample", n=20)))
@@ -57,7 +57,7 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
         with tempfile.TemporaryDirectory(dir=directory if is_there else directory.parent, prefix=".making-") as making:
             made = Path(making) / "films"
             _make(made, n, seed)
-            if is_there:  # not replaced: it may be the working directory, a link or a disk of its own
+            if is_there:  # keep the folder itself: it may be the working directory, a link or a mount point
                 move(made / "posters", directory / "posters")
                 move(made / "films.csv", directory / "films.csv")
             else:
@@ -68,11 +68,11 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
 
 
 def sample_films(n: int = 600, seed: int = 0) -> Path:
-    """The folder of the sample set in the user's cache; made on the first call, which takes some seconds.
+    """Return the folder of the sample set in the user's cache; the first call creates it, which takes some seconds.
 
     Args:
-        n: films.
-        seed: another seed, other films.
+        n: the number of films.
+        seed: another seed gives other films.
 
     Raises:
         FilmDataError: the cache cannot be written.
@@ -84,7 +84,7 @@ def sample_films(n: int = 600, seed: int = 0) -> Path:
     folder = cache_folder() / f"sample-films-v{_VERSION}-{n}-{seed}"
     if not (folder / "films.csv").exists():
         if folder.exists():
-            shutil.rmtree(folder)  # someone's clean-up left parts of it
+            shutil.rmtree(folder)  # parts of it were deleted, such as by a clean-up of the cache
         try:
             make_sample_films(folder, n, seed)
         except FilmDataError as error:
@@ -107,7 +107,7 @@ def _make(folder: Path, n: int, seed: int) -> None:
             rng = np.random.default_rng([seed, i])
             genres = draw_genres(rng)
             title, year = invent_title(rng, genres), 1960 + int(rng.integers(64))
-            while (title, year) in titles:  # the same title and year would count as one film told twice
+            while (title, year) in titles:  # films with the same title and year would count as duplicates
                 year = 1960 + int(rng.integers(64))
             titles.add((title, year))
             film_id = f"sample{i:05d}"

@@ -1,4 +1,4 @@
-"""Which genres a sample film has: one to three, with skewed shares, and some that like each other."""
+"""Genres of sample films: one to three, with skewed shares, and some that often occur together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 Choice = TypeVar("Choice")
 
-# How often a genre is a film's first one, in percent.
+# How often a genre is a film's main one, in percent.
 SHARES = {
     "Drama": 23,
     "Comedy": 21,
@@ -37,12 +37,12 @@ COMPANIONS = {
 
 
 def pick(rng: np.random.Generator, choices: Sequence[Choice]) -> Choice:
-    """One of ``choices``, all equally likely."""
+    """Draw one of ``choices``, all equally likely."""
     return choices[int(rng.integers(len(choices)))]
 
 
 def draw_genres(rng: np.random.Generator) -> tuple[str, ...]:
-    """One to three genres, the first one the film's main one."""
+    """Draw one to three genres, the main one first."""
     percent = int(rng.integers(sum(SHARES.values())))
     for main, share in SHARES.items():  # noqa: B007 - main is the result
         percent -= share

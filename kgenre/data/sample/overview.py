@@ -6,7 +6,7 @@ import numpy as np
 
 from kgenre.data.sample.genres import SHARES, pick
 
-# Of the film's own genres; the other phrases come from any genre.
+# The share of phrases from the film's own genres; the others come from any genre.
 OWN_PHRASES = 0.68
 
 PATTERNS = (
@@ -116,7 +116,7 @@ PHRASES: dict[str, dict[str, tuple[str, ...]]] = {
 
 
 def write_overview(rng: np.random.Generator, genres: tuple[str, ...]) -> str:
-    """One to three sentences, 12 to 35 words."""
+    """Write one or two sentences of 12 to 35 words in all."""
     while True:
         sentences = [_sentence(rng, genres, pick(rng, PATTERNS)), _sentence(rng, genres, pick(rng, ENDINGS))]
         text = " ".join(s for s in sentences if s)

@@ -10,11 +10,11 @@ from PIL import Image, ImageDraw, ImageFont
 from kgenre.data.sample.genres import SHARES, pick
 
 SIZE = (200, 300)  # width, height
-# How often colours and motif are those of one of the film's own genres; the others mislead.
+# How often colours and motif follow one of the film's own genres; otherwise the genre is random, and may mislead.
 OWN_COLOURS, OWN_MOTIF = 0.78, 0.78
 
 Colour = tuple[int, int, int]
-# Upper colour, lower colour, motif and lettering.
+# Upper colour, lower colour, and the colour of motif and lettering.
 PALETTES: dict[str, tuple[Colour, Colour, Colour]] = {
     "Drama": ((96, 112, 128), (190, 182, 164), (44, 44, 52)),
     "Comedy": ((255, 236, 110), (250, 246, 224), (226, 60, 50)),
@@ -35,8 +35,8 @@ LETTERING = {
 
 
 def draw_poster(rng: np.random.Generator, genres: tuple[str, ...], title: str) -> Image.Image:
-    """An RGB poster of 200 x 300 pixels."""
-    # Colours tend to the main genre, the motif to the last: two looks at one film.
+    """Draw an RGB poster of 200 x 300 pixels."""
+    # Colours usually follow the main genre and the motif the last one: two different cues.
     colours = genres[0] if rng.random() < OWN_COLOURS else pick(rng, tuple(SHARES))
     motif = genres[-1] if rng.random() < OWN_MOTIF else pick(rng, tuple(SHARES))
     upper, lower, ink = (_vary(rng, colour) for colour in PALETTES[colours])
@@ -80,7 +80,7 @@ def _draw_motif(
             rays += [(-a, -b) for a, b in rays]
             star = [(x + a * r // 6, y + b * r // 6) for a, b in rays]
             draw.polygon(star, fill=(255, 230, 60), outline=(220, 40, 0), width=5)
-        case "Horror":  # blood runs down
+        case "Horror":  # dripping blood
             for i in range(9):
                 left, length = i * 23, int(rng.integers(30, 150))
                 draw.rectangle((left, 0, left + 9, length), fill=(170, 0, 8))

@@ -37,7 +37,7 @@ WORDS_OF_GENRE = {
 
 
 def invent_title(rng: np.random.Generator, genres: tuple[str, ...]) -> str:
-    """A title; every other one has a word that its main genre is fond of."""
+    """Invent a title; half of them contain a word that is typical of the main genre."""
     noun = pick(rng, WORDS_OF_GENRE[genres[0]]) if rng.random() < 0.5 else pick(rng, NOUNS)
     return pick(rng, PATTERNS).format(
         adjective=pick(rng, ADJECTIVES), noun=noun, noun2=pick(rng, NOUNS), place=pick(rng, PLACES)
