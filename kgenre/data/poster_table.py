@@ -180,7 +180,7 @@ def _write(file: Path, shape: tuple[int, ...], posters: Iterator[Decoded]) -> di
 
 
 def poster_key(files: ExaminedPosters, image_size: tuple[int, int], resize: str) -> str:
-    """Return a hash of 32 letters that identifies a table of posters by the files' contents and the settings."""
+    """Return 32 hexadecimal digits that identify a table of posters by the files' contents and the settings."""
     key = hashlib.sha256(repr((_VERSION, image_size, resize, len(files))).encode())
     key.update(files.sha256.tobytes())  # zeros where a file was not read
     return key.hexdigest()[:32]

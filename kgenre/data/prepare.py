@@ -68,8 +68,7 @@ def prepare_films(
         The manifest.
 
     Raises:
-        FilmDataError: an argument is invalid, ``out`` contains something else or cannot be written, or no film can be
-            used.
+        FilmDataError: an argument is invalid, ``out`` holds something else or is not writable, or no film can be used.
 
     Example:
         >>> manifest = prepare_films(read_films("films"), "films-192x128")

@@ -10,7 +10,7 @@ from kgenre.data.film_table import FilmTable
 
 _LEAST, _SHARE = 10, 0.01  # films that share the greatest length; of uncut overviews hardly two do
 _NEARLY_ALL = 0.8
-_SHOWN = 30  # letters
+_SHOWN = 30  # characters
 _END = re.compile(r"[.!?…。！？।۔؟][\"'”’»)\]」』）]*$")
 # Traces of ’ and é in UTF-8 that was read as Windows-1252 (â€™, Ã©), and of letters that a program could not decode.
 _LOST = re.compile("â€.|Ã[\xa0-\xbf]|[\x80-\x9f\ufffd]")

@@ -28,8 +28,7 @@ _VERSION = 1
 def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int = 0) -> Path:
     """Make ``n`` films as ``films.csv`` with ``posters/`` in a new folder.
 
-    The folder, or in an existing empty folder ``films.csv``, appears only when all is complete, even if the process is
-    killed.
+    The folder (``films.csv`` in a folder that exists already) appears only when all films are complete.
 
     Args:
         directory: a folder that does not exist yet, or is empty.
