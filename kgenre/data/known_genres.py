@@ -48,7 +48,7 @@ def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:
 
 
 def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int]], list[str]]:
-    """Return (name, films) of genres with fewer than ``min_films`` films, and the names of genres with none.
+    """Return (name, films) of genres with some but fewer than ``min_films`` films, and the names of those with none.
 
     Example:
         >>> scarce_genres(read_films("films"), min_films=5)
