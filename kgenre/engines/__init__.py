@@ -1,4 +1,4 @@
-"""One step on one backend: `create_engine` gives the engine of the backend that Keras runs on."""
+"""Engines run the steps of a module on one backend: `create_engine` returns the engine for Keras's backend."""
 
 from kgenre.engines.backend import BackendError, prepare_keras
 from kgenre.engines.engine import Engine, create_engine

@@ -1,4 +1,4 @@
-"""What a score depends on: a layer's output and the gradient of the score in it, on any backend."""
+"""A layer's output and the gradient of a score with respect to it, on any backend."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ if TYPE_CHECKING:
 
 
 def activation_gradient(layer: Any, score: Callable[[], Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Run ``score`` once and return the output of ``layer`` in it with the gradient of the score at that output.
+    """Run ``score`` once, and return the output of ``layer`` in it and the score's gradient with respect to it.
 
-    Zeros are added to the layer's output, and the gradient is taken in these zeros: masks and the layers that follow
-    stay as they are, whatever kind of model it is. No variable changes.
+    The gradient is taken with respect to zeros added to the layer's output, so that masks and later layers work
+    unchanged in any kind of model. No variable changes.
 
     Args:
         layer: a Keras layer that ``score`` runs once and whose output is one float tensor.
-        score: gives a scalar tensor, without random numbers or training.
+        score: returns a scalar tensor, without random numbers or training.
 
     Returns:
         The output and the gradient, float arrays of the same shape.
@@ -46,7 +46,7 @@ def activation_gradient(layer: Any, score: Callable[[], Any]) -> tuple[np.ndarra
                 moved._keras_mask = mask
             return moved
 
-        # Layers may draw seeds even where they do not train: such changes stay in the scope.
+        # Layers may advance seeds even in inference: the scope discards such changes.
         stateless = keras.StatelessScope() if keras.backend.backend() == "jax" else nullcontext()
         with _replaced(layer, shifted), stateless:
             value = score()
@@ -60,7 +60,7 @@ def _jax(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
     import jax
 
     shape = jax.eval_shape(lambda: output_and_score(None)[1])
-    # Compiled as one: operation by operation, JAX would compile each of them.
+    # Compiled as a whole: in eager mode, JAX would compile each operation by itself.
     gradient, output = jax.jit(jax.grad(output_and_score, has_aux=True))(jax.numpy.zeros(shape.shape, shape.dtype))
     return output, gradient
 
@@ -68,7 +68,7 @@ def _jax(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
 def _tensorflow(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
     import tensorflow as tf
 
-    @tf.function(autograph=False)  # as in a training step: kernels that compile themselves have no gradient outside
+    @tf.function(autograph=False)  # kernels compiled by XLA have no gradient outside a tf.function
     def traced(zeros: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
             tape.watch(zeros)
@@ -76,7 +76,7 @@ def _tensorflow(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any
         return output, tape.gradient(score, zeros)
 
     zeros = tf.zeros_like(output_and_score(None)[1])
-    return traced.get_concrete_function(zeros)(zeros)  # `traced` itself would warn at the fifth call
+    return traced.get_concrete_function(zeros)(zeros)  # calling `traced` itself would warn the fifth time
 
 
 def _torch(output_and_score: Callable[[Any], tuple[Any, Any]]) -> tuple[Any, Any]:
@@ -93,8 +93,8 @@ _BACKENDS = {"jax": _jax, "tensorflow": _tensorflow, "torch": _torch}
 
 @contextmanager
 def _replaced(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
-    """The layer runs ``call`` inside the context."""
-    vars(layer)["call"] = call  # past Keras's own tracking of attributes
+    """Replace the layer's ``call`` inside the context."""
+    vars(layer)["call"] = call  # bypasses Keras's tracking of attributes
     try:
         yield
     finally:

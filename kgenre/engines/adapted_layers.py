@@ -1,4 +1,4 @@
-"""What Keras's preprocessing layers have learned in ``adapt`` and keep outside their variables, for a checkpoint."""
+"""The state that Keras's preprocessing layers learn in ``adapt`` and keep outside their variables, for checkpoints."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from kgenre.engines.named_variables import keras_layers
 def adapted_state(module: Any) -> list[dict[str, Any]]:
     """The boundaries and vocabularies of the module's preprocessing layers, in the order of its layers; JSON values.
 
-    These are `keras.layers.Discretization`, ``IntegerLookup`` and ``StringLookup``, and what `TextVectorization` has
-    inside. ``Normalization`` keeps what it has learned in variables.
+    These are `keras.layers.Discretization`, ``IntegerLookup`` and ``StringLookup``, also inside `TextVectorization`.
+    ``Normalization`` keeps its statistics in variables.
 
     Example:
         >>> class Tabular(Module):
@@ -27,10 +27,10 @@ def adapted_state(module: Any) -> list[dict[str, Any]]:
 
 
 def set_adapted_state(module: Any, states: Sequence[Mapping[str, Any]]) -> None:
-    """Give the layers back what `adapted_state` gave; a layer that had learned nothing stays as it is.
+    """Restore what `adapted_state` returned; a layer that had not been adapted stays as it is.
 
     Raises:
-        ValueError: the module has other preprocessing layers.
+        ValueError: the module has different preprocessing layers.
     """
     layers = _adaptable(module)
     here, there = [type(layer).__name__ for layer in layers], [state["layer"] for state in states]
@@ -41,7 +41,7 @@ def set_adapted_state(module: Any, states: Sequence[Mapping[str, Any]]) -> None:
             if state["bin_boundaries"] is not None:
                 layer.bin_boundaries = list(map(float, state["bin_boundaries"]))
         elif state["vocabulary"]:
-            # A list, always: Keras would open a text as a file.
+            # Always a list: Keras would open a string as a file.
             layer.set_vocabulary(list(state["vocabulary"]), idf_weights=state["idf_weights"])
 
 

@@ -1,4 +1,4 @@
-"""Where in a step the first number that is not finite appears: the step once more, eagerly, layer by layer."""
+"""Finds the layer of a step with the first non-finite value, by running the step again, eagerly."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from kgenre.engines.named_variables import keras_layers
 
 
 def first_layer_not_finite(built: BuiltModule, batch: Any, batch_idx: int) -> keras.Layer | None:
-    """Run the training step on a batch as Python, on the variables' values of now.
+    """Run the training step on a batch eagerly, with the variables' current values.
 
     Returns:
-        The first layer, innermost first, whose output has a NaN or an infinity; None: no layer's has.
+        The first layer, innermost first, whose output contains a NaN or an infinity, or None.
     """
     found: list[keras.Layer] = []
 
@@ -32,14 +32,14 @@ def first_layer_not_finite(built: BuiltModule, batch: Any, batch_idx: int) -> ke
 
 
 def is_finite(tree: Any) -> bool:
-    """Whether no tensor of a structure has a NaN or an infinity."""
+    """Whether no tensor of a structure contains a NaN or an infinity."""
     return all(_is_finite(leaf) for leaf in keras.tree.flatten(tree))
 
 
 def _is_finite(leaf: Any) -> bool:
     try:
         array = np.asarray(ops.convert_to_numpy(leaf))
-    except Exception:  # inside the loop of a recurrent layer there are no values, under a class of error per backend
+    except Exception:  # no values inside a recurrent layer's loop: each backend raises its own error
         return True
     return array.dtype.kind not in "fV" or bool(np.isfinite(array.astype("float32")).all())  # V: bfloat16
 
@@ -60,7 +60,7 @@ def _watched(module: Any, look: Callable[[keras.Layer, Any], None]) -> Iterator[
         return call_and_look
 
     for layer in layers.values():
-        vars(layer)["call"] = watched(layer)  # past Keras's own tracking of attributes
+        vars(layer)["call"] = watched(layer)  # bypasses Keras's tracking of attributes
     try:
         yield
     finally:

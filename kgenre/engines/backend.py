@@ -1,4 +1,4 @@
-"""Which backend: names checked before Keras is imported, settings that would change results put right after."""
+"""Checks the backend's name before Keras is imported, and then overrides settings that would change results."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kgenre.users_code import ShortTraceback
 SUPPORTED = ("tensorflow", "jax", "torch")
 _TO_INSTALL = {"tensorflow": "tensorflow", "jax": "jax", "torch": "'kgenre[torch]'"}
 _log = logging.getLogger("kgenre")
-_said: set[str] = set()  # names that KERAS_BACKEND was given too late
+_said: set[str] = set()  # values of KERAS_BACKEND already warned of
 
 
 class BackendError(ShortTraceback, RuntimeError):
-    """The backend that was asked for cannot be used; the message says which can."""
+    """The requested backend or device cannot be used; the message names an alternative."""
 
 
 def check_backend() -> str:
-    """The backend's name; says in one line what is wrong with ``KERAS_BACKEND`` before Keras fails on it in forty.
+    """Return the backend's name; if ``KERAS_BACKEND`` is wrong, fail with one line before Keras does with forty.
 
     Raises:
         BackendError: the name is unknown, kgenre has no engine for it, or its package is not installed.
@@ -44,7 +44,7 @@ def check_backend() -> str:
 
 
 def _configured_backend() -> str:
-    """The backend that Keras took, or will take: it falls back to its own file, then to TensorFlow."""
+    """The backend that Keras uses, or would use without ``KERAS_BACKEND``: from its configuration, else TensorFlow."""
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
     home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
@@ -57,7 +57,7 @@ def _configured_backend() -> str:
 def prepare_keras() -> None:
     """Import Keras with the settings that kgenre's models are written for.
 
-    A user's ``keras.json`` may ask for ``channels_first`` or ``float16``: the same script would then train another
+    A user's ``keras.json`` may set ``channels_first`` or ``float16``: the same script would then train a different
     model on another machine. Such settings are overridden, and each is named once in the log.
 
     Raises:

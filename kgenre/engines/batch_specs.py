@@ -1,4 +1,4 @@
-"""The shapes and dtypes of a batch, on which a step is built, and as JSON values for a checkpoint."""
+"""The shapes and dtypes of a batch: a step is built on them, and checkpoints store them as JSON values."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ def batch_specs(stage: str, batch: Any) -> Any:
     """The batch's structure with a `keras.KerasTensor` in place of each array; float64 becomes float32.
 
     Args:
-        stage: whose batch it is, for the message.
+        stage: the batch's stage, for error messages.
         batch: a structure (dict, list, tuple) of arrays and numbers.
 
     Raises:
-        StepError: it holds a text, None, rows as lists or another object; the message names the place.
+        StepError: the batch contains a string (allowed under TensorFlow), None, rows as lists, a sparse or ragged
+            tensor, or another object; the message says where.
 
     Example:
         >>> batch_specs("train", {"x": np.zeros((8, 4))})
@@ -58,7 +59,7 @@ _NOT_DENSE = {"RaggedTensor": "ragged.to_tensor()", "SparseTensor": "tf.sparse.t
 
 
 def _warn_if_wrapped(leaf: Any, batch: str, place: str) -> None:
-    """Warn of whole numbers that are too large for the backend: JAX has 32 bits for them and says nothing."""
+    """Warn of integers that are too large for the backend: JAX silently wraps them to 32 bits."""
     if isinstance(leaf, keras.KerasTensor) or _spec(leaf).dtype not in ("int64", "uint64"):
         return
     numbers = keras.ops.convert_to_numpy(leaf) if keras.ops.is_tensor(leaf) else np.asarray(leaf)
@@ -90,7 +91,7 @@ def _spec(array: Any) -> keras.KerasTensor:
 
 
 def specs_as_json(specs: Any) -> Any:
-    """What `batch_specs` gave as JSON: a leaf is [shape, dtype], a list or tuple {"": [...]}."""
+    """Convert the result of `batch_specs` to JSON values: a leaf to [shape, dtype], a list or tuple to {"": [...]}."""
     if isinstance(specs, Mapping):
         return {str(key): specs_as_json(value) for key, value in specs.items()}
     if isinstance(specs, list | tuple):
@@ -99,7 +100,7 @@ def specs_as_json(specs: Any) -> Any:
 
 
 def specs_from_json(specs: Any) -> Any:
-    """The structure that `specs_as_json` wrote; a list comes back as a tuple."""
+    """The inverse of `specs_as_json`, except that lists become tuples."""
     if isinstance(specs, list):
         shape, dtype = specs
         return keras.KerasTensor(shape, dtype)

@@ -1,4 +1,4 @@
-"""Everything a step needs is made before the first trace: layers, metrics, optimizer slots, names, log entries."""
+"""Builds what a step needs before its first trace: layers, metrics, optimizer slots, names, log entries."""
 
 from __future__ import annotations
 
@@ -34,16 +34,17 @@ def build_module(
 
     Args:
         module: the user's module.
-        optimizers: its optimizers by the pattern of the names of their variables (see `optimizer_groups`); none for
-            evaluation alone.
+        optimizers: a pattern for variable names -> the optimizer of these variables (see `optimizer_groups`); empty for
+            evaluation only.
         batches: stage ("train", "validation", "test", "predict") -> one batch of it.
-        options: of the training step.
-        parts: what is compiled into each update.
+        options: the training step's.
+        parts: compiled into each update, after the optimizers.
 
     Raises:
-        StepError: a step does what cannot be compiled, or gives a loss that trains nothing, or a batch holds what is
-            no number.
-        ValueError: there is nothing to train, or not by one optimizer each.
+        StepError: a step does something that cannot be compiled, the loss depends on no trainable variable, or a batch
+            contains something that is not a number.
+        ValueError: there is nothing to train, a variable has no optimizer or an optimizer no variables, an optimizer
+            was built for other variables, or several sources of an evaluation log the same name.
     """
     built = BuiltModule(module, list(optimizers.values()), parts=list(parts))
     results = {stage: _run_symbolically(built, stage, batch) for stage, batch in batches.items()}
@@ -88,14 +89,14 @@ def _a(name: str) -> str:
 
 
 def build_from_specs(module: Any, specs: Mapping[str, Any]) -> None:
-    """Let Keras build the layers that wait for a first batch, from the ``specs`` of another `BuiltModule`."""
+    """Let Keras build the layers whose shapes depend on a batch, from the ``specs`` of another `BuiltModule`."""
     built = BuiltModule(module, [])
     for stage, spec in specs.items():
         _run_symbolically(built, stage, specs_from_json(spec))
 
 
 def build_stage(built: BuiltModule, stage: str, batch: Any) -> None:
-    """Make a built module ready for one more stage (a test after a fit)."""
+    """Prepare a built module for one more stage (a test after a fit, for example)."""
     result = _run_symbolically(built, stage, batch)
     built.variables = named_variables(built.module)
     _check_used(built, result)
@@ -110,7 +111,7 @@ def _check_loss(built: BuiltModule, result: StepResult) -> None:
 
 
 def _warn_of_trained_state(built: BuiltModule, result: StepResult) -> None:
-    """A variable is trainable unless it is told not to be; layers (SpectralNormalization) know what they assign."""
+    """Variables are trainable by default: warn if the step assigns one; layers (SpectralNormalization) may do so."""
     of_layers = {id(variable) for layer in keras_layers(built.module) for variable in layer.variables}
     assigned = {id(variable) for variable, _ in result.updates} - of_layers
     for name, variable in built.trainable.items():
@@ -129,7 +130,7 @@ def _check_used(built: BuiltModule, result: StepResult) -> None:
 
 
 class _OnShapes(keras.Operation):
-    """Lets Keras infer shapes through any function: layers are built on the way, as in a functional model."""
+    """Lets Keras infer shapes through any function, which builds layers on the way, as in a functional model."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__()
@@ -140,7 +141,7 @@ class _OnShapes(keras.Operation):
 
 
 def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
-    """Note what the stage's step logs, and which variables it uses."""
+    """Run the stage's step on shapes, and record what it logs and which variables it uses."""
     results: list[StepResult] = []
     errors: list[Exception] = []
 
@@ -159,7 +160,7 @@ def _run_symbolically(built: BuiltModule, stage: str, batch: Any) -> StepResult:
     try:
         _OnShapes(step).compute_output_spec(specs, keras.KerasTensor((), "int32"))
     except Exception as error:
-        # The user's error, without the words that Keras puts around it about an operation that is not the user's.
+        # Raise the user's error itself: Keras's wrapped one names `_OnShapes`, an operation that is not the user's.
         raise errors[-1] if errors else error from None
     logs = results[-1].logs
     _check_names(built, stage, [*logs.entries, *logs.metrics])

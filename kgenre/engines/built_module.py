@@ -1,4 +1,4 @@
-"""What an engine knows of a module once it is built: its variables by name, its steps, what these log."""
+"""What an engine knows about a built module: its variables by name, its steps, and what these log."""
 
 from __future__ import annotations
 
@@ -34,28 +34,28 @@ _COMPILED = (*STEPS.values(), "configure_gradients")
 
 @dataclass
 class BuiltModule:
-    """A module with its optimizers, built, its variables named and its steps' log entries known.
+    """A built module and its optimizers, with their variables by name and the log entries of each step.
 
-    A stage is "train", "validation", "test" or "predict"; of several sources "validation/0", "validation/1", ...
+    A stage is "train", "validation", "test" or "predict"; with several sources "validation/0", "validation/1", ...
     """
 
     module: Any
     optimizers: Sequence[keras.optimizers.Optimizer]
-    groups: Sequence[Mapping[str, keras.Variable]] = ()  # for each optimizer its variables by name
+    groups: Sequence[Mapping[str, keras.Variable]] = ()  # each optimizer's variables by name
     loss_scale: LossScale | None = None
     parts: Sequence[StepPart] = ()
     variables: dict[str, keras.Variable] = field(default_factory=dict)
     optimizer_variables: dict[str, keras.Variable] = field(default_factory=dict)
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
-    unlogged: dict[str, dict[str, Any]] = field(default_factory=dict)  # metrics that a step only updates, by attribute
+    unlogged: dict[str, dict[str, Any]] = field(default_factory=dict)  # metrics updated but not logged, by attribute
     first_batches: dict[str, Any] = field(default_factory=dict)  # stage -> a batch, KerasTensors in place of its arrays
     read: ReadValues = field(default_factory=ReadValues)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
-    flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` at that time
+    flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` when it was built
     warnings: StepWarnings = field(default_factory=StepWarnings)
     says_replaced: bool = False
-    written: list[CodeType] = field(init=False)  # what the compiled steps were made of
+    written: list[CodeType] = field(init=False)  # the code that the steps were compiled from
 
     def __post_init__(self) -> None:
         self.written = code_of(self.module, _COMPILED)
@@ -67,11 +67,11 @@ class BuiltModule:
 
     @property
     def trainable(self) -> dict[str, keras.Variable]:
-        """The variables that get gradients now (a hook may freeze some)."""
+        """The variables that currently receive gradients (a hook may freeze some)."""
         return {name: variable for name, variable in self.variables.items() if variable.trainable}
 
     def check_optimized(self) -> None:
-        """Refuse to train a variable that the optimizers have no state for.
+        """Check that the optimizers have state for every trainable variable.
 
         Raises:
             ValueError: a layer that was frozen when training began was unfrozen.
@@ -84,10 +84,10 @@ class BuiltModule:
             )
 
     def refuse_unreached(self) -> None:
-        """The loss of a training step gave no gradient to any variable.
+        """Reject a training step whose loss gives no variable a gradient.
 
         Raises:
-            StepError: there are some that it should reach.
+            StepError: always, unless the module has no trainable variables.
         """
         if self.trainable:
             raise StepError(
@@ -103,13 +103,13 @@ class BuiltModule:
         return {id(variable) for variable in (*self.variables.values(), *self.optimizer_variables.values())}
 
     def step(self, stage: str) -> Callable[..., Any]:
-        """The user's step of a stage."""
+        """The user's step method for a stage."""
         return getattr(self.module, STEPS[stage.partition("/")[0]])
 
     def run(
         self, stage: str, arguments: tuple[Any, ...], state_mapping: Any = None, on_shapes: bool = False
     ) -> StepResult:
-        """One traced run of a stage's step on (batch, batch index); ``on_shapes``: while layers are still built."""
+        """Run a stage's step on (batch, batch index); ``on_shapes``: symbolically, while layers are being built."""
         step = self.step(stage)
         if not on_shapes:
             self.read.note(self.module, step, self.optimizers if stage == "train" else ())
@@ -133,12 +133,12 @@ class BuiltModule:
         return result
 
     def stack(self, stage: str, recorded: Mapping[str, tuple[Any, Any]]) -> Any:
-        """What a traced step logged: float32 (2, n), values and weights, in the order of ``entries[stage]``.
+        """Stack what a step logged into float32 (2, n): values and weights, in the order of ``entries[stage]``.
 
-        What is not in ``recorded`` (a step that returned early) has the weight 0.
+        An entry missing from ``recorded`` (because the step returned early) gets weight 0.
 
         Raises:
-            StepError: a name that was not logged for the first batch.
+            StepError: a name was not logged for the first batch.
         """
         from keras import ops
 
@@ -157,9 +157,10 @@ class BuiltModule:
 
     @property
     def is_current(self) -> bool:
-        """Whether an evaluation's steps would be compiled to the same now.
+        """Whether the compiled evaluation steps are still valid.
 
-        The module holds all the variables that it was built with, and what the steps call and read is as it was.
+        They are if the module holds all variables that it was built with, and if the code that the steps call and the
+        values that they read are unchanged.
         """
         held = set(map(id, named_variables(self.module).values()))
         changed = [step for step, *_ in self.read.changed(self.module) if step != STEPS["train"]]
@@ -167,7 +168,7 @@ class BuiltModule:
         return held.issuperset(map(id, self.variables.values())) and same_code and not changed
 
     def warn_of_changes(self) -> None:
-        """Warn once of what hooks have changed, but compiled steps do not see."""
+        """Warn once of each change made by hooks that the compiled steps do not see."""
         self.read.warn_of_changes(self.module, self.optimizers)
         held = named_variables(self.module)
         new = next(
@@ -183,17 +184,17 @@ class BuiltModule:
             )
 
     def named_gradients(self, totals: Iterable[np.ndarray], count: Any) -> dict[str, np.ndarray]:
-        """What an incomplete group of batches has added up, for a checkpoint: see `Engine.epoch_state`."""
+        """The gradients accumulated by an incomplete group of batches, for a checkpoint: see `Engine.epoch_state`."""
         named = zip(self.trainable, totals, strict=True)
         return {f"gradients.{name}": as_saved(total) for name, total in named} | {
             "gradients.count": np.array(count, "float32")
         }
 
     def saved_gradients(self, saved: Mapping[str, np.ndarray] | None) -> list[np.ndarray] | None:
-        """Its arrays again, the count first; None: nothing was saved.
+        """The arrays of `named_gradients`, the count first; None if ``saved`` is None.
 
-        Zeros, where they are not there or of other trainable variables: an engine that goes back to a checkpoint holds
-        gradients that came after it.
+        Zeros if ``saved`` has none or those of other trainable variables: an engine that returns to a checkpoint must
+        drop the gradients that it accumulated later.
         """
         if saved is None:
             return None
@@ -204,6 +205,6 @@ class BuiltModule:
 
 
 def as_saved(array: Any) -> np.ndarray:
-    """An array for a file: NumPy has no bfloat16, and float32 holds all of its numbers."""
+    """Convert an array for a file: NumPy has no bfloat16, and float32 represents all of its values."""
     array = np.asarray(array)
     return array.astype("float32") if array.dtype.name == "bfloat16" else array

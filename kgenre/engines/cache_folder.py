@@ -1,4 +1,4 @@
-"""Where kgenre keeps what another run may use again."""
+"""The cache folder, where kgenre keeps files for later runs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 _PREFIX = ".making-"
-_LEFT_BEHIND = 24 * 3600  # seconds: nothing takes that long to make
+_LEFT_BEHIND = 24 * 3600  # seconds: no file takes that long to write
 
 
 def cache_folder() -> Path:
@@ -26,12 +26,12 @@ def cache_folder() -> Path:
 
 @contextmanager
 def in_the_making(parent: Path) -> Iterator[Path]:
-    """A new folder in ``parent``, which is one of the cache: what is made there is moved into place when it is whole.
+    """A temporary folder in ``parent``, a cache folder: files are written there and moved into place when complete.
 
-    It is removed in the end, and with it what processes that were killed left there a day ago or longer.
+    It is removed at the end. Temporary folders that killed processes left in ``parent`` over a day ago are removed too.
 
     Raises:
-        OSError: the cache cannot be written.
+        OSError: the cache is not writable.
 
     Example:
         >>> with in_the_making(cache_folder() / "notes") as making:
@@ -40,7 +40,7 @@ def in_the_making(parent: Path) -> Iterator[Path]:
     """
     parent.mkdir(parents=True, exist_ok=True)
     for left in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another process was faster
+        with suppress(OSError):  # another process has removed it
             if time.time() - left.stat().st_mtime > _LEFT_BEHIND:
                 shutil.rmtree(left)
     with tempfile.TemporaryDirectory(dir=parent, prefix=_PREFIX) as making:
@@ -48,14 +48,14 @@ def in_the_making(parent: Path) -> Iterator[Path]:
 
 
 def keep(file: Path, write: Callable[[BinaryIO], Any], most: int) -> None:
-    """Write a file of the cache, whole or not at all; of its folder only the ``most`` files used last stay.
+    """Write a cache file, completely or not at all; its folder keeps only the ``most`` files used last.
 
-    What cannot be written, on a full disk say, the next run works out again.
+    If a file cannot be written, on a full disk for example, the next run computes its content again.
 
     Args:
-        file: in a folder of the cache that has such files alone.
-        write: is given the open file.
-        most: files; at least 1.
+        file: in a cache folder that contains only files of this kind.
+        write: receives the open file.
+        most: the number of files to keep, at least 1.
 
     Example:
         >>> keep(cache_folder() / "notes" / "a.txt", lambda out: out.write(b"whole"), most=8)
@@ -71,8 +71,8 @@ def keep(file: Path, write: Callable[[BinaryIO], Any], most: int) -> None:
 
 
 def leave_last_used(folder: Path, most: int) -> None:
-    """Remove all but the ``most`` files and folders of a folder of the cache that were made or used last."""
-    with suppress(OSError):  # another process was faster
+    """Remove all but the ``most`` files and folders of a cache folder that were created or used last."""
+    with suppress(OSError):  # another process has removed it
         whole = (one for one in folder.iterdir() if not one.name.startswith(_PREFIX))
         for old in sorted(whole, key=lambda one: one.stat().st_mtime)[:-most]:
             if old.is_dir():
@@ -82,6 +82,6 @@ def leave_last_used(folder: Path, most: int) -> None:
 
 
 def note_use(path: Path) -> None:
-    """Mark a file or folder of the cache as used now, so that it is not among those removed next."""
-    with suppress(OSError):  # a cache that others fill, and this user may only read
+    """Mark a file or folder of the cache as just used, so that it is not removed next."""
+    with suppress(OSError):  # a shared cache that this user may only read
         os.utime(path)

@@ -1,4 +1,4 @@
-"""The backend's switches for results that repeat bit for bit on the same machine."""
+"""The backend's switches for results that are the same bit for bit on the same machine."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 
 
 def make_deterministic(warn_only: bool = False) -> None:
-    """Let the backend use only operations that give the same result each time, for the rest of the process.
+    """Let the backend use only deterministic operations, for the rest of the process.
 
-    Under JAX nothing is switched here: the engine compiles its steps with what a GPU needs, a CPU repeats anyway.
+    Under JAX this does nothing: the engine compiles its steps with XLA's option for GPUs; CPUs are deterministic.
 
     Args:
-        warn_only: torch warns of an operation that cannot repeat, instead of raising; the others know no such mode.
+        warn_only: torch warns of a nondeterministic operation instead of raising; other backends have no such mode.
     """
     import keras
 
@@ -22,6 +22,6 @@ def make_deterministic(warn_only: bool = False) -> None:
     elif keras.backend.backend() == "torch":
         import torch
 
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS repeats only with this
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS needs this to be deterministic
         torch.backends.cudnn.benchmark = False
         torch.use_deterministic_algorithms(True, warn_only=warn_only)

@@ -1,10 +1,10 @@
-"""How much memory the accelerators have in use, as their backend's allocator counts it."""
+"""The accelerators' memory use, as counted by the backend's allocator."""
 
 from __future__ import annotations
 
 
 def device_memory() -> dict[str, dict[str, int]]:
-    """Bytes by device ("gpu_0") and kind ("memory_in_use", "memory_peak"); empty on a CPU, which is not counted."""
+    """Bytes by device ("gpu_0") and kind ("memory_in_use", "memory_peak"); empty on a CPU."""
     import keras
 
     if keras.backend.backend() == "jax":

@@ -1,11 +1,11 @@
-"""The backend's own trace of what runs on the device; those of TensorFlow and JAX are for TensorBoard's Profile tab."""
+"""The backend's own profiler; TensorBoard's Profile tab shows the traces of TensorFlow and JAX."""
 
 from __future__ import annotations
 
 import os
 from typing import Any
 
-_running: list[Any] = []  # torch's profiler object; the others keep theirs to themselves
+_running: list[Any] = []  # torch's profiler object; the other backends keep theirs internally
 
 
 def start_trace(folder: str | os.PathLike[str]) -> None:
@@ -29,16 +29,16 @@ def start_trace(folder: str | os.PathLike[str]) -> None:
 
 
 def how_to_view(folder: str | os.PathLike[str]) -> str:
-    """What shows the trace in a folder."""
+    """How to view the trace in a folder, for a message."""
     import keras
 
-    if keras.backend.backend() == "torch":  # no format of TensorBoard's
+    if keras.backend.backend() == "torch":  # the Profile tab cannot read its format
         return f"{folder} (open the newest *.pt.trace.json in https://ui.perfetto.dev)"
     return f"kgenre tensorboard {folder} (Profile tab, needs `pip install xprof`)"
 
 
 def stop_trace() -> None:
-    """Write what was recorded."""
+    """Stop recording, and write the trace."""
     import keras
 
     if keras.backend.backend() == "jax":

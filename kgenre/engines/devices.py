@@ -1,4 +1,4 @@
-"""The devices that the backend can compute on, and how one is chosen."""
+"""Lists the devices that the backend can compute on, describes them, and selects one."""
 
 from __future__ import annotations
 
@@ -20,36 +20,36 @@ def list_devices(kind: str | None = None) -> list[str]:
         from kgenre.engines.torch import list_devices as list_torch_devices
 
         return list_torch_devices(kind)
-    if backend == "tensorflow":  # Keras would start TensorFlow, and then no device can be hidden any more
+    if backend == "tensorflow":  # Keras would start TensorFlow, after which no device can be hidden
         from kgenre.engines.tensorflow_devices import list_devices as list_tensorflow_devices
 
         return list_tensorflow_devices(kind)
     try:
         return keras.distribution.list_devices(kind)
-    except RuntimeError:  # JAX's way to say that there are none
+    except RuntimeError:  # JAX raises it if there are none
         return []
 
 
 def computing_devices(chosen: Sequence[str]) -> tuple[str, ...]:
-    """The devices that compute: those that were chosen, or the one that the backend takes where none was."""
+    """The devices to compute on: the chosen ones, or the backend's default device if none was chosen."""
     return tuple(chosen) or tuple(list_devices()[:1])
 
 
 def with_name(device: str) -> str:
-    """A device with its maker's name for it, "gpu:0 (NVIDIA H200)"; a CPU's is not known."""
+    """A device with its product name, "gpu:0 (NVIDIA H200)"; a CPU's is not known."""
     name, _ = _details(device)
     return f"{device} ({name})" if name else device
 
 
 def lacks_bfloat16(device: str) -> bool:
-    """Whether it is an NVIDIA GPU from before Ampere (compute capability 8.0), the first that multiplies bfloat16."""
+    """Whether it is an NVIDIA GPU older than Ampere (compute capability 8.0), the first to multiply in bfloat16."""
     _, capability = _details(device)
     return capability is not None and capability < 8
 
 
 @cache
 def _details(device: str) -> tuple[str, float | None]:
-    """Name and CUDA compute capability, as far as there are any."""
+    """Product name and CUDA compute capability, if any: else "" and None."""
     import keras
 
     kind, _, number = device.partition(":")
@@ -76,12 +76,12 @@ def _details(device: str) -> tuple[str, float | None]:
 
 @contextmanager
 def computing_on(devices: Sequence[str]) -> Iterator[None]:
-    """The first of these devices is the backend's inside; none: its own choice.
+    """Let the backend compute on the first of these devices inside the context; without any, on its own choice.
 
-    TensorFlow is shown no other GPU from then on.
+    From then on, TensorFlow sees no GPUs but these.
 
     Raises:
-        BackendError: TensorFlow has taken its GPUs already.
+        BackendError: TensorFlow has already started with other GPUs.
     """
     import keras
 

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
 class Engine(Protocol):
     """Runs the steps of one module on one backend and owns their state between steps.
 
-    A stage is "train", "validation", "test" or "predict"; each of several sources of an evaluation is a stage of its
-    own, "validation/0", "validation/1", ... A step enqueues work on the device and returns without waiting. What it
-    gives back (``outputs``, the step's log values) stays on the device until `to_host`. The module's Keras variables
-    are up to date after `sync`, and changes made to them outside the steps count from the next `pull` on.
+    A stage is "train", "validation", "test" or "predict"; if an evaluation has several sources, each is a stage of its
+    own: "validation/0", "validation/1", ... A step enqueues work on the device and returns without waiting. What it
+    returns (``outputs``, the step's log values) stays on the device until `to_host`. The module's Keras variables are
+    up to date after `sync`, and changes made to them outside the steps take effect with the next `pull`.
     """
 
     name: str
     traces: Counter[str]  # how often each stage's step was traced; more than once per shape is a defect (torch: never)
     options: StepOptions
     built: BuiltModule
-    has_lost_steps: bool  # an error took the weights along: those of the last `sync` are there, of fewer steps
+    has_lost_steps: bool  # a failed step destroyed the weights: they are back at the last `sync`
 
     def build(
         self,
@@ -38,20 +38,20 @@ class Engine(Protocol):
         batches: Mapping[str, Any],
         parts: Sequence[StepPart] = (),
     ) -> None:
-        """Build the module on the shapes of one batch for each stage, and take over its state.
+        """Build the module on the shapes of one batch per stage, and take over its state.
 
         Args:
             module: the user's module.
-            optimizers: a pattern of names of variables -> their optimizer (see `optimizer_groups`).
+            optimizers: a pattern for variable names -> the optimizer of these variables (see `optimizer_groups`).
             batches: stage -> one batch.
-            parts: what is compiled into each update.
+            parts: compiled into each update, after the optimizers.
         """
 
     def add_stage(self, stage: str, batch: Any) -> None:
-        """Make a built module ready for one more stage, where it is not yet."""
+        """Prepare a built module for one more stage; no effect if it is already prepared."""
 
     def train_step(self, batch: Any, update: bool = True) -> tuple[dict[str, Any], Any]:
-        """One batch: forward, backward and, with ``update``, the optimizers; else the gradient is only added up.
+        """Train on one batch: forward, backward and, with ``update``, the optimizers; else only accumulate gradients.
 
         Returns:
             What ``training_step`` returned (the loss under "loss"; {} for None), and what it logged: float32 (2, n),
@@ -59,77 +59,78 @@ class Engine(Protocol):
         """
 
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
-        """Several batches of one shape, one step each, in one compiled call: the same as single steps.
+        """Train on several batches of one shape, one step each, in one compiled call.
 
-        On a CPU to the bit. On a GPU another program may round otherwise, and JAX runs fewer than ``size`` one by one.
+        The results are those of single steps: bit for bit on a CPU, while on a GPU this other program may round
+        differently. JAX on a GPU runs fewer than ``size`` batches one by one.
 
         Args:
             batches: at most ``size``.
-            size: the same in each call of a fit: what is compiled depends on it.
-            update: as in `train_step`, for each of them.
+            size: the same in every call of a fit, as the compiled program depends on it.
+            update: as in `train_step`, for each step.
 
         Returns:
             What the last step logged.
         """
 
     def why_single_steps(self, batch: Any) -> str | None:
-        """Why `train_steps` is not to be used for such batches, as a sentence; None: it may be."""
+        """The reason not to use `train_steps` for such batches, for a message; None if there is none."""
 
     def jit_compile(self, wanted: bool) -> None:
-        """From now on compile the steps with XLA, or not; only under TensorFlow there is a choice."""
+        """Compile the steps with XLA from now on, or without; only TensorFlow has this choice."""
 
     def eval_step(self, stage: str, batch: Any) -> Any:
-        """One batch of an evaluation's stage: what the user's step returned."""
+        """Run an evaluation stage's step on one batch, and return what the user's step returned."""
 
     def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None:
-        """Empty a stage's sums and set its batch index; with what `epoch_state` gave go on adding up there."""
+        """Reset a stage's sums (or restore them from a ``saved`` `epoch_state`) and set its batch index."""
 
     def epoch_state(self) -> dict[str, np.ndarray]:
-        """What the training epoch has added up so far, by name.
+        """The sums of the training epoch so far, by name.
 
         The sums of logged values (``logs.<name>``: total and weight) and, where gradients are accumulated,
         ``gradients.<variable>`` and ``gradients.count``.
         """
 
     def epoch_logs(self, stage: str) -> dict[str, float]:
-        """The values logged with ``on_epoch`` so far, reduced: one transfer."""
+        """The values logged with ``on_epoch`` so far, reduced, in one transfer from the device."""
 
     def to_host(self, tree: Any) -> Any:
-        """The same structure with NumPy arrays: one transfer, which waits for the steps before it."""
+        """The same structure with NumPy arrays, in one transfer, which waits for all previous steps."""
 
     def sync(self) -> None:
-        """Bring the module's and the optimizers' Keras variables up to date."""
+        """Update the Keras variables of the module and the optimizers from the engine's state."""
 
     def sync_module(self) -> None:
-        """Bring the module's Keras variables and the optimizers' counts of updates up to date, for each step."""
+        """Update what hooks may read after each step: the module's variables and the optimizers' update counts."""
 
     def pull(self) -> None:
-        """Take over what was changed on the Keras variables (values, ``trainable``) since the last `sync`."""
+        """Take over changes made to the Keras variables (values, ``trainable``) since the last `sync`."""
 
     def get_variable(self, variable: keras.Variable) -> np.ndarray:
-        """The current value of one variable (a learning rate): one transfer."""
+        """The current value of one variable (a learning rate, for example), in one transfer."""
 
     def set_variable(self, variable: keras.Variable, value: Any) -> None:
-        """Give one variable a value, from the next step on."""
+        """Set one variable, with effect from the next step."""
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        """Every variable of module and optimizers by its structural name."""
+        """Every variable of the module and the optimizers, by structural name."""
 
     def load_state_dict(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Put back what `state_dict` gave; names that are absent keep their values."""
+        """Restore what `state_dict` returned; variables missing from ``arrays`` keep their values."""
 
     def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
-        """The first ``limit`` batches on the device, handed over ahead of time; None: all.
+        """Yield the first ``limit`` batches (None: all), transferred to the device ahead of time.
 
-        For `train_steps`, which runs so many ``at_once``, they are read from a ``tf.data.Dataset`` together.
+        ``at_once`` is the number that `train_steps` receives: so many are read from a ``tf.data.Dataset`` together.
         """
 
 
 def create_engine(options: StepOptions) -> Engine:
-    """The engine of the backend that Keras runs on.
+    """Create the engine for Keras's backend.
 
     Raises:
-        BackendError: there is none.
+        BackendError: kgenre has no engine for it, or its package is not installed.
     """
     from kgenre.engines.backend import prepare_keras
 

@@ -11,7 +11,7 @@ from keras import ops
 def clip(gradients: Sequence[Any], limit: float, algorithm: str) -> list[Any]:
     """Clip by the global norm over all gradients ("norm"), or each element to [-limit, limit] ("value").
 
-    The norm rule is that of Pascanu et al. 2013, https://arxiv.org/abs/1211.5063: g * min(1, limit / ||g||).
+    The norm rule is from Pascanu et al. 2013, https://arxiv.org/abs/1211.5063: g * min(1, limit / ||g||).
     """
     if algorithm == "value":
         return [ops.clip(gradient, -limit, limit) for gradient in gradients]

@@ -1,4 +1,4 @@
-"""Initial weights: in a fraction of the time that JAX takes to compile what draws them, and in bfloat16 too."""
+"""Draws initial weights: with less compilation under JAX, and orthogonal ones in bfloat16 too."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any
 
 @contextmanager
 def drawing_initial_weights() -> Iterator[None]:
-    """Around the code that creates layers: their weights are drawn fast, and in every precision."""
+    """Wrap code that creates layers, to draw their weights fast and in every precision."""
     with _compiling_at_once(), _orthogonal_in_float32():
         yield
 
 
 @contextmanager
 def _compiling_at_once() -> Iterator[None]:
-    """Compile without optimising, under JAX on a CPU; elsewhere do nothing.
+    """Compile without optimisations under JAX on a CPU; otherwise do nothing.
 
-    JAX compiles a program for each shape that weights are drawn in, and runs it once: five seconds of one core for the
-    course's first CNN, under two without optimising. The numbers differ in their last bit at most.
+    JAX compiles a program for each shape of weights and runs it once: for the course's first CNN this takes five
+    seconds on one core, and under two without optimisations. The weights differ in their last bit at most.
     """
     import keras
 
@@ -40,7 +40,7 @@ def _compiling_at_once() -> Iterator[None]:
 
 @contextmanager
 def _orthogonal_in_float32() -> Iterator[None]:
-    """LSTMs and GRUs begin with orthogonal weights, by a QR decomposition that no backend has in bfloat16."""
+    """Draw orthogonal weights (of LSTMs and GRUs) in float32: no backend has the QR decomposition in bfloat16."""
     import keras
 
     kind = keras.initializers.Orthogonal

@@ -1,4 +1,4 @@
-"""The gradient of a function inside a step, to be trained on: `keras.ops` has none."""
+"""The gradient of a function inside a step, as a term that a loss may contain: `keras.ops` has none."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 
 def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
-    """The gradient of ``function(inputs)`` in ``inputs``, on any backend; a step's loss may depend on it.
+    """The gradient of ``function(inputs)`` with respect to ``inputs``, on any backend; a loss may depend on it.
 
     For gradient penalties (of a WGAN's critic, https://arxiv.org/abs/1704.00028), adversarial examples, derivatives in
-    a physics-informed loss. What the function does to variables (dropout seeds, BatchNorm statistics) counts as
-    anywhere in a step; in a hook no variable changes.
+    a physics-informed loss. The function's changes to variables (dropout seeds, BatchNorm statistics) take effect as
+    anywhere in a step; in a hook, no variable changes.
 
     Args:
-        function: gives a tensor, of which the sum is taken: where rows do not depend on each other, the gradients are
-            each row's own. It may call `gradient` itself, for second derivatives.
+        function: returns a tensor, whose sum is differentiated: if rows do not depend on each other, each row has its
+            own gradient. It may call `gradient` itself, for second derivatives.
         inputs: a float tensor or array, or a structure of these.
 
     Returns:
@@ -43,14 +43,14 @@ def _jax(total: Callable[[Any], Any], inputs: Any) -> Any:
     from kgenre.engines.traced_step import current_scope
 
     scope = current_scope()
-    assert scope is not None  # of the step, or of `gradient`
+    assert scope is not None  # the step's, or the one that `gradient` opened
     values, before = dict(scope.state_mapping), list(scope.losses)
 
-    def is_new(loss: Any) -> bool:  # Keras takes a layer's loss out of the list when the layer is called again
+    def is_new(loss: Any) -> bool:  # Keras removes a layer's loss when the layer is called again
         return all(loss is not other for other in before)
 
     def with_changes(inputs: Any) -> tuple[Any, Any]:
-        # What variables were assigned in here has to leave JAX's inner trace as a result, too.
+        # Values assigned to variables in here must leave JAX's inner trace as outputs, too.
         result = total(inputs)
         changed = {key: value for key, value in scope.state_mapping.items() if values.get(key) is not value}
         return result, (changed, list(filter(is_new, scope.losses)))

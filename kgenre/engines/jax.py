@@ -24,7 +24,7 @@ from kgenre.kernels.divided_batch import divided_batch
 from kgenre.kernels.jax_platform import platform
 from kgenre.kernels.read_at_once import read_at_once
 
-_WAIT_EVERY = 8  # steps; at most twice as many are under way
+_WAIT_EVERY = 8  # steps; at most twice as many are in flight
 
 
 class JaxEngine(ArrayState):
@@ -36,7 +36,7 @@ class JaxEngine(ArrayState):
         self.options = options
         self._placement = Placement(options.devices) if options.devices else None
         self.traces: Counter[str] = Counter()
-        self._stages: dict[str, State] = {}  # sums and batch index of the evaluations; training's are in the state
+        self._stages: dict[str, State] = {}  # evaluations' sums and batch indices; training's are in `_state`
         self._state: State = {}
         self._enqueued = 0
         self._waited_for: jax.Array | None = None
@@ -66,7 +66,7 @@ class JaxEngine(ArrayState):
             self.start_epoch(stage)
 
     def _compile(self) -> None:
-        """Make the compiled functions, for variables divided by what gets gradients."""
+        """Create the compiled functions, and split the variables into trainable and others."""
         self._train = self._jit(self._traced_train, donate_argnums=0, static_argnames="update")
         counted = ("update", "count") if self._loops_count_first else "update"
         self._train_several = self._jit(self._traced_several, donate_argnums=0, static_argnames=counted)
@@ -88,7 +88,7 @@ class JaxEngine(ArrayState):
         return outputs, values
 
     def _wait_sometimes(self, values: Any) -> None:
-        # Steps queue up on the device, each with its batch: unbounded, memory and the progress bar would run away.
+        # Steps queue up on the device, each with its batch: unbounded, memory grows and the progress bar runs ahead.
         self._enqueued += 1
         if self._enqueued % _WAIT_EVERY == 0:
             if self._waited_for is not None:
@@ -97,12 +97,12 @@ class JaxEngine(ArrayState):
 
     @property
     def _loops_count_first(self) -> bool:
-        # On a GPU the host starts each iteration of a loop, and has to ask the device whether there is one unless the
-        # program says how many there are. On a CPU one program for any number of steps is worth more.
+        # On a GPU the host launches each iteration of a loop; unless the program contains their number, it has to ask
+        # the device each time whether to go on. On a CPU one program for any number of steps is worth more.
         return platform() != "cpu"
 
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
-        if self._loops_count_first and len(batches) < size:  # not another program for the few that are left
+        if self._loops_count_first and len(batches) < size:  # don't compile another program for the last few
             return [self.train_step(batch, update)[1] for batch in batches][-1]
         padded = [*batches, *[batches[-1]] * (size - len(batches))]
         if isinstance(keras.tree.flatten(batches[0])[0], np.ndarray):
@@ -152,7 +152,7 @@ class JaxEngine(ArrayState):
             if result.loss is None:
                 return jax.numpy.zeros(()), (updates, {}, result.logs.recorded())
             loss = self._penalized(result.loss, before | dict(zip(map(id, self._trainable), trainable, strict=True)))
-            # The loss among the outputs: with regularisation in it, it is what was minimised.
+            # The loss in the outputs includes the weight penalty: it is the value that was minimised.
             outputs = result.outputs | {"loss": loss}
             return self._scaled(loss, before), (updates, outputs, result.logs.recorded())
 
@@ -161,10 +161,10 @@ class JaxEngine(ArrayState):
             (_, (updates, outputs, recorded)), gradients = differentiated(state["trainable"])
         if outputs and not reach.found:
             self.built.refuse_unreached()
-        # A step may assign trainable variables too (a constraint by hand): what the optimizer sees is the new value.
+        # A step may assign trainable variables too (a constraint, say): the optimizer starts from the assigned value.
         values = before | updates
         new: State = {"batch_idx": state["batch_idx"] + 1}
-        counts = bool(outputs)  # not, where the step returned None
+        counts = bool(outputs)  # False where the step returned None
         applies: Any = counts
         if self.options.accumulate_grad_batches > 1:
             total, count = state["accumulated"]
@@ -172,7 +172,7 @@ class JaxEngine(ArrayState):
             new["accumulated"] = (gradients, count)
             if update:
                 gradients = [g / jax.numpy.maximum(count, 1).astype(g.dtype) for g in gradients]
-                new["accumulated"] = ([jax.numpy.zeros_like(g) for g in gradients], count * 0)  # not g * 0: inf
+                new["accumulated"] = ([jax.numpy.zeros_like(g) for g in gradients], count * 0)  # not g * 0: NaN for inf
                 applies = counts or count > 0
         if update and applies is not False:
             values, logged = self._update(values, gradients, applies)
@@ -180,12 +180,12 @@ class JaxEngine(ArrayState):
         step = self.built.stack("train", recorded)
         new["sums"] = add_to_sums(self.built.entries["train"], state["sums"], step)
         after = [values[id(v)] for v in held]
-        if self._placement is not None:  # else XLA may divide them too
+        if self._placement is not None:  # else XLA may shard the state as well
             after = list(map(self._placement.state, after))
         return new | self._divided(after), outputs, step
 
     def _traced_several(self, state: State, batches: list[Any], count: Any, update: bool) -> tuple[State, Any]:
-        """``batches``: one whose rows are stacked, or each by itself: what lies on the device is stacked here."""
+        """``batches``: a list of one batch, already stacked on the host, or of batches on the device, stacked here."""
         stacked = batches[0] if len(batches) == 1 else jax.tree.map(lambda *leaves: jax.numpy.stack(leaves), *batches)
 
         def body(i: Any, carry: tuple[State, Any]) -> tuple[State, Any]:
@@ -208,7 +208,7 @@ class JaxEngine(ArrayState):
             return self.built.loss_scale.scaled(loss)
 
     def _update(self, values: dict[int, Any], gradients: list[Any], applies: Any) -> tuple[dict[int, Any], Any]:
-        """The values after an update (where ``applies``), and what ``configure_gradients`` logged."""
+        """The values after an update (done only where ``applies``), and what ``configure_gradients`` logged."""
         held = self._held()
 
         def in_scope(action: Any, before: list[Any]) -> tuple[Any, list[Any]]:
@@ -235,7 +235,7 @@ class JaxEngine(ArrayState):
         mapping = zip(self._held(), [value for part in weights for value in part], strict=True)
         result = self.built.run(stage, (batch, counters["batch_idx"]), list(mapping))
         changed = {id(variable): value for variable, value in result.updates}
-        # Only what the step assigned goes out: returning all weights would copy them each batch.
+        # Return only what the step assigned: returning all weights would copy them for each batch.
         updates = {i: changed[id(v)] for i, v in enumerate(self._held()) if id(v) in changed}
         counters = {
             "sums": add_to_sums(
@@ -276,25 +276,25 @@ class JaxEngine(ArrayState):
         if hasattr(batches, "as_numpy_iterator"):  # a tf.data.Dataset: read-only views, no copies
             batches = batches.as_numpy_iterator() if at_once == 1 else read_at_once(batches, at_once, limit)
         else:
-            # Copies: a source may fill the same arrays again, while the step that reads them is queued. `jax.tree.map`:
+            # Copies: a source may reuse its arrays while the step that reads them is still queued. `jax.tree.map`, as
             # Keras's takes three times as long.
             batches = (jax.tree.map(_array, batch) for batch in batches)
         batches = itertools.islice(batches, limit)
         if self._placement is not None:
             batches = map(self._placement.batch, batches)
-        if platform() == "cpu":  # the compiled step takes NumPy arrays faster than device_put does
+        if platform() == "cpu":  # passing NumPy arrays to the compiled step is faster than device_put
             yield from batches
             return
         ahead: deque[Any] = deque()
         for batch in batches:
             ahead.append(jax.device_put(batch))
-            if len(ahead) == 2:  # one on its way while the other is computed on
+            if len(ahead) == 2:  # one is transferred while the other is computed on
                 yield ahead.popleft()
         yield from ahead
 
 
 def _array(leaf: Any) -> Any:
-    return leaf if isinstance(leaf, jax.Array) else np.array(leaf)  # what lies on the device stays there
+    return leaf if isinstance(leaf, jax.Array) else np.array(leaf)  # arrays on the device stay there
 
 
 def _float32(values: list[float]) -> jax.Array:

@@ -1,4 +1,4 @@
-"""On which devices the JAX engine's arrays lie: the state on all of them, the rows of a batch divided."""
+"""The placement of the JAX engine's arrays on several devices: the state replicated, batches sharded by rows."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from kgenre.engines.step_error import StepError
 
 
 class Placement:
-    """Data parallelism by placement: XLA divides the step and adds up the gradients where batches are divided.
+    """Data parallelism by sharding: the batches are sharded, and XLA partitions the step and sums up the gradients.
 
-    Losses, BatchNorm's statistics and random numbers are those of the whole batch, as on one device.
+    Losses, BatchNorm statistics and random numbers are those of the whole batch, as on one device.
 
     Args:
         devices: as Keras names them, ["gpu:0", "gpu:1"].
@@ -29,20 +29,20 @@ class Placement:
         self._divided = NamedSharding(self.mesh, PartitionSpec("batch"))
 
     def state(self, value: jax.Array) -> jax.Array:
-        """A copy on each device; inside a step: where the result shall be."""
+        """Replicate a value on all devices; inside a step, constrain it to be replicated."""
         if isinstance(value, jax.core.Tracer):
             return jax.lax.with_sharding_constraint(value, self._whole)
         return jax.device_put(value, self._whole)
 
     def variable(self, value: jax.Array) -> jax.Array:
-        """On the first device, as the user finds it in a Keras variable."""
+        """Move a value to the first device, where users expect a Keras variable."""
         return jax.device_put(value, self._first)
 
     def batch(self, batch: Any) -> Any:
-        """Each device's share of the rows; scalars go to all.
+        """Shard a batch's rows over the devices; scalars are replicated.
 
         Raises:
-            StepError: the rows cannot be divided evenly.
+            StepError: the number of rows is not divisible by the number of devices.
         """
         return jax.tree.map(self._share, batch)
 

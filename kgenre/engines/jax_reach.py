@@ -1,4 +1,4 @@
-"""Whether a gradient comes back from a loss: known when the step is traced, at no cost when it runs."""
+"""Detects while a step is traced whether its loss has any gradient, at no cost when it runs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ import jax
 
 
 class Reach:
-    """Marks arrays on their way into a loss, and notes when differentiation comes back to one of them.
+    """Marks the arrays that a loss is computed from, and records whether a gradient comes back to any of them.
 
-    Under JAX the gradient of what a loss does not reach is zeros like any other. The rule of a ``custom_vjp`` is run
-    only where a cotangent arrives, when the gradient is traced; compiled, the mark is gone.
+    JAX returns zeros as the gradient of an array that a loss does not depend on, just like a gradient that is zero. But
+    the backward rule of a ``custom_vjp`` is called, during tracing, only if a cotangent arrives. Compiled code contains
+    nothing of it.
 
     Example:
         >>> reach = Reach()

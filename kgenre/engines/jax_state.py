@@ -1,4 +1,4 @@
-"""The part of the JAX engine that owns the arrays which its steps take and give back."""
+"""The part of the JAX engine that owns the state: the arrays that its steps take and return."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _LARGE = 2**20  # bytes
 class ArrayState(ABC):
     """See `kgenre.engines.engine.Engine`.
 
-    The state is a dict of lists of arrays, copies of the Keras variables' values: a step donates it, and a donated
-    array that somebody else still held would raise "Array has been deleted" there. The Keras variables are up to date
-    after `sync`; what was assigned to them since is taken over by `pull`.
+    The state is a dict of lists of arrays. They are copies of the Keras variables' values, because each step donates
+    the state: a donated array that is also used elsewhere raises "Array has been deleted" there. The Keras variables
+    are up to date after `sync`; `pull` takes over what was assigned to them since.
     """
 
     built: BuiltModule
@@ -37,18 +37,18 @@ class ArrayState(ABC):
 
     @abstractmethod
     def _compile(self) -> None:
-        """Call `_divide`, and make the compiled functions for what it finds."""
+        """Create the compiled functions, and call `_divide`."""
 
     @abstractmethod
     def start_epoch(self, stage: str, first_batch: int = 0, saved: Mapping[str, np.ndarray] | None = None) -> None: ...
 
     def _divide(self) -> None:
-        """Divide the variables by what gets gradients, and copy their values into the state."""
+        """Split the variables into trainable and others, and copy their values into the state."""
         variables = list(self.built.variables.values())
         self._trainable = [v for v in variables if v.trainable]
         self._others = [v for v in variables if not v.trainable]
         self._division = [v.trainable for v in variables]
-        # Where the variables stand that hooks of batches see: weights, and the counts that a schedule's rate comes of.
+        # Positions of the variables that batch hooks may read: the module's, and the counts that schedules depend on.
         counts = {id(optimizer.iterations) for optimizer in self.built.optimizers}
         self._shown = [i for i, v in enumerate(self._held()) if i < len(variables) or id(v) in counts]
         self._home = None if self._placement else _home_of([v.value for v in self._held()])
@@ -59,7 +59,7 @@ class ArrayState(ABC):
             "others": [self._own(v.value) for v in self._others],
             "optimizer": [self._own(v.value) for v in self._optimizer_variables],
         }
-        self._lent_from = self._values()  # arrays of the state that the Keras variables have copies of
+        self._lent_from = self._values()  # the state's arrays that the Keras variables hold copies of
         if self.options.accumulate_grad_batches > 1:
             zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
             self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
@@ -68,19 +68,19 @@ class ArrayState(ABC):
         return [*self._trainable, *self._others, *self._optimizer_variables]
 
     def _own(self, value: Any) -> jax.Array:
-        """A copy for the state, where the state lies."""
+        """Copy a value for the state, to the state's device or devices."""
         return self._put(_copy(value))
 
     def _put(self, value: jax.Array) -> jax.Array:
-        """Where the state lies."""
-        # What a step gives is bound to a device if anything that it reads is, and a step that reads something bound in
-        # place of what was not is compiled again.
+        """Move a value to the state's device or devices."""
+        # A step's outputs are committed to a device if any of its inputs is, and a step that receives a committed array
+        # in place of an uncommitted one is compiled again.
         if self._placement is not None:
             return self._placement.state(value)
         return value if self._home is None else jax.device_put(value, self._home)
 
     def _lent(self, value: jax.Array) -> jax.Array:
-        """A copy for a Keras variable."""
+        """Copy a value of the state for a Keras variable."""
         return _copy(value if self._placement is None else self._placement.variable(value))
 
     def _values(self, state: State | None = None) -> list[Any]:
@@ -92,21 +92,21 @@ class ArrayState(ABC):
         return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
 
     def sync(self) -> None:
-        if "trainable" not in self._state:  # Ctrl-C came again, while `_begin_anew` compiled
+        if "trainable" not in self._state:  # a second Ctrl-C interrupted `_begin_anew`
             return
         if any(value.is_deleted() for value in self._values()):
             self._begin_anew()
-        self.pull()  # what was assigned in a hook stays
+        self.pull()  # keep what a hook has assigned
         values = self._values()
         self._lend([i for i, value in enumerate(values) if value is not self._lent_from[i]])
         self._lent_from = values
         self._synced = [v.value for v in self._held()]
 
     def _lend(self, positions: Sequence[int]) -> None:
-        """Give Keras variables copies of what the state has for them."""
+        """Assign copies of the state's values to the Keras variables at these positions."""
         held, values = self._held(), self._values()
-        # Small ones in one compiled call: one by one they take longer than a small step. Large ones one by one: all at
-        # once they would take the memory of the state once more.
+        # Small arrays are copied in one compiled call: one by one, that takes longer than a small step. Large ones are
+        # copied one by one: all at once, they would need the memory of the state a second time.
         small = [i for i in positions if self._placement is None and values[i].nbytes < _LARGE]
         for i, value in zip(small, _copies([values[i] for i in small]), strict=True):
             held[i].assign(value)
@@ -139,7 +139,7 @@ class ArrayState(ABC):
         self._synced = [v.value for v in self._held()]
 
     def _begin_anew(self) -> None:
-        """A step was broken off after it was given the state: the Keras variables have what was last synced."""
+        """Rebuild the state from the Keras variables as last synced, after a step that had taken it was interrupted."""
         _log.warning(
             "JAX keeps nothing of a step that is broken off: the weights are those of the last validation or end of an "
             "epoch, or those that training began with."
@@ -150,7 +150,7 @@ class ArrayState(ABC):
         self.start_epoch("train")
 
     def _current(self) -> list[Any]:
-        """The state's values, but what hooks have assigned since and the next `pull` takes over."""
+        """The state's values, except where hooks have assigned new ones, which the next `pull` takes over."""
         held = zip(self._held(), self._synced, self._values(), strict=True)
         return [value if v.value is known else v.value for v, known, value in held]
 
@@ -193,5 +193,5 @@ def _copies(values: list[jax.Array]) -> list[jax.Array]:
 
 
 def _home_of(values: Iterable[jax.Array]) -> Any:
-    """The device that one of them is bound to, as those are that were made under ``keras.device``; None: none is."""
+    """The sharding of the first array committed to a device (those created under ``keras.device`` are), or None."""
     return next((value.sharding for value in values if value.committed), None)

@@ -1,6 +1,7 @@
-"""Layers that act in training alone: Lightning switches them on by itself, Keras where a call says training=True.
+"""Warnings about layers that are called in the wrong mode, because a step does not pass them ``training``.
 
-Or where none says anything: the layers that augment pictures act unless told not to.
+In Lightning, dropout and the like are switched on and off by the trainer; in Keras they act only if called with
+training=True. Keras's image augmentation layers, however, act unless called with training=False.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import Any
 
 import keras
 
-# Of each, what is zero where the layer never does anything.
+# Attributes of such layers; one whose amounts are all zero never does anything.
 _AMOUNTS = ("rate", "stddev", "dropout", "recurrent_dropout")
 
 
 @contextmanager
 def noted_at_rest(wanted: bool, training_step: bool) -> Iterator[list[keras.Layer]]:
-    """Around a step: the layers that it calls without a word on ``training``, and never with training=True.
+    """Collect the layers that a step run inside the context calls in the wrong mode.
 
-    Of a training step those that are at rest then, of another one those that act all the same.
+    In a training step: layers that act only in training, but are never called with training=True, and at least once
+    without ``training``. In any other step: layers that act although they are called without ``training``.
 
-    Keras tells a layer nothing of who said so: its ``__call__`` is watched meanwhile.
+    A layer cannot tell where its ``training`` comes from, so ``Layer.__call__`` is patched meanwhile.
     """
     resting: dict[int, keras.Layer] = {}
     acting: set[int] = set()
@@ -34,7 +36,7 @@ def noted_at_rest(wanted: bool, training_step: bool) -> Iterator[list[keras.Laye
     def watched(layer: Any, *inputs: Any, **options: Any) -> Any:
         nonlocal depth, told
         outer, training = told, options.get("training")
-        # Inside a layer that was told nothing, False is but the default that it hands on.
+        # Inside a layer called without ``training``, False is only the default that this layer passes on.
         told = training if depth == 0 else outer if outer is not None else training or None
         nobody = training is None if depth == 0 else outer is None
         depth += 1
@@ -57,7 +59,7 @@ def noted_at_rest(wanted: bool, training_step: bool) -> Iterator[list[keras.Laye
 
 
 def warn_at_rest(layers: Sequence[keras.Layer], step: str) -> None:
-    """Warn of what `noted_at_rest` found."""
+    """Warn of the first layer that `noted_at_rest` found."""
     if layers and step != "training_step":
         warnings.warn(
             f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=False, so it acts as in "

@@ -16,9 +16,9 @@ INITIAL, LARGEST, GROWTH_INTERVAL = 2.0**16, 2.0**30, 2000
 
 
 class LossScale:
-    """The scale: doubled after ``GROWTH_INTERVAL`` updates in a row, halved when a gradient was not finite.
+    """The scale: doubled after ``GROWTH_INTERVAL`` finite updates in a row, halved when a gradient is not finite.
 
-    Only powers of two, so that scaling rounds nothing.
+    Always a power of two, so that scaling rounds nothing.
     """
 
     def __init__(self) -> None:
@@ -27,15 +27,15 @@ class LossScale:
 
     @property
     def variables(self) -> dict[str, keras.Variable]:
-        """The state by the name that it has in a checkpoint."""
+        """The state's variables, by their names in a checkpoint."""
         return {"loss_scale.scale": self.scale, "loss_scale.good_steps": self.good_steps}
 
     def scaled(self, loss: Any) -> Any:
-        """What is differentiated."""
+        """The loss to differentiate."""
         return loss * self.scale
 
     def unscaled(self, gradients: Sequence[Any]) -> list[Any]:
-        """The gradients of the loss itself."""
+        """The gradients of the unscaled loss."""
         inverse = 1.0 / ops.convert_to_tensor(self.scale)
         return [gradient * ops.cast(inverse, gradient.dtype) for gradient in gradients]
 

@@ -1,4 +1,4 @@
-"""An operator between tensors of two dtypes: TensorFlow refuses it where JAX, torch and `keras.ops` convert."""
+"""Explains TensorFlow's error about operators between two dtypes, which JAX, torch and `keras.ops` convert."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TENSORFLOW = re.compile(r"Input '\w+' of '\w+' Op has type (\w+) that does not 
 
 
 def mixed_dtypes(error: Exception, step: str) -> str | None:
-    """What to say of such an error, with the line that computes; None: it is another, or no line of the user's."""
+    """The message for such an error, with the user's line; None for other errors and those not from a user's line."""
     found, lines = _TENSORFLOW.search(str(error)), users_lines(error.__traceback__)
     if found is None or not lines:
         return None

@@ -1,7 +1,7 @@
 """Names for a module's variables that come from its structure, so that a checkpoint fits any process and backend.
 
-Keras's own paths carry process-wide counters ("dense_7/kernel"): building the same module twice gives other names.
-Here a name is the attribute path and the position: ``model.layers.3.kernel``.
+Keras's own paths carry process-wide counters ("dense_7/kernel"): building the same module twice changes them.
+Here a name consists of attribute names and positions: ``model.layers.3.kernel``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import keras
 def named_variables(module: Any) -> dict[str, keras.Variable]:
     """Every `keras.Variable` that the attributes of ``module`` hold, by structural name, in order of definition.
 
-    Looked into are Keras layers, models, metrics and seed generators, lists, tuples and dicts of these, and modules
-    held by the module. A variable reached twice keeps its first name. Optimizers are named apart.
+    Searches Keras layers, models, metrics and seed generators, lists, tuples and dicts of these, and nested modules. A
+    variable found twice keeps its first name. For optimizers see `named_optimizer_variables`.
 
     Example:
         >>> class Net(Module):
@@ -41,7 +41,7 @@ def named_variables(module: Any) -> dict[str, keras.Variable]:
 
 
 def keras_layers(module: Any) -> list[keras.Layer]:
-    """The outermost Keras layers and models that ``module`` holds (their sublayers belong to them)."""
+    """The outermost Keras layers and models that ``module`` holds, without their sublayers."""
     found: dict[int, keras.Layer] = {}
 
     def look(value: Any) -> None:
@@ -63,9 +63,9 @@ def keras_layers(module: Any) -> list[keras.Layer]:
 
 
 def refresh_layers(module: Any) -> None:
-    """After weights were assigned: let `keras.layers.Normalization` compute anew with what it keeps beside them.
+    """After assigning weights, let each `keras.layers.Normalization` recompute the tensors that it derives from them.
 
-    It does so by itself only where Keras loads a file.
+    It does so itself only when Keras loads a file.
     """
     for outer in keras_layers(module):
         for layer in outer._flatten_layers():
@@ -76,11 +76,11 @@ def refresh_layers(module: Any) -> None:
 def named_optimizer_variables(
     optimizer: keras.optimizers.Optimizer, trainable: Mapping[str, keras.Variable], prefix: str
 ) -> dict[str, keras.Variable]:
-    """The optimizer's variables: a slot is named after its kind and the variable that it belongs to.
+    """The optimizer's variables by name: a slot is named after its kind and the variable that it belongs to.
 
     Args:
         optimizer: a built optimizer.
-        trainable: the variables that it was built with, by name, in that order.
+        trainable: the variables that it was built with, by name, in the same order.
         prefix: put before each name, for example "optimizers.0".
     """
     own = {id(variable) for variable in optimizer.variables}
@@ -89,13 +89,13 @@ def named_optimizer_variables(
         kind = attribute.lstrip("_")
         if isinstance(value, keras.Variable):
             names.setdefault(id(value), f"{prefix}.{kind}")
-        # "variables" is all of them: iterations and rate, where there are two variables to train.
+        # "variables" lists all of them, by chance as many as ``trainable`` (two: iterations and learning rate).
         elif kind != "variables" and isinstance(value, list | tuple) and len(value) == len(trainable):
             for slot, name in zip(value, trainable, strict=True):
                 if isinstance(slot, keras.Variable):
                     names.setdefault(id(slot), f"{prefix}.{kind}.{name}")
     names = {key: name for key, name in names.items() if key in own}
-    # Whatever an optimizer keeps in another form still gets a name: its position.
+    # A variable that an optimizer keeps in any other form is named by its position.
     return {
         names.get(id(variable), f"{prefix}.variables.{position}"): variable
         for position, variable in enumerate(optimizer.variables)
@@ -141,9 +141,9 @@ def _walk(value: Any, path: str, visited: set[int], top: bool = False) -> Iterat
 
 def _walk_layer(layer: keras.Layer, at: Any, visited: set[int]) -> Iterator[tuple[str, keras.Variable]]:
     for variable in (*layer._trainable_variables, *layer._non_trainable_variables):
-        # `add_weight` without a name: Keras counts "variable_1" on through the process.
+        # `add_weight` without a name: Keras numbers these through the process, "variable_1".
         yield at(re.sub(r"^variable_\d+$", "variable", variable.name)), variable
-    attributes = vars(layer) | vars(layer).get("_modules", {})  # where torch keeps those that are layers
+    attributes = vars(layer) | vars(layer).get("_modules", {})  # where torch keeps attributes that are layers
     named = {id(item): attribute for attribute, item in attributes.items() if isinstance(item, keras.Layer)}
     # `_layers` is Keras's record of sublayers in order of definition; for functional models `layers` drops the inputs.
     children = layer.layers if isinstance(layer, keras.Model) else layer._layers
@@ -154,8 +154,8 @@ def _walk_layer(layer: keras.Layer, at: Any, visited: set[int]) -> Iterator[tupl
         yield from _walk(generator, at(f"seeds.{position}"), visited)
     if isinstance(layer, keras.layers.RNN) and layer.stateful:  # Keras leaves them out of the layer's variables
         yield from _walk(layer.states, at("states"), visited)
-    for position, metric in enumerate(layer._metrics):  # which Keras leaves out of the layer's variables, too
+    for position, metric in enumerate(layer._metrics):  # left out as well
         yield from _walk(metric, at(f"metrics.{position}"), visited)
-    # Whatever else Keras counts as the layer's; what has a name by now keeps it.
+    # Any other variable that Keras counts as the layer's; one that already has a name keeps it.
     for position, variable in enumerate(layer.variables):
         yield at(f"variables.{position}"), variable

@@ -1,4 +1,4 @@
-"""What libraries of C++ print when they are imported, which is of no use to anybody."""
+"""Hides what C++ libraries print to standard error when they are imported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def without_native_output() -> Iterator[None]:
-    """Keep what libraries write to standard error to ourselves, unless an error leaves the block."""
+    """Hide what is written to standard error, by C++ code too; if the block raises an error, print it after all."""
     with contextlib.ExitStack() as opened:
         try:
             if sys.stderr is not None:
@@ -19,7 +19,7 @@ def without_native_output() -> Iterator[None]:
             kept = os.dup(2)
             opened.callback(os.close, kept)
             hidden = opened.enter_context(tempfile.TemporaryFile())
-        except (OSError, ValueError):  # no standard error at all, or nowhere to keep it
+        except (OSError, ValueError):  # no standard error, or no room for a temporary file
             hidden = None
         if hidden is None:
             yield
@@ -37,5 +37,5 @@ def without_native_output() -> Iterator[None]:
 
 
 def quiet_notebook() -> contextlib.AbstractContextManager[None]:
-    """The same where a notebook would show it in a cell; a script has what its libraries say, should they crash."""
+    """`without_native_output` in a notebook, whose cell would show it; a script shows it, in case a library crashes."""
     return without_native_output() if "ipykernel" in sys.modules else contextlib.nullcontext()

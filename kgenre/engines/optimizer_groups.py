@@ -10,15 +10,15 @@ from typing import Any
 def optimizer_groups(
     optimizers: Mapping[str, Any], trainable: Mapping[str, Any], frozen: Iterable[str] = ()
 ) -> list[dict[str, Any]]:
-    """For each optimizer its variables by name: those whose whole name matches its pattern, and none before it.
+    """Each optimizer's variables by name: those whose whole name matches its pattern and no earlier pattern.
 
     Args:
-        optimizers: a regular expression for names of variables -> optimizer.
+        optimizers: a regular expression for variable names -> the optimizer of these variables.
         trainable: the trainable variables by structural name (see `named_variables`).
-        frozen: names of those that are not trained now, to say so.
+        frozen: names of the variables that are not trained now, for the error message.
 
     Raises:
-        ValueError: a variable that no pattern matches, or a pattern that is left without a variable.
+        ValueError: no pattern matches a variable, or no variable is left for a pattern.
 
     Example:
         >>> optimizer_groups({"encoder.*": adam, ".*": sgd}, {"encoder.kernel": 1, "head.kernel": 2})

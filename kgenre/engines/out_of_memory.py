@@ -1,4 +1,4 @@
-"""Errors that say that memory is exceeded: how they are told from others."""
+"""Recognises out-of-memory errors of all backends."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ EXCEEDED = "Memory was exceeded"  # the beginning of the note (PEP 678) that is 
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:
-    """Whether an error, or one that it came from, says that memory is exceeded, in any backend's words."""
+    """Whether an error, or one that caused it, is any backend's out-of-memory error."""
     words = ("resourceexhausted", "outofmemory", "allocatememory", "enoughmemory")
     while error is not None:
         text = f"{type(error).__name__} {error}".lower().replace("_", "").replace(" ", "")

@@ -1,4 +1,4 @@
-"""What Python in a step reads and changes: once, when the step is compiled. Who thinks it is each time gets told."""
+"""Warnings about Python code in a step that reads or changes values: it runs only once, when the step is compiled."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from kgenre.engines.written_code import is_of_users, named_by, names_in
 
 @dataclass
 class Attributes:
-    """The attributes of a module that a step could change in vain: what they were."""
+    """A snapshot of the attributes and random states that a compiled step changes only once."""
 
     plain: dict[str, Any]  # numbers and strings
-    sizes: dict[str, int]  # of lists, dicts and sets
+    sizes: dict[str, int]  # lengths of lists, dicts and sets
     tensors: dict[str, int]  # ids
-    generators: str  # what the module's own ones of NumPy's draw next
-    random: str  # what Python's random and NumPy's draw next
+    generators: str  # states of the NumPy generators that the module holds
+    random: str  # states of Python's random and of NumPy's global generator
 
     @classmethod
     def of(cls, module: Any) -> Attributes:
-        """As they are now."""
+        """Take a snapshot of a module."""
         held = vars(module).items()
         return cls(
             _plain(module),
@@ -38,12 +38,12 @@ class Attributes:
         )
 
     def check(self, module: Any, step: str) -> None:
-        """After ``step`` ran: warn of what it changed, and of what it drew.
+        """After ``step`` ran, warn of attributes that it changed and random numbers that it drew.
 
         Raises:
-            StepError: it put tensors into a list, dict or set. Outside the compiled step they are no numbers.
+            StepError: it put tensors into a list, dict or set. Outside the compiled step these have no values.
         """
-        if _is_eager():  # it runs as Python each time
+        if _is_eager():  # every step runs as Python
             return
         after = Attributes.of(module)
         changed = [name for name, value in self.plain.items() if _differs(after.plain.get(name, value), value)]
@@ -59,7 +59,7 @@ class Attributes:
                 changed.append(name)
         changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
         drawn = after.generators != self.generators
-        if after.random != self.random:  # or layers that are built draw, or a thread of the source of batches
+        if after.random != self.random:  # building layers or a data loader's thread may draw too
             drawn = drawn or any(value is random or value is np.random for value in named_by(module, [step]))
         if drawn:
             warnings.warn(
@@ -77,26 +77,26 @@ class Attributes:
 
 
 class ReadValues:
-    """What compiled steps have read from the module and from what it holds: they keep it, whatever hooks do."""
+    """The Python values that compiled steps have read from the module: they keep using these, whatever hooks change."""
 
     def __init__(self) -> None:
-        self._read: dict[tuple[str, str], Any] = {}  # by step and attribute
+        self._read: dict[tuple[str, str], Any] = {}  # by step and path of attributes
         self._said: set[str] = set()
 
     def note(self, module: Any, step: Callable[..., Any], optimizers: Sequence[Any] = ()) -> None:
-        """A step is being compiled, with what the optimizers do after it."""
+        """Record the values that a step reads while it is being compiled, and the optimizers' numbers."""
         if not _is_eager():
             values = _values(module, names_in(module, step), optimizers)
             self._read |= {(step.__name__, name): value for name, value in values}
 
     def changed(self, module: Any, optimizers: Sequence[Any] = ()) -> list[tuple[str, str, Any, Any]]:
-        """Step, attribute, value then and now of those that are no longer what a step has read."""
+        """The values that have changed since a step read them: step, path, old and new value."""
         now = dict(_values(module, {name.partition(".")[0] for _, name in self._read}, optimizers))
         pairs = [(step, name, value, now.get(name, value)) for (step, name), value in self._read.items()]
         return [pair for pair in pairs if _differs(pair[2], pair[3])]
 
     def warn_of_changes(self, module: Any, optimizers: Sequence[Any]) -> None:
-        """Warn once of each that is no longer what a step has read."""
+        """Warn once of each value that has changed since a step read it."""
         for step, name, *values in self.changed(module, optimizers):
             if name not in self._said:
                 self._said.add(name)
@@ -116,11 +116,11 @@ class ReadValues:
 
 
 _PLAIN = (bool, int, float, str)
-_FEW, _DEEP = 100, 5  # what is longer, or lies deeper, is data: not looked into
+_FEW, _DEEP = 100, 5  # longer or more deeply nested containers are data, and not searched
 
 
 def _values(module: Any, names: Collection[str], optimizers: Sequence[Any]) -> Iterator[tuple[str, Any]]:
-    """Numbers, strings, arrays and tensors that the module has under these names, or what it has there holds."""
+    """Numbers, strings, arrays and tensors in the module's attributes of these names and in the optimizers, by path."""
     held, seen = vars(module) | {"hparams": vars(module).get("_hparams")}, {id(module)}
     for name in held:
         if name in names:
@@ -136,7 +136,7 @@ def _values_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any
         yield path, value.copy() if value.size <= _FEW else value
     elif isinstance(value, keras.Layer | keras.optimizers.Optimizer):
         for owner in value._flatten_layers() if isinstance(value, keras.Layer) else [value]:
-            # What Keras itself changes there is private, or no number.
+            # Attributes that Keras itself changes are private or not numbers.
             numbers = [item for item in vars(owner).items() if type(item[1]) in (int, float) and item[0][0] != "_"]
             yield from ((f"{path}.{owner.name}.{name}", number) for name, number in numbers)
     elif id(value) in seen or path.count(".") >= _DEEP:
@@ -145,12 +145,12 @@ def _values_in(value: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any
         seen.add(id(value))
         held = value if isinstance(value, dict) else getattr(value, "__dict__", {})
         held = dict(enumerate(value)) if isinstance(value, list | tuple) else held
-        for name, item in list(held.items()) if len(held) <= _FEW else ():  # a thread may put something in
+        for name, item in list(held.items()) if len(held) <= _FEW else ():  # a copy: threads may add items
             yield from _values_in(item, f"{path}.{name}", seen)
 
 
 def warn_of_counter(name: str, value: int) -> None:
-    """Warn that a step reads a counter of the trainer's, which it then keeps."""
+    """Warn that a step reads one of the trainer's counters: the compiled step keeps its current value."""
     if not _is_eager():
         warnings.warn(
             f"A step reads self.{name} and keeps using {value}, its value when it was compiled. For one that changes "
@@ -165,7 +165,7 @@ def _is_eager() -> bool:
 
 
 def _differs(value: Any, other: Any) -> bool:
-    if value is other:  # NaN is not even itself
+    if value is other:  # NaN is not equal to itself
         return False
     if isinstance(value, np.ndarray):
         return not np.array_equal(value, other)

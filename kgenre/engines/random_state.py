@@ -1,4 +1,4 @@
-"""The state of the process's random numbers: Python's, NumPy's, Keras's and torch's global generators."""
+"""The state of the global random generators of Python, NumPy, Keras and torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import numpy as np
 
 
 def random_state() -> dict[str, Any]:
-    """The states as JSON values; torch's where it is imported.
+    """The states as JSON values; torch's only if it is imported.
 
-    A `keras.random.SeedGenerator` that a module holds is one of its variables, and not here.
+    A module's own `keras.random.SeedGenerator` is not included, as it is one of the module's variables.
     """
     version, words, gauss = random.getstate()
     algorithm, key, position, has_gauss, cached = np.random.get_state()
@@ -24,7 +24,7 @@ def random_state() -> dict[str, Any]:
     generator = _keras_generator()
     if generator is not None:
         state["keras"] = np.asarray(generator.state).tolist()
-    # Keras draws dropout from it on torch; a torch ``DataLoader`` draws its order from it under any backend.
+    # On torch, Keras draws dropout from it; a torch ``DataLoader`` draws its order from it under any backend.
     torch = sys.modules.get("torch")
     if torch is not None:
         state["torch"] = bytes(torch.get_rng_state().numpy()).hex()
@@ -32,7 +32,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Put back what `random_state` gave."""
+    """Restore what `random_state` returned."""
     version, words, gauss = state["python"]
     random.setstate((version, tuple(map(int, _words(words))), gauss))
     algorithm, key, *rest = state["numpy"]
@@ -47,7 +47,7 @@ def set_random_state(state: Mapping[str, Any]) -> None:
 
 
 def _keras_generator() -> Any:
-    """The generator of `keras.random` calls without a seed, if there has been one."""
+    """The generator of `keras.random` calls without a seed, if it exists yet."""
     from keras.src.backend.common import global_state
     from keras.src.random.seed_generator import GLOBAL_SEED_GENERATOR
 

@@ -9,10 +9,10 @@ import numpy as np
 
 
 def seed_keras(seed: int) -> None:
-    """Do what `keras.utils.set_random_seed` does, which imports TensorFlow (3 s) wherever it is installed.
+    """Do what `keras.utils.set_random_seed` does, but without its import of TensorFlow (3 s).
 
-    Under another backend TensorFlow and torch are seeded only if something has imported them: a torch ``DataLoader``
-    draws its order from torch, whatever the step computes with.
+    Under another backend, TensorFlow and torch are seeded only if something has imported them: a torch ``DataLoader``
+    draws its order from torch, whatever the backend.
 
     Args:
         seed: 0 to 2**32 - 1.

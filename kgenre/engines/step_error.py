@@ -1,11 +1,11 @@
-"""The errors of a step that cannot be compiled as it is written."""
+"""The errors of a step that cannot be compiled as written."""
 
 from kgenre.users_code import ShortTraceback
 
 
 class StepError(ShortTraceback, RuntimeError):
-    """A step does what cannot work once it is compiled; the message says what to write instead."""
+    """A step does something that cannot work when compiled; the message says what to write instead."""
 
 
 class XlaError(StepError):
-    """XLA does not know what TensorFlow's step does; without it the step works."""
+    """XLA cannot compile an operation of TensorFlow's step; without XLA the step works."""

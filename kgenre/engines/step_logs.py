@@ -1,7 +1,7 @@
-"""What a step records: ``Module.log`` puts tensors here while the step is traced, the engine carries them.
+"""What a step logs: ``Module.log`` stores tensors here while the step is traced, and the engine returns them.
 
-A record has two halves. The static one (`LogEntry`) is known when the step is traced and never touches the device. The
-values of one step leave the compiled function as one array; the sums over an epoch stay on the device as two.
+The static part of a record (`LogEntry`) is known when the step is traced and never touches the device. The values of
+one step leave the compiled function as one array; the sums over an epoch stay on the device as two.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _current: ContextVar[StepLogs | None] = ContextVar("current_step_logs", default=
 
 @dataclass(frozen=True)
 class LogEntry:
-    """One ``self.log`` line of a step: its name and where its value goes."""
+    """One ``self.log`` call of a step: its name and where its value goes."""
 
     name: str
     on_step: bool = False
@@ -28,36 +28,36 @@ class LogEntry:
     prog_bar: bool = False
     logger: bool = True
     reduce_fx: str = "mean"
-    fork_of: str | None = None  # "loss" for "loss_step" and "loss_epoch", where both were asked for
+    fork_of: str | None = None  # "loss" for "loss_step" and "loss_epoch", where both were requested
 
 
 @dataclass
 class StepLogs:
     """Collects what one run of a step logs; a context manager that `current` finds.
 
-    ``training`` tells which defaults apply: a training step logs each step, an evaluation step its mean. ``suffix`` is
-    put after each name: which of several sources it is of.
+    ``training`` selects the defaults: a training step logs every step's value, an evaluation the mean over the epoch.
+    ``suffix`` is appended to each name to tell several sources apart.
     """
 
     training: bool
     suffix: str = ""
-    weight: float = 1.0  # of the step in an epoch's mean, unless a value is logged with its own
+    weight: float = 1.0  # the step's weight in an epoch's mean, unless a value has its own
     entries: list[LogEntry] = field(default_factory=list)
     values: list[Any] = field(default_factory=list)
     weights: list[Any] = field(default_factory=list)
     metrics: dict[LogEntry, Any] = field(default_factory=dict)
 
     def record(self, entry: LogEntry, value: Any, weight: Any) -> None:
-        """Add one scalar with the weight that it has in the epoch's mean.
+        """Add one scalar with its weight in the epoch's mean, or a Keras metric.
 
         Raises:
-            ValueError: the value is no number or scalar, or the name was logged in this step already.
+            ValueError: the value is not a scalar, ``reduce_fx`` is unknown, or the step has already logged the name.
         """
         if entry.reduce_fx not in REDUCTIONS:
             raise ValueError(f"log({entry.name!r}): reduce_fx is one of {REDUCTIONS}. Received: {entry.reduce_fx!r}")
         if any(entry.name == known.name for known in (*self.entries, *self.metrics)):
             raise ValueError(f"log({entry.name!r}) was called twice in one step. Give each value its own name.")
-        if hasattr(value, "update_state") and hasattr(value, "result"):  # a Keras metric: read once an epoch
+        if hasattr(value, "update_state") and hasattr(value, "result"):  # a Keras metric: read once per epoch
             self.metrics[entry] = value
             return
         if isinstance(value, str) or not (hasattr(value, "shape") or isinstance(value, Number)):
@@ -82,10 +82,10 @@ class StepLogs:
         }
 
     def extend(self, later: StepLogs) -> None:
-        """Take what another part of the same step logged.
+        """Add what another part of the same step logged.
 
         Raises:
-            ValueError: a name of both.
+            ValueError: both have logged the same name.
         """
         for entry, value, weight in zip(later.entries, later.values, later.weights, strict=True):
             self.record(entry, value, weight)
@@ -101,9 +101,9 @@ class StepLogs:
 
 
 def weight_of(batch: Any, first: Any) -> float:
-    """A batch's rows as a share of the first batch's; 1 where the arrays of either share no first axis.
+    """A batch's number of rows relative to the first batch's; 1 if the arrays of either differ in length.
 
-    A share, so that a whole batch weighs 1, as in a checkpoint of half an epoch from before rows counted.
+    Relative, so that a full batch weighs 1, as it does in mid-epoch checkpoints from before rows were counted.
     """
     rows, whole = _rows(batch), _rows(first)
     return rows / whole if rows is not None and whole else 1.0
@@ -118,15 +118,15 @@ def _rows(batch: Any) -> int | None:
 
 
 def read_now(value: Any) -> Any:
-    """A `keras.Variable` as the tensor that it is at this point of the step: later it is read outside of the trace."""
+    """The current value of a `keras.Variable`, as reading it later would be outside the trace; others unchanged."""
     import keras
 
-    # A copy: TensorFlow's and torch's tensors of a variable change with it.
+    # A copy: under TensorFlow and torch, a variable's tensor changes with the variable.
     return keras.ops.copy(value) if isinstance(value, keras.Variable) else value
 
 
 def not_a_number(name: str, value: Any) -> str:
-    """What is said of a value that cannot be logged."""
+    """The error message for a value that cannot be logged."""
     instead = " A metric is logged in the step, and read at the end of the epoch." if hasattr(value, "result") else ""
     got = f"{str(value)[:80]!r} ({type(value).__name__})"
     return f"log({name!r}) takes a number or a scalar tensor. Received: {got}.{instead}"
@@ -140,7 +140,7 @@ def current() -> StepLogs | None:
 def initial_sums(
     entries: Sequence[LogEntry], saved: Mapping[str, np.ndarray] | None = None
 ) -> tuple[list[float], list[float]]:
-    """Totals and weights of an epoch before its first step, or where `named_sums` left them."""
+    """Totals and weights of an epoch before its first step, or as saved by `named_sums`."""
     start = {"mean": 0.0, "sum": 0.0, "min": float("inf"), "max": float("-inf")}
     sums = [(saved or {}).get(f"logs.{entry.name}", (start[entry.reduce_fx], 0.0)) for entry in entries]
     return [float(total) for total, _ in sums], [float(weight) for _, weight in sums]
@@ -157,9 +157,9 @@ def add_to_sums(entries: Sequence[LogEntry], sums: tuple[Any, Any], logged: Any)
     """The sums after one more step: two vectors of shape (number of entries,), traced into the step.
 
     Args:
-        entries: of the step.
-        sums: totals and weights before.
-        logged: (2, number of entries), values and weights of the step.
+        entries: the step's.
+        sums: totals and weights so far.
+        logged: (2, number of entries), the step's values and weights.
     """
     from keras import ops
 

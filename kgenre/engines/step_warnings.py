@@ -1,4 +1,4 @@
-"""What is to say of a step is said once, where the user wrote it."""
+"""Warnings about a step: each is shown once, at the user's code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kgenre.engines.traced_step import run_step
 
 
 class StepWarnings:
-    """The warnings of a module's steps: each is run on shapes first and traced later, and would warn every time.
+    """The warnings of a module's steps: a step runs on shapes first and is traced later, and would warn each time.
 
     Example:
         >>> said = StepWarnings()
@@ -21,11 +21,11 @@ class StepWarnings:
     """
 
     def __init__(self) -> None:
-        self._said: set[tuple[str, str, int]] = set()  # text, file, line
+        self._said: set[tuple[str, str, int]] = set()  # message, file, line
 
     @contextmanager
     def once(self, step: Callable[..., Any]) -> Iterator[None]:
-        """Around a run of the step: warnings come after it, without those that were there before."""
+        """Wrap a run of the step: show its warnings after it, except those shown before."""
         with warnings.catch_warnings(record=True) as caught:
             yield
         written = inspect.unwrap(getattr(step, "__func__", step))

@@ -1,4 +1,4 @@
-"""The TensorFlow engine: one `tf.function` a step, the state in the Keras variables themselves."""
+"""The TensorFlow engine: one `tf.function` per step, with the state in the Keras variables themselves."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ class TensorFlowEngine(VariableState):
     ) -> None:
         self.built = build_module(module, optimizers, batches, self.options, parts)
         for optimizer in self.built.optimizers:
-            # Keras sums over the replicas, of which there is one, by a custom gradient. TensorFlow keeps each for good,
-            # and with it the graph of the step.
+            # Keras sums gradients over the replicas, of which there is one, through a custom gradient. TensorFlow keeps
+            # each custom gradient for good, and with it the step's graph.
             optimizer._all_reduce_sum_gradients = _as_they_are
         self._sums: dict[str, tuple[tf.Variable, tf.Variable]] = {}
         self._batch_idx: dict[str, tf.Variable] = {}
@@ -97,7 +97,7 @@ class TensorFlowEngine(VariableState):
         return self._compiled(lambda batch: self._traced_eval(stage, batch))
 
     def _compiled(self, step: Any) -> Any:
-        # No AutoGraph: a Python `if` on a tensor works on no other backend, and its errors are hard to read.
+        # No AutoGraph: a Python `if` on a tensor works on no other backend, and AutoGraph's errors are hard to read.
         return CompiledStep(tf.function(step, jit_compile=self._jit_compile, autograph=False))
 
     # --- steps --------------------------------------------------------------------------------------------------
@@ -106,7 +106,7 @@ class TensorFlowEngine(VariableState):
         return self._stepped(self._train[update], batch)
 
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
-        # Always as long as `size`: how many are done is known at run time, so that there is one compiled function.
+        # Padded to `size`; the number of real batches is passed at run time, so that one compiled function is enough.
         padded = [*batches, *[batches[-1]] * (size - len(batches))]
         stacked = keras.tree.map_structure(_stacked, *padded)
         return self._stepped(self._train_several[update], stacked, tf.constant(len(batches)))
@@ -162,7 +162,7 @@ class TensorFlowEngine(VariableState):
         return outputs, self._add_logs("train", recorded)
 
     def _penalty(self, variables: Sequence[Any]) -> tuple[Any, Sequence[Any]]:
-        """`weight_penalty` with its gradients, on a tape of its own: what the step's loss reaches has to show."""
+        """`weight_penalty` and its gradients, on a separate tape so as not to hide a loss that reaches no variable."""
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
             penalty = weight_penalty(self.built.module)
@@ -181,7 +181,7 @@ class TensorFlowEngine(VariableState):
         return tf.while_loop(lambda i, _: i < count, body, (0, values), parallel_iterations=1)[1]
 
     def _accumulate(self, gradients: list[Any], update: bool) -> tuple[list[Any], Any]:
-        """The mean gradient, and whether there is one: no batch of the group may have had a loss."""
+        """Accumulate; return the mean gradient and whether to apply it (not if no batch of the group had a loss)."""
         counts = bool(gradients)
         if counts:
             for total, gradient in zip(self._accumulated, gradients, strict=True):
@@ -197,7 +197,7 @@ class TensorFlowEngine(VariableState):
         return mean, counts or count > 0
 
     def _update(self, gradients: list[Any], applies: Any) -> dict[str, Any]:
-        """Change the weights (where ``applies``); returns what ``configure_gradients`` logged."""
+        """Update the weights (where ``applies``), and return what ``configure_gradients`` logged."""
         with StepLogs(training=True) as logs:
             gradients, finite = process_gradients(self.built, self.options, gradients)
         if finite is not None:
@@ -251,7 +251,7 @@ class TensorFlowEngine(VariableState):
 
     @staticmethod
     def _numpy(tensor: Any) -> np.ndarray:
-        # Of a variable Keras would make what NumPy warns of.
+        # Keras's conversion of a tf.Variable would make NumPy warn.
         return tensor.numpy() if isinstance(tensor, tf.Variable) else keras.ops.convert_to_numpy(tensor)
 
     def state_dict(self) -> dict[str, np.ndarray]:
@@ -261,8 +261,8 @@ class TensorFlowEngine(VariableState):
     # --- input --------------------------------------------------------------------------------------------------
 
     def prefetch(self, batches: Iterable[Any], limit: int | None = None, at_once: int = 1) -> Iterator[Any]:
-        # A Python number or NumPy array given to a tf.function would be traced anew or copied each step; `train_steps`
-        # stacks NumPy arrays faster than tensors, later: copies, as a source may fill the same arrays again.
+        # Tensors, as a tf.function is traced again for each Python number and copies a NumPy array in each step. For
+        # `train_steps`, which stacks NumPy arrays faster, copies, as a source may reuse its arrays before that.
         form = _tensor if at_once == 1 else _copied
         if at_once > 1 and isinstance(batches, tf.data.Dataset):
             batches = read_at_once(batches, at_once, limit)
@@ -271,23 +271,23 @@ class TensorFlowEngine(VariableState):
 
 
 def _gradient(variable: tf.Variable, *parts: Any) -> tf.Tensor:
-    """The sum of those parts that are there.
+    """The sum of the parts that are not None.
 
     Zero, not None, for a variable that the loss does not reach: weight decay then acts as under JAX. Dense, as Keras's
-    optimizers treat the repeated tokens of sparse embedding gradients differently.
+    optimizers treat repeated tokens in sparse embedding gradients differently.
     """
     dense = [tf.convert_to_tensor(part) for part in parts if part is not None]
     return tf.add_n(dense) if dense else tf.zeros_like(variable)
 
 
 def _array(variable: keras.Variable) -> np.ndarray:
-    """Its value, where that lies: before a step writes to memory that somebody reads, TensorFlow copies it."""
+    """The value without a copy: before a step writes to a buffer that is still in use, TensorFlow copies it."""
     value = tf.convert_to_tensor(variable.value)
     return value.numpy() if value.dtype == tf.bfloat16 else np.asarray(memoryview(value))
 
 
 class CompiledStep:
-    """A `tf.function` called through its concrete function for the batch's shapes, which halves the Python per call."""
+    """A `tf.function` called through its concrete function for the batch's shapes, which halves the Python overhead."""
 
     def __init__(self, function: Any) -> None:
         self.function = function
@@ -297,7 +297,7 @@ class CompiledStep:
         return self.concrete_function(*arguments)(*arguments)
 
     def concrete_function(self, *arguments: Any) -> Any:
-        """The one for arguments of these shapes and dtypes."""
+        """The concrete function for arguments of these shapes and dtypes."""
         key = tuple((*leaf.shape, leaf.dtype) for leaf in tf.nest.flatten(arguments))
         concrete = self.concrete.get(key)
         if concrete is None:
@@ -315,7 +315,7 @@ def _stacked(*leaves: Any) -> tf.Tensor:
 
 def _tensor(array: Any) -> tf.Tensor:
     tensor = tf.convert_to_tensor(array)
-    # NumPy's default; JAX takes it as float32, and Keras's own fit does too.
+    # float64 is NumPy's default; JAX and Keras's own fit convert it to float32 too.
     return tf.cast(tensor, tf.float32) if tensor.dtype == tf.float64 else tensor
 
 

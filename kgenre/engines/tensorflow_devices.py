@@ -1,4 +1,4 @@
-"""TensorFlow's devices: which there are, and which it is shown."""
+"""Lists TensorFlow's devices, and hides GPUs from it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def hide_other_gpus(devices: Sequence[str]) -> None:
     """Let TensorFlow see only these GPUs.
 
     Raises:
-        BackendError: it has started with others already.
+        BackendError: TensorFlow has already started with others.
     """
     gpus = tf.config.get_visible_devices("GPU")
     wanted = [gpu for index, gpu in enumerate(gpus) if f"gpu:{index}" in devices]

@@ -23,8 +23,8 @@ from kgenre.engines.weight_update import StepPart, apply_gradients, process_grad
 class TorchEngine(VariableState):
     """See `kgenre.engines.engine.Engine`. The Keras variables hold the tensors.
 
-    Nothing is compiled, so nothing is traced. A step still runs in the same scope as on the other backends: what it
-    assigns is put into the variables after the backward pass, which would not allow a change in between.
+    Nothing is compiled, so nothing is traced. A step still runs in the same scope as on the other backends: its
+    assignments are made after the backward pass, as autograd does not allow in-place changes before that.
     """
 
     name = "torch"
@@ -34,7 +34,7 @@ class TorchEngine(VariableState):
         self.traces: Counter[str] = Counter()
         self._sums: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         self._batch_idx: dict[str, torch.Tensor] = {}
-        self._device = ops.zeros(()).device  # where Keras puts what it makes
+        self._device = ops.zeros(()).device  # where Keras creates tensors
 
     # --- building -----------------------------------------------------------------------------------------------
 
@@ -46,7 +46,7 @@ class TorchEngine(VariableState):
         parts: Sequence[StepPart] = (),
     ) -> None:
         self.built = build_module(module, optimizers, batches, self.options, parts)
-        if self.options.devices:  # layers made before the Trainer could act lie elsewhere
+        if self.options.devices:  # layers created before the Trainer may be on another device
             for variable in (*self.built.variables.values(), *self.built.optimizer_variables.values()):
                 variable.value.data = variable.value.data.to(self._device)
         self._divide()
@@ -60,10 +60,10 @@ class TorchEngine(VariableState):
             self.start_epoch(stage)
 
     def _divide(self) -> None:
-        """Divide the variables by what gets gradients."""
+        """Find the trainable variables."""
         self._division = [v.trainable for v in self.built.variables.values()]
         self._trainable = list(self.built.trainable.values())
-        self._is_checked = False  # an evaluation may have variables that no optimizer knows
+        self._is_checked = False  # `train_step` checks: evaluations may add variables without an optimizer
         if self.options.accumulate_grad_batches > 1:
             self._accumulated = [torch.zeros_like(v.value, requires_grad=False) for v in self._trainable]
             self._count = 0
@@ -79,12 +79,12 @@ class TorchEngine(VariableState):
         if result.loss is not None:
             penalty = weight_penalty(self.built.module)
             loss = result.loss if penalty is None else result.loss + penalty
-            outputs = outputs | {"loss": loss}  # with regularisation in it, it is what is minimised
+            outputs = outputs | {"loss": loss}  # including regularisation: the value that is minimised
             gradients = self._gradients(loss, is_reached=result.loss.requires_grad)
         with torch.no_grad():
             for variable, value in result.updates:
                 variable.assign(value)
-            # Copies: an entry of a variable is a view of it, and the update is in place.
+            # Copies: an element of a variable is a view of it, and the update works in place.
             recorded = {name: (value.clone(), weight) for name, (value, weight) in result.logs.recorded().items()}
             if self.options.accumulate_grad_batches > 1:
                 gradients = self._accumulate(gradients, update)
@@ -121,7 +121,7 @@ class TorchEngine(VariableState):
         return torch.autograd.grad(loss, values, allow_unused=True, materialize_grads=True)
 
     def _accumulate(self, gradients: Sequence[torch.Tensor] | None, update: bool) -> Sequence[torch.Tensor] | None:
-        """The mean gradient; None where no batch of the group had a loss."""
+        """Accumulate; return the mean gradient, or None without an update or if no batch of the group had a loss."""
         if gradients is not None:
             torch._foreach_add_(self._accumulated, gradients)
             self._count += 1
@@ -133,7 +133,7 @@ class TorchEngine(VariableState):
         return mean
 
     def _update(self, gradients: Sequence[torch.Tensor]) -> dict[str, Any]:
-        """Change the weights, unless a gradient overflowed; returns what ``configure_gradients`` logged."""
+        """Update the weights unless a gradient overflowed, and return what ``configure_gradients`` logged."""
         with StepLogs(training=True) as logs:
             gradients, finite = process_gradients(self.built, self.options, gradients)
         if finite is None or bool(finite):  # waits for the device, but only under loss scaling
@@ -168,7 +168,7 @@ class TorchEngine(VariableState):
     @staticmethod
     def _numpy(tensor: Any) -> np.ndarray:
         if isinstance(tensor, torch.Tensor) and tensor.dtype != torch.bfloat16:
-            return np.array(tensor.detach().cpu().numpy())  # Keras would give NumPy the tensor, of which that warns
+            return np.array(tensor.detach().cpu().numpy())  # Keras would pass it the tensor, and NumPy would warn
         return ops.convert_to_numpy(tensor)
 
     # --- input --------------------------------------------------------------------------------------------------
@@ -181,11 +181,11 @@ class TorchEngine(VariableState):
 
     def _tensor(self, array: Any) -> torch.Tensor:
         if not isinstance(array, torch.Tensor):
-            # A copy: tf.data lends read-only memory, and an eager step might write into its batch.
+            # A copy: tf.data's arrays are read-only views, and an eager step might write to its batch.
             array = torch.from_numpy(np.array(array))
-        if array.dtype == torch.float64:  # NumPy's default; JAX takes it as float32, and Keras's own fit does too
+        if array.dtype == torch.float64:  # NumPy's default; JAX and Keras's own fit convert it to float32 too
             array = array.float()
-        if self._device.type == "cuda":  # from pinned memory the copy does not wait for the steps before it
+        if self._device.type == "cuda":  # a copy from pinned memory does not wait for previous steps
             return array.pin_memory().to(self._device, non_blocking=True)
         return array.to(self._device)
 
@@ -200,7 +200,7 @@ def list_devices(kind: str | None = None) -> list[str]:
 
 
 def _detached(tree: Any) -> Any:
-    """Without the graph behind the tensors, which holds all activations of the step."""
-    if isinstance(tree, torch.Tensor):  # mostly; walking a tree costs as much as a small layer
+    """Detach tensors from their autograd graph, which holds all activations of the step."""
+    if isinstance(tree, torch.Tensor):  # the usual case; traversing a tree costs as much as a small layer
         return tree.detach()
     return keras.tree.map_structure(lambda x: x.detach() if isinstance(x, torch.Tensor) else x, tree)

@@ -1,8 +1,8 @@
 """Runs a user's step inside a trace, the same way on every backend.
 
 The step runs in a `keras.StatelessScope`: assignments to variables (BatchNorm statistics, seed generators, metrics) are
-collected, not done, and each engine carries them in its own way. The scope knows the module's variables, so the
-mistakes that compiled steps swallow silently are errors here, with the same words on every backend.
+collected instead of executed, and each engine carries them out in its own way. The scope knows the module's variables,
+so mistakes that a compiled step would silently ignore raise the same error on every backend.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _scope: ContextVar[StepScope | None] = ContextVar("step_scope", default=None)
 
 @dataclass
 class StepResult:
-    """What one traced run of a step gave: tensors of the trace, to be returned from the compiled function."""
+    """The results of one traced run of a step: tensors of the trace, to be returned from the compiled function."""
 
     loss: Any  # scalar float32, without `weight_penalty`; None: nothing to minimise (see `run_step`)
     outputs: Any  # what the user returned; a bare loss becomes {"loss": loss}, None in training {}
@@ -40,7 +40,7 @@ class StepResult:
 
 
 class StepScope(keras.StatelessScope):
-    """A stateless scope that notes which variables a step uses and refuses those that the module does not hold."""
+    """A stateless scope that records which variables a step uses and rejects those that the module does not hold."""
 
     def __init__(self, known: Collection[int] | None, state_mapping: Any = None) -> None:
         super().__init__(state_mapping=state_mapping, collect_losses=True)
@@ -59,7 +59,7 @@ class StepScope(keras.StatelessScope):
         _scope.reset(self._tokens.pop())
 
     def get_current_value(self, variable: keras.Variable) -> Any:
-        """The variable's value in this scope, None if it has none of its own here."""
+        """The variable's value in this scope, or None if the scope has none for it."""
         self._note(variable)
         return _value_in_one_scope(self, variable)
 
@@ -79,9 +79,9 @@ _value_in_one_scope = keras.StatelessScope.get_current_value
 
 
 def _value_in_scopes(scope: keras.StatelessScope, variable: keras.Variable) -> Any:
-    """In a scope that a step opens itself (``stateless_call``): what that one does not map is as in the step.
+    """In a scope that a step opens itself (``stateless_call``), look up variables it does not map in the step's scope.
 
-    Keras would read the variable itself, of which JAX's step has a value of its own.
+    Keras would read the variable itself, but a step under JAX has its own value for it.
     """
     value, outer = _value_in_one_scope(scope, variable), getattr(scope, "original_scope", None)
     if value is not None or outer is None or current_scope() is None:
@@ -98,7 +98,7 @@ def current_scope() -> StepScope | None:
 
 
 def check_known(variable: keras.Variable, known: Collection[int]) -> None:
-    """Refuse a variable that a step uses but the module does not hold."""
+    """Reject a variable that a step uses but the module does not hold."""
     if id(variable) in known:
         return
     if variable.name == "seed_generator_state":
@@ -121,7 +121,7 @@ ASSIGNED_IN_BRANCH = (
     "Compute it with keras.ops.where and assign it outside."
 )
 
-CONVOLUTIONS = "convolutions in a compiled loop are slow on a CPU"  # on XLA 30 times slower
+CONVOLUTIONS = "convolutions in a compiled loop are slow on a CPU"  # 30 times slower with XLA
 
 
 def run_step(
@@ -135,18 +135,18 @@ def run_step(
     suffix: str = "",
     weight: float = 1.0,
 ) -> StepResult:
-    """Call ``step(*arguments)`` in a `StepScope` and sort what it gave.
+    """Call ``step(*arguments)`` in a `StepScope`, and collect its results.
 
-    With ``training`` the step must give a loss, or None to leave the batch out; the losses that Keras layers collect
-    (activity regularisers, ``add_loss``) are added to it, as Keras's own training step does.
+    With ``training`` the step must return a loss, or None to skip the batch; the losses that Keras layers collect
+    (activity regularisers, ``add_loss``) are added to it, as in Keras's own training step.
 
     Raises:
-        StepError: for what a compiled step cannot do (see the messages).
+        StepError: the step does something that a compiled step cannot do (see the messages).
     """
     attributes = Attributes.of(module)
     building = known is None
     for layer in keras_layers(module):
-        # Keras knows a layer's losses by their ids, and those of a step before may be those of another layer's by now.
+        # Keras identifies a layer's losses by id, and losses of other layers may reuse the ids of the previous step's.
         layer._clear_losses()
     with (
         StepLogs(training, suffix, weight) as logs,
@@ -165,9 +165,9 @@ def run_step(
 
 
 def weight_penalty(module: Any) -> Any:
-    """What the weights' regularisers add to the loss, a scalar float32; None where there are none.
+    """The sum of the weights' regularisation penalties, a float32 scalar; None without regularisers.
 
-    Apart from the step, whose own loss must reach a weight: a penalty alone would let a mistake there go unseen.
+    Computed outside the step, whose own loss must reach a weight: a penalty in it would hide that it reaches none.
     """
     # A layer may be held twice: as an attribute, and inside a model.
     weights = {id(weight): weight for layer in keras_layers(module) for weight in layer.trainable_weights}
@@ -184,7 +184,7 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     except ValueError as error:
         if "is accessed from" in str(error):  # TensorFlow: one branch reads what the other assigned
             raise StepError(ASSIGNED_IN_BRANCH) from error
-        if "seeded random ops" in str(error):  # Keras's words under JAX; elsewhere the scope notices
+        if "seeded random ops" in str(error):  # Keras's message under JAX; elsewhere the scope detects it
             raise StepError(_UNSEEDED) from error
         raise
     except (TypeError, IndexError, NotImplementedError, AttributeError) as error:

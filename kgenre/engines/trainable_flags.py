@@ -1,4 +1,4 @@
-"""Which layers and variables are trained: what hooks have frozen or unfrozen is part of where a run stands."""
+"""Which layers and variables are trainable: part of a run's state, as hooks may freeze and unfreeze them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from kgenre.engines.named_variables import keras_layers, named_variables
 
 
 def trainable_flags(module: Any) -> dict[str, bool]:
-    """``trainable`` of each layer and variable of a built module, by a name that its structure gives."""
+    """``trainable`` of each layer and variable of a built module, by structural name."""
     return {name: bool(part.trainable) for name, part in _parts(module).items()}
 
 
 def set_trainable_flags(module: Any, flags: Mapping[str, bool]) -> None:
-    """Set what `trainable_flags` gave; what has no flag there stays as it is."""
+    """Restore what `trainable_flags` returned; layers and variables without a flag stay as they are."""
     wanted = {**trainable_flags(module), **flags}
-    for name, part in _parts(module).items():  # outer layers come first: setting one sets all inside
+    for name, part in _parts(module).items():  # outer layers come first: setting one sets its sublayers
         if part.trainable != wanted[name]:
             part.trainable = wanted[name]
 

@@ -1,4 +1,4 @@
-"""Python in a step that asks for the numbers in a tensor, of which there are none while the step is compiled."""
+"""Explains errors of Python code in a step that reads a tensor's values, which do not exist while it is compiled."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ _TENSORFLOW = (
 
 
 def value_in_python(error: Exception, step: str) -> str | None:
-    """What to say of such an error, with the line that asks; None: it is another, or no line of the user's."""
-    # Keras makes JAX's errors anew to add to their words, which fails with another error.
+    """The message for such an error, with the user's line; None for other errors and those not from a user's line."""
+    # Keras creates JAX's errors again to extend their messages, which fails with another error.
     errors = [error, *([error.__context__] if "_error_repr" in str(error) else [])]
     is_jax = any(_is_jax(kind) for one in errors for kind in type(one).__mro__)
     if not is_jax and not any(words in str(error) for words in _TENSORFLOW):

@@ -21,8 +21,8 @@ class VariableState:
     has_lost_steps = False
     options: StepOptions
     _sums: dict[str, tuple[Any, Any]]  # stage -> totals and weights of what is logged
-    _accumulated: list[Any]  # with accumulation: the gradients so far, of the trainable variables
-    _count: Any  # of how many batches
+    _accumulated: list[Any]  # with accumulation: the sums of the trainable variables' gradients
+    _count: Any  # the number of batches in these sums
 
     def epoch_state(self) -> dict[str, np.ndarray]:
         state = named_sums(self.built.entries["train"], *self.to_host(self._sums["train"]))

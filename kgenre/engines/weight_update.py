@@ -1,7 +1,7 @@
 """From gradients to new weights, traced into the step: the same on every backend.
 
-Two halves, because the second may have to be left out: what happens to the gradients always does; the optimizers act
-only where the gradients are finite (see `LossScale`).
+Two halves, because the second may be skipped: gradients are always processed, but the optimizers act only if these are
+finite (see `LossScale`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 
 class StepPart(Protocol):
-    """Something that is compiled into each update, after the optimizers: averaged weights, for example."""
+    """A computation compiled into each update, after the optimizers: averaged weights, for example."""
 
     def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
-        """Create the part's own variables, given the module and its by name; by their names in a checkpoint."""
+        """Create the part's own variables, given the module's by name; return them by their names in a checkpoint."""
 
     def after_update(self, gradients: Mapping[str, Any]) -> None:
-        """Traced: read the module's variables and the gradients by their names, assign the part's own variables."""
+        """Traced: read the module's variables and the gradients by name, and assign the part's own variables."""
 
     def exchange(self, arrays: dict[str, Any]) -> None:
-        """Change a state, by the names of its variables, into what a checkpoint keeps; once more: back."""
+        """Change a state (arrays by name) into the form that checkpoints store, in place; a second call reverts it."""
 
 
 def process_gradients(built: BuiltModule, options: StepOptions, gradients: Sequence[Any]) -> tuple[list[Any], Any]:
@@ -38,11 +38,11 @@ def process_gradients(built: BuiltModule, options: StepOptions, gradients: Seque
 
     Args:
         built: the module.
-        options: of the step.
-        gradients: of `BuiltModule.trainable`, in its order, of the scaled loss.
+        options: the step's.
+        gradients: the scaled loss's, in the order of `BuiltModule.trainable`.
 
     Returns:
-        The gradients for the optimizers, and whether these may act: a boolean scalar, or None: always.
+        The gradients for the optimizers, and whether these may act: a boolean scalar, or None for always.
     """
     finite = None
     if built.loss_scale is not None:
@@ -56,10 +56,10 @@ def process_gradients(built: BuiltModule, options: StepOptions, gradients: Seque
 
 
 def configured(module: Any, gradients: dict[str, Any]) -> list[Any]:
-    """What the module's ``configure_gradients`` makes of the gradients, in their order.
+    """Apply the module's ``configure_gradients``, and return the gradients in their original order.
 
     Raises:
-        StepError: it returned something else than a dict with the same names.
+        StepError: it did not return a dict with the same names.
     """
     returned = module.configure_gradients(dict(gradients))
     if not isinstance(returned, Mapping) or set(returned) != set(gradients):
@@ -75,7 +75,7 @@ def configured(module: Any, gradients: dict[str, Any]) -> list[Any]:
 
 
 def apply_gradients(built: BuiltModule, gradients: Sequence[Any]) -> None:
-    """Let each optimizer update its variables, then the `StepPart`s look at them."""
+    """Let each optimizer update its variables, then call the `StepPart`s."""
     trainable = built.trainable
     by_name = dict(zip(trainable, gradients, strict=True))
     for optimizer, group in zip(built.optimizers, built.groups, strict=True):

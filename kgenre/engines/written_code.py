@@ -1,4 +1,4 @@
-"""The code that a module's steps run: it is compiled once, and in a notebook it changes."""
+"""Finds the code that a module's steps run, as it may change in a notebook after the steps were compiled."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from kgenre.users_code import is_users
 
 
 def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
-    """The code of some of the module's methods and of what it names: other methods, a user's own functions and objects.
+    """The code of some of the module's methods and of what they refer to: other methods, user functions and objects.
 
-    It changes by ``%autoreload``, by a cell that defines a function again, by an assignment to a class or an object.
-    What lies in lists and dicts is not looked into.
+    It changes through ``%autoreload``, a cell that redefines a function, or an assignment to a class or an object.
+    Lists and dicts are not searched.
 
     Example:
         >>> class Net:
@@ -31,7 +31,7 @@ def code_of(module: Any, steps: Iterable[str]) -> list[CodeType]:
 
 
 def named_by(module: Any, steps: Iterable[str]) -> Iterator[Any]:
-    """What some of the module's methods name, and what that names: functions, modules and other values."""
+    """What some of the module's methods refer to, directly and indirectly: functions, modules and other values."""
     seen: set[int] = set()
     waiting = list(_members(module, steps))
     while waiting:
@@ -54,7 +54,7 @@ def named_by(module: Any, steps: Iterable[str]) -> Iterator[Any]:
 
 
 def names_in(module: Any, step: Any) -> set[str]:
-    """The names in a step's code and in that of the module's methods, written by a user, that it calls."""
+    """The names in the code of a step and of the module's user-written methods that it calls."""
     names: set[str] = set()
     waiting = [step]
     while waiting:
@@ -67,38 +67,38 @@ def names_in(module: Any, step: Any) -> set[str]:
 
 
 def _members(module: Any, names: Iterable[str]) -> Iterator[Any]:
-    """What the object has under these names, and each of its classes: a method may call that of a base class."""
+    """The members of these names in the object and in each of its classes: a method may call a base class's method."""
     owners = [_vars(owner) for owner in (module, *type(module).__mro__)]
     return (members[name] for name in names for members in owners if name in members)
 
 
 def _named(function: FunctionType, names: Iterable[str]) -> Iterator[Any]:
-    """What a function names: globals, members of modules that are globals, what it encloses."""
+    """What a function refers to: globals, members of modules that are globals, closure variables."""
     values = [function.__globals__[name] for name in names if name in function.__globals__]
     for value in values:
         if isinstance(value, ModuleType):
             yield from (vars(value)[name] for name in names if name in vars(value))
     for cell in function.__closure__ or ():
-        with suppress(ValueError):  # it is still empty
+        with suppress(ValueError):  # the cell is still empty
             values.append(cell.cell_contents)
     yield from values
 
 
 def _names(code: CodeType) -> Iterator[str]:
     yield from code.co_names
-    for inner in code.co_consts:  # functions inside of it
+    for inner in code.co_consts:  # nested functions
         if isinstance(inner, CodeType):
             yield from _names(inner)
 
 
 def _held_by_users(value: Any) -> Iterator[Any]:
-    """What an object of a user's class holds, and its methods; nothing of any other object."""
+    """The attributes and methods of an object of a user's class, or of such a class; nothing for other objects."""
     classes = [cls for cls in (value if isinstance(value, type) else type(value)).__mro__ if is_of_users(cls)]
     return (member for owner in ([value, *classes] if classes else []) for member in _vars(owner).values())
 
 
 def is_of_users(cls: type) -> bool:
-    """Whether a class is none of Python's, kgenre's or an installed package's."""
+    """Whether a class is the user's: not part of Python, kgenre or an installed package."""
     file = getattr(sys.modules.get(cls.__module__), "__file__", None)  # a notebook has none
     return cls.__module__ == "__main__" if file is None else is_users(file)
 
