@@ -85,5 +85,5 @@ def prepare_keras() -> None:
         if get() != wanted:
             _log.warning("Keras is configured with %s=%s; kgenre uses %s.", setting, get(), wanted)
             put(wanted)
-    if floatx != "float32" and policy == floatx:  # Keras's policy is its floatx until somebody sets one
+    if floatx != "float32" and policy == floatx:  # Keras's policy is its floatx until one is set
         keras.config.set_dtype_policy("float32")

@@ -28,7 +28,7 @@ def build_module(
     options: StepOptions,
     parts: Sequence[StepPart],
 ) -> BuiltModule:
-    """Run each stage's step once on shapes alone, then create what training needs.
+    """Run each stage's step once on shapes only, then create what training needs.
 
     Nothing is computed and no variable changes: the step sees symbolic tensors of the batch's shapes and dtypes.
 

@@ -121,7 +121,7 @@ class ArrayState(ABC):
             self._synced[i] = held[i].value
 
     def pull(self) -> None:
-        # Arrays never change in place: another object in a variable means that somebody assigned it.
+        # Arrays never change in place: another object in a variable means that it was assigned.
         changed = [v.value is not known for v, known in zip(self._held(), self._synced, strict=True)]
         if [v.trainable for v in self.built.variables.values()] != self._division:
             for variable, new, value in zip(self._held(), changed, self._values(), strict=True):

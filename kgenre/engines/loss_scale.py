@@ -40,7 +40,7 @@ class LossScale:
         return [gradient * ops.cast(inverse, gradient.dtype) for gradient in gradients]
 
     def update(self, finite: Any) -> None:
-        """Adapt the scale to whether all gradients of the step were finite (a boolean scalar)."""
+        """Adapt the scale, given whether all gradients of the step are finite (a boolean scalar)."""
         scale, good_steps = ops.convert_to_tensor(self.scale), ops.convert_to_tensor(self.good_steps) + 1
         grows = good_steps >= GROWTH_INTERVAL
         grown = ops.where(grows, ops.minimum(scale * 2.0, LARGEST), scale)

@@ -1,4 +1,4 @@
-"""Names for a module's variables that come from its structure, so that a checkpoint fits any process and backend.
+"""Names for a module's variables, derived from its structure, so that a checkpoint fits any process and backend.
 
 Keras's own paths carry process-wide counters ("dense_7/kernel"): building the same module twice changes them.
 Here a name consists of attribute names and positions: ``model.layers.3.kernel``.

@@ -34,7 +34,7 @@ class StepPart(Protocol):
 
 
 def process_gradients(built: BuiltModule, options: StepOptions, gradients: Sequence[Any]) -> tuple[list[Any], Any]:
-    """Unscale, the module's ``configure_gradients``, clip.
+    """Unscale the gradients, apply the module's ``configure_gradients``, and clip.
 
     Args:
         built: the module.
