@@ -1,4 +1,4 @@
-"""Convolution of pictures, with a gradient of its kernel that XLA computes fast on a CPU."""
+"""2D convolution whose kernel gradient XLA computes fast on a CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kgenre.kernels.keras_only import leave_to_keras_unless
 
 _Pair = tuple[int, int]
 
-# Of the output, in one product: so much of pictures and gradient stays in a core's cache.
+# Output pixels per partial sum of the kernel's gradient: pictures and gradient then stay in a core's cache.
 _PIXELS_AT_ONCE = 6144
 
 
@@ -18,20 +18,20 @@ def convolution(pictures: Any, kernel: Any, strides: _Pair, padding: str) -> Any
     """``keras.ops.conv`` without dilation and groups, channels last.
 
     XLA computes the gradient of a kernel as one convolution whose windows are whole pictures, with all films of the
-    batch as their channels: on a CPU that takes up to four times as long as the convolution itself. The sum over a few
-    films at a time takes about as long as it.
+    batch as its channels: on a CPU that takes up to four times as long as the convolution itself. Summing over a few
+    films at a time takes about as long as the convolution.
 
     Args:
         pictures: float32 (B, H, W, C).
         kernel: float32 (h, w, C, filters).
-        strides: downwards and across.
+        strides: down and across.
         padding: "valid" or "same".
 
     Returns:
         float32 (B, H', W', filters).
 
     Raises:
-        NotImplementedError: this backend, device or dtype has no way that is faster than Keras's own.
+        NotImplementedError: there is no faster kernel for this backend, device or dtype, or `keras_only` is active.
     """
     leave_to_keras_unless("jax")
     import keras
@@ -66,7 +66,7 @@ def _jax_convolution() -> Any:
 
         if (mesh := batch_mesh()) is None or len(pictures) % mesh.size:
             return of_pictures, of_kernel(pictures, gradient)
-        # Each device goes through its own films. Left to itself XLA would bring all of them to all devices.
+        # Each device loops over its own films. Without this, XLA would copy all films to all devices.
         (axis,) = mesh.axis_names
         share, whole = jax.sharding.PartitionSpec(axis), jax.sharding.PartitionSpec()
         summed = jax.shard_map(
@@ -80,7 +80,7 @@ def _jax_convolution() -> Any:
 
 
 def _by_films(pictures: Any, gradient: Any, size: _Pair, strides: _Pair, padding: str) -> Any:
-    """The gradient (h, w, C, filters) of the kernel: a few films at a time, added up."""
+    """Compute the kernel's gradient (h, w, C, filters) as a sum over a few films at a time."""
     from jax import lax
 
     films, *sides, _ = gradient.shape
@@ -93,11 +93,11 @@ def _by_films(pictures: Any, gradient: Any, size: _Pair, strides: _Pair, padding
         lax.padtype_to_pads(pictures.shape[1:3], size, strides, padding),
         strict=True,
     ):
-        # Behind the picture so much that the result is as large as the kernel: less than 0 where strides end before it.
+        # Pad the end so that the result is as large as the kernel; negative (crop) where strides stop short of the end.
         pads.append((before, reach + (out - 1) * stride - side - before))
 
     def of(seen: Any, passed: Any) -> Any:
-        """Channels are the batch, films the channels, the gradient is the window."""
+        """Convolve with channels as the batch, films as the channels and the gradient as the window."""
         seen, passed = seen.transpose(3, 1, 2, 0), passed.transpose(1, 2, 0, 3)
         return lax.conv_general_dilated(
             seen, passed, (1, 1), pads, rhs_dilation=strides, dimension_numbers=("NHWC", "HWIO", "NHWC")

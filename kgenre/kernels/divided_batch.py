@@ -1,4 +1,4 @@
-"""Whether the rows of a batch lie on several devices, for kernels that go through them in turn."""
+"""Tells kernels that loop over a batch's rows whether the rows are split across devices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _mesh: ContextVar[Any] = ContextVar("mesh", default=None)
 
 @contextmanager
 def divided_batch(mesh: Any) -> Iterator[None]:
-    """What is traced in the block computes on batches whose rows JAX's ``mesh`` divides; None: on one device."""
+    """Tell kernels traced in the block that JAX's ``mesh`` splits the rows of their batches; None: one device."""
     token = _mesh.set(mesh)
     try:
         yield
@@ -21,5 +21,5 @@ def divided_batch(mesh: Any) -> Iterator[None]:
 
 
 def batch_mesh() -> Any:
-    """The mesh of the innermost `divided_batch`, of one axis; None on one device."""
+    """Return the mesh of the innermost `divided_batch`, which has one axis; None on one device."""
     return _mesh.get()

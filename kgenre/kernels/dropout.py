@@ -1,4 +1,4 @@
-"""Dropout whose random numbers cost nothing under JAX."""
+"""Dropout whose random numbers cost almost nothing under JAX."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from kgenre.kernels.keras_only import leave_to_keras_unless
 
 
 def dropout(inputs: Any, rate: float, seed: Any) -> Any:
-    """Zero a random share of the numbers and scale the others up, as ``keras.random.dropout`` does.
+    """Set a random share of the elements to zero and scale the others up, as ``keras.random.dropout`` does.
 
-    ``jax.random`` (Threefry, a cipher) takes 100 operations a number: a tenth to a third of a CNN's training step on a
-    CPU. Here a number's place is hashed twice (Wellons, 2018, "Prospecting for Hash Functions",
-    https://nullprogram.com/blog/2018/07/31/), in 12 operations that XLA puts into its neighbours' loop; good enough for
-    noise, not for secrets. The same on every device, however many share the batch.
+    ``jax.random`` (Threefry, a cipher) takes 100 operations per number: a tenth to a third of a CNN's training step on
+    a CPU. Here each element's index is hashed twice (Wellons, 2018, "Prospecting for Hash Functions",
+    https://nullprogram.com/blog/2018/07/31/), in 12 operations that XLA fuses into the surrounding loop; good enough
+    for noise, not for secrets. The result is the same on every device, however many share the batch.
 
     Args:
-        inputs: float, of any shape of fewer than 2**32 numbers.
-        rate: share of the numbers to zero, 0 <= rate < 1.
-        seed: a ``keras.random.SeedGenerator``, which goes on by one.
+        inputs: float, any shape with fewer than 2**32 elements.
+        rate: share of the elements to set to zero, 0 <= rate < 1.
+        seed: a ``keras.random.SeedGenerator``, which advances by one.
 
     Returns:
         A tensor like ``inputs``.
 
     Raises:
-        NotImplementedError: this backend has no way that is faster than Keras's own, or that is wanted.
+        NotImplementedError: there is no faster kernel for this backend, or `keras_only` is active.
     """
     leave_to_keras_unless("jax")
     import jax
 
     first, second = jax.numpy.asarray(seed.next()).astype("uint32")
-    # Keras's seeds are (seed, 0), (seed, 1), ...: mixed, so that neighbours have nothing in common.
+    # Keras's seeds are (seed, 0), (seed, 1), ...: hash them, so that consecutive seeds give unrelated masks.
     key = _hash(_hash(first) + second)
     other = _hash(key + first)
     place = jax.lax.iota("uint32", math.prod(inputs.shape)).reshape(inputs.shape)

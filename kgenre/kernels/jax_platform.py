@@ -1,4 +1,4 @@
-"""Which kind of device JAX computes on here."""
+"""The kind of device that JAX computes on."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import jax
 
 
 class JaxPlatformError(RuntimeError):
-    """JAX has none of the devices that ``JAX_PLATFORMS`` names; the message says so."""
+    """JAX finds no device of the platforms in ``JAX_PLATFORMS``; the message says what to do."""
 
 
 def platform() -> str:
-    """JAX's name of it, "cpu" or "gpu": the device that ``keras.device`` chose around the call, else JAX's own choice.
+    """Return JAX's platform name, such as "cpu" or "gpu": of the enclosing ``keras.device``, else of JAX's own choice.
 
-    ``jax.default_backend()`` alone says "gpu" on a machine with one, also in a run that was asked to keep off it.
+    ``jax.default_backend()`` alone is "gpu" on a machine with a GPU, even in a run that was told not to use it.
 
     Raises:
-        JaxPlatformError: ``JAX_PLATFORMS`` names what is not here.
+        JaxPlatformError: JAX finds no device of the platforms in ``JAX_PLATFORMS``.
     """
     device = jax.config.jax_default_device
     if device is None:
         try:
             return jax.default_backend()
-        except (RuntimeError, AssertionError) as error:  # of CUDA without a GPU it asserts that there is a device
+        except (RuntimeError, AssertionError) as error:  # CUDA without a GPU fails an assertion
             asked = os.environ.get("JAX_PLATFORMS")
             if not asked:
                 raise

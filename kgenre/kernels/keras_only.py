@@ -1,4 +1,4 @@
-"""Leaving the kernels out, where Keras's own operations are wanted."""
+"""Switches kgenre's kernels off where Keras's own operations are required."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _wanted: ContextVar[bool] = ContextVar("keras_only", default=False)
 
 @contextmanager
 def keras_only() -> Iterator[None]:
-    """What is traced in the block consists of Keras's own operations: these every converter and runtime knows."""
+    """Trace only Keras's own operations in the block: every converter and runtime supports these."""
     token = _wanted.set(True)
     try:
         yield
@@ -20,10 +20,10 @@ def keras_only() -> Iterator[None]:
 
 
 def leave_to_keras_unless(*backends: str) -> None:
-    """The first line of a kernel that these backends have.
+    """Leave the operation to Keras except on these backends: the first line of each kernel.
 
     Raises:
-        NotImplementedError: Keras runs on another one, or in a block of `keras_only`.
+        NotImplementedError: Keras runs on another backend, or the call is inside a `keras_only` block.
     """
     import keras
 

@@ -1,4 +1,4 @@
-"""A masked LSTM in one or two directions: the front of what the backends compute each in their fastest way."""
+"""A masked bidirectional LSTM, computed by the fastest implementation for the backend."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from kgenre.kernels.keras_only import leave_to_keras_unless
 
 
 class Direction(NamedTuple):
-    """Weights and dropout of one direction, in Keras's layout: the gates are in the order input, forget, cell, output.
+    """Weights and dropout of one direction, in Keras's layout: gates in the order input, forget, cell, output.
 
     Args:
         kernel: (D, 4H).
         recurrent_kernel: (H, 4H).
         bias: (4H,).
         input_dropout: factors on the inputs, 0 or 1 / (1 - rate), the same at each step of a sequence: (B, D), or
-            (4, B, D) with others for each gate, or None.
+            (4, B, D) with separate ones for each gate, or None.
         recurrent_dropout: factors on the state, (4, B, H), or None.
     """
 
@@ -29,17 +29,17 @@ class Direction(NamedTuple):
 def masked_lstm(
     inputs: Any, mask: Any, forward: Direction, backward: Direction
 ) -> tuple[tuple[Any, Any], tuple[Any, Any]]:
-    """An LSTM over each sequence in both directions, the steps where ``mask`` is false left out.
+    """Run an LSTM over each sequence in both directions, skipping the steps where ``mask`` is false.
 
-    What ``keras.layers.Bidirectional(LSTM(..., return_sequences=True))`` computes with tanh, sigmoid and zero initial
-    states, gradients included. Which way it goes:
+    The result is that of ``keras.layers.Bidirectional(LSTM(..., return_sequences=True))`` with tanh, sigmoid and zero
+    initial states, gradients included. The implementation depends on the backend:
 
     =========== ====== ==================================== ======================================
     backend     device with recurrent dropout               without
     =========== ====== ==================================== ======================================
-    JAX         GPU    a loop with few kernels a step       the same loop
-    JAX         CPU    a loop with few arrays to remember   the same loop
-    TensorFlow  GPU    a loop, compiled by XLA              Keras's own, which goes through cuDNN
+    JAX         GPU    a loop with few kernels per step     the same loop
+    JAX         CPU    a loop that saves few arrays         the same loop
+    TensorFlow  GPU    a loop, compiled by XLA              Keras's own, which uses cuDNN
     TensorFlow  CPU    the same loop                        the same loop
     others             Keras's own                          Keras's own
     =========== ====== ==================================== ======================================
@@ -55,7 +55,7 @@ def masked_lstm(
         direction, ((B, H), (B, H)); of the dtype of ``inputs``.
 
     Raises:
-        NotImplementedError: this backend or device has no way that is faster than Keras's own, or that is wanted.
+        NotImplementedError: there is no faster kernel for this backend or device, or `keras_only` is active.
     """
     leave_to_keras_unless("jax", "tensorflow")
     import keras

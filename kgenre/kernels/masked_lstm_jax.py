@@ -1,4 +1,4 @@
-"""The masked LSTM under JAX: a loop for a CPU, another for a GPU."""
+"""The masked LSTM under JAX: one loop for a CPU, another for a GPU."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction])
 
 
 def way() -> str:
-    """The fastest one here: "cpu" or "gpu".
+    """Return which loop to use on this device: "cpu" or "gpu".
 
     Raises:
-        NotImplementedError: on what is neither, where it is Keras's own.
+        NotImplementedError: the device is neither; Keras's own LSTM runs there.
     """
     found = platform()
     if found not in ("cpu", "gpu"):

@@ -1,11 +1,11 @@
-"""The masked LSTM under JAX on a CPU: one loop for both directions, whose gradient is written out.
+"""The masked LSTM under JAX on a CPU: one loop for both directions, with a hand-written gradient.
 
-Keras runs one scan after the other, and XLA computes the small products of each on one core. Here a step is a step of
-both directions, whose products do not wait for each other, so that XLA computes them side by side. The inputs and the
-state are multiplied by their weights at once and within the step, where they are in the cache: projected before the
-loop they would go through memory. What the gradient keeps is six arrays a direction, of Keras's scan it is
-eighteen, each filled with zeros before it is written. Together it is three quarters of Keras's time. The loop ends with
-the longest sequence of the batch.
+Keras runs one scan after the other, and XLA computes the small products of each on one core. Here one iteration does a
+step of both directions, whose products do not depend on each other, so that XLA computes them in parallel. Inputs and
+state are multiplied by their weights in one product within the step, where they are in the cache: projecting the inputs
+before the loop would move them through main memory. The gradient needs six saved arrays per direction; that of Keras's
+scan needs eighteen, each filled with zeros before it is written. Altogether this takes three quarters of Keras's time.
+The loop ends with the longest sequence of the batch.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ Pair = tuple[Any, Any]
 
 
 class Products(NamedTuple):
-    """What a direction multiplies in a step: all four gates at once, or, where each has its own dropout, four products.
+    """The matrix products of one direction's step: one for all four gates, or four where each gate has its own dropout.
 
     Args:
-        weights: of each product, (D + H, gates of it times H).
-        biases: (gates of it times H,).
-        factors: on the inputs and the state, (B, D + H) or None.
+        weights: per product, (D + H, n H) for n gates.
+        biases: per product, (n H,).
+        factors: per product, dropout factors on the inputs and the state, (B, D + H) or None.
     """
 
     weights: tuple[Any, ...]
@@ -39,7 +39,7 @@ class Products(NamedTuple):
 
 
 def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction]) -> tuple[Pair, Pair]:
-    """See `kgenre.kernels.masked_lstm`. In float32 at least: half precision makes an LSTM slower on a CPU."""
+    """See `kgenre.kernels.masked_lstm`. Computes in at least float32: half precision is slower on a CPU."""
     dtype = jnp.promote_types(inputs.dtype, "float32")
     inputs, directions = jax.tree.map(lambda array: jnp.asarray(array, dtype), (inputs, directions))
     live = mask.T[..., None]  # (T, B, 1)
@@ -69,12 +69,12 @@ def _joined(*arrays: Any) -> Any:
 
 @jax.custom_vjp
 def _recur(inputs: Any, live: Any, products: tuple[Products, Products]) -> tuple[Pair, Pair]:
-    """States after each step, two times (T, B, H), and the last ones; a step that is not live leaves them as they are.
+    """Return the states after each step, (T, B, H) per direction, and the last ones; a masked step changes no state.
 
     Args:
         inputs: (T, B, D).
-        live: bool (T, B, 1).
-        products: of the direction from the first step to the last, and of the other one.
+        live: bool (T, B, 1), false at masked steps.
+        products: of the forward and of the backward direction.
     """
     return _recur_forward(inputs, live, products)[0]
 
@@ -110,11 +110,11 @@ def _recur_backward(residuals: Any, gradients: tuple[Pair, Pair]) -> tuple[Any, 
 
     def step(number: Any, carry: Any) -> Any:
         after = []
-        begins = number == steps - 1  # the step that began with zeros
+        begins = number == steps - 1  # the direction's first step, whose previous state is zero
         for direction, (d_state, d_cell, d_inputs, d_weights, d_biases) in enumerate(carry):
             time, before = ((steps - 1 - number, steps - 2 - number), (number, number + 1))[direction]
             states, cells, *gates = kept[direction]
-            # `begins` reads any step.
+            # At `begins` there is no previous step: any index in range will do.
             state, cell_before = (
                 jnp.where(begins, 0.0, _at(each, jnp.clip(before, 0, total - 1))) for each in (states, cells)
             )

@@ -1,13 +1,13 @@
-"""The masked LSTM for a GPU under JAX: one loop for both directions, with few kernels a step and its own gradient.
+"""The masked LSTM under JAX on a GPU: one loop for both directions, few kernels per step, a hand-written gradient.
 
-On a GPU a small step of a loop costs what its kernels cost to start, some 2 µs each. Four steps are one iteration of
-the loop, so that XLA writes what they leave behind at once: 2.75 kernels a step forward and 3.25 back without recurrent
-dropout, where Keras's loop and the gradient that JAX derives from it have dozens. States and cells alone are kept: the
-gates are computed again, in one large product, before the way back, and the weights' gradients in one after it.
+On a GPU a small step of a loop costs what its kernels cost to launch, some 2 µs each. Four steps form one iteration of
+the loop, so that XLA writes their results together: 2.75 kernels per step forward and 3.25 backward without recurrent
+dropout, where Keras's loop and the gradient that JAX derives from it have dozens. Only states and cells are saved: the
+gates are recomputed in one large product before the backward loop, and the weights' gradients in one after it.
 
-cuDNN, which JAX offers in ``jax.experimental.rnn``, is no way to do it: each call waits for the device to learn the
-lengths of the sequences, and starts some 500 kernels by itself. A training step of the course's LSTM without recurrent
-dropout (batch 64, 68 words, H200) took 19 ms with it and 4 ms with an earlier form of this loop of 15 kernels a step.
+cuDNN, which JAX offers in ``jax.experimental.rnn``, is slower: each call waits for the device to learn the lengths of
+the sequences, and launches some 500 kernels itself. A training step of the course's LSTM without recurrent dropout
+(batch 64, 68 words, H200) took 19 ms with cuDNN and 4 ms with an earlier version of this loop of 15 kernels per step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Pair = tuple[Any, Any]
 _TOGETHER = 4  # steps in one iteration; the length buckets' widths are multiples of it
 # Axes: t step, in the order in which a direction reads; s direction, b sequence, g gate, d input feature; h, k state.
-# The gates lie side by side for each sequence, as in Keras's weights and in what a product with them gives.
+# The gates of a sequence are adjacent, as in Keras's weights and in a product with them.
 
 
 def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction]) -> tuple[Pair, Pair]:
@@ -43,15 +43,15 @@ def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction])
 
 
 def _by_gate(matrix: Any) -> Any:
-    """(n, 4H) as (n, 4, H)."""
+    """Reshape (n, 4H) to (n, 4, H)."""
     return matrix.reshape(matrix.shape[0], 4, -1)
 
 
 def _project(x: Any, direction: Direction) -> Any:
-    """The inputs' part of the gates for all steps at once: (T, B, D) to float32 (T, B, 4, H)."""
+    """Compute the inputs' part of the gates for all steps at once: (T, B, D) to float32 (T, B, 4, H)."""
     factors, kernel = direction.input_dropout, _by_gate(direction.kernel).astype(x.dtype)
     bias = direction.bias.astype("float32").reshape(4, -1)
-    if factors is not None and factors.ndim == 3:  # others for each gate
+    if factors is not None and factors.ndim == 3:  # separate ones for each gate
         x = x[:, None] * factors.astype(x.dtype)
         return jnp.einsum("tgbd,dgk->tbgk", x, kernel, preferred_element_type="float32") + bias
     if factors is not None:
@@ -61,11 +61,11 @@ def _project(x: Any, direction: Direction) -> Any:
 
 @jax.custom_vjp
 def _recur(projected: Any, live: Any, recurrent: Any, factors: Any) -> Any:
-    """States after each step, float32 (T, 2, B, H); a step that is not live leaves them as they are.
+    """Return the states after each step, float32 (T, 2, B, H); a masked step changes no state.
 
     Args:
         projected: float32 (T, 2, B, 4, H).
-        live: bool (T, 2, B, 1).
+        live: bool (T, 2, B, 1), false at masked steps.
         recurrent: (2, H, 4, H).
         factors: (2, 4, B, H) or None.
     """
@@ -124,13 +124,13 @@ _recur.defvjp(_recur_forward, _recur_backward)
 
 
 def _activate(gates: Any) -> tuple[Any, Any, Any, Any]:
-    """(..., 4, H) to the four gates, (..., H) each."""
+    """Split (..., 4, H) into the four gates, (..., H) each, and apply their activations."""
     into, forget, new, out = (gates[..., gate, :] for gate in range(4))
     return jax.nn.sigmoid(into), jax.nn.sigmoid(forget), jnp.tanh(new), jax.nn.sigmoid(out)
 
 
 def _through_weights(state: Any, recurrent: Any, factors: Any) -> Any:
-    """(2, B, H), of all steps (T, 2, B, H), times (2, H, 4, H): float32 (2, B, 4, H) or (T, 2, B, 4, H)."""
+    """Multiply (2, B, H), or all steps' (T, 2, B, H), by (2, H, 4, H): float32 (2, B, 4, H) or (T, 2, B, 4, H)."""
     state = state.astype(recurrent.dtype)
     if factors is None:
         return jnp.einsum("...sbh,shgk->...sbgk", state, recurrent, preferred_element_type="float32")
@@ -141,7 +141,7 @@ def _through_weights(state: Any, recurrent: Any, factors: Any) -> Any:
 
 
 def _back_through_weights(d_gates: Any, recurrent: Any, factors: Any) -> Any:
-    """(2, B, 4, H) back to the state's gradient, float32 (2, B, H)."""
+    """Map the gates' gradient (2, B, 4, H) to the state's, float32 (2, B, H)."""
     d_gates = d_gates.astype(recurrent.dtype)
     if factors is None:
         return jnp.einsum("sbgk,shgk->sbh", d_gates, recurrent, preferred_element_type="float32")

@@ -1,9 +1,9 @@
-"""The masked LSTM under TensorFlow: a loop whose gradient is written out, compiled by XLA by itself.
+"""The masked LSTM under TensorFlow: a loop with a hand-written gradient, the only part that XLA compiles.
 
-TensorFlow alone runs some eighty small operations for each step of Keras's loop and its derived gradient. Compiled by
-XLA they are a few; the rest of the network stays with TensorFlow's own kernels, which are the faster ones for it on a
-CPU. On a CPU the loop ends with the longest sequence of the batch. Without recurrent dropout on a GPU it is left to
-Keras, which goes through cuDNN.
+TensorFlow itself runs some eighty small operations for each step of Keras's loop and its derived gradient. XLA compiles
+them into a few; the rest of the network stays with TensorFlow's own kernels, which are faster for it on a CPU. On a CPU
+the loop ends with the longest sequence of the batch. On a GPU without recurrent dropout the LSTM is left to Keras,
+which uses cuDNN.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction])
 
 
 def _by_gate(matrix: Any) -> Any:
-    """(n, 4H) as (4, n, H)."""
+    """Reshape (n, 4H) to (4, n, H)."""
     return tf.stack(tf.split(matrix, 4, -1))
 
 
 def _project(steps_first: Any, direction: Direction, dtype: Any) -> Any:
-    """The inputs' part of the gates for all steps at once: float32 (4, T, B, H)."""
+    """Compute the inputs' part of the gates for all steps at once: float32 (4, T, B, H)."""
     factors = direction.input_dropout
     each = [None] * 4
     if factors is not None and len(factors.shape) == 2:
@@ -61,14 +61,14 @@ def _project(steps_first: Any, direction: Direction, dtype: Any) -> Any:
 
 @tf.custom_gradient
 def _recur(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) -> tuple[Any, Any]:
-    """States after each step, two times (T, B, H) in the order of the input, and the last ones (2, B, H).
+    """Return the states after each step, two arrays (T, B, H) in the order of the input, and the last ones (2, B, H).
 
     Args:
-        first: of the forward direction, float32 (4, T, B, H).
-        second: of the backward direction.
-        mask: (T, B, 1).
+        first: projected inputs of the forward direction, float32 (4, T, B, H).
+        second: projected inputs of the backward direction.
+        mask: bool (T, B, 1).
         recurrent: (2, 4, H, H).
-        *factors: (2, 4, B, H), or nothing.
+        *factors: of the recurrent dropout, (2, 4, B, H), if there is any.
     """
     *outputs, cells_1, cells_2, activated_1, activated_2 = _forward(first, second, mask, recurrent, *factors)
 
@@ -81,9 +81,9 @@ def _recur(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) ->
 
 
 def _steps(mask: Any) -> Any:
-    """How many steps the longest sequence has; on a GPU all: a number that is known when XLA compiles.
+    """Return the number of steps of the longest sequence; on a GPU all steps, a number known when XLA compiles.
 
-    Of any other the host asks the device before each iteration.
+    Any other number the host would read from the device before each iteration.
     """
     if tf.config.list_logical_devices("GPU"):
         return tf.shape(mask)[0]
@@ -136,7 +136,7 @@ def _backward(
 ) -> tuple[Any, Any, Any]:
     steps = _steps(mask)
     d_outputs, cells, activated = (d_states_1, d_states_2), (cells_1, cells_2), (activated_1, activated_2)
-    # What each step began with: the states before it, in the order in which a direction reads.
+    # State and cell before each step, "before" in the order in which the direction reads.
     states_before, cells_before = _shifted((states_1, states_2), steps), _shifted(cells, steps)
 
     def step(count: Any, d_state: Any, d_cell: Any, *d_gates: Any) -> tuple[Any, ...]:
@@ -180,13 +180,13 @@ def _backward(
 
 
 def _through_weights(state: Any, recurrent: Any, factors: tuple[Any, ...]) -> Any:
-    """(2, B, H) times (2, 4, H, H): float32 (2, 4, B, H)."""
+    """Multiply (2, B, H) by (2, 4, H, H): float32 (2, 4, B, H)."""
     state = tf.cast(state, recurrent.dtype)[:, None]  # (2, 1, B, H)
     return tf.cast(tf.matmul(state * factors[0] if factors else state, recurrent), tf.float32)
 
 
 def _back_through_weights(d_gate: Any, recurrent: Any, factors: tuple[Any, ...]) -> Any:
-    """(2, 4, B, H) back to the state's gradient, float32 (2, B, H)."""
+    """Map the gates' gradient (2, 4, B, H) to the state's, float32 (2, B, H)."""
     back = tf.matmul(tf.cast(d_gate, recurrent.dtype), recurrent, transpose_b=True)
     return tf.cast(tf.reduce_sum(back * factors[0] if factors else back, 1), tf.float32)
 
@@ -196,12 +196,12 @@ def _array(size: Any, like: Any) -> tf.TensorArray:
 
 
 def _read(pair: Pair, times: Pair, axis: int) -> Any:
-    """Each direction's array at its own step, stacked."""
+    """Stack each direction's array at its own step."""
     return tf.stack([tf.gather(array, time, axis=axis) for array, time in zip(pair, times, strict=True)])
 
 
 def _shifted(pair: Pair, steps: Any) -> Pair:
-    """The values one step earlier: forward from the left, backward from the right; zero before the first."""
+    """Return the previous step's values: forward from the left, backward from the right; zero before the first step."""
     zeros = tf.zeros_like(pair[0][:1])
     at_the_end = tf.range(tf.shape(pair[1])[0])[:, None, None] == steps - 1
     from_the_right = tf.where(at_the_end, 0.0, tf.concat([pair[1][1:], zeros], 0))

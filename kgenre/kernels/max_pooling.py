@@ -9,20 +9,20 @@ from kgenre.kernels.keras_only import leave_to_keras_unless
 
 
 def max_pooling(pictures: Any, size: tuple[int, int]) -> Any:
-    """The maximum of each window, side by side, as ``keras.ops.max_pool`` with strides of ``size``.
+    """Return the maximum of each non-overlapping window, as ``keras.ops.max_pool`` with strides of ``size``.
 
-    XLA's own gradient on a CPU takes ten times as long as this one, which finds the maxima again by comparing. It is
-    the same to the bit: the first of several equal maxima takes all.
+    XLA's own gradient on a CPU takes ten times as long as this one, which finds the maxima again by comparison. Both
+    are identical to the bit: the first of several equal maxima receives the whole gradient.
 
     Args:
-        pictures: float (B, H, W, C). Rows and columns that fill no window are left out.
+        pictures: float (B, H, W, C). Rows and columns that do not fill a window are dropped.
         size: height and width of a window.
 
     Returns:
         (B, H // height, W // width, C), of the same dtype.
 
     Raises:
-        NotImplementedError: this backend has no way that is faster than Keras's own, or that is wanted.
+        NotImplementedError: there is no faster kernel for this backend, or `keras_only` is active.
     """
     leave_to_keras_unless("jax")
     height, width = size

@@ -1,4 +1,4 @@
-"""Reading a `tf.data.Dataset` into NumPy: each crossing from TensorFlow into Python costs as much as a short step."""
+"""Reads a `tf.data.Dataset` into NumPy in groups: each call into TensorFlow costs as much as a short training step."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import keras
 
 
 def read_at_once(dataset: Any, count: int, limit: int | None = None) -> Iterator[Any]:
-    """The elements of a dataset one by one, in their order, handed over ``count`` at a time.
+    """Yield the elements of a dataset one by one, in order, fetched from TensorFlow ``count`` at a time.
 
     Args:
-        dataset: a ``tf.data.Dataset``. One of ragged or sparse tensors is read element by element.
-        count: how many are put into one element of the pipeline. Where their shapes differ (the last batch, length
-            buckets) they are padded for the way and cut to what they were.
-        limit: nothing behind so many elements is read; None: all.
+        dataset: a ``tf.data.Dataset``. One with ragged or sparse tensors is read element by element.
+        count: elements per fetch. Where their shapes differ (the last batch, length buckets), they are padded for the
+            transfer and then cut back.
+        limit: most elements to read; None: all.
 
     Returns:
         Structures of NumPy arrays, which are read-only views.
@@ -34,7 +34,7 @@ def read_at_once(dataset: Any, count: int, limit: int | None = None) -> Iterator
         element = element if isinstance(spec, tuple) else element[0]  # `map` unpacks tuples
         return element, tuple(tf.shape(leaf) for leaf in keras.tree.flatten(element))
 
-    groups: Iterable[tuple[Any, Any]]  # the arrays, padded, and the shapes that their rows had; None: all had one
+    groups: Iterable[tuple[Any, Any]]  # padded arrays, and their rows' own shapes; None: all the same
     if all(leaf.shape.is_fully_defined() for leaf in leaves):
         groups = ((group, None) for group in dataset.batch(count).as_numpy_iterator())
     else:

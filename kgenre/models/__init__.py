@@ -1,4 +1,4 @@
-"""Networks for film genres, and the module that trains any of them. Importing this package imports no backend."""
+"""Film-genre networks, and the module that trains any of them. Importing this package imports no backend."""
 
 from __future__ import annotations
 
@@ -41,5 +41,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in NETWORKS:
         raise AttributeError(f"module 'kgenre.models' has no attribute {name!r}")
-    # Their files import Keras, and are private so that a file never hides the function of the same name.
+    # The networks' files import Keras; they are private so that a file never shadows the function of the same name.
     return getattr(importlib.import_module(f"kgenre.models._{name}"), name)

@@ -1,4 +1,4 @@
-"""Several trained networks as one."""
+"""Several trained networks combined into one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def fused(
     members: Sequence[dict[str, Any]] = (),
     mean: bool = False,
 ) -> keras.Model:
-    """Build networks `side_by_side`; ``kgenre fuse`` gives them their weights.
+    """Build networks `side_by_side`; ``kgenre fuse`` sets their trained weights.
 
     Inputs: those of the members, "overview" and "poster". Output: float32 (B, genres), an independent probability per
     genre.
@@ -27,10 +27,10 @@ def fused(
     Args:
         genres: number of genres.
         image_size: height and width of the posters in pixels.
-        vocabulary_size: token ids are below it.
-        members: for each its ``network``, a name that `GenreClassifier` takes, its ``network_args``, and as ``members``
-            how many of it stand side by side, 1 if not given.
-        mean: of the log-odds, of the members that have what they read; else a sum with fitted weights.
+        vocabulary_size: number of token ids, padding and the unknown word included.
+        members: for each its ``network``, a name that `GenreClassifier` accepts, its ``network_args``, and ``members``,
+            the number of copies side by side, 1 if not given.
+        mean: average the log-odds of the members whose inputs the film has; else sum them with fitted weights.
 
     Returns:
         A built model.
@@ -45,7 +45,7 @@ def fused(
     if not members:
         raise ValueError("fused needs networks: members=[{'network': 'poster_resnet'}, ...].")
     sizes: dict[str, Any] = {"genres": genres, "image_size": tuple(image_size), "vocabulary_size": vocabulary_size}
-    sizes["pretrained"] = False  # the members' own weights follow
+    sizes["pretrained"] = False  # the members' trained weights are set afterwards
     networks = [
         build_network(member["network"], member.get("network_args") or {}, sizes, member.get("members") or 1)
         for member in members

@@ -25,17 +25,17 @@ def overview_lstm(
     course trains it with Adam at Keras's default rate (1e-3), binary cross-entropy, batch 64 (2025: 32), 20
     epochs.
 
-    Input: int32 (B, T) token ids of any T, as ``TextVectorization`` gives them: 0 is padding, 1 the unknown
+    Input: int32 (B, T) token ids of any T, as ``TextVectorization`` returns them: 0 is padding, 1 the unknown
     word. Padding is masked: more of it on the right changes no prediction. Output: float32 (B, genres), an
     independent probability per genre (sigmoid), float32 under a mixed-precision policy too.
 
     Args:
         genres: number of genres.
-        vocabulary_size: token ids are below it; padding and the unknown word count.
+        vocabulary_size: number of token ids, padding and the unknown word included.
         embedding_dim: length of a word's vector.
         dropout: rate on the inputs of both LSTMs.
-        recurrent_dropout: rate on the recurrent state of both. Under TensorFlow on a GPU 0 lets both LSTMs go through
-            cuDNN, which the course's 0.2 rules out.
+        recurrent_dropout: rate on the recurrent state of both. Under TensorFlow on a GPU, 0 lets both LSTMs use cuDNN,
+            which the course's 0.2 rules out.
         dense_dropout: rate after the dense layer.
 
     Returns:
@@ -68,7 +68,7 @@ def overview_lstm(
             both_ways(2, 128, return_sequences=False),
             layers.Dense(128, activation="relu", name="Dense1"),
             layers.Dropout(dense_dropout, name="DropDense"),
-            # In half precision a sigmoid reaches 0 and 1 exactly, and the cross-entropy its clip.
+            # In half precision a sigmoid rounds to exactly 0 or 1, where the cross-entropy is clipped.
             layers.Dense(genres, activation="sigmoid", dtype="float32", name="Output"),
         ],
         name="overview_lstm",

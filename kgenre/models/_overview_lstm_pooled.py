@@ -1,4 +1,4 @@
-"""kgenre's own overview network: a small LSTM, pooled, beside the sum of its word vectors."""
+"""kgenre's own overview network: a small LSTM, pooled, next to the sum of its word vectors."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def overview_lstm_pooled(
 ) -> keras.Model:
     """Build a network that learns from few overviews what a bag of words cannot.
 
-    Word vectors that start from the training overviews (`WordVectors`), one bidirectional LSTM, its masked maximum and
-    mean over the words, beside them the vectors' own sum: the bag of words stays in sight of the genres while the LSTM
-    learns the rest. The last layer's bias starts at the genres' frequencies.
+    Word vectors initialised from the training overviews (`WordVectors`), one bidirectional LSTM, its masked maximum and
+    mean over the words, and next to these the sum of the word vectors: the last layer sees the bag of words as well,
+    and the LSTM learns the rest. The last layer's bias starts at the log-odds of the genres' frequencies.
 
     Input: int32 (B, T) token ids of any T, 0 padding, 1 the unknown word, named "overview". More padding on the right
     changes no prediction. Output: float32 (B, genres), an independent probability per genre (sigmoid).
 
     Args:
         genres: number of genres.
-        vocabulary_size: token ids are below it; padding and the unknown word count.
-        embedding_dim: length of a word's vector, to which comes a column for each genre.
-        units: of the LSTM, in each direction.
-        word_dropout: share of words that are unknown in a training step.
+        vocabulary_size: number of token ids, padding and the unknown word included.
+        embedding_dim: length of a word's vector, not counting an extra column for each genre.
+        units: LSTM units in each direction.
+        word_dropout: share of words replaced by the unknown word in a training step.
         embedding_dropout: rate on whole channels of the word vectors.
         dropout: rate before the last layer.
-        min_df: words that fewer training films hold are unknown.
+        min_df: words in fewer training films than this are replaced by the unknown word.
 
     Returns:
         A built model.
@@ -70,7 +70,7 @@ def overview_features(
     word_dropout: float,
     embedding_dropout: float,
 ) -> keras.KerasTensor:
-    """Token ids (B, T) to what is known of the text, (B, 4 units + embedding_dim + genres)."""
+    """Map token ids (B, T) to the text's features, (B, 4 units + embedding_dim + genres)."""
     vectors = WordVectors(vocabulary_size, embedding_dim + genres, genres, name="WordVectors")(
         WordDropout(word_dropout, name="WordDropout")(tokens)
     )

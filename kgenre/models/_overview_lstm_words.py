@@ -1,4 +1,4 @@
-"""kgenre's best reader of overviews: the pooled LSTM beside a bag of parts of words."""
+"""kgenre's best overview network: the pooled LSTM next to a bag of subwords."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ def overview_lstm_words(
     subwords: int = 10_000,
     min_df: int = 2,
 ) -> keras.Model:
-    """Build `overview_lstm_pooled` and, side by side, `overview_words` on parts of words: the mean of their log-odds.
+    """Build `overview_lstm_pooled` and `overview_words` on subwords side by side: the mean of their log-odds.
 
-    The bag ranks films better, the LSTM is better calibrated, and they make other mistakes. Each learns from its own
-    loss. Give the bag plain momentum, as Adam spoils it: ``layer_optimizers`` of `GenreClassifier`.
+    The bag ranks films better, the LSTM is better calibrated, and they make different mistakes. Each learns from its
+    own loss. Train the bag with plain momentum (``layer_optimizers`` of `GenreClassifier`): Adam harms it.
 
     Input: int32 (B, T) token ids of any T, 0 padding, 1 the unknown word, named "overview". Output: float32 (B,
-    genres), an independent probability per genre; an overview without words gets the genres' frequencies.
+    genres), an independent probability per genre; for an overview without words, the genres' frequencies.
 
     Args:
         genres: number of genres.
-        vocabulary_size: token ids are below it; padding and the unknown word count.
-        embedding_dim: length of a word's vector, to which comes a column for each genre.
-        units: of the LSTM, in each direction.
-        word_dropout: share of words that are unknown to the LSTM in a training step.
+        vocabulary_size: number of token ids, padding and the unknown word included.
+        embedding_dim: length of a word's vector, not counting an extra column for each genre.
+        units: LSTM units in each direction.
+        word_dropout: share of words hidden from the LSTM in a training step.
         embedding_dropout: rate on whole channels of the word vectors.
         dropout: rate before the LSTM's last layer.
-        bag_word_dropout: share of words that are unknown to the bag in a training step.
+        bag_word_dropout: share of words hidden from the bag in a training step.
         scale: see `LinearWords`.
-        subwords: how many parts of words are known at most: `LinearSubwords`.
-        min_df: words that fewer training films hold are unknown to the LSTM, which would learn their films by heart;
-            the bag reads the parts of all, so leave the ``min_df`` of the data at 1.
+        subwords: size of the bag's subword vocabulary: see `LinearSubwords`.
+        min_df: words in fewer training films than this are hidden from the LSTM, which would memorise their films; the
+            bag reads the subwords of all words, so leave the ``min_df`` of the data at 1.
 
     Returns:
         A built model.

@@ -1,4 +1,4 @@
-"""The bag of words as a network: the yardstick of text models, and a member that fusions gain from."""
+"""The bag of words as a network: the baseline for text models, and a useful member of fusions."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ def overview_words(
     scale: float = 10.0,
     subwords: int = 0,
 ) -> keras.Model:
-    """Build a logistic regression on TF-IDF, which any order of the words gives the same.
+    """Build a logistic regression on TF-IDF, which ignores the order of the words.
 
-    Train it with plain momentum: Adam makes a step for a word of two films as long as one for a word of a thousand.
+    Train it with plain momentum: Adam's steps are as large for a word in two films as for one in a thousand.
 
     Input: int32 (B, T) token ids of any T, 0 padding, 1 the unknown word, named "overview". Output: float32
     (B, genres), an independent probability per genre (sigmoid).
 
     Args:
         genres: number of genres.
-        vocabulary_size: token ids are below it; padding and the unknown word count.
-        word_dropout: share of words that are unknown in a training step.
+        vocabulary_size: number of token ids, padding and the unknown word included.
+        word_dropout: share of words replaced by the unknown word in a training step.
         scale: see `LinearWords`.
-        subwords: above 0, so many parts of words are read in place of words: `LinearSubwords`.
+        subwords: if above 0, read subwords in place of words, with a vocabulary of this size: see `LinearSubwords`.
 
     Returns:
         A built model.

@@ -8,7 +8,7 @@ from keras import layers
 from kgenre.engines import prepare_keras
 from kgenre.models.kernel_layers import Conv2D, Dropout, MaxPooling2D
 
-SMALLEST_SIDE = 15  # pixels: ceil(15 / 2) = 8 is the last size that three pools of 2 leave a pixel of
+SMALLEST_SIDE = 15  # pixels: Conv0 halves it to ceil(15 / 2) = 8, of which three pools of 2 leave one
 
 
 def poster_cnn_2024(
@@ -19,10 +19,10 @@ def poster_cnn_2024(
 ) -> keras.Sequential:
     """Build the course's 2024 poster CNN: seven 3x3 convolutions, three pools, two wide dense layers.
 
-    At its defaults: 3,464,601 parameters, of which 3.1 million are in the dense layers. Only ``Conv0`` has
+    With the defaults: 3,464,601 parameters, of which 3.1 million are in the dense layers. Only ``Conv0`` has
     stride 2. The course trains it with Adam 1e-4, binary cross-entropy, batch 64, 40 epochs.
 
-    Input: float32 (B, H, W, 3), pixels in [0, 1]; scale them before. Output: float32 (B, genres), an
+    Input: float32 (B, H, W, 3), pixels already scaled to [0, 1]. Output: float32 (B, genres), an
     independent probability per genre (sigmoid), float32 under a mixed-precision policy too.
 
     Args:
@@ -81,7 +81,7 @@ def poster_cnn_2024(
             drop(5, dense_dropout),
             layers.Dense(1024, activation="relu", name="FC2"),
             drop(6, dense_dropout),
-            # In half precision a sigmoid reaches 0 and 1 exactly, and the cross-entropy its clip.
+            # In half precision a sigmoid rounds to exactly 0 or 1, where the cross-entropy is clipped.
             layers.Dense(genres, activation="sigmoid", dtype="float32", name="Output"),
         ],
         name="poster_cnn_2024",

@@ -9,7 +9,7 @@ from kgenre.engines import prepare_keras
 from kgenre.models.kernel_layers import Conv2D, Dropout, MaxPooling2D
 from kgenre.models.residual_block import ResidualBlock
 
-SMALLEST_SIDE = 8  # pixels: what three pools of 2 leave a pixel of
+SMALLEST_SIDE = 8  # pixels: three pools of 2 leave one of them
 
 
 def poster_cnn_2025(
@@ -20,14 +20,14 @@ def poster_cnn_2025(
 ) -> keras.Sequential:
     """Build the course's 2025 poster CNN: a stem, four residual blocks, average pooling, one dense layer.
 
-    658,873 parameters at every ``image_size``. The course gives Block4's output, 8x8x128, behind three pools
-    of 2: at the 64x64 posters of its 2024 edition that leaves no stride anywhere, so the stem and the blocks
-    have stride 1. It does not give the stem's activation; here it is a ReLU, like the 2024 edition's.
+    658,873 parameters at every ``image_size``. The course states that Block4's output, after three pools of 2,
+    is 8x8x128: with the 64x64 posters of its 2024 edition that leaves no room for strides, so the stem and the
+    blocks have stride 1. It does not state the stem's activation; here it is a ReLU, as in the 2024 edition.
 
-    The course trains it with Adam 1e-4, binary cross-entropy, augmentation that leaves a poster readable, 50
+    The course trains it with Adam 1e-4, binary cross-entropy, augmentation that keeps a poster readable, 50
     epochs.
 
-    Input: float32 (B, H, W, 3), pixels in [0, 1]; scale them before. Output: float32 (B, genres), an
+    Input: float32 (B, H, W, 3), pixels already scaled to [0, 1]. Output: float32 (B, genres), an
     independent probability per genre (sigmoid), float32 under a mixed-precision policy too.
 
     Args:
@@ -75,7 +75,7 @@ def poster_cnn_2025(
             layers.GlobalAveragePooling2D(name="GAP"),
             layers.Dense(256, activation="relu", name="Dense1"),
             Dropout(dense_dropout, name="DropDense"),
-            # In half precision a sigmoid reaches 0 and 1 exactly, and the cross-entropy its clip.
+            # In half precision a sigmoid rounds to exactly 0 or 1, where the cross-entropy is clipped.
             layers.Dense(genres, activation="sigmoid", dtype="float32", name="Output"),
         ],
         name="poster_cnn_2025",

@@ -1,4 +1,4 @@
-"""The poster's colours and layout as a network: the yardstick of poster networks, and a member that they gain from."""
+"""A poster's colours and layout as a network: the baseline for poster networks, and a useful member next to them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kgenre.models.genre_head import GenreHead
 
 
 def poster_colours(genres: int = 25, image_size: tuple[int, int] = (96, 64), penalty: float = 3e-3) -> keras.Model:
-    """Build a logistic regression on what `ColoursAndLayout` counts.
+    """Build a logistic regression on the features of `ColoursAndLayout`.
 
     Input: float32 (B, H, W, 3), pixels in [0, 1], named "poster". Output: float32 (B, genres), an independent
     probability per genre (sigmoid).
@@ -19,8 +19,8 @@ def poster_colours(genres: int = 25, image_size: tuple[int, int] = (96, 64), pen
     Args:
         genres: number of genres.
         image_size: height and width of the posters in pixels.
-        penalty: times the sum of the squared weights is added to the loss. Scikit-learn's C is ``1 / (2 penalty n g)``
-            with n training films and g genres.
+        penalty: factor of the sum of squared weights that is added to the loss. It corresponds to scikit-learn's
+            ``C = 1 / (2 penalty n g)`` with n training films and g genres.
 
     Returns:
         A built model, channels last.

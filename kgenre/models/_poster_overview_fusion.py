@@ -1,4 +1,4 @@
-"""One network that reads poster and overview, and does with either."""
+"""One network that reads poster and overview, and also works with either alone."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def poster_overview_fusion(
     poster_dropout: float = 0.2,
     modality_dropout: float = 0.3,
 ) -> keras.Model:
-    """Build the towers of `overview_lstm_pooled` and `poster_resnet` under one sum of log-odds.
+    """Build the towers of `overview_lstm_pooled` and `poster_resnet`, joined by a sum of log-odds.
 
-    Each tower adds its evidence to the genres' frequencies. A film without overview (all padding) or without poster
-    (all black) is predicted from the other; modality dropout trains for that.
+    Each tower adds its evidence to the genres' prior log-odds. A film without overview (all padding) or without poster
+    (all black) is predicted from the other; modality dropout trains the network for that.
 
     Inputs: "overview", int32 (B, T) token ids, and "poster", float32 (B, H, W, 3) pixels in [0, 1]. Output: float32 (B,
     genres), an independent probability per genre (sigmoid).
@@ -38,14 +38,14 @@ def poster_overview_fusion(
     Args:
         genres: number of genres.
         image_size: height and width of the posters in pixels.
-        vocabulary_size: token ids are below it; padding and the unknown word count.
-        embedding_dim: length of a word's vector, to which comes a column for each genre.
-        units: of the LSTM, in each direction.
-        word_dropout: share of words that are unknown in a training step.
+        vocabulary_size: number of token ids, padding and the unknown word included.
+        embedding_dim: length of a word's vector, not counting an extra column for each genre.
+        units: LSTM units in each direction.
+        word_dropout: share of words replaced by the unknown word in a training step.
         embedding_dropout: rate on whole channels of the word vectors.
-        overview_dropout: rate before the overview's last layer.
-        filters: channels of the poster's stem and blocks.
-        poster_dropout: rate before the poster's last layer.
+        overview_dropout: rate before the overview tower's last layer.
+        filters: channels of the poster tower's blocks; its stem has those of the first.
+        poster_dropout: rate before the poster tower's last layer.
         modality_dropout: share of films that lose poster or overview in a training step.
 
     Returns:

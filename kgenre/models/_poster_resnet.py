@@ -21,9 +21,9 @@ def poster_resnet(
     """Build a residual network small enough for a few thousand posters (0.2 million parameters).
 
     A strided convolution, then one residual block per entry of ``filters``, each halving the picture: two 3x3
-    convolutions with batch normalisation beside average pooling and a 1x1 convolution, as in He et al. (2019), "Bag of
-    Tricks for Image Classification" (https://arxiv.org/abs/1812.01187, ResNet-D); the mean over what is left; one
-    dense layer, which starts at the genres' frequencies.
+    convolutions with batch normalisation, added to average pooling and a 1x1 convolution, as in He et al. (2019), "Bag
+    of Tricks for Image Classification" (https://arxiv.org/abs/1812.01187, ResNet-D); global average pooling; one dense
+    layer, whose bias starts at the log-odds of the genres' frequencies.
 
     Input: float32 (B, H, W, 3), pixels in [0, 1], named "poster". Output: float32 (B, genres), an independent
     probability per genre (sigmoid).
@@ -31,7 +31,7 @@ def poster_resnet(
     Args:
         genres: number of genres.
         image_size: height and width of the posters in pixels.
-        filters: channels of the stem and the blocks.
+        filters: channels of the blocks; the stem has those of the first.
         dropout: rate before the last layer.
 
     Returns:
@@ -49,8 +49,8 @@ def poster_resnet(
 
 
 def poster_features(pixels: keras.KerasTensor, filters: Sequence[int]) -> keras.KerasTensor:
-    """Pixels (B, H, W, 3) in [0, 1] to what is known of the poster, (B, filters[-1])."""
-    # Posters' mean and spread, near enough: batch normalisation sees to the rest.
+    """Map pixels (B, H, W, 3) in [0, 1] to the poster's features, (B, filters[-1])."""
+    # Roughly the mean and spread of posters: batch normalisation does the rest.
     x = layers.Rescaling(4.0, offset=-2.0, name="Standardise")(pixels)
     x = _convolution(x, filters[0], 3, 2, "Stem")
     x = layers.ReLU(name="StemReLU")(x)

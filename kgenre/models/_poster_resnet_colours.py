@@ -1,4 +1,4 @@
-"""kgenre's best reader of posters: the residual network, and colours and layout, as two members of one network."""
+"""kgenre's best poster network: the residual network, and colours and layout, as two members of one network."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def poster_resnet_colours(
 ) -> keras.Model:
     """Build `poster_resnet` and `poster_colours` side by side: the mean of their log-odds.
 
-    Each learns from its own loss. What colours and rough layout say, a convolutional network learns from thousands of
-    posters only in part; both make other mistakes.
+    Each learns from its own loss. From a few thousand posters, a convolutional network learns only part of what colours
+    and rough layout reveal; the two make different mistakes.
 
     Input: float32 (B, H, W, 3), pixels in [0, 1], named "poster". Output: float32 (B, genres), an independent
-    probability per genre; a black poster gets the genres' frequencies.
+    probability per genre; for a black poster, the genres' frequencies.
 
     Args:
         genres: number of genres.
         image_size: height and width of the posters in pixels.
-        filters: channels of the residual network's stem and blocks.
-        dropout: rate before its last layer.
-        penalty: of `poster_colours`.
+        filters: channels of the residual network's blocks; its stem has those of the first.
+        dropout: rate before the residual network's last layer.
+        penalty: see `poster_colours`.
 
     Returns:
         A built model, channels last.

@@ -18,9 +18,9 @@ from kgenre.kernels import Direction, masked_lstm
 class Bidirectional(keras.layers.Bidirectional):
     """``keras.layers.Bidirectional`` with the same arguments, weights, dropout and results, but faster LSTMs.
 
-    What `kgenre.kernels.masked_lstm` covers goes through it: an LSTM each way with tanh, sigmoid and a bias, from zero
-    states, its two directions concatenated, and a mask that pads on the right. Everything else, and any backend
-    without such a kernel, is computed by Keras. The same seeds give the same dropout on both ways.
+    `kgenre.kernels.masked_lstm` computes what it supports: an LSTM in each direction with tanh, sigmoid and a bias,
+    from zero states, the two directions concatenated, and a mask that pads on the right. Everything else, and any
+    backend without such a kernel, is left to Keras. The same seeds give the same dropout in both cases.
 
     Example:
         >>> layer = Bidirectional(keras.layers.LSTM(256, dropout=0.5, recurrent_dropout=0.2, return_sequences=True))
@@ -39,7 +39,7 @@ class Bidirectional(keras.layers.Bidirectional):
                 directions = [self._direction(layer, sequences, training) for layer in self._both]
                 outputs, last = masked_lstm(sequences, mask, *directions)
             except NotImplementedError:
-                pass  # Keras draws the same dropout again: its cells keep the masks until they are reset
+                pass  # Keras then uses the same dropout masks: its cells keep them until they are reset
             else:
                 for layer in self._both:
                     layer._maybe_reset_dropout_masks(layer.cell)
@@ -82,7 +82,7 @@ class Bidirectional(keras.layers.Bidirectional):
 
 @contextlib.contextmanager
 def _copying_without_tensorflow() -> Iterator[None]:
-    """Keras copies the layer through its config, and imports TensorFlow to ask whether that holds types of its."""
+    """Keep Keras, which copies the layer through its config, from importing TensorFlow to look for its types there."""
     from keras.src.saving import serialization_lib
 
     known = getattr(serialization_lib, "tf", None)

@@ -1,4 +1,4 @@
-"""What `GenreClassifier` is told by name: whether it knows the name, which is said before a backend is imported."""
+"""Checks the names among `GenreClassifier`'s arguments before a backend is imported."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ _KNOWN = {"optimizer": OPTIMIZERS, "schedule": ("constant", "cosine"), "loss": t
 
 
 def check_choices(network: Any = None, **chosen: str) -> None:
-    """Refuse an unknown name.
+    """Reject unknown names.
 
     Args:
-        network: see `GenreClassifier`; what is no name is not looked at.
+        network: see `GenreClassifier`; checked only if it is a name.
         **chosen: some of its ``optimizer``, ``schedule`` and ``loss``.
 
     Raises:
-        TrainerError: it is not one of those that there are.
+        TrainerError: a name is unknown, or names a network that may not be imported.
     """
     if isinstance(network, str):
         check_name(network)

@@ -1,10 +1,10 @@
-"""The genres of a film, by the exported model beside this file.
+"""Predicts a film's genres with the exported model next to this file.
 
     python classify.py --poster alien.jpg --overview "A crew meets something on a ship in space."
 
-Needs NumPy, Pillow for posters, and what runs the model: TensorFlow for `saved_model`, onnxruntime for `model.onnx`,
-Keras and kgenre for `model.keras`. From another program: ``load(folder)`` gives a function from inputs to
-probabilities, ``read_poster`` and ``token_ids`` make the inputs.
+Needs NumPy, Pillow for posters, and the model's runtime: TensorFlow for `saved_model`, onnxruntime for `model.onnx`,
+Keras and kgenre for `model.keras`. From another program: ``load(folder)`` returns a function from inputs to
+probabilities, ``read_poster`` and ``token_ids`` create the inputs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-# Letters of scripts without blanks between words: Thai to Khmer, kana, Chinese characters.
+# Letters of scripts without spaces between words: Thai to Khmer, kana, Chinese characters.
 UNSPACED = (
     "\u0e01-\u0eff\u0f40-\u0fbc\u1000-\u1049\u1780-\u17d3\u3005-\u3007\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff"
     "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f\U00020000-\U0003ffff"
@@ -30,13 +30,13 @@ PUNCTUATION = b"!\"#$%&()*+,-./:;<=>?@[\\]^_`{|}~'"
 
 
 def load(folder: str | Path = HERE) -> Callable[[Mapping[str, np.ndarray]], np.ndarray]:
-    """The model: a function of {"poster": uint8 (n, H, W, 3), "overview": int32 (n, T)}, which gives (n, G)."""
+    """Load the model: a function from {"poster": uint8 (n, H, W, 3), "overview": int32 (n, T)} to float32 (n, G)."""
     folder = Path(folder)
     if (folder / "saved_model").exists():
         import tensorflow as tf
 
         came_from = os.getcwd()
-        os.chdir(folder)  # TensorFlow takes a path for a pattern: of "films [2024]" it would find nothing
+        os.chdir(folder)  # TensorFlow reads a path as a glob pattern, and "films [2024]" would match nothing
         try:
             served = tf.saved_model.load("saved_model")
         finally:
@@ -49,14 +49,14 @@ def load(folder: str | Path = HERE) -> Callable[[Mapping[str, np.ndarray]], np.n
         return lambda inputs: session.run(None, inputs)[0]
     import keras
 
-    import kgenre.models.layers  # noqa: F401  so that Keras knows them
+    import kgenre.models.layers  # noqa: F401  registers them with Keras
 
     model = keras.saving.load_model(folder / "model.keras")
     return lambda inputs: keras.ops.convert_to_numpy(model(inputs))
 
 
 def read_poster(path: str | Path, height: int, width: int, resize: str) -> np.ndarray:
-    """A picture as uint8 (height, width, 3): squashed, with black bars ("letterbox"), or its middle ("crop")."""
+    """Read a picture as uint8 (height, width, 3): squashed, with black bars ("letterbox"), or its centre ("crop")."""
     from PIL import Image, ImageOps
 
     with Image.open(path) as file:
@@ -81,14 +81,14 @@ def read_poster(path: str | Path, height: int, width: int, resize: str) -> np.nd
         pixels = pixels[top : top + inside[0], left : left + inside[1]]
     poster = np.zeros((height, width, 3), np.uint8)
     top, left = (height - high) // 2, (width - wide) // 2
-    if pixels.shape[0] > 2.4 * high or pixels.shape[1] > 2.4 * wide:  # two pixels each way would leave too much out
+    if pixels.shape[0] > 2.4 * high or pixels.shape[1] > 2.4 * wide:  # two pixels per axis would skip too many
         pixels = np.asarray(Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR))
     poster[top : top + high, left : left + wide] = bilinear(pixels, high, wide)
     return poster
 
 
 def bilinear(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Each new pixel from the four old ones around its middle."""
+    """Interpolate each new pixel from the four old ones around its centre."""
     for axis, size in enumerate((height, width)):
         before = pixels.shape[axis]
         middle = ((np.arange(size) + 0.5) * before / size - 0.5).clip(0, before - 1)
@@ -107,13 +107,13 @@ def token_ids(
     vocabulary: Sequence[str],
     word_split: str = "whitespace",
 ) -> np.ndarray:
-    """An overview as int32 (length,): the numbers of its words in the vocabulary, 1 for others, then 0; no HTML."""
+    """Map an overview without HTML to int32 (length,): its words' vocabulary ids, 1 for unknown words, 0 as padding."""
     if standardize == "unicode":
         text = unicodedata.normalize("NFKC", text).lower()
         text = "".join(" " if is_blank(letter) else letter for letter in text)
     if word_split == "character":
         text = re.sub(f"[{UNSPACED}]", r" \g<0> ", text)
-    raw = text.encode("utf-8", "surrogatepass")  # what is typed may be no UTF-8
+    raw = text.encode("utf-8", "surrogatepass")  # a command-line argument may not be valid UTF-8
     if standardize in ("lower_and_strip_punctuation", "lower"):
         raw = raw.lower()  # A to Z only, as Keras does
     if standardize in ("lower_and_strip_punctuation", "strip_punctuation"):
@@ -129,12 +129,12 @@ def token_ids(
 
 
 def is_blank(letter: str) -> bool:
-    """Whether a character is a space or punctuation in Unicode, or what Keras takes for punctuation."""
+    """Whether a character is a space or punctuation in Unicode, or counts as punctuation for Keras."""
     return letter.isspace() or letter in PUNCTUATION.decode() or unicodedata.category(letter).startswith("P")
 
 
 def main() -> None:
-    """Print the most probable genres, * where above their threshold."""
+    """Print the most probable genres, with * for those above their threshold."""
     parser = argparse.ArgumentParser(description="The genres of a film; * marks those above their threshold.")
     parser.add_argument("--poster", help="a picture file")
     parser.add_argument("--overview", help="the film's plot in a sentence or two")
@@ -151,7 +151,7 @@ def main() -> None:
         black = np.zeros((size["height"], size["width"], 3), np.uint8)
         try:
             inputs["poster"] = (read_poster(given.poster, **size) if given.poster else black)[None]
-        except OSError as error:  # no such file, or no picture
+        except OSError as error:  # no such file, or not a picture
             parser.error(f"--poster: {given.poster} cannot be read ({error.strerror or 'it is no picture'})")
     if "overview" in reads:
         vocabulary = (HERE / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]

@@ -1,4 +1,4 @@
-"""What a poster's colours and rough layout say, as a layer."""
+"""A layer that computes a poster's colour and layout features."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _SMALLEST_DEVIATION = 0.02  # chosen by cross-validation on 1,750 films: 0, 0.05
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class ColoursAndLayout(keras.layers.Layer):
-    """The 390 numbers of the baseline's `poster_features`, each with mean 0 and deviation 1 (at most).
+    """The 390 features of the baseline's `poster_features`, standardised: mean 0 and standard deviation at most 1.
 
-    A thumbnail of 8 x 8 pixels, a histogram of 4 x 4 x 4 colours, mean and deviation of each channel, and in each of
-    4 x 4 cells how strong edges of 8 directions are. Nothing is learned by gradients here, and none goes through: a
+    A thumbnail of 8 x 8 pixels, a histogram of 4 x 4 x 4 colours, mean and deviation of each channel, and the strength
+    of edges in 8 directions in each of 4 x 4 cells. The layer has no trainable weights and blocks gradients: a
     histogram has no useful one.
 
-    Input: float (B, H, W, 3), pixels in [0, 1], channels last. Output: float32 (B, 390); the thumbnail of a poster
-    with fewer than 8 rows or columns has fewer numbers.
+    Input: float (B, H, W, 3), pixels in [0, 1], channels last. Output: float32 (B, 390), fewer for posters with fewer
+    than 8 rows or columns, whose thumbnail is smaller.
 
     Args:
         **kwargs: ``name``, as for every Keras layer.
@@ -34,24 +34,24 @@ class ColoursAndLayout(keras.layers.Layer):
         (2, 390)
     """
 
-    adapts_to_posters = 1000  # mean and deviation of more would be no other
+    adapts_to_posters = 1000  # more would not change mean and deviation
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float32"} | kwargs)
 
     def build(self, input_shape: tuple[int | None, int, int, int]) -> None:
-        """Make ``mean`` and ``deviation`` (F,), 0 and 1 until `adapt_to_films`."""
+        """Create ``mean`` and ``deviation`` (F,), 0 and 1 until `adapt_to_films`."""
         features = self.compute_output_shape(input_shape)[-1:]
         self.mean = self.add_weight(shape=features, initializer="zeros", trainable=False, name="mean")
         self.deviation = self.add_weight(shape=features, initializer="ones", trainable=False, name="deviation")
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
-        """Take mean and deviation from ``films["poster"]``, uint8 (n, H, W, 3), where there are some."""
+        """Set mean and deviation from ``films["poster"]``, uint8 (n, H, W, 3), if there are any."""
         if not len(films.get("poster", ())):
             return
         features = poster_features(films["poster"])
         self.mean.assign(features.mean(axis=0))
-        # A colour that few posters have must not count hundreds of times as much in those few.
+        # A colour that few posters have must not be scaled up hundreds of times in those few.
         self.deviation.assign(np.maximum(features.std(axis=0), _SMALLEST_DEVIATION))
 
     def call(self, pixels: Any) -> Any:
@@ -70,12 +70,12 @@ class ColoursAndLayout(keras.layers.Layer):
 
 
 def _mean(pixels: Any) -> Any:
-    """Of each channel, (B, C); row by row, as sums of thousands of float32 are off by 1e-5 under XLA."""
+    """Return each channel's mean, (B, C); row by row, as XLA's sums of thousands of float32 are off by 1e-5."""
     return ops.mean(ops.mean(pixels, axis=2), axis=1)
 
 
 def _thumbnail(pixels: Any) -> Any:
-    """Means over a grid of cells: (B, 192)."""
+    """Return the means over a grid of cells, (B, 192)."""
     _, height, width, _ = pixels.shape
     parts = (_in_parts(side, np.linspace(0, side, min(_THUMBNAIL, side) + 1)) for side in (height, width))
     small = _summed(pixels, *parts)
@@ -83,9 +83,9 @@ def _thumbnail(pixels: Any) -> Any:
 
 
 def _histogram(pixels: Any) -> Any:
-    """Shares of 4 x 4 x 4 colours: (B, 64)."""
+    """Return the shares of 4 x 4 x 4 colours, (B, 64)."""
     _, height, width, _ = pixels.shape
-    # A value from 0 to 255 divided by 255 is not quite that again when multiplied: half a step is far from both sides.
+    # A value from 0 to 255 is not restored exactly by / 255 * 255: adding one half keeps it clear of the bins' edges.
     level = ops.minimum(ops.floor((pixels * 255 + 0.5) / 64), 3)
     level = ops.reshape(level, (-1, height * width, 3))
     one_hot = ops.cast(level[..., None] == ops.arange(4, dtype="float32"), "float32")  # (B, pixels, 3, 4)
@@ -95,9 +95,9 @@ def _histogram(pixels: Any) -> Any:
 
 
 def _edges(pixels: Any) -> Any:
-    """Mean strength of the edges of each direction in each cell: (B, 128)."""
+    """Return the mean strength of edges in each direction in each cell, (B, 128)."""
     _, height, width, _ = pixels.shape
-    grey = ops.round(ops.sum(pixels * 255, axis=3))  # (B, H, W); whole numbers, so that equal slopes are equal
+    grey = ops.round(ops.sum(pixels * 255, axis=3))  # (B, H, W); whole numbers, so that equal slopes compare equal
     down, right = _slope(grey, 1), _slope(grey, 2)
     angle = ops.mod(ops.arctan2(down, right) + 1e-4, np.float32(np.pi))  # 1e-4: see `poster_features`
     direction = ops.minimum(ops.floor(angle * np.float32(_DIRECTIONS / np.pi)), _DIRECTIONS - 1)
@@ -111,7 +111,7 @@ def _edges(pixels: Any) -> Any:
 
 
 def _slope(grey: Any, axis: int) -> Any:
-    """Differences as of ``numpy.gradient``: central ones inside, one-sided at the borders."""
+    """Return differences as ``numpy.gradient`` does: central ones inside, one-sided at the borders."""
     side = grey.shape[axis]
     if side == 1:
         return ops.zeros_like(grey)
@@ -123,7 +123,7 @@ def _slope(grey: Any, axis: int) -> Any:
 
 
 def _in_parts(side: int, edges: np.ndarray, mean: bool = True) -> np.ndarray:
-    """A matrix (parts, side) that sums or averages between ``edges``."""
+    """Build a matrix (parts, side) that sums or averages between ``edges``."""
     edges = edges.astype(int)
     places = np.arange(side)
     inside = (places >= edges[:-1, None]) & (places < edges[1:, None])
@@ -131,7 +131,7 @@ def _in_parts(side: int, edges: np.ndarray, mean: bool = True) -> np.ndarray:
 
 
 def _summed(maps: Any, down: np.ndarray, across: np.ndarray) -> Any:
-    """(B, H, W, C) times (h, H) and (w, W): (B, h, w, C)."""
+    """Multiply (B, H, W, C) by (h, H) and (w, W): (B, h, w, C)."""
     _, height, width, channels = maps.shape
     rows = ops.matmul(down, ops.reshape(maps, (-1, height, width * channels)))  # (B, h, W C)
     rows = ops.reshape(rows, (-1, len(down), width, channels))

@@ -1,4 +1,4 @@
-"""What several sources say of a film, added up; a source that a film lacks says nothing."""
+"""A layer that adds up the evidence of several sources on a film; a source that the film lacks adds nothing."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from kgenre.models.frequencies import prior_log_odds
 class EvidenceSum(keras.layers.Layer):
     """Log-odds of the genres: their prior plus each source's evidence, as if the sources were independent.
 
-    A source is absent where all numbers of what it was read from are 0: no token, a poster without a picture. While
-    training, ``rate`` of the films that have several sources lose one, chosen at random, so that each learns to stand
-    alone (modality dropout: Neverova et al., 2016, https://arxiv.org/abs/1501.00102).
+    A source is absent where its input is all 0: no token, or a black poster. In training, a share ``rate`` of the films
+    with several sources lose one, chosen at random, so that each source learns to do without the others (modality
+    dropout: Neverova et al., 2016, https://arxiv.org/abs/1501.00102).
 
-    Input: a list of evidence, float (B, G) each, and as ``read`` a list of what each was read from, (B, ...). Output:
-    float (B, G) log-odds.
+    Input: a list of evidence, float (B, G) each, and as ``read`` a list of each source's input, (B, ...). Output: float
+    (B, G) log-odds.
 
     Args:
-        rate: of films that lose a source in a training step.
-        seed: of the draws.
+        rate: share of films that lose a source in a training step.
+        seed: seed of the random choice.
         **kwargs: ``name`` and ``dtype``, as for every Keras layer.
     """
 
@@ -38,11 +38,11 @@ class EvidenceSum(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, evidence_shape: Sequence[Any], read_shape: Any = None) -> None:
-        """Make the prior (G,), 0 until `adapt_to_films`."""
+        """Create the prior (G,), 0 until `adapt_to_films`."""
         self.prior = self.add_weight(shape=(evidence_shape[0][-1],), initializer="zeros", name="bias")
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
-        """Start at the log-odds of the `frequencies` of ``films["genres"]``, (n, G)."""
+        """Set the prior to the log-odds of the `frequencies` of ``films["genres"]``, (n, G)."""
         self.prior.assign(prior_log_odds(films["genres"]))
 
     def call(self, evidence: Sequence[Any], read: Sequence[Any], training: bool | None = None) -> Any:

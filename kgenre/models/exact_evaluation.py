@@ -1,4 +1,4 @@
-"""What a module does with the predictions for validation and test films: exact metrics over all of them."""
+"""Exact metrics over all validation or test films, which a module computes from its collected predictions."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from kgenre.training import Module
 
 
 class ExactEvaluation(Module):
-    """A module whose ``validation_step`` and ``test_step`` return what is measured once all films are through.
+    """A module whose metrics are computed once, from the predictions for all films of a validation or test pass.
 
-    They return a dict of "probabilities" and "genres", float (B, G), and "index" and "weight", (B,), as `FilmData`
-    gives them; rows of weight 0 do not count. The module has a ``model``, and a name for each genre.
+    Its ``validation_step`` and ``test_step`` return a dict of "probabilities" and "genres", float (B, G), and "index"
+    and "weight", (B,), as in the batches of `FilmData`; rows of weight 0 do not count. The module has a ``model``, and
+    a name for each genre.
 
-    Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint keeps those of its
-    weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
+    Each validation tunes ``thresholds``, above which a genre counts as predicted; a checkpoint stores those tuned for
+    its weights, and `test` and `predict` use them. Besides the metrics of `multilabel_metrics` (``test/loss``, ...)
     ``validate`` and ``test`` log, for ``metrics.json`` only:
 
-    - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each of them;
-    - ``test/genre/<genre>/<metric>``: those of `genre_metrics`;
-    - ``test/films``: how many films; ``test/threshold``: the tuned one for all genres.
+    - ``test/interval/<metric>/low`` and ``/high``: the 95 % bootstrap interval of each metric;
+    - ``test/genre/<genre>/<metric>``: the metrics of `genre_metrics`;
+    - ``test/films``: the number of films; ``test/threshold``: the tuned threshold that all genres share.
 
     ``test`` also writes ``predictions_test.csv``, see `write_predictions`.
     """
@@ -34,21 +35,21 @@ class ExactEvaluation(Module):
     model: Any  # a keras.Model
     genre_names: tuple[str, ...] = ()
     thresholds: Thresholds | None = None
-    _evaluated: tuple[dict[str, Any], ...] = ()  # what the steps of a pass gave, on the device
+    _evaluated: tuple[dict[str, Any], ...] = ()  # outputs of the pass's steps, on the device
     _evaluation: Evaluation | None = None
 
     def on_validation_epoch_start(self) -> None:
-        """Forget the last evaluation."""
+        """Discard the previous evaluation."""
         self._evaluated, self._evaluation = (), None
 
     def on_validation_batch_end(
         self, outputs: dict[str, Any], batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """Collect; the tensors stay on the device."""
+        """Collect the outputs; the tensors stay on the device."""
         self._evaluated += (outputs,)
 
     def on_validation_epoch_end(self) -> None:
-        """Tune the thresholds, log the metrics of the validation films."""
+        """Tune the thresholds and log the metrics of the validation films."""
         if not self.trainer.sanity_checking:
             evaluation = self._of_all_films()
             self.thresholds = tune_thresholds(evaluation.true, evaluation.prob)
@@ -67,7 +68,7 @@ class ExactEvaluation(Module):
 
     @property
     def evaluation(self) -> Evaluation | None:
-        """The predictions of the newest pass over validation or test films: None before its last batch."""
+        """The predictions of the latest validation or test pass, None without one; not to be read before its end."""
         if self._evaluation is None and self._evaluated:
             evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), ()
             real = np.concatenate([outputs["weight"] for outputs in evaluated]) > 0
@@ -105,7 +106,7 @@ class ExactEvaluation(Module):
             self.log(f"{stage}/{name}", value, logger=False)
 
     def _log_size(self) -> None:
-        """What a report says of the model and its data."""
+        """Log the sizes of the model and its data, for reports."""
         self.log("model/parameters", sum(math.prod(w.shape) for w in self.model.weights), logger=False)
         data = self.trainer.datamodule
         split = getattr(data, "split", None)

@@ -1,4 +1,4 @@
-"""Why a network says what it says: where on the poster, which words of the overview."""
+"""Explains predictions: which regions of a poster and which words of an overview support a genre."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ Floats = npt.NDArray[np.float32]
 
 
 def grad_cam(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray[np.integer]) -> Floats:
-    """Show where on its poster each film's genre is seen: Grad-CAM (Selvaraju et al., 2017).
+    """Return which regions of each film's poster support its genre: Grad-CAM (Selvaraju et al., 2017).
 
-    The last convolutional layer's channels are weighted by the mean gradient of the genre's log-odds and summed; what
-    speaks against the genre is cut off (https://arxiv.org/abs/1610.02391). Of a network of several, the maps of all
-    that read posters are added up.
+    The last convolutional layer's channels are weighted by the mean gradient of the genre's log-odds and summed;
+    evidence against the genre is cut off (https://arxiv.org/abs/1610.02391). For networks side by side, the maps of all
+    that read posters are summed.
 
     Args:
-        module: reads posters.
-        batch: of n films, as from `FilmData.encode`.
+        module: a classifier that reads posters.
+        batch: n films, as from `FilmData.encode`.
         genres: (n,) column of the genre to explain for each film.
 
     Returns:
-        (n, h, w) float32 in [0, 1], coarser than the poster (8 x 8 for the course's networks); all 0 where nothing
-        speaks for the genre.
+        (n, h, w) float32 in [0, 1], coarser than the poster (8 x 8 for the course's networks); all 0 for a film whose
+        poster does not support the genre.
 
     Raises:
         ValueError: the network has no convolutional layer.
@@ -48,14 +48,14 @@ def grad_cam(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray
 
 
 def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray[np.integer]) -> Floats:
-    """Say how much each word of its overview speaks for a film's genre: gradient times input.
+    """Return how much each word of each film's overview supports its genre: gradient times input.
 
     To first order, how far the genre's log-odds would fall with the word's embedding set to zero (Shrikumar et al.,
-    2016, https://arxiv.org/abs/1605.01713); of a network of several, with all its embeddings.
+    2016, https://arxiv.org/abs/1605.01713); for networks side by side, with its embeddings in all of them.
 
     Args:
-        module: reads overviews.
-        batch: of n films, as from `FilmData.encode`.
+        module: a classifier that reads overviews.
+        batch: n films, as from `FilmData.encode`.
         genres: (n,) column of the genre to explain for each film.
 
     Returns:
@@ -71,8 +71,8 @@ def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.
     importance, is_explained = np.zeros((films, length)), False
     for layer in embeddings:
         output, gradient = activation_gradient(layer, lambda: _log_odds(module, batch, genres))
-        if output.ndim == 3 and len(output) == films:  # not of positions, which are the same for all films
-            # Of parts of words there are several in each place of the text, one after another.
+        if output.ndim == 3 and len(output) == films:  # not an embedding of positions, the same for all films
+            # `LinearSubwords` embeds several subwords per word, one after another.
             importance += (output * gradient).reshape(films, length, -1).sum(axis=2)
             is_explained = True
     if not is_explained:
@@ -81,18 +81,18 @@ def word_importance(module: GenreClassifier, batch: dict[str, Any], genres: npt.
 
 
 def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray[np.integer]) -> Any:
-    """The sum over films of the log-odds of each film's genre: a film's gradient is its own."""
+    """Return the sum over films of the log-odds of each one's genre; a film's gradient depends on that film only."""
     from keras import ops
 
     with without_sigmoid(module.model) as gives_log_odds:
-        said = GenreClassifier.probabilities(module, batch, mirror=False)  # a subclass may count on probabilities
+        said = GenreClassifier.probabilities(module, batch, mirror=False)  # a subclass's may expect probabilities
     chosen = ops.one_hot(ops.convert_to_tensor(genres.astype("int32")), said.shape[-1])
     of_genre = ops.sum(said * chosen, axis=-1)
     return ops.sum(of_genre if gives_log_odds else log_odds(of_genre))
 
 
 def _last_convolutions(model: Any) -> list[Any]:
-    """The last layer that gives maps, in a network inside it too; of networks side by side, each one's."""
+    """Return the last layer with feature maps, nested networks included; for networks side by side, one of each."""
     import keras
 
     found = []
@@ -102,13 +102,13 @@ def _last_convolutions(model: Any) -> list[Any]:
         # Pools and dropouts have no weights; a residual block counts as one layer.
         elif layer.weights and len(getattr(layer.output, "shape", ())) == 4:
             found.append([layer])
-    found = [maps for maps in found if maps]  # an augmentation may be a network without any
+    found = [maps for maps in found if maps]  # a nested network, such as an augmentation, may have none
     if isinstance(model.layers[-1], FusedLogOdds):
         return [layer for maps in found for layer in maps]
     return found[-1] if found else []
 
 
 def _resized(maps: Floats, shape: tuple[int, ...]) -> Floats:
-    """Maps (n, h, w) with the rows and columns of a larger shape."""
+    """Enlarge maps (n, h, w) to ``shape`` by repeating rows and columns."""
     rows, columns = (np.arange(to) * now // to for to, now in zip(shape[1:], maps.shape[1:], strict=True))
     return maps[:, rows][:, :, columns]

@@ -1,4 +1,4 @@
-"""A trained classifier as files that need no kgenre: for TensorFlow, ONNX Runtime, or Keras."""
+"""Exports a trained classifier: for TensorFlow or ONNX Runtime without kgenre, or for Keras with kgenre's layers."""
 
 from __future__ import annotations
 
@@ -24,34 +24,35 @@ if TYPE_CHECKING:
     from kgenre.models.genre_classifier import GenreClassifier
 
 _log = logging.getLogger("kgenre")
-FORMATS = {"saved_model": "saved_model", "onnx": "model.onnx", "keras": "model.keras"}  # and what each is called
+FORMATS = {"saved_model": "saved_model", "onnx": "model.onnx", "keras": "model.keras"}  # format: file or folder
 _DTYPES = {"poster": "uint8", "overview": "int32"}
 
 
 def export_classifier(
     run: str | os.PathLike[str], folder: str | os.PathLike[str], format: str = "saved_model", **arguments: Any
 ) -> Path:
-    """Write a run's classifier into a new folder, with what is needed to use it.
+    """Write a run's classifier into a new folder, with everything needed to use it.
 
-    The model takes pixels as they are in a picture, "poster" uint8 (B, H, W, 3), and "overview" int32 (B, T) token ids,
-    those that its network reads, and gives float32 (B, G) probabilities: scaling, mirrored posters and ensembles
-    are inside. Beside it lie ``classifier.json`` (genres in the order of the columns, thresholds, how posters and
-    overviews are read, where it comes from), ``vocabulary.txt`` (a word a line, its number from 0 is its id) and
-    ``classify.py``, a program of one file that classifies films with it.
+    The model takes what its network reads, raw pixels "poster", uint8 (B, H, W, 3), and token ids "overview", int32
+    (B, T), and returns float32 (B, G) probabilities: scaling, mirrored posters and ensembles are part of it. Next to it
+    are ``classifier.json`` (genres in the order of the columns, thresholds, how posters and overviews are read, where
+    the model comes from), ``vocabulary.txt`` (one word per line; its line number from 0 is its id) and ``classify.py``,
+    a single-file program that classifies films with the model.
 
     Args:
         run: a run's folder (its best checkpoint) or a checkpoint's.
-        folder: is made, and must not be there yet.
+        folder: is created, and must not exist yet.
         format: "saved_model" (TensorFlow's), "onnx", or "keras": one file of Keras, which needs ``import
-            kgenre.models.layers`` to be loaded and can be trained on. The first two want Keras on TensorFlow.
-        arguments: of `GenreClassifier`, which a checkpoint does not hold: a ``network`` that no file has.
+            kgenre.models.layers`` before it is loaded and can be trained further. The first two need Keras on
+            TensorFlow.
+        arguments: arguments of `GenreClassifier` that the checkpoint lacks, such as a ``network`` defined in no file.
 
     Returns:
         The folder.
 
     Raises:
-        TrainerError: an unknown format, a folder that is there, a backend that the format is not written on, a package
-            that is missing, or a run of something else than a `GenreClassifier` on films.
+        TrainerError: an unknown format, an existing folder, a backend that cannot write the format, a missing package,
+            or a run that is not of a `GenreClassifier` trained on films.
         CheckpointError: there is no checkpoint.
 
     Example:
@@ -85,7 +86,7 @@ def export_classifier(
 
 
 def exportable(module: GenreClassifier) -> keras.Model:
-    """The module's network from raw inputs to probabilities, in Keras's own operations; see `export_classifier`."""
+    """Return the module's network from raw inputs to probabilities, in Keras's own operations: `export_classifier`."""
     import keras
 
     from kgenre.kernels import keras_only
@@ -135,13 +136,13 @@ def _write_model(model: keras.Model, path: Path, format: str) -> None:
             )
         return
     shapes = {tensor.name: (1, *(size or 1 for size in tensor.shape[1:])) for tensor in model.inputs}
-    with keras_only():  # both trace it anew
-        model({tensor.name: np.zeros(shapes[tensor.name], tensor.dtype) for tensor in model.inputs})  # ONNX asks for it
+    with keras_only():  # both formats trace the model again
+        model({tensor.name: np.zeros(shapes[tensor.name], tensor.dtype) for tensor in model.inputs})  # needed for ONNX
         try:
             model.export(path, format="tf_saved_model" if format == "saved_model" else format, verbose=False)
         except Exception as error:
             full = os.strerror(errno.ENOSPC)
-            if full in str(error):  # TensorFlow's error is one of its own
+            if full in str(error):  # TensorFlow raises an error class of its own
                 raise OSError(errno.ENOSPC, full, str(path)) from error
             raise
 

@@ -1,4 +1,4 @@
-"""In how many films each word stands, for a few films at a time: an array of all films by all words has gigabytes."""
+"""Counts the films that contain each word, some films at a time: one array of films by words would take gigabytes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _FILMS_AT_ONCE = 8192
 
 
 def films_with(tokens: npt.NDArray[np.integer], vocabulary_size: int, parts: Any = None) -> npt.NDArray[np.int64]:
-    """Count the films that hold each word, or each part of words.
+    """Count the films that contain each word, or each subword.
 
     Args:
         tokens: int (n, T) ids, 0 padding, which counts as a word.
         vocabulary_size: ids are below it.
-        parts: which parts each word has, a ``scipy.sparse`` array (vocabulary_size, P); None for the words themselves.
+        parts: each word's subwords, a ``scipy.sparse`` array (vocabulary_size, P); None to count the words themselves.
 
     Returns:
         int64 (vocabulary_size,), or (P,).
@@ -34,7 +34,7 @@ def films_with(tokens: npt.NDArray[np.integer], vocabulary_size: int, parts: Any
 
 
 def words_of_films(tokens: npt.NDArray[np.integer], vocabulary_size: int) -> Iterator[tuple[slice, Any]]:
-    """Some films after the other: which they are, and a sparse float32 (films, vocabulary_size), 1 for words they hold.
+    """Yield films in groups: their slice, and a sparse float32 (films, vocabulary_size), 1 for words that a film has.
 
     Args:
         tokens: int (n, T) ids, 0 padding, which counts as a word.

@@ -1,4 +1,4 @@
-"""How often each genre is met."""
+"""How often each genre occurs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def frequencies(genres: np.ndarray) -> np.ndarray:
 
 
 def prior_log_odds(genres: np.ndarray) -> np.ndarray:
-    """Return the log-odds of the `frequencies` of (n, G) genres, float32 (G,): what is said without looking at a film.
+    """Return the log-odds of the `frequencies` of (n, G) genres, float32 (G,): the prediction before seeing a film.
 
     Example:
         >>> prior_log_odds(np.array([[1, 0], [1, 0], [0, 0]])).round(2)

@@ -1,4 +1,4 @@
-"""Words that too few films hold to learn from, made unknown."""
+"""A layer that replaces words in too few films to learn from by the unknown word."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kgenre.models.word_dropout import PADDING, UNKNOWN
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class FrequentWords(keras.layers.Layer):
-    """Replaces words that fewer than ``min_df`` training films hold by the unknown word.
+    """Replaces words in fewer than ``min_df`` training films by the unknown word.
 
-    For a member that would learn such a word's one film by heart, beside another that reads the word's parts.
+    For a member that would memorise the film of such a word, next to another that reads the word's subwords.
 
     Input and output: int32 (B, T) token ids, 0 padding, 1 the unknown word.
 
     Args:
         vocabulary_size: ids are below it.
-        min_df: films that hold a word at least.
+        min_df: fewest films that a word must be in to be kept.
         **kwargs: ``name``, as for every Keras layer.
     """
 
@@ -32,7 +32,7 @@ class FrequentWords(keras.layers.Layer):
         self.vocabulary_size, self.min_df = vocabulary_size, min_df
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make ``token``, int32 (vocabulary_size,), what each word becomes: itself until `adapt_to_films`."""
+        """Create ``token``, int32 (vocabulary_size,): what each word becomes, itself until `adapt_to_films`."""
 
         def first(shape: Any, dtype: Any = None) -> Any:
             return ops.arange(self.vocabulary_size, dtype=dtype)
@@ -41,7 +41,7 @@ class FrequentWords(keras.layers.Layer):
         self.token = self.add_weight(shape=shape, initializer=first, dtype="int32", trainable=False, name="token")
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Count the films of ``films["overview"]``, int32 (n, T), that hold each word; returns films with fewer."""
+        """Find the rare words of ``films["overview"]``, int32 (n, T); return the films with these replaced."""
         frequent = films_with(films["overview"], self.vocabulary_size) >= self.min_df
         token = np.where(frequent, np.arange(self.vocabulary_size), UNKNOWN)
         token[PADDING] = PADDING

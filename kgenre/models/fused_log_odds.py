@@ -1,4 +1,4 @@
-"""Late fusion: one prediction from those of several networks."""
+"""Late fusion: combines the predictions of several networks into one."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from kgenre.models.log_odds import log_odds
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class FusedLogOdds(keras.layers.Layer):
-    """Weighs what each network knows beyond the genres' frequencies.
+    """Weighted sum of what each network adds to the genres' frequencies.
 
     ``logit = prior + bias + sum_m weight_m (log_odds(p_m) - prior)``, per genre: with weights 1 the networks count as
-    independent, with 1 / M each it is the mean of their log-odds. A network whose inputs are all 0 (no token, a poster
-    without a picture) says nothing. `fit_fusion` finds the weights.
+    independent, with 1 / M each it is the mean of their log-odds. A network whose inputs are all 0 (no token, a black
+    poster) is left out. `fit_fusion` finds the weights.
 
     Args:
-        mean: the weights of the networks that say something of a film are made to add up to what those of all do: it
-            is the mean of what is said, also of a film that has only a part of what they read.
+        mean: scale the weights of the networks that are not left out so that they add up to the sum of all weights:
+            the mean, then, also for a film that lacks some of the inputs.
         **kwargs: ``name`` and ``dtype``, as for every Keras layer.
 
-    Input: a list of M probabilities, float (B, G) each, and a list of what each network read, (B, ...), or of lists of
-    these. Output: float (B, G) probabilities. In a block of `without_sigmoid` both are log-odds.
+    Input: a list of M probabilities, float (B, G) each, and a list of each network's input, (B, ...), or list of
+    inputs. Output: float (B, G) probabilities. In a `without_sigmoid` block both are log-odds.
     """
 
     activation = staticmethod(keras.activations.sigmoid)
@@ -38,7 +38,7 @@ class FusedLogOdds(keras.layers.Layer):
         self.mean = mean
 
     def build(self, probabilities_shape: Sequence[Any], read_shape: Any = None) -> None:
-        """Make ``weight`` (M, G), each 1 / M at first, and ``bias`` and ``prior`` (G,), 0 at first."""
+        """Create ``weight`` (M, G), initially 1 / M, and ``bias`` and ``prior`` (G,), initially 0."""
         networks, genres = len(probabilities_shape), probabilities_shape[0][-1]
         first = keras.initializers.Constant(1 / networks)
         self.weight = self.add_weight(shape=(networks, genres), initializer=first, trainable=False, name="weight")
@@ -46,7 +46,7 @@ class FusedLogOdds(keras.layers.Layer):
         self.prior = self.add_weight(shape=(genres,), initializer="zeros", trainable=False, name="prior")
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
-        """Take the log-odds of the `frequencies` of ``films["genres"]``, (n, G), for ``prior``."""
+        """Set ``prior`` to the log-odds of the `frequencies` of ``films["genres"]``, (n, G)."""
         self.prior.assign(prior_log_odds(films["genres"]))
 
     def call(self, probabilities: Sequence[Any], read: Sequence[Any]) -> Any:

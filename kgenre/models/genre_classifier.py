@@ -1,4 +1,4 @@
-"""The module that trains any network of film genres."""
+"""The module that trains any film-genre network."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from kgenre.models.optimizers import backbones, check_optimizer, cosine_rate, ma
 from kgenre.models.users_network import check_shapes
 from kgenre.training import TrainerError
 
-# No `if TYPE_CHECKING: import keras`: the command line's parser resolves such imports, and would wait for a backend.
+# No `if TYPE_CHECKING: import keras`: the command line's parser executes such imports, and a backend is slow to import.
 
 
 class GenreClassifier(ExactEvaluation):
-    """Trains a network that gives one probability for each genre, from posters or overviews or both.
+    """Trains a network that predicts one probability for each genre, from posters or overviews or both.
 
     The network's inputs are named after what they read: "poster", float32 (B, H, W, 3) pixels in [0, 1], and
     "overview", int32 (B, T) token ids. The loss is binary cross-entropy, the mean over films and genres. Before the
@@ -35,7 +35,7 @@ class GenreClassifier(ExactEvaluation):
     A run stores the name of your own function. Programs that read the run import it again if ``KGENRE_ALLOW_IMPORT``
     names its file (a checkpoint may come from a stranger), or if it has been imported already.
 
-    What `ExactEvaluation` says of evaluations holds.
+    Metrics and thresholds are those of `ExactEvaluation`.
 
     Args:
         network: poster_cnn_2024, poster_cnn_2025, poster_resnet, poster_resnet_colours, poster_colours, overview_lstm,
@@ -46,7 +46,7 @@ class GenreClassifier(ExactEvaluation):
             model's inputs are ``keras.Input(..., name="poster")``, pixels from 0 to 1, or "overview", token ids, or
             both; its output is one probability for each genre.
         network_args: its other arguments, such as ``{"embedding_dim": 265}``.
-        learning_rate: of the optimizer; with "cosine" the highest one.
+        learning_rate: of the optimizer; with "cosine" its peak.
         optimizer: "adam", or "sgd" with momentum 0.9.
         layer_optimizers: other settings for the weights of some layers, by layer name or regular expression: their
             ``optimizer``, ``learning_rate`` and ``weight_decay``, such as ``{"Words": {"optimizer":
@@ -59,7 +59,7 @@ class GenreClassifier(ExactEvaluation):
         label_smoothing: training targets are ``(1 - label_smoothing) y + label_smoothing f``, f the genre's frequency.
         mirror: validation, test and prediction use the mean log-odds of a poster and its mirror image.
         members: train this many copies of the network side by side, each with its own weights and loss;
-            validation, test and prediction use the mean of their log-odds. Training takes as many times as long.
+            validation, test and prediction use the mean of their log-odds. Training takes that many times as long.
         mixup, cutmix: alpha of `mixup` and `cutmix` on training posters, such as 0.2 and 1.0; 0: off. With both, a
             batch is blended first, then pasted. For networks that read posters only.
 
@@ -73,7 +73,7 @@ class GenreClassifier(ExactEvaluation):
 
     def __init__(
         self,
-        network: Any = "poster_cnn_2024",  # a type that names functions would let the command line describe one
+        network: Any = "poster_cnn_2024",  # with a function type, the command line would offer to configure one
         network_args: dict[str, Any] | None = None,
         learning_rate: float = 1e-4,
         mixup: float = 0.0,
@@ -114,15 +114,15 @@ class GenreClassifier(ExactEvaluation):
         self.model: Any = None  # a keras.Model, once the data are known
         self.genre_names: tuple[str, ...] = ()
         self._sizes: dict[str, Any] = {}
-        self._weights_follow = False  # a checkpoint's, those of the network
+        self._weights_follow = False  # whether a checkpoint's weights will be loaded
         self._training_films: dict[str, Any] | None = None
         self._frequencies: Any = None  # (G,), of the genres among the training films
 
     # --- the network ------------------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Learn from the data how large the network is."""
-        data: Any = self.trainer.datamodule  # one of the user's has some of what `FilmData` has
+        """Get the network's sizes and the training films from the data."""
+        data: Any = self.trainer.datamodule  # a user's own may have only part of `FilmData`'s attributes
         if hasattr(data, "genre_names"):
             sizes = {name: getattr(data, name) for name in ("image_size", "vocabulary_size") if hasattr(data, name)}
             self._take(list(data.genre_names), sizes)
@@ -138,7 +138,7 @@ class GenreClassifier(ExactEvaluation):
         """Build the network without a trainer.
 
         Args:
-            genre_names: of the columns of ``genres``.
+            genre_names: names of the columns of ``genres``.
             sizes: the data's ``image_size`` and ``vocabulary_size``.
         """
         self._take(genre_names, sizes)
@@ -168,7 +168,7 @@ class GenreClassifier(ExactEvaluation):
         self._check_inputs()
         if is_new:
             self._adapt_to_films()
-        if not self.genre_names:  # of batches without a datamodule nobody knows them
+        if not self.genre_names:  # unknown for batches without a datamodule
             self.genre_names = tuple(f"genre_{i}" for i in range(self.model.output_shape[-1]))
         self._prepare_mixing()
 
@@ -211,12 +211,12 @@ class GenreClassifier(ExactEvaluation):
     # --- steps ------------------------------------------------------------------------------------------------------
 
     def probabilities(self, batch: dict[str, Any], training: bool = False, mirror: bool | None = None) -> Any:
-        """The network's output for a batch: float32 (B, genres). Pixels are scaled to [0, 1] here and nowhere else.
+        """Return the network's output for a batch, float32 (B, genres). Only here are pixels scaled to [0, 1].
 
         Args:
-            batch: what the network reads, as `FilmData` gives it.
+            batch: what the network reads, as in the batches of `FilmData`.
             training: with dropout and the like.
-            mirror: average with the mirrored poster; None: as the module is set, when not training.
+            mirror: average with the mirrored poster; None: the module's ``mirror``, except in training.
         """
         read = self._read(batch)
         output = self._output(read, training)
@@ -241,14 +241,14 @@ class GenreClassifier(ExactEvaluation):
         for name in self.inputs:
             if name not in batch:
                 raise TrainerError(f"This model reads {name}s: give the film's {name} (--{name}).")
-        read = {name: ops.convert_to_tensor(batch[name]) for name in self.inputs}  # also of NumPy: `FilmData.encode`
+        read = {name: ops.convert_to_tensor(batch[name]) for name in self.inputs}  # NumPy arrays, too (`encode`)
         check_shapes(self.model, read)
         if "poster" in read:
             read["poster"] = ops.cast(read["poster"], "float32") / 255.0
         return read
 
     def _mixed(self, batch: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-        """What the network reads of a mixed batch, and the mixed genres."""
+        """Return the network's inputs for a mixed batch, and the mixed genres."""
         pixels, genres = self._read(batch)["poster"], batch["genres"]
         for mix, alpha in ((mixup, self.mixup), (cutmix, self.cutmix)):
             if alpha:
@@ -256,10 +256,10 @@ class GenreClassifier(ExactEvaluation):
         return {"poster": pixels}, genres
 
     def training_step(self, batch: dict[str, Any], batch_idx: Any) -> Any:
-        """Mean cross-entropy of the batch's films, added up over members; rows of weight 0 only fill the batch up.
+        """Return the mean loss of the batch's films, summed over members; rows of weight 0 are padding.
 
-        A subclass that overrides it should log "train/loss", the mean cross-entropy of an epoch, as well: reports draw
-        the learning curve from it.
+        A subclass that overrides it should log "train/loss", the mean loss of an epoch, as well: reports draw the
+        learning curve from it.
         """
         from keras import ops
 
@@ -269,7 +269,7 @@ class GenreClassifier(ExactEvaluation):
         read, genres = self._mixed(batch) if mixes else (self._read(batch), batch["genres"])
         if self.label_smoothing:
             genres = (1 - self.label_smoothing) * genres + self.label_smoothing * self._frequencies
-        # A network of the user's may end in the precision of its layers, in which 1 - 1e-7 is 1.
+        # A user's network may return half precision, in which 1 - 1e-7 is 1.
         members = [ops.cast(said, "float32") for said in each_member(self.model, read, training=True)]
         costs = sum(LOSSES[self.loss](genres, said, self._frequencies) for said in members)
         films = ops.sum(batch["weight"])
@@ -279,10 +279,10 @@ class GenreClassifier(ExactEvaluation):
         self.log("train/loss_step", mean)
         if not mixes:
             self._log_decisions(batch["genres"], sum(members) / len(members), batch["weight"])
-        return loss  # the sum: each member gets the gradient that it would get alone
+        return loss  # the sum: each member receives the gradient that it would receive alone
 
     def _log_decisions(self, genres: Any, probabilities: Any, weight: Any) -> None:
-        """Precision and recall at 0.5, micro. Means over batches weighted by what they divide by are the epoch's."""
+        """Log micro precision and recall at 0.5. Batch values weighted by their denominators average to the epoch's."""
         from keras import ops
 
         predicted = ops.cast(probabilities > 0.5, "float32") * weight[:, None]
@@ -292,7 +292,7 @@ class GenreClassifier(ExactEvaluation):
             self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: Any) -> dict[str, Any]:
-        """The predictions with their truth, collected for exact metrics.
+        """Return the predictions and the true genres, collected for exact metrics.
 
         Test and prediction have the same step; overriding this one changes validation only. To change the predictions
         everywhere, override `probabilities`.
@@ -303,7 +303,7 @@ class GenreClassifier(ExactEvaluation):
     test_step = predict_step = validation_step
 
     def configure_optimizers(self) -> Any:
-        """Adam or SGD, with its schedule and weight decay; one more for each of ``layer_optimizers`` and backbones."""
+        """Return Adam or SGD, with schedule and weight decay; another for each of ``layer_optimizers`` and backbone."""
         own: dict[str, Any] = {
             "optimizer": self.optimizer,
             "learning_rate": self.learning_rate,
@@ -326,13 +326,13 @@ class GenreClassifier(ExactEvaluation):
         return make_optimizer(optimizer, rate, weight_decay)
 
     def configure_callbacks(self) -> list[Callback]:
-        """The baselines stand beside every result; TensorBoard shows more than curves."""
+        """Compare every result with the baselines, and show more than curves in TensorBoard."""
         return [BaselineComparison(), TensorBoardViews()]
 
     # --- what a checkpoint needs to predict without the films ------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the genres, sizes and thresholds."""
+        """Store the genres, sizes and thresholds."""
         thresholds = self.thresholds and self.thresholds.to_json(self.genre_names)
         checkpoint["classifier"] = {
             "genre_names": list(self.genre_names),
@@ -342,10 +342,10 @@ class GenreClassifier(ExactEvaluation):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take them back.
+        """Restore the genres, sizes and thresholds.
 
         Raises:
-            TrainerError: the checkpoint is of another of kgenre's networks.
+            TrainerError: the checkpoint belongs to a different network of kgenre's.
         """
         self._weights_follow = True
         if "classifier" in checkpoint:

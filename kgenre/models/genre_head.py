@@ -1,4 +1,4 @@
-"""The last layer: one logit per genre, which starts at the genre's frequency."""
+"""The last layer: one logit per genre, whose bias starts at the log-odds of the genre's frequency."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kgenre.models.frequencies import prior_log_odds
 class GenreHead(keras.layers.Dense):
     """A dense layer whose bias starts at the log-odds of the training films' genres.
 
-    An untrained network then says nearly the frequencies instead of one half for everything, and does not spend its
-    first epochs on learning how rare a Western is. Lin et al. (2017), "Focal Loss for Dense Object Detection",
+    An untrained network then roughly predicts the frequencies instead of one half for everything, and does not spend
+    its first epochs on learning how rare a Western is. See Lin et al. (2017), "Focal Loss for Dense Object Detection",
     section 4.1 (https://arxiv.org/abs/1708.02002).
 
     Input: float (B, C). Output: float32 (B, units) logits, under a mixed-precision policy too.
 
     Args:
-        units: genres.
-        scale: of the kernel's initial values (Glorot uniform).
-        **kwargs: those of ``keras.layers.Dense``.
+        units: number of genres.
+        scale: scale of the kernel's initial values (Glorot uniform).
+        **kwargs: as for ``keras.layers.Dense``.
     """
 
     def __init__(self, units: int, scale: float = 1.0, **kwargs: Any) -> None:
@@ -33,7 +33,7 @@ class GenreHead(keras.layers.Dense):
         super().__init__(units, **{"kernel_initializer": initial, "dtype": "float32"} | kwargs)
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
-        """Start at the `frequencies` of ``films["genres"]``, (n, units)."""
+        """Set the bias to the log-odds of the `frequencies` of ``films["genres"]``, (n, units)."""
         if self.use_bias:
             self.bias.assign(prior_log_odds(films["genres"]))
 

@@ -1,7 +1,7 @@
-"""Losses of independent genres: what a mistake costs, per film and genre.
+"""Loss functions for independent genres.
 
 Each takes ``genres``, float (B, G), 1 where a film has the genre, ``probabilities``, float (B, G), and ``frequencies``,
-(G,), the share of the training films with each genre, and gives (B, G).
+(G,), the share of the training films with each genre, and returns the loss per film and genre, (B, G).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-_SMALLEST = 1e-7  # a probability is kept so far from 0 and 1, as in Keras
+_SMALLEST = 1e-7  # probabilities are clipped this far from 0 and 1, as in Keras
 
 
 def binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
@@ -21,11 +21,11 @@ def binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any = None
 
 
 def weighted_binary_crossentropy(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
-    """Cross-entropy in which a rare genre's films count as much, together, as those without it.
+    """Cross-entropy with more weight on films that have a rare genre.
 
-    A film with a genre of frequency f weighs ``sqrt((1 - f) / f)``, the square root so that the rarest do not drown the
-    rest (Mahajan et al., 2018, https://arxiv.org/abs/1805.00932). The probabilities are no longer calibrated:
-    thresholds and ranks are what it is for.
+    A film with a genre of frequency f has weight ``sqrt((1 - f) / f)``, with the square root so that the rarest genres
+    do not dominate (Mahajan et al., 2018, https://arxiv.org/abs/1805.00932). The probabilities are no longer
+    calibrated: use it for thresholds and ranks.
     """
     from keras import ops
 
@@ -34,7 +34,7 @@ def weighted_binary_crossentropy(genres: Any, probabilities: Any, frequencies: A
 
 
 def focal(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
-    """Cross-entropy that forgets what is known already: times ``|y - p|^2``.
+    """Cross-entropy with little weight on what is already learned: multiplied by ``|y - p|^2``.
 
     Lin et al. (2017), https://arxiv.org/abs/1708.02002, without their class weight.
     """
@@ -44,7 +44,7 @@ def focal(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
 
 
 def asymmetric(genres: Any, probabilities: Any, frequencies: Any = None) -> Any:
-    """Cross-entropy in which easy films without the genre count little, and the easiest nothing.
+    """Cross-entropy in which easy films without the genre count little, and the easiest not at all.
 
     For a film without the genre, p is lowered by a margin of .05 and the loss multiplied by ``p^4``: Ridnik et al.
     (2021), https://arxiv.org/abs/2009.14119, with their settings (gamma+ 0, gamma- 4).

@@ -1,4 +1,4 @@
-"""Keras's layers by the backend's fastest way: where `kgenre.kernels` has none, Keras computes them itself."""
+"""Keras layers computed by `kgenre.kernels` where it has a faster implementation, and by Keras elsewhere."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kgenre import kernels
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's layer with its arguments; under JAX on a CPU its kernel's gradient is that of `kernels.convolution`.
+    """Keras's layer with the same arguments; under JAX on a CPU `kernels.convolution` computes its kernel's gradient.
 
-    Input: float (B, H, W, C). Output: (B, H', W', filters), the same numbers as Keras's.
+    Input: float (B, H, W, C). Output: (B, H', W', filters), the same values as Keras's.
 
     Example:
         >>> tuple(Conv2D(8, 3)(np.ones((1, 6, 6, 3), "float32")).shape)
@@ -32,7 +32,7 @@ class Conv2D(keras.layers.Conv2D):
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class Dropout(keras.layers.Dropout):
-    """Keras's layer with its arguments; under JAX the random numbers are those of `kernels.dropout`.
+    """Keras's layer with the same arguments; under JAX the random numbers are those of `kernels.dropout`.
 
     Input and output: float, of any shape.
 
@@ -41,7 +41,7 @@ class Dropout(keras.layers.Dropout):
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """Drop, if ``training``."""
+        """Apply dropout if ``training``."""
         if not training or not 0 < self.rate < 1 or self.noise_shape is not None:
             return super().call(inputs, training=training)
         try:
@@ -52,9 +52,9 @@ class Dropout(keras.layers.Dropout):
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class MaxPooling2D(keras.layers.MaxPooling2D):
-    """Keras's layer with its arguments; under JAX windows that lie side by side are those of `kernels.max_pooling`.
+    """Keras's layer with the same arguments; under JAX `kernels.max_pooling` computes non-overlapping windows.
 
-    Input: float (B, H, W, C). Output: (B, H', W', C), the same numbers and gradients as Keras's, to the bit.
+    Input: float (B, H, W, C). Output: (B, H', W', C), the same values and gradients as Keras's, to the bit.
 
     Example:
         >>> tuple(MaxPooling2D(2)(np.ones((1, 4, 6, 3), "float32")).shape)

@@ -1,4 +1,4 @@
-"""All layers of kgenre's networks. After this import ``keras.saving.load_model`` knows them."""
+"""All custom layers of kgenre's networks: importing this module registers them for ``keras.saving.load_model``."""
 
 from kgenre.models.bidirectional import Bidirectional as Bidirectional
 from kgenre.models.colours_and_layout import ColoursAndLayout as ColoursAndLayout

@@ -1,4 +1,4 @@
-"""The bag of parts of words as a layer."""
+"""The bag of subwords as a layer."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from kgenre.models.linear_words import LinearWords
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class LinearSubwords(LinearWords):
-    """`LinearWords` of the parts of a text's words: runs of 4 or 5 letters, a word's begin and end among them.
+    """`LinearWords` on the subwords of a text's words: runs of 4 or 5 characters, the blanks around a word included.
 
-    Words of which few films know one share what is known of their parts: "vampire", "vampiric" and "vampirism". The
-    parts are those of scikit-learn's ``TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 5))``; character n-grams
-    for texts: Cavnar and Trenkle (1994), "N-Gram-Based Text Categorization".
+    Rare words thus share what is learned about their subwords: "vampire", "vampiric" and "vampirism". The subwords are
+    those of scikit-learn's ``TfidfVectorizer(analyzer="char_wb", ngram_range=(4, 5))``; for character n-grams of texts
+    see Cavnar and Trenkle (1994), "N-Gram-Based Text Categorization".
 
-    Input: int32 (B, T) token ids, 0 padding, 1 the unknown word, which has no parts. Output: float (B, units).
+    Input: int32 (B, T) token ids, 0 padding, 1 the unknown word, which has no subwords. Output: float (B, units).
 
     Args:
-        units: numbers to give, one a genre.
+        units: number of outputs, one per genre.
         vocabulary_size: ids are below it.
-        subwords: how many parts are known at most, those of the most training films.
-        per_word: how many of them a word has at most, its rarest.
-        min_df: parts that fewer training films hold are left out.
+        subwords: size of the subword vocabulary: the subwords in the most training films, and id 0 for none.
+        per_word: most subwords to use of a word, its rarest.
+        min_df: subwords in fewer training films than this are left out.
         scale: see `LinearWords`.
         **kwargs: ``name`` and ``dtype``, as for every Keras layer.
     """
@@ -48,13 +48,13 @@ class LinearSubwords(LinearWords):
         self.words, self.per_word, self.min_df = vocabulary_size, per_word, min_df
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights of the parts, and which parts a word has: ``parts``, int32 (words, per_word), 0 for none."""
+        """Create the subwords' weights, and ``parts``, int32 (words, per_word): each word's subword ids, 0 for none."""
         super().build(input_shape)
         shape = (self.words, self.per_word)
         self.parts = self.add_weight(shape=shape, initializer="zeros", dtype="int32", trainable=False, name="parts")
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
-        """Take the parts from ``films["vocabulary"]``, strings by token id, and their idf from ``films["overview"]``.
+        """Set the subwords from ``films["vocabulary"]``, strings by token id, and their idf from ``films["overview"]``.
 
         ``films["overview"]`` is int32 (n, T), ``films["genres"]`` (n, units) for the biases.
         """
@@ -74,10 +74,10 @@ class LinearSubwords(LinearWords):
         self.start(films["genres"], films_with(films["overview"], self.words, known_parts))
 
     def _parts_of_words(self, numbers: Sequence[Sequence[int]], parts: int) -> Any:
-        """For `films_with`: the numbers of each word's parts as a sparse array (words, parts)."""
+        """Return which subwords each word has, as a sparse array (words, parts) for `films_with`."""
         from scipy.sparse import csr_array
 
-        ends = np.zeros(self.words + 1, np.int64)  # words that the vocabulary has fewer of have none
+        ends = np.zeros(self.words + 1, np.int64)  # ids above the vocabulary's have no subwords
         ends[1 : len(numbers) + 1] = np.cumsum([len(of_word) for of_word in numbers])
         ends[len(numbers) + 1 :] = ends[len(numbers)]
         indices = np.fromiter(itertools.chain.from_iterable(numbers), np.int64)
@@ -95,9 +95,10 @@ class LinearSubwords(LinearWords):
 
 
 def parts_of(word: str) -> Iterator[str]:
-    """Runs of 4 or 5 letters of a word with a blank on each side; a single letter that says something is one itself.
+    """Yield the subwords of a word: runs of 4 or 5 characters of the word with a blank on each side.
 
-    "a" and "I" say nothing, a Chinese character does (``word_split="character"``).
+    A single character is a subword itself if it is not ASCII: "a" and "I" mean little, a Chinese character
+    (``word_split="character"``) is a word.
 
     Example:
         >>> list(parts_of("sea"))

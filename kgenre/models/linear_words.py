@@ -15,17 +15,17 @@ from kgenre.models.frequencies import prior_log_odds
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class LinearWords(keras.layers.Layer):
-    """A linear map of the text's TF-IDF vector to the genres' log-odds, which starts at their frequencies.
+    """A linear map from the text's TF-IDF vector to the genres' log-odds; its bias starts at their frequencies.
 
-    Weights of a word as in scikit-learn's ``TfidfVectorizer(sublinear_tf=True)``: ``(1 + log tf) idf``, the text's
+    Words are weighted as by scikit-learn's ``TfidfVectorizer(sublinear_tf=True)``: ``(1 + log tf) idf``, the text's
     vector scaled to length 1.
 
     Input: int32 (B, T) token ids, 0 padding. Output: float (B, units).
 
     Args:
-        units: numbers to give, one a genre.
+        units: number of outputs, one per genre.
         vocabulary_size: ids are below it.
-        scale: of the text's vector, whose many small numbers of length 1 would need a learning rate of hundreds.
+        scale: factor of the text's vector; at length 1, its many small values would need a learning rate of hundreds.
         **kwargs: ``name`` and ``dtype``, as for every Keras layer.
     """
 
@@ -34,24 +34,24 @@ class LinearWords(keras.layers.Layer):
         self.units = units
         self.vocabulary_size = vocabulary_size
         self.scale = scale
-        # As an `Embedding`, which explanations of words look for.
+        # An `Embedding`, because `word_importance` looks for these.
         self.kernel = keras.layers.Embedding(vocabulary_size, units, "zeros", dtype=self.dtype_policy, name="kernel")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights (vocabulary_size, units) and the words' idf (vocabulary_size,)."""
+        """Create the weights (vocabulary_size, units) and the words' idf (vocabulary_size,)."""
         self.kernel.build(input_shape)
         self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
         self.idf = self.add_weight(shape=(self.vocabulary_size,), initializer="ones", trainable=False, name="idf")
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> None:
-        """Take the words' idf from ``films["overview"]``, int32 (n, T): ``log((1 + n) / (1 + df)) + 1``.
+        """Set the words' idf from ``films["overview"]``, int32 (n, T): ``log((1 + n) / (1 + df)) + 1``.
 
         The biases become the log-odds of the `frequencies` of ``films["genres"]``, (n, units).
         """
         self.start(films["genres"], films_with(films["overview"], self.vocabulary_size))
 
     def start(self, genres: np.ndarray, counts: np.ndarray) -> None:
-        """Begin with the genres (n, units) of n films, and how many of them hold each word, (vocabulary_size,)."""
+        """Set bias and idf from the genres (n, units) of n films and each word's number of films (vocabulary_size,)."""
         self.bias.assign(prior_log_odds(genres))
         self.idf.assign(np.log((1 + len(genres)) / (1 + counts)) + 1)
 
@@ -60,13 +60,13 @@ class LinearWords(keras.layers.Layer):
         real = ops.cast(tokens > 0, self.compute_dtype)  # (B, T)
         count = self._count(tokens)
         weight = (1 + ops.log(count)) * ops.take(self.idf, tokens, axis=0) * real
-        # A word that stands there tf times is met tf times: each time it brings a tf-th of its weight.
+        # A word that occurs tf times is added tf times: each time with 1 / tf of its weight.
         length = ops.sqrt(ops.sum(weight**2 / count, axis=1, keepdims=True))
         share = self.scale * weight / count / ops.maximum(length, 1e-6)
         return ops.sum(self.kernel(tokens) * share[:, :, None], axis=1) + self.bias
 
     def _count(self, tokens: Any) -> Any:
-        """How often each word stands in its own text, (B, T); no (B, T, T) array, for plots have thousands of words."""
+        """Count each word in its own text, (B, T), without an array (B, T, T), as plots have thousands of words."""
         texts = ops.shape(tokens)[0]
         places = ops.cast(tokens, "int32") + self.vocabulary_size * ops.arange(texts, dtype="int32")[:, None]
         ones = ops.ones_like(ops.reshape(places, (-1,)), dtype=self.compute_dtype)

@@ -1,4 +1,4 @@
-"""What a whole text says, from what its words say."""
+"""A layer that pools the vectors of a text's words, without padding, into one vector for the text."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class MaskedPooling(keras.layers.Layer):
-    """The maximum, mean or scaled sum of a sequence over its real positions, one number per channel.
+    """The maximum, mean or scaled sum of a sequence over its unmasked positions, one number per channel.
 
-    ``scaled_sum`` is the sum divided by the square root of the number of positions: between a mean, which forgets how
-    often something is said, and a sum, which grows with the text. A sequence without any position gives zeros.
+    ``scaled_sum`` is the sum divided by the square root of the number of positions: between a mean, which loses how
+    often something is said, and a sum, which grows with the text. A fully masked sequence yields zeros.
 
     Input: float (B, T, C) with a mask (B, T), which an ``Embedding(mask_zero=True)`` before it provides. Output: float
     (B, C).
@@ -50,7 +50,7 @@ class MaskedPooling(keras.layers.Layer):
         return total / (count if self.how == "mean" else ops.sqrt(count))
 
     def compute_mask(self, inputs: Any, mask: Any = None) -> None:
-        """No positions are left to mask."""
+        """Return None: no positions are left to mask."""
         return
 
     def get_config(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Batches mixed with themselves, on the device: mixup and CutMix."""
+"""Mixup and CutMix, which mix the films of a batch with each other on the device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def mixup(pixels: Any, genres: Any, alpha: float, seed: Any) -> tuple[Any, Any]:
     Args:
         pixels: float (B, H, W, 3); the batch is in random order, and film i is mixed with film B - 1 - i.
         genres: float32 (B, G).
-        alpha: the share is drawn from Beta(alpha, alpha), one for each film.
+        alpha: each film's share is drawn from Beta(alpha, alpha).
         seed: a `keras.random.SeedGenerator` that the module holds.
 
     Returns:
@@ -28,12 +28,12 @@ def mixup(pixels: Any, genres: Any, alpha: float, seed: Any) -> tuple[Any, Any]:
 def cutmix(pixels: Any, genres: Any, alpha: float, seed: Any) -> tuple[Any, Any]:
     """Paste a rectangle of another film of the batch into each, and mix genres by area (https://arxiv.org/abs/1905.04899).
 
-    Arguments and result as for `mixup`; the share is that of the pixels that stay.
+    Arguments and result as for `mixup`; a film's share is the share of its pixels that are not pasted over.
     """
     from keras import ops, random
 
     count, height, width = ops.shape(pixels)[0], pixels.shape[1], pixels.shape[2]
-    side = ops.sqrt(1 - random.beta((count, 1), alpha, alpha, seed=seed))  # of the rectangle, as a share
+    side = ops.sqrt(1 - random.beta((count, 1), alpha, alpha, seed=seed))  # relative to the picture's
     middle = random.uniform((count, 2), seed=seed)
 
     def inside(size: int, centre: Any) -> Any:

@@ -1,4 +1,4 @@
-"""A network by name: one of kgenre's, or a function of the user's by its file; and the name by which a run keeps it."""
+"""Finds a network function by name, kgenre's or a user's, and the name under which a run stores its network."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ NETWORKS = (
 
 
 def network_function(name: str) -> Callable[..., Any]:
-    """The function that builds a network.
+    """Return the function that builds a network.
 
     Args:
-        name: one of NETWORKS, or ``file.function`` of the user's, which is imported.
+        name: one of NETWORKS, or a user's ``file.function``, which is imported.
 
     Raises:
         TrainerError: there is no such network, its function lives in another program, a command may not import it, or
@@ -64,7 +64,7 @@ def network_function(name: str) -> Callable[..., Any]:
 
 
 def check_name(name: str) -> None:
-    """Refuse a name that cannot be a network's, and one that may not be imported; imports nothing."""
+    """Reject a name that cannot be a network's or may not be imported, without importing anything."""
     if name in NETWORKS:
         return
     if name.startswith("<"):
@@ -85,7 +85,7 @@ def check_name(name: str) -> None:
 
 
 def kept_name(network: Any, arguments: Mapping[str, Any]) -> str:
-    """What a run keeps of its network: a name of `network_function`, or in <> what no other program can build."""
+    """Return the name that a run stores: one for `network_function`, or, in <>, of what no other program can build."""
     home, last = getattr(network, "__module__", None), getattr(network, "__qualname__", None)
     if isinstance(network, str):
         name = network

@@ -1,4 +1,4 @@
-"""A network by its name or by the function that builds it, made for the data: sizes, members, what it learns before."""
+"""Builds a network from its name or function, with the data's sizes, and adapts its layers to the training films."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _PRETRAINED = (
 
 
 def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) -> None:
-    """Refuse what `build_network` cannot build, before the data are read.
+    """Reject what `build_network` cannot build, before the data are read.
 
     Raises:
-        TrainerError: it is none, its function has no such argument or needs another one, or a Keras model is given
-            arguments or wanted several times.
+        TrainerError: it is not a network, its function has no such argument or needs another one, or a Keras model is
+            given arguments or requested several times.
     """
     if hasattr(network, "layers"):
         if members > 1 or arguments:
@@ -56,18 +56,18 @@ def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) 
 def build_network(
     network: str | Callable[..., Any], arguments: Mapping[str, Any], sizes: Mapping[str, Any], members: int = 1
 ) -> Any:
-    """A `keras.Model` for the data.
+    """Build a `keras.Model` for the data.
 
     Args:
-        network: a name of `network_function`, a function that builds a Keras model, or a Keras model, which is given
-            back as it is.
+        network: a name for `network_function`, a function that builds a Keras model, or a Keras model, which is
+            returned as it is.
         arguments: of the function, by name.
-        sizes: of the data (``genres``, ``image_size``, ``vocabulary_size``), and whether the network is new
-            (``pretrained``; else a checkpoint's weights follow): those that the function names are given.
-        members: how many stand side by side (see `side_by_side`), each with weights of its own.
+        sizes: of the data (``genres``, ``image_size``, ``vocabulary_size``), and ``pretrained``, whether the network is
+            new (else a checkpoint's weights will be loaded); the function receives those that it has parameters for.
+        members: number of copies side by side (see `side_by_side`), each with its own weights.
 
     Raises:
-        TrainerError: see `check_network` and `check_built`; or it cannot be built.
+        TrainerError: see `check_network` and `check_built`; or the network cannot be built.
 
     Example:
         >>> build_network("overview_words", {}, {"genres": 20, "vocabulary_size": 10_000}).output_shape
@@ -116,16 +116,17 @@ def _name(builder: Callable[..., Any]) -> str:
 
 
 def posters_to_adapt_to(model: Any) -> int:
-    """How many training posters the layers of a model want to be shown before the first step."""
+    """Return how many training posters the layers of a model need before the first step."""
     return max(getattr(part, "adapts_to_posters", 0) for part in model._flatten_layers())
 
 
 def adapt_to_films(model: Any, films: Mapping[str, Any]) -> None:
-    """Show the layers the films, in their order: what one returns is what those after it in its network are shown.
+    """Pass the films to each layer in order; what one returns replaces the films for the layers after it.
 
     Args:
-        model: a network; of its layers those with a method ``adapt_to_films`` are called, in networks inside it too.
-        films: as `FilmData.training_films` gives them.
+        model: a network; its layers with a method ``adapt_to_films`` are called. A nested network's layers are, too:
+            films that they replace are replaced in that network only.
+        films: as returned by `FilmData.training_films`.
     """
     for layer in model.layers:
         if hasattr(layer, "layers"):

@@ -1,4 +1,4 @@
-"""The optimizers of the film networks, and what they are given."""
+"""Creates the optimizers of the film networks, and checks their settings."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from kgenre.training import Trainer
 
 OPTIMIZERS = ("adam", "sgd")
-_NAMES = 10  # of layers that an error lists
+_NAMES = 10  # most layer names that an error lists
 
 
 def check_optimizer(what: str, settings: Any) -> None:
-    """Refuse what `make_optimizer` does not take.
+    """Reject settings that `make_optimizer` does not accept.
 
     Args:
-        what: whose settings they are, for the message.
+        what: where the settings come from, for the message.
         settings: some of ``optimizer``, ``learning_rate`` and ``weight_decay``.
 
     Raises:
-        TrainerError: another name, or an invalid value.
+        TrainerError: an unknown setting, or an invalid value.
     """
     known = {
         "optimizer": lambda value: value in OPTIMIZERS,
@@ -41,12 +41,12 @@ def check_optimizer(what: str, settings: Any) -> None:
 
 
 def make_optimizer(name: str, learning_rate: Any, weight_decay: float) -> Any:
-    """Adam, or SGD with momentum 0.9; weights decay as in AdamW, biases and normalisation do not.
+    """Create Adam, or SGD with momentum 0.9; weights decay as in AdamW, biases and normalisation do not.
 
     Args:
         name: one of OPTIMIZERS.
         learning_rate: a number or a Keras schedule.
-        weight_decay: per step and learning rate; 0 for none.
+        weight_decay: per step, multiplied by the learning rate; 0 for none.
 
     Returns:
         A ``keras.optimizers.Optimizer``.
@@ -64,19 +64,19 @@ def make_optimizer(name: str, learning_rate: Any, weight_decay: float) -> Any:
 
 
 def cosine_rate(learning_rate: float, warmup: float, trainer: Trainer) -> Any:
-    """A Keras schedule: from 0 up to ``learning_rate`` over a share ``warmup`` of the fit's steps, then down to 0.
+    """Create a schedule: from 0 up to ``learning_rate`` over a share ``warmup`` of the fit's steps, then down to 0.
 
     Loshchilov and Hutter (2017), "SGDR" (https://arxiv.org/abs/1608.03983), without restarts.
 
     Raises:
-        TrainerError: the fit has no end.
+        TrainerError: the fit has no last step.
     """
     import keras
 
     steps = trainer.estimated_stepping_batches
     if math.isinf(steps):
         raise TrainerError("schedule='cosine' ends with the fit: give --trainer.max_epochs or --trainer.max_steps.")
-    # Keras refuses a schedule of no steps, as a fit of no epochs would have, or one that is all warm-up.
+    # Keras rejects a schedule without steps, as for a fit without epochs, and one that is all warm-up.
     steps = max(steps, 1)
     rising = min(round(warmup * steps), steps - 1)
     cosine = keras.optimizers.schedules.CosineDecay
@@ -86,10 +86,10 @@ def cosine_rate(learning_rate: float, warmup: float, trainer: Trainer) -> Any:
 
 
 def weights_of(module: ExactEvaluation, layer: str) -> str:
-    """A pattern of the names of the variables of all layers of ``module.model`` that ``layer`` names or matches whole.
+    """Return a regular expression for the variable names of the layers that ``layer`` names or fully matches.
 
     Raises:
-        TrainerError: there is no such layer, or none with weights that are trained.
+        TrainerError: none of them has trainable weights, or ``layer`` is not a regular expression.
     """
     from kgenre.engines.named_variables import named_variables
 
@@ -103,14 +103,14 @@ def weights_of(module: ExactEvaluation, layer: str) -> str:
         raise TrainerError(f"layer_optimizers: {layer!r} is frozen (trainable = False): no optimizer trains it.")
     if not weights:
         known = sorted({part.name for part in parts if part.trainable_variables} - {module.model.name})
-        if len(known) > _NAMES:  # a large network inside
+        if len(known) > _NAMES:  # as in a large nested network
             known = [*difflib.get_close_matches(layer, known, n=_NAMES, cutoff=0), "..."]
         raise TrainerError(f"layer_optimizers: the network has the layers {', '.join(known)}. Received: {layer!r}")
     return "|".join(re.escape(name) for name, v in named_variables(module).items() if id(v) in weights)
 
 
 def backbones(module: ExactEvaluation) -> list[str]:
-    """Layers that a `BackboneFinetuning` of the trainer's names: it sets the rate of each one's own optimizer."""
+    """Return the layers that the trainer's `BackboneFinetuning` callbacks name: each needs an optimizer of its own."""
     trained = {part.name for part in module.model._flatten_layers() if part.trainable_variables}
     callbacks = module._trainer.callbacks if module._trainer else []
     named = [callback.backbone for callback in callbacks if isinstance(callback, BackboneFinetuning)]

@@ -11,13 +11,13 @@ from kgenre.models.kernel_layers import Conv2D, Dropout
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class ResidualBlock(keras.layers.Layer):
-    """``relu(main(x) + skip(x))``: two 3x3 convolutions with dropout beside one 1x1 convolution.
+    """``relu(main(x) + skip(x))``: two 3x3 convolutions with dropout, and one 1x1 convolution in parallel.
 
     ``main`` is Conv3x3 with ReLU, Dropout, Conv3x3 without activation, Dropout; ``skip`` is Conv1x1 without
-    activation. The skip is a convolution even where the shapes already agree: the course has it so. Weights:
+    activation. As in the course, the skip is a convolution even where the shapes already agree. Weights:
     ``9 f (c + f) + c f + 3 f`` for ``c`` input channels and ``f`` filters. After He et al. (2016), "Deep
-    Residual Learning for Image Recognition" (https://arxiv.org/abs/1512.03385), with dropout where they
-    normalise.
+    Residual Learning for Image Recognition" (https://arxiv.org/abs/1512.03385), with dropout in place of
+    batch normalisation.
 
     Input: float (B, H, W, c), channels last whatever ``keras.json`` says. Output: (B, H', W', filters) of the
     layer's compute dtype, with ``H' = ceil(H / strides)``.
@@ -47,7 +47,7 @@ class ResidualBlock(keras.layers.Layer):
         self.skip = Conv2D(filters, 1, strides, name="skip", **conv)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
-        """Make the weights for inputs of shape (B, H, W, c); only c has to be known."""
+        """Create the weights for inputs of shape (B, H, W, c); only c has to be known."""
         inner_shape = self.compute_output_shape(input_shape)
         self.conv1.build(input_shape)
         self.conv2.build(inner_shape)

@@ -1,4 +1,4 @@
-"""Networks that stand side by side in one: how they are put together, and what each says for itself."""
+"""Combines networks side by side into one model, and returns each member's own output."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from kgenre.models.fused_log_odds import FusedLogOdds
 
 
 def side_by_side(networks: Sequence[keras.Model], name: str, mean: bool = False) -> keras.Model:
-    """Put networks under a `FusedLogOdds`, which gives the mean of their log-odds until it is told other weights.
+    """Join networks by a `FusedLogOdds`, which returns the mean of their log-odds until other weights are set.
 
-    `GenreClassifier` trains each of them on its own loss, as if it were alone: members that help each other's mistakes
-    away would agree in what they learn, and a mean gains from disagreement.
+    `GenreClassifier` trains each of them on its own loss, as if it were alone: with a joint loss, members would correct
+    each other's mistakes and become alike, and a mean gains from disagreement.
 
     Args:
-        networks: built models with inputs "overview" or "poster" or both, of the same sizes, that give float32 (B, G)
-            probabilities. They are renamed: their number comes to their name.
-        name: of the whole.
+        networks: built models with inputs "overview" or "poster" or both, of the same sizes, that return float32 (B, G)
+            probabilities. They are renamed: each name gets a number.
+        name: name of the combined model.
         mean: see `FusedLogOdds`.
 
     Returns:
-        A built model with the inputs of all and one output, float32 (B, G).
+        A built model with the inputs of all networks and one output, float32 (B, G).
 
     Example:
         >>> side_by_side([overview_lstm_pooled(), overview_words()], "both").output_shape
@@ -45,11 +45,11 @@ def side_by_side(networks: Sequence[keras.Model], name: str, mean: bool = False)
 
 
 def each_member(model: keras.Model, read: Mapping[str, Any], training: bool) -> list[Any]:
-    """What each network says that stands in ``model`` side by side with others; of a single network, what it says.
+    """Return the output of each network in a `side_by_side` model; for any other model, its own output.
 
     Args:
-        model: of `side_by_side`, also one of several such, or any other.
-        read: for each input its tensor by name.
+        model: from `side_by_side`, possibly nested, or any other.
+        read: the input tensors by name.
         training: with dropout and the like.
 
     Returns:
@@ -62,9 +62,9 @@ def each_member(model: keras.Model, read: Mapping[str, Any], training: bool) -> 
 
 
 def as_it_reads(model: keras.Model, read: Mapping[str, Any]) -> Any:
-    """What a model is called with: its inputs, by their names, in the structure that it was built with.
+    """Return what a model is called with: its inputs from ``read``, in the structure that it was built with.
 
-    Given a dict for a list, Keras finds the names when it computes, but not when it builds another model.
+    Given a dict in place of a list, Keras matches names when it computes, but not when it builds another model.
     """
     if len(model.inputs) == 1:
         return read[model.inputs[0].name]

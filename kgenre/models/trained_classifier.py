@@ -1,4 +1,4 @@
-"""A run's classifier again, of the class that it was trained with."""
+"""Loads a run's classifier, of the class that it was trained with."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def load_classifier(run: str | os.PathLike[str], **arguments: Any) -> GenreClass
 
     Args:
         run: a run's folder (its best checkpoint) or a checkpoint's.
-        arguments: of the class, in place of those that the checkpoint holds.
+        arguments: of the class, in place of those in the checkpoint.
 
     Raises:
         TrainerError: the subclass cannot be found, or may not be imported.

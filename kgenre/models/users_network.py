@@ -1,4 +1,4 @@
-"""What a network that a user's function builds must be, and what to say where it is not, or cannot be built."""
+"""Checks networks that a user's function builds, and creates the errors for those that cannot be built."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _log = logging.getLogger("kgenre")
 
 
 def check_built(model: Any, name: str, vocabulary_size: int | None) -> None:
-    """Refuse what is no network of genres.
+    """Reject what is not a genre network.
 
     Args:
         model: what the function returned.
-        name: the function's.
+        name: the function's name.
         vocabulary_size: token ids are below it; None: not known.
 
     Raises:
-        TrainerError: it is no Keras model, does not say what it reads, gives something else than one row a film, or
-            knows fewer words than there are.
+        TrainerError: it is not a Keras model, has no defined inputs, does not return one row per film, or has an
+            embedding of fewer words than the vocabulary.
     """
     import keras
 
@@ -59,10 +59,10 @@ def check_built(model: Any, name: str, vocabulary_size: int | None) -> None:
 
 
 def check_shapes(model: Any, read: Mapping[str, Any]) -> None:
-    """Refuse inputs that are larger or smaller than those that the network was built for.
+    """Reject inputs of other shapes than the network was built for.
 
     Raises:
-        TrainerError: one is, with what to change.
+        TrainerError: a shape differs; the message says what to change.
     """
     for tensor in model.inputs:
         wanted, given = tuple(tensor.shape[1:]), tuple(read[tensor.name].shape[1:])
@@ -77,7 +77,7 @@ def check_shapes(model: Any, read: Mapping[str, Any]) -> None:
 
 
 def in_users_code(what: str, error: Exception, hint: str = "") -> TrainerError:
-    """What to say of an error in the user's file: where it was, and what it was; ``what`` could not be done."""
+    """Return a `TrainerError` for an error in the user's file: ``what`` went wrong, at which lines, and its message."""
     said = f"{type(error).__name__}: {' '.join(str(error).split())}"
     where = "; ".join(map(described, users_lines(error.__traceback__)))
     return TrainerError(f"network: {': '.join(filter(None, (what, where, said)))}{hint}")

@@ -1,4 +1,4 @@
-"""A network's log-odds, where its probabilities are too near to 0 or 1 for a float32 to tell."""
+"""A network's log-odds, for probabilities too near to 0 or 1 for float32 to tell the difference."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from kgenre.models.fused_log_odds import FusedLogOdds
 
 @contextmanager
 def without_sigmoid(model: Any) -> Iterator[bool]:
-    """In the block a network gives log-odds in place of probabilities, if it and those in it end in a sigmoid.
+    """Make a network return log-odds in place of probabilities in the block, if it and its members end in a sigmoid.
 
-    A sigmoid above 16 is 1, and has no gradient. Yields whether it does; else the network is as it was.
+    In float32, the sigmoid of a number above 17 is 1 and has no gradient. Yields whether the network returns log-odds;
+    if not, it is unchanged.
 
     Example:
         >>> model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(3, activation="sigmoid")])
@@ -29,12 +30,12 @@ def without_sigmoid(model: Any) -> Iterator[bool]:
     with ExitStack() as afterwards:
         for end in ends:
             afterwards.callback(object.__setattr__, end, "activation", end.activation)
-            object.__setattr__(end, "activation", keras.activations.linear)  # Keras would track it
+            object.__setattr__(end, "activation", keras.activations.linear)  # Keras's __setattr__ would track it
         yield True
 
 
 def _ends(model: Any) -> list[Any]:
-    """The layers whose output is the network's and that of each network in it; None for one that is not known."""
+    """Return the output layer of the network and those of its members; None for one that cannot be determined."""
     import keras
 
     outputs = getattr(model, "outputs", None) or [None]

@@ -1,4 +1,4 @@
-"""Words that are unknown for a moment, so that no single word decides."""
+"""A layer that hides random words in training, so that no single word decides."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class WordDropout(keras.layers.Layer):
     """Replaces each word of a text by the unknown word with probability ``rate`` while training.
 
     Iyyer et al. (2015), "Deep Unordered Composition Rivals Syntactic Methods for Text Classification"
-    (https://aclanthology.org/P15-1162), drop the words; here their place stays, as an LSTM reads places. It is also
-    what teaches the network the unknown word's vector: without it no training text has one.
+    (https://aclanthology.org/P15-1162), drop the words; here their positions stay, as these matter to an LSTM. This is
+    also how the network learns a vector for the unknown word, which may be in no training text.
 
     Input and output: int32 (B, T) token ids, 0 padding, 1 the unknown word.
 
     Args:
         rate: probability, 0 <= rate < 1.
-        seed: of the draws; None: the process's seed.
+        seed: seed of the random choice; None: the process's seed.
         **kwargs: ``name``, as for every Keras layer.
 
     Example:

@@ -1,4 +1,4 @@
-"""Word vectors from the training overviews alone: which words keep which company."""
+"""Word vectors from the training overviews alone: which words occur near which, and in films of which genres."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ def ppmi_vectors(
     std: float = 0.3,
     seed: int = 0,
 ) -> np.ndarray:
-    """Factorise how much more often than by chance two words stand near each other.
+    """Factorise how much more often than by chance two words occur near each other.
 
     Positive pointwise mutual information of word and context, with the context's counts raised to ``smoothing``, and
     its truncated singular value decomposition, ``U sqrt(S)``: Levy, Goldberg and Dagan (2015), "Improving
-    Distributional Similarity with Lessons Learned from Word Embeddings" (https://aclanthology.org/Q15-1016). On texts
-    as few as these it does what word2vec needs millions for.
+    Distributional Similarity with Lessons Learned from Word Embeddings" (https://aclanthology.org/Q15-1016). It works
+    with as few texts as there are here; word2vec needs millions.
 
     Args:
         tokens: int (n, T) ids, 0 padding on the right.
         vocabulary_size: ids are below it.
         dim: length of a vector.
-        window: words at most so far apart are each other's context.
+        window: most positions between two words that are each other's context.
         smoothing: power of the context's counts.
         std: standard deviation of the result's numbers.
-        seed: of the randomised decomposition.
+        seed: seed of the randomised decomposition.
 
     Returns:
-        float32 (vocabulary_size, dim); zeros for padding and for words without company. Where the vocabulary is smaller
+        float32 (vocabulary_size, dim); zeros for padding and for words without context. Where the vocabulary is smaller
         than ``dim``, the last columns are zeros.
 
     Example:
@@ -52,7 +52,7 @@ def ppmi_vectors(
     counts = _company(tokens, vocabulary_size, window)
     if not counts.nnz:
         return vectors
-    of_word = np.asarray(counts.sum(axis=1)).ravel()  # and of each context: company is mutual
+    of_word = np.asarray(counts.sum(axis=1)).ravel()  # and of each context: the counts are symmetric
     of_context = of_word**smoothing
     chance = np.repeat(of_word, np.diff(counts.indptr)) * of_context[counts.indices] / of_context.sum()
     counts.data = np.maximum(np.log(counts.data / chance), 0)
@@ -65,7 +65,7 @@ def ppmi_vectors(
 
 
 def _company(tokens: np.ndarray, vocabulary_size: int, window: int) -> Any:
-    """How often each word stands near each other one, a sparse float64 (vocabulary_size, vocabulary_size)."""
+    """Count how often any two words occur near each other: sparse float64 (vocabulary_size, vocabulary_size)."""
     from scipy.sparse import coo_matrix, csr_matrix
 
     shape = (vocabulary_size, vocabulary_size)
@@ -78,22 +78,22 @@ def _company(tokens: np.ndarray, vocabulary_size: int, window: int) -> Any:
             pairs.append((left[both], right[both]))
         if pairs:
             words, contexts = (np.concatenate(side) for side in zip(*pairs, strict=True))
-            after += coo_matrix((np.ones(len(words)), (words, contexts)), shape).tocsr()  # adds duplicates up
+            after += coo_matrix((np.ones(len(words)), (words, contexts)), shape).tocsr()  # sums duplicates
     return (after + after.T).tocsr()
 
 
 def genre_evidence(tokens: np.ndarray, genres: np.ndarray, vocabulary_size: int, strength: float = 5.0) -> np.ndarray:
-    """Say how much more often than others the films that use a word have each genre.
+    """Return, as a log ratio, how much more frequent each genre is in the films with a word than in all films.
 
     ``log((k + strength f) / ((n + strength) f))`` for a word in n films of which k have a genre of frequency f: the
-    log-count ratio of Wang and Manning (2012), "Baselines and Bigrams" (https://aclanthology.org/P12-2018), drawn
-    towards 0 for rare words as if ``strength`` films of average genres had used them.
+    log-count ratio of Wang and Manning (2012), "Baselines and Bigrams" (https://aclanthology.org/P12-2018), shrunk
+    towards 0 for rare words as if ``strength`` more films with average genres had used them.
 
     Args:
         tokens: int (n, T) ids, 0 padding.
         genres: (n, G), 0 or 1.
         vocabulary_size: ids are below it.
-        strength: films to draw rare words towards 0 with.
+        strength: number of these added films.
 
     Returns:
         float32 (vocabulary_size, G); zeros for padding, for words that no film uses and for genres that none has.
@@ -110,16 +110,16 @@ def genre_evidence(tokens: np.ndarray, genres: np.ndarray, vocabulary_size: int,
         with_genre += words.T @ genres[films]
     uses[0], with_genre[0] = 0, 0
     rate = (with_genre + strength * share) / (uses + strength)
-    # A genre that no film has: nothing is known of it, not that each word speaks against it.
+    # For a genre that no film has there is no evidence, rather than evidence against it from every word.
     return np.log(np.divide(rate, share, out=np.ones_like(rate), where=share > 0)).astype(np.float32)
 
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class WordVectors(keras.layers.Embedding):
-    """An embedding, padding masked, that can start from what the training overviews say of their words.
+    """An embedding that masks padding and can be initialised from the training overviews.
 
-    The first columns then are those of `ppmi_vectors`, which words keep which company, and the last ``genres`` those of
-    `genre_evidence`, which genres their films have. All are trained on.
+    Its first columns then are the `ppmi_vectors` (which words occur near each other), the last ``genres`` columns the
+    `genre_evidence` (which genres a word's films have). All are trained further.
 
     Input: int32 (B, T). Output: float (B, T, output_dim), with the mask (B, T) of what is not padding.
 
@@ -127,10 +127,10 @@ class WordVectors(keras.layers.Embedding):
         input_dim: the vocabulary's size.
         output_dim: length of a word's vector, the genres' columns included.
         genres: how many columns are the genres'.
-        **kwargs: those of ``keras.layers.Embedding``.
+        **kwargs: as for ``keras.layers.Embedding``.
 
     Raises:
-        ValueError: ``genres`` leaves no column for the company.
+        ValueError: ``genres`` leaves no column for `ppmi_vectors`.
     """
 
     def __init__(self, input_dim: int, output_dim: int, genres: int = 0, **kwargs: Any) -> None:
