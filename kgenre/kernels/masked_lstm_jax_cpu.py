@@ -3,8 +3,8 @@
 Keras runs one scan after the other, and XLA computes the small products of each on one core. Here one iteration does a
 step of both directions, whose products do not depend on each other, so that XLA computes them in parallel. Inputs and
 state are multiplied by their weights in one product within the step, where they are in the cache: projecting the inputs
-before the loop would move them through main memory. The gradient needs six saved arrays per direction; that of Keras's
-scan needs eighteen, each filled with zeros before it is written. Altogether this takes three quarters of Keras's time.
+before the loop would move them through main memory. The gradient needs six saved arrays per direction; Keras's scan
+saves eighteen, each filled with zeros before it is written. Altogether this takes three quarters of Keras's time.
 The loop ends with the longest sequence of the batch.
 """
 

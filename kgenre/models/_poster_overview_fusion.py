@@ -44,7 +44,7 @@ def poster_overview_fusion(
         word_dropout: share of words replaced by the unknown word in a training step.
         embedding_dropout: rate on whole channels of the word vectors.
         overview_dropout: rate before the overview tower's last layer.
-        filters: channels of the poster tower's blocks; its stem has those of the first.
+        filters: channels of the poster tower's blocks; the stem has as many as the first block.
         poster_dropout: rate before the poster tower's last layer.
         modality_dropout: share of films that lose poster or overview in a training step.
 

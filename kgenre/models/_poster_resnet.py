@@ -31,7 +31,7 @@ def poster_resnet(
     Args:
         genres: number of genres.
         image_size: height and width of the posters in pixels.
-        filters: channels of the blocks; the stem has those of the first.
+        filters: channels of the blocks; the stem has as many as the first block.
         dropout: rate before the last layer.
 
     Returns:

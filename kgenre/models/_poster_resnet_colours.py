@@ -30,7 +30,7 @@ def poster_resnet_colours(
     Args:
         genres: number of genres.
         image_size: height and width of the posters in pixels.
-        filters: channels of the residual network's blocks; its stem has those of the first.
+        filters: channels of the residual network's blocks; the stem has as many as the first block.
         dropout: rate before the residual network's last layer.
         penalty: see `poster_colours`.
 

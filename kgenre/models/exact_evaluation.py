@@ -68,7 +68,7 @@ class ExactEvaluation(Module):
 
     @property
     def evaluation(self) -> Evaluation | None:
-        """The predictions of the latest validation or test pass, None without one; not to be read before its end."""
+        """The predictions of the latest validation or test pass, or None; to be read only after its last batch."""
         if self._evaluation is None and self._evaluated:
             evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), ()
             real = np.concatenate([outputs["weight"] for outputs in evaluated]) > 0

@@ -16,7 +16,7 @@ from kgenre.models.log_odds import log_odds
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class FusedLogOdds(keras.layers.Layer):
-    """Weighted sum of what each network adds to the genres' frequencies.
+    """A weighted sum of each network's evidence beyond the genres' frequencies.
 
     ``logit = prior + bias + sum_m weight_m (log_odds(p_m) - prior)``, per genre: with weights 1 the networks count as
     independent, with 1 / M each it is the mean of their log-odds. A network whose inputs are all 0 (no token, a black

@@ -77,7 +77,7 @@ class LinearSubwords(LinearWords):
         """Return which subwords each word has, as a sparse array (words, parts) for `films_with`."""
         from scipy.sparse import csr_array
 
-        ends = np.zeros(self.words + 1, np.int64)  # ids above the vocabulary's have no subwords
+        ends = np.zeros(self.words + 1, np.int64)  # ids beyond the vocabulary have no subwords
         ends[1 : len(numbers) + 1] = np.cumsum([len(of_word) for of_word in numbers])
         ends[len(numbers) + 1 :] = ends[len(numbers)]
         indices = np.fromiter(itertools.chain.from_iterable(numbers), np.int64)

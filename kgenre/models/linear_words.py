@@ -15,7 +15,7 @@ from kgenre.models.frequencies import prior_log_odds
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class LinearWords(keras.layers.Layer):
-    """A linear map from the text's TF-IDF vector to the genres' log-odds; its bias starts at their frequencies.
+    """A linear map from the text's TF-IDF vector to the genres' log-odds; its bias starts at the genres' frequencies.
 
     Words are weighted as by scikit-learn's ``TfidfVectorizer(sublinear_tf=True)``: ``(1 + log tf) idf``, the text's
     vector scaled to length 1.

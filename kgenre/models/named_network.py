@@ -85,7 +85,7 @@ def check_name(name: str) -> None:
 
 
 def kept_name(network: Any, arguments: Mapping[str, Any]) -> str:
-    """Return the name that a run stores: one for `network_function`, or, in <>, of what no other program can build."""
+    """Return the name that a run stores: one for `network_function`, or one in <> if no other program can build it."""
     home, last = getattr(network, "__module__", None), getattr(network, "__qualname__", None)
     if isinstance(network, str):
         name = network

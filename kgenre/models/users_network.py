@@ -13,7 +13,7 @@ _log = logging.getLogger("kgenre")
 
 
 def check_built(model: Any, name: str, vocabulary_size: int | None) -> None:
-    """Reject what is not a genre network.
+    """Reject a model that is not a genre network.
 
     Args:
         model: what the function returned.
