@@ -1,4 +1,4 @@
-"""How good predictions are, and what a sober person would compare them with. Needs no backend."""
+"""Metrics, thresholds, confidence intervals and baselines for multi-label predictions. Needs no Keras backend."""
 
 from kgenre.evaluation.baselines import Baseline as Baseline
 from kgenre.evaluation.baselines import FrequencyBaseline as FrequencyBaseline

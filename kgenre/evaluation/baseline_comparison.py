@@ -1,4 +1,4 @@
-"""The baselines beside every result of a run."""
+"""A callback that fits the baselines and logs their metrics next to the model's."""
 
 from __future__ import annotations
 
@@ -26,48 +26,49 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
-# In fit they are lines beside the model's curves: two will do.
+# In fit they are reference lines next to the model's curves: two metrics are enough.
 _IN_FIT = ("loss", "map")
-# What always the same three genres say is a decision; these are left out for it.
+# The top-3 baseline predicts the same three genres for every film: hard decisions, not probabilities, so probability
+# metrics do not apply.
 _OF_PROBABILITIES = ("loss", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage", "brier", "ece")
 COMPARED: tuple[str, ...] = ("loss", "map", "roc_auc", "f1_micro", "f1_macro", "tuned_f1_micro", "tuned_f1_macro")
 COMPARED += ("per_genre_tuned_f1_macro", "top3_hit")
 
 
 class BaselineComparison(Callback):
-    """Fits the baselines on the run's training films and logs their metrics beside the model's, on the same films.
+    """Fits the baselines on the run's training films and logs their metrics next to the model's, on the same films.
 
-    Logged are ``val/baseline_frequency/loss``, ``test/baseline_tfidf/map`` and so on; for the test also the difference
-    to the model with its bootstrap interval, ``test/difference/baseline_tfidf/map``, ``.../low``, ``.../high`` (model
-    minus baseline). Loggers get a few of them, ``metrics.json`` all. One line says whether the model
-    beats the genre frequencies. Thresholds of the baselines are tuned on the validation films, like the model's. Needs
-    a datamodule with ``table`` and ``split``, such as `FilmData`, and a module with ``evaluation``, such as
-    `GenreClassifier`; with others it stays silent.
+    The metrics are ``val/baseline_frequency/loss``, ``test/baseline_tfidf/map`` and so on; a test also logs the
+    difference (model minus baseline) with its bootstrap interval: ``test/difference/baseline_tfidf/map``, ``.../low``,
+    ``.../high``. Loggers receive a few of them, ``metrics.json`` all. One line reports whether the model beats the
+    genre frequencies. The baselines' thresholds are tuned on the validation films, like the model's. Needs a datamodule
+    with ``table`` and ``split``, such as `FilmData`, and a module with ``evaluation``, such as `GenreClassifier`; with
+    others it logs nothing.
     """
 
     def __init__(self) -> None:
-        self._predicted: tuple[Any, dict[str, np.ndarray]] | None = None  # the datamodule they belong to
+        self._predicted: tuple[Any, dict[str, np.ndarray]] | None = None  # (datamodule, its predictions)
         self._metrics: dict[str, dict[str, dict[str, float]]] = {}  # stage -> baseline -> metric -> value
-        self._rows: dict[str, bytes] = {}  # stage -> the films that these are of
-        self._curve: list[dict[str, float]] = []  # of each validation of this fit: its losses and map
-        self._best: Evaluation | None = None  # that of the lowest loss
+        self._rows: dict[str, bytes] = {}  # stage -> the rows of the films measured, as bytes
+        self._curve: list[dict[str, float]] = []  # of each validation of this fit: loss, map and training loss
+        self._best: Evaluation | None = None  # the one with the lowest loss
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Fit now, not during the first validation."""
+        """Fit the baselines now, not during the first validation."""
         self._curve, self._best = [], None
         self._predictions(trainer)
 
     def on_validation_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """The same values at each validation: a line to compare the curve with."""
+        """Log the same values at each validation: a line to compare the curve with."""
         if not trainer.sanity_checking:
             self._log(trainer, module, "val")
 
     def on_test_epoch_end(self, trainer: Trainer, module: Module) -> None:
-        """Log them beside the model's."""
+        """Log the baselines' metrics next to the model's."""
         self._log(trainer, module, "test")
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
-        """Say how the best validation compares, and whether the loss still fell."""
+        """Log how the best validation compares with the baselines, and whether the loss was still falling."""
         metrics = (
             self._curve[-1] if self._curve else {n: v for n, v in self._own(trainer, "val").items() if n == "loss"}
         )
@@ -80,7 +81,7 @@ class BaselineComparison(Callback):
         self._say(metrics, "val", "best validation", evaluation, falling=self._still_falling(module))
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Say it after a validation outside of training; within it, remember it."""
+        """Log the comparison after a validation outside fit; within fit, record the values for its end."""
         own = self._own(trainer, "val")
         if trainer.stage == "validate":
             self._say(own, "val", "validation", getattr(module, "evaluation", None))
@@ -93,7 +94,7 @@ class BaselineComparison(Callback):
                 self._curve[-1]["train"] = trainer.callback_metrics["train/loss"]
 
     def on_test_end(self, trainer: Trainer, module: Module) -> None:
-        """Say it for the test films, and how sure the difference is."""
+        """Log the comparison on the test films, with its confidence interval."""
         self._log_differences(trainer, module)
         values, base = trainer.callback_metrics, "test/difference/baseline_"
         intervals = {
@@ -110,7 +111,7 @@ class BaselineComparison(Callback):
     def _still_falling(self, module: Module) -> bool | None:
         if not self._curve or not all("loss" in at for at in self._curve):
             return None
-        if getattr(module.hparams, "schedule", None) == "cosine":  # the loss came to rest with the rate
+        if getattr(module.hparams, "schedule", None) == "cosine":  # the loss flattened with the learning rate
             return None
         train = [at["train"] for at in self._curve if "train" in at]
         state = curve_state(train if len(train) == len(self._curve) else None, [at["loss"] for at in self._curve])
@@ -163,11 +164,11 @@ class BaselineComparison(Callback):
         for key, metrics in self._metrics[stage].items():
             for name, value in metrics.items():
                 if trainer.stage != "fit" or name in _IN_FIT:
-                    # A table of all of them would be no table: the others are for metrics.json.
+                    # All of them would be too many for a table or curves: the others are only in metrics.json.
                     trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=name in SHOWN)
 
         if stage == "test" and Top3Baseline.key in predictions:
-            named = predictions[Top3Baseline.key][0] > 0  # for a report to say which they are
+            named = predictions[Top3Baseline.key][0] > 0  # which genres these are, for reports
             for genre in (name for name, chosen in zip(_genre_names(trainer), named, strict=True) if chosen):
                 trainer.results.log(f"test/baseline_{Top3Baseline.key}/genre/{genre}", 1.0, logger=False)
 

@@ -1,4 +1,4 @@
-"""What every baseline says of a datamodule's films, worked out once per split and kept on the disk."""
+"""The predictions of all baselines for a datamodule's films, computed once per split and cached on disk."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from kgenre.evaluation.baselines import Baseline, FrequencyBaseline, TfidfBaseli
 from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
 from kgenre.evaluation.top3_baseline import Top3Baseline
 
-_VERSION = 3  # of the baselines: a change of theirs makes what is kept void
-_MOST_FILES = 64  # four a split
+_VERSION = 3  # of the baselines: raise it when they change, to invalidate the cache
+_MOST_FILES = 64  # four per split
 
 
 def predict_baselines(data: Any, folder: Path) -> dict[str, np.ndarray]:
     """Fit the baselines on the training films of a datamodule with ``table`` and ``split`` and apply them to all films.
 
-    TF-IDF is left out where no training film has an overview, the poster baseline where the data have no
-    ``posters_key``. What an earlier run has kept is read, and no poster looked at for it.
+    TF-IDF is left out if no training film has an overview, the poster baseline if the data has no ``posters_key``.
+    Cached predictions of earlier runs are reused, without reading a poster.
 
     Args:
-        data: a `FilmData` that is set up.
-        folder: where predictions are kept between runs; a folder that cannot be written costs only time.
+        data: a `FilmData` that has been set up.
+        folder: cache for predictions of all runs; if it cannot be written, only time is lost.
 
     Returns:
-        Key of the baseline -> (n, G) float64 probabilities for the n films of the table.
+        Baseline key -> (n, G) float64 probabilities for the n films of the table.
     """
     table, train = data.table, data.split.train
     posters_key = getattr(data, "posters_key", "")
-    # What it reads -> what tells these films from others, and the films themselves, for who has to fit.
+    # What a baseline reads -> texts that identify these films in the cache key, and a function that loads the films.
     inputs: dict[str | None, tuple[Iterable[str], Callable[[], Any]]] = {None: ((), lambda: range(len(table)))}
     if any(table.overviews[i] for i in train):
         inputs["overview"] = table.overviews, lambda: list(table.overviews)
@@ -67,7 +67,7 @@ def _cached(
     for part in (genres, train):
         content.update(np.ascontiguousarray(part).data)
     path = folder / f"{baseline.key}-{content.hexdigest()[:24]}.npy"
-    with contextlib.suppress(OSError, ValueError, EOFError):  # there is none, or a damaged one
+    with contextlib.suppress(OSError, ValueError, EOFError):  # missing or damaged
         predicted = np.load(path, allow_pickle=False)
         note_use(path)
         return predicted
@@ -80,10 +80,10 @@ def _cached(
 
 
 def _features(data: Any) -> npt.NDArray[np.float32]:
-    """`poster_features` of all films, in the order of the table; of a bad poster those of a black one."""
+    """Return `poster_features` of all films, in the order of the table; a bad poster counts as black."""
     films, found = len(data.table), []
     with ProgressLine("Colours and layout of posters") as progress:
         for batch in data.predict_dataloader():
             found.append(poster_features(np.asarray(batch["poster"])))
             progress(min(films, len(found) * len(found[0])), films)
-    return np.concatenate(found)[:films]  # the last batch is filled up
+    return np.concatenate(found)[:films]  # the last batch is padded

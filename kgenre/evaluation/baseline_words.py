@@ -11,11 +11,11 @@ from kgenre.data.text_words import UNSPACED_LETTER
 
 
 def baseline_words(text: str) -> list[str]:
-    """Words of two letters or more in small letters, as scikit-learn's ``TfidfVectorizer`` finds them in English.
+    """Return lowercase words of two letters or more, in English the same as scikit-learn's ``TfidfVectorizer``.
 
-    Its pattern takes the vowel signs of Hindi and the like for the ends of words, and a Chinese clause for one: here
-    signs belong to their words, and of what is written without blanks each letter and each pair of neighbours counts,
-    as in Lucene's CJKBigramFilter with unigrams.
+    Its pattern splits words at the vowel signs of Hindi and similar scripts, and takes a Chinese clause for one word:
+    here signs belong to their words, and in scripts without spaces each letter and each pair of adjacent letters is a
+    word, as in Lucene's CJKBigramFilter with unigrams.
 
     Example:
         >>> baseline_words("A ship, the Дом"), baseline_words("युद्ध"), baseline_words("宇宙船")

@@ -1,4 +1,4 @@
-"""What a sober person would compare a network with: seconds of work on one core, no network."""
+"""Baselines to compare a network with: they need seconds on one core, and no neural network."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ OnProgress = Callable[[int, int], None]
 
 
 class Baseline(Protocol):
-    """A predictor with scikit-learn's two calls, fitted on the training films that the network sees.
+    """A predictor with scikit-learn's ``fit`` and ``predict_proba``, fitted on the network's training films.
 
-    ``key`` names it in ``metrics.json`` (``test/baseline_<key>/loss``), ``title`` names it to people, ``reads`` says
-    what it looks at ("overview", "poster", None: nothing), which its ``films`` are: texts, or `poster_features`.
+    ``key`` names it in ``metrics.json`` (``test/baseline_<key>/loss``), ``title`` in messages and reports. ``reads`` is
+    its input, "overview", "poster" or None, and decides what its ``films`` are: texts, or `poster_features`.
     """
 
     key: ClassVar[str]
@@ -24,24 +24,24 @@ class Baseline(Protocol):
     reads: ClassVar[str | None]
 
     def fit(self, films: Any, genres: np.ndarray, on_progress: OnProgress | None = None) -> Self:
-        """Learn from what it reads of n films and their (n, G) genres, 0 or 1.
+        """Fit on the inputs of n films and their (n, G) genres, 0 or 1.
 
-        ``on_progress`` is called with (genres done, all genres), where each has something to fit of its own.
+        ``on_progress`` is called with (genres done, all genres) by baselines that fit each genre separately.
         """
         ...
 
     def predict_proba(self, films: Any) -> np.ndarray:
-        """Return (n, G) float64 probabilities for what it reads of n films."""
+        """Return (n, G) float64 probabilities for the inputs of n films."""
         ...
 
 
 class FrequencyBaseline:
     """Predicts each genre's share of the training films, the same for every film.
 
-    The best that can be said without looking at a film: a model with a larger loss would be better off
-    without its input. The share is ``(count + 1/2) / (n + 1)`` (Krichevsky and Trofimov, 1981,
-    https://doi.org/10.1109/TIT.1981.1056331): with the plain share, 0 for a genre that training lacks, a test
-    film of that genre would cost 16 nats. On a few hundred films both give the same loss to three digits.
+    The best prediction that ignores the film: a model with a larger loss would be better off without its input. The
+    share is ``(count + 1/2) / (n + 1)`` (Krichevsky and Trofimov, 1981, https://doi.org/10.1109/TIT.1981.1056331): the
+    plain share is 0 for a genre that no training film has, and a test film of that genre would cost 16 nats. On a few
+    hundred films both give the same loss to three digits.
 
     Example:
         >>> genres = np.array([[1, 0], [1, 0], [0, 0]])
@@ -54,7 +54,7 @@ class FrequencyBaseline:
     reads: ClassVar[str | None] = None
 
     def fit(self, films: Sequence[Any] | np.ndarray, genres: np.ndarray, on_progress: OnProgress | None = None) -> Self:
-        """Count the genres (n, G); of ``films`` only the number matters.
+        """Count the genres (n, G); only the number of ``films`` matters.
 
         Raises:
             ValueError: ``genres`` is not (n, G) of 0 and 1.
@@ -64,7 +64,7 @@ class FrequencyBaseline:
         return self
 
     def predict_proba(self, films: Sequence[Any] | np.ndarray) -> np.ndarray:
-        """Return the training frequencies, (n, G) float64, once for each of the n films."""
+        """Return the training frequencies, (n, G) float64, the same for each of the n films."""
         return np.tile(self.frequencies_, (len(films), 1))
 
 
@@ -72,14 +72,14 @@ class TfidfBaseline:
     """TF-IDF of the overview's words and one logistic regression per genre (scikit-learn).
 
     The defaults were chosen on validation films out of 2,500: words alone beat words with word pairs there,
-    by .002 in binary cross-entropy with 1,000 films to train on and by .003 with 2,000, and no word is too
-    rare. A genre that all or none of the training films have gets its frequency, as does every genre when the
-    overviews hold no word at all.
+    by .002 in binary cross-entropy with 1,000 films to train on and by .003 with 2,000, and dropping rare words did not
+    help. A genre that all or none of the training films have gets its frequency, as does every genre if the overviews
+    contain no words.
 
     Args:
         C: inverse strength of the L2 penalty.
-        ngram_range: shortest and longest run of words that is a feature; the words are `baseline_words`.
-        min_df: leave out what fewer training overviews than this hold.
+        ngram_range: shortest and longest run of words that is a feature; `baseline_words` finds the words.
+        min_df: ignore features that occur in fewer training overviews.
 
     Example:
         >>> films = ["a haunted house", "a wedding in spring", "the house is haunted", "spring in Paris"]
@@ -101,7 +101,7 @@ class TfidfBaseline:
         """Fit vocabulary, word weights and regressions on n overviews and their (n, G) genres.
 
         Raises:
-            ValueError: ``genres`` is not (n, G) of 0 and 1, or an overview is not a text.
+            ValueError: ``genres`` is not (n, G) of 0 and 1, or an overview is not a str.
         """
         from sklearn.feature_extraction.text import TfidfVectorizer
         from sklearn.linear_model import LogisticRegression
@@ -120,7 +120,7 @@ class TfidfBaseline:
         if not any(analyze(text) for text in checked_texts(films)):
             return self
         words = self.vectorizer_.fit_transform(films)
-        # liblinear: half of lbfgs's time on this, for the same probabilities to two digits.
+        # liblinear takes half as long as lbfgs here, for the same probabilities to two digits.
         regression = LogisticRegression(C=self.C, solver="liblinear", random_state=0)
         self.regressions_ = one_for_each_genre(regression, words, genres, on_progress)
         return self
@@ -129,7 +129,7 @@ class TfidfBaseline:
         """Return (n, G) float64 probabilities for n overviews.
 
         Raises:
-            ValueError: an overview is not a text.
+            ValueError: an overview is not a str.
         """
         probabilities = np.tile(self.frequencies_, (len(films), 1))
         texts = checked_texts(films)
@@ -143,18 +143,18 @@ class TfidfBaseline:
 def one_for_each_genre(
     regression: Any, films: Any, genres: np.ndarray, on_progress: OnProgress | None = None
 ) -> dict[int, Any]:
-    """Fit copies of one of scikit-learn's classifiers.
+    """Fit a copy of a scikit-learn classifier for each genre.
 
-    Not in threads: liblinear then gives other numbers now and then.
+    Not in threads: liblinear's results then vary now and then.
 
     Args:
-        regression: not fitted.
-        films: what it reads of n films, (n, F).
+        regression: an unfitted classifier.
+        films: the features of n films, (n, F).
         genres: (n, G), 0 or 1.
-        on_progress: called with (genres done, all of them).
+        on_progress: called with (genres done, all genres).
 
     Returns:
-        Column -> a fitted one, of each genre that some of the films have, but not all.
+        Genre column -> fitted classifier, for each genre that some but not all films have.
     """
     from sklearn.base import clone
 
@@ -180,7 +180,7 @@ def checked_training_films(films: Sequence[Any] | np.ndarray, genres: np.ndarray
 
 
 def checked_texts(overviews: Sequence[str]) -> list[str]:
-    """Return ``overviews`` as a list, or name the first that is no str in a ValueError."""
+    """Return ``overviews`` as a list, or raise a ValueError that names the first that is not a str."""
     for row, text in enumerate(overviews):
         if not isinstance(text, str):
             raise ValueError(f"Every overview must be a str ('' for none). Received: {text!r} in row {row}.")

@@ -1,4 +1,4 @@
-"""How much a number would move with other films of the same kind: bootstrap confidence intervals."""
+"""Bootstrap confidence intervals: how much a metric would vary with other films of the same kind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kgenre.evaluation.thresholds import Thresholds
 
 ROUNDS = 200
 LEVEL = 0.95
-# Of so few films the same ones come again and again: the intervals of two films seldom hold the truth.
+# With fewer films, resamples hardly differ: an interval from two films seldom contains the true value.
 _FEW = 20
 
 
@@ -25,19 +25,19 @@ def bootstrap_metrics(
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of ``rounds`` resamples of the films, drawn with replacement (Efron, 1979).
 
-    The same number of films and seed give the same resamples: of two models on the same films the difference of their
-    results is paired, and its interval says whether one is better.
+    The same number of films and seed give the same resamples, so that the results of two models on the same films are
+    paired: the interval of their difference tells whether one is better.
 
     Args:
         y_true: (n, G), as in `multilabel_metrics`.
         y_prob: (n, G).
-        thresholds: the same.
-        rounds: resamples.
-        seed: of the draws.
-        pooled: whether ``ap_micro`` and ``roc_auc_micro`` are wanted, which take half of the time.
+        thresholds: as in `multilabel_metrics`.
+        rounds: number of resamples.
+        seed: for the draws.
+        pooled: whether to compute ``ap_micro`` and ``roc_auc_micro``, which take half of the time.
 
     Returns:
-        The names of `multilabel_metrics`, each (rounds,) float64.
+        The metrics of `multilabel_metrics` by name, each (rounds,) float64.
 
     Example:
         >>> rounds = bootstrap_metrics(np.array([[1], [0], [1]]), np.array([[0.9], [0.2], [0.4]]), rounds=50)
@@ -49,30 +49,30 @@ def bootstrap_metrics(
 
 
 def drawn_counts(films: int, rounds: int = ROUNDS, seed: int = 0) -> np.ndarray:
-    """How often each resample has each film: int (rounds, films), those of `bootstrap_metrics`."""
+    """Return how often each resample of `bootstrap_metrics` contains each film: int (rounds, films)."""
     draws = np.random.default_rng(seed).integers(films, size=(rounds, films))
     return np.stack([np.bincount(draw, minlength=films) for draw in draws])
 
 
 def interval(values: np.ndarray, value: float, is_difference: bool = False) -> tuple[float, float]:
-    """The 95 % interval of a metric from its resampled values: percentiles, moved by their bias (Efron, 1979).
+    """Return the 95 % interval of a metric from its resampled values: percentiles shifted by their bias (Efron, 1979).
 
-    A resample holds films twice, which flatters the ranking of rare genres: resampled mAP is on average above that of
-    the films themselves, which would stand at the lower end of plain percentiles, or below it.
+    A resample contains films twice, which flatters the ranking of rare genres: resampled mAP is on average above the
+    films' own mAP, which would be at the lower end of plain percentiles, or below it.
 
     Args:
-        values: (rounds,), of `bootstrap_metrics`, or the differences of two models' values.
-        value: the metric of the films themselves.
-        is_difference: of two models' values: it may be below 0 though no resample is.
+        values: (rounds,), from `bootstrap_metrics`, or the differences between two models' values.
+        value: the metric on the films themselves.
+        is_difference: whether these are differences, whose interval may go below 0 even if no resample does.
 
     Returns:
-        Low and high; (NaN, NaN) where every resample left the metric undefined.
+        Low and high; (NaN, NaN) if the metric is undefined in every resample.
     """
     known = values[~np.isnan(values)]
     if not known.size:
         return float("nan"), float("nan")
     low, high = np.quantile(known, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) + value - known.mean()
-    if known.min() >= 0 and not is_difference:  # what is never negative has no negative bound, a share none above 1
+    if known.min() >= 0 and not is_difference:  # no bound below 0 for what is never negative, nor above 1 for shares
         low = max(low, 0.0)
     if known.max() <= 1:
         high = min(high, 1.0)
@@ -80,7 +80,7 @@ def interval(values: np.ndarray, value: float, is_difference: bool = False) -> t
 
 
 def too_few(films: int, stage: str) -> str:
-    """What is to be said where a stage ("validation", "test") has too few films for intervals; "" where it has enough.
+    """Return a warning if a stage ("validation", "test") has too few films for intervals; "" if it has enough.
 
     Example:
         >>> too_few(2, "test")
@@ -93,5 +93,5 @@ def too_few(films: int, stage: str) -> str:
 
 
 def intervals(rounds: Mapping[str, np.ndarray], metrics: Mapping[str, float]) -> dict[str, tuple[float, float]]:
-    """`interval` of each metric of `bootstrap_metrics`, given those of the films themselves (`multilabel_metrics`)."""
+    """Return the `interval` of each metric of `bootstrap_metrics`, given the films' own (`multilabel_metrics`)."""
     return {name: interval(values, metrics[name]) for name, values in rounds.items()}

@@ -1,4 +1,4 @@
-"""What the metrics take: truth of 0 and 1, probabilities without NaN; anything else is a ValueError that says so."""
+"""Validation of the metrics' inputs: truth of 0 and 1, probabilities without NaN; anything else is a ValueError."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def checked_genres(y_true: np.ndarray) -> np.ndarray:
-    """Return ``y_true`` as (n, G) bool, or say in a ValueError what is wrong with it."""
+    """Return ``y_true`` as (n, G) bool, or raise a ValueError that says what is wrong with it."""
     true = np.asarray(y_true)
     if true.ndim != 2 or 0 in true.shape:
         raise ValueError(
@@ -21,7 +21,7 @@ def checked_genres(y_true: np.ndarray) -> np.ndarray:
 
 
 def checked_probabilities(y_prob: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return ``y_prob`` as float64, or say in a ValueError what is wrong with it."""
+    """Return ``y_prob`` as float64, or raise a ValueError that says what is wrong with it."""
     prob = np.asarray(y_prob, dtype=np.float64)
     if prob.shape != shape:
         raise ValueError(f"y_prob must have y_true's shape {shape}. Received: shape {prob.shape}.")

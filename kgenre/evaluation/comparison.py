@@ -1,4 +1,4 @@
-"""The one plain line that says whether a model is worth anything."""
+"""One line on how a model's loss compares with the baselines'."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from kgenre.evaluation.poster_baseline import PosterBaseline
 from kgenre.evaluation.top3_baseline import Top3Baseline
 
 TITLES = {baseline.key: baseline.title for baseline in (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline)}
-# Losses within 0.5 % of each other are level: the frequencies' own loss moves by 0.9 % from split to split. On 500
-# films the 95 % interval of such small differences reaches half a percent to each side, on fewer films further.
+# Losses within 0.5 % of each other count as level: the frequencies' own loss varies by 0.9 % from split to split. On
+# 500 films the 95 % interval of such small differences extends half a percent to each side, on fewer films further.
 LEVEL = 0.005
 MAYBE_CHANCE = 0.01
-# A ranking counts as learned from twice the frequencies' mAP on. Average precision flatters chance where
-# genres have few films: random scores reached 1.96 times on 60 films (the highest of 300 draws), 1.5 on 250.
+# A ranking counts as learned above twice the frequencies' mAP. Average precision flatters chance if genres have few
+# films: random scores reached 1.96 times that mAP on 60 films (the highest of 300 draws), 1.5 times on 250.
 RANKS = 2.0
-# A baseline, by where the model stands beside it.
+# The description of a baseline, by the model's standing.
 _BASELINE = {"ahead": "worse than the model", "level": "about the same", "behind": "better than the model"}
 
 
@@ -29,18 +29,18 @@ def compare_with_baselines(
     falling: bool | None = None,
     chance: tuple[float, bool] | None = None,
 ) -> str:
-    """Say in one line how a model's loss stands beside the genre frequencies and the other baselines.
+    """Describe in one line how a model's loss compares with the genre frequencies and the other baselines.
 
     Args:
-        metrics: the model's, as `multilabel_metrics` gives them; ``loss`` is needed, ``map`` is used.
-        baselines: key of a baseline ("frequency", "tfidf", or a name of your own) to its metrics on the same
-            films; "frequency" is needed.
-        stage: what the films are, "validation" or "test".
-        differences: key of a baseline to the interval (low, high) of the model's loss minus its, on the same films:
-            where it holds zero, the two cannot be told apart.
-        falling: whether the validation loss still fell when training ended; None where nothing is known of it.
-        chance: the mAP of the same films in random order, and whether the model's is higher by more than chance. None:
-            the frequencies', and twice that is held to be more than chance.
+        metrics: the model's, as returned by `multilabel_metrics`; ``loss`` is required, ``map`` optional.
+        baselines: baseline key ("frequency", "tfidf", or a name of your own) -> its metrics on the same films;
+            "frequency" is required.
+        stage: which films these are, "validation" or "test".
+        differences: baseline key -> the interval (low, high) of the model's loss minus the baseline's, on the same
+            films: if it contains zero, the two cannot be told apart.
+        falling: whether the validation loss was still falling when training ended; None if unknown.
+        chance: the mAP of the same films in random order, and whether the model's is significantly higher. None: the
+            frequencies' mAP, and whether the model's is more than twice as high.
 
     Returns:
         A few short sentences on one line.
@@ -90,12 +90,12 @@ def compare_with_baselines(
 
 
 def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> str:
-    """Say what a loss that does not beat the frequencies means: nothing learned, bad probabilities, or too early.
+    """Explain a loss that does not beat the frequencies: nothing learned, bad probabilities, or training too short.
 
     Args:
-        how: the loss's `standing` beside the frequencies', "level" or "behind".
-        ranking: the model's mAP and that of chance, as "mAP 0.350 against 0.120"; "" where it may be chance.
-        films: which they are, "validation" or "test": on a few one may show what the other does not.
+        how: the loss's `standing` against the frequencies', "level" or "behind".
+        ranking: the model's mAP and chance's, as "mAP 0.350 against 0.120"; "" if the difference may be chance.
+        films: which films these are, "validation" or "test": the sentence names them, as the two may disagree.
         falling: as in `compare_with_baselines`.
     """
     longer = "its loss was still falling when training ended: train longer"
@@ -114,7 +114,7 @@ def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> 
 
 
 def standing(loss: float, other: float, difference: tuple[float, float] | None = None) -> str:
-    """Place a model's loss beside a baseline's: ahead, level or behind; by their difference's interval if known."""
+    """Rank a model's loss against a baseline's: ahead, level or behind; by their difference's interval if known."""
     if difference is not None and not any(map(math.isnan, difference)):
         low, high = difference
         return "ahead" if high < 0 else "behind" if low > 0 else "level"

@@ -1,28 +1,28 @@
-"""What losses over the epochs say: too short, overfitted, or done."""
+"""Classifies the losses of a training run: too short, overfitted, or finished."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Literal
 
-# Half a percent of the loss is noise from epoch to epoch.
+# Changes of half a percent of the loss between epochs are noise.
 _STEADY = 0.005
-_PATIENCE = 5  # epochs without a new best, after which nobody would wait for one
+_PATIENCE = 5  # epochs without a new best after which none is expected
 
 State = Literal["single", "falling", "overfitted", "flat", "level"]
 
 
 def curve_state(train: Sequence[float] | None, validation: Sequence[float]) -> State:
-    """What the losses of a training say.
+    """Classify the losses of a training run.
 
-    "single": one epoch, of which nothing can be said; "overfitted": validation rose above its best while training fell
-    clearly; "falling": the best epoch is among the last two, or the last third of the epochs is lower than the third
-    before; "flat": nothing moves; "level": validation stays near its best. One network jumps by some percent from epoch
-    to epoch, another does not: a rise alone says nothing.
+    "single": one epoch, from which nothing follows; "overfitted": validation rose above its best while training clearly
+    fell; "falling": the best epoch is one of the last two, or one of the last five while the last third of the epochs
+    is lower than the third before; "flat": nothing changes; "level": validation stays near its best. Some networks'
+    losses jump by a few percent from epoch to epoch, so a rise alone means nothing.
 
     Args:
-        train: of each epoch; None where it is unknown, and taken to have fallen.
-        validation: as many.
+        train: loss of each epoch; None if unknown, and then assumed to have fallen.
+        validation: loss of each epoch, as many.
 
     Example:
         >>> curve_state([0.7, 0.35, 0.23], [0.5, 0.4, 0.45])
@@ -31,7 +31,7 @@ def curve_state(train: Sequence[float] | None, validation: Sequence[float]) -> S
     if len(validation) == 1:
         return "single"
     best = min(range(len(validation)), key=validation.__getitem__)
-    # Training loss is with dropout, so only how it changes can be compared.
+    # The training loss includes dropout, so it is compared only with itself.
     learned = best < len(validation) - 1 if train is None else train[-1] < train[best] * (1 - 10 * _STEADY)
     if learned and validation[-1] > validation[best] * (1 + 2 * _STEADY):
         return "overfitted"
@@ -43,7 +43,7 @@ def curve_state(train: Sequence[float] | None, validation: Sequence[float]) -> S
 
 
 def _falls(losses: Sequence[float]) -> bool:
-    """Whether the mean of the last third is clearly below that of the third before; of few epochs nothing is clear."""
+    """Whether the last third is clearly below the third before, by their means; False for fewer than six epochs."""
     third = len(losses) // 3
     if third < 2:
         return False

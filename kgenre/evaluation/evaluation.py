@@ -1,4 +1,4 @@
-"""What an evaluation leaves: each film's probabilities beside its truth."""
+"""The result of an evaluation: each film's probabilities and true genres."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Evaluation:
     _resampled: dict[Thresholds | None, dict[str, npt.NDArray[np.float64]]] = field(default_factory=dict, repr=False)
 
     def resampled(self, thresholds: Thresholds | None) -> dict[str, npt.NDArray[np.float64]]:
-        """`bootstrap_metrics` of these films, worked out once."""
+        """Return `bootstrap_metrics` of these films, computed once per set of thresholds."""
         if thresholds not in self._resampled:
             self._resampled[thresholds] = bootstrap_metrics(self.true, self.prob, thresholds)
         return self._resampled[thresholds]
 
     def resampled_map(self) -> npt.NDArray[np.float64]:
-        """``map`` in each of these rounds; no more is worked out for it, where that is all that is wanted."""
-        for known in self._resampled.values():  # thresholds do not matter
+        """Return ``map`` in each resample, without computing the pooled metrics for it."""
+        for known in self._resampled.values():  # any will do: map does not depend on thresholds
             return known["map"]
         return bootstrap_metrics(self.true, self.prob, pooled=False)["map"]

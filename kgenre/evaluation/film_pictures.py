@@ -1,4 +1,4 @@
-"""Pictures of what a model says of films, for TensorBoard."""
+"""Pictures of a model's predictions for films, for TensorBoard."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _MOST_GENRES = 60  # rows and columns of a picture
 
 
 def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
-    """Of the films that have a genre (row), the share of which each genre (column) is predicted, as a PNG.
+    """Draw, for the films that have a genre (row), the share for which each genre (column) is predicted, as a PNG.
 
-    The multi-label relative of a confusion matrix: the diagonal is recall; a column that is dark throughout is a genre
-    that is predicted for everything. Of very many genres the most frequent are shown.
+    The multi-label counterpart of a confusion matrix: the diagonal is recall; a column that is dark throughout is a
+    genre that is predicted for every film. If there are very many genres, the most frequent are shown.
     """
     from PIL import Image, ImageDraw
 
-    # Drawn by hand: matplotlib takes as long over its many small texts as a tenth of an epoch.
+    # Drawn with Pillow: for so many small texts, Matplotlib takes as long as a tenth of an epoch.
     shown = np.flatnonzero(true.any(axis=0))
     if len(shown) > _MOST_GENRES:
         shown = np.sort(np.argsort(-true.sum(axis=0), kind="stable")[:_MOST_GENRES])
@@ -36,7 +36,7 @@ def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence
     cells = Image.fromarray(shade.T.reshape(*share.shape, 3).astype(np.uint8))
     canvas.paste(cells.resize((end - margin, end - margin), Image.Resampling.NEAREST), (margin, margin))
     draw.rectangle((margin, margin, end - 1, end - 1), outline="#444444")
-    across = Image.new("RGB", (margin - 5, end - margin), "white")  # the columns' names, to be turned upright
+    across = Image.new("RGB", (margin - 5, end - margin), "white")  # the columns' names, rotated below
     for row, genre in enumerate(shown.tolist()):
         name, middle = names[genre], cell * row + cell // 2
         draw.text((margin - 5, margin + middle), f"{name} ({true[:, genre].sum()})", "black", _font(name), anchor="rm")
@@ -58,14 +58,14 @@ def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence
 
 @cache
 def _plain_font(size: int) -> Any:
-    """Pillow's own font, which it reads anew at each call."""
+    """Return Pillow's own font, cached because Pillow loads it at each call."""
     from PIL import ImageFont
 
     return ImageFont.load_default(size=size)
 
 
 def _font(text: str) -> Any:
-    """Pillow's own font for ASCII, which is all that it has; else the one that lacks the fewest of the letters."""
+    """Return Pillow's own font for ASCII, which is all that it has; else the font that lacks the fewest characters."""
     from PIL import ImageFont
 
     if text.isascii():
@@ -77,7 +77,7 @@ def _font(text: str) -> Any:
 
 
 def panel_image(films: Any, true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
-    """Posters in a row, under each its true genres and the predicted ones: right ones green, wrong ones red."""
+    """Draw posters in a row, each with its true and predicted genres below: correct ones green, wrong ones red."""
     from PIL import Image, ImageDraw
 
     width, height = _TILE

@@ -1,4 +1,4 @@
-"""The predictions of films as a table, one row a film."""
+"""The predictions for films as a table, one row per film."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ COLUMNS = ("id", "title", "genres", "predicted")
 
 
 class PredictionsError(ShortTraceback, ValueError):
-    """A file of predictions is missing, damaged or of something else; the message names it."""
+    """A file of predictions is missing, damaged or another kind of table; the message names it."""
 
 
 @dataclass(frozen=True, eq=False)
 class FilmPredictions:
-    """The predictions of n films, as `read_predictions` gives them.
+    """The predictions of n films, as returned by `read_predictions`.
 
     Args:
-        ids: names of the films.
+        ids: the films' ids.
         titles: "" where unknown.
         true: (n, G) bool.
         prob: (n, G) float64.
@@ -52,12 +52,12 @@ class FilmPredictions:
 
 
 def predicted_genres(prob: np.ndarray, thresholds: Thresholds | None) -> npt.NDArray[np.bool_]:
-    """Which genres (n, G) of probabilities (n, G) count as predicted: above each genre's threshold, 0.5 without any."""
+    """Return which genres (n, G) count as predicted: above their threshold, or above 0.5 if there are no thresholds."""
     return prob > (0.5 if thresholds is None else np.array(thresholds.per_genre))
 
 
 def top_genres(prob: np.ndarray, count: int) -> npt.NDArray[np.intp]:
-    """The columns of the ``count`` most probable genres (n, count), best first; of equals the first column wins."""
+    """Return the columns of the ``count`` most probable genres (n, count), best first; ties go to the first column."""
     return np.argsort(-prob, axis=1, kind="stable")[:, :count]
 
 
@@ -68,21 +68,21 @@ def write_predictions(
 
     The columns are ``id``, ``title``, ``genres`` (the true ones, joined by "|"), ``predicted`` (those above their
     threshold, joined likewise), ``top3`` (the most probable, best first; ``top<n>``) and then one for each genre with
-    its probability, with the nine digits that tell all float32 apart: what is above a threshold stays above it. UTF-8,
-    with a byte-order mark where genres have other letters than ASCII's.
+    its probability, with the nine digits that distinguish all float32 values, so that what is above a threshold stays
+    above it. UTF-8, with a byte-order mark if genre names are not all ASCII.
 
     Args:
-        path: the file; replaced when it is complete.
+        path: the file; replaced only when the new one is complete.
         films: n films.
         prob: (n, G), columns as ``films.genre_names``.
         thresholds: of the model; None: 0.5.
-        top: how many most probable genres to name.
+        top: number of most probable genres to name.
     """
     names = films.genre_names
     predicted, best = predicted_genres(prob, thresholds), top_genres(prob, top)
     partial = path.with_name(f"{path.name}.partial")
     try:
-        # Without the mark spreadsheets show such columns in the letters of another alphabet.
+        # Without the mark, spreadsheets decode such names in a legacy encoding.
         encoding = "utf-8" if all(map(str.isascii, names)) else "utf-8-sig"
         with partial.open("w", newline="", encoding=encoding) as file:
             writer = csv.writer(file)
@@ -101,7 +101,7 @@ def read_predictions(path: Path) -> FilmPredictions:
     """Read what `write_predictions` wrote.
 
     Raises:
-        PredictionsError: it is not there or is not such a table.
+        PredictionsError: the file is missing or is not such a table.
     """
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:

@@ -1,4 +1,4 @@
-"""Fonts that have the letters of a text: DejaVu Sans, which comes with Matplotlib, and then what is installed."""
+"""Fonts for the characters of a text: DejaVu Sans, which comes with Matplotlib, then installed ones."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import unicodedata
 from pathlib import Path
 from typing import NamedTuple
 
-# Scripts whose letters change beside others: fonts alone do not draw them as they are written.
+# Scripts whose letters change shape next to others: without text shaping they are drawn wrongly.
 _JOINED = {*range(0x0900, 0x0E00), *range(0x0F00, 0x10A0), *range(0x1780, 0x1800)}  # India, Tibet, Myanmar, Cambodia
 
 
 class Fonts(NamedTuple):
-    """``files`` from which letters are taken, the first that has one; letters that are ``missing`` in all of them."""
+    """``files``, of which the first that has a character is used, and the characters ``missing`` from all of them."""
 
     files: tuple[Path, ...]
     missing: str
 
 
 def fonts_for(text: str) -> Fonts:
-    """The fewest fonts for a text, DejaVu Sans first.
+    """Return the fonts to draw a text with, as few as possible, DejaVu Sans first.
 
     Example:
         >>> fonts_for("Драма").missing
@@ -52,7 +52,7 @@ def _installed() -> tuple[Path, ...]:
 
 @functools.cache
 def letters_of(file: Path) -> frozenset[str]:
-    """The characters that a font has; none of one that cannot be read."""
+    """Return the characters that a font has; none if it cannot be read."""
     from matplotlib.ft2font import FT2Font
 
     try:
@@ -62,7 +62,7 @@ def letters_of(file: Path) -> frozenset[str]:
 
 
 def badly_drawn(text: str) -> str:
-    """A line about the letters of a text that pictures and PDFs show wrongly; "" where all are right.
+    """Describe the characters of a text that pictures and PDFs show wrongly; "" if there are none.
 
     Example:
         >>> badly_drawn("Драма")

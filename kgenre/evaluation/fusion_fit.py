@@ -1,4 +1,4 @@
-"""How much to trust each of several models, genre by genre, from films that none was trained on."""
+"""Weights for combining several models, genre by genre, fitted to films that none was trained on."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ def fit_fusion(
 ) -> tuple[Floats, Floats]:
     """Fit ``logit = prior + bias + sum_m weight_m evidence_m`` to held-out films, by penalised likelihood.
 
-    Most genres have a handful of validation films: each genre's weight is drawn to the weight that all genres share,
-    and that one weakly to ``expected``; each bias to 0. The penalty ``strength / 2 (weight - shared)^2`` is that of a
-    Gaussian prior with variance ``1 / strength`` (ridge). With one model and ``expected=[1]`` it is Platt scaling per
-    genre (Platt, 1999).
+    Most genres have only a handful of validation films: each genre's weight is shrunk towards a weight shared by all
+    genres, that one weakly towards ``expected``, and each bias towards 0. The penalty
+    ``strength / 2 (weight - shared)^2`` is that of a Gaussian prior with variance ``1 / strength`` (ridge). With one
+    model and ``expected=[1]`` this is Platt scaling per genre (Platt, 1999).
 
     Args:
         true: bool (n, G).
         evidence: (M, n, G), each model's log-odds minus ``prior``.
         prior: (G,), log-odds of the genres' frequencies among the training films.
-        expected: M weights to start from: 1 for models that read different things, 1/k for k that read the same.
-        strength: how strongly genres are tied to one another. Cross-validation on 247 films is flat from 20 to 300, on
-            other films 10 is as good or better.
+        expected: M prior weights: 1 for models that read different inputs, 1/k for k that read the same.
+        strength: how strongly the genres are tied together. In cross-validation on 247 films, the loss is flat from 20
+            to 300; on other films 10 is as good or better.
 
     Returns:
-        weights (M, G) and bias (G,). No weight is below 0: a model that is worse than nothing on a few films is not to
-        be believed backwards.
+        weights (M, G) and bias (G,). No weight is below 0: a model that is worse than chance on a few films must not be
+        inverted.
 
     Example:
         >>> weights, bias = fit_fusion(true, log_odds - prior, prior, expected=[1.0, 1.0])

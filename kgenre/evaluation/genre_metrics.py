@@ -1,4 +1,4 @@
-"""The same numbers for each genre on its own."""
+"""Metrics of each genre on its own."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from kgenre.evaluation.thresholds import Thresholds
 def genre_metrics(
     y_true: np.ndarray, y_prob: np.ndarray, threshold: float = 0.5, thresholds: Thresholds | None = None
 ) -> dict[str, np.ndarray]:
-    """Measure how each genre is predicted.
+    """Measure how well each genre is predicted.
 
     Args:
         y_true: (n, G), 0 or 1 or bool.

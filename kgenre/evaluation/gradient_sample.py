@@ -1,4 +1,4 @@
-"""Gradients as they are in training, on every backend."""
+"""A sample of the gradients that training computes, on every backend."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import keras
 
-_ENTRIES = 4096  # of each weight: enough for a histogram, next to nothing beside the weights
+_ENTRIES = 4096  # of each weight: enough for a histogram, and small compared with the weights
 
 
 class GradientSample:
-    """Keeps evenly spaced entries of each weight's newest gradient: see `kgenre.engines.weight_update.StepPart`.
+    """Keeps evenly spaced entries of each weight's latest gradient: see `kgenre.engines.weight_update.StepPart`.
 
-    They are what the optimizers were given: of the last batch (or group of accumulated batches), unscaled and clipped.
+    They are as passed to the optimizers: from the last batch (or group of accumulated batches), unscaled and clipped.
     """
 
     prefix = "gradient_sample"
     samples: dict[str, keras.Variable]  # by the name of the weight, float32 (at most 4,096,)
 
     def build(self, module: Any, variables: Mapping[str, keras.Variable]) -> dict[str, keras.Variable]:
-        """Make room for each weight's entries."""
+        """Create a variable for each weight's entries."""
         import keras
 
         self.samples = {
@@ -33,12 +33,12 @@ class GradientSample:
         return {f"{self.prefix}.{name}": sample for name, sample in self.samples.items()}
 
     def after_update(self, gradients: Mapping[str, Any]) -> None:
-        """Take them."""
+        """Store the entries."""
         from keras import ops
 
-        for name, gradient in gradients.items():  # without those of weights that are frozen now
+        for name, gradient in gradients.items():  # none for weights that are frozen now
             flat, kept = ops.reshape(gradient, (-1,)), self.samples[name].shape[0]
             self.samples[name].assign(ops.cast(flat[:: flat.shape[0] // kept][:kept], "float32"))
 
     def exchange(self, arrays: dict[str, Any]) -> None:
-        """A checkpoint keeps them as they are."""
+        """Nothing to do: a checkpoint keeps the entries as they are."""

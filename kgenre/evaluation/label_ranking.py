@@ -9,10 +9,10 @@ _PAIRS_AT_ONCE = 10_000_000  # bounds the memory: films times genres squared
 
 
 def label_ranking(true: npt.NDArray[np.bool_], prob: npt.NDArray[np.float64]) -> tuple[np.ndarray, np.ndarray]:
-    """Label-ranking average precision and coverage of each film (Tsoumakas, Katakis and Vlahavas, 2010).
+    """Compute label-ranking average precision and coverage of each film (Tsoumakas, Katakis and Vlahavas, 2010).
 
-    The first is the share of right genres among those ranked at least as high, averaged over the film's genres; the
-    second is how far down the list one must go to have them all. scikit-learn's definitions, ties included
+    The first is the share of true genres among those ranked at least as high, averaged over the film's genres; the
+    second is how far down the list one must go to find them all. scikit-learn's definitions, ties included
     (https://scikit-learn.org/stable/modules/model_evaluation.html#multilabel-ranking-metrics).
 
     Args:

@@ -11,8 +11,8 @@ from kgenre.evaluation.label_ranking import label_ranking
 from kgenre.evaluation.ranking import Ranking
 from kgenre.evaluation.thresholds import Thresholds
 
-CLIP = 1e-7  # keras.config.epsilon(): what Keras's own binary cross-entropy clips probabilities at
-# Worth a curve, or a row of a table; the others are for metrics.json.
+CLIP = 1e-7  # keras.config.epsilon(), at which Keras's own binary cross-entropy clips probabilities
+# The metrics worth a curve or a row of a table; the others are only in metrics.json.
 SHOWN: tuple[str, ...] = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "roc_auc", "top3_hit", "ece")
 SHOWN += ("tuned_f1_micro", "tuned_f1_macro")
 
@@ -26,10 +26,10 @@ def multilabel_metrics(
     k: int = 3,
     thresholds: Thresholds | None = None,
 ) -> dict[str, float]:
-    """Compute the numbers that a run reports, over all films at once: nothing is averaged over batches.
+    """Compute the metrics that a run reports, over all films at once: nothing is averaged over batches.
 
     A genre is predicted where its probability is above ``threshold`` (strictly, as in Keras). Genres that no
-    film of the evaluation has are left out of the averages over genres, but they count in what pools all pairs: the
+    film of the evaluation has are left out of the averages over genres, but count in metrics that pool all pairs: the
     network is trained on them too.
 
     All (film, genre) pairs pooled:
@@ -42,26 +42,26 @@ def multilabel_metrics(
     Averages over genres:
 
     - ``f1_macro``; ``f1_weighted``: by the genre's number of films.
-    - ``map``: average precision; ``roc_auc``: of genres that some, but not all films have. Neither needs a threshold.
+    - ``map``: average precision; ``roc_auc``: over genres that some, but not all films have. Neither needs a threshold.
 
     Averages over the films that have a genre:
 
     - ``f1_samples``: F1 of each film's genres.
-    - ``lrap``: label-ranking average precision; ``coverage``: genres to read from the top until all are found.
-    - ``top3_hit``: whether one of their k most probable genres is right; ``top3_precision`` and ``top3_recall``: how
-      many of these k are right, of k and of the film's (``top{k}_...``; of equal probabilities the genre that comes
-      first in the list wins).
+    - ``lrap``: label-ranking average precision; ``coverage``: how many genres, best first, include all true ones.
+    - ``top3_hit``: whether one of their k most probable genres is correct; ``top3_precision`` and ``top3_recall``: the
+      correct ones among these k, as a share of k and of the film's genres (``top{k}_...``; ties go to the genre that
+      comes first in the list).
 
-    And ``subset_accuracy``: the share of films whose genres are all right.
+    And ``subset_accuracy``: the share of films whose genres are all correct.
 
     With ``thresholds`` there are also ``tuned_precision``, ``tuned_recall``, ``tuned_f1_micro``, ``tuned_f1_macro``
     and ``tuned_f1_samples`` at the one threshold tuned for all genres, and ``per_genre_tuned_...`` at each genre's own.
 
     ``precision`` is 0 when nothing is predicted, as in Keras and scikit-learn. When no film has any genre,
-    what depends on having one is NaN.
+    metrics that need one are NaN.
 
     Args:
-        y_true: (n, G), 0 or 1 or bool; leave padding rows out before.
+        y_true: (n, G), 0 or 1 or bool, without padding rows.
         y_prob: (n, G) probabilities in [0, 1], columns in the same order.
         threshold: probability above which a genre is predicted, in [0, 1).
         k: how many of the most probable genres ``top{k}_...`` look at, at least 1; all of them where G < k.
@@ -69,7 +69,7 @@ def multilabel_metrics(
 
     Raises:
         ValueError: shapes differ or are not (n, G); no film; a NaN; ``y_true`` not 0/1; ``y_prob`` outside
-            [0, 1]; ``threshold`` or ``k`` out of range; as many ``thresholds`` as genres are needed.
+            [0, 1]; ``threshold`` or ``k`` out of range; not as many ``thresholds`` as genres.
 
     Example:
         >>> metrics = multilabel_metrics(np.array([[1, 0], [0, 1]]), np.array([[0.8, 0.3], [0.1, 0.4]]))
@@ -81,13 +81,14 @@ def multilabel_metrics(
 
 
 class MetricsOfResamples:
-    """The metrics of `multilabel_metrics`, of films that count more than once or not at all.
+    """Computes the metrics of `multilabel_metrics` for films that count more than once or not at all.
 
-    Everything that a film adds to a metric is computed once, and the films are sorted once: a resample is then a
-    weighted sum. `bootstrap_metrics` draws the weights.
+    Each film's contribution to a metric is computed once, and the films are sorted once: a resample is then a weighted
+    sum. `bootstrap_metrics` draws the weights.
 
-    Args: those of `multilabel_metrics`, and
-        pooled: whether ``ap_micro`` and ``roc_auc_micro`` are wanted, which take half of the time.
+    Args:
+        y_true, y_prob, threshold, k, thresholds: as in `multilabel_metrics`.
+        pooled: whether to compute ``ap_micro`` and ``roc_auc_micro``, which take half of the time.
     """
 
     def __init__(
@@ -123,7 +124,7 @@ class MetricsOfResamples:
         top = np.argsort(-prob, axis=1, kind="stable")[:, :k]
         right = np.take_along_axis(true, top, axis=1).sum(axis=1)
         precision, coverage = label_ranking(true, prob)
-        per_film = {  # each film's part of the sum
+        per_film = {  # each film's contribution to the sum
             "loss": binary_crossentropy(true, prob).sum(axis=1),
             "brier": ((prob - true) ** 2).sum(axis=1),
             "wrong": (chosen[""] != true).sum(axis=1),
@@ -135,7 +136,7 @@ class MetricsOfResamples:
             "right_of_k": right / top.shape[1],
             "right_of_film": right / np.maximum(count, 1),
         }
-        per_genre = {"support": true}  # each film's part of the counts (G,)
+        per_genre = {"support": true}  # each film's contribution to the counts (G,)
         for prefix, predicted in chosen.items():
             denominator = np.maximum(predicted.sum(axis=1) + count, 1)
             per_film[f"{prefix}f1"] = np.where(has_genre, 2 * (predicted & true).sum(axis=1) / denominator, 0)
@@ -147,13 +148,13 @@ class MetricsOfResamples:
         self._parts = np.concatenate(columns, axis=1, dtype=np.float64)
 
     def __call__(self, weights: npt.NDArray[np.number]) -> dict[str, Floats]:
-        """Each metric (rounds,) where film i counts ``weights[r, i]`` times in round r; weights are (rounds, n)."""
+        """Return each metric (rounds,); film i counts ``weights[r, i]`` times in round r, weights are (rounds, n)."""
         weights = np.asarray(weights, np.float64)
         sums = dict(zip(self._columns, np.split(weights @ self._parts, self._cuts, axis=1), strict=True))
         films = weights.sum(axis=1)
         single = {name: values[:, 0] for name, values in sums.items() if values.shape[1] == 1}
         support = sums["support"]
-        with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the NaN that is promised
+        with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the documented NaN
             metrics = {"loss": single["loss"] / (films * self.genres)}
             metrics |= self._at("", sums, support, single)
             metrics |= {
@@ -183,7 +184,7 @@ class MetricsOfResamples:
     @staticmethod
     def _at(prefix: str, sums: dict[str, Floats], support: Floats, single: dict[str, Floats]) -> dict[str, Floats]:
         hits, predicted = sums[f"{prefix}hits"], sums[f"{prefix}predicted"]  # (rounds, G)
-        # Per genre 2 TP / (2 TP + FP + FN): its denominator is what is predicted plus what is there.
+        # Per genre 2 TP / (2 TP + FP + FN); the denominator is the number of predicted plus that of true films.
         f1 = np.where(support > 0, 2 * hits / (predicted + support), np.nan)
         found, there = hits.sum(axis=1), support.sum(axis=1)
         return {
@@ -197,13 +198,13 @@ class MetricsOfResamples:
 
 
 def binary_crossentropy(true: np.ndarray, prob: np.ndarray) -> Floats:
-    """Give ``-log p`` where the genre is there and ``-log(1 - p)`` where it is not, in nats, for each pair."""
+    """Return ``-log p`` for each pair whose film has the genre, else ``-log(1 - p)``, in nats."""
     right = np.where(true, prob, 1 - prob)
     return -np.log(np.clip(right, CLIP, 1 - CLIP))
 
 
 def mean_of_present(values: Floats) -> Floats:
-    """Average (rounds, G) over the genres that are not NaN: (rounds,); NaN, and no warning, for none."""
+    """Average (rounds, G) over the genres that are not NaN: (rounds,); NaN without a warning if all are."""
     present = ~np.isnan(values)
     with np.errstate(invalid="ignore"):
         return np.nan_to_num(values).sum(axis=1) / present.sum(axis=1)

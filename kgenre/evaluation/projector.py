@@ -1,4 +1,4 @@
-"""What TensorBoard's Projector shows of a film model: the vectors of words and genres."""
+"""A film model's word and genre vectors, for TensorBoard's Projector."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def write_projector(folder: Path, model: Any, vocabulary: Sequence[str], genre_n
         array = keras.ops.convert_to_numpy(embedding.embeddings)[2:known]  # without padding and unknown
         vectors["words"] = array, vocabulary[2:known]
     last = next((layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Dense)), None)
-    if last is not None and last.units == len(genre_names):  # kgenre's own networks end in an activation
+    if last is not None and last.units == len(genre_names):  # kgenre's own networks have an activation after it
         vectors["genres"] = keras.ops.convert_to_numpy(last.kernel).T, genre_names
     if not vectors:
         return

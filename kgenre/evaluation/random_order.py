@@ -1,4 +1,4 @@
-"""What films in random order reach: the level that a ranking has to be above."""
+"""The mAP of films in random order: the chance level that a ranking has to exceed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from kgenre.evaluation.ranking import average_precision
 
 
 def mean_ap_of_random_order(counts: Sequence[int] | np.ndarray, films: int) -> float:
-    """The mAP that films in random order have on average.
+    """Return the expected mAP of films in random order.
 
-    Of a genre that r of n films have: ((r - 1) / (n - 1) * (n - H) + H) / n with H = 1 + 1/2 + ... + 1/n (Bestgen 2015,
-    "Exact expected average precision of the random baseline for system evaluation"). More than its share, r / n.
+    For a genre that r of n films have: ((r - 1) / (n - 1) * (n - H) + H) / n with H = 1 + 1/2 + ... + 1/n (Bestgen
+    2015, "Exact expected average precision of the random baseline for system evaluation"). It exceeds the share r / n.
 
     Args:
-        counts: how many films each genre has; genres without any are left out, as in ``map``.
+        counts: number of films of each genre; genres without any are left out, as in ``map``.
         films: n.
 
     Example:
@@ -32,11 +32,11 @@ def mean_ap_of_random_order(counts: Sequence[int] | np.ndarray, films: int) -> f
 
 
 def beside_random_order(evaluation: Evaluation) -> tuple[float, bool]:
-    """The mAP of films in random order, and whether a model's is higher by more than chance.
+    """Return the mAP of films in random order, and whether a model's is significantly higher.
 
-    By the bootstrap interval of its difference to a guess that is level over the films, the genre frequencies, whose
-    own mAP, the genres' share, is a little below random order: of a report, which knows that difference alone, this is
-    the same verdict.
+    This is decided by the bootstrap interval of the model's difference to the genre frequencies, which score all films
+    equally; their mAP, the genres' share, is a little below random order. A report knows only that difference: this
+    way both reach the same verdict.
 
     Args:
         evaluation: the model's.

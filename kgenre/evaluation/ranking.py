@@ -11,11 +11,11 @@ Floats = npt.NDArray[np.float64]
 class Ranking:
     """Films sorted once by their probabilities, so that a resample of the films costs two cumulative sums.
 
-    Films of equal probability share one threshold: their order does not matter.
+    Films with equal probabilities share one threshold: their order does not matter.
 
     Args:
         true: (n, C) bool.
-        prob: (n, C) float64, any score that grows with the belief.
+        prob: (n, C) float64, any score that grows with confidence.
         pooled: rank all n * C pairs together, as one column.
     """
 
@@ -32,13 +32,13 @@ class Ranking:
         new[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
         last = np.ones(ranked.shape, bool)
         last[:, :-1] = new[:, 1:]
-        start = np.maximum.accumulate(np.where(new, position, 0), axis=1)  # first and last place of each tie
+        start = np.maximum.accumulate(np.where(new, position, 0), axis=1)  # first and last position of each tie
         end = np.minimum.accumulate(np.where(last, position, m)[:, ::-1], axis=1)[:, ::-1]
-        # Only the places of positives enter the sums: a few of a hundred.
+        # Only the positions of positives enter the sums: a few percent.
         self._column, place = np.nonzero(positive)
         self._positive_film = self._film[self._column, place]
         self._start, self._end = start[self._column, place], end[self._column, place] + 1
-        before = np.zeros((len(ranked), m + 1), np.intp)  # positives before each place, over all columns
+        before = np.zeros((len(ranked), m + 1), np.intp)  # positives before each position, over all columns
         positive.cumsum(axis=1, out=before[:, 1:])
         before += np.concatenate([[0], before[:-1, -1].cumsum()])[:, None]
         self._first = before[self._column, 0]
@@ -46,9 +46,9 @@ class Ranking:
         self._positives_at_end = before[self._column, self._end]
 
     def scores(self, weights: Floats) -> tuple[Floats, Floats]:
-        """Average precision and ROC AUC (C,) of films that count ``weights`` (n,) times each; NaN where undefined."""
+        """Return average precision and ROC AUC (C,) with films counted ``weights`` (n,) times; NaN where undefined."""
         columns = len(self._film)
-        films = np.zeros((columns, self._film.shape[1] + 1))  # weight of the films before each place
+        films = np.zeros((columns, self._film.shape[1] + 1))  # weight of the films before each position
         np.cumsum(weights[self._film], axis=1, out=films[:, 1:])
         own = weights[self._positive_film]
         found = np.concatenate([[0.0], own.cumsum()])
@@ -60,7 +60,7 @@ class Ranking:
         negatives = films[:, -1] - positives
         others_start, others_end = films_start - found_start, films_end - found_end
         beaten = negatives[self._column] - (others_start + others_end) / 2  # a tie is half a win
-        with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the NaN that is promised
+        with np.errstate(invalid="ignore", divide="ignore"):  # 0 / 0 is the documented NaN
             precisions = np.bincount(self._column, own * precision, columns) / positives
             areas = np.bincount(self._column, own * beaten, columns) / (positives * negatives)
         areas[(positives == 0) | (negatives == 0)] = np.nan
@@ -72,13 +72,13 @@ def average_precision(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
 
     ``AP = sum_n (R_n - R_{n-1}) P_n`` over the distinct probabilities as thresholds, without interpolation:
     scikit-learn's definition, for all genres in one pass
-    (https://scikit-learn.org/stable/modules/generated/sklearn.metrics.average_precision_score.html). Films of
-    equal probability share one threshold, so their order does not matter; the same probability for every film
-    gives the genre's frequency.
+    (https://scikit-learn.org/stable/modules/generated/sklearn.metrics.average_precision_score.html). Films with
+    equal probabilities share one threshold, so their order does not matter; the same probability for every film
+    yields the genre's frequency.
 
     Args:
         y_true: (n, G), 0 or 1 or bool.
-        y_prob: (n, G) float, any score that grows with the belief; no NaN.
+        y_prob: (n, G) float, any score that grows with confidence; no NaN.
 
     Returns:
         (G,) float64 in [0, 1]; NaN where no film has the genre: there is nothing to rank.
@@ -91,14 +91,14 @@ def average_precision(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
 
 
 def roc_auc(y_true: np.ndarray, y_prob: np.ndarray) -> np.ndarray:
-    """The chance that a film with the genre gets a higher probability than one without it, for each genre.
+    """Measure how often a film with a genre gets a higher probability than one without it, for each genre.
 
     The area under the ROC curve; ties count one half (Hanley and McNeil, 1982,
-    https://doi.org/10.1148/radiology.143.1.7063747). The same probability for every film gives 0.5.
+    https://doi.org/10.1148/radiology.143.1.7063747). The same probability for every film yields 0.5.
 
     Args:
         y_true: (n, G), 0 or 1 or bool.
-        y_prob: (n, G) float, any score that grows with the belief; no NaN.
+        y_prob: (n, G) float, any score that grows with confidence; no NaN.
 
     Returns:
         (G,) float64 in [0, 1]; NaN where no film or every film has the genre.

@@ -1,4 +1,4 @@
-"""Whether a model names the same genres first, whatever the film."""
+"""Whether a model ranks the same genres first for nearly every film."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 
 from kgenre.evaluation.film_predictions import top_genres
 
-_SHARE = 0.9  # of the films, from which on it hardly tells them apart
-_FEWEST = 6  # genres: of fewer, three are soon the same
+_SHARE = 0.9  # of the films: from here on, the model hardly tells them apart
+_FEWEST = 6  # genres: among fewer, three are easily the same
 
 
 class SameTop(NamedTuple):
-    """The three genres, the most probable first, for how many films, and of how many."""
+    """The three genres, most probable first, the number of films that have them first, and the number of all films."""
 
     genres: tuple[str, ...]
     films: int
     of: int
 
     def __str__(self) -> str:
-        """The sentence that is said of it."""
+        """Return the sentence for logs and reports."""
         names = f"{', '.join(self.genres[:-1])} and {self.genres[-1]}"
         return f"It ranks {names} first for {self.films} of {self.of} films: it hardly distinguishes between films."
 
 
 def same_top(prob: np.ndarray, genre_names: Sequence[str]) -> SameTop | None:
-    """The three genres that probabilities (n, G) put first for nine films of ten or more, in any order; None: none.
+    """Return the three genres that probabilities (n, G) rank first, in any order, for 90 % of films or more, else None.
 
     Example:
         >>> names = ["Action", "Comedy", "Drama", "Horror", "Romance", "War"]

@@ -1,4 +1,4 @@
-"""What TensorBoard, and other loggers that take pictures, show of a film model besides its curves."""
+"""A callback for a film model's views in TensorBoard, and in other loggers that take pictures, besides its curves."""
 
 from __future__ import annotations
 
@@ -34,20 +34,20 @@ _LAYOUT = {
 
 
 class TensorBoardViews(Callback):
-    """Writes pictures and distributions of the validation films, where a `TensorBoardLogger` is there.
+    """Writes pictures and distributions of the validation films to a `TensorBoardLogger`, if there is one.
 
     The pictures and the text go to every logger that takes pictures (`WandbLogger`, `MLFlowLogger`).
 
-    With the first validation, the last and about eight between them: a precision-recall curve for each genre and all
-    together, histograms of weights, of their gradients and of probabilities, which genres are predicted where which are
-    true, and the same few films with truth and predictions. Once: the graph of the model, the layout of Custom Scalars,
-    and for the projector the vectors of words and genres.
+    At the first validation, the last and about eight in between: a precision-recall curve for each genre and for all
+    together, histograms of weights, gradients and probabilities, which genres are predicted for the films of each true
+    genre, and the same few films with true and predicted genres. Once: the graph of the model, the layout of Custom
+    Scalars, and for the Projector the vectors of words and genres.
 
     Args:
-        times: how often a run writes its views, about.
-        films: in the panel.
+        times: about how often a run writes its views.
+        films: number of films in the panel.
         gradients: show the gradients of the last training step; they become part of the compiled step and, up to 4,096
-            entries of each weight, of the checkpoint. False: their running mean, where the optimizer keeps it (Adam's
+            entries of each weight, of the checkpoint. False: their running mean, if the optimizer keeps it (Adam's
             first moment).
 
     Example:
@@ -61,10 +61,10 @@ class TensorBoardViews(Callback):
         self.films = films
         self.step_part = GradientSample() if gradients else None
         self._validations = 0
-        self._left_out: int | None = None  # the step of the newest validation, where its views were not due
+        self._left_out: int | None = None  # the step of the latest validation, if its views were not due
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """The graph and the layout; a run that goes on in its folder has them."""
+        """Write the graph and the layout; a run that continues in its folder has them."""
         self._left_out = None
         if not trainer.resumed:
             self._validations = 0
@@ -77,12 +77,12 @@ class TensorBoardViews(Callback):
                 logger.log_graph(_nodes(model))
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
-        """Every n-th validation."""
+        """Write the views at every n-th validation."""
         evaluation = getattr(module, "evaluation", None)
         if trainer.stage != "fit" or trainer.sanity_checking or evaluation is None:
             return
         self._validations += 1
-        # Of the whole fit at this pace; one an epoch where it is not known how many steps it has.
+        # Validations of the whole fit at this pace; one per epoch if its number of steps is unknown.
         planned = self._validations * trainer.estimated_stepping_batches / max(trainer.global_step, 1)
         if math.isinf(planned):
             planned = 100 if math.isinf(trainer.max_epochs) else trainer.max_epochs
@@ -92,8 +92,8 @@ class TensorBoardViews(Callback):
             self._write(trainer, module, evaluation, trainer.global_step)
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
-        """The last validation's views, and the projector, with the weights as they are."""
-        # Not where the run was stopped: what goes on from there shows what a run without a stop does.
+        """Write the last validation's views, and the Projector's files, with the current weights."""
+        # Not if the run was interrupted: once resumed, it shows the same views as a run without interruption.
         evaluation, model = getattr(module, "evaluation", None), getattr(module, "model", None)
         if self._left_out is not None and not trainer.interrupted and evaluation is not None:
             self._write(trainer, module, evaluation, self._left_out)
@@ -102,11 +102,11 @@ class TensorBoardViews(Callback):
             write_projector(trainer.run_dir, model, vocabulary, getattr(module, "genre_names", ()))
 
     def state_dict(self) -> dict[str, Any]:
-        """How many validations there were: after a resume every n-th is the same one."""
+        """Return the number of validations so far, so that a resumed run keeps its schedule."""
         return {"validations": self._validations}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Continue counting."""
         self._validations = state["validations"]
 
     def _write(self, trainer: Trainer, module: Module, evaluation: Evaluation, step: int) -> None:
@@ -144,19 +144,19 @@ def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _weights(trainer: Trainer, sample: GradientSample | None) -> dict[str, np.ndarray]:
-    """The weights and the gradients in ``sample``, else Adam's running mean of them where the optimizer keeps it."""
+    """Return the weights, and the gradients in ``sample``, else their running mean if the optimizer keeps it (Adam)."""
     state, found = trainer.engine.state_dict(), {}
     for name, variable in trainer.engine.built.variables.items():
         title = getattr(variable, "path", name)  # the layer's own name, as "Conv0/kernel"
         found[f"weights/{title}"] = state[name]
         mean = [key for key in state if key.endswith(f".momentums.{name}")]
         kept = mean if sample is None else [f"{sample.prefix}.{name}"]
-        found |= {f"gradients/{title}": state[key] for key in kept if key in state}  # not where nothing is trained
+        found |= {f"gradients/{title}": state[key] for key in kept if key in state}  # untrained weights have none
     return {n: a for n, a in found.items() if a.size > 1 and np.issubdtype(a.dtype, np.floating)}
 
 
 def _nodes(model: Any) -> list[tuple[str, str, list[str]]]:
-    """Each operation of a functional Keras model, its class, and where its inputs come from."""
+    """Return each operation of a functional Keras model: its name, its class, and the names of those it reads from."""
     nodes = []
     for operation in getattr(model, "operations", model.layers):
         parents = []

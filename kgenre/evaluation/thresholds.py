@@ -1,4 +1,4 @@
-"""Above which probability a genre counts as predicted: thresholds tuned on validation films."""
+"""Thresholds, tuned on validation films: the probabilities above which a genre counts as predicted."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from kgenre.evaluation.checked_arrays import checked_genres, checked_probabilities
 
-# Thresholds are tried at even steps of log-odds, as probabilities of rare genres are small. F1 is averaged over a
-# window of neighbours before its maximum is taken: a peak that one film makes is none. Where all probabilities lie
+# The thresholds tried are evenly spaced in log-odds, as probabilities of rare genres are small. F1 is smoothed over a
+# window of neighbours before its maximum is taken, so that no peak due to a single film wins. If all probabilities lie
 # within less than the window, as after an epoch or two, it would hide every difference: it is narrowed.
 _STEP = 0.1
 _GRID = 1 / (1 + np.exp(-np.linspace(-5.3, 3.5, 89)))
@@ -26,7 +26,7 @@ class Thresholds:
     Args:
         overall: one for all genres.
         per_genre: one for each of the G genres.
-        fallback: for each genre, whether it has ``overall`` for want of anything better, see `tune_thresholds`.
+        fallback: for each genre, whether it uses ``overall`` instead of its own, see `tune_thresholds`.
     """
 
     overall: float
@@ -34,7 +34,7 @@ class Thresholds:
     fallback: tuple[bool, ...]
 
     def to_json(self, genre_names: Sequence[str]) -> dict[str, Any]:
-        """As JSON values, for a checkpoint."""
+        """Return the thresholds as JSON values, for a checkpoint."""
         return {
             "overall": self.overall,
             "per_genre": dict(zip(genre_names, self.per_genre, strict=True)),
@@ -43,7 +43,7 @@ class Thresholds:
 
     @classmethod
     def from_json(cls, state: Mapping[str, Any], genre_names: Sequence[str]) -> Self:
-        """What `to_json` gave, in the order of ``genre_names``; genres that it lacks have the overall one."""
+        """Restore from `to_json`, in the order of ``genre_names``; genres missing there have the overall threshold."""
         overall, per_genre = state["overall"], state["per_genre"]
         return cls(
             overall,
@@ -53,15 +53,15 @@ class Thresholds:
 
 
 def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int = MIN_POSITIVES) -> Thresholds:
-    """Choose the thresholds with the best F1 on validation films; never give it test films.
+    """Choose the thresholds with the best F1 on validation films; never pass it test films.
 
-    ``overall`` has the best micro-F1, ``per_genre`` the best F1 of each genre, both after smoothing over
-    neighbouring thresholds, as far as that costs no more F1 on these films than half its binomial error (0.5 through
-    the root of the number of films that have the genre). Where 0.5 does better on these films than ``overall``,
-    that is 0.5. A genre gets ``overall`` if it has fewer than ``min_positives`` films, or if its best F1 is not
-    clearly above what predicting it for every film reaches (by half that error): on a handful of films the best
-    threshold is chance, and of a ranking that says nothing it is the one that predicts everything (Lipton, Elkan and
-    Naryanaswamy, 2014, https://arxiv.org/abs/1402.1892).
+    ``overall`` has the best micro-F1, ``per_genre`` the best F1 of each genre, both after smoothing over neighbouring
+    thresholds, as far as that costs no more F1 on these films than half its binomial error (0.5 divided by the square
+    root of the number of films that have the genre). If 0.5 does better on these films, ``overall`` is 0.5. A genre
+    gets ``overall`` if it has fewer than ``min_positives`` films, or if its best F1 does not exceed the F1 of
+    predicting it for every film by half that error: on a handful of films the best threshold is chance, and for an
+    uninformative ranking it is the one that predicts everything (Lipton, Elkan and Naryanaswamy, 2014,
+    https://arxiv.org/abs/1402.1892).
 
     Args:
         y_true: (n, G), 0 or 1 or bool.
@@ -79,7 +79,7 @@ def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int =
     true = checked_genres(y_true)
     prob = checked_probabilities(y_prob, true.shape)
     tries = len(_GRID)
-    # Above which of the thresholds each probability is; counts per genre, then summed from above.
+    # Pairs are counted by genre and by thresholds passed; sums from the top are the pairs above each threshold.
     passed = np.searchsorted(_GRID, prob, side="left")  # thresholds strictly below the probability
     column = np.broadcast_to(np.arange(true.shape[1]), true.shape)
     place = column * (tries + 1) + passed
@@ -106,21 +106,21 @@ def tune_thresholds(y_true: np.ndarray, y_prob: np.ndarray, min_positives: int =
 
 
 def _error(support: np.ndarray | int) -> np.ndarray:
-    """Half the binomial error of an F1 that so many pairs decide."""
+    """Return half the binomial error of an F1 that ``support`` true pairs decide."""
     return 0.5 / np.sqrt(np.maximum(support, 1))
 
 
 def _best(f1: np.ndarray, true: np.ndarray, prob: np.ndarray) -> tuple[float, float]:
-    """The threshold of the highest smoothed F1, and that F1; of F1 on the grid, and the pairs (n,) that it is of."""
+    """Return the threshold with the highest smoothed F1, and that F1, from F1 on the grid and its pairs (n,)."""
     jumps, steps = _steps(true, prob)
-    if not steps.any():  # no film has it, or no threshold finds one
+    if not steps.any():  # no film has the genre, or no threshold finds one
         return 0.5, 0.0
     half = _WINDOW // 2
     smooth = np.convolve(np.pad(np.nan_to_num(f1), half, mode="edge"), np.ones(_WINDOW) / _WINDOW, mode="valid")
     best = np.flatnonzero(smooth >= smooth.max() - 1e-12)
     threshold, reached = float(_GRID[best[len(best) // 2]]), float(smooth.max())  # the middle of a plateau
     least = steps.max() - float(_error(int(true.sum())))
-    for halved in range(1, 25):  # then the window is narrower than the digits of a float32
+    for halved in range(1, 25):  # then the window is narrower than the precision of float32
         if _f1(true, prob, threshold) >= least:
             break
         threshold, reached = _best_of_steps(jumps, steps, _WINDOW * _STEP / 2**halved)
@@ -133,16 +133,16 @@ def _f1(true: np.ndarray, prob: np.ndarray, threshold: float) -> float:
 
 
 def _steps(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """F1 as the step function of the threshold that it is: the log-odds where it jumps, falling, and F1 below each."""
+    """Return F1 as a step function of the threshold: the log-odds where it jumps, descending, and F1 below each."""
     order = np.argsort(-prob)
     prob, hits = np.clip(prob[order], 1e-7, 1 - 1e-7), np.cumsum(true[order])
-    last = np.flatnonzero(np.append(np.diff(prob) < 0, True))  # of equal probabilities all are above it, or none
+    last = np.flatnonzero(np.append(np.diff(prob) < 0, True))  # equal probabilities pass a threshold together
     last = last[prob[last] > 1e-7]  # no threshold is below 0
     return np.log(prob[last]) - np.log1p(-prob[last]), 2 * hits[last] / (last + 1 + hits[-1])
 
 
 def _best_of_steps(jumps: np.ndarray, f1: np.ndarray, width: float) -> tuple[float, float]:
-    """`_best` between the jumps, with a window of that width in log-odds."""
+    """Return the same as `_best`, tried between the jumps, with a window of ``width`` in log-odds."""
     ends = np.append(jumps, jumps[-1] - 1)
     middles = (ends[:-1] + ends[1:]) / 2
     area = np.append(0, np.cumsum(f1 * (ends[:-1] - ends[1:])))  # from the highest jump down

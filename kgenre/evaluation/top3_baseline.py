@@ -1,4 +1,4 @@
-"""The same three genres for every film."""
+"""A baseline that predicts the same three genres for every film."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kgenre.evaluation.baselines import FrequencyBaseline, OnProgress
 class Top3Baseline:
     """Predicts the three most frequent genres of the training films, for every film.
 
-    It decides and gives no probabilities (1 and 0): metrics of probabilities and rankings mean nothing for it.
+    It returns hard decisions (1 or 0), not probabilities: metrics of probabilities and rankings do not apply to it.
 
     Example:
         >>> genres = np.array([[1, 0, 0, 1], [1, 1, 0, 1], [1, 1, 1, 0]])
@@ -33,5 +33,5 @@ class Top3Baseline:
         return self
 
     def predict_proba(self, films: Sequence[Any] | np.ndarray) -> np.ndarray:
-        """Return (n, G) float64 of 1 and 0, once for each of the n films."""
+        """Return (n, G) float64 of 1 and 0, the same for each of the n films."""
         return np.tile(self.decisions_, (len(films), 1))

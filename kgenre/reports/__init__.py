@@ -1,4 +1,4 @@
-"""What a run is worth, on two or three pages: HTML, Markdown, PDF and a model card."""
+"""Reports on tested runs, two or three pages long: HTML, Markdown, PDF and a model card."""
 
 from kgenre.reports.examples import Examples as Examples
 from kgenre.reports.examples import examples as examples

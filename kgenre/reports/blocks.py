@@ -1,4 +1,4 @@
-"""What a page is made of: the same blocks become HTML, Markdown and PDF, so that all three say the same."""
+"""The blocks of a report: HTML, Markdown and PDF are rendered from the same blocks, so that their contents agree."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Bullets:
 class Table:
     """Rows of text under a header; the first column is text, the others are numbers.
 
-    ``bold`` marks rows; ``first_width`` is the first column's share of the page in the PDF.
+    ``bold`` holds the indices of bold rows; ``first_width`` is the first column's share of the page in the PDF.
     """
 
     header: tuple[str, ...]
@@ -45,7 +45,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """A PNG over the width of the page; ``name`` is its file's in the Markdown report."""
+    """A PNG as wide as the page; ``name`` is its file name in the Markdown report."""
 
     name: str
     png: bytes
@@ -55,21 +55,21 @@ class Figure:
 
 @dataclass(frozen=True)
 class Guess:
-    """What one run says of a film: the most probable genres with probability, right or not, and the explanation."""
+    """One run's prediction for a film: its most probable genres as (name, probability, correct), and an explanation."""
 
     run: str
     genres: tuple[tuple[str, float, bool], ...]
-    heat: bytes | None = None  # a JPEG of the poster with where the first genre is seen
-    words: tuple[tuple[str, float], ...] | None = None  # of the overview, with what each says for the first genre
+    heat: bytes | None = None  # a JPEG: the poster with a heat map of the first genre
+    words: tuple[tuple[str, float], ...] | None = None  # the overview's, with importance for the first genre
 
 
 @dataclass(frozen=True)
 class Film:
-    """An example film: its poster (a JPEG, and where its file is), overview, truth, and what each run says."""
+    """An example film: its poster (a JPEG, and the path of the original), overview, true genres and predictions."""
 
     id: str
     title: str
-    kind: str  # why it is shown
+    kind: str  # why it was chosen
     truth: tuple[str, ...]
     overview: str
     poster: bytes | None
@@ -85,7 +85,7 @@ class Films:
 
 
 def label(name: str, probability: float, right: bool) -> str:
-    """One of a guess's genres as every page shows it: "Drama 0.91 ✓"."""
+    """Format a predicted genre for any page: "Drama 0.91 ✓"."""
     return f"{name} {probability:.2f}{' ✓' if right else ''}"
 
 

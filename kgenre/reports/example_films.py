@@ -1,4 +1,4 @@
-"""Example films of the test set: chosen, with poster, overview and why each run says what it says."""
+"""Example films of the test set: how they are chosen, their posters and overviews, and explained predictions."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
-# A heat map of the poster as a JPEG, and the overview's words with their importance; None where there is none.
+# The poster with a heat map, as a JPEG, and the overview's words with their importance; None if not available.
 Explanation = tuple[bytes | None, tuple[tuple[str, float], ...] | None]
-_POSTER = (200, 300)  # at most, in pixels
+_POSTER = (200, 300)  # maximum width and height, in pixels
 
 
 def choose_films(
     runs: Sequence[Run], n: int, kind: str = "random", seed: int = 0, ids: Sequence[str] = ()
 ) -> list[str]:
-    """Choose test films that all runs have: ids.
+    """Choose test films that all runs have, and return their ids.
 
     Args:
         runs: one or more.
-        n: how many.
-        kind: "random"; "best" or "worst" by the mean loss over runs; "disagreed": where the runs' probabilities are
-            furthest apart (of one run: where it is least sure).
-        seed: of "random".
-        ids: these films instead.
+        n: number of films.
+        kind: "random"; "best" or "worst" by the mean loss over runs; "disagreed": where the runs' probabilities
+            differ most (with one run: where it is least certain).
+        seed: for "random".
+        ids: films to return instead.
 
     Raises:
         ReportError: an unknown film or kind.
@@ -67,7 +67,7 @@ def choose_films(
     scores = {"best": loss, "worst": -loss, "disagreed": -spread}
     if kind not in scores:
         raise ReportError(f"Films are chosen by {', '.join(['random', *scores])}. Received: {kind!r}")
-    # A film without a genre is easy to be right about, and shows nothing.
+    # Films without genres come last: they are easy to predict and show nothing.
     order = np.lexsort((scores[kind], ~true.any(axis=1)))
     return [common[i] for i in order[:n]]
 
@@ -75,10 +75,10 @@ def choose_films(
 def example_films(
     runs: Sequence[Run], chosen: Sequence[tuple[str, str]], top: int = 3, explain: bool = True
 ) -> list[Film]:
-    """Films by (id, why it is shown), with what each run says of them.
+    """Build the example films from pairs (id, why it was chosen), with each run's predictions.
 
-    A film's overview and poster come from the data that the first run names; where these are gone, the films go
-    without, and without explanations.
+    Overviews and posters are read from the first run's data; if it is gone, the films are shown without them, and
+    without explanations.
     """
     table = _film_table(runs[0])
     rows = {film_id: row for row, film_id in enumerate(table.ids)} if table is not None else {}
@@ -121,7 +121,7 @@ def _film_table(run: Run) -> FilmTable | None:
 def _explained(
     runs: Sequence[Run], ids: Sequence[str], table: FilmTable, rows: dict[str, int]
 ) -> dict[tuple[str, str], Explanation]:
-    """(run, film) -> explanation of the first genre that the run names."""
+    """Map (run name, film id) to the explanation of that run's most probable genre."""
     from kgenre.checkpoints import CheckpointError
 
     found: dict[tuple[str, str], Explanation] = {}
@@ -149,7 +149,7 @@ def _explained_by(
     words_of = TextWords(data.standardize, data.word_split, data.stem)
     posters = [table.poster_paths[rows[i]] if data.posters else None for i in ids]
     overviews = [table.overviews[rows[i]] if data.overviews else "" for i in ids]
-    films = [  # one by one: a network that does with either is given the one that a film has
+    films = [  # one at a time: if the network needs only one input, each film gives those it has
         data.encode(None if poster is None else [poster], [overview] if overview else None)
         for poster, overview in zip(posters, overviews, strict=True)
     ]
@@ -168,16 +168,16 @@ def _explained_by(
 
 
 def _words(overview: str, importance: np.ndarray, words_of: TextWords) -> tuple[tuple[str, float], ...]:
-    """The overview's words with their importance, scaled to -1 to 1; words that were cut off have 0."""
+    """Return the overview's words with their importance, scaled to [-1, 1]; words cut off by truncation have 0."""
     most = float(np.abs(importance).max()) or 1.0
     values = iter(importance / most)
-    # A lone dash is no token: the network never saw it. Of several in one piece the strongest counts.
+    # A piece may have no token (a lone dash), which the network never saw, or several, of which the strongest counts.
     found = [(piece, list(islice(values, len(words_of(piece))))) for piece in words_of.pieces(overview)]
     return tuple((piece, float(max(seen, key=abs, default=0.0))) for piece, seen in found)
 
 
 def _poster(path: Path | None, heat: np.ndarray | None = None) -> bytes | None:
-    """A small one as a JPEG, grey with what is seen in orange where ``heat`` says so; None where there is none."""
+    """Return a small JPEG, with ``heat`` as an orange overlay on a grey poster; None if there is no readable poster."""
     from PIL import Image
 
     from kgenre.data.posters import poster_to_show

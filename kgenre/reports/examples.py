@@ -1,4 +1,4 @@
-"""Example films in a notebook: posters beside what runs say of them."""
+"""Example films for notebooks: posters next to the predictions of one or more runs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _log = logging.getLogger("kgenre")
 
 
 class Examples(tuple[Film, ...]):
-    """Films; in a notebook the last line of a cell shows them with posters, elsewhere as text."""
+    """Example films: shown with posters as the last expression of a notebook cell, printed as text elsewhere."""
 
     def _repr_html_(self) -> str:
         return films_to_html(self)
@@ -36,16 +36,16 @@ def examples(
     explain: bool = False,
     data_path: str | None = None,
 ) -> Examples:
-    """Test films beside what one or more tested runs say of them.
+    """Return test films with the predictions of one or more tested runs.
 
     Args:
-        runs: the folder of a tested run, or several; as ``trainer.run_dir``.
-        n: how many films.
+        runs: folder of a tested run, such as ``trainer.run_dir``, or several.
+        n: number of films.
         by: "random", "best", "worst" or "disagreed"; see `choose_films`.
-        seed: of random films.
-        ids: these films instead.
-        top: genres to show for each run.
-        explain: mark where on the poster and in which words the first genre is seen; loads the models.
+        seed: for "random".
+        ids: films to show instead.
+        top: number of genres to show for each run.
+        explain: mark the parts of the poster and the words that speak for the first genre; loads the models.
         data_path: where the films are, if they have moved.
 
     Raises:

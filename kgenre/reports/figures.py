@@ -1,4 +1,4 @@
-"""The report's figures as PNG, the same bytes for the same numbers."""
+"""The report's figures as PNG; the same numbers yield the same bytes."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _LINES = {
     "tfidf": ("-.", "TF-IDF"),
     "colours": ((0, (1, 3)), "colours and layout"),
 }
-MOST_GENRES = 45  # rows that a page has room for
+MOST_GENRES = 45  # rows that fit on a page
 _WIDTH = 7.1  # inches, between the margins of an A4 page
 _STYLE = {"font.size": 7.5, "axes.spines.top": False, "axes.spines.right": False}
 
 
 def curves_figure(runs: Sequence[Run]) -> bytes | None:
-    """Training and validation loss over the epochs, a panel for each run, with the baselines as lines."""
+    """Draw training and validation loss over the epochs, a panel per run, with the baselines as lines."""
     drawn = [(run, curve) for run in runs if (curve := learning_curve(run)) is not None]
     if not drawn:
         return None
@@ -57,17 +57,17 @@ def curves_figure(runs: Sequence[Run]) -> bytes | None:
             panel.set_xlabel("epoch")
             panel.xaxis.get_major_locator().set_params(integer=True)
         room = (max(highs) - min(lows)) * 0.1
-        panels[0].set_ylim(min(lows) - room, max(highs) + room)  # a first epoch far above is cut off
+        panels[0].set_ylim(min(lows) - room, max(highs) + room)  # crops a first epoch with a far larger loss
         panels[0].set_ylabel("loss")
         for handle in _legend_below(figure, panels)[: 3 if len(drawn) > 1 else 0]:
-            handle.set_color("black")  # of all panels, which have colours of their own
+            handle.set_color("black")  # the legend is shared by panels with different colours
         return _png(figure)
 
 
 def genres_figure(runs: Sequence[Run]) -> bytes:
-    """Average precision of each genre, the most frequent first, with the level of chance; and F1 at 0.5 and tuned.
+    """Draw each genre's average precision, most frequent first, with its chance level; and F1 at 0.5 and tuned.
 
-    Of very many genres the most frequent ``MOST_GENRES``.
+    With more than ``MOST_GENRES`` genres, only the most frequent are shown.
     """
     import matplotlib as mpl
 
@@ -100,7 +100,7 @@ def genres_figure(runs: Sequence[Run]) -> bytes:
 
 
 def _legend_below(figure: Figure, panels: Sequence[Any]) -> list[Any]:
-    """One for all panels, each label once; its marks, in order."""
+    """Draw one legend for all panels, each label once, and return its handles in order."""
     handles = {
         label: handle for panel in panels for handle, label in zip(*panel.get_legend_handles_labels(), strict=True)
     }
@@ -133,7 +133,7 @@ def _png(figure: Any) -> bytes:
 
     FigureCanvasAgg(figure)
     buffer = io.BytesIO()
-    with warnings.catch_warnings():  # of each letter that no font has: the report says it once
+    with warnings.catch_warnings():  # one per character that no font has: the report warns once
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font|Matplotlib currently does not support")
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

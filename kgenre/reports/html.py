@@ -1,4 +1,4 @@
-"""Blocks as one HTML file that needs nothing else."""
+"""Blocks rendered as a single self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _FILM_STYLE = """
 
 
 def to_html(blocks: Sequence[Block]) -> str:
-    """The whole page; pictures are inside."""
+    """Return the whole page, with embedded images."""
     title = next((block.text for block in blocks if isinstance(block, Heading)), "kgenre")
     body = "\n".join(_block(block) for block in blocks)
     return (
@@ -46,7 +46,7 @@ def to_html(blocks: Sequence[Block]) -> str:
 
 
 def films_to_html(films: Sequence[Film]) -> str:
-    """A part of a page, such as the output of a notebook's cell."""
+    """Return a fragment of a page, for the output of a notebook cell."""
     return f"<style>{_FILM_STYLE}</style>\n" + "\n".join(map(_film, films))
 
 

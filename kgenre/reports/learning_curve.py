@@ -1,4 +1,4 @@
-"""The losses of a run over the epochs, and what they say."""
+"""A run's losses over the epochs, and whether they were still falling."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from kgenre.reports.run import Run
 
 @dataclass(frozen=True)
 class LearningCurve:
-    """Losses of a run, means over films and genres.
+    """A run's losses, means over films and genres.
 
     Args:
-        train: of each epoch.
-        validation: of each time that it validated.
-        epochs: when that was, after so many epochs: 1 at the end of the first, 0.5 in the middle of it.
-        best: position of the lowest validation loss.
-        state: as of `curve_state`.
+        train: training loss of each epoch.
+        validation: loss of each validation.
+        epochs: number of epochs trained before each validation: 1 at the end of the first, 0.5 in the middle of it.
+        best: index of the lowest validation loss.
+        state: see `curve_state`.
     """
 
     train: tuple[float, ...]
@@ -30,22 +30,22 @@ class LearningCurve:
 
     @property
     def trained(self) -> int:
-        """How many epochs were trained, validated or not."""
+        """Number of epochs trained, whether or not they were validated."""
         return len(self.train)
 
     @property
     def best_epoch(self) -> float:
-        """When the validation loss was lowest, in epochs, to a hundredth."""
+        """The epoch with the lowest validation loss, to a hundredth; fractional for a validation within an epoch."""
         return round(self.epochs[self.best], 2)
 
     @property
     def rise(self) -> float:
-        """How far the last validation loss is above the best, as a share."""
+        """How far the last validation loss is above the best, as a fraction of the best."""
         return self.validation[-1] / self.validation[self.best] - 1
 
 
 def learning_curve(run: Run) -> LearningCurve | None:
-    """The curve of a run; None for one without epochs that were trained and validated."""
+    """Return a run's learning curve; None if it has no epochs that were trained and validated."""
     at_ends = [(float(number), row) for number, row in enumerate(run.epochs, 1) if "val/loss" in row]
     validated = at_ends + [(row["epoch"], row) for row in run.mid_epoch]
     if not validated:
@@ -60,7 +60,7 @@ def learning_curve(run: Run) -> LearningCurve | None:
 
 
 def still_falling(run: Run) -> bool | None:
-    """Whether longer training would have lowered the validation loss; None where nothing is known of it."""
+    """Whether longer training would have lowered the validation loss; None if the curve does not tell."""
     curve = learning_curve(run)
     if curve is None or rate_ran_out(run):
         return None

@@ -1,4 +1,4 @@
-"""Blocks as Markdown, with pictures beside it."""
+"""Blocks rendered as Markdown, with images in separate files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Heading, 
 
 
 def to_markdown(blocks: Sequence[Block]) -> tuple[str, dict[str, bytes]]:
-    """The text, and its pictures by file name."""
+    """Return the text, and its images by file name."""
     pictures: dict[str, bytes] = {}
     return "\n\n".join(_block(block, pictures) for block in blocks) + "\n", pictures
 
@@ -60,7 +60,7 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
     for guess in film.guesses:
         genres = ", ".join(label(*genre) for genre in guess.genres)
         strong = sorted((w for w in guess.words or () if w[1] > 0.2), key=lambda word: -word[1])
-        # As they stand in the text they have its commas and quotation marks with them.
+        # Strip the commas and quotation marks that words carry in the text.
         plain = (re.sub(r"^\W+|\W+$", "", word) for word, _ in strong)
         words = list(dict.fromkeys(filter(None, plain)))[:4]
         because = f" (words for {guess.genres[0][0]}: {', '.join(words)})" if words else ""

@@ -1,4 +1,4 @@
-"""Every number that a report says, with where it comes from."""
+"""Formatting of the report's numbers, with a record of each."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from kgenre.reports.run import Run
 
 
 class Numbers:
-    """Formats numbers for the pages and keeps them for ``report.json``, so that they can be checked.
+    """Formats numbers for the pages and records them for ``report.json``, so that they can be checked.
 
     Example:
         >>> numbers = Numbers()
@@ -22,12 +22,12 @@ class Numbers:
         self.said: dict[str, dict[str, Any]] = {}
 
     def of(self, run: Run, name: str, form: str = ".3f") -> str:
-        """A value of the run's ``metrics.json``; a dash where it has none."""
+        """Format a value from the run's ``metrics.json``; a dash if it is missing."""
         value = run.metrics.get(name)
         return "–" if value is None else self.say(f"{run.name}: {name}", value, form)
 
     def say(self, name: str, value: float, form: str = ".3f") -> str:
-        """A number that is worked out from several, under a name of its own."""
+        """Format a number and record it under ``name``."""
         printed = format(int(value) if form in ("d", ",d") else value, form)
         self.said[name] = {"value": value, "printed": printed}
         return printed

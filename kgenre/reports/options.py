@@ -1,4 +1,4 @@
-"""What a run was trained with, as its options say, and in which of them runs differ."""
+"""The options that a run was trained with, and those in which runs differ."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 
 from kgenre.reports.run import Run
 
-# Where things lie, what is only shown or kept, and what the table of the training has.
+# Options not to list: paths, logging and output, and those that the training table shows.
 _ASIDE: tuple[str, ...] = ("data.path", "data.format", "ckpt_path", "test", "trainer.default_root_dir", "trainer.name")
 _ASIDE += ("model.learning_rate", "data.batch_size", "trainer.max_epochs", "data.posters", "data.overviews")
 _ASIDE += tuple(f"trainer.{name}" for name in ("callbacks", "logger", "profiler", "barebones", "log_every_n_steps"))
-_MOST = 6  # options of a run to name
+_MOST = 6  # options to list per run
 _GROUP = re.compile(r"^(model|trainer|data)\.")
 
 
 def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
-    """The values of the options in which runs differ, as they are typed; {} where they are alike.
+    """Return each run's values of the options in which the runs differ; {} if they do not differ.
 
     Args:
-        configs: name of a run to its ``config.yaml``.
+        configs: run name -> the contents of its ``config.yaml``.
 
     Example:
         >>> losses = {"a": "focal", "b": "asymmetric"}
@@ -39,26 +39,26 @@ def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
 
 
 def special_loss(run: Run) -> str:
-    """The training loss where it is another one than binary cross-entropy, or ""."""
+    """Return the training loss if it is not binary cross-entropy, else ""."""
     loss = run.arguments("model").get("loss")
     return "" if loss in (None, "binary_crossentropy") else str(loss)
 
 
 def learning_rate(run: Run) -> tuple[str, Any]:
-    """The option for a run's first learning rate, and its value; None where it was left to Keras."""
+    """Return the option that sets a run's initial learning rate, and its value; None if Keras's default was used."""
     for part, name in (("lr_scheduler", "initial_learning_rate"), ("optimizer", "learning_rate")):
         given = run.config.get(part, {})
-        if given.get("class_path"):  # it took the place of the module's
+        if given.get("class_path"):  # it replaced the module's own
             return f"--{part}.{name}", (given.get("init_args") or {}).get(name)
     return "--model.learning_rate", run.arguments("model").get("learning_rate")
 
 
 def rate_ran_out(run: Run) -> bool:
-    """Whether the learning rate fell to 0 by the end, and the losses came to rest with it."""
+    """Whether the learning rate had decayed to 0 by the end, so that the losses flattened with it."""
     schedule = run.arguments("model").get("schedule")
     if schedule != "cosine" or learning_rate(run)[0] != "--model.learning_rate":
         return False
-    trainer = run.config.get("trainer", {})  # of Python code nothing is known
+    trainer = run.config.get("trainer", {})  # {} if started from Python: assume that it reached the end
     ends = (trainer.get("max_epochs"), trainer.get("max_steps"))
     return not trainer or len(run.epochs) == ends[0] or run.epochs[-1]["step"] == ends[1]
 

@@ -1,4 +1,4 @@
-"""Blocks as PDF on A4, the same bytes for the same blocks (ReportLab)."""
+"""Blocks rendered as an A4 PDF (ReportLab); the same blocks yield the same bytes."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _FONT, _BOLD = "DejaVuSans", "DejaVuSans-Bold"
 
 
 def to_pdf(blocks: Sequence[Block]) -> bytes:
-    """The whole document, a little smaller where it would be longer than three pages."""
-    _register_fonts(to_markdown(blocks)[0])  # it shows the same letters
+    """Return the whole document, scaled down a little if it would be longer than three pages."""
+    _register_fonts(to_markdown(blocks)[0])  # it has the same characters
     for scale in (1.0, 0.96, 0.92, 0.88):
         content, pages = _built(blocks, scale)
         if pages <= _PAGES:
@@ -36,11 +36,11 @@ def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
     from reportlab.platypus import SimpleDocTemplate
 
     def begin(canvas: Any, document: Any) -> None:
-        canvas.setPageSize(A4)  # what is laid out on a larger page is drawn on this one
+        canvas.setPageSize(A4)  # the layout was made for a larger page and is scaled down to this one
         _footer(canvas, A4[0])
         canvas.scale(scale, scale)
 
-    rl_config.invariant = 1  # no date, no random name: the same report is the same file
+    rl_config.invariant = 1  # no date or random id: the same report yields the same file
     buffer = io.BytesIO()
     title = next((block.text for block in blocks if isinstance(block, Heading)), "kgenre")
     document = SimpleDocTemplate(
@@ -52,7 +52,7 @@ def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
 
 
 def _register_fonts(text: str) -> None:
-    """DejaVu comes with Matplotlib and has the letters of most European languages; PDF's own fonts have not."""
+    """Register fonts, as PDF's own lack many European letters: DejaVu, from Matplotlib, and others for ``text``."""
     import matplotlib as mpl
     from reportlab.pdfbase import pdfmetrics
     from reportlab.pdfbase.ttfonts import TTFError, TTFont
@@ -64,18 +64,18 @@ def _register_fonts(text: str) -> None:
     pdfmetrics.registerFontFamily(_FONT, normal=_FONT, bold=_BOLD, italic=_FONT, boldItalic=_BOLD)
     _others.clear()
     for file in fonts_for(text).files[1:]:
-        with suppress(TTFError, OSError):  # ReportLab reads no PostScript outlines
+        with suppress(TTFError, OSError):  # ReportLab cannot read PostScript outlines
             pdfmetrics.registerFont(TTFont(file.stem, str(file)))
             pdfmetrics.registerFontFamily(file.stem, *[file.stem] * 4)
             _others[file.stem] = letters_of(file)
 
 
-# The letters of the fonts beside DejaVu that the document has, by name.
+# The fonts registered besides DejaVu: name -> the characters that it has.
 _others: dict[str, Collection[str]] = {}
 
 
 def escape(text: str) -> str:
-    """The text as ReportLab's markup, letters that DejaVu lacks in a font that has them."""
+    """Return the text as ReportLab markup, with characters that DejaVu lacks set in a font that has them."""
     marked = saxutils.escape(text)
     if not _others or text.isascii():
         return marked
@@ -110,7 +110,7 @@ def _story(blocks: Sequence[Block], width: float) -> list[Any]:
     from reportlab.platypus import Paragraph as Text
 
     story: list[Any] = []
-    heading: list[Any] = []  # waits, with a paragraph below it, for what it stands over
+    heading: list[Any] = []  # held back, with a paragraph below it, to stay with the next block
     for block in blocks:
         match block:
             case Heading(text, level):
@@ -161,7 +161,7 @@ def _table(table: Table, width: float, size: float = 6.6) -> Any:
 
     content = [cells(table.header, False), *(cells(row, i in table.bold) for i, row in enumerate(table.rows))]
     first = table.first_width * width
-    # A column is as wide as its longest line asks for.
+    # The width of a column depends on its longest line.
     longest = [
         max(len(line) for row in (table.header, *table.rows) for line in row[i].split("\n"))
         for i in range(1, len(table.header))
@@ -214,7 +214,7 @@ def _film(film: Film, width: float) -> Any:
             ("BOTTOMPADDING", (0, 0), (-1, -1), 3),
         ]
     )
-    return grid  # a row is kept together; another KeepTogether inside that of a heading begins a new page
+    return grid  # a row is never split; a KeepTogether nested in a heading's would start a new page
 
 
 def _marked(guess: Guess) -> str:

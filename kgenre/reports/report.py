@@ -1,4 +1,4 @@
-"""The report: blocks from runs, and the files that they become."""
+"""The report: builds its blocks from runs and writes them as HTML, Markdown and PDF."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kgenre.reports.run_difference import run_differences
 
 _log = logging.getLogger("kgenre")
 
-_MOST_IN_FULL = 6  # runs: more curves and sentences are read by nobody
+_MOST_IN_FULL = 6  # runs with curves and text: nobody reads more
 
 
 def write_report(
@@ -34,21 +34,21 @@ def write_report(
 ) -> Path:
     """Write ``report.html``, ``report.md`` with its pictures, ``report.pdf``, ``model_card.md`` and ``report.json``.
 
-    ``report.json`` holds every number that the pages say, by the name it has in ``metrics.json``. The same runs give
-    the same bytes.
+    ``report.json`` holds every number on the pages; those from ``metrics.json`` keep their names, after the run's. The
+    same runs yield the same bytes.
 
     Args:
-        folders: the run, or several of the same split; tested.
-        out: the folder to write into; made where it is not there.
-        films: example films to show.
-        explain: show where on the poster and in which words the models see the genre; needs the backend.
+        folders: folder of a tested run, or of several with the same split.
+        out: folder to write into; created if it does not exist.
+        films: number of example films to show.
+        explain: mark the parts of the poster and the words that speak for the genre; needs the backend.
         data_path: where the films are, if they have moved.
 
     Returns:
         The folder.
 
     Raises:
-        ReportError: a folder is not a tested run, the runs cannot be compared, or ``out`` is no folder.
+        ReportError: a folder is not a tested run, the runs cannot be compared, or ``out`` cannot be created.
     """
     from kgenre.reports.html import to_html
     from kgenre.reports.markdown import to_markdown
@@ -75,7 +75,7 @@ def write_report(
 
 
 def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bool) -> list[Block]:
-    """The pages from top to bottom."""
+    """Build the blocks of the report, from top to bottom."""
     tested = {frozenset(run.predictions.ids) for run in runs}
     about = runs[0].name if len(runs) == 1 else f"{len(runs)} models" + " on the same test films" * (len(tested) == 1)
     if many := len(runs) > _MOST_IN_FULL:
@@ -150,7 +150,7 @@ def report_blocks(runs: Sequence[Run], numbers: Numbers, films: int, explain: bo
 
 
 def _most_frequent(runs: Sequence[Run], numbers: Numbers) -> str:
-    """That the figure of genres has not all of them; "" where it has."""
+    """Return a note that the genre figure omits some genres; "" if it shows all."""
     best = best_of(runs)
     if len(best.present_genres) <= MOST_GENRES:
         return ""
@@ -160,7 +160,7 @@ def _most_frequent(runs: Sequence[Run], numbers: Numbers) -> str:
 
 
 def _outdated(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
-    """A line about each run that went on after its test, on the page and on the screen."""
+    """Return, and log, a line about each run that continued training after its test."""
     said = [line for run in runs if (line := sentences.outdated(run, numbers))]
     for line in said:
         _log.warning("%s", line)
@@ -168,7 +168,7 @@ def _outdated(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
 
 
 def _comparison(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
-    """Which differences are more than chance, and what follows from them."""
+    """Build the blocks about which differences are significant, and what follows from them."""
     best, between, said = best_of(runs), {}, [verdicts.against_baselines(run, numbers) for run in runs]
     for run in runs:
         if run is not best:
@@ -236,6 +236,6 @@ def _made_with(runs: Sequence[Run]) -> str:
             f"kgenre {versions.get('kgenre')}{commit}{seed}, {at.get('time', '')[:10]}"
         )
         parts.setdefault(how, []).append(run.name)
-    repeatable = all((run.trained_in / "config.yaml").exists() for run in runs)  # one of Python code has none
+    repeatable = all((run.trained_in / "config.yaml").exists() for run in runs)  # a run started from Python has none
     again = " To repeat a run: kgenre fit --config RUN/config.yaml." if repeatable else ""
     return "; ".join(f"{verdicts.listed(names)}: {how}" for how, names in parts.items()) + f".{again}"

@@ -20,24 +20,24 @@ from kgenre.users_code import ShortTraceback
 
 
 class ReportError(ShortTraceback, ValueError):
-    """A folder is not a run that can be reported, or runs cannot be compared; the message says why and what to do."""
+    """A folder is not a run that can be reported on, or runs cannot be compared; the message has reason and remedy."""
 
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """What a run left in its folder.
+    """The contents of a run's folder.
 
     Args:
-        folder: the run, or one in it with its results on other films.
-        trained_in: the run.
-        name: short and different from other runs' in the same report.
-        metrics: ``metrics.json``; values that were not numbers are None there and absent here.
-        config: ``config.yaml``, the data those of the results; {} where the run was not started from the command line.
+        folder: the folder of the results: the run's own, or one inside it for other films.
+        trained_in: the run's own folder.
+        name: short, and unique within a report.
+        metrics: ``metrics.json``; values that were not finite are null there and absent here.
+        config: ``config.yaml``, with the data of the results; for a run started from Python, what its checkpoint holds.
         environment: ``environment.json``.
-        epochs: a dict for each epoch with ``step`` and the values logged with it, ``val/loss`` where it was validated.
-        mid_epoch: one for each validation inside an epoch, with ``epoch`` too: after how many epochs it was.
-        split: ids of the films of each part; {} for a run on other data.
-        predictions: of the test films.
+        epochs: a dict per epoch with ``step`` and the values logged at it, ``val/loss`` if it was validated.
+        mid_epoch: a dict per validation inside an epoch, with ``epoch``, the (fractional) number of epochs before it.
+        split: film ids of each part; {} if there is no ``split.json``.
+        predictions: for the test films.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Run:
         return self.predictions.genre_names
 
     def arguments(self, part: str) -> dict[str, Any]:
-        """Of the class of its "model" or its "data"; {} where nothing is known of them."""
+        """Return the arguments of its "model" or "data" class; {} if unknown."""
         return self.config.get(part, {}).get("init_args") or {}
 
     @property
@@ -67,7 +67,7 @@ class Run:
 
     @property
     def reads(self) -> str:
-        """What the network reads, "poster" or "overview"; "" where neither its name nor the data say."""
+        """The network's only input, "poster" or "overview"; "" if it reads both, or it is unknown."""
         given = [name for name in ("poster", "overview") if self.arguments("data").get(f"{name}s") is not False]
         if len(given) == 1:
             return given[0]
@@ -77,12 +77,12 @@ class Run:
 
     @cached_property
     def present_genres(self) -> list[str]:
-        """The genres that test films have; the others are left out of every average over genres."""
+        """The genres that occur among the test films; the others are left out of every average over genres."""
         return [name for name in self.genre_names if self.support(name) > 0]
 
     @cached_property
     def baselines(self) -> dict[str, dict[str, float]]:
-        """The baselines' test metrics by key of the baseline."""
+        """The test metrics of the baselines, by baseline key."""
         found: dict[str, dict[str, float]] = {}
         for name, value in self.metrics.items():
             parts = name.split("/")
@@ -92,33 +92,33 @@ class Run:
 
     @property
     def top3_genres(self) -> list[str]:
-        """The three most frequent genres of its training films; [] where its test was by an older kgenre."""
+        """The three most frequent genres of its training films; [] if it was tested by an older kgenre."""
         return [name for name in self.genre_names if f"test/baseline_top3/genre/{name}" in self.metrics]
 
     def genre(self, name: str, metric: str) -> float | None:
-        """One genre's test metric."""
+        """Return a genre's test metric, or None."""
         return self.metrics.get(f"test/genre/{name}/{metric}")
 
     def support(self, genre: str) -> int:
-        """How many test films have a genre."""
+        """Return the number of test films that have a genre."""
         return int(self.genre(genre, "support") or 0)
 
     def share(self, genre: str) -> float:
-        """The share of the test films that have a genre: what a ranking by chance has as average precision."""
+        """Return the share of the test films that have a genre: its average precision if all films tie."""
         return self.support(genre) / self.metrics["test/films"]
 
 
 def best_of(runs: Sequence[Run]) -> Run:
-    """The run with the lowest test loss."""
+    """Return the run with the lowest test loss."""
     return min(runs, key=lambda run: run.metrics["test/loss"])
 
 
 def read_runs(
     folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], data_path: str | None = None
 ) -> list[Run]:
-    """Read a run, or several, and see that they can be compared: the same genres, the same split.
+    """Read one or more runs and check that they can be compared: the same genres, the same split.
 
-    ``data_path`` is where their films are now, where that is not where they were trained.
+    ``data_path`` is the current location of their films, if these have moved since training.
 
     Raises:
         ReportError: a folder is not a run, was not tested, was trained on another split or other genres, or its
@@ -218,16 +218,16 @@ def _read(path: Path, name: str) -> Run:
 
 
 def _trained_in(path: Path) -> Path:
-    """The run itself, or for a folder in it with results on other films the one around."""
+    """Return the run's own folder: ``path``, or its parent if ``path`` holds only results on other films."""
     around = path.resolve().parent
     return around if (around / "checkpoints").is_dir() and not (path / "checkpoints").is_dir() else path
 
 
 def read_mapping(path: Path, load: Callable[[str], Any] = json.loads) -> dict[str, Any]:
-    """What a file of a run, JSON or what ``load`` reads, holds by name, but for null; {} where there is none.
+    """Read a file of a run, JSON or the format of ``load``, as a dict without null values; {} if it does not exist.
 
     Raises:
-        ReportError: it cannot be read, or holds no mapping.
+        ReportError: the file cannot be read, or is not a mapping.
     """
     if not path.exists():
         return {}
@@ -241,7 +241,7 @@ def read_mapping(path: Path, load: Callable[[str], Any] = json.loads) -> dict[st
 
 
 def _config_of_checkpoint(path: Path) -> dict[str, Any]:
-    """What stands in the config of a run, as far as the checkpoint of one that has none knows: Python code made it."""
+    """Return what the checkpoint holds of the config of a run started from Python, which has no ``config.yaml``."""
     from kgenre.checkpoints import CheckpointError, find_checkpoint, read_state
 
     try:
@@ -259,7 +259,7 @@ def _rows(path: Path) -> list[dict[str, float]]:
     if not path.exists():
         return []
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet may have saved it
+        with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet may have added a byte-order mark
             return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as error:
         raise ReportError(
@@ -268,24 +268,24 @@ def _rows(path: Path) -> list[dict[str, float]]:
 
 
 def _mid_epoch(rows: Sequence[dict[str, float]], ends: Sequence[int]) -> list[dict[str, float]]:
-    """The validations among ``rows`` that were not at one of ``ends``, the steps at which epochs ended."""
+    """Return the validations among ``rows`` inside epochs; ``ends`` are the steps at which epochs ended."""
     if not ends:
         return []
     bounds = [0, *ends]
-    bounds.append(2 * bounds[-1] - bounds[-2])  # training may have been stopped in one more, as long as the last
+    bounds.append(2 * bounds[-1] - bounds[-2])  # training may have stopped within one more epoch, as long as the last
     steps = [(row["step"], row) for row in rows if "val/loss" in row and "train/loss" not in row]
     positions = np.interp([step for step, _ in steps], bounds, range(len(bounds)))
     return [row | {"epoch": float(position)} for position, (_, row) in zip(positions, steps, strict=True)]
 
 
 def _short_names(paths: Sequence[Path]) -> list[str]:
-    """The experiments' names; of those that occur twice as many folders around them as make them differ."""
-    # A run whose folder was renamed has that name.
+    """Return the experiments' names; those that occur twice are extended by parent folders until they are unique."""
+    # A run folder that was renamed is a name itself.
     parts = [p.parts if p.name.startswith(("version_", "test_")) else (*p.parts, "") for p in map(Path.resolve, paths)]
     names = []
     for own in parts:
         same = [other for other in parts if other[-2] == own[-2]]
-        # version_0 is left out where it tells nothing: alice/lstm and bob/lstm.
+        # version_0 is left out if names are unique without it: alice/lstm and bob/lstm.
         cuts = [slice(-2 - n, end) for n in range(len(own) - 1) for end in (-1, None)]
         cut = next((c for c in cuts if len({other[c] for other in same}) == len(same)), slice(None))
         names.append("/".join(own[cut]).removesuffix("/"))

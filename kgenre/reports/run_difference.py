@@ -1,4 +1,4 @@
-"""Whether one run is better than another on the same test films, or only luckier."""
+"""Differences between runs, or a run and a baseline, on the same test films, and whether these are significant."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """Whether the first is "better" or "worse", or "level" where the interval holds zero or is unknown."""
+        """Whether the first is "better" or "worse", or "level" if the interval contains zero or is unknown."""
         if not (self.low > 0 or self.high < 0):
             return "level"
         return "better" if (self.value < 0) == self.lower_is_better else "worse"
 
 
 def baseline_difference(run: Run, key: str, metric: str) -> Difference | None:
-    """The run minus a baseline, as the test logged it; None where it did not.
+    """Return the run's metric minus a baseline's, as logged by the test; None if it was not logged.
 
-    The mAP of the genre frequencies is taken as `mean_ap_of_random_order`: the metric's own, where all films are level,
-    is the genres' share, and random scores are above that by more than chance in two tests of three on 500 films.
+    For the genre frequencies, `mean_ap_of_random_order` replaces the mAP: with all films tied, the metric itself equals
+    the genres' share, which random scores exceed significantly in two of three tests on 500 films.
     """
     base = f"test/difference/baseline_{key}/{metric}"
     value, low, high = (run.metrics.get(f"{base}{end}") for end in ("", "/low", "/high"))
@@ -50,12 +50,12 @@ def baseline_difference(run: Run, key: str, metric: str) -> Difference | None:
 
 
 def random_order(run: Run) -> float:
-    """The mAP that its test films in random order have on average."""
+    """Return the mean mAP of the run's test films in random order."""
     return mean_ap_of_random_order([run.support(name) for name in run.genre_names], int(run.metrics["test/films"]))
 
 
 def run_differences(first: Run, second: Run, metrics: Sequence[str]) -> tuple[dict[str, Difference], int]:
-    """Differences of metrics of `multilabel_metrics` on the test films that both have, and how many these are."""
+    """Return differences in metrics of `multilabel_metrics` on the test films that both have, and their number."""
     true, pair = _on_common_films(first, second)
     tuned = [_thresholds(run) for run in (first, second)]
     values = [multilabel_metrics(true, prob, thresholds=own) for prob, own in zip(pair, tuned, strict=True)]
@@ -66,11 +66,11 @@ def run_differences(first: Run, second: Run, metrics: Sequence[str]) -> tuple[di
 
 
 def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[str, Difference]:
-    """The differences of each genre's average precision, with intervals that allow for the number of genres.
+    """Return the difference in each genre's average precision, with intervals corrected for the number of genres.
 
-    By intervals of 95 % each, two equally good models differ in one of 14 genres in half of all tests. Of the genres
-    that differ by these, 5 % do so by chance: Benjamini and Hochberg (1995), with the intervals of Benjamini and
-    Yekutieli (2005), from the standard error of the resamples.
+    With plain 95 % intervals, two equally good models differ in one of 14 genres in half of all tests. These intervals
+    keep the false discovery rate at 5 %: Benjamini and Hochberg (1995), with the intervals of Benjamini and Yekutieli
+    (2005), from the standard error of the resamples.
     """
     true, pair = _on_common_films(first, second)
     found: dict[str, tuple[float, float]] = {}
@@ -85,7 +85,7 @@ def genre_differences(first: Run, second: Run, genres: Sequence[str]) -> dict[st
 
 
 def _discovery_width(sizes: Sequence[float]) -> float:
-    """How many standard errors a difference must have, of several with these ``sizes`` in standard errors."""
+    """Return the half-width of the intervals, given the ``sizes`` of all differences; both in standard errors."""
     normal, rate = NormalDist(), 1 - LEVEL
     p = sorted(2 * normal.cdf(-size) for size in sizes)
     discoveries = max((k for k in range(1, len(p) + 1) if p[k - 1] <= rate * k / len(p)), default=1)
@@ -94,7 +94,7 @@ def _discovery_width(sizes: Sequence[float]) -> float:
 
 def _difference(name: str, values: Sequence[dict[str, float]], rounds: Sequence[dict[str, np.ndarray]]) -> Difference:
     value = values[0][name] - values[1][name]
-    # The same resamples of the same films for both: what makes a resample hard for one, it does for the other.
+    # Paired: both are measured on the same resamples, and a resample that is hard for one is hard for the other.
     low, high = interval(rounds[0][name] - rounds[1][name], value, is_difference=True)
     return Difference(value, low, high, lower_is_better=name == "loss")
 

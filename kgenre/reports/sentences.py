@@ -1,4 +1,4 @@
-"""What follows from the numbers of a run, in plain sentences."""
+"""The report's text: sentences derived from a run's metrics."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from kgenre.reports.tested_checkpoint import newer_best, outdated_test
 from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
 
 _CALIBRATE = "kgenre fuse RUN calibrates them on the validation films"
-# What kgenre has against overfitting: by what is read the config to name, and the networks that have it already.
+# Against overfitting: the regularised config to suggest for each input, and the networks that are regularised already.
 _REGULARISED = {"poster": "poster_resnet", "overview": "overview_lstm_pooled"}
 _REGULARISED_TOO = {*_REGULARISED.values(), "poster_resnet_colours", "overview_lstm_words"}
 
 
 def data(runs: Sequence[Run], numbers: Numbers) -> str:
-    """The films, their parts and how uneven the genres are."""
+    """Describe the films, the split and the imbalance of the genres."""
     run = best_of(runs)
     parts = [numbers.of(run, f"data/{part}_films", ",d") for part in ("train", "validation", "test")]
     present = run.present_genres
@@ -47,7 +47,7 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
 
 
 def outdated(run: Run, numbers: Numbers) -> str:
-    """That the run went on after its test, and found a better checkpoint; "" where it did not."""
+    """Return a notice that the run found a better checkpoint after its test; "" if it did not."""
     steps = newer_best(run.metrics, run.trained_in)
     if steps is None:
         return ""
@@ -57,7 +57,7 @@ def outdated(run: Run, numbers: Numbers) -> str:
 
 
 def tested_on(runs: Sequence[Run], numbers: Numbers) -> str:
-    """That not all were tested on the same films, as where a poster or an overview is missing."""
+    """Return a notice that the runs were tested on different films, as when posters or overviews are missing."""
     counts = listed([f"{run.name} on {numbers.of(run, 'test/films', 'd')}" for run in runs])
     return (
         f"Not all models were tested on the same films: {counts}. To compare two of them, use the table of "
@@ -66,7 +66,7 @@ def tested_on(runs: Sequence[Run], numbers: Numbers) -> str:
 
 
 def training(run: Run, numbers: Numbers) -> str:
-    """Where the curve of a run ends, and what that means."""
+    """Describe how a run's learning curve ends, and what that means."""
     curve = learning_curve(run)
     if curve is None:
         return f"{run.name}: no epoch was both trained and validated, so it has no learning curve."
@@ -90,7 +90,7 @@ def training(run: Run, numbers: Numbers) -> str:
 
 
 def thresholds(run: Run, numbers: Numbers) -> str:
-    """What the threshold of 0.5 hides, and what tuned ones change."""
+    """Describe the results at the threshold of 0.5, and what tuned thresholds change."""
     present = run.present_genres
     found = [g for g in present if (run.genre(g, "f1") or 0) > 0]
     what = "more than a few genres" if len(found) > 4 else f"only {listed(found)}" if found else "no genre at all"
@@ -127,13 +127,13 @@ def thresholds(run: Run, numbers: Numbers) -> str:
 
 
 def _more_than_chance(run: Run) -> bool:
-    """Whether other test films would have more, or fewer, genres than the probabilities add up to as well."""
+    """Whether the sum of the probabilities differs significantly from the true number of genres per film."""
     difference = (run.predictions.prob - run.predictions.true).sum(axis=1)
     return bool(abs(difference.mean()) > 1.96 * difference.std() / len(difference) ** 0.5)
 
 
 def calibration(run: Run, numbers: Numbers) -> str:
-    """Whether the probabilities can be taken at their word."""
+    """Describe how well the probabilities are calibrated."""
     error = numbers.of(run, "test/ece")
     text = (
         f"{run.name}: over all pairs of film and genre, probabilities are off by {error} on average (expected "
@@ -146,7 +146,7 @@ def calibration(run: Run, numbers: Numbers) -> str:
 
 
 def next_steps(runs: Sequence[Run]) -> list[str]:
-    """What to try next, each for a reason that was seen, with a command."""
+    """Suggest what to try next, each with its reason and a command."""
     steps = [step for run in runs if (step := _after_the_curve(run))]
     best = best_of(runs)
     off = [run for run in runs if probabilities_are_off(run)]
@@ -180,12 +180,12 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
 
 
 def _after_the_curve(run: Run) -> str:
-    """What the course of a run's training suggests, or ""."""
+    """Suggest what to try next, based on a run's learning curve; "" for nothing."""
     curve = learning_curve(run)
     if curve is None:
         return ""
     config = run.trained_in / "config.yaml"
-    again = f": kgenre fit --config {quoted_path(config)}" if config.exists() else ""  # one of Python code has none
+    again = f": kgenre fit --config {quoted_path(config)}" if config.exists() else ""  # none if started from Python
     epochs = f" --trainer.max_epochs {max(2 * curve.trained, 10)}{_no_other_end(run)}"
     if curve.state == "falling" and rate_ran_out(run):
         longer = f"{again}{epochs}" if again else "."
@@ -208,7 +208,7 @@ def _after_the_curve(run: Run) -> str:
 
 
 def _no_other_end(run: Run) -> str:
-    """The options that let a run train for as many epochs as it is given."""
+    """Return the options that lift a run's other limits, so that ``max_epochs`` decides when it ends."""
     trainer = run.config.get("trainer", {})
     steps = " --trainer.max_steps -1" if trainer.get("max_steps", -1) not in (-1, None) else ""
     return steps + (" --trainer.max_time null" if trainer.get("max_time") is not None else "")

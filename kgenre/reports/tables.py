@@ -1,4 +1,4 @@
-"""The report's tables: what was trained, what came out, and which difference is more than chance."""
+"""The report's tables: models and training, test results, decisions, and which differences are significant."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ _COLUMNS = (
     ("top3_hit", "top-3\nhit", ".3f"),
 )
 
-_NOTE = " †"  # leads from a row to what the caption says of it
+_NOTE = " †"  # marks a row that the caption explains
 
 
 def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
-    """What each run is, and how fast it trained."""
+    """Build the table of models, their training options and their speed."""
     rows = []
     for run in runs:
         curve = learning_curve(run)
         rate = None if _put_together(run) else learning_rate(run)[1]
-        # The first epoch compiles: the middle one of the others says what an epoch takes.
+        # The first epoch includes compilation: take the median of the others.
         names = ("throughput/seconds_per_epoch", "throughput/samples_per_second")
         epochs = sorted((e[names[0]], e.get(names[1], 0.0)) for e in run.epochs[1:] if names[0] in e)
         seconds, rows_a_second = epochs[len(epochs) // 2] if epochs else (0.0, 0.0)
         speed = 0.0
-        if rows_a_second:  # without the films that only fill the last batch up
+        if rows_a_second:  # without the rows that pad the last batch
             films = min(rows_a_second * seconds, run.metrics.get("data/train_films", math.inf))
             speed = films / seconds
         rows.append(
@@ -69,12 +69,12 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
 
 
 def _put_together(run: Run) -> bool:
-    """Whether it is what `kgenre fuse` made: its options for training were never used."""
+    """Whether the run was created by `kgenre fuse`: its training options were never used."""
     return run.network == "fused" and not run.epochs
 
 
 def _optimizers(run: Run) -> list[str]:
-    """The command line's, or else those of `GenreClassifier`; none where another module chose them itself."""
+    """Return the command line's optimizer, else those of `GenreClassifier`; [] for modules that choose their own."""
     if given := run.config.get("optimizer", {}).get("class_path"):
         return [str(given).rpartition(".")[2]]
     if not str(run.config.get("model", {}).get("class_path", "")).endswith("GenreClassifier"):
@@ -86,7 +86,7 @@ def _optimizers(run: Run) -> list[str]:
 
 
 def results(runs: Sequence[Run], numbers: Numbers) -> Table:
-    """The headline metrics with their intervals, and those of all baselines."""
+    """Build the table of the headline metrics with their intervals, and of all baselines."""
 
     def cells(run: Run, base: str, end: str = "") -> list[str]:
         return [numbers.of(run, f"{base}/{name}{end}", form) for name, _, form in _COLUMNS]
@@ -110,7 +110,7 @@ def results(runs: Sequence[Run], numbers: Numbers) -> Table:
 
 
 def _baselines(runs: Sequence[Run]) -> list[tuple[str, Run]]:
-    """Each baseline and a run that has it: of the same films for every run, but one of posters is of runs with them."""
+    """Return each baseline with the first run that has it: the values agree, but runs without posters lack one."""
     found = {key: run for run in reversed(runs) for key in run.baselines}
     order = [*TITLES, *(key for key in found if key not in TITLES)]
     return [(key, found[key]) for key in order if key in found]
@@ -123,20 +123,20 @@ def _baseline_name(key: str, run: Run) -> str:
 
 
 def _precision_and_recall(run: Run, base: str, numbers: Numbers) -> list[str]:
-    """Of the metrics under a name, at 0.5 and at the one tuned threshold."""
+    """Format precision and recall under ``base``, at 0.5 and at the single tuned threshold."""
     pairs = [[numbers.of(run, f"{base}/{at}{name}") for name in ("precision", "recall")] for at in ("", "tuned_")]
     return ["–" if pair == ["–", "–"] else " / ".join(pair) for pair in pairs]
 
 
 def _short(key: str) -> str:
-    """A baseline's title without what the caption says."""
+    """Return a baseline's title without the part that the caption explains."""
     if key == Top3Baseline.key:
         return "always the top three genres"
     return TITLES.get(key, key).removesuffix(" + logistic regression")
 
 
 def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
-    """What the thresholds find, and how good the probabilities are that they cut."""
+    """Build the table of the decisions at each threshold, and of the errors of the probabilities."""
 
     def found(run: Run, prefix: str, at: str) -> str:
         count = sum((run.genre(g, f"{prefix}f1") or 0) > 0 for g in run.present_genres)
@@ -177,12 +177,12 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
 def differences(
     runs: Sequence[Run], between_runs: Mapping[str, Mapping[str, Difference]], numbers: Numbers
 ) -> Table | None:
-    """A row for each pair that is worth comparing; None where nothing was compared.
+    """Build a table with a row for each pair compared; None if nothing was compared.
 
     Args:
-        runs: beside their baselines.
+        runs: each is compared with its baselines.
         between_runs: "a – b" -> metric -> difference.
-        numbers: where what is said is kept.
+        numbers: records the numbers of the table.
     """
     pairs: dict[str, Mapping[str, Difference | None]] = {
         f"{run.name} – {_short(key)}{_note(run, key)}": {
@@ -228,7 +228,7 @@ def _difference_row(name: str, found: Mapping[str, Difference | None], numbers: 
 
 
 def hardware(runs: Sequence[Run]) -> str:
-    """What the runs were trained on, as "2 CPU cores"."""
+    """Return the hardware that the runs were trained on, such as "2 CPU cores"."""
     found = []
     for run in runs:
         devices = run.environment.get("devices", [])

@@ -16,15 +16,15 @@ _log = logging.getLogger("kgenre")
 
 
 def checkpoint_of_test(run: Run) -> Path:
-    """The one of the tested step, to ask its weights why they said what they said.
+    """Return the checkpoint of the tested step, whose weights made the predictions to explain.
 
-    The run's best where there is none any more, or the test did not say which it was.
+    The run's best checkpoint if that one no longer exists, or if the test did not record its step.
 
     Raises:
         CheckpointError: the run has no checkpoint.
     """
     best, step = checkpoints.find_checkpoint(run.trained_in), run.metrics.get("test/step")
-    if step is None:  # an older version's
+    if step is None:  # tested by an older version
         return best
     for path in (best, *checkpoints.checkpoints_by_age(run.trained_in / "checkpoints")):
         with suppress(checkpoints.CheckpointError):
@@ -39,11 +39,11 @@ def checkpoint_of_test(run: Run) -> Path:
 
 
 def newer_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
-    """The step that was tested and the later one of the run's best checkpoint; None: the test is of the best, or older.
+    """Return the tested step and that of the run's best checkpoint if it is later; None if not, or if one is unknown.
 
     Args:
-        metrics: ``metrics.json`` of the test, with ``test/step`` (tests of older versions did not write it).
-        run: the folder with the checkpoints.
+        metrics: ``metrics.json`` of the test, with ``test/step`` (not written by older versions).
+        run: folder with the checkpoints.
     """
     tested = metrics.get("test/step")
     if tested is None:
@@ -56,7 +56,7 @@ def newer_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
 
 
 def outdated_test(name: str, tested: int | str, best: int | str, folder: Path) -> str:
-    """What to say of it, and what to type."""
+    """Return the warning about an outdated test, with the command that renews it."""
     return (
         f"{name} was tested at step {tested}, but its best checkpoint is now step {best}: "
         f"kgenre test --ckpt_path {quoted_path(folder)}"

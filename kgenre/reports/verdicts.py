@@ -1,4 +1,4 @@
-"""What is better than what, and whether other test films could have said otherwise, in plain sentences."""
+"""The report's verdicts: sentences on which model is better, and whether the difference is significant."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kgenre.reports.options import special_loss
 from kgenre.reports.run import Run, best_of
 from kgenre.reports.run_difference import Difference, baseline_difference, genre_differences, random_order
 
-# What a run is compared in: how good probabilities are, how good the ranking, how good decisions.
+# The metrics that runs are compared by: one each for probabilities, ranking and decisions.
 COMPARED = (
     ("loss", "loss", ".4f"),
     ("map", "mAP", ".3f"),
@@ -27,13 +27,13 @@ READS = {TfidfBaseline.key: TfidfBaseline.reads, PosterBaseline.key: PosterBasel
 
 
 def fair_baselines(run: Run) -> list[str]:
-    """The baselines that see no more than the run does: the genre frequencies, and the one of its own input."""
+    """Return the baselines that see no more than the run does: the genre frequencies, and the one on its own input."""
     keys = [key for key in (FrequencyBaseline.key, TfidfBaseline.key, PosterBaseline.key) if key in run.baselines]
     return [key for key in keys if (reads := READS.get(key)) is None or reads in run.reads or not run.reads]
 
 
 def against_baselines(run: Run, numbers: Numbers) -> str:
-    """Whether the run's loss is better than the baselines', and whether other test films could have said otherwise."""
+    """Describe how the run's loss compares with the baselines', and which differences are significant."""
     groups: dict[str, list[str]] = {}
     for key in fair_baselines(run):
         difference = baseline_difference(run, key, "loss")
@@ -49,7 +49,7 @@ def against_baselines(run: Run, numbers: Numbers) -> str:
 
 
 def loss_verdict(run: Run, key: str) -> str | None:
-    """Whether a run's loss is "better" or "worse" than a baseline's, or "level"; None where there is none."""
+    """Return whether a run's loss is "better" or "worse" than a baseline's, or "level"; None if it has none."""
     difference = baseline_difference(run, key, "loss")
     if difference is not None:
         return difference.verdict
@@ -60,13 +60,13 @@ def loss_verdict(run: Run, key: str) -> str | None:
 
 
 def probabilities_are_off(run: Run) -> bool:
-    """Whether its ranking is better than chance, and its loss worse than that of the frequencies."""
+    """Whether the run ranks better than chance, but has a larger loss than the genre frequencies."""
     loss, ranking = (baseline_difference(run, FrequencyBaseline.key, metric) for metric in ("loss", "map"))
     return loss is not None and ranking is not None and (loss.verdict, ranking.verdict) == ("worse", "better")
 
 
 def what_it_learned(run: Run, numbers: Numbers) -> str:
-    """What a loss that does not beat the frequencies means, and whether films are told apart at all."""
+    """Explain a loss that does not beat the genre frequencies, and a model that hardly tells films apart."""
     loss, ranking = (baseline_difference(run, FrequencyBaseline.key, metric) for metric in ("loss", "map"))
     said = []
     if loss is not None and ranking is not None and loss.verdict != "better":
@@ -85,7 +85,7 @@ def what_it_learned(run: Run, numbers: Numbers) -> str:
 
 
 def headline(runs: Sequence[Run], numbers: Numbers) -> str:
-    """The verdict at the top of the page."""
+    """Return the verdict for the top of the page."""
     best = best_of(runs)
     found = {run.name: loss_verdict(run, FrequencyBaseline.key) for run in runs}
     beaten = [name for name, outcome in found.items() if outcome == "better"]
@@ -122,7 +122,7 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
 
 
 def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> list[str]:
-    """The best run beside the others, given its differences to them by their names: a sentence for each outcome."""
+    """Compare the best run with the others, given its differences to each by name: one sentence per outcome."""
     outcomes: dict[tuple[str, str], list[str]] = {}
     for name, found in others.items():
         outcomes.setdefault((found["loss"].verdict, found["map"].verdict), []).append(name)
@@ -141,11 +141,11 @@ def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> lis
 
 
 def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
-    """Which genres work, which do not, and which run is ahead where."""
+    """Describe which genres are predicted well, which are not, and which run is ahead for which genre."""
     best = best_of(runs)
     lift = {g: ap / best.share(g) for g in best.present_genres if (ap := best.genre(g, "ap")) is not None}
     said = []
-    enough = [g for g in lift if best.support(g) >= 10 and best.share(g) < 1]  # one that all have ranks nothing
+    enough = [g for g in lift if best.support(g) >= 10 and best.share(g) < 1]  # if all have it, nothing is ranked
     if enough:
         order = sorted(enough, key=lambda g: lift[g])
         high = [g for g in order[::-1] if lift[g] >= 1.5][:3]
@@ -173,7 +173,7 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
 
 
 def some_genres(genres: Sequence[str], run: Run, numbers: Numbers) -> str:
-    """Their names; of tags by the hundred how many there are."""
+    """Return the names of genres; if there are many, their number and three of them."""
     if len(genres) <= _MOST_NAMES:
         return ", ".join(genres)
     count = numbers.say(f"{run.name}: genres such as {genres[0]}", len(genres), "d")
@@ -181,7 +181,7 @@ def some_genres(genres: Sequence[str], run: Run, numbers: Numbers) -> str:
 
 
 def _genre_by_genre(best: Run, other: Run, genres: Sequence[str], numbers: Numbers) -> str:
-    """For which genres one is better by more than chance."""
+    """Describe for which genres one of two runs is significantly better."""
     differences = genre_differences(best, other, genres)
     parts = []
     for run, against, outcome in ((best, other, "better"), (other, best, "worse")):
