@@ -19,7 +19,7 @@ _log = logging.getLogger("kgenre")
 
 
 def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None:
-    """Refuse what no machine could give; imports no backend.
+    """Reject values that are invalid on every machine; imports no backend.
 
     Raises:
         TrainerError: an invalid value.
@@ -41,10 +41,10 @@ def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None
 
 
 def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[str, ...]:
-    """The devices by name, ("gpu:0", "gpu:1"); () leaves the choice to the backend.
+    """Return the names of the devices, such as ("gpu:0", "gpu:1"); () leaves the choice to the backend.
 
     Raises:
-        TrainerError: this machine, or this backend, cannot give what was asked for.
+        TrainerError: this machine or backend does not have the requested devices.
     """
     if (accelerator, devices) == ("auto", "auto") and strategy != "data_parallel":
         return ()
@@ -56,7 +56,7 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
     if backend == "jax" and accelerator != "gpu" and not isinstance(devices, str):
         from kgenre.engines.jax_cpu_devices import divide_cpu
 
-        divide_cpu(devices if isinstance(devices, int) else 1 + max(devices))  # a GPU, where there is one, stays whole
+        divide_cpu(devices if isinstance(devices, int) else 1 + max(devices))  # has no effect on a GPU
     found = list_devices(None if accelerator == "auto" else accelerator)
     if not found:
         raise TrainerError(
@@ -86,9 +86,9 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
 
 
 def say_devices(accelerator: str, chosen: Sequence[str], precision: str) -> None:
-    """One line: the backend, and on which devices it computes.
+    """Log the backend and the devices it computes on.
 
-    Another where a GPU of this machine is none of them, or where it has no units for the precision.
+    Warn if the backend does not find this machine's NVIDIA GPU, or if the device lacks hardware for the precision.
     """
     import keras
 
@@ -111,11 +111,11 @@ def say_devices(accelerator: str, chosen: Sequence[str], precision: str) -> None
 
 
 def _has_nvidia_gpu() -> bool:
-    """Whether its driver's tool is here and its device, and no variable hides it from this process."""
+    """Whether ``nvidia-smi`` and a GPU device exist, and no environment variable hides the GPU from this process."""
     hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1") or os.environ.get("JAX_PLATFORMS") == "cpu"
     if hidden or shutil.which("nvidia-smi") is None:
         return False
-    nodes = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]  # the second under WSL2
+    nodes = [*Path("/dev").glob("nvidia[0-9]*"), *Path("/dev").glob("dxg")]  # dxg: WSL2
     return bool(nodes) or sys.platform == "win32"
 
 

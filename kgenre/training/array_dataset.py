@@ -10,18 +10,18 @@ import numpy as np
 
 
 class ArrayDataset:
-    """Cuts arrays into batches; the order of an epoch is a permutation that depends on (seed, epoch) alone.
+    """Cuts arrays into batches; the order of an epoch is a permutation that depends only on (seed, epoch).
 
     Args:
-        arrays: an array, or a dict, tuple or list of arrays, all with the same first axis; frames and series of pandas
-            and polars too, whose rows count by position, and a Hugging Face dataset ``with_format("numpy")``.
-        batch_size: rows in a batch.
-        shuffle: another order each epoch.
-        seed: of the order.
-        drop_last: leave out a last batch that is not full (one compiled shape less).
+        arrays: an array, or a dict, tuple or list of arrays, all with the same first axis; also pandas and polars
+            frames and series (rows are taken by position), and a Hugging Face dataset ``with_format("numpy")``.
+        batch_size: rows per batch.
+        shuffle: use a different order in each epoch.
+        seed: the seed of the order.
+        drop_last: leave out the last batch if it is not full (one shape less to compile).
 
     Raises:
-        ValueError: a batch size below 1, no rows, arrays of different lengths, or a list of values in place of one.
+        ValueError: a batch size below 1, no rows, arrays of different lengths, or a list of values instead of an array.
 
     Example:
         >>> data = ArrayDataset({"x": np.zeros((10, 3), "float32")}, batch_size=4)
@@ -76,7 +76,7 @@ def _leaves(arrays: Any) -> list[Any]:
 
 
 def _by_position(leaf: Any) -> Any:
-    """NumPy's array of a frame or a series, which pandas would look up by label."""
+    """Convert a frame or series to a NumPy array: pandas would index it by label."""
     return leaf.to_numpy() if hasattr(leaf, "to_numpy") else leaf
 
 
@@ -85,5 +85,5 @@ def _each(function: Callable[[Any], Any], arrays: Any) -> Any:
         return {key: _each(function, value) for key, value in arrays.items()}
     if isinstance(arrays, tuple | list):
         made = [_each(function, value) for value in arrays]
-        return type(arrays)(*made) if hasattr(arrays, "_fields") else type(arrays)(made)  # a namedtuple
+        return type(arrays)(*made) if hasattr(arrays, "_fields") else type(arrays)(made)  # _fields: a namedtuple
     return function(arrays)

@@ -1,4 +1,4 @@
-"""``ckpt_path``: the checkpoint that a path, "last" or "best" means for a trainer."""
+"""``ckpt_path``: find and read the checkpoint that a path, "last" or "best" refers to."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ _log = logging.getLogger("kgenre")
 
 
 def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, stage: str) -> Checkpoint | None:
-    """The checkpoint that ``ckpt_path`` means for this trainer; None where training starts fresh.
+    """Read the checkpoint that ``ckpt_path`` refers to; return None if there is nothing to load.
 
-    "last" for a fit is the newest that verifies of the experiment, a run's folder the newest of that run. "best" and
-    "last" otherwise are those of this trainer's run, or of the experiment's newest run that has one.
+    In a fit, "last" is the experiment's newest checkpoint that verifies, and a run's folder stands for the newest one
+    of that run. Otherwise "best" and "last" are those of this trainer's run, or of the experiment's newest run that
+    has one.
 
     Raises:
-        CheckpointError: there is none, or none that verifies.
+        CheckpointError: there is no such checkpoint, or none that verifies.
     """
     trainer.found_by_name = ckpt_path in ("best", "last") and (stage == "fit" or trainer.run_dir is None)
     if ckpt_path is None:
@@ -55,13 +56,13 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
         path = _pointer(trainer, str(ckpt_path))
     path = checkpoints.find_checkpoint(path)
     if stage != "fit":
-        # Where a word was given and nothing was trained, another run's checkpoint is taken: this must be seen.
+        # "best" or "last" of an untrained trainer is another run's checkpoint: log it where it is sure to be seen.
         _log.log(logging.WARNING if trainer.found_by_name else logging.INFO, "Checkpoint: %s", path)
     return checkpoints.read_checkpoint(path, weights_only=stage != "fit")
 
 
 def newest_pointer(experiment: Path, which: str) -> Path | None:
-    """The file "best" or "last" in the newest run of an experiment that has one."""
+    """Return the file "best" or "last" of the newest run of an experiment that has one; None if no run does."""
     pointers = [run / "checkpoints" / which for run in run_folders(experiment)[::-1]]
     return next((pointer for pointer in pointers if pointer.is_file()), None)
 
@@ -79,7 +80,7 @@ def _pointer(trainer: Trainer, which: str) -> Path:
 
 
 def _renamed(experiment: Path) -> str:
-    """A hint, where runs lie beside the ``version_<n>`` under other names: those were set aside, or copied."""
+    """Return a hint if the experiment has runs under names other than ``version_<n>`` (renamed or copied); else ""."""
     known = run_folders(experiment)
     runs = [run for run in sorted(experiment.glob("*/")) if run not in known and (run / "checkpoints").is_dir()]
     return f" A run of another name is given by its path: {runs[0]}." if runs else ""

@@ -1,4 +1,4 @@
-"""The network that a module's ``configure_model`` makes, which is called again in each stage."""
+"""Call a module's ``configure_model``, and detect whether it replaced the network of an earlier stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def configure_model(module: Module) -> bool:
-    """Call ``module.configure_model``; returns whether variables that the module had from an earlier call are gone."""
+    """Call ``module.configure_model``; return whether it dropped variables that an earlier call had created."""
     from kgenre.engines.initial_weights import drawing_initial_weights
     from kgenre.engines.named_variables import named_variables
 

@@ -1,4 +1,4 @@
-"""What ``configure_optimizers`` may return: optimizers by the variables that they train, and schedules of rates."""
+"""Parse what ``configure_optimizers`` returns: optimizers by variable pattern, and learning-rate schedulers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SCHEDULER_KEYS = ("scheduler", "interval", "frequency", "monitor")
 
 @dataclass
 class ConfiguredOptimizers:
-    """The optimizers by pattern, in order, and the callbacks that set their rates."""
+    """The optimizers by pattern, in order, and the callbacks that set their learning rates."""
 
     optimizers: dict[str, Any] = field(default_factory=dict)
     schedulers: list[Callback] = field(default_factory=list)
@@ -28,7 +28,7 @@ def configured_optimizers(module: Any) -> ConfiguredOptimizers:
     """Read what ``module.configure_optimizers()`` returns.
 
     Raises:
-        TrainerError: it is none of the forms that `Module.configure_optimizers` documents.
+        TrainerError: the value has none of the forms that `Module.configure_optimizers` documents.
     """
     returned, where = module.configure_optimizers(), f"{type(module).__name__}.configure_optimizers"
     if isinstance(returned, list | tuple):
@@ -53,7 +53,7 @@ def configured_optimizers(module: Any) -> ConfiguredOptimizers:
 
 
 def _only_one(returned: Any, where: str) -> Any:
-    """From Lightning's ``[optimizer]`` and ``[optimizer], [scheduler]``."""
+    """Unwrap Lightning's forms ``[optimizer]`` and ``[optimizer], [scheduler]``."""
     if len(returned) == 2 and all(isinstance(part, list | tuple) for part in returned):
         optimizers, schedulers = returned
         if len(optimizers) == 1 and len(schedulers) <= 1:
@@ -87,7 +87,7 @@ def _checked(optimizer: Any, where: str) -> Any:
 
 
 def _scheduler(given: Any, optimizer: Any, position: int, where: str) -> Callback | None:
-    """The callback that sets the rate; None where the optimizer now does so itself."""
+    """Return the callback that sets the learning rate; None if the optimizer got a Keras schedule to set it itself."""
     import keras
 
     options = dict(given) if isinstance(given, Mapping) else {"scheduler": given}

@@ -1,4 +1,4 @@
-"""A rate that was changed in the configuration reaches a run that goes on, where its optimizer kept the old."""
+"""Apply a learning rate that was changed in the configuration to a resumed run, whose checkpoint has the old one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _log = logging.getLogger("kgenre")
 
 
 def configured_rates(trainer: Trainer) -> list[float | None]:
-    """The rate that each optimizer of a fit was made with; None: a Keras schedule, which no checkpoint replaces."""
+    """The initial learning rate of each optimizer of a fit; None: a Keras schedule, which no checkpoint replaces."""
     schedules = [callable(optimizer._learning_rate) for optimizer in trainer.optimizers]
     rates = zip(trainer.learning_rates(), schedules, strict=True)
     return [None if is_schedule else rate for rate, is_schedule in rates]
 
 
 def apply_changed_rates(trainer: Trainer, then: Sequence[float | None]) -> None:
-    """Let a restored run go on with the rates that are configured now, where they are not those of its beginning.
+    """Apply the learning rates that are configured now to a restored run that was started with others.
 
-    What schedules and callbacks have made of a rate since stays: it is multiplied by new rate / old rate.
+    Changes made by schedules and callbacks since are kept: the current rate is multiplied by new rate / old rate.
 
     Args:
-        trainer: restored, so that its optimizers have the checkpoint's rates.
-        then: what `configured_rates` gave when the checkpoint's run was built; [] of a checkpoint that does not know.
+        trainer: the restored trainer, whose optimizers have the checkpoint's rates.
+        then: what `configured_rates` returned when the checkpoint's run was built; [] if the checkpoint lacks it.
     """
     now = trainer.configured_rates
     if len(now) != len(then):

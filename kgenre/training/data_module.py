@@ -1,4 +1,4 @@
-"""The DataModule: where batches come from, in one object that travels with the run."""
+"""The DataModule: data preparation and the sources of batches in one object."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class EpochBatches(Protocol):
-    """A source of batches that knows its epochs: a position in it is (epoch, batch in the epoch).
+    """A source of batches that can start at any position, given as (epoch, batch in the epoch).
 
-    Sources without it (a list of batches, a ``tf.data.Dataset``, a Keras ``PyDataset``) work too: they are
-    iterated afresh every epoch, and a resume in the middle of an epoch reads and drops what was seen.
+    Other sources (a list of batches, a ``tf.data.Dataset``, a Keras ``PyDataset``) work too: they are iterated from
+    the start in every epoch, and a resume in the middle of an epoch skips the batches that were already seen.
     """
 
     def epoch_batches(self, epoch: int, start_batch: int = 0) -> Iterable[Any]:
-        """The batches of one epoch, from ``start_batch`` on; the same for the same arguments, always."""
+        """The batches of one epoch, from ``start_batch`` on; always the same ones for the same arguments."""
         ...
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """The number of batches in an epoch."""
         ...
 
 
 class DataModule(Hyperparameters):
     """Data preparation and the four sources of batches, with Lightning's names and order of calls.
 
-    ``prepare_data()`` runs once, then ``setup(stage)`` with stage "fit", "validate", "test" or "predict", then
-    the ``*_dataloader`` methods of that stage, at the end ``teardown(stage)``. A source of batches is anything
-    that can be iterated once per epoch: a ``tf.data.Dataset``, a Keras ``PyDataset``, a PyTorch ``DataLoader``, a grain
-    dataset, a list of batches, an `ArrayDataset`, or an object with ``epoch_batches`` (see `EpochBatches`).
+    Each stage ("fit", "validate", "test" or "predict") calls ``prepare_data()``, ``setup(stage)``, the stage's
+    ``*_dataloader`` methods and, at the end, ``teardown(stage)``. A source of batches is anything that can be iterated
+    once per epoch: a ``tf.data.Dataset``, a Keras ``PyDataset``, a PyTorch ``DataLoader``, a grain dataset, a list of
+    batches, an `ArrayDataset`, or an object with ``epoch_batches`` (see `EpochBatches`).
 
     Example:
         >>> class Squares(DataModule):
@@ -48,19 +48,19 @@ class DataModule(Hyperparameters):
     """
 
     trainer: Trainer | None = None
-    # Hyperparameters on which it depends what is in the n-th batch of an epoch: a run that goes on inside one says so.
+    # Hyperparameters that determine the n-th batch of an epoch: a run resumed inside an epoch warns if they changed.
     batch_arguments: ClassVar[tuple[str, ...]] = ("batch_size", "drop_remainder", "seed")
 
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | os.PathLike[str], **overrides: Any) -> Self:
-        """The data of a run, with their hyperparameters and what they had learnt (a vocabulary, a split).
+        """Recreate a run's datamodule, with its hyperparameters and what it had learned (a vocabulary, a split).
 
         Args:
             checkpoint_path: a checkpoint's folder, or a run's folder (its best checkpoint).
             **overrides: arguments of ``__init__`` that replace the saved ones.
 
         Raises:
-            CheckpointError: not a checkpoint, or one without data.
+            CheckpointError: not a checkpoint, or one of a run without a datamodule.
             TypeError: ``__init__`` does not take one of the overrides.
 
         Example:
@@ -72,23 +72,23 @@ class DataModule(Hyperparameters):
         return load_data_module(cls, checkpoint_path, overrides)
 
     def prepare_data(self) -> None:
-        """Download, unpack, make caches: what is done once and leaves nothing on ``self``."""
+        """Download, unpack, create caches. Called before `setup` in each stage; should set nothing on ``self``."""
 
     def setup(self, stage: str) -> None:
-        """Read and split: what the sources of ``stage`` need. Called before each stage; keep it repeatable."""
+        """Read and split the data that ``stage`` needs. Called before each stage, so it must be repeatable."""
 
     def teardown(self, stage: str) -> None:
         """Close what `setup` opened."""
 
     def on_exception(self, exception: BaseException) -> None:
-        """The stage was broken off by an error or by Ctrl-C; `teardown` follows."""
+        """The stage was ended by an error or by Ctrl-C; `teardown` follows."""
 
     def train_dataloader(self) -> Iterable[Any]:
         """The training batches."""
         raise MissingDataloaderError(self, "train_dataloader", "fit")
 
     def val_dataloader(self) -> Iterable[Any] | None:
-        """The validation batches; None (the default) leaves validation out of ``fit``."""
+        """The validation batches; with None (the default) ``fit`` does not validate."""
         return None
 
     def test_dataloader(self) -> Iterable[Any]:
@@ -100,34 +100,34 @@ class DataModule(Hyperparameters):
         raise MissingDataloaderError(self, "predict_dataloader", "predict")
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
-        """Write what a reader of the run needs (a split, a vocabulary) into the run's folder."""
+        """Write files that document the data (a split, a vocabulary) into the run's folder."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What a checkpoint keeps of the data: JSON values only (a vocabulary, class names)."""
+        """The state to keep in checkpoints: JSON values only (a vocabulary, class names)."""
         return {}
 
     @property
     def results_name(self) -> str:
-        """After `setup`, a name of data that are not those of the checkpoint's run; "" where they are.
+        """After `setup`, a name for data other than those of the checkpoint's run; "" for the run's own data.
 
-        ``validate`` and ``test`` write results of such data into ``<run>/<stage>_<name>``, and the run keeps its own.
+        ``validate`` and ``test`` write the results on other data into ``<run>/<stage>_<name>``, next to the run's own.
         """
         return ""
 
     @property
     def results_source(self) -> str:
-        """Where data with a `results_name` come from: others of the same name have a folder of their own."""
+        """Where data with a `results_name` come from; data of the same name from elsewhere get another folder."""
         return ""
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take back what `state_dict` gave; called before `setup`, on resume and where a checkpoint is evaluated.
+        """Restore what `state_dict` returned; called before `setup`, on resume and when a checkpoint is evaluated.
 
-        So it is where another datamodule of this class is given for an evaluation than the module was trained on.
+        Also called if an evaluation gets a new datamodule of the class that the module was trained with.
         """
 
 
 class MissingDataloaderError(ShortTraceback, TypeError):
-    """A stage was started whose source of batches the DataModule does not define."""
+    """The DataModule does not define the source of batches that a stage needs."""
 
     def __init__(self, module: DataModule, method: str, stage: str) -> None:
         super().__init__(
@@ -137,14 +137,14 @@ class MissingDataloaderError(ShortTraceback, TypeError):
 
 
 def iterate_epoch(source: Iterable[Any], epoch: int, start_batch: int = 0) -> Iterator[Any] | Iterable[Any]:
-    """The batches of ``epoch`` from ``start_batch`` on, whatever kind of source this is."""
+    """The batches of ``epoch`` from ``start_batch`` on, for any kind of source."""
     if isinstance(source, EpochBatches):
         return source.epoch_batches(epoch, start_batch)
     if hasattr(source, "__getitem__") and hasattr(source, "on_epoch_begin"):
         return _epoch_of_py_dataset(source, start_batch)
     if not start_batch:
         return source
-    # A tf.data.Dataset skips without handing batches over.
+    # A tf.data.Dataset skips inside its pipeline, without passing the batches to Python.
     return source.skip(start_batch) if hasattr(source, "skip") else islice(source, start_batch, None)
 
 

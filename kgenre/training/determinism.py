@@ -12,10 +12,10 @@ _log = logging.getLogger("kgenre")
 
 
 def make_run_deterministic(deterministic: bool | Literal["warn"]) -> None:
-    """Ask for a seed and set the backend's switches.
+    """Require a seed, and set the backend's switches for determinism.
 
     Raises:
-        TrainerError: nothing was seeded ("warn": a warning).
+        TrainerError: `seed_everything` was not called ("warn": only a warning).
     """
     if not deterministic:
         return

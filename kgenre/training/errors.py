@@ -1,11 +1,11 @@
-"""The error for what a user asked of the Trainer and cannot have."""
+"""The errors that the Trainer raises for wrong usage."""
 
 from kgenre.users_code import ShortTraceback
 
 
 class TrainerError(ShortTraceback, ValueError):
-    """A wrong argument or combination: the message says what was given and what to give."""
+    """An invalid argument or combination of arguments; the message names what was received and what is valid."""
 
 
 class NothingHasRunError(TrainerError, AttributeError):
-    """The trainer was asked for what it has once something has run; for ``hasattr`` it has not."""
+    """The trainer has this attribute only once something has run; until then ``hasattr`` returns False."""

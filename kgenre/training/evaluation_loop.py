@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 def evaluate(
     trainer: Trainer, stage: str, sources: Sequence[EvaluationSource], limit: float = math.inf
 ) -> list[list[Any]]:
-    """One pass of a stage ("validation", "test" or "predict") over its sources, at most ``limit`` batches of each.
+    """Run a stage ("validation", "test" or "predict") once over its sources, at most ``limit`` batches of each.
 
     Returns:
-        For each source the predictions of its batches, in host memory; empty lists in the other stages.
+        For each source, the predictions for its batches, in host memory; empty lists in the other stages.
     """
     engine, results = trainer.engine, trainer.results
     hook = {part: getattr(trainer.hooks, f"on_{stage}_{part}") for part in _HOOKS}
@@ -28,7 +28,7 @@ def evaluate(
     predictions: list[list[Any]] = [[] for _ in sources]
 
     trainer.num_evaluation_batches = sum(min(one.batches, limit) for one in sources)
-    outside = trainer.state.stage  # a validation inside a fit
+    outside = trainer.state.stage  # not None for a validation inside a fit
     if not trainer.sanity_checking:
         trainer.state.stage = _RUNNING[stage]
     hook["start"]()
@@ -45,7 +45,7 @@ def evaluate(
                 engine.pull()
             outputs = engine.eval_step(one.stage, batch)
             if hooks_see_weights:
-                engine.sync()  # what the step has assigned
+                engine.sync()  # the variables that the step has assigned
             hook["batch_end"](outputs, batch, batch_idx, dataloader_idx)
             if hooks_see_weights:
                 engine.pull()

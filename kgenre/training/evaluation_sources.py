@@ -1,4 +1,4 @@
-"""One source of batches for an evaluation, or several: how they are told apart, numbered and named."""
+"""Split what is given to an evaluation into one or several sources of batches, and number them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from kgenre.training.limits import number_of_batches
 
 @dataclass(frozen=True)
 class EvaluationSource:
-    """A source of batches under a limit, and the engine's stage that evaluates it."""
+    """A source of batches, how many of them to use, and the engine's stage that evaluates it."""
 
-    stage: str  # "validation", or of several "validation/0", "validation/1", ...
+    stage: str  # "validation"; with several sources "validation/0", "validation/1", ...
     source: Any
     batches: int | float
 
 
 def evaluation_sources(module: Any, stage: str, given: Any, limit: int | float | None) -> list[EvaluationSource]:
-    """The sources of "validation", "test" or "predict"; none for None.
+    """Return the sources of an evaluation; an empty list if ``given`` is None.
 
     Args:
-        module: whose step it is.
-        stage: of the engine.
+        module: the module whose step evaluates them.
+        stage: "validation", "test" or "predict".
         given: one source, such as a list of batches, or a list, tuple or dict of several sources.
-        limit: batches of each, or a fraction.
+        limit: the number of batches of each source, or a fraction; None: all.
 
     Raises:
         TrainerError: several sources for a step that does not take ``dataloader_idx``.
@@ -49,10 +49,10 @@ def evaluation_sources(module: Any, stage: str, given: Any, limit: int | float |
 
 
 def _several_sources(given: Any) -> list[Any]:
-    """The sources in a list, tuple or dict of sources; a list of batches is one source.
+    """Return the sources in a list, tuple or dict of sources; a list of batches is one source.
 
-    A dict, a tuple and an array are batches; so is a list that begins with an array. A list that begins with a batch
-    is a source, and so is any other object that can be iterated.
+    Each item is a batch if it is a dict, a tuple, an array, or a list that begins with an array. It is a source if it
+    is a list that begins with a batch, or any other iterable.
     """
     if isinstance(given, Mapping):
         given = list(given.values())
@@ -68,10 +68,10 @@ def _several_sources(given: Any) -> list[Any]:
 
 
 def one_source(given: Any) -> Any:
-    """The source of training batches.
+    """Return the source of training batches.
 
     Raises:
-        TrainerError: there are several.
+        TrainerError: there are several sources.
     """
     sources = [given] if isinstance(given, Mapping) else _several_sources(given)
     if len(sources) > 1:

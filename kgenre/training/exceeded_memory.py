@@ -1,4 +1,4 @@
-"""The note that is added to an error which says that memory was exceeded."""
+"""The note that is added to an out-of-memory error."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def note_what_takes_less(trainer: Trainer, error: BaseException) -> None:
-    """Add it (PEP 678), unless the error is kgenre's own, which says all, or of a search, which handles it itself."""
+    """Add a note (PEP 678) to an out-of-memory error; not to kgenre's own errors, nor in a search, which handles it."""
     t = trainer
     if t.is_trial or isinstance(error, ShortTraceback) or not is_out_of_memory(error):
         return

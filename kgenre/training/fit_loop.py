@@ -1,4 +1,4 @@
-"""The fit loop, read from top to bottom."""
+"""The fit loop, written to be read from top to bottom."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _log = logging.getLogger("kgenre")
 
 
 def fit_loop(trainer: Trainer) -> None:
-    """Epochs of batches, each batch a step; validation, hooks and logs where they are due.
+    """Run the epochs: a step for each batch, and validation, hooks and logging where they are due.
 
     A step enqueues work and returns: nothing here waits for the device, except where values are read (every
     ``log_every_n_steps``, one logging interval late, and at the end of an epoch or validation).
@@ -49,9 +49,9 @@ def fit_loop(trainer: Trainer) -> None:
         )
     hooks.on_train_start()
     engine.pull()
-    while (steps_are_left := not is_over(t)) or t.batch_idx:  # an epoch that was broken off still has to be ended
-        # --- an epoch begins, or goes on where the checkpoint left it --------------------------------------------
-        if t.loaded_in_epoch != load_epoch(t):  # also where the run went on from a checkpoint, or back to one
+    while (steps_are_left := not is_over(t)) or t.batch_idx:  # an interrupted epoch still has to be ended
+        # --- an epoch begins, or continues from the checkpoint ---------------------------------------------------
+        if t.loaded_in_epoch != load_epoch(t):  # also after resuming from a checkpoint, or going back to one
             load_sources(t)
             add_stages(t)
         hooks.on_train_epoch_start()
@@ -62,15 +62,15 @@ def fit_loop(trainer: Trainer) -> None:
         results.start_epoch(engine, "train", t.batch_idx, saved)
         t.epoch_is_done = results.is_provisional = False
         if t.batch_idx and t.validated_at != position(t) and schedule.validates_inside(*position(t)):
-            run_validation(t)  # the run was broken off between a step and its validation
+            run_validation(t)  # the run was interrupted between a step and its validation
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
         remaining = schedule.remaining(t.batch_idx)
         begun_at, waited = t.batch_idx, t.input_seconds
         batches = _timed(t, engine.prefetch(batches, remaining, at_once=batches_at_once(t, batches)))
         length_is_known = not math.isinf(length_of(t.train_source))
-        # An incomplete group of accumulated batches may end with a source that does not know its length.
+        # A source of unknown length may end with an incomplete group of accumulated batches: its last one must update.
         looks_ahead = schedule.accumulate_grad_batches > 1 and not length_is_known
-        # A group is what runs in one compiled call: one batch, or several with steps_per_execution.
+        # A group is the batches of one compiled call: one, or several with steps_per_execution.
         groups = grouped(t, _marked(batches, looks_ahead))
         for group, is_last in groups if steps_are_left else ():
             first = t.batch_idx
@@ -145,7 +145,7 @@ def fit_loop(trainer: Trainer) -> None:
 
 
 def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]) -> None:
-    """To the checkpoint that a callback named: the curves too, and what it wants to change there."""
+    """Return to the checkpoint that a callback requested, curves included, and apply the callback's change."""
     t = trainer
     t.going_back = None
     restore(t, checkpoint)
@@ -156,17 +156,17 @@ def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]
 
 
 def position(trainer: Trainer) -> tuple[int, int]:
-    """The epoch, and the batches of it that are done."""
+    """The current epoch, and how many of its batches are done."""
     return trainer.current_epoch, trainer.batch_idx
 
 
 def is_over(trainer: Trainer) -> bool:
-    """Whether no step is to follow: ``max_epochs`` or ``max_steps`` is reached, or somebody has stopped the fit."""
+    """Whether no more steps follow: ``max_epochs`` or ``max_steps`` is reached, or the fit was stopped."""
     return _is_stopped(trainer) or trainer.schedule.is_done(trainer.current_epoch, trainer.global_step)
 
 
 def _is_stopped(trainer: Trainer) -> bool:
-    """Whether somebody set ``should_stop`` and ``min_epochs`` and ``min_steps`` are reached."""
+    """Whether ``should_stop`` is set, and ``min_epochs`` and ``min_steps`` are reached."""
     t = trainer
     if not t.should_stop or t.schedule.may_stop(t.current_epoch, t.global_step):
         return t.should_stop
@@ -184,7 +184,7 @@ def _is_stopped(trainer: Trainer) -> bool:
 
 
 def _timed(trainer: Trainer, batches: Iterable[Any]) -> Iterator[Any]:
-    """The batches; the seconds that the loop waits for them are added up in ``trainer.input_seconds``."""
+    """Yield the batches, adding the seconds that the loop waits for them to ``trainer.input_seconds``."""
     iterator, end = iter(batches), object()
     while True:
         begun = perf_counter()
@@ -196,7 +196,7 @@ def _timed(trainer: Trainer, batches: Iterable[Any]) -> Iterator[Any]:
 
 
 def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, bool]]:
-    """Each batch, and whether it is known to be the last; to know it means to hold one batch back."""
+    """Each batch, and whether it is known to be the last, for which the next batch must be read first."""
     if not look_ahead:
         return ((batch, False) for batch in batches)
     end = object()
@@ -204,7 +204,7 @@ def _marked(batches: Iterable[Any], look_ahead: bool) -> Iterator[tuple[Any, boo
 
 
 def _is_spent(batches: Iterator[Any]) -> bool:
-    """Whether nothing follows; what fails does, but nobody wants it any more."""
+    """Whether the iterator is exhausted. If reading fails, there was more, but training is over and needs none."""
     try:
         return next(batches, None) is None
     except Exception:
@@ -212,20 +212,20 @@ def _is_spent(batches: Iterator[Any]) -> bool:
 
 
 def run_validation(trainer: Trainer) -> None:
-    """A pass over the validation data in the middle or at the end of an epoch."""
+    """Run validation in the middle or at the end of an epoch."""
     trainer.validated_at = position(trainer)
     trainer.results.write_steps(trainer.engine)
     trainer.engine.sync()
     try:
         evaluate(trainer, "validation", trainer.val_sources)
     except BaseException:
-        trainer.validated_at = None  # a checkpoint of the broken-off run: validate when it goes on
+        trainer.validated_at = None  # saved in a checkpoint: a resumed run validates again
         raise
     trainer.engine.pull()
 
 
 def sanity_check(trainer: Trainer) -> None:
-    """A few validation batches before training, so that a mistake there shows now and not after an epoch."""
+    """Run a few validation batches before training, so that a mistake there shows now and not after an epoch."""
     trainer.state.stage, trainer.results.silent = "sanity_check", True
     try:
         trainer.hooks.on_sanity_check_start()

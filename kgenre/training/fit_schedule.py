@@ -1,4 +1,4 @@
-"""When a fit validates and when it ends: plain questions over counts."""
+"""When a fit updates, validates and ends: pure functions of counts."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class FitSchedule:
-    """The shape of a fit. Counts are of batches, infinite where a source does not know its length.
+    """The shape of a fit. Numbers of batches are infinite for a source of unknown length.
 
     Args:
-        training_batches: in an epoch.
-        validation_batches: in a validation, of all its sources; 0: there is none.
+        training_batches: training batches in an epoch.
+        validation_batches: batches in a validation, of all its sources; 0: no validation.
         validation_interval: training batches from one validation to the next; infinite: only at the epoch's end.
         check_val_every_n_epoch: validate only in every n-th epoch; None: the interval counts across epochs.
-        accumulate_grad_batches: training batches to one optimizer update.
-        max_epochs: and ``max_steps`` (-1: no limit): the fit ends with the first that is reached.
+        accumulate_grad_batches: training batches per optimizer update.
+        max_epochs: and ``max_steps`` (-1: no limit): the fit ends when the first of them is reached.
         min_epochs: and ``min_steps``: the fit may not be stopped before both are reached.
     """
 
@@ -36,17 +36,17 @@ class FitSchedule:
         return self.validation_batches > 0
 
     def updates_after(self, batches: int) -> bool:
-        """Whether the optimizer acts after so many batches of an epoch; a last incomplete group counts."""
+        """Whether the optimizer updates after this many batches of an epoch; an incomplete last group counts."""
         return batches % self.accumulate_grad_batches == 0 or batches == self.training_batches
 
     def validates_inside(self, epoch: int, batches: int) -> bool:
-        """Whether validation is due after so many batches, before the epoch's end."""
+        """Whether validation is due after this many batches, before the epoch's end."""
         return (
             batches < self.training_batches and self._completes_interval(epoch, batches) and self._validates_in(epoch)
         )
 
     def validates_at_end(self, epoch: int, batches: int) -> bool:
-        """Whether validation is due at the end of an epoch of so many batches."""
+        """Whether validation is due at the end of an epoch of this many batches."""
         whole = math.isinf(self.validation_interval) or self._completes_interval(epoch, batches)
         return whole and self._validates_in(epoch)
 
@@ -64,20 +64,20 @@ class FitSchedule:
         return self.max_steps != -1 and global_step >= self.max_steps
 
     def is_done(self, epoch: int, global_step: int) -> bool:
-        """Whether the fit is over once so many epochs and optimizer updates are done."""
+        """Whether the fit is over after this many epochs and optimizer updates."""
         return epoch >= self.max_epochs or self.steps_are_done(global_step)
 
     def may_stop(self, epoch: int, global_step: int) -> bool:
-        """Whether the fit may be stopped early once so many epochs and optimizer updates are done."""
+        """Whether the fit may be stopped early after this many epochs and optimizer updates."""
         return epoch >= self.min_epochs and global_step >= self.min_steps
 
     def remaining(self, batches: int) -> int | None:
-        """Batches left in an epoch of which so many are done; None where that is not known."""
+        """Batches left in an epoch after this many; None if the length is unknown."""
         return None if math.isinf(self.training_batches) else max(0, int(self.training_batches) - batches)
 
     @property
     def stepping_batches(self) -> int | float:
-        """Optimizer updates of the whole fit."""
+        """The number of optimizer updates in the whole fit."""
         updates = math.inf
         if not math.isinf(self.training_batches):
             updates = math.ceil(self.training_batches / self.accumulate_grad_batches) * self.max_epochs

@@ -1,4 +1,4 @@
-"""The Trainer's flags: checked, defaults filled in, and made into what they mean together."""
+"""The Trainer's flags: checked, completed with defaults, and resolved where they depend on each other."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from kgenre.training.precision import check_precision
 
 _log = logging.getLogger("kgenre")
 
-# What `barebones` turns off: the default of a flag that costs, or the value that asks for nothing.
+# The flags that `barebones` turns off, each with the value that disables it.
 _OFF: dict[str, Any] = {
     "enable_checkpointing": False,
     "enable_progress_bar": False,
@@ -41,13 +41,13 @@ _DEFAULTS: dict[str, Any] = {
     "logger": True,
     "log_every_n_steps": 50,
     "num_sanity_val_steps": 2,
-    "default_root_dir": "runs",  # None is Lightning's default
+    "default_root_dir": "runs",  # None is accepted too: Lightning's default
 }
 _MAY_BE_NONE = ("max_epochs", "min_epochs", "min_steps", "check_val_every_n_epoch")
 
 
 def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
-    """The arguments of `Trainer` as the trainer uses them.
+    """Check the arguments of `Trainer`, and return them as the trainer uses them.
 
     Raises:
         TrainerError: an invalid value, or flags that contradict each other; the message names them.
@@ -91,7 +91,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
             "min_epochs must not be above max_epochs, nor min_steps above max_steps. Received: "
             f"min_epochs={f.min_epochs}, max_epochs={f.max_epochs}, min_steps={f.min_steps}, max_steps={f.max_steps}"
         )
-    f.log_every_n_steps = f.log_every_n_steps or math.inf  # 0: no step is a multiple of infinity
+    f.log_every_n_steps = f.log_every_n_steps or math.inf  # 0, never: no step is a multiple of infinity
     f.default_callbacks = _default_callbacks(f)
     if isinstance(f.profiler, str):
         if f.profiler not in PROFILERS:
@@ -140,7 +140,7 @@ def _check(f: SimpleNamespace) -> None:
         if not isinstance(f.steps_per_execution, int):
             raise TrainerError(f"steps_per_execution is a number or 'auto'. Received: {f.steps_per_execution!r}")
         _at_least(steps_per_execution=(f.steps_per_execution, 1))
-    if not (f.jit_compile is None or isinstance(f.jit_compile, bool) or f.jit_compile == "auto"):  # 1 is no bool
+    if not (f.jit_compile is None or isinstance(f.jit_compile, bool) or f.jit_compile == "auto"):  # 1 is not a bool
         raise TrainerError(f"jit_compile is True, False, None or 'auto'. Received: {f.jit_compile!r}")
     check_limit("overfit_batches", f.overfit_batches)
     check_accelerator(f.accelerator, f.devices, f.strategy)
@@ -155,7 +155,7 @@ def _check(f: SimpleNamespace) -> None:
 
 
 def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
-    """Those that the flags ask for, where the user gave none of their kind."""
+    """The callbacks that the flags request, except those of which the user gave one of the same class."""
     given = flags.given_callbacks
     wanted: tuple[tuple[bool, type[Callback]], ...] = (
         (flags.enable_progress_bar, ProgressBar),

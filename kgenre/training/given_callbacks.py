@@ -1,4 +1,4 @@
-"""The callbacks that a user gives; anything else is refused, with what to give instead."""
+"""Check the callbacks that a user gives; the errors say what to give instead."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def check_callbacks(where: str, callbacks: Iterable[Any]) -> None:
 
     Args:
         where: the argument or method that they come from, for the message.
-        callbacks: what was given.
+        callbacks: the values received.
 
     Raises:
         TrainerError: one is a Keras callback, a class, a function, or something else.
@@ -26,7 +26,7 @@ def check_callbacks(where: str, callbacks: Iterable[Any]) -> None:
 
 
 def as_list(given: Any) -> list[Any]:
-    """One, several or no values as a list."""
+    """Return one, several or no values as a list."""
     if given is None:
         return []
     return list(given) if isinstance(given, list | tuple) else [given]

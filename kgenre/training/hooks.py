@@ -1,4 +1,4 @@
-"""The order in which hooks are called: callbacks, then the module; callbacks that watch metrics after the module."""
+"""Call hooks in order: callbacks, then the module, then callbacks that save or monitor what the module logs."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from kgenre.training.module import Module
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
-# Those of checkpoints are called by whoever holds the checkpoint's state.
+# The two hooks of checkpoints are called where the checkpoint's state is at hand.
 _CALLED = [name for name in HOOKS if name not in ("on_save_checkpoint", "on_load_checkpoint")]
-# Lightning's hooks that nothing here could call: to stay silent about one would be to train something else.
+# Lightning's hooks that nothing here can call. Ignoring one silently would train something else than the user wrote.
 _IN_THE_STEP = "the step is compiled as a whole; write configure_gradients, a traced method of the module"
 _BY_THE_ENGINE = "the engine moves batches; change them in the source of batches or in the step"
 _NEVER_CALLED = {
@@ -48,10 +48,10 @@ _NEVER_CALLED = {
 class Hooks:
     """Each hook as a method: ``hooks.on_train_start()`` calls it on all callbacks and on the module.
 
-    Only those that override a hook are called: a step costs nothing for the hooks that nobody wrote.
+    Only overridden hooks are called, so a hook that nobody wrote costs nothing.
 
     Raises:
-        TrainerError: the module, the datamodule or a callback defines a hook of Lightning's that would never be called.
+        TrainerError: the module, the datamodule or a callback defines a Lightning hook that would never be called.
     """
 
     def __init__(self, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> None:
@@ -59,8 +59,7 @@ class Hooks:
             _refuse_what_is_never_called(owner)
         for name in _CALLED:
             setattr(self, name, self._chain(name, trainer, module, callbacks))
-        # In which stages hooks of batches may read and assign weights. kgenre's own callbacks do not, or sync
-        # themselves.
+        # The stages whose batch hooks may read and assign weights. kgenre's own callbacks do not, or sync themselves.
         self.batches_see_weights: dict[str, bool] = {
             stage: any(
                 overrides(owner, name, base) and not _is_kgenres(getattr(owner, name))
@@ -85,7 +84,7 @@ class Hooks:
             return lambda *arguments: hook(trainer, module, *arguments)
 
         written = [callback for callback in callbacks if overrides(callback, name)]
-        # At the end of an epoch or a validation the module may log what a monitor is waiting for.
+        # At the end of an epoch or a validation the module may log the value that a callback monitors.
         late = [c for c in written if c.saves or (c.monitors and name in ("on_train_epoch_end", "on_validation_end"))]
         chain = [bound(callback) for callback in written if callback not in late]
         if overrides(module, name, Module):
@@ -97,7 +96,7 @@ class Hooks:
             stop = None
             for hook in chain:
                 returned = hook(*arguments)
-                if isinstance(returned, Integral) and returned == -1:  # a lambda may return a tensor
+                if isinstance(returned, Integral) and returned == -1:  # a lambda may return anything, such as a tensor
                     stop = -1
             return stop
 
@@ -105,7 +104,7 @@ class Hooks:
 
 
 def _as_written(hook: Callable[..., Any], base: Callable[..., Any]) -> Callable[..., Any]:
-    """Without the last argument, ``dataloader_idx``, for a hook that does not take it: few need it."""
+    """Drop the last argument, ``dataloader_idx``, for a hook that does not take it."""
     expected = list(inspect.signature(base).parameters)[1:]
     if "dataloader_idx" not in expected:
         return hook

@@ -13,7 +13,7 @@ import numpy as np
 
 
 class AttributeDict(dict[str, Any]):
-    """A dict whose items are its attributes too: ``hparams.width`` is ``hparams["width"]``."""
+    """A dict whose items are also attributes: ``hparams.width`` is ``hparams["width"]``."""
 
     def __getattr__(self, name: str) -> Any:
         if name in self:
@@ -46,11 +46,12 @@ class Hyperparameters:
     def save_hyperparameters(self, *names: str, ignore: str | Sequence[str] = ()) -> None:
         """Keep the arguments of the calling ``__init__``: all of them, or those in ``names``, minus ``ignore``.
 
-        Call it first in ``__init__``, before arguments are overwritten. Checkpoints keep those that JSON holds
-        (numbers, texts, lists and dicts of these; keys become texts), a NumPy number as Python's and a path as a text.
+        Call it first in ``__init__``, before arguments are overwritten. Checkpoints keep the values that JSON can hold:
+        numbers, strings, lists and dicts of these (keys become strings), NumPy scalars (as Python's) and paths (as
+        strings).
 
         Raises:
-            TypeError: called elsewhere than in a method that has the named arguments, or given what is no name.
+            TypeError: called outside a method that has the named arguments, or with something other than names.
 
         Example:
             >>> class Net(Module):
@@ -67,7 +68,7 @@ class Hyperparameters:
                 )
         arguments = inspect.getargvalues(sys._getframe(1))
         given = {name: arguments.locals[name] for name in arguments.args}
-        given = {name: value for name, value in given.items() if value is not self}  # whatever it is called
+        given = {name: value for name, value in given.items() if value is not self}  # self, whatever its name
         if arguments.varargs:
             given[arguments.varargs] = arguments.locals[arguments.varargs]
         given |= arguments.locals.get(arguments.keywords, {}) if arguments.keywords else {}
@@ -79,12 +80,12 @@ class Hyperparameters:
             )
         ignore = [ignore] if isinstance(ignore, str) else ignore
         chosen = {name: given[name] for name in (names or given) if name not in ignore}
-        # A subclass calls first and super().__init__() may call again: both sets are kept, the subclass's win.
+        # super().__init__() may call this again after the subclass: both sets are kept, the subclass's values win.
         vars(self.hparams).update({k: v for k, v in chosen.items() if k not in vars(self.hparams)})
 
 
 def described(owner: Hyperparameters) -> dict[str, Any]:
-    """What a checkpoint keeps to make a module or datamodule again: its class, the hyperparameters that JSON holds."""
+    """What a checkpoint keeps to recreate a module or datamodule: its class and JSON-compatible hyperparameters."""
     plain = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
     return {
         "class_path": f"{type(owner).__module__}.{type(owner).__qualname__}",
@@ -103,19 +104,19 @@ def _as_plain(value: Any) -> Any:
 
 
 def changed_hyperparameters(owner: Hyperparameters, then: Mapping[str, Any] | None) -> dict[str, tuple[Any, Any]]:
-    """The values that a checkpoint has and an object has, by name, where they differ.
+    """The hyperparameters that differ between a checkpoint and an object: name -> (value there, value here).
 
     Args:
         owner: a module or datamodule.
-        then: what `described` gave of the checkpoint's; None: it knows of none.
+        then: what `described` returned for the checkpoint's; None: the checkpoint has none.
     """
     before = (then or {}).get("hyperparameters") or {}
-    now = json.loads(json.dumps(described(owner)["hyperparameters"]))  # lists for tuples, as in a checkpoint
+    now = json.loads(json.dumps(described(owner)["hyperparameters"]))  # tuples become lists, as in a checkpoint
     return {name: (before[name], now[name]) for name in now if name in before and before[name] != now[name]}
 
 
 def is_plain(value: Any) -> bool:
-    """Whether JSON holds a value."""
+    """Whether a value is JSON-compatible."""
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     if isinstance(value, dict):

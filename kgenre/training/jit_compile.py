@@ -1,4 +1,4 @@
-"""XLA or not under TensorFlow: faster for some networks, ten times slower for others. Chosen by measurement."""
+"""Choose by measurement whether TensorFlow uses XLA: it is faster for some networks, ten times slower for others."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
-CLEARLY = 0.8  # of the time of the other way
+CLEARLY = 0.8  # a way is clearly faster if it takes less than this fraction of the other's time
 
 
 def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
-    """Whether this fit's steps are compiled with XLA: from the Trainer's flag, and the engine is told.
+    """Return whether this fit's steps are compiled with XLA, by the Trainer's flag; with "auto", set the engine too.
 
-    "auto" means: as when the run began, as this machine's table of step times says, or as measured now, on the run's
-    own state, which is put back.
+    "auto" uses the first of these: a resumed run's earlier choice, this machine's table of step times, a measurement
+    on the run's own state, which is restored afterwards.
 
     Args:
-        trainer: about to fit, its engine built and restored.
-        batch: one of training.
+        trainer: a trainer about to fit, its engine built and restored.
+        batch: a training batch.
     """
     t = trainer
     if t.jit_compile != "auto" or t.engine.name != "tensorflow" or t.is_trial:
@@ -44,7 +44,7 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
 
 
 def say_what_is_faster(trainer: Trainer) -> None:
-    """One line, if this machine's table knows of a clearly faster way to train this model than that of this run."""
+    """Log a line if this machine's table of step times has a clearly faster way to train this model than this run's."""
     t = trainer
     known = known_step_times(model_key(t.engine))
     now = way(t.precision, t.chosen_jit_compile is True, len(t.step_options.devices))

@@ -1,4 +1,4 @@
-"""What a Lightning module asks itself for that nothing here could give, and what to write instead."""
+"""Attributes and methods of Lightning's module that do not exist here, and what to write instead."""
 
 _OPTIMIZERS = (
     "the optimizers act in the compiled step, on the loss that training_step returns; hooks have "

@@ -1,4 +1,4 @@
-"""How much of a source of batches a run takes: ``limit_*_batches``, ``val_check_interval``."""
+"""How many batches of a source a run uses: ``limit_*_batches``, ``val_check_interval``."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from kgenre.training.errors import TrainerError
 
 
 def check_limit(name: str, limit: int | float | None) -> int | float | None:
-    """A count (int >= 0), a fraction (float 0.0 to 1.0), or None for all."""
+    """Check a limit: a count (int >= 0), a fraction (float 0.0 to 1.0), or None for all."""
     if limit is None or (isinstance(limit, Integral) and limit >= 0) or (isinstance(limit, float) and 0 <= limit <= 1):
         return limit
     raise TrainerError(f"{name} takes a number of batches (int) or a fraction (0.0 to 1.0). Received: {limit!r}")
 
 
 def number_of_batches(source: Iterable[Any], limit: int | float | None, name: str) -> int | float:
-    """Batches of a source under a limit; infinity where the source does not know its length and nothing limits it.
+    """The number of batches of a source under a limit; infinity for a source of unknown length without a limit.
 
     Raises:
-        TrainerError: a fraction of a source of unknown length, or a source that can be read only once, arrays that
-            nobody has cut into batches, or a dict.
+        TrainerError: a fraction of a source of unknown length, or one that leaves less than a batch; a source that
+            cannot be iterated or can be read only once, arrays that are not cut into batches, or a dict.
     """
     if isinstance(source, type) or not any(hasattr(source, name) for name in _ITERABLE):
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__}, which cannot be iterated. Give a list, an "
             "ArrayDataset, a tf.data.Dataset, or an object with __iter__."
         )
-    if hasattr(source, "__next__"):  # a generator, spent after one pass
+    if hasattr(source, "__next__"):  # a generator, exhausted after one pass
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__} that can be read only once, but each epoch reads "
             "them anew. Give a list, an ArrayDataset, a tf.data.Dataset, or an object with __iter__."
@@ -68,7 +68,7 @@ _ITERABLE = ("__iter__", "__getitem__", "epoch_batches")
 
 
 def _uncut(source: Any) -> str | None:
-    """What the arrays of a whole set are, as Keras's ``fit`` takes them; None: it is a source of batches."""
+    """Describe arrays that are not batched yet, as Keras's ``fit`` takes them; None for a source of batches."""
     if hasattr(source, "shape"):
         return f"one {type(source).__name__} of shape {tuple(source.shape)}"
     members = list(source.values()) if isinstance(source, Mapping) else source
@@ -78,10 +78,10 @@ def _uncut(source: Any) -> str | None:
 
 
 def validation_interval(interval: int | float, batches: int | float, across_epochs: bool = False) -> int | float:
-    """After how many training batches validation runs, from a count or a fraction of the epoch.
+    """The number of training batches between validations, from a count or a fraction of the epoch.
 
     Raises:
-        TrainerError: more batches than an epoch has, or a fraction of an unknown number.
+        TrainerError: more batches than an epoch has, or a fraction of an epoch of unknown length.
     """
     if interval == 1.0 and isinstance(interval, float):
         return math.inf  # at the end of the epoch, however long it is
@@ -101,7 +101,7 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
 
 
 def read_only_once(name: str) -> TrainerError:
-    """The error for a source that gave no batches where it had given one before."""
+    """The error for a source that yields no batches when it is read again."""
     return TrainerError(
         f"The {name} data gave no batches when they were read again, but each epoch reads them anew. Let __iter__ "
         "begin anew each time; see that what it reads from is not spent."
@@ -109,9 +109,9 @@ def read_only_once(name: str) -> TrainerError:
 
 
 def length_of(source: Any) -> int | float:
-    """Batches of a source; infinity where it does not know."""
+    """The number of batches of a source; infinity if it is unknown."""
     try:
         return len(source)
     except TypeError:  # a tf.data.Dataset of unknown or infinite cardinality, or an object without a length
-        batches = getattr(source, "num_batches", None)  # of Keras's PyDataset; None: infinite
+        batches = getattr(source, "num_batches", None)  # Keras's PyDataset has it; None: infinite
         return batches if isinstance(batches, int) else math.inf

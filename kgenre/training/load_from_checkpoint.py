@@ -1,4 +1,4 @@
-"""``load_from_checkpoint``: a module or datamodule made again from what a checkpoint keeps of it."""
+"""``load_from_checkpoint``: recreate a module or datamodule from a checkpoint."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _log = logging.getLogger("kgenre")
 def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str, Any], strict: bool = True) -> Any:
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
-    with only_allowed_imports():  # a checkpoint may be a stranger's
+    with only_allowed_imports():  # the checkpoint may come from somebody else
         module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
-        # Now: to make a module prepares Keras, which these import.
+        # Imported only now: they import Keras, which creating the module has prepared.
         from kgenre.engines.build_module import build_from_specs
         from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
 
         module.on_load_checkpoint(checkpoint.state)
         configure_model(module)
         restore_adapted(module, checkpoint)
-        if not all(layer.built for layer in keras_layers(module)):  # Keras builds these when they see a batch
+        if not all(layer.built for layer in keras_layers(module)):  # Keras builds the rest on their first batch
             build_from_specs(module, checkpoint.state["batches"])
         named = named_variables(module)
         if strict:
@@ -43,7 +43,7 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
 
 
 def _those_that_fit(named: Mapping[str, Any], checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
-    """The variables whose name and shape the checkpoint has; what either has besides is named."""
+    """Return the variables whose name and shape match the checkpoint; warn of all others in either."""
     shapes = {name: tuple(array.shape) for name, array in checkpoint.weights.items()}
     fits = {name: variable for name, variable in named.items() if shapes.get(name) == tuple(variable.shape)}
     if others := sorted((named.keys() | shapes.keys()) - fits.keys()):
@@ -62,7 +62,7 @@ def load_data_module(cls: type, path: str | os.PathLike[str], overrides: Mapping
 
 
 def _made(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
-    """An object of ``cls`` with the arguments that a checkpoint keeps of it, and others in place of some."""
+    """Create an object of ``cls`` with the arguments that a checkpoint keeps, some of them overridden."""
     unknown = overrides.keys() - _accepted(cls, overrides).keys()
     if unknown:
         takes = ", ".join(list(_signature(cls).parameters)[1:]) or "none"
@@ -86,7 +86,7 @@ def _signature(cls: type) -> inspect.Signature:
 
 
 def _accepted(cls: type, hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Without those that ``cls`` does not take (a base class saved them)."""
+    """Drop the hyperparameters that ``cls`` does not take (a base class saved them)."""
     parameters = _signature(cls).parameters
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return dict(hyperparameters)

@@ -1,4 +1,4 @@
-"""The Module: what is computed in a step, written once in `keras.ops` for every backend."""
+"""The Module: a model and its training, validation, test and prediction steps, for every backend."""
 
 from __future__ import annotations
 
@@ -35,34 +35,34 @@ class Module(Hyperparameters):
     """
 
     _trainer: Trainer | None = None
-    _is_configured = False  # `configure_model` was called
+    _is_configured = False  # whether `configure_model` was called
     # As in Lightning; there is one process.
     global_rank = local_rank = 0
     print = staticmethod(print)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
-        """Prepare Keras before the subclass makes its first layer: a keras.json must not change what it computes."""
+        """Prepare Keras before the subclass creates its first layer: a keras.json must not change its results."""
         prepare_keras()
         return super().__new__(cls)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Without the trainer, which a copy or a pickle of the module is not part of."""
+        """Leave out the trainer: a copied or unpickled module does not belong to it."""
         return {name: value for name, value in vars(self).items() if name != "_trainer"}
 
-    if not TYPE_CHECKING:  # it would take any name for one that is there
+    if not TYPE_CHECKING:  # a type checker would accept any attribute
 
         def __getattr__(self, name: str) -> Any:
-            """Say what to write for a name of Lightning's that is not here."""
+            """Raise an error that says what to write instead of a Lightning attribute that does not exist here."""
             if name in INSTEAD and not hasattr(type(self), name):
                 raise AttributeError(f"{type(self).__name__} has no attribute {name!r}: {INSTEAD[name]}.")
-            return object.__getattribute__(self, name)  # raises Python's own error, or that of a property
+            return object.__getattribute__(self, name)  # raises Python's own error, or a property's
 
     # --- what a user writes -------------------------------------------------------------------------------------
 
     def configure_model(self) -> None:
         """Create the model here instead of in ``__init__`` where it needs the data (classes, vocabulary).
 
-        Called after ``setup`` in each stage, also when a checkpoint is loaded: a network that is there must be kept.
+        Called after ``setup`` in each stage, and when a checkpoint is loaded: keep a network that exists already.
 
         Example:
             >>> def configure_model(self):
@@ -71,25 +71,26 @@ class Module(Hyperparameters):
         """
 
     def configure_optimizers(self) -> Any:
-        """How the variables are trained, in one of these forms.
+        """Return the optimizers, in one of these forms.
 
-        - A `keras.optimizers.Optimizer`. Its learning rate is a number or a Keras schedule of the updates.
+        - A `keras.optimizers.Optimizer`. Its learning rate is a number or a Keras schedule, which counts updates.
         - ``{"optimizer": optimizer, "lr_scheduler": scheduler}``. A scheduler is a function ``(index, rate) -> rate``
           as `LearningRateScheduler` takes it, a Keras ``LearningRateSchedule`` or a `ReduceLROnPlateau`; or a dict
           with it under "scheduler", "interval" ("epoch" or "step": what the index counts), "frequency" (every n-th of
           these) and "monitor" (for `ReduceLROnPlateau`).
-        - Several: ``{pattern: optimizer}``, each perhaps with a scheduler as above. A variable is trained by the first
-          pattern (regular expression) that matches its whole name, such as "model.layers.0.kernel": the attribute of
-          the module, then positions. Each trainable variable needs one.
+        - Several: ``{pattern: optimizer}``, each optionally with a scheduler as above. A variable is trained by the
+          first pattern (regular expression) that matches its whole name, such as "model.layers.0.kernel": the attribute
+          of the module, then the path inside it. Each trainable variable must match one.
 
-        There is one loss: a sum trains each variable on all of its parts. Where a part goes through a network that it
-        must not train (the generator's of a GAN, through the critic), call that network on held weights:
+        There is one loss: if it is a sum, each variable is trained on all of its terms. If a term goes through a
+        network that it must not train (a GAN's generator loss, through the critic), call that network with constant
+        weights:
 
         >>> held = [ops.stop_gradient(v) for v in self.critic.trainable_variables]
         >>> judged, _ = self.critic.stateless_call(held, self.critic.non_trainable_variables, made)
 
-        Where one network is updated n times for each update of another (a WGAN's critic), Adam of the other gets a
-        schedule that is zero in between; its moments are of all gradients:
+        If one network is updated n times for each update of another (a WGAN's critic), give the other's Adam a schedule
+        that is zero in between; its moments then include all gradients:
 
         >>> class EveryFifth(keras.optimizers.schedules.LearningRateSchedule):
         ...     def __call__(self, step):
@@ -105,17 +106,17 @@ class Module(Hyperparameters):
         )
 
     def configure_callbacks(self) -> Callback | list[Callback]:
-        """One callback or several that this module always wants; one of the same class given to the Trainer wins."""
+        """One or several callbacks that this module always needs; the Trainer's callbacks of the same class win."""
         return []
 
     def configure_gradients(self, gradients: dict[str, Any]) -> dict[str, Any]:
         """Change the gradients before they are clipped and the optimizers see them; compiled into the step.
 
-        Called once an update: with ``accumulate_grad_batches``, on the mean gradient. It may log, their norms for
-        example.
+        Called once per update: with ``accumulate_grad_batches``, on the mean gradient. It may log values, such as the
+        gradients' norms.
 
         Args:
-            gradients: of the trainable variables by name ("model.layers.0.kernel"), tensors of the variables' shapes.
+            gradients: the trainable variables' gradients by name ("model.layers.0.kernel"), with the variables' shapes.
 
         Returns:
             A dict with the same names.
@@ -123,39 +124,39 @@ class Module(Hyperparameters):
         return gradients
 
     def training_step(self, batch: Any, batch_idx: Any) -> Any:
-        """The loss of a batch: a scalar tensor, or a dict with it under "loss"; None leaves the batch out.
+        """Return the loss of a batch: a scalar tensor, or a dict with it under "loss"; None skips the batch.
 
-        Random numbers take ``seed=``, a `keras.random.SeedGenerator` that the module holds; gradients that the loss
-        needs come from `kgenre.gradient`.
+        Pass random operations ``seed=``, a `keras.random.SeedGenerator` that the module holds; for gradients inside the
+        loss use `kgenre.gradient`.
 
-        None is decided when the step is compiled, by what is a Python value then: the shapes of the batch, attributes
-        of the module. Where the numbers decide, weight the loss instead (a weight of 0 gives a gradient of 0). Such a
-        batch counts in ``global_step``, like any other, but no optimizer acts.
+        Whether to return None is decided when the step is compiled, from Python values: the batch's shapes, the
+        module's attributes. If it depends on the numbers, weight the loss instead (a weight of 0 yields a gradient of
+        0). A skipped batch counts in ``global_step`` like any other, but no optimizer updates.
 
         Args:
-            batch: what the training data gives, as tensors.
+            batch: a batch of the training data, as tensors.
             batch_idx: the batch's number in the epoch, an int32 scalar tensor.
         """
         raise NotImplementedError(f"{type(self).__name__} must define training_step(self, batch, batch_idx).")
 
     def validation_step(self, batch: Any, batch_idx: Any) -> Any:
-        """Evaluate a batch: log values, return what ``on_validation_batch_end`` should get (or nothing).
+        """Evaluate a batch: log values, return what ``on_validation_batch_end`` should receive (or nothing).
 
-        With several validation sets write ``validation_step(self, batch, batch_idx, dataloader_idx=0)``: the set's
-        number, an int. What it logs is then named ``name/dataloader_idx_<n>``. The same holds for test and predict.
+        With several validation sets write ``validation_step(self, batch, batch_idx, dataloader_idx=0)`` to receive the
+        set's number, an int. Logged names then become ``name/dataloader_idx_<n>``. The same holds for test and predict.
         """
         raise NotImplementedError(f"{type(self).__name__} must define validation_step(self, batch, batch_idx).")
 
     def test_step(self, batch: Any, batch_idx: Any) -> Any:
-        """As `validation_step`, on test data."""
+        """Like `validation_step`, for the test data."""
         raise NotImplementedError(f"{type(self).__name__} must define test_step(self, batch, batch_idx).")
 
     def predict_step(self, batch: Any, batch_idx: Any) -> Any:
-        """The prediction for a batch: a tensor or a structure of tensors; unless written, ``self(batch)``."""
+        """Return the prediction for a batch: a tensor or a structure of tensors; by default ``self(batch)``."""
         return self(batch)
 
     def forward(self, *inputs: Any, **options: Any) -> Any:
-        """What ``self(...)`` computes, for steps of one's own that call it; nothing else does, but `predict_step`."""
+        """What ``self(...)`` computes. Only your own steps and the default `predict_step` call it."""
         raise NotImplementedError(
             f"{type(self).__name__} must define predict_step(self, batch, batch_idx), or forward(self, ...), which "
             "self(...) calls."
@@ -182,26 +183,26 @@ class Module(Hyperparameters):
         """Log a scalar, in a step or in a hook; as in Lightning.
 
         In a step the value stays on the device: ``on_step`` values are fetched every ``log_every_n_steps`` in one
-        transfer, ``on_epoch`` ones are summed up on the device and fetched at the end of the epoch. Given both, the
+        transfer, ``on_epoch`` ones are accumulated on the device and fetched at the end of the epoch. With both, the
         names are ``name_step`` and ``name_epoch``.
 
-        In a hook the value is taken as it is: of several in an epoch the newest stays, where Lightning's hooks of
-        batches take their mean. ``on_step``, ``on_epoch``, ``reduce_fx`` and ``batch_size`` are for steps.
+        In a hook the value is logged as it is: of several in an epoch the newest is kept, whereas Lightning's batch
+        hooks take their mean. ``on_step``, ``on_epoch``, ``reduce_fx`` and ``batch_size`` apply to steps only.
 
         Args:
             name: such as "train/loss"; the part before the slash groups charts in TensorBoard.
             value: a scalar tensor or number, or a `keras.metrics.Metric` that the module holds: it is read at the end
-                of each epoch and starts anew with the next.
+                of each epoch and reset before the next.
             prog_bar: show it in the progress bar.
             logger: write it to the loggers.
-            on_step: log each step's value; default True in ``training_step``. An evaluation has no axis of steps.
+            on_step: log each step's value; default True in ``training_step``; ignored in evaluations and for metrics.
             on_epoch: log the epoch's value; default False in ``training_step``, True elsewhere.
-            reduce_fx: how an epoch's value is made of its steps': "mean", "sum", "min" or "max".
-            batch_size: the weight of this step in the epoch's mean, a number or scalar tensor; None: by the rows of
-                the batch, the first axis that all its arrays share, so that a smaller last batch counts for less; all
-                steps alike if they share none.
-            add_dataloader_idx: with several validation or test sets, put ``/dataloader_idx_<n>`` after the name;
-                without it each set needs names of its own.
+            reduce_fx: how the steps' values are reduced to the epoch's: "mean", "sum", "min" or "max".
+            batch_size: the weight of this step in the epoch's mean, a number or scalar tensor; None: by the batch's
+                rows (the first axis that all its arrays share), so that a smaller last batch counts for less; all steps
+                alike if they share none.
+            add_dataloader_idx: with several validation or test sets, append ``/dataloader_idx_<n>`` to the name;
+                without it each set needs its own names.
 
         Raises:
             ValueError: not a scalar, no name, an unknown ``reduce_fx``, neither ``on_step`` nor ``on_epoch``, or the
@@ -216,7 +217,7 @@ class Module(Hyperparameters):
             self._attached_trainer("log").results.log(name, value, prog_bar=prog_bar, logger=logger)
             return
         if not logs.training or hasattr(value, "update_state"):
-            # An evaluation has no axis of steps, and a metric is read once an epoch.
+            # An evaluation has no step axis, and a metric is read once per epoch.
             on_step, on_epoch = False, True
         on_step, on_epoch = on_step is None or on_step, bool(on_epoch)
         if not (on_step or on_epoch):
@@ -237,11 +238,11 @@ class Module(Hyperparameters):
         for name, value in values.items():
             self.log(name, value, **options)
 
-    # --- where the run is ---------------------------------------------------------------------------------------
+    # --- the run ------------------------------------------------------------------------------------------------
 
     @property
     def trainer(self) -> Trainer:
-        """The trainer that runs this module; in a step as `TrainerInStep`.
+        """The trainer that runs this module; in a step, wrapped in `TrainerInStep`.
 
         Raises:
             RuntimeError: there is none yet.
@@ -260,12 +261,12 @@ class Module(Hyperparameters):
 
     @property
     def current_epoch(self) -> int:
-        """Epochs finished so far; 0 without a trainer. For hooks: a compiled step would keep it."""
+        """Epochs finished so far; 0 without a trainer. For hooks: a compiled step would keep its first value."""
         return self._counter("current_epoch")
 
     @property
     def global_step(self) -> int:
-        """Optimizer updates so far; 0 without a trainer. For hooks: a compiled step would keep it."""
+        """Optimizer updates so far; 0 without a trainer. For hooks: a compiled step would keep its first value."""
         return self._counter("global_step")
 
     def _counter(self, name: str) -> int:
@@ -282,7 +283,7 @@ class Module(Hyperparameters):
         return self._trainer.logger if self._trainer else None
 
     def freeze(self) -> None:
-        """Stop training every layer; takes effect from the next epoch of a running fit."""
+        """Freeze every layer; in a running fit this takes effect in the next epoch at the latest."""
         self._set_trainable(False)
 
     def unfreeze(self) -> None:
@@ -303,8 +304,8 @@ class Module(Hyperparameters):
 
         Args:
             checkpoint_path: a checkpoint's folder, or a run's folder (its best checkpoint).
-            strict: whether the checkpoint must be of this very model. False: what has another name or shape there
-                keeps its initial value, which is said (a new head on a trained backbone).
+            strict: whether all names and shapes must match the checkpoint's. False: variables that do not match keep
+                their initial values and are named in a warning (a new head on a trained backbone).
             **overrides: arguments of ``__init__`` that replace the saved ones.
 
         Raises:
@@ -321,7 +322,7 @@ class Module(Hyperparameters):
     # --- hooks; each is called after the callbacks' hook of the same name ------------------------------------------
 
     def prepare_data(self) -> None:
-        """Before anything else, once."""
+        """Called first in each stage, before `setup`: download or prepare what is needed."""
 
     def setup(self, stage: str) -> None:
         """A stage ("fit", "validate", "test", "predict") begins; the datamodule is set up."""
@@ -330,16 +331,16 @@ class Module(Hyperparameters):
         """A stage is over."""
 
     def on_fit_start(self) -> None:
-        """Everything is built, a checkpoint to resume from is loaded."""
+        """Everything is built, and a checkpoint to resume from is loaded."""
 
     def on_fit_end(self) -> None:
-        """Fit is over."""
+        """The fit is over."""
 
     def on_sanity_check_start(self) -> None:
         """The few validation batches before training begin."""
 
     def on_sanity_check_end(self) -> None:
-        """They are over."""
+        """The sanity check is over."""
 
     def on_train_start(self) -> None:
         """Training begins."""
@@ -414,7 +415,7 @@ class Module(Hyperparameters):
         """After a prediction step was enqueued."""
 
     def on_exception(self, exception: BaseException) -> None:
-        """The run was broken off by an error or by Ctrl-C."""
+        """The run was ended by an error or by Ctrl-C."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """A checkpoint's state (JSON values) is about to be written; add to it."""

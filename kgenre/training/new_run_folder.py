@@ -1,4 +1,4 @@
-"""The folder that a run makes for itself: of a run that is refused before its first step nothing is left."""
+"""A run's new folder, which is removed again if the run fails before its first step."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _OWN = ("metrics.json", ".lock")
 
 
 class NewRunFolder:
-    """The next ``version_<n>`` of an experiment, made now, which `remove_if_unused` takes away again.
+    """Creates the next ``version_<n>`` folder of an experiment, which `remove_if_unused` removes again.
 
     Args:
-        experiment: ``<root>/<name>``; made where it is missing.
-        own: names of files and folders, as `fnmatch` takes them, that the run writes whenever it likes: its loggers'.
+        experiment: ``<root>/<name>``; created if it is missing.
+        own: patterns (see `fnmatch`) of the files and folders that the run may write at any time: its loggers'.
 
     Raises:
-        TrainerError: the folder cannot be made.
+        TrainerError: the folder cannot be created.
 
     Example:
         >>> folder = NewRunFolder(Path("runs/net"))
@@ -47,7 +47,7 @@ class NewRunFolder:
 
     @contextmanager
     def own_writing(self) -> Iterator[None]:
-        """What changes in the folder meanwhile is the run's own; whatever else changes there is somebody's work."""
+        """Count changes in the folder inside this context as the run's own; all others are somebody else's."""
         self._look()
         try:
             yield
@@ -55,7 +55,7 @@ class NewRunFolder:
             self._own = self._files()
 
     def remove_if_unused(self) -> bool:
-        """Remove the folder, and those above it that were made for it, unless somebody else wrote into it."""
+        """Remove the folder and the parents created for it, unless somebody else wrote into it."""
         self._look()
         if self._is_used:
             return False
@@ -64,7 +64,7 @@ class NewRunFolder:
         return True
 
     def _remove_missing(self) -> None:
-        with suppress(OSError):  # another run is in there by now
+        with suppress(OSError):  # another run has a folder there by now
             for folder in self._missing:
                 folder.rmdir()
 
@@ -72,7 +72,7 @@ class NewRunFolder:
         self._is_used = self._is_used or self._files() != self._own
 
     def _files(self) -> dict[str, tuple[int, int]]:
-        """Every other file below with its size in bytes and the time of its last change in ns."""
+        """All files below except the run's own, with their size in bytes and modification time in ns."""
         found = {}
         for inside, folders, names in os.walk(self.path):
             folders[:] = self._not_own(folders)

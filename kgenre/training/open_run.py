@@ -1,4 +1,4 @@
-"""A run's folder while the run writes there: opened or joined, the loggers in it, and left again."""
+"""Open, join and leave the folder that a run writes to, with its lock and loggers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _log = logging.getLogger("kgenre")
 
 
 def open_run(trainer: Trainer, resume_step: int | None) -> None:
-    """A new folder for the run, or that of the checkpoint from which it goes on, and the loggers in it."""
+    """Create the run's folder, or reopen the folder of the checkpoint it resumes from, and open the loggers in it."""
     t = trainer
     writes = any(logger.writes_files for logger in t.loggers)
     writes = writes or any(isinstance(callback, ModelCheckpoint) for callback in t.callbacks)
@@ -37,7 +37,7 @@ def open_run(trainer: Trainer, resume_step: int | None) -> None:
 
 
 def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
-    """What the run is, into its folder and to the loggers."""
+    """Lock the run's folder, and write what describes the run into it and to the loggers."""
     t = trainer
     parameters = {"model": vars(t.module.hparams)}
     if t.datamodule is not None:
@@ -57,9 +57,9 @@ def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
 
 
 def join_run(trainer: Trainer) -> Path | None:
-    """Open a folder for an evaluation's results, if there is a run and nobody is writing to it; the folder, or None.
+    """Open the folder for an evaluation's results and return it; None without a run, or if another run writes there.
 
-    It is the run's, or one in it where the results are of other data.
+    It is the run's folder, or a folder inside it for results on other data.
     """
     t = trainer
     t.results_dir = folder = t.run_dir
@@ -78,9 +78,9 @@ def join_run(trainer: Trainer) -> Path | None:
 
 
 def _place_of(folder: Path, source: str) -> Path:
-    """A folder for results of other data; a number is put behind its name while others of that name have theirs there.
+    """Return the folder for results on other data; its name gets a number if data from elsewhere already use it.
 
-    ``data/source`` in their ``metrics.json`` says whose they are.
+    ``data/source`` in a folder's ``metrics.json`` tells where its data come from.
     """
     place, n = folder, 1
     while read_metrics(place).get("data/source", source) != source:
@@ -90,7 +90,7 @@ def _place_of(folder: Path, source: str) -> Path:
 
 
 def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
-    """Let the loggers write into the folder of the results; without one, those that write files stay silent."""
+    """Open the loggers in the results folder; without one, leave out those that write files."""
     t = trainer
     if t.profiler is not None:
         t.profiler.log_dir = t.results_dir
@@ -100,28 +100,28 @@ def open_loggers(trainer: Trainer, resume_step: int | None = None) -> None:
 
 
 def run_of(checkpoint: Checkpoint) -> Path | None:
-    """The run's folder that a checkpoint lies in; None for one that was saved elsewhere, or never."""
+    """Return the folder of the run that a checkpoint is in; None if it was saved elsewhere, or not at all."""
     if checkpoint.path is None:
         return None
     folder = checkpoint.path.parent
-    if folder == Path():  # given from inside the folder, as "step=000120"
+    if folder == Path():  # a relative path from inside that folder, "step=000120"
         folder = folder.resolve()
     return folder.parent if folder.name == "checkpoints" else None
 
 
 def own_writing(trainer: Trainer) -> AbstractContextManager[None]:
-    """Around what the run itself writes: see `NewRunFolder`."""
+    """Return the context for what the run itself writes: see `NewRunFolder.own_writing`."""
     return nullcontext() if trainer.new_folder is None else trainer.new_folder.own_writing()
 
 
 def has_begun(trainer: Trainer) -> bool:
-    """Whether a step was made since the run's folder was opened."""
+    """Whether training has advanced since the run's folder was opened."""
     return trainer.opened_at != _counts(trainer)
 
 
 @contextmanager
 def leaving_run(trainer: Trainer) -> Iterator[None]:
-    """Around a stage: in the end others may write into the folder, and one that is still new is removed."""
+    """The context of a stage: at its end, release the folder, and remove a new one that was not used."""
     t = trainer
     try:
         yield

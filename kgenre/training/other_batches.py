@@ -1,6 +1,6 @@
-"""Inside an epoch a run cannot go on as if nothing had happened where its batches are others, or in another order.
+"""Warn if a run resumed inside an epoch cannot continue exactly, because its batches or their order have changed.
 
-So it is with a ``tf.data`` source or a DataLoader of PyTorch's that shuffles anew in each pass, and where a datamodule
+This happens with a ``tf.data`` source or a PyTorch DataLoader that reshuffles in each pass, and with a datamodule that
 is given another batch size.
 """
 
@@ -19,9 +19,9 @@ _log = logging.getLogger("kgenre")
 
 
 def warn_of_another_order(trainer: Trainer) -> None:
-    """Say that a run which goes on inside an epoch sees some of its batches again and others not at all.
+    """Warn that a run resumed inside an epoch sees some of its batches again and others not at all.
 
-    A new program begins with the order of the first epoch, so there all is well where the shuffle has a seed.
+    A new process starts with the order of the first epoch, so a seeded shuffle is resumed correctly in that one.
     """
     if trainer.batch_idx and _loses_its_order(trainer.train_source, trainer.current_epoch):
         _log.warning(
@@ -34,11 +34,11 @@ def warn_of_another_order(trainer: Trainer) -> None:
 
 
 def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> None:
-    """Say that a run which goes on inside an epoch goes on with batches of another cut than those that it has seen.
+    """Warn that a run resumed inside an epoch continues with batches of another composition.
 
     Args:
-        trainer: restored.
-        then: what the checkpoint keeps of its datamodule, as of `described`.
+        trainer: the restored trainer.
+        then: what the checkpoint keeps of its datamodule, see `described`.
     """
     if not trainer.batch_idx or trainer.datamodule is None:
         return
@@ -61,11 +61,11 @@ def _loses_its_order(source: Any, epoch: int) -> bool:
     sampler: Any = getattr(source, "sampler", None)  # of a torch.utils.data.DataLoader
     if type(sampler).__name__ == "RandomSampler":
         return bool(epoch) or sampler.generator is None
-    # TensorFlow has no public way to ask. A source of another kind has none of these names.
+    # TensorFlow has no public API for this. Sources of other kinds have none of these attributes.
     reshuffles = getattr(source, "_reshuffle_each_iteration", None)
     if reshuffles and epoch:
         return True
-    if reshuffles is not None and not (int(source._seed) or int(source._seed2)):  # no seed, nor tf.random.set_seed
+    if reshuffles is not None and not (int(source._seed) or int(source._seed2)):  # nor tf.random.set_seed
         return True
     inputs = getattr(type(source), "_inputs", None)
     return inputs is not None and any(_loses_its_order(one, epoch) for one in inputs(source))

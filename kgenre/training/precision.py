@@ -1,4 +1,4 @@
-"""``precision``: the Keras dtype policy that acts while the model is built."""
+"""``precision``: the Keras dtype policy that applies while the model is built."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _SHORT = {"32": "32-true", "bf16": "bf16-mixed", "16": "16-mixed"}
 
 
 def check_precision(precision: str) -> str:
-    """The precision's name, if it is one."""
+    """Return a precision's full name ("bf16" is "bf16-mixed"), if it is valid."""
     precision = _SHORT.get(str(precision), str(precision))
     if precision not in POLICIES:
         raise TrainerError(f"precision is one of {', '.join(POLICIES)}. Received: {precision}")
@@ -27,7 +27,7 @@ def check_precision(precision: str) -> str:
 
 @contextmanager
 def policy_of(precision: str) -> Iterator[None]:
-    """Layers created inside compute in this precision; afterwards the policy is what it was."""
+    """The context in which new layers compute in this precision; afterwards the previous policy is restored."""
     import keras
 
     before = keras.config.dtype_policy()
@@ -39,10 +39,10 @@ def policy_of(precision: str) -> Iterator[None]:
 
 
 def check_model_precision(module: Any, precision: str) -> None:
-    """Refuse a precision that came too late: layers read their policy when they are created.
+    """Reject a precision that was set too late: layers read their policy when they are created.
 
     Raises:
-        TrainerError: the module's layers were made under another policy.
+        TrainerError: the module's layers were created under another policy.
     """
     from kgenre.engines.named_variables import keras_layers
 

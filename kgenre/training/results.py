@@ -13,10 +13,10 @@ from kgenre.training.running_metrics import RunningMetrics
 
 
 class Results:
-    """What was logged, newest value by name.
+    """The logged values, the newest of each name.
 
     ``callback`` holds everything, ``logged`` what went to the loggers, ``progress_bar`` what is shown. Values of single
-    steps wait on the device until the next ones are due, so that fetching them never waits for a running step.
+    steps stay on the device until the next ones are due, so that fetching them never waits for a running step.
     """
 
     def __init__(self, loggers: Sequence[Logger] = ()) -> None:
@@ -26,41 +26,41 @@ class Results:
         self.progress_bar: dict[str, float] = {}
         self._to_write: dict[str, float] = {}
         self._provisional: dict[str, float] = {}  # to be written, but not part of the curves: see `is_provisional`
-        # What the loggers have of the newest step, write after write: a name may come twice, as after an epoch's last
-        # batches that were no update of their own.
+        # The newest step written to the loggers, and each write of it: a name may be written twice, as when an epoch
+        # ends with batches that make no update.
         self._written: tuple[int, list[dict[str, float]]] = (0, [])
         self._pending: list[tuple[int, Any]] = []
         self._newest: tuple[Engine, Any] | None = None
         self._running = RunningMetrics()
-        self.silent = False  # the sanity check's values are nobody's
-        # At the end of an epoch that was broken off: its values are written, but a run that goes on from here puts
-        # those of the whole epoch in their place.
+        self.silent = False  # during the sanity check, whose values are discarded
+        # At the end of an interrupted epoch: its values are written, but a run that resumes here replaces them by
+        # those of the whole epoch.
         self.is_provisional = False
 
     # --- values of steps, from the device ------------------------------------------------------------------------
 
     def note_step(self, engine: Engine, values: Any) -> None:
-        """Remember the newest step's values, on the device, for whoever asks with `current`."""
+        """Keep the newest step's values, on the device, for `current`."""
         self._newest = engine, values
 
     def current(self) -> dict[str, float]:
-        """``callback`` with the newest step's values in it: a transfer, if there are any."""
+        """Return ``callback``, updated with the newest step's values: a transfer, if there are any."""
         if self._newest is not None:
             (engine, values), self._newest = self._newest, None
-            self.write_steps(engine)  # or the older values that wait there would later take the place of these
+            self.write_steps(engine)  # otherwise older pending values would later replace these
             for entry, value, weight in zip(engine.built.entries["train"], *engine.to_host(values), strict=True):
                 if entry.on_step and weight > 0:
                     self._put(entry, float(value), write=False)
         return self.callback
 
     def add_step(self, engine: Engine, values: Any, global_step: int) -> None:
-        """Keep a training step's logged values (on the device); the ones before them are written now."""
+        """Keep a training step's logged values (on the device), and write those kept before."""
         if engine.built.entries["train"]:
             self.write_steps(engine)
             self._pending.append((global_step, values))
 
     def write_steps(self, engine: Engine) -> None:
-        """Fetch and write the step values that are waiting."""
+        """Fetch and write the pending step values."""
         pending, self._pending = self._pending, []
         for (step, _), values in zip(pending, engine.to_host([values for _, values in pending]), strict=True):
             chosen = [
@@ -75,7 +75,7 @@ class Results:
     def start_epoch(
         self, engine: Engine, stage: str, first_batch: int = 0, saved: Mapping[str, Any] | None = None
     ) -> None:
-        """Empty a stage's sums and metrics; an epoch that goes on in its middle (``first_batch``) keeps them."""
+        """Reset a stage's sums and metrics; an epoch resumed in its middle (``first_batch``) keeps them."""
         self._running.begin(engine, stage)
         if first_batch == 0:
             self._running.look(engine, stage)
@@ -88,7 +88,7 @@ class Results:
 
     def add_epoch(self, engine: Engine, stage: str) -> None:
         """Fetch the values logged ``on_epoch`` in the steps of a stage: one transfer."""
-        self.current()  # or the last step's value would come after the epoch's, and take its place
+        self.current()  # otherwise the last step's value would later replace the epoch's
         values = engine.epoch_logs(stage)
         for entry in engine.built.entries[stage]:
             if entry.on_epoch and entry.name in values:
@@ -103,15 +103,15 @@ class Results:
     # --- values of hooks, from the host --------------------------------------------------------------------------
 
     def log(self, name: str, value: Any, prog_bar: bool = False, logger: bool = True) -> None:
-        """A value logged in a hook; written with the next `write`.
+        """Log a value from a hook; it is written by the next `write`.
 
         Raises:
-            ValueError: it is no number.
+            ValueError: the value is not a number.
         """
         from keras import ops
 
         try:
-            # Of a torch tensor that has a gradient, float() warns; of an array of one element it is an error.
+            # float() warns for a torch tensor that requires a gradient, and fails for a NumPy array of one element.
             value = ops.convert_to_numpy(value) if ops.is_tensor(value) else value
             number = float(value.item() if getattr(value, "size", None) == 1 else value)
         except (TypeError, ValueError):
@@ -119,7 +119,7 @@ class Results:
         self._put(LogEntry(name, prog_bar=prog_bar), number, logger)
 
     def write(self, global_step: int) -> None:
-        """Give the loggers what was collected since the last call."""
+        """Pass the loggers the values collected since the last call."""
         if self.is_provisional:
             self._log(self._to_write | self._provisional, global_step)
             self._provisional = {}
@@ -143,7 +143,7 @@ class Results:
             return
         earlier = self._written[1] if self._written[0] == step else []
         known = {name: value for write in earlier for name, value in write.items()}
-        # What a step and the epoch that ends with it both log is one point.
+        # A value that both a step and the epoch ending with it log is one point of the curve.
         new = {name: value for name, value in values.items() if known.get(name) != value}
         if new:
             self._written = step, [*earlier, new]
@@ -157,7 +157,7 @@ class Results:
     # --- in a checkpoint -----------------------------------------------------------------------------------------
 
     def state_dict(self, global_step: int) -> dict[str, Any]:
-        """Every value so far, those written at this very step, and those that wait to be; JSON has no infinity."""
+        """Every value so far, those written at this step, and those still to be written; inf and NaN as strings."""
         parts = {
             "callback": self.current(),
             "logged": self.logged,
@@ -168,12 +168,12 @@ class Results:
         return {part: _plain(values) for part, values in parts.items()} | {"written": [*map(_plain, written)]}
 
     def load_state_dict(self, state: Mapping[str, Any], global_step: int) -> None:
-        """Go on where `state_dict` was taken; the loggers are open and hold what is older than ``global_step``."""
+        """Continue from a `state_dict`; the loggers are open and hold only values older than ``global_step``."""
         self.callback, self.logged, self.progress_bar = (
             _numbers(state[part]) for part in ("callback", "logged", "progress_bar")
         )
         written = state["written"]
-        for values in [written] if isinstance(written, Mapping) else written:  # once it was one dict
+        for values in [written] if isinstance(written, Mapping) else written:  # one dict in older checkpoints
             self._write(_numbers(values), global_step)
         self._to_write = _numbers(state["to_write"])
 

@@ -1,4 +1,4 @@
-"""What a checkpoint keeps of a run, and how a run goes on from it."""
+"""What a checkpoint keeps of a run, and how a run is resumed from it."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _log = logging.getLogger("kgenre")
 
 
 def run_state(trainer: Trainer) -> dict[str, Any]:
-    """Everything of a run that is not an array: counters, callbacks, hyperparameters, data, versions."""
+    """The state of a run except its arrays: counters, callbacks, hyperparameters, data, versions."""
     from kgenre.engines.adapted_layers import adapted_state
 
     t = trainer
-    done = t.epoch_is_done  # at the end of an epoch the next one is where the run goes on
+    done = t.epoch_is_done  # at the end of an epoch, the run resumes with the next one
     state: dict[str, Any] = {
         "epoch": t.current_epoch + done,
         "batch": 0 if done else t.batch_idx,
@@ -60,14 +60,14 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
 
 
 def trainable_changes(trainer: Trainer, before: Mapping[str, bool]) -> dict[str, bool]:
-    """What has been frozen or unfrozen since."""
+    """The ``trainable`` flags of layers and variables that were frozen or unfrozen since ``before``."""
     from kgenre.engines.trainable_flags import trainable_flags
 
     return {name: flag for name, flag in trainable_flags(trainer.module).items() if before.get(name, flag) != flag}
 
 
 def restore_trainable_when_built(module: Module, checkpoint: Checkpoint) -> None:
-    """Undo what hooks have frozen or unfrozen in a module that was trained before: the optimizer knew nothing of it."""
+    """Set the flags that hooks had changed to what they were when the checkpoint's optimizer was built."""
     from kgenre.engines.trainable_flags import set_trainable_flags
 
     with _reading(checkpoint, "what is trained"):
@@ -75,16 +75,16 @@ def restore_trainable_when_built(module: Module, checkpoint: Checkpoint) -> None
 
 
 def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
-    """Note what is trained as a fit starts, after ``on_fit_start``: what the module itself says holds when it goes on.
+    """Record what is trained as a fit starts, after ``on_fit_start``: what the module itself sets holds on resume too.
 
-    Then freeze and unfreeze what hooks of the checkpoint's run had by then.
+    Then freeze and unfreeze what hooks of the checkpoint's run had frozen and unfrozen by then.
     """
     from kgenre.engines.trainable_flags import set_trainable_flags, trainable_flags
 
     began = trainer.trainable_at_start = trainer.trainable_at_start or trainable_flags(trainer.module)
-    if checkpoint is not None:  # older ones are without
+    if checkpoint is not None:
         with _reading(checkpoint, "what is trained"):
-            changes = checkpoint.state.get("trainable", {})
+            changes = checkpoint.state.get("trainable", {})  # missing in older checkpoints
             set_trainable_flags(trainer.module, began | changes)
         variables = {name.removeprefix("variables."): flag for name, flag in changes.items() if "variables." in name}
         for word, wanted in (("Frozen", False), ("Unfrozen", True)):
@@ -95,15 +95,15 @@ def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
 
 
 def kept_of(data: DataModule) -> dict[str, Any]:
-    """What a checkpoint keeps of a datamodule: its class and hyperparameters, and what it has learnt."""
+    """What a checkpoint keeps of a datamodule: its class, its hyperparameters and its state."""
     return described(data) | {"state": data.state_dict()}
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Put a built run where the checkpoint was written.
+    """Restore a built run to the state of the checkpoint.
 
     Raises:
-        CheckpointError: it is of another model or optimizer, holds weights only, or what it says cannot be.
+        CheckpointError: it belongs to another model or optimizer, holds weights only, or has an invalid entry.
     """
     from kgenre.engines.named_variables import refresh_layers
 
@@ -115,12 +115,12 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     for part in t.engine.built.parts:
         part.exchange(arrays)
     t.engine.load_state_dict(arrays)
-    refresh_layers(t.module)  # training goes on with other weights than the checkpoint shows, where they are averaged
+    refresh_layers(t.module)  # again: with averaged weights, training continues with others than those restored above
     t.current_epoch, t.batch_idx, t.global_step = state["epoch"], state["batch"], state["global_step"]
     t.chosen_steps_per_execution = state.get("steps_per_execution", 0)
     t.chosen_jit_compile = state.get("jit_compile")
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
-    # Sums of logged values are of an epoch's middle; an incomplete group of gradients may outlive its epoch.
+    # Sums of logged values apply only inside an epoch; an incomplete group of gradients may outlive its epoch.
     t.saved_epoch = {n: a for n, a in checkpoint.epoch.items() if t.batch_idx or not n.startswith("logs.")}
     callbacks = dict(_by_key(t.callbacks))
     if absent := [key for key, kept in state["callbacks"].items() if kept and key not in callbacks]:
@@ -141,10 +141,10 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
 
 
 def restore_adapted(module: Module, checkpoint: Checkpoint) -> None:
-    """What preprocessing layers had learned, before a step is built on them."""
+    """Restore what preprocessing layers had learned; called before a step is built on them."""
     from kgenre.engines.adapted_layers import set_adapted_state
 
-    if "adapted" in checkpoint.state:  # older checkpoints are without
+    if "adapted" in checkpoint.state:  # missing in older checkpoints
         with _reading(checkpoint, "what preprocessing layers had learned"):
             set_adapted_state(module, checkpoint.state["adapted"])
 
@@ -171,21 +171,21 @@ def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) ->
 
 
 def _unlike(module: Module, checkpoint: Checkpoint) -> str:
-    """In which hyperparameters the checkpoint's run differed from this module, as a sentence; "" in none."""
+    """Return a sentence naming the hyperparameters in which the checkpoint's run differs from this module, or ""."""
     changed = changed_hyperparameters(module, checkpoint.state.get("model"))
     said = (f"{name}={then!r} (here: {now!r})" for name, (then, now) in changed.items())
     return f" Its run had {', '.join(said)}." if changed else ""
 
 
 def resume_step(checkpoint: Checkpoint | None) -> int | None:
-    """The step from which on the loggers' values are void: the checkpoint has those of its own step."""
+    """The step from which the loggers' values are discarded; the checkpoint holds those of its own step."""
     if checkpoint is None:
         return None
     return checkpoint.state["global_step"] + (checkpoint.state["logs"] is None)
 
 
 def restore_logs(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Go on with the curves, once the loggers are open."""
+    """Continue the curves, once the loggers are open."""
     t, logs = trainer, checkpoint.state["logs"]
     if logs is not None:
         with _reading(checkpoint, "the logged values"):
@@ -193,13 +193,13 @@ def restore_logs(trainer: Trainer, checkpoint: Checkpoint) -> None:
             states = checkpoint.state.get("loggers", {})
             for key, logger in _loggers(t):
                 logger.load_state_dict(states.get(key, {}), t.global_step)
-        if t.batch_idx == 0:  # the epoch's last values, due when its checkpoint was written
+        if t.batch_idx == 0:  # the epoch's last values, still to be written when the checkpoint was
             t.results.write(t.global_step)
 
 
 @contextmanager
 def _reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
-    """Around what trusts a part of ``state.json`` to be as it was written."""
+    """The context for reading a part of ``state.json``: errors mean that the file was damaged or edited."""
     try:
         yield
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -207,10 +207,10 @@ def _reading(checkpoint: Checkpoint, what: str) -> Iterator[None]:
 
 
 def check_position(checkpoint: Checkpoint) -> None:
-    """Check that the state says where a run was.
+    """Check the entries of the state that give a run's position.
 
     Raises:
-        CheckpointError: it does not; the first entry that cannot be is named.
+        CheckpointError: one of them is missing or invalid; the first such entry is named.
     """
     state = checkpoint.state
     counts = {name: state.get(name) for name in ("epoch", "batch", "global_step")}
@@ -225,7 +225,7 @@ def check_position(checkpoint: Checkpoint) -> None:
 
 
 def _by_key(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
-    """Each callback with the name of its state; two of one kind get two names, by their order."""
+    """Each callback with the key of its state; callbacks with the same key are numbered, in order."""
     seen: Counter[str] = Counter()
     for callback in callbacks:
         seen[callback.state_key] += 1
@@ -234,13 +234,13 @@ def _by_key(callbacks: Sequence[Callback]) -> Iterator[tuple[str, Callback]]:
 
 
 def _loggers(trainer: Trainer) -> Iterator[tuple[str, Logger]]:
-    """Each logger that is open, with the name of its state."""
+    """Each open logger with the key of its state."""
     for i, logger in enumerate(trainer.results.loggers):
         yield f"{type(logger).__name__}#{i + 1}", logger
 
 
 def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
-    """Only the weights, checked to be those of this module."""
+    """Restore only the weights, after checking that they are this module's."""
     from kgenre.engines.named_variables import refresh_layers
 
     try:

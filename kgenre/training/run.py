@@ -1,4 +1,4 @@
-"""A run: where it is, and what users read of it."""
+"""The state of a run, and the properties that users read."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class RunState:
 class Run:
     """The part of the `Trainer` that changes while it runs: counters, state, metrics and the parts in use.
 
-    Counters: ``current_epoch`` and ``global_step`` (optimizer updates) are those that are done; ``batch_idx`` counts
-    the batches of the current epoch that are done.
+    Counters count what is done: ``current_epoch`` epochs, ``global_step`` optimizer updates, ``batch_idx`` batches of
+    the current epoch.
     """
 
     callbacks: list[Callback]
@@ -64,52 +64,52 @@ class Run:
         self.state = RunState()
         self.run_dir: Path | None = None
         self.results_dir: Path | None = None  # of the stage: the run's folder, or one in it (`DataModule.results_name`)
-        self.new_folder: NewRunFolder | None = None  # of this fit, until it is over
+        self.new_folder: NewRunFolder | None = None  # this fit's, if it has created one; None again once it is over
         self.opened_at: tuple[int, int, int] | None = None  # epoch, batch and step when the folder was opened
         self.lock: RunLock | None = None
         self.ckpt_path: Path | None = None  # the checkpoint that was loaded
         self.found_by_name = False  # "best" or "last" was given, and another trainer's run was found
-        self.data: Any = None  # the datamodule, or the module itself, that is asked for batches; None: they were given
-        self.val_data: Any = None  # likewise, whom a fit may ask for validation batches
+        self.data: Any = None  # the datamodule or module that provides the batches; None: they were given directly
+        self.val_data: Any = None  # the same for the validation batches of a fit
         self.keeps_predictions = True
         self.is_trial = False  # a search for a learning rate or a batch size: only its own callbacks take part
         self._module: Module | None = None
         self._engine: Engine | None = None  # with the module built in it
         self.datamodule: DataModule | None = None
-        # That of the module's fit; or what was kept of it, or of its checkpoint's: see `described`.
+        # The datamodule that the module was trained on, or the record of it: `kept_of`, in memory or in a checkpoint.
         self.trained_on: DataModule | Mapping[str, Any] | None = None
-        self.data_are_new = False  # the datamodule is another one than that of the stage before
+        self.data_are_new = False  # the datamodule is not the previous stage's
         self.results = Results()
-        self.hooks: Hooks  # of the stage that runs: see `running`
+        self.hooks: Hooks  # of the current stage: see `running`
         self.run_opened: list[Callable[[Trainer], None]] = []
         self.chosen_steps_per_execution = 1
-        self.chosen_jit_compile: bool | None = None  # None: nobody has asked
-        self.num_evaluation_batches: int | float = 0  # of the validation, test or prediction that runs
+        self.chosen_jit_compile: bool | None = None  # None: not chosen yet
+        self.num_evaluation_batches: int | float = 0  # of the current validation, test or prediction
         self.train_source: Any = None
-        self.val_source: Any = None  # as given; `val_sources`: each that it holds
+        self.val_source: Any = None  # as given; `val_sources` has its parts
         self.val_sources: list[EvaluationSource] = []
-        self.loaded_in_epoch = 0  # when the sources were asked for, see `load_epoch`
+        self.loaded_in_epoch = 0  # when the sources were loaded, see `load_epoch`
         self.schedule = FitSchedule(0)
 
     def _begin_fit(self) -> None:
-        """What each fit begins with."""
+        """Set what each fit begins with."""
         self.current_epoch = 0
         self.batch_idx = 0
         self.global_step = 0
         self.epoch_is_done = False
         self.is_last_batch = False
-        self.logs_are_due = False  # what hooks of this batch log is to be written
+        self.logs_are_due = False  # what this batch's hooks log must be written too
         self.should_stop = False
         self.stop_is_put_off = False  # should_stop is set, but min_epochs or min_steps are not reached
         self.has_diverged = False  # from here on no checkpoint is written
-        # A callback wants the run to go on from an older checkpoint, and to do something once it is there.
+        # Set by a callback: an older checkpoint to continue from, and what to change once it is restored.
         self.going_back: tuple[Checkpoint, Callable[[], None]] | None = None
         self.interrupted = False
         self.resumed = False
         self.validated_at: tuple[int, int] | None = None
-        self.saved_epoch: Mapping[str, Any] | None = None  # what an epoch that is resumed had added up
-        self.input_seconds = 0.0  # that fit has waited for batches
-        self.batch_seconds: float | None = None  # for one, in the epoch before
+        self.saved_epoch: Mapping[str, Any] | None = None  # the sums of an epoch that is resumed
+        self.input_seconds = 0.0  # the time that the fit has waited for batches
+        self.batch_seconds: float | None = None  # the wait for one batch, in the previous epoch
         self.configured_rates: list[float | None] = []  # of the fit's optimizers, see `configured_rates`
         self.trainable_at_start: dict[str, bool] = {}  # after ``on_fit_start``, see `trainable_flags`
 
@@ -117,7 +117,7 @@ class Run:
 
     @property
     def module(self) -> Module:
-        """The module that runs, or ran last.
+        """The module that is running, or ran last.
 
         Raises:
             NothingHasRunError: none has run.
@@ -128,7 +128,7 @@ class Run:
 
     @property
     def engine(self) -> Engine:
-        """The engine that the module was built in: from ``on_fit_start`` or the start of an evaluation on.
+        """The engine that the module is built in, from ``on_fit_start`` or the start of an evaluation on.
 
         Raises:
             NothingHasRunError: nothing is built yet.
@@ -139,11 +139,11 @@ class Run:
             )
         return self._engine
 
-    # --- what it is doing ----------------------------------------------------------------------------------------
+    # --- the current stage ---------------------------------------------------------------------------------------
 
     @property
     def stage(self) -> Stage | None:
-        """The method that runs, as `Callback.setup` names it: "fit", "validate", "test" or "predict"."""
+        """The method that is running, as `Callback.setup` receives it: "fit", "validate", "test" or "predict"."""
         return self.state.fn
 
     @property
@@ -177,26 +177,26 @@ class Run:
     def callback_metrics(self) -> dict[str, float]:
         """Every value logged so far, newest by name. Reading it fetches the newest step's values: do it rarely.
 
-        A value logged both ``on_step`` and ``on_epoch`` is here under its own name too, beside ``name_step`` and
+        A value logged both ``on_step`` and ``on_epoch`` has an entry under its own name too, next to ``name_step`` and
         ``name_epoch``.
         """
         return self.results.current()
 
     @property
     def logged_metrics(self) -> dict[str, float]:
-        """What went to the loggers."""
+        """The values that were written to the loggers, newest by name."""
         return self.results.logged
 
     @property
     def progress_bar_metrics(self) -> dict[str, float]:
-        """What the progress bar shows."""
+        """The values that the progress bar shows."""
         return self.results.progress_bar
 
     # --- counts --------------------------------------------------------------------------------------------------
 
     @property
     def num_training_batches(self) -> int | float:
-        """Training batches in an epoch; infinite where the data do not know their length."""
+        """Training batches in an epoch; infinite if the data are of unknown length."""
         return self.schedule.training_batches
 
     @property
@@ -213,7 +213,7 @@ class Run:
 
     @property
     def checkpoint_callbacks(self) -> list[ModelCheckpoint]:
-        """All of them."""
+        """All `ModelCheckpoint` callbacks."""
         return [callback for callback in self.callbacks if isinstance(callback, ModelCheckpoint)]
 
     @property
@@ -223,7 +223,7 @@ class Run:
 
     @property
     def early_stopping_callbacks(self) -> list[EarlyStopping]:
-        """All of them."""
+        """All `EarlyStopping` callbacks."""
         return [callback for callback in self.callbacks if isinstance(callback, EarlyStopping)]
 
     @property
@@ -244,23 +244,23 @@ class Run:
         return list(self._engine.built.optimizers) if self._engine is not None else []
 
     def learning_rates(self, of_newest_update: bool = False) -> list[float]:
-        """The current learning rate of each optimizer; where a Keras schedule sets it, that of the next update.
+        """The current learning rate of each optimizer; with a Keras schedule, the next update's.
 
         Args:
-            of_newest_update: that of the newest instead.
+            of_newest_update: return the newest update's instead.
         """
 
         def current(optimizer: Any) -> float:
             rate = optimizer._learning_rate
             if not callable(rate):
                 return float(self.engine.get_variable(rate))
-            updates = int(self.engine.get_variable(optimizer.iterations))  # without those that were left out
+            updates = int(self.engine.get_variable(optimizer.iterations))  # skipped updates do not count
             return float(rate(max(updates - of_newest_update, 0)))
 
         return list(map(current, self.optimizers))
 
     def set_learning_rate(self, value: float, optimizer: int = 0) -> None:
-        """Give an optimizer another learning rate, from the next step on."""
+        """Set the learning rate of an optimizer, from the next step on."""
         self.engine.set_variable(self.optimizers[optimizer]._learning_rate, value)
 
     # --- the run's folder ----------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ class Run:
 
     @property
     def experiment_dir(self) -> Path:
-        """``<root>/<name>``, where the runs of this experiment are."""
+        """``<root>/<name>``, the folder of this experiment's runs."""
         root = next((logger.save_dir for logger in self.loggers if logger.save_dir), self.default_root_dir)
         name = next((logger.name for logger in self.loggers if logger.name), self.name)
         return Path(root).expanduser() / (name or snake_case(type(self.module).__name__))
@@ -280,11 +280,11 @@ class Run:
     def on_run_opened(self, action: Callable[[Trainer], None]) -> None:
         """Call ``action(trainer)`` when a fit has opened its folder ``trainer.run_dir``, before training starts.
 
-        What it writes there belongs to the run: it goes with the folder where the run is refused before its first step.
+        What it writes there belongs to the run: it is removed with the folder if the run fails before its first step.
         """
         self.run_opened.append(action)
 
 
 def snake_case(name: str) -> str:
-    """The name of an experiment of which nothing but the module's class is known: "DigitNet" is ``digit_net``."""
+    """The default name of an experiment, from its module's class: "DigitNet" becomes ``digit_net``."""
     return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

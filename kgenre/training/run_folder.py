@@ -1,4 +1,4 @@
-"""The folder of a run: ``<root>/<name>/version_<n>``, and the small files that say what ran there."""
+"""The folder of a run, ``<root>/<name>/version_<n>``, and the small files in it that describe the run."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def new_run_folder(experiment: Path) -> Path:
     """Create and return the next ``version_<n>`` of an experiment (``<root>/<name>``); two runs never get the same one.
 
     Raises:
-        TrainerError: the folder cannot be made.
+        TrainerError: the folder cannot be created.
     """
     try:
         return _make_run_folder(experiment)
@@ -50,14 +50,14 @@ def _make_run_folder(experiment: Path) -> Path:
             folder.mkdir()
         except FileExistsError:  # another run started at the same moment
             version += 1
-        except FileNotFoundError:  # another run was refused at the same moment, and took its folders away
+        except FileNotFoundError:  # a failed run removed its folders at the same moment
             continue
         else:
             return folder
 
 
 def tidy_runs(experiment: Path) -> None:
-    """Remove what killed runs left beside their checkpoints, except where a run is writing now."""
+    """Remove what killed runs left next to their checkpoints, except from runs that are being written now."""
     for run in run_folders(experiment):
         folder = run / "checkpoints"
         if leftovers(folder):
@@ -77,7 +77,7 @@ def write_environment(folder: Path, devices: Sequence[str] = (), **chosen: Any) 
 
 
 def environment(devices: Sequence[str] = ()) -> dict[str, Any]:
-    """What a result depends on besides its configuration; ``devices`` are those that were chosen for the run."""
+    """What a result depends on besides its configuration; ``devices`` are those chosen for the run."""
     import keras
 
     return {
@@ -93,7 +93,7 @@ def environment(devices: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """What ``metrics.json`` holds; {} where there is none, or a damaged one, which a line names."""
+    """Return what ``metrics.json`` holds; {} if it is missing, or damaged, which a warning reports."""
     path = folder / "metrics.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -105,12 +105,12 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def update_metrics(folder: Path, metrics: Mapping[str, float | str]) -> None:
-    """Merge final numbers, and the name of what was tested, into ``metrics.json``.
+    """Merge final metrics, and the name of what was tested, into ``metrics.json``.
 
-    The names logged before stay, but for those of an earlier test.
+    Entries from before are kept, but test metrics replace all those of an earlier test.
     """
     path, known = folder / "metrics.json", read_metrics(folder)
-    if any(name.startswith("test/") for name in metrics):  # that may have been of other data
+    if any(name.startswith("test/") for name in metrics):  # the earlier test may have used other data
         known = {name: value for name, value in known.items() if not name.startswith("test/")}
     # JSON has no NaN: a value that is not a number is written as null.
     known |= {name: v if isinstance(v, str) or math.isfinite(v) else None for name, v in metrics.items()}
@@ -130,9 +130,9 @@ def _version_number(package: str) -> str | None:
         return None
 
 
-@cache  # a checkpoint should not wait for git, and the code that runs was imported when the first one asked
+@cache  # a checkpoint should not wait for git, and the running code had been imported at the first call
 def _git_commit() -> str | None:
-    """The commit of the working directory, with "+changes" where it has uncommitted ones; None outside git."""
+    """The commit of the working directory, with "+changes" if there are uncommitted ones; None outside git."""
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
         changes = subprocess.run(

@@ -1,4 +1,4 @@
-"""One run writes into a folder at a time."""
+"""The lock that lets only one run at a time write into a folder."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import IO
 
 from kgenre.training.errors import TrainerError
 
-_BYTE = 1 << 30  # Windows lets nobody read a byte that is locked: one that lies far behind the process's id
+_BYTE = 1 << 30  # the byte to lock, far behind the process id in the file: Windows lets nobody read a locked byte
 
 
 class RunLock:
     """Holds ``<run>/.lock``, with this process's id in it, until `release`.
 
-    The operating system holds the lock, so it ends with the process, however that ends: the file of a dead process is
+    The operating system releases the lock when the process ends, however that happens: the file of a dead process is
     taken over.
 
     Args:
         folder: the run's folder.
 
     Raises:
-        TrainerError: another run writes into the folder; it is named.
+        TrainerError: another run writes into the folder; the message names its process.
     """
 
     _held: set[Path] = set()  # noqa: RUF012  of this process: the system would let one process lock twice
@@ -41,18 +41,18 @@ class RunLock:
                 raise TrainerError(_message(folder, owner))
             if self.path.exists() and os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
                 break
-            file.close()  # the run that held it removed the file just now
+            file.close()  # the run that held the lock has just removed the file
         self._file = file
         self._file.truncate(0)
         self._file.write(f"{os.getpid()}\n".encode())
         self._held.add(self.path)
 
     def release(self) -> None:
-        """Let others write there."""
+        """Release the lock and remove its file."""
         self._held.discard(self.path)
         try:
             self.path.unlink(missing_ok=True)
-        except PermissionError:  # Windows removes no file that is open
+        except PermissionError:  # Windows cannot remove an open file
             self._file.close()
             with suppress(PermissionError):  # another run has opened it by now
                 self.path.unlink(missing_ok=True)

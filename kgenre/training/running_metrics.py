@@ -1,4 +1,4 @@
-"""A metric that a step updates and nobody starts anew counts on, epoch after epoch: torchmetrics' users call it."""
+"""Warn of metrics that are never reset and so mix epochs, as happens when they are used like those of torchmetrics."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from kgenre.engines.engine import Engine
 
 
 class RunningMetrics:
-    """Tells of the metrics that begin an epoch otherwise than they began the first."""
+    """Warns of metrics that begin an epoch in another state than the first, and of metrics that two steps share."""
 
     def __init__(self) -> None:
-        self._first: dict[str, list[np.ndarray[Any, Any]]] = {}  # by the attribute's name, as the first epoch began
+        self._first: dict[str, list[np.ndarray[Any, Any]]] = {}  # stage and attribute -> state as the first epoch began
         self._said: set[str] = set()
-        self._counting: dict[int, str] = {}  # by a metric's id, the step whose epoch is not over
+        self._counting: dict[int, str] = {}  # id of a metric -> the step whose epoch is not over
 
     def begin(self, engine: Engine, stage: str) -> None:
-        """Warn of metrics that begin anew here although another stage, in the middle of its epoch, counts in them."""
+        """Warn of metrics that are reset here although another stage, in the middle of its epoch, is updating them."""
         step = engine.built.step(stage).__name__
         for entry, metric in engine.built.metrics[stage].items():
             other = self._counting.setdefault(id(metric), step)
@@ -32,13 +32,13 @@ class RunningMetrics:
                 )
 
     def end(self, engine: Engine, stage: str) -> None:
-        """A stage's values are read."""
+        """Record that a stage's epoch is over and its metrics are read."""
         for metric in engine.built.metrics[stage].values():
             if self._counting.get(id(metric)) == engine.built.step(stage).__name__:
                 del self._counting[id(metric)]
 
     def look(self, engine: Engine, stage: str) -> None:
-        """The first batch of a stage is to come; hooks have been called."""
+        """Check the metrics' states before the first batch of a stage's epoch, after the hooks."""
         for name, metric in engine.built.unlogged[stage].items():
             state = [engine.get_variable(variable) for variable in metric.variables]
             first = self._first.setdefault(f"{stage} {name}", state)

@@ -8,17 +8,17 @@ _LARGEST = 2**32 - 1
 
 
 def seed_everything(seed: int) -> int:
-    """Seed Python, NumPy and the Keras backend, before layers are created; returns the seed.
+    """Seed Python, NumPy and the Keras backend; call it before layers are created. Returns the seed.
 
-    TensorFlow and torch, for a ``tf.data.Dataset`` or a torch ``DataLoader``, are seeded under any backend where they
-    are imported already. The same seed gives other initial weights and dropout masks on another backend.
+    TensorFlow and torch are seeded under any backend if they are already imported, for a ``tf.data.Dataset`` or a torch
+    ``DataLoader``. The same seed leads to different initial weights and dropout masks on another backend.
 
     Args:
         seed: 0 to 2**32 - 1.
 
     Raises:
         ValueError: out of range.
-        BackendError: ``KERAS_BACKEND`` names none that can be used.
+        BackendError: ``KERAS_BACKEND`` does not name a usable backend.
 
     Example:
         >>> seed_everything(7)

@@ -1,4 +1,4 @@
-"""What a stage of a run (fit, validate, test, predict) needs in place before its first step, and how it is left."""
+"""Prepare a stage of a run (fit, validate, test, predict), and clean up after it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _log = logging.getLogger("kgenre")
 
 @contextmanager
 def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModule | None) -> Iterator[None]:
-    """Around a stage: whatever happens, variables are up to date, hooks and loggers are closed."""
+    """The context of a stage: however it ends, variables are synced, teardown hooks called and loggers finalized."""
     t = trainer
     if not isinstance(module, Module):
         raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
@@ -59,7 +59,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     t.state = RunState(stage, "train" if stage == "fit" else None, "running")
     if t.profiler is not None:
         t.profiler.setup(stage)
-    # In a hook of another trainer's run the module is that one's again afterwards.
+    # Called in a hook of another trainer's run: afterwards the module belongs to that trainer again.
     outer = module._trainer if module._trainer and module._trainer.state.status == "running" else t
     module._trainer = t
     if datamodule is not None:
@@ -91,13 +91,13 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             t.hooks.on_exception(error)
             if datamodule is not None:
                 datamodule.on_exception(error)
-            # A fit that is stopped has saved, and may go on. Half an evaluation is nothing that could be returned.
+            # A fit stopped by Ctrl-C returns: it has saved, and can be resumed. Half an evaluation has no result.
             if stage != "fit" or not isinstance(error, KeyboardInterrupt):
                 raise
         finally:
             _sync(t)
             if not is_refused:
-                t.new_folder = None  # it stays
+                t.new_folder = None  # keep the folder: the run was not rejected before its first step
             with own_writing(t):
                 for logger in t.loggers:
                     logger.finalize(status)
@@ -112,7 +112,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
 
 
 def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> None:
-    """Data first, then the model, which may need to know the data."""
+    """Prepare the data, then the model, which may depend on the data."""
     t, module, data = trainer, trainer.module, trainer.datamodule
     if checkpoint is not None:
         module.on_load_checkpoint(checkpoint.state)
@@ -125,7 +125,7 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
         and t.data_are_new
         and isinstance(t.trained_on, Mapping)
         and t.trained_on.get("class_path") == described(data)["class_path"]
-    ):  # the module knows the genres and words that it was trained on, not those of these data
+    ):  # the new data must use the genres and words that the module was trained on
         data.load_state_dict(t.trained_on["state"])
     if data is not None:
         data.prepare_data()
@@ -151,9 +151,9 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
 
 
 def load_sources(trainer: Trainer) -> None:
-    """Ask for the sources of batches, where they were not given, and count them."""
+    """Get the sources of batches, unless they were given, and count their batches."""
     t = trainer
-    # What depends on the epoch is the same where a run goes on between two reloads.
+    # A run resumed between two reloads must load what an uninterrupted one has: dataloaders may depend on the epoch.
     epoch, t.current_epoch = t.current_epoch, load_epoch(t)
     try:
         if t.data is not None:
@@ -170,13 +170,13 @@ def load_sources(trainer: Trainer) -> None:
 
 
 def load_epoch(trainer: Trainer) -> int:
-    """The epoch in which a run without a stop asks for the sources of its current epoch."""
+    """The epoch in which an uninterrupted run loads the sources of its current epoch."""
     every = trainer.reload_dataloaders_every_n_epochs
     return trainer.current_epoch // every * every if every else 0
 
 
 def make_schedule(trainer: Trainer) -> FitSchedule:
-    """Count the batches of both sources under the trainer's limits."""
+    """Count the batches of both sources under the trainer's limits, and create the fit's schedule."""
     t = trainer
     training = number_of_batches(t.train_source, t.limits["train"], "train")
     validation = sum(one.batches for one in t.val_sources)
@@ -196,9 +196,9 @@ def make_schedule(trainer: Trainer) -> FitSchedule:
 
 
 def build_for_fit(trainer: Trainer) -> Any:
-    """A new engine with the module's optimizers: each fit begins with fresh ones. Returns the batch it was built on."""
+    """Build a new engine with new optimizers, as each fit has; return the training batch that it was built on."""
     t = trainer
-    # With limit_train_batches=0 nothing is trained, but what would be is built.
+    # With limit_train_batches=0 nothing is trained, but the training step is built all the same.
     batches = {"train": first_batch("train", t.train_source)}
     if t.schedule.validates:
         batches |= first_batches(t.val_sources)
@@ -221,10 +221,10 @@ def build_for_fit(trainer: Trainer) -> Any:
 
 
 def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) -> None:
-    """The engine that the module was fitted in, ready for one more kind of step; or a new one."""
+    """Add the evaluation's steps to the engine that the module was fitted in, or build a new engine."""
     t = trainer
     batches = first_batches(sources)
-    if t._engine is not None and not t._engine.built.is_current:  # another network was put into the module
+    if t._engine is not None and not t._engine.built.is_current:  # the module's variables, code or attributes changed
         _sync(t)
         t._engine = None
     with policy_of(t.precision):
@@ -237,7 +237,7 @@ def build_for_evaluation(trainer: Trainer, sources: Sequence[EvaluationSource]) 
 
 
 def add_stages(trainer: Trainer) -> None:
-    """Make the engine ready for validation sets that were not there when the fit began: the sources may be new."""
+    """Add validation sets to the engine that did not exist when the fit began: the sources may be new."""
     new = [one for one in trainer.val_sources if one.stage not in trainer.engine.built.entries and one.batches]
     with policy_of(trainer.precision):
         for stage, batch in first_batches(new).items():
@@ -247,7 +247,7 @@ def add_stages(trainer: Trainer) -> None:
 def _built_engine(
     trainer: Trainer, optimizers: Mapping[str, Any], batches: Mapping[str, Any], parts: Sequence[StepPart] = ()
 ) -> Engine:
-    trainer._engine = None  # its memory is needed
+    trainer._engine = None  # free its memory first
     free_replaced()
     engine = create_engine(trainer.step_options)
     remember(engine)
@@ -258,12 +258,12 @@ def _built_engine(
 
 
 def first_batches(sources: Sequence[EvaluationSource]) -> dict[str, Any]:
-    """For each of an evaluation's stages the batch on whose shapes its step is built."""
+    """For each of an evaluation's stages, the batch whose shapes its step is built for."""
     return {one.stage: first_batch(one.stage, one.source, one.batches) for one in sources}
 
 
 def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.inf) -> Any:
-    """The batch on whose shapes a step is built."""
+    """The batch whose shapes a step is built for."""
     first = next(iter(iterate_epoch(source, 0)), None) if batches else None
     if first is None:
         name = stage.partition("/")[0].replace("validation", "val")
@@ -296,7 +296,7 @@ def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
 
 
 def _take_over_changes(trainer: Trainer) -> None:
-    """What a user has put into ``trainer.callbacks`` since they were last in use, or taken out."""
+    """Apply what a user has added to or removed from ``trainer.callbacks`` since they were last used."""
     t = trainer
     gone = [callback for callback in t.used_callbacks if callback not in t.callbacks]
     new = [callback for callback in t.callbacks if callback not in (*t.used_callbacks, *t.given_callbacks)]
@@ -306,5 +306,5 @@ def _take_over_changes(trainer: Trainer) -> None:
 
 
 def _in_order(callbacks: list[Callback]) -> list[Callback]:
-    # Those that save come last, when the others have had their say.
+    # Callbacks that save come last, so that they save what the others did.
     return sorted(callbacks, key=lambda callback: callback.saves)

@@ -1,4 +1,4 @@
-"""How many training steps run in one compiled call: chosen once a fit, cut where something is due in between."""
+"""How many training steps run in one compiled call: chosen once per fit, fewer if something is due in between."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
-MANY = 32  # steps in one call at most, where "auto" finds that worth while
-AGAIN = {"gpu": 0.25}  # the share that another program takes to compile: a GPU's fastest kernels are found by then
-SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose input is better not held back
-FEW = 1000  # updates: a fit of fewer is over before another program is compiled
-BESIDE = 1e-4  # seconds that a step costs beside itself, above all to read its batch
-HELD = 0.1  # seconds that batches which were read may wait for the others of their call: Ctrl-C waits as long
-LARGE = 2**28  # bytes of so many batches, of which some are held in memory
+MANY = 32  # the most steps that "auto" runs in one call
+AGAIN = {"gpu": 0.25}  # compile time of a second program, relative: a GPU's fastest kernels are already known
+SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose batches had better not be held back
+FEW = 1000  # updates: a shorter fit is over before a second program is compiled
+BESIDE = 1e-4  # seconds that a step takes in addition, mostly to read its batch
+HELD = 0.1  # seconds that batches may wait for the others of their call: Ctrl-C is delayed as long
+LARGE = 2**28  # bytes: the most that the batches of a call may take, as some are held in memory
 
 
 def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
-    """The number for this fit, from the Trainer's flag: 1 where several would not be faster, or not right.
+    """Return the steps per call of this fit, by the Trainer's flag; 1 if several would not be faster, or not correct.
 
     Args:
-        trainer: about to fit, its engine built and restored.
-        batch: one of training.
+        trainer: a trainer about to fit, its engine built and restored.
+        batch: a training batch.
     """
     t, wanted = trainer, trainer.steps_per_execution
     resumes = t.resumed and t.chosen_steps_per_execution
@@ -48,7 +48,7 @@ def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
         return 1
     if wanted != "auto":
         return int(wanted)
-    return resumes or _measured(t, batch)  # what was measured when the run began
+    return resumes or _measured(t, batch)  # a resumed run keeps what it measured when it began
 
 
 def _may_pay(trainer: Trainer, batch: Any) -> bool:
@@ -59,14 +59,14 @@ def _may_pay(trainer: Trainer, batch: Any) -> bool:
     dtypes = [keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves]
     if together < 2 or trainer.schedule.stepping_batches < FEW:
         return False
-    if "string" in dtypes:  # TensorFlow's, which NumPy does not know
+    if "string" in dtypes:  # a dtype of TensorFlow's that NumPy does not know
         return False
     pairs = zip(leaves, dtypes, strict=True)
     return together * sum(np.dtype(dtype).itemsize * math.prod(leaf.shape) for leaf, dtype in pairs) <= LARGE
 
 
 def _together(trainer: Trainer) -> int:
-    """How many steps "auto" runs in a call, so that what is due cuts few short: 25 where logs are due every 50."""
+    """How many steps "auto" runs in a call, such that few calls are cut short: 25 if logs are due every 50 steps."""
     schedule, every = trainer.schedule, trainer.log_every_n_steps
     most = int(min(MANY, schedule.training_batches, every))
     if schedule.accumulate_grad_batches > 1:  # the update is a call of its own
@@ -86,14 +86,14 @@ def _who_needs_each_step(trainer: Trainer) -> str | None:
 
 
 def _measured(trainer: Trainer, batch: Any) -> int:
-    """Both ways on the run's own state, which is put back."""
+    """Measure both ways on the run's own state, which is restored; return the number for the faster one."""
     engine, together = trainer.engine, _together(trainer)
     with undone(engine):
         alone = list(engine.prefetch([batch] * together))
         compiling = _seconds_of_a_step(engine, alone[0])
         step = min(_seconds_of_a_step(engine, alone[0]) for _ in range(3))  # the machine may be busy for a moment
         compiling *= AGAIN.get(computing_devices(engine.options.devices)[0].partition(":")[0], 1.0)
-        # The other program may gain most of what the steps take.
+        # A second program saves at most the time that all steps take, which must be well above its compile time.
         if step > SHORT or (step + BESIDE) * trainer.schedule.stepping_batches < 2 * compiling:
             return 1
         several = list(engine.prefetch([batch] * together, at_once=together))
@@ -111,15 +111,15 @@ def _measured(trainer: Trainer, batch: Any) -> int:
 def _seconds_of_a_step(engine: Engine, batch: Any) -> float:
     begun = time.perf_counter()
     engine.train_step(batch)
-    engine.epoch_logs("train")  # waits
+    engine.epoch_logs("train")  # waits for the step
     return time.perf_counter() - begun
 
 
 def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[tuple[list[Any], bool]]:
-    """The batches that run in one call, and whether they end the epoch: one each, unless several may.
+    """Group the batches that run in one call, and yield each group with whether it ends the epoch.
 
-    A group ends where values are logged, validation is due, the optimizer's turn changes (accumulation), a callback
-    needs control, the shapes change, or training ends.
+    A group ends where values are logged, validation is due, the optimizer starts or stops updating (accumulation), a
+    callback needs control, the shapes change, reading takes longer than `HELD`, or training ends.
     """
     if trainer.chosen_steps_per_execution == 1:
         for batch, is_last in batches:
@@ -141,7 +141,7 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
                 break
             try:
                 following = next(source, None)
-            except Exception as error:  # the batches before the one that cannot be read are trained on all the same
+            except Exception as error:  # train on the batches before the one that cannot be read
                 failed = error
                 break
             if following is None:
@@ -156,9 +156,9 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
 
 
 def batches_at_once(trainer: Trainer, batches: Any) -> int:
-    """How many elements of ``tf.data`` to read at a time, where that many steps run in a call.
+    """How many batches to read at a time if several steps run in a call.
 
-    One, while it is not known how long an element takes, and where so many would take long: they come all or none.
+    From ``tf.data``, 1 while the time per batch is unknown, and if reading so many would be slow: they arrive together.
     """
     chosen, seconds = trainer.chosen_steps_per_execution, trainer.batch_seconds
     if not hasattr(batches, "as_numpy_iterator"):
@@ -167,7 +167,7 @@ def batches_at_once(trainer: Trainer, batches: Any) -> int:
 
 
 def _is_due(trainer: Trainer, batches: int) -> bool:
-    """Whether a call must end after so many more batches."""
+    """Whether a call must end after this many batches."""
     t, schedule = trainer, trainer.schedule
     done = t.batch_idx + batches
     updates = schedule.updates_after(done)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, SIGHUP and Ctrl-Break: the step is finished and saved before training ends."""
+"""Ctrl-C, SIGTERM, SIGHUP and Ctrl-Break: finish the current step and save before training ends."""
 
 from __future__ import annotations
 
@@ -13,35 +13,34 @@ _log = logging.getLogger("kgenre")
 
 
 class StopSignal:
-    """What the process was asked to do by Ctrl-C (SIGINT), SIGTERM or SIGHUP (its terminal is gone) while a stage runs.
+    """Receives Ctrl-C (SIGINT), SIGTERM and SIGHUP (the terminal was closed) while a stage runs.
 
-    So it is by Ctrl-Break (SIGBREAK) on Windows, which has no SIGHUP.
+    On Windows, which has no SIGHUP, it receives Ctrl-Break (SIGBREAK).
 
-    Inside `deferred` the first signal is only noted, and the loop raises it between two batches with
-    `raise_if_received`; a second one, and any outside `deferred`, is raised where it comes. Raised are
-    `KeyboardInterrupt`, for SIGTERM ``SystemExit(143)``, for SIGHUP ``SystemExit(129)`` and for SIGBREAK
-    ``SystemExit(149)``. Handlers that a program has set itself are left alone, as is SIGHUP under nohup, and other
-    threads than the main one have none.
+    Inside `deferred` the first signal is only recorded, and the loop raises it between two batches with
+    `raise_if_received`; a second one, and any outside `deferred`, is raised at once. Ctrl-C raises `KeyboardInterrupt`,
+    SIGTERM ``SystemExit(143)``, SIGHUP ``SystemExit(129)`` and SIGBREAK ``SystemExit(149)``. Handlers that a program
+    has set itself are left alone, as is SIGHUP under nohup. Stages outside the main thread set no handlers.
     """
 
     def __init__(self) -> None:
         self.received: signal.Signals | None = None
-        self.is_urgent = False  # raised where it came: the run's state may be half of one step, half of the next
+        self.is_urgent = False  # raised at once: the run's state may be a mix of two steps
         self._defers = False
 
     @property
     def saves(self) -> bool:
-        """Whether training was broken off between two batches, so that it can go on from there."""
+        """Whether training was stopped between two batches, so that it can be resumed from there."""
         return self.received is not None and not self.is_urgent
 
     @contextmanager
     def listening(self) -> Iterator[None]:
-        """Around a stage: the handlers are in place."""
+        """The context of a stage, with the handlers in place."""
         self.received, self.is_urgent = None, False
         before: dict[signal.Signals, Any] = {}
         if threading.current_thread() is threading.main_thread():
             defaults = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-            for name in ("SIGHUP", "SIGBREAK"):  # of POSIX; of Windows
+            for name in ("SIGHUP", "SIGBREAK"):  # POSIX; Windows
                 if hasattr(signal, name):
                     defaults[getattr(signal, name)] = signal.SIG_DFL
             for number, default in defaults.items():
@@ -55,7 +54,7 @@ class StopSignal:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """Around a loop that calls `raise_if_received`."""
+        """The context of a loop that calls `raise_if_received`."""
         self._defers = True
         try:
             yield
@@ -63,11 +62,11 @@ class StopSignal:
             self._defers = False
 
     def raise_if_received(self) -> None:
-        """Raise what has come.
+        """Raise the error of a signal that was received.
 
         Raises:
             KeyboardInterrupt: for Ctrl-C.
-            SystemExit: for SIGTERM, with code 143, and for SIGHUP, with 129.
+            SystemExit: for SIGTERM, with code 143, for SIGHUP, with 129, and for SIGBREAK, with 149.
         """
         if self.received is not None:
             self._raise(self.received)
@@ -77,7 +76,7 @@ class StopSignal:
             self.received = signal.Signals(number)
             _log.warning("%s: finishing the step. A second signal exits at once.", self.received.name)
             return
-        # Python prints what is raised in a callback of its garbage collector, and goes on: then the loop raises it.
+        # Raised in a garbage collector callback, the error is only printed: the loop then raises it by `received`.
         self.received, self.is_urgent = signal.Signals(number), True
         self._raise(number)
 

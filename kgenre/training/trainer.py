@@ -1,4 +1,4 @@
-"""The Trainer: its flags, fit, validate, test and predict, and what users read of a run."""
+"""The Trainer: its flags, and fit, validate, test and predict."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ Limit = int | float | None
 class Trainer(Run):
     """Runs a `Module` on the backend that ``KERAS_BACKEND`` names, with Lightning's flags and order of events.
 
-    One ``global_step`` is one optimizer update, on every axis. What users read of a run (metrics, counters, state) is
-    in `Run`.
+    One ``global_step`` is one optimizer update, on every axis. The attributes of a run (metrics, counters, state) are
+    documented in `Run`.
 
     Args:
         max_epochs: stop after this many epochs; -1: no limit; None: 1000, or no limit if ``max_steps`` is given.
@@ -178,7 +178,7 @@ class Trainer(Run):
         self.given_callbacks: list[Callback] = flags.given_callbacks
         self.default_callbacks: list[Callback] = flags.default_callbacks
         self.callbacks = [*self.given_callbacks, *self.default_callbacks]
-        self.used_callbacks = list(self.callbacks)  # what is put into the others, or taken out, is a user's wish
+        self.used_callbacks = list(self.callbacks)  # to find what a user adds to `callbacks`, or removes
         self.profiler: Profiler | None = flags.profiler
 
     # --- the four entry points -----------------------------------------------------------------------------------
@@ -193,21 +193,21 @@ class Trainer(Run):
     ) -> None:
         """Train a module.
 
-        Ctrl-C ends training after the step that runs: a `ModelCheckpoint` saves, ``trainer.interrupted`` is True and
-        ``fit`` returns. So do SIGTERM and, where the terminal is closed, SIGHUP, but they then end the program with
-        exit codes 143 and 129. A second signal leaves at once. A fit that is refused before its first step (a wrong
-        argument of a callback, a failed sanity check) leaves no folder behind, unless somebody else wrote into it.
+        Ctrl-C ends training after the current step: a `ModelCheckpoint` saves, ``trainer.interrupted`` is True and
+        ``fit`` returns. So do SIGTERM and, if the terminal is closed, SIGHUP, but they then end the program with exit
+        codes 143 and 129. A second signal ends it at once. A fit that fails before its first step (an invalid argument
+        of a callback, a failed sanity check) leaves no folder behind, unless somebody else wrote into it.
 
         Args:
             model: the module to train.
             train_dataloaders: a source of batches (see `DataModule`), or a DataModule; None: the module's own
                 ``train_dataloader``.
             val_dataloaders: the same for validation; or a list, tuple or dict of several (see
-                `Module.validation_step`). None: the module's own ``val_dataloader``, where it has one.
-            datamodule: gives both, instead.
-            ckpt_path: resume from a checkpoint's folder, a run's folder (its newest that verifies), "best" or "last"
-                (the newest of this experiment that verifies; where all are damaged, an error; where there is none,
-                training starts from the beginning and says so).
+                `Module.validation_step`). None: the module's own ``val_dataloader``, if it has one.
+            datamodule: provides both instead.
+            ckpt_path: resume from a checkpoint's folder, a run's folder (its newest checkpoint that verifies), "best"
+                or "last" (this experiment's newest that verifies; if all are damaged, an error; if there is none,
+                training starts from the beginning, with a warning).
         """
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders
@@ -253,9 +253,9 @@ class Trainer(Run):
         verbose: bool = True,
         datamodule: DataModule | None = None,
     ) -> list[dict[str, float]]:
-        """One pass over the validation data: a list with one dict of the values logged, for each of several sources.
+        """Run one pass over the validation data; return a list with one dict of logged values per source.
 
-        Ctrl-C is raised here, in ``test`` and in ``predict``: half a pass has no results.
+        Here, in ``test`` and in ``predict`` Ctrl-C is raised, as half a pass has no results.
         """
         return self._evaluate("validate", model, dataloaders, ckpt_path, verbose, datamodule)
 
@@ -267,7 +267,7 @@ class Trainer(Run):
         verbose: bool = True,
         datamodule: DataModule | None = None,
     ) -> list[dict[str, float]]:
-        """One pass over the test data: a list with one dict of the values logged, for each of several sources."""
+        """Run one pass over the test data; return a list with one dict of logged values per source."""
         return self._evaluate("test", model, dataloaders, ckpt_path, verbose, datamodule)
 
     def predict(
@@ -278,10 +278,10 @@ class Trainer(Run):
         return_predictions: bool = True,
         ckpt_path: str | os.PathLike[str] | None = None,
     ) -> list[Any] | None:
-        """The outputs of ``predict_step`` for each batch, as NumPy arrays; a list of these for several sources.
+        """Return the outputs of ``predict_step`` for each batch, as NumPy arrays; for several sources, a list of these.
 
-        With ``return_predictions=False`` nothing is kept, and None returned: for more than memory holds, with a
-        `PredictionWriter`.
+        With ``return_predictions=False`` nothing is kept and None is returned: use it with a `PredictionWriter` for
+        predictions that do not fit in memory.
         """
         self.keeps_predictions = return_predictions
         _, predictions = self._run_evaluation("predict", model, dataloaders, ckpt_path, datamodule)
@@ -301,11 +301,11 @@ class Trainer(Run):
         sources, _ = self._run_evaluation(stage, model, dataloaders, ckpt_path, datamodule)
         values = dict(self.callback_metrics)
         if verbose:
-            # What was logged with logger=False is a detail for metrics.json.
+            # Values logged with logger=False are details for metrics.json: not printed.
             print_results({name: v for name, v in values.items() if name in self.logged_metrics}, self.results_dir)
         built = self.engine.built
         names = [{entry.name for entry in (*built.entries[one.stage], *built.metrics[one.stage])} for one in sources]
-        # What hooks log is of all sources.
+        # Values logged in hooks belong to all sources.
         shared = set(values) - set().union(*names)
         return [{name: value for name, value in values.items() if name in mine | shared} for mine in names]
 
@@ -349,15 +349,15 @@ class Trainer(Run):
         return sources, predictions
 
     def save_checkpoint(self, filepath: str | os.PathLike[str], weights_only: bool = False) -> Path:
-        """Write the run's state as a checkpoint folder, in the place of a checkpoint; see `kgenre.checkpoints`.
+        """Write the run's state as a checkpoint folder, replacing a checkpoint that is there; see `kgenre.checkpoints`.
 
         Raises:
-            FileExistsError: something else than a checkpoint is there.
-            TrainerError: nothing has run, or an error took the weights of the last steps along (under JAX).
+            FileExistsError: something other than a checkpoint is there.
+            TrainerError: nothing has run, or the weights of the last steps were lost in an error (under JAX).
         """
         if self._engine is None:
             raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
-        if self._engine.has_lost_steps:  # its counts would be of more steps than its weights
+        if self._engine.has_lost_steps:  # its counters would be ahead of its weights
             raise TrainerError(
                 "trainer.save_checkpoint() has no weights of the last steps: the error that ended the run took them "
                 "along. Go on from the newest checkpoint (ckpt_path='last'), or save the module's Keras model as it is."
@@ -365,8 +365,8 @@ class Trainer(Run):
         return write_checkpoint(self.dump_checkpoint(weights_only), filepath)
 
     def dump_checkpoint(self, weights_only: bool = False) -> Checkpoint:
-        """The run's state in memory; its arrays may be overwritten by the next step (see `Checkpoint.copy`)."""
-        self.results.write_steps(self.engine)  # a value that waits to be written would be lost in a crash
+        """Return the run's state in memory; its arrays may be overwritten by the next step (see `Checkpoint.copy`)."""
+        self.results.write_steps(self.engine)  # pending values would be lost in a crash
         if self.logs_are_due:
             self.results.write(self.global_step)
         arrays = self.engine.state_dict()
@@ -378,7 +378,7 @@ class Trainer(Run):
 
     @property
     def estimated_stepping_batches(self) -> int | float:
-        """Optimizer updates that this fit will make, for schedules with a known end; infinite where it has none."""
+        """The number of optimizer updates in this fit, for schedules with a known end; infinite if it has none."""
         schedule, epochs = make_schedule(self), self.max_epochs
         scheduler = next((c for c in self.callbacks if isinstance(c, GradientAccumulationScheduler)), None)
         if scheduler is None or math.isinf(epochs) or math.isinf(schedule.training_batches):
@@ -389,7 +389,7 @@ class Trainer(Run):
 
 
 def _about(trainer: Trainer) -> dict[str, float | str]:
-    """Which weights a test was of, as a run may go on after it; where data come from that are not the run's."""
+    """Which weights a test used, as the run may continue after it, and where data other than the run's come from."""
     about: dict[str, float | str] = {}
     if trainer.stage == "test":
         about["test/step"] = trainer.global_step
@@ -403,7 +403,7 @@ def _about(trainer: Trainer) -> dict[str, float | str]:
 def _source_of_batches(
     stage: str, loader: str, model: Module, batches: Iterable[Any] | None, datamodule: DataModule | None
 ) -> DataModule | Module | None:
-    """Whom to ask for batches: the datamodule, or a module with dataloaders of its own; None: they were given."""
+    """Return the object that provides the batches: the datamodule, or a module with dataloaders; None if given."""
     if batches is not None and datamodule is not None:
         raise TrainerError(f"trainer.{stage}() takes either batches or a datamodule. Received: both.")
     if batches is not None or datamodule is not None:

@@ -1,4 +1,4 @@
-"""The trainer as a step sees it, which keeps what it reads there when it is compiled."""
+"""The trainer as a step sees it: a compiled step keeps using the values that it has read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class TrainerInStep:
-    """Hands on what is asked, and warns of what changes."""
+    """Forwards to the trainer, and warns when a step reads a value that changes."""
 
     def __init__(self, trainer: Trainer) -> None:
         vars(self)["_trainer"] = trainer
@@ -26,7 +26,7 @@ class TrainerInStep:
                 "A step cannot read trainer.optimizers: they are built after it. LearningRateMonitor logs their rates; "
                 "hooks can read and change them."
             )
-        # One compiled step does sanity check and validation: to return early in the former is never to validate.
+        # The sanity check and validation share a compiled step: returning early in the former would disable the latter.
         return False if name == "sanity_checking" else value
 
     def __setattr__(self, name: str, value: Any) -> None:
