@@ -1,4 +1,4 @@
-"""What checkpoints cost: a save, saving while training, and going on, beside Keras's callbacks and Lightning's.
+"""The cost of checkpoints: of a save, compared with Keras and Lightning, of saving while training, and of resuming.
 
 The model is the course's overview LSTM (4.3 million parameters) with Adam, 52 MB. See benchmarks/README.md.
 
@@ -31,7 +31,7 @@ _HERE = Path(__file__).resolve().parent
 
 @contextmanager
 def worker(options: argparse.Namespace, backend: str, folder: Path, **work: Any) -> Iterator[subprocess.Popen[str]]:
-    """A process of `checkpointing_work.py`."""
+    """Start a process of `checkpointing_work.py` with the settings in ``work``; kill it at the end of the block."""
     environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
     if options.device == "cpu":
         environment |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
@@ -58,10 +58,10 @@ def worker(options: argparse.Namespace, backend: str, folder: Path, **work: Any)
 
 
 def answer(process: Any, word: str | None = None) -> dict[str, Any]:
-    """The next line of a worker, after a word to it.
+    """Return a worker's next line, after sending it ``word``, if there is one.
 
     Raises:
-        SystemExit: it ended instead; the message has the end of its log.
+        SystemExit: the worker ended instead; the message contains the end of its log.
     """
     if word is not None:
         process.stdin.write(word + "\n")
@@ -73,11 +73,11 @@ def answer(process: Any, word: str | None = None) -> dict[str, Any]:
     return json.loads(line)
 
 
-# --- measuring: each gives a dict of contestant -> seconds, a value a round ------------------------------------------
+# --- measuring: returns {contestant: {"seconds": one value per round, ...}} and versions of packages -----------------
 
 
 def measure_save(options: argparse.Namespace, backend: str, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """All ways to save in turn, round after round."""
+    """Save in every way in turn, round after round."""
     with worker(options, backend, folder / "keras", measure="save", lightning=False) as ours:
         workers, versions = {}, {}
         processes = [ours]
@@ -103,21 +103,21 @@ def measure_save(options: argparse.Namespace, backend: str, folder: Path) -> tup
 
 
 def measure_train(options: argparse.Namespace, backend: str, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Epochs without a save, and after one in the background or not, in turn."""
+    """Time epochs in turn: without a save, with a save in the background, and with a save in the foreground."""
     with worker(options, backend, folder, measure="train") as process:
         found = answer(process)
     return {arm: {"seconds": found[arm]} for arm in ("none", "async", "sync")}, found["versions"]
 
 
 def measure_start(options: argparse.Namespace, backend: str, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
-    """Fresh processes: a new run and one that goes on, in turn."""
+    """Time the start of fresh processes in turn: of a new run and of a resumed one."""
     found: dict[str, Any] = {"fresh": {"seconds": []}, "resumed": {"seconds": []}}
     versions: dict[str, str] = {}
     for done in range(-1, options.rounds):
         for arm in found:
             with worker(options, backend, folder, measure="start", resumes=arm == "resumed") as process:
                 once = answer(process)
-                process.wait(120)  # the first one writes the checkpoint
+                process.wait(120)  # the very first one writes the checkpoint after its answer
             versions |= once["versions"]
             if done >= 0:
                 found[arm]["seconds"].append(once["seconds"])
@@ -130,7 +130,7 @@ BASES = {"save": "write + fsync", "train": "none", "start": "fresh"}
 
 
 def render(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     titles = {
         "save": "A save",
         "train": f"{results['steps']} steps after one save (batch {results['batch_size']}, length {results['length']})",
@@ -158,7 +158,7 @@ def render(results: dict[str, Any]) -> str:
 
 
 def rows_of(measure: str, backend: str, found: dict[str, Any]) -> list[dict[str, Any]]:
-    """A row for each contestant, with its ratio to the base."""
+    """Return a row for each contestant, with its ratio to the base."""
     base = found[BASES[measure]]["seconds"]
     return [
         {
@@ -173,21 +173,21 @@ def rows_of(measure: str, backend: str, found: dict[str, Any]) -> list[dict[str,
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--backends", nargs="+", choices=("jax", "tensorflow"), default=["jax", "tensorflow"])
     parser.add_argument("--measures", nargs="+", choices=MEASURES, default=list(MEASURES))
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
     parser.add_argument("--rounds", type=int, help="measured rounds; default 15, with --quick 2")
-    parser.add_argument("--steps", type=int, help="training steps to a save; default 50, with --quick 3")
+    parser.add_argument("--steps", type=int, help="training steps per save; default 50, with --quick 3")
     parser.add_argument("--batch-size", type=int, help="default 64, with --quick 4")
-    parser.add_argument("--length", type=int, help="words of an overview; default 45, with --quick 8")
-    parser.add_argument("--quick", action="store_true", help="few and small: does it run at all?")
+    parser.add_argument("--length", type=int, help="words per overview; default 45, with --quick 8")
+    parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: does it run at all?")
     parser.add_argument("--output", type=Path, metavar="JSON", help="write the results here")
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
-    parser.add_argument("--folder", type=Path, help="the disk to write to; default: the system's temporary folder")
+    parser.add_argument("--folder", type=Path, help="on the disk to write to; default: the system's temporary folder")
     parser.add_argument(
-        "--lightning-python", metavar="PATH", help="a Python that has lightning and torch; none: left out"
+        "--lightning-python", metavar="PATH", help="a Python with lightning and torch; default: without Lightning"
     )
     options = parser.parse_args(arguments)
     for name, usual, quick in (("rounds", 15, 2), ("steps", 50, 3), ("batch_size", 64, 4), ("length", 45, 8)):

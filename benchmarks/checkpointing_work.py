@@ -1,4 +1,4 @@
-"""What `checkpointing.py` measures, each in a process of its own; answers go out as lines of JSON.
+"""The measurements of `checkpointing.py`, each in a separate process that answers in lines of JSON.
 
 The model is the course's overview LSTM (4.3 million parameters) with Adam: 52 MB of arrays.
 """
@@ -22,7 +22,7 @@ GENRES, WORDS, EMBEDDING = 25, 10_000, 256
 
 
 def batches(count: int, size: int, length: int) -> list[dict[str, np.ndarray]]:
-    """Batches of random token ids (size, length) and genres (size, 25)."""
+    """Return batches of random token ids (size, length) and genres (size, 25)."""
     random = np.random.default_rng(0)
     return [
         {
@@ -34,7 +34,7 @@ def batches(count: int, size: int, length: int) -> list[dict[str, np.ndarray]]:
 
 
 def kgenre_module() -> Any:
-    """The LSTM and the loss that the course trains it with."""
+    """Return a module with the LSTM and the course's loss."""
     import keras
 
     import kgenre
@@ -55,7 +55,7 @@ def kgenre_module() -> Any:
 
 
 def kgenre_trainer(folder: Path, callbacks: list[Any], **arguments: Any) -> Any:
-    """One that prints nothing."""
+    """Return a Trainer that prints nothing."""
     import kgenre
 
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary"), False)
@@ -67,7 +67,7 @@ def kgenre_trainer(folder: Path, callbacks: list[Any], **arguments: Any) -> Any:
 
 
 def ways_to_save(folder: Path) -> dict[str, Callable[[], int]]:
-    """Each saves the same model and optimizer once, and returns the bytes that it wrote."""
+    """Return functions that each save the same model and optimizer once, and return the number of bytes written."""
     import keras
 
     trainer, module = kgenre_trainer(folder, [], max_steps=1), kgenre_module()
@@ -111,7 +111,7 @@ def ways_to_save(folder: Path) -> dict[str, Callable[[], int]]:
 
 
 def lightning_way_to_save(folder: Path) -> dict[str, Callable[[], int]]:
-    """Lightning's ``Trainer.save_checkpoint``, which its ModelCheckpoint calls, of a like network in torch."""
+    """Return Lightning's ``Trainer.save_checkpoint``, which its ModelCheckpoint calls, for the network in torch."""
     import lightning
     import torch
 
@@ -147,11 +147,11 @@ def _size(path: Path) -> int:
 
 
 def save(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """A save for each word that comes in: its seconds and its bytes."""
+    """Yield the names of the ways, then save once for each name on standard input and yield its seconds and bytes."""
     ways = (lightning_way_to_save if work["lightning"] else ways_to_save)(Path(work["folder"]))
     yield {"ways": list(ways), "versions": versions()}
     for line in sys.stdin:
-        os.sync()  # what the one before left to be written is not this one's
+        os.sync()  # data that the previous save left unwritten must not slow this one
         begun = time.perf_counter()
         size = ways[line.strip()]()
         yield {"seconds": time.perf_counter() - begun, "bytes": size}
@@ -161,7 +161,7 @@ def save(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """Epochs of so many steps, each after a save of one kind ("none", "sync" or "async"), in turn."""
+    """Time epochs, each with the save before it ("none", "async" or "sync", in turn); yield the seconds by kind."""
     from kgenre.callbacks import Callback, ModelCheckpoint
 
     arms, seconds = ("none", "async", "sync"), []
@@ -174,7 +174,7 @@ def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
     class Clock(Callback):
         def on_train_epoch_end(self, trainer: Any, module: Any) -> None:
-            # The epoch's values are here, so its steps are done; the checkpoint callbacks come after this.
+            # The epoch's values have been fetched, so its steps are done; the checkpoint callbacks run after this one.
             now = time.perf_counter()
             if period["arm"] is not None:
                 seconds.append((period["arm"], now - period["begun"]))
@@ -195,7 +195,7 @@ def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def start(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The seconds from the call of ``fit`` to the end of its first step, fresh or from a checkpoint."""
+    """Yield the seconds from the call of ``fit`` to the end of its first step, in a new run or a resumed one."""
     from kgenre.callbacks import Callback
 
     found = []
@@ -219,7 +219,7 @@ def start(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def versions() -> dict[str, str]:
-    """Of what is imported."""
+    """Return the versions of the packages that are imported."""
     return {name: metadata.version(name) for name in PACKAGES if name in sys.modules}
 
 

@@ -3,8 +3,8 @@
     python benchmarks/device_parity.py --device gpu --output parity.json
     python benchmarks/device_parity.py --device cpu --steps 3 --batch-size 4     # does it run at all?
 
-Every training is a process of its own. All start from the same weights and read the same batches; where dropout is on,
-it is drawn from the same seeds. Ends with code 1 when a loss lies outside its tolerance. See benchmarks/README.md.
+Every training is a separate process. All start from the same weights and read the same batches; dropout, if enabled,
+uses the same seeds. Exits with code 1 if a loss is outside its tolerance. See benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ PACKAGES = ("keras", "jax", "jaxlib", "numpy", "tensorflow")
 
 # Relative to the loss on the CPU, after up to 20 steps of Adam, which amplifies rounding.
 TOLERANCES = {"fp32 in full": 1e-3, "fp32": 1e-2, "bf16": 5e-2}
-# The course's LSTM with its dropout goes through the loop, the others through cuDNN; dropout is off where two devices
-# would draw other numbers.
+# (network, dropout, backends). Dropout is off where the devices would draw different numbers. On a GPU under TensorFlow
+# overview_lstm_cudnn uses cuDNN; the other LSTMs use kgenre's loop.
 TRAININGS = (
     ("poster_cnn_2024", False, ("jax", "tensorflow")),
     ("poster_cnn_2025", False, ("jax", "tensorflow")),
@@ -44,7 +44,7 @@ TRAININGS = (
 
 
 def train(spec: dict[str, Any]) -> list[float]:
-    """Train as ``spec`` says, in this process; the loss of every step."""
+    """Train in this process as described by ``spec``; return the loss of every step."""
     import keras
 
     import kgenre
@@ -98,7 +98,7 @@ def train(spec: dict[str, Any]) -> list[float]:
 
 
 def run(spec: dict[str, Any]) -> list[float] | str:
-    """`train` in a process of its own: the losses, or why there are none."""
+    """Run `train` in a separate process; return the losses, or the reason why there are none."""
     done = subprocess.run(
         [sys.executable, __file__, "--train", json.dumps(spec)],
         capture_output=True,
@@ -113,7 +113,7 @@ def run(spec: dict[str, Any]) -> list[float] | str:
 
 
 def compare(kind: str, model: str, backend: str, tolerance: str, reference: Any, losses: Any) -> dict[str, Any]:
-    """One line of the results."""
+    """Return one row of the results."""
     row = {"kind": kind, "model": model, "backend": backend, "precision": tolerance}
     row |= {"tolerance": TOLERANCES[tolerance], "reference": reference, "losses": losses}
     reason = next((each for each in (reference, losses) if isinstance(each, str)), None)
@@ -124,7 +124,7 @@ def compare(kind: str, model: str, backend: str, tolerance: str, reference: Any,
 
 
 def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
-    """All trainings, several processes at a time where the machine has the cores: nothing is timed here."""
+    """Run all trainings, several processes at a time if the machine has the cores: nothing is timed here."""
     chains = [(*training, backend) for *training, backends in TRAININGS for backend in backends]
     chains = [chain for chain in chains if chain[-1] in options.backends]
     cores = os.cpu_count() or 1
@@ -135,7 +135,7 @@ def measure(options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 def _chain(
     options: argparse.Namespace, folder: Path, processes: ThreadPoolExecutor, model: str, dropout: bool, backend: str
 ) -> list[dict[str, Any]]:
-    """One network on one backend: the losses on both devices, and a run that moves from the CPU there and back."""
+    """Compare one network's losses on the CPU and the device, and move a run from one to the other and back."""
     if importlib.util.find_spec(backend) is None:
         reason = f"{backend} is not installed"
         return [compare("losses", model, backend, "fp32", reason, reason)]
@@ -169,7 +169,7 @@ def _chain(
 
 
 def render(rows: list[dict[str, Any]]) -> str:
-    """A Markdown table."""
+    """Return the rows as a Markdown table."""
     lines = ["| training | network | backend | precision | worst relative difference | allowed |", "|" + "---|" * 6]
     for row in rows:
         if "not_measured" in row:
@@ -182,7 +182,7 @@ def render(rows: list[dict[str, Any]]) -> str:
 
 
 def say(row: dict[str, Any]) -> None:
-    """Progress on the screen."""
+    """Print the outcome of a row to standard error."""
     found = row.get("not_measured", row.get("worst_relative_difference"))
     print(
         f"{row['model']} on {row['backend']}, {row['kind']}, {row['precision']}: {found}", file=sys.stderr, flush=True
@@ -190,7 +190,7 @@ def say(row: dict[str, Any]) -> None:
 
 
 def main() -> int:
-    """Measure, print the table, write the JSON; 1 where a difference is too large."""
+    """Measure, print the table, write the JSON; return 1 if a difference is too large."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--device", choices=("cpu", "gpu"), default="gpu")
     parser.add_argument("--backends", nargs="+", choices=("jax", "tensorflow"), default=["jax", "tensorflow"])

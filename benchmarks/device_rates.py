@@ -1,4 +1,4 @@
-"""What a device can do, measured: products of large matrices, and copies. Run by `throughput.py`, answers in JSON.
+"""Measures a device's rates, of large matrix products and of copies, and prints JSON; run by `throughput.py`.
 
 python benchmarks/device_rates.py gpu
 """
@@ -14,7 +14,7 @@ from typing import Any
 
 
 def fastest(run: Callable[[], Any], wait: Callable[[Any], Any], repeats: int) -> float:
-    """Seconds of one run: the best of five times the mean of several enqueued at once."""
+    """Return the seconds of one run: the mean of ``repeats`` runs enqueued at once, the best of five such means."""
     wait(run())
     times = []
     for _ in range(5):
@@ -27,7 +27,7 @@ def fastest(run: Callable[[], Any], wait: Callable[[Any], Any], repeats: int) ->
 
 
 def jax_rates(device: str) -> dict[str, float]:
-    """Through JAX: float32 as networks use it (TF32 on an NVIDIA GPU), float32 in full, bfloat16; bytes copied."""
+    """Measure with JAX: float32 as networks use it (TF32 on an NVIDIA GPU), full float32, bfloat16, and copies."""
     import jax
     from jax import numpy as jnp
 
@@ -50,7 +50,7 @@ def jax_rates(device: str) -> dict[str, float]:
 
 
 def tensorflow_rates(device: str) -> dict[str, float]:
-    """The same through TensorFlow."""
+    """Measure the same with TensorFlow."""
     import tensorflow as tf
 
     size, repeats = (8192, 20) if device == "gpu" else (1024, 3)
@@ -70,12 +70,12 @@ def tensorflow_rates(device: str) -> dict[str, float]:
 
 
 def driver() -> str | None:
-    """The NVIDIA driver's version, where there is one."""
+    """Return the NVIDIA driver's version, if there is one."""
     return _asked_of_the_driver("driver_version")
 
 
 def gpu_name() -> str | None:
-    """The first NVIDIA GPU's name, where there is one."""
+    """Return the first NVIDIA GPU's name, if there is one."""
     return _asked_of_the_driver("name")
 
 

@@ -1,4 +1,4 @@
-"""What evaluation costs: metrics with bootstrap intervals, the report, what is written for TensorBoard.
+"""The cost of evaluation: of metrics with bootstrap intervals, of TensorBoard, and of the report.
 
     python benchmarks/evaluation.py --only metrics                 # a minute
     python benchmarks/evaluation.py --output evaluation.json       # all: trains networks on sample films, ten minutes
@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_name, "1")  # metrics on one core; backends have threads of their own
+    os.environ.setdefault(_name, "1")  # metrics run on one core; backends have their own threads
 
 import numpy as np  # noqa: E402
 from trainer_overhead import cpu_name, git_commit, ratio_with_interval  # noqa: E402
@@ -41,7 +41,7 @@ def median_of(action: Callable[[], Any], repeats: int, clock: Callable[[], float
 
 
 def measure_metrics(films: int = 8000, genres: int = 25, rounds: int = 200, repeats: int = 3) -> list[dict[str, Any]]:
-    """CPU seconds of all metrics with their intervals; of ours and of scikit-learn's for one round of mAP and AUC."""
+    """Measure CPU seconds: all metrics with intervals; average precision and ROC AUC once, ours and scikit-learn's."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     from kgenre.evaluation import bootstrap_metrics, genre_metrics, multilabel_metrics, tune_thresholds
@@ -78,9 +78,10 @@ def measure_metrics(films: int = 8000, genres: int = 25, rounds: int = 200, repe
 
 
 def measure_tensorboard(data: Any, root: Path, epochs: int, rounds: int) -> list[dict[str, Any]]:
-    """Fits of the 2024 CNN with and without a `TensorBoardLogger`, in turn.
+    """Time fits of the 2024 CNN with and without a `TensorBoardLogger`, in turn.
 
-    Noise between two fits is larger than what is looked for: what TensorBoard's own calls take of the fit is timed too.
+    The noise between two fits is larger than the difference, so the time in the logger's and the views' own hooks is
+    measured too.
     """
     from kgenre import Trainer
     from kgenre.evaluation.tensorboard_views import TensorBoardViews
@@ -93,7 +94,7 @@ def measure_tensorboard(data: Any, root: Path, epochs: int, rounds: int) -> list
         for arm in seconds:
             spent = [0.0]
             loggers = [CSVLogger(), *([timed(TensorBoardLogger(), spent)] if arm == "default" else [])]
-            # As often as in the 40 epochs that the network is trained for: every fourth epoch.
+            # Views every fourth epoch, as in the network's usual 40 epochs.
             views = timed(TensorBoardViews(times=max(epochs // 4, 1)), spent)
             trainer = Trainer(
                 max_epochs=epochs,
@@ -107,7 +108,7 @@ def measure_tensorboard(data: Any, root: Path, epochs: int, rounds: int) -> list
             begun = time.perf_counter()
             trainer.fit(GenreClassifier("poster_cnn_2024"), datamodule=data)
             took = time.perf_counter() - begun
-            if number:  # the first round decodes the posters
+            if number:  # the first round, which decodes the posters, does not count
                 seconds[arm].append(took)
                 if arm == "default":
                     shares.append(100 * spent[0] / took)
@@ -134,7 +135,7 @@ def measure_tensorboard(data: Any, root: Path, epochs: int, rounds: int) -> list
 
 
 def timed(thing: Any, spent: list[float]) -> Any:
-    """The logger or callback, adding up in ``spent[0]`` the seconds in its hooks; a hook within a hook counts once."""
+    """Make a logger or callback add the seconds in its hooks to ``spent[0]``; a hook within a hook counts once."""
 
     def wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -154,7 +155,7 @@ def timed(thing: Any, spent: list[float]) -> Any:
 
 
 def measure_report(films: Path, root: Path) -> list[dict[str, Any]]:
-    """`kgenre report` of two runs, from the command to its end: imports, explanations, three files."""
+    """Time the whole command `kgenre report` for two runs: imports, explanations, three files."""
 
     def kgenre(*arguments: object) -> None:
         command = [sys.executable, "-m", "kgenre", *map(str, arguments)]
@@ -169,7 +170,7 @@ def measure_report(films: Path, root: Path) -> list[dict[str, Any]]:
     def report() -> None:
         kgenre("report", *runs, "--out", root / "report")
 
-    report()  # once to fill the disk's cache
+    report()  # not timed: fills the disk cache
     before = os.times()
     wall = median_of(report, 3, time.perf_counter)
     after = os.times()
@@ -182,7 +183,7 @@ def measure_report(films: Path, root: Path) -> list[dict[str, Any]]:
 
 
 def render(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [
         f"{results['cpu']}, {results['cores']} cores; {results['date']}, commit "
@@ -201,7 +202,7 @@ def render(results: dict[str, Any]) -> str:
 
 
 def measure(options: argparse.Namespace) -> dict[str, Any]:
-    """All parts asked for."""
+    """Measure all requested parts."""
     import keras
 
     from kgenre.data import FilmData, make_sample_films
@@ -238,8 +239,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=PARTS, default=list(PARTS))
     parser.add_argument("--films", type=int, default=1500, help="sample films to train on")
-    parser.add_argument("--epochs", type=int, default=8, help="of each fit with and without TensorBoard")
-    parser.add_argument("--rounds", type=int, default=5, help="of these fits")
+    parser.add_argument("--epochs", type=int, default=8, help="epochs of each fit with and without TensorBoard")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of these fits")
     parser.add_argument("--output", type=Path, metavar="JSON", help="write the results here")
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
     options = parser.parse_args()

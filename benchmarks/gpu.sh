@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# All GPU measurements, in parts that take at most nine minutes each and write a JSON of their own.
+# All GPU measurements, in parts that each write their own JSON and take at most nine minutes (`job` may take longer).
 #
 #   bash benchmarks/gpu.sh all                 # one part after the other
 #   bash benchmarks/gpu.sh cnn_small           # one part; `list` names them
 #   OUT=results DEVICE=cpu SMALL=1 bash benchmarks/gpu.sh all      # the same commands, tiny, on a CPU
 #
-# OUT is where the results go (benchmarks/results), PYTHON the interpreter with Keras and a backend, LIGHTNING the one
-# with torch and Lightning (the same, if it has them), FILMS the films of the whole job (generated ones, if it is not set).
-# A part that is run again resumes where it was.
+# OUT is the folder for the results (default: benchmarks/results), PYTHON the interpreter with Keras and a backend,
+# LIGHTNING the one with torch and Lightning (default: PYTHON), FILMS the films of the part `job` (default: generated
+# ones). A throughput part or `job` that is run again on the same day resumes where it stopped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 OUT=${OUT:-benchmarks/results}
 PYTHON=${PYTHON:-python3}
 LIGHTNING=${LIGHTNING:-$PYTHON}
 DEVICE=${DEVICE:-gpu}
-MINUTES=${MINUTES:-7.5} # after this no group is started; the last one takes up to a minute
+MINUTES=${MINUTES:-7.5} # no group is started after this time; the last one takes up to a minute
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
 mkdir -p "$OUT"
 
@@ -33,10 +33,10 @@ throughput() { # NAME ARGUMENTS...
     --profile --output "$OUT/$(date +%F)-$DEVICE-throughput-$name.json" $@ ${small[@]+"${small[@]}"}
 }
 
-# Seen on an H200 so far: results/2026-11-28-nvidia-h200-step_ways.json. Written after it, and to be measured first (part
-# `ways`): the LSTM's loop of few kernels a step, and several steps in a call whose number the compiler knows. What XLA's
-# flags would bring is tried there too: whole steps as one CUDA graph (+CONVOLUTION), loops in it (+WHILE), no trying of
-# kernels (a first step took 12 to 30 s).
+# Measured on an H200 so far: results/2026-11-28-nvidia-h200-step_ways.json. Newer, and to be measured first (part
+# `ways`): the LSTM's loop with fewer kernels per step, and calls with a fixed number of steps. `ways` also tries XLA
+# flags: whole steps as one CUDA graph (+CONVOLUTION), loops in it (+WHILE), no autotuning of kernels (with it a first
+# step took 12 to 30 s).
 cnns="poster_cnn_2024 poster_cnn_2025"
 lstms="overview_lstm_cudnn overview_lstm_unmasked overview_lstm"
 ours="poster_resnet overview_lstm_pooled"

@@ -1,12 +1,12 @@
-"""How many kernels a training step starts on a GPU, counted without one: XLA compiles it for an H200 all the same.
+"""Counts the kernels that a training step launches on an H200, without a GPU: XLA can compile for one anyway.
 
-Where kernels are short, their number is what a step takes. Needs JAX with CUDA (`pip install "jax[cuda13]"`), no GPU.
+Where kernels are short, their number determines the time of a step. Needs JAX with CUDA (`pip install "jax[cuda13]"`).
 
     JAX_PLATFORMS=cpu python benchmarks/gpu_kernels.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm 64 fp32"
 
-A way is written as in step_ways.py (several=, words=, undonated). XLA chooses between kernels as it does without trying
-them; how many there are hardly depends on that: of the CNN above (one step in a call) XLA compiled on an H200 just the
-129 that were counted then.
+A way is written as in step_ways.py (several=, words=, stock, undonated). XLA chooses kernels without autotuning, which
+hardly affects their number: for the CNN above (one step per call), 129 were counted with the code of the day, exactly
+as many as XLA had compiled on an H200.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _STARTS_NONE = ("parameter", "get-tuple-element", "bitcast", "tuple", "constant"
 
 
 def program(way: str) -> str:
-    """The training step as XLA compiles it."""
+    """Return the training step's program as text, as XLA compiles it."""
     import jax
     from jax.experimental import topologies
 
@@ -70,7 +70,7 @@ def program(way: str) -> str:
 
 
 def kernels(text: str) -> tuple[Counter[str], list[tuple[int, Counter[str]]]]:
-    """What starts kernels, by kind: outside of loops, and for each loop how often it runs and what is in it."""
+    """Count kernel launches by kind: outside loops, and in each loop, with its number of iterations (0: unknown)."""
     computations: dict[str, list[str]] = {}
     name = ""
     for line in text.splitlines():
@@ -98,7 +98,7 @@ def kernels(text: str) -> tuple[Counter[str], list[tuple[int, Counter[str]]]]:
 
 
 def main() -> int:
-    """Print the counts of each way."""
+    """Print the counts for each way."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("ways", nargs="+", metavar="WAY", help='"NETWORK BATCH fp32|bf16 ...", as in step_ways.py')
     ways = parser.parse_args().ways

@@ -1,6 +1,6 @@
-"""Who takes part in `input_pipeline.py`: kgenre's data layer, and what one would take instead.
+"""The contestants of `input_pipeline.py`: kgenre's data layer and its alternatives.
 
-A contestant is a function that reads all films once. It returns nothing, or its own (wall, CPU) seconds.
+A contestant is a function that reads all films once. It returns None, or the (wall, CPU) seconds that it measured.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Contestants = dict[str, Callable[[], Seconds | None]]
 
 
 def cold_contestants(paths: list[Path], size: tuple[int, int], folder: Path) -> Contestants:
-    """{name: read all posters once}."""
+    """Return contestants that decode all posters once; the bare ones neither read the files nor resize."""
     import keras
     import simplejpeg
     import tensorflow as tf
@@ -85,7 +85,7 @@ def cold_contestants(paths: list[Path], size: tuple[int, int], folder: Path) -> 
         "bare tf.io (threads)": bare_in_threads,
         "course": course,
     }
-    # Left alone it also takes eighths such as 3/8 and 5/8, which are slower than the next half or whole.
+    # Given the target size itself, it would also decode at 3/8 or 5/8, which is slower than at 1/2 or in full.
     least = [(-(-f.height // ratio), -(-f.width // ratio)) for f, ratio in zip(files, ratios, strict=True)]
     found["bare simplejpeg"] = lambda: in_threads(
         lambda i: simplejpeg.decode_jpeg(data[i], "RGB", min_height=least[i][0], min_width=least[i][1])
@@ -135,7 +135,7 @@ if __name__ == "__main__":
 
 
 def torch_contestant(python: str, paths: list[Path], size: tuple[int, int], folder: Path) -> Callable[[], Seconds]:
-    """A process that reads all posters once each time it is asked; returns its own wall and CPU seconds."""
+    """Start a torch process; each call of the result lets it read all posters and returns its wall and CPU seconds."""
     script = folder / "torch_loader.py"
     script.write_text(TORCH)
     pipe = subprocess.PIPE
@@ -154,7 +154,7 @@ def torch_contestant(python: str, paths: list[Path], size: tuple[int, int], fold
 
 
 def link(source: Path, target: Path) -> None:
-    """A hard link, or a copy where the source lies on another disk or is not ours."""
+    """Create a hard link, or a copy if the source is on another disk or belongs to another user."""
     try:
         os.link(source, target)
     except OSError:
@@ -165,7 +165,7 @@ def link(source: Path, target: Path) -> None:
 
 
 def warm_contestants(pixels: np.ndarray) -> Contestants:
-    """An epoch of shuffled batches of 256 from a table of posters."""
+    """Return contestants that read an epoch of shuffled batches of 256 from a table of posters."""
     from kgenre.data import Augmentation, FilmBatches, FilmTensors
 
     tensors = FilmTensors(np.zeros((len(pixels), 25), np.uint8), pixels)
@@ -184,7 +184,7 @@ def warm_contestants(pixels: np.ndarray) -> Contestants:
 
 
 def overview_contestants(overviews: Sequence[str]) -> Contestants:
-    """Batches of 64 from the table of token ids; and making that table."""
+    """Return contestants that read batches of 64 from a table of token ids, and that create this table."""
     from kgenre.data import FilmBatches, FilmTensors, OverviewVectorizer
 
     vectorizer = OverviewVectorizer.adapt(overviews, 10_000)

@@ -1,12 +1,12 @@
-"""Posters and overviews per second, and memory: kgenre's data layer beside what one would take instead.
+"""Posters and overviews per second, and memory: kgenre's data layer compared with its alternatives.
 
     python benchmarks/input_pipeline.py --films DIR --quick
     python benchmarks/input_pipeline.py --films DIR --output input.json --torch-python torch-env/bin/python
     python benchmarks/input_pipeline.py --render input.json
 
-``DIR`` is a folder that `kgenre.data.read_films` knows, with posters. In each round every contestant reads all posters
-once, one after the other, so that what else the machine does meets all alike. Who takes part is in
-input_contestants.py, the table in input_report.py. See benchmarks/README.md.
+``DIR`` is a folder that `kgenre.data.read_films` can read, with posters. In each round every contestant reads all
+posters once, one after the other, so that other load on the machine affects all of them. The contestants are in
+input_contestants.py, the tables in input_report.py. See benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def measure(contestants: Contestants, rounds: int, count: int) -> Rates:
-    """Items per second, and per second of CPU time, of each round; the first round, which warms up, does not count."""
+    """Return each round's items per second of wall and of CPU time; the first round is a warm-up and does not count."""
     rates: Rates = {name: {"wall": [], "cpu": []} for name in contestants}
     for number in range(rounds + 1):
         for name, run in contestants.items():
@@ -61,7 +61,7 @@ def measure(contestants: Contestants, rounds: int, count: int) -> Rates:
     return rates
 
 
-# --- processes of their own: memory and set-up ----------------------------------------------------------------------
+# --- in separate processes: memory and set-up -----------------------------------------------------------------------
 
 
 def child(task: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -74,13 +74,13 @@ def child(task: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def peak_megabytes() -> float:
-    """The most memory this process had at once."""
+    """Return the peak memory of this process in MiB."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 
 def child_memory(path: str, place: str, size: list[int]) -> dict[str, Any]:
-    """Peak memory of set-up and one epoch, above what importing the libraries takes."""
+    """Measure the peak memory of set-up and of one epoch, above that of importing the libraries."""
     import iterstrat.ml_stratifiers  # noqa: F401
     import PIL.Image  # noqa: F401
     import simplejpeg  # noqa: F401
@@ -107,7 +107,7 @@ def child_memory(path: str, place: str, size: list[int]) -> dict[str, Any]:
 
 
 def child_setup(path: str, posters: bool, known_tokens: bool = False) -> dict[str, Any]:
-    """Seconds of set-up and to the first batch; unless ``known_tokens``, with overviews that no run has seen."""
+    """Time set-up and the first batch; unless ``known_tokens``, cached token ids are removed first."""
     import kgenre.data.tensorflow  # noqa: F401
     from kgenre.data import FilmData
     from kgenre.engines.cache_folder import cache_folder
@@ -124,7 +124,7 @@ def child_setup(path: str, posters: bool, known_tokens: bool = False) -> dict[st
 
 
 def child_hashing(path: str) -> dict[str, Any]:
-    """Files per second that were never looked at before."""
+    """Measure files per second, hashed for the first time and known from the cache."""
     from kgenre.data import examine_posters, read_films
 
     table = read_films(path)
@@ -142,7 +142,7 @@ CHILD_TASKS = {"memory": child_memory, "setup": child_setup, "hashing": child_ha
 
 
 def linked_films(table: Any, count: int, folder: Path, known_hashes: bool = False) -> str:
-    """A films.csv of ``count`` rows whose posters are hard links of the table's; each with an overview of its own."""
+    """Write a films.csv of ``count`` rows with different overviews, and posters that are hard links of the table's."""
     (folder / "posters").mkdir(parents=True)
     good = [i for i, path in enumerate(table.poster_paths) if path and path.is_file()]
     copies = [folder / f"copy{i}.jpg" for i in good]
@@ -158,7 +158,7 @@ def linked_films(table: Any, count: int, folder: Path, known_hashes: bool = Fals
             os.link(copies[n % len(good)], paths[-1])
             overview = f"{table.overviews[i]} number{n}"
             writer.writerow([f"f{n}", "", "", overview, "|".join(table.genres_of(i)), f"posters/f{n}.jpg"])
-    if known_hashes:  # as of posters that all differ: equal ones would make one group of the split
+    if known_hashes:  # made-up ones that all differ: the split would keep films with equal posters together
         from kgenre.data.known_posters import KnownPosters
         from kgenre.data.poster_files import PosterFile
 
@@ -177,7 +177,7 @@ def linked_films(table: Any, count: int, folder: Path, known_hashes: bool = Fals
 
 
 def run(options: argparse.Namespace, result: dict[str, Any], written: Callable[[], None]) -> None:
-    """Measure the parts asked for into ``result``; ``written`` is called after each."""
+    """Measure the requested parts into ``result``; call ``written`` after each."""
     from kgenre.data import examine_posters, read_films
 
     table = read_films(options.films)
@@ -209,7 +209,7 @@ def run(options: argparse.Namespace, result: dict[str, Any], written: Callable[[
 
 
 def measure_warm(table: FilmTable, rounds: int, rates: dict[str, Rates]) -> None:
-    """Batches from tables of 20,000 films."""
+    """Measure batches from tables of 20,000 films."""
     from kgenre.data import read_posters
     from kgenre.data.poster_table import aligned_zeros
 
@@ -223,7 +223,7 @@ def measure_warm(table: FilmTable, rounds: int, rates: dict[str, Rates]) -> None
 
 
 def measure_single(table: FilmTable, rounds: int, quick: bool, folder: Path, single: dict[str, Any]) -> None:
-    """Memory, set-up and hashing, each in a process of its own."""
+    """Measure memory, set-up and hashing, each in a separate process."""
     films = linked_films(table, len(table), folder / "films")
     single["hashing"] = [child("hashing", {"path": films}) for _ in range(min(rounds, 3))]
     single["setup"] = [child("setup", {"path": films, "posters": True}) for _ in range(min(rounds, 5))]
@@ -239,7 +239,7 @@ def measure_single(table: FilmTable, rounds: int, quick: bool, folder: Path, sin
 
 
 def machine() -> dict[str, str | None]:
-    """What it was measured on."""
+    """Return the machine, the date and the versions of the code that was measured."""
     import keras
     import simplejpeg
     import tensorflow as tf
@@ -259,13 +259,13 @@ def main() -> None:
     """Measure or render."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--films", help="a folder of films with posters")
-    parser.add_argument("--posters", type=int, default=2500, help="how many of them")
+    parser.add_argument("--posters", type=int, default=2500, help="how many of their posters to use")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--quick", action="store_true", help="300 posters and two rounds: does it run?")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure these alone")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="measure only these")
     parser.add_argument("--torch-python", help="a Python with torch and Pillow, for the DataLoader")
-    parser.add_argument("--output", type=Path, help="write JSON there; parts that it has already are kept")
-    parser.add_argument("--render", type=Path, help="print the table of such a JSON file")
+    parser.add_argument("--output", type=Path, help="write the results here, keeping those of other parts")
+    parser.add_argument("--render", type=Path, help="only print the tables of earlier results")
     parser.add_argument("--child", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:

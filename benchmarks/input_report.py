@@ -1,4 +1,4 @@
-"""What `input_pipeline.py` measured as a table, beside what was wanted."""
+"""The tables of `input_pipeline.py`: its results, and the targets."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-Rates = dict[str, dict[str, list[float]]]  # by contestant and clock, "wall" or "cpu"; per second, one a round
+Rates = dict[str, dict[str, list[float]]]  # contestant -> clock ("wall" or "cpu") -> items per second of each round
 
 SIZES = ((64, 64), (192, 128))  # height, width
-# (section, contestant, base, ratio at least)
+# (section, contestant, base, minimum ratio)
 RATIO_TARGETS = [
     *((f"cold {h}x{w}", "kgenre", base, least) for h, w in SIZES for base, least in (
         ("bare tf.io", 0.85), ("course", 2.5), ("torch DataLoader", 4.0), ("image_dataset_from_directory", 1.5))),
@@ -24,7 +24,7 @@ RATE_TARGETS = {
 
 
 def ratio_of(rates: Rates, name: str, base: str, clock: str = "wall") -> tuple[float, float, float]:
-    """The ratio of medians with its bootstrap 95 % interval, rounds drawn in pairs."""
+    """Return the ratio of medians with its bootstrap 95 % interval, drawing rounds in pairs."""
     a, b = np.array(rates[name][clock]), np.array(rates[base][clock])
     rng = np.random.default_rng(0)
     drawn = rng.integers(0, len(a), (2000, len(a)))
@@ -33,13 +33,13 @@ def ratio_of(rates: Rates, name: str, base: str, clock: str = "wall") -> tuple[f
 
 
 def base_of(rates: Rates, base: str) -> str | None:
-    """The contestant a target is about: of several ways to do the same, the fastest."""
+    """Return the contestant that a target refers to: the fastest of those whose names begin with ``base``."""
     names = [name for name in rates if name.startswith(base)]
     return max(names, key=lambda name: statistics.median(rates[name]["wall"]), default=None)
 
 
 def render(result: dict[str, Any]) -> str:
-    """Everything as Markdown."""
+    """Return all results as Markdown."""
     m = result["machine"]
     lines = [
         f"{m['cpu']}; {m['date']}; commit {str(m['commit'])[:12]}; tensorflow {m['tensorflow']}, keras {m['keras']}, "
@@ -66,7 +66,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def targets(result: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
-    """(what, wanted, measured, met)."""
+    """Return a row (what, target, measured, met) for each target."""
     rows: list[tuple[str, str, str, bool]] = []
     for section, name, base, least in RATIO_TARGETS:
         rates = result["rates"].get(section, {})
@@ -86,7 +86,7 @@ def targets(result: dict[str, Any]) -> list[tuple[str, str, str, bool]]:
 
 
 def single_targets(single: dict[str, list[dict[str, float]]]) -> list[tuple[str, str, str, bool]]:
-    """The same of what runs in processes of their own."""
+    """Return the same rows for the measurements in separate processes."""
     rows: list[tuple[str, str, str, bool]] = []
     for entry in single["table in memory"]:
         most = 1.2 * entry["table_mb"] + 150

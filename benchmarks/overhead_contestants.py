@@ -1,8 +1,8 @@
-"""The contestants of `trainer_overhead.py`: each trains the same tiny network, in a process of its own.
+"""The contestants of `trainer_overhead.py`: each trains the same tiny network in a separate process.
 
-Called by that script, which says over the standard input when an epoch may run; answers go out as lines of JSON. All
-get the same data in the same order, the same initial weights and Adam with the same settings, so that all must
-arrive at the same loss.
+That script starts them and signals over standard input when an epoch may run; they answer in lines of JSON. All get
+the same data in the same order, the same initial weights and Adam with the same settings, so all must reach the same
+loss.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ Weights = list[np.ndarray]  # kernel (16, 32), bias (32,), kernel (32, 4), bias 
 
 @dataclass(frozen=True)
 class Work:
-    """What one process does."""
+    """The work of one process."""
 
     contestant: str
     input: str  # "arrays" or "tf.data"
-    steps: int  # of an epoch
+    steps: int  # per epoch
     epochs: int
     folder: str  # for checkpoints and logs
 
 
-# --- the same for all -------------------------------------------------------------------------------------------------
+# --- shared by all contestants ----------------------------------------------------------------------------------------
 
 
 def make_data(steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs (steps * 64, 16) and targets (steps * 64, 4), float32: a smooth function and a little noise."""
+    """Return inputs (steps * 64, 16) and targets (steps * 64, 4), float32: a smooth function with a little noise."""
     random = np.random.default_rng(0)
     x = random.standard_normal((steps * BATCH_SIZE, FEATURES), dtype="float32")
     y = np.tanh(x @ random.standard_normal((FEATURES, TARGETS), dtype="float32") / 2)
@@ -49,7 +49,7 @@ def make_data(steps: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def initial_weights() -> Weights:
-    """Glorot's uniform weights and zero biases, drawn by NumPy so that every framework starts from the same."""
+    """Return Glorot-uniform weights and zero biases, drawn by NumPy so that every framework starts from the same."""
     random = np.random.default_rng(1)
 
     def kernel(rows: int, columns: int) -> np.ndarray:
@@ -65,30 +65,30 @@ def initial_weights() -> Weights:
 
 
 def loss_of(weights: Weights, x: np.ndarray, y: np.ndarray) -> float:
-    """The mean squared error, computed by NumPy: no contestant judges itself."""
+    """Return the mean squared error, computed by NumPy: no contestant judges itself."""
     first, first_bias, second, second_bias = weights
     return float(np.mean((np.maximum(x @ first + first_bias, 0) @ second + second_bias - y) ** 2))
 
 
 def list_of_batches(x: np.ndarray, y: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Batches of 64, in order."""
+    """Return batches of 64, in order."""
     return [(x[i : i + BATCH_SIZE], y[i : i + BATCH_SIZE]) for i in range(0, len(x), BATCH_SIZE)]
 
 
 def tf_dataset(x: np.ndarray, y: np.ndarray) -> Any:
-    """The same batches from a `tf.data` pipeline, cut in one piece: row by row, batching would be most of the step."""
+    """Return a `tf.data` pipeline of the same batches, cut beforehand: batching rows would take most of the step."""
     import tensorflow as tf
 
-    if os.environ["KERAS_BACKEND"] != "tensorflow":  # it would take the memory of JAX's GPU
+    if os.environ["KERAS_BACKEND"] != "tensorflow":  # TensorFlow would allocate GPU memory that JAX needs
         tf.config.set_visible_devices([], "GPU")
     batches = (x.reshape(-1, BATCH_SIZE, FEATURES), y.reshape(-1, BATCH_SIZE, TARGETS))
     return tf.data.Dataset.from_tensor_slices(batches).prefetch(2)
 
 
 class Gate:
-    """Stands at the beginning of every epoch: tells how long the last one took, then waits until the next may run.
+    """Called at the start of every epoch: reports how long the last one took, then waits until the next may run.
 
-    An epoch lasts from one passage of the gate to the next, so all that a trainer does at its end counts.
+    An epoch lasts from one call to the next, so everything that a trainer does at its end counts.
     """
 
     def __init__(self, answers: TextIO) -> None:
@@ -96,12 +96,12 @@ class Gate:
         self._begun: float | None = None
 
     def answer(self, **content: Any) -> None:
-        """A line to the script."""
+        """Send a line of JSON to the script."""
         self.answers.write(json.dumps(content) + "\n")
         self.answers.flush()
 
     def __call__(self, wait_for_device: Callable[[], Any]) -> None:
-        """Pass when the script says so."""
+        """Report the last epoch's seconds; return when the script lets the next epoch run."""
         if self._begun is None:
             self.answer(ready=True)
         else:
@@ -116,7 +116,7 @@ class Gate:
 
 
 def keras_model() -> Any:
-    """16-32-4 with ReLU, and the weights all start from."""
+    """Return the network 16-32-4 with ReLU and `initial_weights`."""
     import keras
 
     model = keras.Sequential(
@@ -127,9 +127,9 @@ def keras_model() -> Any:
 
 
 def train_with_kgenre(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
-    """The Trainer: ``kgenre`` with its defaults, ``kgenre-single`` with one step in a call.
+    """Train with the Trainer: ``kgenre`` with its defaults, ``kgenre-single`` with one step per call.
 
-    ``kgenre-bare`` is ``kgenre-single`` without loggers, checkpoints and progress.
+    ``kgenre-bare`` is ``kgenre-single`` without loggers, checkpoints, progress bar and summary.
     """
     import keras
     from keras import ops
@@ -164,7 +164,7 @@ def train_with_kgenre(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> W
 
 
 def train_with_keras_fit(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
-    """``model.fit`` with a ModelCheckpoint every epoch and otherwise its defaults."""
+    """Train with ``model.fit``: a ModelCheckpoint every epoch, otherwise its defaults."""
     import keras
 
     model = keras_model()
@@ -176,7 +176,7 @@ def train_with_keras_fit(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -
 
     callbacks = [AtTheGate(), keras.callbacks.ModelCheckpoint(os.path.join(work.folder, "model.keras"))]
     if work.input == "arrays":
-        # A list of batches means a list of inputs to fit: it cuts the same batches from the arrays itself.
+        # fit would take a list of batches for a list of inputs: it gets the arrays and cuts the same batches itself.
         model.fit(x, y, batch_size=BATCH_SIZE, shuffle=False, epochs=work.epochs, callbacks=callbacks)
     else:
         model.fit(tf_dataset(x, y), epochs=work.epochs, callbacks=callbacks)
@@ -184,7 +184,7 @@ def train_with_keras_fit(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -
 
 
 def train_by_hand_in_jax(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
-    """A jitted step that donates its state; the losses are fetched at the end of the epoch."""
+    """Train with a jitted step that donates its state; the losses are fetched at the end of the epoch."""
     import jax
     import keras
 
@@ -220,7 +220,7 @@ def train_by_hand_in_jax(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -
 
 
 def train_by_hand_in_tensorflow(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
-    """A `tf.function` with a GradientTape; the losses are fetched at the end of the epoch."""
+    """Train with a `tf.function` and a GradientTape; the losses are fetched at the end of the epoch."""
     import keras
     import tensorflow as tf
 
@@ -243,7 +243,7 @@ def train_by_hand_in_tensorflow(work: Work, gate: Gate, x: np.ndarray, y: np.nda
 
 
 def train_by_hand_in_torch(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
-    """A loop with ``torch.autograd``; the losses are fetched at the end of the epoch."""
+    """Train with a loop around ``torch.autograd``; the losses are fetched at the end of the epoch."""
     import keras
     import torch
 
@@ -270,7 +270,7 @@ def train_by_hand_in_torch(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray)
 
 
 def train_with_lightning(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -> Weights:
-    """Lightning's Trainer with its defaults, on the same batches as tensors."""
+    """Train with the defaults of Lightning's Trainer, on the same batches as tensors."""
     import lightning
     import torch
 
@@ -280,7 +280,7 @@ def train_with_lightning(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -
             self.model = torch.nn.Sequential(
                 torch.nn.Linear(FEATURES, HIDDEN), torch.nn.ReLU(), torch.nn.Linear(HIDDEN, TARGETS)
             )
-            with torch.no_grad():  # torch keeps kernels transposed
+            with torch.no_grad():  # torch stores kernels transposed
                 for parameter, value in zip(self.model.parameters(), initial_weights(), strict=True):
                     parameter.copy_(torch.from_numpy(value.T))
 
@@ -296,7 +296,7 @@ def train_with_lightning(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -
 
     batches = [(torch.from_numpy(a), torch.from_numpy(b)) for a, b in list_of_batches(x, y)]
 
-    class Batches:  # a bare list means several loaders to Lightning
+    class Batches:  # Lightning would take a bare list for several loaders
         def __len__(self) -> int:
             return len(batches)
 
@@ -316,9 +316,9 @@ def train_with_lightning(work: Work, gate: Gate, x: np.ndarray, y: np.ndarray) -
 
 
 def main() -> None:
-    """Train once, as the JSON in the first argument says."""
+    """Train once, as described by the JSON in the first argument."""
     work = Work(**json.loads(sys.argv[1]))
-    # What libraries print goes to the log: the standard output belongs to the answers.
+    # What libraries print goes to the log: standard output is for the answers alone.
     gate = Gate(os.fdopen(os.dup(1), "w"))
     os.dup2(2, 1)
     if os.environ["KERAS_BACKEND"] == "torch":

@@ -3,7 +3,7 @@
     python benchmarks/precision.py --config configs/poster_cnn_2024.yaml --data.path FILMS --output precision.json
     python benchmarks/precision.py --render precision.json
 
-What is not an option here goes to ``kgenre fit``. Two seeds differ by chance; the two precisions should differ by less.
+Unknown options are passed to ``kgenre fit``. Two seeds differ by chance; the two precisions should differ by less.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def fit(precision: str, seed: int, words: list[str], folder: Path) -> dict[str, float]:
-    """One ``kgenre fit`` in a process of its own: its best and last validation loss, and the seconds of an epoch."""
+    """Run one ``kgenre fit``; return its best and last validation loss, its number of epochs and its seconds."""
     name = f"{precision}-{seed}"
     place = ["--trainer.default_root_dir", str(folder), "--trainer.name", name, "--trainer.precision", precision]
     command = [sys.executable, "-m", "kgenre", "fit", *words, *place, "--seed_everything", str(seed)]
@@ -41,7 +41,7 @@ def fit(precision: str, seed: int, words: list[str], folder: Path) -> dict[str, 
 
 
 def render(result: dict[str, Any]) -> str:
-    """A row for each seed, and the mean difference with its 95% interval over seeds (Student's t)."""
+    """Return a row for each seed, and the mean difference with its 95% interval over seeds (Student's t)."""
     from scipy.stats import t
 
     runs = result["runs"]
@@ -65,11 +65,11 @@ def render(result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Train what is not in ``--output`` yet, print the table."""
+    """Run the fits that are not in ``--output`` yet, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--config", default="configs/poster_cnn_2024.yaml")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--output", type=Path, metavar="JSON", help="written after every run; what is there is kept")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="written after every run; earlier runs are kept")
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of an earlier run")
     options, words = parser.parse_known_args()
     if options.render:

@@ -1,12 +1,13 @@
-r"""How good the models are: configurations x splits x backends, beside baselines, with paired bootstrap intervals.
+r"""How good the models are: configurations x splits x backends, and baselines, with paired bootstrap intervals.
 
     python benchmarks/quality.py --data.path FILMS --out quality --splits 0 1 2 --backends jax tensorflow \
         --configs configs/overview_lstm_pooled.yaml*3 configs/overview_words.yaml configs/poster_resnet.yaml \
         --fuse "text=mean(overview_lstm_pooled*3+overview_words)" both=overview_lstm_pooled+poster_resnet \
         --mean "posters=poster_resnet.0+poster features" --gains both=overview_lstm_pooled.0 --plot quality
 
-Each model is a ``kgenre fit`` or ``kgenre fuse`` in a process of its own under ``--out``; what is finished there is not
-repeated, so a stopped benchmark goes on. Settings are chosen on validation films: this script looks at test films only.
+Each model is a ``kgenre fit`` or ``kgenre fuse`` in a separate process that writes to ``--out``; finished ones are not
+repeated, so an interrupted benchmark can be resumed. Settings must be chosen on validation films: the scores here are
+those of test films.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any
 import numpy as np
 from quality_report import show
 
-os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # of this process, which reads films and fits baselines
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # for this process, which reads films and fits baselines
 
 _ROUNDS = 500
 _SHOWN = ("loss", "map", "tuned_f1_micro", "tuned_f1_macro")
@@ -34,7 +35,7 @@ Predicted = dict[str, np.ndarray]  # film id -> probabilities, (G,)
 
 
 def train(options: argparse.Namespace) -> Iterator[tuple[str, int, str, Path]]:
-    """Train what is not there yet; yields (backend, split, name, folder of the tested run)."""
+    """Train the models that are missing; yield (backend, split, name, folder of the tested run) for each model."""
     for backend in options.backends:
         for split in options.splits:
             root = Path(options.out) / backend / f"split_{split}"
@@ -51,7 +52,7 @@ def train(options: argparse.Namespace) -> Iterator[tuple[str, int, str, Path]]:
 
 
 def _members(part: str) -> list[str]:
-    """``poster_resnet*2`` is poster_resnet.0 and .1."""
+    """Return the run folders of a part: for ``poster_resnet*2`` those of poster_resnet.0 and poster_resnet.1."""
     name, count = _counted(part)
     return [f"{name}.{member}/version_0" for member in range(count)]
 
@@ -100,7 +101,7 @@ def _run(backend: str, arguments: list[str], folder: Path) -> Path:
 def baselines(
     options: argparse.Namespace, split: int
 ) -> tuple[list[str], Predicted, dict[str, Predicted], dict[str, Any]]:
-    """Genres, truth and baselines' probabilities of a split's test films, and thresholds tuned on validation."""
+    """Return genres, truth and baselines' probabilities of a split's test films, and thresholds tuned on validation."""
     import snowballstemmer
 
     from kgenre.data import FilmData
@@ -131,7 +132,7 @@ def baselines(
 
 
 def scores(true: np.ndarray, prob: np.ndarray, thresholds: Any) -> dict[str, float]:
-    """The four numbers of the table; without thresholds, no F1 at them."""
+    """Return the metrics of the table; without thresholds, no F1 scores."""
     from kgenre.evaluation import multilabel_metrics
 
     values = multilabel_metrics(true > 0, prob, thresholds=thresholds)
@@ -139,7 +140,7 @@ def scores(true: np.ndarray, prob: np.ndarray, thresholds: Any) -> dict[str, flo
 
 
 class Drawn:
-    """Loss and average precisions of one model on all films, and on as many drawn from them, the same for each model.
+    """Loss and average precisions of one model on all films and on bootstrap samples, the same for each model.
 
     Args:
         true: (n, G) truth.
@@ -154,16 +155,16 @@ class Drawn:
         p = np.clip(prob.astype(float), 1e-7, 1 - 1e-7)
         losses = -np.where(true > 0, np.log(p), np.log1p(-p)).mean(axis=1)
         ranking = Ranking(true > 0, prob.astype(float))
-        self.loss = np.array([losses @ w / n for w in draws])  # (1 + rounds,), of all films first
+        self.loss = np.array([losses @ w / n for w in draws])  # (1 + rounds,), all films first
         self.ap = np.array([ranking.scores(w)[0] for w in draws])  # (1 + rounds, G)
 
     def minus(self, other: Drawn) -> dict[str, list[float]]:
-        """Loss and mAP less the other model's, each with its 95 % interval."""
+        """Return the differences in loss and mAP to another model, each with its 95 % interval."""
         ours, theirs = (np.nanmean(drawn.ap, axis=1) for drawn in (self, other))
         return {"loss": _interval(self.loss - other.loss), "map": _interval(ours - theirs)}
 
     def gains(self, other: Drawn, names: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """For each genre that the films have, both average precisions and their difference with its interval."""
+        """Return both average precisions and their difference with its interval, for each genre that the films have."""
         return {
             name: {
                 "ap": float(self.ap[0, g]),
@@ -180,7 +181,7 @@ def _interval(values: np.ndarray) -> list[float]:
 
 
 def curve(folder: Path) -> dict[str, list[list[float]]]:
-    """[step, loss] of training and of validation, a pair for each epoch."""
+    """Return the training and the validation curve, a pair [step, loss] for each epoch."""
     found: dict[str, list[list[float]]] = {"train": [], "validation": []}
     with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -191,7 +192,7 @@ def curve(folder: Path) -> dict[str, list[list[float]]]:
 
 
 def compare(options: argparse.Namespace, runs: list[tuple[str, int, str, Path]]) -> dict[str, Any]:
-    """Scores of all models and baselines, and the differences of each model to all others."""
+    """Return the scores of all models and baselines, and the differences of each model to all others."""
     from kgenre.evaluation.film_predictions import read_predictions
 
     rows: list[dict[str, Any]] = []
@@ -234,7 +235,7 @@ def compare(options: argparse.Namespace, runs: list[tuple[str, int, str, Path]])
 
 
 def mean_log_odds(predicted: Sequence[Predicted]) -> Predicted:
-    """The mean of several models' log-odds, as probabilities."""
+    """Return the mean of several models' log-odds, as probabilities."""
     both = set.intersection(*(set(one) for one in predicted))
     clipped = {i: np.clip([one[i] for one in predicted], 1e-7, 1 - 1e-7) for i in both}
     return {i: 1 / (1 + np.exp(-np.log(p / (1 - p)).mean(axis=0))) for i, p in clipped.items()}
@@ -260,7 +261,7 @@ def main() -> None:
     )
     parser.add_argument("--plot", type=Path, default=None, metavar="FOLDER", help="draw losses and learning curves")
     parser.add_argument("--data.path", dest="path", default=None, help="the films; default: the sample set")
-    parser.add_argument("--out", default="quality", help="folder of all runs")
+    parser.add_argument("--out", default="quality", help="folder for all runs")
     parser.add_argument("--output", default=None, help="JSON to write; default: OUT/quality.json")
     parser.add_argument("--render", nargs="+", default=None, metavar="JSON", help="only print (and plot) these results")
     options = parser.parse_args()

@@ -1,4 +1,4 @@
-"""The tables and pictures of `quality.py`, from its JSON."""
+"""The tables and plots of `quality.py`, from its JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Row = dict[str, Any]
 
 
 def show(result: dict[str, Any], folder: Path | None) -> None:
-    """Print the tables; draw the pictures into ``folder``, if there is one."""
+    """Print the tables; save the plots in ``folder``, if given."""
     print(table(result["rows"]))
     if any("gains" in row for row in result["rows"]):
         print("\n" + gains(result["rows"]))
@@ -23,7 +23,7 @@ def show(result: dict[str, Any], folder: Path | None) -> None:
 
 
 def grouped(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
-    """Rows by backend and model, whatever their split and seed: ``overview_lstm_pooled.2`` is a third seed."""
+    """Group rows of all splits and seeds by backend and model: ``overview_lstm_pooled.2`` is the third seed."""
     groups: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
         stem, _, number = row["model"].rpartition(".")
@@ -32,7 +32,7 @@ def grouped(rows: list[Row]) -> dict[tuple[str, str], list[Row]]:
 
 
 def table(rows: list[Row]) -> str:
-    """Means over splits, as Markdown."""
+    """Return the means over splits and seeds, as Markdown."""
     head = [
         "model",
         "backend",
@@ -60,7 +60,7 @@ def table(rows: list[Row]) -> str:
 
 
 def gains(rows: list[Row]) -> str:
-    """Average precision of each genre, two models compared: mean over splits, and on how many it is no chance."""
+    """Compare two models' average precision by genre: means, and on how many splits the interval excludes 0."""
     lines = []
     pairs = dict.fromkeys((row["backend"], row["model"], other) for row in rows for other in row.get("gains", {}))
     for backend, model, other in pairs:
@@ -80,7 +80,7 @@ def gains(rows: list[Row]) -> str:
 
 
 def plot(rows: list[Row], folder: Path) -> list[Path]:
-    """Two pictures: the test losses of all models, a dot for each split and seed; the networks' learning curves."""
+    """Plot the test losses of all models, a dot for each split and seed, and the networks' learning curves."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

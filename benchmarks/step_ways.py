@@ -1,19 +1,19 @@
-"""One training step computed in several ways under JAX, on this machine's GPU or CPU, to see which is the fastest.
+"""Compares ways to compute one training step under JAX, on this machine's GPU or CPU.
 
-A way is words after the network, batch size and precision:
+A way is a network, a batch size and a precision, then any of these words:
 
-    several=25            so many steps in one compiled call, beside one in a call
-    without=dropout,...   without kgenre's own kernels (convolution, dropout, max_pooling, masked_lstm): Keras's instead
-    stock                 Keras's own layers alone
-    undonated             the step's results in arrays of their own, not in place of what it read
+    several=25            also measure that many steps in one compiled call
+    without=dropout,...   Keras's operations in place of these kernels (convolution, dropout, max_pooling, masked_lstm)
+    stock                 only Keras's own layers
+    undonated             the step's results in new arrays, not in place of its inputs
     words=68              padded length of the overviews
 
     python benchmarks/step_ways.py "poster_cnn_2024 64 fp32 several=25" "overview_lstm_cudnn 64 fp32" \
         "overview_lstm_cudnn 64 fp32 without=masked_lstm" --output ways.json
     XLA_FLAGS=--xla_gpu_enable_command_buffer= python benchmarks/step_ways.py "poster_cnn_2024 64 fp32"
 
-All run in one process, one after the other, on data that lie on the device. Prints a Markdown table; the JSON gets a
-trace of ten steps too. The XLA flags of the process are written beside its rows, and a file that is there is added to.
+All run in one process, one after the other, on data that is on the device. Prints a Markdown table; the JSON also has a
+profile of ten steps. Each row has the XLA flags of its process, and rows are added to an existing file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PATTERN = re.compile(
 
 
 def measure(way: str, seconds: float, profile: bool) -> dict[str, Any]:
-    """Milliseconds of a training step, the fastest and the median of five rounds, and seconds to the first."""
+    """Measure the milliseconds of a training step, fastest and median of five rounds, and the seconds of the first."""
     import jax
 
     import kgenre
@@ -118,7 +118,7 @@ _OWN: dict[str, Any] = {}
 
 
 def _without(names: list[str]) -> None:
-    """Let Keras compute what these kernels would; the others are kgenre's again."""
+    """Disable these kernels, so that Keras computes instead; restore all others."""
     from kgenre import kernels
     from kgenre.models import bidirectional
 
@@ -146,14 +146,14 @@ def _timed(step: Callable[[], Any], engine: Any, seconds: float, per: int) -> di
 
 
 def check_ways(parser: argparse.ArgumentParser, ways: list[str]) -> None:
-    """End with what a way looks like, where one does not."""
+    """Exit with the syntax of a way, if one does not follow it."""
     for way in ways:
         if not _PATTERN.fullmatch(way):
             parser.error(f'A way is "NETWORK BATCH fp32|bf16 ...", see benchmarks/step_ways.py. Received: "{way}".')
 
 
 def render(results: dict[str, Any]) -> str:
-    """A Markdown table."""
+    """Return the results as a Markdown table."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [f"{results['device']}, driver {results['driver']}; {results['date']}; {versions}.", ""]
     head = ["way", "XLA flags", "ms a step", "in a call of several", "device busy", "kernels a step", "first step s"]
@@ -177,8 +177,8 @@ def main() -> int:
     """Measure each way, print the table, write the JSON after each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("ways", nargs="*", metavar="WAY", help=f'"NETWORK BATCH fp32|bf16 ..."; {", ".join(MODELS)}')
-    parser.add_argument("--seconds", type=float, default=0.2, help="about how long each of five rounds takes")
-    parser.add_argument("--no-profile", action="store_true", help="trace nothing")
+    parser.add_argument("--seconds", type=float, default=0.2, help="approximate length of each of five rounds")
+    parser.add_argument("--no-profile", action="store_true", help="do not trace")
     parser.add_argument("--output", type=Path, metavar="JSON")
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of an earlier run")
     options = parser.parse_args()
@@ -203,7 +203,7 @@ def main() -> int:
     for way in options.ways:
         try:
             row = measure(way, options.seconds, not options.no_profile)
-        except Exception as error:  # the others are measured all the same
+        except Exception as error:  # go on with the other ways
             row = {"way": way, "xla_flags": os.environ.get("XLA_FLAGS"), "failed": str(error).splitlines()[0][:200]}
         results["rows"].append(row)
         print(row.get("failed") or f"{way}: {row['ms']:.3g} ms", file=sys.stderr, flush=True)

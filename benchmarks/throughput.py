@@ -1,9 +1,9 @@
-"""Films a second: kgenre beside Keras ``fit``, a hand-written loop and Lightning, by network, backend and batch size.
+"""Films per second of kgenre, Keras ``fit``, a hand-written loop and Lightning, by network, backend and batch size.
 
-Every contestant runs in a process of its own with its own ``KERAS_BACKEND``. In each round every contestant of a group
-(one network, batch size and precision) trains and infers once, one after the other, so that what else the machine does
-meets all of them alike. The results are written after every group, and a run that was broken off goes on where it was.
-See benchmarks/README.md.
+Every contestant is a process with its own ``KERAS_BACKEND``. In each round every contestant of a group (one network,
+batch size, precision and data source) trains and infers once, one after the other, so that other load on the machine
+affects all of them. The results are written after every group, and an interrupted run resumes after the last one. See
+benchmarks/README.md.
 
     python benchmarks/throughput.py --quick
     python benchmarks/throughput.py --models poster_cnn_2024 --batch-sizes 64 --output throughput.json
@@ -46,7 +46,7 @@ _HERE = Path(__file__).resolve().parent
 
 
 def measure_rates(options: argparse.Namespace) -> dict[str, Any]:
-    """The device's matrix and copy rates, through the first backend that is installed."""
+    """Measure the device's matrix and copy rates with the first backend that works."""
     for backend in ("jax", "tensorflow"):
         if importlib.util.find_spec(backend) is None:
             continue
@@ -63,7 +63,7 @@ def measure_rates(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def summarise(rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
-    """Add medians, quartiles, films a second, shares of the device's rates, and ratios within each group."""
+    """Add medians, quartiles, films per second, shares of the device's rates, and ratios within each group."""
     for row in rows:
         if "not_measured" in row:
             continue
@@ -87,13 +87,13 @@ def summarise(rows: list[dict[str, Any]], rates: dict[str, float]) -> None:
 
 
 def _bytes_per_step(row: dict[str, Any], rows: list[dict[str, Any]]) -> float | None:
-    """What the loop by hand moves under JAX, by XLA's count: the same network, whoever trains it."""
+    """Return the bytes that XLA counts in a step of the hand-written loop under JAX, for the whole group."""
     same = (other for other in rows if all(other[name] == row[name] for name in GROUP) and other["backend"] == "jax")
     return next((other["bytes_per_step"] for other in same if other.get("bytes_per_step")), None)
 
 
 def _ratios(row: dict[str, Any], part: str, rows: list[dict[str, Any]]) -> dict[str, tuple[float, float, float]]:
-    """Films a second over the films a second of every other in the group: the other's time over ours."""
+    """Return the row's films per second divided by those of the others in its group: their time divided by its own."""
     ratios = {}
     for other in rows:
         if "not_measured" in other or other is row or any(other[name] != row[name] for name in GROUP):
@@ -110,7 +110,7 @@ def _ratios(row: dict[str, Any], part: str, rows: list[dict[str, Any]]) -> dict[
 
 
 def groups_of(options: argparse.Namespace) -> list[Group]:
-    """What to measure, the most asked-for first."""
+    """Return the groups to measure, in order."""
     return [
         Group(model, batch_size, precision, source)
         for source in options.sources
@@ -121,7 +121,7 @@ def groups_of(options: argparse.Namespace) -> list[Group]:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--models", nargs="+", choices=MODELS, default=list(MODELS[:3]))
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=["jax", "tensorflow"])
@@ -130,39 +130,39 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--precision", nargs="+", choices=PRECISIONS, default=["fp32"], help="fp32 means TF32 on an NVIDIA GPU"
     )
-    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="beside kgenre; default: all")
+    parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS), help="next to kgenre; default: all")
     parser.add_argument(
         "--sources",
         nargs="+",
         choices=SOURCES,
         default=["device"],
-        help="compute only on data that lie on the device (default), fed by the film pipeline, the pipeline alone",
+        help="compute only, with data on the device (default); fed by the film pipeline; the pipeline alone",
     )
     parser.add_argument(
         "--words",
         type=int,
         default=68,
-        help="padded length of the overviews; 0: an epoch of overviews as long as real ones, padded by kgenre in "
-        "length buckets, by the others to the longest of each batch, by keras-fit-padded to 68",
+        help="padded length of the overviews; 0: an epoch of overviews as long as real ones, padded by kgenre to its "
+        "length buckets, by keras-fit-padded to 68, by the others to the longest of each batch",
     )
     parser.add_argument(
         "--huge-pages",
         action="store_true",
-        help="start everybody with glibc's malloc in huge pages, as `kgenre fit` does under JAX",
+        help="all contestants use glibc's malloc with huge pages, as `kgenre fit` does under JAX",
     )
     parser.add_argument("--all", action="store_true", help="all models, batches 64 to 8192, fp32 and bf16, profiles")
     parser.add_argument("--rounds", type=int, default=10, help="measured rounds of each contestant")
-    parser.add_argument("--seconds", type=float, default=0.5, help="about how long a round's training should take")
-    parser.add_argument("--steps", type=int, help="steps of a round, instead of --seconds")
+    parser.add_argument("--seconds", type=float, default=0.5, help="approximate length of a round's training")
+    parser.add_argument("--steps", type=int, help="steps per round, instead of --seconds")
     parser.add_argument("--profile", action="store_true", help="trace ten steps of kgenre under JAX: what limits them")
     parser.add_argument(
-        "--quick", action="store_true", help="two networks, the loop as only peer, few short rounds: does it run?"
+        "--quick", action="store_true", help="two networks, only raw as peer, few short rounds: does it run?"
     )
-    parser.add_argument("--minutes", type=float, help="start no group after this time; a later run goes on")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="written after every group; what is there is kept")
+    parser.add_argument("--minutes", type=float, help="start no group after this time; a later run resumes")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="written after every group; earlier ones are kept")
     parser.add_argument("--render", type=Path, nargs="+", metavar="JSON", help="only print the tables of earlier runs")
-    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw films a second by batch size (matplotlib)")
-    parser.add_argument("--lightning-python", default=sys.executable, metavar="PATH", help="the Python that has it")
+    parser.add_argument("--plot", type=Path, metavar="FOLDER", help="draw films per second by batch size (matplotlib)")
+    parser.add_argument("--lightning-python", default=sys.executable, metavar="PATH", help="a Python with Lightning")
     options = parser.parse_args(arguments)
     if options.all:
         options.models, options.precision, options.profile = list(MODELS), list(PRECISIONS), True
@@ -176,11 +176,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure what is not measured yet, write the JSON after every group, print the tables."""
+    """Measure the groups that are missing, write the JSON after each, print the tables."""
     options = parse()
     if options.render:
         if hasattr(signal, "SIGPIPE"):
-            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `| head` ends it
+            signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end quietly if piped into `head`
         results = [json.loads(path.read_text()) for path in options.render]
         for each in results:
             print(render(each))
@@ -225,7 +225,7 @@ def main() -> int:
             else:
                 say(f"{number}/{len(groups)} ({passed:.0f} s) {group.label}")
                 contestants = ahead or start(options, group, results["rates"], Path(folder))
-                # The imports of the next group take ten seconds and no GPU; on few cores they would be in the way.
+                # The next group's imports take ten seconds and no GPU: run them meanwhile, unless the cores are few.
                 ahead = []
                 if options.device == "gpu" and number < len(groups) and (os.cpu_count() or 1) >= 8:
                     contestants = iter(list(contestants))
@@ -246,14 +246,14 @@ def main() -> int:
 
 
 def outcome(row: dict[str, Any]) -> str:
-    """A row in a few words, for the screen."""
+    """Return the outcome of a row in a few words, for the screen."""
     if "not_measured" in row:
         return f"not measured: {row['not_measured']}"
     return ", ".join(f"{part} {row[part]['median_ms']:.3g} ms" for part in PARTS)
 
 
 def say(line: str) -> None:
-    """To the screen, beside the table."""
+    """Print to standard error: standard output is for the tables."""
     print(line, file=sys.stderr, flush=True)
 
 

@@ -1,8 +1,8 @@
-"""One cell of `throughput.py`: one contestant trains one network at one batch size, in a process of its own.
+"""One cell of `throughput.py`: one contestant trains one network at one batch size, in a separate process.
 
-Started by that script, which says over the standard input when a round may run; answers go out as lines of JSON. A
-round is an epoch of training steps and as many inference steps on batches that lie on the device before the clock
-runs, or come from the film pipeline.
+That script starts it and signals over standard input when a round may run; it answers in lines of JSON. A round is an
+epoch of training steps and as many inference steps, on batches that are on the device before the clock starts or come
+from the film pipeline.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from throughput_rounds import Cell, Clock  # noqa: E402
 
 
 def main() -> None:
-    """Measure one cell, as the JSON in the first argument says."""
+    """Measure one cell, as described by the JSON in the first argument."""
     cell = Cell(**json.loads(sys.argv[1]))
-    # What libraries print goes to the log: the standard output belongs to the answers.
+    # What libraries print goes to the log: standard output is for the answers alone.
     clock = Clock(os.fdopen(os.dup(1), "w"), _STARTED)
     os.dup2(2, 1)
     try:
@@ -45,7 +45,7 @@ def main() -> None:
             clock.answer(not_measured="out of device memory")
             return
         raise
-    # Keras's own Bidirectional imports it where it is installed; kgenre must do without.
+    # Keras's own Bidirectional imports TensorFlow if it is installed; kgenre must not.
     if cell.is_kgenre and cell.backend == "jax" and cell.source == "device":
         assert "tensorflow" not in sys.modules, "TensorFlow was imported under JAX without need"
     clock.answer(

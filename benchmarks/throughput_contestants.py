@@ -1,4 +1,4 @@
-"""The contestants of `throughput.py`: each trains the same network, from the same sizes, with Adam."""
+"""The contestants of `throughput.py`: each trains the same network with Adam, on batches of the same size."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ RATE = 1e-4
 
 
 def run_kgenre(cell: Cell, clock: Clock) -> None:
-    """The Trainer with its defaults: TensorBoard and CSV loggers, checkpoints, a line of progress an epoch."""
+    """Train with the Trainer's defaults: TensorBoard and CSV loggers, checkpoints, a line of progress per epoch."""
     import keras
 
     import kgenre
@@ -73,7 +73,7 @@ def run_kgenre(cell: Cell, clock: Clock) -> None:
 
 
 def run_keras_fit(cell: Cell, clock: Clock) -> None:
-    """``model.fit`` with a `ModelCheckpoint` each epoch, otherwise its defaults; stock layers."""
+    """Train stock layers with ``model.fit``: a `ModelCheckpoint` every epoch, otherwise its defaults."""
     import keras
 
     model = stock_model(cell)
@@ -85,8 +85,8 @@ def run_keras_fit(cell: Cell, clock: Clock) -> None:
             clock.start("train")
 
         def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-            # Not in on_test_begin: before that Keras takes up to a second to begin an evaluation under TensorFlow, once
-            # an epoch. `ModelCheckpoint` has this hook too, so it costs nothing more.
+            # Not in on_test_begin: before it, Keras under TensorFlow takes up to a second per epoch to start the
+            # evaluation. `ModelCheckpoint` has this hook too, so it costs nothing more.
             if batch == cell.steps - 1:
                 clock.stop("train")
 
@@ -100,7 +100,7 @@ def run_keras_fit(cell: Cell, clock: Clock) -> None:
         return batch["x"], batch["genres"]
 
     def endless() -> Any:
-        # Of a generator Keras makes a tf.data.Dataset under TensorFlow, in Python: steps took three times as long.
+        # Under TensorFlow Keras makes a generator a tf.data.Dataset that calls Python: steps took three times as long.
         return endless_dataset(cell, form) if cell.backend == "tensorflow" else generated()
 
     def generated() -> Iterator[Any]:
@@ -123,7 +123,7 @@ def run_keras_fit(cell: Cell, clock: Clock) -> None:
 
 
 def run_by_hand(cell: Cell, clock: Clock) -> None:
-    """The loop one would write instead, in the backend's own words, around stock layers; losses fetched at the end."""
+    """Train stock layers with the loop one would write instead, in the backend's own API; losses fetched at the end."""
     import keras
 
     model, optimizer = stock_model(cell), keras.optimizers.Adam(RATE)
@@ -176,8 +176,8 @@ def run_by_hand(cell: Cell, clock: Clock) -> None:
         def train(x: Any, y: Any) -> Any:
             if x.shape not in compiled:
                 compiled[x.shape] = update.lower(held[0], x, y).compile()
-                # XLA counts the body of a loop once, so what it says of an LSTM is of no use; and what a CPU's caches
-                # keep it counts as if it were moved.
+                # XLA counts the body of a loop once, so its count is wrong for an LSTM; on a CPU it also counts bytes
+                # that stay in the caches.
                 if not cell.reads_words and cell.device == "gpu":
                     clock.facts = {"bytes_per_step": compiled[x.shape].cost_analysis().get("bytes accessed")}
             held[0], loss = compiled[x.shape](held[0], x, y)
@@ -197,7 +197,7 @@ def run_by_hand(cell: Cell, clock: Clock) -> None:
 
 
 def run_lightning(cell: Cell, clock: Clock) -> None:
-    """Lightning's Trainer with its defaults on the same network in torch; TF32 allowed, as JAX and TensorFlow do."""
+    """Train the network in torch with the defaults of Lightning's Trainer; TF32 allowed, as in JAX and TensorFlow."""
     import torch
     from throughput_torch import torch_network
 
@@ -247,14 +247,14 @@ def run_lightning(cell: Cell, clock: Clock) -> None:
     def form(batch: dict[str, Any]) -> Any:
         if not cell.reads_words:
             return batch["x"].permute(0, 3, 1, 2).contiguous(), batch["genres"]
-        lengths = (batch["x"] != 0).sum(1).cpu()  # packing wants them there
+        lengths = (batch["x"] != 0).sum(1).cpu()  # pack_padded_sequence needs them on the CPU
         return batch["x"], lengths, batch["genres"]
 
     batches = source(cell, clock, lambda array: torch.from_numpy(array).to(device), form)
 
     class Classifying(Classifier):
         def transfer_batch_to_device(self, batch: Any, device: Any, dataloader_idx: int) -> Any:
-            return batch  # it is there already, the lengths on the host
+            return batch  # it is there already, except the lengths, which stay on the host
 
     precision = {"fp32": "32-true", "bf16": "bf16-mixed"}[cell.precision]
     trainer = lightning.Trainer(
@@ -270,7 +270,7 @@ def run_lightning(cell: Cell, clock: Clock) -> None:
 
 
 def import_lightning() -> Any:
-    """Lightning under either of its names."""
+    """Import Lightning under either of its names."""
     try:
         import lightning
     except ImportError:
@@ -279,7 +279,7 @@ def import_lightning() -> Any:
 
 
 def run_input(cell: Cell, clock: Clock) -> None:
-    """The film pipeline alone, handed to nobody."""
+    """Read the film pipeline alone, without a network."""
     batches = Batches(clock, cell.steps, lambda: pipeline(cell))
     for _ in range(cell.rounds):
         for part in ("train", "inference"):
@@ -305,7 +305,7 @@ def stock_model(cell: Cell) -> Any:
 
 
 def on_device(cell: Cell) -> Callable[[Any], Any]:
-    """Puts an array on the device in the form that the backend's steps take."""
+    """Return a function that puts an array on the device, in the form that the backend's steps take."""
     if cell.backend == "tensorflow":
         import tensorflow as tf
 

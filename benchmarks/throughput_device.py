@@ -1,4 +1,4 @@
-"""What a process of `throughput.py` says about its device: memory, names, a profile."""
+"""What a process of `throughput.py` reports about itself: memory, profile, device, versions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("kgenre", "keras", "jax", "jaxlib", "tensorflow", "numpy", "lightnin
 
 
 def memory(cell: Cell) -> dict[str, int | None]:
-    """Peak bytes on the host and on the device, the latter where the backend counts them."""
+    """Return the peak bytes on the host and on the device, the latter if it is a GPU that counts them."""
     unit = 1 if sys.platform == "darwin" else 1024
     host, peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, None
     if cell.device == "gpu" and cell.backend == "jax":
@@ -36,7 +36,7 @@ def memory(cell: Cell) -> dict[str, int | None]:
 
 
 def profile_of(engine: Any, batch: Any, steps: int = 10) -> dict[str, Any] | None:
-    """What the device did during ten training steps: the kernels that took most, and how long it stood idle (JAX)."""
+    """Trace training steps: the kernels that took most of the time, and the share that the device was busy (JAX)."""
     if engine.name != "jax":
         return None
     import jax
@@ -79,7 +79,7 @@ def profile_of(engine: Any, batch: Any, steps: int = 10) -> dict[str, Any] | Non
 
 
 def device_name(cell: Cell) -> str:
-    """What the backend calls its device."""
+    """Return the backend's name for its device."""
     if cell.device == "cpu":
         return "cpu"
     if cell.backend == "jax":
@@ -96,7 +96,7 @@ def device_name(cell: Cell) -> str:
 
 
 def check_device(cell: Cell) -> None:
-    """Refuse to measure a CPU under a GPU's name."""
+    """Raise NotImplementedError if the backend sees no GPU: a CPU must not be measured in place of one."""
     if cell.device == "cpu" or cell.contestant == "input":
         return
     if cell.backend == "jax":

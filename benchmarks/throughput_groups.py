@@ -1,4 +1,4 @@
-"""The contestants of one group of `throughput.py`: a process each, started, let run in turn, and what they measured."""
+"""Starts the contestants of a group of `throughput.py`, a process each, and lets them run and measure in turn."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from throughput_networks import EPOCH, OWN, POSTERS, SEVERAL, flops, prepare_env
 
 PARTS = ("train", "inference")
 GROUP = ("model", "batch_size", "precision", "source")  # what contestants are compared on
-FEW_FILMS = 256  # up to this batch size a GPU may wait for the host, and several steps in a call are measured too
+FEW_FILMS = 256  # up to this batch size a GPU may wait for the host, so several steps per call are measured too
 _HERE = Path(__file__).resolve().parent
 
 
 @dataclass(frozen=True)
 class Group:
-    """What contestants are compared on."""
+    """The conditions under which contestants are compared."""
 
     model: str
     batch_size: int
@@ -35,7 +35,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """For the screen."""
+        """The group in a few words, for the screen."""
         return f"{self.model}, batch {self.batch_size}, {self.precision}, {self.source}"
 
 
@@ -47,19 +47,19 @@ class Contestant:
     backend: str
     process: subprocess.Popen[str] | None
     log: Path
-    steps: int  # of a round
+    steps: int  # per round
     not_measured: str | None = None
-    rounds: list[dict[str, float]] = field(default_factory=list)  # the first is the one that compiles
+    rounds: list[dict[str, float]] = field(default_factory=list)  # the first one compiles
     facts: dict[str, Any] = field(default_factory=dict)
 
     def answer(self) -> dict[str, Any]:
-        """The next line of the process; a process that ended is not measured, and the reason kept."""
+        """Return the next line of the process; if it has ended, record the reason in ``not_measured``."""
         line = self.process.stdout.readline() if self.process else ""
         content = json.loads(line) if line else {}
         if not line and self.not_measured is None:
             lines = [text for text in self.log.read_text(errors="replace").splitlines() if text.strip()]
             code = self.process.wait()
-            # Keras and JAX write more below the line that says what went wrong.
+            # Keras and JAX write more below the line that names the error.
             errors = [text for text in lines if re.match(r"[\w.]+(Error|Exception): ", text)] or lines
             self.not_measured = f"ended with code {code}: {errors[-1].strip()[:200] if errors else 'no message'}"
         self.not_measured = content.get("not_measured", self.not_measured)
@@ -67,26 +67,26 @@ class Contestant:
 
     def go(self) -> dict[str, Any]:
         """Let the process run one more round, and wait for its answer."""
-        with contextlib.suppress(BrokenPipeError, ValueError):  # `answer` says what happened to the process
+        with contextlib.suppress(BrokenPipeError, ValueError):  # `answer` reports what happened to the process
             self.process.stdin.write("go\n")
             self.process.stdin.flush()
         return self.answer()
 
     def end(self) -> None:
-        """Whatever it is doing."""
+        """Kill the process, whatever it is doing."""
         if self.process:
             self.process.kill()
             self.process.communicate()
 
 
 def measure(options: argparse.Namespace, group: Group, contestants: Iterator[Contestant]) -> list[dict[str, Any]]:
-    """One group: all contestants build, compile, run their rounds in turn, and end."""
+    """Measure one group: all contestants build, compile, run their rounds in turn, and end."""
     started: list[Contestant] = []
     try:
         for contestant in contestants:
             started.append(contestant)
             if contestant.not_measured is None:
-                contestant.facts |= contestant.go()  # past its imports
+                contestant.facts |= contestant.go()  # its imports are done: let it build
         contestants = started
         for contestant in _running(contestants):
             contestant.rounds.append(contestant.go())
@@ -94,7 +94,7 @@ def measure(options: argparse.Namespace, group: Group, contestants: Iterator[Con
             for contestant in _running(contestants):
                 contestant.rounds.append(contestant.go())
         for contestant in _running(contestants):
-            if "profile" in contestant.rounds[-1]:  # it comes before the last round's times
+            if "profile" in contestant.rounds[-1]:  # sent before the last round's times
                 contestant.facts["profile"] = contestant.rounds.pop()["profile"]
                 contestant.rounds.append(contestant.answer())
             contestant.facts |= contestant.rounds[-1]
@@ -109,7 +109,7 @@ def _running(contestants: list[Contestant]) -> list[Contestant]:
 
 
 def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str, str]]:
-    """Who takes part in a group: kgenre and its peers on each backend, Lightning on torch."""
+    """Return (contestant, backend) pairs: kgenre and its peers on each backend, Lightning on torch."""
     if group.source == "input":
         return [("input", backend) for backend in options.backends]
     padded = {"keras-fit-padded"} if group.model in POSTERS or options.words != OWN else set()
@@ -117,14 +117,14 @@ def contestants_of(options: argparse.Namespace, group: Group) -> list[tuple[str,
     if options.device == "gpu" and group.source == "device" and group.batch_size <= FEW_FILMS:
         names.insert(1, "kgenre-several")
     pairs = [(name, backend) for backend in options.backends for name in names]
-    pairs = [pair for pair in pairs if pair != ("raw", "torch")]  # there Lightning is what one would take
+    pairs = [pair for pair in pairs if pair != ("raw", "torch")]  # on torch Lightning is the alternative
     if "lightning" in options.peers and group.source == "device":  # torch has no tf.data
         pairs.append(("lightning", "torch"))
     return pairs
 
 
 def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str, float]) -> int:
-    """As many steps as take about ``--seconds`` at a third of the device's rate, and some milliseconds at least."""
+    """Return how many steps fit into ``--seconds``, at a third of the device's rate and at least 1 to 4 ms each."""
     if options.steps:
         return options.steps
     if options.words == OWN and group.model not in POSTERS:
@@ -137,7 +137,7 @@ def steps_of_a_round(options: argparse.Namespace, group: Group, rates: dict[str,
 
 
 def start(options: argparse.Namespace, group: Group, rates: dict[str, float], folder: Path) -> Iterator[Contestant]:
-    """The processes of a group. Each imports what it needs, then waits to be let go on."""
+    """Start the processes of a group: each does its imports, then waits for `Contestant.go`."""
     steps = steps_of_a_round(options, group, rates)
     for name, backend in contestants_of(options, group):
         yield _start(options, group, name, backend, steps, folder)
@@ -167,7 +167,7 @@ def _start(options: argparse.Namespace, group: Group, name: str, backend: str, s
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            # A fresh cache: nobody's time to the first step is that of a second start.
+            # An empty cache, so that every time to the first step is that of a first start.
             env=prepare_environment(backend, options.device) | {"KGENRE_CACHE": str(place / "cache")},
             cwd=place,
         )
@@ -175,7 +175,7 @@ def _start(options: argparse.Namespace, group: Group, name: str, backend: str, s
 
 
 def missing_package(group: Group, name: str, backend: str, python: str) -> str | None:
-    """Why a contestant cannot take part here, as far as that is known without starting it."""
+    """Return why a contestant cannot take part here, as far as known without starting it, or None."""
     if name == "lightning":
         if python == sys.executable and not any(map(importlib.util.find_spec, ("lightning", "pytorch_lightning"))):
             return "Lightning is not installed"

@@ -9,23 +9,23 @@ from typing import Any
 import numpy as np
 
 GENRES, VOCABULARY, EMBEDDING, WORDS = 25, 10_000, 256, 68
-OWN = 0  # instead of a padded length: each contestant pads as it does by itself
-SEVERAL = 25  # steps in a call, of those of a round; logs are written every 50
-EPOCH = 28  # batches of an epoch then: with fewer kgenre would have fewer length buckets
-# What differs between the LSTMs: recurrent dropout, and whether padding is masked.
+OWN = 0  # in place of a padded length: each contestant pads in its own way
+SEVERAL = 25  # steps per compiled call; logs are written every 50
+EPOCH = 28  # batches per epoch with OWN: with fewer, kgenre would use fewer length buckets
+# All that differs between the LSTMs: recurrent dropout, and whether padding is masked.
 LSTMS = {
     "overview_lstm": (0.2, True),  # the course's
     "overview_lstm_cudnn": (0.0, True),  # without recurrent dropout, which rules cuDNN out
-    "overview_lstm_unmasked": (0.0, False),  # and reading the padding too
+    "overview_lstm_unmasked": (0.0, False),  # also processes the padding
 }
 POSTERS = {"poster_cnn_2024": (64, 64), "poster_cnn_2025": (64, 64), "poster_resnet": (96, 64)}  # height, width
 MODELS = ("poster_cnn_2024", "poster_cnn_2025", *LSTMS, "poster_resnet", "overview_lstm_pooled")
-# Of the last two, kgenre's own: channels of the stem and of the blocks; length of a word's vector, units of the LSTM.
+# Sizes of the last two, kgenre's own: channels of the stem and the blocks; length of a word vector, units of the LSTM.
 FILTERS, VECTOR, UNITS = (16, 16, 32, 64, 96), 200 + GENRES, 48
 
 
 def build(name: str, stock: bool = False, dropout: bool = True) -> Any:
-    """The Keras model; ``stock``: of Keras's own layers only, as one would write it without kgenre."""
+    """Return the Keras model; ``stock``: with Keras's own layers only, as one would write it without kgenre."""
     from throughput_stock import stock_network
 
     from kgenre import models
@@ -47,7 +47,7 @@ def build(name: str, stock: bool = False, dropout: bool = True) -> Any:
 
 
 def overviews(batch_size: int, padding: str) -> list[dict[str, np.ndarray]]:
-    """An epoch of overviews as long as real ones: in length "buckets", each batch as its "longest", or "all" alike.
+    """Create an epoch of overviews as long as real ones, padded to "buckets", the "longest" of a batch, or "all" to 68.
 
     Real ones have a median of 26 words, 5 % are below 13 and 5 % above 41, and the longest of 64 has 47.
     """
@@ -62,7 +62,7 @@ def overviews(batch_size: int, padding: str) -> list[dict[str, np.ndarray]]:
     plan = plan_batches(rows, batch_size, True, 0, 0, buckets)
     if padding == "buckets":
         widths = plan.widths
-    else:  # to the next multiple of four, as kgenre's buckets are: every other width is another program to compile
+    else:  # to a multiple of four, like kgenre's buckets: each width is another program to compile
         widths = [WORDS if padding == "all" else -(-lengths[batch].max() // 4) * 4 for batch in plan.rows]
     return [
         {"x": words[batch, :width], "genres": genres[batch]} for batch, width in zip(plan.rows, widths, strict=True)
@@ -70,9 +70,9 @@ def overviews(batch_size: int, padding: str) -> list[dict[str, np.ndarray]]:
 
 
 def films(name: str, batch_size: int, batches: int, words: int = WORDS, seed: int = 0) -> list[dict[str, np.ndarray]]:
-    """Batches of made-up films: uint8 posters, or token ids as long as real overviews (median 25 words), and genres.
+    """Create batches of random films: uint8 posters, or token ids as long as real overviews (median 25), and genres.
 
-    The longest overview of a batch has ``words`` words, and all are padded to it.
+    The longest overview of a batch has ``words`` words, and the others are padded to it.
     """
     random = np.random.default_rng(seed)
     made = []
@@ -90,10 +90,10 @@ def films(name: str, batch_size: int, batches: int, words: int = WORDS, seed: in
 
 
 def flops(name: str, batch_size: int, words: int = WORDS) -> float:
-    """Multiplications and additions of one forward pass; training does three times as many.
+    """Return the multiplications and additions of one forward pass; training takes three times as many.
 
-    Of the matrix products and convolutions alone. LSTM: all steps, the padded ones too; a way that leaves them out
-    does less work than this and may look faster than the device.
+    Only matrix products and convolutions count. All time steps of an LSTM count, padded ones too: an implementation
+    that skips them does less work and may look faster than the device.
     """
     if name in LSTMS:
         first = 2 * 2 * words * (EMBEDDING + 256) * 4 * 256
@@ -103,7 +103,7 @@ def flops(name: str, batch_size: int, words: int = WORDS) -> float:
         return batch_size * 2.0 * (2 * words * (VECTOR + UNITS) * 4 * UNITS + (4 * UNITS + VECTOR) * GENRES)
     if name == "poster_resnet":
         work = 9 * 48 * 32 * 3 * FILTERS[0] + FILTERS[-1] * GENRES
-        for index, (a, b) in enumerate(pairwise(FILTERS), 1):  # two of 3x3, one of 1x1
+        for index, (a, b) in enumerate(pairwise(FILTERS), 1):  # two 3x3 convolutions, one 1x1
             work += (48 >> index) * (32 >> index) * (9 * a * b + 9 * b * b + a * b)
         return batch_size * 2.0 * work
     if name == "poster_cnn_2024":
@@ -126,14 +126,14 @@ def flops(name: str, batch_size: int, words: int = WORDS) -> float:
 
 
 def scaled(name: str, x: Any) -> Any:
-    """Pixels from 0..255 to 0..1; token ids as they are."""
+    """Scale pixels from 0..255 to 0..1; return token ids as they are."""
     from keras import ops
 
     return ops.cast(x, "float32") / 255.0 if name in POSTERS else x
 
 
 def prepare_environment(backend: str, device: str) -> dict[str, str]:
-    """The variables a process of one backend on one device is started with."""
+    """Return the environment variables for a process of one backend on one device."""
     environment = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
     if device == "cpu":
         return os.environ | environment | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}

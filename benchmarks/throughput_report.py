@@ -10,7 +10,7 @@ SHARES = {"share_of_matrix_rate": "of matrix rate", "share_of_copy_rate": "of co
 
 
 def render(results: dict[str, Any]) -> str:
-    """The results as Markdown: one table for training and one for inference, and what profiles say."""
+    """Return the results as Markdown: a table for training, one for inference, and one of the profiles."""
     measured = [row for row in results["rows"] if "not_measured" not in row]
     versions: dict[str, str] = {}
     for row in measured:
@@ -44,7 +44,7 @@ def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
         "films/s",
         "ms/step",
     ]
-    shares = [share for share in SHARES if any(share in row.get(part, {}) for row in rows)]  # a CPU has no copy rate
+    shares = [share for share in SHARES if any(share in row.get(part, {}) for row in rows)]  # a CPU has no copy share
     head += [SHARES[share] for share in shares] + ["of roofline"] * (len(shares) == len(SHARES))
     head += [f"x {base}" for base in bases]
     head += ["input wait ms", "first step s: import + build + compile", "host GB", "device GB"]
@@ -77,7 +77,7 @@ def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
 
 
 def roofline(values: dict[str, Any]) -> str:
-    """The share of what the device allows: the larger of what it takes to compute and to move, over the time.
+    """Return the share of the device's limit that is reached: the larger of the shares of the matrix and copy rates.
 
     Williams, Waterman and Patterson, 2009, "Roofline: an insightful visual performance model".
     """
@@ -111,7 +111,7 @@ def _profiles(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def limit_of(row: dict[str, Any]) -> str:
-    """One word for what holds a step up: launches where the device idles, else products, else memory and the rest."""
+    """Return what limits a step: launches if the device idles, else products, else the recurrence, else memory."""
     profile, share = row["profile"], row["train"].get("share_of_matrix_rate") or 0.0
     if profile["busy_share"] < 0.7:
         return "launches: the device waits for them"
@@ -123,7 +123,7 @@ def limit_of(row: dict[str, Any]) -> str:
 
 
 def plot(results: list[dict[str, Any]], folder: Path) -> list[Path]:
-    """Films a second by batch size, a picture for each network, TensorFlow and JAX side by side."""
+    """Plot films per second by batch size, a file for each network, TensorFlow and JAX side by side."""
     try:
         import matplotlib
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What a contestant of `throughput.py` is given: its cell, a clock to pass, and batches of films."""
+"""What a contestant of `throughput.py` receives: its cell, a clock that times its rounds, and batches of films."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from throughput_networks import OWN, POSTERS, films, overviews
 
 @dataclass(frozen=True)
 class Cell:
-    """What one process does."""
+    """The work of one process."""
 
     model: str
     contestant: str
@@ -23,9 +23,9 @@ class Cell:
     device: str
     batch_size: int
     precision: str
-    source: str  # "device" or "pipeline"
-    steps: int  # of a round
-    rounds: int  # the first, which compiles, included
+    source: str  # "device", "pipeline" or "input"
+    steps: int  # per round
+    rounds: int  # including the first, which compiles
     words: int
     folder: str
     profile: bool = False
@@ -42,31 +42,31 @@ class Cell:
 
 
 class Clock:
-    """Passed at the beginning and the end of each part of a round; tells the script how long the parts took."""
+    """Times the parts of a round (contestants call `start` and `stop`), and sends the seconds to the script."""
 
     def __init__(self, answers: TextIO, started: float) -> None:
         self.answers, self.started = answers, started
-        self.wait: Callable[[], Any] = lambda: None  # for the device
-        self.input_wait: float | None = None  # for batches, in seconds; None: not known
+        self.wait: Callable[[], Any] = lambda: None  # waits for the device
+        self.input_wait: float | None = None  # seconds of waiting for batches; None: unknown
         self.parts: dict[str, float] = {}
         self.facts: dict[str, Any] = {}  # sent with the last round
         self._begun = 0.0
         self._first = True
 
     def answer(self, **content: Any) -> None:
-        """A line to the script."""
+        """Send a line of JSON to the script."""
         self.answers.write(json.dumps(content) + "\n")
         self.answers.flush()
 
     def wait_for_the_script(self) -> None:
-        """Until it says that this process may go on; what that takes does not count."""
+        """Wait until the script lets this process go on; the waiting does not count."""
         begun = time.perf_counter()
         if not sys.stdin.readline():
             raise SystemExit("throughput.py is gone.")
         self.started += time.perf_counter() - begun
 
     def start(self, part: str) -> None:
-        """The device has nothing to do any more; a new round waits for the script first."""
+        """Start timing a part, on an idle device; a new round first reports the last one and waits for the script."""
         if part == "train":
             if self._first:
                 self.answer(ready=True, built_seconds=time.perf_counter() - self.started)
@@ -78,13 +78,13 @@ class Clock:
         self._begun = time.perf_counter()
 
     def stop(self, part: str) -> None:
-        """Wait for the device, then note the time."""
+        """Wait for the device, then record the part's seconds."""
         self.wait()
         self.parts[part] = time.perf_counter() - self._begun
 
 
 class Batches:
-    """A round's worth of batches, as a source that every contestant takes; times what the reader waits for them."""
+    """The batches of a round, as a source that every contestant accepts; measures how long readers wait for them."""
 
     def __init__(self, clock: Clock, steps: int, epoch: Callable[[], Iterator[Any]]) -> None:
         self.clock, self.steps, self.epoch = clock, steps, epoch
@@ -102,7 +102,7 @@ class Batches:
 
 
 def source(cell: Cell, clock: Clock, put: Callable[[Any], Any], form: Callable[[dict[str, Any]], Any]) -> Batches:
-    """The batches in a contestant's form: three that lie on the device, over and over, or the film pipeline's."""
+    """Return the batches in a contestant's form: a few on the device, over and over, or the film pipeline's."""
     if cell.source == "pipeline":
         return Batches(clock, cell.steps, lambda: map(form, pipeline(cell)))
     held = on_the_device(cell, put, form)
@@ -115,12 +115,12 @@ def source(cell: Cell, clock: Clock, put: Callable[[Any], Any], form: Callable[[
 
 
 def on_the_device(cell: Cell, put: Callable[[Any], Any], form: Callable[[dict[str, Any]], Any]) -> list[Any]:
-    """The batches of a round that is not fed."""
+    """Return the batches on the device, for rounds without the pipeline."""
     return [form({name: put(array) for name, array in batch.items()}) for batch in made_films(cell)]
 
 
 def endless_dataset(cell: Cell, form: Callable[[dict[str, Any]], Any]) -> Any:
-    """The same as a `tf.data.Dataset`, which Keras's ``fit`` reads without Python; what it waits is not known."""
+    """Return the same as a `tf.data.Dataset`, which Keras's ``fit`` reads without Python; its waiting is unknown."""
     import tensorflow as tf
 
     if cell.source == "pipeline":
@@ -141,9 +141,9 @@ def made_films(cell: Cell, batches: int = 3) -> list[dict[str, Any]]:
     return films(cell.model, cell.batch_size, batches, cell.words)
 
 
-@functools.cache  # the films are decoded before the clock runs
+@functools.cache  # no measured round creates the films
 def film_batches(cell: Cell) -> tuple[Any, str]:
-    """The film pipeline of kgenre over a table of decoded films, and what its batches call the network's input."""
+    """Return kgenre's film pipeline over a table of decoded films, and the network's input key in its batches."""
     import numpy as np
 
     from kgenre.data.batches import FilmBatches, FilmTensors
@@ -156,7 +156,7 @@ def film_batches(cell: Cell) -> tuple[Any, str]:
 
 
 def pipeline(cell: Cell) -> Iterator[dict[str, Any]]:
-    """Its batches, epoch after epoch: tensors, or arrays under JAX."""
+    """Yield the pipeline's batches, epoch after epoch: tensors under TensorFlow, otherwise arrays."""
     batches, name = film_batches(cell)
     epoch = 0
     while True:

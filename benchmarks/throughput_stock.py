@@ -10,7 +10,7 @@ from throughput_networks import EMBEDDING, FILTERS, GENRES, LSTMS, POSTERS, UNIT
 
 
 def stock_network(name: str, dropout: bool = True) -> keras.Model:
-    """The Keras model. ``dropout=False`` is for the course's LSTMs alone."""
+    """Return the Keras model; ``dropout=False`` changes only the course's LSTMs."""
     if name in LSTMS:
         return _lstm(*LSTMS[name], dropout)
     networks = {"poster_cnn_2024": _cnn_2024, "poster_cnn_2025": _cnn_2025, "poster_resnet": _resnet}
@@ -33,7 +33,7 @@ def _lstm(rate: float, masked: bool, dropout: bool) -> keras.Model:
 
 
 def _cnn_2024() -> keras.Model:
-    """The course's table."""
+    """Build the course's CNN of 2024."""
 
     def conv(filters: int, strides: int = 1) -> Any:
         return layers.Conv2D(filters, 3, strides, padding="same", activation="relu")
@@ -49,7 +49,7 @@ def _cnn_2024() -> keras.Model:
 
 
 def _cnn_2025() -> keras.Model:
-    """The course's residual network."""
+    """Build the course's residual network of 2025."""
 
     def conv(filters: int, size: int = 3, activation: str | None = None) -> Any:
         return layers.Conv2D(filters, size, padding="same", activation=activation)
@@ -67,7 +67,7 @@ def _cnn_2025() -> keras.Model:
 
 
 def _resnet() -> keras.Model:
-    """`kgenre.models.poster_resnet`, but for the last layer's bias, which starts elsewhere."""
+    """Build `kgenre.models.poster_resnet`, with another initial bias of the last layer."""
 
     def conv(x: Any, filters: int, size: int = 3, strides: int = 1) -> Any:
         own = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
@@ -84,7 +84,7 @@ def _resnet() -> keras.Model:
 
 
 class _WordDropout(layers.Layer):
-    """A fifth of the words become the unknown word in training."""
+    """Replaces a fifth of the words by the unknown word in training."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class _Pooling(layers.Layer):
 
 
 def _lstm_pooled() -> keras.Model:
-    """`kgenre.models.overview_lstm_pooled`, without what kgenre's layers do for speed or learn from the films."""
+    """Build `kgenre.models.overview_lstm_pooled`, without its faster layers and its initialisation from the films."""
     tokens = keras.Input((None,), dtype="int32")
     vectors = layers.Embedding(VOCABULARY, VECTOR, mask_zero=True)(_WordDropout()(tokens))
     vectors = layers.SpatialDropout1D(0.3)(vectors)

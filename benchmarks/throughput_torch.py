@@ -11,7 +11,7 @@ from torch import nn
 
 
 def torch_network(name: str) -> Any:
-    """The same network in torch, as one would write it there; logits instead of probabilities."""
+    """Return the same network as usually written in torch; logits instead of probabilities."""
     if name in LSTMS:
         return _torch_lstm(LSTMS[name] == (0.0, True))
     if name == "overview_lstm_pooled":
@@ -50,7 +50,7 @@ def torch_network(name: str) -> Any:
 
 
 def _torch_lstm(masked: bool) -> Any:
-    """As it is usually written there: no recurrent dropout (torch has none), and then no mask either."""
+    """Build the LSTM as usually written in torch, which has no recurrent dropout; ``masked`` packs the overviews."""
 
     class OverviewLSTM(nn.Module):
         def __init__(self) -> None:

@@ -1,8 +1,8 @@
-"""Microseconds of trainer per step: kgenre beside Keras ``fit``, a hand-written loop and Lightning.
+"""Trainer overhead in microseconds per step: kgenre, Keras ``fit``, a hand-written loop and Lightning.
 
-The network (16-32-4, batch 64) is so small that nearly all the time is overhead. Every contestant runs in a process of
-its own with its own ``KERAS_BACKEND``. In each round every contestant trains one epoch, one after the other, so that
-what else the machine does meets all of them alike. See benchmarks/README.md.
+The network (16-32-4, batch 64) is so small that nearly all the time is overhead. Every contestant is a process with its
+own ``KERAS_BACKEND``. In each round every contestant trains one epoch, one after the other, so that other load on the
+machine affects all of them. See benchmarks/README.md.
 
     python benchmarks/trainer_overhead.py --quick
     python benchmarks/trainer_overhead.py --input arrays tf.data --output overhead.json
@@ -33,9 +33,9 @@ import numpy as np
 CONTESTANTS = ("kgenre", "kgenre-single", "kgenre-bare", "keras-fit", "hand-written", "lightning")
 BACKENDS = ("jax", "tensorflow", "torch")
 INPUTS = ("arrays", "tf.data")
-BASES = ("hand-written", "keras-fit", "lightning")  # what the table gives ratios to
+BASES = ("hand-written", "keras-fit", "lightning")  # the table has ratios to these
 BATCH_SIZE = 64
-SAME_LOSS = 0.02  # the same data, weights and optimizer: what differs more did not train the same
+SAME_LOSS = 0.02  # relative: data, weights and optimizer are the same, so a larger difference is an error
 _HERE = Path(__file__).resolve().parent
 
 
@@ -48,19 +48,19 @@ class Contestant:
     input: str
     process: subprocess.Popen[str]
     log: Path
-    seconds: list[float] = field(default_factory=list)  # of an epoch; the first is the warm-up
+    seconds: list[float] = field(default_factory=list)  # per epoch; the first is the warm-up
     result: dict[str, Any] = field(default_factory=dict)
 
     @property
     def label(self) -> str:
-        """For the screen."""
+        """The contestant's name, for the screen."""
         return f"{self.name} on {self.backend}"
 
     def answer(self) -> dict[str, Any]:
-        """The next line of the process.
+        """Return the next line of the process.
 
         Raises:
-            SystemExit: it ended instead; the message has the last lines of its log.
+            SystemExit: the process ended instead; the message contains the last lines of its log.
         """
         line = self.process.stdout.readline()
         if not line:
@@ -70,7 +70,7 @@ class Contestant:
 
     def go(self) -> dict[str, Any]:
         """Let the process train one more epoch, and wait for its answer."""
-        with contextlib.suppress(BrokenPipeError):  # `answer` says what happened to the process
+        with contextlib.suppress(BrokenPipeError):  # `answer` reports what happened to the process
             self.process.stdin.write("go\n")
             self.process.stdin.flush()
         return self.answer()
@@ -80,7 +80,7 @@ class Contestant:
 
 
 def measure(arguments: argparse.Namespace, source: str, folder: Path) -> list[Contestant]:
-    """All contestants on one kind of input: a warm-up epoch each, then the rounds, then one epoch to end with.
+    """Run all contestants on one kind of input: a warm-up epoch each, then the rounds, then a last epoch.
 
     The last epoch is not counted: its end is also the end of the fit.
     """
@@ -90,7 +90,7 @@ def measure(arguments: argparse.Namespace, source: str, folder: Path) -> list[Co
         for name, backend in _pairs(arguments, source):
             contestants.append(_start(arguments, name, backend, source, folder))
         for contestant in contestants:
-            contestant.answer()  # imported and built
+            contestant.answer()  # it is ready to train
         for contestant in contestants:
             contestant.seconds.append(contestant.go()["seconds"])
             _say(f"{source}: {contestant.label}: warm-up {contestant.seconds[0]:.2f} s")
@@ -113,7 +113,7 @@ def measure(arguments: argparse.Namespace, source: str, folder: Path) -> list[Co
 
 def _pairs(arguments: argparse.Namespace, source: str) -> list[tuple[str, str]]:
     pairs = [(name, backend) for backend in arguments.backends for name in arguments.contestants if name != "lightning"]
-    if "lightning" in arguments.contestants and source == "arrays":  # it takes no tf.data
+    if "lightning" in arguments.contestants and source == "arrays":  # Lightning does not read tf.data
         pairs.append(("lightning", "torch"))
     return pairs
 
@@ -152,13 +152,13 @@ def _start(arguments: argparse.Namespace, name: str, backend: str, source: str, 
 
 
 def ratio_with_interval(values: list[float], base: list[float], draws: int = 10_000) -> tuple[float, float, float]:
-    """The ratio of two medians and its bootstrap 95% interval.
+    """Return the ratio of two medians and its bootstrap 95% interval.
 
-    Rounds are drawn in pairs: a busy moment of the machine met both.
+    Rounds are drawn in pairs: a busy moment of the machine affected both.
 
     Args:
         values: one value for each round.
-        base: the values of the same rounds by which to divide.
+        base: the values of the same rounds to divide by.
         draws: bootstrap samples.
     """
     a, b = np.asarray(values), np.asarray(base)
@@ -182,7 +182,7 @@ def summarise(rows: list[dict[str, Any]]) -> None:
 
 
 def untrained(rows: list[dict[str, Any]]) -> list[str]:
-    """A line for each contestant that did not train, or not as the others did."""
+    """Return a line for each contestant that did not train, or that reached another loss than the others."""
     lines = []
     for row in rows:
         usual = float(np.median([other["final_loss"] for other in rows if other["input"] == row["input"]]))
@@ -199,7 +199,7 @@ def untrained(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def render(results: dict[str, Any]) -> str:
-    """The results as Markdown."""
+    """Return the results as Markdown."""
     rows, versions = results["rows"], results["versions"]
     bases = [base for base in BASES if any(base in row["ratios"] for row in rows)]
     lines = [
@@ -265,7 +265,7 @@ def _results(arguments: argparse.Namespace, contestants: list[Contestant]) -> di
 
 
 def cpu_name() -> str:
-    """What the system calls its processor."""
+    """Return the system's name for its processor."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
@@ -275,7 +275,7 @@ def cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout, with "+changes" where it has uncommitted ones; outside git ``$GIT_COMMIT``."""
+    """Return the commit, with "+changes" if ``kgenre`` has uncommitted ones; outside git ``$GIT_COMMIT``."""
 
     def git(*command: str) -> str:
         return subprocess.run(["git", *command], cwd=_HERE, capture_output=True, text=True, check=True).stdout.strip()
@@ -291,7 +291,7 @@ def git_commit() -> str | None:
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
-    """The options."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--backends", nargs="+", choices=BACKENDS, default=BACKENDS[:2], help="default: jax tensorflow")
     parser.add_argument("--contestants", nargs="+", choices=CONTESTANTS, help="default: all that can run here")
@@ -299,13 +299,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         "--input", nargs="+", choices=INPUTS, default=("arrays",), help="NumPy batches (default) or tf.data"
     )
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--steps", type=int, help="steps of an epoch; default 1000, with --quick 50")
+    parser.add_argument("--steps", type=int, help="steps per epoch; default 1000, with --quick 50")
     parser.add_argument("--rounds", type=int, help="measured epochs of each contestant; default 30, with --quick 3")
     parser.add_argument("--quick", action="store_true", help="few short epochs: does it run at all?")
     parser.add_argument("--output", type=Path, metavar="JSON", help="write the results here")
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
     parser.add_argument(
-        "--lightning-python", default=sys.executable, metavar="PATH", help="the Python that has lightning and torch"
+        "--lightning-python", default=sys.executable, metavar="PATH", help="a Python with lightning and torch"
     )
     options = parser.parse_args(arguments)
     options.steps = options.steps if options.steps is not None else (50 if options.quick else 1000)
@@ -323,13 +323,13 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Measure, print the table, write the JSON; 1 where a contestant did not train as the others did."""
+    """Measure, print the table, write the JSON; return 1 if a contestant did not train like the others."""
     arguments = parse()
     if arguments.render:
         print(render(json.loads(arguments.render.read_text())), end="")
         return 0
     contestants = []
-    commit = git_commit()  # before the run: the checkout may move on meanwhile
+    commit = git_commit()  # before the run, during which the checkout may change
     with tempfile.TemporaryDirectory(prefix="trainer_overhead-", ignore_cleanup_errors=True) as folder:
         for source in arguments.input:
             contestants += measure(arguments, source, Path(folder))

@@ -1,14 +1,13 @@
-"""Whole jobs: configurations trained from poster files to their best validation loss, as `kgenre fit` does it.
+"""The time of whole jobs: ``kgenre fit`` of a configuration, from poster files to its best validation loss.
 
-Each is a ``kgenre fit`` in a process of its own that finds an empty cache: it imports, reads and splits the films,
-decodes their posters, fits the baselines, trains and validates every epoch, and writes its run. See
-benchmarks/README.md.
+Each is a ``kgenre fit`` in a separate process with an empty cache: it imports, reads and splits the films, decodes
+their posters, fits the baselines, trains and validates every epoch, and writes its run. See benchmarks/README.md.
 
     python benchmarks/whole_job.py --data.path FILMS --configs configs/poster_cnn_2024.yaml --output job.json
     python benchmarks/whole_job.py --device gpu --samples 10000 --output job.json       # made-up films: times only
     python benchmarks/whole_job.py --render job.json
 
-What is not an option here goes to ``kgenre fit``.
+Unknown options are passed to ``kgenre fit``.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ SECONDS, WAIT = "throughput/seconds_per_epoch", "input_wait"
 
 
 def fit(backend: str, config: str, options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
-    """One job: what it took, and how its epochs went."""
+    """Run one job; return its seconds, and the losses and seconds of its epochs."""
     with tempfile.TemporaryDirectory(prefix="whole_job-", ignore_cleanup_errors=True) as folder:
         environment = prepare_environment(backend, options.device) | {"KGENRE_CACHE": f"{folder}/cache"}
         place = ["--trainer.default_root_dir", folder, "--trainer.name", "job", "--data.path", options.path]
@@ -68,7 +67,7 @@ def fit(backend: str, config: str, options: argparse.Namespace, words: list[str]
 
 
 def render(result: dict[str, Any]) -> str:
-    """The jobs as a Markdown table."""
+    """Return the jobs as a Markdown table."""
     where = result["gpu"] or f"{result['cpu']}, {result['cores']} cores"
     versions: dict[str, str] = {}
     for row in result["rows"]:
@@ -116,14 +115,14 @@ def _line(cells: Any) -> str:
 
 
 def main() -> int:
-    """Run the jobs that are not there yet, write the JSON after each, print the table."""
+    """Run the jobs that are missing, write the JSON after each, print the table."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data.path", dest="path", metavar="FILMS", help="films with posters")
-    parser.add_argument("--samples", type=int, default=2500, help="without FILMS: how many films to make up")
+    parser.add_argument("--samples", type=int, default=2500, help="films to generate, without FILMS")
     parser.add_argument("--configs", nargs="+", default=["configs/poster_cnn_2024.yaml"], metavar="YAML")
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
     parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu")
-    parser.add_argument("--output", type=Path, metavar="JSON", help="written after every job; what is there is kept")
+    parser.add_argument("--output", type=Path, metavar="JSON", help="written after every job; earlier ones are kept")
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of an earlier run")
     options, words = parser.parse_known_args()
     if options.render:

@@ -1,7 +1,7 @@
-"""What a run takes beside computing: decoding posters in its first epoch, input in the later ones, compiling again.
+"""What a run costs besides computing: decoding posters in its first epoch, input in later ones, compiling again.
 
-In each round a first start has an empty cache (of decoded posters and of compiled programs), a second one finds what
-the first left. See benchmarks/README.md.
+In each round a first start has an empty cache (of decoded posters and compiled programs), a second one the cache of the
+first. See benchmarks/README.md.
 
     python benchmarks/whole_run.py --data.path FILMS --quick
     python benchmarks/whole_run.py --data.path FILMS --output whole_run.json
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from trainer_overhead import cpu_name, git_commit, ratio_with_interval
 
-# A row of the table: what, over what, and the target. The parts are summed.
+# Rows of the table: (title, parts of the numerator, parts of the denominator, target). Parts are summed.
 RATIOS = (
     ("first epoch, posters decoded", ("data", "first epoch"), ("compute", "bare decode"), 1.1),
     ("later epoch", ("later epoch",), ("compute",), 1.03),
@@ -32,11 +32,11 @@ RATIOS = (
 )
 
 
-# --- in a process of its own ------------------------------------------------------------------------------------------
+# --- in a separate process --------------------------------------------------------------------------------------------
 
 
 def start(work: dict[str, Any]) -> dict[str, Any]:
-    """One start of a fit; the seconds of its parts."""
+    """Run one fit; return the seconds of its parts."""
     begun = time.perf_counter()
     from kgenre.cli.quiet_backend import import_backend
 
@@ -55,7 +55,7 @@ def start(work: dict[str, Any]) -> dict[str, Any]:
             seconds["data"] = time.perf_counter() - begun
 
     class Times(kgenre.Callback):
-        """Waits for the device after the first step and at the end of epochs alone."""
+        """Records times; waits for the device only after the first step and at the end of epochs."""
 
         def __init__(self) -> None:
             self.batches: list[Any] = []
@@ -78,7 +78,7 @@ def start(work: dict[str, Any]) -> dict[str, Any]:
             passed = time.perf_counter() - self.begun
             if trainer.current_epoch:
                 seconds["later epoch"].append(passed)
-            else:  # the step that compiled is counted as one of the others
+            else:  # the step that compiled counts as much as the others
                 steps = len(self.batches)
                 seconds["first epoch"] = passed * steps / max(1, steps - 1)
             if trainer.current_epoch or not is_first:
@@ -106,7 +106,7 @@ def start(work: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bare_decode(films: Any) -> float:
-    """Decoding the same JPEGs, read already, with TensorFlow at the smallest sufficient scale and no resize."""
+    """Time TensorFlow on the same JPEGs, already in memory, at the smallest sufficient scale and without resizing."""
     from input_pipeline import cold_contestants
 
     paths = [Path(path) for path in films.table.poster_paths if path]
@@ -120,11 +120,11 @@ def _bare_decode(films: Any) -> float:
     return min(found)
 
 
-# --- all of them ------------------------------------------------------------------------------------------------------
+# --- all starts -------------------------------------------------------------------------------------------------------
 
 
 def measure(options: argparse.Namespace, backend: str) -> list[dict[str, float]]:
-    """The rounds of a backend: the seconds of the first start, and of compiling in the second."""
+    """Run the rounds of a backend; return the seconds of the first start, and of compiling and data in the second."""
     rounds = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory(prefix="whole_run-", ignore_cleanup_errors=True) as folder:
@@ -149,7 +149,7 @@ def measure(options: argparse.Namespace, backend: str) -> list[dict[str, float]]
 
 
 def render(result: dict[str, Any]) -> str:
-    """The seconds of each part, and the ratios, as Markdown."""
+    """Return the seconds of each part and the ratios as Markdown."""
     names = list(dict.fromkeys(name for rounds in result["seconds"].values() for name in rounds[0]))
     backends = list(result["seconds"])
 
@@ -177,7 +177,7 @@ def render(result: dict[str, Any]) -> str:
 
 
 def main() -> int:
-    """Measure, print, write."""
+    """Measure, write the JSON after each backend, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--data.path", dest="path", help="films with posters; default: the sample set")
     parser.add_argument("--backends", nargs="+", default=["tensorflow", "jax"])
@@ -208,7 +208,7 @@ def main() -> int:
         "rounds": options.rounds,
         "seconds": {},
     }
-    if options.output and options.output.exists():  # another backend's may be there
+    if options.output and options.output.exists():  # those of other backends
         result["seconds"] = json.loads(options.output.read_text())["seconds"]
     for backend in options.backends:
         result["seconds"][backend] = measure(options, backend)

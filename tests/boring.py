@@ -61,7 +61,7 @@ def boring_dataset(rows=32, batch_size=8, shuffle=True, seed=0):
 
 
 def quiet_trainer(**arguments):
-    """A Trainer that prints and writes nothing, except where an argument asks for it."""
+    """A Trainer that prints and writes nothing, unless an argument enables it."""
     quiet = {
         "max_epochs": 1,
         "logger": False,
@@ -73,7 +73,7 @@ def quiet_trainer(**arguments):
 
 
 def descend(batches, learning_rate=0.1, kernel=None):
-    """The kernel and bias that `BoringModule` must have after one SGD step a batch: computed by NumPy."""
+    """The kernel and bias that `BoringModule` must have after one SGD step per batch, computed with NumPy."""
     kernel, bias = _kernel(2) if kernel is None else kernel, np.zeros(2, "float32")
     for batch in batches:
         slope = 2 * (batch["x"] @ kernel + bias - batch["y"]) / batch["y"].size
@@ -82,7 +82,7 @@ def descend(batches, learning_rate=0.1, kernel=None):
 
 
 def traces(count):
-    """How often a step is traced where steps are compiled; torch runs them eagerly and traces nothing."""
+    """The expected number of traces: ``count`` if steps are compiled, 0 under torch, which runs them eagerly."""
     return 0 if keras.backend.backend() == "torch" else count
 
 

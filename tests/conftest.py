@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Settings and fixtures of all tests."""
 
 import gc
 import os
@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
-# Rooms that compare numbers with tolerance, or what the same programs give twice. Under JAX theirs are compiled without
-# optimising, in two thirds of the time. Where two programs must give the same to the bit, the machine code is a user's.
+# Folders whose tests compare numbers with a tolerance, or two runs of the same program: under JAX they compile without
+# optimisation, in two thirds of the time. In TO_THE_BIT two programs must agree bit for bit, compiled as for users.
 QUICK = ("benchmarks", "cli", "engines", "kernels", "models", "reports", "training", "tuning")
 COMPILED_QUICKLY = [TESTS / room for room in QUICK]
 TO_THE_BIT = [TESTS / "cli" / "test_repeat.py", TESTS / "engines" / "test_initial_weights.py"]
@@ -31,14 +31,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 if "PYTEST_XDIST_WORKER" in os.environ and os.environ.get("KERAS_BACKEND") == "tensorflow":
     import tensorflow as tf
 
-    tf.config.threading.set_intra_op_parallelism_threads(1)  # processes that a test starts have all
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a script: Ctrl-C is tested, too
+    tf.config.threading.set_intra_op_parallelism_threads(1)  # processes that a test starts use all threads
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; tests send Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(TESTS))  # `import boring` in any folder of tests, whichever import mode pytest runs in
 
 
 class NoBackend:
-    """An importer that refuses them."""
+    """An import hook that refuses Keras and its backends."""
 
     @staticmethod
     def find_spec(name, path=None, target=None):
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    # What a test collects is its own: to look through all of the libraries and of the tests before takes a second.
+    # Objects of libraries and earlier tests are frozen: scanning them takes the garbage collector a second each time.
     gc.collect()
     gc.freeze()
     if os.environ.get("KERAS_BACKEND") == "jax":
@@ -84,7 +84,7 @@ def pytest_runtest_setup(item):
 
         quickly = item.path not in TO_THE_BIT and any(room in item.path.parents for room in COMPILED_QUICKLY)
         jax.config.update("jax_disable_most_optimizations", quickly)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))  # in processes that a test starts
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))  # for processes that a test starts
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def run_python():
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory) -> Path:
-    """A sample set of 120 films; read only."""
+    """A sample set of 120 films; do not write to it."""
     from kgenre.data import make_sample_films
 
     return make_sample_films(tmp_path_factory.mktemp("sample") / "films", n=120)

@@ -1,4 +1,4 @@
-"""Weights of new networks without the programs that JAX compiles for each shape in which it draws some."""
+"""Initial weights drawn by NumPy, since JAX would compile a program for each shape."""
 
 import contextlib
 from unittest import mock
@@ -9,7 +9,7 @@ from keras import initializers, ops
 
 @contextlib.contextmanager
 def numpy_weights():
-    """In the block the initializers of kgenre's and Keras's layers give what NumPy draws: the same for a shape."""
+    """Within the block, the initializers of kgenre's and Keras's layers draw with NumPy: equal values for a shape."""
 
     def drawn(self, shape, dtype=None, **_):
         values = np.random.default_rng(len(shape)).normal(0, 0.05, shape)

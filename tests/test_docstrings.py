@@ -1,4 +1,4 @@
-"""The examples in docstrings run and give what they say; one that says nothing only has to run."""
+"""The examples in docstrings run and print what they show; one that shows no output only has to run."""
 
 import doctest
 import importlib
@@ -16,14 +16,14 @@ from PIL import Image
 import kgenre
 
 pytestmark = pytest.mark.one_backend("tensorflow")
-# Left out: what compiles or trains for seconds, and what wants the run or the table of a user, or an extra.
+# Left out: examples that compile or train for seconds, or that need a user's run or table, or an optional package.
 SLOW = ("Bidirectional", "ColoursAndLayout", ".fused", "GenreClassifier", ".overview_lstm", ".poster_cnn_2024")
 SLOW += (".poster_cnn_2025", ".side_by_side", "BatchSizeFinder", "TensorBoardViews")
 WANTING = (".read", "layout_of", "StepWarnings", "InMemoryLogger", "load_from_checkpoint", "export_classifier")
 WANTING += (".examples", ".fit_fusion", "WandbLogger", "MLFlowLogger")
 PACKAGES = {package.name for package in pkgutil.iter_modules(kgenre.__path__) if package.ispkg}
-PACKAGES -= {"checkpoints", "kernels", "tuning"}  # nothing is left of their examples
-# What examples use without making it.
+PACKAGES -= {"checkpoints", "kernels", "tuning"}  # all of their examples are left out
+# Names that examples use without defining them.
 STANDINS = dict.fromkeys(("batches", "train_batches", "val_batches", "test_batches"), boring_batches()) | {
     "Path": Path,
     "Trainer": partial(kgenre.Trainer, max_epochs=1),

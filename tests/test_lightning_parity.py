@@ -1,6 +1,6 @@
-"""What a Lightning user expects, row by row, each with the tests that show it; then Lightning's own tests, one by one.
+"""Two tables: what a Lightning user expects, each row with the tests that show it; and Lightning's own tests, with ours.
 
-A row fails here when one of its tests, or a name that it promises, is gone; what is public and in no row fails too.
+A row fails if one of its tests, or a name that it promises, no longer exists. A public name that is in no row fails too.
 ``python tests/test_lightning_parity.py`` prints both tables as Markdown.
 """
 
@@ -25,10 +25,10 @@ ROOT = Path(__file__).parents[1]
 
 @dataclass(frozen=True)
 class Row:
-    """A promise.
+    """A feature that a Lightning user expects.
 
-    ``names`` are looked up: "Trainer(max_epochs)" is an argument, "Trainer.fit" an attribute, "callbacks.Timer" a member
-    of a package. ``tests`` are node ids.
+    ``level`` is "M" (must) or "S" (should). ``names`` must exist: "Trainer(max_epochs)" is an argument, "Trainer.fit" an
+    attribute, "callbacks.Timer" a member of a package. ``tests`` are node ids.
     """
 
     section: str
@@ -39,7 +39,7 @@ class Row:
 
 
 def of(file: str, *names: str) -> tuple[str, ...]:
-    """Node ids: ``of("training/fit", "ctrl_c")`` is tests/training/test_fit.py::test_ctrl_c."""
+    """Return node ids: ``of("training/fit", "ctrl_c")`` is tests/training/test_fit.py::test_ctrl_c."""
     folder, _, name = file.rpartition("/")
     return tuple(f"tests/{folder}/test_{name}.py::test_{test}" for test in names)
 
@@ -189,7 +189,7 @@ TABLE = [
 ]
 # fmt: on
 
-# What Lightning's own tests expect of these flags and callbacks, test by test, and what comes of it here:
+# What Lightning's own tests expect of these flags and callbacks, test by test, and whether kgenre meets it:
 # https://github.com/Lightning-AI/pytorch-lightning/tree/master/tests/tests_pytorch, July 2026.
 as_theirs, timer, least = "training/lightning_behaviours", "callbacks/timer", "training/min_epochs"
 accumulation = "callbacks/gradient_accumulation_scheduler"
@@ -197,9 +197,9 @@ accumulation = "callbacks/gradient_accumulation_scheduler"
 
 @dataclass(frozen=True)
 class Expectation:
-    """Of one of Lightning's tests: ``tests`` of ours that expect the same, or show what ``differs``, and why.
+    """One of Lightning's tests, with our ``tests`` that expect the same, or that show what ``differs``, and why.
 
-    Without ``tests`` there is nothing here that it could be about.
+    Without ``tests``, kgenre has nothing that it could be about; ``differs`` is the reason.
     """
 
     theirs: str
@@ -208,7 +208,7 @@ class Expectation:
 
 
 def expectations(file: str, **theirs: tuple[str, ...] | tuple[tuple[str, ...], str] | str) -> list[Expectation]:
-    """Of one file: its tests with the tests of ours; these and why it differs; or why there is nothing to test."""
+    """Return the tests of one file: each with ours, with ours and what differs, or with why there is nothing to test."""
     made = []
     for name, ours in theirs.items():
         if isinstance(ours, str):
@@ -459,14 +459,14 @@ def functions_of(path: Path) -> frozenset[str]:
 
 
 def is_there(name: str) -> bool:
-    """Whether kgenre has it: "Trainer(profiler)", "Module.log", "callbacks.Timer", "tuning.Tuner.lr_find"."""
+    """Return whether a name exists: "Trainer(profiler)", "Module.log", "callbacks.Timer", "tuning.Tuner.lr_find"."""
     path, argument = re.fullmatch(r"([\w.]+)(?:\((\w+)\))?", name).groups()
     first, *rest = path.removeprefix("kgenre.").split(".")
     try:
         found = importlib.import_module(f"kgenre.{first}") if first.islower() and rest else _member("kgenre", first)
         for part in rest:
             if first == "Trainer" and not hasattr(found, part):
-                found = found(logger=False)  # the state of a run is on the instance
+                found = found(logger=False)  # a run's state is on the instance
             found = getattr(found, part)
     except (AttributeError, ImportError):
         return False
@@ -474,7 +474,7 @@ def is_there(name: str) -> bool:
 
 
 def public() -> list[str]:
-    """The names that need a row: what users can write."""
+    """Return the public names, each of which needs a row."""
     packages = {"callbacks": callbacks, "loggers": loggers, "profilers": profilers, "tuning": tuning}
     names = [f"{name}.{member}" for name, package in packages.items() for member in package.__all__]
     names += [f"Trainer({name})" for name in inspect.signature(Trainer).parameters]
@@ -488,7 +488,7 @@ def _member(module: str, name: str) -> object:
 
 
 def markdown() -> str:
-    """The table, with the tests that show each row."""
+    """Return both tables, with the tests that show each row."""
     lines = []
     for section in dict.fromkeys(row.section for row in TABLE):
         lines += [f"\n## {section}\n", "| | | shown by |", "|---|---|---|"]

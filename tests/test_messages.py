@@ -1,4 +1,4 @@
-"""Who is told what kgenre has to say, where the program has not set up logging."""
+"""Where kgenre's log messages go, depending on whether the program has set up logging."""
 
 import io
 import logging
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.backend_free
 
 
 def as_imported(monkeypatch):
-    """The logger of a program that has set up nothing; pytest has, before each test."""
+    """The logger as in a program that has not set up logging; pytest sets it up before each test."""
     logger = logging.getLogger("kgenre")
     (ours,) = (handler for handler in logger.handlers if isinstance(handler, Messages))
     monkeypatch.setattr(logger, "handlers", [ours])

@@ -1,11 +1,11 @@
-"""What Windows and macOS ask for, tried where the tests run: text is UTF-8, and nobody holds a file that is moved.
+"""Requirements of Windows and macOS, tested on the current system: text is UTF-8, and files that are moved are closed.
 
-It keeps the core of what was tried once, under JAX, on two stand-ins for these systems: `fit` (also resumed),
-`predict`, `data prepare`, `report`, `fuse`, `sweep` and `export`. The Windows-like one lacked what Windows lacks
-(`fork`, SIGHUP, `/proc`), refused to remove, replace or move open files and names with `:`, `*`, `?`, and had cp1252,
-its line ends and a clock of 16 ms; on it most of the suite was run too, where the tests that need pipes and links fail.
-The macOS-like one lacked `/proc` and processor affinity and had a data folder behind a link. What libraries do in C++
-none of it shows.
+This is the core of what was tried once, under JAX, on imitations of these systems: `fit` (also resumed), `predict`,
+`data prepare`, `report`, `fuse`, `sweep` and `export`. The imitation of Windows had no `fork`, SIGHUP and `/proc`,
+refused to remove, replace or move open files, refused names with `:`, `*` or `?`, and had cp1252, CRLF line ends and a
+clock resolution of 16 ms; most of the suite was run on it too, where only tests that need pipes and links fail. The
+imitation of macOS had no `/proc` and processor affinity, and its data folder was behind a symbolic link. None of this
+covers what libraries do in C++.
 """
 
 import ast
@@ -27,7 +27,7 @@ REFUSED = re.compile(r'[\\<>:"|?*]|[. ]$|^(con|prn|aux|nul|com\d|lpt\d)(\.|$)', 
 
 
 def names_no_encoding(call):
-    """Whether a call opens a file as text in the encoding of the system, which Windows has not as UTF-8."""
+    """Whether a call opens a file as text in the system's encoding, which is not UTF-8 on Windows."""
     name = getattr(call.func, "attr", getattr(call.func, "id", ""))
     if name not in ("open", "read_text", "write_text") or any(word.arg == "encoding" for word in call.keywords):
         return False
@@ -52,11 +52,11 @@ def test_text_is_utf_8_on_every_system():
 
 @pytest.fixture
 def as_on_windows(monkeypatch, tmp_path):
-    """No file below ``tmp_path`` that this process has open is moved or removed, and no folder is opened."""
+    """Refuse to move or remove files that this process has open, and to open folders below ``tmp_path``."""
     if not Path("/proc/self/fd").is_dir():
         pytest.skip("open files are looked up in /proc")
     listdir, open_ = os.listdir, os.open
-    monkeypatch.setattr(shutil, "_use_fd_functions", False)  # as there
+    monkeypatch.setattr(shutil, "_use_fd_functions", False)  # Windows has none
 
     def held(path):
         places = [os.path.realpath(f"/proc/self/fd/{number}") for number in listdir("/proc/self/fd")]
@@ -97,7 +97,7 @@ def test_a_run_where_open_files_stay(as_on_windows, tmp_path):
     again = trainer(max_epochs=3)
     again.fit(BoringModule(), boring_batches(2), boring_batches(1), ckpt_path="last")
     assert (again.log_dir, again.global_step) == (first.log_dir, 6)
-    assert len(list((first.log_dir / "checkpoints").iterdir())) == 3  # the newest, which is the best, and what names it
+    assert len(list((first.log_dir / "checkpoints").iterdir())) == 3  # the newest and best, and the files best and last
     assert [path for path in tmp_path.rglob("*") if REFUSED.search(path.name)] == []
     shutil.rmtree(again.log_dir)
 

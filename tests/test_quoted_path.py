@@ -1,4 +1,4 @@
-"""Paths in commands that are shown to be typed."""
+"""Paths in commands that are shown for a user to type."""
 
 import shlex
 from pathlib import Path

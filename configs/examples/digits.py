@@ -1,4 +1,4 @@
-"""Another task end to end: handwritten digits, with a Module and a DataModule of one's own."""
+"""Another task from end to end: handwritten digits, with a custom Module and DataModule."""
 
 import keras
 from keras import layers, ops
