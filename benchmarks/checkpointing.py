@@ -185,7 +185,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="few rounds, small sizes: does it run at all?")
     parser.add_argument("--output", type=Path, metavar="JSON", help="write the results here")
     parser.add_argument("--render", type=Path, metavar="JSON", help="only print the table of earlier results")
-    parser.add_argument("--folder", type=Path, help="on the disk to write to; default: the system's temporary folder")
+    parser.add_argument("--folder", type=Path, help="a folder on the disk to test; default: the temporary folder")
     parser.add_argument(
         "--lightning-python", metavar="PATH", help="a Python with lightning and torch; default: without Lightning"
     )
