@@ -15,35 +15,41 @@ def random_state() -> dict[str, Any]:
 
     A module's own `keras.random.SeedGenerator` is not included, as it is one of the module's variables.
     """
-    version, words, gauss = random.getstate()
+    version, integers, gauss = random.getstate()
     algorithm, key, position, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {
-        "python": [version, _hex(words), gauss],
+        "python": [version, _hex(integers), gauss],
         "numpy": [algorithm, _hex(key), int(position), int(has_gauss), float(cached)],
     }
     generator = _keras_generator()
     if generator is not None:
         state["keras"] = np.asarray(generator.state).tolist()
-    # On torch, Keras draws dropout from it; a torch ``DataLoader`` draws its order from it under any backend.
+    # On torch, Keras draws dropout from its generators, the CPU's or a GPU's; a torch ``DataLoader`` draws its order
+    # from the CPU's under any backend.
     torch = sys.modules.get("torch")
     if torch is not None:
-        state["torch"] = bytes(torch.get_rng_state().numpy()).hex()
+        state["torch"] = _bytes_as_hex(torch.get_rng_state())
+        if torch.cuda.is_initialized():
+            state["torch_cuda"] = list(map(_bytes_as_hex, torch.cuda.get_rng_state_all()))
     return state
 
 
 def set_random_state(state: Mapping[str, Any]) -> None:
-    """Restore what `random_state` returned."""
-    version, words, gauss = state["python"]
-    random.setstate((version, tuple(map(int, _words(words))), gauss))
+    """Restore what `random_state` returned, on this or another machine."""
+    version, integers, gauss = state["python"]
+    random.setstate((version, tuple(map(int, _integers(integers))), gauss))
     algorithm, key, *rest = state["numpy"]
-    np.random.set_state((algorithm, _words(key), *rest))
+    np.random.set_state((algorithm, _integers(key), *rest))
     if "keras" in state:
         from keras.src.random.seed_generator import global_seed_generator
 
         global_seed_generator().state.assign(np.array(state["keras"], "uint32"))
     torch = sys.modules.get("torch")
     if torch is not None and "torch" in state:
-        torch.set_rng_state(torch.frombuffer(bytearray.fromhex(state["torch"]), dtype=torch.uint8))
+        torch.set_rng_state(_torch_bytes(state["torch"]))
+        if "torch_cuda" in state:
+            saved = state["torch_cuda"][: torch.cuda.device_count()]  # this machine may have fewer GPUs
+            torch.cuda.set_rng_state_all(list(map(_torch_bytes, saved)))
 
 
 def _keras_generator() -> Any:
@@ -54,9 +60,19 @@ def _keras_generator() -> Any:
     return global_state.get_global_attribute(GLOBAL_SEED_GENERATOR)
 
 
-def _hex(words: Any) -> str:
-    return np.asarray(words, ">u4").tobytes().hex()
+def _hex(integers: Any) -> str:
+    return np.asarray(integers, ">u4").tobytes().hex()
 
 
-def _words(text: str) -> np.ndarray:
+def _integers(text: str) -> np.ndarray:
     return np.frombuffer(bytes.fromhex(text), ">u4").astype("uint32")
+
+
+def _bytes_as_hex(tensor: Any) -> str:
+    return bytes(tensor.numpy()).hex()
+
+
+def _torch_bytes(text: str) -> Any:
+    import torch
+
+    return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
