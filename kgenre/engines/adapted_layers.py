@@ -35,7 +35,7 @@ def set_adapted_state(module: Any, states: Sequence[Mapping[str, Any]]) -> None:
     layers = _adaptable(module)
     here, there = [type(layer).__name__ for layer in layers], [state["layer"] for state in states]
     if here != there:
-        raise ValueError(f"the module has the preprocessing layers {here}, the checkpoint is of {there}")
+        raise ValueError(f"the module has the preprocessing layers {here}, but the checkpoint has {there}")
     for layer, state in zip(layers, states, strict=True):
         if isinstance(layer, keras.layers.Discretization):
             if state["bin_boundaries"] is not None:

@@ -71,7 +71,7 @@ def prepare_keras() -> None:
     if asked and asked != backend and asked not in _said:
         _said.add(asked)
         _log.warning(
-            "KERAS_BACKEND is %s now, but Keras was imported on %s and stays there. Restart the kernel (or the "
+            "KERAS_BACKEND is %s now, but Keras was imported with %s and cannot switch. Restart the kernel (or the "
             "program) and set the variable before the first import of Keras.",
             asked,
             backend,

@@ -29,8 +29,8 @@ def batch_specs(stage: str, batch: Any) -> Any:
     """
     if (place := _rows_in_lists(batch, "batch")) is not None:
         raise StepError(
-            f"The {stage.partition('/')[0]} batch holds lists of numbers at {place}; each number would be an input of "
-            "its own. Give an array, numpy.asarray(rows); a Hugging Face dataset does so with_format('numpy')."
+            f"The {stage.partition('/')[0]} batch holds lists of numbers at {place}; each number would become a "
+            "separate input. Pass an array, numpy.asarray(rows); for a Hugging Face dataset, call with_format('numpy')."
         )
     for path, leaf in keras.tree.flatten_with_path(batch):
         try:
@@ -41,14 +41,14 @@ def batch_specs(stage: str, batch: Any) -> Any:
         if (kind := type(leaf).__name__) in _NOT_DENSE:
             raise StepError(
                 f"The {stage.partition('/')[0]} batch holds a {kind} at batch{place}; a compiled step takes dense "
-                f"arrays. Let the source of batches make one, for example dataset.map(...) with {_NOT_DENSE[kind]}."
+                f"arrays. Convert it in the data pipeline, for example with {_NOT_DENSE[kind]} in dataset.map(...)."
             )
         if not is_number:
             is_text = isinstance(leaf, str) or getattr(getattr(leaf, "dtype", None), "kind", "") in ("U", "S", "O")
-            instead = " (Keras's StringLookup and TextVectorization give them, in the source of batches)"
+            instead = " with Keras's StringLookup or TextVectorization in the data pipeline"
             raise StepError(
                 f"The {stage.partition('/')[0]} batch holds {str(leaf)[:40]!r} ({type(leaf).__name__}) at "
-                f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or give numbers"
+                f"batch{place}; a compiled step takes numbers only. Leave it out of the batch, or convert it to numbers"
                 f"{instead if is_text else ''}."
             )
         _warn_if_wrapped(leaf, f"{stage.partition('/')[0]} batch", f"batch{place}")
@@ -67,7 +67,7 @@ def _warn_if_wrapped(leaf: Any, batch: str, place: str) -> None:
     if np.any(differ := seen != numbers):
         warnings.warn(
             f"The {batch} holds {numbers[differ][0]} at {place}, but {keras.backend.backend()} computes with 32 bits: "
-            f"the step sees {seen[differ][0]}. Give smaller numbers, such as that of the row.",
+            f"the step sees {seen[differ][0]}. Use smaller numbers, such as row indices.",
             stacklevel=2,
         )
 

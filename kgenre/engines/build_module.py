@@ -79,8 +79,9 @@ def _build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[
         optimizer.build(variables)
     elif list(map(id, optimizer._trainable_variables)) != list(map(id, variables)):
         raise ValueError(
-            f"configure_optimizers returned {_a(type(optimizer).__name__)} that was made for other variables: another "
-            "module's, or those that this one had before. Create it in configure_optimizers, anew for each fit."
+            f"configure_optimizers returned {_a(type(optimizer).__name__)} that was built for different variables: "
+            "those of another module, or earlier ones of this module. Create a new one in configure_optimizers for "
+            "each fit."
         )
 
 
@@ -118,7 +119,7 @@ def _warn_of_trained_state(built: BuiltModule, result: StepResult) -> None:
         if id(variable) in assigned:
             warnings.warn(
                 f"training_step assigns self.{name}, which the optimizer trains too. Create it with "
-                "keras.Variable(..., trainable=False), unless both are meant.",
+                "keras.Variable(..., trainable=False), unless both are intended.",
                 stacklevel=2,
             )
 
@@ -183,8 +184,8 @@ def _check_names(built: BuiltModule, stage: str, entries: Sequence[LogEntry]) ->
     for entry in entries:
         if entry.name in taken:
             raise ValueError(
-                f"log({entry.name!r}, add_dataloader_idx=False) has this name for several {name} sets. "
-                "Give each its own, or leave add_dataloader_idx=True."
+                f"log({entry.name!r}, add_dataloader_idx=False) uses the same name for several {name} sets. "
+                "Give each its own name, or leave add_dataloader_idx=True."
             )
 
 

@@ -79,8 +79,8 @@ class BuiltModule:
         new = [name for name, v in self.trainable.items() if id(v) not in self.optimized]
         if self.optimizers and new:
             raise ValueError(
-                f"{new[0]} was frozen when training began, so the optimizer has no state for it, and now it is "
-                "trainable. To unfreeze a layer later, leave it trainable and freeze it in on_fit_start."
+                f"{new[0]} was frozen when training began, so the optimizer has no state for it, but it is "
+                "trainable now. To unfreeze a layer later, leave it trainable and freeze it in on_fit_start."
             )
 
     def refuse_unreached(self) -> None:
@@ -127,7 +127,7 @@ class BuiltModule:
             )
         if result.loss is not None and isinstance(result.outputs["loss"], Number | np.ndarray):
             raise StepError(
-                f"training_step returned {result.outputs['loss']!r} as loss, a number that no gradient goes through, "
+                f"training_step returned {result.outputs['loss']!r} as the loss, a number without a gradient, "
                 "so nothing would be trained. Return the tensor that keras.ops computes from the model's outputs."
             )
         return result
@@ -146,8 +146,8 @@ class BuiltModule:
         new = set(recorded) - {entry.name for entry in entries}
         if new:
             raise StepError(
-                f"log({min(new)!r}) was not called for the first batch that was seen, and a compiled step cannot get "
-                "more values later. Log it for every batch."
+                f"log({min(new)!r}) was not called for the first batch, and a compiled step cannot log additional "
+                "values later. Log it for every batch."
             )
         if not entries:
             return ops.zeros((2, 0), "float32")
@@ -177,7 +177,7 @@ class BuiltModule:
         if new is not None and not self.says_replaced:
             self.says_replaced = True
             warnings.warn(
-                f"self.{new} is another variable now, but the fit keeps using the one that was there when it began. "
+                f"self.{new} is a different variable now, but the fit keeps using the one that existed when it began. "
                 "Create layers in setup or configure_model; in a hook, change the weights of the existing ones with "
                 "set_weights or load_weights.",
                 stacklevel=2,

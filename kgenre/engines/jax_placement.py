@@ -53,6 +53,6 @@ class Placement:
         if array.shape[0] % devices:
             raise StepError(
                 f"Each batch is divided among {devices} devices. Received one of {array.shape[0]} rows: make "
-                f"batch_size a multiple of {devices} and drop or fill up the last batch, or take other devices."
+                f"batch_size a multiple of {devices} and drop or pad the last batch, or use another number of devices."
             )
         return jax.device_put(array, self._divided)

@@ -141,8 +141,8 @@ class ArrayState(ABC):
     def _begin_anew(self) -> None:
         """Rebuild the state from the Keras variables as last synced, after a step that had taken it was interrupted."""
         _log.warning(
-            "JAX keeps nothing of a step that is broken off: the weights are those of the last validation or end of an "
-            "epoch, or those that training began with."
+            "The interrupted step destroyed JAX's current weights; those of the last validation, epoch end or training "
+            "start were restored."
         )
         self.has_lost_steps = True
         self._state = {}

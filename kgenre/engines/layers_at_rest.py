@@ -62,16 +62,16 @@ def warn_at_rest(layers: Sequence[keras.Layer], step: str) -> None:
     """Warn of the first layer that `noted_at_rest` found."""
     if layers and step != "training_step":
         warnings.warn(
-            f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=False, so it acts as in "
-            "training. Give it where the step calls the model: self.model(x, training=False), or training=True if that "
-            "is meant.",
+            f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=False, so the layer "
+            "behaves as in training. Call the model with self.model(x, training=False), or with training=True if that "
+            "is intended.",
             stacklevel=2,
         )
     elif layers:
         warnings.warn(
-            f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=True, so it works as in "
-            "an evaluation. Give it where the step calls the model: self.model(x, training=True), or training=False if "
-            "that is meant.",
+            f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=True, so the layer "
+            "behaves as in evaluation. Call the model with self.model(x, training=True), or with training=False if "
+            "that is intended.",
             stacklevel=2,
         )
 

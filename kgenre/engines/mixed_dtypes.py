@@ -15,7 +15,7 @@ def mixed_dtypes(error: Exception, step: str) -> str | None:
     if found is None or not lines:
         return None
     return (
-        f"{step} computes with tensors of {found[2]} and {found[1]} at {described(lines[-1])}, and TensorFlow's "
-        "operators convert neither. Write it with keras.ops (keras.ops.subtract(a, b) for a - b), which does, or "
-        "convert one with keras.ops.cast."
+        f"{step} combines tensors of {found[2]} and {found[1]} at {described(lines[-1])}, but TensorFlow's "
+        "operators do not convert dtypes. Use keras.ops, which does (keras.ops.subtract(a, b) for a - b), or convert "
+        "one of the tensors with keras.ops.cast."
     )

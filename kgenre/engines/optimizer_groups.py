@@ -39,11 +39,11 @@ def optimizer_groups(
             if held is not None:
                 raise ValueError(
                     f"configure_optimizers: {pattern!r} matches only variables that are frozen, such as {held}. To "
-                    "train them later, leave them trainable and freeze them in on_fit_start; else leave it out."
+                    "train them later, leave them trainable and freeze them in on_fit_start; else drop the pattern."
                 )
             raise ValueError(
                 f"configure_optimizers: the pattern {pattern!r} has no variable left to train. "
-                f"Names go from {next(iter(trainable))} to {list(trainable)[-1]}; the first pattern that matches "
-                "all of one wins."
+                f"The names range from {next(iter(trainable))} to {list(trainable)[-1]}; the first pattern that "
+                "matches a whole name wins."
             )
     return list(groups.values())

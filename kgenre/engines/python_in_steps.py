@@ -53,8 +53,8 @@ class Attributes:
                 if any(map(keras.ops.is_tensor, keras.tree.flatten(held if type(held) is not set else list(held)))):
                     raise StepError(
                         f"{step} puts tensors into self.{name}, but Python code in a step runs only when the step is "
-                        "compiled. Return them: the hooks of batches get them as outputs. Or use self.log or a Keras "
-                        "metric."
+                        "compiled. Return them instead: batch hooks receive them as outputs. Or use self.log or a "
+                        "Keras metric."
                     )
                 changed.append(name)
         changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
@@ -63,9 +63,9 @@ class Attributes:
             drawn = drawn or any(value is random or value is np.random for value in named_by(module, [step]))
         if drawn:
             warnings.warn(
-                f"{step} draws with Python's random or NumPy's, but Python code in a step runs only when the step is "
-                "compiled: each step gets the same numbers. Use keras.random with seed=self.seed, a "
-                "keras.random.SeedGenerator, or draw them in the source of batches.",
+                f"{step} draws random numbers with Python or NumPy, but Python code in a step runs only when the step "
+                "is compiled: every step gets the same numbers. Use keras.random with seed=self.seed, a "
+                "keras.random.SeedGenerator, or draw the numbers in the data pipeline.",
                 stacklevel=2,
             )
         if changed:
@@ -100,17 +100,19 @@ class ReadValues:
         for step, name, *values in self.changed(module, optimizers):
             if name not in self._said:
                 self._said.add(name)
-                was, now = (repr(value) if isinstance(value, _PLAIN) else "another" for value in values)
+                was, now = (repr(value) if isinstance(value, _PLAIN) else "" for value in values)
+                before = f"was {was}" if was else "had its old value"
+                after = f"is {now} now" if now else "has changed"
                 advice = (
-                    f"write self.{name} = keras.Variable({was if was != 'another' else '...'}, trainable=False), and "
+                    f"define self.{name} = keras.Variable({was or '...'}, trainable=False), and call "
                     f"self.{name}.assign(...) in the hook."
                     if name in vars(module)
-                    else "give it, or a layer of your own, a keras.Variable(..., trainable=False) that the module "
-                    "holds, and assign that in the hook."
+                    else "keep it in a keras.Variable(..., trainable=False) of the module or of a layer of your own, "
+                    "and assign that in the hook."
                 )
                 warnings.warn(
-                    f"self.{name} is {now} now, but {step} was compiled when it was {was}, and keeps using that. "
-                    f"For a value that changes {advice}",
+                    f"self.{name} {after}, but {step} was compiled when it {before} and keeps using that. "
+                    f"For a value that changes, {advice}",
                     stacklevel=2,
                 )
 
@@ -153,8 +155,8 @@ def warn_of_counter(name: str, value: int) -> None:
     """Warn that a step reads one of the trainer's counters: the compiled step keeps its current value."""
     if not _is_eager():
         warnings.warn(
-            f"A step reads self.{name} and keeps using {value}, its value when it was compiled. For one that changes "
-            "keep a keras.Variable(0.0, trainable=False) in the module, assign it in a hook such as "
+            f"A step reads self.{name} and keeps using {value}, its value when the step was compiled. For a value "
+            "that changes, keep a keras.Variable(0.0, trainable=False) in the module, assign it in a hook such as "
             "on_train_epoch_start, and read that.",
             stacklevel=4,
         )

@@ -54,7 +54,9 @@ class StepLogs:
             ValueError: the value is not a scalar, ``reduce_fx`` is unknown, or the step has already logged the name.
         """
         if entry.reduce_fx not in REDUCTIONS:
-            raise ValueError(f"log({entry.name!r}): reduce_fx is one of {REDUCTIONS}. Received: {entry.reduce_fx!r}")
+            raise ValueError(
+                f"log({entry.name!r}): reduce_fx must be one of {', '.join(REDUCTIONS)}. Received: {entry.reduce_fx!r}"
+            )
         if any(entry.name == known.name for known in (*self.entries, *self.metrics)):
             raise ValueError(f"log({entry.name!r}) was called twice in one step. Give each value its own name.")
         if hasattr(value, "update_state") and hasattr(value, "result"):  # a Keras metric: read once per epoch

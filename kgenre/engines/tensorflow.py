@@ -133,8 +133,8 @@ class TensorFlowEngine(VariableState):
             if "tf2xla conversion failed" not in str(error):
                 raise
             unknown = re.search(r"on XLA_\w+_JIT: (\w+)", str(error))
-            why = f"it has no {unknown[1]}" if unknown else str(error).splitlines()[0].rstrip(".")
-            raise XlaError(f"jit_compile=True: XLA cannot compile this step ({why}). Leave jit_compile out.") from error
+            why = f"{unknown[1]} is not supported" if unknown else str(error).splitlines()[0].rstrip(".")
+            raise XlaError(f"jit_compile=True: XLA cannot compile this step ({why}). Set jit_compile=False.") from error
 
     def _traced_train(self, batch: Any, update: bool) -> tuple[dict[str, Any], Any]:
         self.traces["train"] += 1

@@ -30,6 +30,6 @@ def hide_other_gpus(devices: Sequence[str]) -> None:
         tf.config.set_visible_devices(wanted, "GPU")
     except RuntimeError:
         raise BackendError(
-            f"Trainer was asked for {', '.join(devices)}, but TensorFlow has started with {len(gpus)} GPUs already. "
-            "Build the model in configure_model, or choose with the variable CUDA_VISIBLE_DEVICES (-1: the CPU)."
+            f"The Trainer is to use {', '.join(devices)}, but TensorFlow has already started with {len(gpus)} GPUs. "
+            "Build the model in configure_model, or set the variable CUDA_VISIBLE_DEVICES (-1 for the CPU)."
         ) from None

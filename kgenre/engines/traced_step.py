@@ -105,7 +105,7 @@ def check_known(variable: keras.Variable, known: Collection[int]) -> None:
         raise StepError(_UNSEEDED)
     raise StepError(
         f"A step uses the variable {variable.path!r}, which the module does not hold: a layer or metric created "
-        "inside the step starts anew each time, one held elsewhere is neither trained nor saved. "
+        "inside the step starts from scratch each time, and one held elsewhere is neither trained nor saved. "
         "Create it in __init__ or configure_model and keep it as an attribute of the module."
     )
 
@@ -197,7 +197,7 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
 def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
     if returned is None:
         warnings.warn(
-            f"{step} returned None: batches of this shape train nothing. If that is not on purpose, return the loss.",
+            f"{step} returned None: batches of this shape are skipped. If that is not intended, return the loss.",
             stacklevel=2,
         )
         return None, {}
@@ -208,7 +208,7 @@ def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
     loss = ops.cast(outputs["loss"], "float32")
     if tuple(loss.shape) not in ((), (1,)):
         raise StepError(
-            f"{step} must return one number as loss. Received a tensor of shape {tuple(loss.shape)}; "
+            f"{step} must return a scalar loss. Received a tensor of shape {tuple(loss.shape)}; "
             "take its mean with keras.ops.mean."
         )
     return ops.reshape(loss, ()), outputs

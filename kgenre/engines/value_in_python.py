@@ -40,19 +40,19 @@ def value_in_python(error: Exception, step: str) -> str | None:
         return None
     if any(Path(line.filename).name in _LOOKUPS for one in errors if one for line in _lines(one)):
         return (
-            f"{step} looks up numbers in a vocabulary at {described(lines[-1])}. Keras does that with TensorFlow, "
-            "which a step compiled by another backend cannot call: let the source of batches do it, for example "
-            "dataset.map(...) of tf.data with the layer, or the layer on whole arrays before training."
+            f"{step} calls a layer with a vocabulary at {described(lines[-1])}. Keras runs it with TensorFlow, which a "
+            "step compiled by another backend cannot call. Apply the layer in the data pipeline, for example in "
+            "dataset.map(...) of tf.data, or to whole arrays before training."
         )
     if "Iterating over a symbolic" in str(error):
         return (
-            f"{step} iterates over one tensor at {described(lines[-1])}. For x, y = batch give batches that are "
-            "tuples, as kgenre.ArrayDataset((x, y)) makes; the rows of a tensor are keras.ops.unstack(tensor)."
+            f"{step} iterates over a tensor at {described(lines[-1])}. For x, y = batch, pass batches that are tuples, "
+            "such as those of kgenre.ArrayDataset((x, y)); for the rows of a tensor, use keras.ops.unstack(tensor)."
         )
     return (
-        f"{step} asks for the numbers in a tensor at {described(lines[-1])}, but a step is compiled before there are "
-        "any. Write it with tensors: keras.ops.where(condition, a, b) for if, "
-        "keras.ops for NumPy and float(), x.shape[0] for len(x), self.model(x) for predict; self.log takes the tensor."
+        f"{step} reads the values of a tensor at {described(lines[-1])}, but they do not exist yet while the step is "
+        "compiled. Use keras.ops.where(condition, a, b) instead of if, keras.ops instead of NumPy and float(), "
+        "x.shape[0] instead of len(x), self.model(x) instead of predict; self.log takes the tensor itself."
     )
 
 

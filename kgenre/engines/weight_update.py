@@ -65,11 +65,12 @@ def configured(module: Any, gradients: dict[str, Any]) -> list[Any]:
     if not isinstance(returned, Mapping) or set(returned) != set(gradients):
         got = type(returned).__name__
         if isinstance(returned, Mapping):
-            got = f"a dict without {next(iter(set(gradients) - set(returned)), 'nothing')!r}"
-            extra = set(returned) - set(gradients)
-            got += f" and with {min(extra)!r}" if extra else ""
+            missing, extra = set(gradients) - set(returned), set(returned) - set(gradients)
+            differences = [f"without {min(missing)!r}"] if missing else []
+            differences += [f"with {min(extra)!r}"] if extra else []
+            got = f"a dict {' and '.join(differences)}"
         raise StepError(
-            f"configure_gradients must return a dict with a gradient for each name it got. Received: {got}."
+            f"configure_gradients must return a dict with the same names as the one passed to it. Received: {got}."
         )
     return [returned[name] for name in gradients]
 

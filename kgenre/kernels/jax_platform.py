@@ -28,7 +28,7 @@ def platform() -> str:
             if not asked:
                 raise
             raise JaxPlatformError(
-                f"JAX_PLATFORMS={asked}, but JAX finds no such device here. Unset it and JAX takes what there is, or "
-                "set JAX_PLATFORMS=cpu; a GPU needs its driver and pip install 'kgenre[cuda]'."
+                f"JAX_PLATFORMS={asked}, but JAX finds no such device here. Unset it to let JAX choose, or set "
+                "JAX_PLATFORMS=cpu. A GPU needs its driver and `pip install 'kgenre[cuda]'`."
             ) from error
     return device if isinstance(device, str) else device.platform

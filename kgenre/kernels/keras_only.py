@@ -28,6 +28,6 @@ def leave_to_keras_unless(*backends: str) -> None:
     import keras
 
     if _wanted.get():
-        raise NotImplementedError("Keras's own operations are wanted.")
+        raise NotImplementedError("keras_only is active.")
     if keras.backend.backend() not in backends:
         raise NotImplementedError(keras.backend.backend())

@@ -22,7 +22,7 @@ def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction])
     """See `kgenre.kernels.masked_lstm`."""
     on_gpu = bool(tf.config.list_logical_devices("GPU"))
     if on_gpu and directions[0].recurrent_dropout is None:
-        raise NotImplementedError("Keras's own LSTM goes through cuDNN.")
+        raise NotImplementedError("Keras's own LSTM uses cuDNN.")
     dtype = inputs.dtype if on_gpu else tf.float32  # half precision makes an LSTM slower on a CPU
     if mask is None:
         mask = tf.ones(tf.shape(inputs)[:2], tf.bool)

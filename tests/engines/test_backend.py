@@ -69,5 +69,5 @@ def test_a_variable_that_is_set_too_late_is_named_once(monkeypatch, caplog):
         prepare_keras()
     (said,) = caplog.messages
     assert said.startswith(
-        f"KERAS_BACKEND is {other} now, but Keras was imported on {BACKEND} and stays there. Restart"
+        f"KERAS_BACKEND is {other} now, but Keras was imported with {BACKEND} and cannot switch. Restart"
     )

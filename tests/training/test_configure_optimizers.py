@@ -235,7 +235,7 @@ def test_an_optimizer_of_other_variables_is_refused():
     module = module_with(lambda: held)
     for _ in range(2):  # its own it may train again
         quiet_trainer().fit(module, boring_batches(1))
-    with pytest.raises(ValueError, match=r"returned an Adam that was made for other variables: .* anew for each fit\."):
+    with pytest.raises(ValueError, match=r"returned an Adam that was built for different variables: .* for each fit\."):
         quiet_trainer().fit(module_with(lambda: held), boring_batches(1))
 
 

@@ -86,7 +86,7 @@ class DrawsGamma(Adam):
 @tensorflow_only
 def test_a_step_that_xla_cannot_compile(caplog):
     caplog.set_level(logging.INFO, "kgenre")
-    with pytest.raises(RuntimeError, match=r"XLA cannot compile this step \(it has no StatelessRandomGamma"):
+    with pytest.raises(RuntimeError, match=r"XLA cannot compile this step \(StatelessRandomGamma\w* is not supported"):
         quiet_trainer(jit_compile=True).fit(DrawsGamma(), boring_batches(1))
     trainer = quiet_trainer(jit_compile="auto")
     trainer.fit(DrawsGamma(), boring_batches(1))

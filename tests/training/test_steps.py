@@ -73,7 +73,7 @@ def test_a_step_that_forgot_its_return_warns():
             self.log("loss", self.error(batch))
 
     module = Forgets()
-    with pytest.warns(UserWarning, match=r"training_step returned None: batches of this shape train nothing") as told:
+    with pytest.warns(UserWarning, match=r"training_step returned None: batches of this shape are skipped") as told:
         quiet_trainer().fit(module, boring_batches(2))
     place = Forgets.training_step.__code__
     places = [(w.filename, w.lineno) for w in told if "returned None" in str(w.message)]
@@ -95,8 +95,8 @@ def test_a_value_that_is_logged_late_is_refused():
 @pytest.mark.parametrize(
     ("loss", "message"),
     [
-        (lambda m, b: 0.5, "returned 0.5 as loss, a number that no gradient"),
-        (lambda m, b: {"loss": np.float32(0.5), "error": m.error(b)}, r"returned np.float32\(0.5\) as loss"),
+        (lambda m, b: 0.5, "returned 0.5 as the loss, a number without a gradient"),
+        (lambda m, b: {"loss": np.float32(0.5), "error": m.error(b)}, r"returned np.float32\(0.5\) as the loss"),
         (lambda m, b: ops.mean(b["x"]), "depends on no trainable variable of Constant"),
         (lambda m, b: ops.stop_gradient(m.error(b)), "from which no gradient reaches a trainable variable of Constant"),
         (lambda m, b: {"loss": ops.mean(m.model(b["x"]) > 0)}, "from which no gradient reaches .* comparisons"),
@@ -269,7 +269,8 @@ def test_it_comes_before_clipping_and_once_an_update():
     ("returned", "message"),
     [
         (lambda gradients: None, "Received: NoneType"),
-        (lambda gradients: {KERNEL: gradients[KERNEL]}, "a dict without 'model.layers.0.bias'"),
+        (lambda gradients: {KERNEL: gradients[KERNEL]}, r"a dict without 'model\.layers\.0\.bias'\."),
+        (lambda gradients: gradients | {"extra": 0.0}, r"a dict with 'extra'\."),
     ],
 )
 def test_configure_gradients_returns_the_same_names(returned, message):
