@@ -60,7 +60,7 @@ def program(way: str) -> str:
     engine, (batch,) = trainer.engine, films(model, int(batch_size), 1, int(options.get("words", 68)))
     donated = () if "undonated" in words else 0
     state, batch = described(engine._state), described(batch)
-    masked_lstm_jax.way = lambda: "gpu"
+    masked_lstm_jax.platform_loop = lambda: "gpu"
     if "several" in options:
         steps = int(options["several"])
         several = jax.jit(engine._traced_several, donate_argnums=donated, static_argnames=("update", "count"))

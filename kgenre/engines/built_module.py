@@ -54,11 +54,11 @@ class BuiltModule:
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
     flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` when it was built
     warnings: StepWarnings = field(default_factory=StepWarnings)
-    says_replaced: bool = False
-    written: list[CodeType] = field(init=False)  # the code that the steps were compiled from
+    warned_of_replaced: bool = False
+    compiled_code: list[CodeType] = field(init=False)  # the code that the steps were compiled from
 
     def __post_init__(self) -> None:
-        self.written = code_of(self.module, _COMPILED)
+        self.compiled_code = code_of(self.module, _COMPILED)
 
     @property
     def specs(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class BuiltModule:
                 "trainable now. To unfreeze a layer later, leave it trainable and freeze it in on_fit_start."
             )
 
-    def refuse_unreached(self) -> None:
+    def raise_no_gradient(self) -> None:
         """Reject a training step whose loss gives no variable a gradient.
 
         Raises:
@@ -112,7 +112,7 @@ class BuiltModule:
         """Run a stage's step on (batch, batch index); ``on_shapes``: symbolically, while layers are being built."""
         step = self.step(stage)
         if not on_shapes:
-            self.read.note(self.module, step, self.optimizers if stage == "train" else ())
+            self.read.record(self.module, step, self.optimizers if stage == "train" else ())
         _, slash, source = stage.partition("/")
         with self.warnings.once(step):
             result = run_step(
@@ -164,7 +164,7 @@ class BuiltModule:
         """
         held = set(map(id, named_variables(self.module).values()))
         changed = [step for step, *_ in self.read.changed(self.module) if step != STEPS["train"]]
-        same_code = self.written == code_of(self.module, _COMPILED)
+        same_code = self.compiled_code == code_of(self.module, _COMPILED)
         return held.issuperset(map(id, self.variables.values())) and same_code and not changed
 
     def warn_of_changes(self) -> None:
@@ -174,8 +174,8 @@ class BuiltModule:
         new = next(
             (name for name, variable in self.variables.items() if held.get(name, variable) is not variable), None
         )
-        if new is not None and not self.says_replaced:
-            self.says_replaced = True
+        if new is not None and not self.warned_of_replaced:
+            self.warned_of_replaced = True
             warnings.warn(
                 f"self.{new} is a different variable now, but the fit keeps using the one that existed when it began. "
                 "Create layers in setup or configure_model; in a hook, change the weights of the existing ones with "

@@ -10,12 +10,12 @@ from typing import Any
 @contextmanager
 def drawing_initial_weights() -> Iterator[None]:
     """Wrap code that creates layers, to draw their weights fast and in every precision."""
-    with _compiling_at_once(), _orthogonal_in_float32():
+    with _compiling_unoptimized(), _orthogonal_in_float32():
         yield
 
 
 @contextmanager
-def _compiling_at_once() -> Iterator[None]:
+def _compiling_unoptimized() -> Iterator[None]:
     """Compile without optimisations under JAX on a CPU; otherwise do nothing.
 
     JAX compiles a program for each shape of weights and runs it once: for the course's first CNN this takes five

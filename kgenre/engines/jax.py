@@ -68,7 +68,7 @@ class JaxEngine(ArrayState):
     def _compile(self) -> None:
         """Create the compiled functions, and split the variables into trainable and others."""
         self._train = self._jit(self._traced_train, donate_argnums=0, static_argnames="update")
-        counted = ("update", "count") if self._loops_count_first else "update"
+        counted = ("update", "count") if self._static_loop_count else "update"
         self._train_several = self._jit(self._traced_several, donate_argnums=0, static_argnames=counted)
         self._eval = self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
         self._divide()
@@ -96,13 +96,13 @@ class JaxEngine(ArrayState):
             self._waited_for = values
 
     @property
-    def _loops_count_first(self) -> bool:
+    def _static_loop_count(self) -> bool:
         # On a GPU the host launches each iteration of a loop; unless the program contains their number, it has to ask
         # the device each time whether to go on. On a CPU one program for any number of steps is worth more.
         return platform() != "cpu"
 
     def train_steps(self, batches: Sequence[Any], size: int, update: bool = True) -> Any:
-        if self._loops_count_first and len(batches) < size:  # don't compile another program for the last few
+        if self._static_loop_count and len(batches) < size:  # don't compile another program for the last few
             return [self.train_step(batch, update)[1] for batch in batches][-1]
         padded = [*batches, *[batches[-1]] * (size - len(batches))]
         if isinstance(keras.tree.flatten(batches[0])[0], np.ndarray):
@@ -140,14 +140,14 @@ class JaxEngine(ArrayState):
     def _traced_train(self, state: State, batch: Any, update: bool) -> tuple[State, dict[str, Any], Any]:
         self.traces["train"] += 1
         self.built.check_optimized()
-        held = self._held()
-        before = dict(zip(map(id, held), self._values(state), strict=True))
+        variables = self._all_variables()
+        before = dict(zip(map(id, variables), self._values(state), strict=True))
 
         reach = Reach()
 
         def loss_of(trainable: list[Any]) -> tuple[Any, Any]:
             values = before | dict(zip(map(id, self._trainable), reach.mark(trainable), strict=True))
-            result = self.built.run("train", (batch, state["batch_idx"]), [(v, values[id(v)]) for v in held])
+            result = self.built.run("train", (batch, state["batch_idx"]), [(v, values[id(v)]) for v in variables])
             updates = {id(variable): value for variable, value in result.updates}
             if result.loss is None:
                 return jax.numpy.zeros(()), (updates, {}, result.logs.recorded())
@@ -160,7 +160,7 @@ class JaxEngine(ArrayState):
         with divided_batch(self._placement and self._placement.mesh):
             (_, (updates, outputs, recorded)), gradients = differentiated(state["trainable"])
         if outputs and not reach.found:
-            self.built.refuse_unreached()
+            self.built.raise_no_gradient()
         # A step may assign trainable variables too (a constraint, say): the optimizer starts from the assigned value.
         values = before | updates
         new: State = {"batch_idx": state["batch_idx"] + 1}
@@ -179,7 +179,7 @@ class JaxEngine(ArrayState):
             recorded |= logged
         step = self.built.stack("train", recorded)
         new["sums"] = add_to_sums(self.built.entries["train"], state["sums"], step)
-        after = [values[id(v)] for v in held]
+        after = [values[id(v)] for v in variables]
         if self._placement is not None:  # else XLA may shard the state as well
             after = list(map(self._placement.state, after))
         return new | self._divided(after), outputs, step
@@ -197,7 +197,7 @@ class JaxEngine(ArrayState):
         return jax.lax.fori_loop(0, count, body, (state, values))
 
     def _penalized(self, loss: Any, values: dict[int, Any]) -> Any:
-        with StepScope(self.built.known, [(v, values[id(v)]) for v in self._held()]):
+        with StepScope(self.built.known, [(v, values[id(v)]) for v in self._all_variables()]):
             penalty = weight_penalty(self.built.module)
         return loss if penalty is None else loss + penalty
 
@@ -209,15 +209,15 @@ class JaxEngine(ArrayState):
 
     def _update(self, values: dict[int, Any], gradients: list[Any], applies: Any) -> tuple[dict[int, Any], Any]:
         """The values after an update (done only where ``applies``), and what ``configure_gradients`` logged."""
-        held = self._held()
+        variables = self._all_variables()
 
         def in_scope(action: Any, before: list[Any]) -> tuple[Any, list[Any]]:
-            with StepScope(self.built.known, list(zip(held, before, strict=True))) as scope:
-                return action(), [scope.get_current_value(v) for v in held]
+            with StepScope(self.built.known, list(zip(variables, before, strict=True))) as scope:
+                return action(), [scope.get_current_value(v) for v in variables]
 
         with StepLogs(training=True) as logs:
             (gradients, finite), before = in_scope(
-                lambda: process_gradients(self.built, self.options, gradients), [values[id(v)] for v in held]
+                lambda: process_gradients(self.built, self.options, gradients), [values[id(v)] for v in variables]
             )
 
         def applied() -> list[Any]:
@@ -226,17 +226,17 @@ class JaxEngine(ArrayState):
         if finite is not None:
             applies = finite if applies is True else jax.numpy.logical_and(applies, finite)
         after = applied() if applies is True else jax.lax.cond(applies, applied, lambda: before)
-        return dict(zip(map(id, held), after, strict=True)), logs.recorded()
+        return dict(zip(map(id, variables), after, strict=True)), logs.recorded()
 
     def _traced_eval(
         self, weights: list[list[Any]], counters: State, batch: Any, stage: str
     ) -> tuple[dict[int, Any], State, Any]:
         self.traces[stage] += 1
-        mapping = zip(self._held(), [value for part in weights for value in part], strict=True)
+        mapping = zip(self._all_variables(), [value for part in weights for value in part], strict=True)
         result = self.built.run(stage, (batch, counters["batch_idx"]), list(mapping))
         changed = {id(variable): value for variable, value in result.updates}
         # Return only what the step assigned: returning all weights would copy them for each batch.
-        updates = {i: changed[id(v)] for i, v in enumerate(self._held()) if id(v) in changed}
+        updates = {i: changed[id(v)] for i, v in enumerate(self._all_variables()) if id(v) in changed}
         counters = {
             "sums": add_to_sums(
                 self.built.entries[stage], counters["sums"], self.built.stack(stage, result.logs.recorded())
@@ -254,7 +254,7 @@ class JaxEngine(ArrayState):
         counters["batch_idx"] = self._put(jax.numpy.asarray(first_batch, "int32"))
         if "accumulated" in self._state and (added := self.built.saved_gradients(saved)):
             pairs = zip(self._state["accumulated"][0], added[1:], strict=True)
-            gradients = [self._own(gradient.astype(zero.dtype)) for zero, gradient in pairs]
+            gradients = [self._to_state(gradient.astype(zero.dtype)) for zero, gradient in pairs]
             self._state["accumulated"] = (gradients, self._put(jax.numpy.array(added[0])))
 
     def epoch_state(self) -> dict[str, np.ndarray]:

@@ -25,14 +25,14 @@ class Placement:
         known = {f"{d.platform}:{d.id}": d for d in jax.devices(devices[0].partition(":")[0])}
         self.mesh = Mesh(np.array([known[name] for name in devices]), ("batch",))
         self._first = known[devices[0]]
-        self._whole = NamedSharding(self.mesh, PartitionSpec())
-        self._divided = NamedSharding(self.mesh, PartitionSpec("batch"))
+        self._replicated = NamedSharding(self.mesh, PartitionSpec())
+        self._sharded = NamedSharding(self.mesh, PartitionSpec("batch"))
 
     def state(self, value: jax.Array) -> jax.Array:
         """Replicate a value on all devices; inside a step, constrain it to be replicated."""
         if isinstance(value, jax.core.Tracer):
-            return jax.lax.with_sharding_constraint(value, self._whole)
-        return jax.device_put(value, self._whole)
+            return jax.lax.with_sharding_constraint(value, self._replicated)
+        return jax.device_put(value, self._replicated)
 
     def variable(self, value: jax.Array) -> jax.Array:
         """Move a value to the first device, where users expect a Keras variable."""
@@ -44,9 +44,9 @@ class Placement:
         Raises:
             StepError: the number of rows is not divisible by the number of devices.
         """
-        return jax.tree.map(self._share, batch)
+        return jax.tree.map(self._shard, batch)
 
-    def _share(self, array: Any) -> jax.Array:
+    def _shard(self, array: Any) -> jax.Array:
         if not np.ndim(array):
             return self.state(array)
         devices = self.mesh.size
@@ -55,4 +55,4 @@ class Placement:
                 f"Each batch is divided among {devices} devices. Received one of {array.shape[0]} rows: make "
                 f"batch_size a multiple of {devices} and drop or pad the last batch, or use another number of devices."
             )
-        return jax.device_put(array, self._divided)
+        return jax.device_put(array, self._sharded)

@@ -50,24 +50,24 @@ class ArrayState(ABC):
         self._division = [v.trainable for v in variables]
         # Positions of the variables that batch hooks may read: the module's, and the counts that schedules depend on.
         counts = {id(optimizer.iterations) for optimizer in self.built.optimizers}
-        self._shown = [i for i, v in enumerate(self._held()) if i < len(variables) or id(v) in counts]
-        self._home = None if self._placement else _home_of([v.value for v in self._held()])
+        self._shown = [i for i, v in enumerate(self._all_variables()) if i < len(variables) or id(v) in counts]
+        self._home = None if self._placement else _home_of([v.value for v in self._all_variables()])
         counters = {key: self._state[key] for key in ("sums", "batch_idx") if key in self._state}
-        self._synced = [v.value for v in self._held()]
+        self._synced = [v.value for v in self._all_variables()]
         self._state = counters | {
-            "trainable": [self._own(v.value) for v in self._trainable],
-            "others": [self._own(v.value) for v in self._others],
-            "optimizer": [self._own(v.value) for v in self._optimizer_variables],
+            "trainable": [self._to_state(v.value) for v in self._trainable],
+            "others": [self._to_state(v.value) for v in self._others],
+            "optimizer": [self._to_state(v.value) for v in self._optimizer_variables],
         }
-        self._lent_from = self._values()  # the state's arrays that the Keras variables hold copies of
+        self._synced_from = self._values()  # the state's arrays that the Keras variables hold copies of
         if self.options.accumulate_grad_batches > 1:
             zeros = [self._put(jax.numpy.zeros_like(value)) for value in self._state["trainable"]]
             self._state["accumulated"] = (zeros, self._put(jax.numpy.zeros((), "float32")))
 
-    def _held(self) -> list[keras.Variable]:
+    def _all_variables(self) -> list[keras.Variable]:
         return [*self._trainable, *self._others, *self._optimizer_variables]
 
-    def _own(self, value: Any) -> jax.Array:
+    def _to_state(self, value: Any) -> jax.Array:
         """Copy a value for the state, to the state's device or devices."""
         return self._put(_copy(value))
 
@@ -79,7 +79,7 @@ class ArrayState(ABC):
             return self._placement.state(value)
         return value if self._home is None else jax.device_put(value, self._home)
 
-    def _lent(self, value: jax.Array) -> jax.Array:
+    def _from_state(self, value: jax.Array) -> jax.Array:
         """Copy a value of the state for a Keras variable."""
         return _copy(value if self._placement is None else self._placement.variable(value))
 
@@ -92,53 +92,53 @@ class ArrayState(ABC):
         return {"trainable": values[:first], "others": values[first:second], "optimizer": values[second:]}
 
     def sync(self) -> None:
-        if "trainable" not in self._state:  # a second Ctrl-C interrupted `_begin_anew`
+        if "trainable" not in self._state:  # a second Ctrl-C interrupted `_recover_state`
             return
         if any(value.is_deleted() for value in self._values()):
-            self._begin_anew()
+            self._recover_state()
         self.pull()  # keep what a hook has assigned
         values = self._values()
-        self._lend([i for i, value in enumerate(values) if value is not self._lent_from[i]])
-        self._lent_from = values
-        self._synced = [v.value for v in self._held()]
+        self._update_variables([i for i, value in enumerate(values) if value is not self._synced_from[i]])
+        self._synced_from = values
+        self._synced = [v.value for v in self._all_variables()]
 
-    def _lend(self, positions: Sequence[int]) -> None:
+    def _update_variables(self, positions: Sequence[int]) -> None:
         """Assign copies of the state's values to the Keras variables at these positions."""
-        held, values = self._held(), self._values()
+        variables, values = self._all_variables(), self._values()
         # Small arrays are copied in one compiled call: one by one, that takes longer than a small step. Large ones are
         # copied one by one: all at once, they would need the memory of the state a second time.
         small = [i for i in positions if self._placement is None and values[i].nbytes < _LARGE]
         for i, value in zip(small, _copies([values[i] for i in small]), strict=True):
-            held[i].assign(value)
+            variables[i].assign(value)
         for i in positions:
             if self._placement is not None or values[i].nbytes >= _LARGE:
-                held[i].assign(self._lent(values[i]))
+                variables[i].assign(self._from_state(values[i]))
 
     def sync_module(self) -> None:
-        self._lend(self._shown)
-        held = self._held()
+        self._update_variables(self._shown)
+        variables = self._all_variables()
         for i in self._shown:
-            self._synced[i] = held[i].value
+            self._synced[i] = variables[i].value
 
     def pull(self) -> None:
         # Arrays never change in place: another object in a variable means that it was assigned.
-        changed = [v.value is not known for v, known in zip(self._held(), self._synced, strict=True)]
+        changed = [v.value is not known for v, known in zip(self._all_variables(), self._synced, strict=True)]
         if [v.trainable for v in self.built.variables.values()] != self._division:
-            for variable, new, value in zip(self._held(), changed, self._values(), strict=True):
+            for variable, new, value in zip(self._all_variables(), changed, self._values(), strict=True):
                 if not new:
-                    variable.assign(self._lent(value))
+                    variable.assign(self._from_state(value))
             self._compile()
             return
         if not any(changed):
             return
         values = [
-            self._own(v.value) if new else value
-            for v, new, value in zip(self._held(), changed, self._values(), strict=True)
+            self._to_state(v.value) if new else value
+            for v, new, value in zip(self._all_variables(), changed, self._values(), strict=True)
         ]
         self._state |= self._divided(values)
-        self._synced = [v.value for v in self._held()]
+        self._synced = [v.value for v in self._all_variables()]
 
-    def _begin_anew(self) -> None:
+    def _recover_state(self) -> None:
         """Rebuild the state from the Keras variables as last synced, after a step that had taken it was interrupted."""
         _log.warning(
             "The interrupted step destroyed JAX's current weights; those of the last validation, epoch end or training "
@@ -151,8 +151,8 @@ class ArrayState(ABC):
 
     def _current(self) -> list[Any]:
         """The state's values, except where hooks have assigned new ones, which the next `pull` takes over."""
-        held = zip(self._held(), self._synced, self._values(), strict=True)
-        return [value if v.value is known else v.value for v, known, value in held]
+        triples = zip(self._all_variables(), self._synced, self._values(), strict=True)
+        return [value if v.value is known else v.value for v, known, value in triples]
 
     def get_variable(self, variable: keras.Variable) -> np.ndarray:
         return np.asarray(self._current()[self._position(variable)])
@@ -162,14 +162,14 @@ class ArrayState(ABC):
         values = self._values()
         values[position] = self._put(jax.numpy.full(variable.shape, value, variable.dtype))
         self._state |= self._divided(values)
-        variable.assign(self._lent(values[position]))  # a hook may read it
+        variable.assign(self._from_state(values[position]))  # a hook may read it
         self._synced[position] = variable.value
 
     def _position(self, variable: keras.Variable) -> int:
-        return next(i for i, held in enumerate(self._held()) if held is variable)
+        return next(i for i, v in enumerate(self._all_variables()) if v is variable)
 
     def state_dict(self) -> dict[str, np.ndarray]:
-        values = dict(zip(map(id, self._held()), jax.device_get(self._current()), strict=True))
+        values = dict(zip(map(id, self._all_variables()), jax.device_get(self._current()), strict=True))
         named = self.built.variables | self.built.optimizer_variables
         return {name: as_saved(values[id(variable)]) for name, variable in named.items()}
 

@@ -19,7 +19,7 @@ _AMOUNTS = ("rate", "stddev", "dropout", "recurrent_dropout")
 
 
 @contextmanager
-def noted_at_rest(wanted: bool, training_step: bool) -> Iterator[list[keras.Layer]]:
+def layers_in_wrong_mode(enabled: bool, training_step: bool) -> Iterator[list[keras.Layer]]:
     """Collect the layers that a step run inside the context calls in the wrong mode.
 
     In a training step: layers that act only in training, but are never called with training=True, and at least once
@@ -27,39 +27,39 @@ def noted_at_rest(wanted: bool, training_step: bool) -> Iterator[list[keras.Laye
 
     A layer cannot tell where its ``training`` comes from, so ``Layer.__call__`` is patched meanwhile.
     """
-    resting: dict[int, keras.Layer] = {}
-    acting: set[int] = set()
-    at_rest: list[keras.Layer] = []
+    wrong: dict[int, keras.Layer] = {}
+    right: set[int] = set()
+    found: list[keras.Layer] = []
     call = keras.Layer.__call__
-    depth, told = 0, None
+    depth, mode = 0, None
 
     def watched(layer: Any, *inputs: Any, **options: Any) -> Any:
-        nonlocal depth, told
-        outer, training = told, options.get("training")
+        nonlocal depth, mode
+        outer, training = mode, options.get("training")
         # Inside a layer called without ``training``, False is only the default that this layer passes on.
-        told = training if depth == 0 else outer if outer is not None else training or None
-        nobody = training is None if depth == 0 else outer is None
+        mode = training if depth == 0 else outer if outer is not None else training or None
+        unspecified = training is None if depth == 0 else outer is None
         depth += 1
-        if told is None and _acts_in_training(layer) if training_step else nobody and _acts_unless_told(layer):
-            resting[id(layer)] = layer
-        elif told and training_step:
-            acting.add(id(layer))
+        if mode is None and _acts_in_training(layer) if training_step else unspecified and _acts_by_default(layer):
+            wrong[id(layer)] = layer
+        elif mode and training_step:
+            right.add(id(layer))
         try:
             return call(layer, *inputs, **options)
         finally:
-            depth, told = depth - 1, outer
+            depth, mode = depth - 1, outer
 
-    if wanted:
+    if enabled:
         keras.Layer.__call__ = watched
     try:
-        yield at_rest
+        yield found
     finally:
         keras.Layer.__call__ = call
-    at_rest += [layer for key, layer in resting.items() if key not in acting]
+    found += [layer for key, layer in wrong.items() if key not in right]
 
 
-def warn_at_rest(layers: Sequence[keras.Layer], step: str) -> None:
-    """Warn of the first layer that `noted_at_rest` found."""
+def warn_of_wrong_mode(layers: Sequence[keras.Layer], step: str) -> None:
+    """Warn of the first layer that `layers_in_wrong_mode` found."""
     if layers and step != "training_step":
         warnings.warn(
             f"{step} calls the {type(layers[0]).__name__} {layers[0].name!r} without training=False, so the layer "
@@ -76,7 +76,7 @@ def warn_at_rest(layers: Sequence[keras.Layer], step: str) -> None:
         )
 
 
-def _acts_unless_told(layer: Any) -> bool:
+def _acts_by_default(layer: Any) -> bool:
     training = inspect.signature(layer.call).parameters.get("training")
     return (
         training is not None

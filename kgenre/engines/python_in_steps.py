@@ -83,7 +83,7 @@ class ReadValues:
         self._read: dict[tuple[str, str], Any] = {}  # by step and path of attributes
         self._said: set[str] = set()
 
-    def note(self, module: Any, step: Callable[..., Any], optimizers: Sequence[Any] = ()) -> None:
+    def record(self, module: Any, step: Callable[..., Any], optimizers: Sequence[Any] = ()) -> None:
         """Record the values that a step reads while it is being compiled, and the optimizers' numbers."""
         if not _is_eager():
             values = _values(module, names_in(module, step), optimizers)

@@ -148,7 +148,7 @@ class TensorFlowEngine(VariableState):
         if result.loss is not None:
             gradients = tape.gradient(scaled, variables)
             if all(gradient is None for gradient in gradients):
-                self.built.refuse_unreached()
+                self.built.raise_no_gradient()
             penalty, penalties = self._penalty(variables)
             outputs = outputs | {"loss": result.loss if penalty is None else result.loss + penalty}
             gradients = list(map(_gradient, variables, gradients, penalties))

@@ -112,7 +112,7 @@ class TorchEngine(VariableState):
 
     def _gradients(self, loss: torch.Tensor, is_reached: bool) -> Sequence[torch.Tensor]:
         if not is_reached:
-            self.built.refuse_unreached()
+            self.built.raise_no_gradient()
             return []
         if self.built.loss_scale is not None:
             loss = self.built.loss_scale.scaled(loss)

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgenre.engines.layers_at_rest import noted_at_rest, warn_at_rest
+from kgenre.engines.layers_at_rest import layers_in_wrong_mode, warn_of_wrong_mode
 from kgenre.engines.mixed_dtypes import mixed_dtypes
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes
@@ -60,16 +60,16 @@ class StepScope(keras.StatelessScope):
 
     def get_current_value(self, variable: keras.Variable) -> Any:
         """The variable's value in this scope, or None if the scope has none for it."""
-        self._note(variable)
+        self._record(variable)
         return _value_in_one_scope(self, variable)
 
     def add_update(self, update: tuple[keras.Variable, Any]) -> None:
         """Collect an assignment."""
-        self._note(update[0])
+        self._record(update[0])
         self.updated[id(update[0])] = update[0]
         super().add_update(update)
 
-    def _note(self, variable: keras.Variable) -> None:
+    def _record(self, variable: keras.Variable) -> None:
         if self.known is not None:
             check_known(variable, self.known)
         self.used[id(variable)] = variable
@@ -151,7 +151,7 @@ def run_step(
     with (
         StepLogs(training, suffix, weight) as logs,
         StepScope(known, state_mapping) as scope,
-        noted_at_rest(building, training) as at_rest,
+        layers_in_wrong_mode(building, training) as misused,
     ):
         returned = keras.tree.map_structure(read_now, _call(step, arguments))
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
@@ -160,7 +160,7 @@ def run_step(
                 loss = loss + ops.cast(extra, "float32")
         updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
     attributes.check(module, step.__name__)
-    warn_at_rest(at_rest, step.__name__)
+    warn_of_wrong_mode(misused, step.__name__)
     return StepResult(loss, outputs, logs, updates, list(scope.used.values()))
 
 

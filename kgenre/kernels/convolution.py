@@ -59,20 +59,20 @@ def _jax_convolution() -> Any:
 
     def backward(strides: _Pair, padding: str, saved: Any, gradient: Any) -> tuple[Any, Any]:
         pictures, kernel = saved
-        (of_pictures,) = jax.linear_transpose(lambda p: convolved(p, kernel, strides, padding), pictures)(gradient)
+        (d_pictures,) = jax.linear_transpose(lambda p: convolved(p, kernel, strides, padding), pictures)(gradient)
 
-        def of_kernel(pictures: Any, gradient: Any) -> Any:
+        def d_kernel(pictures: Any, gradient: Any) -> Any:
             return _by_films(pictures, gradient, kernel.shape[:2], strides, padding)
 
         if (mesh := batch_mesh()) is None or len(pictures) % mesh.size:
-            return of_pictures, of_kernel(pictures, gradient)
+            return d_pictures, d_kernel(pictures, gradient)
         # Each device loops over its own films. Without this, XLA would copy all films to all devices.
         (axis,) = mesh.axis_names
         share, whole = jax.sharding.PartitionSpec(axis), jax.sharding.PartitionSpec()
         summed = jax.shard_map(
-            lambda *films: lax.psum(of_kernel(*films), axis), mesh=mesh, in_specs=(share, share), out_specs=whole
+            lambda *films: lax.psum(d_kernel(*films), axis), mesh=mesh, in_specs=(share, share), out_specs=whole
         )
-        return of_pictures, summed(pictures, gradient)
+        return d_pictures, summed(pictures, gradient)
 
     convolution = jax.custom_vjp(convolved, nondiff_argnums=(2, 3))
     convolution.defvjp(forward, backward)

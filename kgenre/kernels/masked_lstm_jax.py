@@ -20,11 +20,11 @@ def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction])
     """See `kgenre.kernels.masked_lstm`."""
     if mask is None:
         mask = jnp.ones(inputs.shape[:2], bool)
-    compute = {"cpu": masked_lstm_jax_cpu.masked_lstm, "gpu": masked_lstm_jax_gpu.masked_lstm}[way()]
+    compute = {"cpu": masked_lstm_jax_cpu.masked_lstm, "gpu": masked_lstm_jax_gpu.masked_lstm}[platform_loop()]
     return jax.tree.map(lambda array: array.astype(inputs.dtype), compute(inputs, mask, directions))
 
 
-def way() -> str:
+def platform_loop() -> str:
     """Return which loop to use on this device: "cpu" or "gpu".
 
     Raises:

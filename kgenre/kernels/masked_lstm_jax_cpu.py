@@ -42,10 +42,10 @@ def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction])
     """See `kgenre.kernels.masked_lstm`. Computes in at least float32: half precision is slower on a CPU."""
     dtype = jnp.promote_types(inputs.dtype, "float32")
     inputs, directions = jax.tree.map(lambda array: jnp.asarray(array, dtype), (inputs, directions))
-    live = mask.T[..., None]  # (T, B, 1)
+    valid = mask.T[..., None]  # (T, B, 1)
     products = tuple(_products(direction, inputs.shape) for direction in directions)
-    states, last = _recur(jnp.swapaxes(inputs, 0, 1), live, products)
-    first, second = (jnp.swapaxes(jnp.where(live, each, 0.0), 0, 1) for each in states)
+    states, last = _recur(jnp.swapaxes(inputs, 0, 1), valid, products)
+    first, second = (jnp.swapaxes(jnp.where(valid, each, 0.0), 0, 1) for each in states)
     return (first, second), last
 
 
@@ -68,43 +68,44 @@ def _joined(*arrays: Any) -> Any:
 
 
 @jax.custom_vjp
-def _recur(inputs: Any, live: Any, products: tuple[Products, Products]) -> tuple[Pair, Pair]:
+def _recur(inputs: Any, valid: Any, products: tuple[Products, Products]) -> tuple[Pair, Pair]:
     """Return the states after each step, (T, B, H) per direction, and the last ones; a masked step changes no state.
 
     Args:
         inputs: (T, B, D).
-        live: bool (T, B, 1), false at masked steps.
+        valid: bool (T, B, 1), false at masked steps.
         products: of the forward and of the backward direction.
     """
-    return _recur_forward(inputs, live, products)[0]
+    return _recur_forward(inputs, valid, products)[0]
 
 
-def _recur_forward(inputs: Any, live: Any, products: tuple[Products, Products]) -> tuple[tuple[Pair, Pair], Any]:
+def _recur_forward(inputs: Any, valid: Any, products: tuple[Products, Products]) -> tuple[tuple[Pair, Pair], Any]:
     total, batch, features = inputs.shape
-    steps = jnp.max(jnp.where(live, jnp.arange(1, total + 1)[:, None, None], 0))
+    steps = jnp.max(jnp.where(valid, jnp.arange(1, total + 1)[:, None, None], 0))
 
     def step(number: Any, carry: Any) -> Any:
         after = []
         for (state, cell, kept), product, time in zip(carry, products, (number, steps - 1 - number), strict=True):
             read = _joined(_at(inputs, time), state)
             gates = [_dropped(read, factors) @ weights + bias for weights, bias, factors in zip(*product, strict=True)]
-            into, forget, new, out = jnp.split(gates[0], 4, 1) if len(gates) == 1 else gates
-            into, forget, new, out = jax.nn.sigmoid(into), jax.nn.sigmoid(forget), jnp.tanh(new), jax.nn.sigmoid(out)
-            new_cell = forget * cell + into * new
-            cell = jnp.where(_at(live, time), new_cell, cell)
-            state = jnp.where(_at(live, time), out * jnp.tanh(new_cell), state)
-            values = state, cell, into, forget, new, out
+            gates = jnp.split(gates[0], 4, 1) if len(gates) == 1 else gates
+            input_gate, forget_gate, output_gate = (jax.nn.sigmoid(gates[gate]) for gate in (0, 1, 3))
+            candidate = jnp.tanh(gates[2])
+            new_cell = forget_gate * cell + input_gate * candidate
+            cell = jnp.where(_at(valid, time), new_cell, cell)
+            state = jnp.where(_at(valid, time), output_gate * jnp.tanh(new_cell), state)
+            values = state, cell, input_gate, forget_gate, candidate, output_gate
             after.append((state, cell, tuple(_put(*each, time) for each in zip(kept, values, strict=True))))
         return tuple(after)
 
     start = jnp.zeros((batch, products[0].weights[0].shape[0] - features), inputs.dtype)
     kept = (jnp.zeros((total, *start.shape), start.dtype),) * 6
     (last_1, _, kept_1), (last_2, _, kept_2) = lax.fori_loop(0, steps, step, ((start, start, kept),) * 2)
-    return ((kept_1[0], kept_2[0]), (last_1, last_2)), (inputs, live, products, steps, (kept_1, kept_2))
+    return ((kept_1[0], kept_2[0]), (last_1, last_2)), (inputs, valid, products, steps, (kept_1, kept_2))
 
 
 def _recur_backward(residuals: Any, gradients: tuple[Pair, Pair]) -> tuple[Any, None, tuple[Products, Products]]:
-    inputs, live, products, steps, kept = residuals
+    inputs, valid, products, steps, kept = residuals
     d_states, d_last = gradients
     total, _, features = inputs.shape
 
@@ -118,17 +119,17 @@ def _recur_backward(residuals: Any, gradients: tuple[Pair, Pair]) -> tuple[Any, 
             state, cell_before = (
                 jnp.where(begins, 0.0, _at(each, jnp.clip(before, 0, total - 1))) for each in (states, cells)
             )
-            into, forget, new, out = (_at(gate, time) for gate in gates)
-            alive = _at(live, time)
+            input_gate, forget_gate, candidate, output_gate = (_at(gate, time) for gate in gates)
+            is_valid = _at(valid, time)
             d_state = d_state + _at(d_states[direction], time)
-            d_output = jnp.where(alive, d_state, 0.0)
+            d_output = jnp.where(is_valid, d_state, 0.0)
             squashed = jnp.tanh(_at(cells, time))
-            d_new_cell = jnp.where(alive, d_cell, 0.0) + d_output * out * (1 - squashed**2)
+            d_new_cell = jnp.where(is_valid, d_cell, 0.0) + d_output * output_gate * (1 - squashed**2)
             d_gates = [
-                d_new_cell * new * into * (1 - into),
-                d_new_cell * cell_before * forget * (1 - forget),
-                d_new_cell * into * (1 - new**2),
-                d_output * squashed * out * (1 - out),
+                d_new_cell * candidate * input_gate * (1 - input_gate),
+                d_new_cell * cell_before * forget_gate * (1 - forget_gate),
+                d_new_cell * input_gate * (1 - candidate**2),
+                d_output * squashed * output_gate * (1 - output_gate),
             ]
             weights, _, factors = products[direction]
             if len(weights) == 1:
@@ -143,8 +144,8 @@ def _recur_backward(residuals: Any, gradients: tuple[Pair, Pair]) -> tuple[Any, 
                 for d_weight, factor, d_gate in zip(d_weights, factors, d_gates, strict=True)
             )
             d_biases = tuple(d_bias + jnp.sum(d_gate, 0) for d_bias, d_gate in zip(d_biases, d_gates, strict=True))
-            d_state = jnp.where(alive, d_read[:, features:], d_state)
-            d_cell = jnp.where(alive, d_new_cell * forget, d_cell)
+            d_state = jnp.where(is_valid, d_read[:, features:], d_state)
+            d_cell = jnp.where(is_valid, d_new_cell * forget_gate, d_cell)
             after.append((d_state, d_cell, _put(d_inputs, d_read[:, :features], time), d_weights, d_biases))
         return tuple(after)
 

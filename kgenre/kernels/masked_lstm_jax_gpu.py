@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kgenre.kernels.masked_lstm import Direction
 
 Pair = tuple[Any, Any]
-_TOGETHER = 4  # steps in one iteration; the length buckets' widths are multiples of it
+_UNROLL = 4  # steps in one iteration; the length buckets' widths are multiples of it
 # Axes: t step, in the order in which a direction reads; s direction, b sequence, g gate, d input feature; h, k state.
 # The gates of a sequence are adjacent, as in Keras's weights and in a product with them.
 
@@ -29,14 +29,14 @@ _TOGETHER = 4  # steps in one iteration; the length buckets' widths are multiple
 def masked_lstm(inputs: Any, mask: Any, directions: tuple[Direction, Direction]) -> tuple[Pair, Pair]:
     """See `kgenre.kernels.masked_lstm`. Products in the dtype of the inputs; sums and states in float32."""
     forward = jnp.swapaxes(inputs, 0, 1)
-    projected = [_project(x, way) for x, way in zip((forward, forward[::-1]), directions, strict=True)]
+    projected = [_project(x, direction) for x, direction in zip((forward, forward[::-1]), directions, strict=True)]
     recurrent = jnp.stack([_by_gate(direction.recurrent_kernel) for direction in directions]).astype(inputs.dtype)
     factors = None
     if directions[0].recurrent_dropout is not None:
         factors = jnp.stack([direction.recurrent_dropout for direction in directions]).astype(inputs.dtype)
-    live = mask.T[:, None, :, None]  # (T, 1, B, 1)
-    live = jnp.concatenate([live, live[::-1]], 1)
-    states = _recur(jnp.stack(projected, 1), live, recurrent, factors)  # (T, 2, B, H)
+    valid = mask.T[:, None, :, None]  # (T, 1, B, 1)
+    valid = jnp.concatenate([valid, valid[::-1]], 1)
+    states = _recur(jnp.stack(projected, 1), valid, recurrent, factors)  # (T, 2, B, H)
     outputs = [jnp.swapaxes(each, 0, 1) for each in (states[:, 0], states[::-1, 1])]
     first, second = (jnp.where(mask[..., None], each, 0.0) for each in outputs)
     return (first, second), (states[-1, 0], states[-1, 1])
@@ -60,63 +60,65 @@ def _project(x: Any, direction: Direction) -> Any:
 
 
 @jax.custom_vjp
-def _recur(projected: Any, live: Any, recurrent: Any, factors: Any) -> Any:
+def _recur(projected: Any, valid: Any, recurrent: Any, factors: Any) -> Any:
     """Return the states after each step, float32 (T, 2, B, H); a masked step changes no state.
 
     Args:
         projected: float32 (T, 2, B, 4, H).
-        live: bool (T, 2, B, 1), false at masked steps.
+        valid: bool (T, 2, B, 1), false at masked steps.
         recurrent: (2, H, 4, H).
         factors: (2, 4, B, H) or None.
     """
-    return _recur_forward(projected, live, recurrent, factors)[0]
+    return _recur_forward(projected, valid, recurrent, factors)[0]
 
 
-def _recur_forward(projected: Any, live: Any, recurrent: Any, factors: Any) -> tuple[Any, Any]:
+def _recur_forward(projected: Any, valid: Any, recurrent: Any, factors: Any) -> tuple[Any, Any]:
     def step(carry: Pair, read: Pair) -> tuple[Pair, Any]:
-        (state, cell), (projected, live) = carry, read  # (2, B, H) twice; (2, B, 4, H) and (2, B, 1)
-        into, forget, new, out = _activate(projected + _through_weights(state, recurrent, factors))
-        new_cell = forget * cell + into * new
-        state = jnp.where(live, out * jnp.tanh(new_cell), state)
-        cell = jnp.where(live, new_cell, cell)
+        (state, cell), (projected, valid) = carry, read  # (2, B, H) twice; (2, B, 4, H) and (2, B, 1)
+        input_gate, forget_gate, candidate, output_gate = _activate(
+            projected + _through_weights(state, recurrent, factors)
+        )
+        new_cell = forget_gate * cell + input_gate * candidate
+        state = jnp.where(valid, output_gate * jnp.tanh(new_cell), state)
+        cell = jnp.where(valid, new_cell, cell)
         return (state, cell), jnp.stack([state, cell], 2)  # in one array: one kernel writes it
 
     start = jnp.zeros_like(projected[0, :, :, 0])
-    _, kept = jax.lax.scan(step, (start, start), (projected, live), unroll=_TOGETHER)  # (T, 2, B, 2, H)
-    return kept[:, :, :, 0], (projected, live, recurrent, factors, kept)
+    _, kept = jax.lax.scan(step, (start, start), (projected, valid), unroll=_UNROLL)  # (T, 2, B, 2, H)
+    return kept[:, :, :, 0], (projected, valid, recurrent, factors, kept)
 
 
 def _recur_backward(residuals: Any, d_states: Any) -> tuple[Any, None, Any, None]:
-    projected, live, recurrent, factors, kept = residuals
+    projected, valid, recurrent, factors, kept = residuals
     before = jnp.concatenate([jnp.zeros_like(kept[:1]), kept[:-1]])
-    began = before[:, :, :, 0].astype(recurrent.dtype)
-    gates = projected + _through_weights(began, recurrent, factors)
+    state_before = before[:, :, :, 0].astype(recurrent.dtype)
+    gates = projected + _through_weights(state_before, recurrent, factors)
 
     def step(carry: Pair, read: Any) -> tuple[Pair, Any]:
-        (d_state, d_cell), (d_output, live, cell, cell_before, gates) = carry, read
-        into, forget, new, out = _activate(gates)
+        (d_state, d_cell), (d_output, valid, cell, cell_before, gates) = carry, read
+        input_gate, forget_gate, candidate, output_gate = _activate(gates)
         d_state = d_state + d_output
         squashed = jnp.tanh(cell)
-        d_new_cell = d_cell + d_state * out * (1 - squashed**2)
+        d_new_cell = d_cell + d_state * output_gate * (1 - squashed**2)
         d_gates = [
-            d_new_cell * new * into * (1 - into),
-            d_new_cell * cell_before * forget * (1 - forget),
-            d_new_cell * into * (1 - new**2),
-            d_state * squashed * out * (1 - out),
+            d_new_cell * candidate * input_gate * (1 - input_gate),
+            d_new_cell * cell_before * forget_gate * (1 - forget_gate),
+            d_new_cell * input_gate * (1 - candidate**2),
+            d_state * squashed * output_gate * (1 - output_gate),
         ]
-        d_gates = jnp.where(live[..., None], jnp.stack(d_gates, 2), 0.0)  # (2, B, 4, H)
-        d_state = jnp.where(live, _back_through_weights(d_gates, recurrent, factors), d_state)
-        return (d_state, jnp.where(live, d_new_cell * forget, d_cell)), d_gates
+        d_gates = jnp.where(valid[..., None], jnp.stack(d_gates, 2), 0.0)  # (2, B, 4, H)
+        d_state = jnp.where(valid, _back_through_weights(d_gates, recurrent, factors), d_state)
+        return (d_state, jnp.where(valid, d_new_cell * forget_gate, d_cell)), d_gates
 
     nothing = jnp.zeros_like(d_states[0])
-    read = d_states, live, kept[:, :, :, 1], before[:, :, :, 1], gates
-    _, d_gates = jax.lax.scan(step, (nothing, nothing), read, reverse=True, unroll=_TOGETHER)
+    read = d_states, valid, kept[:, :, :, 1], before[:, :, :, 1], gates
+    _, d_gates = jax.lax.scan(step, (nothing, nothing), read, reverse=True, unroll=_UNROLL)
     through = d_gates.astype(recurrent.dtype)
     if factors is None:
-        d_recurrent = jnp.einsum("tsbh,tsbgk->shgk", began, through, preferred_element_type="float32")
+        d_recurrent = jnp.einsum("tsbh,tsbgk->shgk", state_before, through, preferred_element_type="float32")
     else:
-        began = began[:, :, None] * factors
-        d_recurrent = jnp.einsum("tsgbh,tsbgk->shgk", began, through, preferred_element_type="float32")
+        state_before = state_before[:, :, None] * factors
+        d_recurrent = jnp.einsum("tsgbh,tsbgk->shgk", state_before, through, preferred_element_type="float32")
     return d_gates, None, d_recurrent.astype(recurrent.dtype), None
 
 
@@ -125,8 +127,8 @@ _recur.defvjp(_recur_forward, _recur_backward)
 
 def _activate(gates: Any) -> tuple[Any, Any, Any, Any]:
     """Split (..., 4, H) into the four gates, (..., H) each, and apply their activations."""
-    into, forget, new, out = (gates[..., gate, :] for gate in range(4))
-    return jax.nn.sigmoid(into), jax.nn.sigmoid(forget), jnp.tanh(new), jax.nn.sigmoid(out)
+    input_gate, forget_gate, candidate, output_gate = (gates[..., gate, :] for gate in range(4))
+    return jax.nn.sigmoid(input_gate), jax.nn.sigmoid(forget_gate), jnp.tanh(candidate), jax.nn.sigmoid(output_gate)
 
 
 def _through_weights(state: Any, recurrent: Any, factors: Any) -> Any:

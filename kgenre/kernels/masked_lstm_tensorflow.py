@@ -100,13 +100,13 @@ def _forward(first: Any, second: Any, mask: Any, recurrent: Any, *factors: Any) 
     def step(count: Any, state: Any, cell: Any, *kept: Any) -> tuple[Any, ...]:
         times = count, steps - 1 - count
         gates = _read(projected, times, 1) + _through_weights(state, recurrent, factors)  # (2, 4, B, H)
-        into, forget, out = (tf.sigmoid(gates[:, gate]) for gate in (0, 1, 3))
-        new = tf.tanh(gates[:, 2])
-        live = _read((mask, mask), times, 0)
-        new_cell = forget * cell + into * new
-        cell = tf.where(live, new_cell, cell)
-        state = tf.where(live, out * tf.tanh(new_cell), state)
-        activated = tf.stack([into, forget, new, out], 1)
+        input_gate, forget_gate, output_gate = (tf.sigmoid(gates[:, gate]) for gate in (0, 1, 3))
+        candidate = tf.tanh(gates[:, 2])
+        valid = _read((mask, mask), times, 0)
+        new_cell = forget_gate * cell + input_gate * candidate
+        cell = tf.where(valid, new_cell, cell)
+        state = tf.where(valid, output_gate * tf.tanh(new_cell), state)
+        activated = tf.stack([input_gate, forget_gate, candidate, output_gate], 1)
         values = (*tf.unstack(state), *tf.unstack(cell), *tf.unstack(activated))
         written = [array.write(time, value) for array, time, value in zip(kept, times * 3, values, strict=True)]
         return count + 1, state, cell, *written
@@ -141,24 +141,24 @@ def _backward(
 
     def step(count: Any, d_state: Any, d_cell: Any, *d_gates: Any) -> tuple[Any, ...]:
         times = steps - 1 - count, count
-        live = _read((mask, mask), times, 0)
+        valid = _read((mask, mask), times, 0)
         gates = _read(activated, times, 0)
-        into, forget, new, out = (gates[:, gate] for gate in range(4))
+        input_gate, forget_gate, candidate, output_gate = (gates[:, gate] for gate in range(4))
         d_state = d_state + _read(d_outputs, times, 0)
         squashed = tf.tanh(_read(cells, times, 0))
-        d_new_cell = d_cell + d_state * out * (1 - squashed**2)
+        d_new_cell = d_cell + d_state * output_gate * (1 - squashed**2)
         d_gate = tf.stack(
             [
-                d_new_cell * new * into * (1 - into),
-                d_new_cell * _read(cells_before, times, 0) * forget * (1 - forget),
-                d_new_cell * into * (1 - new**2),
-                d_state * squashed * out * (1 - out),
+                d_new_cell * candidate * input_gate * (1 - input_gate),
+                d_new_cell * _read(cells_before, times, 0) * forget_gate * (1 - forget_gate),
+                d_new_cell * input_gate * (1 - candidate**2),
+                d_state * squashed * output_gate * (1 - output_gate),
             ],
             1,
         )
-        d_gate = tf.where(live[:, None], d_gate, 0.0)  # (2, 4, B, H)
-        d_state = tf.where(live, _back_through_weights(d_gate, recurrent, factors), d_state)
-        d_cell = tf.where(live, d_new_cell * forget, d_cell)
+        d_gate = tf.where(valid[:, None], d_gate, 0.0)  # (2, 4, B, H)
+        d_state = tf.where(valid, _back_through_weights(d_gate, recurrent, factors), d_state)
+        d_cell = tf.where(valid, d_new_cell * forget_gate, d_cell)
         written = [
             array.write(time, value) for array, time, value in zip(d_gates, times, tf.unstack(d_gate), strict=True)
         ]
@@ -170,12 +170,12 @@ def _backward(
     d_gates = [tf.transpose(array.stack(), (1, 0, 2, 3)) for array in arrays]  # (4, T, B, H)
     d_recurrent = []
     for direction in range(2):
-        began = tf.cast(states_before[direction], recurrent.dtype)
+        state_before = tf.cast(states_before[direction], recurrent.dtype)
         through = tf.cast(d_gates[direction], recurrent.dtype)
         if not factors:
-            d_recurrent.append(tf.einsum("tbh,gtbk->ghk", began, through))
+            d_recurrent.append(tf.einsum("tbh,gtbk->ghk", state_before, through))
         else:
-            d_recurrent.append(tf.einsum("gtbh,gtbk->ghk", began * factors[0][direction][:, None], through))
+            d_recurrent.append(tf.einsum("gtbh,gtbk->ghk", state_before * factors[0][direction][:, None], through))
     return d_gates[0], d_gates[1], tf.stack(d_recurrent)
 
 

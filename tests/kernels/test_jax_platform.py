@@ -11,9 +11,9 @@ def test_a_run_that_keeps_off_the_gpu_computes_as_on_a_cpu(monkeypatch):
     from kgenre.kernels.jax_platform import platform
 
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
-    assert (platform(), masked_lstm_jax.way()) == ("gpu", "gpu")
+    assert (platform(), masked_lstm_jax.platform_loop()) == ("gpu", "gpu")
     with keras.device("cpu:0"):
-        assert (platform(), masked_lstm_jax.way()) == ("cpu", "cpu")
+        assert (platform(), masked_lstm_jax.platform_loop()) == ("cpu", "cpu")
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend")])

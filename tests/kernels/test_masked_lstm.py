@@ -23,7 +23,7 @@ def test_half_precision_comes_back_as_it_came(monkeypatch):
     if BACKEND == "jax":
         from kgenre.kernels import masked_lstm_jax
 
-        monkeypatch.setattr(masked_lstm_jax, "way", lambda: "gpu")
+        monkeypatch.setattr(masked_lstm_jax, "platform_loop", lambda: "gpu")
     inputs = np.random.default_rng(0).standard_normal((B, T, D))
     mask, both = keras.ops.convert_to_tensor(MASK), [direction(seed) for seed in (0, 1)]
     half, full = (

@@ -92,7 +92,7 @@ def way(request, monkeypatch):
     if keras.backend.backend() == "jax":
         from kgenre.kernels import masked_lstm_jax
 
-        monkeypatch.setattr(masked_lstm_jax, "way", lambda: request.param)
+        monkeypatch.setattr(masked_lstm_jax, "platform_loop", lambda: request.param)
 
 
 @pytest.mark.usefixtures("way")
