@@ -35,23 +35,24 @@ class ExactEvaluation(Module):
     model: Any  # a keras.Model
     genre_names: tuple[str, ...] = ()
     thresholds: Thresholds | None = None
-    _evaluated: tuple[dict[str, Any], ...] = ()  # outputs of the pass's steps, on the device
+    _step_outputs: tuple[dict[str, Any], ...] = ()  # outputs of the pass's steps, on the device
     _evaluation: Evaluation | None = None
 
     def on_validation_epoch_start(self) -> None:
         """Discard the previous evaluation."""
-        self._evaluated, self._evaluation = (), None
+        self._step_outputs, self._evaluation = (), None
 
     def on_validation_batch_end(
         self, outputs: dict[str, Any], batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Collect the outputs; the tensors stay on the device."""
-        self._evaluated += (outputs,)
+        self._step_outputs += (outputs,)
+        self._evaluation = None  # may have been read after an earlier batch
 
     def on_validation_epoch_end(self) -> None:
         """Tune the thresholds and log the metrics of the validation films."""
         if not self.trainer.sanity_checking:
-            evaluation = self._of_all_films()
+            evaluation = self._whole_evaluation()
             self.thresholds = tune_thresholds(evaluation.true, evaluation.prob)
         self._log_metrics("val")
 
@@ -63,29 +64,31 @@ class ExactEvaluation(Module):
         self._log_size()
         data, folder = self.trainer.datamodule, self.trainer.results_dir
         if folder is not None and data is not None and hasattr(data, "table"):
-            of = self._of_all_films()
-            write_predictions(folder / "predictions_test.csv", data.table.subset(of.rows), of.prob, self.thresholds)
+            evaluation = self._whole_evaluation()
+            films = data.table.subset(evaluation.rows)
+            write_predictions(folder / "predictions_test.csv", films, evaluation.prob, self.thresholds)
 
     @property
     def evaluation(self) -> Evaluation | None:
-        """The predictions of the latest validation or test pass, or None; to be read only after its last batch."""
-        if self._evaluation is None and self._evaluated:
-            evaluated, self._evaluated = self.trainer.engine.to_host(self._evaluated), ()
-            real = np.concatenate([outputs["weight"] for outputs in evaluated]) > 0
+        """The predictions of the latest validation or test pass (during a pass, of its batches so far), or None."""
+        if self._evaluation is None and self._step_outputs:
+            steps = self.trainer.engine.to_host(self._step_outputs)
+            real = np.concatenate([outputs["weight"] for outputs in steps]) > 0
             true, prob, rows = (
-                np.concatenate([outputs[name] for outputs in evaluated])[real]
+                np.concatenate([outputs[name] for outputs in steps])[real]
                 for name in ("genres", "probabilities", "index")
             )
             self._evaluation = Evaluation(true > 0, prob.astype(np.float64), rows.astype(np.int64))
         return self._evaluation
 
-    def _of_all_films(self) -> Evaluation:
-        evaluation = self.evaluation
-        assert evaluation is not None, "the trainer refuses data without batches"
+    def _whole_evaluation(self) -> Evaluation:
+        """Return the `evaluation` of a pass that has ended, and free the memory of its steps' outputs."""
+        evaluation, self._step_outputs = self.evaluation, ()
+        assert evaluation is not None, "the trainer rejects data without batches"
         return evaluation
 
     def _log_metrics(self, stage: str) -> None:
-        evaluation = self._of_all_films()
+        evaluation = self._whole_evaluation()
         true, prob = evaluation.true, evaluation.prob
         fitting = self.trainer.stage == "fit"
         shown = ("loss", "map") if stage == "val" else ()

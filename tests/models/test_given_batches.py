@@ -105,3 +105,19 @@ def test_precision_and_recall_of_training_are_the_epochs(tmp_path):
     right = (predicted * true).sum()
     assert trainer.callback_metrics["train/precision"] == pytest.approx(right / predicted.sum())
     assert trainer.callback_metrics["train/recall"] == pytest.approx(right / true.sum())
+
+
+def test_the_metrics_are_those_of_all_films_whatever_is_read_before(tmp_path):
+    class Watched(GenreClassifier):
+        def on_validation_batch_end(self, *arguments):
+            super().on_validation_batch_end(*arguments)
+            seen.append(len(self.evaluation.true))
+
+    seen, batches = [], [BATCH | {"genres": np.eye(2, dtype="float32")[[first] * 4]} for first in (0, 1, 0)]
+    model = network()
+    trainer, watched = quiet_trainer(tmp_path, logger=False), Watched(model)
+    [logged] = trainer.validate(watched, batches)
+    assert seen == [4, 8, 12]
+    [expected] = trainer.validate(GenreClassifier(model), batches)
+    assert logged["val/films"] == 12
+    assert logged == pytest.approx(expected, nan_ok=True)
