@@ -1,4 +1,4 @@
-"""``kgenre export``: a trained classifier as files that need no kgenre."""
+"""``kgenre export``: a trained classifier as TensorFlow, ONNX or Keras files."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog="kgenre export",
         description="Write a trained classifier into a new folder: the model from pixels and token ids to "
-        "probabilities, its genres, thresholds and vocabulary, and classify.py, which needs no kgenre.",
+        "probabilities, its genres, thresholds and vocabulary, and classify.py, which classifies films with it.",
     )
     parser.add_argument("run", type=str, help="the folder of a run (its best checkpoint) or of a checkpoint")
     parser.add_argument("folder", type=str, help="the new folder")

@@ -29,7 +29,7 @@ COMMANDS = {
     "data": "inspect films, prepare them into shards, or generate sample films",
     "examples": "show test films with the predictions of one or more runs",
     "report": "write a report of two or three pages on tested runs",
-    "export": "write a trained model as files that do not need kgenre (TensorFlow, ONNX, Keras)",
+    "export": "export a trained model to TensorFlow, ONNX or Keras",
     "fuse": "combine trained runs into one model: poster and overview, or an ensemble",
     "sweep": "train with many combinations of options and rank them",
     "tensorboard": "show curves, films and histograms of runs in the browser",

@@ -13,8 +13,8 @@ from kgenre.evaluation.baseline_predictions import predict_baselines
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, too_few
 from kgenre.evaluation.comparison import compare_with_baselines
 from kgenre.evaluation.curve_state import curve_state
-from kgenre.evaluation.metrics import SHOWN, multilabel_metrics
-from kgenre.evaluation.random_order import beside_random_order
+from kgenre.evaluation.metrics import HEADLINE_METRICS, multilabel_metrics
+from kgenre.evaluation.random_order import compare_with_random_order
 from kgenre.evaluation.same_top import same_top
 from kgenre.evaluation.thresholds import Thresholds, tune_thresholds
 from kgenre.evaluation.top3_baseline import Top3Baseline
@@ -30,7 +30,7 @@ _log = logging.getLogger("kgenre")
 _IN_FIT = ("loss", "map")
 # The top-3 baseline predicts the same three genres for every film: hard decisions, not probabilities, so probability
 # metrics do not apply.
-_OF_PROBABILITIES = ("loss", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage", "brier", "ece")
+_PROBABILITY_METRICS = ("loss", "map", "ap_micro", "roc_auc", "roc_auc_micro", "lrap", "coverage", "brier", "ece")
 COMPARED: tuple[str, ...] = ("loss", "map", "roc_auc", "f1_micro", "f1_macro", "tuned_f1_micro", "tuned_f1_macro")
 COMPARED += ("per_genre_tuned_f1_macro", "top3_hit")
 
@@ -78,13 +78,13 @@ class BaselineComparison(Callback):
         if best is not None:
             metrics = next((at for at in self._curve if at.get("loss") == best), {"loss": best})
             evaluation = self._best if len(metrics) > 1 else None
-        self._say(metrics, "val", "best validation", evaluation, falling=self._still_falling(module))
+        self._log_comparison(metrics, "val", "best validation", evaluation, falling=self._still_falling(module))
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Log the comparison after a validation outside fit; within fit, record the values for its end."""
         own = self._own(trainer, "val")
         if trainer.stage == "validate":
-            self._say(own, "val", "validation", getattr(module, "evaluation", None))
+            self._log_comparison(own, "val", "validation", getattr(module, "evaluation", None))
         elif not trainer.sanity_checking:
             before = min((at["loss"] for at in self._curve if "loss" in at), default=math.inf)
             if own.get("loss", math.nan) < before:
@@ -103,7 +103,7 @@ class BaselineComparison(Callback):
             if f"{base}{key}/loss/low" in values
         }
         evaluation = getattr(module, "evaluation", None)
-        self._say(self._own(trainer, "test"), "test", "test", evaluation, intervals)
+        self._log_comparison(self._own(trainer, "test"), "test", "test", evaluation, intervals)
         same = same_top(evaluation.prob, _genre_names(trainer)) if evaluation is not None and intervals else None
         if same is not None:
             _log.info("%s", same)
@@ -123,7 +123,7 @@ class BaselineComparison(Callback):
         values = trainer.callback_metrics.items()
         return {n.removeprefix(start): v for n, v in values if n.startswith(start) and n.count("/") == 1}
 
-    def _say(
+    def _log_comparison(
         self,
         metrics: dict[str, float],
         stage: str,
@@ -136,10 +136,10 @@ class BaselineComparison(Callback):
         if baselines and "loss" in metrics:
             chance = None
             if evaluation is not None and "map" in metrics:
-                chance = beside_random_order(evaluation)
-            said = compare_with_baselines(metrics, baselines, title, differences, falling, chance)
+                chance = compare_with_random_order(evaluation)
+            line = compare_with_baselines(metrics, baselines, title, differences, falling, chance)
             doubt = too_few(len(evaluation.true), title.split()[-1]) if evaluation is not None else ""
-            _log.info("%s", f"{said} {doubt}".rstrip())
+            _log.info("%s", f"{line} {doubt}".rstrip())
 
     def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:
         data = trainer.datamodule
@@ -165,7 +165,7 @@ class BaselineComparison(Callback):
             for name, value in metrics.items():
                 if trainer.stage != "fit" or name in _IN_FIT:
                     # All of them would be too many for a table or curves: the others are only in metrics.json.
-                    trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=name in SHOWN)
+                    trainer.results.log(f"{stage}/baseline_{key}/{name}", value, logger=name in HEADLINE_METRICS)
 
         if stage == "test" and Top3Baseline.key in predictions:
             named = predictions[Top3Baseline.key][0] > 0  # which genres these are, for reports
@@ -197,7 +197,7 @@ def _genre_names(trainer: Trainer) -> tuple[str, ...]:
 
 def _metrics_of(key: str, prob: np.ndarray, evaluation: Evaluation, data: Any) -> dict[str, float]:
     metrics = multilabel_metrics(evaluation.true, prob[evaluation.rows], thresholds=_thresholds(data, prob))
-    left_out = _OF_PROBABILITIES if key == Top3Baseline.key else ()
+    left_out = _PROBABILITY_METRICS if key == Top3Baseline.key else ()
     return {name: value for name, value in metrics.items() if name not in left_out}
 
 

@@ -18,7 +18,7 @@ from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
 from kgenre.evaluation.top3_baseline import Top3Baseline
 
 _VERSION = 3  # of the baselines: raise it when they change, to invalidate the cache
-_MOST_FILES = 64  # four per split
+_MAX_FILES = 64  # four per split
 
 
 def predict_baselines(data: Any, folder: Path) -> dict[str, np.ndarray]:
@@ -75,7 +75,7 @@ def _cached(
     rows = read[train] if isinstance(read, np.ndarray) else [read[i] for i in train]
     with ProgressLine(f"Baseline: {baseline.title}") as progress:
         predicted = baseline.fit(rows, genres[train], progress).predict_proba(read)
-    keep(path, lambda file: np.save(file, predicted), _MOST_FILES)
+    keep(path, lambda file: np.save(file, predicted), _MAX_FILES)
     return predicted
 
 

@@ -122,7 +122,7 @@ class TfidfBaseline:
         words = self.vectorizer_.fit_transform(films)
         # liblinear takes half as long as lbfgs here, for the same probabilities to two digits.
         regression = LogisticRegression(C=self.C, solver="liblinear", random_state=0)
-        self.regressions_ = one_for_each_genre(regression, words, genres, on_progress)
+        self.regressions_ = fit_per_genre(regression, words, genres, on_progress)
         return self
 
     def predict_proba(self, films: Sequence[str]) -> np.ndarray:
@@ -140,7 +140,7 @@ class TfidfBaseline:
         return probabilities
 
 
-def one_for_each_genre(
+def fit_per_genre(
     regression: Any, films: Any, genres: np.ndarray, on_progress: OnProgress | None = None
 ) -> dict[int, Any]:
     """Fit a copy of a scikit-learn classifier for each genre.

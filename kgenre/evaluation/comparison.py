@@ -64,7 +64,7 @@ def compare_with_baselines(
     frequency = baselines["frequency"]
     guess = f"the {TITLES['frequency']} ({frequency['loss']:.4f})"
     if not math.isfinite(loss):
-        return f"{stage} loss {loss} beside {guess}: the training has diverged; try a lower learning rate."
+        return f"{stage} loss {loss}, compared with {guess}: the training has diverged; try a lower learning rate."
     gain = 1 - loss / frequency["loss"]
     differences = differences or {}
     how = standing(loss, frequency["loss"], differences.get("frequency"))
@@ -73,20 +73,20 @@ def compare_with_baselines(
     meaning = verdict(how, f"mAP {own:.3f} against {order:.3f}" if beaten else "", stage.split()[-1], falling)
     if how == "ahead":
         unsure = ", which may be chance" if gain < MAYBE_CHANCE and "frequency" not in differences else ""
-        said = f"{stage} loss {loss:.4f} beats {guess} by {100 * gain:.1f} %{unsure}."
+        line = f"{stage} loss {loss:.4f} beats {guess} by {100 * gain:.1f} %{unsure}."
     elif gain > LEVEL:
-        said = f"{stage} loss {loss:.4f} is not significantly better than {guess}: {100 * gain:.1f} % lower."
-        said += f" {meaning}"
+        line = f"{stage} loss {loss:.4f} is not significantly better than {guess}: {100 * gain:.1f} % lower."
+        line += f" {meaning}"
     else:
         than = "worse" if how == "behind" else "no better"
-        said = f"{stage} loss {loss:.4f}: {than} than guessing {guess}. {meaning}"
+        line = f"{stage} loss {loss:.4f}: {than} than guessing {guess}. {meaning}"
     others = [
         f"{TITLES.get(key, key)}: {numbers['loss']:.4f} "
         f"({_BASELINE[standing(loss, numbers['loss'], differences.get(key))]})."
         for key, numbers in baselines.items()
         if key != "frequency"
     ]
-    return " ".join([said, *others])
+    return " ".join([line, *others])
 
 
 def verdict(how: str, ranking: str, films: str, falling: bool | None = None) -> str:

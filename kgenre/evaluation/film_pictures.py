@@ -12,7 +12,7 @@ import numpy as np
 from kgenre.data.posters import poster_to_show
 
 _TILE = (120, 180)  # pixels of a poster
-_MOST_GENRES = 60  # rows and columns of a picture
+_MAX_GENRES = 60  # rows and columns of a picture
 
 
 def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence[str]) -> bytes:
@@ -25,8 +25,8 @@ def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence
 
     # Drawn with Pillow: for so many small texts, Matplotlib takes as long as a tenth of an epoch.
     shown = np.flatnonzero(true.any(axis=0))
-    if len(shown) > _MOST_GENRES:
-        shown = np.sort(np.argsort(-true.sum(axis=0), kind="stable")[:_MOST_GENRES])
+    if len(shown) > _MAX_GENRES:
+        shown = np.sort(np.argsort(-true.sum(axis=0), kind="stable")[:_MAX_GENRES])
     share = (true.T.astype(float) @ predicted)[np.ix_(shown, shown)] / true.sum(axis=0)[shown][:, None]
     cell, margin = 24, 150
     end = margin + cell * len(shown)
@@ -47,12 +47,8 @@ def co_occurrence_image(true: np.ndarray, predicted: np.ndarray, names: Sequence
             draw.text(place, f"{100 * share[row, column]:.0f}", colour, small, anchor="mm")
     upright = across.transpose(Image.Transpose.TRANSPOSE).transpose(Image.Transpose.FLIP_TOP_BOTTOM)
     canvas.paste(upright, (margin, 0))
-    draw.text(
-        (8, 8),
-        "true (films), downwards\npredicted at tuned\nthresholds, across;\n% of the row's films",
-        "#666666",
-        font,
-    )
+    legend = "rows: true (films)\ncolumns: predicted\nat tuned thresholds\ncells: % of the row"
+    draw.text((8, 8), legend, "#666666", font)
     return _png(canvas)
 
 

@@ -107,16 +107,16 @@ def read_predictions(path: Path) -> FilmPredictions:
         with path.open(newline="", encoding="utf-8-sig") as file:
             header, *rows = list(csv.reader(file))
         if tuple(header[:4]) != COLUMNS or not rows or any(len(row) != len(header) for row in rows):
-            raise ValueError("another table")
+            raise ValueError("not a table of predictions")
         names = tuple(header[5:])
         prob = np.array([row[5:] for row in rows], np.float64).reshape(len(rows), len(names))
     except FileNotFoundError:
         raise PredictionsError(
-            f"{path} is not there: kgenre test --ckpt_path {quoted_path(path.parent)} writes it."
+            f"{path} does not exist: kgenre test --ckpt_path {quoted_path(path.parent)} writes it."
         ) from None
     except (ValueError, OSError) as error:
         raise PredictionsError(
-            f"{path} cannot be read ({error}): kgenre test --ckpt_path {quoted_path(path.parent)} writes it anew."
+            f"{path} cannot be read ({error}): kgenre test --ckpt_path {quoted_path(path.parent)} writes it again."
         ) from error
 
     def columns(cell: int) -> Any:

@@ -68,10 +68,10 @@ def badly_drawn(text: str) -> str:
         >>> badly_drawn("Драма")
         ''
     """
-    said = []
+    problems = []
     if missing := fonts_for(text).missing:
         names = " ".join(missing[:6]) + (" ..." if len(missing) > 6 else "")
-        said.append(f"no installed font has the letters {names}")
+        problems.append(f"no installed font has the characters {names}")
     if any(unicodedata.bidirectional(letter) in ("R", "AL") or ord(letter) in _JOINED for letter in text):
-        said.append("letters that join, or run from right to left, stand one by one from left to right")
-    return " and ".join(said)
+        problems.append("characters that should join or run from right to left are drawn one by one from left to right")
+    return " and ".join(problems)

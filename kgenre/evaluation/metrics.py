@@ -13,8 +13,8 @@ from kgenre.evaluation.thresholds import Thresholds
 
 CLIP = 1e-7  # keras.config.epsilon(), at which Keras's own binary cross-entropy clips probabilities
 # The metrics worth a curve or a row of a table; the others are only in metrics.json.
-SHOWN: tuple[str, ...] = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "roc_auc", "top3_hit", "ece")
-SHOWN += ("tuned_f1_micro", "tuned_f1_macro")
+HEADLINE_METRICS: tuple[str, ...] = ("loss", "precision", "recall", "f1_micro", "f1_macro", "map", "roc_auc")
+HEADLINE_METRICS += ("top3_hit", "ece", "tuned_f1_micro", "tuned_f1_macro")
 
 Floats = npt.NDArray[np.float64]
 
@@ -101,14 +101,14 @@ class MetricsOfResamples:
         pooled: bool = True,
     ) -> None:
         if not 0 <= threshold < 1:
-            raise ValueError(f"threshold is a probability, 0 <= threshold < 1. Received: threshold={threshold}.")
+            raise ValueError(f"threshold must be at least 0 and below 1. Received: threshold={threshold}.")
         if k < 1:
-            raise ValueError(f"k counts the most probable genres and must be at least 1. Received: k={k}.")
+            raise ValueError(f"k must be at least 1: it counts the most probable genres. Received: k={k}.")
         true = checked_genres(y_true)
         prob = checked_probabilities(y_prob, true.shape)
         self.films, self.genres = true.shape
         if thresholds is not None and len(thresholds.per_genre) != self.genres:
-            raise ValueError(f"{len(thresholds.per_genre)} thresholds were given for {self.genres} genres.")
+            raise ValueError(f"thresholds must be for {self.genres} genres. Received: {len(thresholds.per_genre)}.")
         self._k = k
         self._rankings = {("map", "roc_auc"): Ranking(true, prob)}
         if pooled:

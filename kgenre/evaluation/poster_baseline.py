@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.evaluation.baselines import FrequencyBaseline, OnProgress, checked_training_films, one_for_each_genre
+from kgenre.evaluation.baselines import FrequencyBaseline, OnProgress, checked_training_films, fit_per_genre
 
 _POSTERS_AT_ONCE = 8  # more would not fit in the CPU cache: three times slower at 64
 
@@ -50,7 +50,7 @@ class PosterBaseline:
         scaled = (films - self.mean_) / self.scale_
         regression = LogisticRegression(C=self.C, max_iter=200)
         with threadpool_limits(1):  # the matrices are small: threads wait for each other most of the time
-            self.regressions_ = one_for_each_genre(regression, scaled, genres, on_progress)
+            self.regressions_ = fit_per_genre(regression, scaled, genres, on_progress)
         return self
 
     def predict_proba(self, films: npt.NDArray[np.float32]) -> np.ndarray:
@@ -74,7 +74,7 @@ def poster_features(posters: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         return np.concatenate([poster_features(posters[first : first + _POSTERS_AT_ONCE]) for first in firsts])
     films, height, width, _ = posters.shape
     film = np.arange(films)[:, None, None]
-    thumbnail = _shrunk(posters.astype(np.float32) / 255, 8).reshape(films, -1)
+    thumbnail = _grid_means(posters.astype(np.float32) / 255, 8).reshape(films, -1)
     colour = posters[..., 0] // 64 * 16 + posters[..., 1] // 64 * 4 + posters[..., 2] // 64  # (n, H, W), 0 to 63
     histogram = np.bincount((film * 64 + colour).ravel(), minlength=64 * films).reshape(films, 64) / (height * width)
     channels = np.moveaxis(posters, 3, 0).astype(np.float64, order="C")  # (3, n, H, W); sums of integers are exact
@@ -102,7 +102,7 @@ def _moments(channels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.concatenate([total / pixels, deviation]).T / 255
 
 
-def _shrunk(images: np.ndarray, side: int) -> np.ndarray:
+def _grid_means(images: np.ndarray, side: int) -> np.ndarray:
     """Average over a grid of ``side`` x ``side`` cells (fewer where the image has fewer pixels)."""
     for axis in (1, 2):
         length = images.shape[axis]

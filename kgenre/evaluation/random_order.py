@@ -31,7 +31,7 @@ def mean_ap_of_random_order(counts: Sequence[int] | np.ndarray, films: int) -> f
     return float((((present - 1) / max(films - 1, 1) * (films - harmonic) + harmonic) / films).mean())
 
 
-def beside_random_order(evaluation: Evaluation) -> tuple[float, bool]:
+def compare_with_random_order(evaluation: Evaluation) -> tuple[float, bool]:
     """Return the mAP of films in random order, and whether a model's is significantly higher.
 
     This is decided by the bootstrap interval of the model's difference to the genre frequencies, which score all films

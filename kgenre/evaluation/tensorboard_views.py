@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _LAYOUT = {
-    "Does it learn?": {"loss": ["^loss$"], "ranking": ["^map$", "^roc_auc$", "^top3_hit$"]},
-    "Does it decide?": {
+    "Loss and ranking": {"loss": ["^loss$"], "ranking": ["^map$", "^roc_auc$", "^top3_hit$"]},
+    "Precision, recall and F1": {
         "precision at 0.5": ["^precision$"],
         "recall at 0.5": ["^recall$"],
         "F1 at 0.5": ["^f1_micro$", "^f1_macro$"],
         "F1 at tuned thresholds": ["^tuned_f1_"],
     },
-    "How does it run?": {"speed": ["^throughput/samples_per_second$"], "learning rate": ["^lr-"]},
+    "Speed and learning rate": {"speed": ["^throughput/samples_per_second$"], "learning rate": ["^lr-"]},
 }
 
 
@@ -56,7 +56,7 @@ class TensorBoardViews(Callback):
 
     def __init__(self, times: int = 10, films: int = 8, gradients: bool = False) -> None:
         if min(times, films) < 1:
-            raise ValueError(f"TensorBoardViews takes times >= 1 and films >= 1. Received: {times}, {films}")
+            raise ValueError(f"times and films must be at least 1. Received: times={times}, films={films}")
         self.times = times
         self.films = films
         self.step_part = GradientSample() if gradients else None

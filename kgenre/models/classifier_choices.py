@@ -26,4 +26,4 @@ def check_choices(network: Any = None, **chosen: str) -> None:
         check_name(network)
     for name, value in chosen.items():
         if value not in _KNOWN[name]:
-            raise TrainerError(f"{name} is one of {', '.join(_KNOWN[name])}. Received: {value!r}")
+            raise TrainerError(f"{name} must be one of {', '.join(_KNOWN[name])}. Received: {value!r}")

@@ -142,9 +142,9 @@ def main() -> None:
     given = parser.parse_args()
     classifier = json.loads((HERE / "classifier.json").read_text(encoding="utf-8"))
     reads = [name for name in ("poster", "overview") if classifier[name]]
-    lacking = [name for name in reads if not getattr(given, name)]
-    if len(lacking) > int(classifier["one_is_enough"]):
-        parser.error(f"this model reads {' and '.join(reads)}: give --{lacking[0]}")
+    missing = [name for name in reads if not getattr(given, name)]
+    if len(missing) > int(classifier["one_is_enough"]):
+        parser.error(f"this model reads {' and '.join(reads)}: give --{missing[0]}")
     inputs = {}
     if "poster" in reads:
         size = classifier["poster"]
@@ -152,7 +152,7 @@ def main() -> None:
         try:
             inputs["poster"] = (read_poster(given.poster, **size) if given.poster else black)[None]
         except OSError as error:  # no such file, or not a picture
-            parser.error(f"--poster: {given.poster} cannot be read ({error.strerror or 'it is no picture'})")
+            parser.error(f"--poster: {given.poster} cannot be read ({error.strerror or 'not a picture'})")
     if "overview" in reads:
         vocabulary = (HERE / "vocabulary.txt").read_text(encoding="utf-8").split("\n")[:-1]
         inputs["overview"] = token_ids(given.overview or "", **classifier["overview"], vocabulary=vocabulary)[None]

@@ -10,7 +10,7 @@ import numpy as np
 from kgenre.evaluation import Thresholds, genre_metrics, intervals, multilabel_metrics, tune_thresholds
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
-from kgenre.evaluation.metrics import SHOWN
+from kgenre.evaluation.metrics import HEADLINE_METRICS
 from kgenre.training import Module
 
 
@@ -94,8 +94,8 @@ class ExactEvaluation(Module):
         shown = ("loss", "map") if stage == "val" else ()
         metrics = multilabel_metrics(true, prob, thresholds=self.thresholds)
         for name, value in metrics.items():
-            if not fitting or name in SHOWN:
-                self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in SHOWN)
+            if not fitting or name in HEADLINE_METRICS:
+                self.log(f"{stage}/{name}", value, prog_bar=name in shown, logger=name in HEADLINE_METRICS)
         if fitting:
             return
         details: dict[str, float] = {"films": len(true)}

@@ -85,9 +85,9 @@ def _log_odds(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArra
     from keras import ops
 
     with without_sigmoid(module.model) as gives_log_odds:
-        said = GenreClassifier.probabilities(module, batch, mirror=False)  # an override may expect probabilities
-    chosen = ops.one_hot(ops.convert_to_tensor(genres.astype("int32")), said.shape[-1])
-    of_genre = ops.sum(said * chosen, axis=-1)
+        outputs = GenreClassifier.probabilities(module, batch, mirror=False)  # an override may expect probabilities
+    chosen = ops.one_hot(ops.convert_to_tensor(genres.astype("int32")), outputs.shape[-1])
+    of_genre = ops.sum(outputs * chosen, axis=-1)
     return ops.sum(of_genre if gives_log_odds else log_odds(of_genre))
 
 

@@ -64,7 +64,7 @@ def export_classifier(
     checkpoint = find_checkpoint(run)
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
-        raise TrainerError(f"{checkpoint} is not of a GenreClassifier trained on films.")
+        raise TrainerError(f"{checkpoint} is not from a GenreClassifier trained on films.")
     from kgenre.models.trained_classifier import load_classifier
 
     module = load_classifier(checkpoint, **arguments)
@@ -103,16 +103,16 @@ def _check(folder: Path, format: str) -> None:
     import keras
 
     if format not in FORMATS:
-        raise TrainerError(f"format is one of {', '.join(FORMATS)}. Received: {format!r}")
+        raise TrainerError(f"format must be one of {', '.join(FORMATS)}. Received: {format!r}")
     if folder.exists():
-        raise TrainerError(f"{folder} is there already. Name a new folder.")
+        raise TrainerError(f"{folder} already exists. Name a new folder.")
     nearest = next(parent for parent in folder.absolute().parents if parent.exists())
     if not nearest.is_dir():
-        raise TrainerError(f"{nearest} is a file: {folder} cannot lie in it. Name another folder.")
+        raise TrainerError(f"{folder} cannot be created: {nearest} is a file. Name a different folder.")
     if format != "keras" and keras.backend.backend() != "tensorflow":
         raise TrainerError(
-            f"The format {format} is written by Keras on TensorFlow; a checkpoint is the same on every backend: "
-            "set KERAS_BACKEND=tensorflow."
+            f"The format {format} needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow, which can read checkpoints "
+            "of every backend."
         )
     if format == "onnx" and importlib.util.find_spec("tf2onnx") is None:
         raise TrainerError("The format onnx needs tf2onnx: pip install 'kgenre[onnx]'.")
@@ -129,7 +129,7 @@ def _write_model(model: keras.Model, path: Path, format: str) -> None:
         own = sorted(kind.__name__ for kind in kinds if kind.__module__.partition(".")[0] not in ("keras", "kgenre"))
         if own:
             _log.warning(
-                "%s has layers of your own (%s): whoever loads it must import them first, each under "
+                "%s contains layers of your own (%s): import them before loading it, each decorated with "
                 "keras.saving.register_keras_serializable(). A saved_model needs no code.",
                 path.name,
                 ", ".join(own),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 _FILMS_AT_ONCE = 8192
 
 
-def films_with(tokens: npt.NDArray[np.integer], vocabulary_size: int, parts: Any = None) -> npt.NDArray[np.int64]:
+def count_films_with(tokens: npt.NDArray[np.integer], vocabulary_size: int, parts: Any = None) -> npt.NDArray[np.int64]:
     """Count the films that contain each word, or each subword.
 
     Args:
@@ -23,7 +23,7 @@ def films_with(tokens: npt.NDArray[np.integer], vocabulary_size: int, parts: Any
         int64 (vocabulary_size,), or (P,).
 
     Example:
-        >>> films_with(np.array([[2, 3, 3], [2, 0, 0]]), vocabulary_size=5)
+        >>> count_films_with(np.array([[2, 3, 3], [2, 0, 0]]), vocabulary_size=5)
         array([1, 0, 2, 1, 0])
     """
     counts = np.zeros(vocabulary_size if parts is None else parts.shape[1], np.int64)

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.models.films_with_words import films_with
+from kgenre.models.films_with_words import count_films_with
 from kgenre.models.word_dropout import PADDING, UNKNOWN
 
 
@@ -42,7 +42,7 @@ class FrequentWords(keras.layers.Layer):
 
     def adapt_to_films(self, films: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Find the rare words of ``films["overview"]``, int32 (n, T); return the films with these replaced."""
-        frequent = films_with(films["overview"], self.vocabulary_size) >= self.min_df
+        frequent = count_films_with(films["overview"], self.vocabulary_size) >= self.min_df
         token = np.where(frequent, np.arange(self.vocabulary_size), UNKNOWN)
         token[PADDING] = PADDING
         token = token.astype("int32")

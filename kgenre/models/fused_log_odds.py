@@ -51,16 +51,17 @@ class FusedLogOdds(keras.layers.Layer):
 
     def call(self, probabilities: Sequence[Any], read: Sequence[Any]) -> Any:
         """Map a list of (B, G) to (B, G)."""
-        evidence, asked, heard = 0.0, 0.0, 0.0
+        evidence, total_weight, present_weight = 0.0, 0.0, 0.0
         for weight, p, values in zip(ops.unstack(ops.convert_to_tensor(self.weight)), probabilities, read, strict=True):
             inputs = keras.tree.flatten(values)
             given = [ops.any(ops.not_equal(one, 0), axis=tuple(range(1, len(one.shape)))) for one in inputs]
-            there = functools.reduce(ops.logical_or, given)
+            present = functools.reduce(ops.logical_or, given)
             own = p if self.activation is keras.activations.linear else log_odds(p)
-            counts = weight * ops.cast(there, self.compute_dtype)[:, None]
-            evidence, asked, heard = evidence + counts * (own - self.prior), asked + weight, heard + counts
+            counts = weight * ops.cast(present, self.compute_dtype)[:, None]
+            evidence = evidence + counts * (own - self.prior)
+            total_weight, present_weight = total_weight + weight, present_weight + counts
         if self.mean:
-            evidence = evidence * asked / ops.maximum(heard, keras.config.epsilon())
+            evidence = evidence * total_weight / ops.maximum(present_weight, keras.config.epsilon())
         return self.activation(self.prior + self.bias + evidence)
 
     def get_config(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from kgenre.models.frequencies import frequencies
 from kgenre.models.genre_losses import LOSSES
 from kgenre.models.log_odds import log_odds
 from kgenre.models.mixing import cutmix, mixup
-from kgenre.models.named_network import NETWORKS, kept_name
+from kgenre.models.named_network import NETWORKS, stored_name
 from kgenre.models.networks import adapt_to_films, build_network, check_network, posters_to_adapt_to
 from kgenre.models.optimizers import backbones, check_optimizer, cosine_rate, make_optimizer, weights_of
 from kgenre.models.users_network import check_shapes
@@ -89,7 +89,7 @@ class GenreClassifier(ExactEvaluation):
         members: int = 1,
     ) -> None:
         self.save_hyperparameters()
-        self.hparams.network = kept_name(network, network_args or {})
+        self.hparams.network = stored_name(network, network_args or {})
         if learning_rate <= 0:
             raise TrainerError(f"learning_rate must be above 0. Received: {learning_rate}")
         if min(mixup, cutmix) < 0:
@@ -114,7 +114,7 @@ class GenreClassifier(ExactEvaluation):
         self.model: Any = None  # a keras.Model, once the data are known
         self.genre_names: tuple[str, ...] = ()
         self._sizes: dict[str, Any] = {}
-        self._weights_follow = False  # whether a checkpoint's weights will be loaded
+        self._will_load_weights = False  # whether a checkpoint's weights will be loaded
         self._training_films: dict[str, Any] | None = None
         self._frequencies: Any = None  # (G,), of the genres among the training films
 
@@ -125,7 +125,7 @@ class GenreClassifier(ExactEvaluation):
         data: Any = self.trainer.datamodule  # a user's own may have only part of `FilmData`'s attributes
         if hasattr(data, "genre_names"):
             sizes = {name: getattr(data, name) for name in ("image_size", "vocabulary_size") if hasattr(data, name)}
-            self._take(list(data.genre_names), sizes)
+            self._set_sizes(list(data.genre_names), sizes)
         if stage == "fit" and hasattr(data, "training_films"):
             self._training_films = data.training_films()
             self._frequencies = frequencies(self._training_films["genres"])
@@ -141,10 +141,10 @@ class GenreClassifier(ExactEvaluation):
             genre_names: names of the columns of ``genres``.
             sizes: the data's ``image_size`` and ``vocabulary_size``.
         """
-        self._take(genre_names, sizes)
+        self._set_sizes(genre_names, sizes)
         self.configure_model()
 
-    def _take(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
+    def _set_sizes(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
         self.genre_names, self._sizes = tuple(genre_names), sizes
         if self.model is not None:
             self._check_outputs()
@@ -153,8 +153,8 @@ class GenreClassifier(ExactEvaluation):
         outputs = self.model.output_shape[-1]
         if self.genre_names and len(self.genre_names) != outputs:
             raise TrainerError(
-                f"The network has {outputs} outputs, the data have {len(self.genre_names)} genres. "
-                "Build it for as many: a function's argument genres."
+                f"The network has {outputs} outputs, but the data have {len(self.genre_names)} genres. "
+                "Build it with the function's argument genres."
             )
 
     def configure_model(self) -> None:
@@ -162,7 +162,7 @@ class GenreClassifier(ExactEvaluation):
         is_new = self.model is None
         if is_new:
             sizes = self._sizes | ({"genres": len(self.genre_names)} if self.genre_names else {})
-            sizes["pretrained"] = not self._weights_follow
+            sizes["pretrained"] = not self._will_load_weights
             self.model = build_network(self.network, self.network_args, sizes, self.members)
             self._check_outputs()
         self._check_inputs()
@@ -181,7 +181,9 @@ class GenreClassifier(ExactEvaluation):
         data = self.trainer.datamodule if self._trainer else None
         for name in self.inputs:
             if data is not None and not getattr(data, f"{name}s", True):
-                raise TrainerError(f"The network reads {name}s, but the data leave them out: set --data.{name}s true.")
+                raise TrainerError(
+                    f"The network reads {name}s, but the data do not include them: set --data.{name}s true."
+                )
 
     def _adapt_to_films(self) -> None:
         films, self._training_films = self._training_films, None
@@ -199,7 +201,10 @@ class GenreClassifier(ExactEvaluation):
         if not (self.mixup or self.cutmix):
             return
         if self.inputs != ["poster"]:
-            raise TrainerError(f"mixup and cutmix are for networks that read posters only. It reads: {self.inputs}.")
+            raise TrainerError(
+                "mixup and cutmix need a network that reads posters only. Received: a network that reads "
+                f"{' and '.join(f'{name}s' for name in self.inputs)}."
+            )
         if self._mixing_seed is None:
             self._mixing_seed = keras.random.SeedGenerator()
 
@@ -231,9 +236,9 @@ class GenreClassifier(ExactEvaluation):
     def _output(self, read: dict[str, Any], training: bool) -> Any:
         from keras import ops
 
-        from kgenre.models.side_by_side import as_it_reads
+        from kgenre.models.side_by_side import call_inputs
 
-        return ops.cast(self.model(as_it_reads(self.model, read), training=training), "float32")
+        return ops.cast(self.model(call_inputs(self.model, read), training=training), "float32")
 
     def _read(self, batch: dict[str, Any]) -> dict[str, Any]:
         from keras import ops
@@ -270,8 +275,8 @@ class GenreClassifier(ExactEvaluation):
         if self.label_smoothing:
             genres = (1 - self.label_smoothing) * genres + self.label_smoothing * self._frequencies
         # A user's network may return half precision, in which 1 - 1e-7 is 1.
-        members = [ops.cast(said, "float32") for said in each_member(self.model, read, training=True)]
-        costs = sum(LOSSES[self.loss](genres, said, self._frequencies) for said in members)
+        members = [ops.cast(output, "float32") for output in each_member(self.model, read, training=True)]
+        costs = sum(LOSSES[self.loss](genres, output, self._frequencies) for output in members)
         films = ops.sum(batch["weight"])
         loss = ops.sum(ops.mean(costs, axis=-1) * batch["weight"]) / ops.maximum(films, 1.0)
         mean = loss / len(members)
@@ -347,16 +352,16 @@ class GenreClassifier(ExactEvaluation):
         Raises:
             TrainerError: the checkpoint belongs to a different network of kgenre's.
         """
-        self._weights_follow = True
+        self._will_load_weights = True
         if "classifier" in checkpoint:
             kept = checkpoint["classifier"]
-            of, here = checkpoint.get("model", {}).get("hyperparameters", {}).get("network"), self.hparams.network
-            if of != here and {of, here} <= set(NETWORKS):
+            saved, current = checkpoint.get("model", {}).get("hyperparameters", {}).get("network"), self.hparams.network
+            if saved != current and {saved, current} <= set(NETWORKS):
                 reads = " and ".join(f"{name}s" for name in kept["inputs"])
                 raise TrainerError(
-                    f"The checkpoint is of {of}, which reads {reads}; the model here is {here}. Give the config "
-                    "of the checkpoint's run or none (--config, --model.network), or the checkpoint of another run "
-                    "(--ckpt_path)."
+                    f"The checkpoint's network is {saved}, which reads {reads}, but this model's is {current}. Use the "
+                    "config of the checkpoint's run or none (--config, --model.network), or a different run's "
+                    "checkpoint (--ckpt_path)."
                 )
-            self._take(kept["genre_names"], kept["sizes"])
+            self._set_sizes(kept["genre_names"], kept["sizes"])
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])

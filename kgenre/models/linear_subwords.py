@@ -10,7 +10,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.models.films_with_words import films_with
+from kgenre.models.films_with_words import count_films_with
 from kgenre.models.linear_words import LinearWords
 
 
@@ -61,7 +61,7 @@ class LinearSubwords(LinearWords):
         of_word = [set(), set(), *(set(parts_of(word)) for word in films["vocabulary"][2:])]  # padding, unknown: none
         number: dict[str, int] = {}
         numbers = [[number.setdefault(part, len(number)) for part in sorted(parts)] for parts in of_word]
-        counts = films_with(films["overview"], self.words, self._parts_of_words(numbers, len(number)))
+        counts = count_films_with(films["overview"], self.words, self._parts_of_words(numbers, len(number)))
         enough = (part for part, place in number.items() if counts[place] >= self.min_df)
         frequent = sorted(enough, key=lambda part: (-counts[number[part]], part))
         ids = {part: place for place, part in enumerate(frequent[: self.vocabulary_size - 1], start=1)}
@@ -71,10 +71,10 @@ class LinearSubwords(LinearWords):
             table[token, : len(known)] = known
         self.parts.assign(table)
         known_parts = self._parts_of_words([np.unique(parts).tolist() for parts in table], self.vocabulary_size)
-        self.start(films["genres"], films_with(films["overview"], self.words, known_parts))
+        self.set_bias_and_idf(films["genres"], count_films_with(films["overview"], self.words, known_parts))
 
     def _parts_of_words(self, numbers: Sequence[Sequence[int]], parts: int) -> Any:
-        """Return which subwords each word has, as a sparse array (words, parts) for `films_with`."""
+        """Return which subwords each word has, as a sparse array (words, parts) for `count_films_with`."""
         from scipy.sparse import csr_array
 
         ends = np.zeros(self.words + 1, np.int64)  # ids beyond the vocabulary have no subwords

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from kgenre.models.films_with_words import films_with
+from kgenre.models.films_with_words import count_films_with
 from kgenre.models.frequencies import prior_log_odds
 
 
@@ -48,9 +48,9 @@ class LinearWords(keras.layers.Layer):
 
         The biases become the log-odds of the `frequencies` of ``films["genres"]``, (n, units).
         """
-        self.start(films["genres"], films_with(films["overview"], self.vocabulary_size))
+        self.set_bias_and_idf(films["genres"], count_films_with(films["overview"], self.vocabulary_size))
 
-    def start(self, genres: np.ndarray, counts: np.ndarray) -> None:
+    def set_bias_and_idf(self, genres: np.ndarray, counts: np.ndarray) -> None:
         """Set bias and idf from the genres (n, units) of n films and each word's number of films (vocabulary_size,)."""
         self.bias.assign(prior_log_odds(genres))
         self.idf.assign(np.log((1 + len(genres)) / (1 + counts)) + 1)

@@ -32,7 +32,7 @@ class MaskedPooling(keras.layers.Layer):
     def __init__(self, how: Literal["max", "mean", "scaled_sum"], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if how not in ("max", "mean", "scaled_sum"):
-            raise ValueError(f"how is 'max', 'mean' or 'scaled_sum'. Received: how={how!r}")
+            raise ValueError(f"how must be 'max', 'mean' or 'scaled_sum'. Received: how={how!r}")
         self.how = how
         self.supports_masking = True
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from kgenre.allowed_imports import may_import, not_allowed
-from kgenre.models.users_network import in_users_code
+from kgenre.models.users_network import user_code_error
 from kgenre.training import TrainerError
 from kgenre.training.hyperparameters import is_plain
 
@@ -53,7 +53,7 @@ def network_function(name: str) -> Callable[..., Any]:
     except Exception as error:
         missing = error.name if isinstance(error, ModuleNotFoundError) else None
         if missing is None or not f"{home}.".startswith(f"{missing}."):
-            raise in_users_code(f"{home} cannot be imported", error) from error
+            raise user_code_error(f"{home} cannot be imported", error) from error
         raise TrainerError(
             f"network: there is no module {missing!r} in this folder or installed, which {name} names."
         ) from None
@@ -70,21 +70,22 @@ def check_name(name: str) -> None:
     if name.startswith("<"):
         raise TrainerError(
             f"The run's network was {name[1:-1]}, which lives in the program that trained it. Put a function that "
-            "builds it into a file, such as mine.py, and give its name in training: network='mine.function' "
-            "(--model.network mine.function); then every command finds it. Of this run, in Python: "
+            "builds it into a file, such as mine.py, and pass its name when training: network='mine.function' "
+            "(--model.network mine.function); then every command finds it. To load this run in Python: "
             "GenreClassifier.load_from_checkpoint(run, network=..., network_args=...)."
         )
     if "." not in name or not all(map(str.isidentifier, name.split("."))):
         close = difflib.get_close_matches(name.lower(), NETWORKS, n=1)
         hint = f" Did you mean {close[0]!r}?" if close else ""
         raise TrainerError(
-            f"network is one of {', '.join(NETWORKS)}, or a function of yours, file.function. Received: {name!r}.{hint}"
+            f"network must be one of {', '.join(NETWORKS)}, or your own function, file.function. "
+            f"Received: {name!r}.{hint}"
         )
     if not may_import(name):
         raise TrainerError(not_allowed(name))
 
 
-def kept_name(network: Any, arguments: Mapping[str, Any]) -> str:
+def stored_name(network: Any, arguments: Mapping[str, Any]) -> str:
     """Return the name that a run stores: one for `network_function`, or one in <> if no other program can build it."""
     home, last = getattr(network, "__module__", None), getattr(network, "__qualname__", None)
     if isinstance(network, str):

@@ -8,14 +8,14 @@ from typing import Any
 
 from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.models.named_network import network_function
-from kgenre.models.users_network import check_built, in_users_code
+from kgenre.models.users_network import check_built, user_code_error
 from kgenre.training import TrainerError
 from kgenre.users_code import users_lines
 
 _GIVEN = ("genres", "image_size", "vocabulary_size", "pretrained")
 _PRETRAINED = (
-    " If that is for weights that it loads: the run's checkpoint has them all. Give it an argument pretrained, "
-    "which is False here, and let it load weights only where that is True."
+    " If this is due to weights that it loads: the run's checkpoint contains all weights. Give the function an "
+    "argument pretrained, which is False here, and load weights only if it is True."
 )
 
 
@@ -34,8 +34,8 @@ def check_network(network: Any, arguments: Mapping[str, Any], members: int = 1) 
     builder = network_function(network) if isinstance(network, str) else network
     if not callable(builder):
         raise TrainerError(
-            "network is a name (file.function for one of yours; its arguments are network_args), a function or a Keras "
-            f"model. Received: {network!r}"
+            "network must be a name (file.function for your own; its arguments are network_args), a function or a "
+            f"Keras model. Received: {network!r}"
         )
     takes = inspect.signature(builder).parameters
     unknown = [name for name in arguments if name not in takes]
@@ -92,12 +92,12 @@ def build_network(
         if users_lines(error.__traceback__):
             need_no_weights = not sizes.get("pretrained", True) and "pretrained" not in takes
             hint = _PRETRAINED if need_no_weights else ""
-            raise in_users_code(f"{_name(builder)} cannot be built", error, hint) from error
+            raise user_code_error(f"{_name(builder)} cannot be built", error, hint) from error
         if not arguments or not isinstance(error, TypeError | ValueError):
             raise
         with_arguments = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
-        said = " ".join(str(error).split())
-        raise TrainerError(f"network_args: {_name(builder)} cannot be built with {with_arguments}: {said}") from error
+        reason = " ".join(str(error).split())
+        raise TrainerError(f"network_args: {_name(builder)} cannot be built with {with_arguments}: {reason}") from error
     for one in networks:
         check_built(one, _name(builder), words)
     if members == 1:

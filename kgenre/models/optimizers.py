@@ -75,7 +75,9 @@ def cosine_rate(learning_rate: float, warmup: float, trainer: Trainer) -> Any:
 
     steps = trainer.estimated_stepping_batches
     if math.isinf(steps):
-        raise TrainerError("schedule='cosine' ends with the fit: give --trainer.max_epochs or --trainer.max_steps.")
+        raise TrainerError(
+            "schedule='cosine' needs a fit of known length: set --trainer.max_epochs or --trainer.max_steps."
+        )
     # Keras rejects a schedule without steps, as for a fit without epochs, and one that is all warm-up.
     steps = max(steps, 1)
     rising = min(round(warmup * steps), steps - 1)
@@ -89,7 +91,7 @@ def weights_of(module: ExactEvaluation, layer: str) -> str:
     """Return a regular expression for the variable names of the layers that ``layer`` names or fully matches.
 
     Raises:
-        TrainerError: none of them has trainable weights, or ``layer`` is not a regular expression.
+        TrainerError: none of them has trainable weights, or ``layer`` is not a valid regular expression.
     """
     from kgenre.engines.named_variables import named_variables
 
@@ -97,7 +99,7 @@ def weights_of(module: ExactEvaluation, layer: str) -> str:
     try:
         named = [part for part in parts if part.name == layer or re.fullmatch(layer, part.name)]
     except re.error as error:
-        raise TrainerError(f"layer_optimizers: {layer!r} is no regular expression ({error}).") from error
+        raise TrainerError(f"layer_optimizers: {layer!r} is not a valid regular expression ({error}).") from error
     weights = {id(variable) for part in named for variable in part.trainable_variables}
     if not weights and any(part.weights for part in named):
         raise TrainerError(f"layer_optimizers: {layer!r} is frozen (trainable = False): no optimizer trains it.")
@@ -105,7 +107,7 @@ def weights_of(module: ExactEvaluation, layer: str) -> str:
         known = sorted({part.name for part in parts if part.trainable_variables} - {module.model.name})
         if len(known) > _NAMES:  # as in a large nested network
             known = [*difflib.get_close_matches(layer, known, n=_NAMES, cutoff=0), "..."]
-        raise TrainerError(f"layer_optimizers: the network has the layers {', '.join(known)}. Received: {layer!r}")
+        raise TrainerError(f"layer_optimizers must name layers of the network: {', '.join(known)}. Received: {layer!r}")
     return "|".join(re.escape(name) for name, v in named_variables(module).items() if id(v) in weights)
 
 

@@ -30,7 +30,7 @@ def side_by_side(networks: Sequence[keras.Model], name: str, mean: bool = False)
         (None, 25)
     """
     inputs: dict[str, keras.KerasTensor] = {}
-    said, read = [], []
+    outputs, read = [], []
     for number, network in enumerate(networks, start=1):
         own = {}
         for tensor in network.inputs:
@@ -38,9 +38,9 @@ def side_by_side(networks: Sequence[keras.Model], name: str, mean: bool = False)
                 inputs[tensor.name] = keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
             own[tensor.name] = inputs[tensor.name]
         network.name = f"{network.name}_{number}"
-        said.append(network(as_it_reads(network, own)))
+        outputs.append(network(call_inputs(network, own)))
         read.append(list(own.values()))
-    whole = FusedLogOdds(mean, dtype="float32", name="Fusion")(said, read)
+    whole = FusedLogOdds(mean, dtype="float32", name="Fusion")(outputs, read)
     return keras.Model(list(inputs.values()) if len(inputs) > 1 else next(iter(inputs.values())), whole, name=name)
 
 
@@ -56,12 +56,12 @@ def each_member(model: keras.Model, read: Mapping[str, Any], training: bool) -> 
         (B, G) probabilities of each member.
     """
     if not isinstance(model.layers[-1], FusedLogOdds):
-        return [model(as_it_reads(model, read), training=training)]
+        return [model(call_inputs(model, read), training=training)]
     networks = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return [said for network in networks for said in each_member(network, read, training)]
+    return [output for network in networks for output in each_member(network, read, training)]
 
 
-def as_it_reads(model: keras.Model, read: Mapping[str, Any]) -> Any:
+def call_inputs(model: keras.Model, read: Mapping[str, Any]) -> Any:
     """Return what a model is called with: its inputs from ``read``, in the structure that it was built with.
 
     Given a dict in place of a list, Keras matches names when it computes, but not when it builds another model.

@@ -39,11 +39,11 @@ def _class_of(name: str) -> type[GenreClassifier]:
             try:
                 importlib.import_module(home)
             except Exception as error:
-                said = f"{type(error).__name__}: {error}"
-                raise TrainerError(f"The run's class {name} cannot be imported: {said}") from error
+                message = f"{type(error).__name__}: {error}"
+                raise TrainerError(f"The run's class {name} cannot be imported: {message}") from error
     found = getattr(sys.modules.get(home), last, None)
     if found is None:
         raise TrainerError(lives_in_its_program(name))
     if not (isinstance(found, type) and issubclass(found, GenreClassifier)):
-        raise TrainerError(f"The run is of {name}, which is not a GenreClassifier.")
+        raise TrainerError(f"The run's class {name} is not a GenreClassifier.")
     return found

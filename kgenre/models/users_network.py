@@ -29,26 +29,26 @@ def check_built(model: Any, name: str, vocabulary_size: int | None) -> None:
     kind = type(model).__name__
     if not isinstance(model, keras.Model):
         what = "nothing" if model is None else f"a {kind}"
-        raise TrainerError(f"network: {name} returns {what}. Let it return a model: keras.Model(inputs, outputs).")
+        raise TrainerError(f"network: {name} returns {what}. It must return a model: keras.Model(inputs, outputs).")
     if getattr(model, "inputs", None) is None:  # a subclass of Model, or a Sequential without Input
         raise TrainerError(
-            f"network: {name} returns a {kind} that does not say what it reads. Call it on an input: poster = "
+            f"network: {name} returns a {kind} without defined inputs. Call it on an input: poster = "
             f"keras.Input((*image_size, 3), name='poster'); return keras.Model(poster, {kind}(...)(poster))."
         )
     output = model.outputs[0] if isinstance(model, keras.Sequential) else model.output
     if keras.tree.is_nested(output) or len(output.shape) != 2:
         shapes = keras.tree.map_structure(lambda tensor: str(tuple(tensor.shape)), output)
         raise TrainerError(
-            f"network: {name} must give one tensor (None, genres), not in a list or dict: a probability for each film "
-            f"and genre. It gives: {shapes}"
+            f"network: {name} must have one output (None, genres), a probability for each film and genre, not in a "
+            f"list or dict. Received: {shapes}"
         )
     for layer in model.layers:
         reads_words = isinstance(layer, keras.layers.Embedding) and layer.input in model.inputs
         if reads_words and vocabulary_size is not None and layer.input_dim < vocabulary_size:
             raise TrainerError(
                 f"network: {name} has an Embedding of {layer.input_dim} words, but token ids go up to "
-                f"{vocabulary_size - 1}. Build it for the function's argument vocabulary_size, which is that of "
-                "--data.vocabulary_size."
+                f"{vocabulary_size - 1}. Build it with the function's argument vocabulary_size "
+                "(--data.vocabulary_size)."
             )
     if getattr(model.layers[-1], "activation", None) is keras.activations.softmax:
         _log.warning(
@@ -69,15 +69,15 @@ def check_shapes(model: Any, read: Mapping[str, Any]) -> None:
         if len(wanted) == len(given) and all(size in (None, found) for size, found in zip(wanted, given, strict=True)):
             continue
         hint = {
-            "poster": "Build it for the function's argument image_size, which is that of --data.image_size.",
-            "overview": "Overviews differ in length: keras.Input((None,), ...); or pad them all to one length: "
+            "poster": "Build it with the function's argument image_size (--data.image_size).",
+            "overview": "Overviews differ in length: use keras.Input((None,), ...), or pad them all to one length: "
             f"--data.sequence_length {wanted[0]} --data.length_buckets 1.",
         }[tensor.name]
-        raise TrainerError(f"The network reads {tensor.name}s of shape {wanted}, the data give {given}. {hint}")
+        raise TrainerError(f"The network reads {tensor.name}s of shape {wanted}, but the data have {given}. {hint}")
 
 
-def in_users_code(what: str, error: Exception, hint: str = "") -> TrainerError:
+def user_code_error(what: str, error: Exception, hint: str = "") -> TrainerError:
     """Return a `TrainerError` for an error in the user's file: ``what`` went wrong, at which lines, and its message."""
-    said = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    message = f"{type(error).__name__}: {' '.join(str(error).split())}"
     where = "; ".join(map(described, users_lines(error.__traceback__)))
-    return TrainerError(f"network: {': '.join(filter(None, (what, where, said)))}{hint}")
+    return TrainerError(f"network: {': '.join(filter(None, (what, where, message)))}{hint}")

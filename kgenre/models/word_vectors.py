@@ -49,7 +49,7 @@ def ppmi_vectors(
     from sklearn.utils.extmath import randomized_svd
 
     vectors = np.zeros((vocabulary_size, dim), np.float32)
-    counts = _company(tokens, vocabulary_size, window)
+    counts = _cooccurrences(tokens, vocabulary_size, window)
     if not counts.nnz:
         return vectors
     of_word = np.asarray(counts.sum(axis=1)).ravel()  # and of each context: the counts are symmetric
@@ -64,7 +64,7 @@ def ppmi_vectors(
     return vectors * np.float32(std / spread) if spread > 0 else vectors
 
 
-def _company(tokens: np.ndarray, vocabulary_size: int, window: int) -> Any:
+def _cooccurrences(tokens: np.ndarray, vocabulary_size: int, window: int) -> Any:
     """Count how often any two words occur near each other: sparse float64 (vocabulary_size, vocabulary_size)."""
     from scipy.sparse import coo_matrix, csr_matrix
 

@@ -275,7 +275,7 @@ def test_greyscale_poster_is_fine(poster_run, tmp_path, capsys):
     [
         (
             "--model.network=overview_lstm",
-            "is of poster_colours, which reads posters; the model here is overview_lstm.",
+            "network is poster_colours, which reads posters, but this model's is overview_lstm.",
         ),
         ("--model.members=2", "Its run had members=1 (here: 2)."),
         ("--model.optimizer=sgd", "Its run had optimizer='adam' (here: 'sgd')."),
@@ -289,7 +289,7 @@ def test_checkpoint_of_another_model(option, said, fails, poster_run, tmp_path):
 def test_checkpoint_of_another_network_with_arguments(fails, overview_run):
     code, lines = fails("test", "--ckpt_path", overview_run, "--model.network=poster_colours", "--data.posters=true")
     assert code == 1
-    assert "is of overview_lstm_pooled, which reads overviews; the model here is poster_colours." in lines[-1]
+    assert "network is overview_lstm_pooled, which reads overviews, but this model's is poster_colours." in lines[-1]
 
 
 def test_a_network_that_reads_what_the_data_leave_out(fails, films):

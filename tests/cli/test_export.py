@@ -34,7 +34,7 @@ def test_what_is_refused_in_a_line(poster_run, tmp_path, capsys, monkeypatch):
         assert main(["export", str(run), str(folder), "--format", format]) == 1
         return capsys.readouterr().err.splitlines()[-1]  # before it, here: that KERAS_BACKEND comes too late
 
-    assert "is there already. Name a new folder." in said(poster_run, tmp_path, "keras")
+    assert "already exists. Name a new folder." in said(poster_run, tmp_path, "keras")
     assert "is not a checkpoint" in said(tmp_path, tmp_path / "new", "keras")
     assert "is a file" in said(poster_run, poster_run / "config.yaml" / "exported", "keras")
     on_tensorflow = keras.backend.backend() == "tensorflow"

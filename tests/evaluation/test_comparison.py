@@ -11,7 +11,7 @@ from kgenre.evaluation import compare_with_baselines
 from kgenre.evaluation.baseline_comparison import BaselineComparison
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.metrics import multilabel_metrics
-from kgenre.evaluation.random_order import beside_random_order
+from kgenre.evaluation.random_order import compare_with_random_order
 from kgenre.evaluation.same_top import same_top
 
 pytestmark = pytest.mark.backend_free
@@ -92,10 +92,10 @@ def test_films_in_random_order():
     rng = np.random.default_rng(0)
     true = rng.random((300, 5)) < 0.2
     noise, rows = rng.random(true.shape), np.arange(300)
-    order, beaten = beside_random_order(Evaluation(true, noise, rows))
+    order, beaten = compare_with_random_order(Evaluation(true, noise, rows))
     assert order == pytest.approx(multilabel_metrics(true, noise)["map"], abs=0.03)
     assert not beaten
-    assert beside_random_order(Evaluation(true, (noise + 0.3 * true) / 2, rows))[1]
+    assert compare_with_random_order(Evaluation(true, (noise + 0.3 * true) / 2, rows))[1]
 
 
 def test_a_model_that_says_the_same_of_every_film_is_seen():
@@ -141,7 +141,9 @@ def test_a_ranking_that_chance_could_reach_is_no_excuse(ranking):
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_diverged_model_is_called_that(loss):
     said = compare_with_baselines({"loss": loss}, BASELINES)
-    assert said.startswith(f"validation loss {loss} beside the genre frequencies (0.2349): the training has diverged")
+    assert said.startswith(
+        f"validation loss {loss}, compared with the genre frequencies (0.2349): the training has diverged"
+    )
     assert "learned" not in said
 
 

@@ -80,5 +80,5 @@ def test_another_file_is_refused(tmp_path, content):
 
 
 def test_an_absent_file_says_what_writes_it(tmp_path):
-    with pytest.raises(PredictionsError, match=r"is not there: kgenre test --ckpt_path"):
+    with pytest.raises(PredictionsError, match=r"does not exist: kgenre test --ckpt_path"):
         read_predictions(tmp_path / "p.csv")

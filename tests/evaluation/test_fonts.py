@@ -37,10 +37,10 @@ def test_another_font_for_what_it_lacks(installed):
 
 
 def test_what_is_drawn_wrongly_is_said():
-    assert badly_drawn("剧情") == "no installed font has the letters 剧 情"
+    assert badly_drawn("剧情") == "no installed font has the characters 剧 情"
     assert "from right to left" in badly_drawn("رعب")
     for text in ("नाटक", "နှင့်", "រឿង"):
-        assert "letters that join" in badly_drawn(text)
+        assert "characters that should join" in badly_drawn(text)
 
 
 def test_genres_of_other_letters_are_legible_in_tensorboard():

@@ -168,7 +168,7 @@ def test_films_without_any_genre_have_views(data, tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"times": 0}, {"films": 0}])
 def test_error_no_views(wrong):
-    with pytest.raises(ValueError, match="times >= 1 and films >= 1"):
+    with pytest.raises(ValueError, match="times and films must be at least 1"):
         TensorBoardViews(**wrong)
 
 

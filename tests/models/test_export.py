@@ -125,7 +125,7 @@ def test_a_film_may_lack_what_the_network_does_without(served, tmp_path, capsys,
     with pytest.raises(SystemExit):
         runpy.run_path(str(folder / "classify.py"), run_name="__main__")
     assert "give --poster" in capsys.readouterr().err
-    for poster, reason in (("none.jpg", "No such file or directory"), (folder / "classifier.json", "it is no picture")):
+    for poster, reason in (("none.jpg", "No such file or directory"), (folder / "classifier.json", "not a picture")):
         monkeypatch.setattr(sys, "argv", ["classify.py", "--poster", str(poster), "--overview", "A killer."])
         with pytest.raises(SystemExit):
             runpy.run_path(str(folder / "classify.py"), run_name="__main__")
@@ -222,7 +222,7 @@ def test_keras_knows_all_layers_after_one_import():
 def test_what_is_refused(run, tmp_path, monkeypatch):
     with pytest.raises(kgenre.TrainerError, match="one of saved_model, onnx, keras"):
         export_classifier(run[0], tmp_path / "exported", "tflite")
-    with pytest.raises(kgenre.TrainerError, match="is there already"):
+    with pytest.raises(kgenre.TrainerError, match="already exists"):
         export_classifier(run[0], tmp_path, "keras")
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(kgenre.TrainerError, match="KERAS_BACKEND=tensorflow"):
@@ -262,4 +262,4 @@ class Own(keras.layers.Layer):
 def test_a_file_with_layers_of_the_users_needs_their_code(layer, tmp_path, caplog):
     model = keras.Sequential([keras.Input((2,)), layer()])
     kgenre.models.export._write_model(model, tmp_path / "model.keras", "keras")
-    assert ("model.keras has layers of your own (Own)" in caplog.text) == (layer is Own)
+    assert ("model.keras contains layers of your own (Own)" in caplog.text) == (layer is Own)

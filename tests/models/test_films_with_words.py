@@ -24,13 +24,13 @@ def two_at_once(monkeypatch):
 
 def test_a_word_counts_once_a_film(tokens, two_at_once):
     holds = np.array([[word in film for word in range(VOCABULARY)] for film in tokens])
-    assert films_with_words.films_with(tokens, VOCABULARY).tolist() == holds.sum(axis=0).tolist()
+    assert films_with_words.count_films_with(tokens, VOCABULARY).tolist() == holds.sum(axis=0).tolist()
 
 
 def test_a_part_counts_once_a_film_whatever_the_words_that_have_it(tokens, two_at_once):
     parts = np.random.default_rng(1).random((VOCABULARY, 4)) < 0.4
     holds = np.array([parts[film].any(axis=0) for film in tokens])
-    found = films_with_words.films_with(tokens, VOCABULARY, csr_array(parts.astype(np.float32)))
+    found = films_with_words.count_films_with(tokens, VOCABULARY, csr_array(parts.astype(np.float32)))
     assert found.tolist() == holds.sum(axis=0).tolist()
 
 

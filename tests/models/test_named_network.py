@@ -11,7 +11,7 @@ import kgenre
 from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.data import FilmData
 from kgenre.models import GenreClassifier, poster_resnet
-from kgenre.models.named_network import kept_name
+from kgenre.models.named_network import stored_name
 from kgenre.reports import examples
 from kgenre.training import TrainerError
 
@@ -70,11 +70,11 @@ def test_the_name_that_a_run_keeps(monkeypatch):
     main = ModuleType("__main__")
     exec("def mine(genres): pass", vars(main))
     monkeypatch.setitem(sys.modules, "__main__", main)
-    assert kept_name(main.mine, {}) == "<mine of __main__>"
-    assert kept_name(poster_resnet, {"filters": (8, 16)}) == "poster_resnet"
-    assert kept_name(functools.partial(net, filters=2), {}).startswith("<")
-    assert kept_name(fixed(), {}).startswith("<the Keras model ")
-    assert kept_name("poster_resnet", {"activation": net}).startswith("<poster_resnet with arguments")
+    assert stored_name(main.mine, {}) == "<mine of __main__>"
+    assert stored_name(poster_resnet, {"filters": (8, 16)}) == "poster_resnet"
+    assert stored_name(functools.partial(net, filters=2), {}).startswith("<")
+    assert stored_name(fixed(), {}).startswith("<the Keras model ")
+    assert stored_name("poster_resnet", {"activation": net}).startswith("<poster_resnet with arguments")
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_what_is_refused_before_the_data_are_read(network, arguments, message):
 def test_a_function_without_genres(sample, tmp_path):
     module = GenreClassifier(fixed)
     module.prepare_for(["Drama", "War", "Crime"], {"image_size": (16, 16)})
-    with pytest.raises(TrainerError, match=r"The network has 3 outputs, the data have 2 genres\. .* argument genres"):
+    with pytest.raises(TrainerError, match=r"has 3 outputs, but the data have 2 genres\. .* argument genres"):
         GenreClassifier(fixed).prepare_for(["Drama", "War"], {})
 
 

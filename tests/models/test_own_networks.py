@@ -311,8 +311,8 @@ def test_losses(loss):
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ({"loss": "hinge"}, "loss is one of binary_crossentropy, .* Received: 'hinge'"),
-        ({"schedule": "linear"}, "schedule is one of constant, cosine. Received: 'linear'"),
+        ({"loss": "hinge"}, "loss must be one of binary_crossentropy, .* Received: 'hinge'"),
+        ({"schedule": "linear"}, "schedule must be one of constant, cosine. Received: 'linear'"),
         ({"label_smoothing": 1.5}, "label_smoothing must be at least 0 and below 1. Received: 1.5"),
         ({"warmup": -1}, "warmup must be"),
     ],

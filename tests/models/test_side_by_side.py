@@ -127,5 +127,5 @@ def test_a_built_model_has_no_members():
 def test_a_layer_that_is_not_there(name):
     module = GenreClassifier("overview_words", layer_optimizers={name: {"learning_rate": 1.0}})
     module.prepare_for(["a"], {"vocabulary_size": 5})
-    with pytest.raises(TrainerError, match=rf"has the layers .*Words.*Received: '{name}'"):
+    with pytest.raises(TrainerError, match=rf"layers of the network: .*Words.*Received: '{name}'"):
         module.configure_optimizers()

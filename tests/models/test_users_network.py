@@ -42,12 +42,12 @@ def few_words():
 @pytest.mark.parametrize(
     ("returned", "message"),
     [
-        (lambda: None, "returned returns nothing. Let it return a model"),
+        (lambda: None, "returned returns nothing. It must return a model"),
         (lambda: layers.Dense(2), "returned returns a Dense"),
-        (Subclass, r"a Subclass that does not say what it reads.* return keras.Model\(poster, Subclass\(...\)\(poster"),
-        (lambda: keras.Sequential([layers.Dense(2)]), "a Sequential that does not say what it reads"),
-        (lambda: from_poster(layers.Conv2D(2, 1)), r"one tensor \(None, genres\).* It gives: \(None, 4, 4, 2\)"),
-        (lambda: from_poster(lambda x: {"genres": layers.Flatten()(x)}), "It gives: {'genres': '"),
+        (Subclass, r"a Subclass without defined inputs.* return keras.Model\(poster, Subclass\(...\)\(poster"),
+        (lambda: keras.Sequential([layers.Dense(2)]), "a Sequential without defined inputs"),
+        (lambda: from_poster(layers.Conv2D(2, 1)), r"one output \(None, genres\).* Received: \(None, 4, 4, 2\)"),
+        (lambda: from_poster(lambda x: {"genres": layers.Flatten()(x)}), "Received: {'genres': '"),
         (few_words, "an Embedding of 20 words, but token ids go up to 29"),
     ],
 )
@@ -107,7 +107,7 @@ def test_a_checkpoints_network_needs_no_pretrained_weights(network, sample, tmp_
     file.unlink()
     if network is always_loads_weights:
         with pytest.raises(
-            TrainerError, match=r"own.weights.h5.* checkpoint has them all. Give it an argument pretrai"
+            TrainerError, match=r"own.weights.h5.* checkpoint contains all weights. Give .* argument pretrai"
         ):
             GenreClassifier.load_from_checkpoint(trainer.run_dir)
         return
@@ -120,7 +120,7 @@ def test_a_checkpoints_network_needs_no_pretrained_weights(network, sample, tmp_
 def test_other_posters_than_it_was_built_for():
     module = GenreClassifier(from_poster(lambda x: layers.Dense(2, activation="sigmoid")(layers.Flatten()(x))))
     module.prepare_for(["a", "b"], {"image_size": (32, 32)})
-    with pytest.raises(TrainerError, match=r"reads posters of shape \(16, 16, 3\), the data give \(32, 32, 3\)"):
+    with pytest.raises(TrainerError, match=r"reads posters of shape \(16, 16, 3\), but the data have \(32, 32, 3\)"):
         module.probabilities({"poster": np.zeros((1, 32, 32, 3), "uint8")})
 
 
@@ -200,8 +200,8 @@ def test_layers_by_a_pattern_and_those_that_are_frozen():
     assert rates == pytest.approx([0.5, 0.1, 1e-4]), "the first that matches counts"
     for name, message in (
         ("maps", "layer_optimizers: 'maps' is frozen"),
-        ("m(", r"'m\(' is no regular expression"),
-        ("map", "has the layers head. Received: 'map'"),
+        ("m(", r"'m\(' is not a valid regular expression"),
+        ("map", "layers of the network: head. Received: 'map'"),
     ):
         module = GenreClassifier(with_backbone, {"frozen": True}, layer_optimizers={name: {"learning_rate": 0.5}})
         module.prepare_for(["a", "b"], SIZES)

@@ -27,7 +27,7 @@ from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metric
 from kgenre.evaluation.baseline_comparison import COMPARED
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
-from kgenre.evaluation.random_order import beside_random_order
+from kgenre.evaluation.random_order import compare_with_random_order
 from kgenre.models import explanations
 from kgenre.reports import ReportError, examples, read_runs, sentences, write_report
 from kgenre.reports.blocks import Figure, Film, Films, Guess, Paragraph, Table
@@ -507,7 +507,7 @@ def test_the_report_says_of_a_ranking_what_the_test_said(runs):
         base = "test/difference/baseline_frequency/map"
         known = {base: value, f"{base}/low": ends[0], f"{base}/high": ends[1], "test/baseline_frequency/map": level}
         at = dataclasses.replace(run, metrics=run.metrics | known)
-        order, beaten = beside_random_order(Evaluation(true, prob, np.arange(len(true))))
+        order, beaten = compare_with_random_order(Evaluation(true, prob, np.arange(len(true))))
         assert order == random_order(at)
         assert beaten == (baseline_difference(at, "frequency", "map").verdict == "better")
 
@@ -691,7 +691,7 @@ def test_letters_that_the_font_lacks_come_from_another_or_are_named(films, tmp_p
     assert b"STIXGeneral" not in to_pdf([Paragraph("The genre Драма")])
     run = make_run(tmp_path / "战争" / "version_0", films, 1.0)
     write_report([run], tmp_path / "out", films=0)
-    assert caplog.text.count("no installed font has the letters 争 战") == 1
+    assert caplog.text.count("no installed font has the characters 争 战") == 1
     assert not [warning for warning in recwarn if "missing from font" in str(warning.message)]
     fonts._fonts_for.cache_clear()
 
@@ -900,7 +900,7 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     assert "trained and tested on other films: they cannot be compared" in said(runs[0], moved)
     damaged = shutil.copytree(runs[0], tmp_path / "damaged")
     for name, content, words in (
-        ("predictions_test.csv", "id,title\n1,2\n", "cannot be read (another table): kgenre test --ckpt_path"),
+        ("predictions_test.csv", "id,title\n1,2\n", "cannot be read (not a table of predictions): kgenre test"),
         ("metrics.csv", "step,train/loss\n1,many\n", "metrics.csv cannot be read: could not convert"),
         ("config.yaml", "- a list\n", "config.yaml cannot be read: it holds no values by name"),
         ("config.yaml", "model: [\n", "config.yaml cannot be read: while parsing"),
