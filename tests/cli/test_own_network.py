@@ -95,7 +95,7 @@ def test_what_is_not_allowed_is_not_imported(run, command, monkeypatch, capsys):
         ),
         (
             ["--model.network.class_path", "mycnn.my_cnn"],
-            "file.function for one of yours; its arguments are network_args",
+            "file.function for your own; its arguments are network_args",
         ),
         (["--model.network_args.dropout", "1.5"], "poster_cnn_2024 cannot be built with dropout=1.5: Invalid value"),
         (["--model.dropout", "0.3"], "no argument 'dropout'. Did you mean --model.network_args.dropout?"),

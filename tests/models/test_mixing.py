@@ -64,5 +64,5 @@ def test_a_classifier_trains_on_mixed_batches(sample, in_tmp_path):
 
 
 def test_error_mixing_without_posters():
-    with pytest.raises(kgenre.TrainerError, match="read posters only"):
+    with pytest.raises(kgenre.TrainerError, match="reads posters only"):
         GenreClassifier("overview_words", mixup=0.2).prepare_for(["a"], {"vocabulary_size": 30})

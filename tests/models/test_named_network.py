@@ -83,7 +83,7 @@ def test_the_name_that_a_run_keeps(monkeypatch):
         (net, {"width": 3}, "network_args: net takes genres, filters. Received: 'width'"),
         (needs_width, {}, "network_args: needs_width needs width"),
         ("poster_resnet", {"units": 3}, "poster_resnet takes genres, .* Received: 'units'"),
-        (3, {}, "network is a name .* Received: 3"),
+        (3, {}, "network must be a name .* Received: 3"),
         ("nowhere.net", {}, "there is no module 'nowhere'"),
     ],
 )
