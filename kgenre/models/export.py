@@ -64,7 +64,7 @@ def export_classifier(
     checkpoint = find_checkpoint(run)
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
-        raise TrainerError(f"{checkpoint} is not from a GenreClassifier trained on films.")
+        raise TrainerError(f"{checkpoint} holds no GenreClassifier trained on films.")
     from kgenre.models.trained_classifier import load_classifier
 
     module = load_classifier(checkpoint, **arguments)
