@@ -55,7 +55,7 @@ def network_function(name: str) -> Callable[..., Any]:
         if missing is None or not f"{home}.".startswith(f"{missing}."):
             raise user_code_error(f"{home} cannot be imported", error) from error
         raise TrainerError(
-            f"network: there is no module {missing!r} in this folder or installed, which {name} names."
+            f"network: {name} needs the module {missing!r}, which is neither in this folder nor installed."
         ) from None
     found = getattr(module, last, None)
     if not callable(found) or hasattr(found, "layers"):
@@ -69,7 +69,7 @@ def check_name(name: str) -> None:
         return
     if name.startswith("<"):
         raise TrainerError(
-            f"The run's network was {name[1:-1]}, which lives in the program that trained it. Put a function that "
+            f"The run's network was {name[1:-1]}, defined in the program that trained it. Put a function that "
             "builds it into a file, such as mine.py, and pass its name when training: network='mine.function' "
             "(--model.network mine.function); then every command finds it. To load this run in Python: "
             "GenreClassifier.load_from_checkpoint(run, network=..., network_args=...)."

@@ -87,7 +87,7 @@ def test_what_is_not_allowed_is_not_imported(run, command, monkeypatch, capsys):
     ("words", "said"),
     [
         (["--model.network", "mycnn.my_cn"], "mycnn has no function 'my_cn' that builds a Keras model."),
-        (["--model.network", "mycnn.nets.my_cnn"], "there is no module 'mycnn.nets'"),
+        (["--model.network", "mycnn.nets.my_cnn"], "needs the module 'mycnn.nets'"),
         (["--model.network", "mycnn.layers"], "mycnn has no function 'layers'"),
         (
             [*NAMED, "--model.network_args.size", "8"],

@@ -58,12 +58,12 @@ def test_of_another_program_no_other_network_takes_its_place(sample, tmp_path, c
 
     run = fitted(GenreClassifier(local), sample, tmp_path)
     with pytest.raises(
-        TrainerError, match=r"was test_of.*\.local of .*lives in the program that trained it.*into a file"
+        TrainerError, match=r"was test_of.*\.local of .*defined in the program that trained it.*into a file"
     ):
         GenreClassifier.load_from_checkpoint(run)
     assert GenreClassifier.load_from_checkpoint(run, network=local).model.layers[1].filters == 4
     examples([run], n=1, explain=True)
-    assert "lives in the program that trained it" in caplog.text
+    assert "defined in the program that trained it" in caplog.text
 
 
 def test_the_name_that_a_run_keeps(monkeypatch):
@@ -84,7 +84,7 @@ def test_the_name_that_a_run_keeps(monkeypatch):
         (needs_width, {}, "network_args: needs_width needs width"),
         ("poster_resnet", {"units": 3}, "poster_resnet takes genres, .* Received: 'units'"),
         (3, {}, "network must be a name .* Received: 3"),
-        ("nowhere.net", {}, "there is no module 'nowhere'"),
+        ("nowhere.net", {}, "nowhere.net needs the module 'nowhere'"),
     ],
 )
 def test_what_is_refused_before_the_data_are_read(network, arguments, message):
