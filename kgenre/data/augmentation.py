@@ -51,7 +51,7 @@ class Augmentation:
         for field in fields(self):
             value, most = getattr(self, field.name), 0.9 if field.name in ("shift", "crop") else 1.0
             if not (isinstance(value, int | float) and 0 <= value <= most):
-                raise FilmDataError(f"augment: {field.name}={value!r} is not a share. Give 0 to {most:g}.")
+                raise FilmDataError(f"augment: {field.name}={value!r} must be a number from 0 to {most:g}.")
 
     @classmethod
     def of(cls, given: bool | Mapping[str, float] | Augmentation) -> Augmentation | None:
@@ -65,10 +65,10 @@ class Augmentation:
         if isinstance(given, bool):
             return cls(flip=0.5, shift=0.1) if given else None
         if not isinstance(given, Mapping):
-            raise FilmDataError(f"augment={given!r} is neither True nor False. Shares by name: {{'flip': 0.5}}.")
+            raise FilmDataError(f"augment={given!r} must be True, False or shares by name: {{'flip': 0.5}}.")
         names = [field.name for field in fields(cls)]
         if unknown := [name for name in given if name not in names]:
-            raise FilmDataError(f"augment: {unknown[0]!r} is not known. Give some of {', '.join(names)}.")
+            raise FilmDataError(f"augment: {unknown[0]!r} must be one of {', '.join(names)}.")
         return cls(**given) if any(given.values()) else None
 
 

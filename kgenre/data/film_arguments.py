@@ -39,12 +39,12 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
     """Raise `FilmDataError` for the first argument of `FilmData` that is invalid, alone or with another one."""
     for name in FLAGS:
         if not isinstance(given[name], bool | np.bool_):
-            raise FilmDataError(f"{name}={given[name]!r} is neither True nor False.")
+            raise FilmDataError(f"{name}={given[name]!r} must be True or False.")
     if not (given["posters"] or given["overviews"]):
         raise FilmDataError("posters=False and overviews=False leave nothing to learn from. Set one to True.")
     size = given["image_size"]
     if np.shape(size) != (2,) or min(size) < 1:
-        raise FilmDataError(f"image_size={size} is not a size. Give height and width in pixels, such as (64, 64).")
+        raise FilmDataError(f"image_size={size} must be height and width in whole pixels, such as (64, 64).")
     for name, (least, example) in LEAST.items():
         value = given[name]
         if value is None and name == "sequence_length":
@@ -56,12 +56,12 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
     check_fractions(given["val_fraction"], given["test_fraction"])
     if not 0 <= given["max_bad_fraction"] <= 1:
         raise FilmDataError(
-            f"max_bad_fraction={given['max_bad_fraction']:g} is not a share. Give 0 to 1, such as 0.01."
+            f"max_bad_fraction={given['max_bad_fraction']!r} must be a number from 0 to 1, such as 0.01."
         )
     known = KNOWN if given["stem"] is None else {**KNOWN, "stem": (None, *stemming_languages())}
     for name, values in known.items():
         if given[name] not in values:
             these = ", ".join(value or "null" for value in values)
-            raise FilmDataError(f"{name}={given[name]!r} is not known. Give one of {these}.")
+            raise FilmDataError(f"{name}={given[name]!r} must be one of {these}.")
     if given["incomplete"] == "keep" and given["poster_table"] == "stream":
         raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table memory or disk.")

@@ -308,8 +308,8 @@ class FilmData(DataModule):
         rows = self.split.train
         if self.drop_remainder and len(rows) < self.batch_size:
             raise FilmDataError(
-                f"No batch of {self.batch_size} is full: there are {len(rows)} training films. "
-                "Give a smaller --data.batch_size, or --data.drop_remainder false."
+                f"{len(rows)} training films are too few to fill a batch of {self.batch_size}. "
+                "Set a smaller --data.batch_size, or --data.drop_remainder false."
             )
         buckets = self._in_use.length_buckets(rows, self.batch_size, self.length_buckets)
         options = {"augment": self.augment, "buckets": buckets, "drop_remainder": self.drop_remainder}
@@ -431,7 +431,7 @@ class FilmData(DataModule):
             setattr(self.hparams, name, arguments[name])
         if replaced:
             said = (f"{name}={arguments[name]!r} (given: {given[name]!r})" for name in replaced)
-            _log.warning("The checkpoint's run keeps what it was created with: %s.", ", ".join(said))
+            _log.warning("The checkpoint's settings replace the given ones: %s.", ", ".join(said))
 
     def save_artifacts(self, directory: str | os.PathLike[str]) -> None:
         """Write ``split.json``, ``genres.txt``, ``vocabulary.txt`` and, if films were left out, ``left_out.csv``."""

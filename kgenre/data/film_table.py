@@ -81,7 +81,7 @@ class FilmTable:
         lengths = [len(column) for column in (self.ids, *columns)]
         if len(set(lengths)) > 1 or self.genres.shape != (len(self.ids), len(self.genre_names)):
             raise ValueError(
-                f"A FilmTable needs columns of one length, and genres (films, genre names). "
+                f"A FilmTable needs columns of equal length, and genres of shape (films, genre names). "
                 f"Received: lengths {lengths}, genres {self.genres.shape}, {len(self.genre_names)} names."
             )
 

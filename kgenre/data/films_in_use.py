@@ -72,7 +72,7 @@ class FilmsInUse:
             inputs.append("posters at {} x {}".format(*image_size) + _where_kept(usable.posters))
         if vectorizer is not None:
             length, words = vectorizer.sequence_length, len(vectorizer.vocabulary)
-            unit = "words" if vectorizer.word_split == "whitespace" else "letters or words"
+            unit = "words" if vectorizer.word_split == "whitespace" else "characters or words"
             inputs.append(f"overviews of up to {length} {unit}, vocabulary {words:,}")
         if self.split is not None:
             inputs.append(str(self.split))

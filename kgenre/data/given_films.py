@@ -48,7 +48,7 @@ def encode_given(
     given: dict[str, Sequence[Any]] = {}
     for name, values in (("poster", posters), ("overview", overviews)):
         if isinstance(values, str | os.PathLike):
-            raise FilmDataError(f"{name}s={str(values)[:60]!r} is one {name}. Give a list, such as [{name}].")
+            raise FilmDataError(f"{name}s={str(values)[:60]!r} is a single {name}. Pass a list, such as [{name}].")
         given[name] = () if values is None else values
     # len(), as arrays and pandas columns have no truth value.
     lacking = [name for name, values in given.items() if reads[name] and not len(values)]
@@ -61,7 +61,7 @@ def encode_given(
             _log.warning("The %s is not used: this model does not read %ss.", name, name)
     counts = {name: len(values) for name, values in given.items() if reads[name] and len(values)}
     if len(set(counts.values())) > 1:
-        raise FilmDataError(f"As many posters as overviews are needed. Received: {counts}.")
+        raise FilmDataError(f"The numbers of posters and overviews must be equal. Received: {counts}.")
     n = next(iter(counts.values()))
     films: dict[str, npt.NDArray[Any]] = {}
     if reads["poster"]:
@@ -85,8 +85,8 @@ def _say_what_is_unknown(tokens: npt.NDArray[np.int32]) -> None:
     for count, those in zip(words, known, strict=True):
         if 4 * those < count:
             _log.warning(
-                "The model knows %d of the overview's %d words (is it another language?), so what it says is hardly "
-                "about this film.",
+                "The model knows only %d of the overview's %d words (is it in another language?), so its prediction "
+                "says little about this film.",
                 those,
                 count,
             )

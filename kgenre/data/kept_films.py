@@ -80,9 +80,9 @@ class KeptFilms:
         if len(moved) > _MOVED * len(films):
             first = f"{films.ids[moved[0]]} ({films.titles[moved[0]] or films.overviews[moved[0]]:.40})"
             raise FilmDataError(
-                f"{len(moved):,} of {len(films):,} films have an id that another film had when the run began, such as "
-                f"{first}. Ids that are numbers of rows change when rows are added, removed or sorted: give the table "
-                "as it was, or other films with ids of their own."
+                f"{len(moved):,} of {len(films):,} films have an id that a different film had when the run began, such "
+                f"as {first}. Ids that are row numbers change when rows are added, removed or sorted: use the original "
+                "table, or different films with different ids."
             )
         others = {films.ids[row] for row in np.flatnonzero(replaced).tolist()}
         parts = {part: [film_id for film_id in self.split[part] if film_id not in others] for part in PARTS}

@@ -21,8 +21,8 @@ def check_genres(films: FilmTable) -> None:
     """Raise `FilmDataError` if no film has a genre."""
     if not films.genres.any():
         raise FilmDataError(
-            f"{films.source}: no film has a genre, so there is nothing to learn or to test.\n"
-            "Give a table with a column genres, names joined by |. Films without genres are for kgenre predict."
+            f"{films.source}: no film has a genre, so there is nothing to train or test on.\n"
+            "Give a table with a genres column, names joined by |. Films without genres are only for kgenre predict."
         )
 
 
@@ -37,13 +37,11 @@ def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:
     joined = [name for name in names if _SEPARATOR.search(name)]
     if len(joined) >= max(_LEAST_NAMES, len(names) / 2):
         return (
-            f"{len(joined)} of {len(names)} genres look like several, such as {joined[0][:60]!r}: "
-            "join names by | in the table.",
+            f"{len(joined)} of {len(names)} genre names look like several genres, such as {joined[0][:60]!r}: "
+            "join genres by | in the table.",
         )
     if len(table) >= _LEAST_FILMS and 3 * len(names) > len(table):
-        return (
-            f"{len(names)} genres for {len(table)} films, such as {names[0][:60]!r}: is this the column of genres?",
-        )
+        return (f"{len(names)} genres for {len(table)} films, such as {names[0][:60]!r}: are these really genres?",)
     return ()
 
 
@@ -68,8 +66,8 @@ def lacking_genres(films: FilmTable) -> list[str]:
     without = int((~films.genres.any(axis=1)).sum())
     if without > len(films) / 100:
         lines.append(
-            f"{without} of {len(films)} films have no genre, and count as films that have none of them. Where theirs "
-            "are unknown, take these films out of the table."
+            f"{without} of {len(films)} films have no genre, and are treated as having none of them. If their genres "
+            "are unknown, remove these films from the table."
         )
     return lines
 
@@ -88,7 +86,7 @@ def map_to_known_genres(films: FilmTable, genre_names: Sequence[str]) -> FilmTab
     if unknown and unknown == occurring:
         raise FilmDataError(
             f"The films of {films.source} have none of the checkpoint's genres.\n"
-            f"Theirs: {', '.join(unknown[:12])}. The checkpoint's: {', '.join(genre_names[:12])}."
+            f"Their genres: {', '.join(unknown[:12])}. The checkpoint's: {', '.join(genre_names[:12])}."
         )
     if unknown:
         logging.getLogger("kgenre").warning(

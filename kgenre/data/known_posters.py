@@ -11,7 +11,7 @@ from pathlib import Path
 from kgenre.data.poster_files import PosterFile
 from kgenre.engines.cache_folder import cache_folder
 
-_VERSION = 1  # raise it when the fields of PosterFile or the reasons to refuse a file change
+_VERSION = 2  # raise it when the fields of PosterFile or the reasons to refuse a file change
 _NOT_UTF8 = "\\udc"  # in a folder name escaped by `_utf8`: such a folder cannot be checked for existence
 MOST_NAMES = 960  # in one look-up: old versions of SQLite allow 999 parameters
 

@@ -101,8 +101,8 @@ class OverviewVectorizer:
         """
         if not any(map(has_words, overviews)):
             raise FilmDataError(
-                f"None of the {len(overviews)} training overviews has a word in it. "
-                "Give films with overviews, or use --data.overviews false."
+                f"None of the {len(overviews)} training overviews has any words. "
+                "Give films with overviews, or set --data.overviews false."
             )
         words_of, longest = TextWords(standardize, word_split, stem), 0
         counts: Counter[bytes] = Counter()
@@ -118,8 +118,8 @@ class OverviewVectorizer:
             vocabulary = vocabulary[:2] + [word for word in vocabulary[2:] if films[word.encode()] >= min_df]
             if len(vocabulary) == 2:
                 raise FilmDataError(
-                    f"No word occurs in {min_df} of the {len(overviews)} training overviews (min_df). "
-                    "If they have no blanks between words, as Chinese has none: --data.word_split character."
+                    f"No word occurs in at least {min_df} (min_df) of the {len(overviews)} training overviews. "
+                    "If they have no spaces between words, as in Chinese, set --data.word_split character."
                 )
         if sequence_length is None:
             sequence_length = min(longest, MAX_SEQUENCE_LENGTH)

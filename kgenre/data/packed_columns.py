@@ -82,7 +82,7 @@ class PackedTexts(Column[str]):
     def append(self, text: str) -> None:
         """Add a text at the end. Results of earlier `take` calls do not include it."""
         if self._rows is not None:
-            raise TypeError("Texts that were taken from others cannot grow.")
+            raise TypeError("PackedTexts that `take` returned cannot be appended to.")
         if text:
             self._letters += text.encode("utf-8", "surrogatepass")
         self._ends.append(len(self._letters))

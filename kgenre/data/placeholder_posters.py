@@ -54,7 +54,7 @@ def about_placeholders(films: FilmTable, files: ExaminedPosters) -> list[str]:
     """Return a line for the user about each placeholder."""
     return [
         f"{len(rows):,} films share one picture ({films.ids[rows[0]]}, {films.ids[rows[1]]}, ...: "
-        f"{films.poster_paths[rows[0]]}): a placeholder? To leave these films out take their pictures away, and "
-        f"allow that: --data.max_bad_fraction {math.ceil(100 * len(rows) / len(films)) / 100:g} at least."
+        f"{films.poster_paths[rows[0]]}): is it a placeholder? To leave these films out, delete their posters and set "
+        f"--data.max_bad_fraction to at least {math.ceil(100 * len(rows) / len(films)) / 100:g}."
         for rows in placeholder_posters(films, files)
     ]

@@ -159,7 +159,7 @@ def open_picture(data: bytes) -> Image.Image:
 
     file = Image.open(io.BytesIO(data), formats=picture_formats())
     if file.width * file.height > MAX_PIXELS:
-        raise ValueError(f"{file.width} x {file.height} pixels are too many")
+        raise ValueError(f"{file.width} x {file.height} pixels, at most {MAX_PIXELS // 10**6} million are allowed")
     return _rgb(file)
 
 

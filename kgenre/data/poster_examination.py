@@ -16,7 +16,7 @@ from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.poster_files import PosterFile, examine_file, reason_of, refusal, usable_cpus
 
 _FILES_PER_TASK = 32
-_NO_POSTER = PosterFile("no poster is named for it")
+_NO_POSTER = PosterFile("no poster found")
 _Paths = Sequence[str | os.PathLike[str] | None]
 
 
@@ -117,7 +117,7 @@ class _Folders:
                 self._inside[folder] = self._is_inside(os.path.realpath(folder))
             is_link = stat.S_ISLNK(status.st_mode)
             if not self._inside[folder] or (is_link and not self._is_inside(os.path.realpath(path))):
-                return f"it lies outside of {self.root}: copy it there"
+                return f"the file is outside {self.root}: copy it there"
         if stat.S_ISLNK(status.st_mode):
             status = os.stat(path)
         return refusal(status) or status

@@ -62,7 +62,7 @@ def reason_of(error: OSError) -> str:
         IsADirectoryError: "a folder, not a file",
         FileNotFoundError: "no such file",
         NotADirectoryError: "no such file",
-        PermissionError: "the file may not be read",
+        PermissionError: "no permission to read the file",
     }
     return reasons.get(type(error)) or error.strerror or str(error)
 
@@ -75,7 +75,9 @@ def refusal(status: os.stat_result) -> str:
         return "not a regular file"
     if not status.st_size:
         return "the file is empty"
-    return f"{status.st_size >> 20} MB are too many" if status.st_size > MAX_BYTES else ""
+    if status.st_size > MAX_BYTES:
+        return f"too large ({status.st_size >> 20} MB, at most {MAX_BYTES >> 20} are allowed)"
+    return ""
 
 
 def examine_file(path: str | os.PathLike[str]) -> PosterFile:
@@ -92,7 +94,7 @@ def examine_bytes(data: bytes) -> PosterFile:
     sha256 = hashlib.sha256(data).digest()
     reason, height, width, plain = _jpeg_header(data) or _other_header(data)
     if height * width > MAX_PIXELS:
-        reason = f"{width} x {height} pixels are too many"
+        reason = f"too many pixels ({width} x {height}, at most {MAX_PIXELS // 10**6} million are allowed)"
     return PosterFile(reason, sha256, height, width, plain)
 
 
@@ -125,7 +127,7 @@ def _other_header(data: bytes) -> tuple[str, int, int, bool]:
         with Image.open(io.BytesIO(data), formats=picture_formats()) as image:  # reads the header only
             return "", image.height, image.width, False
     except UnidentifiedImageError:
-        return "not a picture that is known", 0, 0, False
+        return "not a picture in a supported format", 0, 0, False
     except Image.DecompressionBombError:
         return "too many pixels", 0, 0, False
     except Exception as error:  # decoders may raise anything on arbitrary bytes
@@ -134,7 +136,7 @@ def _other_header(data: bytes) -> tuple[str, int, int, bool]:
 
 def damaged(error: Exception) -> str:
     """Return a decoder's error as a reason for `PosterFile`."""
-    return f"a damaged picture ({(str(error).splitlines() or [''])[0][:100] or type(error).__name__})"
+    return f"the picture is damaged ({(str(error).splitlines() or [''])[0][:100] or type(error).__name__})"
 
 
 @lru_cache

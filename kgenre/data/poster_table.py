@@ -77,7 +77,7 @@ def poster_table(
                 _megabytes(shape),
                 file.parent,
                 error.strerror or error,
-                "held in memory" if place == "memory" else "decoded anew each time",
+                "held in memory" if place == "memory" else "decoded again for each batch",
             )
     if place == "stream":
         return None, files.reasons
@@ -85,7 +85,7 @@ def poster_table(
         pixels = aligned_zeros(shape)
     except OSError as error:
         raise FilmDataError(
-            f"Decoded posters take {_megabytes(shape)}, more memory than there is. Give a smaller --data.image_size, "
+            f"Decoded posters take {_megabytes(shape)}, more than the free memory. Set a smaller --data.image_size, "
             "or --data.poster_table auto, disk or stream."
         ) from error
     return pixels, [reason for some in decode(out=pixels) for reason in some.reasons]
@@ -147,7 +147,7 @@ def _on_disk(
         _log.info("Decoded posters are kept in %s (%s).", file, _megabytes(shape))
         found = _read(file, reasons_file, shape)
         if found is None:
-            raise OSError(f"{file} is damaged as soon as it is written")
+            raise OSError(f"{file} was damaged while it was written")
     note_use(reasons_file)
     note_use(file)
     return found

@@ -48,7 +48,7 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
     """
     if not isinstance(path, str | os.PathLike):
         if isinstance(path, np.ndarray) and (path.dtype != np.uint8 or path.ndim != 3 or path.shape[2] != 3):
-            raise FilmDataError(f"A poster is uint8 (height, width, 3). Received: {path.dtype} {path.shape}.")
+            raise FilmDataError(f"A poster must be uint8 (height, width, 3). Received: {path.dtype} {path.shape}.")
         return shrunk(path, image_size, resize)
     try:
         file = examine_bytes(read_file(path))
@@ -120,16 +120,16 @@ def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) 
     if missing == len(table):
         raise FilmDataError(
             f"None of the {len(table)} films of {table.source} has a poster: {about}.\n"
-            "Put the posters there under the films' ids, or use a network of overviews alone: --data.posters false "
+            "Put the posters there, named by the films' ids, or use overviews only: --data.posters false "
             "--data.overviews true."
         )
     share = np.ceil(100 * len(bad) / len(table)) / 100
-    there = f" There are {about}." if about else ""
-    go_on = f"go on without these films: --data.max_bad_fraction {share:.2g}."
+    about = f" Posters: {about}." if about else ""
+    go_on = f"leave these films out: --data.max_bad_fraction {share:.2g}."
     if len(bad) == len(table):
-        go_on = "use a network of overviews alone: --data.posters false --data.overviews true."
+        go_on = "use overviews only: --data.posters false --data.overviews true."
     raise FilmDataError(
-        f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.{there}\n"
+        f"{len(bad)} of {len(table)} posters cannot be used ({missing} missing): {first}.{about}\n"
         f"Complete the folder, or {go_on}"
     )
 
@@ -139,7 +139,7 @@ def why_missing(table: FilmTable) -> str:
 
     Example:
         >>> why_missing(read_films("archived"))
-        'there is no folder archived/posters; posters.zip lies beside the table: unpack it'
+        'the folder archived/posters does not exist; posters.zip is next to the table: unpack it'
     """
     paths = table.poster_paths.texts
     missing = [path for path in paths if not os.path.exists(path)]
@@ -149,19 +149,19 @@ def why_missing(table: FilmTable) -> str:
     if example := next(filter(None, missing), ""):
         said.append(_instead(Path(example)))
     elif len(missing) == len(paths) and not table.posters_found:
-        said.append("no picture beside the table, or in a folder there, has the name of a film")
+        said.append("no picture next to the table, or in its subfolders, is named after a film")
     beside = sorted(table.root.iterdir()) if table.root is not None and table.root.is_dir() else []
     if archives := [file.name for file in beside if file.suffix.lower() in ARCHIVES]:
-        lie = "lies" if len(archives) == 1 else "lie"
-        said.append(f"{some(archives, _SHOWN)} {lie} beside the table: unpack it")
+        are, them = ("is", "it") if len(archives) == 1 else ("are", "them")
+        said.append(f"{some(archives, _SHOWN)} {are} next to the table: unpack {them}")
     return "; ".join(said)
 
 
 def _instead(example: Path) -> str:
     if not example.parent.is_dir():
-        return f"there is no folder {example.parent}"
+        return f"the folder {example.parent} does not exist"
     there = sorted(name for name in os.listdir(example.parent) if not name.startswith("."))
     pictures = [name for name in there if name.lower().endswith(SUFFIXES)] or there
     if not pictures:
         return f"{example.parent} is empty"
-    return f"{example.parent} has {some(pictures, _SHOWN)}, but no {example.name} and so on"
+    return f"{example.parent} has {some(pictures, _SHOWN)}, but no {example.name}, for example"

@@ -77,7 +77,7 @@ def prepare_films(
     """
     for name, value, known in (("posters", posters, POSTERS), ("resize", resize, RESIZE)):
         if value not in known:
-            raise FilmDataError(f"{name}={value!r} is not known. Give one of {', '.join(known)}.")
+            raise FilmDataError(f"{name}={value!r} must be one of {', '.join(known)}.")
     if films_per_shard < 1 or min(image_size) < 1:
         raise FilmDataError(
             f"films_per_shard={films_per_shard} and image_size={tuple(image_size)} must be 1 or more, such as 1024 "
@@ -143,7 +143,7 @@ def _check_manifest(folder: Path, made: Mapping[str, Any]) -> None:
     differing = [name for name in made if name in known and known[name] != made[name]]
     if differing:
         raise FilmDataError(
-            f"{folder} holds prepared films already, with {differing[0]} {known[differing[0]]} and not "
+            f"{folder} already has prepared films, with {differing[0]} {known[differing[0]]} instead of "
             f"{made[differing[0]]}. Give a new folder, or remove this one."
         )
 

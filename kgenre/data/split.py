@@ -121,8 +121,9 @@ def split_films(
     parts = sum(fraction > 0 for fraction in (val_fraction, test_fraction)) + 1
     if len(groups) < parts:
         raise FilmDataError(
-            f"{len(table)} films share a poster, an overview or title and year, so that they are {len(groups)} when "
-            f"each is taken once: too few for {parts} parts. What they share: kgenre data inspect FOLDER."
+            f"Films that share a poster, an overview, or title and year stay together, so {len(table)} films form only "
+            f"{len(groups)} group{'s' * (len(groups) > 1)}: too few for {parts} parts. "
+            "kgenre data inspect FOLDER shows what they share."
         )
     genres = np.zeros((len(groups), len(table.genre_names)), bool)
     np.logical_or.at(genres, group_of, table.genres.astype(bool))
@@ -145,13 +146,11 @@ def check_fractions(val_fraction: float, test_fraction: float) -> None:
     """Raise `FilmDataError` unless both are shares and leave a tenth of the films for training."""
     for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
         if not 0 <= fraction < 1:
-            raise FilmDataError(
-                f"{name}={fraction:g} is not a share of the films. Give 0 or more, below 1, such as 0.1."
-            )
+            raise FilmDataError(f"{name}={fraction!r} must be a share of the films, from 0 to below 1, such as 0.1.")
     if val_fraction + test_fraction > 0.9:
         raise FilmDataError(
             f"val_fraction={val_fraction:g} and test_fraction={test_fraction:g} leave less than a tenth "
-            "of the films for training. Give smaller ones, such as 0.1 and 0.2."
+            "of the films for training. Set smaller ones, such as 0.1 and 0.2."
         )
 
 

@@ -55,10 +55,12 @@ def choose_split(
         _log.warning(
             "None of these %d films is in the checkpoint's split: a new split is drawn.%s",
             len(films),
-            f" The model was trained on {learnt_from.sum():,} of them, under other ids." if learnt_from.any() else "",
+            f" The model was trained on {learnt_from.sum():,} of them, under different ids."
+            if learnt_from.any()
+            else "",
         )
     if take_given and films.split:
-        _log.info("The split is the one that the films come with (--data.given_split).")
+        _log.info("Using the split that comes with the films (--data.given_split).")
         state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}
         split = Split.from_json(state, films.ids)
         _say_what_leaks(split, group_near_duplicates(films, poster_files))
@@ -69,13 +71,13 @@ def choose_split(
 def _all_but(learnt_from: npt.NDArray[np.bool_], films: FilmTable, seed: int) -> Split:
     if learnt_from.all():
         raise FilmDataError(
-            f"The model was trained on all of these {len(films):,} films, under other ids. Give films that it does not "
-            "know, or the table that it was trained with."
+            f"The model was trained on all of these {len(films):,} films, under different ids. Give films that it was "
+            "not trained on, or the original table."
         )
-    but = f" but {learnt_from.sum():,} that the model was trained on, under other ids" if learnt_from.any() else ""
+    but = f" except {learnt_from.sum():,} that it was trained on, under different ids" if learnt_from.any() else ""
     _log.warning(
-        "None of these %d films is in the checkpoint's split: all are tested%s. There are no baselines beside the "
-        "model, as there are no films to fit them on.",
+        "None of these %d films is in the checkpoint's split: the model is tested on all of them%s. There are no "
+        "baselines to compare it with, as there are no films to fit them on.",
         len(films),
         but,
     )
@@ -89,8 +91,8 @@ def _say_what_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
     leaking = np.isin(group_of[split.rows], groups[parts > 1]).sum()
     if leaking:
         _log.warning(
-            "%d films share a poster, an overview or title and year with one of another part of this split: results "
-            "look better than they are. kgenre data inspect names them.",
+            "%d films share a poster, an overview, or title and year with a film in another part of this split, so "
+            "results look better than they are. kgenre data inspect lists them.",
             leaking,
         )
 
@@ -106,13 +108,13 @@ def refuse_other_films(run: Trainer | None, kept: KeptFilms | None, stage: str, 
     none = f"None of these {len(films):,} films is in the split of {run.ckpt_path}"
     if stage == "fit":
         raise FilmDataError(
-            f"{none}, so its training cannot go on with them. Give the films that it began with (--data.path), "
-            "another run (--ckpt_path RUN), or leave --ckpt_path out to train anew."
+            f"{none}, so its training cannot be resumed with them. Give the films that it was started with "
+            "(--data.path) or another run (--ckpt_path RUN), or leave out --ckpt_path to train from scratch."
         )
     if run.found_by_name:
         raise FilmDataError(
-            f"{none}, of the newest run with this name. Give the run that is meant: --ckpt_path RUN. That may be "
-            "this one too, to see what it makes of other films."
+            f"{none}, the newest run with this name. Give the intended run with --ckpt_path RUN; it may be this one, "
+            "to test it on different films."
         )
 
 
@@ -125,6 +127,6 @@ def _log_changes(split: Split, run: KeptFilms) -> None:
     here = {split.ids[row] for row in split.train}
     if [film_id for film_id in kept["train"] if film_id in here] != [split.ids[row] for row in split.train]:
         _log.warning(
-            "The films stand in another order than when the run began: a training that goes on draws other batches "
-            "than it would have."
+            "The films are in a different order than when the run began: training that is resumed draws different "
+            "batches than it would have."
         )

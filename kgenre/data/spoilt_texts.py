@@ -45,8 +45,8 @@ def _cut_overviews(table: FilmTable) -> str:
         return ""
     end = table.overviews[cut[0]][-_SHOWN:]
     return (
-        f"{len(cut):,} overviews end in mid-sentence after exactly {longest} letters, such as {table.ids[cut[0]]}: "
-        f"...{end!r}. A program has cut them off: get the table from before that."
+        f"{len(cut):,} overviews end in mid-sentence after exactly {longest} characters, such as {table.ids[cut[0]]}: "
+        f"...{end!r}. A program has truncated them: get an earlier version of the table."
     )
 
 
@@ -57,8 +57,8 @@ def _lost_letters(table: FilmTable) -> str:
     row, lost = found[0]
     word = next(word for word in table.overviews[row].split() if _LOST.search(word))
     return (
-        f"{len(found):,} overviews have corrupted letters, such as {table.ids[row]}: {word[:_SHOWN]!r}. "
-        "Get the table from before that, and read and save it as UTF-8."
+        f"{len(found):,} overviews have corrupted characters, such as {table.ids[row]}: {word[:_SHOWN]!r}. "
+        "Get an earlier version of the table, and read and save it as UTF-8."
     )
 
 
@@ -68,5 +68,5 @@ def _dated_titles(table: FilmTable) -> str:
         return ""
     return (
         f"Titles that a spreadsheet seems to have turned into dates: {len(dates):,}, such as {table.ids[dates[0]]}: "
-        f"{table.titles[dates[0]]!r}. Get the table from before that, and import its column of titles as text."
+        f"{table.titles[dates[0]]!r}. Get an earlier version of the table, and import its title column as text."
     )

@@ -77,5 +77,5 @@ class StreamedPosters:
             some = "; ".join(f"{i}: {why}" for i, why in list(self.bad.items())[:3])
             raise FilmDataError(
                 f"{len(self.bad)} of {len(self.ids)} posters could not be read during training: {some}.\n"
-                "Is the folder still there? More than max_bad_fraction of them may not be bad."
+                f"Does the folder still exist? At most max_bad_fraction={self.max_bad_fraction:.2g} of them may be bad."
             )

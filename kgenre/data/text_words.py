@@ -87,7 +87,7 @@ def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: 
 
     Example:
         >>> how_to_split(["宇宙船。"], "unicode", "whitespace")
-        ['The overviews have no blanks between words: --data.word_split character takes each letter as one.']
+        ['The overviews have no spaces between words: set --data.word_split character to make each character a word.']
         >>> how_to_split(["A ship."], "lower", "whitespace")
         []
     """
@@ -97,11 +97,11 @@ def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: 
     other = sum(sum(c.isalpha() and not c.isascii() for c in text) for text in texts if not text.isascii())
     if unspaced > _MANY * letters and word_split == "whitespace":
         option = "--data.word_split character" + (" --data.standardize unicode" if standardize != "unicode" else "")
-        return [f"The overviews have no blanks between words: {option} takes each letter as one."]
+        return [f"The overviews have no spaces between words: set {option} to make each character a word."]
     if other > _MANY * letters and standardize not in ("unicode", None):
         return [
-            f"--data.standardize {standardize} knows letters and punctuation of English only; with unicode instead, "
-            "capitals and marks of other alphabets make no other words."
+            f"--data.standardize {standardize} handles only ASCII letters and punctuation. Set it to unicode, so that "
+            "capitals and punctuation of other scripts do not make different words."
         ]
     return []
 

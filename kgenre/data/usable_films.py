@@ -109,7 +109,7 @@ def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bo
     Raises:
         FilmDataError: too many posters are missing or bad, no film is left, or ``may_lack`` with streamed posters.
     """
-    with ProgressLine("Looking at posters") as progress:
+    with ProgressLine("Examining posters") as progress:
         files = examine_posters(films.poster_paths.texts, films.root, progress)
     for note in about_placeholders(films, files) if options else ():
         _log.warning("%s", note)
@@ -135,7 +135,7 @@ def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bo
         lacking, other = ("overviews", "posters") if overviews and all(lacks[0]) else ("posters", "overviews")
         raise FilmDataError(
             f"None of the {len(films)} films of {films.source} can be used: {why}. "
-            f"Complete the data, or use a network of {other} alone: --data.{lacking} false --data.{other} true."
+            f"Complete the data, or use {other} only: --data.{lacking} false --data.{other} true."
         )
     rows = np.flatnonzero(~np.array(unused))
     table = films.subset(rows)

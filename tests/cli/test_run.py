@@ -174,7 +174,7 @@ def test_films_without_a_column_of_genres_and_posters_alone_are_predicted(poster
     assert predicted[0] == predicted[1]
     capsys.readouterr()
     assert main(["test", "--ckpt_path", str(poster_run), "--data.path", str(posters.parent)]) == 1
-    assert "no film has a genre, so there is nothing to learn or to test" in capsys.readouterr().err
+    assert "no film has a genre, so there is nothing to train or test on" in capsys.readouterr().err
 
 
 @ALIKE
@@ -272,7 +272,7 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
     printed = capsys.readouterr()
     assert printed.out.splitlines()[-1] == f"Test: kgenre test --ckpt_path {run}"
     assert "sample films" not in printed.err
-    assert "keeps what it was created with: split_seed=0 (given: 7).\n" in printed.err
+    assert "The checkpoint's settings replace the given ones: split_seed=0 (given: 7).\n" in printed.err
     assert "The run keeps the seed that it was started with: seed_everything=5 (given: 9).\n" in printed.err
     assert "Nothing is left to train: epochs done: 2, steps: 6, with max_epochs=2" in printed.err
     used = yaml.safe_load((run / "config.yaml").read_text())

@@ -45,5 +45,5 @@ def test_with_genres_moves_columns_by_name(table):
 
 @pytest.mark.parametrize("change", [{"titles": ("A",)}, {"genre_names": ("Drama",)}])
 def test_columns_of_different_lengths_are_refused(table, change):
-    with pytest.raises(ValueError, match="columns of one length"):
+    with pytest.raises(ValueError, match="columns of equal length"):
         FilmTable(**{**vars(table), **change})

@@ -66,7 +66,7 @@ def test_every_layout_reads_overviews_alike_and_says_how_many_had_html(tmp_path,
         csv.writer(file).writerows([header, *rows])
     table = read_films(tmp_path / "a.csv", layout)
     assert table.overviews == ("A  ship .", "", "", "A & B", "A house.")
-    assert table.notes == ("2 overviews have HTML: read as text.",)
+    assert table.notes == ("2 overviews contained HTML, which was converted to text.",)
 
 
 def test_of_a_book_the_beginning_is_shown():

@@ -69,7 +69,7 @@ def test_a_text_has_words_if_something_is_left_of_it(text):
 
 
 def test_no_words_in_training_is_an_error():
-    with pytest.raises(FilmDataError, match="None of the 2 training overviews has a word"):
+    with pytest.raises(FilmDataError, match="None of the 2 training overviews has any words"):
         OverviewVectorizer.adapt(["", "..."])
 
 
@@ -163,5 +163,5 @@ def test_pieces_have_the_words_of_the_text(standardize, word_split, text):
 def test_rare_words_are_unknown():
     vectorizer = OverviewVectorizer.adapt(["a a b", "b c"], min_df=2)
     assert vectorizer.vocabulary == ["", "[UNK]", "b"], "a stands twice in one overview, b in two"
-    with pytest.raises(FilmDataError, match=r"No word occurs in 3 of the 2 training overviews \(min_df\)"):
+    with pytest.raises(FilmDataError, match=r"No word occurs in at least 3 \(min_df\) of the 2 training overviews"):
         OverviewVectorizer.adapt(["a", "a"], min_df=3)

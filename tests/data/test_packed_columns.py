@@ -67,7 +67,7 @@ def test_what_was_taken_does_not_grow():
     part = texts.take(np.array([0]))
     texts.append("new")
     assert (part, texts[5]) == (("Alien",), "new")
-    with pytest.raises(TypeError, match="cannot grow"):
+    with pytest.raises(TypeError, match="cannot be appended"):
         part.append("new")
 
 

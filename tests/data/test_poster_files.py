@@ -138,7 +138,7 @@ def test_files_outside_of_the_root_are_refused(folder, tmp_path):
     names = ["0.jpg", "inside.jpg", "link.jpg", "sub/x.jpg", "../outside/x.jpg", "../films2/x.jpg", "loop.jpg"]
     found = examine_posters([folder / name for name in names], root=folder)
     assert [bool(file.reason) for file in found] == [False, False, True, True, True, True, True]
-    assert found[2].reason == found[3].reason == f"it lies outside of {folder}: copy it there"
+    assert found[2].reason == found[3].reason == f"the file is outside {folder}: copy it there"
     assert not any(file.reason for file in examine_posters([folder / name for name in names[:6]]))
 
 
@@ -166,7 +166,7 @@ def test_a_file_of_too_many_bytes_is_not_read(folder):
     with (folder / "huge.jpg").open("wb") as file:
         file.truncate(poster_files.MAX_BYTES + 1)
     [found] = examine_posters([folder / "huge.jpg"])
-    assert found.reason == "64 MB are too many"
+    assert found.reason == "too large (64 MB, at most 64 are allowed)"
     assert not found.sha256
 
 
@@ -176,7 +176,7 @@ def test_a_file_that_may_not_be_read(folder, monkeypatch):
 
     monkeypatch.setattr(poster_files.os, "open", refuse)  # root may read everything
     [found] = examine_posters([folder / "0.jpg"])
-    assert found.reason == "the file may not be read"
+    assert found.reason == "no permission to read the file"
 
 
 def test_many_files_are_looked_at_a_few_at_a_time(folder, monkeypatch):
@@ -188,7 +188,7 @@ def test_many_files_are_looked_at_a_few_at_a_time(folder, monkeypatch):
     paths = [folder / "0.jpg", folder / "sub" / "0.jpg", None, folder / "1.jpg", folder / "gone.jpg", folder / "2.jpg"]
     paths += [folder / "0.jpg", folder / "sub" / "2.jpg", folder / "3.jpg", folder / "sub" / "1.jpg"]
     wanted = [path and poster_files.examine_file(path) for path in paths]
-    wanted[2] = poster_files.PosterFile("no poster is named for it")
+    wanted[2] = poster_files.PosterFile("no poster found")
     calls = []
     assert examine_posters(paths, folder, lambda *call: calls.append(call)) == wanted
     assert calls == [(done, 10) for done in (2, 3, 5, 6, 8, 9, 10)]  # of each piece first what is known without a look

@@ -49,7 +49,7 @@ def made(folder, place, **options):
 
 def test_more_posters_than_memory_are_refused_with_what_to_give(folder):
     films = FilmData(str(folder), overviews=False, image_size=(2_000_000, 2_000_000), poster_table="memory")
-    with pytest.raises(FilmDataError, match=r"take [0-9,]+ MB, more memory than there is. Give a smaller --data.image"):
+    with pytest.raises(FilmDataError, match=r"take [0-9,]+ MB, more than the free memory. Set a smaller --data.image"):
         films.setup("fit")
 
 
@@ -77,7 +77,7 @@ def test_memory_and_disk_hold_the_same(folder, cache):
     assert isinstance(on_disk, np.memmap)
     np.testing.assert_array_equal(in_memory, on_disk)
     assert reasons == same_reasons
-    assert reasons[1].startswith("a damaged picture")
+    assert reasons[1].startswith("the picture is damaged")
     assert reasons[2] == "no such file"
     assert not any(reasons[3:])
     np.testing.assert_array_equal(in_memory[5], read_poster(folder / "posters" / "sample00005.jpg", (24, 16)))
@@ -153,7 +153,7 @@ def test_nothing_is_left_behind_by_a_full_disk(folder, cache, monkeypatch, caplo
         pixels, _ = made(folder, "disk")
     assert pixels is None
     assert "No space left on device" in caplog.text
-    assert "decoded anew each time" in caplog.text
+    assert "decoded again for each batch" in caplog.text
     assert not list((cache / "posters").iterdir())
 
 

@@ -114,13 +114,13 @@ def bad_file(tmp_path, kind):
 
 BAD = {
     "zero bytes": "the file is empty",
-    "html": "not a picture that is known",
-    "half": "a damaged picture",
-    "header only": "a damaged picture",
-    "noise": "not a picture that is known",
+    "html": "not a picture in a supported format",
+    "half": "the picture is damaged",
+    "header only": "the picture is damaged",
+    "noise": "not a picture in a supported format",
     "400 megapixels": "too many",
-    "60 megapixels": "7800 x 7800 pixels are too many",
-    "empty png": "a damaged picture",
+    "60 megapixels": "too many pixels (7800 x 7800, at most 50 million are allowed)",
+    "empty png": "the picture is damaged",
     "folder": "a folder, not a file",
     "missing": "no such file",
 }
@@ -160,14 +160,14 @@ def test_too_many_bad_posters_are_an_error_that_counts_and_names_them(tmp_path):
     with pytest.raises(FilmDataError) as error:  # without all films nothing would be left
         read_posters(table_of(paths[7:9]))
     assert str(error.value).endswith(
-        "Complete the folder, or use a network of overviews alone: --data.posters false --data.overviews true."
+        "Complete the folder, or use overviews only: --data.posters false --data.overviews true."
     )
 
 
 def test_no_poster_at_all_says_where_they_should_be(tmp_path):
     for paths, where in (
-        ([tmp_path / "Images" / "a.jpg"], f"there is no folder {tmp_path / 'Images'}"),
-        ([None], "no picture beside"),
+        ([tmp_path / "Images" / "a.jpg"], f"the folder {tmp_path / 'Images'} does not exist"),
+        ([None], "no picture next to"),
     ):
         with pytest.raises(FilmDataError, match="None of the 1 films") as error:
             read_posters(table_of(paths))

@@ -57,7 +57,7 @@ def test_inspect_finds_what_was_done_to_them(films):
     assert report["films"] == 30
     assert report["without"] == {"poster": 1, "overview": 1, "genre": 0}
     assert [entry["id"] for entry in report["bad_posters"]] == ids(3)
-    assert report["bad_posters"][0]["reason"].startswith("a damaged picture")
+    assert report["bad_posters"][0]["reason"].startswith("the picture is damaged")
     assert report["duplicates"]["identical_posters"] == [ids(5, 6)]
     assert ids(9, 10) in report["duplicates"]["near_identical_posters"]
     assert ids(5, 6) not in report["duplicates"]["near_identical_posters"]
@@ -94,7 +94,7 @@ def test_inspect_and_training_say_alike_why_posters_are_missing(films):
     (films / "posters.zip").touch()
     why = (
         f"{films / 'posters'} has film-sample00000.jpg, film-sample00001.jpg, film-sample00002.jpg, ..., "
-        "but no sample00000.jpg and so on; posters.zip lies beside the table: unpack it"
+        "but no sample00000.jpg, for example; posters.zip is next to the table: unpack it"
     )
     assert f"Posters: none; {why}" in inspect_films(read_films(films))["notes"]
     with pytest.raises(FilmDataError) as error:
@@ -112,7 +112,7 @@ def test_inspect_and_training_name_a_placeholder(films, caplog):
     assert not [leak for leak in report["leaks"] if "poster" in leak["why"]]
     [note] = [note for note in report["notes"] if "placeholder" in note]
     assert note.startswith("13 films share one picture (sample00012, sample00013, ...: ")
-    assert "--data.max_bad_fraction 0.44 at least" in note
+    assert "--data.max_bad_fraction to at least 0.44" in note
     for option, count in (("overviews", 1), ("posters", 0)):
         caplog.clear()
         FilmData(str(films), max_bad_fraction=1.0, **{option: False}).setup("fit")
@@ -121,7 +121,7 @@ def test_inspect_and_training_name_a_placeholder(films, caplog):
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("宇宙船", "word_split character"), ("Дом", "with unicode"), ("رعب", "with unicode"), ("é a b c d", "")],
+    [("宇宙船", "word_split character"), ("Дом", "Set it to unicode"), ("رعب", "Set it to unicode"), ("é a b c d", "")],
 )
 def test_inspect_says_how_overviews_must_be_split(tmp_path, text, says):
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n1,Drama,{text}\n2,War,{text}\n", encoding="utf-8")
@@ -264,9 +264,9 @@ def test_films_that_have_nothing_are_left_out_and_named(tmp_path):
     table = read_films(tmp_path)
     prepare_films(table, tmp_path / "out")
     prepare_films(table, tmp_path / "out")
-    with pytest.raises(FilmDataError, match=r"holds prepared films already, with resize squash and not crop\."):
+    with pytest.raises(FilmDataError, match=r"already has prepared films, with resize squash instead of crop\."):
         prepare_films(table, tmp_path / "out", resize="crop")
-    with pytest.raises(FilmDataError, match=r"holds prepared films already, with source .*/films\.csv and not others"):
+    with pytest.raises(FilmDataError, match=r"already has prepared films, with source .*/films\.csv instead of others"):
         prepare_films(dataclasses.replace(table, source="others"), tmp_path / "out")
     assert "a,no poster and no overview\n" in (tmp_path / "out" / "quarantine.csv").read_text()
     with pytest.raises(FilmDataError, match=r"No film of .* can be used: no poster and no overview"):
@@ -275,7 +275,7 @@ def test_films_that_have_nothing_are_left_out_and_named(tmp_path):
 
 @pytest.mark.parametrize("wrong", [{"posters": "png"}, {"resize": "stretch"}, {"films_per_shard": 0}])
 def test_error_argument(films, tmp_path, wrong):
-    with pytest.raises(FilmDataError, match=r"Give one of|must be 1 or more"):
+    with pytest.raises(FilmDataError, match=r"must be one of|must be 1 or more"):
         prepare_films(read_films(films), tmp_path / "out", **wrong)
 
 

@@ -237,7 +237,7 @@ def test_real_films(real_data):
 
 
 def test_error_films_that_all_share_a_text():
-    with pytest.raises(FilmDataError, match=r"12 films share .* they are 2 when .* too few for 3 parts"):
+    with pytest.raises(FilmDataError, match=r"stay together, so 12 films form only 2 groups: too few for 3 parts"):
         split_films(films(12, overviews=("None yet.",) * 11 + ("A ship.",)))
 
 

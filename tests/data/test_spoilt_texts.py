@@ -22,7 +22,7 @@ def table(sample):
 @pytest.mark.parametrize("most", [60, 128])
 def test_overviews_that_were_cut_off_are_found(table, most):
     [line] = spoilt_texts(replace(table, overviews=[text[:most].strip() for text in table.overviews]))
-    assert f"overviews end in mid-sentence after exactly {most} letters, such as sample0" in line
+    assert f"overviews end in mid-sentence after exactly {most} characters, such as sample0" in line
 
 
 def test_the_longest_of_whole_overviews_may_be_many(table):
@@ -35,7 +35,7 @@ def test_the_longest_of_whole_overviews_may_be_many(table):
 @pytest.mark.parametrize("lost", ["childâ€™s", "cafÃ©", "caf\ufffd", "child\x92s"])
 def test_letters_that_were_lost_are_found(table, lost):
     [line] = spoilt_texts(replace(table, overviews=[*table.overviews[:-2], f"A {lost} play.", f"The {lost} end."]))
-    assert line.startswith(f"2 overviews have corrupted letters, such as {table.ids[-2]}: {lost!r}. ")
+    assert line.startswith(f"2 overviews have corrupted characters, such as {table.ids[-2]}: {lost!r}. ")
     assert not spoilt_texts(replace(table, overviews=[*table.overviews[:-2], "A café’s “NÃO”…", "Âge d’or à côté."]))
 
 

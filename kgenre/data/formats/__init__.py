@@ -97,7 +97,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         ('the films.csv layout, films/films.csv', 120, ('Action', 'Animation'))
     """
     if format != "auto" and format not in FORMATS:
-        raise FilmDataError(f"format={format!r} is not known. Give 'auto', {', '.join(map(repr, FORMATS))}.")
+        raise FilmDataError(f"format={format!r} must be one of 'auto', {', '.join(map(repr, FORMATS))}.")
     if not os.fspath(path):  # `Path` would take it for the current folder
         raise FilmDataError("The path of the films is ''. Give a folder or table of films; . is the current folder.")
     path = Path(path).expanduser()
@@ -153,7 +153,7 @@ def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Pa
         if picture_folders.has_posters(folder):
             return folder, picture_folders.read_posters
     advice = advice or f"Give a folder with {layouts(formats)}."
-    raise FilmDataError(f"{folder} has no film data that is known. It has: {some(found)}.\n{advice}")
+    raise FilmDataError(f"{folder} has no film data in a known layout. It has: {some(found)}.\n{advice}")
 
 
 def _tables(root: Path) -> list[Path]:

@@ -46,7 +46,8 @@ def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
         has = {genres: [n for n in genres[1] if n in one_hot] for genres in films.genres}
         differ = [(own := listed[g]) is not None and set(own) != set(has[g]) for g in films.genres]
         if disagreements := sum(differ[number] for number in films.genres_of):
-            notes += (f"{disagreements} films whose Genre list and genre columns disagree: the columns count.",)
+            s = "s" * (disagreements != 1)
+            notes += (f"Genre list and genre columns disagree in {disagreements} film{s}: the columns are used.",)
         return films.table(has.__getitem__, [*one_hot], source=source, notes=notes)
     read_as = list(listed)
     kept = []

@@ -45,7 +45,7 @@ def read_header(path: Path, skip_lines: int = 0) -> list[str]:
         try:
             names = [name.strip() for name in next(csv.reader(lines, delimiter=delimiter), [])]
         except csv.Error as error:
-            raise FilmDataError(f"{path}, line {skip_lines + 1}: this is not CSV ({error}).") from error
+            raise FilmDataError(f"{path}, line {skip_lines + 1} is not valid CSV ({error}).") from error
     # Only the header matters here: the layout's reader deals with rows in another encoding.
     raw = [name.encode("utf-8", "surrogateescape") for name in names]
     try:
@@ -75,7 +75,7 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
             # Read as Windows-1252, a UTF-8 byte-order mark becomes these three letters of the first name.
             names = [name.removeprefix("\xef\xbb\xbf").strip() for name in next(reader, [])]
             if twice := next((name for name in names if name and names.count(name) > 1), ""):
-                raise FilmDataError(f"{path}: the column {twice} appears twice. Delete one, or give it another name.")
+                raise FilmDataError(f"{path}: the column {twice} appears twice. Delete or rename one of them.")
             line = reader.line_num
             lines.clear()
             for fields in reader:
@@ -97,11 +97,11 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
             if to_the_end and _ends_inside_a_quote(last_row, delimiter):
                 first_line = line + 1 - len(last_row)
                 raise FilmDataError(
-                    f"{path} was cut: it ends inside a quoted field of the row that begins on line {first_line}. "
-                    f"Get the whole file, or delete line {first_line} and what follows."
+                    f"{path} is truncated: it ends inside a quoted field of the row that begins on line {first_line}. "
+                    f"Get the whole file, or delete everything from line {first_line} on."
                 )
         except csv.Error as error:
-            raise FilmDataError(f"{path}, line {line + 1}: this is not CSV ({error}).") from error
+            raise FilmDataError(f"{path}, line {line + 1} is not valid CSV ({error}).") from error
         except UnicodeDecodeError as error:
             raise _not_utf8(path, error) from error
 

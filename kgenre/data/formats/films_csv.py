@@ -47,14 +47,14 @@ def read(path: Path, layout: str = "the films.csv layout") -> FilmTable:
         )
     separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)])
     if separator not in ("", "|"):
-        notes += (f"The genres of {path.name} are split at {separator!r}: no cell has a |.",)
+        notes += (f"The genres of {path.name} are split at {separator!r}: no cell contains a |.",)
     genres: dict[str, list[str]] = {}
     for cell, number in films.genres.items():
         names = _genres_in(cell, separator)
         if names is None:
             raise FilmDataError(
                 f"{path}: the genres of film {films.ids[films.genres_of.index(number)]} are {cell[:60]!r}. "
-                "Give names joined by |, as in Drama|Romance."
+                "Write names joined by |, as in Drama|Romance."
             )
         genres[cell] = names
     return films.table(genres.__getitem__, source=f"{layout}, {path}", notes=notes)
@@ -88,6 +88,6 @@ UNLABELLED = Layout(
     "unlabelled.csv",
     "(columns id, overview, poster: films to predict)",
     ("id", "overview"),
-    partial(read, layout="a table without a column genres"),
+    partial(read, layout="a table without genres"),
     lacking=_lacking_to_predict,
 )

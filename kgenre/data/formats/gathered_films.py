@@ -70,11 +70,11 @@ class GatheredFilms(Generic[Genres]):
                 self.left_out.append(LeftOut(f"line {line}", f"the row has no {id_column}"))
             # A cheap test first: hardly any id begins with the first letter of its column's name.
             elif film_id[0].casefold() == id_column[0].casefold() and _repeats_names(row):
-                self.left_out.append(LeftOut(f"line {line}", "the row repeats the names of the columns"))
+                self.left_out.append(LeftOut(f"line {line}", "the row repeats the column names"))
             elif film_id in rows_of:
                 is_same = hash(tuple(row.values())) == rows_of[film_id]
-                same = "the same row" if is_same else f"the same {id_column}"
-                self.left_out.append(LeftOut(film_id, f"line {line}: {same} was there before"))
+                repeats = "is the same" if is_same else f"has the same {id_column}"
+                self.left_out.append(LeftOut(film_id, f"line {line}: an earlier row {repeats}"))
                 self._contradicting += not is_same
             else:
                 rows_of[film_id] = hash(tuple(row.values()))
@@ -131,12 +131,12 @@ class GatheredFilms(Generic[Genres]):
         """
         self.check_some(len(self.ids))
         if count := self._with_html:
-            note = f"{count:,} overview{'s have' if count > 1 else ' has'} HTML: read as text."
+            note = f"{count:,} overview{'s' * (count > 1)} contained HTML, which was converted to text."
             about["notes"] = (*about.get("notes", ()), note)
         if count := self._contradicting:
             note = (
-                f"{count:,} row{'s have' if count > 1 else ' has'} the id of a film above and other cells: a film's "
-                "first row counts. Where each of its genres has a row, put them into one, joined by |."
+                f"{count:,} row{'s have' if count > 1 else ' has'} the id of an earlier row but different cells: only "
+                "a film's first row is used. If each genre has its own row, put them into one, joined by |."
             )
             about["notes"] = (*about.get("notes", ()), note)
         if "poster_paths" not in about:
@@ -169,8 +169,8 @@ class GatheredFilms(Generic[Genres]):
         if len(misfits) > films:
             raise FilmDataError(
                 f"{self.path}: {len(misfits):,} of {films + len(misfits):,} rows have too few or too many fields, "
-                f"{misfits[0]} first.\nTexts with the separator in them need quotes around them: save the table anew "
-                "where it comes from."
+                f"such as {misfits[0]}.\nTexts that contain the separator must be in quotes: export the table again "
+                "from its source."
             )
 
 

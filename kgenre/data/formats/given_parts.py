@@ -41,7 +41,7 @@ def read_parts(files: Mapping[str, Path], read: Callable[[Path], FilmTable]) -> 
         table = read(file)
         known = set(chain.from_iterable(split.values()))
         again = [film_id for film_id in table.ids if film_id in known]
-        left_out += [*table.left_out, *(LeftOut(i, f"{file.name}: another part has it") for i in again)]
+        left_out += [*table.left_out, *(LeftOut(i, f"{file.name}: it is in another part too") for i in again)]
         tables.append(table.subset([row for row, film_id in enumerate(table.ids) if film_id not in known]))
         split[part] = tables[-1].ids
     first = tables[0]

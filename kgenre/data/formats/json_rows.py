@@ -45,7 +45,7 @@ def read_json_rows(path: Path) -> Iterator[NumberedRow]:
     """
     films = _films(_load(path))
     if films is None:
-        raise FilmDataError(f"{path} has no list of films. Give a JSON file with a list of objects, one a film.")
+        raise FilmDataError(f"{path} has no list of films. Give a JSON file with a list of objects, one per film.")
     names = list(dict.fromkeys(name for film in films if isinstance(film, dict) for name in film))
     for number, film in enumerate(films, 1):
         yield number, {name: as_text(film.get(name)) for name in names} if isinstance(film, dict) else None
@@ -66,7 +66,7 @@ def _load(path: Path) -> Any:
         return json.loads(text)
     except json.JSONDecodeError as error:
         raise FilmDataError(
-            f"{path}, line {error.lineno}: this is not JSON ({error.msg}). Get the whole file, or one with JSON."
+            f"{path}, line {error.lineno} is not valid JSON ({error.msg}). Get the whole file, or one in JSON."
         ) from error
     except (ValueError, RecursionError) as error:  # a number with thousands of digits, deep nesting
         raise FilmDataError(f"{path} cannot be read ({error}). Give a JSON file with a list of films.") from error
@@ -80,7 +80,7 @@ def _lines(path: Path, text: str) -> list[Any]:
                 films.append(json.loads(line))
         except (ValueError, RecursionError) as error:
             raise FilmDataError(
-                f"{path}, line {number}: this is not JSON ({error}). Each line must be one film."
+                f"{path}, line {number} is not valid JSON ({error}). Each line must be one film."
             ) from error
     return films
 

@@ -62,7 +62,7 @@ def layout_of(file: Path, formats: dict[str, Layout]) -> Layout:
     message = f"{file} lacks the columns {missing}. Its columns: {some(header)}."
     if _kind(file) == ".csv" and len(formats) > 1:
         message += (
-            "\nA table of your own: name its columns id, genres (joined by |), overview and poster (a relative path)."
+            "\nIn your own table, name the columns id, genres (joined by |), overview and poster (a relative path)."
         )
     raise FilmDataError(message)
 
@@ -71,7 +71,7 @@ def _check_first_line(file: Path, header: list[str], formats: dict[str, Layout])
     if any(name.isdecimal() or "://" in name for name in header):
         raise FilmDataError(
             f"{file} has no header: its first line is a film ({some(header, 5)}).\n"
-            "Put the names of the columns in the first line, such as id,title,year,overview,genres,poster."
+            "Put the column names in the first line, such as id,title,year,overview,genres,poster."
         )
     second = read_header(file, skip_lines=1)
     if layout := _fitting(second, file, formats):
@@ -90,14 +90,14 @@ def what_to_give(folder: Path, table_names: Collection[str]) -> str:
 
     Example:
         >>> what_to_give(Path("downloads"), {"films.csv"})
-        'A folder in it has films.csv: give downloads/course/films.'
+        'A subfolder has films.csv: give downloads/course/films.'
     """
     below = [f for f in islice(_folders(folder, _DEPTH), _MOST_FOLDERS) if any((f / n).is_file() for n in table_names)]
     if len(below) == 1:
         table = next(name for name in table_names if (below[0] / name).is_file())
-        return f"A folder in it has {table}: give {below[0]}."
+        return f"A subfolder has {table}: give {below[0]}."
     if below:
-        return f"Folders in it have tables of films: give one of them, such as {below[0]}."
+        return f"Subfolders have tables of films: give one of them, such as {below[0]}."
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     stems = {Path(name).stem for name in table_names}
     for file in files:
@@ -136,7 +136,7 @@ def _kind(file: Path) -> str:
 def layouts(formats: dict[str, Layout]) -> str:
     """The layouts for a message: the first two in full, the others by file name."""
     first, others = list(formats.values())[:2], list(formats.values())[2:]
-    names = f"; or a file as in {some((m.file_name for m in others), 20)}" if others else ""
+    names = f"; or a file such as {some((m.file_name for m in others), 20)}" if others else ""
     return "; or ".join(f"{layout.file_name} {layout.about}" for layout in first) + names
 
 

@@ -46,7 +46,7 @@ def read(path: Path) -> FilmTable:
     with ProgressLine("Reading films") as progress:
         for done, (part, film_id) in enumerate(ids):
             progress(done, len(ids))
-            film, reason = ({}, "split.json has it twice") if film_id in known else _film(folder / f"{film_id}.json")
+            film, reason = ({}, "it is in split.json twice") if film_id in known else _film(folder / f"{film_id}.json")
             if reason:
                 films.left_out.append(LeftOut(film_id, reason))
                 continue
@@ -77,7 +77,7 @@ def _split(path: Path) -> dict[str, list[str]]:
     lists = [split.get(name) for name in PARTS] if isinstance(split, dict) else [None]
     # Letters and digits only: an id becomes part of a path.
     if not all(isinstance(ids, list) and all(isinstance(i, str) and i.isalnum() for i in ids) for ids in lists):
-        raise FilmDataError(f"{path} is not MM-IMDb's: give one with lists of ids named {', '.join(PARTS)}.")
+        raise FilmDataError(f"{path} is not MM-IMDb's: it must have lists of ids named {', '.join(PARTS)}.")
     return split
 
 

@@ -61,7 +61,7 @@ def read(path: Path) -> FilmTable:
             raise FilmDataError(f"{path} is not {FILE_NAME} as MM-IMDb's scripts write it ({error}).") from error
     if len(set(ids)) < len(ids) or genres.shape != (len(ids), len(names)):
         raise FilmDataError(f"{path} has {len(ids)} ids for genres of shape {genres.shape}. Get the whole file.")
-    notes = () if words else (f"There is no metadata.npy beside {path.name}: its films have no overviews.",)
+    notes = () if words else (f"There is no metadata.npy next to {path.name}: its films have no overviews.",)
     return FilmTable(
         ids=PackedTexts(ids),
         titles=PackedTexts(("",) * len(ids)),
@@ -89,7 +89,7 @@ def _open(path: Path) -> Any:
 def _text(value: Any) -> str:
     text = value.decode() if isinstance(value, bytes) else str(value)
     if not text.isalnum():  # it becomes a file name
-        raise ValueError(f"the id {text!r} is not of letters and digits")
+        raise ValueError(f"the id {text!r} has characters other than letters and digits")
     return text
 
 
@@ -128,7 +128,9 @@ def _words(path: Path) -> dict[int, str]:
             loaded = loaded.item() if isinstance(loaded, np.ndarray) else loaded
             return {int(number): str(word) for number, word in loaded["ix_to_word"].items()}
         except Exception as error:  # a pickle can raise anything
-            raise FilmDataError(f"{path} is not MM-IMDb's metadata.npy ({error}). Delete it to go without.") from error
+            raise FilmDataError(
+                f"{path} is not MM-IMDb's metadata.npy ({error}). Delete it to read the films without overviews."
+            ) from error
 
 
 class _Unpickler(pickle.Unpickler):
@@ -137,7 +139,7 @@ class _Unpickler(pickle.Unpickler):
             return super().find_class("numpy._core.multiarray", name)
         if module == "numpy" and name in ("ndarray", "dtype"):
             return getattr(np, name)
-        raise pickle.UnpicklingError(f"it holds {module}.{name}, which is not data")
+        raise pickle.UnpicklingError(f"it contains {module}.{name}, which is not data")
 
 
 MMIMDB_HDF5 = Layout(

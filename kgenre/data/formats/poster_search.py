@@ -109,10 +109,11 @@ def find_posters(
     if search.example and not text and not default:
         example = os.path.relpath(search.example, top)
         text = (
-            f"0 of {len(ids):,}: {search.pictures:,} pictures, such as {example}, have no film's name, such as {ids[0]}"
+            f"0 of {len(ids):,}: none of {search.pictures:,} pictures, such as {example}, is named after a film, such "
+            f"as {ids[0]}"
         )
     if search.stopped and counts.total() < len(ids):
-        text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were looked through"
+        text = f"{text or f'0 of {len(ids):,}'}; only the first {MAX_FILES:,} files in {top} were searched"
     return PosterPaths(paths), text
 
 

@@ -18,7 +18,7 @@ ASCII = bytes(range(128))
 NOT_CP1252 = [bytes([b]) for b in (0x81, 0x8D, 0x8F, 0x90, 0x9D)]
 SAVE_AS_UTF8 = (
     "Save it as UTF-8: in a spreadsheet as 'CSV UTF-8'; in a terminal with iconv -f GB18030 -t UTF-8 OLD > NEW, "
-    "where GB18030 may be SHIFT_JIS, CP1251, ..., what it was written in."
+    "where GB18030 stands for its current encoding, such as SHIFT_JIS or CP1251."
 )
 
 
@@ -36,7 +36,7 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
 
     Example:
         >>> encoding_of(Path("MovieGenre.csv"))
-        ('cp1252', ('MovieGenre.csv is not UTF-8 (1 other byte): read as Windows-1252, its letters may be wrong.',))
+        ('cp1252', ('MovieGenre.csv is not UTF-8 (1 byte is not ASCII): read as Windows-1252, letters may be wrong.',))
     """
     if is_utf16(path):
         return "utf-16", ()
@@ -59,9 +59,9 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
         raise FilmDataError(f"{path} is not UTF-8 text. {SAVE_AS_UTF8}")
     if broken > MAX_BROKEN_LETTERS:
         raise FilmDataError(
-            f"{path} has {broken} letters that a conversion destroyed, such as '_\N{COPYRIGHT SIGN}' for "
+            f"{path} has {broken} characters that a conversion destroyed, such as '_\N{COPYRIGHT SIGN}' for "
             "'\N{LATIN SMALL LETTER E WITH ACUTE}'.\nGet the original file and save it as UTF-8."
         )
     name = "Windows-1252" if encoding == "cp1252" else "Latin-1"
-    bytes_ = f"{other} other byte{'s' * (other != 1)}"
-    return encoding, (f"{path.name} is not UTF-8 ({bytes_}): read as {name}, its letters may be wrong.",)
+    bytes_ = "1 byte is" if other == 1 else f"{other} bytes are"
+    return encoding, (f"{path.name} is not UTF-8 ({bytes_} not ASCII): read as {name}, letters may be wrong.",)

@@ -40,6 +40,6 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
             raise FilmDataError(
-                f"Posters cannot be unpacked to {folder}: {error.strerror}. Set KGENRE_CACHE to a folder with room."
+                f"Posters cannot be unpacked to {folder}: {error.strerror}. Set KGENRE_CACHE to one with free space."
             ) from error
     return folder

@@ -46,7 +46,7 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
         20
     """
     if n < 1 or seed < 0:
-        raise FilmDataError(f"n={n} films of seed={seed} cannot be made. Give 1 film or more, and a seed from 0 on.")
+        raise FilmDataError(f"n={n} must be 1 or more, and seed={seed} 0 or more.")
     directory = Path(directory)
     is_there = directory.exists()
     if is_there and (not directory.is_dir() or any(directory.iterdir())):
@@ -89,7 +89,7 @@ def sample_films(n: int = 600, seed: int = 0) -> Path:
         except FilmDataError as error:
             if (folder / "films.csv").exists():  # another process was faster
                 return folder
-            raise FilmDataError(f"{error} Set KGENRE_CACHE to a folder that can be written.") from error
+            raise FilmDataError(f"{error} Set KGENRE_CACHE to a writable folder.") from error
     return folder
 
 

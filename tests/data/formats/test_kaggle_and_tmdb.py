@@ -222,7 +222,7 @@ def test_imdb_1000(write_csv):
 
 def test_error_cut_inside_a_quote(tmp_path):
     (tmp_path / "a.csv").write_text('Title,Genre,Wiki Page,Plot\nA,war,x/A,"Once\nupon"\nB,war,x/B,"Once\nup')
-    check_error(tmp_path / "a.csv", "was cut", "row that begins on line 4", "delete line 4")
+    check_error(tmp_path / "a.csv", "is truncated", "row that begins on line 4", "delete everything from line 4")
 
 
 def test_a_whole_file_without_a_last_line_end_is_not_cut(tmp_path):
@@ -244,13 +244,13 @@ def test_error_junk_in_the_first_line(tmp_path):
 def test_error_letters_that_a_conversion_destroyed(tmp_path):
     text = "imdbID,Title,Genre,Plot\n" + "".join(f"tt{i},Am_\xa9lie,War,x\n" for i in range(30))
     (tmp_path / "a.csv").write_bytes(text.encode("latin-1"))
-    check_error(tmp_path / "a.csv", "30 letters", "Get the original file")
+    check_error(tmp_path / "a.csv", "30 characters", "Get the original file")
 
 
 @pytest.mark.parametrize(
     ("text", "part"),
     [
-        ('[{"title": "A", "genres": ["War"]', "line 1: this is not JSON"),
+        ('[{"title": "A", "genres": ["War"]', "line 1 is not valid JSON"),
         ("[" * 100_000, "cannot be read"),
         (f"[{'9' * 5000}]", "cannot be read"),
         ("[]", "lacks the columns"),
@@ -266,9 +266,9 @@ def test_error_json(tmp_path, text, part):
 
 def test_error_a_quote_that_never_closes_in_the_header(tmp_path):
     (tmp_path / "a.csv").write_text('"imdbId,Genre,Poster\n' + "1,War,x\n" * 50_000)
-    check_error(tmp_path / "a.csv", "line 1: this is not CSV")
+    check_error(tmp_path / "a.csv", "line 1 is not valid CSV")
     (tmp_path / "a.csv").write_text("imdbId,Genre,Poster\n1,War," + "x" * 200_000)
-    check_error(tmp_path / "a.csv", "line 2: this is not CSV")
+    check_error(tmp_path / "a.csv", "line 2 is not valid CSV")
 
 
 def test_a_layout_can_be_forced(write_csv, tmp_path):
@@ -345,9 +345,12 @@ def test_real_files(real_data, file):
     ("file", "part"),
     [
         ("movies_metadata/movies_metadata_400lines_no_header_8cols.csv", "has no header"),
-        ("omdb_dumps/master_list_greatest_films_mojibake.csv", "381 letters that a conversion destroyed"),
+        ("omdb_dumps/master_list_greatest_films_mojibake.csv", "381 characters that a conversion destroyed"),
         ("tmdb_5000/tmdb_5000_movies_739rows_junk_first_line.csv", "Delete the first line"),
-        ("wiki_movie_plots/wiki_movie_plots_deduped_short_bom_truncated.csv", "was cut: it ends inside a quoted field"),
+        (
+            "wiki_movie_plots/wiki_movie_plots_deduped_short_bom_truncated.csv",
+            "is truncated: it ends inside a quoted field",
+        ),
         ("movies_metadata", "2 files that fit"),
     ],
 )

@@ -68,7 +68,7 @@ def test_a_folder_of_posters_alone_is_no_genre(tmp_path):
     assert (table.ids, table.genre_names) == (("a",), ())
     assert table.poster_paths == (tmp_path / "posters" / "a.jpg",)
     (tmp_path / "films.xlsx").touch()
-    with pytest.raises(FilmDataError, match=r"no film data that is known.*\nSave films.xlsx"):
+    with pytest.raises(FilmDataError, match=r"no film data in a known layout.*\nSave films.xlsx"):
         read_films(tmp_path)
 
 
@@ -94,7 +94,7 @@ def test_jsonl(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [('{"id": 1}\n{', "line 2: this is not JSON"), ("7\n8", "lacks the columns")]
+    ("text", "message"), [('{"id": 1}\n{', "line 2 is not valid JSON"), ("7\n8", "lacks the columns")]
 )
 def test_error_jsonl(tmp_path, text, message):
     (tmp_path / "films.jsonl").write_text(text)
@@ -172,7 +172,7 @@ def test_a_pickle_cannot_run_anything(tmp_path, capsys):
     array[()] = Evil()
     np.save(tmp_path / "metadata.npy", array, allow_pickle=True)
     assert b"print" in pickle.dumps(Evil())
-    with pytest.raises(FilmDataError, match=r"metadata.npy \(it holds builtins.print"):
+    with pytest.raises(FilmDataError, match=r"metadata.npy \(it contains builtins.print"):
         read_films(tmp_path)
     assert "owned" not in capsys.readouterr().out
 

@@ -57,9 +57,9 @@ def test_mmimdb(mmimdb):
     assert table.genre_names == ("Horror", "Sci-Fi")
     assert table.genres.tolist() == [[0, 0], [1, 1]]
     assert table.poster_paths == (folder / "dataset" / "2.jpeg", folder / "dataset" / "1.jpeg")
-    assert table.left_out == (("4", "there is no dataset/4.json"), ("1", "split.json has it twice"))
+    assert table.left_out == (("4", "there is no dataset/4.json"), ("1", "it is in split.json twice"))
     assert "2 train, 0 dev, 2 test" in table.notes[0]
-    assert table.notes[1] == "1 overview has HTML: read as text."
+    assert table.notes[1] == "1 overview contained HTML, which was converted to text."
     assert table.split == {"train": ["2", "1"], "validation": [], "test": []}, "no film is trained on and tested"
 
 

@@ -120,13 +120,15 @@ def test_a_name_that_is_near_is_not_taken_where_it_may_be_another(films, tmp_pat
 
 def test_pictures_of_other_names_are_counted_and_one_is_named(films):
     found = films("covers/alien.jpg", "covers/heat.jpg").posters_found
-    assert re.fullmatch(r"0 of 4: 2 pictures, such as covers/(alien|heat).jpg, have no film's name, such as tt1", found)
+    assert re.fullmatch(
+        r"0 of 4: none of 2 pictures, such as covers/(alien|heat).jpg, is named after a film, such as tt1", found
+    )
 
 
 def test_a_large_tree_is_not_looked_through_to_the_end(films, monkeypatch, tmp_path):
     monkeypatch.setattr(poster_search, "MAX_FILES", 5)
     table = films(*(f"all/{n}.txt" for n in range(6)), *in_folder("covers"), *in_folder("Images", IDS[:1]))
-    limit = f"; only the first 5 files in {tmp_path} were looked through"
+    limit = f"; only the first 5 files in {tmp_path} were searched"
     assert table.posters_found == f"1 of 4 in Images/{limit}"
     assert films(*in_folder("posters", IDS[1:])).posters_found == "4 of 4 in posters/ (3), Images/ (1)"
 
@@ -140,7 +142,7 @@ def test_links_do_not_lead_out_of_the_folder(films, tmp_path, tmp_path_factory):
     os.symlink(outside / "tt1.jpg", tmp_path / "tt1.jpg")
     table = films()
     assert table.posters_found == "1 of 4 in the folder of the table"
-    assert "outside of" in examine_posters(table.poster_paths, table.root)[0].reason
+    assert "outside" in examine_posters(table.poster_paths, table.root)[0].reason
 
 
 @pytest.mark.parametrize("slashes", ["//", "\\\\", "/\\"])
@@ -159,6 +161,6 @@ def test_the_description_says_where_posters_are(sample, tmp_path):
     usable = look_at_films(read_film_table(tmp_path, "auto"), options, overviews=False)
     films = FilmsInUse(usable, tensors=None, vectorizer=None, whole_split=None)
     assert "\nPosters: 110 of 120 in covers/\n" in films.description((8, 8), 20)
-    with pytest.raises(FilmDataError, match="There are 110 of 120 in covers/") as error:
+    with pytest.raises(FilmDataError, match="Posters: 110 of 120 in covers/") as error:
         look_at_films(read_film_table(tmp_path, "auto"), replace(options, max_bad_fraction=0.01), overviews=False)
     assert "10 of 120 posters cannot be used (10 missing)" in str(error.value)

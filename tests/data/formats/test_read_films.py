@@ -32,7 +32,7 @@ def test_course_layout_takes_the_columns_and_says_so_when_the_list_disagrees(wri
     path = write_csv("any name.csv", [*COURSE, course_row(columns=(1, 0, 0, 0))])
     table = read_films(path)
     assert table.genres_of(0) == ("Action",)
-    assert "1 films whose Genre list" in table.notes[0]
+    assert "Genre list and genre columns disagree in 1 film:" in table.notes[0]
 
 
 def test_course_layout_without_genre_columns_reads_the_lists(write_csv):
@@ -105,8 +105,8 @@ def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
     assert [(i, r.split(":")[-1].strip()) for i, r in table.left_out] == [
         ("line 3", "the row has too few or too many fields"),
         ("line 4", "the row has no id"),
-        ("a", "the same id was there before"),
-        ("a", "the same row was there before"),
+        ("a", "an earlier row has the same id"),
+        ("a", "an earlier row is the same"),
         ("line 9", "the row has too few or too many fields"),
     ]
 
@@ -115,7 +115,9 @@ def test_a_table_whose_texts_have_separators_without_quotes_is_refused(write_csv
     films = [course_row(f"tt{i}") for i in range(3)]
     divided = [[*course_row(f"tt{i}"), "and back again."] for i in range(3, 6)]
     assert len(read_films(write_csv("films.csv", [*COURSE, *films, *divided]))) == 3
-    with pytest.raises(FilmDataError, match=r"4 of 7 rows have too few or too many fields, line 5 first\.\nTexts with"):
+    with pytest.raises(
+        FilmDataError, match=r"4 of 7 rows have too few or too many fields, such as line 5\.\nTexts that contain"
+    ):
         read_films(write_csv("films.csv", [*COURSE, *films, *divided, divided[0]]))
 
 
@@ -124,7 +126,7 @@ def test_rows_that_contradict_one_above_are_named(write_csv):
     table = read_films(write_csv("films.csv", [["id", "genres", "overview"], *rows]))
     assert table.genres_of(0) == ("Drama",)
     [note] = table.notes
-    assert note.startswith("1 row has the id of a film above and other cells: a film's first row counts.")
+    assert note.startswith("1 row has the id of an earlier row but different cells: only a film's first row is used.")
     same = read_films(write_csv("films.csv", [["id", "genres", "overview"], *rows[2:]]))
     assert not same.notes
 
@@ -142,7 +144,7 @@ def test_column_names_that_stand_in_the_table_again_are_no_film(write_csv, heade
     rows = [header, [cell.format(1) for cell in film], header, [cell.format(2) for cell in film]]
     table = read_films(write_csv("a.csv", rows))
     assert (table.ids, len(table.genre_names)) == (("1", "2"), 1)
-    assert table.left_out == (("line 3", "the row repeats the names of the columns"),)
+    assert table.left_out == (("line 3", "the row repeats the column names"),)
 
 
 def test_line_ends_inside_a_field_are_kept(write_csv):
@@ -197,7 +199,7 @@ def test_a_table_in_windows_1252_is_read_with_a_note(write_csv, layout):
         rows = [[*COURSE[0], "Länge"], [*course_row(overview="It’s Amélie"), ""]]
     table = read_films(write_csv("a.csv", rows, encoding="cp1252"), layout)
     assert table.overviews == ("It’s Amélie",)
-    assert "a.csv is not UTF-8 (3 other bytes): read as Windows-1252" in table.notes[0]
+    assert "a.csv is not UTF-8 (3 bytes are not ASCII): read as Windows-1252" in table.notes[0]
 
 
 @pytest.mark.parametrize(("encoding", "title"), [("cp1251", "Фильм о войне"), ("gb18030", "战争与和平")])
@@ -252,7 +254,7 @@ def test_genres_without_a_bar_are_split_where_the_names_stand_elsewhere_too(writ
     table = films_with_genres(write_csv, [join.join(names) for names in genres])
     assert table.genre_names == ("Crime", "Drama", "War")
     assert [table.genres_of(i) for i in range(len(table))] == [tuple(sorted(names)) for names in genres]
-    assert table.notes == (f"The genres of films.csv are split at {join.strip()!r}: no cell has a |.",)
+    assert table.notes == (f"The genres of films.csv are split at {join.strip()!r}: no cell contains a |.",)
 
 
 def test_a_genre_with_a_slash_stays_where_its_parts_stand_nowhere_else(write_csv):
@@ -278,7 +280,7 @@ def test_the_course_reads_a_list_that_numpy_wrote(write_csv):
 @pytest.mark.parametrize(
     ("cells", "says"),
     [
-        (["Drama", "Fan/Far", "News/Sci", "War/Zen"], "3 of 4 genres look like several, such as 'Fan/Far'"),
+        (["Drama", "Fan/Far", "News/Sci", "War/Zen"], "3 of 4 genre names look like several genres, such as 'Fan/Far'"),
         ([f"g{i // 2}" for i in range(100)], "50 genres for 100 films, such as 'g0'"),
         ([f"g{i // 4}" for i in range(100)], ""),
     ],
@@ -323,9 +325,9 @@ def test_error_a_poster_or_the_folder_of_posters(write_csv, tmp_path):
 def test_error_a_folder_far_above(write_csv, tmp_path):
     write_csv("course/films/films.csv", [*FILMS, film_row()])
     (tmp_path / "notes").mkdir()
-    check_error(tmp_path, f"A folder in it has films.csv: give {tmp_path / 'course' / 'films'}.")
+    check_error(tmp_path, f"A subfolder has films.csv: give {tmp_path / 'course' / 'films'}.")
     write_csv("other/films.csv", [*FILMS, film_row()])
-    check_error(tmp_path, f"Folders in it have tables of films: give one of them, such as {tmp_path / 'other'}.")
+    check_error(tmp_path, f"Subfolders have tables of films: give one of them, such as {tmp_path / 'other'}.")
 
 
 @pytest.mark.parametrize(
@@ -345,7 +347,7 @@ def test_error_a_folder_with_something_else(tmp_path, name, advice):
 
 def test_error_columns_of_ones_own(write_csv):
     rows = [["imdb", "plot", "tags"], ["tt1", "A ship.", "Horror"]]
-    check_error(write_csv("a.csv", rows), "Its columns: imdb, plot, tags", "name its columns id, genres (joined by |)")
+    check_error(write_csv("a.csv", rows), "Its columns: imdb, plot, tags", "name the columns id, genres (joined by |)")
 
 
 def test_file_names_may_be_in_upper_case(write_csv, tmp_path):
@@ -373,7 +375,7 @@ def test_a_file_for_each_part_gives_one_table_with_that_split(write_csv, tmp_pat
     assert [table.genres_of(i) for i in (1, 2, 3)] == [("Drama",), ("War",), ("Action", "Drama")]
     assert (table.titles[3], table.years[3], table.overviews[3]) == ("Heat", 1995, "A heist.")
     assert table.poster_paths[1] == tmp_path / "posters" / "b.jpg"
-    assert table.left_out == (("b", "test.csv: another part has it"),)
+    assert table.left_out == (("b", "test.csv: it is in another part too"),)
     assert f"train.csv with {validation}.csv and test.csv" in table.source
 
 
