@@ -122,4 +122,4 @@ def rows_of_batches(films: int, batch_size: int) -> int:
         (32, 48)
     """
     part = math.gcd(batch_size, _SHARED_BY)
-    return min(batch_size, -(-films // part) * part)
+    return min(batch_size, max(1, -(-films // part)) * part)

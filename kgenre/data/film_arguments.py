@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -43,18 +44,19 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
     if not (given["posters"] or given["overviews"]):
         raise FilmDataError("posters=False and overviews=False leave nothing to learn from. Set one to True.")
     size = given["image_size"]
-    if np.shape(size) != (2,) or min(size) < 1:
+    sides = size.tolist() if isinstance(size, np.ndarray) else size
+    if not (isinstance(sides, Sequence) and len(sides) == 2 and all(map(_is_whole, sides)) and min(sides) > 0):
         raise FilmDataError(f"image_size={size} must be height and width in whole pixels, such as (64, 64).")
     for name, (least, example) in LEAST.items():
         value = given[name]
         if value is None and name == "sequence_length":
             continue
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
+        if not _is_whole(value):
             raise FilmDataError(f"{name}={value!r} is not a whole number. Give {least} or more, such as {example}.")
         if value < least:
             raise FilmDataError(f"{name}={value} is too small. Give {least} or more, such as {example}.")
     check_fractions(given["val_fraction"], given["test_fraction"])
-    if not 0 <= given["max_bad_fraction"] <= 1:
+    if not (isinstance(given["max_bad_fraction"], Real) and 0 <= given["max_bad_fraction"] <= 1):
         raise FilmDataError(
             f"max_bad_fraction={given['max_bad_fraction']!r} must be a number from 0 to 1, such as 0.01."
         )
@@ -65,3 +67,7 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
             raise FilmDataError(f"{name}={given[name]!r} must be one of {these}.")
     if given["incomplete"] == "keep" and given["poster_table"] == "stream":
         raise FilmDataError("incomplete='keep' needs a table of posters: set --data.poster_table memory or disk.")
+
+
+def _is_whole(value: Any) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool | np.ndarray)

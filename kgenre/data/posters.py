@@ -146,12 +146,14 @@ def why_missing(table: FilmTable) -> str:
     if not missing:
         return ""
     said = []
+    beside = _listed(table.root) if table.root is not None and table.root.is_dir() else []
     if example := next(filter(None, missing), ""):
         said.append(_instead(Path(example)))
+    elif beside is None:
+        said.append(f"the folder {table.root} cannot be listed")
     elif len(missing) == len(paths) and not table.posters_found:
         said.append("no picture next to the table, or in its subfolders, is named after a film")
-    beside = sorted(table.root.iterdir()) if table.root is not None and table.root.is_dir() else []
-    if archives := [file.name for file in beside if file.suffix.lower() in ARCHIVES]:
+    if archives := [name for name in beside or () if name.lower().endswith(ARCHIVES)]:
         are, them = ("is", "it") if len(archives) == 1 else ("are", "them")
         said.append(f"{some(archives, _SHOWN)} {are} next to the table: unpack {them}")
     return "; ".join(said)
@@ -160,8 +162,18 @@ def why_missing(table: FilmTable) -> str:
 def _instead(example: Path) -> str:
     if not example.parent.is_dir():
         return f"the folder {example.parent} does not exist"
-    there = sorted(name for name in os.listdir(example.parent) if not name.startswith("."))
-    pictures = [name for name in there if name.lower().endswith(SUFFIXES)] or there
+    names = _listed(example.parent)
+    if names is None:
+        return f"the folder {example.parent} cannot be listed"
+    pictures = [name for name in names if name.lower().endswith(SUFFIXES)] or names
     if not pictures:
         return f"{example.parent} is empty"
     return f"{example.parent} has {some(pictures, _SHOWN)}, but no {example.name}, for example"
+
+
+def _listed(folder: Path) -> list[str] | None:
+    """Return the sorted names of the visible files in a folder; None if it cannot be listed."""
+    try:
+        return sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return None

@@ -28,6 +28,7 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.overviews import has_words
 from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.poster_decoding import OnProgress, decode_posters, encoded_picture
 from kgenre.data.poster_examination import examine_posters
@@ -83,6 +84,8 @@ def prepare_films(
             f"films_per_shard={films_per_shard} and image_size={tuple(image_size)} must be 1 or more, such as 1024 "
             "and (192, 128)."
         )
+    if not len(table):
+        raise FilmDataError(f"{table.source} has no films.")
     settings = {"image_size": list(image_size), "resize": resize, "posters": posters, "version": VERSION}
     folder = Path(out)
     files = examine_posters(table.poster_paths, table.root, on_progress)
@@ -171,7 +174,7 @@ def _shard(
         with tf.io.TFRecordWriter(str(part)) as writer:
             posters = _encoded(table, files, rows, settings)
             for i, about, (poster, reason) in zip(rows, fields, posters, strict=True):
-                is_kept = bool(poster or table.overviews[i].strip())
+                is_kept = bool(poster) or has_words(table.overviews[i])
                 if is_kept:
                     writer.write(_example(tf, about, poster))
                     films += 1

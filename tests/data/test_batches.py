@@ -78,6 +78,13 @@ def test_every_film_counts_once_and_shapes_are_static(tensors, batch_size, rows)
     assert source.epoch_batches(0).element_spec["poster"].shape == (rows, *SIZE, 3)
 
 
+@pytest.mark.parametrize("drop_remainder", [False, True])
+def test_no_rows_are_no_batches(tensors, drop_remainder):
+    source = batches(tensors, rows=np.array([], int), drop_remainder=drop_remainder)
+    assert len(source) == 0
+    assert collect(source.epoch_batches(0)) == []
+
+
 def test_fewer_rows_than_asked_for_are_shared_by_as_many_devices():
     for films in range(1, 200):
         for batch_size in range(1, 200):

@@ -636,6 +636,11 @@ def test_error_none_of_the_checkpoints_genres(state, tmp_path):
     [
         ({"image_size": 64}, r"image_size=64 must be height and width in whole pixels, such as \(64, 64\)"),
         ({"image_size": "64"}, "image_size=64 must be height"),
+        ({"image_size": (64.5, 64)}, r"image_size=\(64\.5, 64\) must be height"),
+        ({"image_size": ("a", "b")}, r"image_size=\('a', 'b'\) must be height"),
+        ({"image_size": ((1, 2), 3)}, r"image_size=\(\(1, 2\), 3\) must be height"),
+        ({"max_bad_fraction": "x"}, "max_bad_fraction='x' must be a number from 0 to 1"),
+        ({"val_fraction": "x"}, "val_fraction='x' must be a share of the films"),
         ({"batch_size": 32.0}, r"batch_size=32\.0 is not a whole number\. Give 1 or more, such as 64"),
         ({"batch_size": True}, "batch_size=True is not a whole number"),
         ({"seed": None}, "seed=None is not a whole number"),

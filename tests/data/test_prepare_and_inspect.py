@@ -246,6 +246,12 @@ def test_error_a_shard_that_was_changed_or_is_gone(films, tmp_path):
     with pytest.raises(FilmDataError, match="is missing"):
         read_films(tmp_path / "out")
     manifest = tmp_path / "out" / "manifest.json"
+    whole = manifest.read_text()
+    for key in ("posters", "image_size"):
+        manifest.write_text(whole.replace(f'"{key}"', '"other"'))
+        with pytest.raises(FilmDataError, match="not a manifest"):
+            read_films(tmp_path / "out")
+    manifest.write_text(whole)
     for changed, says in (('"version": 2', "has version 2; this kgenre reads 1"), ('"versions": 1', "not a manifest")):
         manifest.write_text(manifest.read_text().replace('"version": 1', changed).replace('"version": 2', changed))
         with pytest.raises(FilmDataError, match=says):
@@ -260,17 +266,21 @@ def test_error_a_folder_with_other_things(films, tmp_path):
 
 
 def test_films_that_have_nothing_are_left_out_and_named(tmp_path):
-    (tmp_path / "films.csv").write_text("id,genres,overview\na,Drama,\nb,War,A man goes home.\n")
+    (tmp_path / "films.csv").write_text("id,genres,overview\na,Drama,\nb,War,A man goes home.\nc,War, ...!\n")
     table = read_films(tmp_path)
-    prepare_films(table, tmp_path / "out")
+    assert prepare_films(table, tmp_path / "out")["films"] == 1
     prepare_films(table, tmp_path / "out")
     with pytest.raises(FilmDataError, match=r"already has prepared films, with resize squash instead of crop\."):
         prepare_films(table, tmp_path / "out", resize="crop")
     with pytest.raises(FilmDataError, match=r"already has prepared films, with source .*/films\.csv instead of others"):
         prepare_films(dataclasses.replace(table, source="others"), tmp_path / "out")
-    assert "a,no poster and no overview\n" in (tmp_path / "out" / "quarantine.csv").read_text()
+    quarantine = (tmp_path / "out" / "quarantine.csv").read_text()
+    assert "a,no poster and no overview\n" in quarantine
+    assert "c,no poster and no overview\n" in quarantine
     with pytest.raises(FilmDataError, match=r"No film of .* can be used: no poster and no overview"):
         prepare_films(table.subset([0]), tmp_path / "none")
+    with pytest.raises(FilmDataError, match=r"films\.csv has no films"):
+        prepare_films(table.subset([]), tmp_path / "none")
 
 
 @pytest.mark.parametrize("wrong", [{"posters": "png"}, {"resize": "stretch"}, {"films_per_shard": 0}])

@@ -103,7 +103,10 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
     path = Path(path).expanduser()
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
     if path.is_dir():
-        file, read = _find(path, formats)
+        try:
+            file, read = _find(path, formats)
+        except OSError as error:  # a folder may be entered but not listed
+            raise FilmDataError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
     elif path.is_file():
         file, read = path, layout_of(path, formats).read
     else:

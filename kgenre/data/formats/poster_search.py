@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -185,7 +186,8 @@ class _Search:
         self.looked: list[str] = []  # folders searched
         self.pictures = 0  # in them
         self.example = ""  # the path of one of them
-        with os.scandir(top) as inside:
+        found: list[str] = []
+        with suppress(OSError), os.scandir(top) as inside:  # a folder that cannot be read counts as empty
             found = sorted(entry.name for entry in inside if entry.name.lower() in FOLDERS and entry.is_dir())
         self.named = [os.path.join(top, name) for name in found]
         self._films = len(set(names.values()))

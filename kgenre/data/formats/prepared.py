@@ -31,6 +31,7 @@ def read(path: Path) -> FilmTable:
         manifest = json.loads(text)
         shards = [(Path(str(shard["file"])).name, shard["sha256"]) for shard in manifest["shards"]]
         names, version = tuple(map(str, manifest["genre_names"])), manifest["version"]
+        posters, image_size = manifest["posters"], manifest["image_size"]
     except (ValueError, KeyError, TypeError) as error:
         raise FilmDataError(f"{path} is not a manifest of kgenre data prepare ({error!r}).") from error
     if version != VERSION:
@@ -41,11 +42,12 @@ def read(path: Path) -> FilmTable:
             raise FilmDataError(f"{shard} is missing. Copy the whole folder, or prepare the films again.")
         if hashlib.sha256(shard.read_bytes()).hexdigest() != sha256:
             raise FilmDataError(f"{shard} is not the file that was written (sha256). Copy it again.")
-    posters = _posters_folder(hashlib.sha256(text).hexdigest(), [path.parent / name for name, _ in shards], manifest)
+    files = [path.parent / name for name, _ in shards]
+    folder = _posters_folder(hashlib.sha256(text).hexdigest(), files, posters, image_size)
     films, paths = GatheredFilms[tuple[str, ...]](path), PackedTexts()
-    for name, _ in shards:
-        for film in _films(path.parent / name):
-            poster = posters / f"{len(paths):07d}{_suffix(manifest)}"
+    for file in files:
+        for film in _films(file):
+            poster = folder / f"{len(paths):07d}{_suffix(posters)}"
             paths.append(str(poster) if film.pop("poster") else "")
             films.add(film.pop("id"), **film)
     return films.table(
@@ -53,19 +55,19 @@ def read(path: Path) -> FilmTable:
         names,
         poster_paths=PosterPaths(paths),
         source=f"prepared films, {path}",
-        root=posters,
+        root=folder,
         split=manifest.get("split"),
     )
 
 
-def _suffix(manifest: dict[str, Any]) -> str:
-    return ".jpg" if manifest["posters"] == "jpeg" else ".png"
+def _suffix(posters: str) -> str:
+    return ".jpg" if posters == "jpeg" else ".png"
 
 
-def _posters_folder(key: str, shards: Sequence[Path], manifest: dict[str, Any]) -> Path:
+def _posters_folder(key: str, shards: Sequence[Path], posters: str, image_size: Sequence[int]) -> Path:
     films = enumerate(film for shard in shards for film in _films(shard))
     pictures = (
-        (f"{i:07d}{_suffix(manifest)}", unpack_poster(film["poster"], manifest["posters"], manifest["image_size"]))
+        (f"{i:07d}{_suffix(posters)}", unpack_poster(film["poster"], posters, image_size))
         for i, film in films
         if film["poster"]
     )

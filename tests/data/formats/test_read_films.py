@@ -1,8 +1,10 @@
+import os
 import shutil
 
 import pytest
 
 from kgenre.data import FilmDataError, read_films
+from kgenre.data.posters import why_missing
 
 pytestmark = pytest.mark.backend_free
 
@@ -307,6 +309,43 @@ def test_an_unreadable_file_beside_the_table_does_not_matter(write_csv, tmp_path
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "a.json").write_text("{cut of")
     assert read_films(tmp_path).ids == ("a",)
+
+
+@pytest.fixture
+def unlisted(monkeypatch):
+    """A function after which a folder may be entered but not listed: root may list everything."""
+
+    def unlist(folder):
+        for name in ("scandir", "listdir"):
+            listed = getattr(os, name)
+
+            def refuse(path=".", listed=listed):
+                if os.fspath(path) == str(folder):
+                    raise PermissionError(13, "Permission denied", str(path))
+                return listed(path)
+
+            monkeypatch.setattr(os, name, refuse)
+
+    return unlist
+
+
+def test_error_a_folder_that_may_not_be_listed(write_csv, tmp_path, unlisted):
+    write_csv("films.csv", [*FILMS, film_row()])
+    unlisted(tmp_path)
+    check_error(tmp_path, f"{tmp_path} cannot be read: Permission denied.")
+
+
+def test_a_table_in_a_folder_that_may_not_be_listed(write_csv, tmp_path, unlisted):
+    (tmp_path / "posters").mkdir()
+    (tmp_path / "posters" / "b.jpg").write_bytes(b"x")
+    path = write_csv("films.csv", [*FILMS, film_row(), film_row("b", poster="posters/b.jpg")])
+    unlisted(tmp_path)
+    table = read_films(path)
+    assert table.poster_paths == (None, tmp_path / "posters" / "b.jpg")
+    assert why_missing(table.subset([0])) == f"the folder {tmp_path} cannot be listed"
+    unlisted(tmp_path / "posters")
+    (tmp_path / "posters" / "b.jpg").unlink()
+    assert why_missing(table) == f"the folder {tmp_path / 'posters'} cannot be listed"
 
 
 def test_error_archive(tmp_path):
