@@ -129,10 +129,10 @@ def augmented(
     pixels = _moved(tf, posters, index, drawn["geometry"], augmentation.crop > 0)
     height, width, channels = pixels.shape[1:]
     if augmentation.color or augmentation.erase:
-        there = tf.reduce_max(tf.reshape(pixels, (-1, height * width * channels)), axis=1) > 0
+        has_poster = tf.reduce_max(tf.reshape(pixels, (-1, height * width * channels)), axis=1) > 0
     if augmentation.color:
         # Flattened to whole rows: broadcasting over the channels alone takes three times as long.
-        color = drawn["color"] * tf.cast(there, tf.float32)[:, None, None]
+        color = drawn["color"] * tf.cast(has_poster, tf.float32)[:, None, None]
         factor, offset = tf.unstack(tf.tile(color, (1, 1, width))[:, :, None], axis=1)  # (B, 1, 3 W)
         changed = tf.cast(tf.reshape(pixels, (-1, height, width * channels)), tf.float32) * factor + (offset + 0.5)
         pixels = tf.cast(tf.clip_by_value(changed, 0.0, 255.0), tf.uint8)
@@ -140,7 +140,7 @@ def augmented(
     if augmentation.erase:
         top, left, bottom, right = (drawn["erased"][:, i, None] for i in range(4))
         y, x = (tf.range(side)[None] for side in posters.shape[1:3])
-        rows, columns = (y >= top) & (y < bottom) & there[:, None], (x >= left) & (x < right)
+        rows, columns = (y >= top) & (y < bottom) & has_poster[:, None], (x >= left) & (x < right)
         pixels = tf.where((rows[:, :, None] & columns[:, None])[..., None], tf.constant(_GREY, tf.uint8), pixels)
     return pixels
 

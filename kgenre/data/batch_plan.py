@@ -11,7 +11,7 @@ import numpy.typing as npt
 # Independent streams of random numbers for one (seed, epoch).
 _ORDER, AUGMENTATION, _BATCH_ORDER = 0, 1, 2
 _WIDTH_STEP = 4  # tokens; fewer distinct widths mean fewer programs to compile
-_SHARED_BY = 48  # smaller batches still divide among 2, 3, 4, 6, 8, 12, 16, ... devices
+_DEVICE_MULTIPLE = 48  # smaller batches still divide among 2, 3, 4, 6, 8, 12, 16, ... devices
 _BATCHES_PER_BUCKET = 8  # with fewer, a narrower program saves less time than it takes to compile
 
 
@@ -121,5 +121,5 @@ def rows_of_batches(films: int, batch_size: int) -> int:
         >>> rows_of_batches(43, batch_size=32), rows_of_batches(43, batch_size=200)
         (32, 48)
     """
-    part = math.gcd(batch_size, _SHARED_BY)
+    part = math.gcd(batch_size, _DEVICE_MULTIPLE)
     return min(batch_size, max(1, -(-films // part)) * part)

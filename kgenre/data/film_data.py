@@ -27,8 +27,14 @@ from kgenre.data.poster_table import poster_key
 from kgenre.data.posters import Poster
 from kgenre.data.split import Split
 from kgenre.data.split_choice import choose_split, refuse_other_films
-from kgenre.data.text_words import how_to_split
-from kgenre.data.usable_films import PosterOptions, UsableFilms, look_at_films, name_some, read_film_table
+from kgenre.data.text_words import word_split_advice
+from kgenre.data.usable_films import (
+    PosterOptions,
+    UsableFilms,
+    read_film_table,
+    select_usable_films,
+    summarize_left_out,
+)
 from kgenre.training.data_module import DataModule
 
 _log = logging.getLogger("kgenre")
@@ -193,9 +199,9 @@ class FilmData(DataModule):
         films = read_film_table(self._folder(), self.format, genre_names, labelled=stage != "predict")
         if stage != "predict":
             refuse_other_films(self.trainer, self._kept, stage, films)
-        usable = look_at_films(films, options if self.posters else None, self.overviews)
+        usable = select_usable_films(films, options if self.posters else None, self.overviews)
         if usable.left_out:
-            _log.warning("Left out (%d): %s.", len(usable.left_out), name_some(usable.left_out))
+            _log.warning("Left out (%d): %s.", len(usable.left_out), summarize_left_out(usable.left_out))
         vectorizer, tokens, split = self._vectorizer, None, None
         if stage != "predict":
             split = self._draw_split(usable, to_test=stage == "test")
@@ -206,7 +212,7 @@ class FilmData(DataModule):
                 training = self._rows("train", split.restrict(usable.rows), usable.table)
                 names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df", "word_split")
                 settings = {name: getattr(self, name) for name in names}
-                for advice in how_to_split(overviews, self.standardize, self.word_split):
+                for advice in word_split_advice(overviews, self.standardize, self.word_split):
                     _log.warning("%s", advice)
                 vectorizer = adapted(overviews, training, **settings)
             tokens = encoded(overviews, vectorizer)
@@ -227,7 +233,7 @@ class FilmData(DataModule):
 
     def _draw_split(self, usable: UsableFilms, to_test: bool) -> Split:
         if self._kept and self._kept.split and not self._kept.has_none_of(usable.films):
-            self._take_from_run(self._kept.arguments, _OF_SPLIT)
+            self._restore_arguments(self._kept.arguments, _OF_SPLIT)
         fractions = self.val_fraction, self.test_fraction
         return choose_split(
             usable.films, usable.poster_files, self._kept, self.given_split, fractions, self.split_seed, to_test
@@ -414,15 +420,15 @@ class FilmData(DataModule):
         """Restore a checkpoint's genres, vocabulary, sizes and split; `setup` then determines none of them."""
         if not state:
             return
-        are_these = state == self.state_dict()
+        is_unchanged = state == self.state_dict()
         self._kept = kept = KeptFilms.from_json(state)
-        if are_these:
+        if is_unchanged:
             return
         of_films = {name: getattr(kept, name) for name in _OF_FILMS}
-        self._take_from_run(of_films | kept.arguments, (*_OF_FILMS, *_OF_VOCABULARY))
+        self._restore_arguments(of_films | kept.arguments, (*_OF_FILMS, *_OF_VOCABULARY))
         self._films = None
 
-    def _take_from_run(self, arguments: dict[str, Any], names: Sequence[str]) -> None:
+    def _restore_arguments(self, arguments: dict[str, Any], names: Sequence[str]) -> None:
         """Replace given arguments with the checkpoint's, and log which."""
         given = {name: getattr(self, name) for name in names if name in arguments}
         replaced = [name for name in given if given[name] != arguments[name]]

@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from kgenre.data.batch_plan import LengthBuckets
 from kgenre.data.batches import FilmBatches, FilmTensors
-from kgenre.data.formats.layout_choice import some
+from kgenre.data.formats.layout_choice import shortened_list
 from kgenre.data.known_genres import scarce_genres
 from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.split import Split
 from kgenre.data.streamed_posters import StreamedPosters
-from kgenre.data.usable_films import UsableFilms, name_some
+from kgenre.data.usable_films import UsableFilms, summarize_left_out
 
 _MOST_NAMES = 12  # of genres on a line: tables with free-text genres have hundreds
 
@@ -84,13 +84,15 @@ class FilmsInUse:
         rare, never = scarce_genres(table, min_films)
         about = []
         if rare:
-            about.append(f"Fewer than {min_films} films: {some([f'{name} ({n})' for name, n in rare], _MOST_NAMES)}")
+            about.append(
+                f"Fewer than {min_films} films: {shortened_list([f'{name} ({n})' for name, n in rare], _MOST_NAMES)}"
+            )
         if never:
-            about.append(f"{'never' if rare else 'Never'} occur: {some(never, _MOST_NAMES)}")
+            about.append(f"{'never' if rare else 'Never'} occur: {shortened_list(never, _MOST_NAMES)}")
         if about and len(never) < len(table.genre_names):  # films to predict may come without genres
             lines.append("; ".join(about))
         if usable.left_out:
-            lines.append(f"{len(usable.left_out)} left out: {name_some(usable.left_out)}")
+            lines.append(f"{len(usable.left_out)} left out: {summarize_left_out(usable.left_out)}")
         return "\n".join(lines)
 
 

@@ -76,11 +76,11 @@ def encode_given(
             if not has_words(read):
                 raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")
         films["overview"] = vectorizer.encode(texts or [""] * n)
-        _say_what_is_unknown(films["overview"])
+        _warn_about_unknown_words(films["overview"])
     return films
 
 
-def _say_what_is_unknown(tokens: npt.NDArray[np.int32]) -> None:
+def _warn_about_unknown_words(tokens: npt.NDArray[np.int32]) -> None:
     words, known = (tokens > 0).sum(axis=1), (tokens > 1).sum(axis=1)
     for count, those in zip(words, known, strict=True):
         if 4 * those < count:

@@ -13,13 +13,13 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.known_genres import scarce_genres
 from kgenre.data.overviews import normalised_overview
 from kgenre.data.packed_columns import ExaminedPosters
-from kgenre.data.placeholder_posters import about_placeholders, placeholder_posters, rows_by_key
+from kgenre.data.placeholder_posters import placeholder_notes, placeholder_posters, rows_by_key
 from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.posters import why_missing
 from kgenre.data.split import duplicate_keys
 from kgenre.data.spoilt_texts import spoilt_texts
-from kgenre.data.text_words import how_to_split
+from kgenre.data.text_words import word_split_advice
 
 NEAR = 4  # of 64 bits: the most in which the hashes of near-identical posters differ
 _BANDS = 5  # NEAR + 1: two hashes that differ in NEAR bits still agree in at least one band
@@ -79,8 +79,8 @@ def inspect_films(
         "notes": [
             *table.notes,
             *_about_posters(table),
-            *about_placeholders(table, files),
-            *how_to_split(table.overviews, "lower_and_strip_punctuation", "whitespace"),
+            *placeholder_notes(table, files),
+            *word_split_advice(table.overviews, "lower_and_strip_punctuation", "whitespace"),
             *spoilt_texts(table),
         ],
         "films": len(table),

@@ -76,7 +76,7 @@ class KeptFilms:
         if self.split is None:
             return None
         replaced = self._replaced(films)
-        moved = np.flatnonzero(replaced & self._has_marks_of(films, PARTS)).tolist() if replaced.any() else []
+        moved = np.flatnonzero(replaced & self._match_marks(films, PARTS)).tolist() if replaced.any() else []
         if len(moved) > _MOVED * len(films):
             first = f"{films.ids[moved[0]]} ({films.titles[moved[0]] or films.overviews[moved[0]]:.40})"
             raise FilmDataError(
@@ -93,7 +93,7 @@ class KeptFilms:
         parts = ("train", "validation")
         ids = set(self._ids_of(parts))
         by_id = np.fromiter((film_id in ids for film_id in films.ids), bool, len(films))
-        return by_id & ~self._replaced(films) | self._has_marks_of(films, parts)
+        return by_id & ~self._replaced(films) | self._match_marks(films, parts)
 
     def _ids_of(self, parts: Sequence[str]) -> list[str]:
         return [film_id for part in parts for film_id in self.split[part]] if self.split else []
@@ -108,7 +108,7 @@ class KeptFilms:
         of_run = np.array([self._mark_of.get(film_id) or UNKNOWN for film_id in films.ids], f"U{LETTERS}")
         return ~may_be_the_same(films.marks, of_run)
 
-    def _has_marks_of(self, films: FilmTable, parts: Sequence[str]) -> npt.NDArray[np.bool_]:
+    def _match_marks(self, films: FilmTable, parts: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return which films have the title and overview of a film of these parts, whatever their ids."""
         known = {self._mark_of[film_id] for film_id in self._ids_of(parts)} - {"", UNKNOWN}
         return np.isin(films.marks, list(known))

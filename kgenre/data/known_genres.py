@@ -26,11 +26,11 @@ def check_genres(films: FilmTable) -> None:
         )
 
 
-def doubts_about_genres(table: FilmTable) -> tuple[str, ...]:
+def genre_notes(table: FilmTable) -> tuple[str, ...]:
     """Return a line if half of the genre names contain a separator, or if there are fewer than 3 films per genre.
 
     Example:
-        >>> doubts_about_genres(read_films("films"))
+        >>> genre_notes(read_films("films"))
         ()
     """
     names = [table.genre_names[i] for i in np.flatnonzero(table.genres.any(axis=0))]
@@ -57,7 +57,7 @@ def scarce_genres(table: FilmTable, min_films: int) -> tuple[list[tuple[str, int
     return rare, [name for name, films in counts if not films]
 
 
-def lacking_genres(films: FilmTable) -> list[str]:
+def genre_warnings(films: FilmTable) -> list[str]:
     """Return a line if all films have the same genres, and one if over 1 % have none: their genres may be unknown."""
     lines = []
     if len(films) > 1 and (films.genres == films.genres[0]).all():

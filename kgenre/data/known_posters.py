@@ -13,7 +13,7 @@ from kgenre.engines.cache_folder import cache_folder
 
 _VERSION = 2  # raise it when the fields of PosterFile or the reasons to refuse a file change
 _NOT_UTF8 = "\\udc"  # in a folder name escaped by `_utf8`: such a folder cannot be checked for existence
-MOST_NAMES = 960  # in one look-up: old versions of SQLite allow 999 parameters
+MAX_NAMES = 960  # in one look-up: old versions of SQLite allow 999 parameters
 
 
 class KnownPosters:
@@ -51,7 +51,7 @@ class KnownPosters:
             self._discard()
 
     def read(self, folder: str, names: Sequence[str]) -> dict[str, tuple[int, int, PosterFile]]:
-        """Look up at most ``MOST_NAMES`` files of a folder, given by its absolute path.
+        """Look up at most ``MAX_NAMES`` files of a folder, given by its absolute path.
 
         Returns:
             For each known file, by name: its size in bytes, the time of the last change of its contents or status in

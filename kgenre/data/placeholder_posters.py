@@ -50,7 +50,7 @@ def _differ(films: FilmTable, rows: npt.NDArray[np.intp]) -> bool:
     return 2 * len(set(titles)) >= len(titles) and 2 * int(of_genres.max()) < len(rows)
 
 
-def about_placeholders(films: FilmTable, files: ExaminedPosters) -> list[str]:
+def placeholder_notes(films: FilmTable, files: ExaminedPosters) -> list[str]:
     """Return a line for the user about each placeholder."""
     return [
         f"{len(rows):,} films share one picture ({films.ids[rows[0]]}, {films.ids[rows[1]]}, ...: "

@@ -11,7 +11,7 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
-from kgenre.data.known_posters import MOST_NAMES, KnownPosters
+from kgenre.data.known_posters import MAX_NAMES, KnownPosters
 from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.poster_files import PosterFile, examine_file, reason_of, refusal, usable_cpus
 
@@ -42,7 +42,7 @@ def examine_posters(
 
         def examined() -> Iterator[PosterFile]:
             rest, done = iter(paths), 0
-            while some := list(islice(rest, MOST_NAMES)):
+            while some := list(islice(rest, MAX_NAMES)):
                 found, new = _look_up(some, folders, known)
                 done += len(some) - len(new)
                 tasks = [new[first : first + _FILES_PER_TASK] for first in range(0, len(new), _FILES_PER_TASK)]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats.layout_choice import ARCHIVES, some
+from kgenre.data.formats.layout_choice import ARCHIVES, shortened_list
 from kgenre.data.poster_decoding import OnProgress, decode_posters, open_picture, shrunk
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import SUFFIXES, PosterFile, examine_bytes, read_file, reason_of
@@ -102,10 +102,10 @@ def read_posters(
     files = examine_posters(table.poster_paths, table.root)
     pixels, reasons = poster_table(table, files, image_size, resize, "memory", on_progress)
     assert pixels is not None  # only "stream" has none
-    return pixels, name_bad(table, reasons, max_bad_fraction)
+    return pixels, bad_films(table, reasons, max_bad_fraction)
 
 
-def name_bad(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) -> list[LeftOut]:
+def bad_films(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) -> list[LeftOut]:
     """Return the films whose poster has a reason not to be used.
 
     Raises:
@@ -155,7 +155,7 @@ def why_missing(table: FilmTable) -> str:
         said.append("no picture next to the table, or in its subfolders, is named after a film")
     if archives := [name for name in beside or () if name.lower().endswith(ARCHIVES)]:
         are, them = ("is", "it") if len(archives) == 1 else ("are", "them")
-        said.append(f"{some(archives, _SHOWN)} {are} next to the table: unpack {them}")
+        said.append(f"{shortened_list(archives, _SHOWN)} {are} next to the table: unpack {them}")
     return "; ".join(said)
 
 
@@ -168,7 +168,7 @@ def _instead(example: Path) -> str:
     pictures = [name for name in names if name.lower().endswith(SUFFIXES)] or names
     if not pictures:
         return f"{example.parent} is empty"
-    return f"{example.parent} has {some(pictures, _SHOWN)}, but no {example.name}, for example"
+    return f"{example.parent} has {shortened_list(pictures, _SHOWN)}, but no {example.name}, for example"
 
 
 def _listed(folder: Path) -> list[str] | None:

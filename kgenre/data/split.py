@@ -135,7 +135,7 @@ def split_films(
     if large.any():
         fractions = fractions * len(table) - [sizes[large].sum(), 0, 0]
         fractions = fractions.clip(0) / fractions.clip(0).sum()
-    part_of_group[~large] = _stratify_enough(genres[~large], fractions, seed)
+    part_of_group[~large] = _stratify_with_fallback(genres[~large], fractions, seed)
     _fill_empty_parts(part_of_group, genres, sizes, fractions)
     part_of = part_of_group[group_of]
     grouped = int(sizes[sizes > 1].sum())
@@ -206,7 +206,7 @@ def _pairs(keys: npt.NDArray[np.bytes_]) -> tuple[npt.NDArray[np.intp], npt.NDAr
     return order[again], order[again - 1]
 
 
-def _stratify_enough(
+def _stratify_with_fallback(
     genres: npt.NDArray[np.bool_], fractions: npt.NDArray[np.float64], seed: int
 ) -> npt.NDArray[np.int64]:
     """Like `_stratify`, but ignoring rare genres as needed until each part has at least half of its share."""

@@ -63,7 +63,7 @@ def choose_split(
         _log.info("Using the split that comes with the films (--data.given_split).")
         state = {"seed": seed, "grouped": 0, **dict.fromkeys(PARTS, ()), **films.split}
         split = Split.from_json(state, films.ids)
-        _say_what_leaks(split, group_near_duplicates(films, poster_files))
+        _warn_about_leaks(split, group_near_duplicates(films, poster_files))
         return split
     return split_films(films, *fractions, seed, poster_files)
 
@@ -85,7 +85,7 @@ def _all_but(learnt_from: npt.NDArray[np.bool_], films: FilmTable, seed: int) ->
     return Split(none, none, np.flatnonzero(~learnt_from), films.ids, seed=seed)
 
 
-def _say_what_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
+def _warn_about_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:
     part_of = np.repeat(range(len(PARTS)), split.sizes)
     groups, parts = np.unique(np.unique([group_of[split.rows], part_of], axis=1)[0], return_counts=True)
     leaking = np.isin(group_of[split.rows], groups[parts > 1]).sum()

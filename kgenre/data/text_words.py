@@ -82,13 +82,13 @@ class TextWords:
         return stem
 
 
-def how_to_split(overviews: Sequence[str], standardize: str | None, word_split: str) -> list[str]:
+def word_split_advice(overviews: Sequence[str], standardize: str | None, word_split: str) -> list[str]:
     """Return a line on what to set if over a fifth of the letters are of a script that the settings do not handle.
 
     Example:
-        >>> how_to_split(["宇宙船。"], "unicode", "whitespace")
+        >>> word_split_advice(["宇宙船。"], "unicode", "whitespace")
         ['The overviews have no spaces between words: set --data.word_split character to make each character a word.']
-        >>> how_to_split(["A ship."], "lower", "whitespace")
+        >>> word_split_advice(["A ship."], "lower", "whitespace")
         []
     """
     texts = list(islice(overviews, _SOME))

@@ -15,13 +15,13 @@ import numpy.typing as npt
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats import read_films
-from kgenre.data.known_genres import check_genres, lacking_genres, map_to_known_genres
+from kgenre.data.known_genres import check_genres, genre_warnings, map_to_known_genres
 from kgenre.data.overviews import has_words
 from kgenre.data.packed_columns import ExaminedPosters
-from kgenre.data.placeholder_posters import about_placeholders
+from kgenre.data.placeholder_posters import placeholder_notes
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_table import poster_table
-from kgenre.data.posters import name_bad, why_missing
+from kgenre.data.posters import bad_films, why_missing
 from kgenre.data.progress_line import ProgressLine
 from kgenre.data.streamed_posters import StreamedPosters
 
@@ -90,7 +90,7 @@ def read_film_table(
     notes: Sequence[str] = films.notes
     if labelled:
         check_genres(films)
-        notes = [*lacking_genres(films), *notes]
+        notes = [*genre_warnings(films), *notes]
     if genre_names is not None:
         films = map_to_known_genres(films, genre_names)
     for note in notes:
@@ -98,7 +98,7 @@ def read_film_table(
     return films
 
 
-def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bool) -> UsableFilms:
+def select_usable_films(films: FilmTable, options: PosterOptions | None, overviews: bool) -> UsableFilms:
     """Examine posters and overviews, decode the posters, and keep the films with all, or some, of what is needed.
 
     Args:
@@ -111,7 +111,7 @@ def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bo
     """
     with ProgressLine("Examining posters") as progress:
         files = examine_posters(films.poster_paths.texts, films.root, progress)
-    for note in about_placeholders(films, files) if options else ():
+    for note in placeholder_notes(films, files) if options else ():
         _log.warning("%s", note)
     pixels, bad = None, []
     lacks: list[Sequence[str]] = []  # for overviews and posters: why each film has none, "" if it has one
@@ -119,10 +119,10 @@ def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bo
         lacks.append(["" if has_words(text) else "no overview" for text in films.overviews])
     if options:
         if all(files.reasons):  # otherwise decoding may find more, and the error must count them all
-            name_bad(films, files.reasons, options.max_bad_fraction)
+            bad_films(films, files.reasons, options.max_bad_fraction)
         with ProgressLine("Decoding posters") as progress:
             pixels, reasons = poster_table(films, files, options.image_size, options.resize, options.place, progress)
-        bad = name_bad(films, reasons, options.max_bad_fraction)
+        bad = bad_films(films, reasons, options.max_bad_fraction)
         lacks.append(reasons)
     may_lack = options is not None and options.may_lack
     if may_lack and pixels is None:
@@ -147,11 +147,11 @@ def look_at_films(films: FilmTable, options: PosterOptions | None, overviews: bo
     return UsableFilms(films, files, rows, table, posters, poster_rows, tuple(bad), tuple(left_out))
 
 
-def name_some(left_out: Sequence[LeftOut]) -> str:
+def summarize_left_out(left_out: Sequence[LeftOut]) -> str:
     """Return up to three films with their reasons; if there are more, the number for each reason, most frequent first.
 
     Example:
-        >>> name_some([LeftOut("a", "line 3: too short"), *(LeftOut(i, "no such file") for i in "bcd")])
+        >>> summarize_left_out([LeftOut("a", "line 3: too short"), *(LeftOut(i, "no such file") for i in "bcd")])
         '3: no such file (b, ...); 1: too short (a)'
     """
     if len(left_out) <= _FEW:

@@ -180,7 +180,7 @@ def test_a_file_that_may_not_be_read(folder, monkeypatch):
 
 
 def test_many_files_are_looked_at_a_few_at_a_time(folder, monkeypatch):
-    monkeypatch.setattr(poster_examination, "MOST_NAMES", 3)
+    monkeypatch.setattr(poster_examination, "MAX_NAMES", 3)
     monkeypatch.setattr(poster_examination, "_FILES_PER_TASK", 1)
     (folder / "sub").mkdir()
     for i in range(3):
@@ -208,7 +208,7 @@ def test_a_file_takes_little_memory_while_all_are_looked_at(folder, monkeypatch)
         tracemalloc.stop()
         return used
 
-    monkeypatch.setattr(poster_examination, "MOST_NAMES", 192)
+    monkeypatch.setattr(poster_examination, "MAX_NAMES", 192)
     few, many = peak(384), peak(1152)
     assert many - few < 768 * 120  # bytes a file
     assert peak(1152) - peak(384) < 768 * 120  # known from before

@@ -45,12 +45,12 @@ from kgenre.data.formats.given_parts import parts_in, read_parts
 from kgenre.data.formats.json_films import JSON_FILMS
 from kgenre.data.formats.json_rows import JSON_SUFFIXES
 from kgenre.data.formats.layout import Layout
-from kgenre.data.formats.layout_choice import best_fit, layout_of, layouts, some, what_to_give
+from kgenre.data.formats.layout_choice import advice_for, best_fit, layout_of, layouts, shortened_list
 from kgenre.data.formats.mmimdb import MMIMDB
 from kgenre.data.formats.mmimdb_hdf5 import MMIMDB_HDF5
 from kgenre.data.formats.prepared import PREPARED
 from kgenre.data.genre_names import with_common_names
-from kgenre.data.known_genres import doubts_about_genres
+from kgenre.data.known_genres import genre_notes
 
 # In order of preference: a folder with the first two is read as films.csv, which has titles and years.
 FORMATS: dict[str, Layout] = {
@@ -114,7 +114,7 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
     table = with_common_names(read_parts(file, read) if isinstance(file, dict) else read(file))
     root = table.root or (path if path.is_dir() else path.parent)
-    return replace(table, root=root, notes=(*table.notes, *doubts_about_genres(table)))
+    return replace(table, root=root, notes=(*table.notes, *genre_notes(table)))
 
 
 def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Path], Callable[[Path], FilmTable]]:
@@ -134,7 +134,7 @@ def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Pa
                 return parts, layout.read
             if len(named) > 1:
                 raise FilmDataError(
-                    f"{root} has {len(named)} files that fit: {some(p.name for p in named)}. "
+                    f"{root} has {len(named)} files that fit: {shortened_list(p.name for p in named)}. "
                     f"Give one of them, such as {named[0]}."
                 )
             if named:
@@ -149,14 +149,14 @@ def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Pa
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
     if len(tables := _tables(folder)) == 1:  # the user must mean this one: report what is wrong with it
         return tables[0], layout_of(tables[0], formats).read
-    advice = what_to_give(folder, names)
+    advice = advice_for(folder, names)
     if len(formats) > 1 and not advice and not tables:
         if picture_folders.has_genres(only):
             return only, picture_folders.read_genres
         if picture_folders.has_posters(folder):
             return folder, picture_folders.read_posters
     advice = advice or f"Give a folder with {layouts(formats)}."
-    raise FilmDataError(f"{folder} has no film data in a known layout. It has: {some(found)}.\n{advice}")
+    raise FilmDataError(f"{folder} has no film data in a known layout. It has: {shortened_list(found)}.\n{advice}")
 
 
 def _tables(root: Path) -> list[Path]:

@@ -57,7 +57,7 @@ def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
             films.left_out.append(LeftOut(films.ids[film], reason))
         else:
             kept.append(film)
-    films.check_some(len(kept))
+    films.check_not_empty(len(kept))
     return films.table(lambda genres: listed[genres] or (), source=source, notes=notes).subset(kept)
 
 

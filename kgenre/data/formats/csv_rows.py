@@ -21,11 +21,11 @@ NumberedRow = tuple[int, dict[str, str] | None]
 
 
 @functools.lru_cache(maxsize=4096)  # called for every field of every row
-def plain(column: str) -> str:
-    """A column name normalised for comparison: case-folded, without spaces, underscores and a stray "$" at the end.
+def column_key(column: str) -> str:
+    """A column name reduced for comparison: case-folded, without spaces, underscores and a stray "$" at the end.
 
     Example:
-        >>> plain("Imdb Link"), plain("imdb_id"), plain("title$")
+        >>> column_key("Imdb Link"), column_key("imdb_id"), column_key("title$")
         ('imdblink', 'imdbid', 'title')
     """
     return column.casefold().replace("_", "").replace(" ", "").rstrip("$")
@@ -106,11 +106,11 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
             raise _not_utf8(path, error) from error
 
 
-def plain_rows(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
-    """The same rows with `plain` column names; if a table has both "ID" and "id", "id" is kept."""
+def with_column_keys(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
+    """The same rows with `column_key` as column names; if a table has both "ID" and "id", "id" is kept."""
     for number, row in rows:
         if row is not None:
-            row = {plain(n): text for n, text in row.items() if n == plain(n) or plain(n) not in row}
+            row = {column_key(n): text for n, text in row.items() if n == column_key(n) or column_key(n) not in row}
         yield number, row
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import plain, plain_rows, read_rows
+from kgenre.data.formats.csv_rows import column_key, read_rows, with_column_keys
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import SEPARATORS, genre_separator, joined_genres, listed_genres
 from kgenre.data.formats.layout import Layout
@@ -36,7 +36,7 @@ def read(path: Path, layout: str = "the films.csv layout") -> FilmTable:
     """
     encoding, notes = encoding_of(path)
     films = GatheredFilms[str](path)
-    for film_id, row in films.rows_of("id", plain_rows(read_rows(path, encoding))):
+    for film_id, row in films.rows_of("id", with_column_keys(read_rows(path, encoding))):
         films.add(
             film_id,
             genres=row.get("genres", ""),  # films to predict have none
@@ -68,11 +68,11 @@ def _genres_in(cell: str, separator: str) -> list[str] | None:
     return None if several or names is None or any(name.isdecimal() for name in names) else names
 
 
-def _lacking_to_predict(header: Sequence[str]) -> list[str]:
+def _find_missing_to_predict(header: Sequence[str]) -> list[str]:
     """Require ``id`` and one of overview, poster or title; a table with genres under another name never fits."""
     if any("genre" in name.casefold() for name in header):
         return ["id", "overview"]
-    has = {plain(name) for name in header}
+    has = {column_key(name) for name in header}
     # A title will do: posters may be found by id.
     missing = [] if "id" in has else ["id"]
     return missing if {"overview", "poster", "title"} & has else [*missing, "overview"]
@@ -89,5 +89,5 @@ UNLABELLED = Layout(
     "(columns id, overview, poster: films to predict)",
     ("id", "overview"),
     partial(read, layout="a table without genres"),
-    lacking=_lacking_to_predict,
+    find_missing=_find_missing_to_predict,
 )

@@ -12,7 +12,7 @@ import numpy as np
 
 from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats.csv_rows import NumberedRow, plain
+from kgenre.data.formats.csv_rows import NumberedRow, column_key
 from kgenre.data.formats.poster_search import find_posters
 from kgenre.data.overview_text import overview_text
 from kgenre.data.packed_columns import PackedTexts
@@ -117,31 +117,31 @@ class GatheredFilms(Generic[Genres]):
         self,
         names_in: Callable[[Genres], Iterable[str]],
         genre_names: Sequence[str] | None = None,
-        **about: Any,
+        **fields: Any,
     ) -> FilmTable:
         """All films as a table.
 
         Args:
             names_in: turns the genres given to `add` into names.
             genre_names: the genre columns, in this order; other genres are ignored. None: all that occur, sorted.
-            about: other fields of the table, such as ``source``; with ``poster_paths`` posters are not searched for.
+            fields: other fields of the table, such as ``source``; with ``poster_paths`` posters are not searched for.
 
         Raises:
             FilmDataError: there are no films, or fewer than rows with too few or too many fields.
         """
-        self.check_some(len(self.ids))
+        self.check_not_empty(len(self.ids))
         if count := self._with_html:
             note = f"{count:,} overview{'s' * (count > 1)} contained HTML, which was converted to text."
-            about["notes"] = (*about.get("notes", ()), note)
+            fields["notes"] = (*fields.get("notes", ()), note)
         if count := self._contradicting:
             note = (
                 f"{count:,} row{'s have' if count > 1 else ' has'} the id of an earlier row but different cells: only "
                 "a film's first row is used. If each genre has its own row, put them into one, joined by |."
             )
-            about["notes"] = (*about.get("notes", ()), note)
-        if "poster_paths" not in about:
+            fields["notes"] = (*fields.get("notes", ()), note)
+        if "poster_paths" not in fields:
             paths, found = find_posters(self.path.parent, self.ids, self._posters, self._poster_names)
-            about |= {"poster_paths": paths, "posters_found": found}
+            fields |= {"poster_paths": paths, "posters_found": found}
         listed = [set(names_in(genres)) for genres in self.genres]
         names = sorted(set().union(*listed)) if genre_names is None else genre_names
         column_of = {name: column for column, name in enumerate(names)}
@@ -156,10 +156,10 @@ class GatheredFilms(Generic[Genres]):
             genres=each[np.frombuffer(self.genres_of, np.int64)],
             genre_names=tuple(names),
             left_out=tuple(self.left_out),
-            **about,
+            **fields,
         )
 
-    def check_some(self, films: int) -> None:
+    def check_not_empty(self, films: int) -> None:
         """Raise `FilmDataError` if there are no films, or fewer than rows with too few or too many fields."""
         if not films:
             rows = len(self.left_out)
@@ -175,4 +175,4 @@ class GatheredFilms(Generic[Genres]):
 
 
 def _repeats_names(row: dict[str, str]) -> bool:
-    return all(plain(name) == plain(cell) for name, cell in row.items())
+    return all(column_key(name) == column_key(cell) for name, cell in row.items())

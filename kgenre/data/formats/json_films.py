@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kgenre.data.formats.csv_rows import plain
+from kgenre.data.formats.csv_rows import column_key
 from kgenre.data.formats.genre_cell import joined_genres, listed_genres
 from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.named_columns import NamedColumns, Rows
@@ -33,8 +33,8 @@ def _with_ids_and_overviews(rows: Rows) -> Rows:
         yield number, row
 
 
-def _lacking(header: Sequence[str]) -> list[str]:
-    has = set(map(plain, header))
+def _find_missing(header: Sequence[str]) -> list[str]:
+    has = set(map(column_key, header))
     return ["title"] * (not {"id", "title"} & has) + ["genres"] * ("genres" not in has)
 
 
@@ -44,10 +44,10 @@ JSON_FILMS = Layout(
     ("title", "genres"),
     NamedColumns(
         "the layout of JSON lists",
-        genres_in=_genres_in,
+        parse_genres=_genres_in,
         poster="poster",
         change=_with_ids_and_overviews,
     ).read,
     kinds=(".json",),
-    lacking=_lacking,
+    find_missing=_find_missing,
 )

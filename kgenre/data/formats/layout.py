@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable
-from kgenre.data.formats.csv_rows import plain
+from kgenre.data.formats.csv_rows import column_key
 
 
 @dataclass(frozen=True)
@@ -17,11 +17,11 @@ class Layout:
     Args:
         file_name: the name under which the file is published; files with other names fit too.
         about: the file's contents and where the posters are, for messages.
-        columns: the column names that a file must have; unless ``exact``, as `plain` returns them.
+        columns: the column names that a file must have; unless ``exact``, as `column_key` returns them.
         read: reads the films in a file; raises `FilmDataError` if it cannot be read, is truncated, or has no films.
         exact: column names must match in case, spaces and underscores too.
         kinds: ".csv" (any other text file too), ".json" (JSONL and Parquet too) or ".hdf5".
-        lacking: returns the names that a header lacks, if these are not simply the missing ones of ``columns``.
+        find_missing: returns the names that a header lacks, if these are not simply the missing ones of ``columns``.
 
     Example:
         >>> Layout("films.csv", "(columns id, genre)", ("id", "genre"), read_films).missing_columns(["ID", "Title"])
@@ -34,11 +34,11 @@ class Layout:
     read: Callable[[Path], FilmTable]
     exact: bool = False
     kinds: tuple[str, ...] = (".csv",)
-    lacking: Callable[[Sequence[str]], list[str]] | None = None
+    find_missing: Callable[[Sequence[str]], list[str]] | None = None
 
     def missing_columns(self, header: Sequence[str]) -> list[str]:
         """The column names of this layout that a header lacks."""
-        if self.lacking is not None:
-            return self.lacking(header)
-        has = set(header if self.exact else map(plain, header))
+        if self.find_missing is not None:
+            return self.find_missing(header)
+        has = set(header if self.exact else map(column_key, header))
         return [name for name in self.columns if name not in has]

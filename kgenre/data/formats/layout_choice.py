@@ -58,8 +58,10 @@ def layout_of(file: Path, formats: dict[str, Layout]) -> Layout:
         _check_first_line(file, header, formats)
     of_kind = [layout for layout in formats.values() if _kind(file) in layout.kinds]
     closest = sorted(of_kind, key=lambda layout: len(layout.missing_columns(header)) / len(layout.columns))
-    missing = " or ".join(f"{some(layout.missing_columns(header))} (for {layout.file_name})" for layout in closest[:2])
-    message = f"{file} lacks the columns {missing}. Its columns: {some(header)}."
+    missing = " or ".join(
+        f"{shortened_list(layout.missing_columns(header))} (for {layout.file_name})" for layout in closest[:2]
+    )
+    message = f"{file} lacks the columns {missing}. Its columns: {shortened_list(header)}."
     if _kind(file) == ".csv" and len(formats) > 1:
         message += (
             "\nIn your own table, name the columns id, genres (joined by |), overview and poster (a relative path)."
@@ -70,18 +72,18 @@ def layout_of(file: Path, formats: dict[str, Layout]) -> Layout:
 def _check_first_line(file: Path, header: list[str], formats: dict[str, Layout]) -> None:
     if any(name.isdecimal() or "://" in name for name in header):
         raise FilmDataError(
-            f"{file} has no header: its first line is a film ({some(header, 5)}).\n"
+            f"{file} has no header: its first line is a film ({shortened_list(header, 5)}).\n"
             "Put the column names in the first line, such as id,title,year,overview,genres,poster."
         )
     second = read_header(file, skip_lines=1)
     if layout := _fitting(second, file, formats):
         raise FilmDataError(
-            f"{file}: the first line is {some(header)!r}, and the second has the columns of {layout.file_name}. "
-            "Delete the first line."
+            f"{file}: the first line is {shortened_list(header)!r}, and the second has the columns of "
+            f"{layout.file_name}. Delete the first line."
         )
 
 
-def what_to_give(folder: Path, table_names: Collection[str]) -> str:
+def advice_for(folder: Path, table_names: Collection[str]) -> str:
     """Advice for a message: give a subfolder or file, unpack an archive, save a spreadsheet as CSV; or "".
 
     Args:
@@ -89,7 +91,7 @@ def what_to_give(folder: Path, table_names: Collection[str]) -> str:
         table_names: the names of known tables.
 
     Example:
-        >>> what_to_give(Path("downloads"), {"films.csv"})
+        >>> advice_for(Path("downloads"), {"films.csv"})
         'A subfolder has films.csv: give downloads/course/films.'
     """
     below = [f for f in islice(_folders(folder, _DEPTH), _MOST_FOLDERS) if any((f / n).is_file() for n in table_names)]
@@ -136,11 +138,11 @@ def _kind(file: Path) -> str:
 def layouts(formats: dict[str, Layout]) -> str:
     """The layouts for a message: the first two in full, the others by file name."""
     first, others = list(formats.values())[:2], list(formats.values())[2:]
-    names = f"; or a file such as {some((m.file_name for m in others), 20)}" if others else ""
+    names = f"; or a file such as {shortened_list((m.file_name for m in others), 20)}" if others else ""
     return "; or ".join(f"{layout.file_name} {layout.about}" for layout in first) + names
 
 
-def some(names: Iterable[object], most: int = 8) -> str:
+def shortened_list(names: Iterable[object], most: int = 8) -> str:
     """The first ``most`` names for a message, joined by commas, on one line; long names are cut."""
     texts = [" ".join(str(name).split())[:60] for name in names]
     return (", ".join(texts[:most]) + (", ..." if len(texts) > most else "")) or "nothing"

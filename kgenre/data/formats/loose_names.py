@@ -41,7 +41,7 @@ def match_loosely(
     for row, some in names.items():
         for name in dict.fromkeys(map(loose_name, some)):
             row_of[name] = row if row_of.get(name, row) == row else None
-    found = [(folder, _like(folder, row_of, is_taken, len(names))) for folder in folders]
+    found = [(folder, _matches_in(folder, row_of, is_taken, len(names))) for folder in folders]
     places: dict[int, tuple[str, str]] = {}
     for folder, files in sorted(found, key=lambda one: -len(one[1])):
         for row, file in files.items():
@@ -49,7 +49,9 @@ def match_loosely(
     return places
 
 
-def _like(folder: str, row_of: Mapping[str, int | None], is_taken: Callable[[str], bool], films: int) -> dict[int, str]:
+def _matches_in(
+    folder: str, row_of: Mapping[str, int | None], is_taken: Callable[[str], bool], films: int
+) -> dict[int, str]:
     files: dict[int, dict[str, str]] = {}
     exact = pictures = 0
     try:

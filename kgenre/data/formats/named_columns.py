@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats.csv_rows import NumberedRow, plain_rows, read_rows
+from kgenre.data.formats.csv_rows import NumberedRow, read_rows, with_column_keys
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import listed_genres
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
@@ -19,15 +19,15 @@ Rows = Iterable[NumberedRow]
 
 @dataclass(frozen=True)
 class NamedColumns:
-    """The columns in which a layout has the fields of a film table, named as `plain` returns them; "" if it has none.
+    """The columns of a layout that have the fields of a film table, named as `column_key` does; "" if it has none.
 
     Args:
         name: the layout's name for messages, such as "the MovieGenre layout".
-        genres_in: parses a genre cell; returns None if the cell does not have the layout's form.
+        parse_genres: parses a genre cell; returns None if the cell does not have the layout's form.
         id, genres, title, year, overview, poster: the columns; a year may be part of a date or end a title.
         other_ids: columns whose values may also be the name of the film's poster file.
-        change: preprocesses the rows, which have `plain` column names.
-        why_no_film: returns the reason to leave out a row that is not a film, otherwise "".
+        change: preprocesses the rows, whose column names are keys.
+        skip_reason: returns the reason to leave out a row that is not a film, otherwise "".
 
     Example:
         >>> NamedColumns("my layout", str.split).read(Path("films.csv")).ids[0]
@@ -35,7 +35,7 @@ class NamedColumns:
     """
 
     name: str
-    genres_in: Callable[[str], list[str] | None] = listed_genres
+    parse_genres: Callable[[str], list[str] | None] = listed_genres
     id: str = "id"
     genres: str = "genres"
     title: str = "title"
@@ -44,7 +44,7 @@ class NamedColumns:
     poster: str = ""
     other_ids: tuple[str, ...] = ()
     change: Callable[[Rows], Rows] = lambda rows: rows
-    why_no_film: Callable[[dict[str, str]], str] = lambda row: ""
+    skip_reason: Callable[[dict[str, str]], str] = lambda row: ""
 
     def read(self, path: Path) -> FilmTable:
         """Read a CSV or JSON file; the genre names are those that occur, sorted.
@@ -59,9 +59,9 @@ class NamedColumns:
             encoding, notes = encoding_of(path)
             found = read_rows(path, encoding, to_the_end=True)
         films = GatheredFilms[tuple[str, ...]](path)
-        for film_id, row in films.rows_of(self.id, self.change(plain_rows(found))):
-            genres = self.genres_in(row[self.genres])
-            if reason := self.why_no_film(row):
+        for film_id, row in films.rows_of(self.id, self.change(with_column_keys(found))):
+            genres = self.parse_genres(row[self.genres])
+            if reason := self.skip_reason(row):
                 films.left_out.append(LeftOut(film_id, reason))
             elif genres is None:
                 reason = f"{self.genres} is not a list of genres: {row[self.genres][:60]!r}"

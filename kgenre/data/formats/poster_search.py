@@ -71,7 +71,7 @@ def find_posters(
     def names_of(row: int) -> Iterator[str]:
         """The names that a film's poster may have, without suffix, the likeliest first."""
         if files[row]:  # a path on another machine, or a link
-            yield os.path.splitext(_last(files[row]))[0]
+            yield os.path.splitext(_file_name(files[row]))[0]
         yield ids[row]
         if others := other_names[row]:
             yield from others.split("\0")
@@ -84,13 +84,13 @@ def find_posters(
             names.setdefault(name, row)
     search = _Search(top, names)
     folders = search.folders() if names else []
-    chosen, place_of = _places(folders)
+    chosen, place_of = _choose_folders(folders)
     others = ((row, [*names_of(row)]) for row in missing if search.pictures)
     lacking = {row: own for row, own in others if not any(name in place_of for name in own)}
     near: dict[int, tuple[str, str]] = {}
     if lacking:
         of_table = {os.path.splitext(os.path.basename(file))[0] for file in files}
-        near = match_loosely(lacking, lambda name: name in names or name in of_table, search.looked)
+        near = match_loosely(lacking, lambda name: name in names or name in of_table, search.scanned)
     default = chosen[0].path if chosen else search.named[0] if search.named else ""
     for row in missing:
         found = next((name for name in names_of(row) if name in place_of), None)
@@ -101,12 +101,12 @@ def find_posters(
         elif files[row]:
             paths.append(os.path.join(top, files[row]))
         else:
-            paths.append(default and os.path.join(default, f"{_last(ids[row])}.jpg"))
+            paths.append(default and os.path.join(default, f"{_file_name(ids[row])}.jpg"))
     if 0 < len(missing) < len(ids):  # their paths were appended last: restore the films' order
         is_missing = np.zeros(len(ids), bool)
         is_missing[missing] = True
         paths = paths.take(np.argsort(np.argsort(is_missing, kind="stable")))
-    text = _found(len(ids), counts, folders, top)
+    text = _summary(len(ids), counts, folders, top)
     if search.example and not text and not default:
         example = os.path.relpath(search.example, top)
         text = (
@@ -137,11 +137,11 @@ def _named_by_table(top: str, files: PackedTexts) -> tuple[PackedTexts, Counter[
     return paths, counts, missing
 
 
-def _last(path: str) -> str:
+def _file_name(path: str) -> str:
     return path.replace("\\", "/").rpartition("/")[2]
 
 
-def _places(folders: Sequence[_Folder]) -> tuple[list[_Folder], dict[str, tuple[str, str]]]:
+def _choose_folders(folders: Sequence[_Folder]) -> tuple[list[_Folder], dict[str, tuple[str, str]]]:
     """The folders that are used, and the folder and suffix of each poster by its name."""
     chosen: list[_Folder] = []
     place_of: dict[str, tuple[str, str]] = {}
@@ -157,7 +157,7 @@ def _places(folders: Sequence[_Folder]) -> tuple[list[_Folder], dict[str, tuple[
     return chosen, place_of
 
 
-def _found(films: int, counts: Counter[str], folders: Sequence[_Folder], top: str) -> str:
+def _summary(films: int, counts: Counter[str], folders: Sequence[_Folder], top: str) -> str:
     def shown(path: str) -> str:
         relative = os.path.relpath(path, top)
         return "the folder of the table" if relative == "." else f"{relative}{os.sep}"
@@ -183,7 +183,7 @@ class _Search:
     def __init__(self, top: str, names: dict[str, int]) -> None:
         self._top, self._names = top, names
         self.stopped = False  # at MAX_FILES
-        self.looked: list[str] = []  # folders searched
+        self.scanned: list[str] = []  # folders searched
         self.pictures = 0  # in them
         self.example = ""  # the path of one of them
         found: list[str] = []
@@ -196,7 +196,7 @@ class _Search:
         """The folders that have such pictures, in order of `_Folder.rank`."""
         found, inner = [], {}
         for path in self.named:
-            folder, inner[path], _ = self._look(path)
+            folder, inner[path], _ = self._scan(path)
             found.append(folder)
         if len({self._names[name] for folder in found for name in folder.suffixes}) < self._films:
             found += self._all_others(inner)
@@ -211,13 +211,13 @@ class _Search:
                     self.stopped = True
                     return
                 if path not in inner:
-                    folder, inner[path], entries = self._look(path)
+                    folder, inner[path], entries = self._scan(path)
                     files += entries
                     yield folder
                 below += inner[path]
             level = below
 
-    def _look(self, path: str) -> tuple[_Folder, list[str], int]:
+    def _scan(self, path: str) -> tuple[_Folder, list[str], int]:
         """What is found in a folder, its subfolders (sorted), and the number of its entries."""
         suffixes: dict[str, str] = {}
         inner: list[str] = []
@@ -240,7 +240,7 @@ class _Search:
                         inner.append(entry.path)
         except OSError:  # a folder that cannot be read counts as empty
             pass
-        self.looked.append(path)
+        self.scanned.append(path)
         self.pictures += pictures
         films = len({self._names[name] for name in suffixes})
         share = len(suffixes) / max(pictures, 1)

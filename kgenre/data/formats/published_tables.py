@@ -24,7 +24,7 @@ MOVIE_GENRE = Layout(
         "the MovieGenre layout",
         id="imdbid",
         genres="genre",
-        genres_in=partial(joined_genres, separators="|"),
+        parse_genres=partial(joined_genres, separators="|"),
         year="title",
         poster="poster",
     ).read,
@@ -45,7 +45,7 @@ MOVIES_METADATA = Layout(
 
 
 def _without_dollars(rows: Rows) -> Rows:
-    """Remove the stray ``$`` that ends titles in some copies of TMDB 5000 (`plain` removes it from column names)."""
+    """Remove the stray ``$`` that ends titles in some copies of TMDB 5000 (`column_key` removes it from columns)."""
     for number, row in rows:
         yield number, row and {**row, "title": row.get("title", "").removesuffix("$")}
 
@@ -62,7 +62,7 @@ TMDB_5000 = Layout(
 )
 
 
-def _why_no_film(row: dict[str, str]) -> str:
+def _skip_reason(row: dict[str, str]) -> str:
     """Leave out rows with nothing but a title: some copies begin with "Choose A Movie", a menu's first entry."""
     has_more = any(text for name, text in row.items() if name not in ("id", "title"))
     return "" if has_more else f"{row['title']!r} has nothing but a title"
@@ -75,9 +75,9 @@ TMDB_TOP10K = Layout(
     NamedColumns(
         "the layout of TMDB's top 10k",
         genres="genre",
-        genres_in=_at_commas,
+        parse_genres=_at_commas,
         year="releasedate",
-        why_no_film=_why_no_film,
+        skip_reason=_skip_reason,
     ).read,
     exact=True,  # "Id", "Genre" and "Overview" are the coursework's columns
 )
@@ -103,7 +103,7 @@ WIKI_MOVIE_PLOTS = Layout(
         "the wiki_movie_plots layout",
         id="wikipage",
         genres="genre",
-        genres_in=partial(joined_genres, separators=",/;"),
+        parse_genres=partial(joined_genres, separators=",/;"),
         year="releaseyear",
         overview="plot",
         change=_named_by_page,
@@ -119,7 +119,7 @@ OMDB = Layout(
         "the OMDb layout",
         id="imdbid",
         genres="genre",
-        genres_in=_at_commas,
+        parse_genres=_at_commas,
         overview="plot",
         poster="poster",
     ).read,
@@ -135,7 +135,7 @@ IMDB_1000 = Layout(
         "the IMDB-Movie-Data layout",
         id="rank",
         genres="genre",
-        genres_in=_at_commas,
+        parse_genres=_at_commas,
         overview="description",
     ).read,
 )
@@ -179,7 +179,7 @@ TMDB_GENRE_IDS = Layout(
     NamedColumns(
         "the layout of TMDB's genre_ids",
         genres="genreids",
-        genres_in=_numbered_genres,
+        parse_genres=_numbered_genres,
         year="releasedate",
         poster="posterpath",
         other_ids=("imdbid",),
