@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -56,7 +55,7 @@ def check_film_arguments(given: Mapping[str, Any]) -> None:
         if value < least:
             raise FilmDataError(f"{name}={value} is too small. Give {least} or more, such as {example}.")
     check_fractions(given["val_fraction"], given["test_fraction"])
-    if not (isinstance(given["max_bad_fraction"], Real) and 0 <= given["max_bad_fraction"] <= 1):
+    if not (isinstance(given["max_bad_fraction"], int | float | np.floating) and 0 <= given["max_bad_fraction"] <= 1):
         raise FilmDataError(
             f"max_bad_fraction={given['max_bad_fraction']!r} must be a number from 0 to 1, such as 0.01."
         )

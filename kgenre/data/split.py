@@ -6,7 +6,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -146,7 +145,7 @@ def split_films(
 def check_fractions(val_fraction: float, test_fraction: float) -> None:
     """Raise `FilmDataError` unless both are shares and leave a tenth of the films for training."""
     for name, fraction in (("val_fraction", val_fraction), ("test_fraction", test_fraction)):
-        if not (isinstance(fraction, Real) and 0 <= fraction < 1):
+        if not (isinstance(fraction, int | float | np.floating) and 0 <= fraction < 1):
             raise FilmDataError(f"{name}={fraction!r} must be a share of the films, from 0 to below 1, such as 0.1.")
     if val_fraction + test_fraction > 0.9:
         raise FilmDataError(

@@ -281,7 +281,7 @@ def test_a_missing_poster_stays_black(arrays):
 
 @pytest.mark.parametrize("wrong", [{"flipp": 1}, {"shift": 1.5}, {"color": -1}, {"erase": "yes"}])
 def test_error_augmentation(wrong):
-    with pytest.raises(FilmDataError, match=r"augment: .*Give"):
+    with pytest.raises(FilmDataError, match=r"augment: .*must be"):
         Augmentation.of(wrong)
 
 
