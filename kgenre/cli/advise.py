@@ -18,10 +18,10 @@ from kgenre.cli import configuration
 from kgenre.cli.huge_pages import restart_with_huge_pages
 
 BACKENDS, PRECISIONS = ("tensorflow", "jax"), ("32-true", "bf16-mixed")
-CLEARLY = 0.8  # of this configuration's step time: a smaller gain may be noise on a busy machine
+CLEARLY_FASTER = 0.8  # of this configuration's step time: a smaller gain may be noise on a busy machine
 
 
-class Way(NamedTuple):
+class Variant(NamedTuple):
     """One way to train the configuration."""
 
     backend: str
@@ -33,7 +33,7 @@ class Way(NamedTuple):
 
 
 def advise(arguments: Sequence[str], precision: str) -> int:
-    """Measure a few training steps each way, in subprocesses; print a table, and the command for a faster run.
+    """Measure a few training steps of each variant, in subprocesses; print a table, and the command for a faster run.
 
     Args:
         arguments: of ``kgenre fit``.
@@ -45,22 +45,22 @@ def advise(arguments: Sequence[str], precision: str) -> int:
     from kgenre.engines.backend import check_backend
 
     backends = [check_backend(), *BACKENDS]
-    found: dict[Way, float] = {}
+    found: dict[Variant, float] = {}
     for backend in dict.fromkeys(b for b in backends if importlib.util.find_spec(b)):
         for each in dict.fromkeys((precision, *PRECISIONS)):
-            found |= _measured(arguments, backend, each)
+            found |= _measure(arguments, backend, each)
             if not found:  # the first one is the given configuration
                 return 1
-        if any(way.backend == backend and way.lacks_bfloat16 for way in found):
-            found |= _measured(arguments, backend, "16-mixed")
-    now = next((way for way in found if way[:2] == (backends[0], precision)), None)
+        if any(variant.backend == backend and variant.lacks_bfloat16 for variant in found):
+            found |= _measure(arguments, backend, "16-mixed")
+    now = next((variant for variant in found if variant[:2] == (backends[0], precision)), None)
     if now is None:
         return 1
-    if shared := _sharing_the_cpu(found):
-        found |= _measured(arguments, shared.backend, shared.precision, shared.devices)
+    if shared := _on_all_cores(found):
+        found |= _measure(arguments, shared.backend, shared.precision, shared.devices)
     _print_table(found, now)
     best = min(found, key=found.__getitem__)
-    if found[best] >= CLEARLY * found[now]:
+    if found[best] >= CLEARLY_FASTER * found[now]:
         print("Nothing here is clearly faster than this configuration.")
         return 0
     words = [f"KERAS_BACKEND={best.backend}"] * (best.backend != now.backend) + ["kgenre fit ..."]
@@ -71,16 +71,16 @@ def advise(arguments: Sequence[str], precision: str) -> int:
     return 0
 
 
-def _sharing_the_cpu(found: Mapping[Way, float]) -> Way | None:
-    """Return JAX's fastest way on the CPU with a device per core, up to a power of two; None if there is none."""
-    alone = [way for way in found if way.backend == "jax" and (way.device, way.devices) == ("cpu", 1)]
+def _on_all_cores(found: Mapping[Variant, float]) -> Variant | None:
+    """Return JAX's fastest variant on the CPU with a device per core, up to a power of two; None if there is none."""
+    alone = [one for one in found if one.backend == "jax" and (one.device, one.devices) == ("cpu", 1)]
     cores = os.cpu_count() or 1
     if not alone or cores == 1:
         return None
     return min(alone, key=found.__getitem__)._replace(devices=2 ** (cores.bit_length() - 1))
 
 
-def _measured(arguments: Sequence[str], backend: str, precision: str, devices: int = 1) -> dict[Way, float]:
+def _measure(arguments: Sequence[str], backend: str, precision: str, devices: int = 1) -> dict[Variant, float]:
     name = f"{backend}, {precision}" + (f", {devices} devices" if devices > 1 else "")
     print(f"Measuring {name} ...", file=sys.stderr, flush=True)
     # -P: a user's random.py must not shadow Python's; `only_allowed_imports` lets in what options name.
@@ -96,22 +96,23 @@ def _measured(arguments: Sequence[str], backend: str, precision: str, devices: i
     answer = json.loads(done.stdout.splitlines()[-1])
     place = {name: answer[name] for name in ("device", "devices", "lacks_bfloat16")}
     return {
-        Way(backend, precision, xla=name.endswith("XLA"), **place): seconds
+        Variant(backend, precision, xla=name.endswith("XLA"), **place): seconds
         for name, seconds in answer["seconds"].items()
         if math.isfinite(seconds)  # infinite where XLA cannot compile the step
     }
 
 
-def _print_table(found: Mapping[Way, float], now: Way) -> None:
+def _print_table(found: Mapping[Variant, float], now: Variant) -> None:
     from rich.console import Console
     from rich.table import Table
 
     table = Table("backend", "precision", "XLA", "devices", "ms a step", "times as fast")
-    for way, seconds in sorted(found.items(), key=lambda item: item[1]):
-        compiled = "yes" if way.xla or way.backend == "jax" else "no"
-        devices = way.device if way.devices == 1 else f"{way.devices} of the {way.device}"
-        row = (way.backend, way.precision, compiled, devices, f"{1e3 * seconds:.3g}", f"{found[now] / seconds:.2f}")
-        table.add_row(*row, style="bold" if way == now else None)
+    for variant, seconds in sorted(found.items(), key=lambda item: item[1]):
+        compiled = "yes" if variant.xla or variant.backend == "jax" else "no"
+        devices = variant.device if variant.devices == 1 else f"{variant.devices} of the {variant.device}"
+        times = f"{1e3 * seconds:.3g}", f"{found[now] / seconds:.2f}"
+        style = "bold" if variant == now else None
+        table.add_row(variant.backend, variant.precision, compiled, devices, *times, style=style)
     Console().print(table)
 
 

@@ -17,7 +17,7 @@ _PATHS = ("--data.path", "--ckpt_path")
 _PARTS = ("model", "data", "trainer", *_KERAS_PARTS)
 
 
-def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
+def order_arguments(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
     """Put the environment first, then configs, then the rest: the command line wins wherever ``--config`` stands in it.
 
     Args:
@@ -37,7 +37,7 @@ def arrange(arguments: Sequence[str], defaults: dict[str, str]) -> list[str]:
         if word != "--config":
             _check_config(word.removeprefix("--config="))
     _refuse_films_as_class(typed_value("--data", rest), defaults["data"])
-    return _shortened(_as_paths([*_environment(), *configs, *_with_class(rest, defaults)]))
+    return _expand_short_forms(_as_paths([*_environment(), *configs, *_with_class(rest, defaults)]))
 
 
 def _refuse_films_as_class(given: str | None, default: str) -> None:
@@ -94,8 +94,8 @@ def _path_option(option: str, value: str) -> str:
         read = value
     if isinstance(read, dict) and option == "--data.path":  # a folder named "a: b"
         return f"--data.init_args={json.dumps({'path': value})}"
-    is_meant = not isinstance(read, str | int | float) and os.path.lexists(value)
-    return f"{option}=./{value}" if is_meant else f"{option}={value}"  # in YAML "[2024]" is a list, "#1" a comment
+    is_misread = not isinstance(read, str | int | float) and os.path.lexists(value)
+    return f"{option}=./{value}" if is_misread else f"{option}={value}"  # in YAML "[2024]" is a list, "#1" a comment
 
 
 def typed_value(option: str, arguments: Sequence[str]) -> str | None:
@@ -109,7 +109,7 @@ def typed_value(option: str, arguments: Sequence[str]) -> str | None:
     return value
 
 
-def _shortened(arguments: list[str]) -> list[str]:
+def _expand_short_forms(arguments: list[str]) -> list[str]:
     """Expand ``--optimizer SGD --optimizer.momentum 0.9`` to ``class_path`` and ``init_args``."""
     written = []
     for word in arguments:

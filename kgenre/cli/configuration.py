@@ -12,8 +12,8 @@ from typing import Any
 from jsonargparse import ActionConfigFile, Namespace
 
 from kgenre.allowed_imports import ALLOW_VARIABLE
-from kgenre.cli.arguments import arrange
-from kgenre.cli.given_checkpoint import complete, found_by_name, typed_path, use_hyperparameters
+from kgenre.cli.arguments import order_arguments
+from kgenre.cli.given_checkpoint import checkpoint_by_name, fill_from_checkpoint, typed_path, use_hyperparameters
 from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
 from kgenre.cli.parser import Parser, allow_imports
 from kgenre.cli.usage import UsageError
@@ -108,7 +108,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     if checkpoint is not None:
         state = use_hyperparameters(parser, checkpoint, to_fit=default_checkpoint is None)
     try:
-        words = arrange(arguments, _default_classes(parser))
+        words = order_arguments(arguments, _default_classes(parser))
     except UsageError as error:
         parser.exit(2, f"{parser.prog}: {error}\n")
     if print_optimizer_help(words):
@@ -116,7 +116,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     without_print = [word for word in words if not word.startswith("--print_config")]
     options = parser.parse_args(without_print)
     _check_sections(parser, options)
-    if checkpoint is None and (found := found_by_name(options, default_checkpoint)) is not None:
+    if checkpoint is None and (found := checkpoint_by_name(options, default_checkpoint)) is not None:
         checkpoint, state = found, use_hyperparameters(parser, found)
         options = parser.parse_args(without_print)
     # A class that replaces the default one must not inherit the values of that default.
@@ -126,7 +126,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         _set_default_classes(parser, replaced)
         options = parser.parse_args(without_print)
     if checkpoint is not None:
-        complete(options, state, words)
+        fill_from_checkpoint(options, state, words)
     _print_if_wanted(parser, options, words)
     _check_choices(options.model)
     return options

@@ -8,7 +8,7 @@ from pathlib import Path
 from kgenre.checkpoints import CheckpointError, find_checkpoint
 from kgenre.cli import configuration
 from kgenre.cli.given_checkpoint import checkpoint_path
-from kgenre.cli.next_step import say_what_is_next
+from kgenre.cli.next_step import print_next_command
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
 
@@ -31,7 +31,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
                 options.ckpt_path = str(trainer.ckpt_path)
                 text = configuration.dump(parser, configuration.as_used(options, trainer))
                 (trainer.results_dir / "config.yaml").write_text(text, encoding="utf-8")
-            say_what_is_next(trainer)
+            print_next_command(trainer)
     except CheckpointError as error:
         if by_name and not options.config and options.trainer.name is None and not trainer.experiment_dir.exists():
             raise UsageError(_which_run(stage, trainer.default_root_dir)) from error

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable
 from typing import Any
 
 from kgenre.allowed_imports import not_allowed
-from kgenre.cli.other_names import meant_option
+from kgenre.cli.other_names import option_for_alias
 
 # Lines that the parser adds for each alternative of a union type.
 _NOISE = (
@@ -72,11 +72,11 @@ def explain(message: str, parser: Any) -> str:
         if name == "class_path" or _last(cls) == "Callback":
             return f"{at}a class is given as {{class_path: NAME, init_args: {{argument: value}}}}."
         arguments = _arguments_of(cls)
-        meant = meant_option(name, [f"{key[1]}.{argument}" for argument in arguments]) if key else None
+        meant = option_for_alias(name, [f"{key[1]}.{argument}" for argument in arguments]) if key else None
         if meant:
             return f"{at}{_last(cls)} has no argument {name!r}. Did you mean --{meant}?"
         of_network = f" An argument of the network is --{key[1]}.network_args.{name}." if key else ""
-        hint = instead(name, arguments) + (of_network if "network_args" in arguments else "")
+        hint = suggestion(name, arguments) + (of_network if "network_args" in arguments else "")
         return f"{at}{_last(cls)} has no argument {name!r}. {hint}"
     if found := _NO_ARGUMENTS.search(message):
         return f"{at}init_args takes {_last(found[1])}'s arguments, {{name: value}}; leave it out without any."
@@ -90,16 +90,16 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_NAME.search(message):
         known = vars(sys.modules[found[2]]) if found[2] in sys.modules else {}
         classes = [name for name, value in known.items() if inspect.isclass(value)]
-        return f"{at}there is no {found[1]}. {instead(_last(found[1]), classes)}"
+        return f"{at}there is no {found[1]}. {suggestion(_last(found[1]), classes)}"
     if (found := _SUBCLASS.search(message)) and _GIVEN.search(message):
         given = " ".join(_GIVEN.findall(message)[-1]).strip()
-        wrap = found[1] == "Callback" and _is_of_keras(given)
+        wrap = found[1] == "Callback" and _is_keras_class(given)
         hint = f" Keras's are wrapped, in Python: kgenre.callbacks.KerasCallback({_last(given)}())." if wrap else ""
         return f"{at}{given} is not a {found[1]}.{hint}"
     if found := _NO_CLASS.search(message):
         option = _last(key[1]) if key else ""
         yours = f" One of yours is named with its file: --{option} file.Class" if option in ("model", "data") else ""
-        return f"{at}there is no class {found[1]!r}. {instead(found[1], _known_classes(option))}{yours}"
+        return f"{at}there is no class {found[1]!r}. {suggestion(found[1], _known_classes(option))}{yours}"
     if found := _MISSING.search(message):
         if found[1] == "runs":
             return "give at least one run's folder, such as runs/quickstart/version_0."
@@ -115,7 +115,7 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_OPTION.search(message):
         group, name, key_, option = found["group"], found["name"], found["key"], found["option"]
         wanted = f"{group}.{name}" if group else key_ or option
-        close = _close(wanted, _options_of(parser))
+        close = _option_hint(wanted, _options_of(parser))
         if option is None:  # not typed: from a config, perhaps of another version
             return f"the config has {wanted}, which is no option.{close or ' Leave it out.'}"
         variable = f"KGENRE_{wanted.upper().replace('.', '__')}"
@@ -157,10 +157,10 @@ def _kinds(message: str) -> list[str]:
     return [choices.replace(", ", " or ") or _WORDS.get(kind, kind) for kind, choices in found]
 
 
-def _close(name: str, known: Iterable[str]) -> str:
+def _option_hint(name: str, known: Iterable[str]) -> str:
     """Return a hint at the option probably meant: a similar name, or the same name behind another prefix."""
     known = list(known)
-    meant = meant_option(name, known)
+    meant = option_for_alias(name, known)
     close = [meant] if meant else []
     name = name.replace("-", "_")
     close += [option for option in known if _last(option) == _last(name)]
@@ -169,7 +169,7 @@ def _close(name: str, known: Iterable[str]) -> str:
     return f" Did you mean --{close[0]}?" if close else ""
 
 
-def instead(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """Return a hint at the name probably meant, or the list of known names."""
     known = [other for other in known if other != name]
     by_lower = {other.lower(): other for other in known}
@@ -189,7 +189,7 @@ def _arguments_of(path: str) -> list[str]:
     return [argument for argument in inspect.signature(cls).parameters if argument != "self"] if cls else []
 
 
-def _is_of_keras(path: str) -> bool:
+def _is_keras_class(path: str) -> bool:
     module, _, name = path.rpartition(".")
     bases = getattr(getattr(sys.modules.get(module), name, None), "__mro__", ())
     return any(base.__module__.startswith("keras.") for base in bases)

@@ -9,9 +9,9 @@ from typing import Any
 from kgenre.cli import configuration
 from kgenre.cli.advise import advise
 from kgenre.cli.given_checkpoint import checkpoint_path
-from kgenre.cli.next_step import say_what_is_next
+from kgenre.cli.next_step import print_next_command
 from kgenre.cli.parser import Parser
-from kgenre.cli.standard_streams import outlived_streams
+from kgenre.cli.standard_streams import fault_tolerant_streams
 from kgenre.cli.writing import writing_below
 
 
@@ -44,12 +44,12 @@ def run(arguments: Sequence[str]) -> int:
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
     place = writing_below(trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir")
     path = checkpoint_path(options.ckpt_path, options) if options.ckpt_path else None
-    with outlived_streams(), place:
+    with fault_tolerant_streams(), place:
         trainer.fit(module, datamodule=data, ckpt_path=path)
         if trainer.interrupted:
             return 130
         if options.test:
             _test(trainer, module, data)
     if not trainer.interrupted:
-        say_what_is_next(trainer)
+        print_next_command(trainer)
     return 130 if trainer.interrupted else 0

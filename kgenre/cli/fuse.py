@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kgenre.cli import configuration
-from kgenre.cli.next_step import say_what_is_next
+from kgenre.cli.next_step import print_next_command
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("kgenre")
 
 # For each kind of input: the arguments of the data that concern it, and the state that they keep in a checkpoint.
-_OF = {
+_INPUT_SETTINGS = {
     "posters": (("image_size", "resize"), ("image_size", "resize")),
     "overviews": (
         ("vocabulary_size", "sequence_length", "standardize", "word_split", "stem", "min_df"),
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str]) -> int:
     if len({member.checkpoint.resolve() for member in members}) < len(members):
         raise UsageError("The same checkpoint is given twice: one network cannot be weighed against itself.")
     _check(members)
-    _say_what_is_outdated(options.runs)
+    _warn_about_outdated_tests(options.runs)
     config = _configuration(members, options)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.yaml"
@@ -81,7 +81,7 @@ def run(arguments: Sequence[str]) -> int:
     films.setup("validate")
     if not len(films.split.validation):
         raise UsageError("The runs have no validation films to weigh them on: train with --data.val_fraction above 0.")
-    _give_weights(module, films, members, options.method)
+    _load_weights(module, films, members, options.method)
 
     from kgenre.checkpoints import write_checkpoint, write_pointer
     from kgenre.training.run_folder import new_run_folder, write_environment
@@ -101,7 +101,7 @@ def run(arguments: Sequence[str]) -> int:
             shutil.rmtree(run_dir, ignore_errors=True)
             raise
     trainer.test(module, datamodule=films, ckpt_path=path)
-    say_what_is_next(trainer)
+    print_next_command(trainer)
     return 0
 
 
@@ -126,7 +126,7 @@ def _read(run: Path) -> _Member:
     return _Member(checkpoint, reads, model, state["data"]["hyperparameters"], learnt)
 
 
-def _say_what_is_outdated(runs: Sequence[str]) -> None:
+def _warn_about_outdated_tests(runs: Sequence[str]) -> None:
     """Warn if a run's best checkpoint, which is fused, is newer than its test: the tests are then not comparable."""
     from kgenre.reports.run import read_mapping
     from kgenre.reports.tested_checkpoint import newer_best, outdated_test
@@ -154,7 +154,7 @@ def _check(members: Sequence[_Member]) -> None:
                     f"{first.checkpoint} and {other.checkpoint} differ in their {what.replace('_', ' ')}: train both "
                     f"with {hint}."
                 )
-    for reads, (arguments, learnt) in _OF.items():
+    for reads, (arguments, learnt) in _INPUT_SETTINGS.items():
         pair = [member for member in members if _reads(member, reads)]
         for member in pair[1:]:
             differing = [name for name in learnt if member.state.get(name) != pair[0].state.get(name)]
@@ -175,7 +175,7 @@ def _reads(member: _Member, what: str) -> bool:
 
 def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
     data = dict(members[0].data)
-    for reads, (names, _) in _OF.items():
+    for reads, (names, _) in _INPUT_SETTINGS.items():
         of = next((member for member in members if _reads(member, reads)), None)
         data |= {reads: of is not None} | ({name: of.data[name] for name in names if name in of.data} if of else {})
     data |= {"augment": False, "incomplete": "keep" if data["posters"] and data["overviews"] else "leave_out"}
@@ -199,13 +199,13 @@ def _configuration(members: Sequence[_Member], options: Any) -> dict[str, Any]:
 def _state(members: Sequence[_Member]) -> dict[str, Any]:
     """Merge the states of the members' data."""
     state = members[0].state | {"arguments": {}}  # the configuration has each member's
-    for reads, (_, names) in _OF.items():
+    for reads, (_, names) in _INPUT_SETTINGS.items():
         of = next((member for member in members if _reads(member, reads)), None)
         state |= {reads: of is not None} | ({name: of.state.get(name) for name in names} if of else {})
     return state
 
 
-def _give_weights(module: Any, films: Any, members: Sequence[_Member], method: str) -> None:
+def _load_weights(module: Any, films: Any, members: Sequence[_Member], method: str) -> None:
     """Load the members' weights into the fused model, and set how much each member counts per genre."""
     import numpy as np
 

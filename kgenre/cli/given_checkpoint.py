@@ -34,7 +34,7 @@ def typed_path(arguments: Sequence[str]) -> str | None:
     return None if path in ("best", "last", "null") else path
 
 
-def found_by_name(options: Namespace, default: str | None) -> Path | None:
+def checkpoint_by_name(options: Namespace, default: str | None) -> Path | None:
     """Return the checkpoint that the trainer will use for "best" or "last"; None if there is none, or none is readable.
 
     Args:
@@ -79,7 +79,7 @@ def use_hyperparameters(parser: Parser, checkpoint: str | Path, to_fit: bool = F
     return state
 
 
-def complete(options: Namespace, state: Mapping[str, Any], words: Sequence[str]) -> None:
+def fill_from_checkpoint(options: Namespace, state: Mapping[str, Any], words: Sequence[str]) -> None:
     """Fill in from the checkpoint's run what a configuration leaves open although it has the option.
 
     For example, ``path: null`` names no films, and ``network_args: {embedding_dim: 256}`` does not set dropout.

@@ -26,7 +26,7 @@ def restart_with_huge_pages(arguments: list[str]) -> None:
         arguments: of the command line, the command first. Only ``fit`` restarts: the others are short, or run ``fit``.
     """
     helps = any(word in ("-h", "--print_config") or word.endswith("help") for word in arguments)
-    if arguments[0] != "fit" or helps or not _worth_it():
+    if arguments[0] != "fit" or helps or not _would_help():
         return
     before = os.environ.get("GLIBC_TUNABLES")
     os.environ["GLIBC_TUNABLES"] = f"{before}:{TUNABLE}=1" if before else f"{TUNABLE}=1"
@@ -35,7 +35,7 @@ def restart_with_huge_pages(arguments: list[str]) -> None:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
-def _worth_it() -> bool:
+def _would_help() -> bool:
     if TUNABLE in os.environ.get("GLIBC_TUNABLES", "") or sys.gettrace() is not None or not sys.executable:
         return False  # already set (0 forbids it), or a debugger is attached
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 from kgenre.allowed_imports import only_allowed_imports
 from kgenre.cli.huge_pages import restart_with_huge_pages
-from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, open_missing_streams, print_every_letter
+from kgenre.cli.standard_streams import BROKEN_PIPE, drop_output, escape_unencodable_output, open_missing_streams
 from kgenre.cli.usage import is_refusal
 from kgenre.cli.writing import FULL
 
@@ -41,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_typed = arguments is None
     if is_typed:
         open_missing_streams()
-        print_every_letter()
+        escape_unencodable_output()
     try:
         code = _run(sys.argv[1:] if arguments is None else list(arguments), is_typed)
         return _print() or code

@@ -6,7 +6,7 @@ from kgenre.quoted_path import quoted_path
 from kgenre.training import Module, Trainer
 
 
-def say_what_is_next(trainer: Trainer) -> None:
+def print_next_command(trainer: Trainer) -> None:
     """Print the command that tests what was just trained or reports what was just tested, if there is such a run."""
     results, run = trainer.results_dir, trainer.run_dir
     if trainer.state.fn == "test":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.allowed_imports import not_allowed
 from kgenre.cli.arguments import typed_value
-from kgenre.cli.explain import instead
+from kgenre.cli.explain import suggestion
 from kgenre.cli.parser import allowed_imports
 from kgenre.cli.usage import UsageError
 
@@ -107,5 +107,5 @@ def _find(part: str, name: str) -> Any:
         home_of_all = importlib.import_module(_HOMES[part])
         known = sorted(n for n, c in vars(home_of_all).items() if inspect.isclass(c) and issubclass(c, base[part]))
         wrong = f"--{part} {name}: there is no such class." if name else f"--{part}.help needs the name of a class."
-        raise UsageError(f"{wrong} {instead(last, known)}")
+        raise UsageError(f"{wrong} {suggestion(last, known)}")
     return cls

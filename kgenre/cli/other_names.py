@@ -28,7 +28,7 @@ _OTHER_NAMES = {
 }
 
 
-def meant_option(name: str, options: Collection[str]) -> str | None:
+def option_for_alias(name: str, options: Collection[str]) -> str | None:
     """Return the option that another program's name means, "trainer.max_epochs" for "epochs", if it exists.
 
     Args:

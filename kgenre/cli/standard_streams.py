@@ -25,7 +25,7 @@ def open_missing_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115  to the end of the program
 
 
-def print_every_letter() -> None:
+def escape_unencodable_output() -> None:
     r"""Let standard output print characters of titles and paths that its encoding lacks as ``\u6620``."""
     with contextlib.suppress(AttributeError):  # replaced by another object
         sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -33,22 +33,22 @@ def print_every_letter() -> None:
 
 def drop_output() -> None:
     """Discard what is still buffered for standard output, as it cannot be written."""
-    _to_nowhere(sys.stdout)
+    _redirect_to_devnull(sys.stdout)
 
 
 @contextlib.contextmanager
-def outlived_streams() -> Iterator[None]:
+def fault_tolerant_streams() -> Iterator[None]:
     """Keep a long command, whose results are in files, running when its output can no longer be written.
 
     The first loss is reported on the other stream.
 
     Example:
-        >>> with outlived_streams():  # with `| head -1`, or on a full disk, the line is lost and the work goes on
+        >>> with fault_tolerant_streams():  # with `| head -1`, or on a full disk, the line is lost and the work goes on
         ...     print("epoch 1")
         epoch 1
     """
     before = sys.stdout, sys.stderr
-    out, err = _Outlived("standard output", sys.stdout), _Outlived("standard error", sys.stderr)
+    out, err = _FaultTolerantStream("standard output", sys.stdout), _FaultTolerantStream("standard error", sys.stderr)
     out.other, err.other = err, out
     sys.stdout, sys.stderr = out, err
     try:
@@ -57,12 +57,12 @@ def outlived_streams() -> Iterator[None]:
         sys.stdout, sys.stderr = before
 
 
-class _Outlived:
+class _FaultTolerantStream:
     """A text stream that discards everything after its first write error."""
 
     def __init__(self, name: str, stream: Any) -> None:
         self._name, self._stream, self._is_lost = name, stream, False
-        self.other: _Outlived | None = None
+        self.other: _FaultTolerantStream | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -83,13 +83,13 @@ class _Outlived:
             action()
         except OSError as error:
             self._is_lost = True
-            _to_nowhere(self._stream)  # its buffered text would fail again at exit
+            _redirect_to_devnull(self._stream)  # its buffered text would fail again at exit
             if self.other is not None:
                 lost = f"kgenre: {self._name} cannot be written any more ({error.strerror}); the command continues."
                 print(lost, file=self.other, flush=True)
 
 
-def _to_nowhere(stream: Any) -> None:
+def _redirect_to_devnull(stream: Any) -> None:
     with contextlib.suppress(OSError, ValueError, AttributeError):  # it has no file descriptor
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -16,7 +16,7 @@ from jsonargparse import ArgumentParser
 
 from kgenre.cli import configuration
 from kgenre.cli.search_space import Values, grid, is_numeric, optuna_next, random_search, read_space
-from kgenre.cli.standard_streams import outlived_streams
+from kgenre.cli.standard_streams import fault_tolerant_streams
 from kgenre.cli.trial import Trial, shown
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGBREAK") if hasattr(signal, name)]
 _REASON = 50  # characters of a failed trial's reason in the table
-_OWN = ("sweep", "method", "trials", "monitor", "mode")
+_SWEEP_OPTIONS = ("sweep", "method", "trials", "monitor", "mode")
 
 
 def run(arguments: Sequence[str]) -> int:
     """Run the trials that are not finished, then print and write the ranking of all."""
-    words, given = _varied(arguments)
+    words, given = _split_sweep_options(arguments)
     options = configuration.parse(_parser(), words)
     if options.ckpt_path is not None:
         raise UsageError("kgenre sweep starts every trial fresh: leave --ckpt_path out.")
@@ -49,7 +49,7 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError('kgenre sweep needs what to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
 
     root = Path(options.trainer.default_root_dir).expanduser()
-    with outlived_streams(), writing_below(root, "give a folder for runs with --trainer.default_root_dir"):
+    with fault_tolerant_streams(), writing_below(root, "give a folder for runs with --trainer.default_root_dir"):
         return _search(space, options, words)
 
 
@@ -60,12 +60,12 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
     checked = list(islice(trials, 1))  # checks all trials of a grid or random search
     lock = _lock(folder)
     ending = [number for number in _ENDING if signal.getsignal(number) == signal.SIG_DFL]  # nohup ignores SIGHUP
-    before = {number: signal.signal(number, _terminated) for number in ending}
+    before = {number: signal.signal(number, _exit_on_signal) for number in ending}
     try:
         print(f"Each trial's output: {folder / 'trial_<n>' / 'output.log'}", flush=True)
         for trial in chain(checked, trials):
             begun.append(trial)
-            if trial.recall():
+            if trial.load_finished():
                 print(f"{trial}  (finished before)", flush=True)
                 continue
             trial.run()
@@ -76,7 +76,7 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
         for number, handler in before.items():
             signal.signal(number, handler)
         lock.release()
-        _conclude(folder, begun, options)
+        _report_ranking(folder, begun, options)
     return 0 if any(trial.score is not None for trial in begun) else 1
 
 
@@ -102,7 +102,7 @@ def _parser() -> Parser:
     return parser
 
 
-def _varied(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+def _split_sweep_options(arguments: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     """Return the arguments without ``--sweep.OPTION VALUES``, and these as a ``sweep:`` section."""
     reader = ArgumentParser(exit_on_error=False)
     reader.add_argument("--values", type=Any)  # unlike PyYAML, it reads 1e-3 as a number
@@ -124,21 +124,21 @@ def _trials(
     numbers = [name for name, values in space.items() if is_numeric(values)]
     of_fit = configuration.make_parser("fit", "")
 
-    def made(number: int, values: Values) -> Trial:
+    def make(number: int, values: Values) -> Trial:
         place = folder / f"trial_{number:03d}"
         return Trial(place, values, _config_of(words, values, place, of_fit), options.monitor, options.mode, numbers)
 
     if options.method != "optuna":
         seed = options.seed_everything
         chosen = grid(space) if options.method == "grid" else random_search(space, options.trials, seed)
-        yield from _checked(list(chosen), made)
+        yield from _make_trials(list(chosen), make)
         return
     for number in range(options.trials):
         done = [(trial.values, trial.score) for trial in begun if trial.score is not None]
-        yield made(number, optuna_next(space, options.seed_everything + number, options.mode, done))
+        yield make(number, optuna_next(space, options.seed_everything + number, options.mode, done))
 
 
-def _checked(chosen: Sequence[Values], made: Callable[[int, Values], Trial]) -> list[Trial]:
+def _make_trials(chosen: Sequence[Values], make: Callable[[int, Values], Trial]) -> list[Trial]:
     """Create all trials, a fraction of a second each, so that an error in the last is reported before any runs."""
     from kgenre.data.progress_line import ProgressLine
 
@@ -146,7 +146,7 @@ def _checked(chosen: Sequence[Values], made: Callable[[int, Values], Trial]) -> 
     with ProgressLine("Checking trials") as progress:
         for number, values in enumerate(chosen):
             progress(number, len(chosen))
-            trials.append(made(number, values))
+            trials.append(make(number, values))
     return trials
 
 
@@ -156,7 +156,7 @@ def _config_of(words: Sequence[str], values: Values, folder: Path, of_fit: Parse
     # Trials are not tested: only the winner may see the test films.
     place = [f"--trainer.default_root_dir={folder.parent}", f"--trainer.name={folder.name}", "--test=false"]
     options = configuration.parse(_parser(), [*words, *chosen, *place])
-    for name in _OWN:
+    for name in _SWEEP_OPTIONS:
         options.pop(name)
     return configuration.dump(of_fit, options)
 
@@ -171,12 +171,12 @@ def _lock(folder: Path) -> RunLock:
         raise UsageError(f"{who} Wait until that sweep ends, or give another --trainer.name.") from None
 
 
-def _terminated(number: int, frame: Any) -> None:
+def _exit_on_signal(number: int, frame: Any) -> None:
     """On SIGTERM, SIGHUP or Ctrl-Break, exit so that the running trial is ended and the results so far are written."""
     raise SystemExit(128 + number)
 
 
-def _conclude(folder: Path, trials: list[Trial], options: Namespace) -> None:
+def _report_ranking(folder: Path, trials: list[Trial], options: Namespace) -> None:
     """Print and write the table, best first, and write the best trial's configuration as ``best.yaml``."""
     if not trials:
         return

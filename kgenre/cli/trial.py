@@ -44,7 +44,7 @@ class Trial:
         self.seconds = 0.0
         self.reason = ""  # why it failed
 
-    def recall(self) -> bool:
+    def load_finished(self) -> bool:
         """Return whether this exact trial has already finished; if so, load its result."""
         result, config = self.folder / "trial.json", self.folder / "config.yaml"
         if not result.exists() or config.read_text(encoding="utf-8") != self.config:

@@ -180,7 +180,7 @@ class TensorBoardLogger(Logger):
                 record = file.read(end - first) if 16 < end - first <= os.fstat(file.fileno()).st_size else b""
                 # A TFRecord has a length and two checksums around its content; a power cut may have destroyed it.
                 if len(record) > 16 and int.from_bytes(record[:8], "little") == len(record) - 16:
-                    self._note_view(name, step, partial(self._file("").write, record))
+                    self._record_view(name, step, partial(self._file("").write, record))
 
     def finalize(self, status: str) -> None:
         if self._session_is_open:
@@ -210,9 +210,9 @@ class TensorBoardLogger(Logger):
 
     def _write_view(self, values: Mapping[str, tuple[Any, Any]], step: int) -> None:
         if values:
-            self._note_view(next(iter(values)), step, lambda: self._write_tensors(values, step))
+            self._record_view(next(iter(values)), step, lambda: self._write_tensors(values, step))
 
-    def _note_view(self, name: str, step: int, write: Callable[[], Any]) -> None:
+    def _record_view(self, name: str, step: int, write: Callable[[], Any]) -> None:
         file, (newest, places) = self._file(""), self._views
         first = file.tell()
         write()

@@ -10,7 +10,7 @@ import yaml
 
 import kgenre
 from kgenre.cli import predict
-from kgenre.cli.arguments import arrange
+from kgenre.cli.arguments import order_arguments
 from kgenre.cli.configuration import dump, make_parser, parse, start
 from kgenre.cli.main import main
 from kgenre.cli.usage import UsageError
@@ -81,7 +81,7 @@ def test_a_config_leaves_to_the_checkpoint_what_it_does_not_say(overview_run, fi
 def test_a_config_that_is_not_on_a_drive(monkeypatch):
     monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)  # as on Windows; the colon is not one of YAML
     with pytest.raises(UsageError, match="the file does not exist"):
-        arrange(["--config", r"C:\absent.yaml"], {})
+        order_arguments(["--config", r"C:\absent.yaml"], {})
 
 
 def test_a_config_is_merged_into_the_one_before(tmp_path):

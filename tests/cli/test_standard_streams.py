@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from kgenre.cli.main import main
-from kgenre.cli.standard_streams import BROKEN_PIPE, outlived_streams, print_every_letter
+from kgenre.cli.standard_streams import BROKEN_PIPE, escape_unencodable_output, fault_tolerant_streams
 
 pytestmark = pytest.mark.backend_free
 
@@ -29,7 +29,7 @@ def test_long_work_goes_on_where_its_lines_cannot_be_written(lost, monkeypatch):
     with broken_pipe() as pipe:
         monkeypatch.setattr(f"sys.{lost}", pipe)
         monkeypatch.setattr("sys.stderr" if lost == "stdout" else "sys.stdout", other)
-        with outlived_streams():
+        with fault_tolerant_streams():
             for line in range(3):
                 print(line, file=getattr(sys, lost), flush=True)
             assert not getattr(sys, lost).isatty()
@@ -79,6 +79,6 @@ def test_a_command_without_streams_gets_them():
 def test_letters_that_the_output_has_not(monkeypatch):
     kept = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(kept, encoding="ascii"))
-    print_every_letter()
+    escape_unencodable_output()
     print("Amélie, \u6620\udcff", flush=True)
     assert kept.getvalue() == rb"Am\xe9lie, \u6620\udcff" + b"\n"

@@ -128,13 +128,13 @@ def test_it_goes_on_where_it_was_stopped(sweep, swept, tmp_path, monkeypatch, ca
 
 def test_another_configuration_is_another_trial(swept, tmp_path):
     recalled = [
-        Trial(swept / "trial_000", {}, config, "val/loss", "min").recall()
+        Trial(swept / "trial_000", {}, config, "val/loss", "min").load_finished()
         for config in ((swept / "trial_000" / "config.yaml").read_text(), "other: 1")
     ]
     assert recalled == [True, False]
     broken = shutil.copytree(swept / "trial_000", tmp_path / "broken")
     (broken / "trial.json").write_text('{"status": "fini')
-    assert not Trial(broken, {}, (broken / "config.yaml").read_text(), "val/loss", "min").recall()
+    assert not Trial(broken, {}, (broken / "config.yaml").read_text(), "val/loss", "min").load_finished()
 
 
 @pytest.mark.parametrize(
