@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from kgenre.profilers.profiler import Profiler
+
+if TYPE_CHECKING:
+    from kgenre.engines import Engine
 
 _log = logging.getLogger("kgenre")
 
@@ -19,7 +24,7 @@ class TraceProfiler(Profiler):
     Args:
         dirpath: where to write; None: the run's folder, or the working directory where there is none.
         skip_steps: training steps before the recorded ones, as the first ones compile.
-        steps: training steps to record.
+        steps: training steps to record. Calls of several steps (``steps_per_execution``) are skipped or recorded whole.
 
     Raises:
         ValueError: ``skip_steps`` is below 0, or ``steps`` below 1.
@@ -38,6 +43,8 @@ class TraceProfiler(Profiler):
         self.steps = steps
         self.trace_dir: Path | None = None  # of the newest trace
         self._done = 0
+        self._begun_at = 0  # the value of `_done` when the recording began
+        self._in_call = 0  # steps of the running `train_steps`; 0 outside
         self._is_recording = False
 
     def setup(self, stage: str) -> None:
@@ -45,22 +52,40 @@ class TraceProfiler(Profiler):
         super().setup(stage)
         self._done, self.trace_dir = 0, None
 
+    def watch(self, engine: Engine) -> None:
+        """Measure the engine's calls, and note how many steps one makes."""
+        super().watch(engine)
+        train_steps = engine.train_steps
+
+        def call(batches: Sequence[Any], *arguments: Any, **named: Any) -> Any:
+            self._in_call = len(batches)
+            try:
+                return train_steps(batches, *arguments, **named)
+            finally:
+                self._in_call = 0
+
+        engine.train_steps = call  # type: ignore[method-assign]
+
+    def _steps_of(self, action_name: str) -> int:
+        """Return an action's training steps: an engine may make those of `train_steps` by calling `train_step`."""
+        if self._in_call:
+            return self._in_call if action_name == "[Engine]train_steps" else 0
+        return 1 if action_name == "[Engine]train_step" else 0
+
     def start(self, action_name: str) -> None:
         """Begin to record, if this is the first step to record."""
-        if not action_name.startswith("[Engine]train_step") or self._done != self.skip_steps or self.trace_dir:
+        if not self._steps_of(action_name) or self._done < self.skip_steps or self.trace_dir:
             return
         from kgenre.engines.device_trace import start_trace
 
         self.trace_dir = Path(self.dirpath or self.log_dir or ".")
         start_trace(self.trace_dir)
-        self._is_recording = True
+        self._begun_at, self._is_recording = self._done, True
 
     def stop(self, action_name: str) -> None:
-        """Count a training step, and end the recording after the last one."""
-        if not action_name.startswith("[Engine]train_step"):
-            return
-        self._done += 1
-        if self._is_recording and self._done >= self.skip_steps + self.steps:
+        """Count training steps, and end the recording after the last one."""
+        self._done += self._steps_of(action_name)
+        if self._is_recording and self._done >= self._begun_at + self.steps:
             self._end()
 
     def describe(self) -> None:

@@ -133,6 +133,36 @@ def test_trace_profiler_writes_a_trace(capsys, batches):
     assert trace.stat().st_size > 1000
 
 
+@pytest.fixture
+def recorded(monkeypatch):
+    """Stands for the backend's trace: the training step at which each recording began and ended."""
+    found = []
+
+    def fit(steps_per_execution, steps, **flags):
+        profiler = TraceProfiler(skip_steps=6, steps=8)
+        trainer = quiet_trainer(profiler=profiler, steps_per_execution=steps_per_execution, max_steps=steps, **flags)
+        for name in ("start_trace", "stop_trace"):
+            monkeypatch.setattr(f"kgenre.engines.device_trace.{name}", lambda *_: found.append(trainer.global_step))
+        trainer.fit(BoringModule(), boring_batches(40))
+        return [*found, trainer.chosen_steps_per_execution > 1]
+
+    return fit
+
+
+@pytest.mark.parametrize(("steps_per_execution", "expected"), [(1, [6, 13, False]), (4, [8, 12, True])])
+def test_trace_profiler_counts_each_step_of_a_call(recorded, steps_per_execution, expected):
+    """The step is counted once the call has ended: a recording that ends at 13 has the step that makes it 14."""
+    assert recorded(steps_per_execution, steps=40) == expected
+
+
+def test_trace_profiler_records_no_measurements(recorded, monkeypatch):
+    for name, value in {"FEW": 1, "SHORT": 1e9, "BESIDE": 1e9}.items():  # a fit of 40 steps is measured, too
+        monkeypatch.setattr(f"kgenre.training.steps_per_execution.{name}", value)
+    several_win = lambda engine, one, several: (one(), several(), 9.0, 1.0)[2:]  # noqa: E731
+    monkeypatch.setattr("kgenre.training.steps_per_execution.fastest", several_win)
+    assert recorded("auto", steps=40, log_every_n_steps=4) == [8, 12, True]
+
+
 def test_trace_profiler_of_a_fit_that_is_too_short(caplog):
     trainer = quiet_trainer(profiler="trace")
     trainer.fit(BoringModule(), boring_batches(2))
