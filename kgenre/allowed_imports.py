@@ -52,16 +52,16 @@ def may_import(name: str) -> bool:
 
 def not_allowed(name: str) -> str:
     """Return the message for a dotted name that may not be imported: how to allow it."""
-    return f"{name} may not be imported. If it is yours: {ALLOW_VARIABLE}={name.partition('.')[0]}"
+    return f"{name} may not be imported. If it is yours, allow it: {ALLOW_VARIABLE}={name.partition('.')[0]}"
 
 
 def lives_in_its_program(name: str) -> str:
     """Return the message for a run's class that cannot be found under its dotted name."""
     last = name.rpartition(".")[2]
     return (
-        f"The run's class {name} is not there. If it lives in the program or notebook that trained it, put it into a "
-        f"file, such as mine.py, and train mine.{last}: then every command finds it. For this run, in Python: "
-        f"{last}.load_from_checkpoint(RUN)."
+        f"The run's class {name} does not exist here. If it was defined in the program or notebook that trained it, "
+        f"move it to a file, such as mine.py, and train mine.{last}, which every command finds. To use this run, call "
+        f"{last}.load_from_checkpoint(RUN) in Python."
     )
 
 
@@ -76,7 +76,7 @@ def users_packages() -> tuple[str, ...]:
     if any(name.endswith(".py") or not all(map(str.isidentifier, name.split("."))) for name in names):
         meant = ",".join(part.removesuffix(".py") for part in re.split(r"[^\w.]+", given) if part)
         raise AllowedImportsError(
-            f"{ALLOW_VARIABLE} takes names of files and packages without .py, separated by commas: "
+            f"{ALLOW_VARIABLE} takes names of modules and packages (without .py), separated by commas: "
             f"{ALLOW_VARIABLE}={meant}. Received: {given}"
         )
     return names

@@ -61,7 +61,7 @@ def advise(arguments: Sequence[str], precision: str) -> int:
     _print_table(found, now)
     best = min(found, key=found.__getitem__)
     if found[best] >= CLEARLY_FASTER * found[now]:
-        print("Nothing here is clearly faster than this configuration.")
+        print("No setting here is clearly faster than this configuration.")
         return 0
     words = [f"KERAS_BACKEND={best.backend}"] * (best.backend != now.backend) + ["kgenre fit ..."]
     words += [f"--trainer.precision {best.precision}"] * (best.precision != now.precision)
@@ -109,7 +109,7 @@ def _print_table(found: Mapping[Variant, float], now: Variant) -> None:
     table = Table("backend", "precision", "XLA", "devices", "ms a step", "times as fast")
     for variant, seconds in sorted(found.items(), key=lambda item: item[1]):
         compiled = "yes" if variant.xla or variant.backend == "jax" else "no"
-        devices = variant.device if variant.devices == 1 else f"{variant.devices} of the {variant.device}"
+        devices = variant.device if variant.devices == 1 else f"{variant.devices} x {variant.device}"
         times = f"{1e3 * seconds:.3g}", f"{found[now] / seconds:.2f}"
         style = "bold" if variant == now else None
         table.add_row(variant.backend, variant.precision, compiled, devices, *times, style=style)

@@ -45,7 +45,7 @@ def _refuse_films_as_class(given: str | None, default: str) -> None:
     if given is None or given == default.rpartition(".")[2] or Path(given).suffix in (".yaml", ".yml", ".json"):
         return
     if os.path.lexists(given):
-        raise UsageError(f"--data takes a class; films are given by --data.path {quoted_path(given)}")
+        raise UsageError(f"--data takes a class; for films, use --data.path {quoted_path(given)}")
 
 
 def _environment() -> list[str]:
@@ -154,8 +154,8 @@ def _check_yaml(path: Path) -> None:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         raise UsageError(f"{path}{where}: {getattr(error, 'problem', None) or error}") from None
     if not isinstance(root, yaml.MappingNode):
-        what = "is empty" if root is None else "holds no options by name"
-        raise UsageError(f"{path} {what}. A configuration is written as, for example, trainer: {{max_epochs: 3}}.")
+        what = "is empty" if root is None else "is not a mapping of options"
+        raise UsageError(f"{path} {what}. An example of a configuration: trainer: {{max_epochs: 3}}")
     nodes: list[Any] = [root]
     while nodes:
         node = nodes.pop()

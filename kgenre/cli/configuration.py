@@ -25,13 +25,13 @@ _DEFAULT_CLASSES = {"model": "kgenre.models.GenreClassifier", "data": "kgenre.da
 # Replaces the default usage, a page of all options in brackets that lacks even --data.path.
 _USAGE = """%(prog)s [--config FILE] [--OPTION VALUE ...]
 
-mostly:
-  --config configs/NAME.yaml   a network with its training
-  --data.path FOLDER           your films; more options of the data: --data.help
+common options:
+  --config configs/NAME.yaml   a network and its training settings
+  --data.path FOLDER           your films; more data options: --data.help
   --model.network NAME         such as overview_lstm; more options: --model.help
-  --trainer.max_epochs N       more options of the trainer: below
+  --trainer.max_epochs N       more trainer options: below
   --trainer.name NAME          the run is runs/NAME/version_0, version_1, ...
-  --ckpt_path RUN              a run's folder, a checkpoint's, best, or last"""
+  --ckpt_path RUN              the folder of a run or checkpoint, best, or last"""
 
 
 def make_parser(command: str, description: str) -> Parser:
@@ -144,7 +144,7 @@ def _check_sections(parser: Parser, options: Namespace) -> None:
     ):
         if not isinstance(options[part], Namespace):
             given = "null" if options[part] is None else options[part]
-            parser.error(f"--{part} takes options, such as {example}; leave it out without any. Received: {given}")
+            parser.error(f"--{part} takes options, such as {example}; omit it if there are none. Received: {given}")
     if options.seed_everything is None:
         parser.error("--seed_everything takes a whole number. Received: null")
 
@@ -179,7 +179,7 @@ def _check_choices(model: Namespace) -> None:
 def start(options: Namespace) -> None:
     """Import the backend without its output, and seed everything."""
     if options.data.class_path == "kgenre.data.FilmData" and options.data.init_args.path is None:
-        _log.warning("No --data.path: these are generated sample films. Yours: --data.path FOLDER")
+        _log.warning("No --data.path: using generated sample films. For your own films: --data.path FOLDER")
     from kgenre.cli.quiet_backend import import_backend
     from kgenre.engines.native_output import without_native_output
 

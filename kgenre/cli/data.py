@@ -134,7 +134,7 @@ def _prepare(arguments: Sequence[str]) -> int:
     parser.add_argument("out", type=str, help="a new folder, or one to resume, with the same options")
     parser.add_argument("--image_size", type=tuple[int, int], default=(192, 128), help="height and width in pixels")
     parser.add_argument("--resize", type=str, default="squash", help="squash, letterbox or crop")
-    parser.add_argument("--posters", type=str, default="jpeg", help="jpeg, or raw: uint8 pixels without loss")
+    parser.add_argument("--posters", type=str, default="jpeg", help="jpeg, or raw: lossless uint8 pixels")
     parser.add_argument("--films_per_shard", type=int, default=1024, help="films per file")
     options = parser.parse_args(list(arguments))
     from kgenre.cli.quiet_backend import import_backend

@@ -25,7 +25,7 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     by_name = path in ("best", "last")
     run = trainer.default_root_dir if by_name else find_checkpoint(path).parent.parent
     try:
-        with writing_below(run, f"{stage} a copy that can be written, for the results belong there"):
+        with writing_below(run, f"{stage} a writable copy of the run, as the results are saved there"):
             getattr(trainer, stage)(module, datamodule=data, ckpt_path=path)
             if trainer.results_dir not in (None, trainer.run_dir):  # the run's own config is about other data
                 options.ckpt_path = str(trainer.ckpt_path)
@@ -42,5 +42,5 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
 def _which_run(stage: str, root: Path) -> str:
     """Return the message for arguments that do not identify a run."""
     runs = sorted(root.glob("*/version_*"), key=lambda run: run.stat().st_mtime)[-3:]
-    known = f" The newest: {', '.join(map(str, runs[::-1]))}." if runs else f" There is none in {root}: train first."
-    return f"kgenre {stage} does not know which run: give --ckpt_path RUN, or the --config it was trained with.{known}"
+    known = f" The newest runs: {', '.join(map(str, runs[::-1]))}." if runs else f" None in {root}: train first."
+    return f"kgenre {stage} needs a run: set --ckpt_path RUN, or the --config that it was trained with.{known}"

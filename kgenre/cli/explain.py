@@ -26,12 +26,12 @@ _NOISE = (
 _WORDS = {
     "int": "a whole number",
     "float": "a number",
-    "str": "a text",
+    "str": "text",
     "bool": "true or false",
     "list": "a list",
     "tuple": "a list such as [64, 64]",
     "dict": "a dict such as {name: value}",
-    "timedelta": "a length of time",
+    "timedelta": "a duration",
 }
 _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
 _KEY = re.compile(r'Parser key "([\w.]+)"')
@@ -79,11 +79,11 @@ def explain(message: str, parser: Any) -> str:
         hint = suggestion(name, arguments) + (of_network if "network_args" in arguments else "")
         return f"{at}{_last(cls)} has no argument {name!r}. {hint}"
     if found := _NO_ARGUMENTS.search(message):
-        return f"{at}init_args takes {_last(found[1])}'s arguments, {{name: value}}; leave it out without any."
+        return f"{at}init_args takes {_last(found[1])}'s arguments, {{name: value}}; omit it if there are none."
     if found := _NO_MODULE.search(message):
-        return f"{at}there is no module {found[2]!r} in this folder or installed, which {found[1]} names."
+        return f"{at}{found[1]} needs the module {found[2]!r}, which is neither in this folder nor installed."
     if found := _NO_TYPE.search(message):
-        return f"{at}{found[2]} must say what its {found[1]} is, for example: def __init__(self, {found[1]}: int)."
+        return f"{at}{found[2]} must declare the type of {found[1]}, for example: def __init__(self, {found[1]}: int)."
     if key and (found := _REQUIRED.search(message)):
         needed = ", ".join(f"--{key[1]}.{name.strip()}" for name in found[2].split(","))
         return f"{_last(found[1])} needs {needed}."
@@ -94,11 +94,11 @@ def explain(message: str, parser: Any) -> str:
     if (found := _SUBCLASS.search(message)) and _GIVEN.search(message):
         given = " ".join(_GIVEN.findall(message)[-1]).strip()
         wrap = found[1] == "Callback" and _is_keras_class(given)
-        hint = f" Keras's are wrapped, in Python: kgenre.callbacks.KerasCallback({_last(given)}())." if wrap else ""
+        hint = f" In Python, wrap Keras's: kgenre.callbacks.KerasCallback({_last(given)}())." if wrap else ""
         return f"{at}{given} is not a {found[1]}.{hint}"
     if found := _NO_CLASS.search(message):
         option = _last(key[1]) if key else ""
-        yours = f" One of yours is named with its file: --{option} file.Class" if option in ("model", "data") else ""
+        yours = f" Name your own class with its file: --{option} file.Class" if option in ("model", "data") else ""
         return f"{at}there is no class {found[1]!r}. {suggestion(found[1], _known_classes(option))}{yours}"
     if found := _MISSING.search(message):
         if found[1] == "runs":
@@ -117,7 +117,7 @@ def explain(message: str, parser: Any) -> str:
         wanted = f"{group}.{name}" if group else key_ or option
         close = _option_hint(wanted, _options_of(parser))
         if option is None:  # not typed: from a config, perhaps of another version
-            return f"the config has {wanted}, which is no option.{close or ' Leave it out.'}"
+            return f"the config has {wanted}, which is not an option.{close or ' Leave it out.'}"
         variable = f"KGENRE_{wanted.upper().replace('.', '__')}"
         source = f", from {variable} in the environment" if variable in os.environ else ""
         return f"there is no option --{wanted}{source}.{close}"
@@ -136,12 +136,12 @@ def _not_an_option(words: str, options: Collection[str]) -> str:
     """Return what an argument without an option was probably meant for."""
     first = words.split()[0]
     if first.endswith((".yaml", ".yml")) and "config" in options:
-        return f"a configuration file is given by --config {first}."
+        return f"for a configuration file, use --config {first}."
     if os.path.isdir(first) and "ckpt_path" in options:
-        return f"a run or checkpoint is given by --ckpt_path {first}" + (
-            f", films by --data.path {first}." if "data.path" in options else "."
+        return f"for a run or checkpoint, use --ckpt_path {first}" + (
+            f"; for films, --data.path {first}." if "data.path" in options else "."
         )
-    return f"{first!r} belongs to no option; the name of an option begins with --."
+    return f"{first!r} does not belong to any option; names of options begin with --."
 
 
 def _wrong_type(name: str, message: str) -> str:

@@ -35,7 +35,7 @@ def run(arguments: Sequence[str]) -> int:
     import_backend(data=False, extras=False)
     from kgenre.models.export import export_classifier
 
-    with without_native_output(), writing_below(options.folder, "name a folder elsewhere"):
+    with without_native_output(), writing_below(options.folder, "choose a folder elsewhere"):
         folder = export_classifier(options.run, options.folder, options.format)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
     print(f"Try it: python {folder / 'classify.py'} --help")

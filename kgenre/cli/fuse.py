@@ -66,7 +66,7 @@ def run(arguments: Sequence[str]) -> int:
 
     members = [_read(Path(run)) for run in options.runs]
     if len({member.checkpoint.resolve() for member in members}) < len(members):
-        raise UsageError("The same checkpoint is given twice: one network cannot be weighed against itself.")
+        raise UsageError("The same checkpoint is given twice: fuse different runs.")
     _check(members)
     _warn_about_outdated_tests(options.runs)
     config = _configuration(members, options)
@@ -80,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     films.load_state_dict(_state(members))
     films.setup("validate")
     if not len(films.split.validation):
-        raise UsageError("The runs have no validation films to weigh them on: train with --data.val_fraction above 0.")
+        raise UsageError("There are no validation films to fit the weights on: train with --data.val_fraction above 0.")
     _load_weights(module, films, members, options.method)
 
     from kgenre.checkpoints import write_checkpoint, write_pointer
@@ -113,12 +113,12 @@ def _read(run: Path) -> _Member:
     checkpoint = find_checkpoint(run)
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
-        raise UsageError(f"{run} is not of a GenreClassifier trained on films: kgenre fuse cannot use it.")
+        raise UsageError(f"{run} holds no GenreClassifier trained on films: kgenre fuse cannot use it.")
     model = state["model"]["hyperparameters"]
     network = model.get("network", "<a function>")
     check_name(network)
     if network == "fused":
-        raise UsageError(f"{run} is fused already. Fuse the runs that it was made of, with others.")
+        raise UsageError(f"{run} is already a fused run. Fuse the runs that it was made from, together with others.")
     reads = state["classifier"].get("inputs")
     if reads is None:  # of an older version: the network's name tells which
         reads = [name for name in ("poster", "overview") if "fusion" in network or network.startswith(name)]
@@ -164,8 +164,8 @@ def _check(members: Sequence[_Member]) -> None:
             if differing:
                 names = ", ".join(name.replace("_", " ") for name in differing)
                 raise UsageError(
-                    f"{pair[0].checkpoint} and {member.checkpoint} read {reads} with another {names}: train both with "
-                    f"the same --data.{', --data.'.join(arguments)}."
+                    f"{pair[0].checkpoint} and {member.checkpoint} read {reads} with different settings ({names}): "
+                    f"train both with the same --data.{', --data.'.join(arguments)}."
                 )
 
 
@@ -224,8 +224,8 @@ def _load_weights(module: Any, films: Any, members: Sequence[_Member], method: s
         for own in ("configure_model", "probabilities", "predict_step"):
             if getattr(type(trained), own) is not getattr(GenreClassifier, own):
                 raise UsageError(
-                    f"{member.checkpoint} is of {type(trained).__name__}, which has a {own} of its own: kgenre fuse "
-                    "puts networks together, as GenreClassifier makes and reads them."
+                    f"{member.checkpoint} holds a {type(trained).__name__}, which overrides {own}: kgenre fuse can "
+                    "only combine networks that are built and used as in GenreClassifier."
                 )
         network.set_weights(trained.model.get_weights())
         prob, has_input = _validation_predictions(trained, films)

@@ -99,6 +99,5 @@ def fill_from_checkpoint(options: Namespace, state: Mapping[str, Any], words: Se
         given["path"] = data.get("path")
     if given["path"] and given["path"] == data.get("path") and not os.path.lexists(given["path"]):
         raise UsageError(
-            f"The run's films, {given['path']}, are not there, seen from this folder. Say where they are: --data.path "
-            "FOLDER"
+            f"The run's films, {given['path']}, cannot be found from this folder. Set the path: --data.path FOLDER"
         )

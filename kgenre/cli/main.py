@@ -91,7 +91,7 @@ def _run(words: list[str], is_typed: bool) -> int:
     except UnicodeEncodeError as error:
         if sys.getfilesystemencoding() == "utf-8":
             raise
-        return _fail(f"{error.object!a} has letters that the locale's {error.encoding} lacks. Set PYTHONUTF8=1.")
+        return _fail(f"{error.object!a} has characters that the locale's {error.encoding} lacks. Set PYTHONUTF8=1.")
     except Exception as error:
         full = _full_disk(error)
         if full and (code := _print()):  # standard output is on that disk: reported already
@@ -114,7 +114,7 @@ def _full_disk(error: Exception) -> str:
     if not isinstance(error, OSError) or error.errno not in (*FULL, errno.EROFS):
         return ""
     where = error.filename or "A file (of the results, of standard output or of the temporary folder)"
-    return f"{where} cannot be written ({error.strerror}). Make room there, or choose another place."
+    return f"{where} cannot be written ({error.strerror}). Make room there, or choose another location."
 
 
 def _lack_of_memory(error: Exception) -> str | None:
@@ -137,7 +137,7 @@ def _help() -> str:
     return (
         "usage: kgenre COMMAND [options]      (kgenre COMMAND --help for its options)\n\n"
         "Classify films by genre from posters and overviews; KERAS_BACKEND selects the backend.\n\n"
-        f"{commands}\nTo begin with: kgenre fit --config configs/quickstart.yaml\n"
+        f"{commands}\nTo get started: kgenre fit --config configs/quickstart.yaml\n"
     )
 
 

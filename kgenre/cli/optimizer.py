@@ -21,20 +21,19 @@ if TYPE_CHECKING:
     from kgenre.cli.parser import Parser
 
 _log = logging.getLogger("kgenre")
-_LOST = "the learning rate, schedule and weight decay that the module has for its own."
 _HOMES = {"optimizer": "keras.optimizers", "lr_scheduler": "keras.optimizers.schedules"}
 
 
 def add_optimizer_arguments(parser: Parser) -> None:
     """Add both options; they are checked later, as Keras takes seconds to import."""
     for part, home in _HOMES.items():
-        what = "in place of the module's" if part == "optimizer" else "for its learning rate"
+        what = "that replaces the module's optimizer" if part == "optimizer" else "for its learning rate"
         group = parser.add_argument_group(f"{part}: a class of {home} {what}")
         group.add_argument(
             f"--{part}.class_path",
             type=str | None,
             default=None,
-            help=f"its name; short: --{part} NAME --{part}.ARGUMENT VALUE; what it takes: --{part}.help=NAME",
+            help=f"its name; short: --{part} NAME --{part}.ARGUMENT VALUE; its arguments: --{part}.help=NAME",
         )
         group.add_argument(f"--{part}.init_args", type=dict[str, Any], default={}, help="its arguments")
 
@@ -70,11 +69,12 @@ def use_optimizer(module: Any, options: Namespace) -> None:
 
     def configured() -> Any:
         if optimizer.class_path is not None:
-            _log.warning("--optimizer %s replaces the module's optimizer, and with it %s", optimizer.class_path, _LOST)
+            lost = "learning rate, schedule and weight decay"
+            _log.warning("--optimizer %s replaces the module's optimizer, %s.", optimizer.class_path, lost)
         made = own()
         if scheduler.class_path is not None:
             if not hasattr(made, "learning_rate"):
-                raise UsageError("--lr_scheduler needs one optimizer: give --optimizer, too.")
+                raise UsageError("--lr_scheduler needs a single optimizer: set --optimizer, too.")
             made.learning_rate = _make("lr_scheduler", scheduler)
         return made
 

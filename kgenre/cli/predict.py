@@ -38,7 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     checkpoint = find_checkpoint(options.ckpt_path)
     state = read_state(checkpoint)
     if "data" not in state or "classifier" not in state:
-        raise UsageError(f"{checkpoint} is not of a GenreClassifier trained on films: kgenre predict cannot use it.")
+        raise UsageError(f"{checkpoint} holds no GenreClassifier trained on films: kgenre predict cannot use it.")
     path = None if one else _table_path(checkpoint, options.out)
     import_backend(data=not one, extras=False)  # many films are batched by TensorFlow
     from kgenre.data import FilmData
@@ -80,7 +80,7 @@ def _parser() -> Parser:
     parser.add_argument("--overview", type=str, default=None, help="the film's plot in a sentence or two")
     parser.add_argument("--data.path", type=str, default=None, help="a folder or table of films")
     parser.add_argument("--data.format", type=str, default="auto", help="the table's layout, if it is not recognised")
-    parser.add_argument("--out", type=str, default=None, help="the table of many films, if not RUN/predictions.csv")
+    parser.add_argument("--out", type=str, default=None, help="the table of many films (default: RUN/predictions.csv)")
     parser.add_argument("--top", type=int, default=3, help="number of genres to print, or to name in the table")
     parser.add_argument("--json", action="store_true", help="print one film's genres as JSON")
     return parser
@@ -113,7 +113,7 @@ def _table_path(checkpoint: Path, out: str | None) -> Path:
     while out is not None and not folder.exists():
         folder = folder.parent
     if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UsageError(f"{folder} cannot be written into: give another place for the table, --out FILE.")
+        raise UsageError(f"{folder} cannot be written to: choose another file for the table with --out.")
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
@@ -126,12 +126,12 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, run: 
     batches = _trainer(progress=True).predict(module, datamodule=films)
     real = np.concatenate([batch["weight"] for batch in batches]) > 0
     rows, prob = (np.concatenate([batch[name] for batch in batches])[real] for name in ("index", "probabilities"))
-    with writing_below(path, "give another place for the table, --out FILE"):
+    with writing_below(path, "choose another file for the table with --out"):
         write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")
     if seen := run.learnt_from(films.table).sum():
         print(
-            f"{seen:,} of them are films that trained or tuned this model. It has seen these, so it looks better here "
-            "than it is: judge it by predictions_test.csv."
+            f"{seen:,} of them were used to train or tune this model, so it looks better here than it is: judge it by "
+            "predictions_test.csv."
         )
     return 0

@@ -88,8 +88,8 @@ def _interruptible() -> Iterator[None]:
         if isinstance(error, ImportError) and "failed to map segment" in str(error):
             library = str(error).partition(":")[0]
             raise BackendError(
-                f"There is not enough memory to load {library}: give this process some gigabytes more (ulimit -v, or "
-                "the limit of its job)."
+                f"There is not enough memory to load {library}: allow this process a few more gigabytes (ulimit -v, "
+                "or its job's limit)."
             ) from error
         raise
     finally:

@@ -19,7 +19,7 @@ def run(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("runs", nargs="+", help="folders of tested runs, such as runs/quickstart/version_0")
     parser.add_argument(
-        "--out", type=str, default=None, help="the folder to write to, if not RUN/report of the first run"
+        "--out", type=str, default=None, help="the folder to write to (default: report in the first run's folder)"
     )
     parser.add_argument("--films", type=int, default=6, help="number of example films")
     parser.add_argument("--explain", type=bool, default=True, help="show where the models look (loads the models)")

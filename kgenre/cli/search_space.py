@@ -95,7 +95,7 @@ def grid(space: Mapping[str, Sequence[Any] | Range]) -> list[Values]:
     for name, values in space.items():
         if isinstance(values, Range):
             if values.steps is None:
-                raise UsageError(f"sweep.{name} is a range: a grid needs steps: 5 in it, or take --method random.")
+                raise UsageError(f"sweep.{name} is a range: add steps: 5 for a grid, or use --method random.")
             steps = values.steps - 1
             values = list(dict.fromkeys(values.at(i / steps) for i in range(steps + 1)))  # rounded, 5 from 1 to 3 are 3
         columns.append(values)

@@ -85,7 +85,7 @@ class _FaultTolerantStream:
             self._is_lost = True
             _redirect_to_devnull(self._stream)  # its buffered text would fail again at exit
             if self.other is not None:
-                lost = f"kgenre: {self._name} cannot be written any more ({error.strerror}); the command continues."
+                lost = f"kgenre: {self._name} can no longer be written ({error.strerror}); the command continues."
                 print(lost, file=self.other, flush=True)
 
 

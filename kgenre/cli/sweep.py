@@ -39,14 +39,14 @@ def run(arguments: Sequence[str]) -> int:
     words, given = _split_sweep_options(arguments)
     options = configuration.parse(_parser(), words)
     if options.ckpt_path is not None:
-        raise UsageError("kgenre sweep starts every trial fresh: leave --ckpt_path out.")
+        raise UsageError("kgenre sweep starts every trial from scratch: leave --ckpt_path out.")
     if options.method == "optuna" and importlib.util.find_spec("optuna") is None:
         raise UsageError("--method optuna needs Optuna: pip install 'kgenre[optuna]'. Without it: --method random.")
     if options.trials < 1:
         raise UsageError(f"--trials must be 1 or more. Received: {options.trials}")
     space = read_space(options.sweep | given)
     if not space:
-        raise UsageError('kgenre sweep needs what to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
+        raise UsageError('kgenre sweep needs options to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
 
     root = Path(options.trainer.default_root_dir).expanduser()
     with fault_tolerant_streams(), writing_below(root, "give a folder for runs with --trainer.default_root_dir"):
@@ -66,7 +66,7 @@ def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) 
         for trial in chain(checked, trials):
             begun.append(trial)
             if trial.load_finished():
-                print(f"{trial}  (finished before)", flush=True)
+                print(f"{trial}  (already finished)", flush=True)
                 continue
             trial.run()
             print(trial, flush=True)
@@ -168,7 +168,7 @@ def _lock(folder: Path) -> RunLock:
         return RunLock(folder)
     except TrainerError as error:
         who = str(error).partition(" Two runs")[0]
-        raise UsageError(f"{who} Wait until that sweep ends, or give another --trainer.name.") from None
+        raise UsageError(f"{who} Wait until that sweep ends, or set another --trainer.name.") from None
 
 
 def _exit_on_signal(number: int, frame: Any) -> None:

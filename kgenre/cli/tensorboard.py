@@ -41,12 +41,12 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
     """
     for run in runs:
         if not Path(run).is_dir():
-            raise UsageError(f"{run} is not a folder. Give runs, such as runs or runs/quickstart/version_0.")
+            raise UsageError(f"{run} is not a folder. Pass folders of runs, such as runs or runs/quickstart/version_0.")
         files = sorted(Path(run).rglob("events.out.tfevents.*"))
         if not files:
-            raise UsageError(f"{run} holds no event files: nothing was logged for TensorBoard there.")
+            raise UsageError(f"{run} has no event files: nothing was logged for TensorBoard there.")
         for path in filter(_is_broken, files):
-            print(f"{path} is damaged: TensorBoard shows what was logged before that place.", file=sys.stderr)
+            print(f"{path} is damaged: TensorBoard shows what was logged before the damage.", file=sys.stderr)
     # With this module present TensorBoard does not import TensorFlow, which takes seconds.
     sys.modules.setdefault("tensorboard.compat.notf", types.ModuleType("notf"))
     default, program = importlib.import_module("tensorboard.default"), importlib.import_module("tensorboard.program")
@@ -55,7 +55,7 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
         where = ["--logdir", str(runs[0])]
     else:
         if found := next((run for run in runs if "," in str(run)), None):
-            raise UsageError(f"TensorBoard divides several runs by commas, and {found} has one: rename the folder.")
+            raise UsageError(f"TensorBoard separates runs with commas, and {found} contains one: rename the folder.")
         names = names_of([Path(run).resolve() for run in runs])
         where = ["--logdir_spec", ",".join(f"{name}:{run}" for name, run in zip(names, runs, strict=True))]
     server = program.TensorBoard(default.get_plugins())
@@ -65,7 +65,7 @@ def start(runs: Sequence[str], port: int = 6006, host: str = "localhost") -> str
     try:
         return server.launch()
     except program.TensorBoardServerException as error:
-        raise UsageError(f"TensorBoard cannot start ({error.msg}): give another --port, or 0 for any.") from None
+        raise UsageError(f"TensorBoard cannot start ({error.msg}): set another --port, or 0 for any.") from None
 
 
 def names_of(runs: Sequence[PurePath]) -> list[str]:

@@ -47,7 +47,7 @@ class Trial:
     def load_finished(self) -> bool:
         """Return whether this exact trial has already finished; if so, load its result."""
         result, config = self.folder / "trial.json", self.folder / "config.yaml"
-        if not result.exists() or config.read_text(encoding="utf-8") != self.config:
+        if not (result.exists() and config.exists()) or config.read_text(encoding="utf-8") != self.config:
             return False
         try:
             state = json.loads(result.read_text(encoding="utf-8"))

@@ -48,8 +48,8 @@ class CSVLogger(Logger):
                 self._read(path, resume_step)
             except (KeyError, TypeError, ValueError, csv.Error) as error:
                 raise LoggerError(
-                    f"{path} is no table of steps any more: did a spreadsheet save it? Put the old one back, or "
-                    "move it away: a new one then begins."
+                    f"{path} is no longer a table of steps: did a spreadsheet program save it? Restore the old file, "
+                    "or move this one away to begin a new table."
                 ) from error
         self._path = path
         self._size = -1  # of the file after the last write; -1: the next row rewrites it
@@ -65,7 +65,7 @@ class CSVLogger(Logger):
         for row in reader:
             step = int(row.pop("step"))
             if None in row:
-                raise ValueError(f"step {step} has more values than there are names")
+                raise ValueError(f"step {step} has more values than there are columns")
             if resume_step is None or step < resume_step:
                 self._rows[step] = {name: value for name, value in row.items() if value}
 
@@ -115,7 +115,7 @@ class CSVLogger(Logger):
                 self._write_all(self._path)
                 self._is_behind = False
             except PermissionError:
-                _log.warning("%s lacks rows, as another program has it open: %s.partial has all.", *[self._path] * 2)
+                _log.warning("%s lacks rows, as another program has it open: %s.partial has them.", *[self._path] * 2)
 
     @property
     def _header(self) -> list[str]:

@@ -147,7 +147,7 @@ class MLFlowLogger(ServiceLogger):
         except MlflowException as error:
             self._is_lost = True
             said = " ".join(str(error).split())[:300]
-            _log.warning("MLflow gets nothing more of this run: %s", said)
+            _log.warning("This run is no longer logged to MLflow: %s", said)
             return None
 
 

@@ -55,10 +55,12 @@ class AdvancedProfiler(Profiler):
         """Stop the action's profile, and continue that of the enclosing action.
 
         Raises:
-            ValueError: the action was not the last one started.
+            ValueError: the action is not running, or not the innermost one that is.
         """
-        if not self._running or self._running[-1] != action_name:
+        if action_name not in self._running:
             raise ValueError(f"Attempting to stop recording an action ({action_name}) which was never started.")
+        if (inner := self._running[-1]) != action_name:
+            raise ValueError(f"Attempting to stop recording an action ({action_name}) before {inner}, inside it.")
         self.profiles[self._running.pop()].disable()
         if self._running:
             self.profiles[self._running[-1]].enable()

@@ -97,7 +97,8 @@ class TraceProfiler(Profiler):
 
             print(f"Trace: {how_to_view(self.trace_dir)}")
         elif self.stage == "fit":
-            _log.warning("TraceProfiler(skip_steps=%d): fit ended after %d steps.", self.skip_steps, self._done)
+            counts = self.skip_steps, self._done
+            _log.warning("TraceProfiler(skip_steps=%d) recorded nothing: the fit ended after %d steps.", *counts)
 
     def _end(self) -> None:
         from kgenre.engines.device_trace import stop_trace

@@ -78,7 +78,7 @@ def test_a_cpu_shared_by_several_devices(measured, capsys):
     times |= {("jax", "32-true", 4): {"jax 1, 32-true, 4 devices": 0.2}}
     times.pop(("jax", "bf16-mixed", 4))
     assert main(["fit", "--advise", "--trainer.devices=4"]) == 0  # the user's own choice
-    assert capsys.readouterr().out.splitlines()[-1] == "Nothing here is clearly faster than this configuration."
+    assert capsys.readouterr().out.splitlines()[-1] == "No setting here is clearly faster than this configuration."
     assert len(asked) == 4
 
 
@@ -99,7 +99,7 @@ def test_nothing_is_clearly_faster(measured, capsys):
     _, times = measured
     times |= {("jax", "32-true", 1): {"a": 0.25}, ("tensorflow", "32-true", 1): {"b": 0.21}}
     assert main(["fit", "--advise"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1] == "Nothing here is clearly faster than this configuration."
+    assert capsys.readouterr().out.splitlines()[-1] == "No setting here is clearly faster than this configuration."
 
 
 def test_a_configuration_that_cannot_run(measured, capsys):

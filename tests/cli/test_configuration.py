@@ -116,7 +116,7 @@ def test_sample_films_that_nobody_asked_for_are_named_first(caplog, films):
     for words in ([], ["--data.path", str(films)]):
         caplog.clear()
         start(options(*words))
-        line = "No --data.path: these are generated sample films. Yours: --data.path FOLDER"
+        line = "No --data.path: using generated sample films. For your own films: --data.path FOLDER"
         assert caplog.messages[:1] == ([] if words else [line])
 
 
@@ -198,7 +198,7 @@ def test_a_file_in_the_working_directory_is_found(allow_import, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     assert main(["fit", "--model", "mine.Net", "--print_config"]) == 2
-    assert "If it is yours: KGENRE_ALLOW_IMPORT=mine\n" in capsys.readouterr().err
+    assert "If it is yours, allow it: KGENRE_ALLOW_IMPORT=mine\n" in capsys.readouterr().err
     allow_import("mine")
     assert main(["fit", "--model", "mine.Net", "--print_config"]) == 0
     monkeypatch.delenv("KGENRE_ALLOW_IMPORT")
@@ -252,4 +252,4 @@ def test_an_overview_that_begins_like_a_comment_is_one():
 def test_an_optimizer_in_place_of_the_modules_is_said(digits, in_tmp_path, caplog):
     words = [*digits, "--trainer.fast_dev_run", "1", "--optimizer", "SGD"]
     assert main(["fit", *words]) == 0
-    assert "--optimizer SGD replaces the module's optimizer, and with it the learning rate" in caplog.text
+    assert "--optimizer SGD replaces the module's optimizer, learning rate, schedule and weight decay." in caplog.text

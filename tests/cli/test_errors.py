@@ -55,8 +55,8 @@ def fails(capsys):
         (["fit", "--model", "GenreClasifier"], 2, ["--model", "mean 'GenreClassifier'?"]),
         (["fit", "--model", "MyNet"], 2, ["MyNet", "GenreClassifier", "--model file.Class"]),
         (["fit", "--model", "null"], 2, ["--model takes a class"]),
-        (["fit", "--data", "."], 2, ["--data takes a class; films are given by --data.path ."]),
-        (["fit", "--data", __file__], 2, ["films are given by --data.path /"]),
+        (["fit", "--data", "."], 2, ["--data takes a class; for films, use --data.path ."]),
+        (["fit", "--data", __file__], 2, ["for films, use --data.path /"]),
         (["fit", "--seed_everything", "null"], 2, ["--seed_everything takes a whole number"]),
         (["fit", "--model", "FilmData"], 2, ["--model", "FilmData"]),
         (["fit", "--optimizer", "SDG"], 1, ["SDG", "SGD"]),
@@ -100,7 +100,7 @@ def fails(capsys):
         (["predict", "--checkpoint", "x"], 2, ["mean --ckpt_path?"]),
         (["fit", "poster.yaml"], 2, ["--config poster.yaml"]),
         (["fit", "."], 2, ["--ckpt_path .", "--data.path ."]),
-        (["fit", "now"], 2, ["'now' belongs to no option"]),
+        (["fit", "now"], 2, ["'now' does not belong to any option"]),
         (["examples", "run", "--n", "0"], 1, ["--n takes 1 or more. Received: 0"]),
         (["examples", "run", "--out", "a.pdf"], 1, ["--out writes HTML, such as a.html. Received: a.pdf"]),
         (["examples", "run", "--top", "0"], 1, ["--top takes 1 or more. Received: 0"]),
@@ -145,14 +145,14 @@ def test_a_misspelt_name_is_told_without_a_backend(fails, command, option, value
     [
         ("trainr: {max_epochs: 3}", "mean --trainer.max_epochs?"),
         ("trainer: {max_epoch: 3}", "mean --trainer.max_epochs?"),
-        ("trainer: {flag_of_another_version: 3}", "trainer.flag_of_another_version, which is no option. Leave it out."),
+        ("trainer: {flag_of_another_version: 3}", "flag_of_another_version, which is not an option. Leave it out."),
         ("trainer: {max_epochs: [3}", "line 1"),
         ("trainer:\n\tmax_epochs: 3", "line 2"),
         ("trainer: {max_epochs: 3}\ndata: null\ntrainer: {}", "'trainer' appears twice, on lines 1 and 3"),
         ("model: {class_path: kgenre.models.GenreClassifier, init_args: {widht: 3}}", "no argument 'widht'"),
-        ("trainer:\ndata: {}", "--trainer takes options, such as --trainer.max_epochs 3; leave it out without any."),
+        ("trainer:\ndata: {}", "--trainer takes options, such as --trainer.max_epochs 3; omit it if there are none."),
         ("trainer:", "the config has no options below trainer: give some, or leave trainer out."),
-        ("trainer: 5", "leave it out without any. Received: 5"),
+        ("trainer: 5", "omit it if there are none. Received: 5"),
         ("trainer: {}\noptimizer:", "--optimizer takes options"),
         ("trainer: {}\nlr_scheduler:", "--lr_scheduler takes options"),
         ("trainer: {}\nseed_everything:", "--seed_everything takes a whole number"),
@@ -163,10 +163,10 @@ def test_a_misspelt_name_is_told_without_a_backend(fails, command, option, value
         ),
         ("trainer: {callbacks: [{class_path: EarlyStopping, patience: 3}]}", "class_path: NAME, init_args:"),
         ("trainer: {callbacks: [{EarlyStopping: {patience: 3}}]}", "class_path: NAME, init_args:"),
-        ("- 1", "config.yaml holds no options by name"),
-        ("", "config.yaml is empty. A configuration is written as"),
+        ("- 1", "config.yaml is not a mapping of options"),
+        ("", "config.yaml is empty. An example of a configuration"),
         ("# nothing yet", "config.yaml is empty"),
-        ("epochs: 3", "the config has epochs, which is no option. Did you mean --trainer.max_epochs?"),
+        ("epochs: 3", "the config has epochs, which is not an option. Did you mean --trainer.max_epochs?"),
     ],
 )
 def test_wrong_config(fails, tmp_path, text, word):
@@ -197,7 +197,7 @@ def test_a_checkpoint_of_another_module_is_named(fails, tmp_path):
     for command in (["predict", "--overview", "A ship.", "--ckpt_path", made], ["fuse", made]):
         code, lines = fails(*command)
         assert code == 1
-        assert "is not of a GenreClassifier trained on films" in lines[-1]
+        assert "holds no GenreClassifier trained on films" in lines[-1]
 
 
 def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monkeypatch):
@@ -208,7 +208,7 @@ def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monk
     for refused, words in (
         (tmp_path / "runs" / "x", "(Read-only file system): give a folder for runs with --trainer.default_root_dir."),
         (tmp_path, "(Read-only file system): give a folder for runs with --trainer.default_root_dir."),
-        (tmp_path / "cache", "(Read-only file system). Make room there, or choose another place."),
+        (tmp_path / "cache", "(Read-only file system). Make room there, or choose another location."),
     ):
         assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1], refused
     for name in (None, str(tmp_path / "runs" / "x")):  # a file that is being written has no name in the error
@@ -221,7 +221,7 @@ def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monk
         assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1]
     monkeypatch.setattr("os.access", lambda path, mode: False)
     _, lines = fails("predict", "--ckpt_path", overview_run, "--data.path", films)
-    assert f"{overview_run} cannot be written into: give another place for the table, --out FILE." in lines[-1]
+    assert f"{overview_run} cannot be written to: choose another file for the table with --out." in lines[-1]
 
 
 def test_unknown_backend(run_python):
@@ -304,7 +304,7 @@ def test_the_films_of_a_run_that_are_elsewhere(fails, poster_run, tmp_path):
     checkpoint.state["data"]["hyperparameters"]["path"] = "films/of/mine"
     write_checkpoint(checkpoint, tmp_path / "step=000009")
     code, lines = fails("test", "--ckpt_path", tmp_path / "step=000009")
-    assert (code, "The run's films, films/of/mine, are not there" in lines[-1]) == (1, True)
+    assert (code, "The run's films, films/of/mine, cannot be found from this folder" in lines[-1]) == (1, True)
 
 
 def test_damaged_checkpoint(fails, poster_run, tmp_path):
@@ -366,7 +366,7 @@ def test_csv_without_the_columns(fails, tmp_path):
     ("text", "name", "words"),
     [
         ("def", "mine.Net", ["mine.py, line 1"]),
-        ("import nonesuch", "mine.Net", ["no module 'nonesuch'"]),
+        ("import nonesuch", "mine.Net", ["needs the module 'nonesuch'"]),
         ("import kgenre\nclass Net(kgenre.Module): ...", "mine.Nett", ["mean 'Net'?"]),
         ("class Net: ...", "mine.Net", ["mine.Net is not a Module"]),
         (
@@ -395,9 +395,7 @@ def test_a_keras_callback_of_the_users_own(fails, allow_import, tmp_path, monkey
     monkeypatch.syspath_prepend(tmp_path)
     allow_import("mine")
     _, lines = fails("fit", "--trainer.callbacks+=mine.Mine")
-    assert lines[-2].endswith(
-        "is not a Callback. Keras's are wrapped, in Python: kgenre.callbacks.KerasCallback(Mine())."
-    )
+    assert lines[-2].endswith("is not a Callback. In Python, wrap Keras's: kgenre.callbacks.KerasCallback(Mine()).")
 
 
 def test_a_bug_in_the_users_module_shows_where_it_is(allow_import, tmp_path, monkeypatch):

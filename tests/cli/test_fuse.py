@@ -113,9 +113,13 @@ def test_the_mean_is_over_what_a_film_has(poster_run, overview_run, films, tmp_p
         (
             "state",
             {"stem": "english", "vocabulary": []},
-            "read overviews with another vocabulary, stem: train both with",
+            "read overviews with different settings (vocabulary, stem): train both with",
         ),
-        ("hyperparameters", {"vocabulary_size": 400}, "another vocabulary size: train both with the same --data.vocab"),
+        (
+            "hyperparameters",
+            {"vocabulary_size": 400},
+            "different settings (vocabulary size): train both with the same --data.vocab",
+        ),
     ],
 )
 def test_runs_that_do_not_go_together(overview_run, part, changed, message, tmp_path, capsys):

@@ -85,7 +85,7 @@ def test_a_name_that_the_locale_has_no_letters_for(monkeypatch, capsys):
         main.main(["report"])
     monkeypatch.setattr("sys.getfilesystemencoding", lambda: "ascii")
     assert main.main(["report"]) == 1
-    said = "kgenre: '\\xe9' has letters that the locale's ascii lacks. Set PYTHONUTF8=1.\n"
+    said = "kgenre: '\\xe9' has characters that the locale's ascii lacks. Set PYTHONUTF8=1.\n"
     assert capsys.readouterr().err == said
 
 

@@ -88,7 +88,7 @@ def test_predictions_and_export_are_those_of_the_subclass(run, films, tmp_path, 
     np.testing.assert_allclose(given, [float(expected[genre]) for genre in genres], atol=1e-4)
 
     assert main(["fuse", str(run), "--root", str(tmp_path)]) == 1
-    assert "Squared, which has a probabilities of its own" in capsys.readouterr().err.splitlines()[-1]
+    assert "Squared, which overrides probabilities" in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_class_that_is_not_allowed_or_not_there_is_named(run, command, code, t
         return " ".join(capsys.readouterr().err.splitlines())
 
     monkeypatch.delenv("KGENRE_ALLOW_IMPORT")
-    assert "ownclass.Squared may not be imported. If it is yours: KGENRE_ALLOW_IMPORT=ownclass" in said()
+    assert "ownclass.Squared may not be imported. If it is yours, allow it: KGENRE_ALLOW_IMPORT=ownclass" in said()
     assert "ownclass" not in sys.modules
     monkeypatch.setenv("KGENRE_ALLOW_IMPORT", "ownclass")
     monkeypatch.chdir(tmp_path)
@@ -109,7 +109,7 @@ def test_a_class_that_is_not_allowed_or_not_there_is_named(run, command, code, t
     assert "o module " in said()
     (tmp_path / "ownclass.py").write_text("")
     sys.path_importer_cache.clear()
-    assert re.search("there is no ownclass.Squared|class ownclass.Squared is not there", said())
+    assert re.search("there is no ownclass.Squared|class ownclass.Squared does not exist here", said())
     (tmp_path / "ownclass.py").write_text("a = 1 / 0")
     text = said()
     assert re.search("(--model|Error): (.* )?division by zero", text)
@@ -122,4 +122,4 @@ def test_a_class_of_a_notebook_is_said_to_be_elsewhere(run, tmp_path, capsys):
     path = write_checkpoint(kept, tmp_path / "step=000001")
     for command in (["test", "--ckpt_path"], ["predict", "--poster", "x.jpg", "--ckpt_path"]):
         assert main([*command, str(path)]) in (1, 2)
-        assert "class __main__.Squared is not there" in capsys.readouterr().err.splitlines()[-1]
+        assert "class __main__.Squared does not exist here" in capsys.readouterr().err.splitlines()[-1]

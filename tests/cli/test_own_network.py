@@ -79,7 +79,7 @@ def test_what_is_not_allowed_is_not_imported(run, command, monkeypatch, capsys):
     sys.modules.pop("mycnn", None)
     assert main([*command, str(run)]) == 1
     said = capsys.readouterr().err.splitlines()[-1]
-    assert said == "kgenre: mycnn.my_cnn may not be imported. If it is yours: KGENRE_ALLOW_IMPORT=mycnn"
+    assert said == "kgenre: mycnn.my_cnn may not be imported. If it is yours, allow it: KGENRE_ALLOW_IMPORT=mycnn"
     assert "mycnn" not in sys.modules
 
 

@@ -145,7 +145,7 @@ def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, tmp
     split = json.loads((poster_run / "split.json").read_text())
     seen = len({row["id"] for row in rows}.intersection(split["train"] + split["validation"]))
     assert seen
-    assert f"{seen} of them are films that trained or tuned this model" in capsys.readouterr().out
+    assert f"{seen} of them were used to train or tune this model" in capsys.readouterr().out
     assert main([*many, "--out", str(tmp_path)]) == 1
     assert len(rows) == 5
     capsys.readouterr()

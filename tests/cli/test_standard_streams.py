@@ -35,7 +35,7 @@ def test_long_work_goes_on_where_its_lines_cannot_be_written(lost, monkeypatch):
             assert not getattr(sys, lost).isatty()
         assert getattr(sys, lost) is pipe
     name = "standard output" if lost == "stdout" else "standard error"
-    assert other.getvalue() == f"kgenre: {name} cannot be written any more (Broken pipe); the command continues.\n"
+    assert other.getvalue() == f"kgenre: {name} can no longer be written (Broken pipe); the command continues.\n"
 
 
 @pytest.fixture

@@ -134,13 +134,17 @@ def test_another_configuration_is_another_trial(swept, tmp_path):
     assert recalled == [True, False]
     broken = shutil.copytree(swept / "trial_000", tmp_path / "broken")
     (broken / "trial.json").write_text('{"status": "fini')
-    assert not Trial(broken, {}, (broken / "config.yaml").read_text(), "val/loss", "min").load_finished()
+    config = (broken / "config.yaml").read_text()
+    assert not Trial(broken, {}, config, "val/loss", "min").load_finished()
+    without_config = shutil.copytree(swept / "trial_000", tmp_path / "without")
+    (without_config / "config.yaml").unlink()
+    assert not Trial(without_config, {}, config, "val/loss", "min").load_finished()
 
 
 @pytest.mark.parametrize(
     ("arguments", "code", "word"),
     [
-        ([], 1, "what to vary"),
+        ([], 1, "options to vary"),
         (["--sweep.model.learning_rate", "3"], 1, "takes a list"),
         (["--sweep.model.learning_rat", "[3]"], 2, "mean 'learning_rate'?"),
         (["--sweep.model.learning_rate", "[fast]"], 2, "takes a number. Received: fast"),

@@ -49,12 +49,12 @@ def test_what_cannot_be_shown_is_said(tmp_path, capsys):
     assert main(["tensorboard", str(tmp_path / "nowhere")]) == 1
     assert "is not a folder" in capsys.readouterr().err
     assert main(["tensorboard", str(tmp_path)]) == 1
-    assert "holds no event files" in capsys.readouterr().err
+    assert "has no event files" in capsys.readouterr().err
     with pytest.raises(UsageError, match="is not a folder"):
         start([str(tmp_path / "nowhere")])
     (tmp_path / "a,b").mkdir()
     (tmp_path / "a,b" / "events.out.tfevents.1").touch()
-    with pytest.raises(UsageError, match="divides several runs by commas"):
+    with pytest.raises(UsageError, match="separates runs with commas"):
         start([str(tmp_path), str(tmp_path / "a,b")])
 
 
@@ -74,7 +74,7 @@ def test_a_damaged_events_file_is_named(poster_run, tmp_path, capsys):
     assert said() == ""
     path = next((run / "val").glob("events.out.tfevents.*"))
     path.write_bytes(path.read_bytes()[:-5])
-    assert said() == f"{path} is damaged: TensorBoard shows what was logged before that place.\n"
+    assert said() == f"{path} is damaged: TensorBoard shows what was logged before the damage.\n"
     path.write_bytes(b"something else")
     assert "is damaged" in said()
 

@@ -17,7 +17,7 @@ def logger(tmp_path):
 
 
 def test_values_without_a_run():
-    with pytest.raises(RuntimeError, match=r"CSVLogger writes into a run's folder and has none: .* ckpt_path"):
+    with pytest.raises(RuntimeError, match=r"CSVLogger writes into a run's folder, and none is open.* ckpt_path"):
         CSVLogger().log_metrics({"a": 1.0}, 1)
 
 
@@ -135,7 +135,7 @@ def test_a_table_in_another_form_is_named_and_kept(tmp_path, saved):
     file = tmp_path / "metrics.csv"
     file.write_text(saved, encoding="latin-1")
     logger = CSVLogger()
-    with pytest.raises(LoggerError, match="is no table of steps any more"):
+    with pytest.raises(LoggerError, match="is no longer a table of steps"):
         logger.open(tmp_path)
     logger.finalize("failed")  # as the trainer does where a fit cannot begin
     assert file.read_text(encoding="latin-1") == saved

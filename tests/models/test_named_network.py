@@ -108,7 +108,9 @@ def test_a_checkpoint_runs_no_function_of_a_stranger(name, tmp_path, monkeypatch
     state = {"model": {"hyperparameters": {"network": name}}}
     module.on_save_checkpoint(state)
     write_checkpoint(Checkpoint({}, {}, state), tmp_path / "step=1")
-    with pytest.raises(TrainerError, match=f"{name} may not be imported. If it is yours: KGENRE_ALLOW_IMPORT="):
+    with pytest.raises(
+        TrainerError, match=f"{name} may not be imported. If it is yours, allow it: KGENRE_ALLOW_IMPORT="
+    ):
         GenreClassifier.load_from_checkpoint(tmp_path / "step=1")
 
 

@@ -119,6 +119,10 @@ def test_advanced_profiler_gives_an_inner_action_its_own_time():
     assert any("max" in function for *_, function in outer)
     with pytest.raises(ValueError, match="never started"):
         profiler.stop("outer")
+    profiler.start("outer")
+    profiler.start("inner")
+    with pytest.raises(ValueError, match=r"stop recording an action \(outer\) before inner, inside it"):
+        profiler.stop("outer")
 
 
 @pytest.mark.parametrize("batches", [6, 3])
@@ -166,7 +170,7 @@ def test_trace_profiler_records_no_measurements(recorded, monkeypatch):
 def test_trace_profiler_of_a_fit_that_is_too_short(caplog):
     trainer = quiet_trainer(profiler="trace")
     trainer.fit(BoringModule(), boring_batches(2))
-    assert "TraceProfiler(skip_steps=10): fit ended after 2 steps." in caplog.text
+    assert "TraceProfiler(skip_steps=10) recorded nothing: the fit ended after 2 steps." in caplog.text
     with pytest.raises(ValueError, match=r"steps >= 1. Received: skip_steps=0, steps=0"):
         TraceProfiler(skip_steps=0, steps=0)
 
