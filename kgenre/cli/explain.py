@@ -81,7 +81,7 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_ARGUMENTS.search(message):
         return f"{at}init_args takes {_last(found[1])}'s arguments, {{name: value}}; omit it if there are none."
     if found := _NO_MODULE.search(message):
-        return f"{at}{found[1]} needs the module {found[2]!r}, which is neither in this folder nor installed."
+        return f"{at}there is no module {found[2]!r} for {found[1]}, neither in this folder nor installed."
     if found := _NO_TYPE.search(message):
         return f"{at}{found[2]} must declare the type of {found[1]}, for example: def __init__(self, {found[1]}: int)."
     if key and (found := _REQUIRED.search(message)):

@@ -366,7 +366,7 @@ def test_csv_without_the_columns(fails, tmp_path):
     ("text", "name", "words"),
     [
         ("def", "mine.Net", ["mine.py, line 1"]),
-        ("import nonesuch", "mine.Net", ["needs the module 'nonesuch'"]),
+        ("import nonesuch", "mine.Net", ["no module 'nonesuch'"]),
         ("import kgenre\nclass Net(kgenre.Module): ...", "mine.Nett", ["mean 'Net'?"]),
         ("class Net: ...", "mine.Net", ["mine.Net is not a Module"]),
         (
