@@ -20,6 +20,7 @@ def run(script, *arguments):
     return subprocess.run(command, capture_output=True, text=True, timeout=900)
 
 
+@pytest.mark.one_backend("jax")
 def test_a_tiny_run_is_measured_rendered_and_gone_on_with(tmp_path):
     output = tmp_path / "new" / "throughput.json"
     size = ["--steps", "2", "--rounds", "2", "--batch-sizes", "2", "--words", "5", "--output", output]

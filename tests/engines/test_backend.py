@@ -25,6 +25,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.one_backend("jax")
 def test_a_keras_json_changes_nothing(tmp_path, run_python, capsys):
     exec(SCRIPT, {})
     plain = json.loads(capsys.readouterr().out.splitlines()[-1])
