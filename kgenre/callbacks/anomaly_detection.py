@@ -57,16 +57,16 @@ class AnomalyDetection(Callback):
         inputs = ["/".join(map(str, path)) or "the batch" for path, leaf in flat if not is_finite(leaf)]
         layer = None if inputs else first_layer_not_finite(trainer.engine.built, batch, batch_idx)
         if inputs:
-            cause = f"the batch itself holds NaN or infinity ({', '.join(inputs)}): look at the data"
+            cause = f"the batch itself contains NaN or infinity ({', '.join(inputs)}): check the data"
         elif layer is not None:
             cause = f"the first layer whose output is not finite is {layer.name!r} ({type(layer).__name__})"
         elif not is_finite(loss):
-            cause = f"the loss is {float(loss)}, though every layer's output is finite: look at how it is computed"
+            cause = f"the loss is {float(loss)}, though every layer's output is finite: check how it is computed"
         else:
             cause = f"the loss is {float(loss):.4g}, but its gradient is not finite for {_some(bad)}"
         raise AnomalyError(
             f"detect_anomaly: in epoch {trainer.current_epoch + 1}, batch {batch_idx + 1}, {cause}. The weights are "
-            "those before this batch."
+            "those from before this batch."
         )
 
 

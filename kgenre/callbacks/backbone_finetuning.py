@@ -75,15 +75,15 @@ class BackboneFinetuning(Callback):
         mine = {id(variable) for layer in layers for variable in layer.trainable_variables}
         if not mine:
             raise ValueError(
-                f"BackboneFinetuning trains {self.backbone} later, but there is nothing in it to train: it was frozen "
-                "before. Leave it trainable; BackboneFinetuning freezes it."
+                f"BackboneFinetuning: {self.backbone} has no trainable weights: it was frozen before the fit. Leave it "
+                "trainable; BackboneFinetuning freezes it."
             )
         owners = [[id(v) in mine for v in group.values()] for group in trainer.engine.built.groups]
         pure = [position for position, own in enumerate(owners) if own and all(own)]
         if len(pure) != 1 or sum(map(sum, owners)) != len(owners[pure[0]]) or len(owners) < 2:
             raise ValueError(
-                f"BackboneFinetuning gives {self.backbone} a rate of its own, so it needs an optimizer of its own: let "
-                f"configure_optimizers return {{'{self.backbone}.*': an optimizer, '.*': another}}."
+                f"BackboneFinetuning sets the learning rate of {self.backbone} separately, so it needs its own "
+                f"optimizer: return {{'{self.backbone}.*': an optimizer, '.*': another}} from configure_optimizers."
             )
         self._optimizer, self._rest = pure[0], next(i for i in range(len(owners)) if i != pure[0])
         self._flags = [(part, part.trainable) for layer in layers for part in layer._flatten_layers()]
@@ -109,7 +109,7 @@ class BackboneFinetuning(Callback):
             rate = min(rate, rest) if self.should_align else rate
         trainer.set_learning_rate(rate, self._optimizer)
         if self.verbose:
-            _log.info("Epoch %d: learning rate %.4g, of the backbone %.4g.", trainer.current_epoch + 1, rest, rate)
+            _log.info("Epoch %d: learning rate %.4g, backbone %.4g.", trainer.current_epoch + 1, rest, rate)
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Restore the original ``trainable`` flags."""
@@ -131,7 +131,7 @@ class BackboneFinetuning(Callback):
             models = ", ".join(repr(part.name) for part in parts if isinstance(part, keras.Model)) or "none"
             raise ValueError(
                 f"BackboneFinetuning needs a Keras layer or model as {type(module).__name__}.{self.backbone}, or one "
-                f"inside the module's of this name. The models there: {models}."
+                f"of this name inside the module's networks. The models there: {models}."
             )
         return named
 

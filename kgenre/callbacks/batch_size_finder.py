@@ -21,7 +21,7 @@ _log = logging.getLogger("kgenre")
 
 
 class NothingFitsError(ShortTraceback, MemoryError):
-    """Even the smallest batch exceeds memory."""
+    """Even the smallest batch does not fit into memory."""
 
 
 class BatchSizeFinder(Callback):
@@ -62,7 +62,7 @@ class BatchSizeFinder(Callback):
         max_val: int = 8192,
     ) -> None:
         if mode not in ("power", "binsearch"):
-            raise ValueError(f"The batch size finder's mode is 'power' or 'binsearch'. Received: {mode!r}")
+            raise ValueError(f"The batch size finder's mode must be 'power' or 'binsearch'. Received: {mode!r}")
         if min(steps_per_trial, init_val, max_trials) < 1 or not 0 <= margin < 1:
             raise ValueError(
                 "The batch size finder takes steps_per_trial, init_val and max_trials >= 1 and 0 <= margin < 1. "
@@ -92,12 +92,14 @@ class BatchSizeFinder(Callback):
     def scale_batch_size(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> int | None:
         """Try sizes with ``fit(trial_trainer)``, set and return the largest that fits; None with ``fast_dev_run``."""
         if trainer.fast_dev_run:
-            _log.warning("No batch size is searched for with fast_dev_run.")
+            _log.warning("The batch size finder does nothing with fast_dev_run.")
             return None
         what = "The batch size finder"
         owners = [module, trainer.datamodule]
         if trainer.data is None:
-            raise ValueError(f"{what} needs a source that makes its batches anew: give a datamodule, not batches.")
+            raise ValueError(
+                f"{what} needs a data pipeline that it can build again with each size: pass a datamodule, not batches."
+            )
         owner, name = set_attribute(owners, [self.batch_arg_name], what=what)
         size, fits, too_large = self.init_val, None, None
         for _ in range(self.max_trials):
@@ -119,7 +121,7 @@ class BatchSizeFinder(Callback):
                 if size in (0, fits):
                     break
         if fits is None:
-            raise NothingFitsError(f"{what}: memory is exceeded even with {name}={too_large}.")
+            raise NothingFitsError(f"{what}: out of memory even with {name}={too_large}.")
         if self.mode == "binsearch" and too_large is not None:
             fits = max(1, int(fits * (1 - self.margin)))
         set_attribute([owner], [name], fits)
@@ -134,7 +136,7 @@ class BatchSizeFinder(Callback):
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-            _log.info("Batch size %d exceeds the memory.", size)
+            _log.info("Batch size %d does not fit into memory.", size)
             return "memory"
         finally:
             gc.collect()  # frees the arrays of this size's engine

@@ -110,8 +110,8 @@ class EarlyStopping(Callback):
             return
         if self._best_weights is None:
             _log.warning(
-                "EarlyStopping(restore_best_weights=True): the best %s (%.4f) is from before this run went on from "
-                "its checkpoint, so the weights stay as they are. Take the best of a ModelCheckpoint.",
+                "EarlyStopping(restore_best_weights=True): the best %s (%.4f) was reached before this run was "
+                "resumed, so the weights stay as they are. Load the best checkpoint of a ModelCheckpoint instead.",
                 self.monitor,
                 self.best_score,
             )
@@ -123,7 +123,7 @@ class EarlyStopping(Callback):
             part.exchange(arrays)
         engine.load_state_dict(arrays | weights)
         self._best_weights = None
-        _log.info("The weights are those of epoch %d: %s %.4f.", self._best_epoch + 1, self.monitor, self.best_score)
+        _log.info("Restored the weights of epoch %d: %s %.4f.", self._best_epoch + 1, self.monitor, self.best_score)
 
     def _look(self, trainer: Trainer) -> None:
         if not self.strict and self.monitor not in trainer.callback_metrics:

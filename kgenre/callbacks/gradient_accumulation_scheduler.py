@@ -31,8 +31,8 @@ class GradientAccumulationScheduler(Callback):
             for epoch, batches in scheduling.items()
         ):
             raise ValueError(
-                "GradientAccumulationScheduler(scheduling=...) is a dict of epochs (from 0) and batches (at least 1). "
-                f"Received: {scheduling!r}"
+                "GradientAccumulationScheduler(scheduling=...) must be a dict of epochs (from 0) and batches (at least "
+                f"1). Received: {scheduling!r}"
             )
         self.scheduling = dict(sorted(scheduling.items()))
 

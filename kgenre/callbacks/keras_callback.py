@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 # Callbacks that rely on internals of `keras.Model.fit`, and what to use instead.
-_INSTEAD = {
+_REPLACEMENTS = {
     "BackupAndRestore": "Trainer.fit(ckpt_path='last')",
     "ProgbarLogger": "ProgressBar",
     "SwapEMAWeights": "WeightAveraging",
@@ -58,9 +58,10 @@ class KerasCallback(Callback):
         kind = type(callback).__name__
         if not isinstance(callback, keras.callbacks.Callback):
             raise TypeError(f"KerasCallback takes a keras.callbacks.Callback. Received: {kind}")
-        if kind in _INSTEAD and type(callback).__module__.startswith("keras."):
+        if kind in _REPLACEMENTS and type(callback).__module__.startswith("keras."):
             raise TypeError(
-                f"keras.callbacks.{kind} uses the insides of keras.Model.fit. Take kgenre's {_INSTEAD[kind]} instead."
+                f"keras.callbacks.{kind} relies on internals of keras.Model.fit. "
+                f"Use kgenre's {_REPLACEMENTS[kind]} instead."
             )
         self.callback = callback
         self.model = model
@@ -107,10 +108,10 @@ class KerasCallback(Callback):
             models = [getattr(module, self.model, None)]
             if models[0] is None:
                 where = f"{type(module).__name__}.{self.model}"
-                raise ValueError(f"{self.state_key} needs a Keras model as {where}. Received: nothing.")
+                raise ValueError(f"{self.state_key} needs a Keras model as {where}. Received: None.")
         if len(models) != 1:
             raise ValueError(
-                f"{self.state_key} needs one Keras model, and {type(module).__name__} has {len(models)}. "
+                f"{self.state_key} needs one Keras model, but {type(module).__name__} has {len(models)}. "
                 "Name the attribute that holds it: KerasCallback(callback, model=...)."
             )
         self._view = view = _ModelView(models[0], trainer)

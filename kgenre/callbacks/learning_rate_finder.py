@@ -130,7 +130,7 @@ class LearningRateFinder(Callback):
                 f"Received: min_lr={min_lr}, max_lr={max_lr}, num_training_steps={num_training_steps}"
             )
         if mode not in ("exponential", "linear"):
-            raise ValueError(f"A range test's mode is 'exponential' or 'linear'. Received: {mode!r}")
+            raise ValueError(f"A range test's mode must be 'exponential' or 'linear'. Received: {mode!r}")
         self.test = RangeTest(mode, min_lr, max_lr, num_training_steps)
         self.early_stop_threshold = early_stop_threshold
         self.update_attr = update_attr
@@ -148,7 +148,7 @@ class LearningRateFinder(Callback):
     def lr_find(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None]) -> RangeTest | None:
         """Run the test with ``fit(trial_trainer)`` and return it; None with ``fast_dev_run``."""
         if trainer.fast_dev_run:
-            _log.warning("No learning rate is searched for with fast_dev_run.")
+            _log.warning("The learning rate finder does nothing with fast_dev_run.")
             return None
         if self.update_attr:
             self._set(module)

@@ -27,7 +27,7 @@ class LearningRateMonitor(Callback):
 
     def __init__(self, logging_interval: str | None = "epoch") -> None:
         if logging_interval not in ("epoch", "step", None):
-            raise ValueError(f"logging_interval is 'epoch', 'step' or None. Received: {logging_interval!r}")
+            raise ValueError(f"logging_interval must be 'epoch', 'step' or None. Received: {logging_interval!r}")
         self.logging_interval = logging_interval
         self._seen = 0
 

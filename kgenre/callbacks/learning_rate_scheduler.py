@@ -40,13 +40,14 @@ class LearningRateScheduler(Callback):
         optimizer: int | None = None,
     ) -> None:
         if interval not in ("epoch", "step"):
-            raise ValueError(f"LearningRateScheduler(interval=...) is 'epoch' or 'step'. Received: {interval!r}")
+            raise ValueError(f"LearningRateScheduler(interval=...) must be 'epoch' or 'step'. Received: {interval!r}")
         if frequency < 1:
             raise ValueError(f"LearningRateScheduler(frequency=...) must be at least 1. Received: {frequency!r}")
         if not _takes_two(schedule):
             raise ValueError(
-                "a scheduler is a function of two, (index, learning_rate) -> the new rate. One of PyTorch's LambdaLR "
-                f"gives a factor: lambda index, rate: base_rate * factor(index). Received: {schedule!r}"
+                "a scheduler must be a function (index, learning_rate) -> the new rate. For a function that returns a "
+                "factor, as PyTorch's LambdaLR takes: lambda index, rate: base_rate * factor(index). "
+                f"Received: {schedule!r}"
             )
         self.schedule = schedule
         self.interval = interval
@@ -99,8 +100,8 @@ def refuse_schedules(callback: str, trainer: Trainer, number: int | None = None)
     for optimizer in trainer.optimizers if number is None else [trainer.optimizers[number]]:
         if hasattr(optimizer._learning_rate, "get_config"):  # a LearningRateSchedule, not a variable
             raise TypeError(
-                f"{callback} cannot set the rate of an optimizer that was given "
-                f"{type(optimizer._learning_rate).__name__}. Give the optimizer a number, or drop the callback."
+                f"{callback} cannot set the learning rate of an optimizer that has the schedule "
+                f"{type(optimizer._learning_rate).__name__}. Pass the optimizer a number, or drop the callback."
             )
 
 

@@ -46,7 +46,7 @@ def check_logged(callback: str, monitor: str | None, trainer: Trainer, module: M
             raise MonitorError(f"{what}: no step logs this value.{hint} The steps log: {names}.")
         _log.warning("%s: no step logs this value, so it will be nan.%s The steps log: %s.", what, hint, names)
     elif same:
-        _log.warning("%s: no step logs this value; a hook must.%s", what, hint)
+        _log.warning("%s: no step logs this value, so a hook must log it.%s", what, hint)
 
 
 def _hooks_may_log(trainer: Trainer, module: Module) -> bool:

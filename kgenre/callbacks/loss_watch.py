@@ -110,14 +110,14 @@ class LossWatch(Callback):
             trainer.should_stop = trainer.has_diverged = True
             self.stopped_step = step
             _log.error(
-                "Stopping: %s. Often a learning rate that is too high; Trainer(gradient_clip_val=1.0) limits single "
-                "steps.",
+                "Stopping: %s. A common cause is a learning rate that is too high; Trainer(gradient_clip_val=1.0) "
+                "limits single steps.",
                 place,
             )
             return
         self.rollbacks += 1
-        again = f"{self.rollbacks} of {self.max_rollbacks} times"
-        _log.warning("Going back to %s (%s) with a lower learning rate: %s.", checkpoint.path, again, place)
+        count = f"rollback {self.rollbacks} of {self.max_rollbacks}"
+        _log.warning("Going back to %s (%s) with a lower learning rate: %s.", checkpoint.path, count, place)
         self._note(checkpoint)
         trainer.going_back = checkpoint, lambda: self._lower_rates(trainer)
 
@@ -134,7 +134,7 @@ class LossWatch(Callback):
         try:
             write_checkpoint(checkpoint, checkpoint.path)
         except OSError as error:
-            _log.warning("%s does not know of it: it cannot be written (%s).", checkpoint.path, error)
+            _log.warning("The rollback could not be recorded in %s (%s).", checkpoint.path, error)
 
     def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
         """Take over the number of rollbacks that was written into this checkpoint."""
@@ -178,5 +178,5 @@ def _culprits(trainer: Trainer) -> str:
     if logs:
         parts.append(f"logged values that are not finite: {', '.join(logs[:4])}")
     if bad:
-        parts.append(f"the first of {len(bad)} such variables is {bad[0]}")
+        parts.append(f"the first of {len(bad)} variables that are not finite: {bad[0]}")
     return f" ({'; '.join(parts)})" if parts else ""

@@ -97,7 +97,9 @@ class ModelCheckpoint(Callback):
         on_save_error: Literal["raise", "warn"] = "raise",
     ) -> None:
         if on_save_error not in ("raise", "warn"):
-            raise ValueError(f"ModelCheckpoint(on_save_error=...) is 'raise' or 'warn'. Received: {on_save_error!r}")
+            raise ValueError(
+                f"ModelCheckpoint(on_save_error=...) must be 'raise' or 'warn'. Received: {on_save_error!r}"
+            )
         whens = (every_n_epochs, every_n_train_steps)
         if save_top_k < -1 or any(n is not None and n < 1 for n in whens):
             raise ValueError(
@@ -106,13 +108,13 @@ class ModelCheckpoint(Callback):
             )
         if monitor is None and save_top_k > 1:
             raise ValueError(
-                f"ModelCheckpoint(monitor=None, save_top_k={save_top_k}): nothing says which are the best. Give a "
+                f"ModelCheckpoint(monitor=None, save_top_k={save_top_k}): nothing ranks the checkpoints. Pass a "
                 "monitor, or save_top_k=-1, 0 or 1."
             )
         if sum(when is not None for when in (*whens, train_time_interval)) > 1:
             raise ValueError(
-                "ModelCheckpoint takes one of every_n_epochs, every_n_train_steps and train_time_interval. Received: "
-                f"every_n_epochs={every_n_epochs}, every_n_train_steps={every_n_train_steps}, "
+                "ModelCheckpoint takes only one of every_n_epochs, every_n_train_steps and train_time_interval. "
+                f"Received: every_n_epochs={every_n_epochs}, every_n_train_steps={every_n_train_steps}, "
                 f"train_time_interval={train_time_interval!r}"
             )
         self.monitor = monitor
@@ -244,7 +246,7 @@ class ModelCheckpoint(Callback):
             return
         if self._at_boundary == (trainer.current_epoch, trainer.batch_idx, trainer.global_step):
             # The epoch's first hooks (a new rate) have run; a run resumed from here would run them again.
-            _log.info("Nothing is saved: since %s no step was made.", self.last_model_path)
+            _log.info("Nothing is saved: no step was made since %s.", self.last_model_path)
         elif trainer.engine.has_lost_steps:  # a run resumed from here would skip their batches
             newest = self.last_model_path or "none"
             _log.warning("Nothing is saved: the weights lack the last steps. The newest checkpoint: %s", newest)
@@ -326,10 +328,12 @@ class ModelCheckpoint(Callback):
             if on_error == "raise":
                 raise
             if self._has_failed:
-                _log.warning("Again no checkpoint was written (%s).", error.strerror or error)
+                _log.warning("Another checkpoint could not be written (%s).", error.strerror or error)
             else:
                 _log.warning(
-                    "No checkpoint was written (%s). Training continues; the newest is %s.", error, self.kept.last
+                    "The checkpoint could not be written (%s). Training continues; newest checkpoint: %s.",
+                    error,
+                    self.kept.last or "none",
                 )
             self._has_failed = True
 
@@ -353,7 +357,7 @@ class ModelCheckpoint(Callback):
         if monitor == "val/loss" and monitor not in metrics and _OF_THE_FIRST_SET in metrics:
             monitor = _OF_THE_FIRST_SET
             if self.kept.best is None:
-                _log.info("ModelCheckpoint: of several validation sets the first says what is best (%s).", monitor)
+                _log.info("ModelCheckpoint: the first of several validation sets ranks the checkpoints (%s).", monitor)
         epochs_are_to_come = not (trainer.current_epoch or trainer.epoch_is_done)
         validations_are = trainer.schedule.validates and not trainer.validated_at
         if monitor not in metrics and (epochs_are_to_come or validations_are):

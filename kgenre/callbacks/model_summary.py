@@ -26,7 +26,7 @@ class ModelSummary(Callback):
 
     def __init__(self, max_depth: int = 1) -> None:
         if max_depth < -1:
-            raise ValueError(f"ModelSummary(max_depth=...) is -1, 0 or more. Received: {max_depth}")
+            raise ValueError(f"ModelSummary(max_depth=...) must be -1, 0 or more. Received: {max_depth}")
         self.max_depth = max_depth
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:

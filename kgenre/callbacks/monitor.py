@@ -17,7 +17,7 @@ class MonitorError(ShortTraceback, ValueError):
 def check_mode(callback: str, mode: str) -> str:
     """Return the mode if it is "min" or "max"."""
     if mode not in MODES:
-        raise MonitorError(f"{callback}(mode=...) is 'min' or 'max'. Received: {mode!r}")
+        raise MonitorError(f"{callback}(mode=...) must be 'min' or 'max'. Received: {mode!r}")
     return mode
 
 

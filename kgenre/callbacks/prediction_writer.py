@@ -45,7 +45,7 @@ class PredictionWriter(Callback):
     ) -> None:
         if write_interval not in ("batch", "epoch", "batch_and_epoch"):
             raise ValueError(
-                f"PredictionWriter(write_interval=...) is 'batch', 'epoch' or 'batch_and_epoch'. "
+                f"PredictionWriter(write_interval=...) must be 'batch', 'epoch' or 'batch_and_epoch'. "
                 f"Received: {write_interval!r}"
             )
         self.output_dir = output_dir
@@ -103,7 +103,7 @@ class PredictionWriter(Callback):
             earlier = [path for path in self._folder.glob("batch_*.npz") if path.name >= _file(self._written)]
             if earlier:
                 _log.warning(
-                    "%s holds %d files of an earlier prediction too, from %s on.",
+                    "%s also contains %d files of an earlier prediction, from %s on.",
                     self._folder,
                     len(earlier),
                     min(earlier).name,
@@ -117,7 +117,7 @@ class PredictionWriter(Callback):
         elif trainer.run_dir is not None:
             folder = trainer.run_dir / "predictions"
         else:
-            raise ValueError("PredictionWriter() has no folder to write to: give output_dir, or predict from a run.")
+            raise ValueError("PredictionWriter() has no folder to write to: pass output_dir, or predict from a run.")
         folder.mkdir(parents=True, exist_ok=True)
         np.savez(folder / name, **dict(_named(prediction)))
         return folder

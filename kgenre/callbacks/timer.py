@@ -44,7 +44,7 @@ class Timer(Callback):
         interval: Literal["step", "epoch"] = "step",
     ) -> None:
         if interval not in ("step", "epoch"):
-            raise ValueError(f"Timer(interval=...) is 'step' or 'epoch'. Received: {interval!r}")
+            raise ValueError(f"Timer(interval=...) must be 'step' or 'epoch'. Received: {interval!r}")
         self.duration = None if duration is None else read_duration("Timer(duration=...)", duration).total_seconds()
         self.interval = interval
         self._before: dict[_Stage, float] = {}  # seconds by stage, up to the last stop of its clock

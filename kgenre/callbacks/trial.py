@@ -98,6 +98,6 @@ def set_attribute(owners: Sequence[Any], names: Sequence[str], value: Any = None
             return owner, name
     kinds = " or ".join(type(owner).__name__ for owner in owners if owner is not None)
     raise ValueError(
-        f"{what} sets the attribute {' or '.join(map(repr, names))}, and {kinds} has none. Add it (self.{names[0]} = "
-        "..., and use it), or name another."
+        f"{what} sets the attribute {' or '.join(map(repr, names))}, but {kinds} has none. Add it (self.{names[0]} = "
+        "..., and use it), or name another one."
     )

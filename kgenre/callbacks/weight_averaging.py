@@ -45,7 +45,7 @@ class WeightAveraging(Callback):
         update_starting_at_epoch: int | None = None,
     ) -> None:
         if decay is not None and not 0 <= decay < 1:
-            raise ValueError(f"WeightAveraging(decay=...) is at least 0 and below 1, or None. Received: {decay}")
+            raise ValueError(f"WeightAveraging(decay=...) must be at least 0 and below 1, or None. Received: {decay}")
         first_step, first_epoch = update_starting_at_step or 0, update_starting_at_epoch or 0
         if update_every_n_steps < 1 or first_step < 0 or first_epoch < 0:
             raise ValueError(
@@ -59,7 +59,7 @@ class WeightAveraging(Callback):
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Refuse a second `WeightAveraging`: the module can end with only one average."""
         if stage == "fit" and sum(isinstance(callback, WeightAveraging) for callback in trainer.callbacks) > 1:
-            raise ValueError("A run has one WeightAveraging: its average is what is validated. Received: several.")
+            raise ValueError("A run can have only one WeightAveraging: its average is validated. Received: several.")
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Forget the weights that an earlier fit put aside."""

@@ -67,8 +67,8 @@ class Checkpoint:
 
 def _refused(value: Any) -> NoReturn:
     raise TypeError(
-        f"A checkpoint's state is JSON, which holds no {type(value).__name__}. Received: {str(value)[:40]!r}. Let "
-        "state_dict and on_save_checkpoint give numbers, texts, lists and dicts: float(x), array.tolist()."
+        f"A checkpoint's state is JSON, which cannot hold a {type(value).__name__}. Received: {str(value)[:40]!r}. "
+        "Store only numbers, strings, lists and dicts in state_dict and on_save_checkpoint: float(x), array.tolist()."
     )
 
 
@@ -84,7 +84,7 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
         *(f"{name} is not in the checkpoint" for name in here if name not in there),
         *(f"{name} is not in the model" for name in there if name not in here),
         *(
-            f"{name} is {there[name]} there and {shape} here"
+            f"{name} is {there[name]} in the checkpoint and {shape} in the model"
             for name, shape in here.items()
             if there.get(name, shape) != shape
         ),
@@ -92,4 +92,6 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
     if problems:
         others = len(problems) - 2
         more = f" (and {others} more difference{'s' * (others > 1)})" if others > 0 else ""
-        raise CheckpointError(f"Checkpoint {checkpoint.path} is of another {what}: {'; '.join(problems[:2])}{more}.")
+        raise CheckpointError(
+            f"Checkpoint {checkpoint.path} belongs to a different {what}: {'; '.join(problems[:2])}{more}."
+        )

@@ -27,7 +27,7 @@ def read_file(path: Path, size: int | None = None, limit: int | None = None) -> 
         FileNotFoundError: there is no such file.
     """
     if path.is_symlink():  # not every system has O_NOFOLLOW
-        raise UnsafeFileError("is a link, and a checkpoint holds none")
+        raise UnsafeFileError("is a link, which a checkpoint must not contain")
     # Without O_NONBLOCK, opening a pipe would block until somebody writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     with open(os.open(path, flags), "rb") as file:
@@ -37,7 +37,7 @@ def read_file(path: Path, size: int | None = None, limit: int | None = None) -> 
         if size is not None and found.st_size != size:
             raise UnsafeFileError(f"has {found.st_size} bytes instead of {size}")
         if found.st_size > (limit or _memory()):
-            raise UnsafeFileError(f"has {found.st_size} bytes, more than the {limit or _memory()} that can be")
+            raise UnsafeFileError(f"has {found.st_size} bytes, more than the limit of {limit or _memory()}")
         return file.read(found.st_size)
 
 

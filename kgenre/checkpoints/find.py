@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from kgenre.checkpoints.checkpoint import FILES, Checkpoint, CheckpointError
-from kgenre.checkpoints.files import move, read_file, sync_folder, write_synced
+from kgenre.checkpoints.files import UnsafeFileError, move, read_file, sync_folder, write_synced
 from kgenre.checkpoints.read import read_checkpoint, read_manifest
 
 
@@ -32,7 +32,7 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
         PosixPath('runs/quickstart/version_0/checkpoints/step=000126')
     """
     if not isinstance(path, str | os.PathLike):
-        raise CheckpointError(f"A checkpoint is given as the path of a folder. Received: {path!r}")
+        raise CheckpointError(f"A checkpoint must be the path of a folder. Received: {path!r}")
     path = Path(os.path.expanduser(path))  # pathlib's own raises an error for an unknown user
     if (path / "manifest.json").exists():
         return path
@@ -45,9 +45,9 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Path:
     steps = checkpoints_by_age(path / "checkpoints")
     if steps:
         raise CheckpointError(
-            f"Run {path} does not say which checkpoint is its best or last. Give one, such as {steps[0]}."
+            f"Run {path} has no file best or last that names a checkpoint. Choose one, such as {steps[0]}."
         )
-    what = "is not a checkpoint, nor a run with checkpoints" if path.exists() else "does not exist"
+    what = "is neither a checkpoint nor a run with checkpoints" if path.exists() else "does not exist"
     runs = run_folders(path)
     newest = f" The newest run there is {runs[-1]}." if runs else ""
     of_run = f", or RUN/checkpoints/{path}" if str(path) in ("best", "last") else ""
@@ -101,9 +101,11 @@ def _time_of(folder: Path) -> float:
 def _follow(pointer: Path) -> Path:
     try:
         name = read_file(pointer, limit=1024).decode().strip()
+    except UnsafeFileError as error:
+        raise CheckpointError(f"{pointer} {error}.") from None
     except (OSError, ValueError) as error:
-        raise CheckpointError(f"{pointer} cannot be read: it {error}.") from None
+        raise CheckpointError(f"{pointer} cannot be read: {error}.") from None
     target = pointer.parent / name
     if not name or Path(name).name != name or not (target / "manifest.json").exists():
-        raise CheckpointError(f"{pointer} points to {name!r}, which is not a checkpoint beside it.")
+        raise CheckpointError(f"{pointer} points to {name!r}, which is not a checkpoint in the same folder.")
     return target

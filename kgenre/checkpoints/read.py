@@ -78,16 +78,18 @@ def read_manifest(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise CheckpointError(f"{path}/manifest.json cannot be read: {error}") from error
     if schema > SCHEMA:
-        raise CheckpointError(f"{path} has schema {schema}, this version of kgenre reads {SCHEMA}: update kgenre.")
+        raise CheckpointError(
+            f"{path} has schema {schema}, but this version of kgenre reads at most {SCHEMA}: update kgenre."
+        )
     if schema != SCHEMA and schema not in MIGRATIONS:
-        raise CheckpointError(f"{path} has schema {schema}, which this version of kgenre does not know.")
+        raise CheckpointError(f"{path} has schema {schema}, which this version of kgenre does not support.")
     return manifest
 
 
 def _entry(entry: Mapping[str, Any]) -> dict[str, Any]:
     size, digest = entry["bytes"], entry["sha256"]
     if not isinstance(size, int) or not re.fullmatch("[0-9a-f]{64}", digest):
-        raise ValueError(f"an entry is {entry}")
+        raise ValueError(f"invalid entry {entry}")
     return {"bytes": size, "sha256": digest}
 
 
@@ -112,7 +114,7 @@ def _arrays(path: Path, name: str, content: bytes) -> dict[str, np.ndarray]:
     try:
         return load(content)
     except (SafetensorError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"Checkpoint {path} is damaged: {name} holds no arrays ({error}).") from error
+        raise CheckpointError(f"Checkpoint {path} is damaged: {name} has no valid arrays ({error}).") from error
 
 
 def _state(path: Path, content: bytes) -> dict[str, Any]:
@@ -121,5 +123,5 @@ def _state(path: Path, content: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"Checkpoint {path} is damaged: state.json is not JSON ({error}).") from error
     if not isinstance(state, dict):
-        raise CheckpointError(f"Checkpoint {path} is damaged: state.json holds no object.")
+        raise CheckpointError(f"Checkpoint {path} is damaged: state.json is not a JSON object.")
     return state

@@ -61,7 +61,9 @@ def _refuse_to_replace(path: Path) -> None:
     names = {inside.name for inside in path.iterdir()} if path.is_dir() else {"a file"} if path.exists() else set()
     if not (names <= {*FILES, "epoch.safetensors"} or names >= {"manifest.json", "weights.safetensors"}):
         raise FileExistsError(
-            errno.EEXIST, "It is there and no checkpoint, so nothing is written. Give another path", str(path)
+            errno.EEXIST,
+            "Something other than a checkpoint is there, so nothing is written. Pass another path",
+            str(path),
         )
 
 

@@ -52,7 +52,7 @@ def choose_films(
             trained = any(unknown[0] in run.split.get(part, ()) for run in runs for part in ("train", "validation"))
             why = ": it was used for training or validation" if trained else ""
             raise ReportError(
-                f"{unknown[0]} is not a test film of these runs{why}. There are {len(common)}, such as --ids "
+                f"{unknown[0]} is not a test film of these runs{why}. They have {len(common)}, such as --ids "
                 f"{','.join(common[:3])}"
             )
         return list(ids)
@@ -66,7 +66,7 @@ def choose_films(
     spread = prob.std(axis=0).sum(axis=1) if len(runs) > 1 else (prob[0] * (1 - prob[0])).sum(axis=1)
     scores = {"best": loss, "worst": -loss, "disagreed": -spread}
     if kind not in scores:
-        raise ReportError(f"Films are chosen by {', '.join(['random', *scores])}. Received: {kind!r}")
+        raise ReportError(f"Films can be chosen by {', '.join(['random', *scores])}. Received: {kind!r}")
     # Films without genres come last: they are easy to predict and show nothing.
     order = np.lexsort((scores[kind], ~true.any(axis=1)))
     return [common[i] for i in order[:n]]
@@ -109,12 +109,14 @@ def _film_table(run: Run) -> FilmTable | None:
 
     arguments = run.config.get("data", {}).get("init_args")
     if arguments is None:
-        _log.warning("Example films are shown without poster and overview: %s does not say where they are.", run.folder)
+        _log.warning("Example films are shown without poster and overview: %s does not record their path.", run.folder)
         return None
     try:
         return read_films(arguments.get("path") or sample_films(), arguments.get("format", "auto"))
     except (FilmDataError, OSError) as error:
-        _log.warning("Example films are shown without poster and overview: %s If they have moved: --data.path.", error)
+        _log.warning(
+            "Example films are shown without poster and overview: %s If the films have moved, set --data.path.", error
+        )
         return None
 
 
@@ -130,7 +132,7 @@ def _explained(
         try:
             found |= _explained_by(run, known, table, rows)
         except (CheckpointError, ValueError, OSError) as error:
-            _log.warning("%s goes without explanations: %s", run.name, error)
+            _log.warning("%s is shown without explanations: %s", run.name, error)
     return found
 
 

@@ -81,7 +81,7 @@ def _film(film: Film) -> str:
     pictures = [] if film.poster is None else [f"<figure>{_image(film.poster, 'jpeg', 'poster')}</figure>"]
     for guess in film.guesses:
         if guess.heat is not None:
-            image = _image(guess.heat, "jpeg", f"where {guess.run} looks")
+            image = _image(guess.heat, "jpeg", f"Grad-CAM of {guess.run}")
             pictures.append(f"<figure>{image}<figcaption>{escape(guess.run)}</figcaption></figure>")
     words = next((guess for guess in film.guesses if guess.words), None)
     overview = _marked(words) if words else escape(film.overview)

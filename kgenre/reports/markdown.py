@@ -51,7 +51,7 @@ def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
     for i, guess in enumerate(film.guesses, 1):
         if guess.heat is not None:
             pictures[f"film_{number}_{i}.jpg"] = guess.heat
-            images.append(f"![where {_escaped(guess.run)} looks](film_{number}_{i}.jpg)")
+            images.append(f"![Grad-CAM of {_escaped(guess.run)}](film_{number}_{i}.jpg)")
     if images:
         lines.append(" ".join(images))
     if film.overview:

@@ -58,11 +58,13 @@ def write_report(
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ReportError(f"{out} cannot be written into ({error.strerror}): give a folder with --out.") from error
+        raise ReportError(f"{out} cannot be written to ({error.strerror}): choose a folder with --out.") from error
     blocks = report_blocks(runs, numbers, films, explain)
     text, pictures = to_markdown(blocks)
     if wrong := badly_drawn(text):
-        _log.warning("report.pdf and the pictures show some names wrongly: %s. report.html has its texts right.", wrong)
+        _log.warning(
+            "report.pdf and the pictures show some names wrongly: %s. report.html shows them correctly.", wrong
+        )
     card = model_card(best_of(runs), numbers)
     for name, content in pictures.items():
         (folder / name).write_bytes(content)
@@ -211,7 +213,7 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
             if str(value := trainer.get(option)) not in ("None", "1.0", "0", "0.0"):  # 1 is one batch, 1.0 all
                 printed = numbers.say(f"{limited.name}: {option}", value, "g")
                 said.append(
-                    f"{limited.name} trained with {option}={printed}: an epoch need not have all training films."
+                    f"{limited.name} trained with {option}={printed}: an epoch may not contain all training films."
                 )
     said.append(
         "Genre labels come from one database and may be incomplete: a genre that is not listed may still apply."

@@ -141,12 +141,12 @@ def read_runs(
             differing = sorted(set(run.genre_names) ^ set(first.genre_names))
             what = f"such as {differing[0]}" if differing else "in another order"
             raise ReportError(
-                f"{first.folder} and {run.folder} have other genres ({what}): they cannot be compared. Train both on "
-                "the same films."
+                f"{first.folder} and {run.folder} have different genres ({what}): they cannot be compared. Train both "
+                "on the same films."
             )
         if {part: set(ids) for part, ids in run.split.items()} != {p: set(ids) for p, ids in first.split.items()}:
             raise ReportError(
-                f"{first.folder} and {run.folder} were trained and tested on other films: they cannot be compared. "
+                f"{first.folder} and {run.folder} were trained and tested on different films: they cannot be compared. "
                 "Train both with the same --data.path, --data.split_seed, --data.val_fraction and --data.test_fraction."
             )
         own, other = first.predictions, run.predictions
@@ -169,11 +169,11 @@ def _run_folder(path: Path) -> Path:
         raise ReportError(f"{path} does not exist. Give a run's folder, such as runs/quickstart/version_0.")
     if (path / "environment.json").exists():
         raise ReportError(
-            f"{path} has no results yet: its training has not ended. When it has: "
+            f"{path} has no results yet: its training has not ended. Once it has: "
             f"kgenre test --ckpt_path {quoted_path(path)}"
         )
     inside = sorted(p.parent for below in ("version_*", "*/version_*") for p in path.glob(f"{below}/metrics.json"))
-    example = f" Did you mean {inside[-1]}?" if inside else " It is named like runs/quickstart/version_0."
+    example = f" Did you mean {inside[-1]}?" if inside else " A run's folder is named like runs/quickstart/version_0."
     raise ReportError(f"{path} is not a run's folder: it has no metrics.json.{example}")
 
 
@@ -183,7 +183,7 @@ def _read(path: Path, name: str) -> Run:
     if "test/loss" not in metrics or not (path / "predictions_test.csv").exists():
         if "test/loss" in metrics and "test/f1_micro" not in metrics:
             raise ReportError(
-                f"{path} is not a run on films, which reports are about. Its results are in {path / 'metrics.json'}, "
+                f"{path} is not a run on films, and a report needs one. Its results are in {path / 'metrics.json'}, "
                 f"its curves in kgenre tensorboard {quoted_path(path)}."
             )
         raise ReportError(f"{path} has no test results. First: kgenre test --ckpt_path {quoted_path(run)}")
@@ -199,7 +199,7 @@ def _read(path: Path, name: str) -> Run:
     predictions = read_predictions(path / "predictions_test.csv")
     if split.get("test") and not set(predictions.ids) & set(split["test"]):
         raise ReportError(
-            f"{path} was last tested on other films than those of its split. "
+            f"{path} was last tested on different films than those of its split. "
             f"First: kgenre test --ckpt_path {quoted_path(path)} --data.path FILMS, with the films that it was "
             "trained on."
         )
@@ -236,7 +236,7 @@ def read_mapping(path: Path, load: Callable[[str], Any] = json.loads) -> dict[st
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ReportError(f"{path} cannot be read: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict | None):
-        raise ReportError(f"{path} cannot be read: it holds no values by name.")
+        raise ReportError(f"{path} cannot be read: it is not a mapping of names to values.")
     return {name: value for name, value in (content or {}).items() if value is not None}
 
 
@@ -262,9 +262,7 @@ def _rows(path: Path) -> list[dict[str, float]]:
         with path.open(newline="", encoding="utf-8-sig") as file:  # a spreadsheet may have added a byte-order mark
             return [{k: float(v) for k, v in row.items() if k and v} for row in csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as error:
-        raise ReportError(
-            f"{path} cannot be read: {error}. Take it away, and the report goes without curves."
-        ) from error
+        raise ReportError(f"{path} cannot be read: {error}. Move it away for a report without curves.") from error
 
 
 def _mid_epoch(rows: Sequence[dict[str, float]], ends: Sequence[int]) -> list[dict[str, float]]:

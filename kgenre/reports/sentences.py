@@ -26,7 +26,7 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     parts = [numbers.of(run, f"data/{part}_films", ",d") for part in ("train", "validation", "test")]
     present = run.present_genres
     films, total = run.metrics["test/films"], sum(run.support(g) for g in present)
-    mean = numbers.say(f"{run.name}: genres a test film", total / films, ".1f")
+    mean = numbers.say(f"{run.name}: genres per test film", total / films, ".1f")
     text = (
         f"{parts[0]} training films, {parts[1]} validation films, on which the epoch and the thresholds were chosen, "
         f"and {parts[2]} test films, used for neither. A test film has {mean} genres on average."
@@ -75,7 +75,7 @@ def training(run: Run, numbers: Numbers) -> str:
     loss = numbers.say(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
     start = f"{run.name}: the lowest validation loss, {loss}, was reached at epoch {best} of {count}"
     if curve.state == "single":
-        return f"{start}; a single epoch says no more."
+        return f"{start}; a single epoch shows no trend."
     if curve.state == "overfitted":
         rise = numbers.say(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
         return f"{start}; then the training loss kept falling while the validation loss rose by {rise} %: overfitting."
@@ -105,7 +105,7 @@ def thresholds(run: Run, numbers: Numbers) -> str:
         f"{micro[1]}; one threshold per genre changes macro-F1 from {macro[0]} to {macro[1]}."
     )
     if run.metrics["test/tuned_f1_micro"] < run.metrics["test/f1_micro"]:
-        text += " Micro-F1 is lower with it: on few validation films the best threshold is partly a matter of luck."
+        text += " Micro-F1 is lower with it: with few validation films the best threshold is partly a matter of luck."
     chance = baseline_difference(run, FrequencyBaseline.key, "tuned_f1_micro")
     if chance is not None and chance.verdict != "better":
         guess = numbers.of(run, "test/baseline_frequency/tuned_f1_micro")
@@ -114,7 +114,7 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     expected, there = run.predictions.prob.sum(axis=1).mean(), run.predictions.true.sum(axis=1).mean()
     if abs(expected / there - 1) > 0.1 and _more_than_chance(run):
         sums = [
-            numbers.say(f"{run.name}: {name} genres a film", value, ".1f")
+            numbers.say(f"{run.name}: {name} genres per film", value, ".1f")
             for name, value in (("expected", expected), ("true", there))
         ]
         how = "high" if expected > there else "low"
@@ -199,7 +199,7 @@ def _after_the_curve(run: Run) -> str:
     option, rate = learning_rate(run)
     higher = f"{again} {option} {3 * rate:g}" if again and isinstance(rate, float) else "."
     return {
-        "single": f"{run.name}: one epoch says little: train longer{go_on}",
+        "single": f"{run.name}: one epoch shows little: train longer{go_on}",
         "falling": f"{run.name}: validation loss was still falling: train longer{go_on}",
         "overfitted": f"{run.name}: it overfits, so more epochs would not help: try more dropout, weight decay or "
         f"augmentation, or fewer parameters.{smaller}",

@@ -53,8 +53,8 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
                 "–" if _put_together(run) else str(run.arguments("data").get("batch_size", "–")),
                 numbers.say(f"{run.name}: epochs", len(run.epochs), "d") if run.epochs else "–",
                 numbers.say(f"{run.name}: best epoch", curve.best_epoch, "g") if curve else "–",
-                numbers.say(f"{run.name}: seconds an epoch", seconds, ".1f") if seconds else "–",
-                numbers.say(f"{run.name}: films a second", speed, ".0f") if speed else "–",
+                numbers.say(f"{run.name}: seconds per epoch", seconds, ".1f") if seconds else "–",
+                numbers.say(f"{run.name}: films per second", speed, ".0f") if speed else "–",
             )
         )
     header = ("", "reads", "parameters", "learning\nrate", "batch", "epochs", "best\nepoch", "s / epoch", "films / s")
@@ -148,14 +148,14 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
     rows = []
     for run in runs:
         tuned = found(run, "tuned_", "at tuned thresholds") if "test/threshold" in run.metrics else "–"
-        expected = numbers.say(f"{run.name}: expected genres a film", run.predictions.prob.sum(axis=1).mean(), ".1f")
+        expected = numbers.say(f"{run.name}: expected genres per film", run.predictions.prob.sum(axis=1).mean(), ".1f")
         threshold = numbers.of(run, "test/threshold", ".2f")
         pairs = _precision_and_recall(run, "test", numbers)
         rows.append(
             (run.name, f"{found(run, '', 'at 0.5')} / {tuned}", threshold, *pairs, expected, *errors(run, "test"))
         )
     run = runs[0]
-    there = numbers.say(f"{run.name}: true genres a film", run.predictions.true.sum(axis=1).mean(), ".1f")
+    there = numbers.say(f"{run.name}: true genres per film", run.predictions.true.sum(axis=1).mean(), ".1f")
     of = numbers.say(f"{run.name}: genres with test films", len(run.present_genres), "d")
     for key, of_run in _baselines(runs):
         base = f"test/baseline_{key}"

@@ -31,7 +31,7 @@ def checkpoint_of_test(run: Run) -> Path:
             if checkpoints.read_state(path).get("global_step") == step:
                 return path
     _log.warning(
-        "%s: there is no checkpoint of the tested step, %d, any more: the explanations are those of the best one.",
+        "%s: the checkpoint of the tested step, %d, no longer exists: the explanations are those of the best one.",
         run.name,
         step,
     )

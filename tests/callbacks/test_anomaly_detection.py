@@ -42,7 +42,7 @@ def batches_of_three(how):
 @pytest.mark.parametrize(
     ("how", "named"),
     [
-        ("batch", r"the batch itself holds NaN or infinity \(x\)"),
+        ("batch", r"the batch itself contains NaN or infinity \(x\)"),
         ("layer", r"the first layer whose output is not finite is 'logarithm' \(Lambda\)"),
         ("loss", "the loss is (nan|inf), though every layer's output is finite"),
         ("gradient", r"its gradient is not finite for model\.layers\.0\.kernel"),

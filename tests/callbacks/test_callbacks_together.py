@@ -102,7 +102,7 @@ def test_a_normalization_layer_goes_on_with_its_own_numbers_not_their_average():
 
 
 def test_two_averages_are_refused():
-    with pytest.raises(ValueError, match="A run has one WeightAveraging"):
+    with pytest.raises(ValueError, match="A run can have only one WeightAveraging"):
         fit([WeightAveraging(0.5), WeightAveraging(0.9)])
 
 
@@ -152,7 +152,7 @@ def test_what_a_hook_froze_is_trained_again_where_training_goes_back_to_before()
 
 def test_a_backbone_whose_rate_a_schedule_sets_is_refused():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
-    with pytest.raises(TypeError, match="BackboneFinetuning cannot set the rate of an optimizer that was given Exp"):
+    with pytest.raises(TypeError, match=r"BackboneFinetuning cannot set the learning rate of an .* Exp"):
         fit([BackboneFinetuning(1)], Transfer(schedule))
 
 

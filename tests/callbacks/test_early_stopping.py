@@ -126,7 +126,7 @@ def test_its_state_comes_back():
 
 
 def test_wrong_mode():
-    with pytest.raises(ValueError, match=r"EarlyStopping\(mode=...\) is 'min' or 'max'. Received: 'least'"):
+    with pytest.raises(ValueError, match=r"EarlyStopping\(mode=...\) must be 'min' or 'max'. Received: 'least'"):
         EarlyStopping(mode="least")
 
 
@@ -210,9 +210,9 @@ def test_a_best_of_before_a_resume_is_told(caplog):
             trainer.fit(module, boring_batches(1), boring_batches(1), **arguments)
         return [record.message for record in caplog.records][-1]
 
-    assert fit([3, 1]) == "The weights are those of epoch 2: val/score 1.0000."
+    assert fit([3, 1]) == "Restored the weights of epoch 2: val/score 1.0000."
     assert "the best val/score (1.0000) is from before this run went on" in fit([3, 1, 2], ckpt_path="last")
-    assert fit([3, 1, 2, 0.5], ckpt_path="last") == "The weights are those of epoch 4: val/score 0.5000."
+    assert fit([3, 1, 2, 0.5], ckpt_path="last") == "Restored the weights of epoch 4: val/score 0.5000."
 
 
 def test_a_value_that_is_logged_at_the_end_of_the_training_epoch():

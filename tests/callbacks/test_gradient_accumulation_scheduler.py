@@ -29,7 +29,7 @@ def test_an_update_is_of_the_mean_gradient():
 
 @pytest.mark.parametrize("wrong", [{}, {-1: 2}, {0: 0}, {"a": 1}, {0: 1.5}], ids=str)
 def test_wrong_schedules(wrong):
-    with pytest.raises(ValueError, match=r"is a dict of epochs \(from 0\) and batches"):
+    with pytest.raises(ValueError, match=r"must be a dict of epochs \(from 0\) and batches"):
         GradientAccumulationScheduler(wrong)
 
 

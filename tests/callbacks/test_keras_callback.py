@@ -161,7 +161,9 @@ def test_only_written_batch_hooks_are_called():
 
 
 def test_what_is_refused():
-    with pytest.raises(TypeError, match=r"keras.callbacks.TensorBoard uses the insides .* kgenre's TensorBoardLogger"):
+    with pytest.raises(
+        TypeError, match=r"keras.callbacks.TensorBoard relies on internals .* kgenre's TensorBoardLogger"
+    ):
         KerasCallback(keras.callbacks.TensorBoard("logs"))
     with pytest.raises(TypeError, match=r"takes a keras.callbacks.Callback. Received: int"):
         KerasCallback(3)
@@ -172,8 +174,8 @@ def test_what_is_refused():
             self.other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
 
     csv_logger = keras.callbacks.CSVLogger("log.csv")
-    with pytest.raises(ValueError, match=r"needs one Keras model, and Two has 2. Name the attribute"):
+    with pytest.raises(ValueError, match=r"needs one Keras model, but Two has 2. Name the attribute"):
         quiet_trainer(callbacks=KerasCallback(csv_logger)).fit(Two(), boring_batches(1))
-    with pytest.raises(ValueError, match=r"needs a Keras model as Two.nothing. Received: nothing"):
+    with pytest.raises(ValueError, match=r"needs a Keras model as Two.nothing. Received: None"):
         quiet_trainer(callbacks=KerasCallback(csv_logger, model="nothing")).fit(Two(), boring_batches(1))
     quiet_trainer(callbacks=KerasCallback(csv_logger, model="model")).fit(Two(), boring_batches(1))

@@ -163,7 +163,7 @@ def test_a_name_that_a_hook_may_log_is_not_refused(caplog, who):
         module.on_validation_epoch_end = hooks.pop("on_validation_epoch_end")
     callbacks = [ModelCheckpoint("val_loss"), LambdaCallback(**hooks)]
     assert fit(callbacks, 1, module) == ([1], {"best": 1, "last": 1})
-    assert "no step logs this value; a hook must. Did you mean 'val/loss'?" in caplog.text
+    assert "no step logs this value, so a hook must log it. Did you mean 'val/loss'?" in caplog.text
 
 
 def test_weights_only():
@@ -700,7 +700,7 @@ def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
     for step in (2, 3, 4):
         full_disk(monkeypatch, at_step=step)
     assert fit(ModelCheckpoint("val/score", save_top_k=-1, on_save_error="warn"))[0] == [1, 5]
-    again = "Again no checkpoint was written (No space left on device)."
+    again = "Another checkpoint could not be written (No space left on device)."
     assert caplog.messages[1].endswith("Training continues; the newest is step=000001.")
     assert caplog.messages[2:] == [again, again]
 
@@ -739,5 +739,5 @@ def test_what_is_removed_by_hand_leaves_a_place_among_the_best():
 
 
 def test_what_happens_on_an_error_is_raise_or_warn():
-    with pytest.raises(ValueError, match=r"on_save_error=...\) is 'raise' or 'warn'. Received: 'ignore'"):
+    with pytest.raises(ValueError, match=r"on_save_error=...\) must be 'raise' or 'warn'. Received: 'ignore'"):
         ModelCheckpoint(on_save_error="ignore")

@@ -53,7 +53,7 @@ def test_in_the_run_or_nowhere():
     trainer.predict(module, boring_batches(1))
     names = sorted(file.name for file in (trainer.log_dir / "predictions").iterdir())
     assert names == ["batch_000000.npz", "predictions.npz"]
-    with pytest.raises(ValueError, match="has no folder to write to: give output_dir"):
+    with pytest.raises(ValueError, match="has no folder to write to: pass output_dir"):
         quiet_trainer(callbacks=PredictionWriter()).predict(module, boring_batches(1))
     with pytest.raises(ValueError, match=r"'batch', 'epoch' or 'batch_and_epoch'. Received: 'never'"):
         PredictionWriter(write_interval="never")
@@ -90,4 +90,4 @@ def test_files_of_an_earlier_prediction_are_named(tmp_path, caplog):
     trainer.predict(module, boring_batches(3))
     assert caplog.messages == []
     trainer.predict(module, boring_batches(1))
-    assert caplog.messages == [f"{tmp_path} holds 2 files of an earlier prediction too, from batch_000001.npz on."]
+    assert caplog.messages == [f"{tmp_path} also contains 2 files of an earlier prediction, from batch_000001.npz on."]

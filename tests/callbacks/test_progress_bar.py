@@ -290,7 +290,7 @@ def test_depth_of_the_model_summary(capsys, max_depth, shown):
     quiet_trainer(callbacks=ModelSummary(max_depth=max_depth)).fit(Nested(), boring_batches(1))
     printed = capsys.readouterr().out
     assert sum(name in printed for name in ("outside", "inside")) == shown
-    with pytest.raises(ValueError, match=r"max_depth=...\) is -1, 0 or more. Received: -2"):
+    with pytest.raises(ValueError, match=r"max_depth=...\) must be -1, 0 or more. Received: -2"):
         ModelSummary(max_depth=-2)
 
 

@@ -143,7 +143,7 @@ def test_an_optimizer_with_a_schedule_is_refused():
         def configure_optimizers(self):
             return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5))
 
-    with pytest.raises(TypeError, match=r"ReduceLROnPlateau cannot set the rate .* given ExponentialDecay"):
+    with pytest.raises(TypeError, match=r"ReduceLROnPlateau cannot set the learning rate .* schedule ExponentialDecay"):
         quiet_trainer(callbacks=ReduceLROnPlateau()).fit(Scheduled(), boring_batches(1))
 
 

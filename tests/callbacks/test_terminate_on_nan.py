@@ -57,7 +57,7 @@ def test_it_names_the_epoch_and_the_step_once(caplog):
     (message,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert message.startswith(
         "Stopping: the training loss is nan at epoch 3, step 9 (logged values that are not finite: train/loss; the "
-        "first of 2 such variables is model.layers.0.kernel). "
+        "first of 2 variables that are not finite: model.layers.0.kernel). "
     )
 
 
@@ -228,7 +228,7 @@ def test_a_rate_that_a_schedule_sets_cannot_be_lowered():
         def configure_optimizers(self):
             return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5))
 
-    with pytest.raises(TypeError, match="TerminateOnNaN cannot set the rate"):
+    with pytest.raises(TypeError, match="TerminateOnNaN cannot set the learning rate"):
         quiet_trainer(callbacks=TerminateOnNaN(max_rollbacks=1)).fit(Scheduled(), boring_batches(1))
 
 

@@ -67,7 +67,7 @@ def test_not_a_length_of_time(wrong):
 
 
 def test_wrong_interval():
-    with pytest.raises(ValueError, match=r"Timer\(interval=...\) is 'step' or 'epoch'. Received: 'batch'"):
+    with pytest.raises(ValueError, match=r"Timer\(interval=...\) must be 'step' or 'epoch'. Received: 'batch'"):
         Timer("00:00:00:01", interval="batch")
 
 

@@ -165,7 +165,7 @@ def test_a_new_checkpoint_that_fails_leaves_nothing(tmp_path, monkeypatch):
 def test_a_state_that_json_cannot_hold_leaves_the_old_checkpoint(saved):
     checkpoint = Checkpoint({}, {}, {"callbacks": {"mine": {"best": np.float32(0.5)}}})
     for keep in (lambda: write_checkpoint(checkpoint, saved), checkpoint.copy):
-        with pytest.raises(TypeError, match=r"holds no float32. Received: '0\.5'. Let state_dict .*float\(x\)"):
+        with pytest.raises(TypeError, match=r"cannot hold a float32. Received: '0\.5'. Store .*float\(x\)"):
             keep()
     assert read_checkpoint(saved).state["global_step"] == 3
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
@@ -207,11 +207,11 @@ def test_differences_are_named():
     with pytest.raises(CheckpointError) as error:
         check_weights(here, example(), "model")
     assert str(error.value) == (
-        "Checkpoint None is of another model: b.kernel is not in the checkpoint; a.count is not in the model "
+        "Checkpoint None belongs to a different model: b.kernel is not in the checkpoint; a.count is not in the model "
         "(and 1 more difference)."
     )
     here = {"a.kernel": np.zeros((2, 4)), "a.count": np.zeros(())}
-    with pytest.raises(CheckpointError, match=r"a.kernel is \(2, 3\) there and \(2, 4\) here\.$"):
+    with pytest.raises(CheckpointError, match=r"a.kernel is \(2, 3\) in the checkpoint and \(2, 4\) in the model\.$"):
         check_weights(here, example(), "model")
     check_weights(example().weights, example(), "model")
 

@@ -331,7 +331,7 @@ def test_what_a_callback_refuses_leaves_nothing(fails, films, tmp_path):
         *("fit", "--data.path", films, "--data.image_size", "[16, 16]", "--model.schedule", "cosine"),
         *("--trainer.callbacks=ReduceLROnPlateau", "--trainer.default_root_dir", tmp_path / "runs"),
     )
-    assert (code, "Give the optimizer a number, or drop the callback." in lines[-1]) == (1, True)
+    assert (code, "Pass the optimizer a number, or drop the callback." in lines[-1]) == (1, True)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -49,7 +49,7 @@ def test_a_function_of_a_file_is_found_again(sample, tmp_path, caplog):
     assert loaded.model.layers[1].filters == 8
     [film] = examples([run], n=1, explain=True)
     assert film.guesses[0].heat is not None
-    assert "goes without" not in caplog.text
+    assert "without explanations" not in caplog.text
 
 
 def test_of_another_program_no_other_network_takes_its_place(sample, tmp_path, caplog):

@@ -521,7 +521,7 @@ def test_a_config_with_nothing_below_its_names(films, tmp_path, undrawn):
 def test_of_one_epoch_nothing_is_said(films, tmp_path, undrawn):
     (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1, validation=(0.6,))])
     text = to_markdown(report_blocks([run], Numbers(), 0, False))[0]
-    assert "was reached at epoch 1 of 1; a single epoch says no more." in text
+    assert "was reached at epoch 1 of 1; a single epoch shows no trend." in text
     assert "hardly changed" not in text
     assert "falling" not in text
 
@@ -608,7 +608,7 @@ def test_next_steps_are_commands(runs):
     own = dataclasses.replace(good, config={"model": {"init_args": {"network": "poster_resnet_colours"}}})
     assert "configs/" not in " ".join(next_steps([dataclasses.replace(own, metrics=good.metrics | behind)])[1:])
     level = dataclasses.replace(good, epochs=good.epochs[:1])
-    assert "one epoch says little: train longer: kgenre fit" in next_steps([level])[0]
+    assert "one epoch shows little: train longer: kgenre fit" in next_steps([level])[0]
 
 
 def test_what_surprises_is_explained(runs, report):
@@ -724,7 +724,7 @@ def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(film
 def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
     folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
     (folder / "split.json").write_text(json.dumps({"train": [], "test": ["other"]}))
-    with pytest.raises(ReportError, match="was last tested on other films than those of its split"):
+    with pytest.raises(ReportError, match="was last tested on different films than those of its split"):
         read_runs([folder])
 
 
@@ -744,7 +744,7 @@ def test_a_test_on_other_films_is_reported_with_what_its_run_knows(films, tmp_pa
     assert "30 training films, 10 validation films" in text
     assert "30 test films" in text
     assert "frequencies" not in text.split("## ")[1], "there are none to compare with"
-    with pytest.raises(ReportError, match="trained and tested on other films"):
+    with pytest.raises(ReportError, match="trained and tested on different films"):
         read_runs([run, folder])
 
 
@@ -762,7 +762,7 @@ def test_films_by_kind(runs):
     assert len(choose_films([good, poor], 4, "disagreed")) == 4
     assert choose_films([good], 1, ids=["sample00007"]) == ["sample00007"]
     with pytest.raises(
-        ReportError, match=r"nobody is not a test film of these runs\. There are 40, such as --ids sample00000,"
+        ReportError, match=r"nobody is not a test film of these runs\. They have 40, such as --ids sample00000,"
     ):
         choose_films([good], 1, ids=["nobody"])
     with pytest.raises(
@@ -889,20 +889,20 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     assert f"has no test results. First: kgenre test --ckpt_path {untested}" in said(untested)
     (tmp_path / "digits").mkdir()
     (tmp_path / "digits" / "metrics.json").write_text('{"test/loss": 0.1}')  # tested, of another task
-    assert "digits is not a run on films, which reports are about." in said(tmp_path / "digits")
+    assert "digits is not a run on films, and a report needs one." in said(tmp_path / "digits")
     (untested / "metrics.json").write_text("{broken")
     assert "metrics.json cannot be read" in said(untested)
     other = make_run(tmp_path / "other" / "version_0", films, 1.0, genres=("Comedy", "Drama", "N/A"))
-    assert "have other genres (such as War)" in said(runs[0], other)
+    assert "have different genres (such as War)" in said(runs[0], other)
     moved = shutil.copytree(runs[0], tmp_path / "moved")
     split = json.loads((moved / "split.json").read_text())
     (moved / "split.json").write_text(json.dumps(split | {"train": split["train"][1:]}))
-    assert "trained and tested on other films: they cannot be compared" in said(runs[0], moved)
+    assert "trained and tested on different films: they cannot be compared" in said(runs[0], moved)
     damaged = shutil.copytree(runs[0], tmp_path / "damaged")
     for name, content, words in (
         ("predictions_test.csv", "id,title\n1,2\n", "cannot be read (not a table of predictions): kgenre test"),
         ("metrics.csv", "step,train/loss\n1,many\n", "metrics.csv cannot be read: could not convert"),
-        ("config.yaml", "- a list\n", "config.yaml cannot be read: it holds no values by name"),
+        ("config.yaml", "- a list\n", "config.yaml cannot be read: it is not a mapping of names to values"),
         ("config.yaml", "model: [\n", "config.yaml cannot be read: while parsing"),
         ("split.json", "{", "split.json cannot be read"),
     ):
@@ -911,7 +911,7 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
         shutil.copy(runs[0] / name, damaged / name)
     assert not (tmp_path / "o").exists()
     (tmp_path / "o").write_text("a file")
-    assert "cannot be written into" in said(runs[0])
+    assert "cannot be written to" in said(runs[0])
 
 
 def test_report_of_the_command_line(runs, tmp_path, capsys):
@@ -932,7 +932,7 @@ def test_the_weights_that_were_tested_are_explained(runs, tmp_path, caplog):
         (run / "metrics.json").write_text(json.dumps(metrics | {"test/step": step}))
         caplog.clear()
         assert checkpoint_of_test(read_runs([run])[0]) == tested
-        assert ("no checkpoint of the tested step, 5" in caplog.text) == (step == 5)
+        assert ("the checkpoint of the tested step, 5, no longer exists" in caplog.text) == (step == 5)
 
 
 def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):

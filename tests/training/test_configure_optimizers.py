@@ -192,7 +192,7 @@ def test_a_dict_and_a_bare_optimizer_train_alike():
         (lambda: {"optimizer": SGD(), "scheduler": 1}, "Received the key 'scheduler'"),
         (lambda: {"optimizer": SGD(), "lr_scheduler": {"scheduler": min, "strict": 1}}, "lr_scheduler takes.*'strict'"),
         (lambda: {"optimizer": SGD(), "lr_scheduler": 0.1}, "a scheduler is a function"),
-        (scheduled(lambda step: 0.5**step), r"a function of two, .*LambdaLR gives a factor.*Received: <function"),
+        (scheduled(lambda step: 0.5**step), r"a function .index, .*LambdaLR takes: lambda index.*Received: <function"),
         (scheduled(max, interval="batch"), "'epoch' or 'step'. Received: 'batch'"),
         (scheduled(max, frequency=0), "must be at least 1. Received: 0"),
         (scheduled(max, monitor="val/loss"), "monitor='val/loss' is for ReduceLROnPlateau"),

@@ -730,7 +730,7 @@ def test_load_from_checkpoint_of_another_model(saved):
 
     named = "model.layers.0.kernel is not in the checkpoint; model.layers.0.bias is not in the checkpoint"
     with pytest.raises(
-        CheckpointError, match=f"^Checkpoint {saved[0]} is of another model: {named} .and 3 more differences."
+        CheckpointError, match=f"^Checkpoint {saved[0]} belongs to a different model: {named} .and 3 more differences."
     ):
         Wider.load_from_checkpoint(saved[0])
 
@@ -781,7 +781,7 @@ def test_load_from_checkpoint_with_an_unknown_argument(saved):
 
 @pytest.mark.parametrize("stage", ["fit", "test"])
 def test_ckpt_path_of_another_model(saved, stage):
-    with pytest.raises(CheckpointError, match=r"is of another model: .*dense|layers"):
+    with pytest.raises(CheckpointError, match=r"belongs to a different model: .*dense|layers"):
         getattr(quiet_trainer(), stage)(BoringModule(units=3), boring_batches(1, units=3), ckpt_path=saved[0])
 
 
@@ -836,7 +836,9 @@ def test_load_from_checkpoint_builds_lazy_layers(tmp_path):
     assert {name: array.tolist() for name, array in loaded.items()} == {
         name: array.tolist() for name, array in weights_of(module).items()
     }
-    with pytest.raises(CheckpointError, match=r"is of another model: model.layers.1.kernel is \(3, 2\) there"):
+    with pytest.raises(
+        CheckpointError, match=r"belongs to a different model: model.layers.1.kernel is \(3, 2\) in the checkpoint"
+    ):
         BiggerLazy.load_from_checkpoint(path)
 
 
