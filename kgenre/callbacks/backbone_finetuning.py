@@ -131,7 +131,7 @@ class BackboneFinetuning(Callback):
             models = ", ".join(repr(part.name) for part in parts if isinstance(part, keras.Model)) or "none"
             raise ValueError(
                 f"BackboneFinetuning needs a Keras layer or model as {type(module).__name__}.{self.backbone}, or one "
-                f"of this name inside the module's networks. The models there: {models}."
+                f"of this name inside its networks. The models there: {models}."
             )
         return named
 

@@ -117,7 +117,7 @@ class LossWatch(Callback):
             return
         self.rollbacks += 1
         count = f"rollback {self.rollbacks} of {self.max_rollbacks}"
-        _log.warning("Going back to %s (%s) with a lower learning rate: %s.", checkpoint.path, count, place)
+        _log.warning("Rolling back to %s (%s) with a lower learning rate: %s.", checkpoint.path, count, place)
         self._note(checkpoint)
         trainer.going_back = checkpoint, lambda: self._lower_rates(trainer)
 

@@ -211,7 +211,7 @@ def test_a_best_of_before_a_resume_is_told(caplog):
         return [record.message for record in caplog.records][-1]
 
     assert fit([3, 1]) == "Restored the weights of epoch 2: val/score 1.0000."
-    assert "the best val/score (1.0000) is from before this run went on" in fit([3, 1, 2], ckpt_path="last")
+    assert "the best val/score (1.0000) was reached before this run was resumed" in fit([3, 1, 2], ckpt_path="last")
     assert fit([3, 1, 2, 0.5], ckpt_path="last") == "Restored the weights of epoch 4: val/score 0.5000."
 
 

@@ -85,7 +85,7 @@ def test_an_optimizer_with_a_schedule_of_its_own_is_refused():
         def configure_optimizers(self):
             return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5))
 
-    with pytest.raises(TypeError, match="that was given ExponentialDecay"):
+    with pytest.raises(TypeError, match="that has the schedule ExponentialDecay"):
         history(LearningRateScheduler(lambda epoch, rate: rate), module=Scheduled())
     # ... but it is logged: the rate of the update that was just made is that of the count before it.
     assert history(LearningRateMonitor(), module=Scheduled()) == [(4, 0.5**3)]

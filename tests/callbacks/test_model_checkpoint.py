@@ -563,7 +563,7 @@ def test_a_template_that_cannot_name_a_folder(template):
 
 
 def test_one_rhythm_at_a_time():
-    with pytest.raises(ValueError, match=r"takes one of .*every_n_epochs=1, every_n_train_steps=5"):
+    with pytest.raises(ValueError, match=r"takes only one of .*every_n_epochs=1, every_n_train_steps=5"):
         ModelCheckpoint(every_n_epochs=1, every_n_train_steps=5)
     with pytest.raises(ValueError, match=r"every_n_train_steps=0"):
         ModelCheckpoint(every_n_train_steps=0)
@@ -691,7 +691,7 @@ def test_a_full_disk_is_a_warning(monkeypatch, caplog, in_background):
     checkpoint = ModelCheckpoint("val/score", async_save=in_background, on_save_error="warn")
     trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(Scores(), boring_batches(1), boring_batches(1))
-    assert "No space left on device). Training continues; the newest is step=000003." in caplog.text
+    assert "No space left on device). Training continues; newest checkpoint: step=000003." in caplog.text
     assert checkpoint.best_model_path.name == "step=000002"  # not step 4, which has the best score
     assert folders() == ["step=000002", "step=000005"]
 
@@ -701,7 +701,7 @@ def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
         full_disk(monkeypatch, at_step=step)
     assert fit(ModelCheckpoint("val/score", save_top_k=-1, on_save_error="warn"))[0] == [1, 5]
     again = "Another checkpoint could not be written (No space left on device)."
-    assert caplog.messages[1].endswith("Training continues; the newest is step=000001.")
+    assert caplog.messages[1].endswith("Training continues; newest checkpoint: step=000001.")
     assert caplog.messages[2:] == [again, again]
 
 

@@ -129,8 +129,8 @@ def test_going_back_with_a_lower_rate(caplog, in_background):
     assert not trainer.should_stop
     assert np.isfinite(keras.ops.convert_to_numpy(module.model.layers[0].kernel)).all()
     assert [*np.ravel(rates), *trainer.learning_rates()] == pytest.approx([0.1, 0.05, 0.025])
-    messages = [record.message for record in caplog.records if record.message.startswith("Going back")]
-    assert [message.partition("(")[2][:12] for message in messages] == ["1 of 2 times", "2 of 2 times"]
+    messages = [record.message for record in caplog.records if record.message.startswith("Rolling back")]
+    assert [message.partition("(")[2][:15] for message in messages] == ["rollback 1 of 2", "rollback 2 of 2"]
     assert "step=000005" in messages[0]
     # The curve of what came to nothing is gone, and what it wrote too.
     with (trainer.log_dir / "metrics.csv").open() as file:
@@ -152,7 +152,7 @@ def test_it_goes_back_to_one_that_is_whole(caplog):
     callbacks = [poison, Lambdas(on_train_batch_start=damage), watch, checkpoint]
     trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
     trainer.fit(BoringModule(), boring_batches(4))
-    (message,) = [record.message for record in caplog.records if record.message.startswith("Going back")]
+    (message,) = [record.message for record in caplog.records if record.message.startswith("Rolling back")]
     assert "step=000004" in message
     assert (trainer.global_step, watch.rollbacks) == (8, 1)
 

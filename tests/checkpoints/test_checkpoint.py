@@ -176,7 +176,7 @@ def test_what_is_no_checkpoint_is_never_replaced(tmp_path, name):
     chapter = tmp_path / "thesis" / "chapter.txt"
     chapter.parent.mkdir()
     chapter.write_text("years of work")
-    with pytest.raises(FileExistsError, match="no checkpoint, so nothing is written"):
+    with pytest.raises(FileExistsError, match="other than a checkpoint is there, so nothing is written"):
         write_checkpoint(example(), tmp_path / name)
     assert chapter.read_text() == "years of work"
 

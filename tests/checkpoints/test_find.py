@@ -103,9 +103,7 @@ def test_the_newest_that_verifies(run):
 def test_a_run_without_pointers_names_its_newest(run):
     for name in ("best", "last"):
         (run / "checkpoints" / name).unlink()
-    with pytest.raises(
-        CheckpointError, match=r"which checkpoint is its best or last. Give one, such as .*/step=000003\."
-    ):
+    with pytest.raises(CheckpointError, match=r"has no file best or last .* Choose one, such as .*/step=000003\."):
         find_checkpoint(run)
     assert newest_checkpoint(run)[0].path.name == "step=000003", "of the run alone"
 
@@ -169,5 +167,5 @@ def test_a_damaged_checkpoint_is_not_none_at_all(tmp_path, missing):
 
 
 def test_a_number_is_no_path():
-    with pytest.raises(CheckpointError, match=r"as the path of a folder\. Received: 3"):
+    with pytest.raises(CheckpointError, match=r"must be the path of a folder\. Received: 3"):
         find_checkpoint(3)

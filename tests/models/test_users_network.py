@@ -181,7 +181,7 @@ def test_a_backbone_by_its_name_is_trained_later(sample, arguments):
 
 
 def test_a_backbone_that_is_not_there_or_was_frozen(sample):
-    with pytest.raises(ValueError, match=r"GenreClassifier.map, or .* of this name. The models there: .*'maps'"):
+    with pytest.raises(ValueError, match=r"GenreClassifier.map, or one of this name .* The models there: .*'maps'"):
         fitted(sample, BackboneFinetuning(1, backbone="map"))
     with pytest.raises(ValueError, match=r"has no trainable weights: it was frozen before the fit. Leave it trainable"):
         fitted(sample, BackboneFinetuning(1, backbone="maps"), network_args={"frozen": True})
