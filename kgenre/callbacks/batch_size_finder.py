@@ -80,7 +80,7 @@ class BatchSizeFinder(Callback):
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Search before the batches are created; a resumed run keeps the size found before."""
         if stage == "fit" and trainer.ckpt_path is None:
-            self.scale_batch_size(trainer, module, lambda short: fit_as_given(short, trainer, module))
+            self.scale_batch_size(trainer, module, lambda trial_trainer: fit_as_given(trial_trainer, trainer, module))
         elif stage == "fit" and (found := found_before(trainer, self)) is not None:
             set_attribute([module, trainer.datamodule], [self.batch_arg_name], found, "The batch size finder")
             self.optimal_batch_size = found
@@ -104,10 +104,10 @@ class BatchSizeFinder(Callback):
         size, fits, too_large = self.init_val, None, None
         for _ in range(self.max_trials):
             set_attribute([owner], [name], size)
-            with trial(trainer, module, [], self.steps_per_trial) as short:
-                short.limits["train"] = None
-                outcome = self._outcome(short, fit, size)
-            if short.interrupted:
+            with trial(trainer, module, [], self.steps_per_trial) as trial_trainer:
+                trial_trainer.limits["train"] = None
+                outcome = self._outcome(trial_trainer, fit, size)
+            if trial_trainer.interrupted:
                 raise KeyboardInterrupt
             fits, too_large = (size, too_large) if outcome != "memory" else (fits, size)
             if outcome == "whole" or (self.mode == "power" and too_large is not None and fits is not None):
@@ -130,9 +130,11 @@ class BatchSizeFinder(Callback):
         return fits
 
     @staticmethod
-    def _outcome(short: Trainer, fit: Callable[[Trainer], None], size: int) -> Literal["fits", "whole", "memory"]:
+    def _outcome(
+        trial_trainer: Trainer, fit: Callable[[Trainer], None], size: int
+    ) -> Literal["fits", "whole", "memory"]:
         try:
-            fit(short)
+            fit(trial_trainer)
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
@@ -141,4 +143,4 @@ class BatchSizeFinder(Callback):
         finally:
             gc.collect()  # frees the arrays of this size's engine
         _log.info("Batch size %d fits.", size)
-        return "whole" if short.num_training_batches <= 1 else "fits"
+        return "whole" if trial_trainer.num_training_batches <= 1 else "fits"

@@ -75,7 +75,7 @@ class EarlyStopping(Callback):
         self.stopped_epoch: int | None = None
         self._best_weights: dict[str, Any] | None = None  # NumPy arrays by structural name
         self._best_epoch = 0
-        self._is_taken_back = False
+        self._stop_withdrawn = False
 
     @property
     def state_key(self) -> str:
@@ -96,13 +96,13 @@ class EarlyStopping(Callback):
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Check the value after a validation."""
         if trainer.stage == "fit" and not trainer.sanity_checking and not self.check_on_train_epoch_end:
-            self._look(trainer)
+            self._check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Check the value at the end of the epoch, without validation or with ``check_on_train_epoch_end``."""
         # An incomplete epoch is not checked: the run may be resumed and complete it.
         if trainer.epoch_is_done and (self.check_on_train_epoch_end or not trainer.schedule.validates):
-            self._look(trainer)
+            self._check(trainer)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """Restore the best weights."""
@@ -125,7 +125,7 @@ class EarlyStopping(Callback):
         self._best_weights = None
         _log.info("Restored the weights of epoch %d: %s %.4f.", self._best_epoch + 1, self.monitor, self.best_score)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         if not self.strict and self.monitor not in trainer.callback_metrics:
             _log.warning("EarlyStopping(strict=False): %s was not logged.", self.monitor)
             return
@@ -168,8 +168,8 @@ class EarlyStopping(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
         """Withdraw a stop if training goes back to a checkpoint from before it."""
-        if self._is_taken_back:
-            trainer.should_stop = self._is_taken_back = False
+        if self._stop_withdrawn:
+            trainer.should_stop = self._stop_withdrawn = False
 
     def state_dict(self) -> dict[str, Any]:
         """The best score, the validations without improvement, and the epoch of a stop."""
@@ -180,5 +180,5 @@ class EarlyStopping(Callback):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue counting."""
         self.best_score = worst(self.mode) if state["best_score"] is None else state["best_score"]
-        self._is_taken_back = self.stopped_epoch is not None and state["stopped_epoch"] is None
+        self._stop_withdrawn = self.stopped_epoch is not None and state["stopped_epoch"] is None
         self.wait_count, self.stopped_epoch = state["wait_count"], state["stopped_epoch"]

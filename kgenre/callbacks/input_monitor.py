@@ -23,21 +23,21 @@ class InputMonitor(Callback):
     """
 
     def __init__(self) -> None:
-        self._begun = self._waited = self._outside = self._left = 0.0
+        self._started = self._waited = self._paused_seconds = self._paused_at = 0.0
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Start the clocks."""
-        self._begun, self._waited, self._outside = perf_counter(), trainer.input_seconds, 0.0
+        self._started, self._waited, self._paused_seconds = perf_counter(), trainer.input_seconds, 0.0
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """Stop the clock: validation is not training time."""
-        self._left = perf_counter()
+        self._paused_at = perf_counter()
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Restart the clock."""
-        self._outside += perf_counter() - self._left
+        self._paused_seconds += perf_counter() - self._paused_at
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Log the share: the epoch's values have been fetched, so its steps are done."""
-        seconds = perf_counter() - self._begun - self._outside
+        seconds = perf_counter() - self._started - self._paused_seconds
         trainer.results.log("input_wait", (trainer.input_seconds - self._waited) / seconds)

@@ -37,7 +37,7 @@ class KeptCheckpoints:
     last: str | None = None
     superfluous: list[str] = field(default_factory=list)
     for_good: set[str] = field(default_factory=set)
-    _before: tuple[dict[str, float], str | None, list[str]] = ({}, None, [])  # for `take_back`
+    _before: tuple[dict[str, float], str | None, list[str]] = ({}, None, [])  # for `undo_add`
 
     def clear(self) -> None:
         """Forget all checkpoints: a new run begins with none."""
@@ -72,7 +72,7 @@ class KeptCheckpoints:
         self.last = name
         self.superfluous = sorted(unwanted - {*self.scores, name} - self.for_good)
 
-    def take_back(self) -> None:
+    def undo_add(self) -> None:
         """Undo the last `add`: the checkpoint was not written."""
         self.scores, self.last, self.superfluous = self._before
 

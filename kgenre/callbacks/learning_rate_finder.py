@@ -141,7 +141,7 @@ class LearningRateFinder(Callback):
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Search before the optimizer is created; a resumed run keeps the rate found before."""
         if stage == "fit" and trainer.ckpt_path is None:
-            self.lr_find(trainer, module, lambda short: fit_as_given(short, trainer, module))
+            self.lr_find(trainer, module, lambda trial_trainer: fit_as_given(trial_trainer, trainer, module))
         elif stage == "fit" and (found := found_before(trainer, self)) is not None:
             self._set(module, found)
 
@@ -153,9 +153,9 @@ class LearningRateFinder(Callback):
         if self.update_attr:
             self._set(module)
         recorder = _Recorder(self.test, self.early_stop_threshold)
-        with trial(trainer, module, [recorder], self.test.num_training) as short:
-            fit(short)
-        if short.interrupted:
+        with trial(trainer, module, [recorder], self.test.num_training) as trial_trainer:
+            fit(trial_trainer)
+        if trial_trainer.interrupted:
             raise KeyboardInterrupt
         self.optimal_lr = self.test
         suggestion = self.test.suggestion() if self.update_attr else None

@@ -48,7 +48,7 @@ class LossWatch(Callback):
         self.max_rollbacks = max_rollbacks
         self.rollback_factor = rollback_factor
         self.rollbacks = 0
-        self._rollbacks_then = 0  # the count in the checkpoint that was loaded last
+        self._loaded_rollbacks = 0  # the count in the checkpoint that was loaded last
         self.stopped_step: int | None = None  # the ``global_step`` whose loss was the problem
         self._waiting: list[tuple[Any, int]] = []  # losses on the device and their steps
         self._updates = 0  # optimizer updates before the newest batch
@@ -61,7 +61,7 @@ class LossWatch(Callback):
         """Reset for a new run; with ``max_rollbacks`` refuse Keras schedules, whose rate cannot be lowered."""
         self.stopped_step = None
         if not trainer.resumed:
-            self.rollbacks, self._rollbacks_then, self._waiting = 0, 0, []
+            self.rollbacks, self._loaded_rollbacks, self._waiting = 0, 0, []
         if self.max_rollbacks:
             refuse_schedules(type(self).__name__, trainer)
             self._lower_rates(trainer)  # a run that rolled back may have been stopped before it saved again
@@ -81,18 +81,18 @@ class LossWatch(Callback):
         self._updates = step
         if (batch_idx + 1) % self.every_n_steps == 0 and self._waiting:
             newest = self._waiting.pop()
-            self._look(trainer)
+            self._check(trainer)
             self._waiting.append(newest)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Check the remaining losses: their steps are done by now."""
-        self._look(trainer)
+        self._check(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
         """Check before a checkpoint is written, which waits for the device anyway: a bad one must not be written."""
-        self._look(trainer)
+        self._check(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         waiting, self._waiting = self._waiting, []
         if not waiting or trainer.going_back is not None:
             return
@@ -100,11 +100,11 @@ class LossWatch(Callback):
         for loss, (_, step) in zip(losses, waiting, strict=True):
             found = self.problem(float(loss)) if self.stopped_step is None else None
             if found is not None:
-                self._act(trainer, step, found)
+                self._stop_or_roll_back(trainer, step, found)
                 return
 
-    def _act(self, trainer: Trainer, step: int, found: str) -> None:
-        place = f"{found} at epoch {trainer.current_epoch + 1}, step {step}{_culprits(trainer)}"
+    def _stop_or_roll_back(self, trainer: Trainer, step: int, found: str) -> None:
+        place = f"{found} at epoch {trainer.current_epoch + 1}, step {step}{_describe_non_finite(trainer)}"
         checkpoint = self._good_checkpoint(trainer, step) if self.rollbacks < self.max_rollbacks else None
         if checkpoint is None:
             trainer.should_stop = trainer.has_diverged = True
@@ -118,16 +118,16 @@ class LossWatch(Callback):
         self.rollbacks += 1
         count = f"rollback {self.rollbacks} of {self.max_rollbacks}"
         _log.warning("Rolling back to %s (%s) with a lower learning rate: %s.", checkpoint.path, count, place)
-        self._note(checkpoint)
+        self._record_rollback(checkpoint)
         trainer.going_back = checkpoint, lambda: self._lower_rates(trainer)
 
     def _lower_rates(self, trainer: Trainer) -> None:
         # A checkpoint written after an earlier rollback already has a lower rate.
-        factor = self.rollback_factor ** (self.rollbacks - self._rollbacks_then)
+        factor = self.rollback_factor ** (self.rollbacks - self._loaded_rollbacks)
         for position, rate in enumerate(trainer.learning_rates()):
             trainer.set_learning_rate(rate * factor, position)
 
-    def _note(self, checkpoint: Checkpoint) -> None:
+    def _record_rollback(self, checkpoint: Checkpoint) -> None:
         # Write it again with the count, as the newest: a run stopped before its next save is resumed from it.
         checkpoint.state.setdefault("rollbacks", {})[self.state_key] = self.rollbacks
         assert checkpoint.path is not None  # it was read from the disk
@@ -162,12 +162,12 @@ class LossWatch(Callback):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the losses not checked yet; keep the larger count, as an older checkpoint has fewer rollbacks."""
-        self._rollbacks_then = state["rollbacks"]
-        self.rollbacks = max(self.rollbacks, self._rollbacks_then)
+        self._loaded_rollbacks = state["rollbacks"]
+        self.rollbacks = max(self.rollbacks, self._loaded_rollbacks)
         self._waiting = [(float(loss), step) for loss, step in state["waiting"]]
 
 
-def _culprits(trainer: Trainer) -> str:
+def _describe_non_finite(trainer: Trainer) -> str:
     """Describe the logged values and the first variable that are not finite now."""
     import numpy as np
 

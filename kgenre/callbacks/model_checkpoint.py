@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("kgenre")
 
-_OF_THE_FIRST_SET = "val/loss/dataloader_idx_0"
+_FIRST_SET_LOSS = "val/loss/dataloader_idx_0"
 _writing = Lock()  # several callbacks write the same pointers, some in the background
 
 
@@ -100,8 +100,8 @@ class ModelCheckpoint(Callback):
             raise ValueError(
                 f"ModelCheckpoint(on_save_error=...) must be 'raise' or 'warn'. Received: {on_save_error!r}"
             )
-        whens = (every_n_epochs, every_n_train_steps)
-        if save_top_k < -1 or any(n is not None and n < 1 for n in whens):
+        intervals = (every_n_epochs, every_n_train_steps)
+        if save_top_k < -1 or any(n is not None and n < 1 for n in intervals):
             raise ValueError(
                 "ModelCheckpoint takes save_top_k >= -1, every_n_epochs >= 1 and every_n_train_steps >= 1. Received: "
                 f"save_top_k={save_top_k}, every_n_epochs={every_n_epochs}, every_n_train_steps={every_n_train_steps}"
@@ -111,7 +111,7 @@ class ModelCheckpoint(Callback):
                 f"ModelCheckpoint(monitor=None, save_top_k={save_top_k}): nothing ranks the checkpoints. Pass a "
                 "monitor, or save_top_k=-1, 0 or 1."
             )
-        if sum(when is not None for when in (*whens, train_time_interval)) > 1:
+        if sum(when is not None for when in (*intervals, train_time_interval)) > 1:
             raise ValueError(
                 "ModelCheckpoint takes only one of every_n_epochs, every_n_train_steps and train_time_interval. "
                 f"Received: every_n_epochs={every_n_epochs}, every_n_train_steps={every_n_train_steps}, "
@@ -136,7 +136,7 @@ class ModelCheckpoint(Callback):
         self.kept = KeptCheckpoints(save_top_k, mode)
         self.folder: Path | None = None
         self._others: list[ModelCheckpoint] = []
-        self._points_to: set[str] = set()  # the pointers that this callback writes
+        self._own_pointers: set[str] = set()  # the pointers that this callback writes
         self._seen = 0  # the newest optimizer update that was handled
         self._saved_at = 0.0  # `monotonic` time of the last save
         self._is_due = False  # a save by steps or by time waits for a validation
@@ -180,10 +180,10 @@ class ModelCheckpoint(Callback):
         self.folder = trainer.run_dir / "checkpoints"
         everyone = [callback for callback in trainer.callbacks if isinstance(callback, ModelCheckpoint)]
         self._others = [callback for callback in everyone if callback is not self]
-        judges = [callback for callback in everyone if callback.monitor is not None and callback.save_top_k]
-        self._points_to = {"best"} if self in judges[:1] else set()
+        ranking = [callback for callback in everyone if callback.monitor is not None and callback.save_top_k]
+        self._own_pointers = {"best"} if self in ranking[:1] else set()
         if not self.save_weights_only or all(callback.save_weights_only for callback in everyone):
-            self._points_to.add("last")
+            self._own_pointers.add("last")
         for name in self.kept.superfluous:  # the run was killed before it removed them
             remove_checkpoint(self.folder / name)
         self.kept.forget_missing(self.folder)
@@ -268,14 +268,14 @@ class ModelCheckpoint(Callback):
         self._wait(self.on_save_error)
         self.kept.forget_missing(self.folder)
         score = self._score(trainer)
-        keeps = self.kept.is_among_best(score) and not self._is_known(score, trainer)
+        keeps = self.kept.is_among_best(score) and not self._is_already_ranked(score, trainer)
         # Keep the newest one until one is ranked.
         has_none = self.save_top_k > 0 and self.kept.best is None
         if not (keeps or has_none or self.save_last or self.save_top_k == -1):
             return
         self._write(trainer, score if keeps else None, self.on_save_error)
 
-    def _is_known(self, score: float | None, trainer: Trainer) -> bool:
+    def _is_already_ranked(self, score: float | None, trainer: Trainer) -> bool:
         """Whether the score comes from a validation that has already ranked another checkpoint."""
         is_new = trainer.validated_at == (trainer.current_epoch, trainer.batch_idx) or not trainer.schedule.validates
         return not is_new and score in self.kept.scores.values()
@@ -288,12 +288,12 @@ class ModelCheckpoint(Callback):
         self.kept.add(name, score)
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)
         if trainer.has_diverged or trainer.going_back is not None:  # `LossWatch` found a bad loss, perhaps in the dump
-            self.kept.take_back()
+            self.kept.undo_add()
             return
         targets = {"last": name}
         if score is not None and self.kept.best is not None:
             targets["best"] = self.kept.best
-        pointers = {pointer: target for pointer, target in targets.items() if pointer in self._points_to}
+        pointers = {pointer: target for pointer, target in targets.items() if pointer in self._own_pointers}
         superfluous = tuple(self.kept.superfluous)
         self._at_boundary = (trainer.current_epoch + 1, 0, trainer.global_step) if trainer.epoch_is_done else None
 
@@ -324,7 +324,7 @@ class ModelCheckpoint(Callback):
             self._at_boundary = None
             newest = self.last_model_path
             if newest is None or not (newest / "manifest.json").exists():
-                self.kept.take_back()
+                self.kept.undo_add()
             if on_error == "raise":
                 raise
             if self._has_failed:
@@ -354,13 +354,13 @@ class ModelCheckpoint(Callback):
         monitor, metrics = self.monitor, trainer.callback_metrics
         if monitor is None:
             return None
-        if monitor == "val/loss" and monitor not in metrics and _OF_THE_FIRST_SET in metrics:
-            monitor = _OF_THE_FIRST_SET
+        if monitor == "val/loss" and monitor not in metrics and _FIRST_SET_LOSS in metrics:
+            monitor = _FIRST_SET_LOSS
             if self.kept.best is None:
                 _log.info("ModelCheckpoint: the first of several validation sets ranks the checkpoints (%s).", monitor)
-        epochs_are_to_come = not (trainer.current_epoch or trainer.epoch_is_done)
-        validations_are = trainer.schedule.validates and not trainer.validated_at
-        if monitor not in metrics and (epochs_are_to_come or validations_are):
+        in_first_epoch = not (trainer.current_epoch or trainer.epoch_is_done)
+        awaits_validation = trainer.schedule.validates and not trainer.validated_at
+        if monitor not in metrics and (in_first_epoch or awaits_validation):
             return None  # the first value is still to come
         if monitor == "val/loss" and monitor not in metrics:
             return None  # the default, in a run that logs no such value: the newest is kept

@@ -28,7 +28,7 @@ class NotebookBar:
         self._title, self._total = title, total
         self._first = self._completed = completed
         self._metrics = ""
-        self._begun = self._drawn = time.perf_counter()
+        self._started = self._drawn = time.perf_counter()
 
     def update(self, completed: int | None = None, metrics: str = "") -> None:
         """Advance the bar, if there is one."""
@@ -41,7 +41,7 @@ class NotebookBar:
 
     def close(self) -> None:
         """Draw the bar a last time; it stays until a line replaces it."""
-        if self._title is not None and self._drawn > self._begun:  # it has been drawn
+        if self._title is not None and self._drawn > self._started:  # it has been drawn
             self._draw()
         self._title = None
 
@@ -62,7 +62,7 @@ class NotebookBar:
         self._drawn = time.perf_counter()
 
     def _bar(self) -> str:
-        elapsed, done, total = time.perf_counter() - self._begun, self._completed, self._total
+        elapsed, done, total = time.perf_counter() - self._started, self._completed, self._total
         if math.isinf(total):
             return "  ".join(filter(None, (self._title, f"{done}", _clock(elapsed), self._metrics)))
         filled = round(_WIDTH * done / total) if total else _WIDTH

@@ -42,7 +42,7 @@ class ProgressBar(Callback):
             raise ValueError(f"ProgressBar(refresh_rate=...) must be at least 1. Received: {refresh_rate}")
         self.refresh_rate = refresh_rate
         self._bar: TerminalBar | NotebookBar | None = None
-        self._begun = 0.0
+        self._started = 0.0
         self._done = 0
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
@@ -62,7 +62,7 @@ class ProgressBar(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Start the epoch's bar."""
-        self._begun = time.perf_counter()
+        self._started = time.perf_counter()
         self._open(self._epoch(trainer), trainer.num_training_batches, trainer.batch_idx)
 
     def next_step_needed(self, trainer: Trainer) -> float:
@@ -78,7 +78,7 @@ class ProgressBar(Callback):
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Print one line with the epoch's values in place of the bar."""
         self._close()
-        seconds = time.perf_counter() - self._begun
+        seconds = time.perf_counter() - self._started
         self._print(self._epoch(trainer), f"step {trainer.global_step}", *self._metrics(trainer), f"{seconds:.1f} s")
 
     def on_fit_end(self, trainer: Trainer, module: Module) -> None:
@@ -169,9 +169,9 @@ def bar_for_this_screen() -> TerminalBar | NotebookBar | None:
         return NotebookBar()
     # FORCE_COLOR, which many build servers set, makes rich take a log file for a terminal.
     is_terminal = console.is_interactive and console.file.isatty()
-    return TerminalBar(console) if is_terminal and not _is_below_a_kernel() else None
+    return TerminalBar(console) if is_terminal and not _is_run_by_notebook() else None
 
 
-def _is_below_a_kernel() -> bool:
+def _is_run_by_notebook() -> bool:
     """Whether a notebook's kernel started this process: its output looks like a terminal without a movable cursor."""
     return "JPY_PARENT_PID" in os.environ or "backend_inline" in os.environ.get("MPLBACKEND", "")

@@ -90,15 +90,15 @@ class ReduceLROnPlateau(Callback):
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Check the value after a validation."""
         if trainer.stage == "fit" and not trainer.sanity_checking:
-            self._look(trainer)
+            self._check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Check the value at the end of the epoch, if there is no validation."""
         # An incomplete epoch is not checked: the run may be resumed and complete it.
         if not trainer.schedule.validates and trainer.epoch_is_done:
-            self._look(trainer)
+            self._check(trainer)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         value = monitored("ReduceLROnPlateau", self.monitor, trainer.callback_metrics)
         if self.cooldown_count:
             self.cooldown_count -= 1

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 # Metrics of the run, not of the model: not in the table.
-_ASIDE = ("throughput/", "device/", "lr-")
+_OMITTED = ("throughput/", "device/", "lr-")
 _NAME, _NUMBER = 12, 9  # minimum widths of the name column and of a number column, with borders
 
 
@@ -27,7 +27,7 @@ def print_results(values: Mapping[str, float], folder: Path | None = None, when:
     values = {
         name: value
         for name, value in values.items()
-        if not name.startswith(_ASIDE)
+        if not name.startswith(_OMITTED)
         and name.removesuffix("_step") not in values.keys() - {name}
         and name.removesuffix("_epoch") not in values.keys() - {name}
     }

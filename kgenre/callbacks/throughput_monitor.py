@@ -25,7 +25,7 @@ class ThroughputMonitor(Callback):
 
     def __init__(self) -> None:
         self._samples = self._step = 0
-        self._begun = self._outside = self._left = 0.0
+        self._started = self._paused_seconds = self._paused_at = 0.0
         self._before: dict[str, Any] = {}  # the saved counts of an epoch that is resumed
 
     def next_step_needed(self, trainer: Trainer) -> float:
@@ -36,7 +36,7 @@ class ThroughputMonitor(Callback):
         """Start the clock, or continue from a checkpoint saved inside the epoch."""
         before, self._before = self._before if trainer.batch_idx else {}, {}
         self._samples, self._step = before.get("samples", 0), before.get("step", trainer.global_step)
-        self._outside, self._begun = 0.0, time.perf_counter() - before.get("seconds", 0.0)
+        self._paused_seconds, self._started = 0.0, time.perf_counter() - before.get("seconds", 0.0)
 
     def on_train_batch_end(
         self, trainer: Trainer, module: Module, outputs: dict[str, Any], batch: Any, batch_idx: int
@@ -49,11 +49,11 @@ class ThroughputMonitor(Callback):
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """Stop the clock: validation is not training time."""
-        self._left = time.perf_counter()
+        self._paused_at = time.perf_counter()
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Restart the clock."""
-        self._outside += time.perf_counter() - self._left
+        self._paused_seconds += time.perf_counter() - self._paused_at
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Log the throughput: the epoch's values have been fetched, so its steps are done."""
@@ -64,7 +64,7 @@ class ThroughputMonitor(Callback):
             trainer.results.log("throughput/seconds_per_step", seconds / (trainer.global_step - self._step))
 
     def _seconds(self) -> float:
-        return time.perf_counter() - self._begun - self._outside
+        return time.perf_counter() - self._started - self._paused_seconds
 
     def state_dict(self) -> dict[str, Any]:
         """The counts and seconds of the epoch so far."""

@@ -48,11 +48,11 @@ class Timer(Callback):
         self.duration = None if duration is None else read_duration("Timer(duration=...)", duration).total_seconds()
         self.interval = interval
         self._before: dict[_Stage, float] = {}  # seconds by stage, up to the last stop of its clock
-        self._begun: dict[_Stage, float] = {}  # `monotonic` time when a stage's clock was started
+        self._started: dict[_Stage, float] = {}  # `monotonic` time when a stage's clock was started
 
     def time_elapsed(self, stage: _Stage = "train") -> float:
         """Seconds spent in a stage so far, in this fit and in those that it resumes."""
-        running = monotonic() - self._begun[stage] if stage in self._begun else 0.0
+        running = monotonic() - self._started[stage] if stage in self._started else 0.0
         return self._before.get(stage, 0.0) + running
 
     def time_remaining(self) -> float:
@@ -61,17 +61,17 @@ class Timer(Callback):
 
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Reset the clocks for a new fit; a checkpoint's times are loaded later."""
-        self._begun = {}
+        self._started = {}
         if stage == "fit":
             self._before = {}
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Check the limit: a resumed run may have used up its time already."""
-        self._look(trainer)
+        self._check(trainer)
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Start the clock."""
-        self._begun["train"] = monotonic()
+        self._started["train"] = monotonic()
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """Stop the clock."""
@@ -79,7 +79,7 @@ class Timer(Callback):
 
     def on_validation_start(self, trainer: Trainer, module: Module) -> None:
         """Start the clock of validation."""
-        self._begun["validate"] = monotonic()
+        self._started["validate"] = monotonic()
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Stop the clock."""
@@ -87,7 +87,7 @@ class Timer(Callback):
 
     def on_test_start(self, trainer: Trainer, module: Module) -> None:
         """Start the clock of the test."""
-        self._begun["test"] = monotonic()
+        self._started["test"] = monotonic()
 
     def on_test_end(self, trainer: Trainer, module: Module) -> None:
         """Stop the clock."""
@@ -95,7 +95,7 @@ class Timer(Callback):
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
         """Stop all clocks."""
-        for stage in list(self._begun):
+        for stage in list(self._started):
             self._stop(stage)
 
     def next_step_needed(self, trainer: Trainer) -> float:
@@ -107,18 +107,18 @@ class Timer(Callback):
     ) -> None:
         """Check the limit after a step."""
         if self.interval == "step":
-            self._look(trainer)
+            self._check(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, module: Module) -> None:
         """Check the limit after an epoch."""
         if self.interval == "epoch":
-            self._look(trainer)
+            self._check(trainer)
 
     def _stop(self, stage: _Stage) -> None:
         self._before[stage] = self.time_elapsed(stage)
-        self._begun.pop(stage, None)
+        self._started.pop(stage, None)
 
-    def _look(self, trainer: Trainer) -> None:
+    def _check(self, trainer: Trainer) -> None:
         if self.duration is None or self.time_remaining() > 0:
             return
         if not trainer.should_stop:
@@ -128,7 +128,7 @@ class Timer(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The seconds spent in each stage."""
-        return {"seconds": {stage: self.time_elapsed(stage) for stage in {**self._before, **self._begun}}}
+        return {"seconds": {stage: self.time_elapsed(stage) for stage in {**self._before, **self._started}}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from the saved times."""

@@ -25,16 +25,17 @@ def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps
     states are restored bit for bit to what they were when the trial built the module; the trainer itself is not
     changed. State that a ``tf.data`` shuffle or a user's source keeps from one pass to the next is not restored.
     """
-    before = _Before()
-    short = copy.copy(trainer)
-    short.is_trial = True
-    short.given_callbacks, short.default_callbacks, short.loggers = [*callbacks, before], [], []
-    short.run_opened, short.profiler = [], None
-    short.max_epochs, short.max_steps, short.min_epochs, short.min_steps = math.inf, steps, 0, 0
-    short.limits, short.num_sanity_val_steps = trainer.limits | {"val": 0}, 0
+    before = _Snapshot()
+    trial_trainer = copy.copy(trainer)
+    trial_trainer.is_trial = True
+    trial_trainer.given_callbacks, trial_trainer.default_callbacks, trial_trainer.loggers = [*callbacks, before], [], []
+    trial_trainer.run_opened, trial_trainer.profiler = [], None
+    trial_trainer.max_epochs, trial_trainer.max_steps = math.inf, steps
+    trial_trainer.min_epochs, trial_trainer.min_steps = 0, 0
+    trial_trainer.limits, trial_trainer.num_sanity_val_steps = trainer.limits | {"val": 0}, 0
     attached, data = module._trainer, trainer.datamodule
     try:
-        yield short
+        yield trial_trainer
     finally:
         if before.arrays is not None:
             for name, variable in before.variables.items():
@@ -45,7 +46,7 @@ def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps
             data.trainer = trainer
 
 
-class _Before(Callback):
+class _Snapshot(Callback):
     """Copies all variables and random states once the module is built."""
 
     arrays: dict[str, Any] | None = None
@@ -58,12 +59,12 @@ class _Before(Callback):
         self.random = random_state()
 
 
-def fit_as_given(short: Trainer, trainer: Trainer, module: Module) -> None:
+def fit_as_given(trial_trainer: Trainer, trainer: Trainer, module: Module) -> None:
     """Fit the trial on the data of ``trainer``, which is about to train; its datamodule stays set up."""
     data = trainer.datamodule
     given = {} if trainer.data is not None else {"train_dataloaders": trainer.train_source}
     try:
-        short.fit(module, datamodule=data, **given)
+        trial_trainer.fit(module, datamodule=data, **given)
     finally:
         if data is not None:  # the trial's teardown may have closed it
             data.setup("fit")

@@ -35,12 +35,12 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
     try:
         # Each file is hashed and synced while the next one is written; concurrent syncs share one commit of the file
         # system's journal.
-        with ThreadPoolExecutor(10, "checkpoint") as beside:
+        with ThreadPoolExecutor(10, "checkpoint") as pool:
             digests, synced = {}, []
             for name in (*REQUIRED, "epoch.safetensors"):
                 _write_file(checkpoint, partial / name)
-                digests[name] = beside.submit(_digest, partial / name)
-                synced.append(beside.submit(sync_file, partial / name))
+                digests[name] = pool.submit(_digest, partial / name)
+                synced.append(pool.submit(sync_file, partial / name))
             files = {
                 name: {"bytes": (partial / name).stat().st_size, "sha256": digest.result()}
                 for name, digest in digests.items()

@@ -30,7 +30,7 @@ def model_card(run: Run, numbers: Numbers) -> str:
         "thresholds, a list of genres.",
         f"- **Trained on**: {numbers.of(run, 'data/train_films', ',d')} films; thresholds and epoch chosen on "
         f"{numbers.of(run, 'data/validation_films', ',d')} others.",
-        f"- **Genres in the test**: {verdicts.some_genres(run.present_genres, run, numbers)}.",
+        f"- **Genres in the test**: {verdicts.list_genres(run.present_genres, run, numbers)}.",
         "",
         "## Test results",
         "",

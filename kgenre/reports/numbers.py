@@ -14,20 +14,20 @@ class Numbers:
         >>> numbers = Numbers()
         >>> numbers.of(run, "test/loss", ".4f")
         '0.2103'
-        >>> numbers.said["poster_cnn: test/loss"]
+        >>> numbers.recorded["poster_cnn: test/loss"]
         {'value': 0.21034, 'printed': '0.2103'}
     """
 
     def __init__(self) -> None:
-        self.said: dict[str, dict[str, Any]] = {}
+        self.recorded: dict[str, dict[str, Any]] = {}
 
     def of(self, run: Run, name: str, form: str = ".3f") -> str:
         """Format a value from the run's ``metrics.json``; a dash if it is missing."""
         value = run.metrics.get(name)
-        return "–" if value is None else self.say(f"{run.name}: {name}", value, form)
+        return "–" if value is None else self.record(f"{run.name}: {name}", value, form)
 
-    def say(self, name: str, value: float, form: str = ".3f") -> str:
+    def record(self, name: str, value: float, form: str = ".3f") -> str:
         """Format a number and record it under ``name``."""
         printed = format(int(value) if form in ("d", ",d") else value, form)
-        self.said[name] = {"value": value, "printed": printed}
+        self.recorded[name] = {"value": value, "printed": printed}
         return printed

@@ -9,10 +9,17 @@ from typing import Any
 from kgenre.reports.run import Run
 
 # Options not to list: paths, logging and output, and those that the training table shows.
-_ASIDE: tuple[str, ...] = ("data.path", "data.format", "ckpt_path", "test", "trainer.default_root_dir", "trainer.name")
-_ASIDE += ("model.learning_rate", "data.batch_size", "trainer.max_epochs", "data.posters", "data.overviews")
-_ASIDE += tuple(f"trainer.{name}" for name in ("callbacks", "logger", "profiler", "barebones", "log_every_n_steps"))
-_MOST = 6  # options to list per run
+_OMITTED: tuple[str, ...] = (
+    "data.path",
+    "data.format",
+    "ckpt_path",
+    "test",
+    "trainer.default_root_dir",
+    "trainer.name",
+)
+_OMITTED += ("model.learning_rate", "data.batch_size", "trainer.max_epochs", "data.posters", "data.overviews")
+_OMITTED += tuple(f"trainer.{name}" for name in ("callbacks", "logger", "profiler", "barebones", "log_every_n_steps"))
+_MAX_LISTED = 6  # options to list per run
 _GROUP = re.compile(r"^(model|trainer|data)\.")
 
 
@@ -30,12 +37,12 @@ def differing_options(configs: Mapping[str, dict[str, Any]]) -> dict[str, str]:
     every = {name: _flat(config) for name, config in configs.items()}
     keys = dict.fromkeys(key for options in every.values() for key in options)
     differing = [key for key in keys if len({repr(options.get(key)) for options in every.values()}) > 1]
-    told = {}
+    described = {}
     for name, options in every.items():
         own = [f"{_GROUP.sub('', key)} {options[key]}" for key in differing if options.get(key) is not None]
-        more = f" and {len(own) - _MOST} more" if len(own) > _MOST else ""
-        told[name] = ", ".join(own[:_MOST]) + more or "–"
-    return told if differing else {}
+        more = f" and {len(own) - _MAX_LISTED} more" if len(own) > _MAX_LISTED else ""
+        described[name] = ", ".join(own[:_MAX_LISTED]) + more or "–"
+    return described if differing else {}
 
 
 def special_loss(run: Run) -> str:
@@ -67,7 +74,7 @@ def _flat(options: dict[str, Any], around: str = "") -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in options.items():
         key = around if name == "init_args" else f"{around}.{name}".lstrip(".")
-        if key in _ASIDE:
+        if key in _OMITTED:
             continue
         if isinstance(value, dict) and value:
             found |= _flat(value, key)

@@ -72,7 +72,9 @@ def write_report(
     (folder / "report.html").write_text(to_html(blocks), encoding="utf-8")
     (folder / "report.pdf").write_bytes(to_pdf(blocks))
     (folder / "model_card.md").write_text(card, encoding="utf-8")
-    (folder / "report.json").write_text(json.dumps(numbers.said, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    (folder / "report.json").write_text(
+        json.dumps(numbers.recorded, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
     return folder
 
 
@@ -156,8 +158,8 @@ def _most_frequent(runs: Sequence[Run], numbers: Numbers) -> str:
     best = best_of(runs)
     if len(best.present_genres) <= MOST_GENRES:
         return ""
-    every = numbers.say(f"{best.name}: genres with test films", len(best.present_genres), "d")
-    shown = numbers.say("genres in the figure", MOST_GENRES, "d")
+    every = numbers.record(f"{best.name}: genres with test films", len(best.present_genres), "d")
+    shown = numbers.record("genres in the figure", MOST_GENRES, "d")
     return f" Only the {shown} most frequent of {every} genres; metrics.json has all."
 
 
@@ -175,7 +177,7 @@ def _comparison(runs: Sequence[Run], numbers: Numbers) -> list[Block]:
     for run in runs:
         if run is not best:
             found, films = run_differences(best, run, [metric for metric, _, _ in verdicts.COMPARED])
-            numbers.say(f"{best.name} and {run.name}: common test films", films, "d")
+            numbers.record(f"{best.name} and {run.name}: common test films", films, "d")
             between[run.name] = found
     said += verdicts.better_run(best, between)
     pairs = {f"{best.name} – {name}": found for name, found in between.items()}
@@ -205,13 +207,13 @@ def _limits(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     ]
     small = [g for g in run.genre_names if 0 < run.support(g) < 20]
     if small:
-        count = numbers.say(f"{run.name}: genres with 1 to 19 test films", len(small), "d")
+        count = numbers.record(f"{run.name}: genres with 1 to 19 test films", len(small), "d")
         said.append(f"Genres with fewer than 20 test films: {count}; their values vary from split to split.")
     for limited in runs:
         trainer = limited.config.get("trainer", {})
         for option in ("limit_train_batches", "overfit_batches"):
             if str(value := trainer.get(option)) not in ("None", "1.0", "0", "0.0"):  # 1 is one batch, 1.0 all
-                printed = numbers.say(f"{limited.name}: {option}", value, "g")
+                printed = numbers.record(f"{limited.name}: {option}", value, "g")
                 said.append(
                     f"{limited.name} trained with {option}={printed}: an epoch may not contain all training films."
                 )

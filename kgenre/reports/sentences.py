@@ -17,7 +17,7 @@ from kgenre.reports.verdicts import listed, loss_verdict, probabilities_are_off
 _CALIBRATE = "kgenre fuse RUN calibrates them on the validation films"
 # Against overfitting: the regularised config to suggest for each input, and the networks that are regularised already.
 _REGULARISED = {"poster": "poster_resnet", "overview": "overview_lstm_pooled"}
-_REGULARISED_TOO = {*_REGULARISED.values(), "poster_resnet_colours", "overview_lstm_words"}
+_ALREADY_REGULARISED = {*_REGULARISED.values(), "poster_resnet_colours", "overview_lstm_words"}
 
 
 def data(runs: Sequence[Run], numbers: Numbers) -> str:
@@ -26,7 +26,7 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
     parts = [numbers.of(run, f"data/{part}_films", ",d") for part in ("train", "validation", "test")]
     present = run.present_genres
     films, total = run.metrics["test/films"], sum(run.support(g) for g in present)
-    mean = numbers.say(f"{run.name}: genres per test film", total / films, ".1f")
+    mean = numbers.record(f"{run.name}: genres per test film", total / films, ".1f")
     text = (
         f"{parts[0]} training films, {parts[1]} validation films, on which the epoch and the thresholds were chosen, "
         f"and {parts[2]} test films, used for neither. A test film has {mean} genres on average."
@@ -36,8 +36,8 @@ def data(runs: Sequence[Run], numbers: Numbers) -> str:
         common = " and ".join(f"{g} ({_percent(run, g, numbers)} %)" for g in order[:2])
         half = order[len(order) // 2 :]
         share = 100 * sum(run.support(g) for g in half) / total
-        rare = numbers.say(f"{run.name}: percentage of labels that the rarer half of genres has", share, ".0f")
-        count = numbers.say(f"{run.name}: rarer half of genres", len(half), "d")
+        rare = numbers.record(f"{run.name}: percentage of labels that the rarer half of genres has", share, ".0f")
+        count = numbers.record(f"{run.name}: rarer half of genres", len(half), "d")
         text += (
             f" Genres are imbalanced: the most frequent are {common}; the rarer half, {count} of {len(present)}, makes "
             f"up {rare} % of the labels. A model that only ever predicts frequent genres looks decent in micro "
@@ -51,7 +51,7 @@ def outdated(run: Run, numbers: Numbers) -> str:
     steps = newer_best(run.metrics, run.trained_in)
     if steps is None:
         return ""
-    tested, best = numbers.of(run, "test/step", "d"), numbers.say(f"{run.name}: best step", steps[1], "d")
+    tested, best = numbers.of(run, "test/step", "d"), numbers.record(f"{run.name}: best step", steps[1], "d")
     on_other_films = " --data.path FOLDER" if run.folder != run.trained_in else ""
     return outdated_test(run.name, tested, best, run.trained_in) + on_other_films
 
@@ -70,14 +70,14 @@ def training(run: Run, numbers: Numbers) -> str:
     curve = learning_curve(run)
     if curve is None:
         return f"{run.name}: no epoch was both trained and validated, so it has no learning curve."
-    count = numbers.say(f"{run.name}: epochs", curve.trained, "d")
-    best = numbers.say(f"{run.name}: best epoch", curve.best_epoch, "g")
-    loss = numbers.say(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
+    count = numbers.record(f"{run.name}: epochs", curve.trained, "d")
+    best = numbers.record(f"{run.name}: best epoch", curve.best_epoch, "g")
+    loss = numbers.record(f"{run.name}: best validation loss", curve.validation[curve.best], ".4f")
     start = f"{run.name}: the lowest validation loss, {loss}, was reached at epoch {best} of {count}"
     if curve.state == "single":
         return f"{start}; a single epoch shows no trend."
     if curve.state == "overfitted":
-        rise = numbers.say(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
+        rise = numbers.record(f"{run.name}: rise after the best epoch", 100 * curve.rise, ".1f")
         return f"{start}; then the training loss kept falling while the validation loss rose by {rise} %: overfitting."
     if curve.state == "falling" and rate_ran_out(run):
         return f"{start}, when its learning rate had decayed to 0: a schedule over more epochs may improve it."
@@ -114,7 +114,7 @@ def thresholds(run: Run, numbers: Numbers) -> str:
     expected, there = run.predictions.prob.sum(axis=1).mean(), run.predictions.true.sum(axis=1).mean()
     if abs(expected / there - 1) > 0.1 and _more_than_chance(run):
         sums = [
-            numbers.say(f"{run.name}: {name} genres per film", value, ".1f")
+            numbers.record(f"{run.name}: {name} genres per film", value, ".1f")
             for name, value in (("expected", expected), ("true", there))
         ]
         how = "high" if expected > there else "low"
@@ -147,7 +147,7 @@ def calibration(run: Run, numbers: Numbers) -> str:
 
 def next_steps(runs: Sequence[Run]) -> list[str]:
     """Suggest what to try next, each with its reason and a command."""
-    steps = [step for run in runs if (step := _after_the_curve(run))]
+    steps = [step for run in runs if (step := _step_from_curve(run))]
     best = best_of(runs)
     off = [run for run in runs if probabilities_are_off(run)]
     if off:
@@ -179,14 +179,14 @@ def next_steps(runs: Sequence[Run]) -> list[str]:
     return steps
 
 
-def _after_the_curve(run: Run) -> str:
+def _step_from_curve(run: Run) -> str:
     """Suggest what to try next, based on a run's learning curve; "" for nothing."""
     curve = learning_curve(run)
     if curve is None:
         return ""
     config = run.trained_in / "config.yaml"
     again = f": kgenre fit --config {quoted_path(config)}" if config.exists() else ""  # none if started from Python
-    epochs = f" --trainer.max_epochs {max(2 * curve.trained, 10)}{_no_other_end(run)}"
+    epochs = f" --trainer.max_epochs {max(2 * curve.trained, 10)}{_lift_other_limits(run)}"
     if curve.state == "falling" and rate_ran_out(run):
         longer = f"{again}{epochs}" if again else "."
         why = (
@@ -195,7 +195,7 @@ def _after_the_curve(run: Run) -> str:
         return f"{run.name}: {why}{longer}"
     go_on = f"{again} --ckpt_path {quoted_path(run.trained_in)}{epochs}" if again else "."
     better = _REGULARISED.get(run.reads, "")
-    smaller = f" configs/{better}.yaml has them." if better and run.network not in _REGULARISED_TOO else ""
+    smaller = f" configs/{better}.yaml has them." if better and run.network not in _ALREADY_REGULARISED else ""
     option, rate = learning_rate(run)
     higher = f"{again} {option} {3 * rate:g}" if again and isinstance(rate, float) else "."
     return {
@@ -207,7 +207,7 @@ def _after_the_curve(run: Run) -> str:
     }.get(curve.state, "")
 
 
-def _no_other_end(run: Run) -> str:
+def _lift_other_limits(run: Run) -> str:
     """Return the options that lift a run's other limits, so that ``max_epochs`` decides when it ends."""
     trainer = run.config.get("trainer", {})
     steps = " --trainer.max_steps -1" if trainer.get("max_steps", -1) not in (-1, None) else ""
@@ -215,4 +215,4 @@ def _no_other_end(run: Run) -> str:
 
 
 def _percent(run: Run, genre: str, numbers: Numbers) -> str:
-    return numbers.say(f"{run.name}: percentage of test films with {genre}", 100 * run.share(genre), ".0f")
+    return numbers.record(f"{run.name}: percentage of test films with {genre}", 100 * run.share(genre), ".0f")

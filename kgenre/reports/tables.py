@@ -35,7 +35,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     rows = []
     for run in runs:
         curve = learning_curve(run)
-        rate = None if _put_together(run) else learning_rate(run)[1]
+        rate = None if _is_fused(run) else learning_rate(run)[1]
         # The first epoch includes compilation: take the median of the others.
         names = ("throughput/seconds_per_epoch", "throughput/samples_per_second")
         epochs = sorted((e[names[0]], e.get(names[1], 0.0)) for e in run.epochs[1:] if names[0] in e)
@@ -47,18 +47,20 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
         rows.append(
             (
                 run.name,
-                f"{run.reads}s" if run.reads else "both" if _put_together(run) else "–",
+                f"{run.reads}s" if run.reads else "both" if _is_fused(run) else "–",
                 numbers.of(run, "model/parameters", ",d"),
-                numbers.say(f"{run.name}: learning rate", float(rate), "g") if isinstance(rate, int | float) else "–",
-                "–" if _put_together(run) else str(run.arguments("data").get("batch_size", "–")),
-                numbers.say(f"{run.name}: epochs", len(run.epochs), "d") if run.epochs else "–",
-                numbers.say(f"{run.name}: best epoch", curve.best_epoch, "g") if curve else "–",
-                numbers.say(f"{run.name}: seconds per epoch", seconds, ".1f") if seconds else "–",
-                numbers.say(f"{run.name}: films per second", speed, ".0f") if speed else "–",
+                numbers.record(f"{run.name}: learning rate", float(rate), "g")
+                if isinstance(rate, int | float)
+                else "–",
+                "–" if _is_fused(run) else str(run.arguments("data").get("batch_size", "–")),
+                numbers.record(f"{run.name}: epochs", len(run.epochs), "d") if run.epochs else "–",
+                numbers.record(f"{run.name}: best epoch", curve.best_epoch, "g") if curve else "–",
+                numbers.record(f"{run.name}: seconds per epoch", seconds, ".1f") if seconds else "–",
+                numbers.record(f"{run.name}: films per second", speed, ".0f") if speed else "–",
             )
         )
     header = ("", "reads", "parameters", "learning\nrate", "batch", "epochs", "best\nepoch", "s / epoch", "films / s")
-    trained = [run for run in runs if not _put_together(run)]
+    trained = [run for run in runs if not _is_fused(run)]
     chosen = list(dict.fromkeys(name for run in trained for name in _optimizers(run)))
     together = [run.name for run in runs if run not in trained]
     with_what = f"Trained with {verdicts.listed(chosen)}. " if chosen else ""
@@ -68,7 +70,7 @@ def training_table(runs: Sequence[Run], numbers: Numbers) -> Table:
     return Table(header, tuple(rows), " ".join(said), first_width=0.2)
 
 
-def _put_together(run: Run) -> bool:
+def _is_fused(run: Run) -> bool:
     """Whether the run was created by `kgenre fuse`: its training options were never used."""
     return run.network == "fused" and not run.epochs
 
@@ -140,7 +142,7 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
 
     def found(run: Run, prefix: str, at: str) -> str:
         count = sum((run.genre(g, f"{prefix}f1") or 0) > 0 for g in run.present_genres)
-        return numbers.say(f"{run.name}: genres found {at}", count, "d")
+        return numbers.record(f"{run.name}: genres found {at}", count, "d")
 
     def errors(run: Run, base: str) -> list[str]:
         return [numbers.of(run, f"{base}/{name}", form) for name, form in (("ece", ".3f"), ("brier", ".4f"))]
@@ -148,15 +150,17 @@ def decisions(runs: Sequence[Run], numbers: Numbers) -> Table:
     rows = []
     for run in runs:
         tuned = found(run, "tuned_", "at tuned thresholds") if "test/threshold" in run.metrics else "–"
-        expected = numbers.say(f"{run.name}: expected genres per film", run.predictions.prob.sum(axis=1).mean(), ".1f")
+        expected = numbers.record(
+            f"{run.name}: expected genres per film", run.predictions.prob.sum(axis=1).mean(), ".1f"
+        )
         threshold = numbers.of(run, "test/threshold", ".2f")
         pairs = _precision_and_recall(run, "test", numbers)
         rows.append(
             (run.name, f"{found(run, '', 'at 0.5')} / {tuned}", threshold, *pairs, expected, *errors(run, "test"))
         )
     run = runs[0]
-    there = numbers.say(f"{run.name}: true genres per film", run.predictions.true.sum(axis=1).mean(), ".1f")
-    of = numbers.say(f"{run.name}: genres with test films", len(run.present_genres), "d")
+    there = numbers.record(f"{run.name}: true genres per film", run.predictions.true.sum(axis=1).mean(), ".1f")
+    of = numbers.record(f"{run.name}: genres with test films", len(run.present_genres), "d")
     for key, of_run in _baselines(runs):
         base = f"test/baseline_{key}"
         pairs = _precision_and_recall(of_run, base, numbers)
@@ -199,7 +203,7 @@ def differences(
     )
     run = next((run for run in runs if baseline_difference(run, FrequencyBaseline.key, "map")), None)
     if run is not None:
-        chance = numbers.say(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
+        chance = numbers.record(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
         own = numbers.of(run, "test/baseline_frequency/map")
         caption += (
             f" {_NOTE.strip()} mAP is compared with {chance}, the mean for these films in random order, instead of the "
@@ -221,7 +225,7 @@ def _difference_row(name: str, found: Mapping[str, Difference | None], numbers: 
             cells.append("–")
             continue
         ends = (("", difference.value), (" low", difference.low), (" high", difference.high))
-        value, low, high = (numbers.say(f"{name}: {metric}{end}", number, f"+{form}") for end, number in ends)
+        value, low, high = (numbers.record(f"{name}: {metric}{end}", number, f"+{form}") for end, number in ends)
         mark = {"better": " ▲", "worse": " ▼", "level": " ="}[difference.verdict]
         cells.append(f"{value} ({low} to {high}){mark}")
     return tuple(cells)

@@ -41,7 +41,7 @@ def against_baselines(run: Run, numbers: Numbers) -> str:
             continue
         theirs = numbers.of(run, f"test/baseline_{key}/loss", ".4f")
         groups.setdefault(_SAYS[difference.verdict], []).append(f"{_title(key)} ({theirs})")
-    learned = what_it_learned(run, numbers)
+    learned = learning_verdict(run, numbers)
     if not groups:
         return f"{run.name}: {learned}" if learned else ""
     said = ", and ".join(f"{says} {' and '.join(who)}" for says, who in groups.items())
@@ -65,21 +65,21 @@ def probabilities_are_off(run: Run) -> bool:
     return loss is not None and ranking is not None and (loss.verdict, ranking.verdict) == ("worse", "better")
 
 
-def what_it_learned(run: Run, numbers: Numbers) -> str:
+def learning_verdict(run: Run, numbers: Numbers) -> str:
     """Explain a loss that does not beat the genre frequencies, and a model that hardly tells films apart."""
     loss, ranking = (baseline_difference(run, FrequencyBaseline.key, metric) for metric in ("loss", "map"))
     said = []
     if loss is not None and ranking is not None and loss.verdict != "better":
         beside = ""
         if ranking.verdict == "better":
-            order = numbers.say(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
+            order = numbers.record(f"{run.name}: mAP of films in random order", random_order(run), ".3f")
             beside = f"mAP {numbers.of(run, 'test/map')} against {order}"
         said.append(verdict("behind" if loss.verdict == "worse" else "level", beside, "test", still_falling(run)))
         if loss.verdict == "worse" and (trained_with := special_loss(run)):
             said.append(f"Its training loss, {trained_with}, shifts probabilities on purpose, away from the true ones.")
     same = same_top(run.predictions.prob, run.genre_names)
     if same is not None:
-        numbers.say(f"{run.name}: films with the same three genres first", same.films, "d")
+        numbers.record(f"{run.name}: films with the same three genres first", same.films, "d")
         said.append(str(same))
     return " ".join(said)
 
@@ -165,18 +165,18 @@ def per_genre(runs: Sequence[Run], numbers: Numbers) -> list[str]:
     absent = [g for g in best.genre_names if g not in lift]
     aside = []
     if rare:
-        aside.append(f"Fewer than ten test films: {some_genres(rare, best, numbers)}; their values are mostly noise.")
+        aside.append(f"Fewer than ten test films: {list_genres(rare, best, numbers)}; their values are mostly noise.")
     if absent:
-        names = some_genres(absent, best, numbers)
+        names = list_genres(absent, best, numbers)
         aside.append(f"No test films, so not part of any average over genres: {names}.")
     return [*said, " ".join(aside)] if aside else said
 
 
-def some_genres(genres: Sequence[str], run: Run, numbers: Numbers) -> str:
+def list_genres(genres: Sequence[str], run: Run, numbers: Numbers) -> str:
     """Return the names of genres; if there are many, their number and three of them."""
     if len(genres) <= _MOST_NAMES:
         return ", ".join(genres)
-    count = numbers.say(f"{run.name}: genres such as {genres[0]}", len(genres), "d")
+    count = numbers.record(f"{run.name}: genres such as {genres[0]}", len(genres), "d")
     return f"{count} genres, such as {', '.join(genres[:3])}"
 
 
@@ -194,7 +194,7 @@ def _genre_by_genre(best: Run, other: Run, genres: Sequence[str], numbers: Numbe
     level = sum(difference.verdict == "level" for difference in differences.values())
     if not parts:
         return f"{best.name} and {other.name}: no genre's average precision differs significantly."
-    count = numbers.say(f"{best.name} and {other.name}: genres where they cannot be told apart", level, "d")
+    count = numbers.record(f"{best.name} and {other.name}: genres where they cannot be told apart", level, "d")
     rest = f"; for the other {count} the difference is not significant" if level else ""
     return f"{best.name} and {other.name}, average precision by genre: {'; '.join(parts)}{rest}."
 
@@ -213,4 +213,4 @@ def _ap(run: Run, genre: str, numbers: Numbers) -> str:
 
 
 def _chance(run: Run, genre: str, numbers: Numbers) -> str:
-    return numbers.say(f"{run.name}: share of test films with {genre}", run.share(genre), ".2f")
+    return numbers.record(f"{run.name}: share of test films with {genre}", run.share(genre), ".2f")

@@ -20,7 +20,7 @@ from kgenre.engines.devices import computing_devices
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.engines.step_error import XlaError
 
-ROUNDS, LONG_ENOUGH = 6, 5.0  # LONG_ENOUGH: seconds
+ROUNDS, TIME_BUDGET = 6, 5.0  # TIME_BUDGET: seconds
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def fastest(engine: Engine, *ways: Callable[[], Any]) -> list[float]:
     measured = 0.0
     for number in range(1 + ROUNDS):
         for i, way in enumerate(ways):
-            if best[i] < math.inf and (measured > LONG_ENOUGH or best[i] > 2 * min(best)):
+            if best[i] < math.inf and (measured > TIME_BUDGET or best[i] > 2 * min(best)):
                 continue
             begun = time.perf_counter()
             way()

@@ -49,7 +49,9 @@ class Tuner:
     ) -> RangeTest | None:
         """Run a range test; arguments as in `LearningRateFinder`. Returns None with ``fast_dev_run``."""
         finder = LearningRateFinder(min_lr, max_lr, num_training, mode, early_stop_threshold, update_attr, attr_name)
-        return finder.lr_find(self.trainer, model, lambda short: short.fit(model, train_dataloaders, None, datamodule))
+        return finder.lr_find(
+            self.trainer, model, lambda trial_trainer: trial_trainer.fit(model, train_dataloaders, None, datamodule)
+        )
 
     def scale_batch_size(
         self,
@@ -67,7 +69,9 @@ class Tuner:
         finder = BatchSizeFinder(mode, steps_per_trial, init_val, max_trials, batch_arg_name, margin, max_val)
         trainer = copy.copy(self.trainer)
         trainer.datamodule, trainer.data = datamodule, datamodule or model
-        return finder.scale_batch_size(trainer, model, lambda short: short.fit(model, datamodule=datamodule))
+        return finder.scale_batch_size(
+            trainer, model, lambda trial_trainer: trial_trainer.fit(model, datamodule=datamodule)
+        )
 
     def step_times(
         self,
@@ -87,6 +91,6 @@ class Tuner:
                 trainer.should_stop = True
                 return -1
 
-        with trial(self.trainer, model, [Measure()], 1) as short:
-            short.fit(model, train_dataloaders, None, datamodule)
+        with trial(self.trainer, model, [Measure()], 1) as trial_trainer:
+            trial_trainer.fit(model, train_dataloaders, None, datamodule)
         return found

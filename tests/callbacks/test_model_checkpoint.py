@@ -710,7 +710,7 @@ def test_what_a_checkpoint_that_failed_would_have_replaced_stays():
     kept.add("step=1", 0.5)
     before = kept.state_dict()
     kept.add("step=2", 0.4)
-    kept.take_back()
+    kept.undo_add()
     assert kept.state_dict() == before
 
 

@@ -237,7 +237,7 @@ def test_a_bar_without_an_end_counts(notebook):
 def test_a_bar_says_how_long_the_rest_takes(notebook):
     bar = NotebookBar()
     bar.open("epoch 1", 50, completed=10)  # of a run that goes on
-    bar._begun -= 60
+    bar._started -= 60
     bar.update(30)
     assert notebook["drawn"][-1].endswith(" 30/50  0:01:00")
 

@@ -51,7 +51,7 @@ from kgenre.reports.run_difference import (
 from kgenre.reports.sentences import next_steps, thresholds, training
 from kgenre.reports.tables import results, training_table
 from kgenre.reports.tested_checkpoint import checkpoint_of_test
-from kgenre.reports.verdicts import against_baselines, headline, per_genre, what_it_learned
+from kgenre.reports.verdicts import against_baselines, headline, learning_verdict, per_genre
 
 pytestmark = pytest.mark.one_backend("tensorflow")
 GENRES = ("Comedy", "Drama", "N/A", "War")
@@ -486,9 +486,9 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
         "On the test films there is no sign yet that it has learned anything. "
         "Its loss was still falling when training ended: train longer."
     )
-    assert what_it_learned(with_map(above / 2, 3 * above, 0.1), Numbers()) == nothing
+    assert learning_verdict(with_map(above / 2, 3 * above, 0.1), Numbers()) == nothing
     better = with_map(above * 1.1, 3 * above, 0.1), with_map(above * 1.1, 3 * above, 0.0)
-    said = [what_it_learned(each, Numbers()) for each in better]
+    said = [learning_verdict(each, Numbers()) for each in better]
     assert "something, but its probabilities are off; its loss was still falling" in said[0]
     assert "something, although its loss does not show it" in said[1]
     steps = [next_steps([each]) for each in better]
@@ -554,7 +554,7 @@ def test_a_model_that_says_the_same_of_every_film_is_told_and_so_are_the_most_fr
     assert told.endswith(
         "It ranks Drama, Comedy and Action first for 40 of 40 films: it hardly distinguishes between films."
     )
-    assert numbers.said["run: films with the same three genres first"]["value"] == 40
+    assert numbers.recorded["run: films with the same three genres first"]["value"] == 40
     metrics = {"test/baseline_top3/top3_hit": 0.8} | {f"test/baseline_top3/genre/{g}": 1.0 for g in GENRES[:3]}
     table = results([dataclasses.replace(run, metrics=run.metrics | metrics)], Numbers())
     assert [row[0] for row in table.rows if "top" in row[0]] == ["always the top three: Comedy, Drama, N/A"]
@@ -582,7 +582,8 @@ def test_what_differs_between_runs_is_said(runs, undrawn):
     assert "The training loss of a is" not in text
     worse = {f"test/difference/baseline_frequency/loss{end}": 0.1 for end in ("", "/low", "/high")}
     told = [
-        what_it_learned(dataclasses.replace(each, metrics=run.metrics | worse), Numbers()) for each in (plain, weighted)
+        learning_verdict(dataclasses.replace(each, metrics=run.metrics | worse), Numbers())
+        for each in (plain, weighted)
     ]
     assert ["on purpose" in said for said in told] == [False, True]
 
