@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.engines import Engine
-from kgenre.engines.cache_folder import cache_folder
+from kgenre.engines.cache_folder import cache_folder, in_the_making
 from kgenre.engines.devices import computing_devices
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.engines.step_error import XlaError
@@ -127,10 +127,9 @@ def remember_step_times(model: str, seconds: Mapping[str, float]) -> None:
     with suppress(OSError):
         file, table = _file(), _read()
         table[model] = {**table.get(model, {}), **seconds}
-        file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
-        partial.replace(file)
+        with in_the_making(file.parent) as making:
+            (making / file.name).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+            (making / file.name).replace(file)
 
 
 def _file() -> Path:

@@ -1,7 +1,9 @@
 """XLA or not under TensorFlow, by measurement: that changes no number, and a resume computes as the run began."""
 
+import errno
 import json
 import logging
+from pathlib import Path
 
 import keras
 import pytest
@@ -125,6 +127,18 @@ def test_step_times_leave_no_trace():
     trainer.fit(module, boring_batches(), boring_batches(1))
     same_weights(fitted()[1], module)
     assert known_step_times(model_key(trainer.engine)) == times
+
+
+def test_a_full_disk_leaves_no_part_of_the_table(in_tmp_path, monkeypatch):
+    def full(path, text, **_):
+        path.write_bytes(text.encode()[:9])
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    remember_step_times("model", {"here": 1.0})
+    monkeypatch.setattr(Path, "write_text", full)
+    remember_step_times("model", {"here": 2.0})
+    assert known_step_times("model") == {"here": 1.0}
+    assert len(list((in_tmp_path / "cache" / "step_times").iterdir())) == 1
 
 
 def test_wrong_values():
