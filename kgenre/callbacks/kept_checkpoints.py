@@ -22,7 +22,7 @@ class KeptCheckpoints:
         scores: name -> score, of the best.
         last: the name of the newest checkpoint.
         superfluous: names of checkpoints to remove once the newest is on the disk.
-        for_good: names of checkpoints never to remove: they were kept when ``save_top_k`` was larger.
+        permanent: names of checkpoints never to remove: they were kept when ``save_top_k`` was larger.
 
     Example:
         >>> kept = KeptCheckpoints(save_top_k=1, mode="min")
@@ -36,12 +36,12 @@ class KeptCheckpoints:
     scores: dict[str, float] = field(default_factory=dict)
     last: str | None = None
     superfluous: list[str] = field(default_factory=list)
-    for_good: set[str] = field(default_factory=set)
+    permanent: set[str] = field(default_factory=set)
     _before: tuple[dict[str, float], str | None, list[str]] = ({}, None, [])  # for `undo_add`
 
     def clear(self) -> None:
         """Forget all checkpoints: a new run begins with none."""
-        self.scores, self.last, self.superfluous, self.for_good = {}, None, [], set()
+        self.scores, self.last, self.superfluous, self.permanent = {}, None, [], set()
 
     @property
     def names(self) -> set[str]:
@@ -70,7 +70,7 @@ class KeptCheckpoints:
         if self.last and self.save_top_k != -1:
             unwanted.add(self.last)
         self.last = name
-        self.superfluous = sorted(unwanted - {*self.scores, name} - self.for_good)
+        self.superfluous = sorted(unwanted - {*self.scores, name} - self.permanent)
 
     def undo_add(self) -> None:
         """Undo the last `add`: the checkpoint was not written."""
@@ -89,7 +89,7 @@ class KeptCheckpoints:
             "scores": dict(self.scores),
             "last": self.last,
             "superfluous": self.superfluous,
-            "for_good": sorted(self.for_good),
+            "for_good": sorted(self.permanent),
         }
 
     def load_state_dict(self, state: dict[str, Any], is_running: bool) -> None:
@@ -99,9 +99,9 @@ class KeptCheckpoints:
         later = known - {*self.scores, self.last}
         self.superfluous = sorted({*state.get("superfluous", []), *(later if is_running else ())})
         # Older states lack save_top_k.
-        save_top_k, self.for_good = state.get("save_top_k", len(self.scores)), {*state.get("for_good", [])}
+        save_top_k, self.permanent = state.get("save_top_k", len(self.scores)), {*state.get("for_good", [])}
         if self.save_top_k != -1 and not 0 <= save_top_k <= self.save_top_k:
-            self.for_good |= {*self.scores, *([self.last] if self.last and save_top_k == -1 else [])}
+            self.permanent |= {*self.scores, *([self.last] if self.last and save_top_k == -1 else [])}
 
     def _ranked(self) -> list[str]:
         return sorted(self.scores, key=lambda name: self.scores[name], reverse=self.mode == "max")
