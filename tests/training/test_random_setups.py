@@ -48,8 +48,8 @@ class GoesBack(TerminateOnNaN):
 
     state_key = "GoesBack"
 
-    def _act(self, trainer, step, found):
-        super()._act(trainer, step, found)
+    def _stop_or_roll_back(self, trainer, step, found):
+        super()._stop_or_roll_back(trainer, step, found)
         assert trainer.going_back is not None, found
         self.copy = shutil.copytree(trainer.going_back[0].path, trainer.run_dir / "copy")
 
