@@ -25,9 +25,9 @@ def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None
         TrainerError: an invalid value.
     """
     if accelerator not in ACCELERATORS:
-        raise TrainerError(f"accelerator is one of {', '.join(ACCELERATORS)}. Received: {accelerator!r}")
+        raise TrainerError(f"accelerator must be one of {', '.join(ACCELERATORS)}. Received: {accelerator!r}")
     if strategy not in STRATEGIES:
-        raise TrainerError(f"strategy is one of {', '.join(STRATEGIES)}. Received: {strategy!r}")
+        raise TrainerError(f"strategy must be one of {', '.join(STRATEGIES)}. Received: {strategy!r}")
     is_count = isinstance(devices, int) and not isinstance(devices, bool) and (devices == -1 or devices > 0)
     is_list = (
         isinstance(devices, list | tuple)
@@ -36,7 +36,7 @@ def check_accelerator(accelerator: str, devices: Devices, strategy: str) -> None
     )
     if devices != "auto" and not is_count and not is_list:
         raise TrainerError(
-            f"devices is 'auto', how many (1, 2, ...; -1: all) or a list of which ([0, 2]). Received: {devices!r}"
+            f"devices must be 'auto', a number (-1: all) or a list of indices such as [0, 2]. Received: {devices!r}"
         )
 
 
@@ -78,8 +78,8 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
         message = f"devices={devices!r}, but {backend} finds {len(found)}: {', '.join(found)}."
         if several and found[0] == "cpu:0":
             message += (
-                " JAX divides a CPU only before it has computed anything: create the layers in configure_model, or "
-                f"start the program with JAX_NUM_CPU_DEVICES={max(wanted) + 1}."
+                " JAX can split the CPU into devices only before it has computed anything: create the layers in "
+                f"configure_model, or start the program with JAX_NUM_CPU_DEVICES={max(wanted) + 1}."
             )
         raise TrainerError(message)
     return tuple(found[index] for index in wanted)
@@ -98,13 +98,13 @@ def say_devices(accelerator: str, chosen: Sequence[str], precision: str) -> None
     _log.info("Backend %s on %s.", backend, ", ".join(map(with_name, devices)))
     if accelerator == "auto" and devices[0].startswith("cpu") and _has_nvidia_gpu():
         _log.warning(
-            "This machine has an NVIDIA GPU, but %s finds none. %s Set accelerator='cpu' if none is wanted.",
+            "This machine has an NVIDIA GPU, but %s does not find it. %s Set accelerator='cpu' to train on the CPU.",
             backend,
             _how_to_use_it(backend),
         )
     if precision.startswith("bf16") and lacks_bfloat16(devices[0]):
         _log.warning(
-            "precision=%r is slow on %s: GPUs before Ampere have no units for it. Use precision='16-mixed'.",
+            "precision=%r is slow on %s: GPUs before Ampere have no hardware for it. Use precision='16-mixed'.",
             precision,
             with_name(devices[0]),
         )
@@ -121,7 +121,7 @@ def _has_nvidia_gpu() -> bool:
 
 def _how_to_use_it(backend: str) -> str:
     if backend == "torch":
-        return "It needs torch's build for CUDA: see pytorch.org."
+        return "It needs the CUDA build of PyTorch: see pytorch.org."
     if sys.platform == "win32":
-        return "On Windows it uses none: use WSL2."
-    return "It needs a recent driver, and pip install 'kgenre[cuda]'."
+        return "It supports no GPUs on Windows: use WSL2."
+    return "It needs a recent driver and CUDA: pip install 'kgenre[cuda]'."

@@ -37,11 +37,11 @@ class ArrayDataset:
         leaves = _leaves(arrays)
         if alone := [leaf for leaf in leaves if not _has_rows(leaf)]:
             raise ValueError(
-                f"arrays must be arrays. Received: {alone[0]!r}. Make one of a list of values: np.array([...])."
+                f"arrays must hold arrays only. Received: {alone[0]!r}. Convert a list of values with np.array([...])."
             )
         lengths = {len(leaf) for leaf in leaves}
         if len(lengths) != 1 or 0 in lengths:
-            raise ValueError(f"arrays must have the same first axis, at least 1 long. Received lengths: {lengths}")
+            raise ValueError(f"arrays must have the same number of rows, at least 1. Received lengths: {lengths}")
         self.arrays = _each(_by_position, arrays)
         self.batch_size = batch_size
         self.shuffle = shuffle

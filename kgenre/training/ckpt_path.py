@@ -35,15 +35,15 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
         experiment = path if is_run else trainer.experiment_dir
         checkpoint, refused = checkpoints.newest_checkpoint(experiment)
         if checkpoint is None and refused:
-            others = f"nor do the {len(refused) - 1} older ones verify" if refused[1:] else "and there is no other"
+            others = "and no older one verifies either" if refused[1:] else "and there is no other"
             raise CheckpointError(
                 f"ckpt_path={str(ckpt_path)!r}: {str(refused[0]).rstrip('.')}, {others} under {experiment}. To start "
-                "anew, leave ckpt_path out."
+                "from scratch, leave ckpt_path out."
             )
         if checkpoint is None and not is_run:
             _log.warning(
-                "ckpt_path='last': no checkpoint under %s that a run can be resumed from, training starts from the "
-                "beginning.%s",
+                "ckpt_path='last': there is no checkpoint under %s that a run can be resumed from, so training starts "
+                "from scratch.%s",
                 experiment,
                 _renamed(experiment),
             )
@@ -83,4 +83,4 @@ def _renamed(experiment: Path) -> str:
     """Return a hint if the experiment has runs under names other than ``version_<n>`` (renamed or copied); else ""."""
     known = run_folders(experiment)
     runs = [run for run in sorted(experiment.glob("*/")) if run not in known and (run / "checkpoints").is_dir()]
-    return f" A run of another name is given by its path: {runs[0]}." if runs else ""
+    return f" To use a run with another name, pass its path: {runs[0]}." if runs else ""

@@ -10,7 +10,7 @@ from kgenre.callbacks import Callback, LearningRateScheduler, ReduceLROnPlateau
 from kgenre.training.errors import TrainerError
 
 _FORMS = (
-    "an optimizer, a dict with 'optimizer' and 'lr_scheduler', or a dict of these by a pattern of names of variables: "
+    "an optimizer, a dict with 'optimizer' and 'lr_scheduler', or a dict of these by pattern of variable names: "
     '{"encoder.*": Adam(1e-4), ".*": Adam(1e-3)}'
 )
 _SCHEDULER_KEYS = ("scheduler", "interval", "frequency", "monitor")
@@ -42,7 +42,7 @@ def configured_optimizers(module: Any) -> ConfiguredOptimizers:
             raise TrainerError(f"{where} must return {_FORMS}. Received the key {(unknown or [pattern])[0]!r}.")
         optimizer = _checked(item.get("optimizer"), where)
         if any(optimizer is other for other in configured.optimizers.values()):
-            raise TrainerError(f"{where} gives one optimizer to several patterns: create one for each.")
+            raise TrainerError(f"{where} uses one optimizer for several patterns: create one for each.")
         if item.get("lr_scheduler") is not None:
             scheduler = _scheduler(item["lr_scheduler"], optimizer, len(configured.optimizers), where)
             configured.schedulers += [scheduler] if scheduler is not None else []
@@ -99,13 +99,13 @@ def _scheduler(given: Any, optimizer: Any, position: int, where: str) -> Callbac
     if isinstance(scheduler, ReduceLROnPlateau):
         if (interval, frequency) != ("epoch", 1):
             raise TrainerError(
-                f"{where}: ReduceLROnPlateau looks at each validation. Leave interval and frequency out, and use its "
+                f"{where}: ReduceLROnPlateau checks each validation. Leave interval and frequency out, and use its "
                 f"patience and cooldown. Received: interval={interval!r}, frequency={frequency}"
             )
         scheduler.monitor, scheduler.optimizer = monitor or scheduler.monitor, position
         return scheduler
     if monitor is not None:
-        raise TrainerError(f"{where}: monitor={monitor!r} is for ReduceLROnPlateau. Received: {scheduler!r}")
+        raise TrainerError(f"{where}: monitor={monitor!r} needs ReduceLROnPlateau. Received: {scheduler!r}")
     if isinstance(scheduler, keras.optimizers.schedules.LearningRateSchedule):
         if (interval, frequency) == ("step", 1):
             optimizer.learning_rate = scheduler  # compiled into the step
@@ -114,7 +114,7 @@ def _scheduler(given: Any, optimizer: Any, position: int, where: str) -> Callbac
         scheduler = lambda index, rate: float(schedule(index))  # noqa: E731
     if not callable(scheduler):
         raise TrainerError(
-            f"{where}: a scheduler is a function of (index, learning_rate), a keras LearningRateSchedule or a "
+            f"{where}: a scheduler must be a function of (index, learning_rate), a Keras LearningRateSchedule or a "
             f"ReduceLROnPlateau. Received: {scheduler!r}"
         )
     try:

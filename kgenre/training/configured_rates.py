@@ -36,7 +36,7 @@ def apply_changed_rates(trainer: Trainer, then: Sequence[float | None]) -> None:
             rate = trainer.learning_rates()[position] * new / old
             trainer.set_learning_rate(rate, position)
             _log.warning(
-                "The learning rate is %g from here on: %g is configured instead of %g, with which the run began.",
+                "Resuming with a learning rate of %g: %g is configured, but the run began with %g.",
                 rate,
                 new,
                 old,

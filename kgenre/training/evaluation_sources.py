@@ -37,8 +37,8 @@ def evaluation_sources(module: Any, stage: str, given: Any, limit: int | float |
     sources, step = _several_sources(given), f"{stage}_step"
     if len(sources) > 1 and "dataloader_idx" not in inspect.signature(getattr(module, step)).parameters:
         raise TrainerError(
-            f"There are {len(sources)} {stage} sets, so {type(module).__name__}.{step} must take their number: "
-            f"def {step}(self, batch, batch_idx, dataloader_idx=0)."
+            f"There are {len(sources)} {stage} sets, so {type(module).__name__}.{step} must take the number of "
+            f"the set: def {step}(self, batch, batch_idx, dataloader_idx=0)."
         )
     stages = [stage] if len(sources) == 1 else [f"{stage}/{number}" for number in range(len(sources))]
     name = "val" if stage == "validation" else stage
@@ -58,7 +58,7 @@ def _several_sources(given: Any) -> list[Any]:
         given = list(given.values())
         if any(map(_is_batch, given)):
             raise TrainerError(
-                "A dict of sources of batches was expected. Received: a dict of arrays or batches. Cut arrays into "
+                "A dict of data pipelines was expected. Received: a dict of arrays or batches. Divide arrays into "
                 "batches with kgenre.ArrayDataset(arrays, batch_size=32)."
             )
         return given
@@ -76,7 +76,7 @@ def one_source(given: Any) -> Any:
     sources = [given] if isinstance(given, Mapping) else _several_sources(given)
     if len(sources) > 1:
         raise TrainerError(
-            f"Training takes one source of batches. Received: a {type(given).__name__} of {len(sources)}."
+            f"Training takes one data pipeline. Received: a {type(given).__name__} of {len(sources)}."
         )
     return sources[0]
 

@@ -18,13 +18,13 @@ def note_what_takes_less(trainer: Trainer, error: BaseException) -> None:
     if t.is_trial or isinstance(error, ShortTraceback) or not is_out_of_memory(error):
         return
     sizes = (getattr(owner, "batch_size", None) for owner in (t.datamodule, t.module))
-    size = next((f" in batches of {size}" for size in sizes if size), "")
-    said = f"{EXCEEDED}{size}. A smaller batch_size takes less"
+    size = next((f" with batches of {size}" for size in sizes if size), "")
+    said = f"{EXCEEDED}{size}. Use a smaller batch_size"
     if t.stage == "fit":
         said += (
-            " (accumulate_grad_batches keeps the updates as they are), and so does precision='bf16-mixed'. "
+            " (accumulate_grad_batches can keep the updates the same) or precision='bf16-mixed'. "
             "The callback BatchSizeFinder finds the largest size that fits"
         )
     if computing_devices(t.step_options.devices)[0].startswith("gpu"):
-        said += ". Another program may hold the GPU's memory (nvidia-smi shows it), such as a notebook's kernel"
+        said += ". Another program, such as a notebook kernel, may be using the GPU's memory (nvidia-smi shows it)"
     error.add_note(f"{said}.")

@@ -96,7 +96,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     if isinstance(f.profiler, str):
         if f.profiler not in PROFILERS:
             raise TrainerError(
-                f"profiler is one of {', '.join(map(repr, PROFILERS))}, or a Profiler. Received: {f.profiler!r}"
+                f"profiler must be one of {', '.join(map(repr, PROFILERS))}, or a Profiler. Received: {f.profiler!r}"
             )
         f.profiler = PROFILERS[f.profiler]()
     return f
@@ -135,22 +135,23 @@ def _check(f: SimpleNamespace) -> None:
     if clip is not None and not (isinstance(clip, Real) and float(clip) > 0):
         raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {clip!r}")
     if f.gradient_clip_algorithm not in ("norm", "value"):
-        raise TrainerError(f"gradient_clip_algorithm is 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}")
+        raise TrainerError(f"gradient_clip_algorithm must be 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}")
     if f.steps_per_execution != "auto":
         if not isinstance(f.steps_per_execution, int):
-            raise TrainerError(f"steps_per_execution is a number or 'auto'. Received: {f.steps_per_execution!r}")
+            raise TrainerError(f"steps_per_execution must be a number or 'auto'. Received: {f.steps_per_execution!r}")
         _at_least(steps_per_execution=(f.steps_per_execution, 1))
     if not (f.jit_compile is None or isinstance(f.jit_compile, bool) or f.jit_compile == "auto"):  # 1 is not a bool
-        raise TrainerError(f"jit_compile is True, False, None or 'auto'. Received: {f.jit_compile!r}")
+        raise TrainerError(f"jit_compile must be True, False, None or 'auto'. Received: {f.jit_compile!r}")
     check_limit("overfit_batches", f.overfit_batches)
     check_accelerator(f.accelerator, f.devices, f.strategy)
     if f.deterministic not in (True, False, "warn"):
-        raise TrainerError(f"deterministic is True, False or 'warn'. Received: {f.deterministic!r}")
+        raise TrainerError(f"deterministic must be True, False or 'warn'. Received: {f.deterministic!r}")
     has_checkpoint = any(isinstance(callback, ModelCheckpoint) for callback in as_list(f.callbacks))
     if has_checkpoint and not (f.enable_checkpointing or f.fast_dev_run):
         off = "barebones=True" if f.barebones else "enable_checkpointing=False"
         raise TrainerError(
-            f"{off}, but callbacks holds a ModelCheckpoint. Drop one of them; a config's: --trainer.callbacks null"
+            f"{off}, but callbacks contains a ModelCheckpoint. Drop one of them (the callbacks of a configuration "
+            "file: --trainer.callbacks null)."
         )
 
 
@@ -172,7 +173,7 @@ def _default_callbacks(flags: SimpleNamespace) -> list[Callback]:
         except ValueError as error:
             raise TrainerError(str(error)) from None
         if any(isinstance(callback, Timer) for callback in given):
-            raise TrainerError(f"max_time={flags.max_time!r}, but callbacks holds a Timer. Drop one of them.")
+            raise TrainerError(f"max_time={flags.max_time!r}, but callbacks contains a Timer. Drop one of them.")
         defaults.append(Timer(duration))
     return defaults
 

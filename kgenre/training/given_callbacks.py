@@ -22,7 +22,7 @@ def check_callbacks(where: str, callbacks: Iterable[Any]) -> None:
     """
     for given in callbacks:
         if not isinstance(given, Callback):
-            raise TrainerError(f"{where} holds kgenre callbacks. Received: {_described(given)}.")
+            raise TrainerError(f"{where} must hold kgenre callbacks. Received: {_described(given)}.")
 
 
 def as_list(given: Any) -> list[Any]:
@@ -35,7 +35,7 @@ def as_list(given: Any) -> list[Any]:
 def _described(given: Any) -> str:
     name = getattr(given, "__name__", type(given).__name__)
     if inspect.isclass(given):
-        return f"the class {name}; give an instance, {name}(...)"
+        return f"the class {name}; pass an instance, {name}(...)"
     if inspect.isroutine(given):
         return "a function; name its hook, as in LambdaCallback(on_train_epoch_end=function)"
     if any(base.__module__.startswith("keras.") for base in type(given).__mro__):

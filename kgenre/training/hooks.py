@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _CALLED = [name for name in HOOKS if name not in ("on_save_checkpoint", "on_load_checkpoint")]
 # Lightning's hooks that nothing here can call. Ignoring one silently would train something else than the user wrote.
 _IN_THE_STEP = "the step is compiled as a whole; write configure_gradients, a traced method of the module"
-_BY_THE_ENGINE = "the engine moves batches; change them in the source of batches or in the step"
+_BY_THE_ENGINE = "the engine moves batches; change them in the data pipeline or in the step"
 _NEVER_CALLED = {
     "on_before_zero_grad": _IN_THE_STEP,
     "on_before_backward": _IN_THE_STEP,
@@ -38,7 +38,7 @@ _NEVER_CALLED = {
     "validation_epoch_end": "write on_validation_epoch_end",
     "test_epoch_end": "write on_test_epoch_end",
     **{
-        f"on_{stage}_model_{mode}": "give layers training=True or training=False in the step"
+        f"on_{stage}_model_{mode}": "pass training=True or training=False to layers in the step"
         for stage in ("validation", "test", "predict")
         for mode in ("train", "eval")
     },
@@ -120,8 +120,8 @@ def _refuse_what_is_never_called(owner: Any) -> None:
             raise TrainerError(f"{type(owner).__name__}.{name} would never be called: {instead}.")
     if not getattr(owner, "automatic_optimization", True):
         raise TrainerError(
-            f"{type(owner).__name__}.automatic_optimization=False: the optimizers act in the compiled step. Return the "
-            "loss from training_step; several optimizers each have their variables, see configure_optimizers."
+            f"{type(owner).__name__}.automatic_optimization=False: the optimizers run in the compiled step. Return the "
+            "loss from training_step; for several optimizers, see configure_optimizers."
         )
 
 

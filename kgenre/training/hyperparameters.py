@@ -18,7 +18,7 @@ class AttributeDict(dict[str, Any]):
     def __getattr__(self, name: str) -> Any:
         if name in self:
             return self[name]
-        raise AttributeError(f"There is no hyperparameter {name!r}. There are: {', '.join(self) or 'none'}.")
+        raise AttributeError(f"There is no hyperparameter {name!r}. Available: {', '.join(self) or 'none'}.")
 
     def __setattr__(self, name: str, value: Any) -> None:
         self[name] = value
@@ -63,8 +63,8 @@ class Hyperparameters:
         for name in names:
             if not isinstance(name, str):
                 raise TypeError(
-                    f"save_hyperparameters takes names of arguments. Received: {name!r}. Give the values to "
-                    f"{type(self).__name__} one by one, **vars(args), and call save_hyperparameters()."
+                    f"save_hyperparameters takes names of arguments. Received: {name!r}. Pass the values as "
+                    f"arguments, {type(self).__name__}(**vars(args)), and call save_hyperparameters()."
                 )
         arguments = inspect.getargvalues(sys._getframe(1))
         given = {name: arguments.locals[name] for name in arguments.args}

@@ -36,9 +36,9 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
             known = step_times(t.engine, batch, t.precision)
         plain, xla = (known[each] for each in ways)
         chosen = xla < CLEARLY * plain
-        said = "with" if chosen else "without"
+        use = "used" if chosen else "not used"
         with_xla = f"{1e3 * xla:.3g}" if math.isfinite(xla) else "impossible"
-        _log.info("jit_compile=auto: %.3g ms a step, %s with XLA: %s.", 1e3 * plain, with_xla, said)
+        _log.info("jit_compile=auto: XLA is %s (%.3g ms per step, %s with XLA).", use, 1e3 * plain, with_xla)
     t.engine.jit_compile(chosen)
     return chosen
 
@@ -51,4 +51,4 @@ def say_what_is_faster(trainer: Trainer) -> None:
     best = min(known, key=lambda name: known[name], default=now)
     if not t.is_trial and now in known and known[best] < CLEARLY * known[now]:
         times = (1e3 * known[now], now, 1e3 * known[best], best)
-        _log.info("A step of this model was measured here: %.3g ms as in this run (%s), %.3g with %s.", *times)
+        _log.info("As measured here, a step of this model takes %.3g ms as in this run (%s), but %.3g with %s.", *times)

@@ -26,24 +26,24 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
     """
     if isinstance(source, type) or not any(hasattr(source, name) for name in _ITERABLE):
         raise TrainerError(
-            f"The {name} batches come from a {type(source).__name__}, which cannot be iterated. Give a list, an "
+            f"The {name} batches come from a {type(source).__name__}, which cannot be iterated. Pass a list, an "
             "ArrayDataset, a tf.data.Dataset, or an object with __iter__."
         )
     if hasattr(source, "__next__"):  # a generator, exhausted after one pass
         raise TrainerError(
-            f"The {name} batches come from a {type(source).__name__} that can be read only once, but each epoch reads "
-            "them anew. Give a list, an ArrayDataset, a tf.data.Dataset, or an object with __iter__."
+            f"The {name} batches come from a {type(source).__name__}, which can be read only once, but each epoch "
+            "reads them again. Pass a list, an ArrayDataset, a tf.data.Dataset, or an object with __iter__."
         )
     if (arrays := _uncut(source)) is not None:
         raise TrainerError(
-            f"The {name} batches are {arrays}: data that are not batched yet. Give "
-            "kgenre.ArrayDataset(arrays, batch_size=32) in its place; where each member is a batch, a list of them."
+            f"The {name} batches are {arrays}: data that are not batched yet. Pass "
+            "kgenre.ArrayDataset(arrays, batch_size=32) instead or, if each member is a batch, a list of them."
         )
     if isinstance(source, Mapping):
         raise TrainerError(
-            f"The {name} batches come from a dict of {', '.join(map(repr, source))}, which is no source of batches. "
-            "Cut columns with kgenre.ArrayDataset(arrays, batch_size=32); of several sources make one whose batches "
-            "are dicts."
+            f"The {name} batches come from a dict of {', '.join(map(repr, source))}, which is not supported. Divide "
+            "arrays into batches with kgenre.ArrayDataset(arrays, batch_size=32); combine several data pipelines into "
+            "one whose batches are dicts."
         )
     length = length_of(source)
     if limit is None:
@@ -54,7 +54,7 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
         if limit == 1.0:
             return length
         raise TrainerError(
-            f"limit_{name}_batches={limit}: a fraction needs a source that knows its length; give a number of batches."
+            f"limit_{name}_batches={limit}: a fraction needs data of known length; set a number of batches."
         )
     if limit and length and int(length * limit) == 0:
         raise TrainerError(
@@ -94,8 +94,8 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
         return interval
     if math.isinf(batches):
         raise TrainerError(
-            f"val_check_interval={interval}: a fraction needs training data that know their length; give a number "
-            "of batches."
+            f"val_check_interval={interval}: a fraction needs training data of known length; set a number of "
+            "batches."
         )
     return max(1, int(batches * interval))
 
@@ -103,8 +103,8 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
 def read_only_once(name: str) -> TrainerError:
     """The error for a source that yields no batches when it is read again."""
     return TrainerError(
-        f"The {name} data gave no batches when they were read again, but each epoch reads them anew. Let __iter__ "
-        "begin anew each time; see that what it reads from is not spent."
+        f"The {name} data yielded no batches when they were read again, which each epoch does. Let __iter__ start "
+        "from the beginning each time, and do not read from an exhausted iterator."
     )
 
 

@@ -47,7 +47,7 @@ def _those_that_fit(named: Mapping[str, Any], checkpoint: checkpoints.Checkpoint
     shapes = {name: tuple(array.shape) for name, array in checkpoint.weights.items()}
     fits = {name: variable for name, variable in named.items() if shapes.get(name) == tuple(variable.shape)}
     if others := sorted((named.keys() | shapes.keys()) - fits.keys()):
-        _log.warning("Checkpoint %s, strict=False: not loaded: %s.", checkpoint.path, ", ".join(others))
+        _log.warning("Not loaded from checkpoint %s (strict=False): %s.", checkpoint.path, ", ".join(others))
     return fits
 
 
@@ -55,7 +55,7 @@ def load_data_module(cls: type, path: str | os.PathLike[str], overrides: Mapping
     """See `DataModule.load_from_checkpoint`."""
     kept = checkpoints.read_state(checkpoints.find_checkpoint(path)).get("data")
     if not kept:
-        raise CheckpointError(f"Checkpoint {path} holds no data: it was trained without a datamodule.")
+        raise CheckpointError(f"Checkpoint {path} holds no datamodule: it was trained without one.")
     data = _made(cls, path, kept, overrides)
     data.load_state_dict(kept.get("state") or {})
     return data

@@ -222,7 +222,7 @@ class Module(Hyperparameters):
         on_step, on_epoch = on_step is None or on_step, bool(on_epoch)
         if not (on_step or on_epoch):
             raise ValueError(
-                f"log({name!r}, on_step=False) keeps no value without on_epoch=True. Give it, or leave both out."
+                f"log({name!r}, on_step=False) logs nothing without on_epoch=True. Set it, or leave both out."
             )
         name += logs.suffix if add_dataloader_idx else ""
         weight = logs.weight if batch_size is None else batch_size

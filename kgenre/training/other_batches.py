@@ -25,10 +25,10 @@ def warn_of_another_order(trainer: Trainer) -> None:
     """
     if trainer.batch_idx and _loses_its_order(trainer.train_source, trainer.current_epoch):
         _log.warning(
-            "The rest of epoch %d has another order than without the stop: a shuffle of tf.data's or of a DataLoader's "
-            "knows only how often it was read. A source with epoch_batches (kgenre.training.EpochBatches, such as "
-            "kgenre.ArrayDataset) has the same; so has tf.data's shuffle(..., seed=1, reshuffle_each_iteration=False), "
-            "one order for all epochs.",
+            "The rest of epoch %d has a different order than without the interruption: the shuffling of tf.data and of "
+            "a DataLoader cannot be resumed inside an epoch. To keep the order, use a data pipeline with epoch_batches "
+            "(kgenre.training.EpochBatches, such as kgenre.ArrayDataset) or tf.data's shuffle(..., seed=1, "
+            "reshuffle_each_iteration=False), which uses one order for all epochs.",
             trainer.current_epoch + 1,
         )
 
@@ -50,8 +50,8 @@ def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> N
     ]
     if said:
         _log.warning(
-            "The rest of epoch %d has other batches than it began with (%s): some examples come twice in it, others "
-            "not at all.",
+            "The rest of epoch %d is divided into batches differently from its beginning (%s): some examples appear "
+            "twice in the epoch, others not at all.",
             trainer.current_epoch + 1,
             "; ".join(said),
         )

@@ -21,7 +21,7 @@ def check_precision(precision: str) -> str:
     """Return a precision's full name ("bf16" is "bf16-mixed"), if it is valid."""
     precision = _SHORT.get(str(precision), str(precision))
     if precision not in POLICIES:
-        raise TrainerError(f"precision is one of {', '.join(POLICIES)}. Received: {precision}")
+        raise TrainerError(f"precision must be one of {', '.join(POLICIES)}. Received: {precision}")
     return precision
 
 
@@ -51,7 +51,7 @@ def check_model_precision(module: Any, precision: str) -> None:
         found = layers[0].dtype_policy.name
         same = next((name for name, policy in POLICIES.items() if policy == found), None)
         raise TrainerError(
-            f"precision={precision!r} came too late: {type(module).__name__} built its layers in {found} before the "
-            f"Trainer could act. Create them in configure_model, or call keras.config.set_dtype_policy("
-            f"{POLICIES[precision]!r}) first{f', or give precision={same!r}' if same else ''}."
+            f"precision={precision!r} was set too late: {type(module).__name__} created its layers in {found} before "
+            "the Trainer could set it. Create them in configure_model, or call keras.config.set_dtype_policy("
+            f"{POLICIES[precision]!r}) first{f', or use precision={same!r}' if same else ''}."
         )

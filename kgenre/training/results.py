@@ -184,9 +184,9 @@ def _number(name: str, metric: Any) -> float:
     result = ops.convert_to_numpy(metric.result())
     if result.size != 1:
         raise ValueError(
-            f"log({name!r}) takes a metric whose result is one number. That of {type(metric).__name__} has the shape "
-            f"{result.shape}: only update it in the step, log its numbers in the hook on_..._epoch_end, one by one by "
-            "names of their own, and call its reset_state() in on_..._epoch_start."
+            f"log({name!r}) takes a metric whose result is one number. The result of {type(metric).__name__} has the "
+            f"shape {result.shape}: only update it in the step, log each number under its own name in the hook "
+            "on_..._epoch_end, and call its reset_state() in on_..._epoch_start."
         )
     return float(result.item())
 

@@ -70,7 +70,7 @@ def restore_trainable_when_built(module: Module, checkpoint: Checkpoint) -> None
     """Set the flags that hooks had changed to what they were when the checkpoint's optimizer was built."""
     from kgenre.engines.trainable_flags import set_trainable_flags
 
-    with _reading(checkpoint, "what is trained"):
+    with _reading(checkpoint, "the trainable flags"):
         set_trainable_flags(module, checkpoint.state.get("trainable_when_built", {}))
 
 
@@ -83,7 +83,7 @@ def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
 
     began = trainer.trainable_at_start = trainer.trainable_at_start or trainable_flags(trainer.module)
     if checkpoint is not None:
-        with _reading(checkpoint, "what is trained"):
+        with _reading(checkpoint, "the trainable flags"):
             changes = checkpoint.state.get("trainable", {})  # missing in older checkpoints
             set_trainable_flags(trainer.module, began | changes)
         variables = {name.removeprefix("variables."): flag for name, flag in changes.items() if "variables." in name}
@@ -91,7 +91,7 @@ def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
             names = [n for n, flag in variables.items() if flag is wanted and began.get(f"variables.{n}") is not wanted]
             if names:
                 more = f" and {len(names) - 3} more" if names[3:] else ""
-                _log.info("%s, as hooks had left it in the checkpoint: %s%s.", word, ", ".join(names[:3]), more)
+                _log.info("%s by hooks before the checkpoint was saved: %s%s.", word, ", ".join(names[:3]), more)
 
 
 def kept_of(data: DataModule) -> dict[str, Any]:
@@ -145,7 +145,7 @@ def restore_adapted(module: Module, checkpoint: Checkpoint) -> None:
     from kgenre.engines.adapted_layers import set_adapted_state
 
     if "adapted" in checkpoint.state:  # missing in older checkpoints
-        with _reading(checkpoint, "what preprocessing layers had learned"):
+        with _reading(checkpoint, "the state of preprocessing layers"):
             set_adapted_state(module, checkpoint.state["adapted"])
 
 
@@ -155,15 +155,15 @@ def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) ->
         return
     holds = "weights only"
     if saved:
-        differences = [f"{name} is only there" for name in sorted(saved - names)]
-        differences += [f"{name} is not there" for name in sorted(names - saved)]
-        holds = f"another optimizer's state ({differences[0]}"
+        differences = [f"{name} is only in the checkpoint" for name in sorted(saved - names)]
+        differences += [f"{name} is not in the checkpoint" for name in sorted(names - saved)]
+        holds = f"the state of a different optimizer ({differences[0]}"
         holds += f" and {len(differences) - 1} more)" if differences[1:] else ")"
         if any(name.startswith("loss_scale.") for name in saved ^ names):
-            holds += ", of a run with another precision"
+            holds += ", from a run with a different precision"
         if any(name.startswith("weight_averaging.") for name in saved ^ names):
             averages = any(name.startswith("weight_averaging.") for name in saved)
-            holds += f", of a run with{'' if averages else 'out'} WeightAveraging"
+            holds += f", from a run with{'' if averages else 'out'} WeightAveraging"
     raise CheckpointError(
         f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot be resumed from it."
         f"{_unlike(module, checkpoint)} Start from its weights with Module.load_from_checkpoint."
@@ -216,10 +216,10 @@ def check_position(checkpoint: Checkpoint) -> None:
     counts = {name: state.get(name) for name in ("epoch", "batch", "global_step")}
     for name, count in counts.items():
         if not isinstance(count, int) or not 0 <= count < 2**53:
-            raise CheckpointError(f"Checkpoint {checkpoint.path}: state.json has {name}={str(count)[:40]}.")
+            raise CheckpointError(f"Checkpoint {checkpoint.path}: invalid {name}={str(count)[:40]} in state.json.")
     at = state.get("validated_at")
     if at is not None and not (isinstance(at, list) and len(at) == 2 and all(isinstance(n, int) for n in at)):
-        raise CheckpointError(f"Checkpoint {checkpoint.path}: state.json has validated_at={str(at)[:40]}.")
+        raise CheckpointError(f"Checkpoint {checkpoint.path}: invalid validated_at={str(at)[:40]} in state.json.")
     if not isinstance(state.get("callbacks"), dict):
         raise CheckpointError(f"Checkpoint {checkpoint.path}: state.json has no callbacks.")
 

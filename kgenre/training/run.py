@@ -56,7 +56,7 @@ class Run:
     world_size = 1
     print = staticmethod(print)
     train_dataloader = property(attrgetter("train_source"), doc="The source of the fit's training batches.")
-    val_dataloaders = property(attrgetter("val_source"), doc="That of its validation batches, or several in one.")
+    val_dataloaders = property(attrgetter("val_source"), doc="The source of its validation batches, or several.")
 
     def __init__(self) -> None:
         self._begin_fit()

@@ -35,8 +35,8 @@ def new_run_folder(experiment: Path) -> Path:
         return _make_run_folder(experiment)
     except OSError as error:
         raise TrainerError(
-            f"The run's folder cannot be made in {experiment} ({error.strerror}). Give a default_root_dir (or a "
-            "logger's save_dir) that can be written to."
+            f"The run's folder cannot be created in {experiment} ({error.strerror}). Set a writable default_root_dir "
+            "(or save_dir of a logger)."
         ) from error
 
 
@@ -100,7 +100,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (ValueError, TypeError) as error:
-        _log.warning("%s is damaged (%s): what it held is lost, it is written anew.", path, error)
+        _log.warning("%s is damaged (%s): its contents are lost, and it is written from scratch.", path, error)
         return {}
 
 

@@ -26,8 +26,8 @@ class RunningMetrics:
             if other != step and entry.name not in self._said:
                 self._said.add(entry.name)
                 warnings.warn(
-                    f"{step} logs as {entry.name} a metric that {other} logs too, and begins inside its epoch: their "
-                    "values get mixed. Give each a metric of its own.",
+                    f"{step} logs as {entry.name} a metric that {other}, whose epoch is not over, logs too: their "
+                    "values get mixed. Use a separate metric for each.",
                     stacklevel=2,
                 )
 
@@ -45,8 +45,9 @@ class RunningMetrics:
             if name not in self._said and not all(map(np.array_equal, first, state)):
                 self._said.add(name)
                 warnings.warn(
-                    f"{engine.built.step(stage).__name__} updates the metric self.{name}, which counts on over all "
-                    f"epochs, and so does what a call of it returns. self.log(..., self.{name}), the metric itself, "
-                    f"starts it anew with each epoch; or call self.{name}.reset_state() in a hook.",
+                    f"{engine.built.step(stage).__name__} updates the metric self.{name}, which is not reset between "
+                    "epochs: its result, and what a call of it returns, cover all epochs so far. Log the metric "
+                    f"itself, self.log(..., self.{name}), which resets it before each epoch, or call "
+                    f"self.{name}.reset_state() in a hook.",
                     stacklevel=2,
                 )

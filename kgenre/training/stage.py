@@ -141,8 +141,8 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
             restore_trainable_when_built(module, checkpoint)
     elif is_anew:
         message = (
-            f"{type(module).__name__}.configure_model made a new network, so what the one before had learned is lost. "
-            "Let it begin with `if self.model is not None: return`, and __init__ with `self.model = None`."
+            f"{type(module).__name__}.configure_model created a new network, so the weights of the previous one are "
+            "lost. Begin it with `if self.model is not None: return`, and __init__ with `self.model = None`."
         )
         if stage != "fit":
             raise TrainerError(message)
@@ -203,10 +203,10 @@ def build_for_fit(trainer: Trainer) -> Any:
     if t.schedule.validates:
         batches |= first_batches(t.val_sources)
     elif t.val_sources and t.limits["val"] != 0:
-        _log.warning("The val data gave no batches: this fit validates nothing.")
+        _log.warning("The val data yielded no batches: this fit runs no validation.")
     elif t.val_source is not None and t.limits["val"] != 0:
         name = type(t.module).__name__
-        _log.warning("There are val data, but %s has no validation_step: this fit validates nothing.", name)
+        _log.warning("There are val data, but %s has no validation_step: this fit runs no validation.", name)
     _sync(t)
     t.results = Results(t.loggers)
     t._engine = None
@@ -267,7 +267,7 @@ def first_batch(stage: str, source: Iterable[Any], batches: int | float = math.i
     first = next(iter(iterate_epoch(source, 0)), None) if batches else None
     if first is None:
         name = stage.partition("/")[0].replace("validation", "val")
-        raise TrainerError(f"The {name} data gave no batches. Check them and limit_{name}_batches.")
+        raise TrainerError(f"The {name} data yielded no batches. Check them and limit_{name}_batches.")
     return first
 
 

@@ -78,7 +78,7 @@ def _together(trainer: Trainer) -> int:
 def _who_needs_each_step(trainer: Trainer) -> str | None:
     module = trainer.module
     if overrides_batch_hooks(module, Module):
-        return f"{type(module).__name__}, which overrides a hook of training batches,"
+        return f"{type(module).__name__}, which overrides a training batch hook,"
     for callback in trainer.callbacks:
         if callback.next_step_needed(trainer) == trainer.global_step + 1 and overrides_batch_hooks(callback):
             return type(callback).__name__
@@ -104,7 +104,7 @@ def _measured(trainer: Trainer, batch: Any) -> int:
         )
     chosen = together if many < 0.9 * one else 1
     per_step = (1e3 * one / together, 1e3 * many / together, together)
-    _log.info("steps_per_execution=auto: %.3f ms a step, %.3f ms of %d in a call.", *per_step)
+    _log.info("steps_per_execution=auto: %.3f ms per step, %.3f ms with %d steps in a call.", *per_step)
     return chosen
 
 

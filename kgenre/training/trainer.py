@@ -335,7 +335,9 @@ class Trainer(Run):
             prepare(self, stage, checkpoint)
             given = dataloaders if data is None else getattr(data, f"{loader}_dataloader")()
             if given is None:
-                raise TrainerError(f"{type(data).__name__}.{loader}_dataloader() gave no source of batches, but None.")
+                raise TrainerError(
+                    f"{type(data).__name__}.{loader}_dataloader() must return a data pipeline. Received: None"
+                )
             sources = evaluation_sources(model, step, given, self.limits[loader])
             build_for_evaluation(self, sources)
             if checkpoint is not None:
@@ -359,8 +361,8 @@ class Trainer(Run):
             raise TrainerError("trainer.save_checkpoint() needs a run: call trainer.fit() first.")
         if self._engine.has_lost_steps:  # its counters would be ahead of its weights
             raise TrainerError(
-                "trainer.save_checkpoint() has no weights of the last steps: the error that ended the run took them "
-                "along. Go on from the newest checkpoint (ckpt_path='last'), or save the module's Keras model as it is."
+                "trainer.save_checkpoint() has no weights of the last steps: they were lost in the error that ended "
+                "the run. Resume from the newest checkpoint (ckpt_path='last'), or save the module's Keras model as it is."
             )
         return write_checkpoint(self.dump_checkpoint(weights_only), filepath)
 
