@@ -43,7 +43,7 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
         if checkpoint is None and not is_run:
             _log.warning(
                 "ckpt_path='last': there is no checkpoint under %s that a run can be resumed from, so training starts "
-                "from scratch.%s",
+                "from the beginning.%s",
                 experiment,
                 _renamed(experiment),
             )

@@ -75,9 +75,7 @@ def one_source(given: Any) -> Any:
     """
     sources = [given] if isinstance(given, Mapping) else _several_sources(given)
     if len(sources) > 1:
-        raise TrainerError(
-            f"Training takes one data pipeline. Received: a {type(given).__name__} of {len(sources)}."
-        )
+        raise TrainerError(f"Training takes one data pipeline. Received: a {type(given).__name__} of {len(sources)}.")
     return sources[0]
 
 

@@ -135,7 +135,9 @@ def _check(f: SimpleNamespace) -> None:
     if clip is not None and not (isinstance(clip, Real) and float(clip) > 0):
         raise TrainerError(f"gradient_clip_val must be above 0, or None. Received: {clip!r}")
     if f.gradient_clip_algorithm not in ("norm", "value"):
-        raise TrainerError(f"gradient_clip_algorithm must be 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}")
+        raise TrainerError(
+            f"gradient_clip_algorithm must be 'norm' or 'value'. Received: {f.gradient_clip_algorithm!r}"
+        )
     if f.steps_per_execution != "auto":
         if not isinstance(f.steps_per_execution, int):
             raise TrainerError(f"steps_per_execution must be a number or 'auto'. Received: {f.steps_per_execution!r}")

@@ -94,8 +94,7 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
         return interval
     if math.isinf(batches):
         raise TrainerError(
-            f"val_check_interval={interval}: a fraction needs training data of known length; set a number of "
-            "batches."
+            f"val_check_interval={interval}: a fraction needs training data of known length; set a number of batches."
         )
     return max(1, int(batches * interval))
 

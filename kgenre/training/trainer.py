@@ -362,7 +362,8 @@ class Trainer(Run):
         if self._engine.has_lost_steps:  # its counters would be ahead of its weights
             raise TrainerError(
                 "trainer.save_checkpoint() has no weights of the last steps: they were lost in the error that ended "
-                "the run. Resume from the newest checkpoint (ckpt_path='last'), or save the module's Keras model as it is."
+                "the run. Resume from the newest checkpoint (ckpt_path='last'), or save the module's Keras model as it "
+                "is."
             )
         return write_checkpoint(self.dump_checkpoint(weights_only), filepath)
 

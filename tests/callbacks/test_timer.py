@@ -157,7 +157,7 @@ def test_the_clock_stops_with_an_error(clock):
 
 
 def test_max_time_and_a_timer_are_one_too_many():
-    with pytest.raises(TrainerError, match="max_time='00:00:00:01', but callbacks holds a Timer"):
+    with pytest.raises(TrainerError, match="max_time='00:00:00:01', but callbacks contains a Timer"):
         quiet_trainer(max_time="00:00:00:01", callbacks=Timer())
 
 

@@ -71,7 +71,7 @@ def test_a_loop_goes_on_after_each_stop(tmp_path, signals):
     assert codes.read_text().split() == [*(CODES[number] for number in signals), "0"]
     text = (tmp_path / "log.txt").read_text()
     assert (
-        text.count("no checkpoint under runs/run that a run can be resumed from, training starts from the beginning")
+        text.count("no checkpoint under runs/run that a run can be resumed from, so training starts from the beginning")
         == 1
     )
     assert text.count("Resuming from") == len(signals)

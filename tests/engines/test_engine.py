@@ -481,7 +481,7 @@ def test_bf16_mixed_computes_in_bfloat16_with_float32_weights():
     assert keras.backend.standardize_dtype(module.dtypes[0]) == "bfloat16"
     assert {str(array.dtype) for array in trainer.engine.state_dict().values()} <= {"float32", "int32", "int64"}
     assert keras.config.dtype_policy().name == "float32"
-    with pytest.raises(TrainerError, match="came too late"):
+    with pytest.raises(TrainerError, match="was set too late"):
         quiet_trainer(precision="bf16-mixed").fit(BoringModule(), boring_batches())
 
 

@@ -78,7 +78,7 @@ def test_a_network_that_ends_in_the_precision_of_its_layers(tmp_path):
 
 def test_a_pass_without_films_is_refused(tmp_path):
     trainer = quiet_trainer(tmp_path, max_epochs=2, logger=False)
-    with pytest.raises(TrainerError, match="The val data gave no batches when they were read again"):
+    with pytest.raises(TrainerError, match="The val data yielded no batches when they were read again"):
         trainer.fit(GenreClassifier(network), datamodule=Posters())
 
 

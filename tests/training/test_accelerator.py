@@ -17,10 +17,10 @@ BACKEND = keras.backend.backend()
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"accelerator": "tpu"}, "accelerator is one of auto, cpu, gpu. Received: 'tpu'"),
-        ({"strategy": "ddp"}, "strategy is one of auto, single, data_parallel. Received: 'ddp'"),
-        ({"devices": 0}, "devices is 'auto', how many"),
-        ({"devices": []}, r"devices is 'auto', how many .* Received: \[\]"),
+        ({"accelerator": "tpu"}, "accelerator must be one of auto, cpu, gpu. Received: 'tpu'"),
+        ({"strategy": "ddp"}, "strategy must be one of auto, single, data_parallel. Received: 'ddp'"),
+        ({"devices": 0}, "devices must be 'auto', a number"),
+        ({"devices": []}, r"devices must be 'auto', a number .* Received: \[\]"),
         ({"devices": [1, 1]}, r"Received: \[1, 1\]"),
         ({"devices": "cpu:0"}, "Received: 'cpu:0'"),
     ],
@@ -51,7 +51,7 @@ def with_devices(monkeypatch):
             [],
             {"accelerator": "cpu", "devices": 3},
             "devices=3, but jax finds 1: cpu:0. .* configure_model, or start the program with JAX_NUM_CPU_DEVICES=3.",
-            marks=pytest.mark.skipif(BACKEND != "jax", reason="JAX divides a CPU"),
+            marks=pytest.mark.skipif(BACKEND != "jax", reason="JAX splits a CPU"),
         ),
         (["gpu:0", "gpu:1"], {"devices": [2]}, r"devices=\[2\], but .* finds 2: gpu:0, gpu:1"),
         (["gpu:0", "gpu:1"], {"devices": 2, "strategy": "single"}, "strategy='single' computes on one device"),
@@ -81,7 +81,7 @@ def test_one_device(with_devices, arguments, chosen):
     assert choose_devices(trainer.accelerator, trainer.devices, trainer.strategy) == chosen
 
 
-@pytest.mark.skipif(BACKEND != "jax", reason="JAX divides a CPU")
+@pytest.mark.skipif(BACKEND != "jax", reason="JAX splits a CPU")
 @pytest.mark.parametrize(("devices", "number"), [(1, 1), (2, 2), ([0, 2], 3)])
 def test_a_cpu_is_as_many_devices_as_are_asked_for(with_devices, monkeypatch, devices, number):
     divided = []

@@ -51,5 +51,5 @@ def test_a_seed_is_asked_for(monkeypatch, caplog):
 
 
 def test_other_values_are_refused():
-    with pytest.raises(TrainerError, match=r"deterministic is True, False or 'warn'\. Received: 'yes'"):
+    with pytest.raises(TrainerError, match=r"deterministic must be True, False or 'warn'\. Received: 'yes'"):
         quiet_trainer(deterministic="yes")

@@ -207,7 +207,7 @@ def test_a_run_that_was_renamed_is_named_where_none_is_found(caplog):
     trainer = quiet_trainer(enable_checkpointing=True, name="net")
     trainer.fit(BoringModule(), boring_batches(1))
     renamed = trainer.run_dir.rename(trainer.run_dir.with_name("good"))
-    said = f"A run of another name is given by its path: {renamed}."
+    said = f"To use a run with another name, pass its path: {renamed}."
     with pytest.raises(CheckpointError, match=said):
         quiet_trainer(name="net").test(BoringModule(), boring_batches(1), ckpt_path="best")
     quiet_trainer(name="net").fit(BoringModule(), boring_batches(1), ckpt_path="last")
@@ -285,7 +285,7 @@ def test_interrupted_before_the_step_is_built(is_fitted):
 def test_what_is_missing_is_said():
     with pytest.raises(TrainerError, match=r"trainer.test\(\) needs a module"):
         quiet_trainer().test(dataloaders=boring_batches(1))
-    with pytest.raises(TrainerError, match="The test data gave no batches"):
+    with pytest.raises(TrainerError, match="The test data yielded no batches"):
         quiet_trainer().test(BoringModule(), [])
 
     class OnlyTrains(kgenre.Module):

@@ -262,7 +262,7 @@ def test_float64_and_python_numbers_are_taken_as_every_backend_takes_them():
 
 
 def test_a_source_that_can_be_read_only_once_is_refused():
-    with pytest.raises(TrainerError, match="train batches come from a generator that can be read only once"):
+    with pytest.raises(TrainerError, match="train batches come from a generator, which can be read only once"):
         quiet_trainer().fit(BoringModule(), (batch for batch in boring_batches(2)))
     with pytest.raises(TrainerError, match="val batches come from a list_iterator"):
         quiet_trainer().fit(BoringModule(), boring_batches(1), iter(boring_batches(1)))
@@ -278,7 +278,7 @@ def test_a_source_that_is_spent_is_noticed(name):
             return self.batches
 
     sources = {"train": boring_batches(2), "val": boring_batches(1)} | {name: Spent()}
-    with pytest.raises(TrainerError, match=f"The {name} data gave no batches when they were read again"):
+    with pytest.raises(TrainerError, match=f"The {name} data yielded no batches when they were read again"):
         quiet_trainer(max_epochs=3).fit(BoringModule(), *sources.values())
 
 
@@ -318,7 +318,7 @@ def test_what_cannot_be_iterated_is_refused(source):
 
 
 def test_no_batches():
-    with pytest.raises(TrainerError, match=r"The train data gave no batches. Check them and limit_train_batches\."):
+    with pytest.raises(TrainerError, match=r"The train data yielded no batches. Check them and limit_train_batches\."):
         quiet_trainer().fit(BoringModule(), [])
 
 
@@ -331,9 +331,9 @@ def test_a_dataloader_that_forgot_its_return():
 
     with pytest.raises(TrainerError, match="The train batches come from a NoneType, which cannot be iterated"):
         quiet_trainer().fit(BoringModule(), datamodule=Forgetful())
-    with pytest.raises(TrainerError, match=r"Forgetful\.test_dataloader\(\) gave no source of batches, but None"):
+    with pytest.raises(TrainerError, match=r"Forgetful\.test_dataloader\(\) must return .*\. Received: None"):
         quiet_trainer().test(BoringModule(), Forgetful())
-    with pytest.raises(TrainerError, match=r"Forgetful\.val_dataloader\(\) gave no source"):
+    with pytest.raises(TrainerError, match=r"Forgetful\.val_dataloader\(\) must return a data pipeline"):
         quiet_trainer().validate(BoringModule(), datamodule=Forgetful())
 
 

@@ -56,7 +56,7 @@ def test_measuring_changes_no_number(monkeypatch, caplog, with_xla):
     auto, module = fitted(jit_compile="auto", logger=True)
     assert (is_xla(told), is_xla(auto), auto.chosen_jit_compile) == (with_xla,) * 3
     same_weights(expected, module)
-    assert f"with XLA: {'with' if with_xla else 'without'}." in caplog.text
+    assert f"XLA is {'used' if with_xla else 'not used'} (" in caplog.text
     assert json.loads((auto.run_dir / "environment.json").read_text())["jit_compile"] is with_xla
 
 
@@ -93,7 +93,8 @@ def test_a_step_that_xla_cannot_compile(caplog):
     trainer = quiet_trainer(jit_compile="auto")
     trainer.fit(DrawsGamma(), boring_batches(1))
     assert not is_xla(trainer)
-    assert "impossible with XLA: without." in caplog.text
+    assert "XLA is not used (" in caplog.text
+    assert "impossible with XLA)." in caplog.text
 
 
 @pytest.mark.skipif(IS_TENSORFLOW, reason="it has the choice")
@@ -105,15 +106,15 @@ def test_elsewhere_nothing_is_measured(monkeypatch):
 def test_a_run_says_what_is_clearly_faster(caplog):
     caplog.set_level(logging.INFO, "kgenre")
     trainer, _ = fitted()
-    assert "was measured here" not in caplog.text
+    assert "As measured here" not in caplog.text
     remember_step_times(model_key(trainer.engine), {way("32-true"): 0.1, "elsewhere 1.0, bf16-mixed": 0.05})
     fitted()
-    assert "A step of this model was measured here: 100 ms as in this run" in caplog.text
-    assert "50 with elsewhere 1.0, bf16-mixed." in caplog.text
+    assert "As measured here, a step of this model takes 100 ms as in this run" in caplog.text
+    assert "but 50 with elsewhere 1.0, bf16-mixed." in caplog.text
     caplog.clear()
     remember_step_times(model_key(trainer.engine), {"elsewhere 1.0, bf16-mixed": 0.09})
     fitted()
-    assert "was measured here" not in caplog.text
+    assert "As measured here" not in caplog.text
 
 
 def test_step_times_leave_no_trace():

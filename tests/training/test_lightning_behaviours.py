@@ -442,7 +442,7 @@ def test_differs_updates_are_estimated_for_a_changing_accumulation():
 
 def test_differs_no_data_is_an_error():
     """Lightning warns, and trains nothing."""
-    with pytest.raises(TrainerError, match="The train data gave no batches"):
+    with pytest.raises(TrainerError, match="The train data yielded no batches"):
         quiet_trainer().fit(BoringModule(), [])
 
 

@@ -115,7 +115,7 @@ def test_wrong_calls(how, message):
 
 
 def test_a_value_that_would_be_kept_nowhere_is_refused():
-    with pytest.raises(ValueError, match=r"log\('a', on_step=False\) keeps no value without on_epoch=True"):
+    with pytest.raises(ValueError, match=r"log\('a', on_step=False\) logs nothing without on_epoch=True"):
         logged_by(lambda module, batch, batch_idx: module.log("a", 1.0, on_step=False))
 
 
@@ -216,9 +216,9 @@ def test_a_metric_that_nobody_starts_anew_is_named(resets):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         quiet_trainer(max_epochs=3).fit(Called(), boring_batches(2))
-    said = [str(one.message) for one in caught if "counts on" in str(one.message)]
+    said = [str(one.message) for one in caught if "not reset between" in str(one.message)]
     assert len(said) == (not resets)
-    assert all(one.startswith("training_step updates the metric self.mean, which counts on") for one in said)
+    assert all(one.startswith("training_step updates the metric self.mean, which is not reset") for one in said)
 
 
 def test_a_metric_of_a_model_is_the_modules_too():
@@ -290,7 +290,7 @@ def test_a_metric_of_several_numbers_is_refused_by_name():
             self.log("f1", self.f1)
             return self.error(batch)
 
-    with pytest.raises(ValueError, match=r"^log\('f1'\) .* That of F1Score has the shape \(2,\): .* reset_state"):
+    with pytest.raises(ValueError, match=r"^log\('f1'\) .* The result of F1Score has the shape \(2,\): .* reset_state"):
         quiet_trainer().fit(PerClass(), boring_batches(1))
 
 

@@ -150,7 +150,7 @@ def test_a_run_goes_on_from_a_checkpoint(precision):
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "bf16-true"])
 def test_layers_that_were_built_before_are_refused(precision):
     message = (
-        rf"precision='{precision}' came too late: BoringModule built its layers in float32.*give precision='32-true'"
+        rf"precision='{precision}' was set too late: BoringModule created its layers in float32.*use precision='32-true'"
     )
     with pytest.raises(TrainerError, match=message):
         quiet_trainer(precision=precision).fit(BoringModule(), boring_batches(1))
@@ -162,9 +162,9 @@ def test_layers_of_another_policy_are_refused_for_float32():
         module = BoringModule()
     finally:
         keras.config.set_dtype_policy("float32")
-    with pytest.raises(TrainerError, match=r"precision='32-true' came too late.*mixed_float16.*precision='16-mixed'"):
+    with pytest.raises(TrainerError, match=r"precision='32-true' was set too late.*mixed_float16.*='16-mixed'"):
         quiet_trainer().fit(module, boring_batches(1))
-    with pytest.raises(TrainerError, match=r"precision='bf16-mixed' came too late.*mixed_float16"):
+    with pytest.raises(TrainerError, match=r"precision='bf16-mixed' was set too late.*mixed_float16"):
         quiet_trainer(precision="bf16-mixed").fit(module, boring_batches(1))
 
 

@@ -384,7 +384,7 @@ def test_predictions_of_several_sets():
 def test_several_sets_need_a_step_that_takes_their_number():
     with pytest.raises(TrainerError, match=r"There are 2 validation sets, so BoringModule.validation_step must take"):
         quiet_trainer().fit(BoringModule(), boring_batches(1), [boring_batches(1), boring_batches(1)])
-    with pytest.raises(TrainerError, match=r"Training takes one source of batches. Received: a list of 2"):
+    with pytest.raises(TrainerError, match=r"Training takes one data pipeline. Received: a list of 2"):
         quiet_trainer().fit(BoringModule(), [boring_batches(1), boring_batches(1)])
 
     class SameName(BoringModule):

@@ -93,7 +93,7 @@ def test_limits(limit, batches):
 def test_a_count_limits_a_source_without_length():
     watch, _ = watched(Unknown(5), limit_train_batches=2, max_epochs=2)
     assert watch.batches == [(0, 0), (0, 1), (1, 0), (1, 1)]
-    with pytest.raises(TrainerError, match=r"limit_train_batches=0.5: a fraction needs a source that knows its length"):
+    with pytest.raises(TrainerError, match=r"limit_train_batches=0.5: a fraction needs data of known length"):
         watched(Unknown(5), limit_train_batches=0.5)
 
 
@@ -206,7 +206,7 @@ def test_sanity_check(steps, seen):
 def test_validation_data_without_a_batch_are_said(caplog):
     caplog.set_level("WARNING", "kgenre")
     quiet_trainer(max_epochs=2).fit(BoringModule(), boring_batches(1), [])
-    assert caplog.messages == ["The val data gave no batches: this fit validates nothing."]
+    assert caplog.messages == ["The val data yielded no batches: this fit runs no validation."]
     caplog.clear()
     quiet_trainer(limit_val_batches=0).fit(BoringModule(), boring_batches(1), boring_batches(1))
     assert not caplog.messages
@@ -223,9 +223,9 @@ def test_a_module_without_validation_step_is_not_validated(caplog):
             raise AssertionError
 
     quiet_trainer().fit(OnlyTrains(), boring_batches(1))
-    assert "validates nothing" not in caplog.text
+    assert "runs no validation" not in caplog.text
     quiet_trainer().fit(OnlyTrains(), boring_batches(1), boring_batches(1))
-    assert "OnlyTrains has no validation_step: this fit validates nothing" in caplog.text
+    assert "OnlyTrains has no validation_step: this fit runs no validation" in caplog.text
 
 
 # --- what is written and shown ------------------------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_enable_flags_and_own_ones():
     assert trainer.callbacks[0] is bar
     assert [type(callback).__name__ for callback in trainer.callbacks] == ["ProgressBar", "ThroughputMonitor"]
     assert trainer.logger is logger
-    with pytest.raises(TrainerError, match="enable_checkpointing=False, but callbacks holds a ModelCheckpoint"):
+    with pytest.raises(TrainerError, match="enable_checkpointing=False, but callbacks contains a ModelCheckpoint"):
         kgenre.Trainer(callbacks=[ModelCheckpoint()], enable_checkpointing=False)
     with pytest.raises(TrainerError, match=r"barebones=True, but .* Drop one .*--trainer.callbacks null"):
         kgenre.Trainer(callbacks=[ModelCheckpoint()], barebones=True)
@@ -380,14 +380,14 @@ def test_no_root_is_the_default_one():
     ("given", "message"),
     [
         (keras.callbacks.ReduceLROnPlateau(), r"Keras's ReduceLROnPlateau; wrap it, KerasCallback\("),
-        (EarlyStopping, r"the class EarlyStopping; give an instance, EarlyStopping\("),
+        (EarlyStopping, r"the class EarlyStopping; pass an instance, EarlyStopping\("),
         (lambda trainer, module: None, r"a function; name its hook, as in LambdaCallback\("),
         (3, r"'3' \(int\)"),
     ],
     ids=["keras", "class", "function", "number"],
 )
 def test_what_is_no_callback(given, message):
-    with pytest.raises(TrainerError, match=rf"Trainer\(callbacks=...\) holds kgenre callbacks. Received: {message}"):
+    with pytest.raises(TrainerError, match=rf"\(callbacks=...\) must hold kgenre callbacks. Received: {message}"):
         kgenre.Trainer(callbacks=[given])
     module = BoringModule()
     module.configure_callbacks = lambda: [given]
@@ -435,6 +435,6 @@ def test_barebones_trains_and_does_nothing_else(in_tmp_path, capsys):
 
 def test_an_unknown_profiler():
     with pytest.raises(
-        TrainerError, match=r"profiler is one of 'simple', 'advanced', 'trace', or a Profiler. .*'fast'"
+        TrainerError, match=r"profiler must be one of 'simple', 'advanced', 'trace', or a Profiler. .*'fast'"
     ):
         kgenre.Trainer(profiler="fast")

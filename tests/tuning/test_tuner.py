@@ -387,11 +387,11 @@ def test_what_the_batch_size_finder_refuses():
 @pytest.mark.parametrize("size", [4, None])
 def test_a_lack_of_memory_in_a_fit_is_noted_with_what_takes_less(size):
     source = {"train_dataloaders": boring_batches(2)} if size is None else {"datamodule": Sized(size)}
-    said = "" if size is None else f" in batches of {size}"
+    said = "" if size is None else f" with batches of {size}"
     with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED") as raised:
         quiet_trainer().fit(Limited(0), **source)
     (note,) = raised.value.__notes__
-    assert note.startswith(f"Memory was exceeded{said}. A smaller batch_size takes less (accumulate_grad_batches keeps")
+    assert note.startswith(f"Memory was exceeded{said}. Use a smaller batch_size (accumulate_grad_batches can keep")
 
 
 def test_words_for_a_lack_of_memory():
