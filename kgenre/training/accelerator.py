@@ -85,7 +85,7 @@ def choose_devices(accelerator: str, devices: Devices, strategy: str) -> tuple[s
     return tuple(found[index] for index in wanted)
 
 
-def say_devices(accelerator: str, chosen: Sequence[str], precision: str) -> None:
+def log_devices(accelerator: str, chosen: Sequence[str], precision: str) -> None:
     """Log the backend and the devices it computes on.
 
     Warn if the backend does not find this machine's NVIDIA GPU, or if the device lacks hardware for the precision.

@@ -40,7 +40,7 @@ def configured_optimizers(module: Any) -> ConfiguredOptimizers:
         unknown = [key for key in item if key not in ("optimizer", "lr_scheduler")]
         if unknown or not isinstance(pattern, str):
             raise TrainerError(f"{where} must return {_FORMS}. Received the key {(unknown or [pattern])[0]!r}.")
-        optimizer = _checked(item.get("optimizer"), where)
+        optimizer = _check_optimizer(item.get("optimizer"), where)
         if any(optimizer is other for other in configured.optimizers.values()):
             raise TrainerError(f"{where} uses one optimizer for several patterns: create one for each.")
         if item.get("lr_scheduler") is not None:
@@ -63,7 +63,7 @@ def _only_one(returned: Any, where: str) -> Any:
     raise TrainerError(f"{where} must return {_FORMS}. Received: {returned!r}")
 
 
-def _checked(optimizer: Any, where: str) -> Any:
+def _check_optimizer(optimizer: Any, where: str) -> Any:
     import keras
 
     if not isinstance(optimizer, keras.optimizers.Optimizer):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_sources import EvaluationSource
-from kgenre.training.limits import read_only_once
+from kgenre.training.limits import exhausted_source_error
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -53,7 +53,7 @@ def evaluate(
                 predictions[dataloader_idx].append(engine.to_host(outputs))
             trainer.stop_signal.raise_if_received()
         if batch_idx < 0 < count:
-            raise read_only_once("val" if stage == "validation" else stage)
+            raise exhausted_source_error("val" if stage == "validation" else stage)
         results.add_epoch(engine, one.stage)
     engine.sync()
     hook["epoch_end"]()

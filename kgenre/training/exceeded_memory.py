@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 
-def note_what_takes_less(trainer: Trainer, error: BaseException) -> None:
+def add_memory_advice(trainer: Trainer, error: BaseException) -> None:
     """Add a note (PEP 678) to an out-of-memory error; not to kgenre's own errors, nor in a search, which handles it."""
     t = trainer
     if t.is_trial or isinstance(error, ShortTraceback) or not is_out_of_memory(error):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
-from kgenre.training.limits import length_of, read_only_once
+from kgenre.training.limits import exhausted_source_error, length_of
 from kgenre.training.open_run import open_loggers
 from kgenre.training.resume import restore, restore_logs, restore_trainable, resume_step
 from kgenre.training.stage import add_stages, load_epoch, load_sources
@@ -116,7 +116,7 @@ def fit_loop(trainer: Trainer) -> None:
         else:
             t.epoch_is_done = steps_are_left
             if steps_are_left and not t.batch_idx:
-                raise read_only_once("train")
+                raise exhausted_source_error("train")
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
         t.batch_seconds = (t.input_seconds - waited) / max(1, t.batch_idx - begun_at)
 

@@ -54,7 +54,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     """
     f = SimpleNamespace(**given)
     if f.barebones:
-        _turn_off_what_costs(f)
+        _apply_barebones(f)
     for name, default in _DEFAULTS.items():
         if getattr(f, name) is None:
             setattr(f, name, default)
@@ -102,7 +102,7 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
     return f
 
 
-def _turn_off_what_costs(flags: SimpleNamespace) -> None:
+def _apply_barebones(flags: SimpleNamespace) -> None:
     for name, off in _OFF.items():
         value = getattr(flags, name)
         if value is not None and value != off:

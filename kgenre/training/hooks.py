@@ -56,7 +56,7 @@ class Hooks:
 
     def __init__(self, trainer: Trainer, module: Module, callbacks: Sequence[Callback]) -> None:
         for owner in (module, trainer.datamodule, *callbacks):
-            _refuse_what_is_never_called(owner)
+            _reject_uncalled_hooks(owner)
         for name in _CALLED:
             setattr(self, name, self._chain(name, trainer, module, callbacks))
         # The stages whose batch hooks may read and assign weights. kgenre's own callbacks do not, or sync themselves.
@@ -114,7 +114,7 @@ def _as_written(hook: Callable[..., Any], base: Callable[..., Any]) -> Callable[
     return lambda *arguments: hook(*arguments[:-1])
 
 
-def _refuse_what_is_never_called(owner: Any) -> None:
+def _reject_uncalled_hooks(owner: Any) -> None:
     for name, instead in _NEVER_CALLED.items():
         if callable(getattr(type(owner), name, None)):
             raise TrainerError(f"{type(owner).__name__}.{name} would never be called: {instead}.")

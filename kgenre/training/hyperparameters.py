@@ -84,7 +84,7 @@ class Hyperparameters:
         vars(self.hparams).update({k: v for k, v in chosen.items() if k not in vars(self.hparams)})
 
 
-def described(owner: Hyperparameters) -> dict[str, Any]:
+def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     """What a checkpoint keeps to recreate a module or datamodule: its class and JSON-compatible hyperparameters."""
     plain = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
     return {
@@ -108,10 +108,11 @@ def changed_hyperparameters(owner: Hyperparameters, then: Mapping[str, Any] | No
 
     Args:
         owner: a module or datamodule.
-        then: what `described` returned for the checkpoint's; None: the checkpoint has none.
+        then: what `class_and_hyperparameters` returned for the checkpoint's; None: the checkpoint has none.
     """
     before = (then or {}).get("hyperparameters") or {}
-    now = json.loads(json.dumps(described(owner)["hyperparameters"]))  # tuples become lists, as in a checkpoint
+    now = class_and_hyperparameters(owner)["hyperparameters"]
+    now = json.loads(json.dumps(now))  # tuples become lists, as in a checkpoint
     return {name: (before[name], now[name]) for name in now if name in before and before[name] != now[name]}
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
-CLEARLY = 0.8  # a way is clearly faster if it takes less than this fraction of the other's time
+CLEARLY_FASTER = 0.8  # a way is clearly faster if it takes less than this fraction of the other's time
 
 
 def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
@@ -35,7 +35,7 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
         if not known.keys() >= set(ways):
             known = step_times(t.engine, batch, t.precision)
         plain, xla = (known[each] for each in ways)
-        chosen = xla < CLEARLY * plain
+        chosen = xla < CLEARLY_FASTER * plain
         use = "used" if chosen else "not used"
         with_xla = f"{1e3 * xla:.3g}" if math.isfinite(xla) else "impossible"
         _log.info("jit_compile=auto: XLA is %s (%.3g ms per step, %s with XLA).", use, 1e3 * plain, with_xla)
@@ -43,12 +43,12 @@ def choose_jit_compile(trainer: Trainer, batch: Any) -> bool:
     return chosen
 
 
-def say_what_is_faster(trainer: Trainer) -> None:
+def log_faster_setting(trainer: Trainer) -> None:
     """Log a line if this machine's table of step times has a clearly faster way to train this model than this run's."""
     t = trainer
     known = known_step_times(model_key(t.engine))
     now = way(t.precision, t.chosen_jit_compile is True, len(t.step_options.devices))
     best = min(known, key=lambda name: known[name], default=now)
-    if not t.is_trial and now in known and known[best] < CLEARLY * known[now]:
+    if not t.is_trial and now in known and known[best] < CLEARLY_FASTER * known[now]:
         times = (1e3 * known[now], now, 1e3 * known[best], best)
         _log.info("As measured here, a step of this model takes %.3g ms as in this run (%s), but %.3g with %s.", *times)

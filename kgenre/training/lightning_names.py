@@ -8,7 +8,7 @@ _DEVICE = "Keras places layers and tensors itself: leave it out"
 _VARIABLES = "a layer has trainable_variables, and a Keras optimizer takes no parameters: keras.optimizers.Adam(1e-3)"
 _MODE = "the mode is an argument of each call, self.model(x, training=True)"
 
-INSTEAD = {
+REPLACEMENTS = {
     **dict.fromkeys(("optimizers", "lr_schedulers", "manual_backward", "toggle_optimizer"), _OPTIMIZERS),
     **dict.fromkeys(("device", "to", "cuda", "cpu"), _DEVICE),
     **dict.fromkeys(("parameters", "named_parameters"), _VARIABLES),

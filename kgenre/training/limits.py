@@ -34,7 +34,7 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
             f"The {name} batches come from a {type(source).__name__}, which can be read only once, but each epoch "
             "reads them again. Pass a list, an ArrayDataset, a tf.data.Dataset, or an object with __iter__."
         )
-    if (arrays := _uncut(source)) is not None:
+    if (arrays := _describe_unbatched(source)) is not None:
         raise TrainerError(
             f"The {name} batches are {arrays}: data that are not batched yet. Pass "
             "kgenre.ArrayDataset(arrays, batch_size=32) instead or, if each member is a batch, a list of them."
@@ -67,7 +67,7 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
 _ITERABLE = ("__iter__", "__getitem__", "epoch_batches")
 
 
-def _uncut(source: Any) -> str | None:
+def _describe_unbatched(source: Any) -> str | None:
     """Describe arrays that are not batched yet, as Keras's ``fit`` takes them; None for a source of batches."""
     if hasattr(source, "shape"):
         return f"one {type(source).__name__} of shape {tuple(source.shape)}"
@@ -99,7 +99,7 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
     return max(1, int(batches * interval))
 
 
-def read_only_once(name: str) -> TrainerError:
+def exhausted_source_error(name: str) -> TrainerError:
     """The error for a source that yields no batches when it is read again."""
     return TrainerError(
         f"The {name} data yielded no batches when they were read again, which each epoch does. Let __iter__ start "

@@ -21,7 +21,7 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     """See `Module.load_from_checkpoint`."""
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
     with only_allowed_imports():  # the checkpoint may come from somebody else
-        module = _made(cls, path, checkpoint.state.get("model", {}), overrides)
+        module = _create(cls, path, checkpoint.state.get("model", {}), overrides)
         # Imported only now: they import Keras, which creating the module has prepared.
         from kgenre.engines.build_module import build_from_specs
         from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
@@ -35,14 +35,14 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
         if strict:
             checkpoints.check_weights(named, checkpoint, "model")
         else:
-            named = _those_that_fit(named, checkpoint)
+            named = _matching_variables(named, checkpoint)
         for name, variable in named.items():
             variable.assign(checkpoint.weights[name])
         refresh_layers(module)
     return module
 
 
-def _those_that_fit(named: Mapping[str, Any], checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
+def _matching_variables(named: Mapping[str, Any], checkpoint: checkpoints.Checkpoint) -> dict[str, Any]:
     """Return the variables whose name and shape match the checkpoint; warn of all others in either."""
     shapes = {name: tuple(array.shape) for name, array in checkpoint.weights.items()}
     fits = {name: variable for name, variable in named.items() if shapes.get(name) == tuple(variable.shape)}
@@ -56,12 +56,12 @@ def load_data_module(cls: type, path: str | os.PathLike[str], overrides: Mapping
     kept = checkpoints.read_state(checkpoints.find_checkpoint(path)).get("data")
     if not kept:
         raise CheckpointError(f"Checkpoint {path} holds no datamodule: it was trained without one.")
-    data = _made(cls, path, kept, overrides)
+    data = _create(cls, path, kept, overrides)
     data.load_state_dict(kept.get("state") or {})
     return data
 
 
-def _made(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
+def _create(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], overrides: Mapping[str, Any]) -> Any:
     """Create an object of ``cls`` with the arguments that a checkpoint keeps, some of them overridden."""
     unknown = overrides.keys() - _accepted(cls, overrides).keys()
     if unknown:

@@ -48,7 +48,7 @@ class NewRunFolder:
     @contextmanager
     def own_writing(self) -> Iterator[None]:
         """Count changes in the folder inside this context as the run's own; all others are somebody else's."""
-        self._look()
+        self._check_use()
         try:
             yield
         finally:
@@ -56,7 +56,7 @@ class NewRunFolder:
 
     def remove_if_unused(self) -> bool:
         """Remove the folder and the parents created for it, unless somebody else wrote into it."""
-        self._look()
+        self._check_use()
         if self._is_used:
             return False
         shutil.rmtree(self.path, ignore_errors=True)
@@ -68,7 +68,7 @@ class NewRunFolder:
             for folder in self._missing:
                 folder.rmdir()
 
-    def _look(self) -> None:
+    def _check_use(self) -> None:
         self._is_used = self._is_used or self._files() != self._own
 
     def _files(self) -> dict[str, tuple[int, int]]:

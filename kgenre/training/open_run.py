@@ -65,7 +65,7 @@ def join_run(trainer: Trainer) -> Path | None:
     t.results_dir = folder = t.run_dir
     if folder is not None and t.stage != "predict":  # which writes no results
         if t.datamodule is not None and (name := t.datamodule.results_name):
-            t.results_dir = folder = _place_of(folder / f"{t.stage}_{name}", t.datamodule.results_source)
+            t.results_dir = folder = _results_folder(folder / f"{t.stage}_{name}", t.datamodule.results_source)
             folder.mkdir(exist_ok=True)
         try:
             t.lock = RunLock(folder)
@@ -77,7 +77,7 @@ def join_run(trainer: Trainer) -> Path | None:
     return t.results_dir
 
 
-def _place_of(folder: Path, source: str) -> Path:
+def _results_folder(folder: Path, source: str) -> Path:
     """Return the folder for results on other data; its name gets a number if data from elsewhere already use it.
 
     ``data/source`` in a folder's ``metrics.json`` tells where its data come from.

@@ -38,7 +38,7 @@ def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> N
 
     Args:
         trainer: the restored trainer.
-        then: what the checkpoint keeps of its datamodule, see `described`.
+        then: what the checkpoint keeps of its datamodule, see `class_and_hyperparameters`.
     """
     if not trainer.batch_idx or trainer.datamodule is None:
         return

@@ -78,7 +78,7 @@ class Results:
         """Reset a stage's sums and metrics; an epoch resumed in its middle (``first_batch``) keeps them."""
         self._running.begin(engine, stage)
         if first_batch == 0:
-            self._running.look(engine, stage)
+            self._running.check(engine, stage)
         if first_batch == 0 and engine.built.metrics[stage]:
             engine.sync()
             for metric in engine.built.metrics[stage].values():

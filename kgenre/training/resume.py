@@ -12,7 +12,7 @@ from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, CheckpointError
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.training.configured_rates import apply_changed_rates
-from kgenre.training.hyperparameters import changed_hyperparameters, described
+from kgenre.training.hyperparameters import changed_hyperparameters, class_and_hyperparameters
 from kgenre.training.other_batches import warn_of_another_order, warn_of_other_batches
 from kgenre.training.run_folder import environment
 
@@ -48,11 +48,11 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "callbacks": {key: callback.state_dict() for key, callback in _by_key(t.callbacks)},
         "batches": t.engine.built.specs,
         "adapted": adapted_state(t.module),
-        "model": described(t.module),
+        "model": class_and_hyperparameters(t.module),
         "environment": environment(trainer.step_options.devices),
     }
     if t.datamodule is not None:
-        state["data"] = kept_of(t.datamodule)
+        state["data"] = data_module_record(t.datamodule)
     for callback in t.callbacks:
         callback.on_save_checkpoint(t, t.module, state)
     t.module.on_save_checkpoint(state)
@@ -94,9 +94,9 @@ def restore_trainable(trainer: Trainer, checkpoint: Checkpoint | None) -> None:
                 _log.info("%s by hooks before the checkpoint was saved: %s%s.", word, ", ".join(names[:3]), more)
 
 
-def kept_of(data: DataModule) -> dict[str, Any]:
+def data_module_record(data: DataModule) -> dict[str, Any]:
     """What a checkpoint keeps of a datamodule: its class, its hyperparameters and its state."""
-    return described(data) | {"state": data.state_dict()}
+    return class_and_hyperparameters(data) | {"state": data.state_dict()}
 
 
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
@@ -166,11 +166,11 @@ def _check_optimizer(module: Module, checkpoint: Checkpoint, names: set[str]) ->
             holds += f", from a run with{'' if averages else 'out'} WeightAveraging"
     raise CheckpointError(
         f"Checkpoint {checkpoint.path} holds {holds}, so the run cannot be resumed from it."
-        f"{_unlike(module, checkpoint)} Start from its weights with Module.load_from_checkpoint."
+        f"{_differing_hyperparameters(module, checkpoint)} Start from its weights with Module.load_from_checkpoint."
     )
 
 
-def _unlike(module: Module, checkpoint: Checkpoint) -> str:
+def _differing_hyperparameters(module: Module, checkpoint: Checkpoint) -> str:
     """Return a sentence naming the hyperparameters in which the checkpoint's run differs from this module, or ""."""
     changed = changed_hyperparameters(module, checkpoint.state.get("model"))
     said = (f"{name}={then!r} (here: {now!r})" for name, (then, now) in changed.items())
@@ -246,6 +246,6 @@ def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
     try:
         checkpoints.check_weights(trainer.engine.built.variables, checkpoint, "model")
     except CheckpointError as error:
-        raise CheckpointError(f"{error}{_unlike(trainer.module, checkpoint)}") from None
+        raise CheckpointError(f"{error}{_differing_hyperparameters(trainer.module, checkpoint)}") from None
     trainer.engine.load_state_dict(checkpoint.weights)
     refresh_layers(trainer.module)

@@ -76,7 +76,7 @@ class Run:
         self._module: Module | None = None
         self._engine: Engine | None = None  # with the module built in it
         self.datamodule: DataModule | None = None
-        # The datamodule that the module was trained on, or the record of it: `kept_of`, in memory or in a checkpoint.
+        # The datamodule that the module was trained on, or its `data_module_record`, in memory or in a checkpoint.
         self.trained_on: DataModule | Mapping[str, Any] | None = None
         self.data_are_new = False  # the datamodule is not the previous stage's
         self.results = Results()

@@ -22,17 +22,17 @@ from kgenre.training.data_module import DataModule, iterate_epoch
 from kgenre.training.determinism import make_run_deterministic
 from kgenre.training.errors import TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources, one_source
-from kgenre.training.exceeded_memory import note_what_takes_less
+from kgenre.training.exceeded_memory import add_memory_advice
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.given_callbacks import as_list, check_callbacks
 from kgenre.training.hooks import Hooks
-from kgenre.training.hyperparameters import described
+from kgenre.training.hyperparameters import class_and_hyperparameters
 from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
 from kgenre.training.open_run import has_begun, leaving_run, own_writing
 from kgenre.training.precision import check_model_precision, policy_of
 from kgenre.training.results import Results
-from kgenre.training.resume import kept_of, restore_adapted, restore_trainable_when_built
+from kgenre.training.resume import data_module_record, restore_adapted, restore_trainable_when_built
 from kgenre.training.run import RunState, Stage
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     if stage == "fit":
         t.trained_on = datamodule
     elif isinstance(t.trained_on, DataModule) and t.trained_on is not datamodule:
-        t.trained_on = kept_of(t.trained_on)
+        t.trained_on = data_module_record(t.trained_on)
     t.data_are_new = datamodule is not t.datamodule
     t._module, t.datamodule, t.interrupted = module, datamodule, False
     t.state = RunState(stage, "train" if stage == "fit" else None, "running")
@@ -66,7 +66,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
         datamodule.trainer = t
     _use_callbacks(t, _all_callbacks(t, module))
     t.lock = t.new_folder = t.opened_at = None
-    status, is_refused = "success", False
+    status, is_rejected = "success", False
     with t.stop_signal.listening(), leaving_run(t):
         try:
             devices = choose_devices(t.accelerator, t.devices, t.strategy)
@@ -79,10 +79,10 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
             t.state.status = "finished"
         except BaseException as error:
             t.interrupted = isinstance(error, KeyboardInterrupt) or t.stop_signal.received is not None
-            is_refused = not (t.interrupted or has_begun(t))
+            is_rejected = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
             t.state.status = "interrupted"
-            note_what_takes_less(t, error)
+            add_memory_advice(t, error)
             if t.interrupted and stage == "fit":
                 _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)
             elif t.interrupted:
@@ -96,7 +96,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
                 raise
         finally:
             _sync(t)
-            if not is_refused:
+            if not is_rejected:
                 t.new_folder = None  # keep the folder: the run was not rejected before its first step
             with own_writing(t):
                 for logger in t.loggers:
@@ -124,7 +124,7 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
         data is not None
         and t.data_are_new
         and isinstance(t.trained_on, Mapping)
-        and t.trained_on.get("class_path") == described(data)["class_path"]
+        and t.trained_on.get("class_path") == class_and_hyperparameters(data)["class_path"]
     ):  # the new data must use the genres and words that the module was trained on
         data.load_state_dict(t.trained_on["state"])
     if data is not None:
@@ -134,12 +134,12 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
         data.setup(stage)
     t.hooks.setup(stage)
     with policy_of(t.precision):
-        is_anew = configure_model(module)
+        is_replaced = configure_model(module)
     if checkpoint is not None:
         restore_adapted(module, checkpoint)
         if stage == "fit":
             restore_trainable_when_built(module, checkpoint)
-    elif is_anew:
+    elif is_replaced:
         message = (
             f"{type(module).__name__}.configure_model created a new network, so the weights of the previous one are "
             "lost. Begin it with `if self.model is not None: return`, and __init__ with `self.model = None`."

@@ -20,13 +20,15 @@ if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
 
 _log = logging.getLogger("kgenre")
-MANY = 32  # the most steps that "auto" runs in one call
-AGAIN = {"gpu": 0.25}  # compile time of a second program, relative: a GPU's fastest kernels are already known
-SHORT = 0.01  # seconds: overhead is a small part of longer steps, whose batches had better not be held back
-FEW = 1000  # updates: a shorter fit is over before a second program is compiled
-BESIDE = 1e-4  # seconds that a step takes in addition, mostly to read its batch
-HELD = 0.1  # seconds that batches may wait for the others of their call: Ctrl-C is delayed as long
-LARGE = 2**28  # bytes: the most that the batches of a call may take, as some are held in memory
+# When "auto" runs several steps in a call:
+MAX_STEPS_PER_CALL = 32
+RECOMPILE_FACTOR = {"gpu": 0.25}  # relative compile time of a second program: a GPU's fastest kernels are known by then
+MAX_STEP_SECONDS = 0.01  # overhead is a small part of longer steps, whose batches had better not be held back
+MIN_UPDATES = 1000  # a shorter fit is over before a second program is compiled
+INPUT_SECONDS_PER_STEP = 1e-4  # what a step takes in addition, mostly to read its batch
+MAX_BYTES_PER_CALL = 2**28  # of its batches, as some are held in memory
+# With any number of steps:
+MAX_WAIT_SECONDS = 0.1  # for the others of a call, by which Ctrl-C is delayed too
 
 
 def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
@@ -48,30 +50,30 @@ def choose_steps_per_execution(trainer: Trainer, batch: Any) -> int:
         return 1
     if wanted != "auto":
         return int(wanted)
-    return resumes or _measured(t, batch)  # a resumed run keeps what it measured when it began
+    return resumes or _measure(t, batch)  # a resumed run keeps what it measured when it began
 
 
 def _may_pay(trainer: Trainer, batch: Any) -> bool:
     import keras
 
-    together = _together(trainer)
+    steps = _auto_steps(trainer)
     leaves = [leaf if hasattr(leaf, "dtype") else np.asarray(leaf) for leaf in keras.tree.flatten(batch)]
     dtypes = [keras.backend.standardize_dtype(leaf.dtype) for leaf in leaves]
-    if together < 2 or trainer.schedule.stepping_batches < FEW:
+    if steps < 2 or trainer.schedule.stepping_batches < MIN_UPDATES:
         return False
     if "string" in dtypes:  # a dtype of TensorFlow's that NumPy does not know
         return False
     pairs = zip(leaves, dtypes, strict=True)
-    return together * sum(np.dtype(dtype).itemsize * math.prod(leaf.shape) for leaf, dtype in pairs) <= LARGE
+    return steps * sum(np.dtype(dtype).itemsize * math.prod(leaf.shape) for leaf, dtype in pairs) <= MAX_BYTES_PER_CALL
 
 
-def _together(trainer: Trainer) -> int:
+def _auto_steps(trainer: Trainer) -> int:
     """How many steps "auto" runs in a call, such that few calls are cut short: 25 if logs are due every 50 steps."""
     schedule, every = trainer.schedule, trainer.log_every_n_steps
-    most = int(min(MANY, schedule.training_batches, every))
+    most = int(min(MAX_STEPS_PER_CALL, schedule.training_batches, every))
     if schedule.accumulate_grad_batches > 1:  # the update is a call of its own
         most = min(most, schedule.accumulate_grad_batches - 1)
-    whole = (number for number in range(most, MANY // 2, -1) if every % number == 0)
+    whole = (number for number in range(most, MAX_STEPS_PER_CALL // 2, -1) if every % number == 0)
     return next(whole, most)
 
 
@@ -85,25 +87,26 @@ def _who_needs_each_step(trainer: Trainer) -> str | None:
     return None
 
 
-def _measured(trainer: Trainer, batch: Any) -> int:
+def _measure(trainer: Trainer, batch: Any) -> int:
     """Measure both ways on the run's own state, which is restored; return the number for the faster one."""
-    engine, together = trainer.engine, _together(trainer)
+    engine, steps = trainer.engine, _auto_steps(trainer)
     with undone(engine):
-        alone = list(engine.prefetch([batch] * together))
+        alone = list(engine.prefetch([batch] * steps))
         compiling = _seconds_of_a_step(engine, alone[0])
-        step = min(_seconds_of_a_step(engine, alone[0]) for _ in range(3))  # the machine may be busy for a moment
-        compiling *= AGAIN.get(computing_devices(engine.options.devices)[0].partition(":")[0], 1.0)
+        seconds = min(_seconds_of_a_step(engine, alone[0]) for _ in range(3))  # the machine may be busy for a moment
+        compiling *= RECOMPILE_FACTOR.get(computing_devices(engine.options.devices)[0].partition(":")[0], 1.0)
         # A second program saves at most the time that all steps take, which must be well above its compile time.
-        if step > SHORT or (step + BESIDE) * trainer.schedule.stepping_batches < 2 * compiling:
+        all_steps = (seconds + INPUT_SECONDS_PER_STEP) * trainer.schedule.stepping_batches
+        if seconds > MAX_STEP_SECONDS or all_steps < 2 * compiling:
             return 1
-        several = list(engine.prefetch([batch] * together, at_once=together))
+        several = list(engine.prefetch([batch] * steps, at_once=steps))
         one, many = fastest(
             engine,
             lambda: [engine.train_step(batch) for batch in alone],
-            lambda: engine.train_steps(several, together),
+            lambda: engine.train_steps(several, steps),
         )
-    chosen = together if many < 0.9 * one else 1
-    per_step = (1e3 * one / together, 1e3 * many / together, together)
+    chosen = steps if many < 0.9 * one else 1
+    per_step = (1e3 * one / steps, 1e3 * many / steps, steps)
     _log.info("steps_per_execution=auto: %.3f ms per step, %.3f ms with %d steps in a call.", *per_step)
     return chosen
 
@@ -119,7 +122,7 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
     """Group the batches that run in one call, and yield each group with whether it ends the epoch.
 
     A group ends where values are logged, validation is due, the optimizer starts or stops updating (accumulation), a
-    callback needs control, the shapes change, reading takes longer than `HELD`, or training ends.
+    callback needs control, the shapes change, reading takes longer than `MAX_WAIT_SECONDS`, or training ends.
     """
     if trainer.chosen_steps_per_execution == 1:
         for batch, is_last in batches:
@@ -137,7 +140,7 @@ def grouped(trainer: Trainer, batches: Iterable[tuple[Any, bool]]) -> Iterator[t
         group, is_last, held = [first[0]], first[1], None
         begun = time.perf_counter()
         while not is_last and len(group) < trainer.chosen_steps_per_execution and not _is_due(trainer, len(group)):
-            if time.perf_counter() - begun >= HELD:
+            if time.perf_counter() - begun >= MAX_WAIT_SECONDS:
                 break
             try:
                 following = next(source, None)
@@ -163,7 +166,7 @@ def batches_at_once(trainer: Trainer, batches: Any) -> int:
     chosen, seconds = trainer.chosen_steps_per_execution, trainer.batch_seconds
     if not hasattr(batches, "as_numpy_iterator"):
         return chosen
-    return chosen if seconds is not None and seconds * chosen < HELD else 1
+    return chosen if seconds is not None and seconds * chosen < MAX_WAIT_SECONDS else 1
 
 
 def _is_due(trainer: Trainer, batches: int) -> bool:

@@ -15,7 +15,7 @@ from kgenre.checkpoints import Checkpoint, write_checkpoint
 from kgenre.engines.step_options import StepOptions
 from kgenre.loggers import Logger
 from kgenre.profilers import Profiler
-from kgenre.training.accelerator import say_devices
+from kgenre.training.accelerator import log_devices
 from kgenre.training.ckpt_path import read_ckpt_path
 from kgenre.training.data_module import DataModule
 from kgenre.training.errors import TrainerError
@@ -23,7 +23,7 @@ from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.evaluation_sources import EvaluationSource, evaluation_sources
 from kgenre.training.fit_loop import fit_loop
 from kgenre.training.flags import read_flags
-from kgenre.training.jit_compile import choose_jit_compile, say_what_is_faster
+from kgenre.training.jit_compile import choose_jit_compile, log_faster_setting
 from kgenre.training.module import Module
 from kgenre.training.open_run import join_run, open_run, run_of
 from kgenre.training.results import Results
@@ -228,10 +228,10 @@ class Trainer(Run):
                 restore(self, checkpoint)
                 self.run_dir = run_of(checkpoint)
             if not self.is_trial:
-                say_devices(self.accelerator, self.step_options.devices, self.precision)
+                log_devices(self.accelerator, self.step_options.devices, self.precision)
             self.chosen_jit_compile = choose_jit_compile(self, batch)
             self.chosen_steps_per_execution = choose_steps_per_execution(self, batch)
-            say_what_is_faster(self)
+            log_faster_setting(self)
             open_run(self, resume_step(checkpoint))
             if checkpoint is not None:
                 restore_logs(self, checkpoint)

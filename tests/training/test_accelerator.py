@@ -120,7 +120,7 @@ def test_a_gpu_that_the_backend_does_not_find_is_told(
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(accelerator.shutil, "which", {"nvidia-smi": "/usr/bin/nvidia-smi" if tools else None}.get)
     monkeypatch.setattr(accelerator.Path, "glob", lambda folder, pattern: iter([folder / "nvidia0"]))
-    accelerator.say_devices(**{"accelerator": "auto"} | arguments, chosen=(), precision="32-true")
+    accelerator.log_devices(**{"accelerator": "auto"} | arguments, chosen=(), precision="32-true")
     assert ("has an NVIDIA GPU" in caplog.text) is said
 
 
@@ -132,7 +132,7 @@ def test_a_gpu_without_units_for_bfloat16_is_told(with_devices, monkeypatch, cap
     with_devices("gpu:0")
     monkeypatch.setattr("kgenre.engines.devices._details", lambda device: ("Tesla T4", capability))
     with caplog.at_level("INFO", "kgenre"):
-        accelerator.say_devices("auto", (), precision)
+        accelerator.log_devices("auto", (), precision)
     assert caplog.messages[0] == f"Backend {BACKEND} on gpu:0 (Tesla T4)."
     assert ("Use precision='16-mixed'" in caplog.text) is said
 

@@ -13,7 +13,7 @@ import pytest
 from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 
 import kgenre
-from kgenre.training.hyperparameters import described
+from kgenre.training.hyperparameters import class_and_hyperparameters
 
 
 def test_save_hyperparameters():
@@ -30,7 +30,11 @@ def test_hyperparameters_that_are_left_out_or_kept_in_a_checkpoint():
             self.save_hyperparameters(ignore="model")
 
     net = Net("left out", sizes=[np.int64(3), {"rate": np.float32(0.5)}], folder=Path("films"))
-    assert described(net)["hyperparameters"] == {"mode": "min", "sizes": [3, {"rate": 0.5}], "folder": "films"}
+    assert class_and_hyperparameters(net)["hyperparameters"] == {
+        "mode": "min",
+        "sizes": [3, {"rate": 0.5}],
+        "folder": "films",
+    }
 
 
 def test_save_hyperparameters_by_name():
@@ -47,7 +51,7 @@ def test_save_hyperparameters_by_name():
     with pytest.raises(TypeError, match=r"'height'\): Wrong.__init__ has no such argument. It has: width"):
         Wrong(1)
 
-    with pytest.raises(TypeError, match=r"takes names of arguments. Received: \{'a': 1\}.*arguments, Wrong\(\*\*vars\(args\)\)"):
+    with pytest.raises(TypeError, match=r"names of arguments. Received: \{'a': 1\}.*, Wrong\(\*\*vars\(args\)\)"):
         type("Wrong", (kgenre.Module,), {"__init__": lambda self, args: self.save_hyperparameters(args)})({"a": 1})
 
 

@@ -801,12 +801,14 @@ def test_ckpt_path_of_another_optimizer(saved):
         def error(self, batch, training=False):
             return keras.ops.mean(keras.ops.subtract(self.model(batch["x"], training=training), batch["y"]) ** 2)
 
-    there = r"of a different optimizer \(optimizers.0.velocities.model.layers.1.bias is only in the checkpoint and 1 more\)"
+    there = r"of a different optimizer \(optimizers.0.velocities.model.layers.1.bias is only in the checkpoint and 1 "
     with pytest.raises(CheckpointError, match=there):
         quiet_trainer().fit(Sgd(), dataset(), ckpt_path=saved[0])
     with pytest.raises(CheckpointError, match="holds weights only, so the run cannot be resumed from it"):
         quiet_trainer().fit(Dropping(), dataset(), ckpt_path=saved[1])
-    with pytest.raises(CheckpointError, match=r"\(loss_scale.good_steps is not in the checkpoint .* a different precision"):
+    with pytest.raises(
+        CheckpointError, match=r"loss_scale.good_steps is not in the checkpoint .* different precision"
+    ):
         quiet_trainer(precision="16-mixed").fit(Late(), dataset(), ckpt_path=saved[0])
     with pytest.raises(CheckpointError, match=r"is not in the checkpoint .*, from a run without WeightAveraging, so"):
         quiet_trainer(callbacks=WeightAveraging()).fit(Dropping(), dataset(), ckpt_path=saved[0])

@@ -177,7 +177,7 @@ def test_a_source_may_fill_the_same_arrays_again():
 
 @compiled
 def test_batches_that_come_slowly_do_not_wait_for_others(monkeypatch):
-    monkeypatch.setattr(steps_per_execution, "HELD", 0.02)
+    monkeypatch.setattr(steps_per_execution, "MAX_WAIT_SECONDS", 0.02)
     _, calls, _ = fitted(MLP, Source(boring_batches(6), lambda i: time.sleep(0.03)), steps_per_execution=4)
     assert max(calls) == 2
 
@@ -189,7 +189,7 @@ def test_tf_data_is_read_several_at_a_time_once_it_is_known_to_be_fast(monkeypat
     asked = []
     watch = Lambdas(on_train_epoch_start=lambda t, _: asked.append(steps_per_execution.batches_at_once(t, dataset)))
     for seconds in (10.0, 0.0):
-        monkeypatch.setattr(steps_per_execution, "HELD", seconds)
+        monkeypatch.setattr(steps_per_execution, "MAX_WAIT_SECONDS", seconds)
         fitted(MLP, dataset, steps_per_execution=4, callbacks=watch)
     assert asked == [1, 4, 1, 1]
 
@@ -285,7 +285,7 @@ def test_convolutions_on_a_cpu_run_in_single_steps(caplog):
 @compiled
 @pytest.mark.parametrize("make", [MLP, WithHook])
 def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
-    monkeypatch.setattr(steps_per_execution, "FEW", 1)
+    monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 1)
     monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: 0.0)  # short, and compiled at once
     batches = boring_batches(4)
     plain, _, _ = fitted(make, batches)
@@ -295,7 +295,7 @@ def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
     assert_same_state(plain, auto)
     auto.chosen_steps_per_execution = 2  # whatever was measured then
     path = auto.save_checkpoint("end")
-    monkeypatch.setattr(steps_per_execution, "_measured", None)
+    monkeypatch.setattr(steps_per_execution, "_measure", None)
     resumed = quiet_trainer(steps_per_execution="auto", max_epochs=3)
     calls = calls_of(resumed)
     resumed.fit(make(), batches, boring_batches(1), ckpt_path=path)
@@ -304,11 +304,11 @@ def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
 
 @compiled
 def test_by_default_it_is_measured_where_it_may_pay(monkeypatch):
-    monkeypatch.setattr(steps_per_execution, "_measured", lambda *_: 4)
+    monkeypatch.setattr(steps_per_execution, "_measure", lambda *_: 4)
     short, _, _ = fitted(MLP, boring_batches(4))
-    monkeypatch.setattr(steps_per_execution, "FEW", 8)
+    monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 8)
     long, calls, _ = fitted(MLP, boring_batches(4))
-    monkeypatch.setattr(steps_per_execution, "LARGE", 1)
+    monkeypatch.setattr(steps_per_execution, "MAX_BYTES_PER_CALL", 1)
     large, _, _ = fitted(MLP, boring_batches(4))
     assert [t.chosen_steps_per_execution for t in (short, long, large)] == [1, 4, 1]
     assert calls == [4, 4]
@@ -318,7 +318,7 @@ def test_by_default_it_is_measured_where_it_may_pay(monkeypatch):
 def test_texts_in_a_batch_are_no_matter(monkeypatch):
     import tensorflow as tf
 
-    monkeypatch.setattr(steps_per_execution, "FEW", 1)
+    monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 1)
     dataset = tf.data.Dataset.from_tensor_slices(boring_batches(1, rows=8)[0] | {"id": ["a"] * 8}).batch(4)
     assert fitted(MLP, dataset)[0].chosen_steps_per_execution == 1
 
@@ -330,7 +330,7 @@ def test_texts_in_a_batch_are_no_matter(monkeypatch):
 )
 def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch):
     """Eight steps, the first of which took so many seconds with its compiling, the next three without."""
-    monkeypatch.setattr(steps_per_execution, "FEW", 1)
+    monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 1)
     monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: seconds.pop(0))
     monkeypatch.setattr(steps_per_execution, "fastest", lambda *_: [1.0, 0.1])
     assert fitted(MLP, boring_batches(4))[0].chosen_steps_per_execution == chosen
@@ -343,7 +343,7 @@ def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch
 def test_auto_cuts_few_calls_short(every, batches, accumulate, chosen):
     trainer = quiet_trainer(log_every_n_steps=every)
     trainer.schedule = FitSchedule(batches, accumulate_grad_batches=accumulate)
-    assert steps_per_execution._together(trainer) == chosen
+    assert steps_per_execution._auto_steps(trainer) == chosen
 
 
 @pytest.mark.skipif(not IS_TORCH, reason="the others compile")
