@@ -58,7 +58,8 @@ def fit_loop(trainer: Trainer) -> None:
         engine.built.warn_of_changes()
         engine.pull()
         schedule = t.schedule  # the sources may be new, or a hook changed the accumulation
-        saved, t.saved_epoch = t.saved_epoch, None
+        # Gradients of an incomplete group (a hook skipped its rest) do not outlive their epoch: {} drops them.
+        saved, t.saved_epoch = t.saved_epoch if t.batch_idx else {}, None
         results.start_epoch(engine, "train", t.batch_idx, saved)
         t.epoch_is_done = results.is_provisional = False
         if t.batch_idx and t.validated_at != position(t) and schedule.validates_inside(*position(t)):

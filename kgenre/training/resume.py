@@ -120,8 +120,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t.chosen_steps_per_execution = state.get("steps_per_execution", 0)
     t.chosen_jit_compile = state.get("jit_compile")
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
-    # Sums of logged values apply only inside an epoch; an incomplete group of gradients may outlive its epoch.
-    t.saved_epoch = {n: a for n, a in checkpoint.epoch.items() if t.batch_idx or not n.startswith("logs.")}
+    t.saved_epoch = checkpoint.epoch
     callbacks = dict(_by_key(t.callbacks))
     if absent := [key for key, kept in state["callbacks"].items() if kept and key not in callbacks]:
         _log.warning("The run is resumed without callbacks that it had: %s.", ", ".join(absent))

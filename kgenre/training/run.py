@@ -13,7 +13,7 @@ from kgenre.checkpoints import Checkpoint
 from kgenre.engines import Engine
 from kgenre.loggers import Logger
 from kgenre.training.data_module import DataModule
-from kgenre.training.errors import NothingHasRunError
+from kgenre.training.errors import NothingHasRunError, TrainerError
 from kgenre.training.evaluation_sources import EvaluationSource
 from kgenre.training.fit_schedule import FitSchedule
 from kgenre.training.hooks import Hooks
@@ -260,8 +260,18 @@ class Run:
         return list(map(current, self.optimizers))
 
     def set_learning_rate(self, value: float, optimizer: int = 0) -> None:
-        """Set the learning rate of an optimizer, from the next step on."""
-        self.engine.set_variable(self.optimizers[optimizer]._learning_rate, value)
+        """Set the learning rate of an optimizer, from the next step on.
+
+        Raises:
+            TrainerError: the optimizer has a Keras schedule, which sets the rate by itself.
+        """
+        engine, rate = self.engine, self.optimizers[optimizer]._learning_rate
+        if callable(rate):
+            raise TrainerError(
+                f"trainer.set_learning_rate(): the schedule {type(rate).__name__} sets the rate of this optimizer. "
+                "Create the optimizer with a number instead."
+            )
+        engine.set_variable(rate, value)
 
     # --- the run's folder ----------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Integral
 
 _LARGEST = 2**32 - 1
 
@@ -17,15 +18,16 @@ def seed_everything(seed: int) -> int:
         seed: 0 to 2**32 - 1.
 
     Raises:
-        ValueError: out of range.
+        ValueError: not a whole number, or out of range.
         BackendError: ``KERAS_BACKEND`` does not name a usable backend.
 
     Example:
         >>> seed_everything(7)
         7
     """
-    if not 0 <= seed <= _LARGEST:
-        raise ValueError(f"seed_everything(seed) takes a number from 0 to {_LARGEST}. Received: {seed}")
+    if not (isinstance(seed, Integral) and 0 <= seed <= _LARGEST):
+        raise ValueError(f"seed_everything(seed) takes a whole number from 0 to {_LARGEST}. Received: {seed!r}")
+    seed = int(seed)  # a NumPy integer: TensorFlow takes Python's only
     from kgenre.engines import prepare_keras
     from kgenre.engines.seed import seed_keras
 

@@ -74,7 +74,7 @@ def test_the_order_depends_on_seed_and_epoch_alone():
     ("arguments", "message"),
     [
         ((np.arange(3), 0), "batch_size must be at least 1. Received: 0"),
-        ((np.arange(0), 1), "at least 1 long"),
+        ((np.arange(0), 1), "at least 1. Received lengths: {0}"),
         (({"a": np.arange(3), "b": np.arange(4)}, 1), "same number of rows.*{3, 4}"),
         ((np.float32(2), 1), "arrays must hold arrays only"),
         (({"a": [1.5, 2.5]}, 1), r"arrays must hold arrays only. Received: 1.5. .* np.array"),

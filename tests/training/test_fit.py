@@ -33,6 +33,21 @@ def test_minus_one_skips_the_rest_of_the_epoch(known_length):
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches[:2] * 2)[0], rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("is_resumed", [False, True])
+def test_minus_one_inside_a_group_of_batches_drops_its_gradients(is_resumed):
+    """As in Lightning, where the first batch of a group clears the gradients."""
+    skip = Lambdas(on_train_batch_start=lambda trainer, module, batch, batch_idx: -1 if batch_idx == 3 else None)
+    batches, options = boring_batches(4), {"accumulate_grad_batches": 2, "callbacks": skip}
+    trainer, module = quiet_trainer(max_epochs=1 if is_resumed else 2, **options), BoringModule()
+    trainer.fit(module, batches)
+    if is_resumed:
+        path, trainer, module = trainer.save_checkpoint("end"), quiet_trainer(max_epochs=2, **options), BoringModule()
+        trainer.fit(module, batches, ckpt_path=path)
+    assert (trainer.current_epoch, trainer.global_step) == (2, 2)
+    group = {name: np.concatenate([batch[name] for batch in batches[:2]]) for name in ("x", "y")}
+    np.testing.assert_allclose(weights_of(module)[KERNEL], descend([group] * 2)[0], rtol=1e-5, atol=1e-6)
+
+
 class Endless:
     """Batches whose number is not known."""
 

@@ -1,6 +1,7 @@
 """The Module and the DataModule outside a run."""
 
 import copy
+import os
 import pickle
 import re
 import sys
@@ -213,9 +214,20 @@ def test_seed_everything_repeats_a_run():
 
     assert weights(1) == weights(1)
     assert weights(1) != weights(2)
-    for wrong in (-1, 2**32):
-        with pytest.raises(ValueError, match=f"0 to 4294967295. Received: {wrong}"):
-            kgenre.seed_everything(wrong)
+
+
+@pytest.mark.parametrize("wrong", [-1, 2**32, 1.5, "3", None])
+def test_a_wrong_seed_is_refused_before_anything_is_set(wrong, monkeypatch):
+    monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
+    with pytest.raises(ValueError, match=f"whole number from 0 to 4294967295. Received: {wrong!r}"):
+        kgenre.seed_everything(wrong)
+    assert "KGENRE_GLOBAL_SEED" not in os.environ
+
+
+def test_a_seed_of_numpys_is_a_number(monkeypatch):
+    monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
+    assert kgenre.seed_everything(np.int64(3)) == 3
+    assert os.environ["KGENRE_GLOBAL_SEED"] == "3"
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="it is always imported")

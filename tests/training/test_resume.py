@@ -806,9 +806,7 @@ def test_ckpt_path_of_another_optimizer(saved):
         quiet_trainer().fit(Sgd(), dataset(), ckpt_path=saved[0])
     with pytest.raises(CheckpointError, match="holds weights only, so the run cannot be resumed from it"):
         quiet_trainer().fit(Dropping(), dataset(), ckpt_path=saved[1])
-    with pytest.raises(
-        CheckpointError, match=r"loss_scale.good_steps is not in the checkpoint .* different precision"
-    ):
+    with pytest.raises(CheckpointError, match=r"loss_scale.good_steps is not in the checkpoint .* different precision"):
         quiet_trainer(precision="16-mixed").fit(Late(), dataset(), ckpt_path=saved[0])
     with pytest.raises(CheckpointError, match=r"is not in the checkpoint .*, from a run without WeightAveraging, so"):
         quiet_trainer(callbacks=WeightAveraging()).fit(Dropping(), dataset(), ckpt_path=saved[0])

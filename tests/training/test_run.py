@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import keras
 import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
@@ -57,6 +58,16 @@ def test_the_parts_of_a_run_that_has_not_begun():
     with pytest.raises(kgenre.TrainerError, match=r"trainer.engine needs a run whose module is built"):
         trainer.set_learning_rate(0.1)
     assert trainer.optimizers == trainer.learning_rates() == []
+
+
+def test_a_rate_that_a_schedule_sets_cannot_be_set():
+    class Decays(BoringModule):
+        def configure_optimizers(self):
+            return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, 100))
+
+    trainer = quiet_trainer(callbacks=Lambdas(on_train_epoch_start=lambda trainer, _: trainer.set_learning_rate(0.1)))
+    with pytest.raises(kgenre.TrainerError, match=r"set_learning_rate\(\): the schedule CosineDecay sets the rate"):
+        trainer.fit(Decays(), boring_batches(1))
 
 
 def test_after_a_step_that_fails_when_it_is_built():
