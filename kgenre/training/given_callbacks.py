@@ -22,7 +22,7 @@ def check_callbacks(where: str, callbacks: Iterable[Any]) -> None:
     """
     for given in callbacks:
         if not isinstance(given, Callback):
-            raise TrainerError(f"{where} must hold kgenre callbacks. Received: {_described(given)}.")
+            raise TrainerError(f"{where}: not a kgenre callback. Received: {_described(given)}.")
 
 
 def as_list(given: Any) -> list[Any]:

@@ -186,7 +186,7 @@ def test_a_dict_and_a_bare_optimizer_train_alike():
     ("optimizers", "message"),
     [
         (lambda: None, "must return an optimizer, .*Received: None"),
-        (lambda: [SGD(), SGD()], "a dict of these by a pattern.*Received"),
+        (lambda: [SGD(), SGD()], "a dict of these by pattern.*Received"),
         (lambda: {}, "must return an optimizer"),
         (lambda: {".*": "sgd"}, "Received: 'sgd'"),
         (lambda: {"optimizer": SGD(), "scheduler": 1}, "Received the key 'scheduler'"),
@@ -197,7 +197,7 @@ def test_a_dict_and_a_bare_optimizer_train_alike():
         (scheduled(max, frequency=0), "must be at least 1. Received: 0"),
         (scheduled(max, monitor="val/loss"), "monitor='val/loss' needs ReduceLROnPlateau"),
         (scheduled(ReduceLROnPlateau(), interval="step"), "checks each validation"),
-        (lambda: dict.fromkeys((".*kernel", ".*"), SGD()), "one optimizer to several patterns"),
+        (lambda: dict.fromkeys((".*kernel", ".*"), SGD()), "one optimizer for several patterns"),
         (lambda: SGD(use_ema=True), "use_ema=True"),
         (lambda: keras.optimizers.LossScaleOptimizer(SGD()), r"precision='16-mixed'\) scales the loss"),
     ],
