@@ -35,7 +35,7 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
         experiment = path if is_run else trainer.experiment_dir
         checkpoint, refused = checkpoints.newest_checkpoint(experiment)
         if checkpoint is None and refused:
-            others = "and no older one verifies either" if refused[1:] else "and there is no other"
+            others = "and no older one verifies" if refused[1:] else "and there is no other"
             raise CheckpointError(
                 f"ckpt_path={str(ckpt_path)!r}: {str(refused[0]).rstrip('.')}, {others} under {experiment}. To start "
                 "from scratch, leave ckpt_path out."

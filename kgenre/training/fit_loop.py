@@ -41,7 +41,7 @@ def fit_loop(trainer: Trainer) -> None:
 
     if t.resumed and not t.batch_idx and schedule.is_done(t.current_epoch, t.global_step):
         _log.warning(
-            "Nothing is left to train: epochs done: %d, steps: %d, with max_epochs=%s, max_steps=%s. Increase these.",
+            "Nothing is left to train: epochs done: %d, steps: %d, with max_epochs=%s, max_steps=%s. Increase the limit.",
             t.current_epoch,
             t.global_step,
             t.max_epochs,

@@ -51,4 +51,4 @@ def log_faster_setting(trainer: Trainer) -> None:
     best = min(known, key=lambda name: known[name], default=now)
     if not t.is_trial and now in known and known[best] < CLEARLY_FASTER * known[now]:
         times = (1e3 * known[now], now, 1e3 * known[best], best)
-        _log.info("As measured here, a step of this model takes %.3g ms as in this run (%s), but %.3g with %s.", *times)
+        _log.info("Measured on this machine: a step takes %.3g ms as in this run (%s), but %.3g with %s.", *times)

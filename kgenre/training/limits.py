@@ -102,8 +102,8 @@ def validation_interval(interval: int | float, batches: int | float, across_epoc
 def exhausted_source_error(name: str) -> TrainerError:
     """The error for a source that yields no batches when it is read again."""
     return TrainerError(
-        f"The {name} data yielded no batches when they were read again, which each epoch does. Let __iter__ start "
-        "from the beginning each time, and do not read from an exhausted iterator."
+        f"The {name} data yielded no batches when they were read again, but every epoch reads them. Let __iter__ "
+        "start from the beginning each time, and do not read from an exhausted iterator."
     )
 
 

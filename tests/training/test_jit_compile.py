@@ -106,15 +106,15 @@ def test_elsewhere_nothing_is_measured(monkeypatch):
 def test_a_run_says_what_is_clearly_faster(caplog):
     caplog.set_level(logging.INFO, "kgenre")
     trainer, _ = fitted()
-    assert "As measured here" not in caplog.text
+    assert "Measured on this machine" not in caplog.text
     remember_step_times(model_key(trainer.engine), {way("32-true"): 0.1, "elsewhere 1.0, bf16-mixed": 0.05})
     fitted()
-    assert "As measured here, a step of this model takes 100 ms as in this run" in caplog.text
+    assert "Measured on this machine: a step takes 100 ms as in this run" in caplog.text
     assert "but 50 with elsewhere 1.0, bf16-mixed." in caplog.text
     caplog.clear()
     remember_step_times(model_key(trainer.engine), {"elsewhere 1.0, bf16-mixed": 0.09})
     fitted()
-    assert "As measured here" not in caplog.text
+    assert "Measured on this machine" not in caplog.text
 
 
 def test_step_times_leave_no_trace():
