@@ -41,7 +41,8 @@ def fit_loop(trainer: Trainer) -> None:
 
     if t.resumed and not t.batch_idx and schedule.is_done(t.current_epoch, t.global_step):
         _log.warning(
-            "Nothing is left to train: epochs done: %d, steps: %d, with max_epochs=%s, max_steps=%s. Increase the limit.",
+            "Nothing is left to train: epochs done: %d, steps: %d, with max_epochs=%s, max_steps=%s. "
+            "Increase max_epochs or max_steps.",
             t.current_epoch,
             t.global_step,
             t.max_epochs,
