@@ -321,7 +321,7 @@ def test_arrays_that_nobody_cut_into_batches_are_refused(source, words):
 def test_a_dict_is_no_source_of_training_batches(source):
     names = ", ".join(map(repr, source))
     with pytest.raises(
-        TrainerError, match=f"train batches come from a dict of {names}, .*ArrayDataset.*several sources"
+        TrainerError, match=f"train batches come from a dict of {names}, .*ArrayDataset.*several data pipelines"
     ):
         quiet_trainer().fit(BoringModule(), source)
 

@@ -254,11 +254,11 @@ def test_what_a_hook_returns_by_the_way_is_nobodys():
         ("on_after_backward", "configure_gradients"),
         ("optimizer_step", "configure_gradients"),
         ("on_before_optimizer_step", "configure_gradients"),
-        ("on_after_batch_transfer", "the source of batches or in the step"),
+        ("on_after_batch_transfer", "the data pipeline or in the step"),
         ("validation_epoch_end", "write on_validation_epoch_end"),
         ("on_epoch_end", "write on_train_epoch_end"),
         ("training_step_end", "do it in the step"),
-        ("on_validation_model_eval", "training=False in the step"),
+        ("on_validation_model_eval", "training=False to layers in the step"),
     ],
 )
 def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):

@@ -86,7 +86,7 @@ def test_the_next_version_follows_the_highest(tmp_path):
 
 def test_a_root_that_cannot_be_written_is_named():
     Path("file").touch()
-    with pytest.raises(TrainerError, match=r"file/boring_module \(Not a directory\). Give a default_root_dir"):
+    with pytest.raises(TrainerError, match=r"file/boring_module \(Not a directory\). Set a writable default_root_dir"):
         quiet_trainer(default_root_dir="file", enable_checkpointing=True).fit(BoringModule(), boring_batches(1))
 
 
