@@ -50,12 +50,12 @@ def may_import(name: str) -> bool:
     return isinstance(found, FunctionType) and is_users(found.__code__.co_filename)
 
 
-def not_allowed(name: str) -> str:
+def not_allowed_message(name: str) -> str:
     """Return the message for a dotted name that may not be imported: how to allow it."""
     return f"{name} may not be imported. If it is yours, allow it: {ALLOW_VARIABLE}={name.partition('.')[0]}"
 
 
-def lives_in_its_program(name: str) -> str:
+def missing_class_message(name: str) -> str:
     """Return the message for a run's class that cannot be found under its dotted name."""
     last = name.rpartition(".")[2]
     return (

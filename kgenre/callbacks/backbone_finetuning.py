@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
+from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 
 if TYPE_CHECKING:
     from kgenre.training.module import Module
@@ -87,7 +87,7 @@ class BackboneFinetuning(Callback):
             )
         self._optimizer, self._rest = pure[0], next(i for i in range(len(owners)) if i != pure[0])
         self._flags = [(part, part.trainable) for layer in layers for part in layer._flatten_layers()]
-        refuse_schedules("BackboneFinetuning", trainer, self._optimizer)
+        reject_schedules("BackboneFinetuning", trainer, self._optimizer)
         if trainer.current_epoch < self.unfreeze_backbone_at_epoch:
             self._freeze()
 

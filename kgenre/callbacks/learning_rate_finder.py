@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
+from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 from kgenre.callbacks.trial import fit_as_given, found_before, set_attribute, trial
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ class _Recorder(Callback):
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         if len(trainer.optimizers) != 1:
             raise ValueError(f"A range test works with one optimizer. Received: {len(trainer.optimizers)}")
-        refuse_schedules("A range test", trainer)
+        reject_schedules("A range test", trainer)
         self.test.results, self.test.losses = {"lr": [], "loss": []}, []
         self._mean, self._best, self._seen = 0.0, math.inf, trainer.global_step
 

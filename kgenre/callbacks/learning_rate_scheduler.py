@@ -56,7 +56,7 @@ class LearningRateScheduler(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Refuse an optimizer that has a schedule of its own."""
-        refuse_schedules("LearningRateScheduler", trainer, self.optimizer)
+        reject_schedules("LearningRateScheduler", trainer, self.optimizer)
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
         """Set the epoch's rate."""
@@ -91,7 +91,7 @@ def _takes_two(schedule: Callable[..., float]) -> bool:
     return True
 
 
-def refuse_schedules(callback: str, trainer: Trainer, number: int | None = None) -> None:
+def reject_schedules(callback: str, trainer: Trainer, number: int | None = None) -> None:
     """Check that the rate of every optimizer, or of optimizer ``number``, can be set.
 
     Raises:

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
+from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 from kgenre.checkpoints import Checkpoint, CheckpointError, checkpoints_by_age, read_checkpoint, write_checkpoint
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class LossWatch(Callback):
         if not trainer.resumed:
             self.rollbacks, self._loaded_rollbacks, self._waiting = 0, 0, []
         if self.max_rollbacks:
-            refuse_schedules(type(self).__name__, trainer)
+            reject_schedules(type(self).__name__, trainer)
             self._lower_rates(trainer)  # a run that rolled back may have been stopped before it saved again
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:
@@ -94,7 +94,7 @@ class LossWatch(Callback):
 
     def _check(self, trainer: Trainer) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting or trainer.going_back is not None:
+        if not waiting or trainer.pending_rollback is not None:
             return
         losses = trainer.engine.to_host([loss for loss, _ in waiting])
         for loss, (_, step) in zip(losses, waiting, strict=True):
@@ -119,7 +119,7 @@ class LossWatch(Callback):
         count = f"rollback {self.rollbacks} of {self.max_rollbacks}"
         _log.warning("Rolling back to %s (%s) with a lower learning rate: %s.", checkpoint.path, count, place)
         self._record_rollback(checkpoint)
-        trainer.going_back = checkpoint, lambda: self._lower_rates(trainer)
+        trainer.pending_rollback = checkpoint, lambda: self._lower_rates(trainer)
 
     def _lower_rates(self, trainer: Trainer) -> None:
         # A checkpoint written after an earlier rollback already has a lower rate.

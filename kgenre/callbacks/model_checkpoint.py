@@ -287,7 +287,8 @@ class ModelCheckpoint(Callback):
         name = self._free_name(trainer, folder)
         self.kept.add(name, score)
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)
-        if trainer.has_diverged or trainer.going_back is not None:  # `LossWatch` found a bad loss, perhaps in the dump
+        # `LossWatch` found a bad loss, perhaps while the state was collected.
+        if trainer.has_diverged or trainer.pending_rollback is not None:
             self.kept.undo_add()
             return
         targets = {"last": name}

@@ -48,7 +48,7 @@ class ProgressBar(Callback):
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Choose between bar and lines."""
         self._stage = stage
-        self._bar = bar_for_this_screen()
+        self._bar = choose_bar()
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Close the bar."""
@@ -160,7 +160,7 @@ class ProgressBar(Callback):
         return [f"{name} {value:.4g}" for name, value in trainer.progress_bar_metrics.items()]
 
 
-def bar_for_this_screen() -> TerminalBar | NotebookBar | None:
+def choose_bar() -> TerminalBar | NotebookBar | None:
     """Return the bar for this output; None: a log file, a pipe, or a notebook cell that runs ``!kgenre``."""
     from rich.console import Console
 

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.learning_rate_scheduler import refuse_schedules
+from kgenre.callbacks.learning_rate_scheduler import reject_schedules
 from kgenre.callbacks.logged_names import check_logged
 from kgenre.callbacks.monitor import check_mode, is_better, monitored, worst
 
@@ -82,7 +82,7 @@ class ReduceLROnPlateau(Callback):
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Check that the rate can be set and the value is logged; a new run starts counting from zero."""
-        refuse_schedules("ReduceLROnPlateau", trainer, self.optimizer)
+        reject_schedules("ReduceLROnPlateau", trainer, self.optimizer)
         check_logged("ReduceLROnPlateau", self.monitor, trainer, module)
         if not trainer.resumed:
             self.best_score, self.wait_count, self.cooldown_count = worst(self.mode), 0, 0

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from kgenre.allowed_imports import not_allowed
+from kgenre.allowed_imports import not_allowed_message
 from kgenre.cli.other_names import option_for_alias
 
 # Lines that the parser adds for each alternative of a union type.
@@ -64,7 +64,7 @@ def explain(message: str, parser: Any) -> str:
     key = _KEY.search(message)
     at = f"--{key[1]}: " if key else ""
     if found := _DENIED.search(message):
-        return not_allowed(found[1])
+        return not_allowed_message(found[1])
     if (found := _WRONG_TYPE.search(message)) and _kinds(found["rest"]):
         return f"{at}{_last(found['cls'])}'s {_wrong_type(found['name'], found['rest'])}"
     if found := _NO_ARGUMENT.search(message):

@@ -9,7 +9,7 @@ from typing import Any
 
 from jsonargparse import Namespace
 
-from kgenre.allowed_imports import lives_in_its_program
+from kgenre.allowed_imports import missing_class_message
 from kgenre.checkpoints import CheckpointError, find_checkpoint, newest_checkpoint, read_state
 from kgenre.cli.arguments import typed_value
 from kgenre.cli.parser import Parser
@@ -71,7 +71,7 @@ def use_hyperparameters(parser: Parser, checkpoint: str | Path, to_fit: bool = F
         if part in state:
             name = state[part]["class_path"]
             if name.startswith("__main__.") or "<locals>" in name:
-                raise UsageError(lives_in_its_program(name))
+                raise UsageError(missing_class_message(name))
             try:
                 parser.set_defaults({part: {"class_path": name, "init_args": state[part]["hyperparameters"]}})
             except Exception as error:  # not allowed, not found, or its file has an error

@@ -9,7 +9,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kgenre.allowed_imports import not_allowed
+from kgenre.allowed_imports import not_allowed_message
 from kgenre.cli.arguments import typed_value
 from kgenre.cli.explain import suggestion
 from kgenre.cli.parser import allowed_imports
@@ -97,7 +97,7 @@ def _find(part: str, name: str) -> Any:
     """Find a class by its name, short or with its package."""
     home, _, last = name.rpartition(".")
     if home and home.partition(".")[0] not in allowed_imports():
-        raise UsageError(not_allowed(name))
+        raise UsageError(not_allowed_message(name))
     module = importlib.import_module(home or _HOMES[part])
     import keras
 

@@ -129,7 +129,7 @@ def _predict_many(module: Any, films: Any, path: Path, options: Namespace, run: 
     with writing_below(path, "choose another file for the table with --out"):
         write_predictions(path, films.table.subset(rows), prob, module.thresholds, options.top)
     print(f"{len(films.table):,} films: {path}")
-    if seen := run.learnt_from(films.table).sum():
+    if seen := run.seen_in_training(films.table).sum():
         print(
             f"{seen:,} of them were used to train or tune this model, so it looks better here than it is: judge it by "
             "predictions_test.csv."

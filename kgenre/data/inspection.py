@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from kgenre.data.corrupted_texts import corrupted_texts
 from kgenre.data.film_table import FilmTable
 from kgenre.data.known_genres import scarce_genres
 from kgenre.data.overviews import normalised_overview
@@ -18,7 +19,6 @@ from kgenre.data.poster_decoding import OnProgress, decode_posters
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.posters import why_missing
 from kgenre.data.split import duplicate_keys
-from kgenre.data.spoilt_texts import spoilt_texts
 from kgenre.data.text_words import word_split_advice
 
 NEAR = 4  # of 64 bits: the most in which the hashes of near-identical posters differ
@@ -81,7 +81,7 @@ def inspect_films(
             *_about_posters(table),
             *placeholder_notes(table, files),
             *word_split_advice(table.overviews, "lower_and_strip_punctuation", "whitespace"),
-            *spoilt_texts(table),
+            *corrupted_texts(table),
         ],
         "films": len(table),
         "genres": genres,

@@ -88,7 +88,7 @@ class KeptFilms:
         parts = {part: [film_id for film_id in self.split[part] if film_id not in others] for part in PARTS}
         return Split.from_json(self.split | parts, films.ids)
 
-    def learnt_from(self, films: FilmTable) -> npt.NDArray[np.bool_]:
+    def seen_in_training(self, films: FilmTable) -> npt.NDArray[np.bool_]:
         """Return which films the run trained or validated on, even if their ids have changed since; bool (n,)."""
         parts = ("train", "validation")
         ids = set(self._ids_of(parts))

@@ -21,11 +21,11 @@ import numpy.typing as npt
 
 from kgenre.data.overviews import OverviewVectorizer, TokenIds
 from kgenre.data.packed_columns import PackedTexts
-from kgenre.engines.cache_folder import cache_folder, keep, note_use
+from kgenre.engines.cache_folder import cache_folder, mark_used, write_cached
 
 _VERSION = 2  # raise it when the same overviews and settings yield another vocabulary or other ids
 _LEAST = 1000  # overviews; fewer are processed too quickly to be worth caching
-_MOST_FILES = 16  # each trial of a search may write two
+_MAX_FILES = 16  # each trial of a search may write two
 
 
 def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **settings: Any) -> OverviewVectorizer:
@@ -37,12 +37,12 @@ def adapted(overviews: Sequence[str], training: npt.NDArray[np.integer], **setti
     file = _file("json", texts, settings["stem"], rows, sorted(settings.items()))
     with suppress(OSError, ValueError, TypeError, AttributeError):  # no such file, or a damaged one
         found = OverviewVectorizer(**json.loads(file.read_text(encoding="utf-8")))
-        note_use(file)
+        mark_used(file)
         return found
     vectorizer = OverviewVectorizer.adapt(texts.take(training), **settings)
     arguments = ("vocabulary", "sequence_length", "standardize", "stem", "word_split")
     state = json.dumps({name: getattr(vectorizer, name) for name in arguments})
-    keep(file, lambda out: out.write(state.encode()), _MOST_FILES)
+    write_cached(file, lambda out: out.write(state.encode()), _MAX_FILES)
     return vectorizer
 
 
@@ -61,7 +61,7 @@ def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenId
             kept.seek(-4, os.SEEK_END)
             is_whole = kept.read() == _sum_of(ids)
         if is_whole and (ids.shape, ids.dtype) == ((len(texts), length), np.int32):
-            note_use(file)
+            mark_used(file)
             return ids
     ids = vectorizer.encode(texts)
 
@@ -69,7 +69,7 @@ def encoded(overviews: Sequence[str], vectorizer: OverviewVectorizer) -> TokenId
         np.save(out, ids)
         out.write(_sum_of(ids))
 
-    keep(file, write, _MOST_FILES)
+    write_cached(file, write, _MAX_FILES)
     return ids
 
 

@@ -44,6 +44,6 @@ def overview_text(cell: str) -> str:
     return cell
 
 
-def beginning(overview: str) -> str:
+def shortened(overview: str) -> str:
     """Return as much of an overview as is shown: some are as long as a book."""
     return overview if len(overview) <= _SHOWN else f"{overview[:_SHOWN].rstrip()} …"

@@ -20,7 +20,7 @@ from kgenre.data.film_table import FilmTable
 from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.poster_decoding import Decoded, OnProgress, decode_posters
 from kgenre.data.poster_resizing import Pixels
-from kgenre.engines.cache_folder import cache_folder, in_the_making, leave_last_used, note_use
+from kgenre.engines.cache_folder import cache_folder, keep_most_recent, mark_used, staging_folder
 
 PLACES = ("auto", "memory", "disk", "stream")
 _VERSION = 4  # raise it when the same file and settings yield other pixels
@@ -137,19 +137,19 @@ def _on_disk(
     reasons_file = file.with_suffix(".json")
     found = _read(file, reasons_file, shape)
     if found is None:
-        with in_the_making(file.parent) as making:
+        with staging_folder(file.parent) as making:
             made = making / file.name
             reasons = _write(made, shape, decode())
             made.with_suffix(".json").write_text(json.dumps(reasons), encoding="utf-8")
             made.with_suffix(".json").replace(reasons_file)
             made.replace(file)
-        leave_last_used(file.parent, 2 * _MOST_TABLES)
+        keep_most_recent(file.parent, 2 * _MOST_TABLES)
         _log.info("Decoded posters are kept in %s (%s).", file, _megabytes(shape))
         found = _read(file, reasons_file, shape)
         if found is None:
             raise OSError(f"{file} was damaged while it was written")
-    note_use(reasons_file)
-    note_use(file)
+    mark_used(reasons_file)
+    mark_used(file)
     return found
 
 

@@ -6,7 +6,7 @@ import math
 import time
 
 from kgenre.callbacks.notebook_bar import NotebookBar
-from kgenre.callbacks.progress_bar import bar_for_this_screen
+from kgenre.callbacks.progress_bar import choose_bar
 from kgenre.callbacks.terminal_bar import TerminalBar
 
 
@@ -29,7 +29,7 @@ class ProgressLine:
     def __call__(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` items are done."""
         if self._bar is None and time.monotonic() >= self.show_at:
-            self._bar = bar_for_this_screen()
+            self._bar = choose_bar()
             if self._bar is not None:
                 self._bar.open(self.text, total, done)
             else:

@@ -49,15 +49,13 @@ def choose_split(
         if sum(split.sizes):
             _log_changes(split, run)
             return split
-        learnt_from = run.learnt_from(films)
+        seen = run.seen_in_training(films)
         if to_test and not (take_given and films.split):
-            return _all_but(learnt_from, films, seed)
+            return _all_but(seen, films, seed)
         _log.warning(
             "None of these %d films is in the checkpoint's split: a new split is drawn.%s",
             len(films),
-            f" The model was trained on {learnt_from.sum():,} of them, under different ids."
-            if learnt_from.any()
-            else "",
+            f" The model was trained on {seen.sum():,} of them, under different ids." if seen.any() else "",
         )
     if take_given and films.split:
         _log.info("Using the split that comes with the films (--data.given_split).")
@@ -68,13 +66,13 @@ def choose_split(
     return split_films(films, *fractions, seed, poster_files)
 
 
-def _all_but(learnt_from: npt.NDArray[np.bool_], films: FilmTable, seed: int) -> Split:
-    if learnt_from.all():
+def _all_but(seen: npt.NDArray[np.bool_], films: FilmTable, seed: int) -> Split:
+    if seen.all():
         raise FilmDataError(
             f"The model was trained on all of these {len(films):,} films, under different ids. Give films that it was "
             "not trained on, or the original table."
         )
-    but = f" except {learnt_from.sum():,} that it was trained on, under different ids" if learnt_from.any() else ""
+    but = f" except {seen.sum():,} that it was trained on, under different ids" if seen.any() else ""
     _log.warning(
         "None of these %d films is in the checkpoint's split: the model is tested on all of them%s. There are no "
         "baselines to compare it with, as there are no films to fit them on.",
@@ -82,7 +80,7 @@ def _all_but(learnt_from: npt.NDArray[np.bool_], films: FilmTable, seed: int) ->
         but,
     )
     none = np.array([], np.int64)
-    return Split(none, none, np.flatnonzero(~learnt_from), films.ids, seed=seed)
+    return Split(none, none, np.flatnonzero(~seen), films.ids, seed=seed)
 
 
 def _warn_about_leaks(split: Split, group_of: npt.NDArray[np.int64]) -> None:

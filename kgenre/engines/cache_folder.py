@@ -25,7 +25,7 @@ def cache_folder() -> Path:
 
 
 @contextmanager
-def in_the_making(parent: Path) -> Iterator[Path]:
+def staging_folder(parent: Path) -> Iterator[Path]:
     """A temporary folder in ``parent``, a cache folder: files are written there and moved into place when complete.
 
     It is removed at the end. Temporary folders that killed processes left in ``parent`` over a day ago are removed too.
@@ -34,7 +34,7 @@ def in_the_making(parent: Path) -> Iterator[Path]:
         OSError: the cache is not writable.
 
     Example:
-        >>> with in_the_making(cache_folder() / "notes") as making:
+        >>> with staging_folder(cache_folder() / "notes") as making:
         ...     (making / "a.txt").write_text("whole")
         ...     (making / "a.txt").replace(making.parent / "a.txt")
     """
@@ -47,7 +47,7 @@ def in_the_making(parent: Path) -> Iterator[Path]:
         yield Path(making)
 
 
-def keep(file: Path, write: Callable[[BinaryIO], Any], most: int) -> None:
+def write_cached(file: Path, write: Callable[[BinaryIO], Any], most: int) -> None:
     """Write a cache file, completely or not at all; its folder keeps only the ``most`` files used last.
 
     If a file cannot be written, on a full disk for example, the next run computes its content again.
@@ -58,19 +58,19 @@ def keep(file: Path, write: Callable[[BinaryIO], Any], most: int) -> None:
         most: the number of files to keep, at least 1.
 
     Example:
-        >>> keep(cache_folder() / "notes" / "a.txt", lambda out: out.write(b"whole"), most=8)
+        >>> write_cached(cache_folder() / "notes" / "a.txt", lambda out: out.write(b"whole"), most=8)
     """
-    with suppress(OSError), in_the_making(file.parent) as making:
+    with suppress(OSError), staging_folder(file.parent) as making:
         made = making / file.name
         with made.open("wb") as out:
             write(out)
             out.flush()
             os.fsync(out.fileno())
         made.replace(file)
-    leave_last_used(file.parent, most)
+    keep_most_recent(file.parent, most)
 
 
-def leave_last_used(folder: Path, most: int) -> None:
+def keep_most_recent(folder: Path, most: int) -> None:
     """Remove all but the ``most`` files and folders of a cache folder that were created or used last."""
     with suppress(OSError):  # another process has removed it
         whole = (one for one in folder.iterdir() if not one.name.startswith(_PREFIX))
@@ -81,7 +81,7 @@ def leave_last_used(folder: Path, most: int) -> None:
                 old.unlink()
 
 
-def note_use(path: Path) -> None:
+def mark_used(path: Path) -> None:
     """Mark a file or folder of the cache as just used, so that it is not removed next."""
     with suppress(OSError):  # a shared cache that this user may only read
         os.utime(path)

@@ -17,7 +17,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from kgenre.engines.layers_at_rest import layers_in_wrong_mode, warn_of_wrong_mode
+from kgenre.engines.layer_modes import layers_in_wrong_mode, warn_of_wrong_mode
 from kgenre.engines.mixed_dtypes import mixed_dtypes
 from kgenre.engines.named_variables import keras_layers
 from kgenre.engines.python_in_steps import Attributes

@@ -10,7 +10,7 @@ import numpy as np
 
 from kgenre.callbacks.callback import Callback
 from kgenre.evaluation.baseline_predictions import predict_baselines
-from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, too_few
+from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, small_sample_warning
 from kgenre.evaluation.comparison import compare_with_baselines
 from kgenre.evaluation.curve_state import curve_state
 from kgenre.evaluation.metrics import HEADLINE_METRICS, multilabel_metrics
@@ -138,7 +138,7 @@ class BaselineComparison(Callback):
             if evaluation is not None and "map" in metrics:
                 chance = compare_with_random_order(evaluation)
             line = compare_with_baselines(metrics, baselines, title, differences, falling, chance)
-            doubt = too_few(len(evaluation.true), title.split()[-1]) if evaluation is not None else ""
+            doubt = small_sample_warning(len(evaluation.true), title.split()[-1]) if evaluation is not None else ""
             _log.info("%s", f"{line} {doubt}".rstrip())
 
     def _predictions(self, trainer: Trainer) -> dict[str, np.ndarray]:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from kgenre.data.progress_line import ProgressLine
-from kgenre.engines.cache_folder import keep, note_use
+from kgenre.engines.cache_folder import mark_used, write_cached
 from kgenre.evaluation.baselines import Baseline, FrequencyBaseline, TfidfBaseline
 from kgenre.evaluation.poster_baseline import PosterBaseline, poster_features
 from kgenre.evaluation.top3_baseline import Top3Baseline
@@ -69,13 +69,13 @@ def _cached(
     path = folder / f"{baseline.key}-{content.hexdigest()[:24]}.npy"
     with contextlib.suppress(OSError, ValueError, EOFError):  # missing or damaged
         predicted = np.load(path, allow_pickle=False)
-        note_use(path)
+        mark_used(path)
         return predicted
     read = films()
     rows = read[train] if isinstance(read, np.ndarray) else [read[i] for i in train]
     with ProgressLine(f"Baseline: {baseline.title}") as progress:
         predicted = baseline.fit(rows, genres[train], progress).predict_proba(read)
-    keep(path, lambda file: np.save(file, predicted), _MAX_FILES)
+    write_cached(path, lambda file: np.save(file, predicted), _MAX_FILES)
     return predicted
 
 

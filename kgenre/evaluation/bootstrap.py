@@ -79,11 +79,11 @@ def interval(values: np.ndarray, value: float, is_difference: bool = False) -> t
     return float(low), float(high)
 
 
-def too_few(films: int, stage: str) -> str:
+def small_sample_warning(films: int, stage: str) -> str:
     """Return a warning if a stage ("validation", "test") has too few films for intervals; "" if it has enough.
 
     Example:
-        >>> too_few(2, "test")
+        >>> small_sample_warning(2, "test")
         '2 test films are too few to judge by: differences may be due to chance.'
     """
     if films >= _FEW:

@@ -66,9 +66,9 @@ def _font(text: str) -> Any:
 
     if text.isascii():
         return _plain_font(11)
-    from kgenre.evaluation.fonts import fonts_for, letters_of
+    from kgenre.evaluation.fonts import characters_of, fonts_for
 
-    best = max(fonts_for(text).files, key=lambda file: len(letters_of(file).intersection(text)))
+    best = max(fonts_for(text).files, key=lambda file: len(characters_of(file).intersection(text)))
     return ImageFont.truetype(str(best), 11)
 
 

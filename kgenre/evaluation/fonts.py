@@ -33,13 +33,13 @@ def _fonts_for(letters: frozenset[str]) -> Fonts:
     import matplotlib as mpl
 
     dejavu = Path(mpl.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
-    files, missing = [dejavu], letters - letters_of(dejavu)
+    files, missing = [dejavu], letters - characters_of(dejavu)
     while missing:
-        has, best = max(((len(missing & letters_of(file)), file) for file in _installed()), default=(0, dejavu))
+        has, best = max(((len(missing & characters_of(file)), file) for file in _installed()), default=(0, dejavu))
         if not has:
             break
         files.append(best)
-        missing -= letters_of(best)
+        missing -= characters_of(best)
     return Fonts(tuple(files), "".join(sorted(missing)))
 
 
@@ -51,7 +51,7 @@ def _installed() -> tuple[Path, ...]:
 
 
 @functools.cache
-def letters_of(file: Path) -> frozenset[str]:
+def characters_of(file: Path) -> frozenset[str]:
     """Return the characters that a font has; none if it cannot be read."""
     from matplotlib.ft2font import FT2Font
 
@@ -61,11 +61,11 @@ def letters_of(file: Path) -> frozenset[str]:
         return frozenset()
 
 
-def badly_drawn(text: str) -> str:
+def rendering_problems(text: str) -> str:
     """Describe the characters of a text that pictures and PDFs show wrongly; "" if there are none.
 
     Example:
-        >>> badly_drawn("Драма")
+        >>> rendering_problems("Драма")
         ''
     """
     problems = []

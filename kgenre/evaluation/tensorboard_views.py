@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kgenre.callbacks.callback import Callback
-from kgenre.data.overview_text import beginning
+from kgenre.data.overview_text import shortened
 from kgenre.evaluation.film_pictures import co_occurrence_image, panel_image
 from kgenre.evaluation.film_predictions import predicted_genres, top_genres
 from kgenre.evaluation.gradient_sample import GradientSample
@@ -138,7 +138,7 @@ def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:
     rows = ["| film | overview | true | most probable |", "| --- | --- | --- | --- |"]
     for n, best in enumerate(top_genres(prob, 3)):
         said = ", ".join(f"{names[g]} {prob[n, g]:.2f}" for g in best)
-        cells = (films.titles[n] or films.ids[n], beginning(films.overviews[n]), ", ".join(films.genres_of(n)), said)
+        cells = (films.titles[n] or films.ids[n], shortened(films.overviews[n]), ", ".join(films.genres_of(n)), said)
         rows.append("| " + " | ".join(" ".join(cell.split()).replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(rows)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from kgenre.allowed_imports import may_import, not_allowed
+from kgenre.allowed_imports import may_import, not_allowed_message
 from kgenre.models.users_network import user_code_error
 from kgenre.training import TrainerError
 from kgenre.training.hyperparameters import is_plain
@@ -82,7 +82,7 @@ def check_name(name: str) -> None:
             f"Received: {name!r}.{hint}"
         )
     if not may_import(name):
-        raise TrainerError(not_allowed(name))
+        raise TrainerError(not_allowed_message(name))
 
 
 def stored_name(network: Any, arguments: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import os
 import sys
 from typing import Any
 
-from kgenre.allowed_imports import lives_in_its_program, may_import, not_allowed, only_allowed_imports
+from kgenre.allowed_imports import may_import, missing_class_message, not_allowed_message, only_allowed_imports
 from kgenre.checkpoints import find_checkpoint, read_state
 from kgenre.models.genre_classifier import GenreClassifier
 from kgenre.training import TrainerError
@@ -35,7 +35,7 @@ def _class_of(name: str) -> type[GenreClassifier]:
     with only_allowed_imports():  # a checkpoint may be a stranger's
         if home not in sys.modules and "<" not in home:
             if not may_import(name):
-                raise TrainerError(not_allowed(name))
+                raise TrainerError(not_allowed_message(name))
             try:
                 importlib.import_module(home)
             except Exception as error:
@@ -43,7 +43,7 @@ def _class_of(name: str) -> type[GenreClassifier]:
                 raise TrainerError(f"The run's class {name} cannot be imported: {message}") from error
     found = getattr(sys.modules.get(home), last, None)
     if found is None:
-        raise TrainerError(lives_in_its_program(name))
+        raise TrainerError(missing_class_message(name))
     if not (isinstance(found, type) and issubclass(found, GenreClassifier)):
         raise TrainerError(f"The run's class {name} is not a GenreClassifier.")
     return found

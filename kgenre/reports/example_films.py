@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kgenre.data.overview_text import beginning
+from kgenre.data.overview_text import shortened
 from kgenre.evaluation.film_predictions import top_genres
 from kgenre.evaluation.metrics import binary_crossentropy
 from kgenre.reports.blocks import Film, Guess
@@ -98,7 +98,7 @@ def example_films(
         truth = tuple(name for name, has in zip(first.genre_names, first.true[at], strict=True) if has)
         overview, poster, path = "", None, None
         if table is not None and film_id in rows:
-            overview, path = beginning(table.overviews[rows[film_id]]), table.poster_paths[rows[film_id]]
+            overview, path = shortened(table.overviews[rows[film_id]]), table.poster_paths[rows[film_id]]
             poster = _poster(path)
         films.append(Film(film_id, first.titles[at], kind, truth, overview, poster, tuple(guesses), path))
     return films
@@ -163,7 +163,7 @@ def _explained_by(
     return {
         (run.name, film_id): (
             None if heat is None else _poster(posters[n], heat[n]),
-            None if importance is None else _words(beginning(overviews[n]), importance[n], words_of) or None,
+            None if importance is None else _words(shortened(overviews[n]), importance[n], words_of) or None,
         )
         for n, film_id in enumerate(ids)
     }

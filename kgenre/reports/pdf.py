@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from xml.sax import saxutils
 
-from kgenre.evaluation.fonts import fonts_for, letters_of
+from kgenre.evaluation.fonts import characters_of, fonts_for
 from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label
 from kgenre.reports.markdown import to_markdown
 
@@ -67,7 +67,7 @@ def _register_fonts(text: str) -> None:
         with suppress(TTFError, OSError):  # ReportLab cannot read PostScript outlines
             pdfmetrics.registerFont(TTFont(file.stem, str(file)))
             pdfmetrics.registerFontFamily(file.stem, *[file.stem] * 4)
-            _others[file.stem] = letters_of(file)
+            _others[file.stem] = characters_of(file)
 
 
 # The fonts registered besides DejaVu: name -> the characters that it has.
@@ -84,7 +84,7 @@ def escape(text: str) -> str:
 
 
 def _font_of(letter: str) -> str:
-    known = letters_of(fonts_for("").files[0])
+    known = characters_of(fonts_for("").files[0])
     return "" if letter in known else next((name for name, has in _others.items() if letter in has), "")
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from kgenre.evaluation.fonts import badly_drawn
+from kgenre.evaluation.fonts import rendering_problems
 from kgenre.reports import sentences, tables, verdicts
 from kgenre.reports.blocks import Block, Bullets, Figure, Films, Heading, Paragraph
 from kgenre.reports.example_films import choose_films, example_films
@@ -61,7 +61,7 @@ def write_report(
         raise ReportError(f"{out} cannot be written to ({error.strerror}): choose a folder with --out.") from error
     blocks = report_blocks(runs, numbers, films, explain)
     text, pictures = to_markdown(blocks)
-    if wrong := badly_drawn(text):
+    if wrong := rendering_problems(text):
         _log.warning(
             "report.pdf and the pictures show some names wrongly: %s. report.html shows them correctly.", wrong
         )

@@ -55,7 +55,7 @@ def newer_best(metrics: Mapping[str, Any], run: Path) -> tuple[int, int] | None:
     return (int(tested), best) if best > tested else None
 
 
-def outdated_test(name: str, tested: int | str, best: int | str, folder: Path) -> str:
+def outdated_test_message(name: str, tested: int | str, best: int | str, folder: Path) -> str:
     """Return the warning about an outdated test, with the command that renews it."""
     return (
         f"{name} was tested at step {tested}, but its best checkpoint is now step {best}: "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from kgenre.evaluation.baselines import FrequencyBaseline, TfidfBaseline
-from kgenre.evaluation.bootstrap import too_few
+from kgenre.evaluation.bootstrap import small_sample_warning
 from kgenre.evaluation.comparison import TITLES, standing, verdict
 from kgenre.evaluation.poster_baseline import PosterBaseline
 from kgenre.evaluation.same_top import same_top
@@ -118,7 +118,7 @@ def headline(runs: Sequence[Run], numbers: Numbers) -> str:
             f" {ranks.name} ranks best (mAP {numbers.of(ranks, 'test/map')}; {best.name}: "
             f"{numbers.of(best, 'test/map')})."
         )
-    return f"{text} {too_few(int(best.metrics['test/films']), 'test')}".rstrip()
+    return f"{text} {small_sample_warning(int(best.metrics['test/films']), 'test')}".rstrip()
 
 
 def better_run(best: Run, others: Mapping[str, Mapping[str, Difference]]) -> list[str]:

@@ -108,7 +108,7 @@ def fit_loop(trainer: Trainer) -> None:
             t.stop_signal.raise_if_received()
 
             # --- validation inside the epoch, and reasons to stop ------------------------------------------------
-            if t.going_back:
+            if t.pending_rollback:
                 break
             if schedule.validates_inside(t.current_epoch, t.batch_idx):
                 run_validation(t)
@@ -122,8 +122,8 @@ def fit_loop(trainer: Trainer) -> None:
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches
         t.batch_seconds = (t.input_seconds - waited) / max(1, t.batch_idx - begun_at)
 
-        if t.going_back is not None:
-            go_back(t, *t.going_back)
+        if t.pending_rollback is not None:
+            go_back(t, *t.pending_rollback)
             continue
 
         # --- the epoch ends --------------------------------------------------------------------------------------
@@ -135,8 +135,8 @@ def fit_loop(trainer: Trainer) -> None:
             run_validation(t)
         hooks.on_train_epoch_end()
         engine.pull()
-        if t.going_back is not None:
-            go_back(t, *t.going_back)
+        if t.pending_rollback is not None:
+            go_back(t, *t.pending_rollback)
             continue
         results.write(t.global_step)
         if not t.epoch_is_done:
@@ -149,7 +149,7 @@ def fit_loop(trainer: Trainer) -> None:
 def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]) -> None:
     """Return to the checkpoint that a callback requested, curves included, and apply the callback's change."""
     t = trainer
-    t.going_back = None
+    t.pending_rollback = None
     restore(t, checkpoint)
     restore_trainable(t, checkpoint)
     open_loggers(t, resume_step(checkpoint))

@@ -14,7 +14,7 @@ from kgenre.callbacks.callback import overrides_batch_hooks
 from kgenre.engines import Engine
 from kgenre.engines.devices import computing_devices
 from kgenre.training.module import Module
-from kgenre.tuning.step_times import fastest, undone
+from kgenre.tuning.step_times import fastest, restoring_state
 
 if TYPE_CHECKING:
     from kgenre.training.trainer import Trainer
@@ -90,7 +90,7 @@ def _who_needs_each_step(trainer: Trainer) -> str | None:
 def _measure(trainer: Trainer, batch: Any) -> int:
     """Measure both ways on the run's own state, which is restored; return the number for the faster one."""
     engine, steps = trainer.engine, _auto_steps(trainer)
-    with undone(engine):
+    with restoring_state(engine):
         alone = list(engine.prefetch([batch] * steps))
         compiling = _seconds_of_a_step(engine, alone[0])
         seconds = min(_seconds_of_a_step(engine, alone[0]) for _ in range(3))  # the machine may be busy for a moment

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kgenre.engines import Engine
-from kgenre.engines.cache_folder import cache_folder, in_the_making
+from kgenre.engines.cache_folder import cache_folder, staging_folder
 from kgenre.engines.devices import computing_devices
 from kgenre.engines.random_state import random_state, set_random_state
 from kgenre.engines.step_error import XlaError
@@ -24,7 +24,7 @@ ROUNDS, TIME_BUDGET = 6, 5.0  # TIME_BUDGET: seconds
 
 
 @contextmanager
-def undone(engine: Engine) -> Iterator[None]:
+def restoring_state(engine: Engine) -> Iterator[None]:
     """Allow training steps inside; afterwards restore the run's state and all random states.
 
     A profiler does not see them: they are not the run's, and the profiler would take a part of the measured time.
@@ -76,7 +76,7 @@ def step_times(engine: Engine, batch: Any, precision: str) -> dict[str, float]:
             engine.jit_compile(jit_compile)
         engine.train_step(batch)
 
-    with undone(engine):
+    with restoring_state(engine):
         try:
             seconds = fastest(engine, *(lambda choice=choice: step(choice) for choice in choices))
         except XlaError:
@@ -127,7 +127,7 @@ def remember_step_times(model: str, seconds: Mapping[str, float]) -> None:
     with suppress(OSError):
         file, table = _file(), _read()
         table[model] = {**table.get(model, {}), **seconds}
-        with in_the_making(file.parent) as making:
+        with staging_folder(file.parent) as making:
             (making / file.name).write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
             (making / file.name).replace(file)
 

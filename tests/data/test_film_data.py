@@ -588,8 +588,8 @@ def test_other_films_are_tested_but_for_those_the_model_learnt_from_under_other_
     run = run_of_numbered_films
     again = numbered_films(tmp_path, numbered("Ship", 100) + numbered("Horse", 200), **run.state_dict())
     again.setup("test")
-    learnt_from = {*run.split.train.tolist(), *run.split.validation.tolist()}
-    assert set(again.split.test.tolist()) == set(range(80)) - learnt_from
+    seen_in_training = {*run.split.train.tolist(), *run.split.validation.tolist()}
+    assert set(again.split.test.tolist()) == set(range(80)) - seen_in_training
     assert "the model is tested on all of them except 32 that it was trained on, under different ids" in caplog.text
     anew = numbered_films(tmp_path, numbered("Ship", 100), **run.state_dict())
     anew.setup("validate")

@@ -114,7 +114,7 @@ def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, folder, monke
 
 
 def test_the_files_used_last_stay(folder, monkeypatch):
-    monkeypatch.setattr(kept_tokens, "_MOST_FILES", 4)
+    monkeypatch.setattr(kept_tokens, "_MAX_FILES", 4)
     for size in (5, 6, 7):
         both(vocabulary_size=size)
     assert len(list(folder.iterdir())) == 4

@@ -3,7 +3,7 @@ import csv
 import pytest
 
 from kgenre.data import read_films
-from kgenre.data.overview_text import beginning, overview_text
+from kgenre.data.overview_text import overview_text, shortened
 
 pytestmark = pytest.mark.backend_free
 
@@ -70,5 +70,5 @@ def test_every_layout_reads_overviews_alike_and_says_how_many_had_html(tmp_path,
 
 
 def test_of_a_book_the_beginning_is_shown():
-    assert beginning("A ship.") == "A ship."
-    assert beginning("word " * 20_000) == f"{('word ' * 300).rstrip()} …"
+    assert shortened("A ship.") == "A ship."
+    assert shortened("word " * 20_000) == f"{('word ' * 300).rstrip()} …"

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from kgenre.engines.cache_folder import cache_folder, in_the_making, keep, leave_last_used, note_use
+from kgenre.engines.cache_folder import cache_folder, keep_most_recent, mark_used, staging_folder, write_cached
 
 
 def test_cache_folder(monkeypatch, tmp_path):
@@ -26,7 +26,7 @@ def test_what_was_left_unfinished_long_ago_is_removed(tmp_path):
     yesterday = time.time() - 25 * 3600
     for folder in (old, other):
         os.utime(folder, (yesterday, yesterday))
-    with in_the_making(tmp_path) as making:
+    with staging_folder(tmp_path) as making:
         (making / "whole").write_bytes(b"all")
         (making / "whole").replace(tmp_path / "whole")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".making-by-another", "kept", "whole"]
@@ -40,16 +40,16 @@ def test_what_fails_leaves_nothing(tmp_path):
         raise ValueError("cut off")
 
     with pytest.raises(ValueError, match="cut off"):
-        keep(parent / "file", fail, most=1)
+        write_cached(parent / "file", fail, most=1)
     assert list(parent.iterdir()) == []
 
 
 def test_the_files_used_last_stay(tmp_path):
     for number, age in enumerate((50, 40, 30)):
-        keep(tmp_path / str(number), lambda file: file.write(b"x"), most=9)
+        write_cached(tmp_path / str(number), lambda file: file.write(b"x"), most=9)
         os.utime(tmp_path / str(number), (time.time() - age,) * 2)
-    note_use(tmp_path / "0")
-    keep(tmp_path / "3", lambda file: file.write(b"x"), most=3)
+    mark_used(tmp_path / "0")
+    write_cached(tmp_path / "3", lambda file: file.write(b"x"), most=3)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2", "3"]
 
 
@@ -58,7 +58,7 @@ def test_folders_used_last_stay(tmp_path):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "poster.jpg").write_bytes(b"x")
         os.utime(tmp_path / str(number), (number, number))
-    note_use(tmp_path / "0")
+    mark_used(tmp_path / "0")
     (tmp_path / ".making-by-another").mkdir()
-    leave_last_used(tmp_path, most=2)
+    keep_most_recent(tmp_path, most=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".making-by-another", "0", "2"]

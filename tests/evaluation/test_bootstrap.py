@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from kgenre.evaluation import bootstrap_metrics, intervals, multilabel_metrics
-from kgenre.evaluation.bootstrap import interval, too_few
+from kgenre.evaluation.bootstrap import interval, small_sample_warning
 from kgenre.evaluation.evaluation import Evaluation
 
 pytestmark = pytest.mark.backend_free
@@ -42,7 +42,7 @@ def test_a_rare_genre_that_some_resamples_lack():
 
 @pytest.mark.parametrize(("count", "word"), [(1, "1 test film is"), (19, "19 test films are"), (20, "")])
 def test_few_films_are_named_as_too_few(count, word):
-    said = too_few(count, "test")
+    said = small_sample_warning(count, "test")
     assert said.startswith(word)
     assert bool(said) == bool(word)
 

@@ -8,7 +8,7 @@ import pytest
 
 from kgenre.evaluation import fonts
 from kgenre.evaluation.film_pictures import co_occurrence_image
-from kgenre.evaluation.fonts import badly_drawn, fonts_for, letters_of
+from kgenre.evaluation.fonts import characters_of, fonts_for, rendering_problems
 
 pytestmark = pytest.mark.backend_free
 
@@ -27,20 +27,20 @@ def installed(monkeypatch):
 
 def test_dejavu_alone_where_it_has_all_letters():
     assert [file.name for file in fonts_for("Comédie Драма").files] == ["DejaVuSans.ttf"]
-    assert badly_drawn("Comédie Драма") == ""
+    assert rendering_problems("Comédie Драма") == ""
 
 
 def test_another_font_for_what_it_lacks(installed):
-    letter = min(letters_of(installed[1]) - letters_of(FOLDER / "DejaVuSans.ttf"))
+    letter = min(characters_of(installed[1]) - characters_of(FOLDER / "DejaVuSans.ttf"))
     assert [file.name for file in fonts_for(f"a{letter}").files] == ["DejaVuSans.ttf", "STIXGeneral.ttf"]
     assert fonts_for(f"a{letter}剧").missing == "剧"
 
 
 def test_what_is_drawn_wrongly_is_said():
-    assert badly_drawn("剧情") == "no installed font has the characters 剧 情"
-    assert "from right to left" in badly_drawn("رعب")
+    assert rendering_problems("剧情") == "no installed font has the characters 剧 情"
+    assert "from right to left" in rendering_problems("رعب")
     for text in ("नाटक", "နှင့်", "រឿង"):
-        assert "characters that should join" in badly_drawn(text)
+        assert "characters that should join" in rendering_problems(text)
 
 
 def test_genres_of_other_letters_are_legible_in_tensorboard():

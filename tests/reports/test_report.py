@@ -687,7 +687,7 @@ def test_letters_that_the_font_lacks_come_from_another_or_are_named(films, tmp_p
     other = Path(mpl.get_data_path()) / "fonts" / "ttf" / "STIXGeneral.ttf"
     monkeypatch.setattr(fonts, "_installed", lambda: (other,))
     fonts._fonts_for.cache_clear()
-    letter = min(fonts.letters_of(other) - fonts.letters_of(other.with_name("DejaVuSans.ttf")))
+    letter = min(fonts.characters_of(other) - fonts.characters_of(other.with_name("DejaVuSans.ttf")))
     assert b"STIXGeneral" in to_pdf([Paragraph(f"The genre {letter}")])
     assert b"STIXGeneral" not in to_pdf([Paragraph("The genre Драма")])
     run = make_run(tmp_path / "战争" / "version_0", films, 1.0)

@@ -50,8 +50,8 @@ class GoesBack(TerminateOnNaN):
 
     def _stop_or_roll_back(self, trainer, step, found):
         super()._stop_or_roll_back(trainer, step, found)
-        assert trainer.going_back is not None, found
-        self.copy = shutil.copytree(trainer.going_back[0].path, trainer.run_dir / "copy")
+        assert trainer.pending_rollback is not None, found
+        self.copy = shutil.copytree(trainer.pending_rollback[0].path, trainer.run_dir / "copy")
 
 
 class BrokenOnce:

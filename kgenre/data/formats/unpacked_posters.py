@@ -7,7 +7,7 @@ from pathlib import Path
 
 from kgenre.checkpoints.files import move
 from kgenre.data.errors import FilmDataError
-from kgenre.engines.cache_folder import cache_folder, in_the_making, leave_last_used, note_use
+from kgenre.engines.cache_folder import cache_folder, keep_most_recent, mark_used, staging_folder
 
 _MOST = 8  # folders per layout in the cache
 
@@ -27,16 +27,16 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
     """
     folder = cache_folder() / kind / key
     if folder.is_dir():
-        note_use(folder)
+        mark_used(folder)
         return folder
     try:
-        with in_the_making(folder.parent) as unpacking:
+        with staging_folder(folder.parent) as unpacking:
             made = unpacking / folder.name
             made.mkdir()
             for name, data in posters:
                 (made / name).write_bytes(data)
             move(made, folder)
-        leave_last_used(folder.parent, _MOST)
+        keep_most_recent(folder.parent, _MOST)
     except OSError as error:
         if not folder.is_dir():  # else another process was faster
             raise FilmDataError(

@@ -1,4 +1,4 @@
-"""Tables whose texts a program has spoilt are told from whole ones."""
+"""Tables whose texts a program has corrupted are told from intact ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from kgenre.data import FilmDataError, read_films
-from kgenre.data.spoilt_texts import spoilt_texts
+from kgenre.data.corrupted_texts import corrupted_texts
 
 pytestmark = pytest.mark.backend_free
 
 # Overviews cut after 233 letters; 5-25-77 became 5/25/1977; 11-11-11 became 11/11/2011.
-SPOILT = {"movies-250.json", "IMDB-Movie-Data.csv", "movies_imdb_metadata_head3000.csv"}
+CORRUPTED = {"movies-250.json", "IMDB-Movie-Data.csv", "movies_imdb_metadata_head3000.csv"}
 
 
 @pytest.fixture(scope="module")
@@ -21,29 +21,29 @@ def table(sample):
 
 @pytest.mark.parametrize("most", [60, 128])
 def test_overviews_that_were_cut_off_are_found(table, most):
-    [line] = spoilt_texts(replace(table, overviews=[text[:most].strip() for text in table.overviews]))
+    [line] = corrupted_texts(replace(table, overviews=[text[:most].strip() for text in table.overviews]))
     assert f"overviews end in mid-sentence after exactly {most} characters, such as sample0" in line
 
 
 def test_the_longest_of_whole_overviews_may_be_many(table):
     longest = max(table.overviews, key=len)
-    assert not spoilt_texts(replace(table, overviews=[*table.overviews[:110], *[longest] * 10]))
+    assert not corrupted_texts(replace(table, overviews=[*table.overviews[:110], *[longest] * 10]))
     no_stops = [text.replace(".", "") for text in table.overviews]
-    assert not spoilt_texts(replace(table, overviews=no_stops))
+    assert not corrupted_texts(replace(table, overviews=no_stops))
 
 
 @pytest.mark.parametrize("lost", ["childâ€™s", "cafÃ©", "caf\ufffd", "child\x92s"])
 def test_letters_that_were_lost_are_found(table, lost):
-    [line] = spoilt_texts(replace(table, overviews=[*table.overviews[:-2], f"A {lost} play.", f"The {lost} end."]))
+    [line] = corrupted_texts(replace(table, overviews=[*table.overviews[:-2], f"A {lost} play.", f"The {lost} end."]))
     assert line.startswith(f"2 overviews have corrupted characters, such as {table.ids[-2]}: {lost!r}. ")
-    assert not spoilt_texts(replace(table, overviews=[*table.overviews[:-2], "A café’s “NÃO”…", "Âge d’or à côté."]))
+    assert not corrupted_texts(replace(table, overviews=[*table.overviews[:-2], "A café’s “NÃO”…", "Âge d’or à côté."]))
 
 
 @pytest.mark.parametrize(
     "title", ["2012-01-09 00:00:00", "12-Sep", "9-nov", "08.Mai", "Sep-12", "5/25/1977", "12-sept.", "3-févr"]
 )
 def test_titles_that_became_dates_are_found(table, title):
-    [line] = spoilt_texts(replace(table, titles=[*table.titles[:-1], title]))
+    [line] = corrupted_texts(replace(table, titles=[*table.titles[:-1], title]))
     assert f"turned into dates: 1, such as {table.ids[-1]}: {title!r}" in line
 
 
@@ -51,17 +51,17 @@ def test_titles_that_became_dates_are_found(table, title):
     "title", ["2012", "9/11", "11-11-11", "1917", "May", "Mars-1", "21-87", "8.5", "03:34", "7-Set-Up"]
 )
 def test_titles_with_numbers_stay(table, title):
-    assert not spoilt_texts(replace(table, titles=[*table.titles[:-1], title]))
+    assert not corrupted_texts(replace(table, titles=[*table.titles[:-1], title]))
 
 
 def test_files_that_people_have(real_data):
     files = [*(real_data / "films").glob("*.csv"), *Path(real_data, "raw_formats").glob("*/*.csv")]
     files += Path(real_data, "raw_formats").glob("*/*.json")
-    spoilt = set()
+    corrupted = set()
     for file in files:
         try:
             found = read_films(file)
         except FilmDataError:  # tests of formats say why
             continue
-        spoilt |= {file.name} if spoilt_texts(found) else set()
-    assert spoilt == SPOILT
+        corrupted |= {file.name} if corrupted_texts(found) else set()
+    assert corrupted == CORRUPTED

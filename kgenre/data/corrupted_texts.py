@@ -24,13 +24,13 @@ _DATE = re.compile(
 )
 
 
-def spoilt_texts(table: FilmTable) -> list[str]:
+def corrupted_texts(table: FilmTable) -> list[str]:
     """Return a line each about overviews that were cut off, overviews that lost letters, and titles that became dates.
 
     Overviews count as cut off if many are exactly as long as the longest and nearly all of these end in mid-sentence.
 
     Example:
-        >>> spoilt_texts(read_films("films"))
+        >>> corrupted_texts(read_films("films"))
         []
     """
     return [line for line in (_cut_overviews(table), _lost_letters(table), _dated_titles(table)) if line]
