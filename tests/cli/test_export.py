@@ -35,7 +35,7 @@ def test_what_is_refused_in_a_line(poster_run, tmp_path, capsys, monkeypatch):
         return capsys.readouterr().err.splitlines()[-1]  # before it, here: that KERAS_BACKEND comes too late
 
     assert "already exists. Name a new folder." in said(poster_run, tmp_path, "keras")
-    assert "is not a checkpoint" in said(tmp_path, tmp_path / "new", "keras")
+    assert "is neither a checkpoint nor a run" in said(tmp_path, tmp_path / "new", "keras")
     assert "is a file" in said(poster_run, poster_run / "config.yaml" / "exported", "keras")
     on_tensorflow = keras.backend.backend() == "tensorflow"
     missing = "pip install" if on_tensorflow else "set KERAS_BACKEND=tensorflow"
