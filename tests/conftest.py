@@ -79,12 +79,12 @@ def pytest_runtest_setup(item):
     # Objects of libraries and earlier tests are frozen: scanning them takes the garbage collector a second each time.
     gc.collect()
     gc.freeze()
+    quickly = item.path not in TO_THE_BIT and any(room in item.path.parents for room in COMPILED_QUICKLY)
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))  # for processes that a test starts
     if os.environ.get("KERAS_BACKEND") == "jax":
         import jax
 
-        quickly = item.path not in TO_THE_BIT and any(room in item.path.parents for room in COMPILED_QUICKLY)
         jax.config.update("jax_disable_most_optimizations", quickly)
-        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = str(int(quickly))  # for processes that a test starts
 
 
 @pytest.fixture
