@@ -156,7 +156,15 @@ def render(results: dict[str, Any]) -> str:
     """Return the results as a Markdown table."""
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
     lines = [f"{results['device']}, driver {results['driver']}; {results['date']}; {versions}.", ""]
-    head = ["way", "XLA flags", "ms a step", "in a call of several", "device busy", "kernels a step", "first step s"]
+    head = [
+        "way",
+        "XLA flags",
+        "ms per step",
+        "in a call of several",
+        "device busy",
+        "kernels per step",
+        "first step s",
+    ]
     lines += ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * 5]
     for row in results["rows"]:
         profile = row.get("profile") or {}

@@ -89,7 +89,7 @@ def _profiles(rows: list[dict[str, Any]]) -> list[str]:
     if not profiled:
         return []
     lines = ["", "**What limits a training step** (kgenre under JAX, ten steps traced)", ""]
-    lines += [_line(["network", "batch", "precision", "limit", "device busy", "kernels a step", "most of the time"])]
+    lines += [_line(["network", "batch", "precision", "limit", "device busy", "kernels per step", "most of the time"])]
     lines += [_line(["---"] * 4 + ["---:"] * 2 + ["---"])]
     for row in profiled:
         profile = row["profile"]
@@ -151,7 +151,7 @@ def plot(results: list[dict[str, Any]], folder: Path) -> list[Path]:
             axis.set(xscale="log", yscale="log", xlabel="batch size", title=f"{model}, {backend}")
             axis.grid(alpha=0.3, which="both")
             axis.legend(fontsize=8)
-        axes[0][0].set_ylabel("films a second, training")
+        axes[0][0].set_ylabel("training, films per second")
         written.append(folder / f"throughput-{model}.png")
         figure.savefig(written[-1], dpi=120)
         pyplot.close(figure)

@@ -72,7 +72,7 @@ def _refused(value: Any) -> NoReturn:
     )
 
 
-def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -> None:
+def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint) -> None:
     """Check that a checkpoint's weights have the same names and shapes as a module's variables.
 
     Raises:
@@ -93,5 +93,5 @@ def check_weights(named: Mapping[str, Any], checkpoint: Checkpoint, what: str) -
         others = len(problems) - 2
         more = f" (and {others} more difference{'s' * (others > 1)})" if others > 0 else ""
         raise CheckpointError(
-            f"Checkpoint {checkpoint.path} belongs to a different {what}: {'; '.join(problems[:2])}{more}."
+            f"Checkpoint {checkpoint.path} belongs to a different model: {'; '.join(problems[:2])}{more}."
         )

@@ -121,7 +121,7 @@ def _state(path: Path, content: bytes) -> dict[str, Any]:
     try:
         state = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"Checkpoint {path} is damaged: state.json is not JSON ({error}).") from error
+        raise CheckpointError(f"Checkpoint {path} is damaged: state.json is not valid JSON ({error}).") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"Checkpoint {path} is damaged: state.json is not a JSON object.")
     return state

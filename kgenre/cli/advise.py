@@ -106,7 +106,7 @@ def _print_table(found: Mapping[Variant, float], now: Variant) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("backend", "precision", "XLA", "devices", "ms a step", "times as fast")
+    table = Table("backend", "precision", "XLA", "devices", "ms per step", "times as fast")
     for variant, seconds in sorted(found.items(), key=lambda item: item[1]):
         compiled = "yes" if variant.xla or variant.backend == "jax" else "no"
         devices = variant.device if variant.devices == 1 else f"{variant.devices} x {variant.device}"

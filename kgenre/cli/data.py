@@ -58,7 +58,7 @@ def _inspect(arguments: Sequence[str]) -> int:
 
     table = read_films(options.path, options.format)
     split = _read_split(options.split) if options.split else None
-    with ProgressLine("Looking at posters") as progress:
+    with ProgressLine("Examining posters") as progress:
         report = inspect_films(table, split, progress, options.min_films)
     if options.json:
         print(json.dumps(report, indent=1, ensure_ascii=False))
@@ -71,7 +71,7 @@ def _read_split(path: str) -> dict[str, Any]:
     try:
         split = json.loads(Path(path).read_bytes())
     except ValueError as error:
-        raise UsageError(f"--split {path} is not JSON ({error}).") from error
+        raise UsageError(f"--split {path} is not valid JSON ({error}).") from error
     except OSError as error:
         raise UsageError(f"--split {path} cannot be read ({error.strerror}).") from error
     if not isinstance(split, dict) or not any(isinstance(ids, list) for ids in split.values()):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-EXCEEDED = "Memory was exceeded"  # the beginning of the note (PEP 678) that is added to such an error
+EXCEEDED = "Out of memory"  # the beginning of the note (PEP 678) that is added to such an error
 
 
 def is_out_of_memory(error: BaseException | None) -> bool:

@@ -33,7 +33,7 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
             build_from_specs(module, checkpoint.state["batches"])
         named = named_variables(module)
         if strict:
-            checkpoints.check_weights(named, checkpoint, "model")
+            checkpoints.check_weights(named, checkpoint)
         else:
             named = _matching_variables(named, checkpoint)
         for name, variable in named.items():

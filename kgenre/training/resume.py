@@ -243,7 +243,7 @@ def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
     from kgenre.engines.named_variables import refresh_layers
 
     try:
-        checkpoints.check_weights(trainer.engine.built.variables, checkpoint, "model")
+        checkpoints.check_weights(trainer.engine.built.variables, checkpoint)
     except CheckpointError as error:
         raise CheckpointError(f"{error}{_differing_hyperparameters(trainer.module, checkpoint)}") from None
     trainer.engine.load_state_dict(checkpoint.weights)

@@ -205,15 +205,15 @@ def test_a_leftover_of_a_killed_write_is_no_hindrance(saved):
 def test_differences_are_named():
     here = {"a.kernel": np.zeros((2, 4)), "b.kernel": np.zeros(1)}
     with pytest.raises(CheckpointError) as error:
-        check_weights(here, example(), "model")
+        check_weights(here, example())
     assert str(error.value) == (
         "Checkpoint None belongs to a different model: b.kernel is not in the checkpoint; a.count is not in the model "
         "(and 1 more difference)."
     )
     here = {"a.kernel": np.zeros((2, 4)), "a.count": np.zeros(())}
     with pytest.raises(CheckpointError, match=r"a.kernel is \(2, 3\) in the checkpoint and \(2, 4\) in the model\.$"):
-        check_weights(here, example(), "model")
-    check_weights(example().weights, example(), "model")
+        check_weights(here, example())
+    check_weights(example().weights, example())
 
 
 def test_a_file_that_may_not_grow(saved, run_python):

@@ -43,8 +43,8 @@ def test_an_error_of_a_command_is_not_laid_on_standard_output(monkeypatch):
 @pytest.mark.parametrize(
     ("note", "line"),
     [
-        (None, "Memory was exceeded. Unable to allocate 9 TiB"),
-        ("Memory was exceeded in batches of 8. A smaller", "Memory was exceeded in batches of 8. A smaller"),
+        (None, "Out of memory. Unable to allocate 9 TiB"),
+        ("Out of memory in batches of 8. A smaller", "Out of memory in batches of 8. A smaller"),
     ],
 )
 def test_a_lack_of_memory_is_a_line(monkeypatch, capsys, note, line):

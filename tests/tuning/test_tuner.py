@@ -391,7 +391,7 @@ def test_a_lack_of_memory_in_a_fit_is_noted_with_what_takes_less(size):
     with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED") as raised:
         quiet_trainer().fit(Limited(0), **source)
     (note,) = raised.value.__notes__
-    assert note.startswith(f"Memory was exceeded{said}. Use a smaller batch_size (accumulate_grad_batches can keep")
+    assert note.startswith(f"Out of memory{said}. Use a smaller batch_size (accumulate_grad_batches can keep")
 
 
 def test_words_for_a_lack_of_memory():
