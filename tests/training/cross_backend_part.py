@@ -1,11 +1,11 @@
-"""The two parts of a run that changes its backend: run by test_cross_backend.py."""
+"""The two halves of a run that is resumed on another backend; test_cross_backend.py runs them."""
 
 import keras
 from boring import BoringModule, Lambdas, boring_dataset, quiet_trainer
 
 
 class Net(BoringModule):
-    """BatchNorm's statistics, Adam's slots and a schedule: all must come over."""
+    """Has state that must carry over: BatchNorm statistics, Adam's slots and a schedule."""
 
     def __init__(self):
         super().__init__()
@@ -25,7 +25,7 @@ def begin(folder):
 
 
 def go_on(folder):
-    """Three more steps: their losses."""
+    """Train three more steps; return their losses and the position reached."""
     losses = []
     keep = Lambdas(on_train_batch_end=lambda trainer, module, outputs, *_: losses.append(outputs["loss"]))
     trainer = quiet_trainer(max_epochs=9, max_steps=9, callbacks=keep)

@@ -1,7 +1,7 @@
-"""Runs that are killed (SIGKILL), each in a process of its own: a server that forks, for test_killed_runs.py.
+"""A server that forks a process for each run to be killed (SIGKILL), for test_killed_runs.py.
 
-The libraries are imported once, before any of them has started a thread; every run is then a fork. A line of JSON comes
-in for each run and one goes out: how the process ended.
+The libraries are imported once, before any of them has started a thread; every run is then a fork. For each run the
+server reads a line of JSON, and writes one that says how the process ended.
 """
 
 import json
@@ -37,7 +37,7 @@ def die():
 
 
 def before(function, when=lambda *args: True, nth=1):
-    """The function, but the process dies at the start of its nth call of a kind."""
+    """Wrap ``function``: the process dies at the start of its nth call for which ``when`` is true."""
     left = [nth]
 
     def called(*args, **kwargs):
@@ -51,7 +51,7 @@ def before(function, when=lambda *args: True, nth=1):
 
 
 def half(room, function, name):
-    """Let a function that writes files write a half of the one of this name, then die."""
+    """Patch ``function`` of the module ``room``: it writes half of a file named ``name...``, then the process dies."""
 
     def write(*args):
         path = next(arg for arg in args if isinstance(arg, Path))
@@ -65,7 +65,7 @@ def half(room, function, name):
 
 
 def half_removed(path, **options):
-    """Remove one file of a folder that is pruned, then die."""
+    """Remove one file of a checkpoint that is being pruned, then die."""
     if path.name.endswith(".removed") and path.exists():
         next(iter(path.iterdir())).unlink()
         die()
@@ -76,7 +76,7 @@ shutil_rmtree = shutil.rmtree
 
 
 class Faults:
-    """Each makes the process die at one point of its nth save: the writer's functions are replaced in this process."""
+    """Each method patches the writer so that the process dies at one point of its nth save."""
 
     def before_writing(self, nth):
         model_checkpoint.write_checkpoint = before(model_checkpoint.write_checkpoint, nth=nth)
@@ -136,7 +136,7 @@ FAULTS = [name for name in vars(Faults) if not name.startswith("_")]
 
 
 def run(root, fault=None, nth=1, in_background=False, started=None):
-    """Train, from the last checkpoint where there is one, saving at each step; write down what came out."""
+    """Train, from the last checkpoint if there is one, saving at each step; write the outcome to ``result.json``."""
     if fault is not None:
         getattr(Faults(), fault)(nth)
     trainer = quiet_trainer(

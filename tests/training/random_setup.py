@@ -1,4 +1,4 @@
-"""Training set-ups drawn at random: features that are tested one by one, on together. The same seed gives the same."""
+"""Random training setups: combinations of features that are also tested one by one, the same for the same seed."""
 
 import importlib.util
 import random
@@ -30,7 +30,7 @@ ROWS, BATCHES, EPOCHS = 8, 5, 3
 
 
 class Drawn(BoringModule):
-    """A small network in two parts, with what ``has`` names; everything it draws or counts is a state."""
+    """A small network in two parts, with the features in ``has``; its random numbers and counters are saved state."""
 
     def __init__(self, has, optimizers):
         self.has, self.optimizers = has, optimizers
@@ -101,7 +101,7 @@ def _optimizer(kind, options, scheduler):
 
 
 class Setup:
-    """One of them: flags of the Trainer, and makers of what a run may not share with another."""
+    """A random setup: the Trainer's flags, and factories for objects that two runs must not share."""
 
     def __init__(self, seed):
         chance = self.chance = random.Random(f"set-up {seed}")
@@ -151,7 +151,7 @@ class Setup:
         return {"shuffled": whole, "list": list(whole), "factory": Factory(whole)}[self.source]
 
     def fit(self, root, checkpoint, ckpt_path=None, more=(), batches=None):
-        """Train in ``root``; the trainer, also after a crash."""
+        """Train in ``root`` and return the trainer, even after a crash."""
         kgenre.seed_everything(11)
         trainer = quiet_trainer(
             default_root_dir=root,
@@ -172,7 +172,7 @@ class Setup:
 
 
 class Factory:
-    """Batches of which nobody knows how many there are."""
+    """Batches without a length."""
 
     def __init__(self, batches):
         self.batches = batches
@@ -182,7 +182,7 @@ class Factory:
 
 
 def facts(trainer):
-    """All that a run is, but for what depends on how often it saves."""
+    """Everything to compare between runs, except throughput and what depends on how often they save."""
     monitors = (ModelCheckpoint, ThroughputMonitor)
     return {
         "position": (trainer.current_epoch, trainer.batch_idx, trainer.global_step),

@@ -1,4 +1,4 @@
-"""A run with everything that has a state, which is stopped somewhere and goes on.
+"""A run with every kind of state, to be stopped somewhere and resumed.
 
 All that it computes can be compared: weights, optimizer, metrics, every logged value and which batches were seen.
 """
@@ -26,7 +26,7 @@ EPOCHS, BATCHES = 4, 7
 
 
 class Everything(BoringModule):
-    """Dropout, noise, batch normalisation, Adam, metrics, all kinds of logged values, in steps and in hooks."""
+    """Dropout, noise, batch normalisation, Adam, metrics, and every kind of logged value, in steps and in hooks."""
 
     def __init__(self):
         super().__init__(learning_rate=0.05)
@@ -75,18 +75,18 @@ class Everything(BoringModule):
 
 
 class LogsInBatchHooks(Everything):
-    """Values logged there wait for the next ones of a step. (Such a hook rules out several steps in one call.)"""
+    """Logs in a batch hook too, whose values wait for the next write. Such a hook rules out several steps per call."""
 
     def on_train_batch_end(self, outputs, batch, batch_idx):
         if batch_idx % 3 == 0:
             self.log("hook/batch", float(batch_idx))
 
 
-# --- films: augmented posters, mixed in the step; overviews in length buckets ----------------------------------------
+# --- films: augmented posters, with mixup and CutMix; overviews in length buckets ------------------------------------
 
 
 class FilmGenres(GenreClassifier):
-    """Logs which films a batch has, and what the network reads of them."""
+    """Logs the first film of each batch, and the mean and width of what the network reads."""
 
     def training_step(self, batch, batch_idx):
         self.log("train/first_film", batch["index"][0], on_step=True)
@@ -109,7 +109,7 @@ def overview_network(genres):
     layers = keras.layers
     words = keras.Input((None,), dtype="int32", name="overview")
     x = layers.Embedding(200, 4, mask_zero=True, name="words")(words)
-    x = layers.SimpleRNN(4, dropout=0.2, recurrent_dropout=0.2, name="rnn")(x)  # an LSTM takes longer to compile
+    x = layers.SimpleRNN(4, dropout=0.2, recurrent_dropout=0.2, name="rnn")(x)  # compiles faster than an LSTM
     return keras.Model(words, layers.Dense(genres, activation="sigmoid", name="genres")(x))
 
 
@@ -136,7 +136,7 @@ _FOLDER = tempfile.TemporaryDirectory(prefix="films-", ignore_cleanup_errors=Tru
 
 
 class Stop(kgenre.Callback):
-    """Breaks training off after so many batches of all epochs."""
+    """Stops training after ``after`` batches, counted over all epochs."""
 
     def next_step_needed(self, trainer):
         return trainer.global_step + self.left if self.left > 0 else float("inf")
@@ -163,7 +163,7 @@ def crash(trainer):
 
 
 def crash_between_steps(trainer):
-    """At the start of the next: what the hooks of a step have not done after an error there, nobody can do later."""
+    """Marks a crash at the start of the next step: hooks that an error within a step skips cannot be made up for."""
 
 
 def should_stop(trainer):
@@ -182,7 +182,7 @@ def sigkill(trainer):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-# How a run may end before its time, and how often it must have saved to lose nothing.
+# Ways to stop a run, with options of `ModelCheckpoint` that let it be resumed.
 WAYS = {
     "crash, saved at each step": (crash, {"every_n_train_steps": 1}),
     "crash, saved each epoch": (crash, {"every_n_epochs": 1}),
@@ -193,7 +193,7 @@ WAYS = {
     "should_stop": (should_stop, {}),
 }
 
-# What else a run may have on; more can be put here.
+# Options of runs, by name.
 OPTIONS = {
     "plain": {},
     "accumulation": {"accumulate_grad_batches": 3},
@@ -213,7 +213,7 @@ def data():
 
 
 def fit(root, checkpoint, ckpt_path=None, stop=None, module=LogsInBatchHooks, films=None, average=None, **arguments):
-    """Train in ``root``; returns the trainer, or None after a crash."""
+    """Train in ``root``; return the trainer, or None after a crash."""
     kgenre.seed_everything(11)
     callbacks = [
         EarlyStopping("val/loss", patience=50),
@@ -246,7 +246,7 @@ def fit(root, checkpoint, ckpt_path=None, stop=None, module=LogsInBatchHooks, fi
 
 
 def facts(trainer):
-    """All that a run is, for comparison."""
+    """Everything to compare between runs."""
     states = {callback.state_key: callback.state_dict() for callback in trainer.callbacks}
     states.pop("ThroughputMonitor")
     for key in states:
@@ -279,16 +279,16 @@ def events(folder):
                 for event in found.Tensors(tag)
             ]
             for tag in found.Tags()["tensors"]
-            if not tag.startswith("_")  # the form of a start, and the graph: with the names that Keras counts
+            if not tag.startswith("_")  # the hparams session, and the graph, whose names contain Keras's counters
         }
     )
 
 
 def _digest(tensor):
-    """Of a text, picture or distribution."""
+    """Hash a text, picture or distribution."""
     return hashlib.sha256(tensor.SerializeToString()).hexdigest()
 
 
 def _without_times(values):
-    """Seconds are never the same; that there are some is."""
+    """Throughput is never the same twice: keep only whether there is a value."""
     return {name: bool(value) if name.startswith("throughput") else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""``min_epochs`` and ``min_steps``: a wish to stop waits for them."""
+"""``min_epochs`` and ``min_steps``: a request to stop waits until both are reached."""
 
 import logging
 
@@ -38,19 +38,19 @@ def stop_after(steps):
     ],
     ids=str,
 )
-def test_when_it_stops(arguments, steps):
+def test_step_at_which_training_stops(arguments, steps):
     trainer = quiet_trainer(**{"max_epochs": 5, "callbacks": stop_after(2), **arguments})
     trainer.fit(BoringModule(), boring_batches(4))
     assert trainer.global_step == steps
 
 
-def test_without_a_wish_to_stop_they_change_nothing():
+def test_minimums_change_nothing_without_a_stop_request():
     trainer = quiet_trainer(max_epochs=3, min_epochs=1, min_steps=2)
     trainer.fit(BoringModule(), boring_batches(4))
     assert trainer.global_step == 12
 
 
-def test_one_line_says_that_training_goes_on(caplog):
+def test_delayed_stop_is_logged_once_per_fit(caplog):
     trainer = quiet_trainer(max_epochs=9, min_epochs=3, callbacks=stop_after(1))
     with caplog.at_level(logging.INFO, "kgenre"):
         trainer.fit(BoringModule(), boring_batches(4))
@@ -60,16 +60,16 @@ def test_one_line_says_that_training_goes_on(caplog):
         "until they are."
     )
     said = [record.message for record in caplog.records if not record.message.startswith("Backend")]
-    assert said == [line, line]  # one a fit
+    assert said == [line, line]  # one per fit
 
 
-def test_max_time_waits_too():
+def test_max_time_waits_for_min_steps():
     trainer = quiet_trainer(max_epochs=9, max_time="00:00:00:00", min_steps=5)
     trainer.fit(BoringModule(), boring_batches(4))
     assert trainer.global_step == 5
 
 
-def test_early_stopping_waits_and_speaks_once(caplog):
+def test_early_stopping_waits_and_logs_once(caplog):
     class Same(BoringModule):
         def validation_step(self, batch, batch_idx):
             self.log("val/loss", 1.0)
@@ -84,13 +84,13 @@ def test_early_stopping_waits_and_speaks_once(caplog):
 @pytest.mark.parametrize(
     "arguments", [{"min_epochs": -1}, {"min_steps": -2}, {"min_epochs": 4}, {"min_steps": 8, "max_steps": 7}], ids=str
 )
-def test_what_cannot_be(arguments):
+def test_invalid_minimums_are_rejected(arguments):
     name, value = next(iter(arguments.items()))
     with pytest.raises(TrainerError, match=rf"{name}.*Received:.*{value}"):
         quiet_trainer(**{"max_epochs": 3, **arguments})
 
 
-def test_fast_dev_run_is_not_held_up():
+def test_fast_dev_run_ignores_the_minimums():
     trainer = quiet_trainer(max_epochs=9, min_epochs=5, min_steps=100, fast_dev_run=True)
     trainer.fit(BoringModule(), boring_batches(4))
     assert trainer.global_step == 1

@@ -1,4 +1,4 @@
-"""The Module and the DataModule outside a run."""
+"""`Module` and `DataModule` themselves: hyperparameters, error messages, copies; and `seed_everything`."""
 
 import copy
 import os
@@ -25,7 +25,7 @@ def test_save_hyperparameters():
     assert vars(Net(8, 3, "a", rate=0.1).hparams) == {"width": 8, "name": "net", "layers": ("a",), "rate": 0.1}
 
 
-def test_hyperparameters_that_are_left_out_or_kept_in_a_checkpoint():
+def test_hyperparameters_in_a_checkpoint_are_plain_values():
     class Net(kgenre.Module):
         def __init__(self, model=None, mode="min", sizes=(), folder="."):
             self.save_hyperparameters(ignore="model")
@@ -56,7 +56,7 @@ def test_save_hyperparameters_by_name():
         type("Wrong", (kgenre.Module,), {"__init__": lambda self, args: self.save_hyperparameters(args)})({"a": 1})
 
 
-def test_hyperparameters_are_a_dict_with_attributes_as_in_lightning():
+def test_hyperparameters_are_a_dict_with_attributes():
     class Net(kgenre.Module):
         def __init__(self, width=8):
             self.save_hyperparameters()
@@ -72,7 +72,7 @@ def test_hyperparameters_are_a_dict_with_attributes_as_in_lightning():
 
 
 @pytest.mark.parametrize("base", [kgenre.Module, kgenre.DataModule])
-def test_the_instance_is_no_hyperparameter_whatever_it_is_called(base):
+def test_self_is_not_a_hyperparameter_under_any_name(base):
     class Net(base):
         def __init__(this, width=8):
             this.save_hyperparameters()
@@ -80,7 +80,7 @@ def test_the_instance_is_no_hyperparameter_whatever_it_is_called(base):
     assert vars(Net().hparams) == {"width": 8}
 
 
-def test_a_subclass_wins_over_its_base():
+def test_subclass_hyperparameters_override_the_base():
     class Base(kgenre.Module):
         def __init__(self, width=1, colour="red"):
             self.save_hyperparameters()
@@ -93,7 +93,7 @@ def test_a_subclass_wins_over_its_base():
     assert vars(Sub().hparams) == {"width": 5, "colour": "red"}
 
 
-def test_without_a_trainer():
+def test_module_without_a_trainer():
     module = BoringModule()
     assert (module.current_epoch, module.global_step, module.logger) == (0, 0, None)
     with pytest.raises(RuntimeError, match=r"BoringModule\.trainer needs a Trainer"):
@@ -110,7 +110,7 @@ def test_without_a_trainer():
         ("eval", "self.model(x, training=True)"),
     ],
 )
-def test_a_name_of_lightnings_says_what_to_write(name, instead):
+def test_lightning_names_suggest_a_replacement(name, instead):
     module = BoringModule()
     with pytest.raises(AttributeError, match=rf"^BoringModule has no attribute '{name}': .*{re.escape(instead)}"):
         getattr(module, name)
@@ -119,7 +119,7 @@ def test_a_name_of_lightnings_says_what_to_write(name, instead):
     assert getattr(module, name) == "mine"
 
 
-def test_other_names_that_are_not_there_are_pythons_errors():
+def test_other_missing_names_raise_pythons_error():
     class Nested(BoringModule):
         @property
         def device(self):
@@ -130,7 +130,7 @@ def test_other_names_that_are_not_there_are_pythons_errors():
 
 
 @pytest.mark.parametrize("method", ["training_step", "validation_step", "test_step", "predict_step"])
-def test_steps_that_are_not_written(method):
+def test_missing_methods_raise_not_implemented(method):
     with pytest.raises(NotImplementedError, match=rf"Module must define {method}\(self, batch, batch_idx\)"):
         getattr(kgenre.Module(), method)(None, 0)
     with pytest.raises(NotImplementedError, match=r"Module must define configure_optimizers\(self\)"):
@@ -145,7 +145,7 @@ def test_freeze_and_unfreeze():
     assert len(module.model.trainable_variables) == 2
 
 
-def test_configure_model_knows_the_data_and_comes_before_a_checkpoint(tmp_path):
+def test_configure_model_runs_after_setup_and_before_loading(tmp_path):
     class Data(kgenre.DataModule):
         units = None
 
@@ -192,7 +192,7 @@ class Forgets(BoringModule):
         self.model = BoringModule().model
 
 
-def test_a_network_that_is_made_anew_has_forgotten_what_it_learnt(tmp_path, caplog):
+def test_configure_model_that_recreates_the_network_is_reported(tmp_path, caplog):
     module, trainer, batches = Forgets(), quiet_trainer(), boring_batches(1)
     trainer.fit(module, batches)
     loss = trainer.test(module, batches, ckpt_path=(path := trainer.save_checkpoint(tmp_path / "saved")), verbose=False)
@@ -205,7 +205,7 @@ def test_a_network_that_is_made_anew_has_forgotten_what_it_learnt(tmp_path, capl
     assert "Forgets.configure_model created a new network" in caplog.text
 
 
-def test_seed_everything_repeats_a_run():
+def test_seed_everything_repeats_random_numbers():
     def weights(seed):
         kgenre.seed_everything(seed)
         layer = keras.layers.Dense(3)
@@ -217,22 +217,22 @@ def test_seed_everything_repeats_a_run():
 
 
 @pytest.mark.parametrize("wrong", [-1, 2**32, 1.5, "3", None])
-def test_a_wrong_seed_is_refused_before_anything_is_set(wrong, monkeypatch):
+def test_invalid_seed_is_rejected_before_anything_is_set(wrong, monkeypatch):
     monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
     with pytest.raises(ValueError, match=f"whole number from 0 to 4294967295. Received: {wrong!r}"):
         kgenre.seed_everything(wrong)
     assert "KGENRE_GLOBAL_SEED" not in os.environ
 
 
-def test_a_seed_of_numpys_is_a_number(monkeypatch):
+def test_numpy_integer_is_a_valid_seed(monkeypatch):
     monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
     assert kgenre.seed_everything(np.int64(3)) == 3
     assert os.environ["KGENRE_GLOBAL_SEED"] == "3"
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="it is always imported")
-def test_seed_everything_seeds_torch_where_it_is_imported(monkeypatch):
-    """A torch DataLoader draws its order from it under any backend."""
+def test_seed_everything_seeds_torch_only_if_imported(monkeypatch):
+    """Under any backend, a torch DataLoader draws its order from torch's generator."""
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     kgenre.seed_everything(3)
     assert "torch" not in sys.modules
@@ -242,7 +242,7 @@ def test_seed_everything_seeds_torch_where_it_is_imported(monkeypatch):
     assert seeds == [3]
 
 
-def test_a_copy_or_a_pickle_of_a_module_goes_without_the_trainer():
+def test_copies_and_pickles_of_a_module_drop_the_trainer():
     module = BoringModule()
     trainer = quiet_trainer()
     trainer.fit(module, boring_batches(1))

@@ -1,4 +1,4 @@
-"""Precision: what the layers compute in, what is stored, and that float16 survives its small range."""
+"""Precision: the dtypes of computation and of stored weights, and loss scaling for float16's small range."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ KERNEL = "model.layers.0.kernel"
 
 
 class Late(BoringModule):
-    """Creates its layers when the precision is known."""
+    """Creates its layers in `configure_model`, when the precision is set."""
 
     def __init__(self, learning_rate=2.5, optimizer=keras.optimizers.SGD):
         super().__init__(learning_rate)
@@ -49,14 +49,14 @@ def fitted(precision, batches=None, module=None, **arguments):
 
 
 def with_factors(*factors):
-    """Batches whose loss is multiplied: by 1e37 it overflows float32 once it is scaled."""
+    """Batches whose loss is multiplied by a factor; with 1e37, the scaled loss overflows float32."""
     batches = boring_batches(len(factors))
     return [batch | {"factor": np.float32(factor)} for batch, factor in zip(batches, factors, strict=True)]
 
 
 @pytest.fixture(scope="module")
 def in_float32():
-    """The weights and the logged values of five epochs."""
+    """The weights and metrics of five epochs in float32."""
     module, trainer = fitted("32-true", max_epochs=5)
     return weights_of(module)[KERNEL], trainer.callback_metrics
 
@@ -71,7 +71,7 @@ def in_float32():
 )
 def test_dtypes_and_loss_close_to_float32(precision, computed, stored, in_float32):
     module, trainer = fitted(precision, max_epochs=5)
-    assert module.dtypes[-1] == computed  # of a step; Keras's pass on shapes alone does not cast under torch
+    assert module.dtypes[-1] == computed  # the last is a step's; Keras's pass over shapes does not cast under torch
     assert {variable.dtype for variable in module.model.trainable_variables} == {stored}
     reference, metrics = in_float32
     for name, tolerance in (("train/loss", 0.02), ("norm", 0.05)):
@@ -86,19 +86,19 @@ def test_dtypes_and_loss_close_to_float32(precision, computed, stored, in_float3
 
 
 @pytest.mark.parametrize("arguments", [{}, {"gradient_clip_val": 1.0}])
-def test_an_overflow_halves_the_scale_and_leaves_the_weights(arguments):
+def test_overflow_halves_the_scale_and_keeps_the_weights(arguments):
     _module, trainer = fitted("16-mixed", with_factors(1), Late(optimizer=keras.optimizers.Adam), **arguments)
     _other, overflowed = fitted("16-mixed", with_factors(1, 1e37), Late(optimizer=keras.optimizers.Adam), **arguments)
     before, after = trainer.engine.state_dict(), overflowed.engine.state_dict()
     assert before.pop("loss_scale.scale") == 2.0**16
     assert after.pop("loss_scale.scale") == 2.0**15
     assert (before.pop("loss_scale.good_steps"), after.pop("loss_scale.good_steps")) == (1, 0)
-    for name, array in before.items():  # Adam's moments and its count of updates too
+    for name, array in before.items():  # including Adam's moments and update count
         np.testing.assert_array_equal(after[name], array, err_msg=name)
     assert overflowed.global_step == 2
 
 
-def test_training_goes_on_after_an_overflow():
+def test_training_continues_after_overflows():
     _, trainer = fitted("16-mixed", with_factors(1e37, 1e37, 1, 1))
     assert trainer.engine.state_dict()["loss_scale.scale"] == 2.0**14
     assert trainer.engine.state_dict()["optimizers.0.iterations"] == 2
@@ -130,7 +130,7 @@ def test_one_overflow_in_an_accumulated_group_skips_the_group():
 
 
 @pytest.mark.parametrize("precision", ["16-mixed", "bf16-true"])
-def test_a_run_goes_on_from_a_checkpoint(precision):
+def test_resumed_run_equals_uninterrupted_run(precision):
     batches = with_factors(1, 1e37, 1, 1)
     _whole, trainer = fitted(precision, batches if precision == "16-mixed" else boring_batches(4), max_epochs=2)
     begun = quiet_trainer(precision=precision, max_epochs=1)
@@ -144,17 +144,17 @@ def test_a_run_goes_on_from_a_checkpoint(precision):
         np.testing.assert_array_equal(resumed.engine.state_dict()[name], array, err_msg=name)
 
 
-# --- what comes too late ----------------------------------------------------------------------------------------
+# --- precision set too late -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("precision", ["bf16-mixed", "16-mixed", "bf16-true"])
-def test_layers_that_were_built_before_are_refused(precision):
+def test_layers_built_too_early_are_rejected(precision):
     message = rf"precision='{precision}' was set too late: BoringModule created its .* float32.*use precision='32-true'"
     with pytest.raises(TrainerError, match=message):
         quiet_trainer(precision=precision).fit(BoringModule(), boring_batches(1))
 
 
-def test_layers_of_another_policy_are_refused_for_float32():
+def test_layers_with_another_policy_are_rejected():
     keras.config.set_dtype_policy("mixed_float16")
     try:
         module = BoringModule()
@@ -166,6 +166,6 @@ def test_layers_of_another_policy_are_refused_for_float32():
         quiet_trainer(precision="bf16-mixed").fit(module, boring_batches(1))
 
 
-def test_a_precision_that_is_none():
+def test_unknown_precision_is_rejected():
     with pytest.raises(TrainerError, match=r"32-true, bf16-mixed, 16-mixed, bf16-true. Received: 64"):
         quiet_trainer(precision="64")

@@ -1,6 +1,6 @@
-"""Whatever is on together: a run that is stopped, or goes back to a checkpoint, computes what it would have otherwise.
+"""Random combinations of features: a resumed run equals an uninterrupted one, and a rollback equals a resume.
 
-Normally a few set-ups are tried, with `pytest -m exhaustive` many.
+By default each test tries one setup; `pytest -m exhaustive` tries the others.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ WAYS = part.stopped_run.WAYS
 
 
 def seeds(**sample):
-    """That which is always tried on this backend, and the many."""
+    """The seed that is always tried on this backend, and those for `pytest -m exhaustive`."""
     first = sample.get(keras.backend.backend(), 0)
     return [seed if seed == first else pytest.param(seed, marks=pytest.mark.exhaustive) for seed in range(60)]
 
@@ -34,7 +34,7 @@ def check_same(first, second):
 
 
 @pytest.mark.parametrize("seed", seeds(tensorflow=3, jax=44))
-def test_a_stop(tmp_path, seed):
+def test_resumed_run_equals_uninterrupted_run(tmp_path, seed):
     setup, chance = part.Setup(seed), random.Random(f"stop {seed}")
     how, checkpoint = WAYS[chance.choice(list(WAYS))]
     straight = setup.fit(tmp_path / "straight", checkpoint)
@@ -44,7 +44,7 @@ def test_a_stop(tmp_path, seed):
 
 
 class GoesBack(TerminateOnNaN):
-    """Keeps a copy of the checkpoint that training goes back to."""
+    """Keeps a copy of the checkpoint that training is rolled back to."""
 
     state_key = "GoesBack"
 
@@ -55,7 +55,7 @@ class GoesBack(TerminateOnNaN):
 
 
 class BrokenOnce:
-    """The batches of which one is NaN, the first time that it is read in this epoch."""
+    """Batches, one of which is NaN in the given epoch, the first time it is read."""
 
     def __init__(self, batches, epoch, number):
         self.batches, self.at, self.is_due = batches, (epoch, number), True
@@ -73,7 +73,7 @@ class BrokenOnce:
 
 
 @pytest.mark.parametrize("seed", seeds(tensorflow=0, jax=21))
-def test_going_back_is_stopping_and_going_on(tmp_path, seed):
+def test_rollback_equals_stop_and_resume(tmp_path, seed):
     setup, chance = part.Setup(seed), random.Random(f"back {seed}")
     setup.source = chance.choice(["shuffled", "list"])
     setup.optimizers = [(*rest, None if rate == "schedule" else rate) for *rest, rate in setup.optimizers]
@@ -83,7 +83,7 @@ def test_going_back_is_stopping_and_going_on(tmp_path, seed):
     watch = GoesBack(every, max_rollbacks=1)
     back = setup.fit(tmp_path / "back", checkpoint, more=[watch], batches=BrokenOnce(setup.batches(), *place))
     if not watch.rollbacks:
-        assert back.early_stopping_callback.stopped_epoch is not None  # before it came to that
+        assert back.early_stopping_callback.stopped_epoch is not None  # training ended before the NaN batch
         return
     again = GoesBack(every, max_rollbacks=1)
     fresh = setup.fit(tmp_path / "fresh", checkpoint, ckpt_path=watch.copy, more=[again])

@@ -1,4 +1,4 @@
-"""A run that is stopped and goes on is the run that was never stopped: bit for bit, in weights and in logs."""
+"""A resumed run equals one that was never stopped, bit for bit, in weights and in logs."""
 
 import csv
 import errno
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 class Dropping(BoringModule):
-    """Dropout and Adam: both have a state that must come back."""
+    """Dropout and Adam: both have state that must be restored."""
 
     def __init__(self, learning_rate=0.05):
         super().__init__(learning_rate, dropout=0.3)
@@ -53,7 +53,7 @@ def trainer(**arguments):
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """Four epochs of five steps without a stop."""
+    """An uninterrupted run: four epochs of five steps."""
     root = tmp_path_factory.mktemp("straight")
     run = trainer(max_epochs=4, default_root_dir=root, enable_checkpointing=False)
     run.fit(Dropping(), dataset(), boring_batches(1))
@@ -85,7 +85,7 @@ def events_of(run):
 
 
 class Freezing(BoringModule):
-    """Two layers, the first frozen or unfrozen once, by a hook that is not called again when the run goes on."""
+    """Two layers; in epoch 1 a hook freezes or unfreezes the first. A run resumed later does not repeat that."""
 
     def __init__(self, thaws):
         super().__init__()
@@ -108,7 +108,7 @@ class Freezing(BoringModule):
 
 
 @pytest.mark.parametrize("thaws", [False, True], ids=["freezes", "thaws"])
-def test_what_a_hook_froze_or_unfroze_stays_so(thaws, caplog):
+def test_freezing_by_a_hook_survives_resume(thaws, caplog):
     def fit(name, ckpt_path=None, module=None, **arguments):
         kgenre.seed_everything(1)
         run = trainer(**{"max_epochs": 4, "name": name, **arguments})
@@ -125,7 +125,7 @@ def test_what_a_hook_froze_or_unfroze_stays_so(thaws, caplog):
     assert f"{word} by hooks before the checkpoint was saved: norm.layers.0.gamma, norm.layers.0.beta" in caplog.text
 
 
-# Where the first part stops: at the end of an epoch, in the middle of one, and after the fit by hand.
+# Where the first part of a run stops.
 STOPS = {
     "end of epoch": {"max_epochs": 2},
     "middle of epoch": {"max_epochs": 4, "max_steps": 8},
@@ -135,7 +135,7 @@ STOPS = {
 
 @pytest.mark.parametrize("by_hand", [False, True], ids=["ModelCheckpoint", "save_checkpoint"])
 @pytest.mark.parametrize("stop", STOPS)
-def test_going_on_equals_going_straight(straight, stop, by_hand):
+def test_resumed_run_equals_uninterrupted_run(straight, stop, by_hand):
     first = trainer(**STOPS[stop], enable_checkpointing=not by_hand)
     first.fit(Dropping(), dataset(), boring_batches(1))
     path = first.save_checkpoint(first.log_dir / "checkpoints" / "mine") if by_hand else "last"
@@ -150,8 +150,8 @@ def test_going_on_equals_going_straight(straight, stop, by_hand):
     assert events_of(second) == events_of(straight)
 
 
-def test_going_on_after_a_crash_in_the_middle_of_an_epoch(straight):
-    """What was logged after the checkpoint is void: the second run logs it again, once."""
+def test_resume_after_a_crash_within_an_epoch(straight):
+    """Rows logged after the checkpoint are dropped: the resumed run logs them again, once."""
 
     def crash(trainer, module, outputs, batch, batch_idx):
         if trainer.global_step == 13:
@@ -170,7 +170,7 @@ def test_going_on_after_a_crash_in_the_middle_of_an_epoch(straight):
 
 
 @pytest.mark.parametrize("max_steps", [8, 10], ids=["middle of epoch", "end of epoch"])
-def test_a_stop_at_the_very_last_step_leaves_the_end_of_the_epoch_to_be_made_up_for(max_steps):
+def test_resume_runs_the_epoch_end_that_a_stop_skipped(max_steps):
     def stop(trainer, module, batch, batch_idx):
         if trainer.global_step == max_steps - 1:
             signal.raise_signal(signal.SIGTERM)
@@ -185,7 +185,7 @@ def test_a_stop_at_the_very_last_step_leaves_the_end_of_the_epoch_to_be_made_up_
         fit("stopped", callbacks=[Lambdas(on_train_batch_start=stop)])
     names = ("step", "train/mean", "val/loss")
     assert rows_of(fit("stopped", "last"), *names) == rows_of(straight, *names)
-    assert rows_of(fit("straight", "last"), *names) == rows_of(straight, *names)  # which had nothing left to do
+    assert rows_of(fit("straight", "last"), *names) == rows_of(straight, *names)  # nothing was left to do
 
 
 class Means(BoringModule):
@@ -195,8 +195,8 @@ class Means(BoringModule):
         return loss
 
 
-def test_an_accumulated_group_that_is_broken_off():
-    """Two of three batches are added up when the run stops; the third makes the update."""
+def test_resume_within_an_accumulated_group():
+    """The run stops after two of three batches; the third, once resumed, completes the update."""
 
     def stop(trainer, module, outputs, batch, batch_idx):
         trainer.should_stop = batch_idx == 4
@@ -214,7 +214,7 @@ def test_an_accumulated_group_that_is_broken_off():
     assert same_state(fit(), fit(path)) == []
 
 
-def test_random_numbers_of_the_process_go_on():
+def test_resume_restores_random_generators():
     import random
 
     def draws(trainer, module):
@@ -232,7 +232,7 @@ def test_random_numbers_of_the_process_go_on():
     assert numbers[0] == numbers[1]
 
 
-def test_a_validation_that_was_due_is_made_up_for():
+def test_resume_runs_the_validation_that_a_crash_skipped():
     places = []
 
     def fail(trainer, module):
@@ -252,8 +252,8 @@ def test_a_validation_that_was_due_is_made_up_for():
     assert places == [2, 4, 4]
 
 
-def test_a_checkpoint_of_schema_1(straight):
-    """It has no sums, logs and random states; all else goes on."""
+def test_resume_from_a_schema_1_checkpoint(straight):
+    """It has no epoch sums, logged values or random states; everything else is restored."""
     first = trainer(max_epochs=2)
     first.fit(Dropping(), dataset(), boring_batches(1))
     folder = find_checkpoint(first.log_dir / "checkpoints" / "last")
@@ -270,7 +270,7 @@ def test_a_checkpoint_of_schema_1(straight):
 
 
 def reseal(folder, change):
-    """Change the state of a checkpoint, and let its manifest agree."""
+    """Change the state of a checkpoint, and update its manifest to match."""
     state = json.loads((folder / "state.json").read_text())
     change(state)
     (folder / "state.json").write_text(json.dumps(state))
@@ -296,7 +296,7 @@ def reseal(folder, change):
     ],
     ids=lambda value: str(value)[:20],
 )
-def test_a_state_that_cannot_be_is_refused_by_name(saved_run, key, value, named):
+def test_invalid_checkpoint_state_is_named(saved_run, key, value, named):
     folder = Path(shutil.copytree(saved_run, "checkpoint"))
     reseal(folder, lambda state: state.update({key: value}))
     with pytest.raises(CheckpointError, match=f"^Checkpoint checkpoint: .*{named}"):
@@ -305,15 +305,15 @@ def test_a_state_that_cannot_be_is_refused_by_name(saved_run, key, value, named)
 
 @pytest.fixture(scope="module")
 def saved_run(tmp_path_factory):
-    """The last checkpoint of a run of one epoch."""
+    """The last checkpoint of a one-epoch run."""
     run = trainer(max_epochs=1, default_root_dir=tmp_path_factory.mktemp("saved_run"))
     run.fit(Dropping(), dataset(), boring_batches(1))
     return run.checkpoint_callback.last_model_path
 
 
 @pytest.mark.parametrize("hook", ["on_train_batch_end", "on_train_epoch_end", "on_validation_epoch_end"])
-def test_a_checkpoint_has_what_the_modules_hook_has_just_assigned(hook):
-    """A target network follows after each batch, and a checkpoint is due there."""
+def test_checkpoint_includes_variables_assigned_in_hooks(hook):
+    """The hook updates a target network at a step where a checkpoint is due too."""
 
     class Follows(BoringModule):
         def __init__(self):
@@ -325,7 +325,7 @@ def test_a_checkpoint_has_what_the_modules_hook_has_just_assigned(hook):
             self.target.assign((self.target + self.model.layers[0].kernel) / 2)
             self.followed = keras.ops.convert_to_numpy(self.target)
 
-    batches = 2 if hook == "on_train_batch_end" else 5  # the last of an epoch is saved with the epoch
+    batches = 2 if hook == "on_train_batch_end" else 5  # the epoch's last batch: saved at its end
     module, checkpoint = Follows(), ModelCheckpoint(every_n_train_steps=batches)
     trainer(max_steps=batches, callbacks=checkpoint).fit(module, dataset(), boring_batches(1))
     saved = read_checkpoint(checkpoint.last_model_path)
@@ -361,12 +361,12 @@ def test_the_lock_of_a_dead_process_is_taken_over(tmp_path):
     lock.release()
 
 
-def test_the_lock_of_windows(tmp_path, monkeypatch):
+def test_lock_on_windows(tmp_path, monkeypatch):
     locked = []
 
     def locking(number, mode, length):
         place = os.lseek(number, 0, os.SEEK_CUR)
-        assert place > 32  # where nobody reads the process's id
+        assert place > 32  # beyond the process id: Windows lets nobody read a locked byte
         if locked:
             raise PermissionError(errno.EACCES, "Permission denied")
         locked.append((mode, length))
@@ -383,7 +383,7 @@ def test_the_lock_of_windows(tmp_path, monkeypatch):
     assert not (tmp_path / ".lock").exists()
 
 
-def test_a_test_during_a_fit_leaves_its_files_alone(caplog):
+def test_testing_during_a_fit_leaves_its_files_alone(caplog):
     first = trainer(max_epochs=1)
     first.fit(Dropping(), dataset(), boring_batches(1))
     lock = RunLock(first.log_dir)
@@ -395,16 +395,16 @@ def test_a_test_during_a_fit_leaves_its_files_alone(caplog):
     assert (first.log_dir / "metrics.json").read_text() == before
 
 
-def test_what_a_killed_run_left_goes_when_the_next_one_starts():
+def test_next_run_removes_leftovers_of_a_killed_run():
     first = trainer(max_epochs=1)
     first.fit(Dropping(), dataset(), boring_batches(1))
     leftover = first.log_dir / "checkpoints" / ".step=000007.77.partial"
     leftover.mkdir()
-    trainer(max_epochs=1).fit(Dropping(), dataset(), boring_batches(1))  # a run of its own, in the same experiment
+    trainer(max_epochs=1).fit(Dropping(), dataset(), boring_batches(1))  # a new run: version_1
     assert not leftover.exists()
 
 
-def test_sources_that_know_no_epochs_are_entered_at_the_right_batch():
+def test_plain_iterables_resume_at_the_right_batch():
     straight, first, second = (quiet_trainer(max_epochs=2, max_steps=steps) for steps in (-1, 3, -1))
     batches = boring_batches(4)
     straight.fit(BoringModule(), batches)
@@ -420,7 +420,7 @@ def test_sources_that_know_no_epochs_are_entered_at_the_right_batch():
     ("step", "seed", "reshuffles", "is_warned"),
     [(6, 1, True, True), (6, 1, False, False), (2, 1, True, False), (2, None, False, True)],
 )
-def test_a_shuffle_of_tf_data_that_loses_its_order_is_named(step, seed, reshuffles, is_warned, caplog):
+def test_unrepeatable_tf_data_shuffle_is_warned_about(step, seed, reshuffles, is_warned, caplog):
     tf = pytest.importorskip("tensorflow")
     tf.random.set_seed(seed)
     (rows,) = boring_batches(1, rows=32)
@@ -439,7 +439,7 @@ def test_a_shuffle_of_tf_data_that_loses_its_order_is_named(step, seed, reshuffl
 
 
 class RandomSampler:
-    """As PyTorch's: it draws from a generator that begins anew with the program, or from none of its own."""
+    """Like PyTorch's: draws from its own generator, which starts again with the program, or from the global one."""
 
     def __init__(self, generator):
         self.generator = generator
@@ -449,7 +449,7 @@ class RandomSampler:
 @pytest.mark.parametrize(
     ("step", "generator", "is_warned"), [(2, None, True), (2, "seeded", False), (6, "seeded", True)]
 )
-def test_a_shuffle_of_a_torch_dataloader_that_loses_its_order_is_named(step, generator, is_warned, caplog):
+def test_unrepeatable_torch_shuffle_is_warned_about(step, generator, is_warned, caplog):
     class DataLoader(list):
         sampler = RandomSampler(generator)
 
@@ -460,7 +460,7 @@ def test_a_shuffle_of_a_torch_dataloader_that_loses_its_order_is_named(step, gen
     assert ("has a different order than without the interruption" in caplog.text) is is_warned
 
 
-def test_another_batch_size_inside_an_epoch_is_said(caplog):
+def test_changed_batch_size_within_an_epoch_is_warned_about(caplog):
     class Data(kgenre.DataModule):
         def __init__(self, batch_size=4):
             self.save_hyperparameters()
@@ -475,7 +475,7 @@ def test_another_batch_size_inside_an_epoch_is_said(caplog):
         assert ("divided into batches differently from its beginning (batch_size=2, was 4)" in caplog.text) == said
 
 
-def test_a_runs_folder_means_its_newest(caplog):
+def test_run_folder_as_ckpt_path_means_its_last_checkpoint(caplog):
     batches = boring_batches(2)
     first = trainer(max_epochs=2, callbacks=[ModelCheckpoint(monitor="train/loss", mode="max")])
     first.fit(BoringModule(), batches)
@@ -487,7 +487,7 @@ def test_a_runs_folder_means_its_newest(caplog):
     assert "Nothing is left to train: epochs done: 2, steps: 4, with" in caplog.text
 
 
-def test_callbacks_go_on():
+def test_resume_restores_callbacks():
     first = trainer(max_epochs=2, callbacks=[ModelCheckpoint(), EarlyStopping("val/loss", patience=3, min_delta=99)])
     first.fit(BoringModule(), dataset(), boring_batches(1))
     stopping = EarlyStopping("val/loss", patience=3, min_delta=99)
@@ -500,7 +500,7 @@ def test_callbacks_go_on():
     assert checkpoint.best_model_path.name == "step=000020"
 
 
-def test_a_callback_that_the_run_had_and_a_resume_lacks_is_named(caplog):
+def test_callbacks_missing_on_resume_are_named(caplog):
     def fit(*callbacks, **arguments):
         trainer(max_epochs=1, callbacks=callbacks).fit(BoringModule(), boring_batches(2), **arguments)
 
@@ -511,7 +511,7 @@ def test_a_callback_that_the_run_had_and_a_resume_lacks_is_named(caplog):
         assert ("is resumed without callbacks that it had: EarlyStopping(train/loss)." in caplog.text) == said
 
 
-def test_a_rate_that_is_configured_anew_is_taken_and_said(caplog):
+def test_changed_learning_rate_is_applied_and_reported(caplog):
     first = quiet_trainer(max_epochs=1, callbacks=[LearningRateScheduler(lambda epoch, rate: rate / 2)])
     first.fit(Dropping(learning_rate=0.5), dataset())
     path = first.save_checkpoint("checkpoint")
@@ -525,7 +525,7 @@ def test_a_rate_that_is_configured_anew_is_taken_and_said(caplog):
     assert again.learning_rates() == [0.125]
 
 
-def test_the_state_of_a_checkpoint():
+def test_contents_of_a_checkpoint_state():
     class Data(kgenre.DataModule):
         def __init__(self, rows=40):
             self.save_hyperparameters()
@@ -557,7 +557,7 @@ def test_last_without_a_checkpoint_starts_fresh(caplog):
         trainer().fit(BoringModule(), dataset(), ckpt_path="best")
 
 
-def test_last_falls_back_to_the_newest_that_verifies(caplog):
+def test_last_falls_back_to_the_newest_valid_checkpoint(caplog):
     run = trainer(max_epochs=3, callbacks=[ModelCheckpoint(save_top_k=-1)])
     run.fit(BoringModule(), dataset(), boring_batches(1))
     (run.log_dir / "checkpoints" / "step=000015" / "weights.safetensors").write_bytes(b"half")
@@ -570,7 +570,7 @@ def test_last_falls_back_to_the_newest_that_verifies(caplog):
 
 
 @pytest.mark.parametrize(("kept", "others"), [(1, "and there is no other under"), (-1, "and no older one verifies")])
-def test_last_refuses_where_every_checkpoint_is_damaged(kept, others):
+def test_last_fails_if_every_checkpoint_is_damaged(kept, others):
     run = trainer(max_epochs=3, callbacks=[ModelCheckpoint(monitor=None, save_top_k=kept)])
     run.fit(BoringModule(), dataset())
     for folder in (run.log_dir / "checkpoints").glob("step=*"):
@@ -587,12 +587,12 @@ def test_last_refuses_where_every_checkpoint_is_damaged(kept, others):
     assert [folder.name for folder in run.log_dir.parent.iterdir()] == ["version_0"]
 
 
-# --- checkpoints of something else --------------------------------------------------------------------------------
+# --- loading checkpoints, also into other models ------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
-    """A checkpoint of a `Dropping`, and its weights."""
+    """A full and a weights-only checkpoint of a `Dropping`, and its weights."""
     run, module = quiet_trainer(max_steps=2), Dropping(learning_rate=0.01)
     run.fit(module, dataset())
     folder = tmp_path_factory.mktemp("saved")
@@ -612,7 +612,7 @@ def test_load_from_checkpoint(saved):
     assert quiet_trainer().test(module, boring_batches(1), verbose=False)[0]["test/loss"] > 0
 
 
-def test_a_normalization_layer_comes_back_with_what_it_adapted_to(tmp_path):
+def test_adapted_normalization_is_restored(tmp_path):
     class Normalized(BoringModule):
         def __init__(self, adapts=False):
             super().__init__()
@@ -632,7 +632,7 @@ def test_a_normalization_layer_comes_back_with_what_it_adapted_to(tmp_path):
         np.testing.assert_allclose(keras.ops.convert_to_numpy(other.model(x)), expected, rtol=1e-5)
 
 
-def test_preprocessing_layers_come_back_with_what_they_adapted_to(tmp_path):
+def test_adapted_preprocessing_layers_are_restored(tmp_path):
     numbers, words = np.arange(8.0) ** 2, ["cat sat", "dog sat", "cat"]
 
     class Tabular(BoringModule):
@@ -665,7 +665,7 @@ def test_preprocessing_layers_come_back_with_what_they_adapted_to(tmp_path):
         quiet_trainer().validate(BoringModule(), boring_batches(1), ckpt_path=path)
 
 
-def test_the_state_of_a_stateful_layer_is_part_of_the_run(tmp_path):
+def test_resume_restores_stateful_layers(tmp_path):
     class Stateful(BoringModule):
         def __init__(self):
             super().__init__()
@@ -685,7 +685,7 @@ def test_the_state_of_a_stateful_layer_is_part_of_the_run(tmp_path):
     assert same_state(straight, second) == []
 
 
-def test_data_are_loaded_from_a_checkpoint_too(saved, tmp_path):
+def test_load_from_checkpoint_of_a_datamodule(saved, tmp_path):
     class Counted(kgenre.DataModule):
         def __init__(self, batches: int = 1, start: int = 0):
             self.save_hyperparameters()
@@ -711,7 +711,7 @@ def test_data_are_loaded_from_a_checkpoint_too(saved, tmp_path):
         Counted.load_from_checkpoint(path, size=1)
 
 
-def test_load_from_checkpoint_of_a_module_that_takes_anything(saved):
+def test_load_from_checkpoint_of_a_module_with_kwargs(saved):
     class Anything(Dropping):
         def __init__(self, **given):
             super().__init__()
@@ -812,15 +812,15 @@ def test_ckpt_path_of_another_optimizer(saved):
         quiet_trainer(callbacks=WeightAveraging()).fit(Dropping(), dataset(), ckpt_path=saved[0])
 
 
-def test_an_epoch_that_has_become_shorter_is_over(saved):
-    """The checkpoint is of its second batch."""
+def test_resume_in_an_epoch_that_has_become_shorter(saved):
+    """The checkpoint was saved after two batches; the epoch now has one."""
     run = quiet_trainer(max_epochs=2)
     run.fit(Dropping(), boring_batches(1), ckpt_path=saved[0])
     assert (run.current_epoch, run.global_step) == (2, 3)
 
 
 class Lazy(BoringModule):
-    """Its layers are built by Keras when they see the first batch."""
+    """Keras builds its layers when they see the first batch."""
 
     def __init__(self, units=2):
         super().__init__()

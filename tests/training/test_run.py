@@ -1,4 +1,4 @@
-"""What users read of a run: state, counts, the parts in use, the three kinds of metrics."""
+"""The Trainer's public attributes: state, batch counts, callbacks and loggers, metrics, dataloaders."""
 
 import itertools
 import math
@@ -18,7 +18,7 @@ FLAGS = ("training", "sanity_checking", "validating", "testing", "predicting")
 
 
 def doing(trainer):
-    """The flags that are on, and ``trainer.state``."""
+    """The flags that are true, and ``trainer.state``."""
     return [name for name in FLAGS if getattr(trainer, name)], (trainer.state.fn, trainer.state.stage)
 
 
@@ -49,18 +49,18 @@ def test_state_flags_follow_the_run():
     assert trainer.state.status == "finished"
 
 
-def test_the_parts_of_a_run_that_has_not_begun():
+def test_attributes_before_a_run():
     trainer = quiet_trainer()
     assert not hasattr(trainer, "module")
     assert not hasattr(trainer, "engine")
     with pytest.raises(kgenre.TrainerError, match=r"trainer.module needs a run: call trainer.fit"):
-        trainer.experiment_dir  # noqa: B018  it has the module's name
+        trainer.experiment_dir  # noqa: B018  it contains the module's name
     with pytest.raises(kgenre.TrainerError, match=r"trainer.engine needs a run whose module is built"):
         trainer.set_learning_rate(0.1)
     assert trainer.optimizers == trainer.learning_rates() == []
 
 
-def test_a_rate_that_a_schedule_sets_cannot_be_set():
+def test_scheduled_learning_rate_cannot_be_set():
     class Decays(BoringModule):
         def configure_optimizers(self):
             return keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, 100))
@@ -70,7 +70,7 @@ def test_a_rate_that_a_schedule_sets_cannot_be_set():
         trainer.fit(Decays(), boring_batches(1))
 
 
-def test_after_a_step_that_fails_when_it_is_built():
+def test_attributes_after_a_step_that_fails_to_build():
     class Fails(BoringModule):
         def training_step(self, batch, batch_idx):
             raise ZeroDivisionError
@@ -85,7 +85,7 @@ def test_after_a_step_that_fails_when_it_is_built():
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_status_of_a_run_that_was_broken_off(error):
+def test_status_of_an_interrupted_run(error):
     def fail(trainer, module):
         raise error
 
@@ -106,7 +106,7 @@ def test_is_last_batch():
     assert last == [False, False, True] * 2
 
 
-def test_parts_in_use():
+def test_callbacks_and_loggers_in_use():
     first, second, stop, bar = ModelCheckpoint(), ModelCheckpoint(monitor=None), EarlyStopping(), ProgressBar()
     loggers = [InMemoryLogger(), CSVLogger()]
     trainer = kgenre.Trainer(callbacks=[first, stop, bar, second], logger=loggers)
@@ -125,7 +125,7 @@ def test_parts_in_use():
     )
 
 
-def test_what_lightning_programs_ask_for_in_their_hooks(capsys):
+def test_lightning_attributes_in_hooks(capsys):
     class Asks(BoringModule):
         def on_train_start(self):
             trainer = self.trainer
@@ -136,7 +136,7 @@ def test_what_lightning_programs_ask_for_in_their_hooks(capsys):
     assert capsys.readouterr().out == "3 2 1\n"
 
 
-def test_counts_of_batches():
+def test_batch_counts():
     class Unknown:
         def __iter__(self):
             return iter(boring_batches(2))
@@ -167,7 +167,7 @@ def test_the_three_kinds_of_metrics():
     assert trainer.callback_metrics["both"] == trainer.callback_metrics["both_epoch"]
 
 
-def test_ckpt_path_is_the_loaded_one(tmp_path):
+def test_ckpt_path_is_the_loaded_checkpoint(tmp_path):
     trainer = quiet_trainer()
     trainer.fit(BoringModule(), boring_batches(1))
     assert trainer.ckpt_path is None
@@ -179,7 +179,7 @@ def test_ckpt_path_is_the_loaded_one(tmp_path):
     assert other.ckpt_path is None
 
 
-def test_a_module_with_dataloaders_of_its_own():
+def test_module_with_its_own_dataloaders():
     class Own(BoringModule):
         def train_dataloader(self):
             return boring_batches(3)
@@ -194,7 +194,7 @@ def test_a_module_with_dataloaders_of_its_own():
     assert (trainer.num_training_batches, trainer.num_val_batches) == (3, 2)
     assert "test/loss" in trainer.test(module, verbose=False)[0]
     assert len(trainer.predict(module)) == 2
-    trainer.fit(module, boring_batches(1))  # what is given wins
+    trainer.fit(module, boring_batches(1))  # the argument takes precedence
     assert trainer.num_training_batches == 1
 
 
@@ -222,8 +222,8 @@ def test_dataloaders_are_reloaded():
 
 
 @pytest.mark.one_backend("jax")
-def test_sources_depend_on_the_epoch_of_their_reload_where_a_run_goes_on(tmp_path):
-    """Curriculum learning: whoever goes on from epoch 3 has the sources of epoch 2, as without a stop."""
+def test_resume_reloads_dataloaders_of_the_right_epoch(tmp_path):
+    """Curriculum learning: a run resumed at epoch 3 has the data loaded for epoch 2, as without a stop."""
 
     class Curriculum(kgenre.DataModule):
         def train_dataloader(self):
@@ -246,7 +246,7 @@ def test_sources_depend_on_the_epoch_of_their_reload_where_a_run_goes_on(tmp_pat
     np.testing.assert_array_equal(weights_after(4, "last"), whole)
 
 
-def test_validation_sets_may_come_with_a_reload():
+def test_reload_may_add_validation_sets():
     class Grows(kgenre.DataModule):
         sets = 0
 

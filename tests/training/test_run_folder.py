@@ -1,4 +1,4 @@
-"""What a run leaves on disk."""
+"""The files that a run leaves on disk."""
 
 import json
 from pathlib import Path
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 @pytest.fixture(scope="module")
 def trainer(tmp_path_factory):
-    """A trainer with all its defaults, after a fit and a test."""
+    """A trainer with its default loggers and callbacks, after a fit and a test."""
 
     class Data(kgenre.DataModule):
         def __init__(self, rows=8):
@@ -41,9 +41,9 @@ def trainer(tmp_path_factory):
     return trainer
 
 
-def test_the_files(trainer):
+def test_files_of_a_run(trainer):
     names = {path.name for path in trainer.log_dir.iterdir() if "tfevents" not in path.name}
-    curves = {"train", "val", "test"}  # TensorBoard's lines of one chart
+    curves = {"train", "val", "test"}  # a TensorBoard folder each, so that they share charts
     assert names == {"checkpoints", "environment.json", "metrics.csv", "metrics.json", "split.json"} | curves
     files = {path.name for path in trainer.log_dir.glob("events.out.tfevents.*")}
     assert len(files - {"events.out.tfevents.0.hparams"}) == 1
@@ -51,7 +51,7 @@ def test_the_files(trainer):
     assert trainer.log_dir.parts[-2:] == ("boring_module", "version_0")
 
 
-def test_the_final_numbers(trainer):
+def test_metrics_json_has_the_final_metrics(trainer):
     numbers = json.loads((trainer.log_dir / "metrics.json").read_text())
     assert list(numbers) == sorted(numbers)
     assert {"train/loss", "val/loss", "test/loss", "throughput/samples_per_second"} <= set(numbers)
@@ -61,7 +61,7 @@ def test_the_final_numbers(trainer):
     assert json.loads((trainer.log_dir / "metrics.json").read_text())["test/checkpoint"] == "step=000006"
 
 
-def test_the_environment(trainer):
+def test_environment_json(trainer):
     environment = json.loads((trainer.log_dir / "environment.json").read_text())
     assert environment["backend"] == keras.backend.backend()
     assert environment["versions"]["keras"] == keras.__version__
@@ -69,7 +69,7 @@ def test_the_environment(trainer):
     assert {"time", "python", "platform", "cpus", "git_commit"} <= set(environment)
 
 
-def test_each_fit_has_a_folder_of_its_own():
+def test_each_fit_has_its_own_folder():
     trainer = quiet_trainer(logger=CSVLogger())
     for version in (0, 1):
         trainer.fit(BoringModule(), boring_batches(1))
@@ -84,13 +84,13 @@ def test_the_next_version_follows_the_highest(tmp_path):
     assert [path.name for path in run_folders(tmp_path)] == ["version_2", "version_10", "version_11"]
 
 
-def test_a_root_that_cannot_be_written_is_named():
+def test_unwritable_root_is_named():
     Path("file").touch()
     with pytest.raises(TrainerError, match=r"file/boring_module \(Not a directory\). Set a writable default_root_dir"):
         quiet_trainer(default_root_dir="file", enable_checkpointing=True).fit(BoringModule(), boring_batches(1))
 
 
-def test_a_home_is_where_the_user_has_it(tmp_path, monkeypatch):
+def test_tilde_is_expanded_to_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     trainer = quiet_trainer(default_root_dir="~/runs", name="net", enable_checkpointing=True)
     trainer.fit(BoringModule(), boring_batches(1))
@@ -103,7 +103,7 @@ def test_a_home_is_where_the_user_has_it(tmp_path, monkeypatch):
     assert logged.run_dir == tmp_path / "home" / "logs" / "net" / "version_0"
 
 
-def test_numbers_are_merged_and_json(tmp_path):
+def test_metrics_are_merged_and_valid_json(tmp_path):
     update_metrics(tmp_path, {"val/loss": 0.5, "test/loss": 1.0, "test/baseline/loss": 2.0})
     update_metrics(tmp_path, {"a": 1.0})
     assert json.loads((tmp_path / "metrics.json").read_text())["test/baseline/loss"] == 2.0
@@ -112,7 +112,7 @@ def test_numbers_are_merged_and_json(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
-def test_results_on_other_data_have_a_folder_of_their_own():
+def test_results_on_other_data_have_their_own_folder():
     class Others(kgenre.DataModule):
         results_name = "others"
         results_source = "/a/others"
@@ -143,7 +143,7 @@ def test_results_on_other_data_have_a_folder_of_their_own():
     assert "test/loss" in json.loads((run / "metrics.json").read_text())
 
 
-def test_a_prediction_leaves_the_numbers_alone():
+def test_predict_writes_no_metrics():
     trainer = quiet_trainer(enable_checkpointing=True)
     trainer.fit(BoringModule(), boring_batches(1))
     (trainer.run_dir / "metrics.json").unlink()
@@ -151,14 +151,14 @@ def test_a_prediction_leaves_the_numbers_alone():
     assert not (trainer.run_dir / "metrics.json").exists()
 
 
-def test_a_damaged_metrics_json_is_written_anew_and_named(tmp_path, caplog):
+def test_damaged_metrics_json_is_replaced_and_named(tmp_path, caplog):
     (tmp_path / "metrics.json").write_text('{"a": 1.0, "b')
     update_metrics(tmp_path, {"a": 2.0})
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"a": 2.0}
     assert "metrics.json is damaged" in caplog.text
 
 
-def test_a_failed_run_leaves_its_numbers():
+def test_failed_run_keeps_its_metrics():
     class Fails(BoringModule):
         def on_train_epoch_end(self):
             if self.current_epoch == 1:
@@ -171,7 +171,7 @@ def test_a_failed_run_leaves_its_numbers():
 
 
 class Refuses(kgenre.Callback):
-    """Raises in one hook."""
+    """Raises in the given hook."""
 
     def __init__(self, hook):
         setattr(self, hook, self.refuse)
@@ -181,7 +181,7 @@ class Refuses(kgenre.Callback):
 
 
 def fit_refused(callback, **options):
-    """A trainer with the default loggers and checkpoints whose fit the callback has refused."""
+    """A trainer with the default loggers and checkpoints, after a fit in which the callback raised."""
     trainer = quiet_trainer(
         logger=None, enable_checkpointing=True, num_sanity_val_steps=1, callbacks=callback, **options
     )
@@ -191,12 +191,12 @@ def fit_refused(callback, **options):
 
 
 @pytest.mark.parametrize("hook", ["on_fit_start", "on_validation_batch_end", "on_train_start", "on_train_batch_start"])
-def test_a_run_that_is_refused_leaves_nothing(hook):
+def test_run_that_fails_before_its_first_step_leaves_nothing(hook):
     trainer = fit_refused(Refuses(hook), profiler="simple", default_root_dir="a/runs")
     assert (trainer.log_dir, list(Path().iterdir())) == (None, [])
 
 
-def test_what_the_loggers_have_written_goes_with_it():
+def test_logged_files_of_a_run_without_steps_are_removed():
     def log(trainer, module):
         trainer.logger.log_text("graph", "of the model", 0)
         trainer.results.log("value", 1.0)
@@ -206,7 +206,7 @@ def test_what_the_loggers_have_written_goes_with_it():
     assert list(Path().iterdir()) == []
 
 
-def test_the_next_run_gets_the_folder_of_the_refused_one():
+def test_next_run_reuses_the_folder_of_a_run_without_steps():
     Path("runs/boring_module").mkdir(parents=True)
     callback = Refuses("on_fit_start")
     trainer = fit_refused(callback, max_epochs=1)
@@ -220,7 +220,7 @@ def test_the_next_run_gets_the_folder_of_the_refused_one():
 
 @pytest.mark.parametrize("name", ["notes.txt", "environment.json"])
 @pytest.mark.parametrize("hook", ["on_fit_start", "teardown"])
-def test_what_somebody_wrote_stays(hook, name):
+def test_files_written_or_changed_by_others_are_kept(hook, name):
     def write(trainer, *arguments):
         with (trainer.log_dir / name).open("a") as file:
             file.write("mine")
@@ -229,10 +229,10 @@ def test_what_somebody_wrote_stays(hook, name):
     assert Path("runs/boring_module/version_0", name).read_text().endswith("mine")
 
 
-def test_a_run_that_has_made_a_step_stays():
+def test_run_that_fails_after_a_step_keeps_its_folder():
     assert fit_refused(Refuses("on_train_batch_end")).log_dir.is_dir()
 
 
-def test_a_teardown_that_fails_lets_others_write_there():
+def test_failing_teardown_releases_the_lock():
     trainer = fit_refused(Refuses("teardown"))
     assert not (trainer.log_dir / ".lock").exists()

@@ -1,4 +1,4 @@
-"""What a training step may return and get, metrics as attributes, and the gradients in the user's hands."""
+"""What a step may receive and return, metrics as attributes, `configure_gradients`, and several data sets."""
 
 import itertools
 import warnings
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.usefixtures("in_tmp_path")
 KERNEL, BIAS = "model.layers.0.kernel", "model.layers.0.bias"
 
 
-# --- None: the batch is left out --------------------------------------------------------------------------------
+# --- None: the batch is skipped ---------------------------------------------------------------------------------
 
 
 class OnlyFull(BoringModule):
-    """Leaves batches of fewer than 8 rows out, before it logs anything."""
+    """Skips batches of fewer than 8 rows, before it logs anything."""
 
     def training_step(self, batch, batch_idx):
         if batch["x"].shape[0] < 8:
@@ -33,11 +33,11 @@ class OnlyFull(BoringModule):
         return loss
 
     def configure_optimizers(self):
-        return keras.optimizers.SGD(0.1, momentum=0.5)  # would move on by itself
+        return keras.optimizers.SGD(0.1, momentum=0.5)  # momentum alone would change the weights
 
 
 @pytest.mark.filterwarnings("ignore:training_step returned None")
-def test_none_leaves_a_batch_out():
+def test_none_skips_the_batch():
     full, part = boring_batches(2), boring_batches(1, rows=3)
     logger, ended = InMemoryLogger(), []
     module, reference = OnlyFull(), OnlyFull()
@@ -56,7 +56,7 @@ def test_none_leaves_a_batch_out():
 @pytest.mark.filterwarnings("ignore:training_step returned None")
 @pytest.mark.parametrize("order", [(8, 3, 8, 8), (8, 8, 3, 8), (8, 8, 3, 3, 8, 8)])
 def test_none_in_a_group_of_accumulated_batches(order):
-    """The mean is over the batches that count; a group without one changes nothing."""
+    """The mean is over the batches that were not skipped; a group without any changes nothing."""
     batches = [boring_batches(1, rows=rows, seed=i)[0] for i, rows in enumerate(order)]
     module = OnlyFull()
     quiet_trainer(accumulate_grad_batches=2).fit(module, batches)
@@ -67,7 +67,7 @@ def test_none_in_a_group_of_accumulated_batches(order):
     np.testing.assert_allclose(weights_of(module)[KERNEL], weights_of(reference)[KERNEL], rtol=1e-5, atol=1e-6)
 
 
-def test_a_step_that_forgot_its_return_warns():
+def test_step_without_a_return_warns():
     class Forgets(BoringModule):
         def training_step(self, batch, batch_idx):
             self.log("loss", self.error(batch))
@@ -81,7 +81,7 @@ def test_a_step_that_forgot_its_return_warns():
     np.testing.assert_array_equal(weights_of(module)[KERNEL], weights_of(BoringModule())[KERNEL])
 
 
-def test_a_value_that_is_logged_late_is_refused():
+def test_value_first_logged_after_the_first_batch_is_rejected():
     class Late(BoringModule):
         def training_step(self, batch, batch_idx):
             if batch["x"].shape[0] < 8:
@@ -102,7 +102,7 @@ def test_a_value_that_is_logged_late_is_refused():
         (lambda m, b: {"loss": ops.mean(m.model(b["x"]) > 0)}, "from which no gradient reaches .* comparisons"),
     ],
 )
-def test_a_loss_that_trains_nothing_is_refused(loss, message):
+def test_loss_that_trains_nothing_is_rejected(loss, message):
     class Constant(BoringModule):
         def training_step(self, batch, batch_idx):
             return loss(self, batch)
@@ -111,7 +111,7 @@ def test_a_loss_that_trains_nothing_is_refused(loss, message):
         quiet_trainer().fit(Constant(), boring_batches(1))
 
 
-def test_a_loss_that_trains_nothing_is_refused_though_weights_are_regularised():
+def test_loss_that_trains_nothing_is_rejected_despite_regularisers():
     class Constant(BoringModule):
         def __init__(self):
             super().__init__()
@@ -124,11 +124,11 @@ def test_a_loss_that_trains_nothing_is_refused_though_weights_are_regularised():
         quiet_trainer().fit(Constant(), boring_batches(1))
 
 
-# --- batches of other forms -------------------------------------------------------------------------------------
+# --- structure and content of batches ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("form", ["tuple", "list", "nested"])
-def test_batches_of_other_forms(form):
+def test_batches_as_tuple_list_or_nested_dict(form):
     class Other(BoringModule):
         def training_step(self, batch, batch_idx):
             x, y = (batch["in"]["x"], batch["out"][0]) if form == "nested" else batch
@@ -157,14 +157,14 @@ def test_batches_of_other_forms(form):
     ],
     ids=["text", "texts", "None", "dates", "rows as lists", "object"],
 )
-def test_what_is_no_number_in_a_batch_is_named(value, message):
+def test_non_numeric_values_in_a_batch_are_named(value, message):
     batches = [batch | {"extra": value} for batch in boring_batches(1)]
     for stage, name in (("fit", "train"), ("predict", "predict")):
         with pytest.raises(StepError, match=f"The {name} batch holds .*{message}"):
             getattr(quiet_trainer(), stage)(BoringModule(), batches)
 
 
-def test_data_of_unknown_length_with_validation_inside():
+def test_validation_within_epochs_of_unknown_length():
     class Stream:
         """Like an IterableDataset: no length."""
 
@@ -212,7 +212,7 @@ def absolute_error(module, batches):
 
 
 def test_metrics_are_read_and_reset_each_epoch():
-    """A ragged batch counts by its rows, which a mean of means would not do."""
+    """A smaller batch counts by its rows, unlike in a mean of batch means."""
     ragged, other = [*boring_batches(2), *boring_batches(1, rows=2, seed=4)], boring_batches(3, seed=7)
     module, logger = WithMetrics(), InMemoryLogger()
     trainer = quiet_trainer(max_epochs=3, logger=logger)
@@ -246,7 +246,7 @@ def test_configure_gradients_changes_what_the_optimizer_sees():
     assert trainer.callback_metrics["norm"] == pytest.approx(np.linalg.norm(slope * 10), rel=1e-4)
 
 
-def test_it_comes_before_clipping_and_once_an_update():
+def test_configure_gradients_precedes_clipping_once_per_update():
     class Large(BoringModule):
         calls = keras.metrics.Sum
 
@@ -273,7 +273,7 @@ def test_it_comes_before_clipping_and_once_an_update():
         (lambda gradients: gradients | {"extra": 0.0}, r"a dict with 'extra'\."),
     ],
 )
-def test_configure_gradients_returns_the_same_names(returned, message):
+def test_configure_gradients_must_return_the_same_names(returned, message):
     class Wrong(BoringModule):
         def configure_gradients(self, gradients):
             return returned(gradients)
@@ -305,7 +305,7 @@ def test_freeze_and_unfreeze_in_a_fit():
         quiet_trainer().fit(module, boring_batches(1))
 
 
-# --- several sets -----------------------------------------------------------------------------------------------
+# --- several data sets ------------------------------------------------------------------------------------------
 
 
 class Several(BoringModule):
@@ -348,7 +348,7 @@ def test_several_validation_sets(form):
     assert trainer.engine.traces["validation/0"] == trainer.engine.traces["validation/1"] == traces(1)
 
 
-def test_the_first_of_several_validation_sets_says_what_is_best(caplog):
+def test_first_validation_set_determines_the_best_checkpoint(caplog):
     sets = [boring_batches(2, seed=1), boring_batches(3, rows=5, seed=2)]
     trainer = quiet_trainer(enable_checkpointing=True)
     trainer.fit(Several(), boring_batches(2), sets)
@@ -359,7 +359,7 @@ def test_the_first_of_several_validation_sets_says_what_is_best(caplog):
     assert "Did you mean 'val/loss/dataloader_idx_0'" in caplog.text
 
 
-def test_several_sets_of_a_datamodule_under_a_limit_and_watched():
+def test_limit_and_monitor_with_several_validation_sets():
     class Data(kgenre.DataModule):
         def train_dataloader(self):
             return boring_batches(2)
@@ -381,7 +381,7 @@ def test_predictions_of_several_sets():
     assert [int(value) for value in quiet_trainer().predict(Several(), boring_batches(2))] == [0, 1]
 
 
-def test_several_sets_need_a_step_that_takes_their_number():
+def test_several_sets_need_a_step_with_dataloader_idx():
     with pytest.raises(TrainerError, match=r"There are 2 validation sets, so BoringModule.validation_step must take"):
         quiet_trainer().fit(BoringModule(), boring_batches(1), [boring_batches(1), boring_batches(1)])
     with pytest.raises(TrainerError, match=r"Training takes one data pipeline. Received: a list of 2"):
@@ -396,7 +396,7 @@ def test_several_sets_need_a_step_that_takes_their_number():
 
 
 @pytest.mark.parametrize(("form", "kind"), [("from_dense", "SparseTensor"), ("ragged", "RaggedTensor")])
-def test_what_is_not_dense_in_a_batch_is_named(form, kind):
+def test_sparse_and_ragged_tensors_in_a_batch_are_named(form, kind):
     tf = pytest.importorskip("tensorflow")
     (batch,) = boring_batches(1)
     made = tf.sparse.from_dense(batch["x"]) if form == "from_dense" else tf.RaggedTensor.from_tensor(batch["x"])
@@ -404,7 +404,7 @@ def test_what_is_not_dense_in_a_batch_is_named(form, kind):
         quiet_trainer().fit(BoringModule(), [batch | {"x": made}])
 
 
-def test_whole_numbers_that_jax_would_change_are_named():
+def test_large_integers_that_jax_would_change_are_warned_about():
     class Ids(BoringModule):
         def predict_step(self, batch, batch_idx):
             return batch["id"]

@@ -1,4 +1,4 @@
-"""Several steps in one compiled call: the same numbers, cut where something is due."""
+"""Several steps per compiled call: the results are the same, and a call ends where something is due."""
 
 import json
 import time
@@ -55,20 +55,18 @@ class RNN(MLP):
             [
                 keras.Input((4,)),
                 layers.Reshape((2, 2)),
-                layers.SimpleRNN(
-                    3, recurrent_initializer=recurrent, seed=3, **seeded
-                ),  # an LSTM takes longer to compile
+                layers.SimpleRNN(3, recurrent_initializer=recurrent, seed=3, **seeded),  # compiles faster than an LSTM
                 layers.Dense(2, **seeded),
             ]
         )
 
 
 def calls_of(trainer):
-    """How many steps each call of the engine's `train_steps` had."""
+    """A list to which each call of the engine's `train_steps` appends its number of steps."""
     calls = []
 
     def watch(*_):
-        if IS_TORCH:  # which has no such method
+        if IS_TORCH:  # its engine has no such method
             return
         run = trainer.engine.train_steps
 
@@ -97,7 +95,7 @@ def assert_same_state(a, b):
 
 @compiled
 @pytest.mark.parametrize(("make", "accumulate"), [(MLP, 1), (RNN, 3)])
-def test_the_same_numbers_as_single_steps(make, accumulate):
+def test_same_results_as_single_steps(make, accumulate):
     ragged = [*boring_batches(10), *boring_batches(1, rows=5, seed=3)]
     single, none, expected = fitted(make, ragged, accumulate_grad_batches=accumulate)
     several, calls, logged = fitted(make, ragged, accumulate_grad_batches=accumulate, steps_per_execution=4)
@@ -106,13 +104,13 @@ def test_the_same_numbers_as_single_steps(make, accumulate):
     assert logged == expected
     assert len(expected["loss_step"]) == {1: 5, 3: 2}[accumulate]
     assert_same_state(single, several)
-    # One trace for each shape and, with accumulation, for each of with and without update.
+    # A trace for each shape and, with accumulation, for calls with and without an update.
     assert several.engine.traces["train"] <= single.engine.traces["train"] + 3
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="only JAX counts the steps beforehand")
-def test_the_same_numbers_where_the_compiler_counts_the_steps(monkeypatch):
-    """As on a GPU: batches are put on the device one by one, and a call of fewer steps is not compiled."""
+def test_same_results_with_a_static_loop_count(monkeypatch):
+    """As on a GPU: batches are put on the device one by one, and no program is compiled for fewer steps."""
     import kgenre.engines.jax
 
     monkeypatch.setattr(kgenre.engines.jax, "platform", lambda: "gpu")
@@ -125,7 +123,7 @@ def test_the_same_numbers_where_the_compiler_counts_the_steps(monkeypatch):
 
 
 def widths_that_differ():
-    """tf.data in which neither the rows nor the columns of all batches are the same."""
+    """A tf.data dataset whose batches differ in their rows and columns."""
     tf = pytest.importorskip("tensorflow")
     (batch,) = boring_batches(1, rows=27)
     dataset = tf.data.Dataset.from_tensor_slices(batch).batch(4)
@@ -138,7 +136,7 @@ def widths_that_differ():
 
 
 @compiled
-def test_tf_data_read_several_at_a_time_gives_the_same_numbers():
+def test_same_results_with_tf_data_read_in_groups():
     single, _, expected = fitted(MLP, widths_that_differ())
     several, calls, logged = fitted(MLP, widths_that_differ(), steps_per_execution=4)
     assert max(calls) > 1
@@ -147,7 +145,7 @@ def test_tf_data_read_several_at_a_time_gives_the_same_numbers():
 
 
 class Source:
-    """Batches one by one, each after something was done to it."""
+    """Yields batches; before each, calls ``change`` with its number."""
 
     def __init__(self, batches, change):
         self.batches, self.change = batches, change
@@ -161,7 +159,7 @@ class Source:
             yield batch
 
 
-def test_a_source_may_fill_the_same_arrays_again():
+def test_source_may_reuse_its_arrays():
     batches = boring_batches(8, rows=512)
     same = {name: np.empty_like(array) for name, array in batches[0].items()}
 
@@ -176,14 +174,14 @@ def test_a_source_may_fill_the_same_arrays_again():
 
 
 @compiled
-def test_batches_that_come_slowly_do_not_wait_for_others(monkeypatch):
+def test_slow_batches_do_not_wait_for_others(monkeypatch):
     monkeypatch.setattr(steps_per_execution, "MAX_WAIT_SECONDS", 0.02)
     _, calls, _ = fitted(MLP, Source(boring_batches(6), lambda i: time.sleep(0.03)), steps_per_execution=4)
     assert max(calls) == 2
 
 
 @compiled
-def test_tf_data_is_read_several_at_a_time_once_it_is_known_to_be_fast(monkeypatch):
+def test_tf_data_is_read_in_groups_once_known_to_be_fast(monkeypatch):
     tf = pytest.importorskip("tensorflow")
     dataset = tf.data.Dataset.from_tensor_slices(boring_batches(1, rows=24)[0]).batch(4)
     asked = []
@@ -195,7 +193,7 @@ def test_tf_data_is_read_several_at_a_time_once_it_is_known_to_be_fast(monkeypat
 
 
 @compiled
-def test_batches_before_one_that_cannot_be_read_are_trained_on():
+def test_batches_before_a_read_error_are_trained_on():
     def fail(i):
         if i == 5:
             raise OSError("the disk is gone")
@@ -225,8 +223,8 @@ def test_a_call_ends_where_something_is_due():
 
 
 @compiled
-def test_a_resume_divides_the_steps_anew_and_computes_the_same():
-    """4 in one call, or 1 and 3."""
+def test_resume_regroups_the_steps_with_the_same_results():
+    """Four steps in one call equal one and, once resumed, three."""
     batches = boring_batches(4)
     whole, calls, _ = fitted(MLP, batches, steps_per_execution=4, max_epochs=1)
     begun, _, _ = fitted(MLP, batches, steps_per_execution=4, max_steps=1)
@@ -239,7 +237,7 @@ def test_a_resume_divides_the_steps_anew_and_computes_the_same():
 
 
 @compiled
-def test_default_callbacks_let_steps_run_together(capsys):
+def test_default_callbacks_allow_several_steps_per_call(capsys):
     trainer = kgenre.Trainer(max_epochs=2, steps_per_execution=3, callbacks=EarlyStopping("val/loss"))
     calls = calls_of(trainer)
     trainer.fit(MLP(), boring_batches(6), boring_batches(1))
@@ -263,7 +261,7 @@ def needs_outputs(trainer, module, outputs, batch, batch_idx):
     ("make", "callback", "who"),
     [(WithHook, None, "WithHook"), (MLP, Lambdas(on_train_batch_end=needs_outputs), "Lambdas")],
 )
-def test_hooks_of_batches_need_single_steps(make, callback, who, caplog):
+def test_batch_hooks_need_single_steps(make, callback, who, caplog):
     _, calls, _ = fitted(make, boring_batches(4), steps_per_execution=4, callbacks=callback)
     assert calls == []
     assert f"steps_per_execution=4 is ignored: {who}" in caplog.text
@@ -284,16 +282,16 @@ def test_convolutions_on_a_cpu_run_in_single_steps(caplog):
 
 @compiled
 @pytest.mark.parametrize("make", [MLP, WithHook])
-def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
+def test_auto_gives_the_same_results_and_is_saved(make, monkeypatch):
     monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 1)
-    monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: 0.0)  # short, and compiled at once
+    monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: 0.0)  # short, and compiled in no time
     batches = boring_batches(4)
     plain, _, _ = fitted(make, batches)
     auto, calls, _ = fitted(make, batches, steps_per_execution="auto")
     assert bool(calls) == (auto.chosen_steps_per_execution > 1)
     assert make is MLP or not calls
     assert_same_state(plain, auto)
-    auto.chosen_steps_per_execution = 2  # whatever was measured then
+    auto.chosen_steps_per_execution = 2  # whatever was measured
     path = auto.save_checkpoint("end")
     monkeypatch.setattr(steps_per_execution, "_measure", None)
     resumed = quiet_trainer(steps_per_execution="auto", max_epochs=3)
@@ -303,7 +301,7 @@ def test_auto_changes_no_number_and_is_kept(make, monkeypatch):
 
 
 @compiled
-def test_by_default_it_is_measured_where_it_may_pay(monkeypatch):
+def test_default_measures_only_where_it_may_pay_off(monkeypatch):
     monkeypatch.setattr(steps_per_execution, "_measure", lambda *_: 4)
     short, _, _ = fitted(MLP, boring_batches(4))
     monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 8)
@@ -315,7 +313,7 @@ def test_by_default_it_is_measured_where_it_may_pay(monkeypatch):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="only TensorFlow computes on texts")
-def test_texts_in_a_batch_are_no_matter(monkeypatch):
+def test_auto_with_texts_in_a_batch(monkeypatch):
     import tensorflow as tf
 
     monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 1)
@@ -328,8 +326,8 @@ def test_texts_in_a_batch_are_no_matter(monkeypatch):
     ("seconds", "chosen"),
     [([0.5, 0.001, 0.001, 0.001], 1), ([0.001, 0.5, 0.5, 0.5], 1), ([0.001, 0.5, 0.001, 0.5], 4)],
 )
-def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch):
-    """Eight steps, the first of which took so many seconds with its compiling, the next three without."""
+def test_compiling_several_steps_must_pay_off(seconds, chosen, monkeypatch):
+    """The fit has eight steps; ``seconds`` has one step's time with compilation, then three without."""
     monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 1)
     monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: seconds.pop(0))
     monkeypatch.setattr(steps_per_execution, "fastest", lambda *_: [1.0, 0.1])
@@ -340,7 +338,7 @@ def test_another_program_must_pay_for_its_compiling(seconds, chosen, monkeypatch
     ("every", "batches", "accumulate", "chosen"),
     [(50, 99, 1, 25), (96, 99, 1, 32), (37, 99, 1, 32), (10, 99, 1, 10), (0, 99, 1, 32), (50, 6, 1, 6), (50, 99, 4, 3)],
 )
-def test_auto_cuts_few_calls_short(every, batches, accumulate, chosen):
+def test_auto_chooses_a_number_that_cuts_few_calls_short(every, batches, accumulate, chosen):
     trainer = quiet_trainer(log_every_n_steps=every)
     trainer.schedule = FitSchedule(batches, accumulate_grad_batches=accumulate)
     assert steps_per_execution._auto_steps(trainer) == chosen
@@ -348,7 +346,7 @@ def test_auto_cuts_few_calls_short(every, batches, accumulate, chosen):
 
 @pytest.mark.skipif(not IS_TORCH, reason="the others compile")
 @pytest.mark.parametrize("asked", [4, "auto"])
-def test_torch_runs_single_steps_and_says_so(asked, caplog):
+def test_torch_runs_single_steps(asked, caplog):
     plain, _, expected = fitted(MLP, boring_batches(4))
     trainer, _, logged = fitted(MLP, boring_batches(4), steps_per_execution=asked)
     assert trainer.chosen_steps_per_execution == 1
@@ -358,6 +356,6 @@ def test_torch_runs_single_steps_and_says_so(asked, caplog):
 
 
 @pytest.mark.parametrize("wrong", [0, -1, 2.0, "many"])
-def test_wrong_numbers(wrong):
+def test_invalid_values_are_rejected(wrong):
     with pytest.raises(TrainerError, match=r"steps_per_execution .*Received: "):
         kgenre.Trainer(steps_per_execution=wrong)

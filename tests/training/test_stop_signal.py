@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the step is finished and saved, and what runs knows how it ended."""
+"""Ctrl-C and SIGTERM: the current step is finished and saved, and callbacks and exit code show how it ended."""
 
 import contextlib
 import signal
@@ -21,7 +21,7 @@ def send(number, times=1):
 
 
 def fit(number, at=2, hook="on_train_batch_start", times=1, called=None, on_exception=False):
-    """Train; a signal comes while batch ``at`` runs. Returns the trainer, the checkpoint and the code of an exit."""
+    """Train, with a signal at batch ``at``. Returns the trainer, the checkpoint callback and the exit code, if any."""
 
     def come(trainer, module, batch, batch_idx):
         if batch_idx == at:
@@ -49,10 +49,10 @@ def fit(number, at=2, hook="on_train_batch_start", times=1, called=None, on_exce
         pytest.param(getattr(signal, "SIGHUP", 0), 129, "SystemExit", marks=with_sighup),
     ],
 )
-def test_the_step_is_finished_and_saved(number, code, error):
+def test_current_step_is_finished_and_saved(number, code, error):
     called = []
     default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
-    before = signal.signal(number, default)  # nohup ignores SIGHUP
+    before = signal.signal(number, default)  # under nohup, SIGHUP is ignored
     try:
         trainer, checkpoint, exit_code = fit(number, called=called)
         assert signal.getsignal(number) == default
@@ -74,7 +74,7 @@ def test_ctrl_break_stops_a_run_too(monkeypatch):
 
 
 @with_sighup
-def test_under_nohup_a_closed_terminal_stops_nothing(monkeypatch):
+def test_sighup_is_ignored_under_nohup(monkeypatch):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         trainer, _, code = fit(signal.SIGHUP)
@@ -83,7 +83,7 @@ def test_under_nohup_a_closed_terminal_stops_nothing(monkeypatch):
     assert (trainer.interrupted, trainer.global_step, code) == (False, 10, None)
 
 
-def test_in_a_validation_the_batch_is_finished():
+def test_signal_in_the_sanity_check_saves_nothing():
     trainer, checkpoint, _ = fit(signal.SIGINT, at=1, hook="on_validation_batch_start")
     assert trainer.interrupted
     assert trainer.global_step == 0  # the sanity check: nothing to save yet
@@ -91,14 +91,14 @@ def test_in_a_validation_the_batch_is_finished():
 
 
 @pytest.mark.parametrize("on_exception", [False, True])
-def test_the_second_one_leaves_at_once(on_exception):
+def test_second_signal_stops_at_once(on_exception):
     trainer, checkpoint, _ = fit(signal.SIGINT, times=2, on_exception=on_exception)
     assert trainer.interrupted
-    assert trainer.global_step == 2  # the step was not finished
-    assert checkpoint.last_model_path is None  # nor anything saved that may be half of it
+    assert trainer.global_step == 2  # the third step was not finished
+    assert checkpoint.last_model_path is None  # nor saved, as its state may be a mix of two steps
 
 
-def test_outside_the_loop_it_is_raised_where_it_comes():
+def test_signal_outside_the_loop_is_raised_at_once():
     stop = StopSignal()
     with pytest.raises(KeyboardInterrupt), stop.listening():
         send(signal.SIGINT)
@@ -113,7 +113,7 @@ def test_outside_the_loop_it_is_raised_where_it_comes():
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_one_that_was_swallowed_outside_the_loop_ends_the_loop(number):
+def test_signal_swallowed_outside_the_loop_ends_the_loop(number):
     def swallow(*_):
         with contextlib.suppress(KeyboardInterrupt, SystemExit):
             send(number)
@@ -124,7 +124,7 @@ def test_one_that_was_swallowed_outside_the_loop_ends_the_loop(number):
     assert (trainer.interrupted, trainer.global_step) == (True, 1)
 
 
-def test_handlers_of_the_program_and_other_threads_are_left_alone():
+def test_other_handlers_and_threads_are_left_alone():
     mine = signal.signal(signal.SIGTERM, handler := lambda number, frame: None)
     try:
         with StopSignal().listening():
@@ -144,7 +144,7 @@ def test_handlers_of_the_program_and_other_threads_are_left_alone():
     assert seen == [signal.default_int_handler]
 
 
-def test_the_next_fit_knows_nothing_of_it():
+def test_next_fit_is_not_interrupted():
     trainer, _, _ = fit(signal.SIGINT)
     trainer.callbacks = []
     trainer.fit(BoringModule(), boring_batches(2))
@@ -153,7 +153,7 @@ def test_the_next_fit_knows_nothing_of_it():
 
 
 @pytest.mark.parametrize("stage", ["validate", "test", "predict"])
-def test_a_stopped_evaluation_returns_nothing(stage):
+def test_interrupted_evaluation_raises(stage):
     def come(trainer, module, batch, batch_idx, dataloader_idx):
         send(signal.SIGINT)
 

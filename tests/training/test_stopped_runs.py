@@ -1,6 +1,6 @@
-"""Stopped anywhere, in any way, a run that goes on is the run that was never stopped: bit for bit.
+"""A resumed run equals an uninterrupted one, bit for bit, however and at whichever step it was stopped.
 
-Normally a few stops are tried, others on another backend, with `pytest -m exhaustive` all of them.
+By default a few stops are tried, not the same on each backend; `pytest -m exhaustive` tries every way to stop.
 """
 
 import importlib.util
@@ -20,7 +20,7 @@ ALL = part.EPOCHS * part.BATCHES
 
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory):
-    """What a run without a stop is, for each set of options."""
+    """The facts of an uninterrupted run, for each set of options."""
     known = {}
 
     def facts(options):
@@ -36,11 +36,11 @@ def check(straight, root, after, way, options, stops=1):
     how, checkpoint = part.WAYS[way]
     arguments = part.OPTIONS[options]
     part.fit(root, checkpoint, stop=part.Stop(after, how), **arguments)
-    for _ in range(stops - 1):  # a run that goes on may be stopped again
+    for _ in range(stops - 1):  # a resumed run may be stopped again
         part.fit(root, checkpoint, ckpt_path="last", stop=part.Stop(3, how), **arguments)
     found = part.facts(part.fit(root, checkpoint, ckpt_path="last", **arguments))
     expected = dict(straight(options))
-    found["callbacks"].pop("ModelCheckpoint(val/loss)")  # how often it saves is what differs
+    found["callbacks"].pop("ModelCheckpoint(val/loss)")  # the runs save at different intervals
     expected["callbacks"] = {k: v for k, v in expected["callbacks"].items() if k != "ModelCheckpoint(val/loss)"}
     for what, value in expected.items():
         assert found[what] == value, what
@@ -50,13 +50,13 @@ SAMPLE = [
     (5, "ctrl-c", "all"),
     (10, "crash, saved in the background", "all"),
     (18, "sigterm", "four steps in a call"),
-    # Networks of films take long to compile. The last checkpoint of the one with posters is of a step with pictures.
+    # Film networks are slow to compile: one per backend. The posters' last checkpoint is of a step with pictures.
     (11, "crash, saved at each step", "posters") if keras.backend.backend() == "jax" else (22, "sigterm", "overviews"),
 ]
 
 
 @pytest.mark.parametrize(("after", "way", "options"), SAMPLE, ids=str)
-def test_a_stop(straight, tmp_path, after, way, options):
+def test_resumed_run_equals_uninterrupted_run(straight, tmp_path, after, way, options):
     check(straight, tmp_path, after, way, options, stops=2 if after == SAMPLE[0][0] else 1)
 
 
@@ -72,7 +72,7 @@ def check_at_random(straight, root, trial, way, options):
 @pytest.mark.parametrize("options", [options for options in part.OPTIONS if options not in FILMS])
 @pytest.mark.parametrize("way", part.WAYS)
 @pytest.mark.parametrize("trial", range(3))
-def test_stops_at_random_places(straight, tmp_path, trial, way, options):
+def test_stops_at_random_steps(straight, tmp_path, trial, way, options):
     check_at_random(straight, tmp_path, trial, way, options)
 
 

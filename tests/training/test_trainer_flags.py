@@ -1,4 +1,4 @@
-"""Every flag of the Trainer, by what it does."""
+"""The Trainer's flags: effects, defaults, invalid values and conflicts."""
 
 import keras
 import numpy as np
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 class Watch(kgenre.Callback):
-    """Notes (epoch, batch_idx) of training batches and global steps of validations."""
+    """Records (epoch, batch_idx) and rows of training batches, and steps of validations; counts evaluated batches."""
 
     def __init__(self):
         self.batches, self.validations, self.rows, self.sanity = [], [], [], 0
@@ -58,7 +58,7 @@ class Unknown:
         return iter(boring_batches(self.count))
 
 
-# --- how long ---------------------------------------------------------------------------------------------------
+# --- length of training -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_max_epochs_has_a_default():
 
 
 @pytest.mark.parametrize(("limit", "batches"), [(0.5, 3), (None, 6)])
-def test_limits(limit, batches):
+def test_limit_batches(limit, batches):
     limits = {f"limit_{stage}_batches": limit for stage in ("train", "val", "test", "predict")}
     watch, trainer = watched(6, 6, **limits)
     trainer.test(dataloaders=boring_batches(6), verbose=False)
@@ -90,20 +90,20 @@ def test_limits(limit, batches):
     assert watch.evaluated == {"validation": batches, "test": batches, "predict": batches}
 
 
-def test_a_count_limits_a_source_without_length():
+def test_limit_of_unsized_data_must_be_a_count():
     watch, _ = watched(Unknown(5), limit_train_batches=2, max_epochs=2)
     assert watch.batches == [(0, 0), (0, 1), (1, 0), (1, 1)]
     with pytest.raises(TrainerError, match=r"limit_train_batches=0.5: a fraction needs data of known length"):
         watched(Unknown(5), limit_train_batches=0.5)
 
 
-def test_the_last_incomplete_group_of_a_source_without_length_makes_an_update_below_the_limit_too():
+def test_incomplete_group_updates_if_a_source_ends_early():
     _, trainer = watched(Unknown(5), limit_train_batches=99, accumulate_grad_batches=2, max_epochs=2)
     assert trainer.global_step == 6
 
 
 @pytest.mark.parametrize("stage", ["train", "val"])
-def test_a_fraction_that_leaves_no_batch(stage):
+def test_fraction_that_leaves_no_batch_is_rejected(stage):
     with pytest.raises(TrainerError, match=rf"limit_{stage}_batches=0.1 of 6 batches is less than one. Give at least"):
         watched(6, 6, **{f"limit_{stage}_batches": 0.1})
 
@@ -114,7 +114,7 @@ def test_log_every_n_steps_0_logs_no_steps():
     assert logger.history("train/loss") == []
 
 
-def test_no_validation_batches():
+def test_limit_val_batches_0_skips_validation():
     watch, trainer = watched(2, 3, limit_val_batches=0)
     assert watch.evaluated["validation"] == watch.sanity == 0
     assert "val/loss" not in trainer.callback_metrics
@@ -131,7 +131,7 @@ def test_overfit_batches_repeats_the_same_batches(amount):
 
 
 @pytest.mark.parametrize("batches", [True, 2])
-def test_fast_dev_run_runs_everything_once_and_writes_nothing(in_tmp_path, batches):
+def test_fast_dev_run_runs_few_batches_and_writes_nothing(in_tmp_path, batches):
     class Wishes(BoringModule):
         def configure_callbacks(self):
             return [ModelCheckpoint()]
@@ -175,14 +175,14 @@ def test_when_validation_runs(arguments, validations):
 
 @pytest.mark.parametrize("accumulate", [1, 2])
 @pytest.mark.parametrize("batches", [3, 4])
-def test_a_fit_that_ends_with_a_source_without_length_ends_its_epoch(accumulate, batches):
+def test_max_steps_at_the_end_of_unsized_data_ends_the_epoch(accumulate, batches):
     steps = 2 * -(-batches // accumulate)
     arguments = {"max_epochs": 9, "max_steps": steps, "accumulate_grad_batches": accumulate}
     watch, trainer = watched(Unknown(batches), 1, num_sanity_val_steps=0, **arguments)
     assert (watch.validations, trainer.current_epoch, trainer.batch_idx) == ([steps // 2, steps], 2, 0)
 
 
-def test_validation_with_a_source_without_length_runs_once_at_the_end():
+def test_val_check_interval_with_unsized_data():
     watch, _ = watched(Unknown(4), 1, val_check_interval=2, max_epochs=2)
     assert watch.validations == [2, 4, 6, 8]
     with pytest.raises(TrainerError, match=r"val_check_interval=0.5: a fraction needs training data of known"):
@@ -203,7 +203,7 @@ def test_sanity_check(steps, seen):
     assert watch.evaluated["validation"] == 3
 
 
-def test_validation_data_without_a_batch_are_said(caplog):
+def test_empty_validation_data_are_warned_about(caplog):
     caplog.set_level("WARNING", "kgenre")
     quiet_trainer(max_epochs=2).fit(BoringModule(), boring_batches(1), [])
     assert caplog.messages == ["The val data yielded no batches: this fit runs no validation."]
@@ -228,16 +228,16 @@ def test_a_module_without_validation_step_is_not_validated(caplog):
     assert "OnlyTrains has no validation_step: this fit runs no validation" in caplog.text
 
 
-# --- what is written and shown ------------------------------------------------------------------------------------
+# --- loggers, callbacks and folders -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("logger", ["tensorboard", CSVLogger, [CSVLogger(), None]])
-def test_what_is_no_logger(logger):
+def test_invalid_loggers_are_rejected(logger):
     with pytest.raises(kgenre.TrainerError, match=r"logger=.* takes True .*TensorBoardLogger\(\)\. Received: "):
         kgenre.Trainer(logger=logger)
 
 
-def test_defaults():
+def test_default_loggers_and_callbacks():
     trainer = kgenre.Trainer()
     assert [type(logger) for logger in trainer.loggers] == [TensorBoardLogger, CSVLogger]
     names = [type(callback).__name__ for callback in trainer.callbacks]
@@ -245,7 +245,7 @@ def test_defaults():
     assert trainer.checkpoint_callback is not None
 
 
-def test_enable_flags_and_own_ones():
+def test_enable_flags_with_given_callbacks():
     bar, logger = ProgressBar(refresh_rate=7), InMemoryLogger()
     trainer = kgenre.Trainer(callbacks=bar, logger=logger, enable_model_summary=False, enable_checkpointing=False)
     assert trainer.callbacks[0] is bar
@@ -294,7 +294,7 @@ def test_learning_rates_can_be_read_and_set():
     assert float(trainer.optimizers[0].learning_rate) == 0.25
 
 
-def test_a_rate_that_a_hook_has_just_set_is_read_there():
+def test_learning_rate_set_in_a_hook_can_be_read_there():
     class Sets(BoringModule):
         def on_train_epoch_start(self):
             self.trainer.optimizers[0].learning_rate = 0.25
@@ -330,7 +330,7 @@ def test_jit_compile_trains_to_the_same_loss():
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
-# --- wrong values -----------------------------------------------------------------------------------------------
+# --- invalid values ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -366,13 +366,13 @@ def test_jit_compile_trains_to_the_same_loss():
     ],
     ids=str,
 )
-def test_wrong_values_name_the_argument_and_the_value(arguments):
+def test_errors_name_the_argument_and_the_value(arguments):
     ((name, value),) = arguments.items()
     with pytest.raises(TrainerError, match=rf"{name}.*{value}"):
         kgenre.Trainer(**arguments)
 
 
-def test_no_root_is_the_default_one():
+def test_default_root_dir_none_means_the_default():
     assert str(kgenre.Trainer(default_root_dir=None).default_root_dir) == "runs"
 
 
@@ -386,7 +386,7 @@ def test_no_root_is_the_default_one():
     ],
     ids=["keras", "class", "function", "number"],
 )
-def test_what_is_no_callback(given, message):
+def test_invalid_callbacks_are_rejected(given, message):
     with pytest.raises(TrainerError, match=rf"\(callbacks=...\): not a kgenre callback. Received: {message}"):
         kgenre.Trainer(callbacks=[given])
     module = BoringModule()
@@ -395,7 +395,7 @@ def test_what_is_no_callback(given, message):
         quiet_trainer().fit(module, boring_batches(1))
 
 
-# --- flags that go against each other -----------------------------------------------------------------------------
+# --- conflicting flags --------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -413,7 +413,7 @@ def test_what_is_no_callback(given, message):
     ],
     ids=lambda costs: next(iter(costs)),
 )
-def test_barebones_refuses_what_costs_by_name(costs):
+def test_barebones_rejects_costly_flags_by_name(costs):
     ((name, _),) = costs.items()
     with pytest.raises(TrainerError, match=rf"barebones=True, {name}="):
         kgenre.Trainer(barebones=True, **costs)
@@ -433,7 +433,7 @@ def test_barebones_trains_and_does_nothing_else(in_tmp_path, capsys):
     assert weights_of(module)["model.layers.0.kernel"].tolist() == weights_of(same)["model.layers.0.kernel"].tolist()
 
 
-def test_an_unknown_profiler():
+def test_unknown_profiler_is_rejected():
     with pytest.raises(
         TrainerError, match=r"profiler must be one of 'simple', 'advanced', 'trace', or a Profiler. .*'fast'"
     ):
