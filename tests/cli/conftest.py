@@ -1,4 +1,4 @@
-"""Films and runs that the tests of the command line share."""
+"""Films and runs shared by the tests of the command line."""
 
 import csv
 import shutil
@@ -13,7 +13,7 @@ SMALL = ["--data.image_size", "[16, 16]", "--data.batch_size", "32", "--trainer.
 
 @pytest.fixture
 def allow_import(monkeypatch):
-    """Call with the name of a user's module: options may name its classes; when the test is over it is forgotten."""
+    """Call with the name of a user's module to let options name its classes; it is unloaded after the test."""
     allowed = []
 
     def allow(name):
@@ -27,13 +27,13 @@ def allow_import(monkeypatch):
 
 @pytest.fixture(scope="session")
 def films(sample):
-    """The sample films in a folder."""
+    """The folder of the sample films."""
     return sample
 
 
 @pytest.fixture(scope="session")
 def unlabelled(films, tmp_path_factory):
-    """Five of them without genres."""
+    """A folder with five of the sample films, without their genres."""
     folder = tmp_path_factory.mktemp("unlabelled")
     with (films / "films.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))[:5]
@@ -50,7 +50,7 @@ def unlabelled(films, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def fit(films):
-    """Call ``kgenre fit`` on the films with more arguments; returns the exit code."""
+    """Call to run ``kgenre fit`` on the sample films with further arguments; returns the exit code."""
 
     def run(root, *arguments):
         return main(["fit", "--data.path", str(films), "--trainer.default_root_dir", str(root), *SMALL, *arguments])
@@ -60,7 +60,7 @@ def fit(films):
 
 @pytest.fixture(scope="session")
 def poster_run(fit, tmp_path_factory):
-    """The folder of a run of two epochs of a poster network that is compiled in no time."""
+    """The folder of a two-epoch run of a poster network that compiles quickly."""
     root = tmp_path_factory.mktemp("runs")
     config = root / "posters.yaml"
     config.write_text(
@@ -73,7 +73,7 @@ def poster_run(fit, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def overview_run(fit, tmp_path_factory):
-    """The folder of a run of two epochs of a tiny overview network."""
+    """The folder of a two-epoch run of a tiny overview network."""
     root = tmp_path_factory.mktemp("runs")
     network = ["--model.network", "overview_lstm_pooled", "--model.network_args", "{embedding_dim: 8, units: 4}"]
     data = ["--data.posters", "false", "--data.vocabulary_size", "300", "--model.learning_rate", "0.02"]

@@ -1,4 +1,4 @@
-"""``kgenre fit --advise``: a table, and what to type."""
+"""``kgenre fit --advise``: its measurements, and the command that it recommends."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.one_backend("tensorflow")
 SMALL = ["--data.batch_size", "8", "--data.image_size", "[16, 16]", "--model.network", "poster_colours"]
 
 
-def test_measuring_one_way(sample, tmp_path, capsys, monkeypatch):
+def test_measuring_prints_step_times_and_leaves_no_run(sample, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     words = ["--data.path", str(sample), *SMALL, "--trainer.precision=bf16-mixed"]
@@ -27,7 +27,10 @@ def test_measuring_one_way(sample, tmp_path, capsys, monkeypatch):
 
 @pytest.fixture
 def measured(monkeypatch):
-    """Stands for the processes: {(backend, precision, devices): {way: seconds}}; returns the words each was given."""
+    """Replace the subprocesses: returns the arguments of each, and the step times that a test sets.
+
+    The times are {(backend, precision, devices): {variant: seconds}}; without an entry the subprocess fails.
+    """
     monkeypatch.setenv("KERAS_BACKEND", "jax")
     monkeypatch.setattr("kgenre.engines.backend.check_backend", lambda: "jax")
     monkeypatch.setattr("os.cpu_count", lambda: 6)
@@ -47,7 +50,7 @@ def measured(monkeypatch):
     return asked, times
 
 
-def test_what_is_faster_is_said_as_it_is_typed(measured, capsys):
+def test_the_fastest_setting_is_printed_as_a_command(measured, capsys):
     asked, times = measured
     times |= {
         ("jax", "32-true", 1): {"jax 1, 32-true": 0.25},
@@ -64,7 +67,7 @@ def test_what_is_faster_is_said_as_it_is_typed(measured, capsys):
     assert "jax, 32-true, 4 devices cannot be measured: no such way" in printed.err
 
 
-def test_a_cpu_shared_by_several_devices(measured, capsys):
+def test_several_devices_on_one_cpu_are_measured(measured, capsys):
     asked, times = measured
     times |= {
         ("jax", "32-true", 1): {"jax 1, 32-true": 0.25},
@@ -82,7 +85,7 @@ def test_a_cpu_shared_by_several_devices(measured, capsys):
     assert len(asked) == 4
 
 
-def test_a_gpu_without_units_for_bfloat16(measured, capsys):
+def test_float16_is_measured_on_a_gpu_without_bfloat16(measured, capsys):
     _, times = measured
     times |= {
         "place": {"device": "gpu", "lacks_bfloat16": True},
@@ -102,7 +105,7 @@ def test_nothing_is_clearly_faster(measured, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == "No setting here is clearly faster than this configuration."
 
 
-def test_a_configuration_that_cannot_run(measured, capsys):
+def test_a_configuration_that_fails_is_measured_only_once(measured, capsys):
     asked, _ = measured
     assert main(["fit", "--advise"]) == 1
     assert len(asked) == 1, "what is wrong is said once"

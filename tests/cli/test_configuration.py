@@ -1,4 +1,4 @@
-"""Options: LightningCLI's conventions, and which of several places wins."""
+"""Options: LightningCLI's conventions, and the precedence of their sources."""
 
 import ntpath
 import os
@@ -21,7 +21,7 @@ EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 
 @pytest.fixture
 def digits(allow_import, monkeypatch):
-    """A user who has a `digits.py` and lets kgenre import it; gives the arguments that name its classes."""
+    """Make a user's module `digits` importable and allow it; returns the arguments that name its classes."""
     allow_import("digits")
     monkeypatch.syspath_prepend(EXAMPLES)
     return ["--model", "digits.DigitNet", "--data", "digits.Digits"]
@@ -36,8 +36,8 @@ def write(path, **content):
     return str(path)
 
 
-def test_the_nearest_to_hand_wins(poster_run, tmp_path, monkeypatch):
-    """Command line, later config, earlier config, environment, checkpoint, default: each is taken away in turn."""
+def test_precedence_of_sources(poster_run, tmp_path, monkeypatch):
+    """Command line, later config, earlier config, environment, checkpoint, default: each is removed in turn."""
     first = write(tmp_path / "a.yaml", model={"init_args": {"learning_rate": 0.3}})
     second = write(tmp_path / "b.yaml", model={"init_args": {"learning_rate": 0.4}})
     words = ["--model.learning_rate", "0.5", "--config", first, "--config", second, "--ckpt_path", str(poster_run)]
@@ -45,19 +45,19 @@ def test_the_nearest_to_hand_wins(poster_run, tmp_path, monkeypatch):
     rates = [options(*words[start:]).model.init_args.learning_rate for start in (0, 2)]
     rates.append(options(*words[2:4], *words[6:]).model.init_args.learning_rate)
     rates.append(options(*words[6:]).model.init_args.learning_rate)
-    monkeypatch.setenv("KGENRE_MODEL__LEARNING_RATE", "")  # as if it were not set
+    monkeypatch.setenv("KGENRE_MODEL__LEARNING_RATE", "")  # counts as not set
     rates.append(options(*words[6:]).model.init_args.learning_rate)
     rates.append(options().model.init_args.learning_rate)
     assert rates == [0.5, 0.4, 0.3, 0.2, 0.01, 1e-4]
 
 
-def test_of_two_checkpoints_the_last_one_counts(poster_run, overview_run):
+def test_the_last_of_two_checkpoints_wins(poster_run, overview_run):
     given = options("--ckpt_path", str(overview_run), f"--ckpt_path={poster_run}")
     assert (given.ckpt_path, given.model.init_args.network) == (str(poster_run), "poster_colours")
     assert options("--ckpt_path", str(poster_run), "--ckpt_path", "null").model.init_args.learning_rate == 1e-4
 
 
-def test_a_config_leaves_to_the_checkpoint_what_it_does_not_say(overview_run, films, tmp_path, capsys):
+def test_options_not_in_the_config_come_from_the_checkpoint(overview_run, films, tmp_path, capsys):
     network = {"network": "overview_lstm_pooled", "network_args": {"dropout": 0.3}}
     config = write(tmp_path / "a.yaml", model={"init_args": network}, data={"init_args": {"path": None}})
     words = ["--config", config, "--ckpt_path", str(overview_run)]
@@ -78,13 +78,13 @@ def test_a_config_leaves_to_the_checkpoint_what_it_does_not_say(overview_run, fi
     assert other.network_args == {"dropout": 0.3}
 
 
-def test_a_config_that_is_not_on_a_drive(monkeypatch):
-    monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)  # as on Windows; the colon is not one of YAML
+def test_error_missing_config_on_a_windows_drive(monkeypatch):
+    monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)  # as on Windows: the drive's colon is not YAML
     with pytest.raises(UsageError, match="the file does not exist"):
         order_arguments(["--config", r"C:\absent.yaml"], {})
 
 
-def test_a_config_is_merged_into_the_one_before(tmp_path):
+def test_a_config_is_merged_into_the_previous_one(tmp_path):
     first = write(tmp_path / "a.yaml", trainer={"max_epochs": 2, "min_epochs": 1}, data={"init_args": {"seed": 3}})
     second = write(tmp_path / "b.yaml", trainer={"max_epochs": 5})
     given = options("--config", first, f"--config={second}")
@@ -92,7 +92,7 @@ def test_a_config_is_merged_into_the_one_before(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["TRAINER__MAX_EPOCHS", "SEED_EVERYTHING", "DATA__BATCH_SIZE"])
-def test_environment(monkeypatch, name):
+def test_environment_variables_set_options(monkeypatch, name):
     monkeypatch.setenv(f"KGENRE_{name}", "7")
     given = options()
     assert 7 in (given.trainer.max_epochs, given.seed_everything, given.data.init_args.batch_size)
@@ -104,7 +104,7 @@ def test_an_optimizer_in_the_environment(monkeypatch):
     assert options().optimizer.as_dict() == {"class_path": "SGD", "init_args": {"momentum": 0.5}}
 
 
-def test_an_environment_variable_that_is_no_option_is_an_error(monkeypatch, capsys):
+def test_error_unknown_option_in_the_environment(monkeypatch, capsys):
     monkeypatch.setenv("KGENRE_TRAINER__MAX_EPOCH", "7")
     assert main(["fit", "--print_config"]) == 2
     said = capsys.readouterr().err
@@ -112,7 +112,7 @@ def test_an_environment_variable_that_is_no_option_is_an_error(monkeypatch, caps
     assert "mean --trainer.max_epochs?" in said
 
 
-def test_sample_films_that_nobody_asked_for_are_named_first(caplog, films):
+def test_using_sample_films_by_default_is_logged_first(caplog, films):
     for words in ([], ["--data.path", str(films)]):
         caplog.clear()
         start(options(*words))
@@ -139,14 +139,14 @@ def test_appending_to_lists(tmp_path):
 @pytest.mark.parametrize(
     ("option", "home"), [("callbacks", kgenre.callbacks), ("logger", kgenre.loggers)], ids=["callbacks", "loggers"]
 )
-def test_our_classes_have_short_names(option, home, capsys):
+def test_callbacks_and_loggers_have_short_names(option, home, capsys):
     base = {"Callback", "Logger", "LambdaCallback"}
     names = [name for name in home.__all__ if isinstance(getattr(home, name), type) and name not in base]
     classes = [name for name in names if issubclass(getattr(home, name), (kgenre.Callback, kgenre.loggers.Logger))]
     assert len(classes) >= 3
     for name in classes:
         code, said = main(["fit", f"--trainer.{option}={name}", "--print_config"]), capsys.readouterr()
-        # Some have arguments that must be given: then the name was understood, too.
+        # For a class with required arguments the error shows that its name was resolved.
         assert (code, f"{home.__name__}.{name}" in said.out) == (0, True) or f"{name} needs" in said.err, name
 
 
@@ -171,19 +171,19 @@ def test_help_of_an_optimizer(capsys):
     assert "momentum" in capsys.readouterr().out
 
 
-def test_help_of_an_optimizer_that_is_not_named(capsys):
+def test_error_help_of_an_unnamed_optimizer(capsys):
     assert main(["fit", "--optimizer.help", "--trainer.max_epochs", "3"]) == 1
     assert "--optimizer.help needs the name of a class. There are: Adadelta," in capsys.readouterr().err
 
 
-def test_optimizer_and_schedule_are_written_out():
+def test_optimizer_and_schedule_options():
     given = options("--optimizer", "SGD", "--optimizer.momentum", "0.9", "--lr_scheduler=CosineDecay")
     assert given.optimizer.class_path == "SGD"
     assert given.optimizer.init_args == {"momentum": 0.9}
     assert given.lr_scheduler.class_path == "CosineDecay"
 
 
-def test_a_module_of_the_users_own(digits, capsys):
+def test_user_classes_in_the_printed_config(digits, capsys):
     assert main(["fit", *digits, "--model.filters", "4", "--print_config"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"] == {"class_path": "digits.DigitNet", "init_args": {"filters": 4, "learning_rate": 0.001}}
@@ -193,7 +193,7 @@ def test_a_module_of_the_users_own(digits, capsys):
     assert yaml.safe_load(capsys.readouterr().out) == classes
 
 
-def test_a_file_in_the_working_directory_is_found(allow_import, tmp_path, monkeypatch, capsys):
+def test_a_module_in_the_working_directory_must_be_allowed(allow_import, tmp_path, monkeypatch, capsys):
     (tmp_path / "mine.py").write_text("import kgenre\nclass Net(kgenre.Module):\n    pass\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
@@ -205,7 +205,7 @@ def test_a_file_in_the_working_directory_is_found(allow_import, tmp_path, monkey
     assert main(["fit", "--model", "mine.Net", "--print_config"]) == 2, "what was allowed once is not for ever"
 
 
-def test_data_of_the_users_own_need_no_tensorflow(run_python):
+def test_user_data_needs_no_tensorflow(run_python):
     script = (
         "import sys\nfrom kgenre.cli.configuration import make_parser, parse\n"
         "parse(make_parser('fit', ''), ['--model', 'digits.DigitNet', '--data', 'digits.Digits'])\n"
@@ -227,7 +227,7 @@ def test_data_of_the_users_own_need_no_tensorflow(run_python):
         ("null", "./null"),
     ],
 )
-def test_a_folder_whose_name_is_yaml(name, path, tmp_path, monkeypatch):
+def test_a_folder_name_that_is_valid_yaml_stays_a_path(name, path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / name).mkdir()
     assert options(f"--data.path={name}").data.init_args.path == path
@@ -237,19 +237,19 @@ def test_a_folder_whose_name_is_yaml(name, path, tmp_path, monkeypatch):
     assert (read.path, read.batch_size) == (path, 3)
 
 
-def test_a_text_that_looks_like_a_number_is_one_in_the_config_too(tmp_path):
+def test_text_that_looks_like_a_number_survives_the_config(tmp_path):
     given = options("--trainer.name", "1e3", "--model.learning_rate", "1e-5")
     (tmp_path / "config.yaml").write_text(dump(make_parser("fit", ""), given))
     read = options("--config", str(tmp_path / "config.yaml"))
     assert (read.trainer.name, read.model.init_args.learning_rate) == ("1e3", 1e-5)
 
 
-def test_an_overview_that_begins_like_a_comment_is_one():
+def test_an_overview_may_begin_like_a_yaml_comment():
     given = predict._parser().parse_args(["--ckpt_path", "x", "--overview", "#MeToo: the film"])
     assert given.overview == "#MeToo: the film"
 
 
-def test_an_optimizer_in_place_of_the_modules_is_said(digits, in_tmp_path, caplog):
+def test_replacing_the_modules_optimizer_is_logged(digits, in_tmp_path, caplog):
     words = [*digits, "--trainer.fast_dev_run", "1", "--optimizer", "SGD"]
     assert main(["fit", *words]) == 0
     assert "--optimizer SGD replaces the module's optimizer, learning rate, schedule and weight decay." in caplog.text

@@ -1,4 +1,4 @@
-"""What a user can do wrong: one or two lines that say what was given and what to give, exit code 1 or 2."""
+"""Errors of use: one or two lines with what was given and what to give instead, and exit code 1 or 2."""
 
 import errno
 import shutil
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.one_backend("tensorflow")
 
 @pytest.fixture
 def fails(capsys):
-    """Run ``kgenre`` with arguments, which must fail; returns the exit code and the lines on standard error."""
+    """Call to run a ``kgenre`` command that must fail; returns the exit code and the lines on standard error."""
 
     def run(*arguments):
         code = main([str(argument) for argument in arguments])
@@ -131,7 +131,7 @@ def test_wrong_arguments(fails, arguments, code, words, tmp_path, monkeypatch):
         ("sweep", "network", '["poster_resnet", "poster_resnt"]', "mean 'poster_resnet'?"),
     ],
 )
-def test_a_misspelt_name_is_told_without_a_backend(fails, command, option, value, word, tmp_path, monkeypatch):
+def test_a_misspelled_name_fails_before_the_backend_import(fails, command, option, value, word, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("kgenre.cli.quiet_backend.import_backend", lambda **kinds: pytest.fail("imported"))
     code, lines = fails(command, f"--{'sweep.' * (command == 'sweep')}model.{option}", value)
@@ -177,7 +177,7 @@ def test_wrong_config(fails, tmp_path, text, word):
     assert word in " ".join(lines[-2:]), lines
 
 
-def test_a_config_in_the_folder_configs(fails, tmp_path, monkeypatch):
+def test_a_config_in_the_configs_folder_is_suggested(fails, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "mine.yaml").write_text("trainer: {max_epochs: 3}")
@@ -185,14 +185,14 @@ def test_a_config_in_the_folder_configs(fails, tmp_path, monkeypatch):
     assert "--config mine.yaml: the file does not exist. Did you mean configs/mine.yaml?" in lines[-1]
 
 
-def test_a_folder_of_runs_is_no_run(fails, tmp_path):
+def test_a_folder_of_runs_suggests_the_newest(fails, tmp_path):
     for version in (2, 10):
         (tmp_path / f"version_{version}").mkdir()
     code, lines = fails("predict", "--ckpt_path", tmp_path, "--overview", "A film.")
     assert (code, f"The newest run there is {tmp_path / 'version_10'}." in lines[-1]) == (1, True)
 
 
-def test_a_checkpoint_of_another_module_is_named(fails, tmp_path):
+def test_a_checkpoint_of_another_module_is_rejected(fails, tmp_path):
     made = write_checkpoint(Checkpoint({}, {}, {"model": {"class_path": "digits.DigitNet"}}), tmp_path / "step=000001")
     for command in (["predict", "--overview", "A ship.", "--ckpt_path", made], ["fuse", made]):
         code, lines = fails(*command)
@@ -200,7 +200,7 @@ def test_a_checkpoint_of_another_module_is_named(fails, tmp_path):
         assert "holds no GenreClassifier trained on films" in lines[-1]
 
 
-def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monkeypatch):
+def test_unwritable_folders(fails, overview_run, films, tmp_path, monkeypatch):
     def refuse(trainer, *arguments, **named):
         raise OSError(errno.EROFS, "Read-only file system", str(refused))
 
@@ -211,7 +211,7 @@ def test_where_nothing_may_be_written(fails, overview_run, films, tmp_path, monk
         (tmp_path / "cache", "(Read-only file system). Make room there, or choose another location."),
     ):
         assert words in fails("fit", "--trainer.default_root_dir", tmp_path / "runs")[1][-1], refused
-    for name in (None, str(tmp_path / "runs" / "x")):  # a file that is being written has no name in the error
+    for name in (None, str(tmp_path / "runs" / "x")):  # an error while writing to an open file has no file name
 
         def refuse(trainer, *arguments, name=name, **named):
             raise OSError(errno.ENOSPC, "No space left on device", name)
@@ -250,7 +250,7 @@ def test_empty_overview(fails, overview_run):
     assert (code, "no words" in lines[-1]) == (1, True)
 
 
-def test_poster_where_an_overview_is_needed(fails, overview_run, films):
+def test_poster_instead_of_an_overview(fails, overview_run, films):
     poster = next((films / "posters").glob("*.jpg"))
     code, lines = fails("predict", "--ckpt_path", overview_run, "--poster", poster)
     assert (code, "--overview" in lines[-1]) == (1, True)
@@ -262,7 +262,7 @@ def test_zero_byte_poster(fails, poster_run, tmp_path):
     assert (code, "empty.jpg" in lines[-1]) == (1, True)
 
 
-def test_greyscale_poster_is_fine(poster_run, tmp_path, capsys):
+def test_greyscale_poster_is_accepted(poster_run, tmp_path, capsys):
     from PIL import Image
 
     Image.linear_gradient("L").save(tmp_path / "grey.jpg")
@@ -292,12 +292,12 @@ def test_checkpoint_of_another_network_with_arguments(fails, overview_run):
     assert "network is overview_lstm_pooled, which reads overviews, but this model's is poster_colours." in lines[-1]
 
 
-def test_a_network_that_reads_what_the_data_leave_out(fails, films):
+def test_a_network_whose_inputs_are_switched_off(fails, films):
     code, lines = fails("fit", "--data.path", films, "--model.network", "overview_words", "--data.overviews", "false")
     assert (code, "set --data.overviews true" in lines[-1]) == (1, True)
 
 
-def test_the_films_of_a_run_that_are_elsewhere(fails, poster_run, tmp_path):
+def test_the_runs_films_cannot_be_found(fails, poster_run, tmp_path):
     run = shutil.copytree(poster_run, tmp_path / "version_0")
     path = run / "checkpoints" / (run / "checkpoints" / "best").read_text().strip()
     checkpoint = read_checkpoint(path)
@@ -326,7 +326,7 @@ def test_most_posters_missing(fails, films, tmp_path):
     assert "--data.max_bad_fraction" in lines[-1]
 
 
-def test_what_a_callback_refuses_leaves_nothing(fails, films, tmp_path):
+def test_a_callbacks_error_leaves_no_run_folder(fails, films, tmp_path):
     code, lines = fails(
         *("fit", "--data.path", films, "--data.image_size", "[16, 16]", "--model.schedule", "cosine"),
         *("--trainer.callbacks=ReduceLROnPlateau", "--trainer.default_root_dir", tmp_path / "runs"),
@@ -344,7 +344,7 @@ def test_what_a_callback_refuses_leaves_nothing(fails, films, tmp_path):
         ("digits", "raise ValueError('of the user')", False),
     ],
 )
-def test_whose_errors_are_for_the_user(module, statement, is_ours):
+def test_only_errors_raised_by_kgenre_are_refusals(module, statement, is_ours):
     inner = {"__name__": module}
     exec(f"def called():\n    {statement}", inner)
     outer = {"__name__": "kgenre.cli.main", "called": inner["called"], "is_refusal": is_refusal}
@@ -355,7 +355,7 @@ def test_whose_errors_are_for_the_user(module, statement, is_ours):
     assert outer["found"] == is_ours
 
 
-def test_csv_without_the_columns(fails, tmp_path):
+def test_csv_without_the_required_columns(fails, tmp_path):
     (tmp_path / "films.csv").write_text("name,plot\nAlien,In space\n")
     code, lines = fails("fit", "--data.path", tmp_path)
     assert code == 1
@@ -381,7 +381,7 @@ def test_csv_without_the_columns(fails, tmp_path):
         ),
     ],
 )
-def test_a_module_of_the_users_own(fails, allow_import, tmp_path, monkeypatch, text, name, words):
+def test_errors_in_a_users_module(fails, allow_import, tmp_path, monkeypatch, text, name, words):
     (tmp_path / "mine.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     allow_import("mine")
@@ -390,7 +390,7 @@ def test_a_module_of_the_users_own(fails, allow_import, tmp_path, monkeypatch, t
     assert all(word in lines[-2] for word in words), lines
 
 
-def test_a_keras_callback_of_the_users_own(fails, allow_import, tmp_path, monkeypatch):
+def test_a_users_keras_callback_must_be_wrapped(fails, allow_import, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text("import keras\nclass Mine(keras.callbacks.Callback): ...")
     monkeypatch.syspath_prepend(tmp_path)
     allow_import("mine")
@@ -398,7 +398,7 @@ def test_a_keras_callback_of_the_users_own(fails, allow_import, tmp_path, monkey
     assert lines[-2].endswith("is not a Callback. In Python, wrap Keras's: kgenre.callbacks.KerasCallback(Mine()).")
 
 
-def test_a_bug_in_the_users_module_shows_where_it_is(allow_import, tmp_path, monkeypatch):
+def test_a_bug_in_a_users_module_keeps_its_traceback(allow_import, tmp_path, monkeypatch):
     (tmp_path / "buggy.py").write_text(
         "import kgenre\nclass Net(kgenre.Module):\n    def __init__(self):\n        self.x = undefined\n"
     )

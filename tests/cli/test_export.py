@@ -10,7 +10,7 @@ from kgenre.cli.main import main
 
 
 @pytest.mark.one_backend("jax")
-def test_a_run_is_exported_and_says_the_same(poster_run, films, tmp_path, capsys, run_python):
+def test_the_exported_program_predicts_the_same(poster_run, films, tmp_path, capsys, run_python):
     folder = tmp_path / "exported"
     assert main(["export", str(poster_run), str(folder), "--format", "keras"]) == 0
     assert "classifier.json, classify.py, model.keras" in capsys.readouterr().out
@@ -18,7 +18,7 @@ def test_a_run_is_exported_and_says_the_same(poster_run, films, tmp_path, capsys
     poster = str(next((films / "posters").iterdir()))
     assert main(["predict", "--ckpt_path", str(poster_run), "--poster", poster, "--top", "2", "--json"]) == 0
     expected = json.loads(capsys.readouterr().out)["genres"]
-    # In a process that has not imported kgenre's layers yet.
+    # In a new process, which has not imported kgenre's layers.
     program, given = str(folder / "classify.py"), ["", "--poster", poster, "--top", "2"]
     code = f"import runpy, sys; sys.argv = {given!r}; runpy.run_path({program!r}, run_name='__main__')"
     printed = [line.replace("*", " ").split() for line in run_python(code).splitlines()]
@@ -26,13 +26,13 @@ def test_a_run_is_exported_and_says_the_same(poster_run, films, tmp_path, capsys
     assert [float(value) for _, value in printed] == pytest.approx([film["probability"] for film in expected], abs=5e-3)
 
 
-def test_what_is_refused_in_a_line(poster_run, tmp_path, capsys, monkeypatch):
+def test_errors_are_one_line(poster_run, tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("KERAS_BACKEND", keras.backend.backend())
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
 
     def said(run, folder, format):
         assert main(["export", str(run), str(folder), "--format", format]) == 1
-        return capsys.readouterr().err.splitlines()[-1]  # before it, here: that KERAS_BACKEND comes too late
+        return capsys.readouterr().err.splitlines()[-1]
 
     assert "already exists. Name a new folder." in said(poster_run, tmp_path, "keras")
     assert "is neither a checkpoint nor a run" in said(tmp_path, tmp_path / "new", "keras")

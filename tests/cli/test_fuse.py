@@ -1,4 +1,4 @@
-"""``kgenre fuse`` makes of several runs one that is tested, predicts, and is reported like any other."""
+"""``kgenre fuse`` combines several runs into one that is tested, predicts and is reported like any other."""
 
 import errno
 import json
@@ -20,7 +20,7 @@ def log_odds(run):
     return np.log(prob) - np.log1p(-prob)
 
 
-def test_poster_and_overview_together(poster_run, overview_run, films, tmp_path, capsys):
+def test_a_poster_and_an_overview_run_are_fused(poster_run, overview_run, films, tmp_path, capsys):
     assert main(["fuse", str(overview_run), str(poster_run), "--root", str(tmp_path), "--name", "fused 🎬"]) == 0
     run = tmp_path / "fused 🎬" / "version_0"
     metrics = json.loads((run / "metrics.json").read_text())
@@ -49,7 +49,7 @@ def test_poster_and_overview_together(poster_run, overview_run, films, tmp_path,
     assert json.loads((run / "metrics.json").read_text())["test/loss"] == pytest.approx(metrics["test/loss"], rel=1e-4)
 
 
-def test_a_network_is_weighed_by_films_that_have_what_it_reads(monkeypatch):
+def test_weights_are_fitted_on_films_that_have_the_input(monkeypatch):
     poster = np.zeros((2, 3, 4, 4, 3), "uint8")
     poster[0, 1], poster[1, 0] = 7, 7
     weights = np.array([[1, 1, 1], [1, 0, 0]])
@@ -68,7 +68,7 @@ def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path, capsys):
     assert fit(tmp_path, *same) == 0
     runs = [poster_run, tmp_path / "other" / "version_0"]
     metrics = json.loads((runs[1] / "metrics.json").read_text())
-    (runs[1] / "metrics.json").write_text(json.dumps(metrics | {"test/step": 1}))  # it went on after its test
+    (runs[1] / "metrics.json").write_text(json.dumps(metrics | {"test/step": 1}))  # as if trained further since
     capsys.readouterr()
     assert main(["fuse", *map(str, runs), "--method", "mean", "--root", str(tmp_path), "--name", "both"]) == 0
     said = [line for line in capsys.readouterr().err.splitlines() if "tested at step" in line]
@@ -81,7 +81,7 @@ def test_the_mean_of_an_ensemble(poster_run, fit, tmp_path, capsys):
     assert "metrics.json cannot be read" in capsys.readouterr().err.splitlines()[-1]
 
 
-def test_the_mean_is_over_what_a_film_has(poster_run, overview_run, films, tmp_path, capsys):
+def test_the_mean_is_over_the_inputs_that_a_film_has(poster_run, overview_run, films, tmp_path, capsys):
     def predicted(run, *given):
         capsys.readouterr()
         assert main(["predict", "--ckpt_path", str(run), *given, "--top", "10", "--json"]) == 0
@@ -122,9 +122,9 @@ def test_the_mean_is_over_what_a_film_has(poster_run, overview_run, films, tmp_p
         ),
     ],
 )
-def test_runs_that_do_not_go_together(overview_run, part, changed, message, tmp_path, capsys):
+def test_incompatible_runs_are_rejected(overview_run, part, changed, message, tmp_path, capsys):
     checkpoint = read_checkpoint(find_checkpoint(overview_run))
-    checkpoint.state["data"]["state"]["split"]["test"].reverse()  # in another order it is the same split
+    checkpoint.state["data"]["state"]["split"]["test"].reverse()  # a different order is still the same split
     checkpoint.state["data"][part] |= changed
     other = write_checkpoint(checkpoint, tmp_path / "step=000009")
     assert main(["fuse", str(overview_run), str(other), "--root", str(tmp_path / "out")]) == 1
@@ -132,19 +132,19 @@ def test_runs_that_do_not_go_together(overview_run, part, changed, message, tmp_
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_and_itself(overview_run, tmp_path, capsys):
+def test_error_the_same_checkpoint_twice(overview_run, tmp_path, capsys):
     twice = [str(overview_run), str(overview_run / "checkpoints" / "best")]
     assert main(["fuse", *twice, "--root", str(tmp_path / "out")]) == 1
     assert "The same checkpoint is given twice" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
-def test_no_run(tmp_path, capsys):
+def test_error_a_folder_without_a_run(tmp_path, capsys):
     assert main(["fuse", str(tmp_path)]) == 1
     assert "Traceback" not in capsys.readouterr().err
 
 
-def test_a_full_disk_leaves_no_half_of_a_run(overview_run, tmp_path, capsys, monkeypatch):
+def test_a_full_disk_leaves_no_partial_run(overview_run, tmp_path, capsys, monkeypatch):
     def full(self, folder):
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "split.json"))
 

@@ -1,4 +1,4 @@
-"""``--help`` comes at once: no backend is imported before the arguments are parsed."""
+"""``--help`` is immediate: no backend is imported before the arguments are parsed."""
 
 import importlib
 import subprocess
@@ -18,7 +18,7 @@ def test_help_lists_the_commands(capsys):
     assert all(command in printed for command in COMMANDS)
 
 
-def test_a_command_is_a_file_that_runs():
+def test_each_command_is_a_module_with_a_run_function():
     for command in COMMANDS:
         assert callable(importlib.import_module(f"kgenre.cli.{command}").run)
 
@@ -30,7 +30,7 @@ def test_version(start):
 
 
 @pytest.mark.parametrize("command", ["report", "tensorboard", "predict"])
-def test_a_default_is_given_once(command, capsys):
+def test_help_states_a_default_only_once(command, capsys):
     assert main([command, "--help"]) == 0
     assert "; default:" not in " ".join(capsys.readouterr().out.split())
 
@@ -40,7 +40,7 @@ def test_no_command_is_wrong_usage(capsys):
 
 
 @pytest.mark.parametrize("command", ["fit", "test", "sweep"])
-def test_help_begins_with_what_is_mostly_given(command, capsys, monkeypatch):
+def test_help_begins_with_the_common_options(command, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     assert main([command, "--help"]) == 0
     first = capsys.readouterr().out.splitlines()[:12]

@@ -1,4 +1,4 @@
-"""When the command starts once more, and that it does so once."""
+"""When the command restarts itself with huge memory pages, and that it does so only once."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.backend_free
 
 @pytest.fixture
 def restarts(monkeypatch, tmp_path):
-    """The environments of the processes that would have been started, on a machine where it is worth it."""
+    """GLIBC_TUNABLES at each restart, none of which takes place, on a machine where huge pages help."""
     found = []
     monkeypatch.setattr(huge_pages, "MODE", tmp_path / "enabled")
     huge_pages.MODE.write_text("always [madvise] never\n")
@@ -26,26 +26,26 @@ def restarts(monkeypatch, tmp_path):
     return found
 
 
-def test_once(restarts):
+def test_it_restarts_only_once(restarts):
     restart_with_huge_pages(["fit", "--config", "a.yaml"])
     restart_with_huge_pages(["fit", "--config", "a.yaml"])
     assert restarts == [f"{TUNABLE}=1"]
 
 
-def test_other_tunables_stay(restarts, monkeypatch):
+def test_other_tunables_are_kept(restarts, monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", "glibc.malloc.check=0")
     restart_with_huge_pages(["fit"])
     assert restarts == [f"glibc.malloc.check=0:{TUNABLE}=1"]
 
 
 @pytest.mark.parametrize("words", [["predict"], ["fit", "--help"], ["fit", "--data.help"], ["fit", "--print_config"]])
-def test_not_for_what_is_short(words, restarts):
+def test_no_restart_for_short_commands(words, restarts):
     restart_with_huge_pages(words)
     assert restarts == []
 
 
 @pytest.mark.parametrize("mode", ["[always] madvise never", "always madvise [never]", None])
-def test_not_where_the_kernel_decides(mode, restarts):
+def test_no_restart_where_the_kernel_decides(mode, restarts):
     huge_pages.MODE.unlink()
     if mode is not None:
         huge_pages.MODE.write_text(mode)
@@ -56,20 +56,20 @@ def test_not_where_the_kernel_decides(mode, restarts):
 @pytest.mark.parametrize(
     ("name", "value"), [("_glibc", lambda: (2, 34)), ("_glibc", lambda: ()), ("check_backend", lambda: "tensorflow")]
 )
-def test_not_elsewhere(name, value, restarts, monkeypatch):
+def test_no_restart_with_an_old_glibc_or_another_backend(name, value, restarts, monkeypatch):
     monkeypatch.setattr(huge_pages, name, value)
     restart_with_huge_pages(["fit"])
     assert restarts == []
 
 
-def test_not_where_it_is_forbidden(restarts, monkeypatch):
+def test_no_restart_where_the_user_forbids_it(restarts, monkeypatch):
     monkeypatch.setenv("GLIBC_TUNABLES", f"{TUNABLE}=0")
     restart_with_huge_pages(["fit"])
     assert restarts == []
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="glibc's")
-def test_a_real_process_keeps_its_words(tmp_path):
+def test_a_restarted_process_keeps_its_id_and_arguments(tmp_path):
     (tmp_path / "enabled").write_text("always [madvise] never")
     script = tmp_path / "script.py"
     script.write_text(
@@ -86,4 +86,4 @@ def test_a_real_process_keeps_its_words(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     before, after = done.stdout.splitlines()
     assert before.endswith("['fit', 'a b'] None")
-    assert after == before.replace("None", f"{TUNABLE}=1")  # the same process, with its words
+    assert after == before.replace("None", f"{TUNABLE}=1")  # the same process, with the same arguments

@@ -1,4 +1,4 @@
-"""The program around every command."""
+"""The main program, which runs every command: its log, and the errors that it reports."""
 
 import errno
 import io
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.backend_free
 
 
 @pytest.mark.parametrize("on_terminal", [True, False])
-def test_a_long_message_breaks_between_words_on_a_terminal(monkeypatch, on_terminal):
+def test_long_messages_break_between_words_on_a_terminal(monkeypatch, on_terminal):
     screen = io.StringIO()
     screen.isatty = lambda: on_terminal
     monkeypatch.setattr("sys.stderr", screen)
@@ -31,7 +31,7 @@ def test_a_long_message_breaks_between_words_on_a_terminal(monkeypatch, on_termi
         assert max(len(line) for line in lines if "/" not in line) <= 30
 
 
-def test_an_error_of_a_command_is_not_laid_on_standard_output(monkeypatch):
+def test_a_commands_io_error_is_not_blamed_on_standard_output(monkeypatch):
     def fail(arguments):
         raise OSError(errno.EIO, "Input/output error", "films/posters/a.jpg")
 
@@ -47,7 +47,7 @@ def test_an_error_of_a_command_is_not_laid_on_standard_output(monkeypatch):
         ("Out of memory in batches of 8. A smaller", "Out of memory in batches of 8. A smaller"),
     ],
 )
-def test_a_lack_of_memory_is_a_line(monkeypatch, capsys, note, line):
+def test_out_of_memory_is_reported_in_one_line(monkeypatch, capsys, note, line):
     def fail(arguments):
         error = MemoryError("Unable to allocate\n9 TiB")
         for text in filter(None, ("JAX has removed its internal frames.", note)):
@@ -59,7 +59,7 @@ def test_a_lack_of_memory_is_a_line(monkeypatch, capsys, note, line):
     assert capsys.readouterr().err == f"kgenre: {line}\n"
 
 
-def test_a_file_of_the_users_is_no_module_of_a_library(tmp_path):
+def test_user_files_do_not_shadow_library_modules(tmp_path):
     for name in ("random", "json", "yaml", "keras"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken for the library')")
     script = [sys.executable, "-m", "kgenre", "fit", "--trainer.max_epochs", "x"]
@@ -68,7 +68,7 @@ def test_a_file_of_the_users_is_no_module_of_a_library(tmp_path):
     assert (done.returncode, "--trainer.max_epochs" in done.stderr) == (2, True), done.stderr
 
 
-def test_a_working_directory_that_was_removed(tmp_path):
+def test_error_the_working_directory_was_removed(tmp_path):
     script = 'mkdir gone; cd gone; rmdir ../gone; exec "$@"'
     command = ["sh", "-c", script, "sh", sys.executable, "-m", "kgenre", "data", "inspect", "films"]
     env = os.environ | {"PYTHONPATH": str(Path(main.__file__).parents[2])}
@@ -79,7 +79,7 @@ def test_a_working_directory_that_was_removed(tmp_path):
     )
 
 
-def test_a_name_that_the_locale_has_no_letters_for(monkeypatch, capsys):
+def test_error_a_name_that_the_locale_cannot_encode(monkeypatch, capsys):
     monkeypatch.setattr("kgenre.cli.report.run", lambda words: "é".encode("ascii"))
     with pytest.raises(UnicodeEncodeError):
         main.main(["report"])
@@ -91,7 +91,7 @@ def test_a_name_that_the_locale_has_no_letters_for(monkeypatch, capsys):
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 @pytest.mark.parametrize("name", ["runs/x", None])
-def test_a_full_disk_is_said_with_the_place(monkeypatch, capsys, number, name):
+def test_errors_of_writing_name_the_file(monkeypatch, capsys, number, name):
     def fail(words):
         raise OSError(number, os.strerror(number), name) if name else OSError(number, os.strerror(number))
 

@@ -1,4 +1,4 @@
-"""A subclass of GenreClassifier in the user's file: every command says what the subclass says, or why it cannot."""
+"""A user's subclass of GenreClassifier: every command uses what it overrides, or reports why it cannot."""
 
 import csv
 import json
@@ -48,7 +48,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def run(folder, fit, allow_import, monkeypatch):
-    """A tested run of the subclass, made by the first test; stands in its folder, and its file is allowed."""
+    """A tested run of the subclass, trained by the first test; each test runs in its folder, with its file allowed."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     allow_import("ownclass")
@@ -58,7 +58,7 @@ def run(folder, fit, allow_import, monkeypatch):
         assert fit(folder / "runs", *words) == 0
         before = json.loads((folder / "runs/own/version_0/metrics.json").read_text())["val/mine"]
         assert main(["test", "--ckpt_path", "runs/own/version_0"]) == 0
-        # What it logs in its validation is of the validation films, after the test, too.
+        # Testing must not replace what the subclass logged for the validation films.
         assert json.loads((folder / "runs/own/version_0/metrics.json").read_text())["val/mine"] == before
     return folder / "runs/own/version_0"
 
@@ -68,7 +68,7 @@ def rows(path):
         return {row["id"]: row for row in csv.DictReader(file)}
 
 
-def test_predictions_and_export_are_those_of_the_subclass(run, films, tmp_path, capsys):
+def test_predict_and_export_use_the_subclass(run, films, tmp_path, capsys):
     tested = rows(run / "predictions_test.csv")
     assert main(["predict", "--ckpt_path", str(run), "--data.path", str(films)]) == 0
     film, expected = next(iter(tested.items()))
@@ -94,7 +94,7 @@ def test_predictions_and_export_are_those_of_the_subclass(run, films, tmp_path, 
 @pytest.mark.parametrize(
     ("command", "code"), [(["test", "--ckpt_path"], 2), (["predict", "--poster", "x.jpg", "--ckpt_path"], 1)]
 )
-def test_a_class_that_is_not_allowed_or_not_there_is_named(run, command, code, tmp_path, monkeypatch, capsys):
+def test_error_the_class_is_not_allowed_or_missing(run, command, code, tmp_path, monkeypatch, capsys):
     def said():
         sys.modules.pop("ownclass", None)
         assert main([*command, str(run)]) == code
@@ -116,7 +116,7 @@ def test_a_class_that_is_not_allowed_or_not_there_is_named(run, command, code, t
     assert "Parser key" not in text
 
 
-def test_a_class_of_a_notebook_is_said_to_be_elsewhere(run, tmp_path, capsys):
+def test_error_the_class_was_defined_in_a_notebook(run, tmp_path, capsys):
     kept = read_checkpoint(find_checkpoint(run))
     kept.state["model"]["class_path"] = "__main__.Squared"
     path = write_checkpoint(kept, tmp_path / "step=000001")

@@ -1,4 +1,4 @@
-"""A network of the user's own, named by its file: every command finds it again, and none takes another one instead."""
+"""A user's network, named by its module: every command finds it, and none uses another one instead."""
 
 import json
 import sys
@@ -25,7 +25,7 @@ NAMED = ["--model.network", "mycnn.my_cnn", "--model.network_args.filters", "8",
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A folder with the file, and in it a tested run of its network."""
+    """A folder with the user's file."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "mycnn.py").write_text(FILE)
     return folder
@@ -33,7 +33,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def own(folder, allow_import, monkeypatch):
-    """Stand in that folder, and allow its file."""
+    """Run the test in that folder, with its file allowed."""
     monkeypatch.chdir(folder)
     monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
     allow_import("mycnn")
@@ -42,14 +42,14 @@ def own(folder, allow_import, monkeypatch):
 
 @pytest.fixture
 def run(own, fit):
-    """The run, made by the first test that wants it."""
+    """A tested run of the network, trained by the first test that needs it."""
     if not (own / "runs").exists():
         words = [*NAMED, "--trainer.name", "own", "--trainer.max_epochs", "1", "--test", "true"]
         assert fit(own / "runs", *words) == 0
     return own / "runs" / "own" / "version_0"
 
 
-def test_a_run_keeps_the_name_and_every_command_finds_it(run, films, tmp_path, capsys):
+def test_every_command_finds_the_network_of_a_run(run, films, tmp_path, capsys):
     poster = str(next((films / "posters").iterdir()))
     config = yaml.safe_load((run / "config.yaml").read_text())["model"]["init_args"]
     assert (config["network"], config["network_args"]) == ("mycnn.my_cnn", {"filters": 8})
@@ -64,7 +64,7 @@ def test_a_run_keeps_the_name_and_every_command_finds_it(run, films, tmp_path, c
         ["fuse", run, "--root", tmp_path],
         ["test", "--ckpt_path", tmp_path / "fused" / "version_0"],
     ):
-        sys.modules.pop("mycnn", None)  # each in a process of its own
+        sys.modules.pop("mycnn", None)  # as in a process of its own
         assert main([str(word) for word in words]) == 0, words
         assert "mycnn" in sys.modules or words[0] == "examples", words
         assert "without explanations" not in capsys.readouterr().err, words
@@ -74,7 +74,7 @@ def test_a_run_keeps_the_name_and_every_command_finds_it(run, films, tmp_path, c
 @pytest.mark.parametrize(
     "command", [["test", "--ckpt_path"], ["fuse"], ["predict", "--poster", "x.jpg", "--ckpt_path"]]
 )
-def test_what_is_not_allowed_is_not_imported(run, command, monkeypatch, capsys):
+def test_a_module_that_is_not_allowed_is_not_imported(run, command, monkeypatch, capsys):
     monkeypatch.delenv("KGENRE_ALLOW_IMPORT")
     sys.modules.pop("mycnn", None)
     assert main([*command, str(run)]) == 1
@@ -104,7 +104,7 @@ def test_what_is_not_allowed_is_not_imported(run, command, monkeypatch, capsys):
         (["--optimizer.learning_rate", "0.1"], "The module's own is --model.learning_rate."),
     ],
 )
-def test_what_is_wrong_with_a_network(own, fit, tmp_path, capsys, words, said):
+def test_errors_in_the_options_of_a_network(own, fit, tmp_path, capsys, words, said):
     assert fit(tmp_path, *words) in (1, 2)
     error = capsys.readouterr().err
     assert said in error
@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_network(own, fit, tmp_path, capsys, words, said):
 
 
 @pytest.mark.parametrize(("given", "meant"), [("a:b", "a,b"), ("mine.py", "mine"), ("a b", "a,b")])
-def test_what_the_variable_takes(given, meant, monkeypatch, capsys):
+def test_error_malformed_allow_import(given, meant, monkeypatch, capsys):
     monkeypatch.setenv("KGENRE_ALLOW_IMPORT", given)
     assert main(["predict", "--help"]) == 1
     said = capsys.readouterr().err

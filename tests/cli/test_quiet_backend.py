@@ -1,4 +1,4 @@
-"""What a command does before and while it imports its backend."""
+"""How a command prepares and imports its backend."""
 
 import contextlib
 import os
@@ -17,15 +17,15 @@ CACHE = "JAX_COMPILATION_CACHE_DIR"
 
 @pytest.fixture
 def clean(monkeypatch, tmp_path):
-    """A home of its own, and nothing said about where compiled steps are kept."""
+    """Under JAX: an empty cache folder, and no variables that configure JAX's compilation cache."""
     monkeypatch.setattr("kgenre.engines.backend.check_backend", lambda: "jax")
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
     for name in (CACHE, "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"):
-        monkeypatch.setenv(name, "")  # so that it is put back
+        monkeypatch.setenv(name, "")  # so that monkeypatch restores it
         monkeypatch.delenv(name)
 
 
-def test_what_jax_compiled_is_there_for_the_next_run(run_python, clean, tmp_path):
+def test_jax_programs_are_cached_and_damaged_ones_ignored(run_python, clean, tmp_path):
     script = """
 from kgenre.cli.quiet_backend import import_backend
 import_backend(data=False)
@@ -45,7 +45,7 @@ print(step(1.0))
 
 
 @pytest.mark.parametrize("error", [None, ImportError])
-def test_an_interrupt_that_an_import_swallows_still_ends_the_command(clean, monkeypatch, error):
+def test_an_interrupt_swallowed_by_an_import_ends_the_command(clean, monkeypatch, error):
     def import_it(name):
         with contextlib.suppress(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
@@ -58,7 +58,7 @@ def test_an_interrupt_that_an_import_swallows_still_ends_the_command(clean, monk
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
-def test_error_a_limit_of_memory(clean, monkeypatch):
+def test_error_too_little_memory_to_load_the_backend(clean, monkeypatch):
     def import_it(name):
         raise ImportError("libtensorflow_cc.so.2: failed to map segment from shared object")
 
@@ -67,39 +67,39 @@ def test_error_a_limit_of_memory(clean, monkeypatch):
         import_backend(data=False)
 
 
-def test_what_is_said_of_a_keras_json_is_seen(clean, monkeypatch, capfd):
+def test_messages_about_keras_json_are_shown(clean, monkeypatch, capfd):
     monkeypatch.setattr("kgenre.cli.quiet_backend.importlib", SimpleNamespace(import_module=lambda name: None))
     monkeypatch.setattr("kgenre.engines.prepare_keras", lambda: os.write(2, b"kgenre uses channels_last."))
     import_backend(data=False)
     assert capfd.readouterr().err == "kgenre uses channels_last."
 
 
-def test_the_users_own_folder_stays(clean, monkeypatch):
+def test_the_users_own_cache_folder_is_kept(clean, monkeypatch):
     monkeypatch.setenv(CACHE, "mine")
     set_environment()
     assert os.environ[CACHE] == "mine"
 
 
-def test_another_backend_keeps_nothing(clean, monkeypatch):
+def test_no_cache_under_another_backend(clean, monkeypatch):
     monkeypatch.setattr("kgenre.engines.backend.check_backend", lambda: "tensorflow")
     set_environment()
     assert CACHE not in os.environ
 
 
-def test_a_full_disk_keeps_nothing(clean, monkeypatch):
+def test_no_cache_on_a_full_disk(clean, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10_000_000))
     set_environment()
     assert CACHE not in os.environ
 
 
-def test_a_home_that_cannot_be_written(clean, monkeypatch, tmp_path):
+def test_no_cache_where_no_folder_can_be_created(clean, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "file"))
     set_environment()
     assert CACHE not in os.environ
 
 
-def test_keras_is_imported_without_chatter(run_python, tmp_path):
+def test_keras_is_imported_without_messages_of_absl(run_python, tmp_path):
     (tmp_path / "mine.py").write_text("import keras, tensorflow\nclass Mine(keras.callbacks.Callback): ...")
     script = f"""
 import contextlib, os, sys, tempfile

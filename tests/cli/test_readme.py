@@ -1,4 +1,4 @@
-"""What the README says can be done, done."""
+"""Run the commands and the code of the READMEs, and check their links."""
 
 import json
 import re
@@ -37,8 +37,8 @@ def cells():
     return [re.search(r"`([^`]*)` \|$", row)[1] for row in rows]
 
 
-def test_the_table_runs(digits):
-    """Every cell, from top to bottom, with the names that the table uses."""
+def test_the_table_for_lightning_and_keras_runs(digits):
+    """Run every cell, from top to bottom, with the variables that the table uses."""
     lines = cells()
     assert len(lines) >= 12
     (log,) = [line for line in lines if line.startswith("self.log")]
@@ -57,7 +57,7 @@ def test_the_table_runs(digits):
     assert names["trainer"].global_step == 12
 
 
-def test_the_digits_are_those_of_the_readme(digits):
+def test_the_digits_example_matches_the_readme_and_runs(digits):
     example = (ROOT / "configs" / "examples" / "digits.py").read_text(encoding="utf-8")
     (shown,) = [block for block in re.findall(r"```python\n(.*?)```", README, re.DOTALL) if "class DigitNet" in block]
     assert shown in example
@@ -79,7 +79,7 @@ def test_the_pretrained_network_of_the_readme(in_tmp_path, backbone, monkeypatch
     loaded = []
 
     def small(input_shape, include_top, pooling, weights, name):
-        """In place of MobileNetV3Small, which takes a minute to compile."""
+        """Stand in for MobileNetV3Small, which takes a minute to compile."""
         loaded.append(weights)
         layers = [keras.layers.Conv2D(4, 3, strides=4), keras.layers.BatchNormalization()]
         return keras.Sequential([keras.Input(input_shape), *layers, keras.layers.GlobalAveragePooling2D()], name=name)
@@ -92,7 +92,7 @@ def test_the_pretrained_network_of_the_readme(in_tmp_path, backbone, monkeypatch
     assert loaded == ["imagenet", None], "the checkpoint has the weights"
 
 
-def test_its_backbone(backbone):
+def test_the_backbone_of_the_pretrained_network(backbone):
     with numpy_weights():
         network = build_network("backbone.mobilenet", {"weights": None}, {"genres": 3, "image_size": (32, 32)})
     assert network.output_shape == (None, 3)
@@ -119,13 +119,13 @@ NEEDS_FILES = re.compile(r"digits\.|base\.yaml|version_0|--ckpt_path")
 
 @ALIKE
 @pytest.mark.parametrize("line", sorted({line for line in FIT_LINES if not NEEDS_FILES.search(line)}))
-def test_every_fit_line_can_be_read(line, monkeypatch):
+def test_every_fit_line_can_be_parsed(line, monkeypatch):
     monkeypatch.chdir(ROOT)
     parse(make_parser(), shlex.split(line)[1:])
 
 
 @ALIKE
-def test_the_commands_named_exist():
+def test_all_mentioned_commands_exist():
     code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", README, re.DOTALL))
     named = set(re.findall(r"(?:^|[`!/] *|=\S+ )kgenre ([a-z]+)\b", code, re.MULTILINE))
     assert {"fit", "test", "predict", "sweep", "fuse"} <= named
@@ -134,7 +134,7 @@ def test_the_commands_named_exist():
 
 @ALIKE
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
-def test_links_lead_somewhere(file):
+def test_links_and_anchors_exist(file):
     for target in re.findall(r"\]\(([^)\s]+)\)", TEXTS[file]):
         path, _, anchor = target.partition("#")
         there = (file.parent / path).resolve() if path else file

@@ -15,7 +15,7 @@ EXAMPLES = Path(__file__).parents[2] / "configs" / "examples"
 
 
 def logged(run):
-    """The rows of ``metrics.csv`` without what a clock measured."""
+    """Return the rows of ``metrics.csv`` without the measured times."""
     with (run / "metrics.csv").open(newline="") as file:
         return [{n: v for n, v in row.items() if not n.startswith("throughput/")} for row in csv.DictReader(file)]
 
@@ -43,7 +43,7 @@ def digits(allow_import, monkeypatch):
     monkeypatch.syspath_prepend(EXAMPLES)
 
 
-def test_everything_at_once(digits, in_tmp_path, monkeypatch):
+def test_a_run_with_all_sources_of_options_is_repeated(digits, in_tmp_path, monkeypatch):
     """Several configs, classes by path, an optimizer, a schedule, the environment and the command line."""
     (in_tmp_path / "a.yaml").write_text(
         "model: {class_path: digits.DigitNet, init_args: {filters: 4}}\n"
@@ -69,7 +69,7 @@ def test_everything_at_once(digits, in_tmp_path, monkeypatch):
     assert logged(first) != logged(first.with_name("version_2"))
 
 
-def test_a_resumed_run_is_repeated_from_its_start(digits, in_tmp_path):
+def test_a_resumed_run_is_repeated_from_the_start(digits, in_tmp_path):
     words = ["--model=digits.DigitNet", "--data=digits.Digits", "--trainer.name=a", "--trainer.limit_train_batches=4"]
     assert main(["fit", *words, "--trainer.max_epochs=1"]) == 0
     assert main(["fit", *words, "--trainer.max_epochs=2", "--ckpt_path=last"]) == 0

@@ -1,4 +1,4 @@
-"""The main job from the command line: fit, validate, test, predict."""
+"""The main commands: fit, validate, test, predict."""
 
 import csv
 import json
@@ -20,7 +20,7 @@ def metrics_of(run):
     return json.loads((run / "metrics.json").read_text())
 
 
-def test_a_run_leaves_its_folder_complete(poster_run):
+def test_the_run_folder_is_complete(poster_run):
     names = {path.name for path in poster_run.iterdir()}
     expected = {"config.yaml", "metrics.csv", "metrics.json", "environment.json", "split.json", "genres.txt"}
     assert expected <= names
@@ -28,13 +28,13 @@ def test_a_run_leaves_its_folder_complete(poster_run):
     assert {"best", "last"} <= {path.name for path in (poster_run / "checkpoints").iterdir()}
 
 
-def test_the_overview_run_keeps_its_vocabulary(overview_run):
+def test_an_overview_run_saves_its_vocabulary(overview_run):
     words = (overview_run / "vocabulary.txt").read_text().splitlines()
     assert words[:2] == ["", "[UNK]"]
     assert len(words) > 50
 
 
-def test_baselines_stand_beside_the_test_results(poster_run):
+def test_baselines_are_tested_with_the_model(poster_run):
     metrics = metrics_of(poster_run)
     for name in METRICS:
         for rival in ("", "baseline_frequency/", "baseline_tfidf/"):
@@ -42,7 +42,7 @@ def test_baselines_stand_beside_the_test_results(poster_run):
     assert metrics["test/baseline_tfidf/loss"] < metrics["test/baseline_frequency/loss"]
 
 
-def test_the_run_says_how_it_compares(poster_run, capsys):
+def test_the_comparison_with_baselines_is_printed(poster_run, capsys):
     assert main(["test", "--ckpt_path", str(poster_run)]) == 0
     printed = capsys.readouterr()
     line = next(line for line in printed.err.splitlines() if line.startswith("test loss"))
@@ -53,7 +53,7 @@ def test_the_run_says_how_it_compares(poster_run, capsys):
 
 
 @ALIKE
-def test_config_is_complete_and_can_be_read_again(poster_run, capsys):
+def test_the_config_is_complete_and_can_be_read_again(poster_run, capsys):
     config = yaml.safe_load((poster_run / "config.yaml").read_text())
     assert config["trainer"]["max_epochs"] == 2
     assert config["trainer"]["gradient_clip_val"] is None, "options that were left alone are written too"
@@ -63,7 +63,7 @@ def test_config_is_complete_and_can_be_read_again(poster_run, capsys):
 
 
 @ALIKE
-def test_the_options_of_a_run_that_goes_on_without_those_that_are_not_set(poster_run, capsys):
+def test_print_config_can_skip_unset_or_default_options(poster_run, capsys):
     assert main(["fit", "--ckpt_path", str(poster_run), "--print_config=skip_null"]) == 0
     printed = yaml.safe_load(capsys.readouterr().out)
     assert printed["model"]["init_args"]["network"] == "poster_colours"
@@ -92,7 +92,7 @@ def test_the_same_config_repeats_the_run(poster_run, tmp_path):
 
 @ALIKE
 @pytest.mark.parametrize("ckpt_path", ["run", "best", "last"])
-def test_validate_takes_the_checkpoint_of_the_run(poster_run, tmp_path, ckpt_path):
+def test_validate_uses_the_requested_checkpoint(poster_run, tmp_path, ckpt_path):
     run = shutil.copytree(poster_run, tmp_path / "version_0")
     with (run / "metrics.csv").open(newline="") as file:
         losses = [float(row["val/loss"]) for row in csv.DictReader(file) if row["val/loss"]][:2]  # of the two epochs
@@ -124,7 +124,7 @@ def test_predict_one_overview_as_text(overview_run, capsys):
 
 
 @ALIKE
-def test_one_film_is_predicted_under_jax_without_what_takes_seconds_to_import(poster_run, films, run_python):
+def test_predicting_one_film_imports_no_slow_packages(poster_run, films, run_python):
     poster = next((films / "posters").glob("*.jpg"))
     script = (
         "import sys\nfrom kgenre.cli.main import main\n"
@@ -158,7 +158,7 @@ def test_predict_many_agrees_with_predict_one(poster_run, films, unlabelled, tmp
 
 
 @ALIKE
-def test_films_without_a_column_of_genres_and_posters_alone_are_predicted(poster_run, unlabelled, tmp_path, capsys):
+def test_predict_without_genres_or_without_a_table(poster_run, unlabelled, tmp_path, capsys):
     with (unlabelled / "films.csv").open(newline="", encoding="utf-8") as file:
         ids = [row["id"] for row in csv.DictReader(file)]
     posters = tmp_path / "new" / "posters"
@@ -179,9 +179,7 @@ def test_films_without_a_column_of_genres_and_posters_alone_are_predicted(poster
 
 @ALIKE
 @pytest.mark.parametrize("stage", ["test", "validate"])
-def test_results_on_films_that_the_run_knows_none_of_have_a_place_of_their_own(
-    stage, poster_run, films, tmp_path, capsys
-):
+def test_results_on_other_films_are_written_separately(stage, poster_run, films, tmp_path, capsys):
     run = shutil.copytree(poster_run, tmp_path / "version_0")
     own = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     other = shutil.copytree(films, tmp_path / "other")
@@ -199,20 +197,22 @@ def test_results_on_films_that_the_run_knows_none_of_have_a_place_of_their_own(
     assert "data/train_films" not in metrics_of(results)
     assert yaml.safe_load((results / "config.yaml").read_text())["data"]["init_args"]["path"] == str(other)
     if stage == "test":
-        untaught = len(json.loads((run / "split.json").read_text())["test"])  # the model knows the others by other ids
+        untaught = len(
+            json.loads((run / "split.json").read_text())["test"]
+        )  # the model has seen the others, under different ids
         assert metrics_of(results)["test/films"] == untaught
         assert (results / "predictions_test.csv").read_text().count("\nx") == untaught
 
 
 @ALIKE
-def test_without_validation_films_the_last_checkpoint_is_tested(fit, tmp_path):
+def test_the_last_checkpoint_is_tested_without_validation_films(fit, tmp_path):
     words = ["--model.network", "poster_colours", "--data.overviews", "false", "--data.val_fraction", "0"]
     assert fit(tmp_path, *words, "--trainer.name", "all", "--trainer.max_epochs", "1", "--test", "true") == 0
     assert metrics_of(tmp_path / "all" / "version_0")["test/checkpoint"] == "step=000003"
 
 
 @ALIKE
-def test_fast_dev_run_leaves_nothing(fit, tmp_path):
+def test_fast_dev_run_writes_nothing(fit, tmp_path):
     network = ["--model.network", "poster_colours", "--data.overviews", "false"]
     assert fit(tmp_path, "--trainer.fast_dev_run", "1", *network) == 0
     assert list(tmp_path.iterdir()) == []
@@ -236,7 +236,7 @@ def test_metrics_json_is_complete(poster_run):
     assert metrics["model/parameters"] > 1e3
 
 
-def test_the_thresholds_of_the_checkpoint_decide_what_is_predicted(poster_run):
+def test_predictions_use_the_thresholds_of_the_checkpoint(poster_run):
     pointer = (poster_run / "checkpoints" / "best").read_text().strip()
     state = json.loads((poster_run / "checkpoints" / pointer / "state.json").read_text())
     thresholds = state["classifier"]["thresholds"]["per_genre"]
@@ -248,7 +248,7 @@ def test_the_thresholds_of_the_checkpoint_decide_what_is_predicted(poster_run):
 
 
 @ALIKE
-def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poster_run, films, tmp_path, capsys):
+def test_a_resumed_run_keeps_its_films_and_arguments(poster_run, films, tmp_path, capsys):
     run = shutil.copytree(poster_run, tmp_path / "course" / "version_0")
     text = (run / "config.yaml").read_text().replace("seed_everything: 0", "seed_everything: 5")
     (run / "config.yaml").write_text(text)
@@ -290,7 +290,7 @@ def test_a_run_goes_on_with_its_own_films_and_arguments_and_with_no_others(poste
 
 
 @ALIKE
-def test_where_nothing_is_saved_the_weights_are_tested_as_they_are(fit, tmp_path, capsys):
+def test_without_checkpoints_the_current_weights_are_tested(fit, tmp_path, capsys):
     network = ["--model.network", "poster_colours", "--data.overviews", "false", "--trainer.max_epochs", "1"]
     assert fit(tmp_path, *network, "--trainer.enable_checkpointing", "false", "--test", "true") == 0
     assert "test loss" in capsys.readouterr().err

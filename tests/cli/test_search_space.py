@@ -1,4 +1,4 @@
-"""What a sweep tries."""
+"""The search space of a sweep, and the trials chosen from it."""
 
 import math
 
@@ -14,7 +14,7 @@ SPACE = read_space(
 )
 
 
-def test_sections_may_be_nested_or_dotted():
+def test_nested_sections_become_dotted_names():
     assert {"lr": Range(1e-4, 1.0, log=True), "model.units": Range(2, 9), "model.act": ["a", "b"]} == SPACE
 
 
@@ -26,7 +26,7 @@ def test_a_grid_is_every_combination():
     assert len(trials) == 8
 
 
-def test_random_draws_stay_in_their_ranges_and_repeat():
+def test_random_draws_stay_in_range_and_are_reproducible():
     trials = list(random_search(SPACE, 200, seed=3))
     assert trials[:50] == list(random_search(SPACE, 50, seed=3))
     assert trials != list(random_search(SPACE, 200, seed=4))
@@ -37,7 +37,7 @@ def test_random_draws_stay_in_their_ranges_and_repeat():
     assert 70 <= below <= 130, "half of them below the geometric middle"
 
 
-def test_columns_of_numbers():
+def test_is_numeric():
     assert is_numeric(Range(0, 1))
     assert is_numeric([1, 2.5])
     assert not is_numeric([None, 0.5])
@@ -60,7 +60,7 @@ def test_columns_of_numbers():
     ],
     ids=str,
 )
-def test_what_is_neither_a_list_nor_a_range(section):
+def test_error_neither_a_list_nor_a_range(section):
     with pytest.raises(UsageError, match=r"sweep\.a takes a list"):
         read_space(section)
 
@@ -74,7 +74,7 @@ def test_a_grid_over_a_range_needs_steps():
         grid({"a": Range(0, 1)})
 
 
-def test_optuna_closes_in_and_goes_on_from_finished_trials():
+def test_optuna_improves_and_uses_finished_trials():
     pytest.importorskip("optuna", reason="the extra kgenre[optuna] is not installed")
     space = read_space({"x": {"min": -4.0, "max": 4.0}, "kind": ["far", ["near"]]})
     done = []

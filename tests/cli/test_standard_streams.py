@@ -1,4 +1,4 @@
-"""Commands whose output nobody takes."""
+"""Commands whose output nobody reads or which cannot be written."""
 
 import io
 import os
@@ -17,14 +17,14 @@ FULL = "/dev/full"
 
 
 def broken_pipe():
-    """The writing end of a pipe that nobody reads."""
+    """Return the write end of a pipe whose reader is closed."""
     reading, writing = os.pipe()
     os.close(reading)
     return open(writing, "w")
 
 
 @pytest.mark.parametrize("lost", ["stdout", "stderr"])
-def test_long_work_goes_on_where_its_lines_cannot_be_written(lost, monkeypatch):
+def test_fault_tolerant_streams_survive_a_broken_pipe(lost, monkeypatch):
     other = io.StringIO()
     with broken_pipe() as pipe:
         monkeypatch.setattr(f"sys.{lost}", pipe)
@@ -47,7 +47,7 @@ PRINTED = pytest.mark.parametrize("command", [["--help"], ["data", "inspect", "f
 
 
 @PRINTED
-def test_another_command_ends_quietly_when_its_reader_has_gone(command, one_film):
+def test_a_command_ends_quietly_when_its_reader_is_gone(command, one_film):
     with broken_pipe() as pipe:
         done = subprocess.run([*KGENRE, *command], stdout=pipe, stderr=subprocess.PIPE, text=True)
     assert (done.returncode, done.stderr) == (BROKEN_PIPE, "")
@@ -55,7 +55,7 @@ def test_another_command_ends_quietly_when_its_reader_has_gone(command, one_film
 
 @pytest.mark.skipif(not os.path.exists(FULL), reason=f"no {FULL} here")
 @PRINTED
-def test_a_full_disk_below_standard_output_is_named(command, one_film, capsys, monkeypatch):
+def test_error_standard_output_on_a_full_disk(command, one_film, capsys, monkeypatch):
     with open(FULL, "w") as full:
         monkeypatch.setattr("sys.stdout", full)
         assert main(command) == 1
@@ -63,7 +63,7 @@ def test_a_full_disk_below_standard_output_is_named(command, one_film, capsys, m
 
 
 @pytest.mark.skipif(os.name == "nt", reason="streams are closed by a POSIX shell here")
-def test_a_command_without_streams_gets_them():
+def test_missing_streams_are_opened():
     script = (
         "import os, sys\n"
         "from kgenre.cli.standard_streams import open_missing_streams\n"
@@ -76,7 +76,7 @@ def test_a_command_without_streams_gets_them():
     assert done.returncode == 7
 
 
-def test_letters_that_the_output_has_not(monkeypatch):
+def test_unencodable_characters_are_escaped(monkeypatch):
     kept = io.BytesIO()
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(kept, encoding="ascii"))
     escape_unencodable_output()

@@ -1,6 +1,6 @@
 """Ctrl-C, SIGTERM and the restart loop of the README, with the command in a process of its own.
 
-Each start takes seconds: normally Ctrl-C is sent, under one backend; with `pytest -m exhaustive` SIGTERM too.
+Each start takes seconds: by default only Ctrl-C is sent, on one backend; `pytest -m exhaustive` sends SIGTERM too.
 """
 
 import csv
@@ -30,7 +30,7 @@ class Loop(subprocess.Popen):
 
 
 def validated(run):
-    """The steps of the validations so far."""
+    """Return the steps of the validations so far."""
     with (run / "metrics.csv").open(newline="") as file:
         return [int(row["step"]) for row in csv.DictReader(file) if row.get("val/loss")]
 
@@ -40,7 +40,7 @@ CODES = {signal.SIGINT: "130", signal.SIGTERM: "143"}
 
 @pytest.mark.one_backend("jax")
 @pytest.mark.parametrize("signals", [[signal.SIGINT], pytest.param([*CODES], marks=pytest.mark.exhaustive)])
-def test_a_loop_goes_on_after_each_stop(tmp_path, signals):
+def test_the_restart_loop_resumes_after_each_signal(tmp_path, signals):
     command = [sys.executable, "-m", "kgenre", "fit", "--model", "digits.DigitNet", "--data", "digits.Digits"]
     command += ["--data.batch_size", "240", "--trainer.name", "run", "--trainer.max_epochs", str(EPOCHS)]
     folders = f"{EXAMPLES}{os.pathsep}{EXAMPLES.parents[1]}"
@@ -52,7 +52,7 @@ def test_a_loop_goes_on_after_each_stop(tmp_path, signals):
         try:
             seen = 0
             for ended, number in enumerate(signals, 1):
-                # A few epochs further than it came before.
+                # Wait until it is a few epochs further than before.
                 loop.wait_for(lambda seen=seen: (run / "metrics.csv").exists() and len(validated(run)) > seen + 2)
                 os.kill(int((run / ".lock").read_text()), number)
                 loop.wait_for(lambda ended=ended: codes.exists() and len(codes.read_text().split()) == ended)
@@ -61,7 +61,7 @@ def test_a_loop_goes_on_after_each_stop(tmp_path, signals):
                 saved = [read_checkpoint(path) for path in (run / "checkpoints").glob("step=*")]
                 step, seen = max(checkpoint.state["global_step"] for checkpoint in saved), len(validated(run))
                 assert validated(run) == [BATCHES * epoch for epoch in range(1, seen + 1)]
-                # A stop in an epoch's last step leaves its validation to the run that goes on.
+                # Stopped in an epoch's last step, it leaves the validation to the resumed run.
                 assert seen == step // BATCHES or (seen == step // BATCHES - 1 and step % BATCHES == 0)
                 loop.stdin.write(b"\n")
                 loop.stdin.flush()

@@ -1,4 +1,4 @@
-"""``kgenre sweep``: every trial a run, a table at the end, nothing done twice."""
+"""``kgenre sweep``: every trial is a run, a table ranks them, and finished trials are not repeated."""
 
 import contextlib
 import csv
@@ -24,7 +24,7 @@ DIGITS = ["--model=digits.DigitNet", "--data=digits.Digits", "--model.learning_r
 
 
 class InThisProcess:
-    """A trial's process, but for the seconds that a new interpreter takes."""
+    """Replaces a trial's `Popen`: runs it in this process, since a new interpreter takes seconds to start."""
 
     def __init__(self, command, stdout, stderr):
         said = io.StringIO()
@@ -38,7 +38,7 @@ class InThisProcess:
 
 @pytest.fixture(scope="module")
 def sweep(tmp_path_factory):
-    """Call ``kgenre sweep`` on the digits, in an empty folder."""
+    """Call to run ``kgenre sweep`` on the digits, in a folder of its own; returns the exit code."""
     folder = tmp_path_factory.mktemp("sweep")
 
     def run(*arguments):
@@ -55,7 +55,7 @@ def sweep(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def swept(sweep):
-    """The folder of a sweep whose last trial cannot work."""
+    """The folder of a sweep whose last trial failed."""
     Path("sweep.yaml").write_text(
         "sweep: {trainer: {limit_train_batches: [1], max_time: [null]}}\ntrainer: {max_epochs: 1}\n"
     )
@@ -70,7 +70,7 @@ def table(folder):
         return list(csv.DictReader(file))
 
 
-def test_trials_are_checked_with_progress_before_the_first_one_runs(sweep, monkeypatch):
+def test_all_trials_are_checked_before_the_first_one_runs(sweep, monkeypatch):
     shown = []
     monkeypatch.setattr("kgenre.data.progress_line.ProgressLine.__call__", lambda line, *state: shown.append(state))
     assert sweep("--sweep.trainer.max_epochs", '[1, 2, "many"]') == 2
@@ -93,7 +93,7 @@ def test_the_best_configuration_is_written(swept):
     assert main(["fit", "--config", str(swept / "best.yaml"), "--print_config"]) == 0
 
 
-def test_the_hparams_tab(swept):
+def test_tensorboards_hparams_tab(swept):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 
@@ -111,8 +111,8 @@ def test_the_hparams_tab(swept):
     assert score.tensor_proto.float_val[0] == pytest.approx(float(table(swept)[0]["val/loss"]))
 
 
-def test_it_goes_on_where_it_was_stopped(sweep, swept, tmp_path, monkeypatch, capsys):
-    """A trial without a result (killed) resumes, in a process, from its checkpoint; one with a result is left alone."""
+def test_an_interrupted_sweep_resumes(sweep, swept, tmp_path, monkeypatch, capsys):
+    """A trial without a result (killed) resumes from its checkpoint, in a real subprocess; a finished one is kept."""
     monkeypatch.chdir(shutil.copytree(swept.parents[1], tmp_path / "copy"))
     swept = Path("runs", "batches")
     finished = (swept / "trial_000" / "trial.json").read_bytes()
@@ -126,7 +126,7 @@ def test_it_goes_on_where_it_was_stopped(sweep, swept, tmp_path, monkeypatch, ca
     assert [row["trial"] for row in table(swept)] == ["trial_001", "trial_000"]
 
 
-def test_another_configuration_is_another_trial(swept, tmp_path):
+def test_a_result_counts_for_its_own_configuration_only(swept, tmp_path):
     recalled = [
         Trial(swept / "trial_000", {}, config, "val/loss", "min").load_finished()
         for config in ((swept / "trial_000" / "config.yaml").read_text(), "other: 1")
@@ -170,13 +170,13 @@ def test_a_folder_has_one_sweep_at_a_time(sweep, capsys):
     lock_of_the_other.release()
 
 
-def test_a_long_reason_leaves_the_table_its_width(tmp_path):
+def test_a_long_reason_is_shortened_in_the_table(tmp_path):
     trial = Trial(tmp_path, {}, "", "val/loss", "min")
     trial.reason = "kgenre: network is one of " + "poster_cnn_2024, " * 20
     assert _shown_score(trial) == "network is one of poster_cnn_2024, …"
 
 
-def test_optuna_that_is_not_installed(sweep, capsys, monkeypatch):
+def test_error_optuna_is_not_installed(sweep, capsys, monkeypatch):
     import importlib.util
 
     found = importlib.util.find_spec

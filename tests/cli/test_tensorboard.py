@@ -1,4 +1,4 @@
-"""``kgenre tensorboard`` and what a fit writes for it."""
+"""``kgenre tensorboard``, and the files that a fit writes for it."""
 
 import os
 import shutil
@@ -39,13 +39,13 @@ def test_a_fit_writes_every_view(poster_run):
     assert sum(sizes) < 2e6
 
 
-def test_words_have_vectors(overview_run):
+def test_word_vectors_are_labelled_by_the_vocabulary(overview_run):
     words = (overview_run / "projector_words_labels.tsv").read_text().splitlines()
     assert words == (overview_run / "vocabulary.txt").read_text().splitlines()[2 : len(words) + 2]
     assert 'tensor_name: "genres"' in (overview_run / "projector_config.pbtxt").read_text()
 
 
-def test_what_cannot_be_shown_is_said(tmp_path, capsys):
+def test_error_folders_that_cannot_be_shown(tmp_path, capsys):
     assert main(["tensorboard", str(tmp_path / "nowhere")]) == 1
     assert "is not a folder" in capsys.readouterr().err
     assert main(["tensorboard", str(tmp_path)]) == 1
@@ -58,15 +58,15 @@ def test_what_cannot_be_shown_is_said(tmp_path, capsys):
         start([str(tmp_path), str(tmp_path / "a,b")])
 
 
-def test_runs_are_named_by_what_they_do_not_share():
+def test_runs_are_named_by_the_part_of_the_path_not_shared():
     runs = [PureWindowsPath(r"C:\Users\a,b\runs", name) for name in (r"posters\version_0", r"words\version_1")]
     assert names_of(runs) == ["posters/version_0", "words/version_1"]
     assert names_of([PureWindowsPath(r"C:\a"), PureWindowsPath(r"D:\b")]) == ["C_/a", "D_/b"]
 
 
-def test_a_damaged_events_file_is_named(poster_run, tmp_path, capsys):
+def test_a_damaged_events_file_is_warned_about(poster_run, tmp_path, capsys):
     def said():
-        with pytest.raises(UsageError):  # before a server is there
+        with pytest.raises(UsageError):  # raised before the server starts
             start([str(run), str(tmp_path / "nowhere")])
         return capsys.readouterr().err
 
@@ -83,7 +83,7 @@ def test_a_damaged_events_file_is_named(poster_run, tmp_path, capsys):
     not any(shutil.which(name) for name in ("chromium", "chromium-browser", "google-chrome")),
     reason="no headless Chromium here",
 )
-def test_the_page_is_drawn(poster_run, tmp_path):
+def test_the_page_renders_in_a_browser(poster_run, tmp_path):
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
     script = (
         "import subprocess, sys\nfrom kgenre.cli.tensorboard import start\n"
