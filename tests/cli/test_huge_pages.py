@@ -26,7 +26,7 @@ def restarts(monkeypatch, tmp_path):
     return found
 
 
-def test_it_restarts_only_once(restarts):
+def test_restarts_only_once(restarts):
     restart_with_huge_pages(["fit", "--config", "a.yaml"])
     restart_with_huge_pages(["fit", "--config", "a.yaml"])
     assert restarts == [f"{TUNABLE}=1"]

@@ -93,7 +93,7 @@ def test_the_best_configuration_is_written(swept):
     assert main(["fit", "--config", str(swept / "best.yaml"), "--print_config"]) == 0
 
 
-def test_tensorboards_hparams_tab(swept):
+def test_hparams_are_written_for_tensorboard(swept):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
 

@@ -58,7 +58,7 @@ def test_error_folders_that_cannot_be_shown(tmp_path, capsys):
         start([str(tmp_path), str(tmp_path / "a,b")])
 
 
-def test_runs_are_named_by_the_part_of_the_path_not_shared():
+def test_run_names_omit_the_common_folder():
     runs = [PureWindowsPath(r"C:\Users\a,b\runs", name) for name in (r"posters\version_0", r"words\version_1")]
     assert names_of(runs) == ["posters/version_0", "words/version_1"]
     assert names_of([PureWindowsPath(r"C:\a"), PureWindowsPath(r"D:\b")]) == ["C_/a", "D_/b"]

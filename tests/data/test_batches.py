@@ -48,7 +48,7 @@ def assert_same(left, right):
             np.testing.assert_array_equal(a[name], b[name], err_msg=name)
 
 
-def test_a_batch_holds_the_rows_that_its_index_names(tensors, arrays):
+def test_a_batch_holds_the_rows_of_its_index(tensors, arrays):
     for batch in collect(batches(tensors, shuffle=True).epoch_batches(0)):
         assert {name: a.dtype.name for name, a in batch.items()} == {
             "poster": "uint8", "overview": "int32", "genres": "float32", "index": "int32", "weight": "float32",
@@ -59,7 +59,7 @@ def test_a_batch_holds_the_rows_that_its_index_names(tensors, arrays):
 
 
 @pytest.mark.parametrize(("absent", "key"), [("posters", "poster"), ("overviews", "overview")])
-def test_what_is_not_used_is_not_in_the_batch(arrays, absent, key):
+def test_unused_inputs_are_not_in_the_batch(arrays, absent, key):
     source = batches(FilmTensors(**{**arrays, absent: None}), augment=True)
     assert key not in collect(source.epoch_batches(0))[0]
 
@@ -79,13 +79,13 @@ def test_every_film_counts_once_and_shapes_are_static(tensors, batch_size, rows)
 
 
 @pytest.mark.parametrize("drop_remainder", [False, True])
-def test_no_rows_are_no_batches(tensors, drop_remainder):
+def test_no_rows_give_no_batches(tensors, drop_remainder):
     source = batches(tensors, rows=np.array([], int), drop_remainder=drop_remainder)
     assert len(source) == 0
     assert collect(source.epoch_batches(0)) == []
 
 
-def test_fewer_rows_than_asked_for_are_shared_by_as_many_devices():
+def test_smaller_batches_divide_among_as_many_devices():
     for films in range(1, 200):
         for batch_size in range(1, 200):
             rows = rows_of_batches(films, batch_size)
@@ -96,7 +96,7 @@ def test_fewer_rows_than_asked_for_are_shared_by_as_many_devices():
 
 @pytest.mark.parametrize(("batch_size", "full"), [(1, 50), (7, 7), (8, 6), (25, 2), (50, 1), (64, 0)])
 @pytest.mark.parametrize("bucketed", [False, True])
-def test_a_batch_that_is_not_full_is_dropped(tensors, buckets, batch_size, full, bucketed):
+def test_drop_remainder_drops_incomplete_batches(tensors, buckets, batch_size, full, bucketed):
     options = {"batch_size": batch_size, "shuffle": True, "buckets": buckets if bucketed else None}
     source = batches(tensors, drop_remainder=True, **options)
     got = collect(source.epoch_batches(3))
@@ -104,7 +104,7 @@ def test_a_batch_that_is_not_full_is_dropped(tensors, buckets, batch_size, full,
     index = [i for batch in got for i in batch["index"]]
     assert len(set(index)) == len(index) == full * batch_size
     assert all((batch["weight"] == 1).all() for batch in got)
-    # Those that are dropped come in another epoch; the rest of an epoch after a resume is the same.
+    # Other films are dropped in other epochs; a resumed epoch yields the same remaining batches.
     if 0 < full * batch_size < N:
         dropped = [set(range(N)) - {i for row in plan for i in row} for plan in orders_of(source, epochs=9)]
         assert not set.intersection(*dropped)
@@ -126,7 +126,7 @@ def test_only_the_given_rows(tensors):
     assert batch["weight"].tolist() == [1, 1, 1, 0]
 
 
-def test_order_is_a_matter_of_seed_and_epoch():
+def test_the_order_depends_on_seed_and_epoch():
     def order(seed, epoch):
         return plan_batches(np.arange(N), 10, True, seed, epoch).rows.ravel().tolist()
 
@@ -159,7 +159,7 @@ def test_with_buckets_every_film_counts_once_and_none_is_cut(tensors, buckets, b
         assert sum(batch["overview"].shape[1] for batch in got) < 0.85 * N * LENGTH
 
 
-def test_with_buckets_a_batch_is_of_its_own_bucket_but_for_what_was_left_over(buckets):
+def test_only_leftover_films_are_in_a_longer_bucket(buckets):
     plan = plan_batches(np.arange(N), 8, True, 0, 0, buckets)
     own = np.searchsorted(buckets.widths, buckets.lengths[plan.rows])
     batch_bucket = np.searchsorted(buckets.widths, plan.widths)
@@ -169,7 +169,7 @@ def test_with_buckets_a_batch_is_of_its_own_bucket_but_for_what_was_left_over(bu
     assert len({tuple(plan_batches(np.arange(N), 8, True, 0, e, buckets).widths) for e in range(5)}) > 1
 
 
-def test_buckets_are_chosen_by_the_training_films():
+def test_buckets_are_chosen_from_the_training_films():
     lengths = np.arange(1, 69, dtype=np.int32).repeat(20)
     found = LengthBuckets.choose(lengths, np.arange(len(lengths)), 16, 4, 68)
     assert found.widths == (20, 36, 52, 68)
@@ -180,7 +180,7 @@ def test_buckets_are_chosen_by_the_training_films():
 
 @pytest.mark.parametrize("augment", [False, True])
 @pytest.mark.parametrize("bucketed", [False, True])
-def test_a_resume_gives_the_remaining_batches_bit_for_bit(tensors, buckets, augment, bucketed):
+def test_a_resumed_epoch_yields_the_remaining_batches_bit_for_bit(tensors, buckets, augment, bucketed):
     options = {"shuffle": True, "augment": augment, "seed": 5, "buckets": buckets if bucketed else None}
     whole = collect(batches(tensors, **options).epoch_batches(2))
     resumed = batches(tensors, **options)
@@ -192,7 +192,7 @@ def by_film(got):
     return {int(i): p for b in got for i, p, w in zip(b["index"], b["poster"], b["weight"], strict=True) if w}
 
 
-def test_augmentation_is_a_matter_of_seed_epoch_and_film_not_of_the_batch(tensors):
+def test_augmentation_does_not_depend_on_the_batch(tensors):
     small = by_film(collect(batches(tensors, augment=True, batch_size=4).epoch_batches(1)))
     large = by_film(collect(batches(tensors, augment=True, shuffle=True, batch_size=16).epoch_batches(1)))
     later = by_film(collect(batches(tensors, augment=True, batch_size=4).epoch_batches(2)))
@@ -219,7 +219,7 @@ def test_augmentation_flips_and_shifts_with_repeated_edges(tensors, arrays):
         np.testing.assert_array_equal(got[film], expected)
 
 
-def test_no_shift_only_flips(tensors, arrays):
+def test_flip_without_shift(tensors, arrays):
     got = by_film(collect(batches(tensors, augment={"flip": 0.5}).epoch_batches(0)))
     flipped = 0
     for film, poster in got.items():
@@ -245,7 +245,7 @@ def test_crop_enlarges_the_middle(tensors, arrays):
         np.testing.assert_array_equal(got[film], arrays["posters"][film][rows][:, columns])
 
 
-def test_color_is_one_factor_and_offset_a_channel(tensors, arrays):
+def test_color_is_a_factor_and_an_offset_for_each_channel(tensors, arrays):
     augment = Augmentation(color=0.3)
     got = by_film(collect(batches(tensors, augment=augment).epoch_batches(0)))
     drawn = draw_augmentation(augment, N, SIZE, (0, 0, AUGMENTATION))["color"]
@@ -271,7 +271,7 @@ def test_erasing_paints_one_grey_rectangle(tensors, arrays):
 
 
 def test_a_missing_poster_stays_black(arrays):
-    """A network that does without tells by it that there is none."""
+    """Networks that work without a poster recognise a missing one by its black pixels."""
     posters = arrays["posters"].copy()
     posters[::2] = 0
     shares = {"flip": 0.5, "crop": 0.2, "color": 0.3, "erase": 0.5}
@@ -285,13 +285,13 @@ def test_error_augmentation(wrong):
         Augmentation.of(wrong)
 
 
-def test_it_is_a_source_of_epochs(tensors):
+def test_film_batches_are_epoch_batches(tensors):
     source = batches(tensors)
     assert isinstance(source, EpochBatches)
     assert_same(collect(source), collect(source.epoch_batches(0)))
 
 
-def test_epochs_hold_nothing(tensors):
+def test_epochs_leak_no_objects(tensors):
     source = batches(tensors, shuffle=True, augment=True)
     collect(source.epoch_batches(0))
     counts = []
@@ -302,10 +302,10 @@ def test_epochs_hold_nothing(tensors):
             del dataset
             gc.collect()
             counts.append(len(gc.get_objects()))
-    assert counts[1] - counts[0] < 120  # ten objects kept per epoch would be as many
+    assert counts[1] - counts[0] < 120  # as if ten objects were kept in each of 12 epochs
 
 
-def test_an_epoch_copies_no_table():
+def test_an_epoch_does_not_copy_the_poster_table():
     def peak():
         lines = Path("/proc/self/status").read_text().splitlines()
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
@@ -313,14 +313,14 @@ def test_an_epoch_copies_no_table():
     def epoch(films):
         table = aligned_zeros((films, 128, 128, 3))
         table[:] = 1
-        Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+        Path("/proc/self/clear_refs").write_text("5")  # resets the peak
         before = peak()
         source = batches(FilmTensors(np.zeros((films, 2), np.uint8), table), range(films), 32, shuffle=True)
         assert sum(len(batch["weight"]) for batch in source.epoch_batches(0)) == films
         return peak() - before
 
     try:
-        epoch(64)  # what TensorFlow sets up once
+        epoch(64)  # warm-up: TensorFlow allocates some memory only once
     except OSError:
         pytest.skip("memory is looked up in Linux's /proc")
     assert epoch(4096) < 96, "megabytes, of a table of 192"

@@ -1,4 +1,4 @@
-"""Tables whose texts a program has corrupted are told from intact ones."""
+"""Texts that a program has corrupted are distinguished from intact ones."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,7 @@ from kgenre.data.corrupted_texts import corrupted_texts
 
 pytestmark = pytest.mark.backend_free
 
-# Overviews cut after 233 letters; 5-25-77 became 5/25/1977; 11-11-11 became 11/11/2011.
+# Overviews cut after 233 characters; 5-25-77 became 5/25/1977; 11-11-11 became 11/11/2011.
 CORRUPTED = {"movies-250.json", "IMDB-Movie-Data.csv", "movies_imdb_metadata_head3000.csv"}
 
 
@@ -20,12 +20,12 @@ def table(sample):
 
 
 @pytest.mark.parametrize("most", [60, 128])
-def test_overviews_that_were_cut_off_are_found(table, most):
+def test_truncated_overviews_are_found(table, most):
     [line] = corrupted_texts(replace(table, overviews=[text[:most].strip() for text in table.overviews]))
     assert f"overviews end in mid-sentence after exactly {most} characters, such as sample0" in line
 
 
-def test_the_longest_of_whole_overviews_may_be_many(table):
+def test_several_longest_overviews_may_be_complete(table):
     longest = max(table.overviews, key=len)
     assert not corrupted_texts(replace(table, overviews=[*table.overviews[:110], *[longest] * 10]))
     no_stops = [text.replace(".", "") for text in table.overviews]
@@ -33,7 +33,7 @@ def test_the_longest_of_whole_overviews_may_be_many(table):
 
 
 @pytest.mark.parametrize("lost", ["childâ€™s", "cafÃ©", "caf\ufffd", "child\x92s"])
-def test_letters_that_were_lost_are_found(table, lost):
+def test_corrupted_characters_are_found(table, lost):
     [line] = corrupted_texts(replace(table, overviews=[*table.overviews[:-2], f"A {lost} play.", f"The {lost} end."]))
     assert line.startswith(f"2 overviews have corrupted characters, such as {table.ids[-2]}: {lost!r}. ")
     assert not corrupted_texts(replace(table, overviews=[*table.overviews[:-2], "A café’s “NÃO”…", "Âge d’or à côté."]))
@@ -50,18 +50,18 @@ def test_titles_that_became_dates_are_found(table, title):
 @pytest.mark.parametrize(
     "title", ["2012", "9/11", "11-11-11", "1917", "May", "Mars-1", "21-87", "8.5", "03:34", "7-Set-Up"]
 )
-def test_titles_with_numbers_stay(table, title):
+def test_titles_with_numbers_are_not_corrupted(table, title):
     assert not corrupted_texts(replace(table, titles=[*table.titles[:-1], title]))
 
 
-def test_files_that_people_have(real_data):
+def test_real_files(real_data):
     files = [*(real_data / "films").glob("*.csv"), *Path(real_data, "raw_formats").glob("*/*.csv")]
     files += Path(real_data, "raw_formats").glob("*/*.json")
     corrupted = set()
     for file in files:
         try:
             found = read_films(file)
-        except FilmDataError:  # tests of formats say why
+        except FilmDataError:  # the reasons are tested in tests/data/formats
             continue
         corrupted |= {file.name} if corrupted_texts(found) else set()
     assert corrupted == CORRUPTED

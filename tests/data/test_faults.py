@@ -1,4 +1,4 @@
-"""Files as they should not be: each is read right or named with a reason; nothing crashes, nothing is lost silently."""
+"""Faulty files: each is read correctly or reported with a reason; nothing crashes, nothing is lost silently."""
 
 import csv
 import io
@@ -38,7 +38,7 @@ def encoded(format, **options):
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
-def test_a_picture_that_grew_since_it_was_looked_at_is_refused(tmp_path, format):
+def test_error_a_picture_that_grew_after_its_examination(tmp_path, format):
     path = tmp_path / "a.jpg"
     path.write_bytes(encoded(format))
     files = examine_posters([path])
@@ -49,7 +49,7 @@ def test_a_picture_that_grew_since_it_was_looked_at_is_refused(tmp_path, format)
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "GIF", "BMP"])
-def test_a_file_cut_at_50_places(tmp_path, format):
+def test_pictures_truncated_at_50_positions(tmp_path, format):
     data = encoded(format)
     ends = np.linspace(0, len(data) - 3, 50).astype(int)
     paths = [tmp_path / f"{i:02}.jpg" for i in range(51)]
@@ -58,7 +58,7 @@ def test_a_file_cut_at_50_places(tmp_path, format):
     pixels, left_out = read_posters(table_of(paths), (32, 32), max_bad_fraction=1)
     named = {entry.id for entry in left_out}
     assert "50" not in named
-    for i in range(50):  # named, or so nearly whole that what shows is the picture
+    for i in range(50):  # reported, or so nearly complete that it looks like the whole picture
         assert str(i) in named or np.abs(pixels[i].astype(int) - pixels[50]).mean() < 8
     assert len(named) >= 45
 
@@ -109,7 +109,7 @@ def as_json():
 
 
 def check_table(path):
-    """Read; an error must be ours and short, a table must be consistent and account for every row it leaves out."""
+    """Read a table: it must be consistent, with reasons for rows left out; an error must be a short `FilmDataError`."""
     try:
         table = read_films(path)
     except FilmDataError as error:

@@ -14,7 +14,7 @@ from kgenre.data.overviews import normalised_overview
 from kgenre.models import GenreClassifier
 from kgenre.training import TrainerError
 
-pytestmark = pytest.mark.one_backend("jax")  # under TensorFlow all that trains on films has it
+pytestmark = pytest.mark.one_backend("jax")  # under TensorFlow, all tests that train on films use it
 
 
 def collect(source, epoch=0):
@@ -27,7 +27,7 @@ def films_of(source):
 
 @pytest.fixture(scope="module")
 def films(sample):
-    """Set up; read only."""
+    """Set up for training; tests must not change it."""
     films = FilmData(str(sample), image_size=(24, 16), batch_size=16)
     films.setup("fit")
     return films
@@ -53,7 +53,7 @@ def broken(whole, tmp_path):
     return folder
 
 
-def test_a_batch_larger_than_a_part_is_hardly_larger_than_its_films(sample):
+def test_batches_are_hardly_larger_than_a_small_part(sample):
     films = FilmData(str(sample), overviews=False, image_size=(8, 8), batch_size=512)
     films.setup("fit")
     for source in (
@@ -116,13 +116,13 @@ def test_each_part_has_its_films(films):
     assert films_of(films.predict_dataloader()).tolist() == list(range(120))
 
 
-def test_training_films_come_in_another_order_each_epoch(films):
+def test_training_films_are_shuffled_again_each_epoch(films):
     source = films.train_dataloader()
     first, second = (np.concatenate([b["index"] for b in collect(source, epoch)]) for epoch in (0, 1))
     assert first.tolist() != second.tolist()
 
 
-def test_batches_hold_the_film_that_index_names(films):
+def test_batches_equal_the_encoded_films_of_their_index(films):
     batch = collect(films.test_dataloader())[0]
     assert batch["poster"].shape == (16, 24, 16, 3)
     paths = [films.table.poster_paths[i] for i in batch["index"]]
@@ -135,7 +135,7 @@ def test_batches_hold_the_film_that_index_names(films):
         assert (encoded[name].dtype, encoded[name].shape) == (batch[name].dtype, batch[name].shape)
 
 
-def test_words_come_from_training_films_only(films):
+def test_the_vocabulary_comes_from_training_films_only(films):
     def words_of(rows):
         return {word for i in rows for word in normalised_overview(films.table.overviews[i]).split()}
 
@@ -143,7 +143,7 @@ def test_words_come_from_training_films_only(films):
     assert words_of(films.split.test) - set(films.vocabulary)
 
 
-def test_setup_again_reads_nothing(films, monkeypatch):
+def test_a_second_setup_reads_nothing(films, monkeypatch):
     monkeypatch.setattr("kgenre.data.usable_films.read_films", lambda *_: pytest.fail("read twice"))
     table = films.table
     for stage in ("fit", "validate", "test", "predict"):
@@ -151,7 +151,7 @@ def test_setup_again_reads_nothing(films, monkeypatch):
     assert films.table is table
 
 
-def test_an_augmentation_without_posters_is_said_to_have_no_effect(sample, caplog):
+def test_augmentation_without_posters_is_warned_about(sample, caplog):
     films = FilmData(str(sample), posters=False, augment=True)
     films.setup("fit")
     assert [m for m in caplog.messages if "augment" in m] == [
@@ -176,10 +176,10 @@ def test_only_training_posters_are_augmented(sample):
     assert all(same.values())
 
 
-def test_sample_set_without_a_path(tmp_path, monkeypatch):
+def test_sample_films_are_used_without_a_path(tmp_path, monkeypatch):
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path))
     sizes = []
-    fewer = partial(make_sample_films, n=60)  # of all, tests of the set say what they are
+    fewer = partial(make_sample_films, n=60)  # test_sample_films.py tests the whole set
     monkeypatch.setattr("kgenre.data.sample.make_sample_films", lambda out, n, seed: sizes.append(n) or fewer(out))
     films = FilmData(overviews=False, image_size=(8, 8))
     films.prepare_data()
@@ -188,7 +188,7 @@ def test_sample_set_without_a_path(tmp_path, monkeypatch):
     assert (sizes, len(films.table), len(films.genre_names)) == ([600], 60, 10)
 
 
-def test_what_is_bad_is_left_out_counted_and_named(broken, tmp_path, caplog):
+def test_unusable_films_are_left_out_and_logged(broken, tmp_path, caplog):
     films = FilmData(str(broken), image_size=(8, 8), max_bad_fraction=0.1)
     with caplog.at_level(logging.INFO, "kgenre"):
         films.setup("fit")
@@ -215,7 +215,7 @@ def test_what_is_bad_is_left_out_counted_and_named(broken, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("incomplete", "left_out"), [("leave_out", 5), ("keep", 1)])
-def test_a_film_that_lacks_both_is_left_out_once(broken, incomplete, left_out):
+def test_a_film_that_lacks_both_inputs_is_left_out_once(broken, incomplete, left_out):
     (broken / "posters" / "sample00007.jpg").unlink()  # whose overview is missing too
     with (broken / "films.csv").open("a") as table:
         table.write("cut off\n")
@@ -226,7 +226,7 @@ def test_a_film_that_lacks_both_is_left_out_once(broken, incomplete, left_out):
     assert ("sample00007", "no overview, no such file") in films.left_out
 
 
-def test_models_of_posters_and_of_overviews_are_tested_on_one_side(broken):
+def test_common_films_are_split_alike_for_all_inputs(broken):
     split = {}
     for inputs in ({"posters": False}, {"overviews": False}, {}):
         films = FilmData(str(broken), image_size=(8, 8), max_bad_fraction=0.1, **inputs)
@@ -253,7 +253,7 @@ def test_error_most_posters_are_missing(broken):
     assert len(films.table) == 58
 
 
-def test_error_posters_of_other_names(whole, tmp_path):
+def test_error_posters_with_other_names(whole, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "films")
     for path in (folder / "posters").iterdir():
         path.rename(f"{path}.jpg")
@@ -261,7 +261,7 @@ def test_error_posters_of_other_names(whole, tmp_path):
         FilmData(str(folder)).setup("fit")
 
 
-def test_error_posters_that_only_decoding_finds_bad(whole, tmp_path):
+def test_error_posters_that_fail_only_when_decoded(whole, tmp_path):
     folder = shutil.copytree(whole, tmp_path / "films")
     for i in range(3):
         poster = folder / "posters" / f"sample{i:05}.jpg"
@@ -275,14 +275,14 @@ def test_error_posters_that_only_decoding_finds_bad(whole, tmp_path):
     assert len(films.bad_posters) == 3
 
 
-def test_the_share_of_bad_posters_that_is_advised_is_enough(sample, tmp_path):
+def test_the_advised_max_bad_fraction_is_enough(sample, tmp_path):
     folder = shutil.copytree(sample, tmp_path / "films")
     lines = (folder / "films.csv").read_text(encoding="utf-8").splitlines()
     (folder / "films.csv").write_text("\n".join(lines[:101]) + "\n", encoding="utf-8")
     posters = sorted((folder / "posters").iterdir())
     for poster in posters[:28]:
         poster.write_bytes(b"")
-    posters[28].write_bytes(posters[28].read_bytes()[:-200])  # as only decoding finds
+    posters[28].write_bytes(posters[28].read_bytes()[:-200])  # found only by decoding
     with pytest.raises(FilmDataError, match=r"29 of 100 .*\n.*--data.max_bad_fraction 0.29\."):
         FilmData(str(folder), overviews=False).setup("fit")
     films = FilmData(str(folder), overviews=False, max_bad_fraction=0.29)
@@ -290,7 +290,7 @@ def test_the_share_of_bad_posters_that_is_advised_is_enough(sample, tmp_path):
     assert len(films.bad_posters) == 29
 
 
-def test_error_no_overviews(tmp_path):
+def test_error_no_overviews_or_no_posters(tmp_path):
     rows = "\n".join(f"{i},Drama" for i in range(20))
     (tmp_path / "films.csv").write_text(f"id,genres\n{rows}\n")
     with pytest.raises(
@@ -301,7 +301,7 @@ def test_error_no_overviews(tmp_path):
         FilmData(str(tmp_path), overviews=False, max_bad_fraction=1.0).setup("fit")
 
 
-def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
+def test_genres_are_needed_except_for_prediction(tmp_path, films):
     rows = "\n".join(f"{i},,A film about a ship" for i in range(3))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
     state = {**films.state_dict(), "posters": False}
@@ -317,7 +317,7 @@ def test_error_no_genres_when_trained_but_not_when_predicted(tmp_path, films):
 
 
 @pytest.mark.parametrize("leaking", [0, 2])
-def test_a_given_split_that_leaks_is_named(write_csv, tmp_path, caplog, leaking):
+def test_leaks_in_a_given_split_are_counted(write_csv, tmp_path, caplog, leaking):
     for part, first in (("train", 0), ("val", 20), ("test", 30)):
         overviews = [f"Film {first + n} of the sea" for n in range(10)]
         if part == "test" and leaking:
@@ -329,7 +329,7 @@ def test_a_given_split_that_leaks_is_named(write_csv, tmp_path, caplog, leaking)
     assert caplog.text.count(said) == caplog.text.count("another part") == leaking / 2
 
 
-def test_films_without_genres_are_named(write_csv, tmp_path, caplog):
+def test_films_without_genres_are_counted(write_csv, tmp_path, caplog):
     genres = ["Drama", "War", "", "N/A"] * 5
     write_csv("films.csv", [["id", "genres", "overview"], *([n, g, f"film {n}"] for n, g in enumerate(genres))])
     for stage, said in (("fit", 1), ("predict", 0)):
@@ -339,7 +339,7 @@ def test_films_without_genres_are_named(write_csv, tmp_path, caplog):
 
 
 @pytest.mark.parametrize("genres", ["Drama", "Drama|War"])
-def test_films_with_the_same_genres_are_read_with_a_line(write_csv, tmp_path, caplog, genres):
+def test_films_with_the_same_genres_are_warned_about(write_csv, tmp_path, caplog, genres):
     overviews = [f"film number {n} of the sea" for n in range(20)]
     write_csv("films.csv", [["id", "genres", "overview"], *([n, genres, text] for n, text in enumerate(overviews))])
     films = FilmData(str(tmp_path), posters=False)
@@ -350,7 +350,7 @@ def test_films_with_the_same_genres_are_read_with_a_line(write_csv, tmp_path, ca
     assert "nothing to tell" not in caplog.text
 
 
-def test_no_validation_and_no_test(sample):
+def test_no_validation_and_no_test_films(sample):
     films = FilmData(str(sample), posters=False, val_fraction=0, test_fraction=0)
     films.setup("fit")
     assert films.val_dataloader() is None
@@ -379,7 +379,7 @@ def test_error_a_given_split_has_no_training_films(tmp_path):
         FilmData(str(tmp_path), posters=False).setup("fit")
 
 
-def test_the_published_split_is_kept_unless_asked_otherwise(real_data):
+def test_the_published_split_is_kept_by_default(real_data):
     folder = str(real_data / "raw_formats" / "mmimdb_layout_constructed")
     published = json.loads((real_data / "raw_formats" / "mmimdb_layout_constructed" / "split.json").read_text())
     kept, drawn = (FilmData(folder, posters=False, given_split=given) for given in (True, False))
@@ -396,7 +396,7 @@ def test_drop_remainder(sample):
     training = len(films.split.train)
     assert training % 32
     assert len(films.train_dataloader()) == training // 32
-    assert len(films.test_dataloader()) == -(-len(films.split.test) // 32)  # of these none is dropped
+    assert len(films.test_dataloader()) == -(-len(films.split.test) // 32)  # no test film is dropped
     films.batch_size = training + 1
     with pytest.raises(
         FilmDataError, match=rf"^{training} training films are too few to fill a batch of {training + 1}\."
@@ -412,7 +412,7 @@ def test_training_overviews_are_padded_to_a_few_lengths(sample):
     assert short < whole
 
 
-def test_before_setup():
+def test_error_before_setup():
     with pytest.raises(RuntimeError, match="setup"):
         _ = FilmData().table
     with pytest.raises(RuntimeError, match="setup"):
@@ -427,7 +427,7 @@ def state(films):
     return json.loads(json.dumps(films.state_dict()))
 
 
-def test_a_prediction_needs_the_state_only(films, state, sample):
+def test_prediction_needs_only_the_state(films, state, sample):
     again = FilmData()
     again.load_state_dict(state)
     posters = [sample / "posters" / f"sample0000{i}.jpg" for i in (1, 2)]
@@ -439,7 +439,7 @@ def test_a_prediction_needs_the_state_only(films, state, sample):
     assert again.state_dict() == state
 
 
-def test_the_state_is_reused_not_learned_again(films, state, sample, monkeypatch):
+def test_a_loaded_state_is_not_learned_again(films, state, sample, monkeypatch):
     monkeypatch.setattr("kgenre.data.film_data.OverviewVectorizer.adapt", lambda *_: pytest.fail("adapted again"))
     again = FilmData(str(sample), split_seed=99, val_fraction=0.3)
     again.load_state_dict(state)
@@ -457,7 +457,7 @@ def test_loading_its_own_state_reads_nothing_again(films, state):
     assert films.table is table
 
 
-def test_the_state_decides_what_is_read(films, state):
+def test_the_state_decides_which_inputs_are_read(films, state):
     posters_only = FilmData()
     posters_only.load_state_dict({**state, "overviews": False})
     assert posters_only.posters
@@ -465,7 +465,7 @@ def test_the_state_decides_what_is_read(films, state):
     assert posters_only.vocabulary == []
 
 
-def test_a_checkpoint_keeps_what_it_was_made_with_and_says_so(state, sample, caplog):
+def test_the_checkpoints_settings_replace_the_given_ones(state, sample, caplog):
     given = {
         "overviews": False,
         "image_size": (8, 8),
@@ -492,7 +492,7 @@ def test_a_checkpoint_keeps_what_it_was_made_with_and_says_so(state, sample, cap
     assert again.state_dict() == state
 
 
-def test_a_changed_folder_keeps_films_on_their_side(films, state, sample, tmp_path, caplog):
+def test_films_of_a_changed_folder_stay_in_their_part(films, state, sample, tmp_path, caplog):
     folder = tmp_path / "changed"
     shutil.copytree(sample, folder)
     lines = (folder / "films.csv").read_text(encoding="utf-8").splitlines()
@@ -510,7 +510,7 @@ def test_a_changed_folder_keeps_films_on_their_side(films, state, sample, tmp_pa
 
 
 @pytest.mark.parametrize(("stage", "sizes"), [("fit", (28, 4, 8)), ("test", (0, 0, 40))])
-def test_other_films_are_all_tested_or_split_anew(stage, sizes, state, tmp_path, caplog):
+def test_other_films_are_all_tested_or_split_again(stage, sizes, state, tmp_path, caplog):
     rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'News|Comedy'},A film about number {i}" for i in range(40))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
     other = FilmData(str(tmp_path))
@@ -529,7 +529,7 @@ def test_other_films_are_all_tested_or_split_anew(stage, sizes, state, tmp_path,
 
 
 def numbered_films(folder, films, **state):
-    """FilmData of a table whose ids are the numbers of its rows, and a checkpoint's state to read it with."""
+    """Write a table of films (id, number, title, overview); return its FilmData, with a checkpoint's state loaded."""
     rows = "\n".join(f"{i},{'Drama' if n % 2 else 'News|Comedy'},{title},{text}" for i, n, title, text in films)
     (folder / "films.csv").write_text(f"id,genres,title,overview\n{rows}\n")
     data = FilmData(str(folder), posters=False)
@@ -548,7 +548,7 @@ def run_of_numbered_films(tmp_path):
     return run
 
 
-def test_another_film_with_the_id_of_one_of_the_run_is_not_that_film(run_of_numbered_films, tmp_path, caplog):
+def test_films_with_the_same_id_may_be_different_films(run_of_numbered_films, tmp_path, caplog):
     run = run_of_numbered_films
     state = run.state_dict()
     others = numbered_films(tmp_path, numbered("Horse"), **state)
@@ -574,7 +574,7 @@ def test_another_film_with_the_id_of_one_of_the_run_is_not_that_film(run_of_numb
 
 
 @pytest.mark.parametrize("stage", ["fit", "test"])
-def test_error_films_with_the_ids_of_others_of_the_run(stage, run_of_numbered_films, tmp_path):
+def test_error_films_with_the_ids_of_other_films_of_the_run(stage, run_of_numbered_films, tmp_path):
     moved = numbered_films(tmp_path, numbered("Ship", of=[39, *range(39)]), **run_of_numbered_films.state_dict())
     with pytest.raises(
         FilmDataError, match=r"^40 of 40 films have an id that a different .* such as 0 \(Ship 39\)\. Ids"
@@ -582,9 +582,7 @@ def test_error_films_with_the_ids_of_others_of_the_run(stage, run_of_numbered_fi
         moved.setup(stage)
 
 
-def test_other_films_are_tested_but_for_those_the_model_learnt_from_under_other_ids(
-    run_of_numbered_films, tmp_path, caplog
-):
+def test_training_films_under_other_ids_are_not_tested(run_of_numbered_films, tmp_path, caplog):
     run = run_of_numbered_films
     again = numbered_films(tmp_path, numbered("Ship", 100) + numbered("Horse", 200), **run.state_dict())
     again.setup("test")
@@ -599,7 +597,7 @@ def test_other_films_are_tested_but_for_those_the_model_learnt_from_under_other_
         all_known.setup("test")
 
 
-def test_films_in_another_order_are_spoken_of(state, sample, tmp_path, caplog):
+def test_films_in_another_order_are_warned_about(state, sample, tmp_path, caplog):
     lines = (sample / "films.csv").read_text(encoding="utf-8").splitlines()
     shutil.copytree(sample, tmp_path / "sorted")
     (tmp_path / "sorted" / "films.csv").write_text("\n".join([lines[0], *lines[:0:-1]]) + "\n", encoding="utf-8")
@@ -611,7 +609,7 @@ def test_films_in_another_order_are_spoken_of(state, sample, tmp_path, caplog):
         assert caplog.text.count("The films are in a different order than when the run began") == said
 
 
-def test_genres_are_those_of_the_checkpoint(films, state, tmp_path, caplog):
+def test_the_genres_are_those_of_the_checkpoint(films, state, tmp_path, caplog):
     (tmp_path / "films.csv").write_text("id,genres,overview\n" + "1,News|Western|Action,A ship\n" * 1 + "2,News,B\n")
     other = FilmData(str(tmp_path))
     other.load_state_dict({**state, "posters": False})
@@ -648,7 +646,7 @@ def test_error_none_of_the_checkpoints_genres(state, tmp_path):
         ({"augment": None}, "augment=None must be True, False or shares by name"),
     ],
 )
-def test_error_arguments_of_another_type(given, message):
+def test_error_arguments_of_the_wrong_type(given, message):
     with pytest.raises(FilmDataError, match=f"^{message}"):
         FilmData("films", **given)
 
@@ -673,8 +671,8 @@ def test_error_encode(films, sample, posters, overviews, message):
     assert len(str(error.value).splitlines()) == 1
 
 
-def test_encode_gives_what_there_is_and_a_network_says_what_it_lacks(films, sample):
-    one = films.encode(overviews=np.array(["A ship in space.", "A man."]))  # of a run that had posters too
+def test_encode_omits_missing_inputs_and_the_network_reports_them(films, sample):
+    one = films.encode(overviews=np.array(["A ship in space.", "A man."]))  # from a run that reads posters too
     assert "poster" not in one
     assert one["overview"].any()
     module = GenreClassifier("overview_words")
@@ -684,7 +682,7 @@ def test_encode_gives_what_there_is_and_a_network_says_what_it_lacks(films, samp
         module.probabilities(films.encode([sample / "posters" / "sample00000.jpg"]))
 
 
-def test_encode_says_what_it_does_not_use(state, sample, caplog):
+def test_encode_warns_about_unused_inputs(state, sample, caplog):
     films = FilmData()
     films.load_state_dict({**state, "overviews": False})
     with caplog.at_level(logging.WARNING, "kgenre"):
@@ -696,7 +694,7 @@ def test_encode_says_what_it_does_not_use(state, sample, caplog):
 @pytest.mark.parametrize(
     ("text", "known"), [("Ein Schiff im All, ship.", 1), ("xyz zyx", 0), ("A ship in space", None)]
 )
-def test_encode_says_that_it_hardly_knows_the_words(state, caplog, text, known):
+def test_encode_warns_about_mostly_unknown_words(state, caplog, text, known):
     films = FilmData(posters=False)
     vocabulary = ["", "[UNK]", "a", "ship", "in", "space"]
     with caplog.at_level(logging.WARNING, "kgenre"):
@@ -739,7 +737,7 @@ def test_genres_with_few_films_or_none_are_listed(write_csv, caplog):
     assert "\nNever occur: News" in films.description
 
 
-def test_films_that_lack_something_can_be_kept(broken):
+def test_incomplete_films_can_be_kept(broken):
     films = FilmData(str(broken), image_size=(8, 8), batch_size=8, incomplete="keep", test_fraction=0.4)
     films.setup("fit")
     assert len(films.table) == 60
@@ -774,7 +772,7 @@ def test_training_films_are_those_of_the_split(films):
 
 
 @pytest.mark.parametrize("table", ["memory", "stream"])
-def test_some_training_posters_are_given_and_no_more(sample, table):
+def test_training_films_include_the_requested_number_of_posters(sample, table):
     films = FilmData(str(sample), overviews=False, image_size=(8, 8), batch_size=4, poster_table=table)
     films.setup("fit")
     assert "poster" not in films.training_films()
@@ -786,7 +784,7 @@ def test_some_training_posters_are_given_and_no_more(sample, table):
     np.testing.assert_array_equal(found[[0, -1]], everyone[[0, -1]])
 
 
-def test_how_posters_are_resized_travels_with_the_checkpoint(sample):
+def test_the_resize_mode_is_stored_in_the_checkpoint(sample):
     films = FilmData(str(sample), overviews=False, image_size=(16, 16), resize="crop")
     films.setup("fit")
     again = FilmData(overviews=False)
@@ -798,7 +796,7 @@ def test_how_posters_are_resized_travels_with_the_checkpoint(sample):
     assert (again.encode([poster])["poster"][0] != read_poster(poster, (16, 16), "squash")).any()
 
 
-def test_how_texts_are_split_travels_with_the_checkpoint(tmp_path, caplog):
+def test_the_word_split_is_stored_in_the_checkpoint(tmp_path, caplog):
     rows = [f"{i},{'战争' if i % 2 else '剧情'},{'士兵战役' if i % 2 else '家庭回忆'}第{i}天。" for i in range(40)]
     (tmp_path / "films.csv").write_text("\n".join(["id,genres,overview", *rows]), encoding="utf-8")
     FilmData(str(tmp_path), posters=False).setup("fit")
@@ -815,7 +813,7 @@ def test_how_texts_are_split_travels_with_the_checkpoint(tmp_path, caplog):
     assert given.min(initial=9, where=given > 0) > 1
 
 
-def test_stems_travel_with_the_checkpoint(sample, films):
+def test_stemming_is_stored_in_the_checkpoint(sample, films):
     stemmed = FilmData(str(sample), posters=False, stem="english", min_df=2)
     stemmed.setup("fit")
     assert len(stemmed.vocabulary) < len(films.vocabulary)
@@ -827,7 +825,7 @@ def test_stems_travel_with_the_checkpoint(sample, films):
     )
 
 
-def test_both_backends_and_a_second_run_see_the_same_batches(sample, run_python):
+def test_batches_are_equal_on_both_backends(sample, run_python):
     if keras.backend.backend() != "jax":
         pytest.skip("compares both in one run")
     script = f"""

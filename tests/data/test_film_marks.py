@@ -6,7 +6,7 @@ from kgenre.data.film_marks import film_marks, may_be_the_same
 pytestmark = pytest.mark.backend_free
 
 
-def test_case_blanks_and_punctuation_do_not_count():
+def test_marks_ignore_case_blanks_and_punctuation():
     marks = film_marks(
         ["Alien", " ALIEN", "Aliens", "", ""], ["", "A ship, lost", "a ship lost", "A ship lost!", "..."]
     )
@@ -27,5 +27,5 @@ def test_case_blanks_and_punctuation_do_not_count():
         ("........", "aaaabbbb", True),
     ],
 )
-def test_films_are_the_same_unless_all_that_both_have_differs(one, other, same):
+def test_films_may_be_the_same_unless_all_common_marks_differ(one, other, same):
     assert may_be_the_same(np.array([one, one]), np.array([other, one])).tolist() == [same, True]

@@ -21,7 +21,7 @@ def table():
     )
 
 
-def test_a_notebook_shows_it_in_a_line(table):
+def test_repr_is_one_line(table):
     assert repr(table) == "FilmTable(3 films, 2 genres, from a table in memory)"
 
 
@@ -44,6 +44,6 @@ def test_with_genres_moves_columns_by_name(table):
 
 
 @pytest.mark.parametrize("change", [{"titles": ("A",)}, {"genre_names": ("Drama",)}])
-def test_columns_of_different_lengths_are_refused(table, change):
+def test_error_columns_of_different_lengths(table, change):
     with pytest.raises(ValueError, match="columns of equal length"):
         FilmTable(**{**vars(table), **change})

@@ -1,4 +1,4 @@
-"""The command line reads signatures before it knows what to do, and other backends train without TensorFlow."""
+"""`kgenre.data` is imported without a backend, for the command line; films are read without TensorFlow."""
 
 import pytest
 

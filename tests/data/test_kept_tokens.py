@@ -1,4 +1,4 @@
-"""Vocabularies and token ids that a later run takes from the disk."""
+"""Vocabularies and token ids, cached on the disk for later runs."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_a_second_run_reads_what_the_first_wrote(folder, monkeypatch):
     assert ids.flags.writeable, "TensorFlow would copy it"
 
 
-def test_a_cache_that_may_only_be_read_is_read(folder, monkeypatch):
+def test_a_read_only_cache_is_used(folder, monkeypatch):
     def refuse(*_):
         raise PermissionError
 
@@ -72,13 +72,13 @@ def test_a_cache_that_may_only_be_read_is_read(folder, monkeypatch):
     ],
     ids=str,
 )
-def test_whatever_it_follows_from_is_in_the_key(change):
+def test_the_key_contains_all_settings_and_texts(change):
     check(both(), expected())
     check(both(**change), expected(**change))
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other bytes", "another table", "a folder"])
-def test_a_damaged_or_foreign_file_is_made_anew(folder, damage):
+def test_damaged_or_foreign_files_are_ignored(folder, damage):
     both()
     for file in folder.iterdir():
         data = file.read_bytes()
@@ -100,7 +100,7 @@ def test_a_damaged_or_foreign_file_is_made_anew(folder, damage):
     check(both(), expected())
 
 
-def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, folder, monkeypatch):
+def test_works_without_a_writable_cache(tmp_path, folder, monkeypatch):
     (tmp_path / "cache").write_text("a file, not a folder")
     check(both(), expected())
     (tmp_path / "cache").unlink()
@@ -113,14 +113,14 @@ def test_where_nothing_can_be_kept_it_works_all_the_same(tmp_path, folder, monke
     assert not list(folder.iterdir())
 
 
-def test_the_files_used_last_stay(folder, monkeypatch):
+def test_the_number_of_files_is_limited(folder, monkeypatch):
     monkeypatch.setattr(kept_tokens, "_MAX_FILES", 4)
     for size in (5, 6, 7):
         both(vocabulary_size=size)
     assert len(list(folder.iterdir())) == 4
 
 
-def test_films_are_the_same_from_the_disk(tmp_path, folder, monkeypatch):
+def test_film_data_has_the_same_tokens_from_the_cache(tmp_path, folder, monkeypatch):
     rows = "".join(f"{i},{'Drama' if i % 3 else 'War'},{text}\n" for i, text in enumerate(TEXTS[:60]))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}")
     monkeypatch.setattr(kept_tokens, "_LEAST", 1)

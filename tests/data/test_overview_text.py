@@ -21,11 +21,11 @@ pytestmark = pytest.mark.backend_free
     ],
 )
 def test_html_is_read_as_text(cell, text):
-    assert overview_text(cell) == overview_text(text) == text  # one film, given as it stands in the table, is no other
+    assert overview_text(cell) == overview_text(text) == text  # cleaning twice changes nothing
 
 
 @pytest.mark.parametrize("cell", ["3 < 5 > 2", "I <3 you", "AT&T and R&B; a <b and c> d", "A <unknown> man", " 1 < 2"])
-def test_what_is_no_html_stays(cell):
+def test_text_that_is_no_html_stays(cell):
     assert overview_text(cell) == cell
 
 
@@ -47,13 +47,13 @@ def test_what_is_no_html_stays(cell):
         "Plot unknown.",
     ],
 )
-def test_words_for_no_overview_are_none(cell):
+def test_placeholders_for_no_overview_become_empty(cell):
     assert overview_text(cell) == ""
     assert overview_text(f"{cell} of them came back") != ""
 
 
 @pytest.mark.parametrize("layout", ["films", "course", "omdb"])
-def test_every_layout_reads_overviews_alike_and_says_how_many_had_html(tmp_path, layout):
+def test_every_layout_cleans_overviews_and_counts_html(tmp_path, layout):
     header = {
         "films": ["id", "overview", "genres"],
         "course": ["Id", "Overview", "Genre"],
@@ -69,6 +69,6 @@ def test_every_layout_reads_overviews_alike_and_says_how_many_had_html(tmp_path,
     assert table.notes == ("2 overviews contained HTML, which was converted to text.",)
 
 
-def test_of_a_book_the_beginning_is_shown():
+def test_long_overviews_are_shortened():
     assert shortened("A ship.") == "A ship."
     assert shortened("word " * 20_000) == f"{('word ' * 300).rstrip()} …"

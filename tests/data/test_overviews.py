@@ -8,7 +8,7 @@ from kgenre.data.formats import read_films
 from kgenre.data.overviews import has_words, normalised_overview
 from kgenre.data.text_words import STANDARDIZE, TextWords
 
-pytestmark = pytest.mark.one_backend("tensorflow")  # in which Keras's layer computes on each
+pytestmark = pytest.mark.one_backend("tensorflow")  # Keras's TextVectorization uses it under every backend
 
 TRAINING = ["A ship in space.", "The ship, the crew!", "a"]
 
@@ -27,7 +27,7 @@ def test_encode_pads_on_the_right_and_marks_unknown_words(vectorizer):
     assert tokens.tolist() == [[the, ship, 0, 0], [0, 0, 0, 0], [1, ship, 0, 0]]
 
 
-def test_sequence_length_is_the_longest_training_overview_at_most_200():
+def test_sequence_length_is_the_longest_overview_up_to_200():
     assert OverviewVectorizer.adapt(TRAINING).sequence_length == 4
     assert OverviewVectorizer.adapt(["word " * 500]).sequence_length == 200
     cut = OverviewVectorizer.adapt(TRAINING, sequence_length=2)
@@ -41,7 +41,7 @@ def test_vocabulary_size_keeps_the_most_frequent_words():
     assert vectorizer.encode(["d c b"]).tolist() == [[1, 3, 2]]
 
 
-def test_made_again_from_its_words_it_encodes_the_same(vectorizer):
+def test_a_vectorizer_can_be_rebuilt_from_its_vocabulary(vectorizer):
     again = OverviewVectorizer(vectorizer.vocabulary, vectorizer.sequence_length)
     texts = [*TRAINING, "the unknown ship", "", "..."]
     np.testing.assert_array_equal(again.encode(texts), vectorizer.encode(texts))
@@ -53,7 +53,7 @@ def test_texts_without_words_are_all_padding(vectorizer, text):
     assert not vectorizer.encode([text]).any()
 
 
-def test_every_text_that_has_words_has_tokens(vectorizer):
+def test_texts_with_words_have_tokens(vectorizer):
     texts = ["é", "東京", "a.", "«quoted»", "don't", "x" * 10_000, "\u00a0a"]
     assert all(map(normalised_overview, texts))
     assert (vectorizer.encode(texts)[:, 0] > 0).all()
@@ -64,11 +64,11 @@ def test_normalised_overview():
 
 
 @given(st.text(st.sampled_from("a .,!'-\n\t\x1c\u00a0\u2003É\u00ab"), max_size=6))
-def test_a_text_has_words_if_something_is_left_of_it(text):
+def test_has_words_agrees_with_normalised_overview(text):
     assert has_words(text) == bool(normalised_overview(text))
 
 
-def test_no_words_in_training_is_an_error():
+def test_error_no_words_in_training():
     with pytest.raises(FilmDataError, match="None of the 2 training overviews has any words"):
         OverviewVectorizer.adapt(["", "..."])
 
@@ -85,7 +85,7 @@ def keras_ids(vectorizer, texts, standardize):
 
 
 @pytest.mark.parametrize("standardize", [one for one in STANDARDIZE if one != "unicode"])
-def test_ids_are_those_of_kerass_layer(standardize):
+def test_ids_equal_those_of_keras_text_vectorization(standardize):
     texts = [
         "É été İ ß",
         "a\tb\x0bc\x0cd\r\ne",
@@ -99,7 +99,7 @@ def test_ids_are_those_of_kerass_layer(standardize):
     vectorizer = OverviewVectorizer.adapt([*texts, *TRAINING], standardize=standardize)
     np.testing.assert_array_equal(vectorizer.encode(texts), keras_ids(vectorizer, texts, standardize))
 
-    # Several at once: a call of the layer takes as long for one.
+    # Several texts at once: a call of the layer takes as long for one.
     @settings(max_examples=25, deadline=None)
     @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=40), min_size=4))
     def any_texts(texts):
@@ -109,7 +109,7 @@ def test_ids_are_those_of_kerass_layer(standardize):
     any_texts()
 
 
-def test_ids_are_those_of_kerass_layer_on_real_overviews(real_data):
+def test_ids_equal_those_of_keras_on_real_overviews(real_data):
     overviews = [text for text in read_films(real_data / "films").overviews if text]
     vectorizer = OverviewVectorizer.adapt(overviews[::2])
     layer = keras_ids(vectorizer, overviews, "lower_and_strip_punctuation")
@@ -117,7 +117,7 @@ def test_ids_are_those_of_kerass_layer_on_real_overviews(real_data):
 
 
 @pytest.mark.parametrize("size", [5, 9, 1000])
-def test_the_vocabulary_is_that_of_kerass_layer(sample, size):
+def test_the_vocabulary_equals_that_of_keras(sample, size):
     from keras.layers import TextVectorization
 
     texts = ["b a b", "É é z [UNK]", "", "東京 東京", *read_films(sample).overviews]
@@ -126,7 +126,7 @@ def test_the_vocabulary_is_that_of_kerass_layer(sample, size):
     assert OverviewVectorizer.adapt(texts, size, standardize="lower").vocabulary == layer.get_vocabulary()
 
 
-def test_stems_share_an_id():
+def test_words_with_the_same_stem_share_an_id():
     vectorizer = OverviewVectorizer.adapt(["ships sailed", "the ship sails"], stem="english")
     assert set(vectorizer.vocabulary) == {"", "[UNK]", "ship", "sail", "the"}
     ids = vectorizer.encode(["Shipping, SAILS!", "ship sail"])
@@ -136,7 +136,7 @@ def test_stems_share_an_id():
     assert OverviewVectorizer.adapt(["navires"], stem="french").vocabulary[2:] == ["navir"]
 
 
-def test_letters_and_marks_of_all_scripts_make_no_other_words():
+def test_unicode_ignores_case_punctuation_and_composition():
     said = ["«Дом» — у озера", "ДОМ!", "l’été", "cafe\u0301", "CAFÉ", "युद्ध।", "🔪 бой"]
     words = TextWords("unicode")
     found = [[word.decode() for word in words(text)] for text in said]
@@ -144,7 +144,7 @@ def test_letters_and_marks_of_all_scripts_make_no_other_words():
     assert OverviewVectorizer.adapt(said, standardize="unicode").encode(["Дом"])[0, 0] > 1
 
 
-def test_letters_of_scripts_without_blanks_are_words():
+def test_characters_are_words_in_scripts_without_spaces():
     vectorizer = OverviewVectorizer.adapt(["NASA的飞船，2049年"], word_split="character", standardize="unicode")
     assert set(vectorizer.vocabulary[2:]) == {"nasa", "的", "飞", "船", "2049", "年"}
     assert vectorizer.encode(["船飞"])[0, :2].tolist() == [vectorizer.vocabulary.index(one) for one in "船飞"]

@@ -1,4 +1,4 @@
-"""Columns of a table that take little memory and are read as the sequences that they stand for."""
+"""Columns of a table that take little memory and behave like the sequences that they contain."""
 
 import hashlib
 import tracemalloc
@@ -28,7 +28,7 @@ FILES = (
     [(PackedTexts(TEXTS), TEXTS), (PosterPaths(PATHS), PATHS), (ExaminedPosters(FILES), FILES)],
     ids=["texts", "paths", "files"],
 )
-def test_columns_are_read_as_what_they_were_made_of(column, values):
+def test_columns_return_the_original_values(column, values):
     assert tuple(column) == values
     assert len(column) == 5
     assert [column[i] for i in (0, 3, -1, np.int64(2))] == [values[i] for i in (0, 3, -1, 2)]
@@ -49,7 +49,7 @@ def test_texts_and_paths_are_compared_as_sequences():
     assert PosterPaths(PATHS).texts == tuple("" if path is None else str(path) for path in PATHS)
 
 
-def test_texts_are_told_apart_by_a_hash():
+def test_different_texts_have_different_hashes():
     def digest(texts):
         key = hashlib.sha256()
         texts.add_to(key)
@@ -62,7 +62,7 @@ def test_texts_are_told_apart_by_a_hash():
     assert digest(PackedTexts(TEXTS)) == digest(packed)
 
 
-def test_what_was_taken_does_not_grow():
+def test_a_part_cannot_be_appended_to():
     texts = PackedTexts(TEXTS)
     part = texts.take(np.array([0]))
     texts.append("new")
@@ -75,7 +75,7 @@ def test_a_table_takes_little_more_memory_than_its_texts(tmp_path):
     n, overview = 2_000, "words " * 20
     rows = "".join(f"{i},Title {i},19{i % 90 + 10},{overview}{i},Drama|War,posters/{i}.jpg\n" for i in range(n))
     (tmp_path / "films.csv").write_text(f"id,title,year,overview,genres,poster\n{rows}")
-    read_films(tmp_path)  # what is imported and cached does not count
+    read_films(tmp_path)  # warm-up: imports and caches do not count
     tracemalloc.start()
     table = read_films(tmp_path)
     kept, peak = (bytes_ / n for bytes_ in tracemalloc.get_traced_memory())

@@ -58,7 +58,7 @@ def test_a_file_is_opened_once_until_it_changes(folder, monkeypatch):
     assert [after[i] for i in (0, 1, 3, 4)] == [before[i] for i in (0, 1, 3, 4)]
 
 
-def test_another_file_of_the_same_size_and_time_is_opened(folder):
+def test_a_replaced_file_of_the_same_size_and_time_is_opened(folder):
     path = folder / "0.bmp"
     for colour in ("red", "blue"):
         Image.new("RGB", (8, 8), colour).save(path)
@@ -68,21 +68,21 @@ def test_another_file_of_the_same_size_and_time_is_opened(folder):
 
 
 @pytest.mark.parametrize("damage", ["garbage", "read-only", "no folder"])
-def test_without_a_cache_it_works_all_the_same(folder, cache, monkeypatch, damage):
+def test_works_without_a_usable_cache(folder, cache, monkeypatch, damage):
     paths = sorted(folder.iterdir())
     expected = examine_posters(paths)
     file = next(cache.iterdir())
     if damage == "garbage":
         file.write_bytes(b"x" * 5000)
     else:
-        cache = folder / "0.jpg"  # no folder can be made there
+        cache = folder / "0.jpg"  # a file: no folder can be created there
         monkeypatch.setenv("KGENRE_CACHE", str(cache if damage == "no folder" else cache / "sub"))
     assert examine_posters(paths) == expected
     assert examine_posters(paths) == expected
 
 
 @pytest.mark.parametrize("begins", [b"x", b"SQLite format 3\0"])
-def test_a_damaged_cache_is_begun_anew(folder, cache, monkeypatch, begins):
+def test_a_damaged_cache_is_replaced(folder, cache, monkeypatch, begins):
     paths = sorted(folder.iterdir())
     expected = examine_posters(paths)
     file = next(cache.iterdir())
@@ -93,7 +93,7 @@ def test_a_damaged_cache_is_begun_anew(folder, cache, monkeypatch, begins):
 
 
 @pytest.mark.parametrize("is_open", [True, False])
-def test_a_cache_that_another_process_holds_is_left_alone(folder, cache, monkeypatch, is_open):
+def test_a_cache_locked_by_another_process_is_left_alone(folder, cache, monkeypatch, is_open):
     paths = sorted(folder.iterdir())
     expected = examine_posters(paths)
     file = next(cache.iterdir())
@@ -113,7 +113,7 @@ def test_a_cache_that_another_process_holds_is_left_alone(folder, cache, monkeyp
     assert len(KnownPosters().read(str(folder), ["0.jpg"])) == 1
 
 
-def test_posters_of_folders_that_are_gone_are_forgotten(tmp_path, monkeypatch):
+def test_posters_of_deleted_folders_are_forgotten(tmp_path, monkeypatch):
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
     for name in ("old", "new"):
         (tmp_path / name).mkdir()
@@ -125,7 +125,7 @@ def test_posters_of_folders_that_are_gone_are_forgotten(tmp_path, monkeypatch):
         assert [len(known.read(str(tmp_path / name), ["0.jpg"])) for name in ("old", "new")] == [0, 1]
 
 
-def test_files_outside_of_the_root_are_refused(folder, tmp_path):
+def test_error_files_outside_the_root(folder, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
     Image.new("RGB", (9, 9)).save(outside / "x.jpg")
@@ -142,19 +142,19 @@ def test_files_outside_of_the_root_are_refused(folder, tmp_path):
     assert not any(file.reason for file in examine_posters([folder / name for name in names[:6]]))
 
 
-def test_a_data_folder_that_is_a_link_itself_is_fine(folder, tmp_path):
+def test_the_data_folder_may_be_a_link(folder, tmp_path):
     (tmp_path / "alias").symlink_to(folder)
     [found] = examine_posters([tmp_path / "alias" / "0.jpg"], root=tmp_path / "alias")
     assert not found.reason
 
 
-def test_a_zero_byte_in_a_name_is_no_file(folder):
+def test_a_name_with_a_zero_byte_is_no_file(folder):
     found = examine_posters([folder / "0.jpg", folder / "a\0.jpg", folder / "a\0b" / "0.jpg"], root=folder)
     assert [file.reason for file in found] == ["", "no such file", "no such file"]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
-def test_a_pipe_is_not_waited_for(folder):
+def test_error_a_pipe_is_not_waited_for(folder):
     os.mkfifo(folder / "pipe.jpg")
     [found] = examine_posters([folder / "pipe.jpg"])
     assert found.reason == "not a regular file"
@@ -162,7 +162,7 @@ def test_a_pipe_is_not_waited_for(folder):
         poster_files.read_file(folder / "pipe.jpg")
 
 
-def test_a_file_of_too_many_bytes_is_not_read(folder):
+def test_error_a_file_that_is_too_large_is_not_read(folder):
     with (folder / "huge.jpg").open("wb") as file:
         file.truncate(poster_files.MAX_BYTES + 1)
     [found] = examine_posters([folder / "huge.jpg"])
@@ -170,16 +170,16 @@ def test_a_file_of_too_many_bytes_is_not_read(folder):
     assert not found.sha256
 
 
-def test_a_file_that_may_not_be_read(folder, monkeypatch):
+def test_error_no_permission_to_read(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(poster_files.os, "open", refuse)  # root may read everything
+    monkeypatch.setattr(poster_files.os, "open", refuse)  # simulated: root may read everything
     [found] = examine_posters([folder / "0.jpg"])
     assert found.reason == "no permission to read the file"
 
 
-def test_many_files_are_looked_at_a_few_at_a_time(folder, monkeypatch):
+def test_many_files_are_examined_in_several_pieces(folder, monkeypatch):
     monkeypatch.setattr(poster_examination, "MAX_NAMES", 3)
     monkeypatch.setattr(poster_examination, "_FILES_PER_TASK", 1)
     (folder / "sub").mkdir()
@@ -191,11 +191,11 @@ def test_many_files_are_looked_at_a_few_at_a_time(folder, monkeypatch):
     wanted[2] = poster_files.PosterFile("no poster found")
     calls = []
     assert examine_posters(paths, folder, lambda *call: calls.append(call)) == wanted
-    assert calls == [(done, 10) for done in (2, 3, 5, 6, 8, 9, 10)]  # of each piece first what is known without a look
+    assert calls == [(done, 10) for done in (2, 3, 5, 6, 8, 9, 10)]  # in each piece, known files are counted first
     assert examine_posters(paths[::-1], folder) == wanted[::-1]
 
 
-def test_a_file_takes_little_memory_while_all_are_looked_at(folder, monkeypatch):
+def test_examining_a_file_takes_little_memory(folder, monkeypatch):
     (folder / "many").mkdir()
     paths = [str(folder / "many" / f"{i}.jpg") for i in range(1152)]
     for path in paths:
@@ -211,11 +211,11 @@ def test_a_file_takes_little_memory_while_all_are_looked_at(folder, monkeypatch)
     monkeypatch.setattr(poster_examination, "MAX_NAMES", 192)
     few, many = peak(384), peak(1152)
     assert many - few < 768 * 120  # bytes a file
-    assert peak(1152) - peak(384) < 768 * 120  # known from before
+    assert peak(1152) - peak(384) < 768 * 120  # known from the cache
 
 
 @pytest.mark.skipif(os.name == "nt", reason="names are Unicode there")
-def test_names_that_are_not_utf8(folder, monkeypatch):
+def test_file_names_that_are_not_utf8(folder, monkeypatch):
     name = os.fsdecode(b"caf\xe9")
     try:
         (folder / name).mkdir()

@@ -33,7 +33,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def folder(whole, tmp_path):
-    """40 films, the poster of the second cut, of the third gone."""
+    """40 films; the poster of the second is truncated, that of the third is missing."""
     folder = shutil.copytree(whole, tmp_path / "films")
     cut = folder / "posters" / "sample00001.jpg"
     cut.write_bytes(cut.read_bytes()[:2000])
@@ -47,7 +47,7 @@ def made(folder, place, **options):
     return poster_table.poster_table(table, files, (24, 16), place=place, **options)
 
 
-def test_more_posters_than_memory_are_refused_with_what_to_give(folder):
+def test_error_the_posters_do_not_fit_into_memory(folder):
     films = FilmData(str(folder), overviews=False, image_size=(2_000_000, 2_000_000), poster_table="memory")
     with pytest.raises(FilmDataError, match=r"take [0-9,]+ MB, more than the free memory. Set a smaller --data.image"):
         films.setup("fit")
@@ -57,7 +57,7 @@ def film_data(folder, place, **options):
     films = FilmData(
         str(folder),
         poster_table=place,
-        image_size=(24, 24),  # of another shape than posters, or all ways to resize were one
+        image_size=(24, 24),  # not the shape of posters, for which all modes would resize alike
         batch_size=8,
         max_bad_fraction=0.1,
         overviews=False,
@@ -71,7 +71,7 @@ def collect(source, epoch=0, start=0):
     return [{n: np.asarray(t) for n, t in batch.items()} for batch in source.epoch_batches(epoch, start)]
 
 
-def test_memory_and_disk_hold_the_same(folder, cache):
+def test_tables_in_memory_and_on_disk_are_equal(folder, cache):
     in_memory, reasons = made(folder, "memory")
     on_disk, same_reasons = made(folder, "disk")
     assert isinstance(on_disk, np.memmap)
@@ -83,7 +83,7 @@ def test_memory_and_disk_hold_the_same(folder, cache):
     np.testing.assert_array_equal(in_memory[5], read_poster(folder / "posters" / "sample00005.jpg", (24, 16)))
 
 
-def test_the_file_is_used_again_until_a_poster_or_a_setting_changes(folder, cache, monkeypatch):
+def test_the_file_is_reused_until_a_poster_or_a_setting_changes(folder, cache, monkeypatch):
     pixels, reasons = made(folder, "disk")
     first = sorted((cache / "posters").iterdir())
     assert [p.suffix for p in first] == [".json", ".npy"]
@@ -92,7 +92,7 @@ def test_the_file_is_used_again_until_a_poster_or_a_setting_changes(folder, cach
         again, same_reasons = made(folder, "disk")
         np.testing.assert_array_equal(again, pixels)
         assert same_reasons == reasons
-        assert made(folder, "auto")[0].shape == pixels.shape  # it is there: used
+        assert made(folder, "auto")[0].shape == pixels.shape  # uses the existing file
     (folder / "posters" / "sample00009.jpg").write_bytes((folder / "posters" / "sample00008.jpg").read_bytes())
     changed, _ = made(folder, "disk")
     assert (changed[9] == changed[8]).all()
@@ -105,7 +105,7 @@ def test_the_file_is_used_again_until_a_poster_or_a_setting_changes(folder, cach
     assert not set(first) & set(left)
 
 
-def test_auto_goes_by_what_is_free(folder, cache, monkeypatch):
+def test_auto_chooses_by_free_memory_and_disk(folder, cache, monkeypatch):
     size = 40 * 24 * 16 * 3
     monkeypatch.setattr(poster_table, "free_memory", lambda: 4 * size)
     assert not isinstance(made(folder, "auto")[0], np.memmap)
@@ -117,7 +117,7 @@ def test_auto_goes_by_what_is_free(folder, cache, monkeypatch):
     assert isinstance(made(folder, "auto")[0], np.memmap)
 
 
-def test_auto_keeps_what_would_be_decoded_for_each_command_where_there_is_plenty_of_disk(folder, cache, monkeypatch):
+def test_auto_writes_large_tables_to_a_disk_with_much_space(folder, cache, monkeypatch):
     size = 40 * 24 * 16 * 3
     monkeypatch.setattr(poster_table, "_WORTH_KEEPING", size)
     usage = type("Usage", (), {"free": 20 * size - 1})
@@ -127,7 +127,7 @@ def test_auto_keeps_what_would_be_decoded_for_each_command_where_there_is_plenty
     assert isinstance(made(folder, "auto")[0], np.memmap)
 
 
-def test_a_full_disk_is_said_and_gone_round(folder, caplog):
+def test_a_full_disk_is_warned_about_and_memory_used(folder, caplog):
     resource = pytest.importorskip("resource", reason="no limits of a file's size on this system")
     from kgenre.data import tensorflow  # noqa: F401 - what an import writes is not cut off
 
@@ -143,7 +143,7 @@ def test_a_full_disk_is_said_and_gone_round(folder, caplog):
     assert "cannot be kept in" in caplog.text
 
 
-def test_nothing_is_left_behind_by_a_full_disk(folder, cache, monkeypatch, caplog):
+def test_a_full_disk_leaves_no_files(folder, cache, monkeypatch, caplog):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -184,8 +184,8 @@ def test_a_damaged_file_is_replaced(folder, cache, caplog, suffix, content):
         ("crop", {"crop": 0.4, "erase": 0.5}),
     ],
 )
-def test_batches_are_the_same_wherever_posters_are_kept(folder, augment, resize):
-    (folder / "posters" / "sample00001.jpg").unlink()  # streaming learns of a cut one when it decodes it
+def test_batches_are_equal_for_all_kinds_of_poster_tables(folder, augment, resize):
+    (folder / "posters" / "sample00001.jpg").unlink()  # streaming notices a truncated one only when decoding it
     memory, disk, stream = (
         film_data(folder, place, augment=augment, resize=resize) for place in ("memory", "disk", "stream")
     )
@@ -199,7 +199,7 @@ def test_batches_are_the_same_wherever_posters_are_kept(folder, augment, resize)
             np.testing.assert_array_equal(a[name], b[name])
 
 
-def test_a_poster_that_goes_during_training_is_named_and_weighs_nothing(folder, caplog):
+def test_a_poster_deleted_during_training_has_no_weight(folder, caplog):
     films = film_data(folder, "stream")
     gone = films.table.ids[films.split.train[3]]
     (folder / "posters" / f"{gone}.jpg").unlink()
@@ -213,7 +213,7 @@ def test_a_poster_that_goes_during_training_is_named_and_weighs_nothing(folder, 
         assert bad <= {gone, "sample00001"}
 
 
-def test_too_many_that_go_stop_the_run(folder):
+def test_error_too_many_posters_deleted_during_training(folder):
     films = film_data(folder, "stream")
     for path in (folder / "posters").iterdir():
         path.unlink()
@@ -221,7 +221,7 @@ def test_too_many_that_go_stop_the_run(folder):
         collect(films.train_dataloader())
 
 
-def test_as_many_bad_ones_as_are_allowed_do_not_stop_the_run():
+def test_training_continues_with_as_many_bad_posters_as_allowed():
     files, paths = ExaminedPosters([PosterFile("gone")] * 100), PosterPaths([None] * 100)
     posters = StreamedPosters([str(i) for i in range(100)], paths, files, (2, 2), max_bad_fraction=0.29)
     allowed = np.arange(29)[None]
@@ -232,7 +232,7 @@ def test_as_many_bad_ones_as_are_allowed_do_not_stop_the_run():
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 1000), (1000, 3), (64, 64), (65, 63), (128, 128)])
 @pytest.mark.parametrize("resize", ["squash", "letterbox", "crop"])
-def test_any_shape_fits(tmp_path, size, resize):
+def test_posters_of_any_shape_are_resized(tmp_path, size, resize):
     from PIL import Image
 
     for format in ("JPEG", "PNG"):

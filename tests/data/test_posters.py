@@ -32,7 +32,7 @@ def picture(size=(300, 450)):
 
 
 def big_png(side):
-    """A PNG whose header says side x side pixels, in less than 100 bytes."""
+    """Return a PNG of less than 100 bytes whose header claims side x side pixels."""
 
     def chunk(kind, data):
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -54,7 +54,7 @@ def big_png(side):
         ("GIF", "P", {}),
     ],
 )
-def test_any_picture_named_jpg_gives_the_picture(tmp_path, format, mode, options):
+def test_any_picture_format_may_be_named_jpg(tmp_path, format, mode, options):
     path = tmp_path / "a.jpg"
     picture().convert(mode).save(path, format, **options)
     pixels = read_poster(path, (48, 32))
@@ -81,10 +81,10 @@ def test_transparent_pixels_are_white(tmp_path):
     assert read_poster(path).min() == 255
 
 
-def test_a_photograph_on_its_side_is_turned(tmp_path):
+def test_exif_orientation_is_applied(tmp_path):
     upright = Image.fromarray(np.repeat(np.array([[255], [0]], np.uint8), 60, 0).repeat(60, 1))
     exif = Image.Exif()
-    exif[0x0112] = 8  # turn by 90 degrees against the clock to see it upright
+    exif[0x0112] = 8  # viewers rotate it counterclockwise by 90 degrees
     upright.rotate(-90, expand=True).save(tmp_path / "a.jpg", exif=exif)
     pixels = read_poster(tmp_path / "a.jpg").astype(int)
     assert pixels[:20].mean() > 250
@@ -127,7 +127,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_a_bad_poster_is_an_error_alone_and_is_named_among_others(tmp_path, kind):
+def test_a_bad_poster_is_an_error_but_left_out_among_others(tmp_path, kind):
     bad = bad_file(tmp_path, kind)
     with pytest.raises(FilmDataError) as error:
         read_poster(bad)
@@ -146,7 +146,7 @@ def test_a_bad_poster_is_an_error_alone_and_is_named_among_others(tmp_path, kind
         np.testing.assert_array_equal(pixels[i], read_poster(good))
 
 
-def test_too_many_bad_posters_are_an_error_that_counts_and_names_them(tmp_path):
+def test_error_too_many_bad_posters(tmp_path):
     good = tmp_path / "good.jpg"
     picture().save(good)
     paths = [good] * 7 + [bad_file(tmp_path, "zero bytes"), bad_file(tmp_path, "missing"), None]
@@ -157,14 +157,14 @@ def test_too_many_bad_posters_are_an_error_that_counts_and_names_them(tmp_path):
     assert "zero bytes.jpg: the file is empty" in message
     assert "--data.max_bad_fraction 0.3" in message
     assert len(read_posters(table_of(paths), max_bad_fraction=0.3)[1]) == 3
-    with pytest.raises(FilmDataError) as error:  # without all films nothing would be left
+    with pytest.raises(FilmDataError) as error:  # leaving out all films would leave none
         read_posters(table_of(paths[7:9]))
     assert str(error.value).endswith(
         "Complete the folder, or use overviews only: --data.posters false --data.overviews true."
     )
 
 
-def test_no_poster_at_all_says_where_they_should_be(tmp_path):
+def test_error_no_posters_at_all(tmp_path):
     for paths, where in (
         ([tmp_path / "Images" / "a.jpg"], f"the folder {tmp_path / 'Images'} does not exist"),
         ([None], "no picture next to"),
@@ -175,7 +175,7 @@ def test_no_poster_at_all_says_where_they_should_be(tmp_path):
         assert "--data.posters false" in str(error.value)
 
 
-def test_progress_ends_at_all(tmp_path):
+def test_progress_ends_at_the_total(tmp_path):
     picture().save(tmp_path / "a.jpg")
     seen = []
     read_posters(table_of([tmp_path / "a.jpg"] * 100), on_progress=lambda done, total: seen.append((done, total)))
@@ -183,7 +183,7 @@ def test_progress_ends_at_all(tmp_path):
     assert [done for done, _ in seen] == sorted(done for done, _ in seen)
 
 
-def test_45_odd_posters(real_data):
+def test_45_unusual_posters(real_data):
     folder = real_data / "quirks"
     with (folder / "images.csv").open() as file:
         why = {row["file"]: row["why"] for row in csv.DictReader(file)}
@@ -220,6 +220,6 @@ def test_a_picture_in_memory_is_read_like_its_file(tmp_path, resize):
         np.testing.assert_array_equal(read_poster(given, (48, 32), resize), expected)
 
 
-def test_error_pixels_that_are_none():
+def test_error_pixels_of_the_wrong_type():
     with pytest.raises(FilmDataError, match=r"uint8 \(height, width, 3\)\. Received: float64 \(8, 8, 3\)"):
         read_poster(np.zeros((8, 8, 3)))

@@ -27,7 +27,7 @@ def made(tmp_path_factory):
 
 @pytest.fixture
 def films(made, tmp_path):
-    """30 films; posters of 3 cut, of 4 gone, 6 = 5; the overview of 4 gone, of 8 = 7; 9 nearly as 10."""
+    """30 films. Poster 3 is truncated, 4 missing, 6 equals 5, 9 nearly equals 10; overview 4 is missing, 8 equals 7."""
     folder = tmp_path / "films"
     shutil.copytree(made, folder)
     poster = [folder / "posters" / f"sample{i:05}.jpg" for i in range(30)]
@@ -51,7 +51,7 @@ def ids(*numbers):
     return [f"sample{i:05}" for i in numbers]
 
 
-def test_inspect_finds_what_was_done_to_them(films):
+def test_inspect_finds_all_faults(films):
     split = {"train": ids(5, 7, 9, 1), "test": ids(6, 8, 10, 2), "other": ids(1)}
     report = json.loads(json.dumps(inspect_films(read_films(films), split)))
     assert report["films"] == 30
@@ -78,7 +78,7 @@ def test_inspect_finds_what_was_done_to_them(films):
     assert sorted(few["rare"]) == sorted(name for name, count in counts.items() if count < 5) != []
 
 
-def test_posters_that_differ_are_not_near_identical_for_a_hash_that_agrees(films):
+def test_posters_with_equal_hashes_are_not_always_near_identical(films):
     bright_to_the_right = np.tile(np.linspace(0, 100, 90, dtype=np.uint8)[None, :, None], (120, 1, 3))
     Image.fromarray(bright_to_the_right).save(films / "posters" / "sample00020.jpg")
     bright_to_the_right[60:] += 150
@@ -88,7 +88,7 @@ def test_posters_that_differ_are_not_near_identical_for_a_hash_that_agrees(films
     assert ids(9, 10) in near
 
 
-def test_inspect_and_training_say_alike_why_posters_are_missing(films):
+def test_inspect_and_training_give_the_same_reason_for_no_posters(films):
     for file in (films / "posters").iterdir():
         file.rename(file.with_name(f"film-{file.name}"))
     (films / "posters.zip").touch()
@@ -102,7 +102,7 @@ def test_inspect_and_training_say_alike_why_posters_are_missing(films):
     assert why in str(error.value)
 
 
-def test_inspect_and_training_name_a_placeholder(films, caplog):
+def test_inspect_and_training_report_a_placeholder(films, caplog):
     for i in range(13, 25):
         shutil.copy(films / "posters" / "sample00012.jpg", films / "posters" / f"sample{i:05}.jpg")
     report = inspect_films(read_films(films), {"train": ids(*range(12, 18)), "test": ids(*range(18, 25))})
@@ -123,7 +123,7 @@ def test_inspect_and_training_name_a_placeholder(films, caplog):
     ("text", "says"),
     [("宇宙船", "word_split character"), ("Дом", "Set it to unicode"), ("رعب", "Set it to unicode"), ("é a b c d", "")],
 )
-def test_inspect_says_how_overviews_must_be_split(tmp_path, text, says):
+def test_inspect_advises_how_to_split_overviews(tmp_path, text, says):
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n1,Drama,{text}\n2,War,{text}\n", encoding="utf-8")
     notes = inspect_films(read_films(tmp_path))["notes"]
     assert says in "".join(notes)
@@ -152,7 +152,7 @@ def test_inspect_on_the_command_line(films, capsys, tmp_path):
 
 
 @pytest.mark.parametrize("posters", ["jpeg", "raw"])
-def test_prepared_films_are_read_again(films, tmp_path, posters, monkeypatch):
+def test_prepared_films_equal_the_originals(films, tmp_path, posters, monkeypatch):
     before = read_films(films)
     manifest = prepare_films(before, tmp_path / "out", (48, 32), posters=posters, films_per_shard=8)
     assert (manifest["films"], len(manifest["shards"]), manifest["quarantined"]) == (29, 4, 2)
@@ -181,7 +181,7 @@ def test_prepared_films_are_read_again(films, tmp_path, posters, monkeypatch):
     assert read_films(tmp_path / "out").poster_paths == after.poster_paths
 
 
-def test_the_split_that_films_come_with_is_prepared_too(made, tmp_path):
+def test_a_given_split_is_prepared_too(made, tmp_path):
     split = {"train": ids(*range(20)), "validation": ids(20, 21), "test": ids(*range(22, 30))}
     assert "split" not in prepare_films(read_films(made), tmp_path / "drawn", (12, 8))
     prepare_films(dataclasses.replace(read_films(made), split=split), tmp_path / "given", (12, 8))
@@ -191,7 +191,7 @@ def test_the_split_that_films_come_with_is_prepared_too(made, tmp_path):
     assert films.split.sizes == (20, 2, 8)
 
 
-def test_a_run_that_was_broken_off_goes_on(films, tmp_path, monkeypatch):
+def test_an_interrupted_preparation_resumes(films, tmp_path, monkeypatch):
     table, out = read_films(films), tmp_path / "out"
     whole = prepare_films(table, tmp_path / "whole", (24, 16), films_per_shard=8)
     written = []
@@ -210,12 +210,12 @@ def test_a_run_that_was_broken_off_goes_on(films, tmp_path, monkeypatch):
     again = prepare_films(table, out, (24, 16), films_per_shard=8)
     assert written == [0, 8, 16, 16, 24]
     assert again == whole
-    (out / ".DS_Store").touch()  # somebody has looked into the folder
-    prepare_films(table, out, (24, 16), films_per_shard=8)  # the same again is fine, and does it again
+    (out / ".DS_Store").touch()  # macOS writes it when the folder is viewed
+    prepare_films(table, out, (24, 16), films_per_shard=8)  # preparing the same films again starts over
     assert len(written) == 9
 
 
-def test_a_film_is_written_in_the_same_bytes_by_every_process():
+def test_records_list_their_features_in_a_fixed_order():
     from kgenre.data.tensorflow import tf
 
     record = prepare._example(tf, ("tt1", "A", 1999, "B", ("Drama",)), b"p")
@@ -236,7 +236,7 @@ def test_error_a_full_disk(films, tmp_path, monkeypatch):
     assert not list((tmp_path / "out").glob("*.writing"))
 
 
-def test_error_a_shard_that_was_changed_or_is_gone(films, tmp_path):
+def test_error_shards_or_manifest_changed_or_missing(films, tmp_path):
     prepare_films(read_films(films), tmp_path / "out", (24, 16), films_per_shard=16)
     shard = tmp_path / "out" / "films-00000-of-00002.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-1] + b"x")
@@ -258,14 +258,14 @@ def test_error_a_shard_that_was_changed_or_is_gone(films, tmp_path):
             read_films(tmp_path / "out")
 
 
-def test_error_a_folder_with_other_things(films, tmp_path):
+def test_error_a_folder_with_other_files(films, tmp_path):
     with pytest.raises(FilmDataError, match=r"other files in it, such as films\.csv"):
         prepare_films(read_films(films), films)
     with pytest.raises(FilmDataError, match="is a file"):
         prepare_films(read_films(films), films / "films.csv")
 
 
-def test_films_that_have_nothing_are_left_out_and_named(tmp_path):
+def test_films_without_any_input_are_left_out(tmp_path):
     (tmp_path / "films.csv").write_text("id,genres,overview\na,Drama,\nb,War,A man goes home.\nc,War, ...!\n")
     table = read_films(tmp_path)
     assert prepare_films(table, tmp_path / "out")["films"] == 1

@@ -36,7 +36,7 @@ def check_covers(split, n):
     assert sorted(np.concatenate(parts(split)).tolist()) == list(range(n))
 
 
-def test_parts_are_disjoint_complete_and_of_the_asked_sizes():
+def test_parts_are_disjoint_complete_and_of_the_requested_sizes():
     split = split_films(films())
     check_covers(split, 400)
     for size, expected in zip(split.sizes, (280, 40, 80), strict=True):
@@ -52,7 +52,7 @@ def test_seed_decides_the_split():
     assert large[0] == large[1] != large[2] != set(first.test)
 
 
-def test_the_order_of_the_rows_does_not_decide_the_split():
+def test_the_split_does_not_depend_on_the_order_of_rows():
     overviews = tuple(f"Overview number {i % 390}" for i in range(400))
     table = films(ids=tuple(f"f{i}" if i % 7 else f"{i}" for i in range(400)), overviews=overviews)
     rows = np.random.default_rng(1).permutation(400)
@@ -61,7 +61,7 @@ def test_the_order_of_the_rows_does_not_decide_the_split():
         assert set(split.to_json()[name]) == set(other.to_json()[name])
 
 
-def test_a_table_in_the_order_of_its_ids_is_split_as_ever():
+def test_the_split_of_a_table_in_order_of_ids_never_changes():
     """The course's table and the sample films are in that order."""
     assert split_films(films(40)).to_json()["validation"] == ["f8", "f21", "f31", "f38"]
 
@@ -84,9 +84,9 @@ def part_of(split, n):
 
 
 @pytest.mark.parametrize("same", ["overview", "title", "poster", "chain"])
-def test_near_duplicates_are_on_one_side(tmp_path, same):
+def test_near_duplicates_are_in_the_same_part(tmp_path, same):
     n = 90
-    group = np.arange(n) // 3  # rows 0, 1, 2 are one film told three times, and so on
+    group = np.arange(n) // 3  # rows 0, 1, 2 are the same film three times, and so on
     names = [f"number {g}" for g in group]
     columns = {
         "overview": {"overviews": tuple(f"{n.upper() if i % 2 else n}{'.' * (i % 3)}" for i, n in enumerate(names))},
@@ -109,7 +109,7 @@ def test_near_duplicates_are_on_one_side(tmp_path, same):
 
 
 @pytest.mark.parametrize("what", ["placeholder", "few", "a series", "one film"])
-def test_a_placeholder_for_a_poster_ties_no_films_together(tmp_path, what):
+def test_a_placeholder_poster_does_not_group_films(tmp_path, what):
     n, same = 200, 9 if what == "few" else 60
     for i in range(n):
         (tmp_path / f"{i}.jpg").write_bytes(b"no image" if i < same else b"poster %d" % i)
@@ -136,17 +136,17 @@ def test_films_that_share_an_overview_do_not_fill_the_test_part(same):
         assert same == 2 or set(range(same)) <= set(split.train)
 
 
-def test_a_part_of_less_than_a_film_sends_not_all_films_to_the_training():
+def test_a_part_of_less_than_a_film_does_not_empty_the_others():
     assert split_films(films(60), val_fraction=0.01, test_fraction=0.2).sizes[2] >= 10
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_part_is_empty_where_most_films_share_an_overview(seed):
+def test_no_part_is_empty_if_most_films_share_an_overview(seed):
     split = split_films(films(20, overviews=("Plot unknown",) * 18 + ("A ship.", "A whale.")), seed=seed)
     assert split.sizes == (18, 1, 1)
 
 
-def test_what_is_absent_is_not_a_duplicate(tmp_path):
+def test_missing_values_are_not_duplicates(tmp_path):
     for i in range(40):
         (tmp_path / f"{i}.jpg").touch()
     paths = tuple(tmp_path / f"{i}.jpg" for i in range(40))
@@ -192,7 +192,7 @@ def test_json_round_trip_over_other_films():
     assert again.seed == split.seed
 
 
-def test_restrict_keeps_films_on_their_side():
+def test_restrict_keeps_films_in_their_part():
     table = films(60)
     split = split_films(table)
     rows = np.arange(0, 60, 2)
@@ -201,7 +201,7 @@ def test_restrict_keeps_films_on_their_side():
     assert {some.ids[i] for i in some.test} == {table.ids[i] for i in split.test if i % 2 == 0}
 
 
-def test_report():
+def test_str_counts_near_duplicates():
     overviews = tuple("the same" if i < 4 else f"other {i}" for i in range(40))
     assert "4 near-duplicate films kept in the same part" in str(split_films(films(40, overviews=overviews)))
     assert "duplicate" not in str(split_films(films(40)))
@@ -241,6 +241,6 @@ def test_error_films_that_all_share_a_text():
         split_films(films(12, overviews=("None yet.",) * 11 + ("A ship.",)))
 
 
-def test_tags_that_one_film_has_leave_the_parts_their_sizes():
+def test_genres_of_a_single_film_do_not_change_the_sizes():
     split = split_films(films(150, genres=np.eye(150, dtype=np.uint8), genre_names=tuple(f"T{g}" for g in range(150))))
     assert split.sizes == (105, 15, 30)

@@ -1,4 +1,4 @@
-"""The layouts with one column for each thing: invented files of their shape, and the real ones."""
+"""Layouts with a column for each attribute of a film: invented files in these layouts, and real ones."""
 
 import json
 import math
@@ -71,7 +71,7 @@ def test_movie_genre(write_csv, tmp_path):
     assert not table.notes
 
 
-def test_movie_genre_to_which_somebody_has_added_overviews(write_csv):
+def test_movie_genre_with_a_column_of_overviews(write_csv):
     path = write_csv("MovieGenre.csv", [[*MOVIE_GENRE, "Overview"], [*movie_genre_row(), "A ship."]])
     check(read_films(path), "MovieGenre")
 
@@ -86,14 +86,14 @@ def test_a_byte_order_mark_before_another_encoding(write_csv):
 
 @pytest.mark.parametrize("name", ["78.jpg", "tt0000078.jpg", "a@.jpg"])
 @pytest.mark.parametrize("folder", ["SampleMoviePosters", "Images"])
-def test_movie_genre_finds_posters_by_id_and_by_the_name_in_the_link(write_csv, tmp_path, folder, name):
+def test_movie_genre_finds_posters_by_id_or_link(write_csv, tmp_path, folder, name):
     path = write_csv("m.csv", [MOVIE_GENRE, movie_genre_row(), movie_genre_row("79", poster="b.jpg")])
     (tmp_path / folder).mkdir()
     (tmp_path / folder / name).touch()
     assert read_films(path).poster_paths == (tmp_path / folder / name, tmp_path / folder / "79.jpg")
 
 
-def test_movie_genre_with_columns_of_zero_and_one(write_csv):
+def test_movie_genre_with_a_column_for_each_genre(write_csv):
     rows = [["imdbId", "Genre", "Poster", "War", "Drama"], ["1", "War|Drama", "image0.jpg", "1", "1"]]
     assert read_films(write_csv("m.csv", rows)).genre_names == ("Drama", "War")
 
@@ -156,14 +156,14 @@ def test_tmdb_genre_ids_as_json_by_columns_with_posters(tmp_path):
     assert table.poster_paths == (tmp_path / "posters" / "7_poster.jpg", tmp_path / "posters" / "8.jpg")
 
 
-def test_tmdb_top10k_without_its_prompt(write_csv):
+def test_tmdb_top10k_leaves_out_its_prompt(write_csv):
     rows = [TOP_10K, ["000", "Choose A Movie", "", "", ""], ["7", "Alien", "Sci-Fi, Horror", "A ship.", "1979-05-25"]]
     table = read_films(write_csv("a.csv", rows))
     check(table, "top 10k")
     assert table.left_out == (("000", "'Choose A Movie' has nothing but a title"),)
 
 
-def test_the_courses_table_with_titles_stays_the_courses(write_csv):
+def test_a_course_table_with_titles_is_not_tmdb_top10k(write_csv):
     rows = [["Id", "Title", "Genre", "Overview"], ["tt1", "Alien", "['Horror', 'Drama']", "A ship."]]
     assert read_films(write_csv("a.csv", rows)).genre_names == ("Drama", "Horror")
 
@@ -209,7 +209,7 @@ def test_json_list(tmp_path, overview):
     assert len(table.left_out) == 2
 
 
-def test_nan_in_json_is_nothing(tmp_path):
+def test_nan_in_json_is_a_missing_value(tmp_path):
     film = {"title": "Alien", "year": 1979, "genres": ["Horror"], "id": math.nan, "overview": math.nan}
     table = read_films(write_json(tmp_path / "a.json", [film, film | {"title": math.nan, "id": 7}]))
     assert (table.ids, table.titles, table.overviews) == (("Alien (1979)", "7"), ("Alien", ""), ("", ""))
@@ -220,12 +220,12 @@ def test_imdb_1000(write_csv):
     check(read_films(write_csv("a.csv", rows)), "IMDB-Movie-Data")
 
 
-def test_error_cut_inside_a_quote(tmp_path):
+def test_error_truncated_inside_a_quote(tmp_path):
     (tmp_path / "a.csv").write_text('Title,Genre,Wiki Page,Plot\nA,war,x/A,"Once\nupon"\nB,war,x/B,"Once\nup')
     check_error(tmp_path / "a.csv", "is truncated", "row that begins on line 4", "delete everything from line 4")
 
 
-def test_a_whole_file_without_a_last_line_end_is_not_cut(tmp_path):
+def test_a_file_without_a_final_line_end_is_not_truncated(tmp_path):
     (tmp_path / "a.csv").write_text('Title,Genre,Wiki Page,Plot\nA,war,x/A,"Once\nupon ""a"" time"')
     assert read_films(tmp_path / "a.csv").overviews == ('Once\nupon "a" time',)
 
@@ -241,7 +241,7 @@ def test_error_junk_in_the_first_line(tmp_path):
     check_error(tmp_path / "a.csv", "'my films'", "columns of MovieGenre.csv", "Delete the first line")
 
 
-def test_error_letters_that_a_conversion_destroyed(tmp_path):
+def test_error_characters_that_a_conversion_destroyed(tmp_path):
     text = "imdbID,Title,Genre,Plot\n" + "".join(f"tt{i},Am_\xa9lie,War,x\n" for i in range(30))
     (tmp_path / "a.csv").write_bytes(text.encode("latin-1"))
     check_error(tmp_path / "a.csv", "30 characters", "Get the original file")
@@ -264,7 +264,7 @@ def test_error_json(tmp_path, text, part):
     check_error(tmp_path / "a.json", part)
 
 
-def test_error_a_quote_that_never_closes_in_the_header(tmp_path):
+def test_error_unclosed_quote_in_the_header_or_huge_field(tmp_path):
     (tmp_path / "a.csv").write_text('"imdbId,Genre,Poster\n' + "1,War,x\n" * 50_000)
     check_error(tmp_path / "a.csv", "line 1 is not valid CSV")
     (tmp_path / "a.csv").write_text("imdbId,Genre,Poster\n1,War," + "x" * 200_000)
@@ -354,11 +354,11 @@ def test_real_files(real_data, file):
         ("movies_metadata", "2 files that fit"),
     ],
 )
-def test_real_files_that_cannot_be_read_are_refused(real_data, file, part):
+def test_error_real_files_that_cannot_be_read(real_data, file, part):
     check_error(real_data / "raw_formats" / file, str(real_data), part)
 
 
-def test_the_advice_for_the_real_file_with_a_junk_first_line_is_right(real_data, tmp_path):
+def test_deleting_a_junk_first_line_as_advised_works(real_data, tmp_path):
     file = real_data / "raw_formats" / "tmdb_5000" / "tmdb_5000_movies_739rows_junk_first_line.csv"
     (tmp_path / "a.csv").write_bytes(file.read_bytes().partition(b"\n")[2])
     table = read_films(tmp_path)

@@ -1,4 +1,4 @@
-"""Genre folders, JSONL, Parquet, MM-IMDb's HDF5 file, and one name for each genre."""
+"""Folders by genre, JSONL, Parquet, MM-IMDb's HDF5 file, and one name for each genre."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def test_folders_by_genre(tmp_path, above):
 
 
 @pytest.mark.parametrize("genres", [1, 2])
-def test_names_that_are_not_utf8_can_be_written(tmp_path, genres):
+def test_file_names_that_are_not_utf8_become_valid_ids(tmp_path, genres):
     for genre in range(genres):
         (tmp_path / f"{genre}").mkdir()
         for name in (b"caf\xe9", b"caf\xe8"):
@@ -51,12 +51,12 @@ def test_names_that_are_not_utf8_can_be_written(tmp_path, genres):
     assert all(path.is_file() for path in table.poster_paths)
 
 
-def test_a_folder_that_may_not_be_read_is_no_genre(tmp_path, monkeypatch):
-    """Each disk has one, lost+found."""
+def test_an_unreadable_folder_is_no_genre(tmp_path, monkeypatch):
+    """Such as lost+found at the root of a disk."""
     for folder in ("Drama", "Horror", "lost+found"):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / f"{folder}.jpg").touch()
-    monkeypatch.setattr(os, "access", lambda path, _: path.name != "lost+found")  # root may read all
+    monkeypatch.setattr(os, "access", lambda path, _: path.name != "lost+found")  # simulated: root may read everything
 
     assert read_films(tmp_path).genre_names == ("Drama", "Horror")
 
@@ -151,7 +151,7 @@ def test_mmimdb_hdf5(tmp_path):
     assert table.genres.tolist() == [[1, 0], [0, 1], [1, 1]]
     assert table.split == {"train": ["0000001"], "validation": ["0000002"], "test": ["0000003"]}
     for path, picture in zip(table.poster_paths, pictures, strict=True):
-        assert np.abs(read_poster(path, (32, 20)) - picture).max() <= 1  # the file's integers were cut, not rounded
+        assert np.abs(read_poster(path, (32, 20)) - picture).max() <= 1  # the file has truncated integers
 
 
 def test_mmimdb_hdf5_without_words(tmp_path):
@@ -166,7 +166,7 @@ class Evil:
         return print, ("owned",)
 
 
-def test_a_pickle_cannot_run_anything(tmp_path, capsys):
+def test_a_pickle_cannot_execute_code(tmp_path, capsys):
     write_hdf5(tmp_path, words=False)
     array = np.empty((), object)
     array[()] = Evil()
@@ -204,7 +204,7 @@ def test_every_genre_has_one_name():
     ]  # fmt: skip
 
 
-def test_columns_that_become_one_are_joined_and_said():
+def test_columns_of_one_genre_are_merged_with_a_note():
     table = FilmTable(
         ids=("a", "b", "c"), titles=("",) * 3, years=(None,) * 3, overviews=("",) * 3, poster_paths=(None,) * 3,
         genres=np.array([[1, 0, 1], [0, 1, 0], [0, 0, 1]], np.uint8), genre_names=("Science Fiction", "SF", "War"),

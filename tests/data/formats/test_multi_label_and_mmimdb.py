@@ -1,4 +1,4 @@
-"""The layouts of folders with posters: Multi_Label_dataset, Multimodal_IMDB_dataset and MM-IMDb."""
+"""Layouts that include a folder of posters: Multi_Label_dataset, Multimodal_IMDB_dataset and MM-IMDb."""
 
 import json
 
@@ -13,7 +13,7 @@ COLUMNS = ["Id", "Genre", "Drama", "N/A", "War"]
 
 @pytest.fixture
 def mmimdb(tmp_path):
-    """Write films, and the split of their ids, as MM-IMDb has them."""
+    """Call to write films, and the split of their ids, in MM-IMDb's layout; returns the folder."""
 
     def write(films, **split):
         (tmp_path / "dataset").mkdir()
@@ -37,7 +37,7 @@ def test_multi_label(write_csv, tmp_path):
     assert table.poster_paths[1] == tmp_path / "Images" / "tt2.jpg"
 
 
-def test_multi_label_is_not_taken_where_there_are_overviews(write_csv):
+def test_multi_label_columns_with_overviews_are_the_course_layout(write_csv):
     assert (
         "coursework" in read_films(write_csv("whole2.csv", [[*COLUMNS, "Overview"], ["a", "[]", 0, 0, 0, "x"]])).source
     )
@@ -63,8 +63,8 @@ def test_mmimdb(mmimdb):
     assert table.split == {"train": ["2", "1"], "validation": [], "test": []}, "no film is trained on and tested"
 
 
-def test_half_a_character_in_mmimdb_is_no_text(mmimdb):
-    half = "A \ud83c"  # cut between its two halves; no UTF-8 file can hold it
+def test_half_a_character_in_mmimdb_is_replaced(mmimdb):
+    half = "A \ud83c"  # an emoji cut in half: a lone surrogate, which UTF-8 cannot encode
     table = read_films(mmimdb({"1": {"title": half, "genres": [half], "plot": [half]}}, train=["1"]))
     assert (table.titles[0], table.genre_names, table.overviews[0]) == ("A ?", ("A ?",), "A ?")
 
@@ -77,7 +77,7 @@ def test_mmimdbs_files_are_read_with_progress(mmimdb, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"genres": "War"}', '{"genres": [1]}', "9" * 5000])
-def test_mmimdb_leaves_out_what_is_no_film(mmimdb, text):
+def test_mmimdb_leaves_out_invalid_films(mmimdb, text):
     table = read_films(mmimdb({"1": text, "2": {"genres": ["War"]}}, train=["1", "2"]))
     assert table.ids == ("2",)
     assert "dataset/1.json" in table.left_out[0].reason
@@ -97,7 +97,7 @@ def test_error_mmimdb_without_films_or_dataset(mmimdb, tmp_path):
         read_films(tmp_path)
 
 
-def test_error_the_folder_of_mmimdbs_films_is_given(mmimdb):
+def test_error_the_inner_folder_of_mmimdb(mmimdb):
     folder = mmimdb({str(i): {"genres": ["War"]} for i in range(30)}, train=["1"])
     with pytest.raises(FilmDataError, match=f"Give {folder}"):
         read_films(folder / "dataset")

@@ -16,7 +16,7 @@ IDS = ("tt1", "tt2", "tt3", "tt4")
 
 @pytest.fixture
 def films(tmp_path):
-    """Four films in a table; a function that puts empty pictures beside it."""
+    """Four films in a table; call to create empty pictures next to it and read it."""
     rows = "".join(f"{film_id},Drama\n" for film_id in IDS)
     (tmp_path / "films.csv").write_text(f"id,genres\n{rows}")
 
@@ -41,19 +41,19 @@ def test_posters_are_found_in_any_folder(films, tmp_path, folder):
 
 
 @pytest.mark.parametrize("cell", ["/home/ann/p/x.jpg", r"C:\posters\x.jpg", "https://films.org/p/x.jpg", "x.png"])
-def test_a_file_that_is_not_where_the_table_says_is_found_by_its_name(films, tmp_path, cell):
+def test_a_poster_elsewhere_than_in_the_table_is_found_by_name(films, tmp_path, cell):
     (tmp_path / "films.csv").write_text(f'id,genres,poster\ntt1,Drama,"{cell}"\n')
     assert films("covers/x.jpg").poster_paths == (tmp_path / "covers/x.jpg",)
 
 
-def test_a_file_that_is_where_the_table_says_is_taken(films, tmp_path):
+def test_a_file_named_in_the_table_is_used(films, tmp_path):
     (tmp_path / "films.csv").write_text("id,genres,poster\ntt1,Drama,p/x.jpg\ntt2,Drama,gone/y.jpg\n")
     table = films("p/x.jpg", "posters/x.jpg", "posters/tt1.jpg", "posters/tt9.jpg")
     assert table.poster_paths == (tmp_path / "p/x.jpg", tmp_path / "gone/y.jpg")
     assert table.posters_found == "1 of 2 in p/"
 
 
-def test_films_with_and_without_a_file_in_the_table_keep_their_order(films, tmp_path):
+def test_films_keep_their_order_with_and_without_named_files(films, tmp_path):
     rows = "tt1,Drama,\ntt2,Drama,p/two.jpg\ntt3,Drama,gone/x.jpg\ntt4,Drama,p/four.jpg\n"
     (tmp_path / "films.csv").write_text(f"id,genres,poster\n{rows}")
     table = films("p/two.jpg", "p/four.jpg", "covers/tt1.jpg", "covers/tt3.png")
@@ -61,13 +61,13 @@ def test_films_with_and_without_a_file_in_the_table_keep_their_order(films, tmp_
     assert table.poster_paths == tuple(tmp_path / file for file in expected)
 
 
-def test_of_two_sets_the_one_with_more_films_is_taken_and_the_other_is_named(films, tmp_path):
+def test_the_folder_with_most_posters_is_used_others_are_named(films, tmp_path):
     table = films(*in_folder("posters_large", IDS[:3]), *in_folder("posters_small"), *in_folder("posters", IDS[:2]))
     assert table.poster_paths == tuple(tmp_path / file for file in in_folder("posters_small"))
     assert table.posters_found == "4 of 4 in posters_small/; not used: posters_large/ (3), posters/ (2)"
 
 
-def test_of_equal_sets_the_usual_name_then_the_upper_then_the_first_by_name_is_taken(films):
+def test_ties_go_to_usual_names_then_depth_then_alphabet(films):
     assert films(*in_folder("b/a"), *in_folder("z")).posters_found.startswith("4 of 4 in z/")
     assert films(*in_folder("c")).posters_found.startswith("4 of 4 in c/")
     assert films(*in_folder("posters")).posters_found == "4 of 4 in posters/"
@@ -79,7 +79,7 @@ def test_posters_in_several_folders_are_all_found(films, tmp_path):
     assert table.posters_found == "4 of 4 in images/train/ (3), images/test/ (1)"
 
 
-def test_pictures_of_something_else_are_no_posters(films, tmp_path):
+def test_unrelated_pictures_are_no_posters(films, tmp_path):
     table = films(*in_folder("covers", IDS[:3]), "plots/tt4.jpg", "plots/loss.png", "plots/f1.png")
     assert table.poster_paths[3] == tmp_path / "covers/tt4.jpg"
     assert table.posters_found == "3 of 4 in covers/; not used: plots/ (1)"
@@ -96,7 +96,7 @@ def test_pictures_of_something_else_are_no_posters(films, tmp_path):
         (("f\N{LATIN SMALL LETTER U WITH DIAERESIS}r", "x"), ("fu\N{COMBINING DIAERESIS}r.jpg", "x.jpg")),
     ],
 )
-def test_a_picture_that_is_nearly_called_like_a_film_is_its_poster(films, tmp_path, film_ids, pictures):
+def test_posters_with_similar_names_are_found(films, tmp_path, film_ids, pictures):
     (tmp_path / "films.csv").write_text("id,genres\n" + "".join(f"{film_id},Drama\n" for film_id in film_ids))
     table = films(*(f"posters/{name}" for name in pictures))
     assert table.poster_paths == tuple(tmp_path / "posters" / name for name in pictures)
@@ -108,24 +108,24 @@ def test_a_picture_that_is_nearly_called_like_a_film_is_its_poster(films, tmp_pa
     [
         (("7", "8"), ("07.jpg", "tt7.jpg", "8.jpg"), ["8.jpg"]),  # two pictures for one film
         (("7", "007", "8"), ("07.jpg", "8.jpg"), ["8.jpg"]),  # two films for one picture
-        (("8", "tt8"), ("tt8.jpg",), ["tt8.jpg"]),  # it is another's
-        (("7", "8", "9"), ("07.jpg", *(f"plot{n}.png" for n in range(9))), []),  # a folder of something else
+        (("8", "tt8"), ("tt8.jpg",), ["tt8.jpg"]),  # the exact poster of another film
+        (("7", "8", "9"), ("07.jpg", *(f"plot{n}.png" for n in range(9))), []),  # a folder of unrelated pictures
     ],
 )
-def test_a_name_that_is_near_is_not_taken_where_it_may_be_another(films, tmp_path, film_ids, pictures, found):
+def test_ambiguous_similar_names_are_not_used(films, tmp_path, film_ids, pictures, found):
     (tmp_path / "films.csv").write_text("id,genres\n" + "".join(f"{film_id},Drama\n" for film_id in film_ids))
     paths = films(*(f"a/{name}" for name in pictures)).poster_paths
     assert [path.name for path in paths if path and path.exists()] == found
 
 
-def test_pictures_of_other_names_are_counted_and_one_is_named(films):
+def test_pictures_named_after_no_film_are_counted(films):
     found = films("covers/alien.jpg", "covers/heat.jpg").posters_found
     assert re.fullmatch(
         r"0 of 4: none of 2 pictures, such as covers/(alien|heat).jpg, is named after a film, such as tt1", found
     )
 
 
-def test_a_large_tree_is_not_looked_through_to_the_end(films, monkeypatch, tmp_path):
+def test_a_large_tree_is_searched_only_in_part(films, monkeypatch, tmp_path):
     monkeypatch.setattr(poster_search, "MAX_FILES", 5)
     table = films(*(f"all/{n}.txt" for n in range(6)), *in_folder("covers"), *in_folder("Images", IDS[:1]))
     limit = f"; only the first 5 files in {tmp_path} were searched"
@@ -146,13 +146,13 @@ def test_links_do_not_lead_out_of_the_folder(films, tmp_path, tmp_path_factory):
 
 
 @pytest.mark.parametrize("slashes", ["//", "\\\\", "/\\"])
-def test_no_table_names_a_machine_to_ask(tmp_path, slashes):
+def test_network_paths_in_a_table_become_local_paths(tmp_path, slashes):
     (tmp_path / "films.csv").write_text(f"id,genres,poster\ntt1,Drama,{slashes}host/share/tt1.jpg\ntt2,Drama,\n")
     assert read_films(tmp_path).poster_paths[0] == tmp_path / "host" / "share" / "tt1.jpg"
 
 
 def test_the_description_says_where_posters_are(sample, tmp_path):
-    # Without its posters: column "poster" still says where they were.
+    # The table without its posters: its column "poster" still names their old files.
     (tmp_path / "films.csv").write_bytes((sample / "films.csv").read_bytes())
     (tmp_path / "covers").mkdir()
     for file in sorted((sample / "posters").iterdir())[:110]:

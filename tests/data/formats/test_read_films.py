@@ -20,7 +20,7 @@ def film_row(film_id="a", title="Alien", year="1979", overview="A ship.", genres
     return [film_id, title, year, overview, genres, poster]
 
 
-def test_course_layout_keeps_all_genre_columns_in_the_order_of_the_file(write_csv, tmp_path):
+def test_course_layout_keeps_all_genre_columns_in_order(write_csv, tmp_path):
     write_csv("IMDB_overview_genres.csv", [*COURSE, course_row(), course_row("tt2", "['N/A']", (0, 0, 1, 0))])
     table = read_films(tmp_path)
     assert "coursework" in table.source
@@ -30,7 +30,7 @@ def test_course_layout_keeps_all_genre_columns_in_the_order_of_the_file(write_cs
     assert table.poster_paths == (None, None)
 
 
-def test_course_layout_takes_the_columns_and_says_so_when_the_list_disagrees(write_csv):
+def test_course_layout_prefers_the_columns_to_a_different_list(write_csv):
     path = write_csv("any name.csv", [*COURSE, course_row(columns=(1, 0, 0, 0))])
     table = read_films(path)
     assert table.genres_of(0) == ("Action",)
@@ -45,7 +45,7 @@ def test_course_layout_without_genre_columns_reads_the_lists(write_csv):
     assert "not a list of names" in table.left_out[0].reason
 
 
-def test_course_layout_ignores_an_index_column_of_pandas(write_csv):
+def test_course_layout_ignores_the_index_column_of_pandas(write_csv):
     rows = [["", *COURSE[0]], ["0", *course_row()], ["1", *course_row("tt2")]]
     assert read_films(write_csv("a.csv", rows)).genre_names == ("Action", "Drama", "N/A", "News")
 
@@ -73,7 +73,7 @@ def test_films_layout(write_csv, tmp_path):
     assert table.poster_paths == (None, tmp_path / "p/b.jpg", None, None)
 
 
-def test_films_layout_needs_only_ids_and_a_column_of_genres(write_csv):
+def test_films_layout_needs_only_ids_and_genres(write_csv):
     table = read_films(write_csv("a.csv", [["id", "genres"], ["1", ""]]))
     assert table.genres.shape == (1, 0)
     assert table.titles == table.overviews == ("",)
@@ -93,13 +93,13 @@ def test_films_csv_is_preferred_and_course_can_be_forced(write_csv, tmp_path):
     assert read_films(tmp_path, format="course").ids == ("tt1",)
 
 
-def test_a_folder_in_a_folder_is_found(write_csv, tmp_path):
+def test_a_table_in_a_subfolder_is_found(write_csv, tmp_path):
     write_csv("data/films.csv", [*FILMS, film_row()])
     (tmp_path / "__MACOSX").mkdir()
     assert read_films(tmp_path).ids == ("a",)
 
 
-def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
+def test_invalid_rows_are_left_out_with_a_reason(write_csv):
     rows = [film_row(), ["short", "row"], film_row(""), [], film_row("a", "Twin"), film_row(), film_row("b")]
     rows.append(["a row", *film_row("c")])
     table = read_films(write_csv("films.csv", FILMS + rows))
@@ -113,7 +113,7 @@ def test_rows_that_are_no_film_are_left_out_and_named(write_csv):
     ]
 
 
-def test_a_table_whose_texts_have_separators_without_quotes_is_refused(write_csv):
+def test_error_unquoted_separators_in_texts(write_csv):
     films = [course_row(f"tt{i}") for i in range(3)]
     divided = [[*course_row(f"tt{i}"), "and back again."] for i in range(3, 6)]
     assert len(read_films(write_csv("films.csv", [*COURSE, *films, *divided]))) == 3
@@ -123,7 +123,7 @@ def test_a_table_whose_texts_have_separators_without_quotes_is_refused(write_csv
         read_films(write_csv("films.csv", [*COURSE, *films, *divided, divided[0]]))
 
 
-def test_rows_that_contradict_one_above_are_named(write_csv):
+def test_rows_that_contradict_an_earlier_one_are_noted(write_csv):
     rows = [["a", "Drama", "A ship."], ["a", "War", "A ship."], ["b", "War", "A car."], ["b", "War", "A car."]]
     table = read_films(write_csv("films.csv", [["id", "genres", "overview"], *rows]))
     assert table.genres_of(0) == ("Drama",)
@@ -142,7 +142,7 @@ def test_rows_that_contradict_one_above_are_named(write_csv):
         (["imdbId", "Title", "Genre", "Poster"], ["{}", "Title", "Drama", "Poster"]),
     ],
 )
-def test_column_names_that_stand_in_the_table_again_are_no_film(write_csv, header, film):
+def test_repeated_column_names_are_no_film(write_csv, header, film):
     rows = [header, [cell.format(1) for cell in film], header, [cell.format(2) for cell in film]]
     table = read_films(write_csv("a.csv", rows))
     assert (table.ids, len(table.genre_names)) == (("1", "2"), 1)
@@ -210,7 +210,7 @@ def test_error_neither_utf8_nor_windows_1252(write_csv, encoding, title):
     check_error(path, "is not UTF-8 text", "iconv -f GB18030 -t UTF-8")
 
 
-def test_a_table_that_a_spreadsheet_wrote_as_unicode_text_is_read(write_csv, tmp_path):
+def test_unicode_text_from_a_spreadsheet_is_read(write_csv, tmp_path):
     rows = [["", " ID", "Title ", "Overview", "Genres"], ["0", "1", "Фильм", "О войне", "Драма; Военный"]]
     rows += [["1", "2", "战争", "", "Военный"], ["2", "3", "", "", "Драма"]]
     path = write_csv("Filme Kopie.csv", rows, encoding="utf-16", delimiter="\t", lineterminator="\r\n")
@@ -220,16 +220,16 @@ def test_a_table_that_a_spreadsheet_wrote_as_unicode_text_is_read(write_csv, tmp
         assert table.genres_of(0) == ("Военный", "Драма")
 
 
-def test_of_columns_that_differ_in_capitals_the_one_of_the_layout_counts(write_csv):
+def test_the_exact_column_name_wins_over_other_capitals(write_csv):
     table = read_films(write_csv("a.csv", [["id", "ID", "genres", "Genres"], ["a", "b", "War", "Drama"]]))
     assert (table.ids, table.genre_names) == (("a",), ("War",))
 
 
-def test_error_a_column_that_stands_twice(write_csv):
+def test_error_a_column_that_appears_twice(write_csv):
     check_error(write_csv("films.csv", [["id", "genres", "genres"], ["1", "a", ""]]), "the column genres appears twice")
 
 
-def test_error_a_quote_that_never_closes(tmp_path):
+def test_error_unclosed_quote(tmp_path):
     rows = ['1,Drama,"it begins here'] + [f"{i},Drama,fine" for i in range(2, 300)]
     (tmp_path / "films.csv").write_text("\n".join(["id,genres,overview", *rows]) + "\n")
     check_error(tmp_path, "opened near line 2")
@@ -241,7 +241,7 @@ def test_error_genres_of_another_layout(write_csv, genres):
     check_error(path, "film 2", genres, "Drama|Romance")
 
 
-def test_a_comma_in_a_genre_is_fine_where_others_are_joined_by_bars(write_csv):
+def test_genres_joined_by_bars_may_contain_commas(write_csv):
     table = read_films(write_csv("films.csv", [["id", "genres"], ["1", "Drama|War"], ["2", "News, Talk"]]))
     assert table.genre_names == ("Drama", "News, Talk", "War")
 
@@ -251,7 +251,7 @@ def films_with_genres(write_csv, cells):
 
 
 @pytest.mark.parametrize("join", ["; ", ";", ", ", " / ", "/", "、", "，", "；", "، "])
-def test_genres_without_a_bar_are_split_where_the_names_stand_elsewhere_too(write_csv, join):
+def test_genres_without_bars_are_split_if_parts_occur_elsewhere(write_csv, join):
     genres = [("Drama", "War"), ("War",), ("Crime", "Drama"), ("Crime", "War"), ("War", "Drama"), ()]
     table = films_with_genres(write_csv, [join.join(names) for names in genres])
     assert table.genre_names == ("Crime", "Drama", "War")
@@ -259,7 +259,7 @@ def test_genres_without_a_bar_are_split_where_the_names_stand_elsewhere_too(writ
     assert table.notes == (f"The genres of films.csv are split at {join.strip()!r}: no cell contains a |.",)
 
 
-def test_a_genre_with_a_slash_stays_where_its_parts_stand_nowhere_else(write_csv):
+def test_a_genre_with_a_part_found_nowhere_else_is_not_split(write_csv):
     table = films_with_genres(write_csv, ["Drama", "War", "Kids / Animation", "War", "Animation", "Kids / Animation"])
     assert table.genre_names == ("Animation", "Drama", "Kids / Animation", "War")
     assert table.notes == ()
@@ -274,7 +274,7 @@ def test_a_list_of_genres_is_read_in_films_csv(write_csv, cell):
     assert [table.genres_of(i) for i in range(5)] == [("Drama", "War"), (), ("News",), (), ()]
 
 
-def test_the_course_reads_a_list_that_numpy_wrote(write_csv):
+def test_course_layout_reads_a_list_written_by_numpy(write_csv):
     rows = [["Id", "Genre", "Overview"], ["1", "['War' 'Drama']", "x"]]
     assert read_films(write_csv("a.csv", rows)).genre_names == ("Drama", "War")
 
@@ -287,24 +287,24 @@ def test_the_course_reads_a_list_that_numpy_wrote(write_csv):
         ([f"g{i // 4}" for i in range(100)], ""),
     ],
 )
-def test_genres_that_are_none_are_doubted(write_csv, cells, says):
+def test_suspicious_genres_are_noted(write_csv, cells, says):
     assert says in "".join(notes := films_with_genres(write_csv, cells).notes)
     assert len(notes) == bool(says)
 
 
 @pytest.mark.parametrize("column", ["overview", "poster", "title"])
-def test_a_table_without_genres_is_read_where_there_is_no_other(write_csv, tmp_path, column):
+def test_a_table_without_genres_is_read_if_it_is_the_only_one(write_csv, tmp_path, column):
     write_csv("new.csv", [["id", column], ["a", "x"]])
     assert (read_films(tmp_path).ids, read_films(tmp_path).genre_names) == (("a",), ())
     write_csv("b.csv", [["id", "title", "genre", "overview"], ["b", "x", "Drama", "y"]])
     assert read_films(tmp_path).ids == ("b",)
 
 
-def test_error_a_path_that_is_empty():
+def test_error_empty_path():
     check_error("", "''", "Give a folder or table of films")
 
 
-def test_an_unreadable_file_beside_the_table_does_not_matter(write_csv, tmp_path):
+def test_unreadable_files_next_to_the_table_are_ignored(write_csv, tmp_path):
     write_csv("films.csv", [*FILMS, film_row()])
     (tmp_path / "a.csv").write_bytes(b"\xff\xfe\x00")
     (tmp_path / "a.json").write_text("{cut of")
@@ -313,7 +313,7 @@ def test_an_unreadable_file_beside_the_table_does_not_matter(write_csv, tmp_path
 
 @pytest.fixture
 def unlisted(monkeypatch):
-    """A function after which a folder may be entered but not listed: root may list everything."""
+    """Call with a folder that then may be entered but not listed; simulated, since root may list everything."""
 
     def unlist(folder):
         for name in ("scandir", "listdir"):
@@ -361,7 +361,7 @@ def test_error_a_poster_or_the_folder_of_posters(write_csv, tmp_path):
     check_error(tmp_path / "posters", f"Give {tmp_path}.")
 
 
-def test_error_a_folder_far_above(write_csv, tmp_path):
+def test_error_a_folder_above_names_the_subfolder(write_csv, tmp_path):
     write_csv("course/films/films.csv", [*FILMS, film_row()])
     (tmp_path / "notes").mkdir()
     check_error(tmp_path, f"A subfolder has films.csv: give {tmp_path / 'course' / 'films'}.")
@@ -379,12 +379,12 @@ def test_error_a_folder_far_above(write_csv, tmp_path):
         ("films.csv.txt", "give the file itself: "),
     ],
 )
-def test_error_a_folder_with_something_else(tmp_path, name, advice):
+def test_error_a_folder_with_other_files(tmp_path, name, advice):
     (tmp_path / name).write_bytes(b"PK")
     check_error(tmp_path, f"It has: {name}", advice)
 
 
-def test_error_columns_of_ones_own(write_csv):
+def test_error_unknown_columns(write_csv):
     rows = [["imdb", "plot", "tags"], ["tt1", "A ship.", "Horror"]]
     check_error(write_csv("a.csv", rows), "Its columns: imdb, plot, tags", "name the columns id, genres (joined by |)")
 
@@ -402,7 +402,7 @@ def test_error_two_tables_that_fit(write_csv, tmp_path):
 
 
 @pytest.mark.parametrize("validation", ["val", "Valid", "validation"])
-def test_a_file_for_each_part_gives_one_table_with_that_split(write_csv, tmp_path, validation):
+def test_a_file_for_each_part_becomes_one_table_with_a_split(write_csv, tmp_path, validation):
     write_csv("posters/b.jpg", [])
     write_csv("train.csv", [*FILMS, film_row("a"), film_row("b", genres="Drama")])
     write_csv(f"{validation}.csv", [*FILMS, film_row("c", genres="War")])
@@ -418,7 +418,7 @@ def test_a_file_for_each_part_gives_one_table_with_that_split(write_csv, tmp_pat
     assert f"train.csv with {validation}.csv and test.csv" in table.source
 
 
-def test_real_films_in_both_layouts_are_the_same_films(real_data):
+def test_real_films_are_equal_in_both_layouts(real_data):
     films = read_films(real_data / "films")
     course = read_films(real_data / "films", "course")
     assert len(films) == len(course) == 2500
@@ -433,6 +433,6 @@ def test_real_films_in_both_layouts_are_the_same_films(real_data):
     assert not course.notes + course.left_out + films.left_out
 
 
-def test_a_table_copied_without_its_posters_names_none(real_data, tmp_path):
+def test_a_table_copied_without_its_posters_has_no_paths(real_data, tmp_path):
     shutil.copy(real_data / "films" / "IMDB_overview_genres.csv", tmp_path)
     assert set(read_films(tmp_path).poster_paths) == {None}

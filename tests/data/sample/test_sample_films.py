@@ -15,14 +15,14 @@ def digest(folder):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_same_seed_same_bytes(tmp_path):
+def test_the_same_seed_writes_the_same_bytes(tmp_path):
     first = digest(make_sample_films(tmp_path / "a", n=12, seed=1))
     assert len(first) == 13
     assert digest(make_sample_films(tmp_path / "b", n=12, seed=1)) == first
     assert digest(make_sample_films(tmp_path / "c", n=12, seed=2)) != first
 
 
-def test_a_film_does_not_depend_on_how_many_there_are(tmp_path):
+def test_a_film_does_not_depend_on_the_number_of_films(tmp_path):
     few = read_films(make_sample_films(tmp_path / "few", n=5))
     many = read_films(make_sample_films(tmp_path / "many", n=20))
     assert few.overviews == many.overviews[:5]
@@ -30,7 +30,7 @@ def test_a_film_does_not_depend_on_how_many_there_are(tmp_path):
         assert a.read_bytes() == b.read_bytes()
 
 
-def test_films_are_like_films(sample):
+def test_sample_films_resemble_real_ones(sample):
     table = read_films(sample)
     assert len(table) == 120
     assert not table.left_out
@@ -45,11 +45,11 @@ def test_films_are_like_films(sample):
         assert (poster.format, poster.size) == ("JPEG", (200, 300))
 
 
-def test_cached_once_and_repaired(tmp_path, monkeypatch):
+def test_sample_films_are_cached_and_repaired(tmp_path, monkeypatch):
     monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "cache"))
     folder = sample_films(n=8)
     assert folder.parent == tmp_path / "cache"
-    assert os.listdir(folder.parent) == [folder.name]  # nothing half made beside it
+    assert os.listdir(folder.parent) == [folder.name]  # no partial set next to it
     before = (folder / "films.csv").stat().st_mtime_ns
     assert sample_films(n=8) == folder
     assert (folder / "films.csv").stat().st_mtime_ns == before
@@ -57,7 +57,7 @@ def test_cached_once_and_repaired(tmp_path, monkeypatch):
     assert len(read_films(sample_films(n=8))) == 8
 
 
-def test_a_killed_run_leaves_no_half_set(tmp_path, monkeypatch):
+def test_an_interrupt_leaves_no_partial_set(tmp_path, monkeypatch):
     def fail(*_):
         raise KeyboardInterrupt
 
@@ -81,8 +81,8 @@ def test_errors(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("folder", ["empty", ".", "link"])
-def test_a_folder_that_is_there_stays_the_same_folder(tmp_path, monkeypatch, folder):
-    """The working directory cannot be replaced, nor can a disk's."""
+def test_an_existing_folder_is_filled_not_replaced(tmp_path, monkeypatch, folder):
+    """The working directory and the root of a disk cannot be replaced."""
     (tmp_path / "empty").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "empty")
     monkeypatch.chdir(tmp_path / "empty" if folder == "." else tmp_path)
@@ -112,7 +112,7 @@ def test_genres_are_skewed(whole_set):
     assert 0.02 < shares.min() < 0.08
 
 
-def test_both_posters_and_overviews_tell_much_but_not_all(whole_set):
+def test_posters_and_overviews_predict_genres_but_not_fully(whole_set):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.multiclass import OneVsRestClassifier
