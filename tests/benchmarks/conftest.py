@@ -6,6 +6,6 @@ import pytest
 
 @pytest.fixture
 def benchmarks(monkeypatch):
-    """Imports one of the scripts."""
+    """Return a function that imports a benchmark script by its name."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
     return importlib.import_module

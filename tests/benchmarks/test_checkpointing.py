@@ -1,4 +1,4 @@
-"""The benchmark of checkpoints runs, and says what it measured."""
+"""The benchmark of checkpoints: a quick run with its results, and wrong options."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def run(*arguments):
 
 @pytest.mark.skipif(BACKEND == "torch", reason="the benchmark compares JAX and TensorFlow")
 @pytest.mark.exhaustive
-def test_a_quick_run(tmp_path):
+def test_quick_run(tmp_path):
     output = tmp_path / "results.json"
     done = run("--quick", "--backends", BACKEND, "--output", output)
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ ENTRY %main (x: f32[4]) -> f32[4] {
 """
 
 
-def test_kernels_outside_and_inside_of_loops(benchmarks):
+def test_kernels_inside_and_outside_loops(benchmarks):
     outside, loops = benchmarks("gpu_kernels").kernels(PROGRAM)
     assert outside == {"copy": 1, "custom-call": 1}
     assert loops == [(25, {"fusion": 1, "fusion-start": 1})]
@@ -34,12 +34,12 @@ def test_kernels_outside_and_inside_of_loops(benchmarks):
 @pytest.mark.parametrize(
     "way", ["poster_cnn_2024 64 fp32", "overview_lstm 8 bf16 several=25 without=dropout,masked_lstm undonated words=9"]
 )
-def test_ways_that_there_are(benchmarks, way):
+def test_valid_ways_are_accepted(benchmarks, way):
     benchmarks("step_ways").check_ways(argparse.ArgumentParser(), [way])
 
 
 @pytest.mark.parametrize("way", ["poster 64 fp32", "poster_cnn_2024 fp32", "poster_cnn_2024 64 fp32 without=cudnn"])
-def test_ways_that_there_are_not(benchmarks, way, capsys):
+def test_invalid_ways_are_refused(benchmarks, way, capsys):
     with pytest.raises(SystemExit):
         benchmarks("step_ways").check_ways(argparse.ArgumentParser(), [way])
     assert f'Received: "{way}"' in capsys.readouterr().err

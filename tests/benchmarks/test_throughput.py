@@ -12,7 +12,7 @@ import pytest
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
-PEER = "keras-fit" if BACKEND == "torch" else "raw"  # torch's loop by hand is Lightning's to beat
+PEER = "keras-fit" if BACKEND == "torch" else "raw"  # on torch, Lightning takes the place of the raw loop
 
 
 def run(script, *arguments):
@@ -21,7 +21,7 @@ def run(script, *arguments):
 
 
 @pytest.mark.one_backend("jax")
-def test_a_tiny_run_is_measured_rendered_and_gone_on_with(tmp_path):
+def test_tiny_run_is_measured_rendered_and_resumed(tmp_path):
     output = tmp_path / "new" / "throughput.json"
     size = ["--steps", "2", "--rounds", "2", "--batch-sizes", "2", "--words", "5", "--output", output]
     one = ["--models", "poster_cnn_2024", "--backends", BACKEND, "--peers", PEER]
@@ -41,7 +41,7 @@ def test_a_tiny_run_is_measured_rendered_and_gone_on_with(tmp_path):
     assert low <= ratio <= high
     assert f"| kgenre | {BACKEND} |" in done.stdout
 
-    again = run("throughput.py", *one, *size, "--minutes", "1e-9")  # measured already: nothing is started
+    again = run("throughput.py", *one, *size, "--minutes", "1e-9")  # already measured: nothing is started
     assert again.returncode == 0
     assert json.loads(output.read_text())["rows"] == results["rows"]
     other = run("throughput.py", "--models", "poster_cnn_2025", *one[2:], *size, "--minutes", "1e-9")
@@ -57,7 +57,7 @@ def test_a_tiny_run_is_measured_rendered_and_gone_on_with(tmp_path):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="the others read no tf.data there")
 @pytest.mark.parametrize(("model", "words"), [("poster_cnn_2024", 5), ("overview_lstm", 0)])
-def test_keras_fit_reads_as_tf_data_what_the_others_read(benchmarks, model, words):
+def test_keras_fit_reads_the_same_batches_as_the_others(benchmarks, model, words):
     rounds = benchmarks("throughput_rounds")
     cell = rounds.Cell(model, "keras-fit", "tensorflow", "cpu", 2, "fp32", "device", 4, 1, words, folder="")
     read = rounds.endless_dataset(cell, lambda batch: (batch["x"], batch["genres"])).as_numpy_iterator()
@@ -71,7 +71,7 @@ once = pytest.mark.skipif(BACKEND == "jax", reason="the networks are the same; J
 
 
 @once
-def test_the_work_is_that_of_the_layers(benchmarks):
+def test_flops_match_the_layers(benchmarks):
     networks = benchmarks("throughput_networks")
     assert 3 * networks.flops("poster_cnn_2024", 64) == pytest.approx(17.7e9, rel=0.01)
     for name in networks.MODELS:
@@ -88,7 +88,7 @@ def test_the_work_is_that_of_the_layers(benchmarks):
 
 @once
 @pytest.mark.parametrize("name", ["overview_lstm", "overview_lstm_cudnn", "overview_lstm_pooled", "poster_resnet"])
-def test_the_stock_network_is_the_same_network(benchmarks, name):
+def test_stock_network_matches_ours(benchmarks, name):
     networks = benchmarks("throughput_networks")
     ours, stock = networks.build(name), networks.build(name, stock=True)
     assert [w.shape for w in ours.trainable_variables] == [w.shape for w in stock.trainable_variables]
@@ -104,7 +104,7 @@ def test_wrong_options_are_refused(arguments):
     assert arguments[0] in done.stderr
 
 
-def test_what_limits_a_step_follows_from_profile_and_rate(benchmarks):
+def test_limit_of_a_step_follows_from_profile_and_rate(benchmarks):
     limit_of = benchmarks("throughput_report").limit_of
 
     def row(busy, share, launches):
@@ -121,7 +121,7 @@ def test_what_limits_a_step_follows_from_profile_and_rate(benchmarks):
 
 
 @pytest.mark.exhaustive
-def test_every_part_for_a_gpu_runs_here_tiny(tmp_path):
+def test_every_gpu_part_runs_on_the_cpu_if_small(tmp_path):
     environment = os.environ | {"OUT": str(tmp_path), "DEVICE": "cpu", "SMALL": "1", "PYTHON": sys.executable}
     done = subprocess.run(["bash", BENCHMARKS / "gpu.sh", "all"], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 def overhead():
     spec = importlib.util.spec_from_file_location("trainer_overhead", SCRIPT)
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.modules[spec.name] = module  # dataclasses look up their module there
     spec.loader.exec_module(module)
     yield module
     del sys.modules[spec.name]
@@ -29,7 +29,7 @@ def run(*arguments):
     return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, timeout=300)
 
 
-def test_a_quick_run_trains_everybody_alike(tmp_path):
+def test_quick_run_trains_all_contestants_alike(tmp_path):
     output = tmp_path / "new" / "results.json"
     contestants = ["kgenre", "hand-written"]
     done = run("--quick", "--backends", BACKEND, "--contestants", *contestants, "--output", output)
@@ -61,7 +61,7 @@ def test_wrong_options_are_refused(arguments):
     assert arguments[0] in done.stderr
 
 
-def test_a_process_that_dies_shows_its_log(tmp_path):
+def test_failed_process_shows_its_log(tmp_path):
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho there is no torch here >&2\nexit 3\n")
     python.chmod(0o755)
@@ -72,7 +72,7 @@ def test_a_process_that_dies_shows_its_log(tmp_path):
 
 
 def test_ratios_pair_the_rounds(overhead):
-    # The machine gets slower and slower, for both alike: the ratio stays what it is.
+    # The machine slows down for both contestants alike: the ratio stays the same.
     base = list(np.linspace(100, 400, 25))
     ratio, low, high = overhead.ratio_with_interval([1.5 * value for value in base], base)
     assert (ratio, low, high) == pytest.approx((1.5, 1.5, 1.5))
@@ -89,7 +89,7 @@ def test_the_interval_widens_with_noise(overhead):
 @pytest.mark.parametrize(
     ("final", "said"), [(float("nan"), "did not train"), (1.5, "did not train"), (0.3, "the others at"), (0.101, None)]
 )
-def test_a_contestant_that_did_not_train_is_named(overhead, final, said):
+def test_untrained_contestant_is_named(overhead, final, said):
     rows = [
         {"contestant": name, "backend": "jax", "input": "arrays", "initial_loss": 1.0, "final_loss": loss}
         for name, loss in (("kgenre", final), ("keras-fit", 0.1), ("hand-written", 0.1))

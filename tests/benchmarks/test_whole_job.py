@@ -3,7 +3,7 @@ import pytest
 pytestmark = pytest.mark.backend_free
 
 
-def test_a_job_counts_until_its_best_epoch(benchmarks):
+def test_table_of_whole_jobs(benchmarks):
     render = benchmarks("whole_job").render
     row = {
         "config": "configs/poster_cnn_2024.yaml",

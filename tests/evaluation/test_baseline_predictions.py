@@ -1,4 +1,4 @@
-"""The baselines over a datamodule: fitted once per split, then read from the disk."""
+"""Baselines on a datamodule: fitted once per split, then read from the cache."""
 
 import shutil
 
@@ -21,7 +21,7 @@ def films(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
-    """The folder that `predicted` are kept in."""
+    """The cache folder of `predicted`."""
     return tmp_path_factory.mktemp("kept")
 
 
@@ -30,7 +30,7 @@ def predicted(films, kept):
     return predict_baselines(films, kept)
 
 
-def test_every_baseline_speaks_about_every_film(films, predicted):
+def test_every_baseline_predicts_every_film(films, predicted):
     assert list(predicted) == ["frequency", "top3", "tfidf", "colours"]
     assert all(prob.shape == films.table.genres.shape for prob in predicted.values())
     rows = films.split.test
@@ -40,21 +40,21 @@ def test_every_baseline_speaks_about_every_film(films, predicted):
     assert (predicted["top3"].sum(axis=1) == 3).all()
 
 
-def test_a_second_run_reads_them(films, predicted, kept, monkeypatch):
+def test_second_run_reads_the_cache(films, predicted, kept, monkeypatch):
     for kind in (FrequencyBaseline, Top3Baseline, TfidfBaseline, PosterBaseline):
         monkeypatch.setattr(kind, "fit", None)
-    monkeypatch.setattr(FilmData, "predict_dataloader", None)  # nor does it look at a poster
+    monkeypatch.setattr(FilmData, "predict_dataloader", None)  # posters are not read either
     second = predict_baselines(films, kept)
     assert all((predicted[key] == second[key]).all() for key in predicted)
 
 
-def test_another_split_is_another_fit(films, predicted, kept):
+def test_another_split_is_fitted_again(films, predicted, kept):
     other = FilmData(films.path, image_size=(32, 32), split_seed=1)
     other.setup("fit")
     assert not np.allclose(predicted["tfidf"], predict_baselines(other, kept)["tfidf"])
 
 
-def test_other_posters_are_another_fit(films, predicted, kept, tmp_path):
+def test_other_posters_are_fitted_again(films, predicted, kept, tmp_path):
     folder = shutil.copytree(films.path, tmp_path / "films")
     data = FilmData(str(folder), image_size=(32, 32))
     data.setup("fit")
@@ -76,7 +76,7 @@ def test_a_broken_or_unwritable_cache_costs_only_time(films, predicted, kept, tm
     assert all((predicted[key] == again[key]).all() for key in predicted)
 
 
-def test_a_streamed_poster_that_proves_bad_moves_no_other_film(tmp_path):
+def test_bad_streamed_poster_changes_no_other_film(tmp_path):
     folder = make_sample_films(tmp_path / "films", n=120)
     whole = FilmData(str(folder), image_size=(32, 32), poster_table="stream", overviews=False)
     whole.setup("fit")

@@ -1,4 +1,4 @@
-"""The baselines: what they predict, on made-up films and on real ones."""
+"""What the baselines predict, on invented and on real films."""
 
 import csv
 import os
@@ -32,13 +32,13 @@ def test_tfidf_learns_which_words_mean_which_genre():
     assert predicted.shape == (3, 2)
     assert predicted[0, 0] > 0.7 > 0.3 > predicted[0, 1]
     assert predicted[1, 1] > 0.7 > 0.3 > predicted[1, 0]
-    np.testing.assert_allclose(predicted[2], 0.5, atol=0.1)  # no word, no opinion
+    np.testing.assert_allclose(predicted[2], 0.5, atol=0.1)  # no words: the frequencies
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("A ship's crew, ÉTÉ_2 l’été", ["ship", "crew", "été_2", "été"]),  # as scikit-learn's own pattern
+        ("A ship's crew, ÉTÉ_2 l’été", ["ship", "crew", "été_2", "été"]),  # split as by scikit-learn's default pattern
         ("युद्ध में", ["युद्ध", "में"]),
         ("NASA的飞船。", ["nasa", "的", "飞", "船", "的飞", "飞船"]),
     ],
@@ -53,7 +53,7 @@ def test_tfidf_learns_from_chinese():
     assert predicted[0, 0] > 0.6 > 0.4 > predicted[1, 0]
 
 
-def test_tfidf_is_the_same_every_time():
+def test_tfidf_is_deterministic():
     fits = [TfidfBaseline().fit(OVERVIEWS, GENRES).predict_proba(OVERVIEWS) for _ in range(2)]
     np.testing.assert_array_equal(*fits)
 
@@ -67,7 +67,7 @@ def test_ngram_range_adds_word_order():
     assert pairs[0, 0] > 0.6 > 0.4 > pairs[1, 0]
 
 
-def test_tfidf_predicts_the_frequency_of_a_genre_that_all_or_none_have():
+def test_tfidf_predicts_the_frequency_of_constant_genres():
     genres = np.column_stack([GENRES, np.ones(12, int), np.zeros(12, int)])
     predicted = TfidfBaseline().fit(OVERVIEWS, genres).predict_proba(["a haunted wedding"])
     frequencies = FrequencyBaseline().fit(OVERVIEWS, genres).predict_proba([""])
@@ -75,20 +75,20 @@ def test_tfidf_predicts_the_frequency_of_a_genre_that_all_or_none_have():
     np.testing.assert_allclose(predicted[:, 2:], [[12.5 / 13, 0.5 / 13]])
 
 
-@pytest.mark.parametrize("nothing", ["", "?!", "a I"])  # one-letter words are no features
-def test_tfidf_without_any_word_falls_back_to_the_frequencies(nothing):
+@pytest.mark.parametrize("nothing", ["", "?!", "a I"])  # one-letter words are not features
+def test_tfidf_without_words_predicts_the_frequencies(nothing):
     baseline = TfidfBaseline().fit([nothing] * 12, GENRES)
     frequencies = FrequencyBaseline().fit([nothing] * 12, GENRES)
     np.testing.assert_array_equal(baseline.predict_proba(["a ghost"]), frequencies.predict_proba(["a ghost"]))
 
 
 @BOTH
-def test_no_film_to_predict_is_an_empty_answer(baseline):
+def test_predicting_no_films_returns_no_rows(baseline):
     assert baseline().fit(OVERVIEWS, GENRES).predict_proba([]).shape == (0, 2)
 
 
 @BOTH
-def test_refitting_forgets(baseline):
+def test_refitting_discards_the_previous_fit(baseline):
     model = baseline().fit(OVERVIEWS, GENRES)
     model.fit(["one film"], np.array([[1, 0, 0]]))
     np.testing.assert_allclose(model.predict_proba(["one film"]), [[0.75, 0.25, 0.25]])
@@ -109,7 +109,7 @@ def test_bad_training_films_are_refused(baseline, overviews, genres, message):
         baseline().fit(overviews, genres)
 
 
-def test_an_overview_that_is_no_text_is_named():
+def test_overview_that_is_not_text_is_named():
     with pytest.raises(ValueError, match="Received: None in row 1"):
         TfidfBaseline().fit(["a ghost", None], GENRES[:2])
     with pytest.raises(ValueError, match="Received: nan in row 0"):
@@ -128,7 +128,7 @@ def real_films():
     return [row["overview"] for row in rows], genres
 
 
-def test_on_real_films_words_beat_frequencies(real_films):
+def test_tfidf_beats_frequencies_on_real_films(real_films):
     overviews, genres = real_films
     order = np.random.default_rng(0).permutation(len(genres))
     test, train = order[: len(order) // 5], order[len(order) // 5 :]
@@ -141,4 +141,4 @@ def test_on_real_films_words_beat_frequencies(real_films):
     assert tfidf["loss"] < 0.88 * frequency["loss"]
     assert tfidf["map"] > 2.5 * frequency["map"]
     assert tfidf["f1_micro"] > frequency["f1_micro"] + 0.08
-    assert frequency["top3_hit"] > 0.8  # "always Drama, Comedy, Action": why a number needs its baseline
+    assert frequency["top3_hit"] > 0.8  # by always predicting Drama, Comedy, Action

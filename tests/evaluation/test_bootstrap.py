@@ -16,7 +16,7 @@ def films(n=400, seed=0):
     return true, np.clip(0.6 * rng.random((n, 4)) + 0.3 * true, 0, 1)
 
 
-def test_the_interval_of_a_mean_is_what_the_normal_distribution_gives():
+def test_interval_of_a_mean_matches_the_normal_distribution():
     true, prob = films()
     losses = -np.log(np.where(true, prob, 1 - prob)).mean(axis=1)
     low, high = intervals(bootstrap_metrics(true, prob, rounds=1000), multilabel_metrics(true, prob))["loss"]
@@ -31,7 +31,7 @@ def test_the_same_seed_draws_the_same_films_for_every_model():
     assert not np.allclose(first["map"], bootstrap_metrics(true, prob, rounds=20, seed=1)["map"])
 
 
-def test_a_rare_genre_that_some_resamples_lack():
+def test_rare_genre_that_some_resamples_lack():
     true, prob = np.zeros((30, 1), bool), np.linspace(0, 1, 30)[:, None]
     true[4] = True
     rounds = bootstrap_metrics(true, prob, rounds=50)["map"]
@@ -41,17 +41,17 @@ def test_a_rare_genre_that_some_resamples_lack():
 
 
 @pytest.mark.parametrize(("count", "word"), [(1, "1 test film is"), (19, "19 test films are"), (20, "")])
-def test_few_films_are_named_as_too_few(count, word):
+def test_small_sample_warning(count, word):
     said = small_sample_warning(count, "test")
     assert said.startswith(word)
     assert bool(said) == bool(word)
 
 
-def test_undefined_everywhere_is_nan():
+def test_interval_of_an_undefined_metric_is_nan():
     assert np.isnan(interval(np.full(5, np.nan), np.nan)).all()
 
 
-def test_the_interval_holds_the_value_where_resamples_flatter_it():
+def test_interval_contains_the_value_despite_biased_resamples():
     rng = np.random.default_rng(0)
     true, prob = rng.random((300, 12)) < 0.03, rng.random((300, 12))  # rare genres, ranked by chance
     value, rounds = multilabel_metrics(true, prob)["map"], bootstrap_metrics(true, prob)["map"]
@@ -66,10 +66,10 @@ def test_the_interval_holds_the_value_where_resamples_flatter_it():
     assert interval(np.array([2.0, 3.0, 3.5]), 3.4)[1] > 3.5, "coverage is none"
 
 
-def test_what_an_evaluation_keeps_is_what_is_worked_out_anew():
+def test_cached_resamples_equal_computed_ones():
     true, prob = films()
     evaluation = Evaluation(true, prob, np.arange(len(true)))
-    alone = evaluation.resampled_map()  # before anything else is known
+    alone = evaluation.resampled_map()  # before any resamples are cached
     rounds, half = evaluation.resampled(None), bootstrap_metrics(true, prob, pooled=False)
     assert set(rounds) - set(half) == {"ap_micro", "roc_auc_micro"}
     assert all((half[name] == rounds[name]).all() for name in half)

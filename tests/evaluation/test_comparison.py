@@ -1,4 +1,4 @@
-"""The line said to a user: honest in every case."""
+"""The sentence that compares a model with the baselines: accurate in every case."""
 
 import logging
 import math
@@ -57,7 +57,7 @@ def test_sentence(metrics, said):
     assert compare_with_baselines(metrics, BASELINES) == said
 
 
-def test_an_overfitted_model_is_not_said_to_have_learned_nothing():
+def test_overfitted_model_is_credited_with_its_ranking():
     said = compare_with_baselines({"loss": 0.26, "map": 0.35}, {"frequency": FREQUENCY}, stage="test")
     assert said.startswith(
         "test loss 0.2600: worse than guessing the genre frequencies (0.2349). It ranks the test films"
@@ -76,7 +76,7 @@ def test_the_advice_depends_on_the_curve(falling, advice):
     assert ("train longer" in nothing) == (falling is True)
 
 
-def test_beside_random_order_chance_is_known():
+def test_sentence_with_the_map_of_random_order():
     chance = {"loss": 0.26, "map": 0.2}
     assert "no sign yet" in compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, False))
     said = compare_with_baselines(chance, {"frequency": FREQUENCY}, chance=(0.13, True))
@@ -88,7 +88,7 @@ def test_beside_random_order_chance_is_known():
     assert level.endswith("it has learned something, although its loss does not show it.")
 
 
-def test_films_in_random_order():
+def test_compare_with_random_order():
     rng = np.random.default_rng(0)
     true = rng.random((300, 5)) < 0.2
     noise, rows = rng.random(true.shape), np.arange(300)
@@ -98,7 +98,7 @@ def test_films_in_random_order():
     assert compare_with_random_order(Evaluation(true, (noise + 0.3 * true) / 2, rows))[1]
 
 
-def test_a_model_that_says_the_same_of_every_film_is_seen():
+def test_same_top_genres_for_most_films_are_reported():
     names = ("Action", "Comedy", "Drama", "Horror", "Romance", "War")
     prob = np.tile([0.2, 0.4, 0.5, 0.1, 0.1, 0.0], (50, 1))
     prob[:25, :3] = [0.5, 0.4, 0.3]  # in another order
@@ -133,13 +133,13 @@ def test_the_interval_of_the_difference_decides(loss, differences, said):
 
 
 @pytest.mark.parametrize("ranking", [{}, {"map": math.nan}, {"map": 0.2}])
-def test_a_ranking_that_chance_could_reach_is_no_excuse(ranking):
+def test_ranking_at_chance_level_is_no_sign_of_learning(ranking):
     said = compare_with_baselines({"loss": 0.26} | ranking, {"frequency": FREQUENCY})
     assert said.endswith("On the validation films there is no sign yet that it has learned anything.")
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_diverged_model_is_called_that(loss):
+def test_diverged_model_is_reported_as_such(loss):
     said = compare_with_baselines({"loss": loss}, BASELINES)
     assert said.startswith(
         f"validation loss {loss}, compared with the genre frequencies (0.2349): the training has diverged"
@@ -147,13 +147,13 @@ def test_a_diverged_model_is_called_that(loss):
     assert "learned" not in said
 
 
-def test_a_baseline_of_ones_own_keeps_its_name():
+def test_custom_baseline_keeps_its_name():
     said = compare_with_baselines({"loss": 0.2}, BASELINES | {"last year": {"loss": 0.21}})
     assert said.endswith("last year: 0.2100 (worse than the model).")
     assert "\n" not in said
 
 
-def test_what_is_missing_is_named():
+def test_missing_metrics_are_named():
     with pytest.raises(ValueError, match=r"baseline 'frequency'. Received: tfidf"):
         compare_with_baselines({"loss": 0.2}, {"tfidf": {"loss": 0.2}})
     with pytest.raises(ValueError, match=r"metrics must hold 'loss'. Received: map"):
@@ -166,12 +166,12 @@ def test_what_is_missing_is_named():
     ("losses", "schedule", "words"),
     [
         ((0.7, 0.5, 0.4), "constant", "train longer"),
-        ((0.7, 0.5, 0.4), "cosine", "the validation loss curve shows"),  # as reports have it
+        ((0.7, 0.5, 0.4), "cosine", "the validation loss curve shows"),  # the rate's decay flattens it
         ((0.5, 0.26, 0.3), "constant", "longer training made them worse"),
         ((0.4,), "constant", "the validation loss curve shows"),
     ],
 )
-def test_at_the_end_of_a_fit_the_curve_is_known(losses, schedule, words, caplog):
+def test_advice_after_a_fit_uses_its_curve(losses, schedule, words, caplog):
     module = SimpleNamespace(hparams=SimpleNamespace(schedule=schedule))
     trainer = SimpleNamespace(
         stage="fit",

@@ -1,4 +1,4 @@
-"""The table of predictions: written, read back, refused when it is another."""
+"""The table of predictions: written and read back; other files are refused."""
 
 import codecs
 import errno
@@ -36,26 +36,26 @@ def test_written_and_read_back(tmp_path):
     np.testing.assert_allclose(read.prob, PROB)
 
 
-def test_what_is_hardly_above_a_threshold_stays_above_it(tmp_path):
+def test_values_just_above_a_threshold_stay_above_it(tmp_path):
     half = np.float32(0.5)
     prob = np.array([[np.nextafter(half, np.float32(1)), half, 1e-7], [np.nextafter(half, np.float32(0)), 1, 0]], "f")
     write_predictions(tmp_path / "p.csv", FILMS, prob, None)
     np.testing.assert_array_equal(read_predictions(tmp_path / "p.csv").prob.astype("f"), prob)
 
 
-def test_genres_of_other_letters_are_right_in_a_spreadsheet(tmp_path):
+def test_non_ascii_genres_start_with_a_byte_order_mark(tmp_path):
     films = replace(FILMS, genre_names=("Драма", "N/A", "War"))
     write_predictions(tmp_path / "p.csv", films, PROB, None)
     assert (tmp_path / "p.csv").read_bytes().startswith(codecs.BOM_UTF8)
     assert read_predictions(tmp_path / "p.csv").genre_names == films.genre_names
 
 
-def test_without_thresholds_one_half_counts(tmp_path):
+def test_default_threshold_is_one_half(tmp_path):
     write_predictions(tmp_path / "p.csv", FILMS, PROB, None, top=1)
     assert read_predictions(tmp_path / "p.csv").predicted.sum() == 1
 
 
-def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
+def test_full_disk_keeps_the_previous_file(tmp_path, monkeypatch):
     class Full:
         def __init__(self, file):
             self.writerow = self.fail
@@ -73,12 +73,12 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"id,title,genres,predicted,top3,Drama\n", b"\xff\xfe\x00"])
-def test_another_file_is_refused(tmp_path, content):
+def test_other_files_are_refused(tmp_path, content):
     (tmp_path / "p.csv").write_bytes(content)
     with pytest.raises(PredictionsError, match=r"cannot be read.*kgenre test --ckpt_path"):
         read_predictions(tmp_path / "p.csv")
 
 
-def test_an_absent_file_says_what_writes_it(tmp_path):
+def test_missing_file_names_the_command_that_writes_it(tmp_path):
     with pytest.raises(PredictionsError, match=r"does not exist: kgenre test --ckpt_path"):
         read_predictions(tmp_path / "p.csv")

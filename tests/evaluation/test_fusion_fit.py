@@ -1,4 +1,4 @@
-"""Weights of a fusion: found where there is something to find, modest where there is not."""
+"""Weights of a fusion: recovered from many films, shrunk towards the other genres' where there are few."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ def films(n, weights, bias, seed=0):
     return rng.random(logit.shape) < expit(logit), evidence, prior
 
 
-def test_it_finds_the_weights_that_made_the_films():
+def test_true_weights_are_recovered():
     weights, bias = np.array([[1.0, 0.3], [0.2, 0.9]]), np.array([0.4, -0.3])
     true, evidence, prior = films(20_000, weights, bias)
     found, found_bias = fit_fusion(true, evidence, prior, expected=[1, 1])
@@ -36,7 +36,7 @@ def test_a_genre_without_films_follows_the_others():
     assert bias[3] < 0, "it is rarer than its prior"
 
 
-def test_it_beats_what_it_starts_from_and_believes_nothing_backwards():
+def test_fit_improves_on_its_start_without_negative_weights():
     true, evidence, prior = films(300, np.array([[1.0], [-0.8]]), np.zeros(1))
     found, bias = fit_fusion(true, evidence, prior, expected=[1, 1])
     assert found[1, 0] == 0

@@ -1,4 +1,4 @@
-"""Per-genre numbers against scikit-learn."""
+"""Per-genre metrics against scikit-learn's."""
 
 import numpy as np
 import pytest
@@ -27,5 +27,5 @@ def test_equals_scikit_learn():
 def test_a_genre_without_films_has_no_score():
     ours = genre_metrics(np.array([[1, 0], [1, 0]]), np.full((2, 2), 0.4))
     assert np.isnan([ours[name][1] for name in ("recall", "f1", "ap", "roc_auc")]).all()
-    assert np.isnan(ours["roc_auc"][0])  # nor has one that all films have an area
+    assert np.isnan(ours["roc_auc"][0])  # a genre that all films have has no area either
     assert ours["support"].tolist() == [2, 0]

@@ -1,11 +1,11 @@
-"""The command line imports kgenre.evaluation before it knows what to do: nothing heavy may come with it."""
+"""The command line imports kgenre.evaluation before it parses its arguments: the import must load nothing heavy."""
 
 import pytest
 
 pytestmark = pytest.mark.backend_free
 
 
-def test_importing_brings_neither_backend_nor_scikit_learn(run_python):
+def test_importing_loads_no_backend_and_no_scikit_learn(run_python):
     script = """
 import sys, kgenre.evaluation as e
 from numpy import array

@@ -33,7 +33,7 @@ def films(draw):
     return true, prob
 
 
-@settings(deadline=None)  # the first call of scikit-learn imports much
+@settings(deadline=None)  # scikit-learn's first call is slow: it imports much
 @given(films(), st.sampled_from([0.0, 0.25, 0.5, 0.8]))
 def test_equals_scikit_learn(case, threshold):
     true, prob = case
@@ -45,7 +45,7 @@ def test_equals_scikit_learn(case, threshold):
     pooled = {"average": "binary", "zero_division": 0}
     flat = true.ravel(), predicted.ravel()
     assert ours["precision"] == pytest.approx(sklearn_metrics.precision_score(*flat, **pooled))
-    # Probabilities as two columns: scikit-learn clips at the dtype's epsilon, so clip as Keras does before.
+    # scikit-learn clips at the dtype's epsilon only: clip as Keras does first.
     clipped = np.clip(prob, 1e-7, 1 - 1e-7).ravel()
     assert ours["loss"] == pytest.approx(sklearn_metrics.log_loss(flat[0], clipped, labels=[0, 1]))
     assert ours["hamming_loss"] == pytest.approx(sklearn_metrics.hamming_loss(*flat))
@@ -69,7 +69,7 @@ def test_equals_scikit_learn(case, threshold):
     assert ours["roc_auc"] == pytest.approx(np.mean(areas)) if areas else math.isnan(ours["roc_auc"])
     if not true.all():
         assert ours["roc_auc_micro"] == pytest.approx(sklearn_metrics.roc_auc_score(flat[0], prob.ravel()))
-    if true.shape[1] > 1:  # scikit-learn calls one column no multi-label data
+    if true.shape[1] > 1:  # scikit-learn does not accept one column as multi-label data
         rows = true[has_genre], prob[has_genre]
         assert ours["lrap"] == pytest.approx(sklearn_metrics.label_ranking_average_precision_score(*rows))
         assert ours["coverage"] == pytest.approx(sklearn_metrics.coverage_error(*rows))
@@ -89,7 +89,7 @@ def test_calibration_error_equals_a_plain_loop(case):
 
 @settings(deadline=None)
 @given(films(), st.integers(0, 3))
-def test_a_resample_is_the_films_repeated(case, seed):
+def test_resample_equals_repeated_films(case, seed):
     true, prob = case
     draw = np.random.default_rng(seed).integers(len(true), size=len(true))
     thresholds = tune_thresholds(true, prob)
@@ -100,7 +100,7 @@ def test_a_resample_is_the_films_repeated(case, seed):
         assert {name: values[row] for name, values in ours.items()} == pytest.approx(expected, nan_ok=True, abs=1e-12)
 
 
-def test_tuned_thresholds_stand_beside_the_fixed_one():
+def test_metrics_at_tuned_thresholds():
     true, prob = np.array([[1, 0], [1, 1]]), np.array([[0.3, 0.1], [0.4, 0.15]])
     thresholds = Thresholds(0.2, (0.35, 0.12), (False, False))
     ours = multilabel_metrics(true, prob, thresholds=thresholds)
@@ -130,8 +130,8 @@ def test_top_k_equals_a_plain_loop(case, k):
     assert ours[f"top{k}_recall"] == pytest.approx(np.mean(of_film))
 
 
-def test_of_equal_probabilities_the_first_genres_win():
-    # As many genres as the course has: rows of up to 16 are sorted stably by any algorithm.
+def test_ties_are_won_by_the_first_genres():
+    # 25 genres, as in the course: any algorithm sorts rows of up to 16 stably.
     prob = np.random.default_rng(0).integers(0, 3, (50, 25)) / 4
     first = [min(range(25), key=lambda genre: (-row[genre], genre)) for row in prob]
     assert multilabel_metrics(np.eye(25, dtype=int)[first], prob, k=1)["top1_hit"] == 1
@@ -151,12 +151,12 @@ def test_a_case_worked_by_hand():
     assert ours["top1_hit"] == 1.0
 
 
-def test_a_certain_error_costs_what_keras_says():
+def test_loss_is_clipped_as_in_keras():
     loss = multilabel_metrics(np.array([[1]]), np.array([[0.0]]))["loss"]
     assert loss == pytest.approx(-math.log(1e-7))
 
 
-def test_a_genre_that_never_occurs_is_left_out_of_averages_over_genres():
+def test_averages_leave_out_genres_that_never_occur():
     true, prob = np.array([[1, 0], [0, 1]]), np.array([[0.8, 0.3], [0.4, 0.6]])
     wide = multilabel_metrics(np.pad(true, ((0, 0), (0, 1))), np.pad(prob, ((0, 0), (0, 1)), constant_values=0.1))
     narrow = multilabel_metrics(true, prob)

@@ -1,4 +1,4 @@
-"""Average precision and ROC AUC against scikit-learn's, on whatever hypothesis thinks of."""
+"""Average precision and ROC AUC against scikit-learn's, on inputs that hypothesis generates."""
 
 import numpy as np
 import pytest
@@ -14,13 +14,13 @@ pytestmark = pytest.mark.backend_free
 
 @st.composite
 def films(draw, max_films=12, max_genres=5):
-    """Truth and probabilities; few distinct probabilities, so that ties are the rule."""
+    """Labels and probabilities; few distinct probabilities, so that ties are common."""
     shape = (draw(st.integers(1, max_films)), draw(st.integers(1, max_genres)))
     levels = st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.75, 1.0]) | st.floats(0, 1)
     return draw(arrays(np.int8, shape, elements=st.integers(0, 1))), draw(arrays(np.float64, shape, elements=levels))
 
 
-@settings(deadline=None)  # the first call of scikit-learn imports much
+@settings(deadline=None)  # scikit-learn's first call is slow: it imports much
 @given(films())
 def test_equals_scikit_learn(case):
     true, prob = case
@@ -37,6 +37,6 @@ def test_equals_scikit_learn(case):
             assert np.isnan(value)
 
 
-def test_warns_of_nothing(recwarn):
+def test_no_warning_without_positives(recwarn):
     assert np.isnan(average_precision(np.zeros((3, 1)), np.zeros((3, 1)))).all()
     assert not recwarn.list

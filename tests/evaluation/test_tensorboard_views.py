@@ -1,4 +1,4 @@
-"""What TensorBoard shows besides curves: when it is written, and gradients as they are."""
+"""What TensorBoard shows besides curves: when it is written, and that gradients are exact."""
 
 import io
 
@@ -38,7 +38,7 @@ def events_of(trainer):
 
 
 class Pictured(kgenre.loggers.Logger):
-    """Another logger that takes pictures."""
+    """A second logger that accepts images and texts."""
 
     def __init__(self):
         super().__init__()
@@ -86,7 +86,7 @@ def test_the_first_and_the_last_validation_are_shown(data, tmp_path):
 
 
 class Linear(kgenre.Module):
-    """Its loss is the sum of weight times input: the gradient is the input."""
+    """A module whose loss is the sum of weight times input: the gradient is the input."""
 
     def __init__(self, wide):
         self.dense = layers.Dense(1, use_bias=False)
@@ -100,7 +100,7 @@ class Linear(kgenre.Module):
 
 
 class Scored(Linear):
-    """It has a ``model`` and an ``evaluation``, but no names of genres and no thresholds."""
+    """A module with a ``model`` and an ``evaluation``, but without genre names and thresholds."""
 
     def __init__(self):
         self.model = keras.Sequential([keras.Input((2,)), layers.Dense(1, use_bias=False)])
@@ -113,7 +113,7 @@ class Scored(Linear):
         self.evaluation = Evaluation(np.eye(2) > 0, np.full((2, 2), 0.5), np.arange(2))
 
 
-def test_another_module_gets_the_views_of_what_it_has(tmp_path):
+def test_other_modules_get_the_views_they_have_data_for(tmp_path):
     trainer = kgenre.Trainer(
         max_epochs=1,
         callbacks=[TensorBoardViews()],
@@ -137,13 +137,13 @@ def test_another_module_gets_the_views_of_what_it_has(tmp_path):
         ({"max_epochs": 99, "max_steps": 36}, 12, [1, 4, 7, 10, 12]),
     ],
 )
-def test_views_are_as_many_however_often_a_fit_validates(options, validations, shown, tmp_path, monkeypatch):
+def test_views_are_spread_over_the_validations_of_a_fit(options, validations, shown, tmp_path, monkeypatch):
     written = []
     monkeypatch.setattr(TensorBoardViews, "_write", lambda views, *others: written.append(others[-1]))
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
     trainer = kgenre.Trainer(**options, **quiet, logger=False, callbacks=[TensorBoardViews(times=4)])
     batches = [{"x": np.ones((2, 2), "float32")}] * 3
-    for _ in range(2):  # a second fit has its own
+    for _ in range(2):  # a second fit writes its own
         trainer.fit(Scored(), batches, batches)
         assert [step * validations // trainer.global_step for step in written] == shown
         written.clear()
@@ -167,7 +167,7 @@ def test_films_without_any_genre_have_views(data, tmp_path):
 
 
 @pytest.mark.parametrize("wrong", [{"times": 0}, {"films": 0}])
-def test_error_no_views(wrong):
+def test_wrong_counts_are_refused(wrong):
     with pytest.raises(ValueError, match="times and films must be at least 1"):
         TensorBoardViews(**wrong)
 
@@ -186,7 +186,7 @@ def test_gradients_are_those_of_the_last_step(wide, tmp_path):
     np.testing.assert_array_equal(sample, x[1, 0, :: max(wide // 4096, 1)][:4096])
 
 
-def test_a_film_without_genres_says_none():
+def test_panel_of_a_film_without_genres():
     from PIL import Image
 
     class Films(list):

@@ -1,4 +1,4 @@
-"""Thresholds: the best F1 on films they were not tuned on, no overfitting of rare genres."""
+"""Tuned thresholds: better F1 on films they were not tuned on, without overfitting rare genres."""
 
 import json
 
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.backend_free
 
 
 def calibrated_films(n, frequencies, seed=0):
-    """Films whose probabilities mean what they say."""
+    """Films with calibrated probabilities."""
     rng = np.random.default_rng(seed)
     log_odds = np.log(np.array(frequencies) / (1 - np.array(frequencies))) + 1.2 * rng.standard_normal(
         (n, len(frequencies))
@@ -22,7 +22,7 @@ def calibrated_films(n, frequencies, seed=0):
     return rng.random(prob.shape) < prob, prob
 
 
-def test_tuned_on_one_half_they_help_the_other():
+def test_thresholds_tuned_on_one_half_improve_the_other():
     true, prob = calibrated_films(4000, [0.3, 0.1, 0.05])
     thresholds = tune_thresholds(true[:2000], prob[:2000])
     ours = multilabel_metrics(true[2000:], prob[2000:], thresholds=thresholds)
@@ -30,7 +30,7 @@ def test_tuned_on_one_half_they_help_the_other():
     assert ours["per_genre_tuned_f1_macro"] > ours["f1_macro"] + 0.1
 
 
-def test_near_the_best_that_any_threshold_reaches():
+def test_tuned_f1_is_near_the_best_possible():
     true, prob = calibrated_films(3000, [0.3, 0.1])
     tuned = genre_metrics(true, prob, thresholds=tune_thresholds(true, prob))["tuned_f1"]
     best = np.max([genre_metrics(true, prob, threshold=t)["f1"] for t in np.linspace(0.02, 0.9, 89)], axis=0)
@@ -39,8 +39,8 @@ def test_near_the_best_that_any_threshold_reaches():
 
 @pytest.mark.parametrize("centre", [0.5, 0.2])
 @pytest.mark.parametrize("spread", [1.0, 0.1, 1e-3, 1e-6])
-def test_probabilities_that_hardly_differ_are_told_apart(spread, centre):
-    # As after an epoch: the ranking says something, but all probabilities lie within less than the smoothing window.
+def test_nearly_equal_probabilities_are_separated(spread, centre):
+    # As after one epoch: the ranking is informative, but all probabilities lie within the smoothing window.
     true, prob = calibrated_films(400, [0.4, 0.1, 0.05])
     log_odds = np.log(centre / (1 - centre)) + spread * (np.log(prob / (1 - prob)) + 1.5)
     prob = 1 / (1 + np.exp(-log_odds))
@@ -60,12 +60,12 @@ def test_probabilities_that_hardly_differ_are_told_apart(spread, centre):
     assert not thresholds.fallback[0]
 
 
-def test_where_half_is_best_it_stays():
+def test_one_half_is_kept_where_it_is_best():
     prob = np.array([[0.52], [0.51], [0.501], [0.499], [0.498], [0.497]])
     assert multilabel_metrics(prob > 0.5, prob, thresholds=tune_thresholds(prob > 0.5, prob))["tuned_f1_micro"] == 1
 
 
-def test_a_rare_genre_has_the_threshold_of_all():
+def test_rare_genre_gets_the_overall_threshold():
     true, prob = calibrated_films(500, [0.3, 0.1])
     rare = np.zeros((500, 1), bool)
     rare[:9] = True
@@ -76,8 +76,8 @@ def test_a_rare_genre_has_the_threshold_of_all():
     assert tune_thresholds(*told_apart, min_positives=9).fallback[2] is False
 
 
-def test_one_lucky_film_makes_no_threshold():
-    # A single film far above the others would be a peak of the raw F1 curve; smoothing looks past it.
+def test_one_outlier_hardly_moves_the_threshold():
+    # A single film far above the others would be a peak of the raw F1 curve; smoothing removes it.
     true, prob = calibrated_films(2000, [0.2], seed=1)
     usual = tune_thresholds(true, prob).overall
     prob[np.flatnonzero(true[:, 0])[0]] = 0.999
@@ -86,7 +86,7 @@ def test_one_lucky_film_makes_no_threshold():
 
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 10_000), st.integers(1, 40), st.integers(1, 4))
-def test_always_a_threshold_between_0_and_1(seed, films, genres):
+def test_thresholds_are_between_0_and_1(seed, films, genres):
     rng = np.random.default_rng(seed)
     thresholds = tune_thresholds(rng.random((films, genres)) < 0.3, rng.choice([0.0, 0.2, 1.0], (films, genres)))
     assert 0 < thresholds.overall < 1
@@ -94,12 +94,12 @@ def test_always_a_threshold_between_0_and_1(seed, films, genres):
     assert all(0 < value < 1 for value in thresholds.per_genre)
 
 
-def test_no_positives_at_all_leave_one_half():
+def test_one_half_if_all_labels_are_equal():
     assert tune_thresholds(np.zeros((4, 2)), np.full((4, 2), 0.3)).overall == 0.5
     assert tune_thresholds(np.ones((4, 2)), np.zeros((4, 2))).overall == 0.5
 
 
-def test_json_and_back_in_another_order_of_genres():
+def test_json_round_trip_with_genres_in_another_order():
     thresholds = Thresholds(0.25, (0.3, 0.1), (False, True))
     state = json.loads(json.dumps(thresholds.to_json(["Drama", "War"])))
     assert Thresholds.from_json(state, ["Drama", "War"]) == thresholds
@@ -113,7 +113,7 @@ def test_nan_is_refused():
         tune_thresholds(np.array([[1]]), np.array([[np.nan]]))
 
 
-def test_a_ranking_that_says_nothing_does_not_predict_everything():
+def test_uninformative_ranking_does_not_predict_everything():
     rng = np.random.default_rng(0)
     true, prob = rng.random((300, 2)) < [0.4, 0.06], np.clip([0.4, 0.06] + 0.02 * rng.standard_normal((300, 2)), 0, 1)
     thresholds = tune_thresholds(true, prob)

@@ -10,7 +10,7 @@ from numpy_weights import numpy_weights
 
 from kgenre.models.bidirectional import Bidirectional
 
-# A mask, rates of dropout and recurrent dropout, and whether all states come back or the last.
+# Mask, rates of dropout and recurrent dropout, return_sequences.
 CASES = [
     ("padded", (0.0, 0.0), False),
     ("padded", (0.5, 0.2), True),
@@ -65,7 +65,7 @@ def value_and_gradients(made, x, mask, training):
         return [np.asarray(a) for a in (y, dx, *dw)]
     import tensorflow as tf
 
-    # In a function, as in training: eagerly, each step of Keras's loop is dispatched by itself.
+    # Compiled, as in training: eagerly, each step of Keras's loop would be dispatched on its own.
     @tf.function(autograph=False)
     def compute(x):
         with tf.GradientTape() as tape:
@@ -79,7 +79,7 @@ def value_and_gradients(made, x, mask, training):
 
 @functools.cache
 def expected(mask, rates, return_sequences):
-    """Those of Keras's layer, which no way of ours changes."""
+    """Outputs and gradients of Keras's layer, the same for every `way`: computed once."""
     return value_and_gradients(layer(keras.layers.Bidirectional, rates, return_sequences), X, MASKS[mask], True)
 
 
@@ -88,7 +88,7 @@ WAYS = ["cpu", "gpu"] if keras.backend.backend() == "jax" else ["its own"]
 
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
-    """Under JAX one way is for CPUs and one for GPUs; they compute the same on both."""
+    """Select JAX's loop for CPUs or the one for GPUs: either runs on this device."""
     if keras.backend.backend() == "jax":
         from kgenre.kernels import masked_lstm_jax
 
@@ -98,7 +98,7 @@ def way(request, monkeypatch):
 @pytest.mark.usefixtures("way")
 @pytest.mark.skipif(keras.backend.backend() not in ("jax", "tensorflow"), reason="no kernel: Keras computes it itself")
 @pytest.mark.parametrize(("mask", "rates", "return_sequences"), CASES)
-def test_outputs_and_gradients_are_keras_own(mask, rates, return_sequences, monkeypatch):
+def test_outputs_and_gradients_match_keras(mask, rates, return_sequences, monkeypatch):
     wanted = expected(mask, rates, return_sequences)
     ours = layer(Bidirectional, rates, return_sequences)
     monkeypatch.setattr(keras.layers.Bidirectional, "call", lambda *_, **__: pytest.fail("not through the kernel"))
@@ -115,14 +115,14 @@ def test_dropout_only_in_training_and_new_each_time(words):
     assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
 
 
-def test_what_the_kernel_does_not_cover_is_computed_by_keras(words):
+def test_options_without_a_kernel_are_computed_by_keras(words):
     x, mask = words
     same = [layer(kind, (0.0, 0.0), activation="relu") for kind in (Bidirectional, keras.layers.Bidirectional)]
     got, want = (ops.convert_to_numpy(made(x, mask=mask)) for made in same)
     np.testing.assert_allclose(got, want, atol=1e-6)
 
 
-def test_config_makes_the_same_layer(words):
+def test_config_round_trip(words):
     x, mask = words
     made = layer(Bidirectional, (0.5, 0.2))
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(made))

@@ -16,7 +16,7 @@ numpy = keras.ops.convert_to_numpy
 
 
 def posters(height, width):
-    """Noise, flat colours, and drawings whose many equal slopes lie where directions meet."""
+    """Noise, flat colours, and drawings whose edges lie exactly between two of the histogram's directions."""
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (2, height, width, 3))
     flat = np.broadcast_to([[64, 128, 191]], noise.shape)
@@ -31,12 +31,12 @@ def counted(films, layer=None):
 
 
 @pytest.mark.parametrize("size", [(21, 13), (5, 3), (1, 1)])
-def test_the_layer_counts_what_the_baseline_counts(size):
+def test_layer_matches_the_baseline(size):
     films = posters(*size)
     np.testing.assert_allclose(counted(films), poster_features(films), atol=1e-5)
 
 
-def test_real_posters_too():
+def test_layer_matches_the_baseline_on_real_posters():
     folder = os.environ.get("KGENRE_FILMS")
     if not folder:
         pytest.skip("KGENRE_FILMS is not set: it names the folder that holds films/posters")
@@ -45,7 +45,7 @@ def test_real_posters_too():
     np.testing.assert_allclose(counted(batch), poster_features(batch), atol=1e-5)
 
 
-def test_numbers_get_mean_0_and_deviation_1_of_the_training_posters():
+def test_features_are_standardized_by_the_training_posters():
     films = posters(21, 13)
     layer = ColoursAndLayout()
     layer.build((None, 21, 13, 3))
@@ -61,7 +61,7 @@ def test_numbers_get_mean_0_and_deviation_1_of_the_training_posters():
     assert (numpy(other.deviation) == 1).all(), "no posters to adapt to"
 
 
-def test_a_penalty_draws_the_weights_to_0():
+def test_penalty_is_the_sum_of_squared_weights():
     model = poster_colours(genres=2, image_size=(8, 8), penalty=0.5)
     kernel = model.get_layer("ColoursHead").kernel
     kernel.assign(np.full(kernel.shape, 0.1))

@@ -7,7 +7,7 @@ from numpy_weights import numpy_weights
 
 from kgenre.models import overview_lstm, poster_cnn_2024, poster_cnn_2025
 
-# Of each layer the name, the class, the output without the batch, and the parameters.
+# For each layer: name, class, output shape without the batch, number of parameters.
 POSTER_CNN_2024 = [
     ("Conv0", "Conv2D", (32, 32, 16), 448),
     ("Drop1", "Dropout", (32, 32, 16), 0),
@@ -44,7 +44,7 @@ POSTER_CNN_2025 = [
     ("DropDense", "Dropout", (256,), 0),
     ("Output", "Dense", (25,), 6_425),
 ]
-OVERVIEW_LSTM_2025 = [  # that of 2024 has embeddings of 256
+OVERVIEW_LSTM_2025 = [  # the network of 2024 has embeddings of 256
     ("Embedding", "Embedding", (None, 265), 2_650_000),
     ("BiLSTM1", "Bidirectional", (None, 512), 1_069_056),
     ("BiLSTM2", "Bidirectional", (256,), 656_384),
@@ -72,7 +72,7 @@ def models():
 
 @pytest.fixture(scope="module")
 def small():
-    """To compute with: fewer pixels and words."""
+    """The networks with fewer pixels and words, for tests that run them."""
     with numpy_weights():
         return {name: build() for name, build in SMALL.items()}
 
@@ -90,7 +90,7 @@ def predict(model, inputs):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_layers_are_the_courses(models, name):
+def test_layers_match_the_course(models, name):
     _, rows, total = NETWORKS[name]
     model = models[name]
     of = [(layer.name, type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in model.layers]
@@ -101,12 +101,12 @@ def test_layers_are_the_courses(models, name):
     assert set(activations.values()) == {"relu"}
 
 
-def test_the_lstm_of_2024_has_smaller_embeddings():
+def test_lstm_of_2024_has_smaller_embeddings():
     with numpy_weights():
         assert overview_lstm().count_params() == 4_303_129
 
 
-def test_rates_and_strides_are_the_courses(models):
+def test_rates_and_strides_match_the_course(models):
     first, second, text = models.values()
     assert [layer.rate for layer in first.layers if "Drop" in layer.name] == [0.2] * 4 + [0.5] * 2
     strides = {layer.name: layer.strides for layer in first.layers if "Conv" in layer.name}
@@ -151,7 +151,7 @@ def test_arguments_reach_the_layers():
     assert text.get_layer("DropDense").rate == 0.3
 
 
-def test_what_is_too_small_is_named():
+def test_sizes_that_are_too_small_are_refused():
     with numpy_weights():
         least = (
             poster_cnn_2024(image_size=(15, 15)),
@@ -170,7 +170,7 @@ def test_what_is_too_small_is_named():
 
 
 @pytest.mark.parametrize("build", [poster_cnn_2024, poster_cnn_2025, lambda: overview_lstm(vocabulary_size=50)])
-def test_mixed_precision_computes_in_bfloat16_and_answers_in_float32(build):
+def test_mixed_precision_computes_in_bfloat16_and_returns_float32(build):
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
@@ -178,7 +178,9 @@ def test_mixed_precision_computes_in_bfloat16_and_answers_in_float32(build):
             model = build()
     finally:
         keras.config.set_dtype_policy(before)
-    inside = [part for layer in model.layers[:-1] for part in layer._flatten_layers()]  # of blocks and both directions
+    inside = [
+        part for layer in model.layers[:-1] for part in layer._flatten_layers()
+    ]  # including those in blocks and in both directions
     assert {part.compute_dtype for part in inside} == {"bfloat16"}
     assert {weight.dtype for weight in model.trainable_variables} == {"float32"}
     assert model.outputs[0].dtype == "float32"
@@ -186,7 +188,7 @@ def test_mixed_precision_computes_in_bfloat16_and_answers_in_float32(build):
 
 def test_padding_on_the_right_changes_no_prediction(small, tokens):
     model, padded = small["overview_lstm"], np.pad(tokens, ((0, 0), (0, 9)))
-    # It is the mask that does it: the unknown word in the same places is read.
+    # That is due to the mask: unknown words in the same positions do change predictions.
     unknown = np.where(padded == 0, 1, padded)
     said = predict(model, tokens)
     of_padded, of_unknown = np.split(predict(model, np.concatenate([padded, unknown])), 2)
@@ -196,7 +198,7 @@ def test_padding_on_the_right_changes_no_prediction(small, tokens):
 
 @pytest.fixture
 def odd_keras():
-    """What a user's keras.json may say (tests/engines/test_backend.py reads one)."""
+    """Settings that a user's keras.json may contain (tests/engines/test_backend.py reads one)."""
     keras.config.set_image_data_format("channels_first")
     keras.config.set_floatx("float16")
     keras.config.set_dtype_policy("float16")
@@ -215,7 +217,7 @@ def described(model):
 
 @pytest.mark.one_backend("tensorflow")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_settings_of_keras_change_nothing(small, odd_keras, name):
+def test_global_settings_of_keras_change_nothing(small, odd_keras, name):
     with numpy_weights():
         model = SMALL[name]()
     assert described(model) == described(small[name])

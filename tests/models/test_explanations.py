@@ -1,4 +1,4 @@
-"""Explanations point at what the network really looks at, on every backend."""
+"""Explanations point at what the network really uses, on every backend."""
 
 import keras
 import numpy as np
@@ -22,7 +22,7 @@ def classifier(network, **arguments):
     return module
 
 
-def test_the_gradient_is_that_of_calculus():
+def test_gradient_matches_the_analytic_one():
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2), layers.Lambda(lambda x: x**2)])
     x = np.array([[1.0, 2.0, 3.0], [0.5, -1.0, 2.0]], "float32")
     output, gradient = activation_gradient(model.layers[0], lambda: ops.sum(model(x)))
@@ -32,7 +32,7 @@ def test_the_gradient_is_that_of_calculus():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of tf.function")
-def test_explaining_many_films_brings_no_warning_of_retracing(caplog):
+def test_explaining_many_films_does_not_warn_of_retracing(caplog):
     model = keras.Sequential([keras.Input((3,)), layers.Dense(2)])
     for _ in range(6):
         activation_gradient(model.layers[0], lambda: ops.sum(model(np.ones((1, 3), "float32"))))
@@ -70,18 +70,18 @@ def test_the_courses_networks_are_explained(network):
 def test_word_importance_agrees_with_leaving_words_out():
     module = classifier("overview_lstm", embedding_dim=8)
     embedding = next(layer for layer in module.model.layers if isinstance(layer, layers.Embedding))
-    # Short vectors, so that to first order is a good approximation; and what is left out is a vector of zeros.
+    # Short vectors, for which the first-order approximation is good; the word that replaces one left out is zeros.
     vectors = 0.02 * np.random.default_rng(0).normal(size=(30, 8)).astype("float32")
     vectors[1] = 0
     embedding.embeddings.assign(vectors)
     for dense in (layer for layer in module.model.layers if isinstance(layer, layers.Dense)):
-        # Away from the kinks of ReLU, which are at 0 however short the vectors.
+        # Stay away from ReLU's kink at 0, which short vectors alone do not avoid.
         dense.bias.assign(np.resize([0.3, -0.3], dense.bias.shape))
     overview = np.array([[5, 9, 12, 20, 7, 3, 0, 0]], "int32")
     ours = word_importance(module, {"overview": overview}, np.array([1]))[0]
 
     texts = np.repeat(overview, 7, axis=0)
-    texts[np.arange(6), np.arange(6)] = 1  # one word left out of each, none of the last
+    texts[np.arange(6), np.arange(6)] = 1  # one word left out in each row, none in the last
     p = ops.convert_to_numpy(module.probabilities({"overview": texts}))[:, 1].astype(float)
     log_odds = np.log(p / (1 - p))
     true = log_odds[6] - log_odds[:6]
@@ -90,7 +90,7 @@ def test_word_importance_agrees_with_leaving_words_out():
 
 
 @pytest.mark.one_backend("jax")
-def test_a_network_of_several_is_explained_as_a_whole():
+def test_fused_network_is_explained_as_a_whole():
     members = [
         {"network": "poster_resnet", "network_args": {"filters": [4, 4]}},
         {"network": "overview_lstm_pooled", "network_args": {"embedding_dim": 8, "units": 4}},
@@ -102,7 +102,7 @@ def test_a_network_of_several_is_explained_as_a_whole():
     [linear] = (part for part in module.model._flatten_layers() if part.name == "Words")
     before = word_importance(module, batch, np.array([1]))[0]
     weights = np.zeros((30, 2), "float32")
-    weights[9, 1] = 1.0  # a word that speaks for the genre by the linear path alone
+    weights[9, 1] = 1.0  # a word that is evidence for the genre through the linear path alone
     linear.kernel.embeddings.assign(weights)
     after = word_importance(module, batch, np.array([1]))[0]
     assert after[1] > before[1] + 0.1
@@ -111,7 +111,7 @@ def test_a_network_of_several_is_explained_as_a_whole():
 
 
 @pytest.mark.parametrize("members", [1, 2])
-def test_what_is_quite_sure_is_explained_too(members):
+def test_saturated_predictions_are_explained(members):
     module = classifier("overview_words")
     if members == 2:
         module = classifier("fused", members=[{"network": "overview_words"}] * 2)
@@ -128,7 +128,7 @@ def test_what_is_quite_sure_is_explained_too(members):
     assert (ops.convert_to_numpy(module.probabilities(batch)) == before).all(), "the network is as it was"
 
 
-def test_parts_of_words_speak_for_their_word():
+def test_subwords_count_for_their_word():
     module = classifier("overview_words", subwords=20)
     [linear] = (part for part in module.model.layers if part.name == "Words")
     parts, weights = np.zeros((30, 16), "int32"), np.zeros((20, 2), "float32")
@@ -150,7 +150,7 @@ class Positions(layers.Layer):
         return x + self.vectors(ops.arange(x.shape[1]))
 
 
-def test_vectors_of_positions_speak_for_no_word():
+def test_position_embeddings_count_for_no_word():
     tokens = keras.Input((6,), name="overview")
     words = layers.Embedding(30, 4)
     x = layers.GlobalAveragePooling1D()(Positions()(words(tokens)))
@@ -164,7 +164,7 @@ def test_vectors_of_positions_speak_for_no_word():
     assert not np.delete(said, 1, axis=1).any()
 
 
-def test_networks_without_such_layers_say_so():
+def test_networks_without_suitable_layers_are_refused():
     text = GenreClassifier(keras.Sequential([keras.Input((4,), name="overview"), layers.Dense(2)]))
     text.configure_model()
     with pytest.raises(ValueError, match="no Embedding"):

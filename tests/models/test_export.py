@@ -1,4 +1,4 @@
-"""An exported classifier says what the run says, without kgenre."""
+"""An exported classifier predicts what the run's model predicts, without kgenre."""
 
 import errno
 import json
@@ -43,7 +43,7 @@ def tiny(genres: int = 25, vocabulary_size: int = 100) -> keras.Model:
 
 @pytest.fixture(scope="module")
 def run(sample, tmp_path_factory):
-    """(checkpoint, module, data) of a network that was trained for two steps."""
+    """(checkpoint, module, data) of a network trained for two steps."""
     kgenre.seed_everything(0)
     films = FilmData(str(sample), image_size=(16, 16), batch_size=16, vocabulary_size=100, incomplete="keep")
     module = GenreClassifier(tiny, learning_rate=0.01, mirror=True)
@@ -64,7 +64,7 @@ def run(sample, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def served(run, tmp_path_factory):
-    """The folder of its SavedModel."""
+    """The folder of the network exported as a SavedModel."""
     return export_classifier(run[0], tmp_path_factory.mktemp("served") / "exported", network=tiny)
 
 
@@ -92,16 +92,16 @@ def test_a_file_for_onnx_runtime_gives_the_same_probabilities(run, tmp_path):
     check(export_classifier(run[0], tmp_path / "exported", "onnx", network=tiny), *run[1:])
 
 
-def test_a_file_of_keras_gives_the_same_probabilities(run, tmp_path):
+def test_a_keras_file_gives_the_same_probabilities(run, tmp_path):
     check(export_classifier(run[0], tmp_path / "below" / "exported", "keras", network=tiny), *run[1:])
 
 
 @on_tensorflow
-def test_it_says_of_a_film_what_kgenre_says(run, served, tmp_path, capsys, monkeypatch):
+def test_script_predicts_what_kgenre_predicts(run, served, tmp_path, capsys, monkeypatch):
     folder = shutil.copytree(served, tmp_path / "films [2024]")
     _, module, films = run
     poster, overview = str(films.table.poster_paths[0]), films.table.overviews[0]
-    for name in list(sys.modules):  # it runs where there is no kgenre
+    for name in list(sys.modules):  # the script must run where kgenre is not installed
         if name.partition(".")[0] == "kgenre":
             monkeypatch.setitem(sys.modules, name, None)
     monkeypatch.setattr(sys, "argv", ["classify.py", "--poster", poster, "--overview", overview, "--top", "2"])
@@ -115,7 +115,7 @@ def test_it_says_of_a_film_what_kgenre_says(run, served, tmp_path, capsys, monke
 
 
 @on_tensorflow
-def test_a_film_may_lack_what_the_network_does_without(served, tmp_path, capsys, monkeypatch):
+def test_script_accepts_a_film_without_a_poster(served, tmp_path, capsys, monkeypatch):
     folder = shutil.copytree(served, tmp_path / "exported")
     monkeypatch.setattr(sys, "argv", ["classify.py", "--overview", "A killer in the city."])
     runpy.run_path(str(folder / "classify.py"), run_name="__main__")
@@ -132,7 +132,7 @@ def test_a_film_may_lack_what_the_network_does_without(served, tmp_path, capsys,
         assert f"{poster} cannot be read ({reason})" in capsys.readouterr().err
 
 
-def test_what_lies_beside_the_model(run, tmp_path):
+def test_files_next_to_the_model(run, tmp_path):
     checkpoint, module, films = run
     folder = export_classifier(checkpoint, tmp_path / "exported", "keras", network=tiny)
     classifier = json.loads((folder / "classifier.json").read_text())
@@ -144,7 +144,7 @@ def test_what_lies_beside_the_model(run, tmp_path):
 
 
 @on_tensorflow
-def test_only_operations_that_every_runtime_knows(served):
+def test_saved_model_does_not_require_xla(served):
     import tensorflow as tf
 
     graph = tf.saved_model.load(str(served / "saved_model")).signatures["serving_default"].graph
@@ -153,7 +153,7 @@ def test_only_operations_that_every_runtime_knows(served):
     assert not [function.signature.name for function in functions if "_XlaMustCompile" in function.attr]
 
 
-def test_no_kernel_where_keras_s_own_operations_are_wanted():
+def test_keras_only_disables_the_kernels():
     with keras_only(), pytest.raises(NotImplementedError):
         kgenre.kernels.masked_lstm(np.zeros((1, 2, 3), "float32"), None, None, None)
 
@@ -191,7 +191,7 @@ def test_overviews_are_read_as_kgenre_reads_them(standardize, stem, word_split):
         "",
         "one two three four five six",
         "«ДОМ», ㎏ の宇宙船。กา ကခ",
-        "the \udcffcrew's ship",  # what a terminal types that is not UTF-8
+        "the \udcffcrew's ship",  # from a terminal that is not UTF-8
     ]
     vectorizer = OverviewVectorizer.adapt([*texts[:2], texts[4]], 100, 5, standardize, stem, word_split=word_split)
     ours = vectorizer.encode(texts)
@@ -200,7 +200,7 @@ def test_overviews_are_read_as_kgenre_reads_them(standardize, stem, word_split):
     np.testing.assert_array_equal(found, ours)
 
 
-def test_letters_without_blanks_are_the_same_ones():
+def test_unspaced_characters_are_those_of_kgenre():
     def letters(of):
         codes = [*range(0xD800), *range(0xE000, 0x10000), 0x1F52A, 0x1FFFF, 0x20000, 0x3FFFF, 0x40000]
         return [code for code in codes if of(chr(code))]
@@ -209,7 +209,7 @@ def test_letters_without_blanks_are_the_same_ones():
     assert letters(re.compile(f"[{classify.UNSPACED}]").match) == letters(lambda one: len(alone(f"a{one}b")) == 3)
 
 
-def test_keras_knows_all_layers_after_one_import():
+def test_one_import_registers_all_layers():
     from kgenre.models import layers
 
     files = Path(layers.__file__).parent.glob("*.py")
@@ -219,7 +219,7 @@ def test_keras_knows_all_layers_after_one_import():
     assert registered == sum(isinstance(layer, type) for layer in vars(layers).values()) > 10
 
 
-def test_what_is_refused(run, tmp_path, monkeypatch):
+def test_unusable_arguments_are_refused(run, tmp_path, monkeypatch):
     with pytest.raises(kgenre.TrainerError, match="one of saved_model, onnx, keras"):
         export_classifier(run[0], tmp_path / "exported", "tflite")
     with pytest.raises(kgenre.TrainerError, match="already exists"):
@@ -229,7 +229,7 @@ def test_what_is_refused(run, tmp_path, monkeypatch):
         export_classifier(run[0], tmp_path / "exported", "saved_model")
 
 
-def test_one_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
+def test_failed_export_leaves_no_files(run, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError("disk full")
 
@@ -239,9 +239,9 @@ def test_one_that_fails_leaves_nothing(run, tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_is_an_error_of_the_system_on_every_backend(tmp_path):
+def test_full_disk_is_an_oserror_on_every_backend(tmp_path):
     class Full(Exception):
-        """What TensorFlow raises is no OSError."""
+        """Stands for TensorFlow's errors, which are not OSErrors."""
 
     model = Mock(inputs=[])
     model.export = Mock(side_effect=Full("another"))
@@ -259,7 +259,7 @@ class Own(keras.layers.Layer):
 
 
 @pytest.mark.parametrize("layer", [Own, keras.layers.ReLU])
-def test_a_file_with_layers_of_the_users_needs_their_code(layer, tmp_path, caplog):
+def test_keras_file_with_custom_layers_warns(layer, tmp_path, caplog):
     model = keras.Sequential([keras.Input((2,)), layer()])
     kgenre.models.export._write_model(model, tmp_path / "model.keras", "keras")
     assert ("model.keras contains layers of your own (Own)" in caplog.text) == (layer is Own)

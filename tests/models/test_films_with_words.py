@@ -1,4 +1,4 @@
-"""Counting a few films at a time gives what counting all of them at once gives."""
+"""Counting a few films at a time gives the same result as counting all of them at once."""
 
 import numpy as np
 import pytest
@@ -22,19 +22,19 @@ def two_at_once(monkeypatch):
     monkeypatch.setattr(word_vectors, "_FILMS_AT_ONCE", 2)
 
 
-def test_a_word_counts_once_a_film(tokens, two_at_once):
+def test_a_word_counts_once_per_film(tokens, two_at_once):
     holds = np.array([[word in film for word in range(VOCABULARY)] for film in tokens])
     assert films_with_words.count_films_with(tokens, VOCABULARY).tolist() == holds.sum(axis=0).tolist()
 
 
-def test_a_part_counts_once_a_film_whatever_the_words_that_have_it(tokens, two_at_once):
+def test_a_subword_in_several_words_counts_once_per_film(tokens, two_at_once):
     parts = np.random.default_rng(1).random((VOCABULARY, 4)) < 0.4
     holds = np.array([parts[film].any(axis=0) for film in tokens])
     found = films_with_words.count_films_with(tokens, VOCABULARY, csr_array(parts.astype(np.float32)))
     assert found.tolist() == holds.sum(axis=0).tolist()
 
 
-def test_word_vectors_are_the_same_a_few_films_at_a_time(tokens, monkeypatch):
+def test_word_vectors_are_the_same_in_chunks(tokens, monkeypatch):
     genres = np.random.default_rng(2).integers(0, 2, (len(tokens), 3)).astype(np.float32)
 
     def learned():

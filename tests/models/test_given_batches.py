@@ -1,4 +1,4 @@
-"""`GenreClassifier` on batches and data of the user's own, which say less than `FilmData`."""
+"""`GenreClassifier` on a user's own batches and datamodules, which provide less than `FilmData`."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def quiet_trainer(folder, **options):
 
 
 class Posters(DataModule):
-    """It knows its genres and sizes, but no words; its validation films can be read once."""
+    """Data with genres and an image size, but no vocabulary; the validation films can be read only once."""
 
     genre_names, image_size = ("Drama", "War"), (8, 8)
 
@@ -36,7 +36,7 @@ class Posters(DataModule):
         return [BATCH]
 
     def val_dataloader(self):
-        return Films(passes=2)  # the first is to build the step
+        return Films(passes=2)  # the first is for building the step
 
 
 class Films:
@@ -50,20 +50,20 @@ class Films:
 
 def test_without_a_datamodule_genres_are_numbered(tmp_path):
     trainer, module = quiet_trainer(tmp_path, max_epochs=1), GenreClassifier(network())
-    trainer.fit(module, [BATCH], [BATCH])  # draws its views in TensorBoard, writes a checkpoint with thresholds
+    trainer.fit(module, [BATCH], [BATCH])  # writes views to TensorBoard and a checkpoint with thresholds
     assert module.genre_names == ("genre_0", "genre_1")
     known = GenreClassifier.load_from_checkpoint(trainer.run_dir, network=network())
     assert known.thresholds.per_genre == module.thresholds.per_genre
 
 
-def test_data_without_words_give_the_sizes_that_they_have(tmp_path):
+def test_network_gets_the_sizes_that_the_data_have(tmp_path):
     module = GenreClassifier(network)
     quiet_trainer(tmp_path, max_epochs=1, logger=False).fit(module, datamodule=Posters())
     assert module.genre_names == ("Drama", "War")
     assert module.model.input_shape == (None, 8, 8, 3)
 
 
-def test_a_network_that_ends_in_the_precision_of_its_layers(tmp_path):
+def test_network_whose_output_is_bfloat16(tmp_path):
     def certain(genres=2, image_size=(8, 8)):
         pixels = keras.Input((*image_size, 3), name="poster")
         head = layers.Dense(genres, activation="sigmoid", bias_initializer=keras.initializers.Constant(20.0))
@@ -76,13 +76,13 @@ def test_a_network_that_ends_in_the_precision_of_its_layers(tmp_path):
     assert keras.backend.standardize_dtype(module.probabilities(BATCH).dtype) == "float32"
 
 
-def test_a_pass_without_films_is_refused(tmp_path):
+def test_empty_second_pass_is_refused(tmp_path):
     trainer = quiet_trainer(tmp_path, max_epochs=2, logger=False)
     with pytest.raises(TrainerError, match="The val data yielded no batches when they were read again"):
         trainer.fit(GenreClassifier(network), datamodule=Posters())
 
 
-def test_precision_and_recall_of_training_are_the_epochs(tmp_path):
+def test_training_precision_and_recall_cover_the_epoch(tmp_path):
     rng = np.random.default_rng(0)
     batches = [
         {
@@ -94,7 +94,9 @@ def test_precision_and_recall_of_training_are_the_epochs(tmp_path):
         for last in (1, 0, 1)
     ]
     model = network()
-    model.layers[-1].set_weights([np.array([[8, -8], [-8, 8], [0, 0]]), np.zeros(2)])  # redder, or greener
+    model.layers[-1].set_weights(
+        [np.array([[8, -8], [-8, 8], [0, 0]]), np.zeros(2)]
+    )  # genre 0 is redder, genre 1 greener
     module, trainer = GenreClassifier(model, learning_rate=1e-12), quiet_trainer(tmp_path, max_epochs=1)
     trainer.fit(module, batches)
     counted = np.concatenate([batch["weight"] for batch in batches]) > 0
@@ -107,7 +109,7 @@ def test_precision_and_recall_of_training_are_the_epochs(tmp_path):
     assert trainer.callback_metrics["train/recall"] == pytest.approx(right / true.sum())
 
 
-def test_the_metrics_are_those_of_all_films_whatever_is_read_before(tmp_path):
+def test_reading_partial_results_does_not_change_metrics(tmp_path):
     class Watched(GenreClassifier):
         def on_validation_batch_end(self, *arguments):
             super().on_validation_batch_end(*arguments)

@@ -1,4 +1,4 @@
-"""The layers take Keras's arguments, and its way where a kernel does not cover them."""
+"""The layers accept Keras's arguments, and compute as Keras does where a kernel does not support them."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ def test_dropout(arguments):
 @pytest.mark.parametrize(
     "arguments", [{}, {"padding": "same"}, {"strides": 1}, {"pool_size": 3}, {"data_format": "channels_first"}]
 )
-def test_pooling_is_keras_own(arguments):
+def test_pooling_matches_keras(arguments):
     if keras.backend.backend() == "tensorflow" and "data_format" in arguments:
         pytest.skip("TensorFlow pools channels first on a GPU only")
     ours, keras_own = MaxPooling2D(**arguments), keras.layers.MaxPooling2D(**arguments)
@@ -38,7 +38,7 @@ def test_pooling_is_keras_own(arguments):
     "arguments",
     [{}, {"padding": "same", "strides": 2}, {"dilation_rate": 2}, {"groups": 3}, {"data_format": "channels_first"}],
 )
-def test_convolution_is_keras_own(arguments):
+def test_convolution_matches_keras(arguments):
     if keras.backend.backend() == "tensorflow" and ("data_format" in arguments or "groups" in arguments):
         pytest.skip("of these TensorFlow takes the gradient on a GPU only")
     ours, keras_own = (
@@ -50,7 +50,7 @@ def test_convolution_is_keras_own(arguments):
 
 
 @pytest.mark.parametrize("layer", [Dropout(0.3, seed=1), MaxPooling2D(3), Conv2D(4, 3, activation="relu")])
-def test_from_its_config(layer):
+def test_config_round_trip(layer):
     again = keras.layers.deserialize(keras.layers.serialize(layer))
     assert type(again) is type(layer)
     assert again.get_config() == layer.get_config()

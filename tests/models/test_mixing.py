@@ -22,7 +22,7 @@ def numpy(*tensors):
     return [ops.convert_to_numpy(tensor) for tensor in tensors]
 
 
-def test_mixup_blends_pixels_and_genres_by_one_share_a_film(batch):
+def test_mixup_blends_pixels_and_genres_by_one_share_per_film(batch):
     pixels, genres = batch
     mixed, labels = numpy(*mixup(ops.array(pixels), ops.array(genres), 0.4, keras.random.SeedGenerator(1)))
     own, other = pixels[:, 0, 0, 0], pixels[::-1, 0, 0, 0]
@@ -63,6 +63,6 @@ def test_a_classifier_trains_on_mixed_batches(sample, in_tmp_path):
     assert 0 < trainer.callback_metrics["train/loss"] < 2
 
 
-def test_error_mixing_without_posters():
+def test_mixing_without_posters_is_refused():
     with pytest.raises(kgenre.TrainerError, match="reads posters only"):
         GenreClassifier("overview_words", mixup=0.2).prepare_for(["a"], {"vocabulary_size": 30})

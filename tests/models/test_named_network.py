@@ -1,4 +1,4 @@
-"""The user's own networks in Python: what they are given, and by which name a run keeps them."""
+"""A user's own networks in Python: the arguments they receive, and the names that runs store for them."""
 
 import functools
 import sys
@@ -42,7 +42,7 @@ def fitted(module, sample, folder):
     return trainer.run_dir
 
 
-def test_a_function_of_a_file_is_found_again(sample, tmp_path, caplog):
+def test_function_in_a_file_is_found_again(sample, tmp_path, caplog):
     run = fitted(GenreClassifier(net, network_args={"filters": 8}), sample, tmp_path)
     loaded = GenreClassifier.load_from_checkpoint(run)
     assert loaded.hparams.network == f"{net.__module__}.net"
@@ -66,7 +66,7 @@ def test_of_another_program_no_other_network_takes_its_place(sample, tmp_path, c
     assert "defined in the program that trained it" in caplog.text
 
 
-def test_the_name_that_a_run_keeps(monkeypatch):
+def test_stored_names(monkeypatch):
     main = ModuleType("__main__")
     exec("def mine(genres): pass", vars(main))
     monkeypatch.setitem(sys.modules, "__main__", main)
@@ -87,12 +87,12 @@ def test_the_name_that_a_run_keeps(monkeypatch):
         ("nowhere.net", {}, "nowhere.net needs the module 'nowhere'"),
     ],
 )
-def test_what_is_refused_before_the_data_are_read(network, arguments, message):
+def test_wrong_networks_are_refused_before_the_data_are_read(network, arguments, message):
     with pytest.raises(TrainerError, match=message):
         GenreClassifier(network, arguments)
 
 
-def test_a_function_without_genres(sample, tmp_path):
+def test_function_without_the_argument_genres(sample, tmp_path):
     module = GenreClassifier(fixed)
     module.prepare_for(["Drama", "War", "Crime"], {"image_size": (16, 16)})
     with pytest.raises(TrainerError, match=r"has 3 outputs, but the data have 2 genres\. .* argument genres"):
@@ -100,7 +100,7 @@ def test_a_function_without_genres(sample, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["strange.net", "subprocess.run", "keras.models.load_model"])
-def test_a_checkpoint_runs_no_function_of_a_stranger(name, tmp_path, monkeypatch):
+def test_checkpoint_imports_no_foreign_function(name, tmp_path, monkeypatch):
     (tmp_path / "strange.py").write_text("raise RuntimeError('imported')\n")
     monkeypatch.syspath_prepend(tmp_path)
     module = GenreClassifier(net)
@@ -121,7 +121,7 @@ def test_a_checkpoint_runs_no_function_of_a_stranger(name, tmp_path, monkeypatch
         ("def net(genres:", r"SyntaxError: .* \(faulty.py, line 1\)"),
     ],
 )
-def test_a_file_with_an_error(text, said, tmp_path, monkeypatch):
+def test_error_in_the_networks_file_is_shown(text, said, tmp_path, monkeypatch):
     (tmp_path / "faulty.py").write_text(text)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "faulty", raising=False)

@@ -1,4 +1,4 @@
-"""kgenre's own networks: what their layers compute, that they learn the sample films, and what they do without."""
+"""kgenre's own networks: what their layers compute, that they learn the sample films, and wrong arguments."""
 
 import math
 from types import SimpleNamespace
@@ -49,14 +49,14 @@ def quiet_trainer(folder, **limits):
 
 
 def predicted(module, *batches):
-    """Probabilities of batches of one shape. Operation by operation JAX takes four times as long as to compile."""
+    """Probabilities of batches of one shape, compiled under JAX: eagerly it would take four times as long."""
     if keras.backend.backend() != "jax":
         return [numpy(module.probabilities(batch)) for batch in batches]
     trainer = quiet_trainer(".", logger=False, enable_checkpointing=False)
     return [batch["probabilities"] for batch in trainer.predict(module, dataloaders=list(batches))]
 
 
-def test_pooling_looks_at_real_positions_only():
+def test_pooling_ignores_masked_positions():
     x = np.random.default_rng(0).normal(size=(3, 5, 2)).astype("float32") - 3
     mask = TOKENS > 0
     for how, of in (("max", np.max), ("mean", np.mean), ("scaled_sum", lambda a, axis: a.sum(axis) / len(a) ** 0.5)):
@@ -80,7 +80,7 @@ def test_word_dropout_makes_words_unknown_in_training_only():
     assert np.mean(dropped[:, 0] == 1) == pytest.approx(0.25, abs=0.03)
 
 
-def test_linear_words_are_scikit_learns_tfidf():
+def test_linear_words_match_scikit_learns_tfidf():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts = ["b c b", "d", "b d d d e", "c e"]
@@ -102,7 +102,7 @@ def test_linear_words_are_scikit_learns_tfidf():
     assert np.isfinite(numpy(layer(TOKENS[2:]))).all()
 
 
-def test_linear_subwords_are_scikit_learns_character_ngrams():
+def test_linear_subwords_match_scikit_learns_character_ngrams():
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     texts = ["sea seas", "seaside", "a seaman at sea", "hospital"]
@@ -128,7 +128,7 @@ def test_linear_subwords_are_scikit_learns_character_ngrams():
     assert set(numpy(layer.parts)[[0, 1, 14]].ravel()) == {0}, "padding, the unknown word and no word have no parts"
 
 
-def test_single_letters_of_other_scripts_are_parts_too():
+def test_single_characters_of_unspaced_scripts_are_subwords():
     assert (list(parts_of("战")), list(parts_of("a"))) == ([" 战 "], [])
     layer = LinearSubwords(1, 4, subwords=5, min_df=2)
     layer.build(None)
@@ -146,7 +146,7 @@ def test_rare_words_become_unknown():
     assert numpy(layer(tokens)).tolist() == [[2, 3, 0], [2, 1, 1], [3, 3, 0], [1, 0, 0]]
 
 
-def test_word_vectors_know_which_words_keep_company():
+def test_word_vectors_reflect_which_words_occur_together():
     rng = np.random.default_rng(0)
     sea, sky = np.arange(2, 12), np.arange(12, 22)
     texts = np.array([rng.choice(sea if i % 2 else sky, 8) for i in range(200)], "int32")
@@ -161,7 +161,7 @@ def test_word_vectors_know_which_words_keep_company():
     assert (ppmi_vectors(texts, 25, 40)[:, 24:] == 0).all(), "fewer words than columns"
 
 
-def test_word_vectors_know_which_genres_their_films_have():
+def test_word_vectors_reflect_the_genres_of_their_films():
     texts, genres = np.array([[2, 3], [2, 2], [4, 0]], "int32"), np.array([[1, 0, 0], [1, 1, 0], [0, 0, 0]], "float32")
     evidence = genre_evidence(texts, genres, vocabulary_size=6, strength=1.0)
     share = np.array([2 / 3, 1 / 3])
@@ -185,7 +185,7 @@ def test_head_starts_at_the_frequencies():
     np.testing.assert_allclose(numpy(ops.sigmoid(head(np.ones((1, 3))))), [[0.625, 0.125]], rtol=1e-5)
 
 
-def test_evidence_of_what_is_not_there_does_not_count():
+def test_evidence_of_missing_sources_does_not_count():
     layer = EvidenceSum(rate=0.5, seed=0)
     evidence = [np.full((3, 2), 1.0, "float32"), np.full((3, 2), 10.0, "float32")]
     pictures = np.zeros((3, 2, 2, 3), "float32")
@@ -244,7 +244,7 @@ def test_parameters_of_the_poster_network():
         ),
     ],
 )
-def test_they_learn_the_sample_films(network, settings, data, sample, tmp_path):
+def test_networks_learn_the_sample_films(network, settings, data, sample, tmp_path):
     kgenre.seed_everything(0)
     small = {"embedding_dim": 16, "units": 8} if "lstm" in network or "fusion" in network else {}
     small |= {"filters": (8,)} if "poster" in network else {}
@@ -278,7 +278,7 @@ def test_a_cosine_over_any_number_of_steps(steps, warmup):
     assert float(rate(max(steps, 1))) == pytest.approx(0, abs=1e-6)
 
 
-def test_a_new_network_starts_at_what_the_films_say(sample, tmp_path):
+def test_network_is_initialized_from_the_films(sample, tmp_path):
     films = FilmData(str(sample), posters=False, vocabulary_size=300)
     module = GenreClassifier("overview_lstm_pooled", {"embedding_dim": 8, "units": 4}, learning_rate=1e-9)
     quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, logger=False).fit(module, datamodule=films)

@@ -22,7 +22,7 @@ def test_is_relu_of_main_plus_skip():
     block = ResidualBlock(4)
     x = maps(2, 6, 6, 3)
     y = keras.ops.convert_to_numpy(block(x, training=False))
-    main = block.conv2(block.conv1(x))  # without training dropout is the identity
+    main = block.conv2(block.conv1(x))  # outside training, dropout is the identity
     np.testing.assert_allclose(y, np.maximum(keras.ops.convert_to_numpy(main + block.skip(x)), 0), atol=1e-6)
     assert block.conv1.activation.__name__ == "relu"
     assert block.conv2.activation.__name__ == block.skip.activation.__name__ == "linear"
@@ -31,7 +31,7 @@ def test_is_relu_of_main_plus_skip():
 
 
 @pytest.mark.parametrize("strides", [1, 2])
-def test_announces_the_shape_that_it_gives(strides):
+def test_compute_output_shape(strides):
     block, x = ResidualBlock(5, strides=strides), maps(1, 7, 8, 3)
     shape = (1, -(-7 // strides), 8 // strides, 5)
     assert block.compute_output_shape(x.shape) == tuple(block(x).shape) == shape

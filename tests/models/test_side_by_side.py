@@ -58,7 +58,7 @@ def reads_both():
     return keras.Model([overview, poster], keras.layers.Dense(2, activation="sigmoid")(seen))
 
 
-def test_a_member_that_reads_both_says_something_where_there_is_either():
+def test_member_that_reads_both_inputs_needs_only_one():
     networks = [reads_both(), reads_both()]
     whole = side_by_side(networks, "both")
     overview, poster = np.zeros((3, 5), "float32"), np.zeros((3, 4, 4, 3), "float32")
@@ -70,7 +70,7 @@ def test_a_member_that_reads_both_says_something_where_there_is_either():
 
 
 @pytest.mark.one_backend("tensorflow")
-def test_together_they_give_the_mean_of_their_log_odds():
+def test_together_they_predict_the_mean_of_their_log_odds():
     module = GenreClassifier("overview_lstm_words", SMALL, members=2)
     module.prepare_for(["a", "b", "c"], {"vocabulary_size": 12})
     rng = np.random.default_rng(0)
@@ -118,13 +118,13 @@ def test_wrong_arguments(arguments, message):
         GenreClassifier("overview_lstm_words", **arguments)
 
 
-def test_a_built_model_has_no_members():
+def test_members_of_a_built_model_are_refused():
     with pytest.raises(TrainerError, match="a name or a function"):
         GenreClassifier(overview_lstm_words(3, 12, **SMALL), members=2)
 
 
 @pytest.mark.parametrize("name", ["Word", "overview"])  # the second has no weights
-def test_a_layer_that_is_not_there(name):
+def test_optimizer_of_an_unknown_layer_is_refused(name):
     module = GenreClassifier("overview_words", layer_optimizers={name: {"learning_rate": 1.0}})
     module.prepare_for(["a"], {"vocabulary_size": 5})
     with pytest.raises(TrainerError, match=rf"layers of the network: .*Words.*Received: '{name}'"):

@@ -1,4 +1,4 @@
-"""A network of the user's: what is none is refused in plain words, and a part of it can be trained later."""
+"""A user's own network: clear errors if it is unusable, and a backbone that is trained later."""
 
 import keras
 import numpy as np
@@ -28,7 +28,7 @@ def poster():
 
 
 def from_poster(head):
-    """A network with ``head`` on 4 maps of a poster."""
+    """A network with ``head`` on 4 feature maps of a poster."""
     read = poster()
     return keras.Model(read, head(layers.Conv2D(4, 3, strides=4)(read)))
 
@@ -51,7 +51,7 @@ def few_words():
         (few_words, "an Embedding of 20 words, but token ids go up to 29"),
     ],
 )
-def test_what_is_no_network_of_genres(returned, message):
+def test_unusable_networks_are_refused(returned, message):
     def build():
         return returned()
 
@@ -60,7 +60,7 @@ def test_what_is_no_network_of_genres(returned, message):
         build_network(build, {}, SIZES)
 
 
-def test_a_softmax_is_warned_of(caplog):
+def test_softmax_output_warns(caplog):
     def net(genres):
         return keras.Sequential([poster(), layers.Flatten(), layers.Dense(genres, activation="softmax")])
 
@@ -91,7 +91,7 @@ def always_loads_weights(genres, file):
 
 @pytest.mark.one_backend("tensorflow")
 @pytest.mark.parametrize("network", [loads_weights, always_loads_weights])
-def test_a_checkpoints_network_needs_no_pretrained_weights(network, sample, tmp_path):
+def test_loading_a_checkpoint_needs_no_pretrained_weights(network, sample, tmp_path):
     file = tmp_path / "own.weights.h5"
     films = FilmData(str(sample), overviews=False, image_size=(16, 16))
     films.setup("fit")
@@ -117,7 +117,7 @@ def test_a_checkpoints_network_needs_no_pretrained_weights(network, sample, tmp_
     trainer.fit(GenreClassifier(network, {"file": str(file)}), datamodule=films, ckpt_path="last")
 
 
-def test_other_posters_than_it_was_built_for():
+def test_posters_of_another_size_are_refused():
     module = GenreClassifier(from_poster(lambda x: layers.Dense(2, activation="sigmoid")(layers.Flatten()(x))))
     module.prepare_for(["a", "b"], {"image_size": (32, 32)})
     with pytest.raises(TrainerError, match=r"reads posters of shape \(16, 16, 3\), but the data have \(32, 32, 3\)"):
@@ -138,7 +138,7 @@ def with_backbone(genres, image_size, frozen=False):
 
 
 def fitted(sample, callback, epochs=2, **arguments):
-    """The module, and for each epoch the names of the layers whose kernels changed."""
+    """For each epoch, the names of the layers whose kernels changed, and the learning rates."""
     module, changed, before = GenreClassifier(with_backbone, learning_rate=0.01, **arguments), [], {}
 
     class Compare(kgenre.callbacks.Callback):
@@ -171,7 +171,7 @@ def kernels(module):
 
 @pytest.mark.one_backend("tensorflow")
 @pytest.mark.parametrize("arguments", [{}, {"members": 2, "schedule": "cosine"}], ids=str)
-def test_a_backbone_by_its_name_is_trained_later(sample, arguments):
+def test_backbone_given_by_name_is_trained_later(sample, arguments):
     changed, rates = fitted(sample, BackboneFinetuning(1, backbone="maps"), **arguments)
     names = [{name.split()[1] for name in epoch} for epoch in changed]
     assert names == [{"head"}, {"head", "first", "last"}]
@@ -180,14 +180,14 @@ def test_a_backbone_by_its_name_is_trained_later(sample, arguments):
     assert backbone < rest / 5 or arguments
 
 
-def test_a_backbone_that_is_not_there_or_was_frozen(sample):
+def test_missing_or_frozen_backbone_is_refused(sample):
     with pytest.raises(ValueError, match=r"GenreClassifier.map, or one of this name .* The models there: .*'maps'"):
         fitted(sample, BackboneFinetuning(1, backbone="map"))
     with pytest.raises(ValueError, match=r"has no trainable weights: it was frozen before the fit. Leave it trainable"):
         fitted(sample, BackboneFinetuning(1, backbone="maps"), network_args={"frozen": True})
 
 
-def test_layers_by_a_pattern_and_those_that_are_frozen():
+def test_layer_optimizers_by_pattern_and_for_frozen_layers():
     module = GenreClassifier(
         with_backbone, layer_optimizers={"fir.t": {"learning_rate": 0.5}, "maps": {"learning_rate": 0.1}}
     )

@@ -1,11 +1,11 @@
-"""What stands together on the pages of the PDF."""
+"""What the PDF keeps together on a page."""
 
 from reportlab.platypus import KeepTogether, Paragraph
 
 from kgenre.reports import blocks, pdf
 
 
-def test_a_heading_and_the_paragraph_below_it_stay_with_what_comes_next():
+def test_heading_and_paragraph_stay_with_what_follows():
     pdf._register_fonts("")
     content = [
         blocks.Heading("Title", 1),
@@ -27,7 +27,7 @@ def test_a_heading_and_the_paragraph_below_it_stay_with_what_comes_next():
     assert all_of_it == ["Title", "Summary.", "Films", "A caption.", "first", "second", "Last", "The end."]
 
 
-def test_a_film_begins_no_page_of_its_own():
+def test_films_do_not_start_a_new_page():
     film = blocks.Film("tt1", "Alien", "worst", ("Horror",), "A ship.", None, ())
     content = [blocks.Paragraph("Above."), blocks.Heading("Films"), blocks.Films((film, film))]
     assert pdf._built(content, 1.0)[1] == 1, "pages"
