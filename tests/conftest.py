@@ -1,4 +1,4 @@
-"""Settings and fixtures of all tests."""
+"""Settings and fixtures for all tests."""
 
 import gc
 import os
@@ -13,7 +13,7 @@ import pytest
 
 TESTS = Path(__file__).parent
 # Folders whose tests compare numbers with a tolerance, or two runs of the same program: under JAX they compile without
-# optimisation, in two thirds of the time. In TO_THE_BIT two programs must agree bit for bit, compiled as for users.
+# optimisation, in two thirds of the time. Files in TO_THE_BIT compare two programs bit for bit, compiled as for users.
 QUICK = ("benchmarks", "cli", "engines", "kernels", "models", "reports", "training", "tuning")
 COMPILED_QUICKLY = [TESTS / room for room in QUICK]
 TO_THE_BIT = [TESTS / "cli" / "test_repeat.py", TESTS / "engines" / "test_initial_weights.py"]
@@ -26,13 +26,13 @@ _COMPILED = tempfile.TemporaryDirectory(prefix="compiled", ignore_cleanup_errors
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", _COMPILED.name)
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES", "-1")
-# Tests run on all cores side by side: torch's threads would spend most of their time waiting for one another.
+# Tests run on all cores in parallel: torch's threads would spend most of their time waiting for one another.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 if "PYTEST_XDIST_WORKER" in os.environ and os.environ.get("KERAS_BACKEND") == "tensorflow":
     import tensorflow as tf
 
     tf.config.threading.set_intra_op_parallelism_threads(1)  # processes that a test starts use all threads
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in the background of a script; tests send Ctrl-C
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # ignored in background jobs of a script; tests send Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.path.insert(0, str(TESTS))  # `import boring` in any folder of tests, whichever import mode pytest runs in
 
@@ -76,7 +76,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    # Objects of libraries and earlier tests are frozen: scanning them takes the garbage collector a second each time.
+    # Freeze the objects of libraries and earlier tests: the garbage collector takes a second for each scan of them.
     gc.collect()
     gc.freeze()
     quickly = item.path not in TO_THE_BIT and any(room in item.path.parents for room in COMPILED_QUICKLY)

@@ -9,7 +9,7 @@ from keras import initializers, ops
 
 @contextlib.contextmanager
 def numpy_weights():
-    """Within the block, the initializers of kgenre's and Keras's layers draw with NumPy: equal values for a shape."""
+    """Within the block, Keras's and kgenre's initializers draw with NumPy; equal shapes get equal values."""
 
     def drawn(self, shape, dtype=None, **_):
         values = np.random.default_rng(len(shape)).normal(0, 0.05, shape)

@@ -68,7 +68,7 @@ def files(in_tmp_path, monkeypatch, sample):
 
 
 @pytest.mark.parametrize("package", sorted(PACKAGES))
-def test_the_examples(package, files):
+def test_docstring_examples(package, files):
     root, names, said = Path(kgenre.__file__).parent, {}, []
     for public in map(kgenre.__getattr__, kgenre._PACKAGES):
         names |= {name: getattr(public, name) for name in getattr(public, "__all__", vars(public))}

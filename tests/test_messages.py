@@ -22,7 +22,7 @@ def as_imported(monkeypatch):
 
 
 @pytest.mark.parametrize("notebook", [True, False])
-def test_it_is_shown_as_it_is(capsys, monkeypatch, notebook):
+def test_messages_are_shown_unchanged(capsys, monkeypatch, notebook):
     log = as_imported(monkeypatch)
     if notebook:
         monkeypatch.setitem(sys.modules, "ipykernel", object())
@@ -35,7 +35,7 @@ def test_it_is_shown_as_it_is(capsys, monkeypatch, notebook):
     assert printed.err == ("" if notebook else "Stopping early after epoch 3.\n") + "Beware.\n"
 
 
-def test_a_stream_that_is_gone_stops_nothing(monkeypatch):
+def test_broken_stream_is_ignored(monkeypatch):
     log = as_imported(monkeypatch)
 
     class Gone(io.StringIO):
@@ -47,7 +47,7 @@ def test_a_stream_that_is_gone_stops_nothing(monkeypatch):
 
 
 @pytest.mark.parametrize("whose", ["", "kgenre"])
-def test_a_program_that_has_set_up_logging_has_it_alone(capsys, monkeypatch, whose):
+def test_output_is_left_to_the_programs_own_logging(capsys, monkeypatch, whose):
     log = as_imported(monkeypatch)
     logger, seen = logging.getLogger(whose), []
     handler = logging.Handler()

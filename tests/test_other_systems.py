@@ -1,11 +1,11 @@
 """Requirements of Windows and macOS, tested on the current system: text is UTF-8, and files that are moved are closed.
 
-This is the core of what was tried once, under JAX, on imitations of these systems: `fit` (also resumed), `predict`,
-`data prepare`, `report`, `fuse`, `sweep` and `export`. The imitation of Windows had no `fork`, SIGHUP and `/proc`,
-refused to remove, replace or move open files, refused names with `:`, `*` or `?`, and had cp1252, CRLF line ends and a
-clock resolution of 16 ms; most of the suite was run on it too, where only tests that need pipes and links fail. The
-imitation of macOS had no `/proc` and processor affinity, and its data folder was behind a symbolic link. None of this
-covers what libraries do in C++.
+These tests are the core of a wider check, made once under JAX on imitations of these systems: `fit` (also resumed),
+`predict`, `data prepare`, `report`, `fuse`, `sweep` and `export`. The imitation of Windows had no `fork`, SIGHUP or
+`/proc`, refused to remove, replace or move open files, refused names with `:`, `*` or `?`, and had cp1252, CRLF line
+ends and a clock resolution of 16 ms; most of the suite was run on it too: only tests that need pipes or links failed.
+The imitation of macOS had no `/proc` or processor affinity, and its data folder was behind a symbolic link. None of
+this covers what libraries do in C++.
 """
 
 import ast
@@ -83,7 +83,7 @@ def as_on_windows(monkeypatch, tmp_path):
     monkeypatch.setattr("kgenre.checkpoints.files._PATIENCE", ())
 
 
-def test_a_run_where_open_files_stay(as_on_windows, tmp_path):
+def test_run_where_open_files_cannot_be_moved(as_on_windows, tmp_path):
     def trainer(**options):
         checkpoint = ModelCheckpoint(filename="{step:06d}-{val/a?b/loss:.2f}", save_top_k=1)
         options = {"logger": None, "enable_checkpointing": True, "default_root_dir": tmp_path / "runs"} | options

@@ -1,4 +1,4 @@
-"""The report: what it says is in metrics.json, the same bytes each time, and no report of what cannot be compared."""
+"""The report: numbers from metrics.json, the same bytes each time, and refusal of runs that cannot be compared."""
 
 import csv
 import dataclasses
@@ -63,7 +63,7 @@ def films(tmp_path_factory):
 
 
 def make_run(folder, films, skill, validation=(0.6, 0.5, 0.4), genres=GENRES, tested=40, fit=lambda i: 0.7 / (i + 1)):
-    """The folder of a run as `kgenre fit --test true` leaves it, of a model with a given skill."""
+    """Write the folder that `kgenre fit --test true` leaves, for a model of a given skill, and return it."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     ids = [f"sample{i:05d}" for i in range(80)]
@@ -121,7 +121,7 @@ def report(runs, tmp_path_factory):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Figures, half of a report's time, are nothing: for tests of what its texts say."""
+    """Leave out the figures, which take half of a report's time: for tests of its texts."""
     for figure in ("curves_figure", "genres_figure"):
         monkeypatch.setattr(f"kgenre.reports.report.{figure}", lambda runs: b"")
 
@@ -157,7 +157,7 @@ def test_the_same_runs_give_the_same_bytes(report, runs, tmp_path):
         assert path.read_bytes() == (again / path.name).read_bytes(), path.name
 
 
-def test_html_needs_nothing_else_and_titles_are_no_markup(report):
+def test_html_is_self_contained_and_escapes_titles(report):
     html = (report / "report.html").read_text()
     assert "A &lt;b&gt;title&lt;/b&gt;" in html
     assert not re.search(r'(src|href)="(?!data:)', html)
@@ -172,7 +172,7 @@ def test_pdf_has_two_or_three_pages_of_a4(report):
     assert b"/MediaBox [ 0 0 595.2756 841.8898 ]" in content
 
 
-def test_markdown_names_its_pictures(report):
+def test_pictures_of_the_markdown_exist(report):
     for name in re.findall(r"\]\((.+?)\)", (report / "report.md").read_text()):
         assert (report / name).stat().st_size > 500
 
@@ -192,7 +192,7 @@ def test_the_verdict_follows_from_the_numbers(runs):
     assert any("still falling" in step for step in steps)
 
 
-def test_tags_by_the_hundred_leave_the_pages_legible(films, tmp_path):
+def test_pages_stay_legible_with_hundreds_of_tags(films, tmp_path):
     tags = [f"tag{i}" for i in range(300)]
     (run,) = read_runs([make_run(tmp_path / "tags" / "version_0", films, 1.0, genres=tags)])
     width, height = Image.open(io.BytesIO(genres_figure([run]))).size
@@ -207,14 +207,14 @@ def test_tags_by_the_hundred_leave_the_pages_legible(films, tmp_path):
     )
 
 
-def test_a_genre_that_every_film_has_is_none_that_films_are_ranked_by(films, tmp_path):
+def test_ranking_leaves_out_a_genre_that_every_film_has(films, tmp_path):
     (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1)])
     assert "Drama (" in " ".join(per_genre([run], Numbers()))
     run.metrics["test/genre/Drama/support"] = run.metrics["test/films"]
     assert "Drama (" not in " ".join(per_genre([run], Numbers()))
 
 
-def test_fusing_is_named_until_it_is_done(runs):
+def test_fusing_is_suggested_until_it_is_done(runs):
     run, _ = read_runs(runs)
     text, poster, both = (
         dataclasses.replace(run, config={"model": {"init_args": {"network": network}}})
@@ -224,7 +224,7 @@ def test_fusing_is_named_until_it_is_done(runs):
     assert not any("kgenre fuse" in step for step in next_steps([text]) + next_steps([text, poster, both]))
 
 
-def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
+def test_curve_ended_by_a_schedule_is_not_called_falling(runs):
     run, _ = read_runs(runs)
     ended = dataclasses.replace(run, config={"model": {"init_args": {"schedule": "cosine"}}})
     assert learning_curve(run).state == learning_curve(ended).state == "falling"
@@ -241,8 +241,8 @@ def test_a_curve_that_a_schedule_ended_is_not_called_falling(runs):
         assert ("rate had decayed to 0" in said, "still falling" in said) == (ran_out, not ran_out)
 
 
-def test_genres_are_compared_together(runs):
-    """Alone each would be ahead by chance in one of twenty."""
+def test_genre_differences_are_corrected_for_multiple_tests(runs):
+    """Compared separately, one genre in twenty would differ by chance."""
     good, poor = read_runs(runs)
     alone, together = (genre_differences(good, poor, genres) for genres in (["Drama"], ["Drama", "Comedy", "War"]))
     one, of_three = alone["Drama"], together["Drama"]
@@ -267,7 +267,7 @@ def test_genres_are_compared_together(runs):
         assert (adjusted < 0.05).sum() == found, "as SciPy has it"
 
 
-def test_epochs_of_fewer_films_are_told(runs):
+def test_limited_epochs_are_mentioned(runs):
     run, _ = read_runs(runs)
 
     def told(**trainer):
@@ -280,7 +280,7 @@ def test_epochs_of_fewer_films_are_told(runs):
     assert "an epoch may not" not in told(limit_train_batches=1.0, overfit_batches=0) + told()
 
 
-def test_to_train_longer_needs_no_other_end(runs):
+def test_advice_to_train_longer_lifts_other_limits(runs):
     run, _ = read_runs(runs)
     ended = dataclasses.replace(run, config={"trainer": {"max_steps": 30, "max_time": "00:01:00:00"}})
     plain = next_steps([run])[0]
@@ -289,7 +289,7 @@ def test_to_train_longer_needs_no_other_end(runs):
     assert next_steps([ended])[0] == f"{plain} --trainer.max_steps -1 --trainer.max_time null"
 
 
-def test_curves_are_read_right(films, tmp_path):
+def test_learning_curve_states(films, tmp_path):
     cases = {"overfitted": (0.5, 0.4, 0.45), "falling": (0.5, 0.45, 0.4), "level": (0.5, 0.4, 0.401, 0.402, 0.401)}
     for state, validation in (cases | {"flat": (0.5, 0.501, 0.499)}).items():
         (run,) = read_runs([make_run(tmp_path / state / "version_0", films, 0.5, validation)])
@@ -330,14 +330,14 @@ def test_epochs_without_validation_count_too(runs):
     assert training_table([never], Numbers()).rows[0][5:7] == ("1", "–")
 
 
-def test_the_legend_of_several_runs_has_the_colour_of_none(runs, monkeypatch):
+def test_legend_of_several_runs_is_black(runs, monkeypatch):
     monkeypatch.setattr("kgenre.reports.figures._png", lambda figure: figure)
     for given, colours in ((runs[:1], {"#0072B2"}), (runs[:2], {"black"})):
         [legend] = curves_figure(read_runs(given)).legends
         assert {mark.get_color() for mark in legend.legend_handles[:3]} == colours
 
 
-def test_validations_in_mid_epoch_are_in_the_curve(films, tmp_path):
+def test_validations_inside_an_epoch_are_in_the_curve(films, tmp_path):
     folder = make_run(tmp_path / "version_0", films, 0.5)
     rows = ["4,,0.6", "8,,0.55", "10,0.7,", "12,,0.5", "15,,0.3", "20,0.5,0.4", "25,,0.45"]  # two epochs and a half
     (folder / "metrics.csv").write_text("step,train/loss,val/loss\n" + "\n".join(rows) + "\n")
@@ -351,11 +351,11 @@ def test_validations_in_mid_epoch_are_in_the_curve(films, tmp_path):
     assert curves_figure([run]) is not None
 
 
-def test_what_cannot_be_compared_is_no_verdict():
+def test_difference_of_nan_is_level():
     assert Difference(math.nan, math.nan, math.nan).verdict == "level"
 
 
-def test_how_uneven_many_genres_are_is_said(films, tmp_path):
+def test_imbalance_of_many_genres_is_described(films, tmp_path):
     genres = ("Comedy", "Drama", "Film-Noir", "War", "Action", "Crime", "News", "Horror")
     (run,) = read_runs([make_run(tmp_path / "many" / "version_0", films, 3.0, genres=genres)])
     said = sentences.data([run], Numbers())
@@ -368,7 +368,7 @@ def test_a_genre_without_test_films_is_named_and_left_out(report):
     assert "not part of any average over genres: N/A" in text
 
 
-def test_results_stand_beside_baselines(runs, undrawn):
+def test_results_are_listed_with_baselines(runs, undrawn):
     tables = [block for block in report_blocks(read_runs(runs), Numbers(), 0, False) if isinstance(block, Table)]
     names = [row[0].strip() for row in tables[1].rows]
     assert names == [
@@ -434,7 +434,7 @@ def test_the_learning_rate_is_that_of_the_optimizer(films, tmp_path, given, show
     assert option in next_steps([run])[0]
 
 
-def test_what_was_put_together_has_no_training(runs):
+def test_fused_run_has_no_training(runs):
     run, _ = read_runs(runs)
     arguments = {"network": "fused", "learning_rate": 1e-4, "optimizer": "adam"}
     config = {
@@ -447,7 +447,7 @@ def test_what_was_put_together_has_no_training(runs):
     assert table.caption == "Combined from trained runs, not trained: good."
 
 
-def test_hardly_above_chance_is_hardly_above_it(runs):
+def test_genres_hardly_above_chance_are_named(runs):
     run, _ = read_runs(runs)
 
     def said(**ap):
@@ -463,7 +463,7 @@ def test_hardly_above_chance_is_hardly_above_it(runs):
     assert "above it everywhere else" in said(Comedy=0.8, Drama=0.9)
 
 
-def test_a_ranking_counts_from_what_random_order_reaches(runs):
+def test_ranking_is_compared_with_random_order(runs):
     run, _ = read_runs(runs)
     rng = np.random.default_rng(0)
     true, scores = np.tile(np.arange(12) < 3, (4000, 1)).T, rng.random((12, 4000))
@@ -495,8 +495,8 @@ def test_a_ranking_counts_from_what_random_order_reaches(runs):
     assert ["calibrate" in " ".join(said) for said in steps] == [True, False]
 
 
-def test_the_report_says_of_a_ranking_what_the_test_said(runs):
-    """Both by the same interval: the callback works it out, the report finds it in metrics.json."""
+def test_report_judges_a_ranking_as_the_test_did(runs):
+    """Both use the same interval: the callback computes it, the report reads it from metrics.json."""
     for run in read_runs(runs):
         true, prob = run.predictions.true, run.predictions.prob
         guess = np.broadcast_to(true.mean(axis=0), true.shape)
@@ -512,13 +512,13 @@ def test_the_report_says_of_a_ranking_what_the_test_said(runs):
         assert beaten == (baseline_difference(at, "frequency", "map").verdict == "better")
 
 
-def test_a_config_with_nothing_below_its_names(films, tmp_path, undrawn):
+def test_config_with_empty_sections(films, tmp_path, undrawn):
     folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
     (folder / "config.yaml").write_text("model:\ntrainer:\noptimizer:\ndata: {init_args: }\n")
     assert report_blocks(read_runs([folder]), Numbers(), 0, False)
 
 
-def test_of_one_epoch_nothing_is_said(films, tmp_path, undrawn):
+def test_single_epoch_shows_no_trend(films, tmp_path, undrawn):
     (run,) = read_runs([make_run(tmp_path / "run" / "version_0", films, 0.1, validation=(0.6,))])
     text = to_markdown(report_blocks([run], Numbers(), 0, False))[0]
     assert "was reached at epoch 1 of 1; a single epoch shows no trend." in text
@@ -526,7 +526,7 @@ def test_of_one_epoch_nothing_is_said(films, tmp_path, undrawn):
     assert "falling" not in text
 
 
-def test_probabilities_are_called_as_wrong_as_they_are(runs):
+def test_wording_of_miscalibrated_probabilities(runs):
     run, _ = read_runs(runs)
     true = run.predictions.true
 
@@ -542,7 +542,7 @@ def test_probabilities_are_called_as_wrong_as_they_are(runs):
     assert "Its probabilities are far too high" in said(np.clip(true * 1.0, 0.5, 1))
 
 
-def test_a_model_that_says_the_same_of_every_film_is_told_and_so_are_the_most_frequent_genres(films, tmp_path):
+def test_same_top_genres_and_the_top3_baseline_are_named(films, tmp_path):
     genres = ("Action", "Comedy", "Drama", "Horror", "War", "Western")
     folder = make_run(tmp_path / "run" / "version_0", films, 1.0, genres=GENRES)
     (run,) = read_runs([folder])
@@ -560,7 +560,7 @@ def test_a_model_that_says_the_same_of_every_film_is_told_and_so_are_the_most_fr
     assert [row[0] for row in table.rows if "top" in row[0]] == ["always the top three: Comedy, Drama, N/A"]
 
 
-def test_what_differs_between_runs_is_said(runs, undrawn):
+def test_differing_options_are_listed(runs, undrawn):
     run, _ = read_runs(runs)
 
     def configured(name, **options):
@@ -612,7 +612,7 @@ def test_next_steps_are_commands(runs):
     assert "one epoch shows little: train longer: kgenre fit" in next_steps([level])[0]
 
 
-def test_what_surprises_is_explained(runs, report):
+def test_surprising_numbers_are_explained(runs, report):
     run, _ = read_runs(runs)
     lower = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] - 0.01}
     higher = run.metrics | {"test/tuned_f1_micro": run.metrics["test/f1_micro"] + 0.01}
@@ -624,7 +624,7 @@ def test_what_surprises_is_explained(runs, report):
         assert "A gap between the two curves is therefore not overfitting by itself" in text
 
 
-def test_films_a_second_are_films_and_of_the_epoch_whose_seconds_stand_there(runs):
+def test_films_per_second_match_the_seconds_per_epoch(runs):
     run, _ = read_runs(runs)
     epochs = [
         epoch | {"throughput/seconds_per_epoch": seconds, "throughput/samples_per_second": 32 / seconds}
@@ -643,7 +643,7 @@ def test_one_model_does_not_disagree_with_itself(runs, undrawn):
     assert "the model is least sure of" in said(runs[:1])
 
 
-def test_a_panel_shows_the_baselines_that_see_what_the_run_sees(runs):
+def test_curves_show_the_baselines_with_the_runs_input(runs):
     run, _ = read_runs(runs)
     run = dataclasses.replace(run, metrics=run.metrics | {"test/baseline_colours/loss": 0.5})
 
@@ -655,7 +655,7 @@ def test_a_panel_shows_the_baselines_that_see_what_the_run_sees(runs):
     assert drawn(tfidf=0.45) == drawn() != drawn(colours=0.5)
 
 
-def test_an_explained_film_stands_on_every_page(films):
+def test_explained_film_in_every_format(films):
     poster = next((films / "posters").glob("*.jpg")).read_bytes()
     guess = Guess("lstm", (("War", 0.9, True),), poster, (("A", 0.0), ("<tank>", 1.0), ("kiss", -0.8)))
     block = Films((Film("a", "Tanks", "worst", ("War", "Pre*Code"), "A <tank> kiss", poster, (guess,)),))
@@ -670,20 +670,20 @@ def test_an_explained_film_stands_on_every_page(films):
     assert to_pdf([block]).count(b"/Subtype /Image") == 1, "the same picture twice is kept once"
 
 
-def test_words_of_an_example_stand_without_the_texts_punctuation():
+def test_words_of_an_example_have_no_punctuation():
     words = (("His", 0.1), ("father.", 0.9), ("“high,", 0.8), ("—", 0.7), ("sci-fi", 0.6), ("Father", 0.5))
     guess = Guess("text", (("Drama", 0.8, True),), None, words)
     film = Film("1", "A title", "a film", ("Drama",), None, "His father.", (guess,))
     assert "Drama 0.80 ✓ (words for Drama: father, high, sci-fi, Father)" in to_markdown([Films((film,))])[0]
 
 
-def test_the_words_of_an_example_have_their_own_importance():
+def test_importance_of_the_words_of_an_example():
     words = TextWords("unicode", "character")
     shown = _words("«L’été» — 飞船", np.array([0.1, -0.5, 0.4, 0.2, 0]), words)
     assert shown == (("«L’été»", -1.0), ("—", 0.0), ("飞", 0.8), ("船", 0.4))
 
 
-def test_letters_that_the_font_lacks_come_from_another_or_are_named(films, tmp_path, caplog, monkeypatch, recwarn):
+def test_characters_come_from_another_font_or_are_named(films, tmp_path, caplog, monkeypatch, recwarn):
     other = Path(mpl.get_data_path()) / "fonts" / "ttf" / "STIXGeneral.ttf"
     monkeypatch.setattr(fonts, "_installed", lambda: (other,))
     fonts._fonts_for.cache_clear()
@@ -697,7 +697,7 @@ def test_letters_that_the_font_lacks_come_from_another_or_are_named(films, tmp_p
     fonts._fonts_for.cache_clear()
 
 
-def test_runs_of_the_same_name_are_told_apart_by_their_folders(films, tmp_path):
+def test_runs_of_the_same_name_are_told_apart_by_folder(films, tmp_path):
     places = (
         "alice/lstm/version_0",
         "bob/lstm/version_0",
@@ -711,7 +711,7 @@ def test_runs_of_the_same_name_are_told_apart_by_their_folders(films, tmp_path):
     assert names == ["alice/lstm", "bob/lstm", "cnn", "fused/version_0", "fused/version_1", "renamed"]
 
 
-def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(films, tmp_path, undrawn):
+def test_text_names_the_best_of_many_runs_and_tables_list_all(films, tmp_path, undrawn):
     runs = [make_run(tmp_path / f"student{i}" / "version_0", films, 0.2 + i / 10) for i in range(8)]
     text = to_markdown(report_blocks(read_runs(runs), Numbers(), 0, False))[0]
     rows = re.findall(r"^\| (student\d) \|", text, re.MULTILINE)
@@ -722,14 +722,14 @@ def test_of_many_runs_the_best_are_told_in_full_and_all_stand_in_the_tables(film
     assert "student7 is the best of several on these test films: some of its lead is luck" in text
 
 
-def test_a_run_that_was_last_tested_on_other_films_is_refused(films, tmp_path):
+def test_run_last_tested_on_other_films_is_refused(films, tmp_path):
     folder = make_run(tmp_path / "run" / "version_0", films, 1.0)
     (folder / "split.json").write_text(json.dumps({"train": [], "test": ["other"]}))
     with pytest.raises(ReportError, match="was last tested on different films than those of its split"):
         read_runs([folder])
 
 
-def test_a_test_on_other_films_is_reported_with_what_its_run_knows(films, tmp_path, undrawn):
+def test_test_on_other_films_is_reported_with_its_runs_data(films, tmp_path, undrawn):
     run = make_run(tmp_path / "run" / "version_0", films, 1.0)
     (run / "checkpoints").mkdir()
     folder = make_run(run / "test_other", films, 0.5, tested=30)
@@ -749,13 +749,13 @@ def test_a_test_on_other_films_is_reported_with_what_its_run_knows(films, tmp_pa
         read_runs([run, folder])
 
 
-def test_films_that_have_moved_are_named(films, tmp_path):
+def test_moved_films_are_found_at_data_path(films, tmp_path):
     run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
     assert examples(run)[0].poster is None
     assert examples(run, data_path=str(films))[0].poster is not None
 
 
-def test_films_by_kind(runs):
+def test_choice_of_films(runs):
     good, poor = read_runs(runs)
     assert choose_films([good], 2, "random", 0) == choose_films([good], 2, "random", 0)
     assert choose_films([good], 5, "random", 0) != choose_films([good], 5, "random", 1)
@@ -774,14 +774,14 @@ def test_films_by_kind(runs):
         choose_films([good], 1, "longest")
 
 
-def test_without_its_films_the_report_goes_without_pictures(films, tmp_path, caplog):
+def test_report_without_its_films_has_no_posters(films, tmp_path, caplog):
     run = make_run(tmp_path / "run" / "version_0", tmp_path / "gone", 1.0)
     out = write_report([run], tmp_path / "out")
     assert "are shown without poster and overview" in caplog.text
     assert 'alt="poster"' not in (out / "report.html").read_text()
 
 
-def test_a_film_without_poster_is_explained_by_its_overview(films, runs, monkeypatch):
+def test_film_without_a_poster_is_explained_by_its_overview(films, runs, monkeypatch):
     data = FilmData(films, image_size=(8, 8), vocabulary_size=50, incomplete="keep")
     data.setup("predict")
     table = dataclasses.replace(data.table, poster_paths=(None, *data.table.poster_paths[1:]))
@@ -837,10 +837,10 @@ def test_examples_in_a_notebook(runs):
         examples(quiet_trainer().run_dir)
 
 
-def test_a_run_of_python_code_names_its_data_in_its_checkpoint(runs, films, tmp_path, undrawn):
+def test_run_without_config_finds_its_data_in_its_checkpoint(runs, films, tmp_path, undrawn):
     run = shutil.copytree(runs[0], tmp_path / "run")
     (run / "config.yaml").unlink()
-    assert examples(run, n=1)[0].poster is None  # not those of the sample films
+    assert examples(run, n=1)[0].poster is None  # no data are known, and none are guessed
     state = {"model": {"class_path": "kgenre.models.GenreClassifier", "hyperparameters": {"learning_rate": 0.5}}}
     state |= {"data": {"hyperparameters": {"path": str(films), "batch_size": 7}}}
     write_pointer(run / "checkpoints", "best", write_checkpoint(Checkpoint({}, {}, state), run / "checkpoints" / "one"))
@@ -851,7 +851,7 @@ def test_a_run_of_python_code_names_its_data_in_its_checkpoint(runs, films, tmp_
     assert "config.yaml" not in blocks[-1].text
 
 
-def test_films_whose_genres_changed_between_two_tests_are_refused(runs, films, tmp_path, capsys):
+def test_films_whose_genres_changed_are_refused(runs, films, tmp_path, capsys):
     other = shutil.copytree(runs[1], tmp_path / "other" / "version_0")
     path = other / "predictions_test.csv"
     header, first, *rest = list(csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"))))
@@ -862,7 +862,7 @@ def test_films_whose_genres_changed_between_two_tests_are_refused(runs, films, t
     assert f"such as those of {first[0]}: they cannot be compared" in capsys.readouterr().err
 
 
-def test_runs_tested_on_more_films_and_on_fewer_are_told(runs, films, tmp_path, undrawn):
+def test_different_numbers_of_test_films_are_mentioned(runs, films, tmp_path, undrawn):
     fewer = make_run(tmp_path / "fewer" / "version_0", films, 0.5, tested=30)
     numbers = Numbers()
     title, _, told = report_blocks(read_runs([runs[0], fewer]), numbers, 0, explain=False)[:3]
@@ -873,7 +873,7 @@ def test_runs_tested_on_more_films_and_on_fewer_are_told(runs, films, tmp_path, 
     assert "Not all" not in heading.text
 
 
-def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
+def test_unusable_folders_are_refused(runs, films, tmp_path, capsys):
     def said(*arguments):
         assert main(["report", *map(str, arguments), "--explain", "false", "--out", str(tmp_path / "o")]) == 1
         return capsys.readouterr().err
@@ -889,7 +889,7 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     (untested / "predictions_test.csv").unlink()
     assert f"has no test results. First: kgenre test --ckpt_path {untested}" in said(untested)
     (tmp_path / "digits").mkdir()
-    (tmp_path / "digits" / "metrics.json").write_text('{"test/loss": 0.1}')  # tested, of another task
+    (tmp_path / "digits" / "metrics.json").write_text('{"test/loss": 0.1}')  # tested, but on another task
     assert "digits is not a run on films, and a report needs one." in said(tmp_path / "digits")
     (untested / "metrics.json").write_text("{broken")
     assert "metrics.json cannot be read" in said(untested)
@@ -915,14 +915,14 @@ def test_what_is_no_run_says_so(runs, films, tmp_path, capsys):
     assert "cannot be written to" in said(runs[0])
 
 
-def test_report_of_the_command_line(runs, tmp_path, capsys):
+def test_report_command(runs, tmp_path, capsys):
     out = tmp_path / "out"
     assert main(["report", str(runs[0]), "--out", str(out), "--explain", "false", "--films", "2"]) == 0
     assert f"Written to {out}" in capsys.readouterr().out
     assert io.BytesIO((out / "report.pdf").read_bytes()).read(5) == b"%PDF-"
 
 
-def test_the_weights_that_were_tested_are_explained(runs, tmp_path, caplog):
+def test_tested_checkpoint_is_found(runs, tmp_path, caplog):
     run = shutil.copytree(runs[0], tmp_path / "model" / "version_0")
     metrics = json.loads((run / "metrics.json").read_text())
     last, best = (
@@ -936,7 +936,7 @@ def test_the_weights_that_were_tested_are_explained(runs, tmp_path, caplog):
         assert ("the checkpoint of the tested step, 5, no longer exists" in caplog.text) == (step == 5)
 
 
-def test_a_run_that_went_on_after_its_test_is_named(runs, tmp_path, caplog):
+def test_run_trained_after_its_test_is_named(runs, tmp_path, caplog):
     run = shutil.copytree(runs[0], tmp_path / "model" / "version_0")
     metrics = json.loads((run / "metrics.json").read_text())
     path = write_checkpoint(Checkpoint({}, state={"global_step": 224}), run / "checkpoints" / "step=000224")
