@@ -1,6 +1,6 @@
-"""Two tables: what a Lightning user expects, each row with the tests that show it; and Lightning's own tests, with ours.
+"""Two tables: what a Lightning user expects, with the tests that show it, and Lightning's own tests, with ours.
 
-A row fails if one of its tests, or a name that it promises, no longer exists. A public name that is in no row fails too.
+A row fails if one of its tests or of the names it promises no longer exists; so does a public name without a row.
 ``python tests/test_lightning_parity.py`` prints both tables as Markdown.
 """
 
@@ -92,7 +92,7 @@ TABLE = [
     Row(FLAGS, "deterministic", "M", arguments("deterministic"), of("training/determinism", "two_runs_are_equal_bit_for_bit", "a_seed_is_asked_for")),
     Row(FLAGS, "profiler: simple", "M", (*arguments("profiler"), "profilers.SimpleProfiler", "profilers.PROFILERS"), of(prof, "simple_profiler_measures_actions", "simple_profiler_of_a_run", "without_a_profiler_nothing_is_wrapped")),
     Row(FLAGS, "profiler: advanced, trace", "S", ("profilers.AdvancedProfiler", "profilers.TraceProfiler", "profilers.Profiler"), of(prof, "own_actions_and_own_profilers", "advanced_profiler", "trace_profiler_writes_a_trace")),
-    Row(FLAGS, "detect_anomaly: the first NaN with its place", "S", arguments("detect_anomaly"), of("callbacks/anomaly_detection", "it_names_the_place", "a_sound_run_is_not_touched")),
+    Row(FLAGS, "detect_anomaly: reports where the first NaN appears", "S", arguments("detect_anomaly"), of("callbacks/anomaly_detection", "it_names_the_place", "a_sound_run_is_not_touched")),
     Row(FLAGS, "barebones", "M", arguments("barebones"), of(flags, "barebones_trains_and_does_nothing_else", "barebones_refuses_what_costs_by_name")),
     Row(FLAGS, "reload_dataloaders_every_n_epochs", "S", arguments("reload_dataloaders_every_n_epochs"), of(run, "dataloaders_are_reloaded")),
     Row(FLAGS, "default_root_dir, name (ours)", "M", (*arguments("default_root_dir", "name"), "Trainer.experiment_dir"), of(flags, "where_a_run_is_written") + of("training/run_folder", "each_fit_has_a_folder_of_its_own")),
@@ -114,7 +114,7 @@ TABLE = [
     Row(METHODS, "learning_rates, set_learning_rate (ours)", "M", ("Trainer.learning_rates", "Trainer.set_learning_rate"), of(flags, "learning_rates_can_be_read_and_set")),
     Row(METHODS, "is_global_zero, global_rank, local_rank, world_size, print: of one process", "S", ("Trainer.is_global_zero", "Trainer.global_rank", "Trainer.local_rank", "Trainer.world_size", "Trainer.print", "Module.global_rank", "Module.local_rank", "Module.print"), of(run, "what_lightning_programs_ask_for_in_their_hooks")),
     Row(METHODS, "train_dataloader, val_dataloaders", "S", ("Trainer.train_dataloader", "Trainer.val_dataloaders"), of(run, "what_lightning_programs_ask_for_in_their_hooks")),
-    Row(METHODS, "on_run_opened (ours): when the run's folder is there", "M", ("Trainer.on_run_opened",), of("training/run_folder", "the_files")),
+    Row(METHODS, "on_run_opened (ours): called when the run's folder exists", "M", ("Trainer.on_run_opened",), of("training/run_folder", "the_files")),
     # --- Module
     Row(MODULE, "training_step: tensor, dict with loss, or None to skip", "M", ("Module.training_step",), of(steps, "none_leaves_a_batch_out", "none_in_a_group_of_accumulated_batches") + of("engines/traps", "a_step_must_return_one_loss") + of(engine, "outputs_are_what_the_step_returned")),
     Row(MODULE, "one step for every backend", "M", (), of(parity, "losses_agree") + of("training/cross_backend", "losses_agree_after_the_change")),
@@ -131,7 +131,7 @@ TABLE = [
     Row(MODULE, "Keras metrics as attributes", "M", (), of("training/log", "keras_metrics_are_read_and_reset_each_epoch") + of(steps, "metrics_are_read_and_reset_each_epoch")),
     Row(MODULE, "save_hyperparameters, hparams", "M", ("Module.save_hyperparameters", "Module.hparams"), of("training/module", "save_hyperparameters", "save_hyperparameters_by_name", "a_subclass_wins_over_its_base")),
     Row(MODULE, "load_from_checkpoint, strict or not", "M", ("Module.load_from_checkpoint", "Module.load_from_checkpoint(strict)"), of(resume, "load_from_checkpoint", "load_from_checkpoint_of_another_model", "load_from_checkpoint_of_another_model_without_strict")),
-    Row(MODULE, "optimizers(), device, parameters() and their kin say what to write", "S", (), of("training/module", "a_name_of_lightnings_says_what_to_write")),
+    Row(MODULE, "optimizers(), device, parameters() and other names of Lightning: errors that name the replacement", "S", (), of("training/module", "a_name_of_lightnings_says_what_to_write")),
     Row(MODULE, "freeze, unfreeze", "M", ("Module.freeze", "Module.unfreeze"), of("training/module", "freeze_and_unfreeze") + of(steps, "freeze_and_unfreeze_in_a_fit") + of(engine, "freezing_keeps_the_momentum_of_the_rest")),
     Row(MODULE, "current_epoch, global_step, trainer, logger", "M", ("Module.current_epoch", "Module.global_step", "Module.trainer", "Module.logger"), of("training/module", "without_a_trainer")),
     Row(MODULE, "all on_* hooks, in Lightning's order", "M", HOOKS, of(hooks, "fit_with_sanity_check_and_validation", "validation_inside_an_epoch", "evaluation", "an_exception", "hooks_get_lightnings_arguments", "lightnings_hooks_that_would_never_be_called_are_refused")),
@@ -141,7 +141,7 @@ TABLE = [
     Row(DATA, "tf.data, NumPy arrays, Keras PyDatasets, lists", "M", ("kgenre.ArrayDataset",), of("training/fit", "sources_of_batches", "sources_can_be_entered_in_the_middle", "a_py_dataset_is_told_of_its_epochs") + of("training/array_dataset", "the_order_depends_on_seed_and_epoch_alone")),
     Row(DATA, "state_dict, load_state_dict, hyperparameters, load_from_checkpoint", "M", ("DataModule.load_from_checkpoint", "DataModule.state_dict", "DataModule.load_state_dict", "DataModule.save_hyperparameters", "DataModule.hparams"), of(resume, "the_state_of_a_checkpoint", "data_are_loaded_from_a_checkpoint_too") + of("training/module", "configure_model_knows_the_data_and_comes_before_a_checkpoint")),
     Row(DATA, "save_artifacts (ours): files for the run's folder", "M", ("DataModule.save_artifacts",), of("training/run_folder", "the_files")),
-    Row(DATA, "batch_arguments (ours): what cuts the batches, said where a run goes on inside an epoch", "M", ("DataModule.batch_arguments",), of("training/resume", "another_batch_size_inside_an_epoch_is_said")),
+    Row(DATA, "batch_arguments (ours): what determines the batches; a change is reported if a run resumes inside an epoch", "M", ("DataModule.batch_arguments",), of("training/resume", "another_batch_size_inside_an_epoch_is_said")),
     Row(DATA, "results_name (ours): results on other data than the run's", "M", ("DataModule.results_name", "DataModule.results_source"), of("training/run_folder", "results_on_other_data_have_a_folder_of_their_own") + of("cli/run", "results_on_films_that_the_run_knows_none_of_have_a_place_of_their_own")),
     # --- callbacks
     Row(CALLBACKS, "ModelCheckpoint: filename, monitor, mode, save_top_k, save_last", "M", tuple(f"callbacks.ModelCheckpoint({name})" for name in ("filename", "monitor", "mode", "save_top_k", "save_last")), of(checkpoint, "what_is_kept", "names", "a_nan_is_never_the_best", "going_on_knows_the_best", "the_old_checkpoint_stays_until_the_new_one_is_written")),
@@ -165,19 +165,19 @@ TABLE = [
     Row(CALLBACKS, "BackboneFinetuning", "S", ("callbacks.BackboneFinetuning",), of("callbacks/backbone_finetuning", "the_backbone_is_trained_from_its_epoch_on", "rates", "a_resumed_run_goes_on")),
     Row(CALLBACKS, "SpikeDetection", "S", ("callbacks.SpikeDetection",), of("callbacks/spike_detection", "what_is_a_spike", "it_stops_and_names_the_step")),
     Row(CALLBACKS, "an adapter for Keras callbacks", "S", ("callbacks.KerasCallback",), of("callbacks/keras_callback", "calls_come_in_the_order_of_fit", "early_stopping_and_restored_weights", "files_that_keras_writes")),
-    Row(CALLBACKS, "one's own: state_dict, load_state_dict", "M", ("callbacks.Callback", "callbacks.Callback.state_dict", "callbacks.Callback.load_state_dict"), of(resume, "callbacks_go_on") + of(stop, "its_state_comes_back")),
+    Row(CALLBACKS, "custom callbacks: state_dict, load_state_dict", "M", ("callbacks.Callback", "callbacks.Callback.state_dict", "callbacks.Callback.load_state_dict"), of(resume, "callbacks_go_on") + of(stop, "its_state_comes_back")),
     # --- loggers, profilers, tuning, resume
     Row(REST, "TensorBoardLogger, without TensorFlow", "M", ("loggers.TensorBoardLogger",), of("loggers/tensorboard", "scalars", "text_and_hyperparameters", "going_on_drops_later_points") + of("training/imports", "training_on_arrays_never_imports_tensorflow")),
     Row(REST, "CSVLogger, InMemoryLogger", "M", ("loggers.CSVLogger", "loggers.InMemoryLogger"), of("loggers/csv", "a_row_for_each_step", "going_on_drops_later_rows") + of("loggers/in_memory", "history")),
-    Row(REST, "a logger of one's own", "M", ("loggers.Logger",), of("training/fit", "errors_come_out_and_everything_is_closed")),
+    Row(REST, "custom loggers", "M", ("loggers.Logger",), of("training/fit", "errors_come_out_and_everything_is_closed")),
     Row(REST, "Weights & Biases, MLflow (extras)", "S", ("loggers.WandbLogger", "loggers.MLFlowLogger", "loggers.LoggerError"), of("loggers/services", "wandb_has_the_curves_of_a_fit_that_goes_on_and_of_its_test", "mlflow_has_the_curves_of_a_fit_that_goes_on_and_of_its_test", "without_the_package")),
-    Row(REST, "pictures, to every logger that takes them", "S", ("loggers.Logger.log_image", "loggers.takes_pictures"), of("loggers/services", "wandb_takes_pictures_and_texts") + of("evaluation/tensorboard_views", "the_first_and_the_last_validation_are_shown")),
+    Row(REST, "images, for every logger that accepts them", "S", ("loggers.Logger.log_image", "loggers.takes_pictures"), of("loggers/services", "wandb_takes_pictures_and_texts") + of("evaluation/tensorboard_views", "the_first_and_the_last_validation_are_shown")),
     Row(REST, "lr_find: suggestion, plot", "M", ("tuning.Tuner", "tuning.Tuner.lr_find"), of(tuner, "the_suggestion_is_set_and_drawn_and_trains_well", "a_search_leaves_no_trace")),
     Row(REST, "scale_batch_size", "S", ("tuning.Tuner.scale_batch_size",), of(tuner, "batch_sizes", "batch_size_of_the_module")),
     Row(REST, "seed_everything", "M", ("kgenre.seed_everything",), of("training/module", "seed_everything_repeats_a_run")),
     Row(REST, "ckpt_path: a path, best, last", "M", (), of(resume, "last_without_a_checkpoint_starts_fresh", "last_falls_back_to_the_newest_that_verifies", "testing_a_checkpoint", "ckpt_path_of_another_model") + of(checkpoint, "best_and_last_of_the_run_can_be_tested")),
     Row(REST, "everything is restored, in the middle of an epoch too", "M", (), of(resume, "going_on_equals_going_straight", "going_on_after_a_crash_in_the_middle_of_an_epoch", "sources_that_know_no_epochs_are_entered_at_the_right_batch", "callbacks_go_on")),
-    Row(REST, "a checkpoint of one backend goes on on another", "M", (), of("training/cross_backend", "losses_agree_after_the_change")),
+    Row(REST, "a checkpoint of one backend can be resumed on another", "M", (), of("training/cross_backend", "losses_agree_after_the_change")),
     # --- command line
     Row(CLI, "several --config, the command line wins, the environment", "M", (), of("cli/configuration", "the_nearest_to_hand_wins", "a_config_is_merged_into_the_one_before", "environment")),
     Row(CLI, "class_path/init_args for model, data, callbacks, logger, optimizer, lr_scheduler", "M", (), of("cli/repeat", "everything_at_once") + of("cli/configuration", "a_module_of_the_users_own", "optimizer_and_schedule_are_written_out", "our_classes_have_short_names")),
@@ -199,7 +199,7 @@ accumulation = "callbacks/gradient_accumulation_scheduler"
 class Expectation:
     """One of Lightning's tests, with our ``tests`` that expect the same, or that show what ``differs``, and why.
 
-    Without ``tests``, kgenre has nothing that it could be about; ``differs`` is the reason.
+    Without ``tests``, it does not apply to kgenre; ``differs`` is the reason.
     """
 
     theirs: str
@@ -208,7 +208,7 @@ class Expectation:
 
 
 def expectations(file: str, **theirs: tuple[str, ...] | tuple[tuple[str, ...], str] | str) -> list[Expectation]:
-    """Return the tests of one file: each with ours, with ours and what differs, or with why there is nothing to test."""
+    """Return the tests of one file: each with ours, with ours and what differs, or with why it does not apply."""
     made = []
     for name, ours in theirs.items():
         if isinstance(ours, str):
@@ -235,7 +235,7 @@ SUITE = [
     *expectations(
         "trainer/flags/test_overfit_batches.py",
         overfit_basic=of(as_theirs, "overfit_batches_limits_training_and_validation_only") + of(flags, "a_module_without_validation_step_is_not_validated"),
-        overfit_batches_raises_warning_in_case_of_sequential_sampler=(of(flags, "overfit_batches_repeats_the_same_batches"), "nothing to warn of: the first epoch's order is repeated, shuffled or not"),
+        overfit_batches_raises_warning_in_case_of_sequential_sampler=(of(flags, "overfit_batches_repeats_the_same_batches"), "no warning needed: the first epoch's order is repeated, shuffled or not"),
         overfit_batch_limits_eval=of(as_theirs, "overfit_batches_limits_training_and_validation_only"),
         overfit_batch_limits_train=of(as_theirs, "overfit_batches_limits_training_and_validation_only") + of(flags, "overfit_batches_repeats_the_same_batches"),
         overfit_batches_same_batch_for_train_and_val="holds there too only where both sources are the same",
@@ -248,7 +248,7 @@ SUITE = [
         validation_check_interval_exceed_data_length_correct=of(as_theirs, "val_check_interval_across_epochs"),
         validation_check_interval_exceed_data_length_wrong=of(as_theirs, "val_check_interval_that_cannot_be"),
         val_check_interval_float_with_none_check_val_every_n_epoch=of(as_theirs, "val_check_interval_that_cannot_be"),
-        time_based_val_check_interval=(of(flags, "wrong_values_name_the_argument_and_the_value"), "refused: a run that is repeated would validate elsewhere"),
+        time_based_val_check_interval=(of(flags, "wrong_values_name_the_argument_and_the_value"), "refused: a repeated run would validate at other steps"),
         time_and_epoch_gated_val_check=(of(flags, "wrong_values_name_the_argument_and_the_value"), "the same"),
     ),
     *expectations(
@@ -281,7 +281,7 @@ SUITE = [
     *expectations(
         "callbacks/test_early_stopping.py",
         early_stopping_state_key=of(checkpoint, "two_of_one_kind_have_two_states"),
-        resume_early_stopping_from_checkpoint=(of(stop, "its_state_comes_back") + of(as_theirs, "differs_a_finished_run_is_left_alone"), "max_epochs below the checkpoint's epoch is no error: a loop that resumes must come to an end"),
+        resume_early_stopping_from_checkpoint=(of(stop, "its_state_comes_back") + of(as_theirs, "differs_a_finished_run_is_left_alone"), "max_epochs below the checkpoint's epoch is no error: a script that resumes in a loop must come to an end"),
         early_stopping_no_extraneous_invocations=of(stop, "the_sanity_check_and_a_validation_afterwards_do_not_count"),
         early_stopping_patience=of(as_theirs, "early_stopping_patience"),
         early_stopping_patience_train=of(as_theirs, "early_stopping_patience"),
@@ -299,7 +299,7 @@ SUITE = [
     ),
     *expectations(
         "callbacks/test_timer.py",
-        trainer_flag=(of(timer, "max_time_and_a_timer_are_one_too_many"), "max_time beside a Timer is refused, not dropped"),
+        trainer_flag=(of(timer, "max_time_and_a_timer_are_one_too_many"), "max_time together with a Timer is refused, not ignored"),
         timer_parse_duration=of(timer, "a_length_of_time"),
         timer_parse_duration_misconfiguration=of(timer, "not_a_length_of_time"),
         timer_interval_choice=of(timer, "wrong_interval"),
@@ -318,7 +318,7 @@ SUITE = [
         invalid_values_for_grad_accum_scheduler=of(accumulation, "wrong_schedules"),
         unsupported_strategies="works with every strategy here",
         unsupported_manual_optimization=of(hooks, "manual_optimization_is_refused"),
-        warn_if_model_has_overridden_optimization_hooks=(of(hooks, "lightnings_hooks_that_would_never_be_called_are_refused"), "refused, not warned of"),
+        warn_if_model_has_overridden_optimization_hooks=(of(hooks, "lightnings_hooks_that_would_never_be_called_are_refused"), "an error instead of a warning"),
         raises_when_accumulate_grad_batches_with_callback=of(accumulation, "both_ways_contradict_each_other"),
     ),
     *expectations(
@@ -340,7 +340,7 @@ SUITE = [
         invalid_top_k=of(checkpoint, "wrong_arguments"),
         none_monitor_top_k=of(checkpoint, "wrong_arguments"),
         none_monitor_not_alternating=of(checkpoint, "without_a_value_the_newest_is_kept"),
-        invalid_every_n_epochs=(of(checkpoint, "wrong_arguments"), "0 is refused; it is not a way to say never"),
+        invalid_every_n_epochs=(of(checkpoint, "wrong_arguments"), "0 is refused; it does not mean never"),
         invalid_every_n_train_steps=(of(checkpoint, "wrong_arguments"), "the same"),
         invalid_trigger_combination=of(checkpoint, "one_rhythm_at_a_time"),
         none_every_n_train_steps_val_epochs=of(checkpoint, "what_is_kept"),
@@ -357,7 +357,7 @@ SUITE = [
         model_checkpoint_topk_all=of(checkpoint, "what_is_kept"),
         ckpt_metric_names=of(checkpoint, "names"),
         default_checkpoint_behavior=(of(checkpoint, "by_default_the_last_and_the_best_by_validation_loss"), "the best by val/loss is kept too, where it is logged"),
-        model_checkpoint_save_last_checkpoint_contents=(of(checkpoint, "what_is_kept"), "last names the very checkpoint"),
+        model_checkpoint_save_last_checkpoint_contents=(of(checkpoint, "what_is_kept"), "last names that checkpoint itself"),
         checkpointing_with_nan_as_first=of(checkpoint, "a_nan_is_never_the_best"),
         checkpoint_repeated_strategy=of(resume, "callbacks_go_on"),
         checkpoint_repeated_strategy_extended=of(resume, "going_on_equals_going_straight"),
@@ -374,7 +374,7 @@ SUITE = [
         model_checkpoint_saveload_ckpt=of(checkpoint, "going_on_knows_the_best"),
         resume_training_preserves_old_ckpt_last="a resume goes on in the same folder",
         save_last_saves_correct_last_model_path=of(checkpoint, "what_is_kept"),
-        save_last_versioning="one last a run",
+        save_last_versioning="one last per run",
         none_monitor_saves_correct_best_model_path=(of(checkpoint, "without_a_value_the_newest_is_kept"), "without a monitor there is a last, but no best"),
         last_global_step_saved=of(checkpoint, "every_n_train_steps"),
         save_last_every_n_epochs_interaction=(of(checkpoint, "what_is_kept"), "every_n_epochs holds for the last one too"),
@@ -398,12 +398,12 @@ SUITE = [
         outputs_format=of(engine, "outputs_are_what_the_step_returned") + of(hooks, "hooks_get_lightnings_arguments"),
         training_starts_with_seed=of(as_theirs, "the_sanity_check_leaves_the_random_state"),
         on_train_batch_start_return_minus_one=of("training/fit", "minus_one_skips_the_rest_of_the_epoch"),
-        should_stop_mid_epoch=(of(as_theirs, "differs_should_stop_in_the_middle_of_an_epoch_stops_there"), "stops there, so that a resume goes on with the very next batch"),
-        fit_loop_done_log_messages="what ended a fit is logged where it is not the number of epochs",
+        should_stop_mid_epoch=(of(as_theirs, "differs_should_stop_in_the_middle_of_an_epoch_stops_there"), "stops there; a resume continues with the next batch"),
+        fit_loop_done_log_messages="the reason why a fit ended is logged, unless it is the number of epochs",
         should_stop_early_stopping_conditions_met=of(as_theirs, "a_stop_waits_for_min_epochs_and_min_steps"),
         tqdm_total_steps_with_iterator_no_length=of("callbacks/progress_bar", "a_bar_on_a_terminal"),
         progress_bar_steps=of("callbacks/progress_bar", "a_bar_on_a_terminal"),
-        eval_mode_warning="layers are told training=True in each call; there is no mode to be left in",
+        eval_mode_warning="layers receive training=True in each call; there is no mode that could be wrong",
         lr_updated_on_train_batch_start_returns_minus_one=of(as_theirs, "a_schedule_goes_on_where_minus_one_skips_the_rest"),
         val_check_interval_with_limit_val_batches_zero=of(as_theirs, "val_check_interval_without_validation_is_not_looked_at"),
     ),
@@ -427,7 +427,7 @@ SUITE = [
         disabled_training=of(as_theirs, "unlimited_and_zero"),
         disabled_validation=of(flags, "no_validation_batches"),
         on_exception_hook=of(hooks, "an_exception"),
-        keyboard_interrupt=(of("training/fit", "ctrl_c_ends_a_fit_cleanly"), "fit returns after the step, saved; trainer.interrupted tells"),
+        keyboard_interrupt=(of("training/fit", "ctrl_c_ends_a_fit_cleanly"), "fit returns after the step and a checkpoint, with trainer.interrupted set"),
         gradient_clipping_by_norm=of(grad, "clipping_in_a_fit"),
         gradient_clipping_by_value=of(grad, "clipping_in_a_fit"),
         invalid_gradient_clip_value=of(grad, "wrong_arguments"),
@@ -441,7 +441,7 @@ SUITE = [
         trainer_access_in_configure_optimizers=of(as_theirs, "estimated_stepping_batches"),
         check_val_every_n_epoch_exception=of(flags, "wrong_values_name_the_argument_and_the_value"),
         exception_when_testing_or_validating_with_fast_dev_run=of(as_theirs, "fast_dev_run_has_no_best_to_test"),
-        dataloaders_are_not_loaded_if_disabled_through_limit_batches=(of(as_theirs, "unlimited_and_zero"), "sources are asked for and not read, but for the first training batch, on whose shapes the step is built"),
+        dataloaders_are_not_loaded_if_disabled_through_limit_batches=(of(as_theirs, "unlimited_and_zero"), "sources are created but not read, except for the first training batch, from whose shapes the step is built"),
         detect_anomaly_nan=of("callbacks/anomaly_detection", "it_names_the_place"),
         error_handling_all_stages=of(run, "status_of_a_run_that_was_broken_off"),
         trainer_calls_logger_finalize_on_exception=of("training/fit", "errors_come_out_and_everything_is_closed"),
@@ -504,7 +504,7 @@ def markdown() -> str:
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.what)
-def test_a_row_has_its_names_and_its_tests(row):
+def test_names_and_tests_of_a_row_exist(row):
     assert row.tests, "a row needs a test that shows it"
     gone = [name for name in row.names if not is_there(name)]
     for test in row.tests:
@@ -514,21 +514,21 @@ def test_a_row_has_its_names_and_its_tests(row):
     assert not gone
 
 
-def test_what_is_public_has_a_row():
+def test_every_public_name_has_a_row():
     promised = {name for row in TABLE for name in row.names}
     promised |= {name.partition("(")[0] for name in promised if not name.startswith("Trainer(")}
     assert [name for name in public() if name not in promised] == [], "give it a row with the tests that show it"
 
 
 @pytest.mark.parametrize("one", SUITE, ids=lambda one: one.theirs)
-def test_what_lightnings_tests_expect(one):
+def test_tests_for_lightnings_expectations_exist(one):
     assert one.tests or one.differs
     for test in one.tests:
         file, _, function = test.partition("::")
         assert function in functions_of(ROOT / file), test
 
 
-def test_a_lost_proof_is_noticed():
+def test_missing_names_and_tests_are_detected():
     assert not is_there("Trainer(max_epoch)")
     assert not is_there("callbacks.Tim")
     assert not is_there("Module.logg")
