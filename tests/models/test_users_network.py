@@ -209,7 +209,7 @@ def test_layer_optimizers_by_pattern_and_for_frozen_layers():
             module.configure_optimizers()
 
 
-def test_grad_cam_looks_into_the_backbone_and_past_an_augmentation():
+def test_grad_cam_uses_the_backbone_and_skips_augmentation():
     def augmented(genres):
         read = poster()
         x = keras.Sequential([layers.RandomFlip("horizontal")])(read)
