@@ -1,4 +1,4 @@
-"""Which devices a run computes on, and that several together compute what one does."""
+"""The devices a run computes on; training on several devices gives the same result as on one."""
 
 import json
 from contextlib import suppress
@@ -25,16 +25,16 @@ BACKEND = keras.backend.backend()
         ({"devices": "cpu:0"}, "Received: 'cpu:0'"),
     ],
 )
-def test_what_no_machine_gives_is_refused_at_once(arguments, message):
+def test_invalid_flags_are_rejected_by_the_constructor(arguments, message):
     with pytest.raises(TrainerError, match=message):
         quiet_trainer(**arguments)
 
 
 @pytest.fixture
 def with_devices(monkeypatch):
-    """Pretend that the backend finds these GPUs beside one CPU."""
+    """Return a function that makes the backend appear to have one CPU and the given GPUs."""
 
-    keras.ops.zeros(())  # JAX starts here: a test that asks for several devices would divide the CPU for those after it
+    keras.ops.zeros(())  # start JAX now: a test that requests several devices would split the CPU for all later tests
 
     def pretend(*gpus):
         found = {"cpu": ["cpu:0"], "gpu": list(gpus), None: list(gpus) or ["cpu:0"]}
@@ -57,7 +57,7 @@ def with_devices(monkeypatch):
         (["gpu:0", "gpu:1"], {"devices": 2, "strategy": "single"}, "strategy='single' computes on one device"),
     ],
 )
-def test_what_this_machine_does_not_give_is_refused_before_training(with_devices, gpus, arguments, message):
+def test_unavailable_devices_are_rejected_before_training(with_devices, gpus, arguments, message):
     with_devices(*gpus)
     with pytest.raises(TrainerError, match=message):
         quiet_trainer(**arguments).fit(BoringModule(), boring_batches(1))
@@ -73,7 +73,7 @@ def test_what_this_machine_does_not_give_is_refused_before_training(with_devices
         ({"devices": 1}, ("gpu:0",)),
     ],
 )
-def test_one_device(with_devices, arguments, chosen):
+def test_choice_of_one_device(with_devices, arguments, chosen):
     from kgenre.training.accelerator import choose_devices
 
     with_devices("gpu:0", "gpu:1")
@@ -83,16 +83,16 @@ def test_one_device(with_devices, arguments, chosen):
 
 @pytest.mark.skipif(BACKEND != "jax", reason="JAX splits a CPU")
 @pytest.mark.parametrize(("devices", "number"), [(1, 1), (2, 2), ([0, 2], 3)])
-def test_a_cpu_is_as_many_devices_as_are_asked_for(with_devices, monkeypatch, devices, number):
+def test_cpu_is_split_into_the_requested_devices(with_devices, monkeypatch, devices, number):
     divided = []
     monkeypatch.setattr("kgenre.engines.jax_cpu_devices.divide_cpu", divided.append)
     with_devices()
-    with suppress(TrainerError):  # it is not really divided
+    with suppress(TrainerError):  # divide_cpu is mocked, so the devices are missing
         accelerator.choose_devices("cpu", devices, "auto")
     assert divided == [number]
 
 
-def test_a_fit_says_on_what_it_computes(caplog):
+def test_fit_logs_backend_and_devices(caplog):
     trainer = quiet_trainer(accelerator="cpu")
     with caplog.at_level("INFO", "kgenre"):
         trainer.fit(BoringModule(), boring_batches(1))
@@ -110,7 +110,7 @@ def test_a_fit_says_on_what_it_computes(caplog):
         ({}, {}, False, False),
     ],
 )
-def test_a_gpu_that_the_backend_does_not_find_is_told(
+def test_warning_if_the_backend_does_not_find_the_gpu(
     with_devices, monkeypatch, caplog, arguments, variables, tools, said
 ):
     with_devices()
@@ -128,7 +128,7 @@ def test_a_gpu_that_the_backend_does_not_find_is_told(
     ("precision", "capability", "said"),
     [("bf16-mixed", 7.5, True), ("16-mixed", 7.5, False), ("bf16-mixed", 9.0, False)],
 )
-def test_a_gpu_without_units_for_bfloat16_is_told(with_devices, monkeypatch, caplog, precision, capability, said):
+def test_warning_if_the_gpu_lacks_bfloat16(with_devices, monkeypatch, caplog, precision, capability, said):
     with_devices("gpu:0")
     monkeypatch.setattr("kgenre.engines.devices._details", lambda device: ("Tesla T4", capability))
     with caplog.at_level("INFO", "kgenre"):
@@ -140,13 +140,13 @@ def test_a_gpu_without_units_for_bfloat16_is_told(with_devices, monkeypatch, cap
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX trains on several devices")
 @pytest.mark.parametrize("gpus", [[], ["gpu:0", "gpu:1"]])
 @pytest.mark.parametrize("arguments", [{"devices": 2}, {"strategy": "data_parallel"}])
-def test_several_devices_are_for_jax(with_devices, arguments, gpus):
+def test_several_devices_require_jax(with_devices, arguments, gpus):
     with_devices(*gpus)
     with pytest.raises(TrainerError, match=f"only KERAS_BACKEND=jax trains on several devices together, not {BACKEND}"):
         quiet_trainer(**arguments).fit(BoringModule(), boring_batches(1))
 
 
-def test_the_cpu_when_asked_for():
+def test_accelerator_cpu_trains_like_the_default():
     trainer = quiet_trainer(accelerator="cpu", max_epochs=2)
     plain = quiet_trainer(max_epochs=2)
     for each in (trainer, plain):
@@ -203,7 +203,7 @@ print(json.dumps({"alone": alone, "together": together, "spread": sorted(spread)
 """
 
 
-def test_two_devices_train_as_one(run_python, tmp_path):
+def test_two_devices_compute_the_same_as_one(run_python, tmp_path):
     if BACKEND != "jax":
         pytest.skip("JAX trains on several devices")
     script = f"FOLDER = {str(tmp_path / 'checkpoint')!r}\n" + SCRIPT

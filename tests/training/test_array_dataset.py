@@ -1,4 +1,4 @@
-"""Batches from arrays."""
+"""`ArrayDataset`: batches of arrays."""
 
 from collections import namedtuple
 
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.backend_free
 
 
 @pytest.mark.parametrize(("drop_last", "sizes"), [(False, [4, 4, 2]), (True, [4, 4])])
-def test_sizes(drop_last, sizes):
+def test_batch_sizes(drop_last, sizes):
     data = ArrayDataset(np.arange(10), batch_size=4, drop_last=drop_last)
     assert [len(batch) for batch in data] == sizes
     assert len(data) == len(sizes)
@@ -28,15 +28,15 @@ def test_structures_are_kept(kind):
     np.testing.assert_array_equal(parts[1], b[:4])
 
 
-def test_a_named_tuple_is_kept():
+def test_named_tuple_is_kept():
     Pair = namedtuple("Pair", ["x", "y"])
     batch = next(iter(ArrayDataset(Pair(np.arange(6), np.arange(6) ** 2), batch_size=4)))
     assert type(batch) is Pair
     assert batch.y.tolist() == [0, 1, 4, 9]
 
 
-def test_rows_of_a_series_count_by_position():
-    """Pandas looks rows up by their labels, which a frame that was sorted or split has in another order."""
+def test_series_is_indexed_by_position():
+    """Pandas indexes by label, and after sorting or splitting a frame the labels no longer match the positions."""
 
     class Series:
         shape = (6,)
@@ -59,7 +59,7 @@ def test_rows_of_a_series_count_by_position():
         np.testing.assert_array_equal(batch["y"], batch["x"] ** 2)
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
+def test_order_depends_only_on_seed_and_epoch():
     def order(seed, epoch, start=0):
         data = ArrayDataset(np.arange(20), batch_size=6, shuffle=True, seed=seed)
         return np.concatenate(list(data.epoch_batches(epoch, start))).tolist()

@@ -1,4 +1,4 @@
-"""One optimizer, several by pattern, and schedules of their rates, in Lightning's forms."""
+"""`configure_optimizers`: one optimizer, several by pattern, and learning rate schedules, in Lightning's forms."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ SGD, Adam = keras.optimizers.SGD, keras.optimizers.Adam
 
 
 def module_with(optimizers, **arguments):
-    """A `BoringModule` whose configure_optimizers returns what the function ``optimizers`` makes."""
+    """A `BoringModule` whose ``configure_optimizers`` returns ``optimizers()``."""
 
     class Configured(BoringModule):
         def configure_optimizers(self):
@@ -39,7 +39,7 @@ def rates(optimizers, batches=2, max_epochs=4, validation=None, name="lr-SGD", *
     return [round(rate, 6) for _, rate in logger.history(name)]
 
 
-# --- several ----------------------------------------------------------------------------------------------------
+# --- several optimizers -------------------------------------------------------------------------------------------
 
 
 def test_each_pattern_trains_its_variables():
@@ -54,7 +54,7 @@ def test_each_pattern_trains_its_variables():
     assert not np.allclose(weights_of(module)[KERNEL], weights_of(BoringModule())[KERNEL])
 
 
-def test_the_first_pattern_that_matches_wins_and_slots_are_named_after_variables():
+def test_first_match_wins_and_slots_are_named_after_variables():
     module = module_with(lambda: {".*bias": Adam(0.1), "model.*": SGD(0.1, momentum=0.9)})
     trainer = quiet_trainer()
     trainer.fit(module, boring_batches(1))
@@ -71,7 +71,7 @@ def test_the_first_pattern_that_matches_wins_and_slots_are_named_after_variables
 
 @pytest.mark.parametrize("arguments", [{"gradient_clip_val": 0.05}, {"accumulate_grad_batches": 2}])
 def test_clipping_and_accumulation_see_all_variables(arguments):
-    """The global norm is over the variables of all optimizers: two equal ones are one."""
+    """The global norm spans the variables of all optimizers, so two equal optimizers train like one."""
     batches, two, one = (
         boring_batches(4),
         module_with(lambda: {".*kernel": SGD(1.0), ".*": SGD(1.0)}),
@@ -83,7 +83,7 @@ def test_clipping_and_accumulation_see_all_variables(arguments):
         np.testing.assert_allclose(weights_of(two)[name], array, rtol=1e-6)
 
 
-def test_a_run_with_two_goes_on_from_a_checkpoint():
+def test_resume_with_two_optimizers_equals_uninterrupted_run():
     def make():
         return module_with(
             lambda: {
@@ -109,7 +109,7 @@ def test_a_run_with_two_goes_on_from_a_checkpoint():
         np.testing.assert_array_equal(resumed.engine.state_dict()[name], array, err_msg=name)
 
 
-def test_freezing_what_one_of_them_trains():
+def test_freezing_the_variables_of_one_optimizer():
     class Freezes(BoringModule):
         def configure_optimizers(self):
             return {".*kernel": SGD(0.1), ".*": SGD(0.1)}
@@ -127,7 +127,7 @@ def test_freezing_what_one_of_them_trains():
     assert [int(optimizer.iterations) for optimizer in trainer.optimizers] == [4, 2]
 
 
-def test_rates_of_both_are_logged():
+def test_rates_of_both_optimizers_are_logged():
     optimizers = lambda: {".*kernel": SGD(0.1), ".*": {"optimizer": SGD(0.2), "lr_scheduler": lambda i, rate: 0.3}}  # noqa: E731
     assert rates(optimizers, max_epochs=1, name="lr-SGD-0") == [0.1, 0.1]
     assert rates(optimizers, max_epochs=1, name="lr-SGD-1") == [0.3, 0.3]
@@ -150,7 +150,7 @@ def scheduled(scheduler, **more):
         ({"interval": "step", "frequency": 3}, [0, 0, 0, 1, 1, 1, 2, 2]),
     ],
 )
-def test_when_a_function_is_asked(options, expected):
+def test_when_a_schedule_function_is_called(options, expected):
     assert rates(scheduled(lambda index, rate: index / 10, **options)) == [index / 10 for index in expected]
 
 
@@ -158,7 +158,7 @@ def test_when_a_function_is_asked(options, expected):
     ("options", "expected"), [({}, [1, 1, 0.5, 0.5]), ({"interval": "step"}, [1, 0.5, 0.25, 0.125])]
 )
 def test_a_keras_schedule_counts_epochs_or_steps(options, expected):
-    """The monitor logs the rate of the update that was made; that of steps is the optimizer's own, compiled."""
+    """The monitor logs the rate of the update just made, also if the compiled optimizer evaluates the schedule."""
     halves = keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5)
     assert rates(scheduled(halves, **options), max_epochs=2) == expected
 
@@ -169,17 +169,17 @@ def test_reduce_on_plateau_with_a_monitor():
 
 
 @pytest.mark.parametrize("form", [lambda o, s: ([o], [s]), lambda o, s: [{"optimizer": o, "lr_scheduler": s}]])
-def test_lightnings_lists(form):
+def test_lightnings_list_forms(form):
     assert rates(lambda: form(SGD(1.0), lambda epoch, rate: 0.5**epoch), max_epochs=2) == [1, 1, 0.5, 0.5]
 
 
-def test_a_dict_and_a_bare_optimizer_train_alike():
+def test_dict_with_only_an_optimizer():
     module, batches = module_with(lambda: {"optimizer": SGD(0.1)}), boring_batches(2)
     quiet_trainer().fit(module, batches)
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5, atol=1e-6)
 
 
-# --- what is refused --------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_a_dict_and_a_bare_optimizer_train_alike():
         (lambda: keras.optimizers.LossScaleOptimizer(SGD()), r"precision='16-mixed'\) scales the loss"),
     ],
 )
-def test_other_forms_are_refused(optimizers, message):
+def test_other_forms_are_rejected(optimizers, message):
     with pytest.raises(TrainerError, match=message):
         quiet_trainer().fit(module_with(optimizers), boring_batches(1))
 
@@ -215,12 +215,12 @@ def test_other_forms_are_refused(optimizers, message):
         (("kernel", ".*"), "'kernel' has no variable left"),
     ],
 )
-def test_a_variable_without_an_optimizer_is_named(patterns, message):
+def test_unmatched_variables_and_patterns_are_named(patterns, message):
     with pytest.raises(ValueError, match=message):
         quiet_trainer().fit(module_with(lambda: {pattern: SGD() for pattern in patterns}), boring_batches(1))
 
 
-def test_a_pattern_of_frozen_variables_is_told_how_to_unfreeze():
+def test_pattern_that_matches_only_frozen_variables():
     module = module_with(lambda: {"frozen.*": SGD(), ".*": SGD()})
     module.frozen = keras.layers.Dense(1, trainable=False)
     module.frozen.build((None, 3))
@@ -230,17 +230,17 @@ def test_a_pattern_of_frozen_variables_is_told_how_to_unfreeze():
         quiet_trainer().fit(module, boring_batches(1))
 
 
-def test_an_optimizer_of_other_variables_is_refused():
+def test_optimizer_built_for_other_variables_is_rejected():
     held = keras.optimizers.Adam()
     module = module_with(lambda: held)
-    for _ in range(2):  # its own it may train again
+    for _ in range(2):  # a second fit of the same module is allowed
         quiet_trainer().fit(module, boring_batches(1))
     with pytest.raises(ValueError, match=r"returned an Adam that was built for different variables: .* for each fit\."):
         quiet_trainer().fit(module_with(lambda: held), boring_batches(1))
 
 
 @pytest.mark.parametrize("both", [True, False], ids=["both losses", "the critic's alone"])
-def test_the_generators_loss_does_not_train_the_critic_whose_weights_are_held(both):
+def test_generators_loss_does_not_train_the_critic(both):
     class Adversaries(Module):
         def __init__(self):
             self.generator, self.critic = keras.layers.Dense(4), keras.layers.Dense(1)

@@ -1,4 +1,4 @@
-"""A run begun under one backend goes on under another."""
+"""A run started under one backend resumes under another."""
 
 import importlib.util
 import json
@@ -15,11 +15,11 @@ PART = Path(__file__).with_name("cross_backend_part.py")
 
 
 @pytest.mark.parametrize("there", OTHERS)
-def test_losses_agree_after_the_change(run_python, tmp_path, there):
+def test_losses_agree_after_switching_the_backend(run_python, tmp_path, there):
     if importlib.util.find_spec(there) is None:
         pytest.skip(f"{there} is not installed")
     folder = str(tmp_path)
-    # There: to the middle of the second epoch of four batches, a checkpoint, and three more steps.
+    # There: train to the middle of the second epoch (of four batches), save a checkpoint, and take three more steps.
     script = (
         f"import json, cross_backend_part as part; part.begin({folder!r}); print(json.dumps(part.go_on({folder!r})))"
     )

@@ -41,7 +41,7 @@ def test_two_runs_are_equal_bit_for_bit(run_python):
     assert first != other_seed
 
 
-def test_a_seed_is_asked_for(monkeypatch, caplog):
+def test_missing_seed_raises_or_warns(monkeypatch, caplog):
     monkeypatch.delenv("KGENRE_GLOBAL_SEED", raising=False)
     monkeypatch.setattr("kgenre.engines.determinism.make_deterministic", lambda warn_only: None)
     with pytest.raises(TrainerError, match=r"deterministic=True needs a seed: call kgenre.seed_everything\(0\)"):
@@ -50,6 +50,6 @@ def test_a_seed_is_asked_for(monkeypatch, caplog):
     assert "deterministic='warn' needs a seed" in caplog.text
 
 
-def test_other_values_are_refused():
+def test_other_values_are_rejected():
     with pytest.raises(TrainerError, match=r"deterministic must be True, False or 'warn'\. Received: 'yes'"):
         quiet_trainer(deterministic="yes")

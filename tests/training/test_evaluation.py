@@ -1,4 +1,4 @@
-"""validate, test and predict, alone and after a fit."""
+"""``validate``, ``test`` and ``predict``, on their own and after a fit."""
 
 import logging
 import sys
@@ -23,7 +23,7 @@ def mean_error(module, batches):
 
 
 @pytest.mark.parametrize(("stage", "name"), [("validate", "val/loss"), ("test", "test/loss")])
-def test_a_list_with_one_dict(stage, name):
+def test_results_are_a_list_with_one_dict(stage, name):
     module, batches = BoringModule(), boring_batches(3)
     trainer = quiet_trainer()
     results = getattr(trainer, stage)(module, batches, verbose=False)
@@ -40,7 +40,7 @@ def test_verbose_prints_a_table(capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_after_a_fit_the_same_engine_goes_on():
+def test_engine_of_the_fit_is_reused():
     module, batches = BoringModule(), boring_batches(3)
     trainer = quiet_trainer()
     trainer.fit(module, batches, batches)
@@ -53,19 +53,19 @@ def test_after_a_fit_the_same_engine_goes_on():
     assert all(engine.traces[stage] == traces(1) for stage in ("train", "validation", "test"))
 
 
-def test_a_checkpoint_of_another_run_is_named(caplog):
+def test_checkpoint_of_another_run_is_logged(caplog):
     module, batches = BoringModule(), boring_batches(2)
     trainer = quiet_trainer(enable_checkpointing=True)
     trainer.fit(module, batches, batches)
     caplog.clear()
-    caplog.set_level(logging.WARNING)  # what is seen without a handler
+    caplog.set_level(logging.WARNING)  # the level shown if the user configures no logging
     trainer.test(dataloaders=batches, ckpt_path="best", verbose=False)
     assert not caplog.messages
     quiet_trainer().test(BoringModule(), batches, ckpt_path="best", verbose=False)
     assert caplog.messages == [f"Checkpoint: {trainer.log_dir}/checkpoints/step=000002"]
 
 
-def test_another_network_in_the_same_module():
+def test_network_replaced_after_the_fit():
     module, batches = BoringModule(), boring_batches(2)
     trainer = quiet_trainer()
     trainer.fit(module, batches, batches)
@@ -80,8 +80,8 @@ def test_another_network_in_the_same_module():
         np.testing.assert_array_equal(array, kept)
 
 
-def test_a_step_that_was_rewritten_is_compiled_anew():
-    """As in a notebook: by ``%autoreload``, or by an assignment to the class or the object."""
+def test_rewritten_step_is_recompiled():
+    """As in a notebook: ``%autoreload`` replaces a function's code, an assignment the method itself."""
 
     class Rewritten(BoringModule):
         def test_step(self, batch, batch_idx):
@@ -117,7 +117,7 @@ def scaled(error):
     return error * 1.0
 
 
-step_helpers = ModuleType("step_helpers")  # as a user's own file
+step_helpers = ModuleType("step_helpers")  # stands for a module that the user wrote
 step_helpers.scaled = lambda error: error * 1.0
 
 
@@ -127,7 +127,7 @@ class Criterion:
 
 
 class Judged(BoringModule):
-    """What its step calls lies outside of it."""
+    """Its step uses a global function, a function of another module, a method of an object and a number."""
 
     def __init__(self):
         super().__init__()
@@ -141,7 +141,7 @@ class Judged(BoringModule):
 
 
 @pytest.mark.parametrize("what", ["function", "in a module", "method of an object", "number"])
-def test_what_a_step_calls_and_reads_may_change(monkeypatch, what):
+def test_changes_in_what_a_step_uses_take_effect(monkeypatch, what):
     def tested():
         return trainer.test(module, batches, verbose=False)[0]["test/loss"]
 
@@ -163,7 +163,7 @@ def test_what_a_step_calls_and_reads_may_change(monkeypatch, what):
     assert tested() == 3.0
 
 
-def test_evaluation_leaves_the_weights():
+def test_evaluation_does_not_change_weights():
     module = BoringModule()
     before = weights_of(module)
     trainer = quiet_trainer()
@@ -173,7 +173,7 @@ def test_evaluation_leaves_the_weights():
         np.testing.assert_array_equal(array, before[name])
 
 
-def test_predict_gives_numpy_arrays():
+def test_predict_returns_numpy_arrays():
     class Dicts(BoringModule):
         def predict_step(self, batch, batch_idx):
             return {"y": self.model(batch["x"]), "number": batch_idx}
@@ -187,11 +187,11 @@ def test_predict_gives_numpy_arrays():
         np.testing.assert_allclose(output["y"], batch["x"] @ kernel + bias, rtol=1e-5, atol=1e-6)
 
 
-def test_layers_that_the_test_alone_uses_are_built_for_it():
+def test_layers_used_only_by_the_test_step_are_built():
     class Second(BoringModule):
         def __init__(self):
             super().__init__()
-            self.second = keras.layers.Dense(2, kernel_initializer="ones")  # built with the first batch that it sees
+            self.second = keras.layers.Dense(2, kernel_initializer="ones")  # built in its first call
 
         def test_step(self, batch, batch_idx):
             self.log("test/loss", ops.mean((self.second(batch["x"]) - batch["y"]) ** 2))
@@ -203,7 +203,7 @@ def test_layers_that_the_test_alone_uses_are_built_for_it():
     assert trainer.test(module, batches, verbose=False)[0]["test/loss"] == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_run_that_was_renamed_is_named_where_none_is_found(caplog):
+def test_renamed_run_is_suggested(caplog):
     trainer = quiet_trainer(enable_checkpointing=True, name="net")
     trainer.fit(BoringModule(), boring_batches(1))
     renamed = trainer.run_dir.rename(trainer.run_dir.with_name("good"))
@@ -214,7 +214,7 @@ def test_a_run_that_was_renamed_is_named_where_none_is_found(caplog):
     assert f"training starts from the beginning. {said}" in caplog.text
 
 
-def test_the_datamodule_of_the_fit_is_used_again():
+def test_datamodule_of_the_fit_is_reused():
     class Data(kgenre.DataModule):
         stages = ()
 
@@ -234,7 +234,7 @@ def test_the_datamodule_of_the_fit_is_used_again():
     assert data.trainer is trainer
 
 
-def test_another_datamodule_is_given_what_that_of_the_fit_had_learnt():
+def test_new_datamodule_receives_the_state_of_the_fit():
     class Data(kgenre.DataModule):
         words, taken = "", 0
 
@@ -269,9 +269,9 @@ def test_another_datamodule_is_given_what_that_of_the_fit_had_learnt():
 
 
 @pytest.mark.parametrize("is_fitted", [False, True])
-def test_interrupted_before_the_step_is_built(is_fitted):
+def test_interrupt_while_the_step_is_built(is_fitted):
     class Interrupted(BoringModule):
-        def test_step(self, batch, batch_idx):  # runs as Python when it is built
+        def test_step(self, batch, batch_idx):  # runs as Python while it is traced
             raise KeyboardInterrupt
 
     module, trainer = Interrupted(), quiet_trainer()
@@ -282,7 +282,7 @@ def test_interrupted_before_the_step_is_built(is_fitted):
     assert trainer.interrupted
 
 
-def test_what_is_missing_is_said():
+def test_errors_for_a_missing_module_data_or_step():
     with pytest.raises(TrainerError, match=r"trainer.test\(\) needs a module"):
         quiet_trainer().test(dataloaders=boring_batches(1))
     with pytest.raises(TrainerError, match="The test data yielded no batches"):

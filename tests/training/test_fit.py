@@ -1,4 +1,4 @@
-"""How a fit ends, what it takes as data, and what it leaves behind."""
+"""How a fit ends, which data it accepts, and the state it leaves."""
 
 import keras
 import numpy as np
@@ -34,8 +34,8 @@ def test_minus_one_skips_the_rest_of_the_epoch(known_length):
 
 
 @pytest.mark.parametrize("is_resumed", [False, True])
-def test_minus_one_inside_a_group_of_batches_drops_its_gradients(is_resumed):
-    """As in Lightning, where the first batch of a group clears the gradients."""
+def test_minus_one_discards_accumulated_gradients(is_resumed):
+    """As in Lightning, where the first batch of an accumulation group clears the gradients."""
     skip = Lambdas(on_train_batch_start=lambda trainer, module, batch, batch_idx: -1 if batch_idx == 3 else None)
     batches, options = boring_batches(4), {"accumulate_grad_batches": 2, "callbacks": skip}
     trainer, module = quiet_trainer(max_epochs=1 if is_resumed else 2, **options), BoringModule()
@@ -49,7 +49,7 @@ def test_minus_one_inside_a_group_of_batches_drops_its_gradients(is_resumed):
 
 
 class Endless:
-    """Batches whose number is not known."""
+    """A source of unknown length."""
 
     def __init__(self, batches):
         self.batches = batches
@@ -93,9 +93,9 @@ def test_ctrl_c_ends_a_fit_cleanly(capsys, caplog):
     assert seen == [KeyboardInterrupt]
 
 
-@pytest.mark.filterwarnings("error::DeprecationWarning")  # as PYTHONWARNINGS=error
+@pytest.mark.filterwarnings("error::DeprecationWarning")  # for users who set PYTHONWARNINGS=error
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_nothing_deprecated_is_used(accumulate):
+def test_no_deprecation_warnings(accumulate):
     callbacks = [WeightAveraging(), EarlyStopping(restore_best_weights=True), LearningRateMonitor(), ModelCheckpoint()]
     trainer = quiet_trainer(
         max_epochs=2, accumulate_grad_batches=accumulate, callbacks=callbacks, enable_checkpointing=True, logger=True
@@ -105,7 +105,7 @@ def test_nothing_deprecated_is_used(accumulate):
     trainer.predict(dataloaders=boring_batches(1))
 
 
-def test_errors_come_out_and_everything_is_closed():
+def test_errors_propagate_after_cleanup():
     closed = []
 
     class Data(kgenre.DataModule):
@@ -126,10 +126,10 @@ def test_errors_come_out_and_everything_is_closed():
     assert closed == ["logger failed", "data fit", "callback fit"]
 
 
-# --- twice ------------------------------------------------------------------------------------------------------
+# --- several fits -------------------------------------------------------------------------------------------------
 
 
-def test_a_second_fit_starts_its_counts_anew_and_keeps_the_weights():
+def test_second_fit_resets_counters_and_keeps_weights():
     module, batches = BoringModule(), boring_batches(3)
     trainer = quiet_trainer(max_epochs=2)
     trainer.fit(module, batches)
@@ -138,7 +138,7 @@ def test_a_second_fit_starts_its_counts_anew_and_keeps_the_weights():
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches * 4)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_a_trainer_can_train_another_module():
+def test_trainer_can_fit_another_module():
     trainer, batches = quiet_trainer(), boring_batches(3)
     first, second = BoringModule(), BoringModule(learning_rate=0.01)
     trainer.fit(first, batches)
@@ -209,7 +209,7 @@ def test_sources_of_batches(make):
 
 
 @pytest.mark.parametrize("make", SOURCES)
-def test_sources_can_be_entered_in_the_middle(make):
+def test_sources_can_start_in_the_middle_of_an_epoch(make):
     from kgenre.training.data_module import iterate_epoch
 
     batches = boring_batches(4)
@@ -217,7 +217,7 @@ def test_sources_can_be_entered_in_the_middle(make):
     np.testing.assert_array_equal(found, [batch["x"] for batch in batches[2:]])
 
 
-def test_a_py_dataset_without_an_end_is_limited():
+def test_infinite_py_dataset_with_a_limit():
     batches = boring_batches(2)
     source = py_dataset_by_number(batches * 8)
     type(source).num_batches = None
@@ -226,7 +226,7 @@ def test_a_py_dataset_without_an_end_is_limited():
     assert trainer.global_step == 3
 
 
-def test_a_run_in_a_hook_of_another_gives_the_module_back():
+def test_nested_run_restores_the_modules_trainer():
     class Nested(BoringModule):
         def on_train_epoch_end(self):
             quiet_trainer().validate(self, boring_batches(1), verbose=False)
@@ -250,7 +250,7 @@ def test_batches_may_be_tuples():
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_steps_may_leave_out_the_index_of_the_batch():
+def test_steps_may_omit_batch_idx():
     class Short(BoringModule):
         def training_step(self, batch):
             return self.error(batch)
@@ -265,7 +265,7 @@ def test_steps_may_leave_out_the_index_of_the_batch():
     assert trainer.callback_metrics["val/arguments"] == 2
 
 
-def test_float64_and_python_numbers_are_taken_as_every_backend_takes_them():
+def test_float64_and_python_numbers_in_batches():
     class Numbers(BoringModule):
         def training_step(self, batch, batch_idx):
             return self.error(batch) * batch["scale"] * keras.ops.cast(batch["count"], "float32")
@@ -276,7 +276,7 @@ def test_float64_and_python_numbers_are_taken_as_every_backend_takes_them():
     np.testing.assert_allclose(weights_of(module)[KERNEL], descend(batches)[0], rtol=1e-5, atol=1e-6)
 
 
-def test_a_source_that_can_be_read_only_once_is_refused():
+def test_one_shot_iterators_are_rejected():
     with pytest.raises(TrainerError, match="train batches come from a generator, which can be read only once"):
         quiet_trainer().fit(BoringModule(), (batch for batch in boring_batches(2)))
     with pytest.raises(TrainerError, match="val batches come from a list_iterator"):
@@ -284,7 +284,7 @@ def test_a_source_that_can_be_read_only_once_is_refused():
 
 
 @pytest.mark.parametrize("name", ["train", "val"])
-def test_a_source_that_is_spent_is_noticed(name):
+def test_exhausted_source_is_detected(name):
     class Spent:
         def __init__(self):
             self.batches = iter(boring_batches(2))
@@ -306,7 +306,7 @@ def test_a_source_that_is_spent_is_noticed(name):
     ],
     ids=["array", "tuple", "dict"],
 )
-def test_arrays_that_nobody_cut_into_batches_are_refused(source, words):
+def test_arrays_instead_of_batches_are_rejected(source, words):
     with pytest.raises(
         TrainerError, match=rf"The train batches are {words}.*kgenre\.ArrayDataset\(arrays, batch_size=32"
     ):
@@ -318,7 +318,7 @@ def test_arrays_that_nobody_cut_into_batches_are_refused(source, words):
 @pytest.mark.parametrize(
     "source", [{"x": [[0.0], [1.0]], "y": [0, 1]}, {"a": boring_batches(1), "b": boring_batches(1)}]
 )
-def test_a_dict_is_no_source_of_training_batches(source):
+def test_dict_of_training_data_is_rejected(source):
     names = ", ".join(map(repr, source))
     with pytest.raises(
         TrainerError, match=f"train batches come from a dict of {names}, .*ArrayDataset.*several data pipelines"
@@ -327,17 +327,17 @@ def test_a_dict_is_no_source_of_training_batches(source):
 
 
 @pytest.mark.parametrize("source", [5, lambda: boring_batches(1), BoringModule], ids=["int", "function", "class"])
-def test_what_cannot_be_iterated_is_refused(source):
+def test_non_iterables_are_rejected(source):
     with pytest.raises(TrainerError, match="train batches"):
         quiet_trainer().fit(BoringModule(), source)
 
 
-def test_no_batches():
+def test_source_without_batches_is_rejected():
     with pytest.raises(TrainerError, match=r"The train data yielded no batches. Check them and limit_train_batches\."):
         quiet_trainer().fit(BoringModule(), [])
 
 
-def test_a_dataloader_that_forgot_its_return():
+def test_dataloader_without_return():
     class Forgetful(kgenre.DataModule):
         def train_dataloader(self):
             boring_batches(2)
@@ -352,7 +352,7 @@ def test_a_dataloader_that_forgot_its_return():
         quiet_trainer().validate(BoringModule(), datamodule=Forgetful())
 
 
-def test_a_list_of_one_source_is_that_source_and_all_of_an_unknown_length_is_all_of_it():
+def test_list_of_one_source_and_full_limit_on_unknown_length():
     trainer = quiet_trainer(limit_train_batches=1.0)
     trainer.fit(BoringModule(), [boring_dataset()])
     assert trainer.global_step == 4
@@ -360,7 +360,7 @@ def test_a_list_of_one_source_is_that_source_and_all_of_an_unknown_length_is_all
     assert trainer.global_step == 3
 
 
-def test_both_or_neither_source():
+def test_invalid_combinations_of_data_arguments():
     class Data(kgenre.DataModule):
         pass
 
@@ -374,7 +374,7 @@ def test_both_or_neither_source():
         quiet_trainer().test(boring_batches(1), boring_batches(1))
 
 
-def test_each_kind_of_batches_is_the_modules_own_or_given():
+def test_dataloaders_of_the_module_complete_the_given_ones():
     class Own(BoringModule):
         def train_dataloader(self):
             return boring_batches(2)
@@ -392,7 +392,7 @@ def test_each_kind_of_batches_is_the_modules_own_or_given():
         trainer.fit(BoringModule(), kgenre.DataModule(), val_dataloaders=boring_batches(3))
 
 
-def test_each_epoch_has_its_own_order_and_every_row():
+def test_each_epoch_shuffles_all_rows():
     seen = []
 
     def note(trainer, module, outputs, batch, batch_idx):
@@ -406,7 +406,7 @@ def test_each_epoch_has_its_own_order_and_every_row():
     np.testing.assert_array_equal(np.sort(first, axis=0), np.sort(data.arrays["x"], axis=0))
 
 
-def test_a_py_dataset_is_told_of_its_epochs():
+def test_epoch_hooks_of_a_py_dataset_are_called():
     class Told(keras.utils.PyDataset):
         def __init__(self):
             super().__init__()
@@ -433,7 +433,7 @@ def test_a_py_dataset_is_told_of_its_epochs():
     ("argument", "instead"),
     [({"gradient_accumulation_steps": 2}, "accumulate_grad_batches"), ({"use_ema": True}, "Leave it out")],
 )
-def test_optimizer_arguments_that_would_be_ignored_are_refused(argument, instead):
+def test_ignored_optimizer_arguments_are_rejected(argument, instead):
     class Net(BoringModule):
         def configure_optimizers(self):
             return keras.optimizers.SGD(0.1, **argument)

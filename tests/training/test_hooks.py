@@ -1,14 +1,14 @@
 """The order of all hooks, written out as Lightning documents it.
 
-https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. What differs from Lightning:
+https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. Differences from Lightning:
 
-- ``on_validation_epoch_end`` and ``on_train_epoch_end``: callbacks come before the module here too, but those that
-  watch a logged value (checkpoints, early stopping) come after the module at the end of a training epoch.
-- There are no ``on_before_backward``, ``optimizer_step`` and the like: they would run inside the compiled step. Where
-  one is written it is refused.
-- ``setup`` calls the datamodule, then callbacks, then the module; ``configure_model`` follows, before
-  ``configure_optimizers``; sources of batches are asked for in between.
-- ``teardown`` calls the datamodule first, then callbacks, then the module.
+- Callbacks run before the module, but those that monitor a logged value (early stopping) run after it in
+  ``on_train_epoch_end`` and ``on_validation_end``, and those that save (checkpoints) run after it in every hook.
+- There are no ``on_before_backward``, ``optimizer_step`` and the like: they would run inside the compiled step.
+  Defining one is an error.
+- ``setup`` runs for the datamodule, then for callbacks, then for the module. ``configure_model``, the dataloaders and
+  ``configure_optimizers`` follow in this order.
+- ``teardown`` runs for the datamodule, then for callbacks, then for the module.
 """
 
 import itertools
@@ -30,7 +30,7 @@ DATA += ["predict_dataloader", "save_artifacts", "state_dict", "load_state_dict"
 
 
 def noting(base, who, names, calls):
-    """A subclass of ``base`` that notes the calls of ``names`` and then does what ``base`` does."""
+    """A subclass of ``base`` whose methods ``names`` add their call to ``calls`` and then do what ``base``'s do."""
 
     def make(name):
         def method(self, *arguments, **named):
@@ -136,7 +136,7 @@ def test_evaluation(noted, stage):
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
-def test_an_exception(noted, error):
+def test_hooks_after_an_exception(noted, error):
     calls, module, callback, data = noted
 
     def fail():
@@ -186,7 +186,7 @@ def test_saving_and_resuming(noted, tmp_path):
         "callback.load_state_dict",
         "callback.on_load_checkpoint",
         *both("on_fit_start"),
-        "callback.on_train_start",  # no sanity check when a run goes on
+        "callback.on_train_start",  # a resumed run skips the sanity check
     ]
 
 
@@ -219,7 +219,7 @@ def test_hooks_get_lightnings_arguments():
 
 
 @pytest.mark.parametrize("hook", ["on_train_epoch_end", "on_validation_end"])
-def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch(hook):
+def test_monitoring_callbacks_run_after_the_module(hook):
     order, module = [], BoringModule()
 
     def log():
@@ -237,8 +237,8 @@ def test_monitoring_callbacks_see_what_the_module_logs_at_the_end_of_an_epoch(ho
     assert order == [("plain", None), ("module", None), ("monitor", 7.0)]
 
 
-def test_what_a_hook_returns_by_the_way_is_nobodys():
-    """As a lambda does: Keras's assign gives the value."""
+def test_incidental_return_values_of_hooks_are_ignored():
+    """A lambda returns the value of its expression, here the tensor that ``assign`` returns in Keras."""
 
     def halve(trainer, module, *arguments):
         return module.model.layers[0].kernel.assign(module.model.layers[0].kernel * 0.5)
@@ -261,7 +261,7 @@ def test_what_a_hook_returns_by_the_way_is_nobodys():
         ("on_validation_model_eval", "training=False to layers in the step"),
     ],
 )
-def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):
+def test_unsupported_lightning_hooks_are_rejected(name, instead):
     module = type("Hopes", (BoringModule,), {name: lambda self, *arguments: None})()
     with pytest.raises(TrainerError, match=rf"Hopes.{name} would never be called: .*{instead}"):
         quiet_trainer().fit(module, boring_batches(1))
@@ -273,14 +273,14 @@ def test_lightnings_hooks_that_would_never_be_called_are_refused(name, instead):
         quiet_trainer().fit(BoringModule(), data)
 
 
-def test_manual_optimization_is_refused():
+def test_manual_optimization_is_rejected():
     module = BoringModule()
     module.automatic_optimization = False
     with pytest.raises(TrainerError, match=r"automatic_optimization=False: .* Return the loss"):
         quiet_trainer().fit(module, boring_batches(1))
 
 
-def test_every_hook_of_a_callback_is_one_of_the_module():
+def test_module_has_every_hook_of_a_callback():
     assert [name for name in HOOKS if not hasattr(Module, name)] == []
 
 
@@ -301,10 +301,10 @@ def test_configure_callbacks():
     quiet_trainer().fit(Configures(), boring_batches(1))
     assert next(modules.starts) == 1
     quiet_trainer(callbacks=mine).fit(Configures(), boring_batches(1))
-    assert (next(mine.starts), next(modules.starts)) == (1, 2)  # the trainer's wins
+    assert (next(mine.starts), next(modules.starts)) == (1, 2)  # the Trainer's replaces the module's
 
 
-def test_callbacks_may_be_put_in_and_taken_out_between_runs():
+def test_callbacks_may_change_between_runs():
     seen = []
     first, second = (Lambdas(on_train_start=lambda *_, name=name: seen.append(name)) for name in ("first", "second"))
     trainer = quiet_trainer(callbacks=first, enable_progress_bar=True)
@@ -328,7 +328,7 @@ def test_flags_may_be_set_between_runs():
     np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], descend([whole])[0], rtol=1e-5, atol=1e-6)
 
 
-def test_a_callback_of_the_module_replaces_the_default_one():
+def test_callback_of_the_module_replaces_the_default_one():
     class Configures(BoringModule):
         def configure_callbacks(self):
             return [ModelSummary()]
@@ -339,7 +339,7 @@ def test_a_callback_of_the_module_replaces_the_default_one():
 
 
 @pytest.mark.parametrize("stage", ["validation", "test", "predict"])
-def test_hooks_of_evaluated_batches_assign_and_see_variables(stage):
+def test_evaluation_hooks_assign_and_read_variables(stage):
     class Counts(BoringModule):
         def __init__(self):
             super().__init__()
@@ -366,7 +366,7 @@ def test_hooks_of_evaluated_batches_assign_and_see_variables(stage):
 
 
 @pytest.mark.parametrize("way", ["keras schedule", "scheduler"])
-def test_hooks_see_the_optimizers_learning_rate_as_it_is(way):
+def test_hooks_see_the_current_learning_rate(way):
     class Net(BoringModule):
         rates = ()
 
@@ -385,7 +385,7 @@ def test_hooks_see_the_optimizers_learning_rate_as_it_is(way):
     assert module.rates == pytest.approx([0.05, 0.025, 0.0125] if way == "keras schedule" else [0.1, 0.05, 0.025])
 
 
-def test_self_calls_forward_as_in_lightning():
+def test_calling_the_module_calls_forward():
     class Net(BoringModule):
         predict_step = kgenre.Module.predict_step
 

@@ -1,4 +1,4 @@
-"""What importing and training may not import."""
+"""Importing kgenre imports neither Keras nor a backend; training on arrays needs TensorFlow only as the backend."""
 
 import keras
 import pytest
@@ -18,7 +18,7 @@ print([name for name in {BACKENDS} if name in sys.modules])
     assert run_python(script).strip() == "[]"
 
 
-def test_everything_that_a_command_line_parses_imports_no_backend(run_python):
+def test_signatures_for_the_command_line_import_no_backend(run_python):
     script = f"""
 import inspect, sys, kgenre
 from kgenre import *

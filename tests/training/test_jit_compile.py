@@ -1,4 +1,4 @@
-"""XLA or not under TensorFlow, by measurement: that changes no number, and a resume computes as the run began."""
+"""Choosing XLA under TensorFlow by measurement: no result changes, and a resumed run keeps its choice."""
 
 import errno
 import json
@@ -38,7 +38,7 @@ def fitted(ckpt_path=None, **arguments):
 
 
 def is_xla(trainer):
-    """What the engine really runs."""
+    """Whether the engine's training step really is compiled with XLA."""
     return trainer.engine._train[True].function._jit_compile
 
 
@@ -49,7 +49,7 @@ def same_weights(a, b):
 
 @tensorflow_only
 @pytest.mark.parametrize("with_xla", [False, True])
-def test_measuring_changes_no_number(monkeypatch, caplog, with_xla):
+def test_measuring_does_not_change_results(monkeypatch, caplog, with_xla):
     caplog.set_level(logging.INFO, "kgenre")
     monkeypatch.setattr(jit_compile, "CLEARLY_FASTER", 1e9 if with_xla else 0.0)
     told, expected = fitted(jit_compile=with_xla)
@@ -61,7 +61,7 @@ def test_measuring_changes_no_number(monkeypatch, caplog, with_xla):
 
 
 @tensorflow_only
-def test_the_table_is_asked_and_a_resume_asks_nobody(monkeypatch):
+def test_known_step_times_are_used_and_resume_keeps_the_choice(monkeypatch):
     first, _ = fitted(jit_compile="auto")
     model = model_key(first.engine)
     assert set(known_step_times(model)) == {way("32-true", False), way("32-true", True)}
@@ -79,14 +79,14 @@ def test_the_table_is_asked_and_a_resume_asks_nobody(monkeypatch):
 
 
 class DrawsGamma(Adam):
-    """What XLA has not for TensorFlow."""
+    """Uses an operation that XLA does not support under TensorFlow."""
 
     def training_step(self, batch, batch_idx):
         return super().training_step(batch, batch_idx) + 0 * keras.ops.sum(keras.random.gamma((2,), 0.5, seed=1))
 
 
 @tensorflow_only
-def test_a_step_that_xla_cannot_compile(caplog):
+def test_step_that_xla_cannot_compile(caplog):
     caplog.set_level(logging.INFO, "kgenre")
     with pytest.raises(RuntimeError, match=r"XLA cannot compile this step \(StatelessRandomGamma\w* is not supported"):
         quiet_trainer(jit_compile=True).fit(DrawsGamma(), boring_batches(1))
@@ -98,12 +98,12 @@ def test_a_step_that_xla_cannot_compile(caplog):
 
 
 @pytest.mark.skipif(IS_TENSORFLOW, reason="it has the choice")
-def test_elsewhere_nothing_is_measured(monkeypatch):
+def test_other_backends_measure_nothing(monkeypatch):
     monkeypatch.setattr(jit_compile, "step_times", None)
     fitted(jit_compile="auto")
 
 
-def test_a_run_says_what_is_clearly_faster(caplog):
+def test_clearly_faster_setting_is_logged(caplog):
     caplog.set_level(logging.INFO, "kgenre")
     trainer, _ = fitted()
     assert "Measured on this machine" not in caplog.text
@@ -130,7 +130,7 @@ def test_step_times_leave_no_trace():
     assert known_step_times(model_key(trainer.engine)) == times
 
 
-def test_a_full_disk_leaves_no_part_of_the_table(in_tmp_path, monkeypatch):
+def test_full_disk_keeps_the_previous_table(in_tmp_path, monkeypatch):
     def full(path, text, **_):
         path.write_bytes(text.encode()[:9])
         raise OSError(errno.ENOSPC, "No space left on device", str(path))

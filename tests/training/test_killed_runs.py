@@ -1,6 +1,6 @@
-"""SIGKILL anywhere: the next start goes on from a checkpoint that verifies, and ends in the same weights.
+"""After a SIGKILL at any point, the next start resumes from a valid checkpoint and ends with the same weights.
 
-Normally a few kills are tried, with `pytest -m exhaustive` each point of the writer and many random times.
+By default a few kills are tried; ``pytest -m exhaustive`` tries each point of the checkpoint writer and random times.
 """
 
 import json
@@ -37,7 +37,7 @@ FAULTS = [
 
 @pytest.fixture(scope="module")
 def server():
-    """Sends runs to `killed_run.py`: ``server(root, fault=..., nth=...)`` gives the signal that ended it, or None."""
+    """``server(root, fault=..., nth=...)`` runs `killed_run.py` and returns the signal that ended the run, or None."""
     if not hasattr(os, "fork") or keras.backend.backend() == "torch":
         pytest.skip("forks after importing the backend, which torch's threads do not outlive")
     env = os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}", "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -66,7 +66,7 @@ def server():
 
 @pytest.fixture(scope="module")
 def straight(server, tmp_path_factory):
-    """What the run that nobody kills comes to, and how long it trains."""
+    """The result of an uninterrupted run."""
     root = tmp_path_factory.mktemp("straight")
     assert server(root) is None
     return result(root)
@@ -88,7 +88,7 @@ def rows(folder):
 
 
 def check(server, straight, root, **order):
-    """Kill a run, let the next one go on, and compare; twice killed, if it comes to that."""
+    """Kill a run, start it again and compare its result; return whether the second start resumed a checkpoint."""
     assert server(root, **order) in (KILLED, None)
     assert server(root) is None
     found = result(root)
@@ -101,7 +101,7 @@ def check(server, straight, root, **order):
 
 
 @pytest.mark.parametrize("fault", ["half_a_file", "after_the_rename", "half_pruned"])
-def test_a_kill_while_saving(server, straight, tmp_path, fault):
+def test_kill_while_saving(server, straight, tmp_path, fault):
     assert check(server, straight, tmp_path, fault=fault, nth=5)
 
 
@@ -109,17 +109,17 @@ def test_a_kill_while_saving(server, straight, tmp_path, fault):
 @pytest.mark.parametrize("in_background", [False, True])
 @pytest.mark.parametrize("nth", [1, 2, 5, 12])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_a_kill_at_each_point_of_each_save(server, straight, tmp_path, fault, nth, in_background):
+def test_kill_at_each_point_of_each_save(server, straight, tmp_path, fault, nth, in_background):
     resumed = check(server, straight, tmp_path, fault=fault, nth=nth, in_background=in_background)
-    # A run that was killed in its first save has nothing to go on from before that is in place; written in the
-    # background, that may still be under way when the curves of the second step are.
+    # A run that is killed before its first checkpoint is in place has nothing to resume from. If checkpoints are
+    # written in the background, this may still be so when the curves of the second step are written.
     before_the_second = fault == "after_saving_before_the_curves" and in_background and nth == 2
     assert resumed or nth == 1 or before_the_second
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("trial", range(60))
-def test_a_kill_at_a_random_time(server, straight, tmp_path, trial):
+def test_kill_at_a_random_time(server, straight, tmp_path, trial):
     draw = random.Random(trial)
     started, after = str(tmp_path / "started"), draw.random() * 3.0
     check(server, straight, tmp_path, kill_after=after, started=started, in_background=draw.random() < 0.3)

@@ -1,8 +1,8 @@
-"""What Lightning's own test suite expects of its trainer, flag by flag, expected of ours.
+"""Expectations of Lightning's own test suite, flag by flag, checked on kgenre's trainer.
 
 Its suite: https://github.com/Lightning-AI/pytorch-lightning/tree/master/tests/tests_pytorch (trainer/flags,
-callbacks/test_early_stopping.py, callbacks/test_timer.py, loops). The data are 64 batches there as here. At the end,
-what differs on purpose. ``tests/test_lightning_parity.py`` lists its tests one by one with those of ours.
+callbacks/test_early_stopping.py, callbacks/test_timer.py, loops). As there, the data are 64 batches. Intended
+differences are at the end. ``tests/test_lightning_parity.py`` maps each of Lightning's tests to ours.
 """
 
 import math
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 class Boring(BoringModule):
-    """Lightning's BoringModel: brings 64 batches of its own, of one row here."""
+    """Like Lightning's BoringModel, it brings its own 64 batches, here of one row each."""
 
     def train_dataloader(self):
         return boring_batches(64, rows=1)
@@ -57,7 +57,7 @@ def stopped_epoch(scores, *callbacks, in_training=False, **arguments):
 
 
 def validations(**arguments):
-    """At which number of training batches, over all epochs, validation ran."""
+    """Train; return after how many batches (over all epochs) validation ran, the number of epochs and the trainer."""
     seen, epochs = [], []
 
     def note(trainer, module):
@@ -108,7 +108,7 @@ def test_min_max_steps_epochs(min_epochs, max_epochs, min_steps, max_steps, step
         (5, 3, 10, 15),
     ],
 )
-def test_a_stop_waits_for_min_epochs_and_min_steps(batches, min_epochs, min_steps, steps):
+def test_should_stop_waits_for_min_epochs_and_min_steps(batches, min_epochs, min_steps, steps):
     def stop(trainer, module):
         trainer.should_stop = True
 
@@ -125,7 +125,7 @@ def test_a_stop_waits_for_min_epochs_and_min_steps(batches, min_epochs, min_step
     assert trainer.global_step == steps
 
 
-def test_unlimited_and_zero():
+def test_unlimited_and_zero_durations():
     assert quiet_trainer(max_epochs=-1).max_epochs == math.inf
     assert quiet_trainer(max_epochs=None).max_epochs == 1000
     for flags in ({"max_epochs": 0}, {"max_steps": 0}, {"limit_train_batches": 0}, {"limit_train_batches": 0.0}):
@@ -156,7 +156,7 @@ def test_val_check_interval_across_epochs(accumulate):
     assert (epochs, trainer.global_step) == (3, 12 // accumulate)
 
 
-def test_val_check_interval_that_cannot_be():
+def test_impossible_val_check_interval():
     with pytest.raises(TrainerError, match="val_check_interval=100 is more than the 10 batches"):
         quiet_trainer(limit_train_batches=10, val_check_interval=100).fit(Boring())
     with pytest.raises(TrainerError, match=r"check_val_every_n_epoch=None .* must be a number of batches"):
@@ -174,7 +174,7 @@ def test_check_val_every_n_epoch_with_max_steps():
     assert (seen, trainer.current_epoch, trainer.global_step) == ([6], 4, 8)
 
 
-def test_val_check_interval_without_validation_is_not_looked_at():
+def test_val_check_interval_is_ignored_without_validation():
     trainer = quiet_trainer(limit_train_batches=5, val_check_interval=10, limit_val_batches=0)
     trainer.fit(Boring())
     assert trainer.global_step == 5
@@ -232,7 +232,7 @@ def test_fast_dev_run(in_tmp_path, fast_dev_run):
     assert Tuner(trainer).lr_find(Boring()) is Tuner(trainer).scale_batch_size(Boring()) is None
 
 
-def test_fast_dev_run_has_no_best_to_test():
+def test_fast_dev_run_has_no_best_checkpoint():
     trainer = kgenre.Trainer(fast_dev_run=True)
     trainer.fit(Boring())
     with pytest.raises(CheckpointError, match="ckpt_path='best': no best checkpoint"):
@@ -247,7 +247,7 @@ def test_fast_dev_run_has_no_best_to_test():
     [
         (64, 1, 1, -1, 64),
         (64, 2, 1, -1, 32),
-        (64, 12, 1, -1, 6),  # the last group is of four
+        (64, 12, 1, -1, 6),  # the last group has four batches
         (3, 5, 2, -1, 2),
         (64, 1, 2, 100, 100),
         (64, 2, 2, 100, 64),
@@ -273,7 +273,7 @@ def test_estimated_stepping_batches(batches, accumulate, max_epochs, max_steps, 
     assert asked == [updates] == [trainer.global_step]
 
 
-def test_no_end_no_estimate():
+def test_estimate_for_unlimited_training_is_infinite():
     class Asks(Boring):
         def configure_optimizers(self):
             asked.append(self.trainer.estimated_stepping_batches)
@@ -313,7 +313,7 @@ def test_early_stopping_thresholds(thresholds, losses, epoch):
 
 
 @pytest.mark.parametrize("turned", [False, True])
-def test_the_first_of_several_early_stoppings_stops(turned):
+def test_earliest_of_two_early_stoppings_stops(turned):
     class Two(Scores):
         def on_validation_epoch_end(self):
             super().on_validation_epoch_end()
@@ -328,7 +328,7 @@ def test_the_first_of_several_early_stoppings_stops(turned):
 @pytest.mark.parametrize(
     ("arguments", "batches"), [({"val_check_interval": 0.3}, 3 + 3), ({"check_val_every_n_epoch": 2}, 10 * 2 * 2)]
 )
-def test_early_stopping_looks_at_every_validation(arguments, batches):
+def test_early_stopping_checks_every_validation(arguments, batches):
     class Constant(Boring):
         def on_validation_epoch_end(self):
             self.log("foo", 1.0)
@@ -348,7 +348,7 @@ def test_early_stopping_looks_at_every_validation(arguments, batches):
 
 
 @pytest.mark.parametrize("batch_idx", [0, 1, 3])
-def test_a_schedule_goes_on_where_minus_one_skips_the_rest(batch_idx):
+def test_schedule_advances_if_minus_one_skips_the_rest(batch_idx):
     class Decays(Boring):
         def configure_optimizers(self):
             optimizer = keras.optimizers.SGD(0.1)
@@ -361,7 +361,7 @@ def test_a_schedule_goes_on_where_minus_one_skips_the_rest(batch_idx):
     assert trainer.learning_rates() == pytest.approx([0.1 * 0.1**2])
 
 
-def test_the_sanity_check_leaves_the_random_state():
+def test_sanity_check_keeps_the_random_state():
     def rows(num_sanity_val_steps):
         kgenre.seed_everything(123)
         seen = []
@@ -382,17 +382,17 @@ def test_the_sanity_check_leaves_the_random_state():
 
 
 @pytest.mark.parametrize("interval", ["step", "epoch"])
-def test_no_time_no_training(interval):
+def test_timer_of_zero_seconds_trains_nothing(interval):
     trainer = quiet_trainer(max_epochs=9, callbacks=Timer({"seconds": 0}, interval=interval))
     trainer.fit(Boring())
     assert (trainer.global_step, trainer.current_epoch) == (0, 0)
 
 
-# --- what differs, and why --------------------------------------------------------------------------------
+# --- intended differences from Lightning --------------------------------------------------------------------
 
 
-def test_differs_should_stop_in_the_middle_of_an_epoch_stops_there():
-    """Lightning validates once more and counts the epoch. Here a resume goes on with the very next batch."""
+def test_differs_should_stop_stops_inside_an_epoch():
+    """Lightning validates once more and counts the epoch. Here a resumed run continues with the very next batch."""
     seen = []
 
     def stop(trainer, module, outputs, batch, batch_idx):
@@ -405,28 +405,28 @@ def test_differs_should_stop_in_the_middle_of_an_epoch_stops_there():
 
 
 def test_differs_current_epoch_counts_finished_epochs_only():
-    """Lightning counts the one that max_steps cut too."""
+    """Lightning also counts an epoch that max_steps cuts short."""
     trainer = quiet_trainer(max_epochs=-1, max_steps=3, limit_train_batches=2, limit_val_batches=0)
     trainer.fit(Boring())
     assert (trainer.current_epoch, trainer.batch_idx) == (1, 1)
 
 
-def test_differs_a_second_fit_starts_anew():
-    """Lightning's counters go on, so that a second fit does nothing."""
+def test_differs_second_fit_resets_the_counters():
+    """Lightning keeps its counters, so that a second fit does nothing."""
     trainer, module = quiet_trainer(limit_val_batches=0), Boring()
     trainer.fit(module)
     trainer.fit(module)
     assert (trainer.current_epoch, trainer.global_step) == (1, 64)
 
 
-def test_differs_fast_dev_run_finds_a_monitor_that_is_never_logged():
-    """Lightning's EarlyStopping does not look; the real run then fails after its first epoch."""
+def test_differs_fast_dev_run_detects_an_unlogged_monitor():
+    """Lightning's EarlyStopping does not check under fast_dev_run; the real run then fails after its first epoch."""
     with pytest.raises(MonitorError, match="no step logs this value"):
         quiet_trainer(fast_dev_run=True, callbacks=EarlyStopping("foo")).fit(Boring())
 
 
-def test_differs_updates_are_estimated_for_a_changing_accumulation():
-    """Lightning refuses."""
+def test_differs_estimate_with_changing_accumulation():
+    """Lightning raises an error."""
     scheduler = GradientAccumulationScheduler({0: 4, 1: 64})
 
     class Asks(Boring):
@@ -441,13 +441,13 @@ def test_differs_updates_are_estimated_for_a_changing_accumulation():
 
 
 def test_differs_no_data_is_an_error():
-    """Lightning warns, and trains nothing."""
+    """Lightning warns and trains nothing."""
     with pytest.raises(TrainerError, match="The train data yielded no batches"):
         quiet_trainer().fit(BoringModule(), [])
 
 
-def test_differs_an_epoch_without_validation_is_saved_too():
-    """Lightning saves the epochs that are validated. Here a run can go on from each."""
+def test_differs_epochs_without_validation_are_saved_too():
+    """Lightning saves only epochs with validation. Here a run can resume from every epoch."""
     trainer = quiet_trainer(
         max_epochs=4,
         limit_train_batches=1,
@@ -460,8 +460,8 @@ def test_differs_an_epoch_without_validation_is_saved_too():
     assert len(list((trainer.log_dir / "checkpoints").glob("step=*"))) == 4
 
 
-def test_differs_a_finished_run_is_left_alone():
-    """Lightning refuses a max_epochs below the checkpoint's epoch. Here a loop that resumes comes to its end."""
+def test_differs_resuming_a_finished_run_does_nothing():
+    """Lightning rejects a max_epochs below the checkpoint's epoch. Here resuming then does nothing."""
     trainer = quiet_trainer(max_epochs=3, limit_val_batches=0)
     trainer.fit(Boring())
     path = trainer.save_checkpoint("end")

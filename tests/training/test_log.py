@@ -1,4 +1,4 @@
-"""`Module.log`: what is reduced how, under which name, and when it is fetched and written."""
+"""`Module.log`: reductions, names, and when values are fetched and written."""
 
 import warnings
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 class Logs(BoringModule):
-    """Calls ``how(self, batch, batch_idx)`` in a step of training and validation."""
+    """Calls ``how(self, batch, batch_idx)`` in the training and the validation step."""
 
     def __init__(self, how):
         super().__init__(learning_rate=0.0)
@@ -31,7 +31,7 @@ class Logs(BoringModule):
 
 
 def logged_by(how, batches=None, epochs=1, **arguments):
-    """Train with ``how`` as the training step's logging; returns the logger and the trainer."""
+    """Train with ``how`` as the training step's logging; return the logger and the trainer."""
     logger = InMemoryLogger()
 
     class Training(Logs):
@@ -61,7 +61,7 @@ def test_reductions_of_an_epoch():
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given", "found"])
-def test_means_weighted_by_rows_are_those_of_all_rows(given):
+def test_epoch_means_are_weighted_by_rows(given):
     def how(module, batch, batch_idx):
         module.log("mean", ops.mean(batch["y"]), batch_size=batch["y"].shape[0] if given else None)
 
@@ -71,9 +71,9 @@ def test_means_weighted_by_rows_are_those_of_all_rows(given):
     assert metrics["mean"] == pytest.approx(np.concatenate([b["y"] for b in ragged]).mean(), rel=1e-4)
 
 
-def test_an_empty_batch_counts_for_nothing():
+def test_empty_batch_has_no_weight():
     def how(module, batch, batch_idx):
-        module.log("mean", ops.mean(batch["y"]))  # of no rows: NaN
+        module.log("mean", ops.mean(batch["y"]))  # NaN for no rows
 
     (batch,) = boring_batches(1)
     empty = {name: rows[:0] for name, rows in batch.items()}
@@ -81,7 +81,7 @@ def test_an_empty_batch_counts_for_nothing():
     assert metrics["mean"] == pytest.approx(batch["y"].mean(), rel=1e-4)
 
 
-def test_batches_without_an_axis_in_common_count_alike():
+def test_batches_without_a_common_axis_have_equal_weights():
     def how(module, batch, batch_idx):
         module.log("mean", ops.mean(batch["y"]))
 
@@ -90,7 +90,7 @@ def test_batches_without_an_axis_in_common_count_alike():
     assert metrics["mean"] == pytest.approx(np.mean([batch["y"].mean() for batch in ragged]), rel=1e-4)
 
 
-def test_a_nan_without_weight_does_no_harm():
+def test_nan_with_zero_weight_is_ignored():
     def how(module, batch, batch_idx):
         value = ops.where(batch_idx == 0, float("nan"), 2.0)
         module.log("value", value, batch_size=ops.where(batch_idx == 0, 0.0, 1.0))
@@ -114,7 +114,7 @@ def test_wrong_calls(how, message):
         quiet_trainer().validate(Logs(how), boring_batches(1), verbose=False)
 
 
-def test_a_value_that_would_be_kept_nowhere_is_refused():
+def test_neither_on_step_nor_on_epoch_is_rejected():
     with pytest.raises(ValueError, match=r"log\('a', on_step=False\) logs nothing without on_epoch=True"):
         logged_by(lambda module, batch, batch_idx: module.log("a", 1.0, on_step=False))
 
@@ -131,7 +131,7 @@ def test_names_on_step_and_on_epoch():
     steps = [(1, 0.0), (2, 1.0), (3, 2.0), (4, 3.0)]
     assert logger.history("both_step") == logger.history("step") == steps
     assert logger.history("both_epoch") == logger.history("epoch") == [(4, 1.5)]
-    # As in Lightning, under its own name where callbacks look: the step's while it runs, then the epoch's.
+    # As in Lightning, callback_metrics has the plain name too: the latest step's value, at the end the epoch's.
     assert trainer.callback_metrics["both"] == 1.5
     assert "both" not in trainer.logged_metrics
     names = {name for _, values in logger.records for name in values}
@@ -156,7 +156,7 @@ def test_values_are_written_every_n_updates(every, accumulate, steps):
         assert [value for _, value in history] == [[1, 3, 4][(step - 1) % 3] for step in steps]
 
 
-def test_transfers_happen_only_where_values_are_due():
+def test_values_are_transferred_only_when_due():
     transfers = []
 
     def how(module, batch, batch_idx):
@@ -199,14 +199,14 @@ def test_keras_metrics_are_read_and_reset_each_epoch():
 
 
 @pytest.mark.parametrize("resets", [False, True])
-def test_a_metric_that_nobody_starts_anew_is_named(resets):
+def test_warning_about_a_metric_that_is_never_reset(resets):
     class Called(BoringModule):
         def __init__(self):
             super().__init__()
             self.mean = keras.metrics.Mean()
 
         def training_step(self, batch, batch_idx):
-            self.log("train/mean", self.mean(batch["x"]))  # as torchmetrics give the batch's value
+            self.log("train/mean", self.mean(batch["x"]))  # a torchmetrics metric would return the batch's value
             return self.error(batch)
 
         def on_train_epoch_start(self):
@@ -221,8 +221,8 @@ def test_a_metric_that_nobody_starts_anew_is_named(resets):
     assert all(one.startswith("training_step updates the metric self.mean, which is not reset") for one in said)
 
 
-def test_a_metric_of_a_model_is_the_modules_too():
-    """As keras.io's models have them: Keras counts it to no layer's variables."""
+def test_metric_inside_a_keras_model_is_tracked():
+    """As in models on keras.io. Keras does not list such a metric among any layer's variables."""
 
     class Tracks(keras.Model):
         def __init__(self):
@@ -251,7 +251,7 @@ def test_a_metric_of_a_model_is_the_modules_too():
 
 @pytest.mark.one_backend("jax")
 @pytest.mark.parametrize("every", [1.0, 0.5])
-def test_a_metric_that_a_validation_inside_the_epoch_begins_anew_is_named(every):
+def test_warning_about_a_metric_shared_with_validation(every):
     class Shares(BoringModule):
         def __init__(self):
             super().__init__()
@@ -279,7 +279,7 @@ def test_a_metric_that_a_validation_inside_the_epoch_begins_anew_is_named(every)
 
 
 @pytest.mark.one_backend("jax")
-def test_a_metric_of_several_numbers_is_refused_by_name():
+def test_metric_with_a_vector_result_is_rejected():
     class PerClass(BoringModule):
         def __init__(self):
             super().__init__()
@@ -294,7 +294,7 @@ def test_a_metric_of_several_numbers_is_refused_by_name():
         quiet_trainer().fit(PerClass(), boring_batches(1))
 
 
-def test_the_sanity_check_leaves_no_trace_in_metrics():
+def test_sanity_check_leaves_no_trace_in_metrics():
     class Metric(BoringModule):
         def __init__(self):
             super().__init__(learning_rate=0.0)
@@ -315,7 +315,7 @@ def test_the_sanity_check_leaves_no_trace_in_metrics():
     assert trainer.callback_metrics["val/mean"] == pytest.approx(np.mean([b["x"] for b in batches]), abs=1e-6)
 
 
-def test_variables_that_are_logged_or_returned_are_read_in_each_step():
+def test_logged_or_returned_variables_are_read_at_each_step():
     class Counting(BoringModule):
         def __init__(self):
             super().__init__()
@@ -358,7 +358,7 @@ def test_log_in_hooks_and_log_dict():
     assert trainer.progress_bar_metrics == {"a": 1.5, "b": 1.0}
 
 
-def test_an_array_of_one_element_in_a_hook_is_a_number():
+def test_hooks_may_log_arrays_of_one_element():
     module = BoringModule()
     module.on_train_epoch_end = lambda: module.log_dict({"array": np.array([1.5]), "tensor": ops.ones((1,))})
     trainer = quiet_trainer()
@@ -366,7 +366,7 @@ def test_an_array_of_one_element_in_a_hook_is_a_number():
     assert (trainer.callback_metrics["array"], trainer.callback_metrics["tensor"]) == (1.5, 1.0)
 
 
-def test_a_text_or_metric_in_a_hook_is_refused_by_name():
+def test_hooks_may_not_log_strings_or_metrics():
     module = BoringModule()
     module.on_train_epoch_end = lambda: module.log("note", "text")
     with pytest.raises(ValueError, match=r"log\('note'\) takes a number .*'text'"):
@@ -381,7 +381,7 @@ def test_log_without_a_trainer():
         BoringModule().log("a", 1.0)
 
 
-def test_callback_metrics_hold_the_newest_step():
+def test_callback_metrics_hold_the_latest_step():
     seen = []
 
     def note(trainer, module, outputs, batch, batch_idx):
@@ -392,8 +392,8 @@ def test_callback_metrics_hold_the_newest_step():
     assert all(logged == pytest.approx(loss) for logged, loss in seen)
 
 
-def test_callback_metrics_stay_the_newest_where_a_hook_has_read_them():
-    """The values of step 3 wait to be written until the end of the epoch; those of step 5 were read already."""
+def test_pending_values_do_not_replace_newer_callback_metrics():
+    """The values of step 3 are written at the end of the epoch, when the hook has already read those of step 5."""
 
     def how(module, batch, batch_idx):
         module.log("index", batch_idx)
@@ -409,7 +409,7 @@ def test_callback_metrics_stay_the_newest_where_a_hook_has_read_them():
 
 
 @pytest.mark.parametrize(("every", "steps"), [(1, [1, 2, 3, 4, 5, 6]), (2, [2, 4, 6]), (3, [3, 6])])
-def test_what_hooks_of_a_batch_log_is_written_at_its_step(every, steps):
+def test_values_from_batch_hooks_are_written_at_their_step(every, steps):
     logger = InMemoryLogger()
 
     def note(trainer, module, *_):
@@ -421,7 +421,7 @@ def test_what_hooks_of_a_batch_log_is_written_at_its_step(every, steps):
     assert [point for point in logger.history("updates") if point[0] % every == 0] == [(n, float(n)) for n in steps]
 
 
-def test_what_a_hook_logged_at_the_step_of_a_checkpoint_is_kept():
+def test_values_logged_at_a_checkpoint_survive_resume():
     logger = InMemoryLogger()
 
     def fit(max_steps, ckpt_path=None):
@@ -436,7 +436,7 @@ def test_what_a_hook_logged_at_the_step_of_a_checkpoint_is_kept():
     assert logger.history("updates") == [(2, 2.0), (4, 4.0), (6, 6.0)]
 
 
-def test_loggers_are_told_the_hyperparameters_of_module_and_data():
+def test_loggers_receive_hyperparameters_of_module_and_data():
     class Data(kgenre.DataModule):
         def __init__(self, rows=8):
             self.save_hyperparameters()

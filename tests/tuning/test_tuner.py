@@ -21,7 +21,7 @@ KERNEL = "model.layers.0.kernel"
 
 
 class Adam(BoringModule):
-    """With everything that has a state: dropout's seed, slots, BatchNorm would do as well."""
+    """A module with more state than its weights: dropout's seed and Adam's slots."""
 
     def __init__(self, **arguments):
         super().__init__(dropout=0.2, **arguments)
@@ -62,7 +62,7 @@ def test_rates_go_from_min_to_max(mode):
     np.testing.assert_allclose(steps, steps[0], rtol=1e-9)
 
 
-def test_a_loss_that_stays_is_recorded_as_it_is():
+def test_constant_loss_is_recorded_unchanged():
     class Stays(BoringModule):
         def training_step(self, batch, batch_idx):
             return 0 * self.error(batch) + 3
@@ -71,7 +71,7 @@ def test_a_loss_that_stays_is_recorded_as_it_is():
     np.testing.assert_allclose(found.results["loss"], 3, rtol=1e-6)
 
 
-def test_the_suggestion_is_set_and_drawn_and_trains_well():
+def test_suggestion_is_set_plotted_and_trains_well():
     module = BoringModule(learning_rate=1e-7)
     found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), max_lr=10)
     assert module.learning_rate == module.hparams.learning_rate == found.suggestion()
@@ -81,14 +81,14 @@ def test_the_suggestion_is_set_and_drawn_and_trains_well():
     assert curve.get_xdata().tolist() == found.results["lr"]
     assert mark.get_xdata().tolist() == [found.suggestion()]
     assert axes.get_xscale() == "log"
-    # SGD on these batches diverges from about 2 on, and hardly moves below 1e-3.
+    # On these batches SGD diverges with rates above about 2 and hardly moves with rates below 1e-3.
     assert 1e-3 < module.learning_rate < 2
     trainer = quiet_trainer(max_epochs=10)
     trainer.fit(module, boring_batches(4))
     assert trainer.callback_metrics["train/loss"] < 0.5 * found.results["loss"][0]
 
 
-def test_a_diverging_test_ends_early():
+def test_diverging_search_ends_early():
     module = BoringModule()
     found = Tuner(quiet_trainer()).lr_find(module, boring_batches(4), max_lr=100)
     assert len(found.results["lr"]) < 100
@@ -97,7 +97,7 @@ def test_a_diverging_test_ends_early():
     assert len(whole.results["lr"]) == 100
 
 
-def test_a_negative_loss_diverges_where_it_is_far_above_the_best():
+def test_divergence_of_a_negative_loss():
     class Negative(BoringModule):
         def training_step(self, batch, batch_idx):
             return self.error(batch) - 10.0
@@ -118,7 +118,7 @@ def test_too_few_values_for_a_suggestion(caplog):
 
 
 def trained(search):
-    """Weights, optimizer and random states of a fit after (or without) a search, and its trainer."""
+    """Fit, after a search if ``search``; return the engine's state, the next random numbers and the trainer."""
     random.seed(1), np.random.seed(1)
     keras.utils.set_random_seed(1)
     module = Adam(learning_rate=0.01)
@@ -139,7 +139,7 @@ def trained(search):
     return state, (random.random(), np.random.random()), trainer
 
 
-def test_a_search_leaves_no_trace():
+def test_search_leaves_no_trace():
     (state, drawn, trainer), (same, same_drawn, other) = trained(search=True), trained(search=False)
     assert drawn == same_drawn
     assert trainer.global_step == other.global_step
@@ -149,7 +149,7 @@ def test_a_search_leaves_no_trace():
         np.testing.assert_array_equal(array, same[name], err_msg=name)
 
 
-def test_a_search_between_fits_keeps_what_was_learned():
+def test_search_between_fits_restores_the_fitted_state():
     module, trainer = Adam(), quiet_trainer(max_epochs=2)
     trainer.fit(module, boring_batches(3))
     before, optimizer, results = weights_of(module), trainer.engine.state_dict(), dict(trainer.callback_metrics)
@@ -163,7 +163,7 @@ def test_a_search_between_fits_keeps_what_was_learned():
     assert module.trainer is trainer
 
 
-def test_a_failing_search_leaves_no_trace():
+def test_failed_search_restores_the_weights():
     class Fails(Adam):
         def on_train_batch_end(self, outputs, batch, batch_idx):
             if batch_idx == 2:
@@ -178,7 +178,7 @@ def test_a_failing_search_leaves_no_trace():
 
 
 @pytest.mark.parametrize("finder", [LearningRateFinder(), BatchSizeFinder()], ids=["rate", "batch size"])
-def test_ctrl_c_in_a_search_ends_the_fit_around_it(finder):
+def test_ctrl_c_in_a_search_ends_the_fit(finder):
     class Stopped(Sized):
         def train_dataloader(self):
             yield_one = super().train_dataloader()
@@ -202,10 +202,10 @@ def test_learning_rate_finder_in_a_fit():
     assert module.trainer is data.trainer is trainer
     other = BoringModule(learning_rate=1e-9)
     quiet_trainer(callbacks=LearningRateFinder(num_training_steps=40)).fit(other, boring_batches(8))
-    assert other.learning_rate > 1e-9  # also with batches that were given
+    assert other.learning_rate > 1e-9  # batches passed to fit work too
 
 
-def test_a_resumed_run_keeps_its_rate(tmp_path):
+def test_resumed_run_keeps_its_learning_rate(tmp_path):
     module = BoringModule(learning_rate=0.125)
     trainer = quiet_trainer(max_epochs=1)
     trainer.fit(module, boring_batches(2))
@@ -217,7 +217,7 @@ def test_a_resumed_run_keeps_its_rate(tmp_path):
     assert again.learning_rates() == [0.125]
 
 
-def test_a_resumed_run_keeps_what_its_searches_found():
+def test_resumed_run_keeps_the_results_of_its_searches():
     def fit(max_epochs, ckpt_path=None):
         module, data = BoringModule(learning_rate=1e-9), Sized()
         finders = [LearningRateFinder(num_training_steps=30), BatchSizeFinder(init_val=4, max_trials=2)]
@@ -232,12 +232,12 @@ def test_a_resumed_run_keeps_what_its_searches_found():
 
     path, rates, batch_size, _ = fit(1)
     assert (rates[0] > 1e-8, batch_size) == (True, 8)
-    for epochs in (2, 3):  # also the run that goes on once more
+    for epochs in (2, 3):  # also when it is resumed a second time
         path, *found = fit(epochs, path)
         assert found == [rates, 8, 8 * epochs]
 
 
-def test_a_rate_under_another_name():
+def test_learning_rate_under_another_name():
     class Other(BoringModule):
         def __init__(self):
             super().__init__()
@@ -255,7 +255,7 @@ def test_a_rate_under_another_name():
     assert module.speed == found.suggestion()
 
 
-def test_what_a_range_test_refuses():
+def test_errors_of_the_range_test():
     class Scheduled(BoringModule):
         def configure_optimizers(self):
             return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.9))
@@ -275,13 +275,13 @@ def test_what_a_range_test_refuses():
         LearningRateFinder(mode="cubic")
 
 
-def test_an_evaluation_searches_nothing():
+def test_evaluation_starts_no_search():
     finders = LearningRateFinder(), BatchSizeFinder()
     quiet_trainer(callbacks=list(finders)).validate(BoringModule(), boring_batches(2), verbose=False)
     assert finders[0].optimal_lr is finders[1].optimal_batch_size is None
 
 
-def test_fast_dev_run_searches_nothing(caplog):
+def test_fast_dev_run_starts_no_search(caplog):
     module = BoringModule()
     trainer = quiet_trainer(fast_dev_run=True, callbacks=[LearningRateFinder(), BatchSizeFinder()])
     trainer.fit(module, boring_batches(2))
@@ -294,7 +294,7 @@ def test_fast_dev_run_searches_nothing(caplog):
 
 
 class Limited(BoringModule):
-    """Its memory holds so many rows."""
+    """Runs out of memory with more than ``memory`` rows in a batch; ``tried`` has the sizes of all batches."""
 
     def __init__(self, memory=10**9):
         super().__init__()
@@ -330,11 +330,11 @@ def test_batch_sizes(memory, arguments, size, tried):
         np.testing.assert_array_equal(before[name], array)
 
 
-def test_a_real_lack_of_memory():
+def test_real_out_of_memory_error():
     class Huge(BoringModule):
         def training_step(self, batch, batch_idx):
             loss = self.error(batch)
-            if batch["x"].shape[0] > 4:  # 256 TB of float32 and more: no system gives that
+            if batch["x"].shape[0] > 4:  # at least 256 TB of float32, more than any system has
                 loss += 0 * ops.sort(ops.tile(ops.reshape(batch["x"], (-1,)), 2 * 10**12))[-1]
             return loss
 
@@ -354,7 +354,7 @@ def test_batch_size_finder_in_a_fit(limit, batches):
     assert trainer.num_training_batches == trainer.global_step == batches
 
 
-def test_batch_size_of_the_module():
+def test_batch_size_attribute_of_the_module():
     class Own(Limited):
         batch_size = 4
 
@@ -365,7 +365,7 @@ def test_batch_size_of_the_module():
     assert Tuner(quiet_trainer()).scale_batch_size(module) == module.batch_size == 8
 
 
-def test_what_the_batch_size_finder_refuses():
+def test_errors_of_the_batch_size_finder():
     with pytest.raises(ValueError, match=r"needs a data pipeline that it can build again .* pass a datamodule"):
         quiet_trainer(callbacks=BatchSizeFinder()).fit(BoringModule(), boring_batches(2))
     with pytest.raises(ValueError, match="sets the attribute 'rows_each', but BoringModule or Sized has none"):
@@ -378,14 +378,14 @@ def test_what_the_batch_size_finder_refuses():
         def on_train_start(self):
             raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):  # no other error is taken for a lack of memory
+    with pytest.raises(ZeroDivisionError):  # other errors are not mistaken for a lack of memory
         Tuner(quiet_trainer()).scale_batch_size(Fails(), Sized())
     with pytest.raises(ValueError, match=r"'power' or 'binsearch'. Received: 'guess'"):
         BatchSizeFinder(mode="guess")
 
 
 @pytest.mark.parametrize("size", [4, None])
-def test_a_lack_of_memory_in_a_fit_is_noted_with_what_takes_less(size):
+def test_out_of_memory_error_in_a_fit_has_advice(size):
     source = {"train_dataloaders": boring_batches(2)} if size is None else {"datamodule": Sized(size)}
     said = "" if size is None else f" with batches of {size}"
     with pytest.raises(RuntimeError, match="RESOURCE_EXHAUSTED") as raised:
@@ -394,13 +394,13 @@ def test_a_lack_of_memory_in_a_fit_is_noted_with_what_takes_less(size):
     assert note.startswith(f"Out of memory{said}. Use a smaller batch_size (accumulate_grad_batches can keep")
 
 
-def test_words_for_a_lack_of_memory():
+def test_recognised_out_of_memory_errors():
     assert is_out_of_memory(MemoryError())
     assert is_out_of_memory(RuntimeError("CUDA out of memory. Tried to allocate 2 GiB"))
     assert is_out_of_memory(RuntimeError("INTERNAL: Error dispatching computation: Out of memory allocating 9 bytes."))
     outer = RuntimeError("Array has been deleted")
     outer.__context__ = RuntimeError("RESOURCE_EXHAUSTED: Out of memory")
     assert is_out_of_memory(outer)
-    outer.__suppress_context__ = True  # raised from None: about something else
+    outer.__suppress_context__ = True  # raised from None: the context does not count
     assert not is_out_of_memory(outer)
     assert not is_out_of_memory(RuntimeError("no such room"))
