@@ -1,4 +1,4 @@
-"""``Trainer(detect_anomaly=True)``: the first number that is not finite, and where it comes from."""
+"""``Trainer(detect_anomaly=True)`` reports the first value that is not finite, and where it comes from."""
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from kgenre.callbacks.anomaly_detection import AnomalyError
 
 
 class Net(BoringModule):
-    """Goes wrong as ``how`` says, on the second batch, whose targets are all 7."""
+    """Produces NaN or infinity on the second batch, whose targets are all 7, in the part that ``how`` names."""
 
     def __init__(self, how):
         super().__init__()
@@ -26,7 +26,7 @@ class Net(BoringModule):
             loss = loss + ops.mean(self.after(self.log_layer(1.0 - marked * (2.0 + predicted**2))))
         if self.how == "loss":
             loss = loss + 0.0 / (1.0 - marked)
-        if self.how == "gradient":  # the root's slope at 0
+        if self.how == "gradient":  # the root's slope at 0 is infinite
             loss = loss + ops.sum(ops.sqrt(ops.abs(predicted) * (1.0 - marked)))
         return loss
 
@@ -48,7 +48,7 @@ def batches_of_three(how):
         ("gradient", r"its gradient is not finite for model\.layers\.0\.kernel"),
     ],
 )
-def test_it_names_the_place(how, named):
+def test_reports_the_source(how, named):
     module = Net(how)
     with pytest.raises(AnomalyError, match=f"in epoch 1, batch 2, .*{named}"):
         quiet_trainer(detect_anomaly=True).fit(module, batches_of_three(how))
@@ -56,7 +56,7 @@ def test_it_names_the_place(how, named):
     assert all("call" not in vars(layer) for layer in (module.model, module.log_layer, module.after))
 
 
-def test_a_sound_run_is_not_touched():
+def test_finite_run_is_not_changed():
     watched, plain = BoringModule(dropout=0.3), BoringModule(dropout=0.3)
     quiet_trainer(detect_anomaly=True).fit(watched, boring_batches())
     quiet_trainer().fit(plain, boring_batches())
@@ -64,7 +64,7 @@ def test_a_sound_run_is_not_touched():
         np.testing.assert_array_equal(weights_of(watched)[name], array)
 
 
-def test_without_the_flag_nothing_looks():
+def test_nothing_is_checked_without_the_flag():
     module = Net("gradient")
     quiet_trainer().fit(module, batches_of_three("gradient"))
     assert not np.isfinite(weights_of(module)["model.layers.0.kernel"]).all()

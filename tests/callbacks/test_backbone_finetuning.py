@@ -23,7 +23,7 @@ class Transfer(BoringModule):
 
 
 def train(finetuning, epochs=4, module=None, ckpt_path=None):
-    """Names of the variables that changed in each epoch, and the backbone's rates."""
+    """Train, and return each epoch's changed variables and backbone learning rate, and the trainer."""
     module = module or Transfer()
     state = {"before": weights_of(module)}
     changed, rates = [], []
@@ -45,17 +45,17 @@ NORM = {f"backbone.layers.1.{name}" for name in ("gamma", "beta")}
 STATISTICS = {f"backbone.layers.1.moving_{name}" for name in ("mean", "variance")}
 
 
-def test_the_backbone_is_trained_from_its_epoch_on():
+def test_backbone_is_trained_from_the_given_epoch():
     changed, rates, _ = train(BackboneFinetuning(unfreeze_backbone_at_epoch=2))
-    # A Dense bias right before BatchNormalization has a gradient of (nearly) nothing.
+    # A Dense bias right before BatchNormalization has a gradient of (nearly) zero.
     aside = {"backbone.layers.0.bias"}
     assert [names - aside for names in changed[:2]] == [HEAD | NORM | STATISTICS] * 2
     assert [names - aside for names in changed[2:]] == [(HEAD | NORM | STATISTICS | DENSE) - aside] * 2
-    # 0.01 = 0.1 x ratio, doubled, at most the rest's 0.1
+    # The first rate is the head's 0.1 x the ratio 0.1; it doubles each epoch, up to the head's rate.
     assert rates == pytest.approx([0.5, 0.5, 0.01, 0.02])
 
 
-def test_batch_normalization_stays_frozen_where_that_is_wanted():
+def test_train_bn_false_freezes_batch_normalization():
     changed, _, _ = train(BackboneFinetuning(unfreeze_backbone_at_epoch=9, train_bn=False), epochs=2)
     assert changed == [HEAD] * 2
 
@@ -69,11 +69,11 @@ def test_batch_normalization_stays_frozen_where_that_is_wanted():
     ],
     ids=["ratio", "not aligned", "a rate of its own"],
 )
-def test_rates(arguments, rates):
+def test_backbone_learning_rates(arguments, rates):
     assert train(BackboneFinetuning(unfreeze_backbone_at_epoch=0, **arguments))[1] == pytest.approx(rates, rel=1e-5)
 
 
-def test_what_was_frozen_before_stays_frozen():
+def test_layers_frozen_before_stay_frozen():
     module = Transfer(inside_frozen=True)
     changed, _, _ = train(BackboneFinetuning(unfreeze_backbone_at_epoch=1), epochs=2, module=module)
     assert not any(name.startswith("backbone.layers.0") for names in changed for name in names)
@@ -81,7 +81,7 @@ def test_what_was_frozen_before_stays_frozen():
     assert [layer.trainable for layer in module.backbone.layers] == [False, True, True]
 
 
-def test_a_resumed_run_goes_on(tmp_path):
+def test_resumed_run_equals_uninterrupted_run(tmp_path):
     _, whole, other = train(BackboneFinetuning(unfreeze_backbone_at_epoch=1), epochs=4)
     _, first, trainer = train(BackboneFinetuning(unfreeze_backbone_at_epoch=1), epochs=3)
     path = trainer.save_checkpoint(tmp_path / "checkpoint")
@@ -98,7 +98,7 @@ def test_a_second_fit_can_train_the_backbone():
     assert train(BackboneFinetuning(unfreeze_backbone_at_epoch=0), epochs=1, module=module)[0][0] >= HEAD | NORM
 
 
-def test_what_is_refused():
+def test_needs_a_backbone_with_its_own_optimizer():
     class Shared(Transfer):
         def configure_optimizers(self):
             return keras.optimizers.SGD(0.1)

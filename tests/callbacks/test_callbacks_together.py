@@ -1,4 +1,4 @@
-"""What two callbacks do to the same weights, rates and stops: each is right alone, here they meet."""
+"""Callbacks that act on the same weights, learning rates and stops: each works alone, here they are combined."""
 
 import math
 import threading
@@ -30,7 +30,7 @@ def fit(callbacks, module=None, batches=None, ckpt_path=None, **arguments):
 
 
 def nan_in_epoch_2():
-    """Breaks the weights once, before the second step of the third epoch."""
+    """Return a callback that makes the weights NaN once, before the second step of the third epoch."""
 
     def poison(trainer, module, batch, batch_idx):
         if (trainer.current_epoch, batch_idx) == (2, 1) and not done:
@@ -43,7 +43,7 @@ def nan_in_epoch_2():
 
 
 def back_to_epoch_1():
-    """Going back from there means to the middle of the second epoch, of three steps each."""
+    """Return callbacks that roll back once, to the checkpoint of step 4: the first of three steps of epoch 1."""
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
     return [nan_in_epoch_2(), watch, ModelCheckpoint(monitor=None, every_n_train_steps=4)]
 
@@ -52,10 +52,10 @@ def back_to_epoch_1():
 
 
 @pytest.mark.parametrize("average_first", [True, False])
-def test_the_best_weights_are_the_average_that_was_best(average_first):
+def test_best_weights_are_the_best_average(average_first):
     def look(trainer, module):
         averages.append(weights_of(module)[KERNEL])
-        module.log("val/score", float(len(averages)))  # worse and worse
+        module.log("val/score", float(len(averages)))  # worse each time
 
     averages, module = [], BoringModule()
     callbacks = [WeightAveraging(0.5), EarlyStopping("val/score", patience=9, restore_best_weights=True)]
@@ -67,7 +67,7 @@ def test_the_best_weights_are_the_average_that_was_best(average_first):
     np.testing.assert_array_equal(trainer.engine.state_dict()[KERNEL], averages[0])
 
 
-def test_a_checkpoint_by_hand_after_the_fit_has_the_weights_in_training_too():
+def test_checkpoint_after_the_fit_has_the_training_weights_too():
     whole = fit(WeightAveraging(0.5), max_epochs=4)
     begun, module = quiet_trainer(max_epochs=2, callbacks=WeightAveraging(0.5)), BoringModule()
     begun.fit(module, boring_batches(3))
@@ -80,7 +80,7 @@ def test_a_checkpoint_by_hand_after_the_fit_has_the_weights_in_training_too():
         np.testing.assert_array_equal(resumed.engine.state_dict()[name], array, err_msg=name)
 
 
-def test_a_normalization_layer_goes_on_with_its_own_numbers_not_their_average():
+def test_normalization_statistics_are_not_averaged_on_resume():
     class Normalized(BoringModule):
         def __init__(self):
             super().__init__()
@@ -101,12 +101,12 @@ def test_a_normalization_layer_goes_on_with_its_own_numbers_not_their_average():
     np.testing.assert_array_equal(means[0], means[1])
 
 
-def test_two_averages_are_refused():
+def test_two_averages_are_rejected():
     with pytest.raises(ValueError, match="A run can have only one WeightAveraging"):
         fit([WeightAveraging(0.5), WeightAveraging(0.9)])
 
 
-# --- going back to a checkpoint -------------------------------------------------------------------------------------
+# --- rolling back to a checkpoint -----------------------------------------------------------------------------------
 
 
 class Transfer(BoringModule):
@@ -122,7 +122,7 @@ class Transfer(BoringModule):
         return {"backbone.*": keras.optimizers.SGD(self.rate), ".*": keras.optimizers.SGD(0.1)}
 
 
-def test_a_backbone_is_frozen_again_where_training_goes_back_to_before():
+def test_rollback_freezes_the_backbone_again():
     def note(trainer, module):
         kernels.append((trainer.current_epoch, weights_of(module)["backbone.layers.0.kernel"]))
 
@@ -134,7 +134,7 @@ def test_a_backbone_is_frozen_again_where_training_goes_back_to_before():
     assert frozen == [True, True, True, False]
 
 
-def test_what_a_hook_froze_is_trained_again_where_training_goes_back_to_before():
+def test_rollback_undoes_freezing_by_a_hook():
     def freeze_once(trainer, module):
         if trainer.current_epoch == 2 and not kernels[2:]:
             module.backbone.trainable = False
@@ -150,14 +150,14 @@ def test_what_a_hook_froze_is_trained_again_where_training_goes_back_to_before()
     assert not np.array_equal(kernels[-1], kernels[-2])
 
 
-def test_a_backbone_whose_rate_a_schedule_sets_is_refused():
+def test_backbone_with_a_schedule_is_rejected():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
     with pytest.raises(TypeError, match=r"BackboneFinetuning cannot set the learning rate of an .* Exp"):
         fit([BackboneFinetuning(1)], Transfer(schedule))
 
 
-def test_a_stop_is_void_where_training_goes_back_to_before():
-    """Validation sees the NaN before the loss is looked at, at the end of the epoch."""
+def test_rollback_cancels_an_early_stop():
+    """Validation sees the NaN before TerminateOnNaN checks the losses, at the end of the epoch."""
     stopping = EarlyStopping("val/loss")
     watch = TerminateOnNaN(every_n_steps=10, max_rollbacks=1)
     trainer = fit([nan_in_epoch_2(), stopping, watch, ModelCheckpoint(monitor=None)], max_epochs=4)
@@ -167,7 +167,7 @@ def test_a_stop_is_void_where_training_goes_back_to_before():
 
 
 @pytest.mark.parametrize(("every", "asked"), [(1, [0, 1, 2, 1, 2, 3]), (2, [0, 2, 0, 2])])
-def test_sources_are_those_of_the_epoch_that_training_goes_back_to(every, asked):
+def test_rollback_reloads_the_data_of_the_restored_epoch(every, asked):
     class Data(kgenre.DataModule):
         def train_dataloader(self):
             epochs.append(self.trainer.current_epoch)
@@ -187,8 +187,8 @@ def test_sources_are_those_of_the_epoch_that_training_goes_back_to(every, asked)
 # --- checkpoints ----------------------------------------------------------------------------------------------------
 
 
-def test_an_epoch_that_broke_off_before_its_first_step_begins_once():
-    """Its rate was set; saved then, it would be set once more when the run goes on."""
+def test_epoch_failing_before_its_first_step_decays_once():
+    """The rate was already halved: if a checkpoint were saved then, the resumed run would halve it again."""
 
     class Data(list):
         fails = True
@@ -210,6 +210,6 @@ def test_an_epoch_that_broke_off_before_its_first_step_begins_once():
     assert run("last").learning_rates() == pytest.approx([0.1 / 8])
 
 
-def test_no_thread_is_left_that_wrote():
+def test_no_writer_thread_is_left():
     fit(ModelCheckpoint(async_save=True))
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("checkpoint")]

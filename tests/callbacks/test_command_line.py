@@ -1,4 +1,4 @@
-"""The command line can read, make and print every callback: no annotation hides from jsonargparse."""
+"""Callbacks and ``max_time`` on the command line: jsonargparse can parse, instantiate and print them."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def read(cls, **arguments):
     ],
     ids=str,
 )
-def test_it_can_be_given_on_the_command_line(cls, given, expected):
+def test_callback_from_the_command_line(cls, given, expected):
     callback = read(cls, **given)
     assert type(callback) is cls
     assert {name: getattr(callback, name) for name in expected} == expected
@@ -54,7 +54,7 @@ def test_it_can_be_given_on_the_command_line(cls, given, expected):
 @pytest.mark.parametrize(
     ("given", "seconds"), [("00:00:00:30", 30), ("10:00:00:00", 864000), ('{"minutes": 2}', 120)], ids=str
 )
-def test_max_time_can_be_given_on_the_command_line(given, seconds):
+def test_max_time_from_the_command_line(given, seconds):
     from kgenre import Trainer
 
     parser = ArgumentParser(exit_on_error=False)

@@ -15,20 +15,20 @@ def logged(monitor, **arguments):
     return logger
 
 
-def test_the_process_is_measured_where_there_is_no_accelerator():
+def test_cpu_stats():
     logger = logged(DeviceStatsMonitor(cpu_stats=True))
     percent, memory = logger.history("device/cpu/percent"), logger.history("device/cpu/memory_peak")
     assert [step for step, _ in percent] == [step for step, _ in memory] == [2, 4]
     assert all(0 <= value < 100 * 256 for _, value in percent)
-    assert all(2**25 < value < 2**38 for _, value in memory)  # bytes: a Python with Keras in it
+    assert all(2**25 < value < 2**38 for _, value in memory)  # bytes, for a Python process with Keras
 
 
-def test_accumulated_batches_are_no_steps():
+def test_accumulated_batches_are_not_steps():
     logger = logged(DeviceStatsMonitor(cpu_stats=True), log_every_n_steps=1, accumulate_grad_batches=2)
     assert [step for step, _ in logger.history("device/cpu/percent")] == [1, 2]
 
 
-def test_no_process_stats_unless_wanted():
+def test_cpu_stats_can_be_disabled():
     logger = logged(DeviceStatsMonitor(cpu_stats=False))
     assert not [name for _, metrics in logger.records for name in metrics if name.startswith("device/cpu")]
 
@@ -41,4 +41,4 @@ def test_memory_of_accelerators(monkeypatch):
     logger = logged(DeviceStatsMonitor())
     assert logger.history("device/gpu_0/memory_in_use") == [(2, 7), (4, 7)]
     assert logger.history("device/gpu_0/memory_peak") == [(2, 9), (4, 9)]
-    assert logger.history("device/cpu/percent") == []  # None: only where there is no accelerator
+    assert logger.history("device/cpu/percent") == []  # cpu_stats=None: only without an accelerator

@@ -1,4 +1,4 @@
-"""When training stops."""
+"""EarlyStopping: when it stops, what it logs and which weights it restores."""
 
 import logging
 import math
@@ -70,19 +70,19 @@ def test_when_it_stops(arguments, scores, epochs):
     ],
     ids=str,
 )
-def test_it_says_why(arguments, scores, line, caplog):
+def test_logs_the_reason(arguments, scores, line, caplog):
     with caplog.at_level(logging.INFO, "kgenre"):
         epochs_until_stop(EarlyStopping("val/score", **arguments), scores)
     assert [record.message for record in caplog.records[1:]] == [f"Stopping early after epoch {line}"]
 
 
-def test_the_value_beyond_the_threshold_is_the_best():
+def test_value_beyond_the_threshold_is_the_best():
     stopping = EarlyStopping("val/score", stopping_threshold=1.5)
     epochs_until_stop(stopping, [3, 1, 2])
     assert stopping.best_score == 1
 
 
-def test_without_validation_it_looks_at_the_end_of_an_epoch():
+def test_without_validation_checks_at_the_end_of_an_epoch():
     class Trains(BoringModule):
         def on_train_epoch_end(self):
             self.log("train/score", 1.0)
@@ -92,7 +92,7 @@ def test_without_validation_it_looks_at_the_end_of_an_epoch():
     assert trainer.current_epoch == 3
 
 
-def test_the_sanity_check_and_a_validation_afterwards_do_not_count():
+def test_sanity_check_and_later_validation_do_not_count():
     stopping = EarlyStopping("val/score", patience=5)
     trainer = quiet_trainer(max_epochs=2, callbacks=stopping, num_sanity_val_steps=1)
     module = Scores([3.0, 2.0, 9.0])
@@ -102,21 +102,21 @@ def test_the_sanity_check_and_a_validation_afterwards_do_not_count():
     assert (stopping.best_score, stopping.wait_count) == (2.0, 0)
 
 
-def test_a_value_that_was_not_logged():
+def test_missing_monitor_error():
     with pytest.raises(
         MonitorError, match=r"EarlyStopping\(monitor=.val/los.\).*Logged so far: train/loss, val/score\."
     ):
         epochs_until_stop(EarlyStopping("val/los"), [1.0])
 
 
-def test_a_name_that_nothing_can_log_is_refused_before_the_first_step():
+def test_impossible_monitor_fails_before_the_first_step():
     trainer = quiet_trainer(callbacks=EarlyStopping("train_los"))
     with pytest.raises(MonitorError, match=r"EarlyStopping\(monitor='train_los'\): no step logs this value"):
         trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
     assert trainer.global_step == 0
 
 
-def test_its_state_comes_back():
+def test_state_dict_round_trip():
     stopping, other = EarlyStopping(mode="max"), EarlyStopping(mode="max")
     other.load_state_dict(stopping.state_dict())
     assert other.best_score == -math.inf
@@ -134,7 +134,7 @@ def test_wrong_mode():
 
 
 def fit_and_note_weights(stopping, scores, **arguments):
-    """Fit, and return what the module ends with and what it had after each epoch."""
+    """Fit, and return the final weights, those after each epoch, and the trainer."""
     epochs = []
     note = Lambdas(on_train_epoch_end=lambda trainer, module: epochs.append(weights_of(module)))
     trainer = quiet_trainer(max_epochs=len(scores), callbacks=[stopping, note], **arguments)
@@ -155,21 +155,21 @@ def same(first, second):
         ({"patience": 2, "mode": "max"}, [3, 4, 1, 1], 1),
         ({"patience": 9}, [3, 2, math.nan, 1], 1),
         ({"patience": 9}, [3, 2, 1], 2),  # the last is the best
-        ({"patience": 9}, [math.nan], 0),  # none is: the weights stay
+        ({"patience": 9}, [math.nan], 0),  # there is no best: the weights stay
         ({"patience": 9, "stopping_threshold": 1.5}, [3, 1], 1),
     ],
     ids=str,
 )
-def test_the_best_weights_come_back(arguments, scores, best):
+def test_best_weights_are_restored(arguments, scores, best):
     stopping = EarlyStopping("val/score", restore_best_weights=True, **arguments)
     final, epochs, trainer = fit_and_note_weights(stopping, scores)
     assert [i for i, weights in enumerate(epochs) if same(weights, final)] == [best]
-    # The engine has them too: what is tested afterwards is the best.
+    # The engine has them too: a later test is of the best weights.
     held = trainer.engine.state_dict()
     assert all(np.array_equal(held[name], value) for name, value in epochs[best].items())
 
 
-def test_a_test_after_the_fit_is_of_the_best_weights():
+def test_later_test_uses_the_best_weights():
     results = {}
     for restore in (True, False):
         stopping = EarlyStopping("val/score", restore_best_weights=restore, patience=9)
@@ -180,14 +180,14 @@ def test_a_test_after_the_fit_is_of_the_best_weights():
     assert trainer.test(dataloaders=boring_batches(3), verbose=False)[0] == results[True] != results[False]
 
 
-def test_without_it_the_newest_weights_stay():
+def test_newest_weights_stay_without_restoring():
     final, epochs, _ = fit_and_note_weights(EarlyStopping("val/score", patience=2), [3, 1, 2, 2])
     assert [i for i, weights in enumerate(epochs) if same(weights, final)] == [3]
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_the_last_checkpoint_is_not_the_best_one():
-    """Checkpoints are of the training as it went: a run can go on from the last."""
+def test_last_checkpoint_has_the_training_weights():
+    """Checkpoints hold the weights in training, so that the run can be resumed from the last."""
     stopping = EarlyStopping("val/score", restore_best_weights=True, patience=9)
     final, epochs, trainer = fit_and_note_weights(stopping, [1, 2, 3], enable_checkpointing=True)
     from kgenre.checkpoints import read_checkpoint
@@ -198,7 +198,7 @@ def test_the_last_checkpoint_is_not_the_best_one():
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_a_best_of_before_a_resume_is_told(caplog):
+def test_best_before_a_resume_is_reported(caplog):
     def fit(scores, **arguments):
         trainer = quiet_trainer(
             max_epochs=len(scores),
@@ -215,7 +215,7 @@ def test_a_best_of_before_a_resume_is_told(caplog):
     assert fit([3, 1, 2, 0.5], ckpt_path="last") == "Restored the weights of epoch 4: val/score 0.5000."
 
 
-def test_a_value_that_is_logged_at_the_end_of_the_training_epoch():
+def test_check_on_train_epoch_end():
     class Late(BoringModule):
         def on_train_epoch_end(self):
             self.log("late", [3.0, 2.0, 2.0, 1.0][self.current_epoch])
@@ -224,18 +224,18 @@ def test_a_value_that_is_logged_at_the_end_of_the_training_epoch():
     trainer = quiet_trainer(max_epochs=4, callbacks=stopping)
     trainer.fit(Late(), boring_batches(1), boring_batches(1))
     assert trainer.current_epoch == 3
-    with pytest.raises(MonitorError):  # after the validation of the first epoch it is not there yet
+    with pytest.raises(MonitorError):  # not logged yet after the first validation
         quiet_trainer(callbacks=EarlyStopping("late")).fit(Late(), boring_batches(1), boring_batches(1))
 
 
-def test_not_strict_warns_only(caplog):
+def test_strict_false_only_warns(caplog):
     trainer = quiet_trainer(max_epochs=2, callbacks=EarlyStopping("nothing", strict=False))
     trainer.fit(BoringModule(), boring_batches(1))
     assert trainer.current_epoch == 2
     assert caplog.text.count("EarlyStopping(strict=False): nothing was not logged.") == 2
 
 
-def test_verbose_says_what_improved(caplog):
+def test_verbose_logs_improvements(caplog):
     with caplog.at_level(logging.INFO, "kgenre"):
         epochs_until_stop(EarlyStopping("val/score", verbose=True), [3, 4, 2])
     assert [record.message for record in caplog.records[1:]] == [
@@ -244,7 +244,7 @@ def test_verbose_says_what_improved(caplog):
     ]
 
 
-def test_another_fit_counts_anew():
+def test_second_fit_starts_from_scratch():
     stopping = EarlyStopping("val/score", patience=1)
     for scores, epochs in (([1, 2], 2), ([9, 8, 7], 3)):
         assert epochs_until_stop(stopping, scores) == epochs

@@ -19,7 +19,7 @@ def test_updates_per_epoch():
     assert trainer.global_step == 9
 
 
-def test_an_update_is_of_the_mean_gradient():
+def test_update_uses_the_mean_gradient():
     batches, module = boring_batches(4), BoringModule()
     scheduler = GradientAccumulationScheduler({0: 4})
     quiet_trainer(callbacks=scheduler).fit(module, batches)
@@ -33,7 +33,7 @@ def test_wrong_schedules(wrong):
         GradientAccumulationScheduler(wrong)
 
 
-def test_both_ways_contradict_each_other():
+def test_conflict_with_accumulate_grad_batches():
     trainer = quiet_trainer(accumulate_grad_batches=2, callbacks=GradientAccumulationScheduler({0: 2}))
     with pytest.raises(ValueError, match=r"accumulate_grad_batches=2\) and a GradientAccumulationScheduler contradict"):
         trainer.fit(BoringModule(), boring_batches(1))

@@ -1,4 +1,4 @@
-"""The share of time that training waits, on a clock that the test moves."""
+"""InputMonitor: the share of time spent waiting for batches, measured on a fake clock."""
 
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 class Slow:
-    """Batches that take three seconds each of the test's clock."""
+    """Batches that take three seconds each on the fake clock."""
 
     def __init__(self, now, batches):
         self.now, self.batches = now, batches
@@ -35,7 +35,7 @@ def test_input_wait_is_the_share_of_training_time(monkeypatch):
 
         return hook
 
-    # A second a training step, fifty for validation.
+    # One second per training step, fifty for validation.
     clock = Lambdas(on_train_batch_start=pass_seconds(1.0), on_validation_batch_start=pass_seconds(50.0))
     logger = InMemoryLogger()
     trainer = quiet_trainer(max_epochs=2, logger=logger, callbacks=[InputMonitor(), clock])

@@ -22,7 +22,7 @@ class Prog(BoringModule):
 
 
 def keras_model(module):
-    """The same model, compiled, for ``fit``."""
+    """Return a compiled copy of the module's model, for ``fit``."""
     model = keras.models.clone_model(module.model)
     model.set_weights(module.model.get_weights())
     model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
@@ -34,7 +34,7 @@ def arrays(count, seed=0):
     return [np.concatenate([batch[key] for batch in batches]) for key in ("x", "y")]
 
 
-def test_calls_come_in_the_order_of_fit():
+def test_hooks_are_called_in_the_order_of_keras_fit():
     class Notes(keras.callbacks.Callback):
         def __init__(self):
             super().__init__()
@@ -60,7 +60,7 @@ def test_calls_come_in_the_order_of_fit():
 def test_early_stopping_and_restored_weights():
     callback = keras.callbacks.EarlyStopping(monitor="val_loss", patience=1, restore_best_weights=True)
 
-    class Worse(Prog):  # the third validation is worse than the first two
+    class Worse(Prog):  # the third validation is worse than the second
         def on_validation_epoch_end(self):
             self.log("val/loss", [3.0, 1.0, 2.0, 9.0][self.trainer.current_epoch])
 
@@ -80,7 +80,7 @@ def test_early_stopping_and_restored_weights():
 
 
 @pytest.mark.parametrize("how", ["scheduler", "plateau"])
-def test_learning_rates_that_keras_sets(how):
+def test_learning_rates_set_by_keras(how):
     callback = {
         "scheduler": keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2),
         "plateau": keras.callbacks.ReduceLROnPlateau(monitor="loss", factor=0.5, patience=1, min_delta=1e9),
@@ -96,7 +96,7 @@ def test_learning_rates_that_keras_sets(how):
     np.testing.assert_allclose(weights_of(module)[KERNEL], model.get_weights()[0], rtol=1e-5)
 
 
-def test_files_that_keras_writes(tmp_path):
+def test_files_written_by_keras(tmp_path):
     saved = str(tmp_path / "{epoch}.weights.h5")
     callbacks = [
         keras.callbacks.CSVLogger("log.csv"),
@@ -114,7 +114,7 @@ def test_files_that_keras_writes(tmp_path):
     np.testing.assert_array_equal(weights_of(again)[KERNEL], weights_of(module)[KERNEL])
 
 
-def test_values_are_found_under_both_names():
+def test_logs_are_found_under_both_names():
     class Reads(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             seen.append((logs["val/loss"], logs.get("val_loss"), "val/loss" in logs, logs.get("absent"), len(logs)))
@@ -126,7 +126,7 @@ def test_values_are_found_under_both_names():
     assert seen == [(loss, loss, True, None, len({name.removeprefix("train/") for name in metrics}))]
 
 
-def test_a_batch_hook_sees_the_newest_weights_and_may_change_them():
+def test_batch_hook_can_read_and_change_the_newest_weights():
     class Halves(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):
             kernel = self.model.get_weights()[0]
@@ -140,7 +140,7 @@ def test_a_batch_hook_sees_the_newest_weights_and_may_change_them():
     np.testing.assert_array_equal(weights_of(module)[KERNEL], seen[-1] / 2)
 
 
-def test_functions_of_a_lambda_callback_are_called():
+def test_functions_of_a_keras_lambda_callback_are_called():
     seen = []
     functions = {
         "on_epoch_end": lambda epoch, logs: seen.append((epoch, logs["val_loss"] > 0)),
@@ -151,7 +151,7 @@ def test_functions_of_a_lambda_callback_are_called():
     assert seen == [0, 1, (0, True)]
 
 
-def test_only_written_batch_hooks_are_called():
+def test_only_overridden_batch_hooks_are_called():
     class Epochs(keras.callbacks.Callback):
         def on_epoch_end(self, epoch, logs=None):
             pass
@@ -160,7 +160,7 @@ def test_only_written_batch_hooks_are_called():
     assert "on_train_batch_end" in vars(KerasCallback(keras.callbacks.TerminateOnNaN()))
 
 
-def test_what_is_refused():
+def test_unsupported_callbacks_and_models_are_rejected():
     with pytest.raises(
         TypeError, match=r"keras.callbacks.TensorBoard relies on internals .* kgenre's TensorBoardLogger"
     ):

@@ -1,4 +1,4 @@
-"""A callback made of functions."""
+"""LambdaCallback: a callback made of functions."""
 
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
@@ -7,7 +7,7 @@ import kgenre
 from kgenre.callbacks import LambdaCallback
 
 
-def test_its_functions_are_called_in_a_training():
+def test_functions_are_called():
     calls = []
     callback = LambdaCallback(
         setup=lambda trainer, module, stage: calls.append(stage),
@@ -20,7 +20,7 @@ def test_its_functions_are_called_in_a_training():
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_the_hooks_of_checkpoints():
+def test_checkpoint_hooks():
     loaded = []
     trainer = quiet_trainer(
         enable_checkpointing=True,
@@ -35,14 +35,14 @@ def test_the_hooks_of_checkpoints():
     assert loaded == [3]
 
 
-def test_two_do_not_mix():
+def test_instances_do_not_share_hooks():
     first, second = LambdaCallback(on_train_start=print), LambdaCallback(on_train_end=print)
     assert (first.on_train_start, second.on_train_end) == (print, print)
     assert first.on_train_end.__func__ is kgenre.Callback.on_train_end
 
 
 @pytest.mark.parametrize("name", ["on_train_epoch_ends", "state_dict", "state_key", "_hidden", "monitors"])
-def test_an_unknown_hook_is_refused_with_the_list(name):
+def test_unknown_hook_error_lists_the_hooks(name):
     with pytest.raises(
         TypeError, match=rf"LambdaCallback\({name}=...\): there is no such hook. Hooks: setup, "
     ) as error:
@@ -52,6 +52,6 @@ def test_an_unknown_hook_is_refused_with_the_list(name):
     assert all(hasattr(kgenre.Callback, hook) for hook in listed)
 
 
-def test_what_is_not_a_function_is_refused():
+def test_non_function_is_rejected():
     with pytest.raises(TypeError, match=r"LambdaCallback\(on_fit_end=...\) takes a function. Received: 3"):
         LambdaCallback(on_fit_end=3)

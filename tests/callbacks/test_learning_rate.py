@@ -14,20 +14,20 @@ pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
 
 def history(*callbacks, module=None, batches=4, **arguments):
-    """(step, rate) as the monitor logs it."""
+    """Fit, and return the pairs (step, rate) that the monitor logs."""
     logger = InMemoryLogger()
     trainer = quiet_trainer(**{"callbacks": list(callbacks), "logger": logger, "log_every_n_steps": 1, **arguments})
     trainer.fit(module or BoringModule(learning_rate=1.0), boring_batches(batches))
     return [(step, pytest.approx(rate)) for step, rate in logger.history("lr-SGD")]
 
 
-def test_a_schedule_of_epochs():
+def test_schedule_by_epochs():
     schedule = LearningRateScheduler(lambda epoch, rate: rate / 2 if epoch else rate)
     assert history(schedule, LearningRateMonitor(), max_epochs=3) == [(4, 1.0), (8, 0.5), (12, 0.25)]
 
 
 @pytest.mark.filterwarnings("ignore:training_step returned None")
-def test_a_keras_schedule_knows_no_batches_that_were_left_out():
+def test_skipped_batches_do_not_advance_a_keras_schedule():
     class LeavesOut(BoringModule):
         def training_step(self, batch, batch_idx):
             return None if batch["x"].shape[0] == 4 else super().training_step(batch, batch_idx)
@@ -43,13 +43,13 @@ def test_a_keras_schedule_knows_no_batches_that_were_left_out():
 
 
 @pytest.mark.parametrize(("accumulate", "steps"), [(1, 4), (2, 2)])
-def test_a_schedule_of_steps(accumulate, steps):
+def test_schedule_by_steps(accumulate, steps):
     schedule = LearningRateScheduler(lambda step, rate: 0.1 * (step + 1), interval="step")
     found = history(schedule, LearningRateMonitor("step"), accumulate_grad_batches=accumulate)
     assert found == [(step, 0.1 * step) for step in range(1, steps + 1)]
 
 
-def test_the_rate_is_what_the_step_uses():
+def test_step_uses_the_scheduled_rate():
     module, batches = BoringModule(learning_rate=1.0), boring_batches(2)
     schedule = LearningRateScheduler(lambda step, rate: [0.05, 0.0][step], interval="step")
     quiet_trainer(callbacks=schedule).fit(module, batches)
@@ -57,7 +57,7 @@ def test_the_rate_is_what_the_step_uses():
     np.testing.assert_allclose(weights_of(module)["model.layers.0.kernel"], expected, rtol=1e-5)
 
 
-def test_an_epoch_in_two_parts_decays_once():
+def test_epoch_resumed_in_the_middle_decays_once():
     def halve(epoch, rate):
         return rate / 2
 
@@ -69,8 +69,8 @@ def test_an_epoch_in_two_parts_decays_once():
     assert second.learning_rates() == [0.25]
 
 
-def test_the_courses_schedule():
-    """The rate stays for ten epochs, then shrinks by exp(-0.01) each epoch."""
+def test_constant_then_decay():
+    """The rate is constant for ten epochs, then multiplied by exp(-0.01) each epoch."""
     schedule, rates, rate = ConstantThenDecay(), [], 1e-4
     for epoch in range(15):
         rate = schedule(epoch, rate)
@@ -80,14 +80,14 @@ def test_the_courses_schedule():
     assert ConstantThenDecay(constant_epochs=0, decay=1.0)(0, 1.0) == pytest.approx(math.exp(-1))
 
 
-def test_an_optimizer_with_a_schedule_of_its_own_is_refused():
+def test_optimizer_with_its_own_schedule_is_rejected():
     class Scheduled(BoringModule):
         def configure_optimizers(self):
             return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(1.0, 1, 0.5))
 
     with pytest.raises(TypeError, match="that has the schedule ExponentialDecay"):
         history(LearningRateScheduler(lambda epoch, rate: rate), module=Scheduled())
-    # ... but it is logged: the rate of the update that was just made is that of the count before it.
+    # The monitor logs it all the same: the fourth update used the rate of iteration 3.
     assert history(LearningRateMonitor(), module=Scheduled()) == [(4, 0.5**3)]
 
 

@@ -1,4 +1,4 @@
-"""Which checkpoints are written, kept and pointed to."""
+"""ModelCheckpoint: which checkpoints are written and kept, and what ``best`` and ``last`` point to."""
 
 import shutil
 import threading
@@ -21,7 +21,7 @@ SCORES = [5.0, 3.0, 4.0, 2.0, 6.0]
 
 
 class Scores(BoringModule):
-    """Logs the scores one by one, an epoch each, at the end of validation (or of the epoch)."""
+    """Logs one score per epoch, in the given hook."""
 
     def __init__(self, scores=SCORES, hook="on_validation_epoch_end"):
         super().__init__()
@@ -46,7 +46,7 @@ def fit(checkpoint, epochs=5, module=None, val=True, ckpt_path=None, **arguments
     return kept, {name: int(target.removeprefix("step=")) for name, target in pointers.items()}
 
 
-# One step an epoch: the step is the epoch's number, and scores 5 3 4 2 6 belong to steps 1 2 3 4 5.
+# With one step per epoch, steps 1 2 3 4 5 have the scores 5 3 4 2 6.
 @pytest.mark.parametrize(
     ("arguments", "kept", "best"),
     [
@@ -63,7 +63,7 @@ def fit(checkpoint, epochs=5, module=None, val=True, ckpt_path=None, **arguments
     ],
     ids=str,
 )
-def test_what_is_kept(arguments, kept, best):
+def test_kept_checkpoints(arguments, kept, best):
     checkpoint = ModelCheckpoint(**{"monitor": "val/score", **arguments})
     found, pointers = fit(checkpoint)
     assert found == kept
@@ -76,7 +76,7 @@ def test_what_is_kept(arguments, kept, best):
         assert checkpoint.best_model_score == SCORES[best - 1]
 
 
-def test_nothing_is_kept_for_nothing(in_tmp_path):
+def test_neither_best_nor_last_keeps_nothing(in_tmp_path):
     trainer = quiet_trainer(
         callbacks=ModelCheckpoint("val/score", save_top_k=0, save_last=False), enable_checkpointing=True
     )
@@ -85,28 +85,28 @@ def test_nothing_is_kept_for_nothing(in_tmp_path):
 
 
 @pytest.mark.parametrize("monitor", [None, "val/loss", "val/score"])
-def test_the_newest_has_to_do_while_none_is_the_best(monitor):
+def test_newest_is_kept_while_there_is_no_best(monitor):
     module = Scores([float("nan")] * 3)
     assert fit(ModelCheckpoint(monitor, save_last=False), 3, module) == ([3], {"last": 3})
 
 
-def test_a_validation_judges_one_checkpoint():
+def test_each_validation_scores_one_checkpoint():
     best = ModelCheckpoint("val/score", save_top_k=3)
     assert fit(best, 5, check_val_every_n_epoch=2) == ([2, 4, 5], {"best": 4, "last": 5})
     assert best.kept.scores == {"step=000002": 3.0, "step=000004": 2.0}
 
 
-def test_a_nan_is_never_the_best():
+def test_nan_is_never_the_best():
     assert fit(ModelCheckpoint("val/score"), 3, Scores([4.0, float("nan"), 5.0])) == ([1, 3], {"best": 1, "last": 3})
     assert fit(ModelCheckpoint("val/score"), 2, Scores([float("nan")] * 2)) == ([2], {"last": 2})
 
 
-def test_a_score_of_the_training_epoch():
+def test_monitor_logged_at_the_end_of_the_epoch():
     module = Scores(hook="on_train_epoch_end")
     assert fit(ModelCheckpoint("val/score"), 4, module, val=False) == ([4], {"best": 4, "last": 4})
 
 
-def test_by_default_the_last_and_the_best_by_validation_loss():
+def test_default_keeps_last_and_best_by_validation_loss():
     trainer = quiet_trainer(max_epochs=2, enable_checkpointing=True)
     trainer.fit(BoringModule(learning_rate=10.0), boring_batches(1), boring_batches(1))  # diverges
     folder = trainer.log_dir / "checkpoints"
@@ -116,19 +116,19 @@ def test_by_default_the_last_and_the_best_by_validation_loss():
 
 
 @pytest.mark.parametrize("monitor", ["val/loss", None])
-def test_without_a_value_the_newest_is_kept(monitor):
+def test_newest_is_kept_without_a_monitored_value(monitor):
     assert fit(ModelCheckpoint(monitor), 3) == ([3], {"last": 3})
 
 
 @pytest.mark.parametrize("save_last", [True, False])
-def test_minus_one_keeps_every_one_without_a_value_too(save_last):
+def test_save_top_k_minus_one_keeps_all_even_without_a_value(save_last):
     every = ModelCheckpoint(None, save_top_k=-1, every_n_epochs=2, save_last=save_last)
     assert fit(every, 5) == ([2, 4], {"last": 4})
     nan = ModelCheckpoint("val/score", save_top_k=-1)
     assert fit(nan, 3, Scores([4.0, float("nan"), 5.0])) == ([1, 2, 3], {"best": 1, "last": 3})
 
 
-def test_a_value_that_was_not_logged_is_an_error_that_lists_what_was():
+def test_missing_monitor_error_lists_the_logged_values():
     class More(Scores):
         def on_train_epoch_start(self):
             self.log("more", 1.0)
@@ -148,7 +148,7 @@ def test_a_value_that_was_not_logged_is_an_error_that_lists_what_was():
         ("accuracy", r"no step logs this value. The steps log"),
     ],
 )
-def test_a_name_that_nothing_can_log_is_refused_before_the_first_step(monitor, message):
+def test_impossible_monitor_fails_before_the_first_step(monitor, message):
     trainer = quiet_trainer(callbacks=ModelCheckpoint(monitor), enable_checkpointing=True)
     with pytest.raises(MonitorError, match=message):
         trainer.fit(BoringModule(), boring_batches(2), boring_batches(1))
@@ -156,7 +156,7 @@ def test_a_name_that_nothing_can_log_is_refused_before_the_first_step(monitor, m
 
 
 @pytest.mark.parametrize("who", ["module", "callback"])
-def test_a_name_that_a_hook_may_log_is_not_refused(caplog, who):
+def test_monitor_that_a_hook_may_log_is_accepted(caplog, who):
     module = BoringModule()
     hooks = {"on_validation_epoch_end": lambda *_: module.log("val_loss", 1.0)}
     if who == "module":
@@ -166,13 +166,13 @@ def test_a_name_that_a_hook_may_log_is_not_refused(caplog, who):
     assert "no step logs this value, so a hook must log it. Did you mean 'val/loss'?" in caplog.text
 
 
-def test_weights_only():
+def test_save_weights_only():
     fit(ModelCheckpoint("val/score", save_weights_only=True), 1)
     folder = find_checkpoint("runs/scores/version_0")
     assert read_checkpoint(folder).optimizer == {}
 
 
-def test_validation_inside_an_epoch_saves_there():
+def test_validation_within_an_epoch_saves_a_checkpoint():
     trainer = quiet_trainer(
         max_epochs=1, val_check_interval=2, enable_checkpointing=True, callbacks=ModelCheckpoint(save_top_k=-1)
     )
@@ -183,7 +183,7 @@ def test_validation_inside_an_epoch_saves_there():
     assert [(state["epoch"], state["batch"]) for state in states] == [(0, 2), (0, 4), (1, 0)]
 
 
-def test_the_sanity_check_and_later_stages_save_nothing():
+def test_validate_and_test_after_the_fit_save_nothing():
     trainer = quiet_trainer(enable_checkpointing=True)
     trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
     before = sorted(path.stat().st_mtime_ns for path in trainer.log_dir.glob("checkpoints/*"))
@@ -192,7 +192,7 @@ def test_the_sanity_check_and_later_stages_save_nothing():
     assert sorted(path.stat().st_mtime_ns for path in trainer.log_dir.glob("checkpoints/*")) == before
 
 
-def test_the_old_checkpoint_stays_until_the_new_one_is_written(monkeypatch):
+def test_old_checkpoint_stays_until_the_new_one_is_written(monkeypatch):
     """The disk is full at the second save: the first checkpoint and its pointers are untouched."""
 
     def fill_the_disk(trainer, module):
@@ -206,7 +206,7 @@ def test_the_old_checkpoint_stays_until_the_new_one_is_written(monkeypatch):
     assert read_checkpoint(folder).state["global_step"] == 1
 
 
-def test_going_on_knows_the_best():
+def test_resumed_run_knows_the_best():
     fit(ModelCheckpoint("val/score"), 2)
     checkpoint = ModelCheckpoint("val/score")
     trainer = quiet_trainer(max_epochs=3, callbacks=checkpoint, enable_checkpointing=True)
@@ -214,7 +214,7 @@ def test_going_on_knows_the_best():
     assert checkpoint.best_model_score == 3.0
     assert checkpoint.best_model_path.name == "step=000002"
     assert sorted(path.name for path in checkpoint.folder.glob("step=*")) == ["step=000002", "step=000003"]
-    # A second fit of the same callback is another run.
+    # A second fit with the same callback is a new run.
     trainer.max_epochs = 1
     trainer.fit(Scores(), boring_batches(1), boring_batches(1))
     assert trainer.log_dir.name == "version_1"
@@ -222,7 +222,7 @@ def test_going_on_knows_the_best():
 
 
 @pytest.mark.parametrize(("save_top_k", "best"), [(0, None), (1, "step=000002")])
-def test_going_on_with_a_smaller_number_removes_none_of_the_best(save_top_k, best):
+def test_resuming_with_smaller_save_top_k_keeps_the_earlier_best(save_top_k, best):
     fit(ModelCheckpoint("val/score", save_top_k=3), 3)
     checkpoint = ModelCheckpoint("val/score", save_top_k=save_top_k)
     trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
@@ -251,11 +251,11 @@ def test_wrong_arguments(arguments):
         ModelCheckpoint(**arguments)
 
 
-def test_it_is_a_callback():
+def test_is_a_callback():
     assert isinstance(ModelCheckpoint(), kgenre.Callback)
 
 
-# --- by steps, by time, after an error, with names -----------------------------------------------------------------
+# --- by steps, by time, on exceptions, with file names -------------------------------------------------------------
 
 
 def folders(root="runs"):
@@ -268,7 +268,7 @@ def folders(root="runs"):
     [
         (3, {}, [3, 6]),
         (4, {}, [4, 8]),
-        (100, {}, [8]),  # the end of a fit that is shorter
+        (100, {}, [8]),  # at the end of the fit, which is shorter
         (2, {"accumulate_grad_batches": 2}, [2, 4]),
         (1, {"max_steps": 2}, [1, 2]),
         (2, {"val_check_interval": 2}, [2, 4, 6, 8]),
@@ -289,8 +289,8 @@ def test_every_n_train_steps(every, trainer_arguments, steps, validates):
     assert (read_checkpoint(last).state["global_step"] if last else None) == (steps[-1] if steps else None)
 
 
-def test_a_monitor_of_the_epoch_is_waited_for():
-    """Inside the first epoch its mean is not there yet, though a validation was."""
+def test_waits_for_a_monitor_logged_per_epoch():
+    """Within the first epoch, the epoch's mean does not exist yet, although validation has run."""
 
     class Mean(BoringModule):
         def training_step(self, batch, batch_idx):
@@ -305,15 +305,15 @@ def test_a_monitor_of_the_epoch_is_waited_for():
 
 
 class Rising(Scores):
-    """Logs the number of updates."""
+    """Logs the number of updates as the score."""
 
     def log_score(self):
         if not self.trainer.sanity_checking:
             self.log("val/score", float(self.global_step))
 
 
-def test_a_step_where_validation_is_due_is_judged_by_it():
-    """Steps 2 and 4 are validated, 1 and 3 are not; the best is one of those that were."""
+def test_step_with_validation_due_is_scored_by_it():
+    """Only steps 2 and 4 are validated, so only they can be the best."""
     checkpoint = ModelCheckpoint("val/score", mode="max", every_n_train_steps=1, save_top_k=-1)
     trainer = quiet_trainer(val_check_interval=2, callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(Rising(), boring_batches(4), boring_batches(1))
@@ -322,8 +322,8 @@ def test_a_step_where_validation_is_due_is_judged_by_it():
 
 
 @pytest.mark.parametrize("every", [1, 2, 3, 5])
-def test_a_run_that_goes_on_from_a_step_is_the_run_that_was_not_stopped(every):
-    """Weights, and the places of validation, also where one was due at the very step of the checkpoint."""
+def test_run_resumed_mid_epoch_equals_uninterrupted_run(every):
+    """Weights and validation steps agree, even if validation was due at the step of the checkpoint."""
 
     def fit(max_steps, ckpt_path=None):
         places = []
@@ -348,7 +348,7 @@ def test_a_run_that_goes_on_from_a_step_is_the_run_that_was_not_stopped(every):
 
 
 @pytest.mark.parametrize("monitor", [None, "val/score"])
-def test_what_a_run_kept_for_good_stays_when_it_goes_on_with_fewer(monitor):
+def test_checkpoints_kept_by_minus_one_survive_resume(monitor):
     fit(ModelCheckpoint(monitor, save_top_k=-1), epochs=3)
     for epochs in (4, 5):
         kept, _ = fit(ModelCheckpoint(monitor), epochs=epochs, ckpt_path="last")
@@ -386,7 +386,7 @@ class Broken(Exception):
     [("on_train_batch_end", (0, 2)), ("on_train_batch_start", (0, 1)), ("on_validation_batch_end", (0, 4))],
 )
 def test_save_on_exception(error, hook, position):
-    """What an error breaks off goes on where it was, and ends as if nothing had happened."""
+    """The interrupted run continues where it was and ends like an uninterrupted one."""
 
     def fail(trainer, module, *arguments):
         if arguments[-1] == (1 if hook.startswith("on_train") else 0):
@@ -418,7 +418,7 @@ def test_save_on_exception(error, hook, position):
     assert later == validations == [4, 8]
 
 
-def test_a_checkpoint_that_is_due_is_judged_by_a_validation_that_was_broken_off():
+def test_interrupted_validation_still_scores_the_due_checkpoint():
     def fail(trainer, module, *arguments):
         if not trainer.resumed and trainer.global_step == 2:
             raise Broken
@@ -432,7 +432,7 @@ def test_a_checkpoint_that_is_due_is_judged_by_a_validation_that_was_broken_off(
     assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000004": 4.0}
 
 
-def test_a_step_that_fails_is_not_counted():
+def test_failed_step_is_not_counted():
     def break_second_step(trainer, module):
         step, calls = trainer.engine.train_step, []
 
@@ -455,8 +455,8 @@ def test_a_step_that_fails_is_not_counted():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends' steps change the variables in place")
-def test_weights_that_lack_steps_are_not_saved(caplog):
-    """An error in JAX's step (the end of memory) takes the weights along: those from before are of fewer batches."""
+def test_weights_that_lack_steps_are_not_saved_on_exception(caplog):
+    """A step that fails in JAX (out of memory, say) destroys the weights; those of the epoch's start lack two steps."""
 
     def break_third_step(trainer, module):
         whole = trainer.engine._train
@@ -478,7 +478,7 @@ def test_weights_that_lack_steps_are_not_saved(caplog):
     assert "Nothing is saved" in caplog.text
 
 
-def test_an_error_saves_nothing_by_default_nor_before_the_first_step():
+def test_exception_saves_nothing_by_default_or_before_first_step():
     def fail(trainer, module, *arguments):
         raise Broken
 
@@ -494,7 +494,7 @@ def test_an_error_saves_nothing_by_default_nor_before_the_first_step():
 
 
 @pytest.mark.parametrize("hook", ["on_fit_start", "on_train_start"])
-def test_going_on_in_another_run_changes_neither(hook):
+def test_failed_resume_of_another_run_changes_neither(hook):
     def names(version):
         return sorted(path.name for path in Path(f"runs/boring_module/version_{version}/checkpoints").glob("step=*"))
 
@@ -522,7 +522,7 @@ def test_going_on_in_another_run_changes_neither(hook):
         ("{unknown:.2f}", ["unknown=nan", "unknown=nan-v1", "unknown=nan-v2"]),
     ],
 )
-def test_names(template, names):
+def test_filename_templates(template, names):
     checkpoint = ModelCheckpoint("val/score", save_top_k=-1, filename=template)
     trainer = quiet_trainer(max_epochs=3, callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(Scores(), boring_batches(1), boring_batches(1))
@@ -536,13 +536,13 @@ def test_names(template, names):
 
 
 @pytest.mark.parametrize("every", [{"every_n_epochs": 1}, {"every_n_epochs": 9}, {"every_n_train_steps": 9}], ids=str)
-def test_the_end_of_a_fit_is_named_as_the_end_of_its_last_epoch(every):
+def test_end_of_fit_is_named_after_the_last_epoch(every):
     checkpoint = ModelCheckpoint(monitor=None, filename="{epoch}", **every)
     quiet_trainer(max_epochs=2, callbacks=checkpoint, enable_checkpointing=True).fit(BoringModule(), boring_batches(2))
     assert folders() == ["epoch=1"]
 
 
-def test_a_name_in_a_template_that_nothing_logs_is_told(caplog):
+def test_unknown_name_in_a_template_is_reported(caplog):
     checkpoint = ModelCheckpoint(filename="{epoch}-{val_loss:.2f}-{train/loss:.2f}")
     trainer = quiet_trainer(callbacks=checkpoint, enable_checkpointing=True)
     trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
@@ -556,13 +556,13 @@ def test_a_name_in_a_template_that_nothing_logs_is_told(caplog):
 @pytest.mark.parametrize(
     "template", ["a/{epoch}", "a:{epoch}", "", "last", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"]
 )
-def test_a_template_that_cannot_name_a_folder(template):
+def test_invalid_filename_templates(template):
     with pytest.raises(ValueError, match=r"filename=...\) takes a template such as .*Received:") as error:
         ModelCheckpoint(filename=template)
     assert repr(template) in str(error.value)
 
 
-def test_one_rhythm_at_a_time():
+def test_invalid_save_intervals():
     with pytest.raises(ValueError, match=r"takes only one of .*every_n_epochs=1, every_n_train_steps=5"):
         ModelCheckpoint(every_n_epochs=1, every_n_train_steps=5)
     with pytest.raises(ValueError, match=r"every_n_train_steps=0"):
@@ -571,10 +571,10 @@ def test_one_rhythm_at_a_time():
         ModelCheckpoint(train_time_interval="1h")
 
 
-# --- several in one run --------------------------------------------------------------------------------------------
+# --- several callbacks in one run--------------------------------------------------------------------------------------
 
 
-def test_two_share_a_folder_and_keep_their_own():
+def test_several_callbacks_share_a_folder():
     best = ModelCheckpoint("val/score", save_top_k=2)
     recent = ModelCheckpoint(monitor=None, every_n_train_steps=1)
     light = ModelCheckpoint("val/score", mode="max", save_weights_only=True, filename="light-{step}")
@@ -583,8 +583,8 @@ def test_two_share_a_folder_and_keep_their_own():
     assert folders() == ["light-step=5", "step=000002", "step=000004", "step=000005", "step=000005-v1"]
     assert (best.kept.last, recent.kept.last, light.kept.last) == ("step=000005", "step=000005-v1", "light-step=5")
     pointers = {name: (best.folder / name).read_text().strip() for name in ("best", "last")}
-    assert pointers == {"best": "step=000004", "last": "step=000005-v1"}  # weights alone are no place to go on from
-    # A run that goes on gives each its own state back.
+    assert pointers == {"best": "step=000004", "last": "step=000005-v1"}  # a run cannot be resumed from weights alone
+    # Resuming restores the state of each callback.
     again = [ModelCheckpoint("val/score", save_top_k=2), ModelCheckpoint(monitor=None, every_n_train_steps=1)]
     trainer = quiet_trainer(max_epochs=6, callbacks=again, enable_checkpointing=True)
     trainer.fit(Scores([*SCORES, 1.0]), boring_batches(1), boring_batches(1), ckpt_path="last")
@@ -592,7 +592,7 @@ def test_two_share_a_folder_and_keep_their_own():
     assert again[1].kept.last == "step=000006-v1"
 
 
-def test_two_of_one_kind_have_two_states():
+def test_callbacks_with_the_same_monitor_have_separate_states():
     first, second = ModelCheckpoint("val/score"), ModelCheckpoint("val/score", filename="{epoch}")
     trainer = quiet_trainer(max_epochs=1, callbacks=[first, second], enable_checkpointing=True)
     trainer.fit(Scores(), boring_batches(1), boring_batches(1))
@@ -601,10 +601,10 @@ def test_two_of_one_kind_have_two_states():
     assert states["ModelCheckpoint(val/score)#2"]["last"] == "epoch=0"
 
 
-# --- in the background, and when it cannot be written ----------------------------------------------------------------
+# --- async saves and write errors ------------------------------------------------------------------------------------
 
 
-def test_in_the_background_the_same_is_written():
+def test_async_save_writes_the_same():
     found = {}
     for in_background in (False, True):
         checkpoint = ModelCheckpoint("val/score", save_top_k=-1, async_save=in_background)
@@ -618,8 +618,8 @@ def test_in_the_background_the_same_is_written():
     assert len(found[True]) == 3
 
 
-def test_training_goes_on_while_a_checkpoint_is_written(monkeypatch):
-    """The write of step 2 waits for step 3; were it waited for, nothing would go on."""
+def test_training_continues_while_a_checkpoint_is_written(monkeypatch):
+    """Writing the checkpoint of step 2 waits for step 3, which training must reach meanwhile."""
     import kgenre.callbacks.model_checkpoint as room
 
     went_on, write = threading.Event(), room.write_checkpoint
@@ -632,8 +632,8 @@ def test_training_goes_on_while_a_checkpoint_is_written(monkeypatch):
     assert read_checkpoint(checkpoint.last_model_path).state["global_step"] == 2
 
 
-def test_several_write_one_after_the_other(monkeypatch):
-    """They share the pointers: of two that replace one at the same time the second would find its file gone."""
+def test_several_callbacks_write_one_at_a_time(monkeypatch):
+    """They share the pointers: if two replaced one at the same time, the second would find its temporary file gone."""
     import kgenre.callbacks.model_checkpoint as room
 
     running, most, write = [], [], room.write_checkpoint
@@ -653,7 +653,7 @@ def test_several_write_one_after_the_other(monkeypatch):
 
 
 def full_disk(monkeypatch, at_step):
-    """The disk is full for the checkpoint of one step."""
+    """Let the write of one step's checkpoint fail with a full disk."""
     import kgenre.callbacks.model_checkpoint as room
 
     write = room.write_checkpoint
@@ -667,18 +667,18 @@ def full_disk(monkeypatch, at_step):
 
 
 @pytest.mark.parametrize("in_background", [False, True])
-def test_a_full_disk_is_an_error(monkeypatch, in_background):
+def test_full_disk_raises_by_default(monkeypatch, in_background):
     full_disk(monkeypatch, at_step=2)
     checkpoint = ModelCheckpoint("val/score", save_top_k=-1, async_save=in_background)
     trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
     with pytest.raises(OSError, match="No space left"):
         trainer.fit(Scores(), boring_batches(1), boring_batches(1))
-    assert trainer.global_step == (3 if in_background else 2)  # at the next save
+    assert trainer.global_step == (3 if in_background else 2)  # async: raised at the next save
     assert read_checkpoint(checkpoint.last_model_path).state["global_step"] == 1
     assert folders() == ["step=000001"]
 
 
-def test_an_error_of_the_last_write_surfaces_at_the_end(monkeypatch):
+def test_error_of_the_last_async_write_is_raised_at_the_end(monkeypatch):
     full_disk(monkeypatch, at_step=3)
     trainer = quiet_trainer(max_epochs=3, callbacks=ModelCheckpoint(async_save=True), enable_checkpointing=True)
     with pytest.raises(OSError, match="No space left"):
@@ -686,7 +686,7 @@ def test_an_error_of_the_last_write_surfaces_at_the_end(monkeypatch):
 
 
 @pytest.mark.parametrize("in_background", [False, True])
-def test_a_full_disk_is_a_warning(monkeypatch, caplog, in_background):
+def test_full_disk_can_be_a_warning(monkeypatch, caplog, in_background):
     full_disk(monkeypatch, at_step=4)
     checkpoint = ModelCheckpoint("val/score", async_save=in_background, on_save_error="warn")
     trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
@@ -696,7 +696,7 @@ def test_a_full_disk_is_a_warning(monkeypatch, caplog, in_background):
     assert folders() == ["step=000002", "step=000005"]
 
 
-def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
+def test_repeated_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
     for step in (2, 3, 4):
         full_disk(monkeypatch, at_step=step)
     assert fit(ModelCheckpoint("val/score", save_top_k=-1, on_save_error="warn"))[0] == [1, 5]
@@ -705,7 +705,7 @@ def test_the_next_warnings_of_a_full_disk_are_short(monkeypatch, caplog):
     assert caplog.messages[2:] == [again, again]
 
 
-def test_what_a_checkpoint_that_failed_would_have_replaced_stays():
+def test_undo_add_restores_the_replaced_checkpoint():
     kept = KeptCheckpoints(save_top_k=1, mode="min")
     kept.add("step=1", 0.5)
     before = kept.state_dict()
@@ -714,7 +714,7 @@ def test_what_a_checkpoint_that_failed_would_have_replaced_stays():
     assert kept.state_dict() == before
 
 
-def test_a_folder_that_vanishes_is_made_again():
+def test_deleted_folder_is_created_again():
     def remove(trainer, module):
         if trainer.current_epoch == 2:
             shutil.rmtree(trainer.log_dir / "checkpoints")
@@ -725,8 +725,8 @@ def test_a_folder_that_vanishes_is_made_again():
     assert pointers == {"best": 4, "last": 5}
 
 
-def test_what_is_removed_by_hand_leaves_a_place_among_the_best():
-    """Epoch 4's score is worse than the two before it: without the best one it is the second."""
+def test_checkpoint_deleted_by_hand_frees_a_top_k_slot():
+    """Step 4's score is worse than both that are kept; with the best one removed, it is the second best."""
 
     def remove(trainer, module):
         if trainer.current_epoch == 3:
@@ -738,6 +738,6 @@ def test_what_is_removed_by_hand_leaves_a_place_among_the_best():
     assert checkpoint.kept.scores == {"step=000001": 3.0, "step=000004": 4.0}
 
 
-def test_what_happens_on_an_error_is_raise_or_warn():
+def test_on_save_error_must_be_raise_or_warn():
     with pytest.raises(ValueError, match=r"on_save_error=...\) must be 'raise' or 'warn'. Received: 'ignore'"):
         ModelCheckpoint(on_save_error="ignore")

@@ -15,7 +15,7 @@ class Structured(BoringModule):
         return {"outputs": outputs, "more": {"squared": outputs**2}}
 
 
-def test_batch_by_batch(tmp_path):
+def test_writes_each_batch(tmp_path):
     trainer = quiet_trainer(callbacks=PredictionWriter(tmp_path / "here"))
     expected = trainer.predict(BoringModule(), boring_batches(3))
     files = sorted((tmp_path / "here").iterdir())
@@ -24,7 +24,7 @@ def test_batch_by_batch(tmp_path):
         np.testing.assert_array_equal(np.load(file)["predictions"], prediction)
 
 
-def test_all_at_the_end(tmp_path):
+def test_writes_all_at_the_end(tmp_path):
     writer = PredictionWriter(tmp_path, write_interval="epoch")
     trainer, module = quiet_trainer(callbacks=writer), Structured()
     expected = trainer.predict(module, boring_batches(3))
@@ -36,7 +36,7 @@ def test_all_at_the_end(tmp_path):
     np.testing.assert_array_equal(written["more/squared"], written["outputs"] ** 2)
 
 
-def test_a_pair_is_numbered(tmp_path):
+def test_tuple_items_are_numbered(tmp_path):
     class Pairs(BoringModule):
         def predict_step(self, batch, batch_idx):
             outputs = self.model(batch["x"])
@@ -46,7 +46,7 @@ def test_a_pair_is_numbered(tmp_path):
     assert sorted(np.load(tmp_path / "batch_000000.npz")) == ["0", "1/squared"]
 
 
-def test_in_the_run_or_nowhere():
+def test_writes_to_the_run_folder_or_fails():
     trainer = quiet_trainer(callbacks=PredictionWriter(write_interval="batch_and_epoch"), logger=CSVLogger())
     module = BoringModule()
     trainer.fit(module, boring_batches(1))
@@ -59,7 +59,7 @@ def test_in_the_run_or_nowhere():
         PredictionWriter(write_interval="never")
 
 
-def test_a_subclass_of_lightnings_kind(tmp_path):
+def test_subclass_in_lightning_style(tmp_path):
     seen = []
 
     class Mine(PredictionWriter):
@@ -71,7 +71,7 @@ def test_a_subclass_of_lightnings_kind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_half_precision_can_be_read(tmp_path):
+def test_bfloat16_is_written_as_float32(tmp_path):
     class Half(BoringModule):
         def predict_step(self, batch, batch_idx):
             return ops.cast(self.model(batch["x"]), "bfloat16")
@@ -84,7 +84,7 @@ def test_half_precision_can_be_read(tmp_path):
         np.testing.assert_array_equal(written, predicted.astype("float32"))
 
 
-def test_files_of_an_earlier_prediction_are_named(tmp_path, caplog):
+def test_leftover_files_are_reported(tmp_path, caplog):
     trainer, module = quiet_trainer(callbacks=PredictionWriter(tmp_path)), BoringModule()
     trainer.predict(module, boring_batches(3))
     trainer.predict(module, boring_batches(3))

@@ -1,4 +1,4 @@
-"""What a run prints."""
+"""What a run prints: bars in a terminal or notebook, lines in a log file, results and the model summary."""
 
 import errno
 import io
@@ -24,7 +24,7 @@ class Shows(BoringModule):
         return self.error(batch)
 
 
-def test_one_line_an_epoch_where_there_is_no_terminal(capsys):
+def test_prints_one_line_per_epoch_without_a_terminal(capsys):
     trainer = quiet_trainer(max_epochs=2, enable_progress_bar=True)
     trainer.fit(Shows(), boring_batches(3), boring_batches(2))
     lines = capsys.readouterr().out.splitlines()
@@ -33,7 +33,7 @@ def test_one_line_an_epoch_where_there_is_no_terminal(capsys):
 
 
 @pytest.mark.parametrize("logger", [True, False])
-def test_the_last_lines_say_where_things_are(capsys, logger):
+def test_last_lines_name_the_run_folder_and_checkpoint(capsys, logger):
     recent, best = ModelCheckpoint(monitor=None, every_n_train_steps=1), ModelCheckpoint()
     callbacks = [recent, best]
     trainer = quiet_trainer(enable_progress_bar=True, enable_checkpointing=True, callbacks=callbacks, logger=logger)
@@ -50,7 +50,7 @@ def rows_of(table):
     return [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in table if line[:1] in ("┃", "│")]
 
 
-def test_the_final_values_are_one_table(capsys):
+def test_final_values_are_in_one_table(capsys):
     class Logs(BoringModule):
         def training_step(self, batch, batch_idx):
             self.log("train/loss", 0.5, on_step=True, on_epoch=True)
@@ -77,7 +77,7 @@ def test_the_final_values_are_one_table(capsys):
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Rich believes that it writes to a terminal; what it writes."""
+    """Let rich believe that it writes to a terminal; return what it writes to."""
     import rich.console
 
     screen = io.StringIO()
@@ -88,7 +88,7 @@ def terminal(monkeypatch):
         return real(file=screen, force_terminal=True, width=screen.width, **named)
 
     screen.width = 120
-    for name in ("JPY_PARENT_PID", "MPLBACKEND"):  # of a notebook that the tests are started in
+    for name in ("JPY_PARENT_PID", "MPLBACKEND"):  # set if the tests are started in a notebook
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr("rich.console.Console", console)
     return screen
@@ -98,7 +98,7 @@ def plain(screen):
     return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", screen.getvalue())
 
 
-def test_a_bar_on_a_terminal(terminal):
+def test_bar_on_a_terminal(terminal):
     trainer = quiet_trainer(enable_progress_bar=True)
     trainer.fit(Shows(), boring_batches(3), boring_batches(1))
     text = plain(terminal)
@@ -111,7 +111,7 @@ def test_a_bar_on_a_terminal(terminal):
     assert re.search(r"test .*\n?.*predict", plain(terminal), re.DOTALL)
 
 
-def test_a_terminal_that_is_closed_ends_no_training(terminal, monkeypatch):
+def test_closed_terminal_does_not_end_training(terminal, monkeypatch):
     def refuse(text):
         raise OSError(errno.EIO, "Input/output error")
 
@@ -122,15 +122,15 @@ def test_a_terminal_that_is_closed_ends_no_training(terminal, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["JPY_PARENT_PID", "MPLBACKEND"])
-def test_no_bar_on_what_a_notebook_takes_for_a_terminal(terminal, monkeypatch, capsys, name):
-    """``!kgenre fit`` in a cell: it has no cursor that could move, so that each drawing would be a line more."""
+def test_no_bar_for_a_shell_command_in_a_notebook(terminal, monkeypatch, capsys, name):
+    """``!kgenre fit`` in a cell: the output has no cursor to move, so each redraw would add a line."""
     monkeypatch.setenv(name, "module://matplotlib_inline.backend_inline")
     quiet_trainer(enable_progress_bar=True).fit(Shows(), boring_batches(3))
     assert "\x1b[?25l" not in terminal.getvalue()  # hides the cursor, as a bar does
     assert capsys.readouterr().out.startswith("epoch 1/1  step 3  shown 1")
 
 
-def test_a_narrow_terminal_keeps_the_bar_and_breaks_no_number(terminal):
+def test_narrow_terminal_keeps_the_bar_and_whole_numbers(terminal):
     class Many(Shows):
         def training_step(self, batch, batch_idx):
             for i in range(5):
@@ -147,7 +147,7 @@ def test_a_narrow_terminal_keeps_the_bar_and_breaks_no_number(terminal):
 
 
 @pytest.mark.parametrize("setting", [{"FORCE_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
-def test_no_bar_in_a_log_file_whatever_the_environment_says(capsys, monkeypatch, setting):
+def test_no_bar_in_a_log_file_whatever_the_environment(capsys, monkeypatch, setting):
     for name, value in setting.items():
         monkeypatch.setenv(name, value)
     quiet_trainer(max_epochs=1, enable_progress_bar=True).fit(BoringModule(), boring_batches(30))
@@ -159,7 +159,7 @@ def test_no_bar_in_a_log_file_whatever_the_environment_says(capsys, monkeypatch,
 
 @pytest.fixture
 def notebook(monkeypatch):
-    """The outputs of a notebook's cell: what each shows now, and how often it was drawn."""
+    """The outputs of a notebook's cell: what each shows now and, under "drawn", everything it has shown."""
     outputs, drawn = {}, []
 
     def display(data, raw=False, display_id=None, update=False):
@@ -177,7 +177,7 @@ def notebook(monkeypatch):
     return outputs
 
 
-def test_a_notebook_gets_one_output_whose_bar_becomes_a_line(notebook, capsys):
+def test_notebook_bar_becomes_a_line_in_one_output(notebook, capsys):
     trainer = quiet_trainer(max_epochs=2, enable_progress_bar=True)
     trainer.fit(Shows(), boring_batches(3), boring_batches(2))
     drawn = notebook.pop("drawn")
@@ -188,7 +188,7 @@ def test_a_notebook_gets_one_output_whose_bar_becomes_a_line(notebook, capsys):
     assert "epoch" not in capsys.readouterr().out
 
 
-def test_a_notebook_keeps_what_the_bar_shows_last(notebook):
+def test_notebook_keeps_the_last_state_of_the_bar(notebook):
     class Fails(Shows):
         def on_train_batch_end(self, outputs, batch, batch_idx):
             if batch_idx == 1:
@@ -207,7 +207,7 @@ def test_a_notebook_keeps_what_the_bar_shows_last(notebook):
     assert re.fullmatch(r"predict ━{16} 2/2  \d:\d\d:\d\d", predict)
 
 
-def test_a_long_fit_goes_on_in_another_output(notebook, monkeypatch):
+def test_long_fit_continues_in_another_output(notebook, monkeypatch):
     monkeypatch.setattr("kgenre.callbacks.notebook_bar._LINES", 2)
     quiet_trainer(max_epochs=5, enable_progress_bar=True).fit(Shows(), boring_batches(1))
     notebook.pop("drawn")
@@ -218,7 +218,7 @@ def test_a_long_fit_goes_on_in_another_output(notebook, monkeypatch):
     ]
 
 
-def test_a_bar_that_is_done_at_once_is_not_drawn(notebook, monkeypatch):
+def test_bar_that_finishes_at_once_is_not_drawn(notebook, monkeypatch):
     monkeypatch.setattr("kgenre.callbacks.notebook_bar._EVERY", 60)
     bar = NotebookBar()
     bar.open("test", 3)
@@ -227,22 +227,22 @@ def test_a_bar_that_is_done_at_once_is_not_drawn(notebook, monkeypatch):
     assert notebook == {"drawn": []}
 
 
-def test_a_bar_without_an_end_counts(notebook):
+def test_bar_without_a_total_counts(notebook):
     bar = NotebookBar()
     bar.open("epoch 1", math.inf)
     bar.update(7, "loss 1")
     assert re.fullmatch(r"epoch 1  7  0:00:00  loss 1", notebook["drawn"][-1])
 
 
-def test_a_bar_says_how_long_the_rest_takes(notebook):
+def test_bar_shows_the_remaining_time(notebook):
     bar = NotebookBar()
-    bar.open("epoch 1", 50, completed=10)  # of a run that goes on
+    bar.open("epoch 1", 50, completed=10)  # of a resumed run
     bar._started -= 60
     bar.update(30)
     assert notebook["drawn"][-1].endswith(" 30/50  0:01:00")
 
 
-def test_the_bar_is_closed_when_training_fails(terminal):
+def test_bar_is_closed_when_training_fails(terminal):
     class Fails(Shows):
         def on_train_batch_end(self, outputs, batch, batch_idx):
             raise ZeroDivisionError
@@ -252,7 +252,7 @@ def test_the_bar_is_closed_when_training_fails(terminal):
     with pytest.raises(ZeroDivisionError):
         trainer.fit(Fails(), boring_batches(3))
     assert bar._bar._progress is None
-    assert terminal.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in terminal.getvalue()  # the cursor is back
+    assert terminal.getvalue().endswith("\x1b[?25h") or "\x1b[?25h" in terminal.getvalue()  # the cursor is shown again
 
 
 def test_refresh_rate():
@@ -278,7 +278,7 @@ def test_model_summary(capsys):
 
 
 @pytest.mark.parametrize(("max_depth", "shown"), [(0, 0), (1, 1), (2, 2), (-1, 2)])
-def test_depth_of_the_model_summary(capsys, max_depth, shown):
+def test_model_summary_depth(capsys, max_depth, shown):
     import keras
 
     class Nested(BoringModule):
@@ -294,12 +294,12 @@ def test_depth_of_the_model_summary(capsys, max_depth, shown):
         ModelSummary(max_depth=-2)
 
 
-def test_at_80_columns_the_names_of_metrics_are_whole_and_the_epoch_is_named(monkeypatch, capsys):
+def test_result_tables_fit_narrow_terminals(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     baselines = ("", "baseline_frequency/", "baseline_top3/", "baseline_tfidf/", "baseline_colours/")
     print_results({f"test/{whose}tuned_f1_micro": 0.1 for whose in baselines})
     assert "│ tuned_f1_micro │ 0.1000 │" in capsys.readouterr().out
-    monkeypatch.setenv("COLUMNS", "20")  # of a pane: the numbers must not go
+    monkeypatch.setenv("COLUMNS", "20")  # a narrow pane: the numbers must stay
     print_results({f"test/{whose}tuned_f1_micro": 0.1 for whose in baselines})
     assert capsys.readouterr().out.count(" 0.1000 ") == 5
     monkeypatch.setenv("COLUMNS", "80")

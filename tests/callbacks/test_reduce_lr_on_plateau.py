@@ -1,4 +1,4 @@
-"""A smaller rate when a value no longer gets better."""
+"""ReduceLROnPlateau: the learning rate is lowered when the monitored value stops improving."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ class Scores(BoringModule):
 
 
 def rates(callback, scores, **arguments):
-    """The rate after each epoch."""
+    """Return the learning rate after each epoch."""
     seen = []
     note = Lambdas(on_train_epoch_end=lambda trainer, module: seen.extend(trainer.learning_rates()))
     trainer = quiet_trainer(max_epochs=len(scores), callbacks=[callback, note], **arguments)
@@ -53,12 +53,12 @@ def rates(callback, scores, **arguments):
     ],
     ids=str,
 )
-def test_the_rates(arguments, scores, expected):
+def test_rates(arguments, scores, expected):
     assert rates(ReduceLROnPlateau("val/score", **{"factor": 0.5, **arguments}), scores) == expected
 
 
-def test_they_are_those_of_keras():
-    """The same scores through `keras.callbacks.ReduceLROnPlateau`, with every argument in play."""
+def test_rates_equal_those_of_keras():
+    """Compare with `keras.callbacks.ReduceLROnPlateau` on the same scores, with every argument in use."""
     scores = list(np.random.default_rng(0).normal(size=40).round(2))
     arguments = {"factor": 0.5, "patience": 3, "min_delta": 0.1, "cooldown": 2, "min_lr": 0.01}
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -73,7 +73,7 @@ def test_they_are_those_of_keras():
     assert rates(ReduceLROnPlateau("val/score", **arguments), scores) == expected
 
 
-def test_the_steps_take_the_new_rate():
+def test_next_step_uses_the_new_rate():
     data = boring_batches(1)
     module = Scores([1.0, 1.0, 1.0])
     module.learning_rate = 0.1
@@ -87,7 +87,7 @@ def test_the_steps_take_the_new_rate():
     assert np.abs(whole_step).max() > 1e-3
 
 
-def test_it_says_so(caplog):
+def test_logs_the_reduction(caplog):
     with caplog.at_level(logging.INFO, "kgenre"):
         rates(ReduceLROnPlateau("val/score", patience=1, min_lr=0.1), [3, 4, 4])
     assert [record.message for record in caplog.records[1:]] == [
@@ -95,7 +95,7 @@ def test_it_says_so(caplog):
     ]
 
 
-def test_without_validation_it_looks_at_the_end_of_an_epoch():
+def test_without_validation_checks_at_the_end_of_an_epoch():
     class Trains(BoringModule):
         def on_train_epoch_end(self):
             self.log("train/score", 1.0)
@@ -106,7 +106,7 @@ def test_without_validation_it_looks_at_the_end_of_an_epoch():
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_a_resumed_run_goes_on_counting():
+def test_resumed_run_continues_counting():
     scores = [3, 4, 4, 4, 4, 4, 4]
 
     def fit(max_epochs, ckpt_path=None):
@@ -123,13 +123,13 @@ def test_a_resumed_run_goes_on_counting():
         assert fit(stop) + fit(len(scores), "last") == straight
 
 
-def test_a_second_fit_starts_anew():
+def test_second_fit_starts_from_scratch():
     callback = ReduceLROnPlateau("val/score", factor=0.5, patience=1)
     assert rates(callback, [1, 2]) == [1, 0.5]
     assert rates(callback, [9, 8]) == [1, 1]
 
 
-def test_its_state_comes_back():
+def test_state_dict_round_trip():
     callback, other = ReduceLROnPlateau(mode="max"), ReduceLROnPlateau(mode="max")
     other.load_state_dict(callback.state_dict())
     assert other.best_score == -math.inf
@@ -138,7 +138,7 @@ def test_its_state_comes_back():
     assert vars(other) == vars(callback)
 
 
-def test_an_optimizer_with_a_schedule_is_refused():
+def test_optimizer_with_a_schedule_is_rejected():
     class Scheduled(BoringModule):
         def configure_optimizers(self):
             return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 1, 0.5))
@@ -149,14 +149,14 @@ def test_an_optimizer_with_a_schedule_is_refused():
 
 @pytest.mark.parametrize("kind", [ReduceLROnPlateau, EarlyStopping])
 @pytest.mark.parametrize(("monitor", "validation"), [("val/los", boring_batches(1)), ("val/loss", None)])
-def test_a_name_that_nothing_can_log_is_refused_before_the_first_step(kind, monitor, validation):
+def test_impossible_monitor_fails_before_the_first_step(kind, monitor, validation):
     trainer = quiet_trainer(callbacks=kind(monitor))
     with pytest.raises(MonitorError, match=rf"{kind.__name__}\(monitor='{monitor}'\): no step logs this value\. "):
         trainer.fit(BoringModule(), boring_batches(1), validation)
     assert trainer.global_step == 0
 
 
-def test_a_value_that_was_not_logged():
+def test_missing_monitor_error():
     with pytest.raises(MonitorError, match=r"ReduceLROnPlateau\(monitor='val/los'\).*Logged so far: .*val/score"):
         rates(ReduceLROnPlateau("val/los"), [1.0])
 

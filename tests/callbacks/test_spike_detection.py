@@ -1,4 +1,4 @@
-"""A loss that jumps away from those before it."""
+"""SpikeDetection: a loss far above the mean of the previous ones."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from kgenre.callbacks import ModelCheckpoint, SpikeDetection
 
 
 def judged(losses, **arguments):
-    """The losses that are called spikes."""
+    """Return the losses that are reported."""
     watch = SpikeDetection(**arguments)
     return [loss for loss in losses if watch.problem(loss) is not None]
 
@@ -16,21 +16,21 @@ def judged(losses, **arguments):
 @pytest.mark.parametrize(
     ("arguments", "losses", "spikes"),
     [
-        ({}, [1.0, 1.0, 2.9, 1.0], []),  # the mean of 1 and 1, and 2 times that on top
+        ({}, [1.0, 1.0, 2.9, 1.0], []),  # the limit is the mean, 1, plus 2 times the mean
         ({}, [1.0, 1.0, 3.1, 1.0], [3.1]),
-        ({}, [1.0, 0.0, 0.0], []),  # a fall is none
+        ({}, [1.0, 0.0, 0.0], []),  # a drop is no spike
         ({"mode": "max"}, [-1.0, -1.0, -3.1], [-3.1]),
         ({"rtol": None, "atol": 0.5}, [1.0, 1.4, 1.8], [1.8]),
-        ({"rtol": 2.0, "atol": 9.0}, [1.0, 5.0], []),  # both must be passed
+        ({"rtol": 2.0, "atol": 9.0}, [1.0, 5.0], []),  # both limits must be exceeded
         ({"warmup": 3}, [1.0, 9.0, 9.0, 99.0], [99.0]),
-        ({"window": 2}, [9.0, 1.0, 1.0, 4.0], [4.0]),  # the 9 is forgotten
+        ({"window": 2}, [9.0, 1.0, 1.0, 4.0], [4.0]),  # the 9 has left the window
         ({"window": 3}, [9.0, 1.0, 1.0, 4.0], []),
         ({}, [1.0, float("nan"), float("inf"), 1.0], [float("inf")]),
         ({"finite_only": False}, [1.0, float("nan"), float("inf"), 3.1], [3.1]),
     ],
     ids=str,
 )
-def test_what_is_a_spike(arguments, losses, spikes):
+def test_reported_spikes(arguments, losses, spikes):
     found = judged(losses, **arguments)
     assert [loss for loss in found if loss == loss] == spikes
     assert len(found) == len(spikes) + sum(np.isnan(losses)) * arguments.get("finite_only", True)
@@ -42,7 +42,7 @@ def spiky(bad):
     return data
 
 
-def test_it_stops_and_names_the_step(caplog):
+def test_stops_and_logs_the_step(caplog):
     watch = SpikeDetection(every_n_steps=2)
     trainer = quiet_trainer(callbacks=watch)
     trainer.fit(BoringModule(), spiky(4))
@@ -52,7 +52,7 @@ def test_it_stops_and_names_the_step(caplog):
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_it_goes_back_and_its_mean_too():
+def test_rollback_restores_the_mean():
     watch = SpikeDetection(every_n_steps=3, max_rollbacks=1, rtol=None, atol=100.0)
     checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=1)
     trainer = quiet_trainer(max_epochs=1, callbacks=[watch, checkpoint], enable_checkpointing=True)

@@ -1,4 +1,4 @@
-"""A loss that is no longer a number ends training."""
+"""TerminateOnNaN: a NaN or infinite loss ends training, or rolls it back to a checkpoint."""
 
 import csv
 import logging
@@ -14,14 +14,14 @@ from kgenre.loggers import CSVLogger
 
 
 def batches(count, bad, value=np.nan):
-    """Batches of which number ``bad`` makes the loss not finite."""
+    """Return batches of which the one at index ``bad`` makes the loss NaN or infinite."""
     data = boring_batches(count)
     if bad is not None:
         data[bad]["y"] = np.full_like(data[bad]["y"], value)
     return data
 
 
-# A look sees the losses before the newest.
+# A check covers all losses but the newest.
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 @pytest.mark.parametrize(
     ("every", "bad", "stopped", "steps"),
@@ -44,7 +44,7 @@ def test_when_it_stops(every, bad, stopped, steps, value):
     assert trainer.should_stop == (stopped is not None)
 
 
-def test_it_names_the_epoch_and_the_step_once(caplog):
+def test_logs_epoch_and_step_once(caplog):
     class Breaks(BoringModule):
         def on_train_epoch_start(self):
             if self.current_epoch == 2:
@@ -53,7 +53,7 @@ def test_it_names_the_epoch_and_the_step_once(caplog):
     with caplog.at_level(logging.INFO, "kgenre"):
         trainer = quiet_trainer(max_epochs=5, min_epochs=4, callbacks=TerminateOnNaN(1))
         trainer.fit(Breaks(), boring_batches(4))
-    assert trainer.global_step == 16  # min_epochs holds here too
+    assert trainer.global_step == 16  # min_epochs applies here too
     (message,) = [record.message for record in caplog.records if record.levelname == "ERROR"]
     assert message.startswith(
         "Stopping: the training loss is nan at epoch 3, step 9 (logged values that are not finite: train/loss; the "
@@ -61,7 +61,7 @@ def test_it_names_the_epoch_and_the_step_once(caplog):
     )
 
 
-def test_a_second_fit_starts_anew():
+def test_second_fit_starts_from_scratch():
     callback = TerminateOnNaN(1)
     trainer = quiet_trainer(callbacks=callback)
     trainer.fit(BoringModule(), batches(4, 0))
@@ -69,7 +69,7 @@ def test_a_second_fit_starts_anew():
     assert (callback.stopped_step, trainer.global_step) == (None, 4)
 
 
-def test_it_fetches_only_every_n_steps():
+def test_losses_are_fetched_only_every_n_steps():
     class Counts(BoringModule):
         fetched = 0
 
@@ -93,11 +93,11 @@ def test_wrong_interval():
         TerminateOnNaN(0)
 
 
-# --- going back ----------------------------------------------------------------------------------------------------
+# --- rollback ------------------------------------------------------------------------------------------------------
 
 
 def breaks(times):
-    """Makes the weights NaN at step 6, so many times."""
+    """Return a callback that makes the weights NaN at step 6, ``times`` times, and the learning rates it found then."""
 
     def poison(trainer, module, batch, batch_idx):
         if trainer.global_step == 5 and len(done) < times:
@@ -111,7 +111,7 @@ def breaks(times):
 
 @pytest.mark.usefixtures("in_tmp_path")
 @pytest.mark.parametrize("in_background", [False, True])
-def test_going_back_with_a_lower_rate(caplog, in_background):
+def test_rolls_back_with_a_lower_rate(caplog, in_background):
     watch = TerminateOnNaN(every_n_steps=3, max_rollbacks=2, rollback_factor=0.5)
     poison, rates = breaks(times=2)
     checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=1, async_save=in_background)
@@ -132,7 +132,7 @@ def test_going_back_with_a_lower_rate(caplog, in_background):
     messages = [record.message for record in caplog.records if record.message.startswith("Rolling back")]
     assert [message.partition("(")[2][:15] for message in messages] == ["rollback 1 of 2", "rollback 2 of 2"]
     assert "step=000005" in messages[0]
-    # The curve of what came to nothing is gone, and what it wrote too.
+    # The logged values and the checkpoints of the discarded steps are gone.
     with (trainer.log_dir / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [int(row["step"]) for row in rows] == list(range(1, 13))
@@ -141,7 +141,7 @@ def test_going_back_with_a_lower_rate(caplog, in_background):
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_it_goes_back_to_one_that_is_whole(caplog):
+def test_rolls_back_to_an_undamaged_checkpoint(caplog):
     def damage(trainer, module, batch, batch_idx):
         if trainer.global_step == 5:
             (checkpoint.folder / "step=000005" / "weights.safetensors").write_bytes(b"")
@@ -158,7 +158,7 @@ def test_it_goes_back_to_one_that_is_whole(caplog):
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_it_goes_back_so_often_and_then_stops(caplog):
+def test_stops_after_max_rollbacks(caplog):
     poison, _ = breaks(times=9)
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=2)
     checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=1)
@@ -166,7 +166,7 @@ def test_it_goes_back_so_often_and_then_stops(caplog):
     trainer.fit(BoringModule(), boring_batches(4))
     assert (watch.rollbacks, watch.stopped_step) == (2, 6)
     assert "Stopping: the training loss is nan at epoch 2, step 6" in caplog.text
-    # No checkpoint of the broken weights was kept: the run can go on from before.
+    # No checkpoint with NaN weights was kept: the run can be resumed from the step before.
     assert read_checkpoint(checkpoint.last_model_path).state["global_step"] == 5
     later = quiet_trainer(max_epochs=3, enable_checkpointing=True)
     later.fit(BoringModule(), boring_batches(4), ckpt_path="last")
@@ -174,7 +174,7 @@ def test_it_goes_back_so_often_and_then_stops(caplog):
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_a_run_that_is_stopped_right_after_going_back_knows_of_it():
+def test_run_that_crashes_after_a_rollback_remembers_it():
     def crash(trainer, module, batch, batch_idx):
         if watch.rollbacks and not trainer.resumed_before:
             raise RuntimeError("crash")
@@ -194,12 +194,12 @@ def test_a_run_that_is_stopped_right_after_going_back_knows_of_it():
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
     trainer = fit("last")
     assert np.ravel(rates) == pytest.approx([0.1, 0.05])
-    assert (watch.rollbacks, watch.stopped_step) == (1, 6)  # it is not granted another one
+    assert (watch.rollbacks, watch.stopped_step) == (1, 6)  # no second rollback
     assert trainer.checkpoint_callback.last_model_path.name == "step=000004"
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_the_checkpoint_of_the_update_before_is_from_before_an_accumulated_batch():
+def test_last_checkpoint_predates_an_accumulated_bad_batch():
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
     checkpoint = ModelCheckpoint(monitor=None)
     data = batches(4, 0)
@@ -216,14 +216,14 @@ def test_the_checkpoint_of_the_update_before_is_from_before_an_accumulated_batch
     assert (watch.rollbacks, watch.stopped_step, trainer.global_step) == (1, None, 6)
 
 
-def test_without_a_checkpoint_there_is_nothing_to_go_back_to():
+def test_stops_without_a_checkpoint_to_roll_back_to():
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=3)
     trainer = quiet_trainer(callbacks=watch)
     trainer.fit(BoringModule(), batches(8, 2))
     assert (watch.stopped_step, watch.rollbacks) == (3, 0)
 
 
-def test_a_rate_that_a_schedule_sets_cannot_be_lowered():
+def test_rollback_with_a_schedule_is_rejected():
     class Scheduled(BoringModule):
         def configure_optimizers(self):
             return keras.optimizers.SGD(keras.optimizers.schedules.ExponentialDecay(0.1, 10, 0.5))

@@ -1,4 +1,4 @@
-"""Samples per second, on a clock that the test moves."""
+"""ThroughputMonitor: samples and seconds, measured on a fake clock."""
 
 import types
 
@@ -21,7 +21,7 @@ def test_validation_is_not_training_time(monkeypatch):
 
         return hook
 
-    # Two seconds a training batch, fifty for validation.
+    # Two seconds per training batch, fifty for validation.
     clock = Lambdas(on_train_batch_start=pass_seconds(2.0), on_validation_batch_start=pass_seconds(50.0))
     logger = InMemoryLogger()
     trainer = quiet_trainer(max_epochs=2, logger=logger, callbacks=[ThroughputMonitor(), clock])
@@ -31,7 +31,7 @@ def test_validation_is_not_training_time(monkeypatch):
     assert logger.history("throughput/seconds_per_step") == [(4, 2.0), (8, 2.0)]
 
 
-def test_an_epoch_that_is_resumed_counts_whole(monkeypatch):
+def test_resumed_epoch_counts_as_a_whole(monkeypatch):
     now = [100.0]
     monkeypatch.setattr("kgenre.callbacks.throughput_monitor.time", types.SimpleNamespace(perf_counter=lambda: now[0]))
 
@@ -50,7 +50,7 @@ def test_an_epoch_that_is_resumed_counts_whole(monkeypatch):
     assert logger.history("throughput/seconds_per_step")[-1] == (4, 2.0)
 
 
-def test_rows_of_tuples_are_counted():
+def test_samples_in_tuple_batches_are_counted():
     class Tuples(BoringModule):
         def training_step(self, batch, batch_idx):
             return self.error({"x": batch[0], "y": batch[1]})

@@ -1,4 +1,4 @@
-"""Time that is measured, and training that ends when it is used up."""
+"""Timer and ``max_time``: time is measured, and training ends at the limit."""
 
 import logging
 import math
@@ -14,7 +14,7 @@ from kgenre.callbacks.duration import read_duration
 
 @pytest.fixture
 def clock(monkeypatch):
-    """A clock that only the test moves, in seconds."""
+    """A fake clock, in seconds."""
 
     class Clock:
         now = 1000.0
@@ -23,7 +23,7 @@ def clock(monkeypatch):
             return self.now
 
         def ticking(self, seconds):
-            """A callback by which each training batch takes so many seconds."""
+            """Return a callback that lets each training batch take this many seconds."""
 
             def tick(trainer, module, batch, batch_idx):
                 self.now += seconds
@@ -48,7 +48,7 @@ def clock(monkeypatch):
     ],
     ids=str,
 )
-def test_a_length_of_time(given, seconds):
+def test_durations(given, seconds):
     assert read_duration("max_time", given) == timedelta(seconds=seconds)
     assert Timer(given).time_remaining() == seconds
 
@@ -58,7 +58,7 @@ def test_a_length_of_time(given, seconds):
     ["12:00:00", "1h", "", "00:0:00:10", 90, 1.5, {}, {"hour": 1}, {"hours": "1"}, {"days": math.nan}, timedelta(-1)],
     ids=repr,
 )
-def test_not_a_length_of_time(wrong):
+def test_invalid_durations(wrong):
     with pytest.raises(ValueError, match=r"Timer\(duration=...\) takes .*'DD:HH:MM:SS'.*'minutes': 30") as error:
         Timer(wrong)
     assert str(error.value).endswith(f"Received: {wrong!r}")
@@ -114,7 +114,7 @@ def test_validation_and_test_have_their_own_clocks(clock):
     assert [timer.time_elapsed(stage) for stage in ("train", "validate", "test")] == [14, 14, 21]
 
 
-def test_it_says_so(clock, caplog):
+def test_logs_the_time_limit(clock, caplog):
     with caplog.at_level(logging.INFO, "kgenre"):
         trainer = quiet_trainer(max_epochs=5, callbacks=clock.ticking(10), max_time="00:00:00:25")
         trainer.fit(BoringModule(), boring_batches(4))
@@ -123,7 +123,7 @@ def test_it_says_so(clock, caplog):
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_a_resumed_run_goes_on_counting(clock):
+def test_resumed_run_continues_counting(clock):
     def fit(max_epochs, timer, ckpt_path=None):
         trainer = quiet_trainer(
             max_epochs=max_epochs,
@@ -138,13 +138,13 @@ def test_a_resumed_run_goes_on_counting(clock):
     timer = Timer({"seconds": 60})
     assert fit(9, timer, "last") == 6
     assert timer.time_elapsed() == 60
-    assert fit(9, Timer({"seconds": 60}), "last") == 6  # no time is left: not a step more
-    # A new run of the same timer begins at 0.
+    assert fit(9, Timer({"seconds": 60}), "last") == 6  # no time is left for another step
+    # A new run with the same timer starts at 0.
     assert fit(1, timer) == 4
     assert timer.time_elapsed() == 40
 
 
-def test_the_clock_stops_with_an_error(clock):
+def test_error_stops_the_clock(clock):
     def fail(trainer, module, outputs, batch, batch_idx):
         raise RuntimeError("broken")
 
@@ -156,7 +156,7 @@ def test_the_clock_stops_with_an_error(clock):
     assert timer.time_elapsed() == 10
 
 
-def test_max_time_and_a_timer_are_one_too_many():
+def test_max_time_conflicts_with_a_timer():
     with pytest.raises(TrainerError, match="max_time='00:00:00:01', but callbacks contains a Timer"):
         quiet_trainer(max_time="00:00:00:01", callbacks=Timer())
 

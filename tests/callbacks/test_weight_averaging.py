@@ -1,4 +1,4 @@
-"""Averaged weights against NumPy, in validation, after the fit, in checkpoints and over a resume."""
+"""Averaged weights, compared with NumPy: in validation, after the fit, in checkpoints and after a resume."""
 
 import keras
 import numpy as np
@@ -36,7 +36,7 @@ def ema(values, decay):
     ],
     ids=lambda value: None if callable(value) else str(value),
 )
-def test_the_average_is_what_the_fit_leaves(arguments, expected):
+def test_fit_ends_with_the_average(arguments, expected):
     module, batches = BoringModule(), boring_batches(3)
     trainer = quiet_trainer(max_epochs=2, callbacks=WeightAveraging(**arguments))
     trainer.fit(module, batches)
@@ -44,7 +44,7 @@ def test_the_average_is_what_the_fit_leaves(arguments, expected):
     assert trainer.engine.traces["train"] == traces(1)
 
 
-def test_validation_sees_the_average_and_training_does_not():
+def test_validation_uses_the_average_and_training_does_not():
     batches, seen = boring_batches(2), []
 
     def look(trainer, module):
@@ -62,7 +62,7 @@ def test_validation_sees_the_average_and_training_does_not():
     assert trainer.callback_metrics["val/loss"] == pytest.approx(error, rel=1e-5)
 
 
-def test_checkpoints_hold_the_average_and_a_resume_goes_on_with_both():
+def test_checkpoints_hold_the_average_and_the_training_weights():
     batches = boring_batches(2)
 
     def fit(epochs, **arguments):
@@ -81,12 +81,12 @@ def test_checkpoints_hold_the_average_and_a_resume_goes_on_with_both():
     module, resumed = fit(3, ckpt_path=path)
     for name, array in whole.engine.state_dict().items():
         np.testing.assert_array_equal(resumed.engine.state_dict()[name], array, err_msg=name)
-    # The best was the best with averaged weights, and is tested with them.
+    # The best checkpoint was chosen by the score of its averaged weights, and is validated with them.
     best = resumed.validate(module, batches, ckpt_path="best", verbose=False)[0]["val/loss"]
     assert best == pytest.approx(resumed.checkpoint_callback.best_model_score, rel=1e-6)
 
 
-def test_a_checkpoint_from_within_validation_is_as_one_after_it():
+def test_checkpoint_within_validation_equals_one_after_it():
     hooks = ("on_validation_batch_end", "on_validation_epoch_end", "on_validation_end")
     saves = {hook: lambda trainer, *_, hook=hook: trainer.save_checkpoint(hook) for hook in hooks}
     trainer = quiet_trainer(num_sanity_val_steps=0, callbacks=[Lambdas(**saves), WeightAveraging(0.5)])
@@ -95,7 +95,7 @@ def test_a_checkpoint_from_within_validation_is_as_one_after_it():
     assert within == [after, after]
 
 
-def test_an_error_in_validation_puts_the_weights_back():
+def test_error_in_validation_restores_the_training_weights():
     class Fails(BoringModule):
         def on_validation_batch_end(self, outputs, batch, batch_idx):
             if self.global_step:
