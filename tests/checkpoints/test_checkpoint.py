@@ -1,4 +1,4 @@
-"""Checkpoints on disk: whole or not there, verified before they are read."""
+"""Checkpoints on disk: written completely or not at all, and verified when they are read."""
 
 import json
 import os
@@ -24,7 +24,7 @@ def saved(tmp_path):
     return write_checkpoint(example(), tmp_path / "step=000003")
 
 
-def test_a_scanner_that_looks_at_new_files_is_waited_for(tmp_path, monkeypatch):
+def test_rename_is_retried_while_a_scanner_has_the_file_open(tmp_path, monkeypatch):
     real, refused = os.replace, []
 
     def replace(path, target):
@@ -38,7 +38,7 @@ def test_a_scanner_that_looks_at_new_files_is_waited_for(tmp_path, monkeypatch):
     assert len(refused) == 2
 
 
-def test_what_is_written_is_read(saved):
+def test_write_and_read_round_trip(saved):
     found = read_checkpoint(saved)
     for name, array in example().arrays.items():
         np.testing.assert_array_equal(found.arrays[name], array)
@@ -82,7 +82,7 @@ def make_link(file):
 
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit, remove, make_link])
-def test_damaged_files_are_refused(saved, damage, name):
+def test_damaged_files_are_rejected(saved, damage, name):
     damage(saved / name)
     with pytest.raises(CheckpointError, match=rf"^Checkpoint {saved} is damaged: {name}"):
         read_checkpoint(saved)
@@ -105,7 +105,7 @@ def with_another_hash(manifest):
 
 
 @pytest.mark.parametrize("change", [without_an_entry, without_files, without_hash, with_another_hash])
-def test_a_manifest_that_lacks_something_is_refused(saved, change):
+def test_invalid_manifest_is_rejected(saved, change):
     manifest = json.loads((saved / "manifest.json").read_text())
     change(manifest)
     (saved / "manifest.json").write_text(json.dumps(manifest))
@@ -114,13 +114,13 @@ def test_a_manifest_that_lacks_something_is_refused(saved, change):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "\xff"])
-def test_an_unreadable_manifest_is_refused(saved, content):
+def test_unreadable_manifest_is_rejected(saved, content):
     (saved / "manifest.json").write_bytes(content.encode("latin1"))
     with pytest.raises(CheckpointError, match=rf"{saved}/manifest.json cannot be read"):
         read_checkpoint(saved)
 
 
-def test_no_manifest(saved):
+def test_missing_manifest(saved):
     (saved / "manifest.json").unlink()
     with pytest.raises(CheckpointError, match=rf"^{saved} is not a checkpoint: it has no manifest.json"):
         read_checkpoint(saved)
@@ -128,7 +128,7 @@ def test_no_manifest(saved):
         read_checkpoint(saved.parent / "nowhere")
 
 
-def test_a_later_schema(saved):
+def test_newer_schema_is_rejected(saved):
     manifest = json.loads((saved / "manifest.json").read_text()) | {"schema": 99}
     (saved / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(CheckpointError, match=r"has schema 99.*update kgenre"):
@@ -139,8 +139,8 @@ def test_a_later_schema(saved):
 
 
 @pytest.mark.parametrize("fails_at", range(1, 8))
-def test_an_interrupted_write_leaves_the_old_checkpoint(saved, monkeypatch, fails_at):
-    """The disk is full at each of the syncs in turn: five files, the folder, the folder above."""
+def test_interrupted_write_keeps_the_old_checkpoint(saved, monkeypatch, fails_at):
+    """The disk is full at each fsync in turn: five files, the folder, its parent."""
     calls = []
 
     def fsync(descriptor):
@@ -151,18 +151,18 @@ def test_an_interrupted_write_leaves_the_old_checkpoint(saved, monkeypatch, fail
     monkeypatch.setattr(os, "fsync", fsync)
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(example(step=4), saved)
-    # The last sync comes after the rename: then the new one is in place. Never anything else.
+    # Only the last fsync comes after the rename, when the new checkpoint is in place.
     assert read_checkpoint(saved).state["global_step"] == (4 if fails_at == 7 else 3)
 
 
-def test_a_new_checkpoint_that_fails_leaves_nothing(tmp_path, monkeypatch):
+def test_failed_write_of_a_new_checkpoint_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
         write_checkpoint(example(), tmp_path / "checkpoint")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_state_that_json_cannot_hold_leaves_the_old_checkpoint(saved):
+def test_unserializable_state_keeps_the_old_checkpoint(saved):
     checkpoint = Checkpoint({}, {}, {"callbacks": {"mine": {"best": np.float32(0.5)}}})
     for keep in (lambda: write_checkpoint(checkpoint, saved), checkpoint.copy):
         with pytest.raises(TypeError, match=r"cannot hold a float32. Received: '0\.5'. Store .*float\(x\)"):
@@ -172,7 +172,7 @@ def test_a_state_that_json_cannot_hold_leaves_the_old_checkpoint(saved):
 
 
 @pytest.mark.parametrize("name", ["thesis", "thesis/chapter.txt"])
-def test_what_is_no_checkpoint_is_never_replaced(tmp_path, name):
+def test_other_files_are_never_replaced(tmp_path, name):
     chapter = tmp_path / "thesis" / "chapter.txt"
     chapter.parent.mkdir()
     chapter.write_text("years of work")
@@ -182,7 +182,7 @@ def test_what_is_no_checkpoint_is_never_replaced(tmp_path, name):
 
 
 @pytest.mark.parametrize("left", [FILES, ["state.json"], [], [*FILES, "manifest.json", "notes.txt"]])
-def test_what_is_left_of_a_checkpoint_is_replaced(tmp_path, left):
+def test_remains_of_a_checkpoint_are_replaced(tmp_path, left):
     path = tmp_path / "step=000003"
     path.mkdir()
     for name in left:
@@ -190,7 +190,7 @@ def test_what_is_left_of_a_checkpoint_is_replaced(tmp_path, left):
     assert read_checkpoint(write_checkpoint(example(), path)).state["global_step"] == 3
 
 
-def test_a_leftover_of_a_killed_write_is_no_hindrance(saved):
+def test_leftover_of_a_killed_write_is_replaced(saved):
     leftover = saved.with_name(f".{saved.name}.{os.getpid()}.partial")
     leftover.mkdir()
     (leftover / "junk").write_text("x")
@@ -202,7 +202,7 @@ def test_a_leftover_of_a_killed_write_is_no_hindrance(saved):
 # --- other models -------------------------------------------------------------------------------------------------
 
 
-def test_differences_are_named():
+def test_differences_to_another_model_are_named():
     here = {"a.kernel": np.zeros((2, 4)), "b.kernel": np.zeros(1)}
     with pytest.raises(CheckpointError) as error:
         check_weights(here, example())
@@ -216,8 +216,8 @@ def test_differences_are_named():
     check_weights(example().weights, example())
 
 
-def test_a_file_that_may_not_grow(saved, run_python):
-    """What a full disk is: a limit on the size of files, in a process of its own."""
+def test_file_size_limit_keeps_the_old_checkpoint(saved, run_python):
+    """A limit on the size of files stands in for a full disk; it is set in a separate process."""
     script = (
         "import resource, numpy as np; from kgenre.checkpoints import Checkpoint, write_checkpoint\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
@@ -231,8 +231,8 @@ def test_a_file_that_may_not_grow(saved, run_python):
     assert [path.name for path in saved.parent.iterdir()] == [saved.name]
 
 
-def test_a_place_that_cannot_be_a_folder(tmp_path):
-    """What a read-only folder is to anybody but root, whom permissions do not stop."""
+def test_folder_that_cannot_be_created(tmp_path):
+    """Stands in for a read-only folder, which would not stop root."""
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError, match="file"):
         write_checkpoint(example(), tmp_path / "file" / "step=000003")

@@ -1,4 +1,4 @@
-"""Which checkpoint a path or a word means."""
+"""Which checkpoint a path means, and which one of a folder is the newest."""
 
 import os
 
@@ -47,12 +47,12 @@ def test_paths(run, path, found):
     assert find_checkpoint(run / path).name == f"step={found:06d}"
 
 
-def test_without_a_best_the_last_is_meant(run):
+def test_run_without_best_means_its_last(run):
     (run / "checkpoints" / "best").unlink()
     assert find_checkpoint(run).name == "step=000003"
 
 
-def test_what_its_run_removes_meanwhile_is_passed_over(run, monkeypatch):
+def test_checkpoint_removed_meanwhile_is_skipped(run, monkeypatch):
     def read(folder):
         if folder.name == "step=000003":
             folder.rename(folder.with_name(".step=000003.1.removed"))
@@ -64,7 +64,7 @@ def test_what_its_run_removes_meanwhile_is_passed_over(run, monkeypatch):
 
 
 @pytest.mark.parametrize("target", ["", "../step=000001", "/etc", "step=000099", ".", "..", "last"])
-def test_pointers_that_leave_their_folder_are_refused(run, target):
+def test_pointers_out_of_their_folder_are_rejected(run, target):
     (run / "checkpoints" / "best").write_text(target)
     with pytest.raises(
         CheckpointError, match=r"checkpoints/best points to .* which is not a checkpoint in the same folder"
@@ -72,7 +72,7 @@ def test_pointers_that_leave_their_folder_are_refused(run, target):
         find_checkpoint(run)
 
 
-def test_pointers_are_replaced_whole(run, monkeypatch):
+def test_failed_write_keeps_the_old_pointer(run, monkeypatch):
     folder = run / "checkpoints"
     monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError("full")))
     with pytest.raises(OSError, match="full"):
@@ -80,7 +80,7 @@ def test_pointers_are_replaced_whole(run, monkeypatch):
     assert find_checkpoint(folder / "best").name == "step=000002"
 
 
-def test_what_is_not_there(run, tmp_path):
+def test_missing_checkpoints(run, tmp_path):
     with pytest.raises(CheckpointError, match=f"^Checkpoint {tmp_path / 'nowhere'} does not exist"):
         find_checkpoint(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match=r"^Checkpoint ~no-such-user/run does not exist"):
@@ -89,7 +89,7 @@ def test_what_is_not_there(run, tmp_path):
         find_checkpoint(tmp_path)
 
 
-def test_the_newest_that_verifies(run):
+def test_newest_checkpoint_that_verifies(run):
     found, refused = newest_checkpoint(run.parent)
     assert (found.path.name, refused) == ("step=000003", [])
     (run / "checkpoints" / "step=000003" / "weights.safetensors").write_bytes(b"half")
@@ -100,7 +100,7 @@ def test_the_newest_that_verifies(run):
     ]
 
 
-def test_a_run_without_pointers_names_its_newest(run):
+def test_error_without_pointers_suggests_the_newest(run):
     for name in ("best", "last"):
         (run / "checkpoints" / name).unlink()
     with pytest.raises(CheckpointError, match=r"has no file best or last .* Choose one, such as .*/step=000003\."):
@@ -108,14 +108,14 @@ def test_a_run_without_pointers_names_its_newest(run):
     assert newest_checkpoint(run)[0].path.name == "step=000003", "of the run alone"
 
 
-def test_the_time_inside_counts_not_that_of_the_file(run):
-    """A run's folder that was copied: its files have any times."""
+def test_newest_is_by_the_time_in_the_manifest(run):
+    """In a copied run folder, the files' own times are arbitrary."""
     for step in (1, 2, 3):
         os.utime(run / "checkpoints" / f"step={step:06d}" / "manifest.json", (9 - step, 9 - step))
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
 
 
-def test_a_clock_that_was_set_back_makes_no_older_checkpoint_the_newest(run, monkeypatch):
+def test_newest_is_right_after_a_clock_was_set_back(run, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 3600.0)  # 1970
     for step in (4, 5):
         arrays = {"a": np.zeros(step, "float32")}
@@ -124,25 +124,25 @@ def test_a_clock_that_was_set_back_makes_no_older_checkpoint_the_newest(run, mon
         write_pointer(path.parent, "last", path)
 
 
-def test_no_run_goes_on_from_weights_alone(run):
+def test_newest_is_never_weights_only(run):
     write_checkpoint(Checkpoint({"a": np.zeros(4, "float32")}), run / "checkpoints" / "step=000004")
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
 
 
-def test_the_trials_of_a_sweep_are_not_runs_of_its_name(run):
+def test_trials_of_a_sweep_are_not_runs_of_its_name(run):
     arrays = {"a": np.zeros(4, "float32")}
     trial = run.parent / "trial_000" / "version_0" / "checkpoints"
     write_checkpoint(Checkpoint(arrays, arrays), trial / "step=000004")
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
 
 
-def test_a_run_that_was_renamed_is_meant_by_its_path_alone(run):
+def test_renamed_run_is_found_only_by_its_path(run):
     renamed = run.rename(run.with_name("version_0_good"))
     assert newest_checkpoint(run.parent) == (None, [])
     assert newest_checkpoint(renamed)[0].path.name == "step=000003"
 
 
-def test_a_pointer_that_is_a_link(run, tmp_path):
+def test_pointer_that_is_a_link_is_rejected(run, tmp_path):
     (tmp_path / "secret").write_text("secret")
     (run / "checkpoints" / "best").unlink()
     (run / "checkpoints" / "best").symlink_to(tmp_path / "secret")
@@ -151,14 +151,14 @@ def test_a_pointer_that_is_a_link(run, tmp_path):
     assert "secret" not in str(error.value).replace(str(run), "")
 
 
-def test_no_checkpoint_at_all(tmp_path):
+def test_no_checkpoints(tmp_path):
     assert newest_checkpoint(tmp_path) == (None, [])
     (tmp_path / "version_0" / "checkpoints" / "plots").mkdir(parents=True)
     assert newest_checkpoint(tmp_path) == (None, [])
 
 
 @pytest.mark.parametrize("missing", ["state.json", "manifest.json"])
-def test_a_damaged_checkpoint_is_not_none_at_all(tmp_path, missing):
+def test_single_damaged_checkpoint_is_reported(tmp_path, missing):
     path = write_checkpoint(Checkpoint({}), tmp_path / "version_0" / "checkpoints" / "step=000001")
     (path / missing).unlink()
     found, (error,) = newest_checkpoint(tmp_path)
@@ -166,6 +166,6 @@ def test_a_damaged_checkpoint_is_not_none_at_all(tmp_path, missing):
     assert missing in str(error)
 
 
-def test_a_number_is_no_path():
+def test_number_is_not_a_path():
     with pytest.raises(CheckpointError, match=r"must be the path of a folder\. Received: 3"):
         find_checkpoint(3)

@@ -1,4 +1,4 @@
-"""Checkpoints of earlier versions still load, and training goes on from them."""
+"""Checkpoints of earlier versions still load, and training can be resumed from them."""
 
 import importlib.util
 import json
@@ -17,12 +17,12 @@ write_kept = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(write_kept)
 
 
-def test_there_is_one_of_each_schema():
+def test_one_checkpoint_per_schema():
     assert [folder.name for folder in KEPT] == [f"schema_{n}" for n in range(1, SCHEMA + 1)]
 
 
 @pytest.mark.parametrize("folder", KEPT, ids=lambda folder: folder.name)
-def test_it_loads_and_goes_on(folder):
+def test_loads_and_resumes(folder):
     path = folder / "step=000006"
     state = read_checkpoint(path).state
     assert (state["epoch"], state["batch"], state["global_step"]) == (1, 2, 6)
@@ -31,5 +31,5 @@ def test_it_loads_and_goes_on(folder):
     found = write_kept.outcome(write_kept.fit(8, ckpt_path=path))
     for name, array in expected["weights"].items():
         np.testing.assert_allclose(found["weights"][name], array, rtol=1e-5, atol=1e-6, err_msg=name)
-    if folder.name != "schema_1":  # which kept no sums of half an epoch
+    if folder.name != "schema_1":  # which lacks the metric sums of the epoch so far
         assert found["metrics"] == pytest.approx(expected["metrics"], rel=1e-5)

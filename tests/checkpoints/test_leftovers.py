@@ -1,4 +1,4 @@
-"""What killed writers leave, and what is made of it."""
+"""What killed writers leave behind, and how it is cleaned up."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_nothing_to_do(folder):
     remove_leftovers(folder / "nowhere")
 
 
-def test_half_written_half_removed_and_half_pointed_to(folder):
+def test_partial_and_removed_leftovers_are_deleted(folder):
     half = write(folder / ".step=000003.77.partial", 3)
     (half / "manifest.json").unlink()
     (folder / ".step=000004.77.partial").mkdir()
@@ -45,8 +45,8 @@ def test_half_written_half_removed_and_half_pointed_to(folder):
 
 
 @pytest.mark.parametrize("kinds", [["partial", "replaced"], ["replaced"]])
-def test_a_kill_between_two_renames(folder, kinds):
-    """The old one was put aside, the new one not yet in place: the newer of those that are whole gets the name."""
+def test_kill_between_two_renames(folder, kinds):
+    """The old checkpoint was moved aside, the new one not yet into place: the newest complete one gets the name."""
     (folder / "step=000002").rename(folder / ".step=000002.77.replaced")
     if "partial" in kinds:
         write(folder / ".step=000002.77.partial", 5)
@@ -55,7 +55,7 @@ def test_a_kill_between_two_renames(folder, kinds):
     assert read_checkpoint(folder / "step=000002").state["global_step"] == (5 if "partial" in kinds else 2)
 
 
-def test_a_copy_of_what_is_there_goes(folder):
+def test_leftover_of_an_existing_checkpoint_is_deleted(folder):
     write(folder / ".step=000002.77.partial", 9)
     remove_leftovers(folder)
     assert names(folder) == ["last", "step=000001", "step=000002"]

@@ -1,6 +1,6 @@
-"""Damaged and hostile checkpoints: refused by name, or read as what they are; never a crash, a hang or code run.
+"""Damaged and hostile checkpoints: rejected with their path or read safely; no crash, no hang, no code execution.
 
-Normally fifty are tried, with `pytest -m exhaustive` five hundred.
+By default about fifty mutations are tried, with ``pytest -m exhaustive`` five hundred.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ def whole(tmp_path_factory):
     )
 
 
-# --- what is done to it: each takes the folder and a source of random numbers -----------------------------------------
+# --- mutations: each takes the folder and a random number generator --------------------------------------------------
 
 
 def truncate(folder, draw):
@@ -78,7 +78,7 @@ def link(folder, draw):
 def pipe(folder, draw):
     file = folder / draw.choice([*ARRAYS, "state.json", "manifest.json"])
     file.unlink()
-    os.mkfifo(file)  # to open one waits for a writer
+    os.mkfifo(file)  # opening it would wait for a writer
 
 
 def folder_for_a_file(folder, draw):
@@ -104,7 +104,7 @@ def junk_manifest(folder, draw):
 
 
 def sparse(folder, draw):
-    """A file of many terabytes that takes no room, and a manifest that agrees."""
+    """A sparse file of several terabytes that takes no disk space, and a manifest that matches."""
     name = draw.choice([*ARRAYS, "state.json"])
     with (folder / name).open("r+b") as file:
         file.truncate(2 ** draw.randrange(42, 44))
@@ -115,7 +115,7 @@ def deep_manifest(folder, draw):
     (folder / "manifest.json").write_text("[" * 200_000)
 
 
-# What a stranger can do who writes a manifest that fits.
+# Attacks by somebody who also writes a matching manifest.
 
 
 def hostile_state(folder, draw):
@@ -166,7 +166,7 @@ def sealed_bits(folder, draw):
 
 
 def seal(folder):
-    """Let the manifest agree with the files."""
+    """Write a manifest that matches the files."""
     files = {}
     for name in (*ARRAYS, "state.json"):
         size = (folder / name).stat().st_size
@@ -215,11 +215,11 @@ def check(whole, root, seed):
     newest, refused = newest_checkpoint(root)
     assert newest.path in (folder, whole_one)
     assert [error for error in refused if str(folder) not in str(error)] == []
-    assert sorted(path.relative_to(root) for path in root.rglob("*")) == before  # nothing was made, nor removed
+    assert sorted(path.relative_to(root) for path in root.rglob("*")) == before  # nothing was created or removed
 
 
 @pytest.mark.parametrize("seed", range(4 * len(MUTATIONS)))
-def test_a_mutation(whole, tmp_path, seed):
+def test_mutations(whole, tmp_path, seed):
     check(whole, tmp_path, seed)
 
 

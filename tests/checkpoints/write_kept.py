@@ -1,7 +1,7 @@
-"""Writes the tiny checkpoint of this version that later ones must load: ``python write_kept.py kept/schema_2``.
+"""Writes a tiny checkpoint that later versions must be able to load: ``python write_kept.py kept/schema_2``.
 
-Run it once for each schema, with the version of kgenre that introduced it, and keep what it wrote. Beside the
-checkpoint lies what going on from it comes to.
+Run it once for each schema, with the version of kgenre that introduced it, and commit what it wrote: the checkpoint
+and the expected outcome of a run resumed from it.
 """
 
 import json
@@ -15,7 +15,7 @@ from boring import BoringModule, boring_batches, quiet_trainer, weights_of
 
 
 class Kept(BoringModule):
-    """No randomness, so that every backend comes to the same."""
+    """Without randomness, so that every backend computes the same."""
 
     def __init__(self, learning_rate=0.05):
         super().__init__(learning_rate)
@@ -36,7 +36,7 @@ def fit(max_steps, ckpt_path=None):
 
 
 def outcome(trainer):
-    """What a run has come to, as JSON values."""
+    """The final weights and metrics of a run, as JSON values."""
     return {
         "weights": {name: array.tolist() for name, array in weights_of(trainer.module).items()},
         "metrics": trainer.callback_metrics,

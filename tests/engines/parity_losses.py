@@ -1,6 +1,6 @@
 """Train small cases under the current KERAS_BACKEND and print their losses as JSON: run by test_parity.py.
 
-Initial weights and batches are drawn by NumPy, dropout is 0: what differs between backends is arithmetic alone.
+Initial weights and batches are drawn by NumPy and dropout is 0, so that only arithmetic differs between backends.
 """
 
 import json
@@ -62,7 +62,7 @@ def cnn(rng):
 def lstm(rng):
     from kgenre.models import overview_lstm
 
-    # Few words, so that each is repeated within a batch: sparse gradients add up their rows.
+    # A small vocabulary, so that words repeat within a batch and sparse gradients have to add up their rows.
     x = rng.integers(1, 12, (STEPS, 16, 10)).astype("int32")
     x[:, ::2, 7:] = 0
     none = {"dropout": 0.0, "recurrent_dropout": 0.0, "dense_dropout": 0.0}
@@ -78,7 +78,7 @@ def losses(case, optimizer):
     if case == "everything":
         module, x = Everything(optimizers[optimizer]()), rng.normal(size=(STEPS, 16, 12)).astype("float32")
     else:
-        with drawing_initial_weights():  # none of them stays
+        with drawing_initial_weights():  # they are overwritten below
             model, x = {"cnn": cnn, "lstm": lstm}[case](rng)
         module = Classifier(model, optimizers[optimizer]())
     y = (rng.random((STEPS, 16, 4)) < 0.3).astype("float32")
@@ -109,7 +109,7 @@ def losses(case, optimizer):
     return result | {name: value for name, value in trainer.callback_metrics.items() if name == "train/error"}
 
 
-# Adam divides by the root of the squares, which enlarges rounding: of the networks SGD says more.
+# Adam divides by the root of the squared gradients, which amplifies rounding: SGD is the stricter test of the networks.
 CASES = [("cnn", "sgd"), ("lstm", "sgd"), ("everything", "adam"), ("everything", "sgd")]
 
 

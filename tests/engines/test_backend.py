@@ -1,4 +1,4 @@
-"""Which backend, and what a user's keras.json may not change."""
+"""The choice of a backend, and what a user's keras.json must not change."""
 
 import json
 
@@ -26,7 +26,7 @@ print(json.dumps({
 
 
 @pytest.mark.one_backend("jax")
-def test_a_keras_json_changes_nothing(tmp_path, run_python, capsys):
+def test_keras_json_changes_nothing(tmp_path, run_python, capsys):
     exec(SCRIPT, {})
     plain = json.loads(capsys.readouterr().out.splitlines()[-1])
     odd = {"backend": BACKEND, "floatx": "float16", "epsilon": 1e-3, "image_data_format": "channels_first"}
@@ -36,7 +36,7 @@ def test_a_keras_json_changes_nothing(tmp_path, run_python, capsys):
     assert plain["format"] == "channels_last"
 
 
-def test_an_unknown_backend_is_one_line(run_python):
+def test_unknown_backend_error_is_one_line(run_python):
     script = """
 import kgenre
 try:
@@ -50,7 +50,7 @@ except Exception as error:
 
 
 @pytest.mark.parametrize("backend", ["tensorflow", "jax", "torch"])
-def test_a_backend_that_is_not_installed(monkeypatch, backend):
+def test_backend_that_is_not_installed(monkeypatch, backend):
     monkeypatch.setattr("kgenre.engines.backend._configured_backend", lambda: backend)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: object() if name == other else None)
     other = {"jax": "tensorflow"}.get(backend, "jax")
@@ -62,7 +62,7 @@ def test_a_backend_that_is_not_installed(monkeypatch, backend):
         check_backend()
 
 
-def test_a_variable_that_is_set_too_late_is_named_once(monkeypatch, caplog):
+def test_keras_backend_set_too_late_warns_once(monkeypatch, caplog):
     other = "jax" if BACKEND == "tensorflow" else "tensorflow"
     monkeypatch.setattr("kgenre.engines.backend._said", set())
     for name in (BACKEND, other, other):

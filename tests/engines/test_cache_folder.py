@@ -18,7 +18,7 @@ def test_cache_folder(monkeypatch, tmp_path):
 pytestmark = pytest.mark.backend_free
 
 
-def test_what_was_left_unfinished_long_ago_is_removed(tmp_path):
+def test_old_unfinished_folders_are_removed(tmp_path):
     old, recent, other = tmp_path / ".making-killed", tmp_path / ".making-by-another", tmp_path / "kept"
     for folder in (old, recent, other):
         folder.mkdir()
@@ -32,7 +32,7 @@ def test_what_was_left_unfinished_long_ago_is_removed(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [".making-by-another", "kept", "whole"]
 
 
-def test_what_fails_leaves_nothing(tmp_path):
+def test_failed_write_leaves_nothing(tmp_path):
     parent = tmp_path / "new" / "cache"
 
     def fail(file):
@@ -44,7 +44,7 @@ def test_what_fails_leaves_nothing(tmp_path):
     assert list(parent.iterdir()) == []
 
 
-def test_the_files_used_last_stay(tmp_path):
+def test_most_recently_used_files_stay(tmp_path):
     for number, age in enumerate((50, 40, 30)):
         write_cached(tmp_path / str(number), lambda file: file.write(b"x"), most=9)
         os.utime(tmp_path / str(number), (time.time() - age,) * 2)
@@ -53,7 +53,7 @@ def test_the_files_used_last_stay(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "2", "3"]
 
 
-def test_folders_used_last_stay(tmp_path):
+def test_most_recently_used_folders_stay(tmp_path):
     for number in range(3):
         (tmp_path / str(number)).mkdir()
         (tmp_path / str(number) / "poster.jpg").write_bytes(b"x")

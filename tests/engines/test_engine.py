@@ -1,4 +1,4 @@
-"""What every engine promises: few traces, a state of its own, logs that stay on the device."""
+"""What every engine guarantees: few traces, a state of its own, logged values that stay on the device."""
 
 import gc
 import sys
@@ -21,16 +21,16 @@ KERNEL = "model.layers.0.kernel"
 
 
 def built_engine(module, batch, **options):
-    """An engine, and the batch as it takes it."""
+    """Return a built engine, and the batch in the form that it takes."""
     engine = create_engine(StepOptions(**options))
     engine.build(module, {".*": module.configure_optimizers()}, {"train": batch})
     return engine, next(iter(engine.prefetch([batch])))
 
 
-# --- memory, of a process that trains again and again ---------------------------------------------------------
+# --- memory of a process that trains repeatedly ---------------------------------------------------------------
 
 
-def test_nothing_of_a_fit_stays():
+def test_fit_leaves_nothing_in_memory():
     def fit():
         trainer = quiet_trainer(gradient_clip_val=1.0)
         trainer.fit(BoringModule(dropout=0.1), boring_batches(2), boring_batches(1))
@@ -48,14 +48,14 @@ def test_nothing_of_a_fit_stays():
 
 
 @pytest.mark.parametrize("large", [True, False])
-def test_a_large_run_that_was_replaced_makes_room_for_the_next(monkeypatch, large):
+def test_large_replaced_run_is_freed_for_the_next(monkeypatch, large):
     def fit():
         trainer = quiet_trainer()
         trainer.fit(BoringModule(), boring_batches(1))
         return weakref.ref(trainer)
 
     gc.collect()
-    monkeypatch.setattr("kgenre.engines.replaced_runs._MANY", 9 if large else 2**24)  # the kernel and bias are 10
+    monkeypatch.setattr("kgenre.engines.replaced_runs._MANY", 9 if large else 2**24)  # kernel and bias have 10 values
     gc.disable()
     try:
         first = fit()
@@ -68,7 +68,7 @@ def test_a_large_run_that_was_replaced_makes_room_for_the_next(monkeypatch, larg
 # --- traces -----------------------------------------------------------------------------------------------------
 
 
-def test_one_trace_a_stage_however_many_epochs():
+def test_one_trace_per_stage():
     trainer = quiet_trainer(max_epochs=5)
     trainer.fit(BoringModule(), boring_batches(4), boring_batches(3))
     assert [trainer.engine.traces[stage] for stage in ("train", "validation")] == [traces(1)] * 2
@@ -79,14 +79,14 @@ def test_one_trace_a_stage_however_many_epochs():
     assert trainer.engine.traces["train"] == traces(1)
 
 
-def test_a_second_shape_is_traced_once():
+def test_second_shape_is_traced_once():
     ragged = [*boring_batches(3, rows=8), *boring_batches(1, rows=5)]
     trainer = quiet_trainer(max_epochs=3)
     trainer.fit(BoringModule(), ragged, ragged)
     assert [trainer.engine.traces[stage] for stage in ("train", "validation")] == [traces(2)] * 2
 
 
-def test_accumulation_has_a_trace_with_and_one_without_update():
+def test_accumulation_has_one_more_trace():
     trainer = quiet_trainer(max_epochs=3, accumulate_grad_batches=2)
     trainer.fit(BoringModule(), boring_batches(4))
     assert trainer.engine.traces["train"] == traces(2)
@@ -94,7 +94,7 @@ def test_accumulation_has_a_trace_with_and_one_without_update():
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX binds arrays to devices")
 @pytest.mark.parametrize("arguments", [{}, {"accelerator": "cpu"}])
-def test_a_step_is_compiled_once_wherever_its_arrays_are_bound(arguments):
+def test_step_is_compiled_once_on_any_device(arguments):
     def shrink(trainer, module):
         module.model.layers[0].kernel.assign(module.model.layers[0].kernel * 0.5)
         trainer.set_learning_rate(0.05)
@@ -106,7 +106,7 @@ def test_a_step_is_compiled_once_wherever_its_arrays_are_bound(arguments):
     assert compiled == (2, 1), "with and without an update; validation"
 
 
-def test_hooks_that_change_weights_trace_nothing_anew():
+def test_changing_weights_in_hooks_does_not_retrace():
     def shrink(trainer, module):
         module.model.layers[0].kernel.assign(module.model.layers[0].kernel * 0.5)
 
@@ -122,7 +122,7 @@ class Interrupts(Exception):
     """Raised by a hook on purpose."""
 
 
-def test_weights_can_be_read_in_hooks_and_are_up_to_date():
+def test_weights_are_up_to_date_in_hooks():
     seen = []
 
     def look(trainer, module):
@@ -140,8 +140,8 @@ def test_weights_can_be_read_in_hooks_and_are_up_to_date():
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends' steps change the variables in place")
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_step_that_is_broken_off_leaves_the_weights_of_the_epochs_begin(accumulate, caplog, tmp_path):
-    """The step was given the state, and Ctrl-C (or the end of memory) comes before it gives one back."""
+def test_interrupted_step_leaves_the_last_synced_weights(accumulate, caplog, tmp_path):
+    """The step has consumed the state when Ctrl-C (or running out of memory) ends it before it returns a new one."""
 
     def break_off(trainer, module):
         whole = trainer.engine._train
@@ -214,7 +214,7 @@ def test_weights_are_up_to_date_after_an_exception(error, hook, steps):
     assert module.model(batches[0]["x"]).shape == (8, 2)
 
 
-def test_the_module_is_free_after_fit():
+def test_module_can_be_changed_after_a_fit():
     module = BoringModule()
     trainer = quiet_trainer()
     trainer.fit(module, boring_batches())
@@ -226,7 +226,7 @@ def test_the_module_is_free_after_fit():
 
 
 @pytest.mark.parametrize("again", ["fit", "test"])
-def test_weights_set_between_two_runs_count(again):
+def test_weights_set_between_two_runs_are_used(again):
     module = BoringModule(learning_rate=1e-6)
     trainer = quiet_trainer()
     trainer.fit(module, boring_batches())
@@ -238,7 +238,7 @@ def test_weights_set_between_two_runs_count(again):
     np.testing.assert_allclose(weights_of(module)[KERNEL], 3.0, atol=1e-3)
 
 
-def test_weights_assigned_in_a_hook_stay():
+def test_weights_assigned_in_hooks_are_kept():
     hooks = ["on_fit_start", "on_train_start", "on_train_epoch_start", "on_validation_start", "on_validation_epoch_end"]
     hooks += ["on_validation_end", "on_train_epoch_end", "on_train_end", "on_fit_end"]
 
@@ -257,7 +257,7 @@ def test_weights_assigned_in_a_hook_stay():
 
 
 class Follower(BoringModule):
-    """A target network: after each step it moves half of the way to the model, before each it is doubled."""
+    """Has a target network, which is doubled before each step and moves halfway to the model after it."""
 
     def __init__(self):
         super().__init__()
@@ -274,7 +274,7 @@ class Follower(BoringModule):
         self.target.assign((self.target + self.model.layers[0].kernel) / 2)
 
 
-def test_weights_are_up_to_date_and_may_be_assigned_in_hooks_of_batches():
+def test_batch_hooks_can_read_and_assign_weights():
     module, logger, batches = Follower(), InMemoryLogger(), boring_batches(4)
     quiet_trainer(logger=logger, log_every_n_steps=1).fit(module, batches)
     target, seen = np.zeros((4, 2)), []
@@ -285,7 +285,7 @@ def test_weights_are_up_to_date_and_may_be_assigned_in_hooks_of_batches():
     np.testing.assert_allclose([value for _, value in logger.history("target")], seen, rtol=1e-5)
 
 
-def test_weights_that_an_evaluations_step_assigns_stay():
+def test_weights_assigned_in_a_validation_step_are_kept():
     class Assigns(BoringModule):
         def validation_step(self, batch, batch_idx):
             self.model.layers[0].bias.assign(self.model.layers[0].bias + 1.0)
@@ -297,7 +297,7 @@ def test_weights_that_an_evaluations_step_assigns_stay():
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="elsewhere the state is the Keras variables")
 @pytest.mark.parametrize("large", [False, True])
-def test_variables_are_given_what_is_new(monkeypatch, large):
+def test_sync_replaces_only_changed_values(monkeypatch, large):
     monkeypatch.setattr("kgenre.engines.jax_state._LARGE", 0 if large else 2**20)
     module = BoringModule()
     engine, batch = built_engine(module, boring_batches(1)[0])
@@ -316,7 +316,7 @@ def test_variables_are_given_what_is_new(monkeypatch, large):
     assert after_sync()[1].tolist() == [9.0, 9.0] == engine.state_dict()["model.layers.0.bias"].tolist()
 
 
-def test_weights_assigned_before_validation_are_validated():
+def test_weights_assigned_before_validation_are_used():
     def assign(trainer, module):
         module.model.layers[0].kernel.assign(np.zeros((4, 2)))
         module.model.layers[0].bias.assign(np.zeros(2))
@@ -327,7 +327,7 @@ def test_weights_assigned_before_validation_are_validated():
     assert trainer.callback_metrics["val/loss"] == pytest.approx(np.mean(batches[0]["y"] ** 2), rel=1e-5)
 
 
-def test_the_state_goes_out_and_comes_back():
+def test_state_dict_round_trip():
     module, batch = BoringModule(), boring_batches(1)[0]
     engine, batch = built_engine(module, batch)
     engine.train_step(batch)
@@ -341,7 +341,7 @@ def test_the_state_goes_out_and_comes_back():
     assert not np.array_equal(state[KERNEL], after[KERNEL])
 
 
-def test_one_variable_is_read_and_set():
+def test_get_and_set_one_variable():
     module, batch = BoringModule(learning_rate=0.5), boring_batches(1)[0]
     engine, batch = built_engine(module, batch)
     rate = engine.built.optimizers[0]._learning_rate
@@ -380,8 +380,8 @@ def test_freezing_and_unfreezing_in_hooks():
     assert trainer.engine.traces["train"] == traces(3)
 
 
-def test_freezing_keeps_the_momentum_of_the_rest():
-    """A frozen layer elsewhere must not restart the optimizer's state."""
+def test_freezing_keeps_the_optimizer_state():
+    """Freezing one layer must not reset the optimizer's state."""
 
     class Momentum(TwoLayers):
         def configure_optimizers(self):
@@ -403,7 +403,7 @@ def test_freezing_keeps_the_momentum_of_the_rest():
     assert all(np.any(v != 0) for v in momenta.values())
 
 
-def test_a_layer_that_was_frozen_when_training_began_cannot_be_unfrozen_within():
+def test_initially_frozen_layer_cannot_be_unfrozen_in_a_fit():
     def thaw(trainer, module):
         module.model.layers[0].trainable = True
 
@@ -427,7 +427,7 @@ def test_nothing_to_train_is_an_error():
 # --- transfers --------------------------------------------------------------------------------------------------
 
 
-def test_steps_move_nothing_to_the_host():
+def test_steps_transfer_nothing_to_the_host():
     if keras.backend.backend() != "jax":
         pytest.skip("only JAX can forbid transfers")
     import jax
@@ -486,7 +486,7 @@ def test_bf16_mixed_computes_in_bfloat16_with_float32_weights():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow's tensors are handed on as they are")
-def test_arrays_that_lie_on_the_device_are_not_fetched():
+def test_arrays_on_the_device_are_not_fetched():
     import jax
 
     array = jax.numpy.ones(3)

@@ -1,4 +1,4 @@
-"""Clipping and accumulation against NumPy: linear models, plain SGD, one update."""
+"""Clipping and accumulation, compared with NumPy on linear models and plain SGD."""
 
 import keras
 import numpy as np
@@ -33,7 +33,7 @@ def test_clipping_in_a_fit(limit, algorithm):
         np.testing.assert_allclose(start[name] - weights_of(module)[name], gradient, rtol=1e-4, atol=1e-6)
 
 
-def test_the_norm_is_over_all_gradients_and_zero_stays_zero():
+def test_norm_is_over_all_gradients_and_zero_stays_zero():
     gradients = [ops.convert_to_tensor([3.0, 0.0]), ops.convert_to_tensor([[4.0]])]
     assert float(global_norm(gradients)) == pytest.approx(5.0)
     clipped = clip(gradients, 1.0, "norm")
@@ -43,7 +43,7 @@ def test_the_norm_is_over_all_gradients_and_zero_stays_zero():
 
 
 @pytest.mark.parametrize("group", [2, 4])
-def test_accumulating_equals_one_step_on_all_the_rows(group):
+def test_accumulation_equals_one_step_on_all_rows(group):
     module, batches = BoringModule(), boring_batches(4)
     trainer = quiet_trainer(accumulate_grad_batches=group)
     trainer.fit(module, batches)
@@ -54,8 +54,8 @@ def test_accumulating_equals_one_step_on_all_the_rows(group):
 
 
 @pytest.mark.parametrize("knows_its_length", [True, False])
-def test_the_last_group_of_an_epoch_may_be_incomplete(knows_its_length):
-    """Its mean is over the batches that it has, and nothing of it is left for the next epoch."""
+def test_last_group_of_an_epoch_may_be_incomplete(knows_its_length):
+    """Its gradient is the mean over the batches it has, and none of it carries over to the next epoch."""
 
     class Unknown:
         def __iter__(self):
@@ -77,7 +77,7 @@ def test_clipping_acts_on_the_accumulated_gradient():
     np.testing.assert_allclose(weights_of(accumulated)[KERNEL], weights_of(whole)[KERNEL], rtol=1e-5)
 
 
-def test_a_schedule_counts_updates():
+def test_schedule_counts_updates():
     class Scheduled(BoringModule):
         def configure_optimizers(self):
             schedule = keras.optimizers.schedules.PiecewiseConstantDecay([0], [0.1, 0.0])
@@ -92,7 +92,7 @@ def test_a_schedule_counts_updates():
     assert trainer.engine.state_dict()["optimizers.0.iterations"] == 2
 
 
-def test_a_metric_may_be_of_gradients():
+def test_metric_of_gradients():
     class Largest(BoringModule):
         def __init__(self):
             super().__init__()

@@ -12,14 +12,14 @@ def drawn():
     return keras.Sequential([keras.Input((6, 6, 3)), keras.layers.Conv2D(7, 3), keras.layers.LayerNormalization()])
 
 
-def test_the_same_weights():
+def test_same_weights():
     with drawing_initial_weights():
         quick = drawn().get_weights()
     for got, want in zip(quick, drawn().get_weights(), strict=True):
         np.testing.assert_allclose(got, want, atol=1e-7)
 
 
-def test_an_lstm_in_bfloat16_begins_with_orthogonal_weights():
+def test_bfloat16_lstm_starts_with_orthogonal_weights():
     with drawing_initial_weights():
         cell = keras.layers.LSTMCell(4, dtype="bfloat16")
         cell.build((2, 3))
@@ -28,7 +28,7 @@ def test_an_lstm_in_bfloat16_begins_with_orthogonal_weights():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="the others compile nothing for them")
-def test_only_in_the_block():
+def test_compiler_option_applies_only_in_the_block():
     import jax
 
     def asked():

@@ -1,4 +1,4 @@
-"""`kgenre.gradient`: the same derivatives on every backend, trained through, and with what happens on the way."""
+"""`kgenre.gradient`: derivatives on every backend, in a trained loss, and with side effects of the function."""
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ KERNEL = "model.layers.0.kernel"
 
 
 class Penalized(BoringModule):
-    """Only the squared slopes of a linear model are minimised: 8 rows have those of its kernel."""
+    """Minimises the squared slopes of a linear model, which in each of the 8 rows equal its kernel."""
 
     def __init__(self):
         super().__init__(units=1)
@@ -26,7 +26,7 @@ class Penalized(BoringModule):
         return ops.sum(kgenre.gradient(self.judged, batch["x"]) ** 2) / 8
 
 
-def test_a_loss_of_slopes_trains_and_variables_assigned_on_the_way_keep_their_values():
+def test_loss_of_slopes_trains_and_keeps_assignments():
     module, batches = Penalized(), boring_batches(3, units=1)
     before = weights_of(module)[KERNEL]
     quiet_trainer().fit(module, batches)
@@ -35,7 +35,7 @@ def test_a_loss_of_slopes_trains_and_variables_assigned_on_the_way_keep_their_va
 
 
 @pytest.mark.parametrize("called_before", [False, True])
-def test_the_losses_of_layers_inside_are_counted_once(called_before):
+def test_losses_of_inner_layers_are_counted_once(called_before):
     class Regularized(Penalized):
         def __init__(self):
             super().__init__()
@@ -43,18 +43,18 @@ def test_the_losses_of_layers_inside_are_counted_once(called_before):
             self.scale = keras.Variable(1.0)  # what the regulariser shrinks
 
         def training_step(self, batch, batch_idx):
-            output = self.model(batch["x"] * self.scale) if called_before else 0.0  # its loss goes with the next call
+            output = self.model(batch["x"] * self.scale) if called_before else 0.0  # the next call discards its loss
             slopes = kgenre.gradient(lambda x: self.model(x * self.scale), batch["x"])
             return 0.0 * (ops.sum(slopes) + ops.sum(output))
 
     (batch,) = boring_batches(1, units=1)
     module = Regularized()
     quiet_trainer().fit(module, [batch])
-    scale = 1.0 - module.learning_rate * 2 * np.sum(batch["x"] ** 2) / 8  # Keras takes the mean of rows
+    scale = 1.0 - module.learning_rate * 2 * np.sum(batch["x"] ** 2) / 8  # Keras divides by the number of rows
     np.testing.assert_allclose(weights_of(module)["scale"], scale, rtol=1e-4)
 
 
-def test_second_derivatives_structures_and_inputs_that_do_not_matter():
+def test_second_derivatives_structures_and_unused_inputs():
     class Cubic(BoringModule):
         def predict_step(self, batch, batch_idx):
             def slope(x):
@@ -71,7 +71,7 @@ def test_second_derivatives_structures_and_inputs_that_do_not_matter():
     assert not of_both["y"].any()
 
 
-def test_in_a_hook_it_changes_no_variable():
+def test_outside_a_step_no_variable_is_changed():
     module = Penalized()
     slopes = kgenre.gradient(module.judged, np.ones((2, 4), "float32"))
     np.testing.assert_allclose(ops.convert_to_numpy(slopes), [weights_of(module)[KERNEL][:, 0]] * 2, rtol=1e-5)

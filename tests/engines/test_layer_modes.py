@@ -1,4 +1,4 @@
-"""A step that says nothing of training: Lightning would switch dropout and BatchNormalization on, Keras does not."""
+"""Layers called without ``training``: Lightning would switch dropout and BatchNormalization on, Keras does not."""
 
 import warnings
 
@@ -13,7 +13,7 @@ INPUT = keras.Input((4,))
 
 
 class Block(layers.Layer):
-    """As many write it: False by default, and handed on."""
+    """Written as is common: ``training`` is False by default and passed on."""
 
     def __init__(self):
         super().__init__()
@@ -60,26 +60,26 @@ def fit(module):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_a_layer_that_was_not_told_to_train_is_named(name):
+def test_layer_called_without_training_warns(name):
     with pytest.warns(UserWarning, match=rf"training_step calls the {name.split()[0]} '\w+' without training=True"):
         fit(Net(NETWORKS[name]))
 
 
 @pytest.mark.parametrize(("name", "training"), [("Dropout", True), ("LSTM", False), ("Dropout in a layer", False)])
-def test_one_that_was_told_is_not(name, training):
+def test_layer_called_with_training_does_not_warn(name, training):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="training_step calls")
         fit(Net(NETWORKS[name], training=training))
 
 
 @pytest.mark.parametrize("name", AT_REST)
-def test_nor_one_that_does_the_same_in_an_evaluation(name):
+def test_layer_that_training_does_not_affect_does_not_warn(name):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="training_step calls")
         fit(Net(AT_REST[name]))
 
 
-def test_nor_one_that_a_metric_asks_for_beside_the_loss():
+def test_additional_call_for_a_metric_does_not_warn():
     class Scored(Net):
         def training_step(self, batch, batch_idx):
             self.log("train/score", ops.mean(self.network(batch["x"])))
@@ -108,13 +108,13 @@ class Pictures(Net):
 
 
 @pytest.mark.parametrize("name", AUGMENTS)
-def test_a_layer_that_augments_in_an_evaluation_is_named(name):
+def test_augmentation_in_an_evaluation_warns(name):
     with pytest.warns(UserWarning, match=rf"validation_step calls the {name} '\w+' without training=False"):
         fit(Pictures(AUGMENTS[name]))
 
 
 @pytest.mark.parametrize(("name", "said"), [("RandomBrightness", {"training": False}), ("resizing", {})])
-def test_one_that_was_told_or_draws_nothing_is_not(name, said):
+def test_disabled_or_deterministic_layer_does_not_warn(name, said):
     networks = AUGMENTS | {"resizing": lambda: keras.Sequential([layers.Resizing(2, 2), layers.Dense(2)])}
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="validation_step calls")

@@ -1,4 +1,4 @@
-"""Names of variables come from the structure of a module, never from counters of the process."""
+"""Variable names come from the structure of a module, never from Keras's process-wide counters."""
 
 import keras
 import numpy as np
@@ -42,7 +42,7 @@ class Everything(BoringModule):
 
 
 def test_names_follow_the_structure():
-    layers.Dense(7).build((None, 1))  # moves Keras's own counters
+    layers.Dense(7).build((None, 1))  # advances Keras's own counters
     module = Everything()
     trainer = quiet_trainer()
     trainer.fit(module, boring_batches(1))
@@ -115,7 +115,7 @@ class Unnamed(layers.Layer):
         return x * self.scale + self.shift - self.mean
 
 
-def test_weights_that_were_given_no_name():
+def test_weights_without_a_name():
     for _ in range(2):
         module = kgenre.Module()
         module.model = keras.Sequential([keras.Input((2,)), Unnamed()])
@@ -123,7 +123,7 @@ def test_weights_that_were_given_no_name():
         assert list(named_variables(module)) == names
 
 
-def test_two_places_whose_names_read_the_same_are_told_apart():
+def test_colliding_names_are_numbered():
     module = BoringModule()
     module.scales = {"a": {"b": keras.Variable(1.0)}, "a.b": keras.Variable(2.0)}
     assert list(named_variables(module))[2:] == ["scales.a.b", "scales.a.b.2"]
@@ -134,7 +134,7 @@ def test_outermost_layers():
     assert keras_layers(module) == [module.model, module.heads["a"][0], module.heads["b"], module.inner.model]
 
 
-def test_an_optimizer_of_two_variables_without_slots():
+def test_optimizer_without_slots():
     kernel, bias = keras.Variable([1.0]), keras.Variable(0.0)
     optimizer = keras.optimizers.SGD(0.1)
     optimizer.build([kernel, bias])

@@ -1,4 +1,4 @@
-"""What libraries print past Python's own streams."""
+"""Hiding what libraries print past Python's own streams."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from kgenre.engines.native_output import quiet_notebook, without_native_output
 pytestmark = pytest.mark.backend_free
 
 
-def test_it_is_hidden_and_comes_back_with_an_error(capfd):
+def test_output_is_hidden_and_shown_after_an_error(capfd):
     with without_native_output():
         os.write(2, b"chatter\n")
     os.write(2, b"after\n")
@@ -22,12 +22,12 @@ def test_it_is_hidden_and_comes_back_with_an_error(capfd):
 
 
 @pytest.mark.parametrize("lacking", ["stream", "descriptor", "folder"])
-def test_where_it_cannot_be_hidden_nothing_is(capfd, monkeypatch, lacking):
+def test_missing_resources_are_no_error(capfd, monkeypatch, lacking):
     def refuse(*_):
         raise OSError
 
     with monkeypatch.context() as patched:
-        if lacking == "stream":  # a program without a window
+        if lacking == "stream":  # as in a Windows program without a console
             patched.setattr(sys, "stderr", None)
         elif lacking == "descriptor":
             patched.setattr(os, "dup", refuse)
@@ -39,7 +39,7 @@ def test_where_it_cannot_be_hidden_nothing_is(capfd, monkeypatch, lacking):
 
 
 @pytest.mark.parametrize("where", ["a script", "a notebook"])
-def test_a_script_has_what_libraries_say(capfd, monkeypatch, where):
+def test_output_is_hidden_only_in_a_notebook(capfd, monkeypatch, where):
     if where == "a notebook":
         monkeypatch.setitem(sys.modules, "ipykernel", sys)
     else:

@@ -1,4 +1,4 @@
-"""The state of the process's random numbers; that a run goes on with it is in training/test_resume.py."""
+"""The process's random state is saved and restored; resuming a run with it is tested in training/test_resume.py."""
 
 import json
 import sys
@@ -12,8 +12,8 @@ from kgenre.engines.random_state import random_state, set_random_state
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="it is always imported")
-def test_the_state_of_torch_is_kept_where_it_is_imported(monkeypatch):
-    """A torch DataLoader draws its order from it under any backend."""
+def test_torch_state_is_saved_if_torch_is_imported(monkeypatch):
+    """A torch DataLoader shuffles with it under any backend."""
     states = [np.arange(5, dtype="uint8")]
     torch = SimpleNamespace(
         get_rng_state=lambda: SimpleNamespace(numpy=lambda: states[-1]),
@@ -25,7 +25,7 @@ def test_the_state_of_torch_is_kept_where_it_is_imported(monkeypatch):
     monkeypatch.delitem(sys.modules, "torch", raising=False)
     state = random_state()
     assert "torch" not in state
-    set_random_state(state | {"torch": "00"})  # of a checkpoint that torch wrote
+    set_random_state(state | {"torch": "00"})  # from a checkpoint written under torch
     monkeypatch.setitem(sys.modules, "torch", torch)
     set_random_state(random_state())
     np.testing.assert_array_equal(states[1], states[0])
@@ -33,7 +33,7 @@ def test_the_state_of_torch_is_kept_where_it_is_imported(monkeypatch):
 
 @pytest.mark.skipif(keras.backend.backend() != "torch", reason="of torch")
 @pytest.mark.parametrize("gpus", [0, 1, 2, 3])
-def test_the_states_of_torchs_gpus_are_kept(monkeypatch, gpus):
+def test_states_of_torch_gpus_are_saved(monkeypatch, gpus):
     """Keras's dropout draws from them. The run may be resumed on a machine with fewer or more GPUs."""
     import torch
 

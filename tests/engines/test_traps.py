@@ -1,4 +1,4 @@
-"""What a compiled step swallows silently elsewhere is an error, a warning or right here, on every backend alike."""
+"""Mistakes that compiled steps usually swallow silently: here they raise, warn or work, on every backend alike."""
 
 import random
 import sys
@@ -47,7 +47,7 @@ elsewhere = []
 
 
 @pytest.mark.parametrize("module", [MetricInStep, LayerInStep, MetricOutside])
-def test_variables_that_the_module_does_not_hold_are_refused(module):
+def test_variables_outside_the_module_are_rejected(module):
     elsewhere[:] = [keras.metrics.Mean()]
     with pytest.raises(StepError, match=r"^A step uses the variable .* which the module does not hold"):
         fit(module())
@@ -99,7 +99,7 @@ class AssignInCondOfValidation(Counting):
 @pytest.mark.parametrize(
     "module", [AssignInCond, AssignInCondReadInTheOtherBranch, AssignInWhile, AssignInCondOfValidation]
 )
-def test_assigning_inside_a_branch_is_refused(module):
+def test_assignment_inside_a_branch_is_rejected(module):
     with pytest.raises(StepError, match=r"^A step assigns a variable inside keras\.ops\.cond, while_loop or scan"):
         quiet_trainer().fit(module(), boring_batches(1), boring_batches(1))
 
@@ -114,7 +114,7 @@ ASKS = {
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="TensorFlow compiles it, torch runs it as Python")
-def test_a_vocabulary_in_a_step_is_refused_with_the_way_out():
+def test_vocabulary_layer_error_suggests_dataset_map():
     class Looks(BoringModule):
         def __init__(self):
             super().__init__()
@@ -129,7 +129,7 @@ def test_a_vocabulary_in_a_step_is_refused_with_the_way_out():
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
 @pytest.mark.parametrize("ask", ASKS.values(), ids=ASKS)
-def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):
+def test_reading_values_error_names_the_line(ask):
     class Asks(BoringModule):
         def training_step(self, batch, batch_idx):
             loss = self.error(batch)
@@ -144,7 +144,7 @@ def test_asking_for_the_numbers_in_a_tensor_is_refused_with_the_line(ask):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="elsewhere a tensor gives its rows")
-def test_a_batch_that_has_no_parts():
+def test_unpacking_a_tensor_error_names_the_line():
     class Unpacks(BoringModule):
         def training_step(self, batch, batch_idx):
             x, y = batch
@@ -156,7 +156,7 @@ def test_a_batch_that_has_no_parts():
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends convert")
-def test_an_operator_between_two_dtypes_is_told_what_to_write():
+def test_mixed_dtypes_error_suggests_keras_ops():
     class Half(BoringModule):
         def training_step(self, batch, batch_idx):
             return ops.mean(self.differ(ops.cast(self.model(batch["x"]), "float16"), batch["y"]) ** 2)
@@ -170,8 +170,8 @@ def test_an_operator_between_two_dtypes_is_told_what_to_write():
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
-def test_a_folder_beside_kgenres_is_the_users():
-    """The package of a clone, ``kgenre/kgenre``, has scripts such as ``kgenre/kgenre_runs.py`` for neighbours."""
+def test_file_next_to_the_package_is_user_code():
+    """In a clone, the package ``kgenre/kgenre`` may lie next to scripts such as ``kgenre/kgenre_runs.py``."""
     known = {"BoringModule": BoringModule}
     step = "class Asks(BoringModule):\n def training_step(self, batch, batch_idx):\n  return float(self.error(batch))"
     exec(compile(step, f"{Path(kgenre.__file__).parent}_runs.py", "exec"), known)
@@ -183,7 +183,7 @@ LIBRARY = "/home/student/.local/lib/python3/site-packages/library.py"
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="runs as Python each time")
-def test_the_line_is_the_users_and_a_cell_has_its_number(monkeypatch):
+def test_error_names_the_users_line_and_cell(monkeypatch):
     cell = "/cells/ipykernel_7/1234.py"
     names = types.SimpleNamespace(format_code_name=lambda file: ("Cell", "In[5]") if file == cell else None)
     shell = types.SimpleNamespace(compile=names)
@@ -200,8 +200,8 @@ def test_the_line_is_the_users_and_a_cell_has_its_number(monkeypatch):
         fit(known["Asks"]())
 
 
-def test_a_notebook_shows_the_users_lines_alone():
-    """IPython asks an error for its traceback."""
+def test_notebook_traceback_has_only_the_users_lines():
+    """IPython calls ``_render_traceback_`` of an error that has it."""
     with pytest.raises(StepError) as caught:
         fit(MetricInStep())
     first, second, message = caught.value._render_traceback_()
@@ -211,7 +211,7 @@ def test_a_notebook_shows_the_users_lines_alone():
     assert message == f"StepError: {caught.value}"
 
 
-def test_an_error_of_the_users_own_stays_as_it_is():
+def test_type_error_of_a_step_is_passed_through():
     class Wrong(BoringModule):
         def training_step(self, batch, batch_idx):
             raise TypeError("mine")
@@ -220,7 +220,7 @@ def test_an_error_of_the_users_own_stays_as_it_is():
         fit(Wrong())
 
 
-def test_assigning_with_where_is_the_way():
+def test_conditional_assignment_with_where_works():
     class Where(Counting):
         def training_step(self, batch, batch_idx):
             count = ops.convert_to_tensor(self.count)
@@ -236,7 +236,7 @@ compiled = pytest.mark.skipif(keras.backend.backend() == "torch", reason="steps 
 
 
 @compiled
-def test_a_python_counter_in_a_step_warns():
+def test_python_counter_in_a_step_warns():
     class Counts(BoringModule):
         steps = 0
 
@@ -253,13 +253,13 @@ def test_a_python_counter_in_a_step_warns():
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         module = BoringModule()
-        module.best = float("nan")  # which differs from itself
+        module.best = float("nan")  # NaN differs from itself
         fit(module)
 
 
 @compiled
 @pytest.mark.parametrize("stage", ["training_step", "validation_step"])
-def test_tensors_that_a_step_puts_aside_are_refused(stage):
+def test_tensors_collected_by_a_step_are_rejected(stage):
     class Keeps(BoringModule):
         def __init__(self):
             super().__init__()
@@ -276,7 +276,7 @@ def test_tensors_that_a_step_puts_aside_are_refused(stage):
 
 
 @compiled
-def test_a_tensor_that_a_step_keeps_warns():
+def test_tensor_kept_by_a_step_warns():
     class Keeps(BoringModule):
         def training_step(self, batch, batch_idx):
             self.newest = self.error(batch)
@@ -290,7 +290,7 @@ def test_a_tensor_that_a_step_keeps_warns():
 @pytest.mark.parametrize(
     "name", ["current_epoch", "global_step", "trainer.current_epoch", "trainer.global_step", "trainer.is_last_batch"]
 )
-def test_a_counter_of_the_trainer_in_a_step_warns(name):
+def test_trainer_counter_in_a_step_warns(name):
     read = attrgetter(name)
 
     class Anneals(BoringModule):
@@ -305,7 +305,7 @@ def test_a_counter_of_the_trainer_in_a_step_warns(name):
 
 
 @pytest.mark.parametrize("trainable", [True, False])
-def test_a_queue_that_the_optimizer_trains_too_warns(trainable, recwarn):
+def test_assigning_a_trained_variable_warns(trainable, recwarn):
     class Queues(BoringModule):
         def __init__(self):
             super().__init__()
@@ -322,7 +322,7 @@ def test_a_queue_that_the_optimizer_trains_too_warns(trainable, recwarn):
     assert [text.split(",")[0] for text in said] == ["training_step assigns self.queue"] * trainable
 
 
-def test_a_step_that_leaves_out_the_sanity_check_validates():
+def test_step_that_skips_the_sanity_check_validates():
     class Leaves(BoringModule):
         def validation_step(self, batch, batch_idx):
             self.trainer.asked = self.trainer.max_epochs
@@ -336,7 +336,7 @@ def test_a_step_that_leaves_out_the_sanity_check_validates():
     assert trainer.asked == 1
 
 
-def test_a_step_that_reads_the_optimizers_is_told_what_logs_a_rate():
+def test_reading_optimizers_error_suggests_the_monitor():
     class Reads(BoringModule):
         def training_step(self, batch, batch_idx):
             self.log("rate", self.trainer.optimizers[0].learning_rate)
@@ -348,7 +348,7 @@ def test_a_step_that_reads_the_optimizers_is_told_what_logs_a_rate():
 
 @compiled
 @pytest.mark.parametrize("draws", [lambda m: random.random(), lambda m: np.random.beta(1, 1), lambda m: m.rng.random()])
-def test_numbers_that_python_draws_in_a_step_warn(draws):
+def test_python_random_numbers_in_a_step_warn(draws):
     class Mixes(BoringModule):
         def __init__(self):
             super().__init__()
@@ -361,7 +361,7 @@ def test_numbers_that_python_draws_in_a_step_warn(draws):
         fit(Mixes())
 
 
-def test_numbers_that_the_source_of_batches_draws_meanwhile_do_not_warn():
+def test_random_numbers_of_another_thread_do_not_warn():
     class Draws(BoringModule):
         def training_step(self, batch, batch_idx):
             over.wait(0.01)  # the other thread draws
@@ -384,7 +384,7 @@ def test_numbers_that_the_source_of_batches_draws_meanwhile_do_not_warn():
 
 
 @compiled
-def test_layers_that_are_built_by_the_first_batch_may_draw():
+def test_lazily_built_layers_may_draw_random_numbers():
     class Lazy(BoringModule):
         def __init__(self):
             super().__init__()
@@ -401,7 +401,7 @@ def test_layers_that_are_built_by_the_first_batch_may_draw():
 
 @compiled
 @pytest.mark.parametrize("step", ["training_step", "shared_step"])
-def test_an_attribute_that_a_hook_changes_in_vain_warns_once(step):
+def test_attribute_changed_without_effect_warns_once(step):
     class Shares(BoringModule):
         def training_step(self, batch, batch_idx):
             return self.shared_step(batch, batch_idx)
@@ -427,7 +427,7 @@ def test_an_attribute_that_a_hook_changes_in_vain_warns_once(step):
 @compiled
 @pytest.mark.one_backend("jax")
 @pytest.mark.parametrize("values", [(1.0, np.ones(2)), (np.ones(2), 1.0), (np.ones(2), "all"), (1.0, None)])
-def test_a_value_that_a_hook_replaces_by_one_of_another_kind(values):
+def test_attribute_replaced_by_another_type(values):
     class Replaces(BoringModule):
         def __init__(self):
             super().__init__()
@@ -447,7 +447,7 @@ def test_a_value_that_a_hook_replaces_by_one_of_another_kind(values):
 
 
 @pytest.mark.one_backend("jax")
-def test_a_long_chain_of_objects_in_a_module_is_no_matter():
+def test_long_chain_of_objects_does_not_overflow():
     class Node:
         def __init__(self, following):
             self.following, self.weight = following, 1.0
@@ -468,7 +468,7 @@ def test_a_long_chain_of_objects_in_a_module_is_no_matter():
 
 @compiled
 @pytest.mark.one_backend("jax")
-def test_what_a_module_holds_and_a_hook_changes_in_vain_is_named():
+def test_nested_changes_without_effect_are_named():
     class Focal:
         gamma, calls = 2.0, 0
 
@@ -485,7 +485,7 @@ def test_what_a_module_holds_and_a_hook_changes_in_vain_is_named():
         def __init__(self):
             super().__init__(dropout=0.1)
             self.focal, self.part, self.classes = Focal(), Part(), np.ones(2, "float32")
-            self.focal.net = self  # round and round
+            self.focal.net = self  # a reference cycle
             self.part.factor = 1.0
             self.shares, self.table, self.large = {"a": [0.5, 0.5]}, ops.ones(2), np.ones(200, "float32")
 
@@ -499,7 +499,7 @@ def test_what_a_module_holds_and_a_hook_changes_in_vain_is_named():
             self.classes[:], self.large = 1.0 + epoch, np.full(200, 1.0 + epoch, "float32")
             self.shares["a"][0], self.table = 0.5 + epoch, ops.ones(2) * (1 + epoch)
             self.model.layers[0].rate = 0.1 + 0.1 * epoch
-            self.model.layers[0].trainable = self.model.layers[0].trainable  # nothing new
+            self.model.layers[0].trainable = self.model.layers[0].trainable  # no change
             self.trainer.optimizers[0].weight_decay = 0.1 * epoch
 
         def configure_optimizers(self):
@@ -519,9 +519,9 @@ def test_what_a_module_holds_and_a_hook_changes_in_vain_is_named():
 
 
 @pytest.mark.parametrize("way", ["scope", "stateless_call"])
-def test_a_scope_inside_a_step_reads_the_variables_of_the_step(way):
+def test_scope_inside_a_step_reads_the_steps_variables(way):
     class Inner(BoringModule):
-        """The kernel is given, the bias and a factor that grows are the step's."""
+        """The kernel is passed in; the bias and a growing factor are variables of the step."""
 
         def __init__(self):
             super().__init__()
@@ -545,13 +545,13 @@ def test_a_scope_inside_a_step_reads_the_variables_of_the_step(way):
     module, (batch,) = Inner(), boring_batches(1)
     fit(module, [batch] * 3)
     bias = np.zeros(2)
-    for _ in range(3):  # a mean over both columns: each has half of the error's slope
+    for _ in range(3):  # the mean over two columns cancels the 2 in the square's slope
         bias = bias - 0.5 * np.mean(batch["x"] @ np.ones((4, 2)) + bias - batch["y"], axis=0)
     np.testing.assert_allclose(weights_of(module)["model.layers.0.bias"], bias, rtol=1e-5)
 
 
 @pytest.mark.one_backend("jax")
-def test_outside_of_a_step_keras_scopes_are_as_they_were():
+def test_keras_scopes_are_restored_after_a_fit():
     before = keras.StatelessScope.get_current_value
     fit(BoringModule())
     assert keras.StatelessScope.get_current_value is before
@@ -562,7 +562,7 @@ class UnseededNoise(BoringModule):
         return self.error(batch) + ops.mean(keras.random.normal((3,)))
 
 
-def test_random_numbers_without_a_seed_are_refused():
+def test_random_numbers_without_a_seed_are_rejected():
     with pytest.raises(
         StepError, match=r"^A step draws random numbers without .* self\.seed = keras\.random\.SeedGenerator"
     ):
@@ -599,7 +599,7 @@ class ThroughAddLoss(layers.Layer):
 
 
 def loss_of_first_step(make_layers):
-    """The loss that was minimised, the data's part of it, and the trained module."""
+    """Return the minimised loss and, as "plain", the part of it that the step computed from the data."""
 
     class Extra(BoringModule):
         def __init__(self):
@@ -635,7 +635,7 @@ def test_extra_losses_are_counted_once(make_layers, expected):
     assert values["loss"] - values["plain"] == pytest.approx(expected(x), rel=1e-4, abs=1e-6)
 
 
-def test_a_layer_that_is_held_twice_is_regularised_once():
+def test_layer_held_twice_is_regularised_once():
     class HeldTwice(BoringModule):
         def __init__(self):
             super().__init__()
@@ -651,7 +651,7 @@ def test_a_layer_that_is_held_twice_is_regularised_once():
     assert float(seen[0]["loss"] - seen[0]["plain"]) == pytest.approx(0.1 * 8, rel=1e-4)
 
 
-def test_a_lazily_built_layer_with_a_weight_regulariser_trains():
+def test_lazily_built_layer_with_regulariser_trains():
     class Lazy(BoringModule):
         def __init__(self):
             super().__init__()
@@ -672,7 +672,7 @@ def test_a_lazily_built_layer_with_a_weight_regulariser_trains():
         (lambda loss: ops.stack([loss, loss]), r"shape \(2,\)"),
     ],
 )
-def test_a_step_must_return_one_loss(returned, message):
+def test_step_must_return_one_loss(returned, message):
     class Wrong(BoringModule):
         def training_step(self, batch, batch_idx):
             return returned(self.error(batch))
@@ -685,7 +685,7 @@ def test_a_step_must_return_one_loss(returned, message):
 
 
 def test_sparse_embedding_gradients_train_as_dense_ones():
-    """TensorFlow gives sparse gradients for an embedding, and Adam treats repeated rows differently there."""
+    """TensorFlow's gradients of an embedding are sparse, and its Adam treats repeated rows differently."""
     tokens = np.array([[1, 1, 2, 1], [3, 2, 1, 1]], "int32")
     table = np.linspace(-1, 1, 10).reshape(5, 2).astype("float32")
 
@@ -714,8 +714,8 @@ def test_sparse_embedding_gradients_train_as_dense_ones():
     np.testing.assert_array_equal(trained[0][[0, 4]], table[[0, 4]])  # rows without a token stay
 
 
-def test_losses_of_layers_stay_when_another_layer_had_one_of_the_same_id_in_a_step_before():
-    """Ids come again: under torch in each step, elsewhere where a step is compiled once more."""
+def test_layer_losses_with_a_reused_id_are_counted():
+    """Ids are reused: under torch in each step, elsewhere when a step is compiled again."""
 
     class Adds(layers.Layer):
         def __init__(self, loss):
@@ -743,7 +743,7 @@ def test_losses_of_layers_stay_when_another_layer_had_one_of_the_same_id_in_a_st
     assert losses == [2, 2, 2]
 
 
-def test_a_mistake_in_a_step_is_reported_as_the_user_made_it():
+def test_lookup_error_of_a_step_is_passed_through():
     class Wrong(BoringModule):
         def training_step(self, batch, batch_idx):
             raise LookupError("no such thing")
@@ -753,7 +753,7 @@ def test_a_mistake_in_a_step_is_reported_as_the_user_made_it():
     assert str(error.value) == "no such thing"
 
 
-def test_batch_norm_statistics_move_in_training_and_not_in_validation():
+def test_batch_norm_statistics_move_only_in_training():
     class Norm(BoringModule):
         def __init__(self):
             super().__init__()
@@ -767,7 +767,7 @@ def test_batch_norm_statistics_move_in_training_and_not_in_validation():
 
 
 @compiled
-def test_a_layer_that_a_hook_replaces_is_named():
+def test_layer_replaced_by_a_hook_is_named():
     class Replaces(BoringModule):
         def on_train_epoch_start(self):
             if self.current_epoch:

@@ -1,4 +1,4 @@
-"""Against Keras's own, with more films than are gone through at a time."""
+"""The convolution, compared with Keras's, with more films than it processes at a time."""
 
 import keras
 import numpy as np
@@ -18,13 +18,13 @@ def arrays(films, height, width, size, dtype="float32"):
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has a way of its own")
-def test_other_backends_are_told_to_take_keras():
+def test_other_backends_are_left_to_keras():
     with pytest.raises(NotImplementedError, match=BACKEND):
         convolution(*arrays(1, 4, 4, (2, 2)), (1, 1), "valid")
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="the others take Keras's")
-def test_bfloat16_is_told_to_take_keras():
+def test_bfloat16_is_left_to_keras():
     with pytest.raises(NotImplementedError, match="bfloat16"):
         convolution(*arrays(1, 4, 4, (2, 2), "bfloat16"), (1, 1), "valid")
 
@@ -35,7 +35,7 @@ def test_bfloat16_is_told_to_take_keras():
     ("films", "sides", "size", "strides"),
     [
         (7, (40, 41), (3, 3), (1, 1)),
-        (5, (91, 90), (3, 2), (2, 2)),  # the last row is seen by no window
+        (5, (91, 90), (3, 2), (2, 2)),  # no window covers the last row
         (3, (64, 50), (1, 1), (1, 1)),
         (5, (80, 81), (5, 4), (1, 3)),
         (1, (6, 5), (3, 3), (1, 1)),
@@ -61,8 +61,8 @@ def test_same_as_keras(films, sides, size, strides, padding):
 
 
 @pytest.mark.skipif(BACKEND != "jax", reason="the others take Keras's")
-def test_the_gradient_of_a_gradient():
-    """As a gradient penalty takes it."""
+def test_gradient_of_a_gradient():
+    """A gradient penalty needs it."""
     import jax
 
     pictures, kernel = arrays(3, 50, 44, (3, 3))

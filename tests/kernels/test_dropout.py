@@ -1,4 +1,4 @@
-"""Noise that has to be as good as random: shares, and nothing in common between places, steps and seeds."""
+"""The noise must be as good as random: the right share is dropped, and positions, steps and seeds are uncorrelated."""
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ ONES = np.ones((64, 32, 32, 3), "float32")
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has a way of its own")
-def test_other_backends_are_told_to_take_keras():
+def test_other_backends_are_left_to_keras():
     generator = keras.random.SeedGenerator(0)
     before = keras.ops.convert_to_numpy(generator.state.value)
     with pytest.raises(NotImplementedError, match=BACKEND):
@@ -29,14 +29,14 @@ class TestUnderJax:
         out = np.asarray(dropout(ONES, rate, keras.random.SeedGenerator(0)))
         np.testing.assert_allclose(np.unique(out), [0, 1 / (1 - rate)], rtol=1e-6)
         assert abs((out > 0).mean() - (1 - rate)) < 4 * np.sqrt(rate * (1 - rate) / out.size)
-        for axis in range(4):  # no film, row, column or channel that loses more than its share
+        for axis in range(4):  # no film, row, column or channel loses more than its share
             shares = (out > 0).mean(axis=tuple(a for a in range(4) if a != axis))
             spread = np.sqrt(rate * (1 - rate) / (out.size / len(shares)))
             assert abs(shares - (1 - rate)).max() < 5 * spread
 
-    def test_neighbours_steps_and_seeds_have_nothing_in_common(self):
+    def test_neighbours_steps_and_seeds_are_uncorrelated(self):
         generator = keras.random.SeedGenerator(1)
-        masks = [self.kept(generator=generator) for _ in range(3)]  # (1, 0), (1, 1), (1, 2)
+        masks = [self.kept(generator=generator) for _ in range(3)]  # (seed, step): (1, 0), (1, 1), (1, 2)
         masks += [self.kept(generator=keras.random.SeedGenerator(seed)) for seed in (2, 3, 2**31)]
         signs = np.stack([np.where(mask, 1.0, -1.0).ravel() for mask in masks])
         limit = 5 / np.sqrt(signs.shape[1])
@@ -48,7 +48,7 @@ class TestUnderJax:
     def test_same_seed_same_noise(self):
         np.testing.assert_array_equal(self.kept(), self.kept())
 
-    def test_gradient_goes_where_the_numbers_went(self):
+    def test_gradient_has_the_same_mask(self):
         import jax
 
         generator = keras.random.SeedGenerator(4)

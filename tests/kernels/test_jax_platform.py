@@ -4,7 +4,7 @@ import pytest
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's devices")
 
 
-def test_a_run_that_keeps_off_the_gpu_computes_as_on_a_cpu(monkeypatch):
+def test_device_scope_cpu_overrides_the_gpu(monkeypatch):
     import jax
 
     from kgenre.kernels import masked_lstm_jax
@@ -17,7 +17,7 @@ def test_a_run_that_keeps_off_the_gpu_computes_as_on_a_cpu(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [AssertionError(), RuntimeError("Unable to initialize backend")])
-def test_error_a_platform_that_is_not_here(monkeypatch, error):
+def test_error_for_an_unavailable_platform(monkeypatch, error):
     import jax
 
     from kgenre.kernels.jax_platform import JaxPlatformError, platform

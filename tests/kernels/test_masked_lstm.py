@@ -1,4 +1,4 @@
-"""What the layer's tests against Keras (tests/models/test_bidirectional.py) do not see."""
+"""What the layer's comparison with Keras (tests/models/test_bidirectional.py) does not cover."""
 
 import keras
 import numpy as np
@@ -19,7 +19,7 @@ def direction(seed):
 
 
 @pytest.mark.skipif(BACKEND not in ("jax", "tensorflow"), reason="no kernel")
-def test_half_precision_comes_back_as_it_came(monkeypatch):
+def test_bfloat16_stays_bfloat16(monkeypatch):
     if BACKEND == "jax":
         from kgenre.kernels import masked_lstm_jax
 
@@ -34,7 +34,7 @@ def test_half_precision_comes_back_as_it_came(monkeypatch):
     np.testing.assert_allclose(got, want, atol=0.05)
 
 
-def test_an_unknown_backend_is_left_to_keras(monkeypatch):
+def test_unknown_backend_is_left_to_keras(monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "numpy")
     with pytest.raises(NotImplementedError):
         masked_lstm(None, None, direction(0), direction(1))

@@ -1,4 +1,4 @@
-"""Against Keras's own, with the ties that ReLU leaves."""
+"""Max pooling, compared with Keras's, with the ties that ReLU leaves."""
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ def pictures(shape=(3, 7, 9, 4), dtype="float32"):
 
 
 @pytest.mark.skipif(BACKEND == "jax", reason="JAX has a way of its own")
-def test_other_backends_are_told_to_take_keras():
+def test_other_backends_are_left_to_keras():
     with pytest.raises(NotImplementedError, match=BACKEND):
         max_pooling(pictures(), (2, 2))
 
@@ -24,7 +24,7 @@ def test_other_backends_are_told_to_take_keras():
 @pytest.mark.skipif(BACKEND != "jax", reason="the others take Keras's")
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("size", [(2, 2), (2, 3)])
-def test_same_as_keras_to_the_bit(size, dtype):
+def test_bitwise_same_as_keras(size, dtype):
     import jax
 
     x = pictures(dtype=dtype)

@@ -1,4 +1,4 @@
-"""What is read from tf.data several elements at a time is what comes one by one."""
+"""Reading several elements of a tf.data dataset at a time yields the same as reading them one by one."""
 
 import itertools
 
@@ -13,7 +13,7 @@ ROWS = np.arange(22, dtype="float32").reshape(11, 2)
 
 
 def bucketed():
-    """Widths that differ from batch to batch."""
+    """A dataset whose widths differ from batch to batch."""
     spec = {"words": tf.TensorSpec((None, None), tf.int32), "title": tf.TensorSpec((None,), tf.string)}
 
     def batches():
@@ -37,7 +37,7 @@ DATASETS = {
 @pytest.mark.parametrize("limit", [None, 3])
 @pytest.mark.parametrize("count", [2, 4, 50])
 @pytest.mark.parametrize("name", DATASETS)
-def test_the_same_elements(name, count, limit):
+def test_same_elements(name, count, limit):
     dataset = DATASETS[name]()
     expected = list(itertools.islice(dataset.as_numpy_iterator(), limit))
     found = list(read_at_once(dataset, count, limit))
@@ -52,7 +52,7 @@ def test_the_same_elements(name, count, limit):
             np.testing.assert_array_equal(a, b)
 
 
-def test_nothing_behind_the_limit_is_read():
+def test_nothing_beyond_the_limit_is_read():
     read = []
 
     def batches():

@@ -1,4 +1,4 @@
-"""metrics.csv."""
+"""CSVLogger and its file, metrics.csv."""
 
 import csv
 
@@ -16,7 +16,7 @@ def logger(tmp_path):
     return logger
 
 
-def test_values_without_a_run():
+def test_logging_without_a_run_fails():
     with pytest.raises(RuntimeError, match=r"CSVLogger writes into a run's folder, and none is open.* ckpt_path"):
         CSVLogger().log_metrics({"a": 1.0}, 1)
 
@@ -26,7 +26,7 @@ def rows(folder):
         return list(csv.DictReader(file))
 
 
-def test_a_row_for_each_step(logger, tmp_path):
+def test_one_row_per_step(logger, tmp_path):
     logger.log_metrics({"a": 1.0, "b": 0.1}, 10)
     logger.log_metrics({"a": 2.0, "b": 1 / 3}, 20)
     assert (tmp_path / "metrics.csv").read_text().splitlines() == ["step,a,b", "10,1,0.1", "20,2,0.333333333"]
@@ -40,7 +40,7 @@ def test_values_of_one_step_share_a_row(logger, tmp_path):
     assert rows(tmp_path) == [{"step": "10", "a": "1", "b": "4"}, {"step": "20", "a": "2", "b": "3"}]
 
 
-def test_a_long_table_is_not_written_again_for_the_values_at_the_end_of_an_epoch(logger, tmp_path):
+def test_new_values_of_the_last_row_do_not_rewrite_the_file(logger, tmp_path):
     file = tmp_path / "metrics.csv"
     logger.log_metrics({"a": 1.0, "b": 2.0}, 1)
     (tmp_path / "same.csv").hardlink_to(file)
@@ -53,7 +53,7 @@ def test_a_long_table_is_not_written_again_for_the_values_at_the_end_of_an_epoch
 
 
 @pytest.mark.parametrize("change", [lambda file: file.unlink(), lambda file: file.write_text("step;a\n1;1,00\n")])
-def test_a_table_that_another_program_changed_meanwhile_is_written_whole(logger, tmp_path, change):
+def test_externally_changed_file_is_rewritten(logger, tmp_path, change):
     logger.log_metrics({"a": 1.0}, 1)
     change(tmp_path / "metrics.csv")
     logger.log_metrics({"a": 2.0}, 2)
@@ -61,7 +61,7 @@ def test_a_table_that_another_program_changed_meanwhile_is_written_whole(logger,
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3"]
 
 
-def test_a_value_does_not_take_the_place_of_the_step(logger, tmp_path):
+def test_metric_named_step_is_left_out(logger, tmp_path):
     logger.log_metrics({"a": 1.0, "step": 0.5}, 10)
     again = CSVLogger()
     again.open(tmp_path)
@@ -79,7 +79,7 @@ def test_columns_that_appear_later(logger, tmp_path):
 
 
 @pytest.mark.parametrize(("resume_step", "steps"), [(3, ["1", "2", "3"]), (0, ["3"]), (None, ["1", "2", "3", "4"])])
-def test_going_on_drops_later_rows(logger, tmp_path, resume_step, steps):
+def test_resuming_drops_later_rows(logger, tmp_path, resume_step, steps):
     for step in (1, 2, 3, 4):
         logger.log_metrics({"a": float(step)}, step)
     again = CSVLogger()
@@ -90,7 +90,7 @@ def test_going_on_drops_later_rows(logger, tmp_path, resume_step, steps):
     assert next(row["a"] for row in found if row["step"] == "3") == "30"
 
 
-def test_rows_wait_while_a_spreadsheet_has_the_table_open(logger, tmp_path, monkeypatch, caplog):
+def test_rows_wait_while_a_spreadsheet_has_the_file_open(logger, tmp_path, monkeypatch, caplog):
     logger.log_metrics({"a": 1.0}, 1)
     with monkeypatch.context() as excel:
 
@@ -110,7 +110,7 @@ def test_rows_wait_while_a_spreadsheet_has_the_table_open(logger, tmp_path, monk
     assert [row["a"] for row in rows(tmp_path)] == ["1", "2", "3", "4"]
 
 
-def test_names_in_any_letters(logger, tmp_path):
+def test_non_latin_names(logger, tmp_path):
     logger.log_metrics({"Комедия": 1.0}, 1)
     assert "Комедия" in (tmp_path / "metrics.csv").read_bytes().decode("utf-8")
 
@@ -120,7 +120,7 @@ def test_nan_and_infinity(logger, tmp_path):
     assert rows(tmp_path) == [{"step": "1", "a": "nan", "b": "inf"}]
 
 
-def test_a_table_that_a_spreadsheet_saved(logger, tmp_path):
+def test_file_saved_by_a_spreadsheet(logger, tmp_path):
     logger.log_metrics({"a": 1.5, "b": 2.0}, 10)
     text = (tmp_path / "metrics.csv").read_text()
     (tmp_path / "metrics.csv").write_text(text.replace("\n", "\r\n"), encoding="utf-8-sig", newline="")
@@ -131,11 +131,11 @@ def test_a_table_that_a_spreadsheet_saved(logger, tmp_path):
 
 
 @pytest.mark.parametrize("saved", ["step;a\n10;1,5\n", "step,a\nten,1\n", "step,a\n,1\n", "step,a\n10,1,2\n", "Ü\n"])
-def test_a_table_in_another_form_is_named_and_kept(tmp_path, saved):
+def test_file_in_another_format_is_rejected_and_kept(tmp_path, saved):
     file = tmp_path / "metrics.csv"
     file.write_text(saved, encoding="latin-1")
     logger = CSVLogger()
     with pytest.raises(LoggerError, match="is no longer a table of steps"):
         logger.open(tmp_path)
-    logger.finalize("failed")  # as the trainer does where a fit cannot begin
+    logger.finalize("failed")  # as the trainer does if a fit cannot start
     assert file.read_text(encoding="latin-1") == saved

@@ -1,4 +1,4 @@
-"""Metrics in a list."""
+"""InMemoryLogger: metrics in a list."""
 
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
@@ -10,7 +10,7 @@ def test_history():
     logger = InMemoryLogger()
     values = {"a": 1.0, "b": 2.0}
     logger.log_metrics(values, 1)
-    values["a"] = 9.0  # the logger keeps what it was given
+    values["a"] = 9.0  # the logger must have copied them
     logger.log_metrics({"a": 3.0}, 2)
     logger.log_hyperparams({"rate": 0.1})
     logger.log_text("note", "text", 2)
@@ -21,7 +21,7 @@ def test_history():
 
 
 @pytest.mark.usefixtures("in_tmp_path")
-def test_alone_it_needs_no_folder_and_goes_on(in_tmp_path):
+def test_alone_needs_no_folder_and_continues_after_resume(in_tmp_path):
     logger = InMemoryLogger()
     trainer = quiet_trainer(logger=logger, log_every_n_steps=1, max_epochs=2)
     trainer.fit(BoringModule(), boring_batches(2))

@@ -1,4 +1,4 @@
-"""Weights & Biases and MLflow, as they are installed: what arrives there of a fit, of one that goes on, of a test."""
+"""The installed packages of Weights & Biases and MLflow: what they record of a fit, a resumed fit and a test."""
 
 import json
 
@@ -13,7 +13,7 @@ RED = np.zeros((4, 6, 3), np.uint8) + np.array([255, 0, 0], np.uint8)
 
 
 def written():
-    """Wait for what W&B writes, in a process of its own."""
+    """Wait until W&B, which writes in its own process, is done."""
     import wandb
 
     wandb.finish()
@@ -42,7 +42,7 @@ def fit(logger, epochs, **arguments):
 
 
 def records(log):
-    """Those of a file in LevelDB's format: blocks of 32 KiB, in each pieces after a checksum, a length and a kind."""
+    """The records of a LevelDB log: blocks of 32 KiB with pieces, each after its checksum, length and kind."""
     at, data = 7, b""  # after the file's own header
     while at + 7 <= len(log):
         if (rest := 2**15 - at % 2**15) < 7:
@@ -57,7 +57,7 @@ def records(log):
 
 
 def sent(folder):
-    """What lies in the files of W&B below a folder: id of the run -> its history, in the order of the files."""
+    """Read W&B's files below a folder: run id -> its history, in the order of the files."""
     from wandb.proto import wandb_internal_pb2
 
     written()
@@ -84,7 +84,7 @@ def of_csv(trainer, name):
         return [(int(row["step"]), pytest.approx(float(row[name]))) for row in csv.DictReader(file) if row.get(name)]
 
 
-def test_wandb_has_the_curves_of_a_fit_that_goes_on_and_of_its_test(wandb_logger):
+def test_wandb_records_a_resumed_fit_and_its_test(wandb_logger):
     trainer = fit(wandb_logger, 2)
     trainer.test(BoringModule(), boring_batches(2), ckpt_path=trainer.run_dir)
     wandb_logger.experiment.finish()  # as at the end of a program
@@ -92,13 +92,13 @@ def test_wandb_has_the_curves_of_a_fit_that_goes_on_and_of_its_test(wandb_logger
 
     ((run, history),) = sent(trainer.run_dir).items()
     assert run == json.loads((trainer.run_dir / "wandb.json").read_text())["id"]
-    # The checkpoint's own step is logged by both, alike.
+    # Both fits log the checkpoint's step, with the same values.
     assert list(dict.fromkeys(curve(history, "train/loss"))) == of_csv(going_on, "train/loss")
     assert sorted({step for step, _ in curve(history, "val/loss")}) == [2, 4, 6]
     assert [step for step, _ in curve(history, "test/loss")] == [4]
 
 
-def test_wandb_takes_pictures_and_texts(wandb_logger):
+def test_wandb_logs_images_and_texts(wandb_logger):
     wandb = pytest.importorskip("wandb")
     picture = LambdaCallback(
         on_fit_start=lambda trainer, module: (
@@ -121,7 +121,7 @@ def test_wandb_takes_pictures_and_texts(wandb_logger):
     assert "<pre>&lt;b&gt;</pre>" in file.read_text()
 
 
-def test_a_run_of_wandb_that_the_program_has_begun_is_taken_and_left_open(wandb_logger, in_tmp_path):
+def test_open_wandb_run_is_used_and_left_open(wandb_logger, in_tmp_path):
     wandb = pytest.importorskip("wandb")
     mine = wandb.init(project="mine", mode="offline", dir=str(in_tmp_path))
     fit(wandb_logger, 1)
@@ -132,7 +132,7 @@ def test_a_run_of_wandb_that_the_program_has_begun_is_taken_and_left_open(wandb_
     assert [step for step, _ in curve(history, "train/loss")] == [1, 2, 1, 2]
 
 
-def test_two_fits_are_two_runs_of_wandb_and_one_that_fails_has_ended(wandb_logger):
+def test_each_fit_is_a_wandb_run_and_a_failed_one_ends(wandb_logger):
     wandb = pytest.importorskip("wandb")
     first, second = fit(wandb_logger, 1), fit(wandb_logger, 1)
     ids = [json.loads((trainer.run_dir / "wandb.json").read_text())["id"] for trainer in (first, second)]
@@ -148,7 +148,7 @@ def test_two_fits_are_two_runs_of_wandb_and_one_that_fails_has_ended(wandb_logge
     assert wandb.run is None
 
 
-def test_a_refused_fit_leaves_no_folder(wandb_logger, in_tmp_path):
+def test_fit_that_fails_before_starting_leaves_no_folder(wandb_logger, in_tmp_path):
     def refuse(trainer, module):
         raise RuntimeError("refused")
 
@@ -158,7 +158,7 @@ def test_a_refused_fit_leaves_no_folder(wandb_logger, in_tmp_path):
     assert not (in_tmp_path / "runs").exists()
 
 
-def test_wandb_without_a_login_says_what_to_do(wandb_logger, monkeypatch):
+def test_wandb_without_a_login_error_suggests_offline(wandb_logger, monkeypatch):
     wandb = pytest.importorskip("wandb")
 
     def init(**arguments):
@@ -169,7 +169,7 @@ def test_wandb_without_a_login_says_what_to_do(wandb_logger, monkeypatch):
         fit(wandb_logger, 1)
 
 
-def test_mlflow_has_the_curves_of_a_fit_that_goes_on_and_of_its_test(mlflow_logger):
+def test_mlflow_records_a_resumed_fit_and_its_test(mlflow_logger):
     trainer = fit(mlflow_logger, 2)
     trainer.test(BoringModule(), boring_batches(2), ckpt_path=trainer.run_dir)
     again = MLFlowLogger(tracking_uri=mlflow_logger.tracking_uri)
@@ -189,7 +189,7 @@ def test_mlflow_has_the_curves_of_a_fit_that_goes_on_and_of_its_test(mlflow_logg
     assert [step for step, _ in points("test/loss")] == [4]
 
 
-def test_mlflow_takes_any_name_any_number_of_values_pictures_and_long_parameters(mlflow_logger, in_tmp_path):
+def test_mlflow_logs_odd_names_many_values_and_images(mlflow_logger, in_tmp_path):
     mlflow_logger.open(in_tmp_path)
     mlflow_logger.log_metrics({f"genre/{n}": float(n) for n in range(1500)} | {"Sci-Fi (été)": 0.5}, 7)
     mlflow_logger.log_hyperparams({"model": {"network": "x" * 7000, "args": {"filters": 16}}})
@@ -213,7 +213,7 @@ def test_mlflow_takes_any_name_any_number_of_values_pictures_and_long_parameters
     assert client.list_artifacts(run_id, "images")
 
 
-def test_a_server_that_goes_away_ends_no_training(mlflow_logger, monkeypatch, caplog):
+def test_lost_mlflow_server_does_not_end_training(mlflow_logger, monkeypatch, caplog):
     from mlflow import MlflowException
 
     tries = []
@@ -234,20 +234,20 @@ def test_a_server_that_goes_away_ends_no_training(mlflow_logger, monkeypatch, ca
     assert caplog.text.count("This run is no longer logged to MLflow: Connection refused") == 1
 
 
-def test_a_damaged_note_of_the_run_begins_a_new_one(mlflow_logger, in_tmp_path):
+def test_damaged_mlflow_json_starts_a_new_run(mlflow_logger, in_tmp_path):
     (in_tmp_path / "mlflow.json").write_text("{")
     mlflow_logger.open(in_tmp_path)
     assert json.loads((in_tmp_path / "mlflow.json").read_text()) == {"run_id": mlflow_logger.run_id}
 
 
-def test_mlflow_that_cannot_be_reached_is_said(mlflow_logger, in_tmp_path, monkeypatch):
+def test_unreachable_mlflow_is_an_error(mlflow_logger, in_tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(LoggerError, match=r"MLflow cannot be used: .*127\.0\.0\.1"):
         MLFlowLogger(tracking_uri="http://127.0.0.1:9").open(in_tmp_path)
 
 
 @pytest.mark.parametrize("logger", [WandbLogger, MLFlowLogger])
-def test_without_the_package(logger, monkeypatch):
+def test_missing_package_error(logger, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LoggerError, match=rf"{logger.__name__} needs the package (wandb|mlflow): pip install 'kgenre"):
         logger()

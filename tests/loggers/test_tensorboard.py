@@ -19,7 +19,7 @@ def read(folder):
 
 
 def scalars(folder, name):
-    """The (step, value) of a name: those of a stage are in its folder."""
+    """The (step, value) pairs of a name; a stage's values are in a folder of its own."""
     stage, _, tag = name.rpartition("/")
     return [(event.step, event.tensor_proto.float_val[0]) for event in read(folder / stage).Tensors(tag)]
 
@@ -31,7 +31,7 @@ def logger(tmp_path):
     return logger
 
 
-def test_values_without_a_run():
+def test_logging_without_a_run_fails():
     class Draws(BoringModule):
         def on_test_epoch_end(self):
             self.logger.log_image("noise", np.zeros((2, 2)), 0)
@@ -63,12 +63,12 @@ def test_text_and_hyperparameters(logger, tmp_path):
     assert '"rate": 0.1' in hyperparameters.tensor_proto.string_val[0].decode()
 
 
-def test_what_is_logged_can_be_read_while_the_run_goes_on(logger, tmp_path):
+def test_values_can_be_read_during_the_run(logger, tmp_path):
     logger.log_metrics({"a": 1.0}, 1)
     assert scalars(tmp_path, "a") == [(1, 1.0)]
 
 
-def test_going_on_drops_later_points(logger, tmp_path):
+def test_resuming_drops_later_points(logger, tmp_path):
     for step in (1, 2, 3, 4):
         logger.log_metrics({"a": float(step), "old": 1.0}, step)
     again = TensorBoardLogger()
@@ -78,7 +78,7 @@ def test_going_on_drops_later_points(logger, tmp_path):
     assert scalars(tmp_path, "old") == [(1, 1.0), (2, 1.0)]
 
 
-def test_going_on_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
+def test_resuming_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
     """Scalars of the checkpoint's step are logged again by the run; texts and pictures are copied."""
     for step in (2, 3):
         logger.log_text("note", f"before {step}", step)
@@ -88,7 +88,7 @@ def test_going_on_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
     assert logger.state_dict(4) == {}
     logger.log_text("late", "after the checkpoint", 3)
     logger.log_text("note", "after the checkpoint", 4)
-    for _ in range(2):  # stopped once more, in the same place
+    for _ in range(2):  # stopped again, at the same step
         again = TensorBoardLogger()
         again.open(tmp_path, resume_step=3)
         again.load_state_dict(state, 3)
@@ -112,7 +112,7 @@ def test_going_on_keeps_what_the_checkpoint_knows_of(logger, tmp_path):
     ],
     ids=str,
 )
-def test_a_state_that_does_not_fit_copies_nothing(logger, tmp_path, state):
+def test_invalid_state_copies_nothing(logger, tmp_path, state):
     logger.log_text("note", "text", 3)
     (tmp_path.parent / "x").write_bytes(bytes(200))
     again = TensorBoardLogger()
@@ -124,7 +124,7 @@ def test_a_state_that_does_not_fit_copies_nothing(logger, tmp_path, state):
     assert read(tmp_path).Tensors("note") == []
 
 
-def test_a_test_after_the_fit_keeps_the_points(logger, tmp_path):
+def test_later_test_keeps_the_points(logger, tmp_path):
     logger.log_metrics({"a": 1.0}, 5)
     again = TensorBoardLogger()  # another process opens the run's folder
     again.open(tmp_path)
@@ -133,7 +133,7 @@ def test_a_test_after_the_fit_keeps_the_points(logger, tmp_path):
     assert scalars(tmp_path, "test/loss") == [(5, 2.0)]
 
 
-def test_one_file_a_process(tmp_path):
+def test_one_file_per_stage(tmp_path):
     trainer = quiet_trainer(logger=TensorBoardLogger(str(tmp_path), name="run"), log_every_n_steps=1)
     trainer.fit(BoringModule(), boring_batches(2), boring_batches(1))
     trainer.test(dataloaders=boring_batches(1), verbose=False)
@@ -145,7 +145,7 @@ def test_one_file_a_process(tmp_path):
     assert [step for step, _ in scalars(trainer.log_dir, "test/loss")] == [2]
 
 
-def test_training_validation_and_baselines_are_lines_of_one_chart(logger, tmp_path):
+def test_stages_and_baselines_share_a_chart(logger, tmp_path):
     logger.log_metrics({"train/loss": 0.5, "val/loss": 0.6, "val/baseline_tfidf/loss": 0.4, "lr-Adam": 0.1}, 7)
     assert {str(path.parent.relative_to(tmp_path)) for path in tmp_path.rglob("events*")} == {
         ".", "train", "val", "val/baseline_tfidf",
@@ -155,7 +155,7 @@ def test_training_validation_and_baselines_are_lines_of_one_chart(logger, tmp_pa
     assert scalars(tmp_path, "lr-Adam") == [(7, pytest.approx(0.1))]
 
 
-def test_no_name_leads_out_of_the_run(tmp_path):
+def test_names_cannot_leave_the_run_folder(tmp_path):
     logger = TensorBoardLogger()
     logger.open(tmp_path / "run")
     logger.log_metrics({"train/../../x": 1.0}, 1)
@@ -163,7 +163,7 @@ def test_no_name_leads_out_of_the_run(tmp_path):
     assert scalars(tmp_path / "run", "train/_/_/x") == [(1, 1.0)]
 
 
-def test_going_on_drops_later_points_of_every_curve(logger, tmp_path):
+def test_resuming_drops_later_points_of_every_curve(logger, tmp_path):
     for step in (1, 2, 3):
         logger.log_metrics({"train/loss": float(step), "val/loss": float(step)}, step)
     again = TensorBoardLogger()
@@ -172,7 +172,7 @@ def test_going_on_drops_later_points_of_every_curve(logger, tmp_path):
     assert scalars(tmp_path, "train/loss") == scalars(tmp_path, "val/loss") == [(1, 1.0), (2, 20.0)]
 
 
-def test_a_row_of_the_hparams_tab_from_start_to_end(logger, tmp_path):
+def test_hparams_tab(logger, tmp_path):
     from tensorboard.plugins.hparams import metadata
 
     logger.log_hyperparams({"model": {"rate": 0.1, "network": "cnn", "args": {}, "size": [64, 64]}, "seed": None})
@@ -185,7 +185,7 @@ def test_a_row_of_the_hparams_tab_from_start_to_end(logger, tmp_path):
     assert metadata.parse_session_end_info_plugin_data(end).status == 2  # STATUS_FAILURE
 
 
-def test_pr_curves_count_right(logger, tmp_path):
+def test_pr_curve_counts(logger, tmp_path):
     true, prob = np.array([True, True, False, False]), np.array([0.9, 0.4, 0.6, 0.1])
     logger.log_pr_curves({"a": (true, prob)}, 3, thresholds=11)
     (event,) = read(tmp_path).Tensors("a")
@@ -197,7 +197,7 @@ def test_pr_curves_count_right(logger, tmp_path):
     assert read(tmp_path).SummaryMetadata("a").plugin_data.plugin_name == "pr_curves"
 
 
-def test_histograms_leave_nan_out(logger, tmp_path):
+def test_histograms_leave_out_nan(logger, tmp_path):
     logger.log_histograms({"w": np.array([0.0, 1.0, 1.0, np.nan]), "nothing": np.array([np.nan])}, 1, bins=2)
     (event,) = read(tmp_path).Tensors("w")
     buckets = np.frombuffer(event.tensor_proto.tensor_content, np.float32).reshape(2, 3)
@@ -218,7 +218,7 @@ def test_histograms_leave_nan_out(logger, tmp_path):
         np.array([1, 1, 2]),
     ],
 )
-def test_a_histogram_of_any_finite_values(logger, tmp_path, values):
+def test_histogram_of_any_finite_values(logger, tmp_path, values):
     logger.log_histograms({"w": values}, 1)
     (event,) = read(tmp_path).Tensors("w")
     buckets = np.frombuffer(event.tensor_proto.tensor_content, np.float32).reshape(30, 3)
@@ -244,7 +244,7 @@ def test_image_and_graph(logger, tmp_path):
 
 
 @pytest.mark.parametrize("form", ["uint8", "float", "grey", "one channel"])
-def test_an_array_becomes_a_picture(logger, tmp_path, form):
+def test_image_from_an_array(logger, tmp_path, form):
     from PIL import Image
 
     pixels = np.arange(24, dtype="uint8").reshape(2, 4, 3) * 10
@@ -257,19 +257,19 @@ def test_an_array_becomes_a_picture(logger, tmp_path, form):
     np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(written[2]))), pixels.squeeze())
 
 
-def test_what_is_no_picture_is_refused(logger):
+def test_invalid_image_is_rejected(logger):
     with pytest.raises(
         ValueError, match=r"log_image\('x'\) takes .*one picture.*Received: float64 of shape \(5, 8, 8, 3\)"
     ):
         logger.log_image("x", np.zeros((5, 8, 8, 3)), 1)
 
 
-def test_the_summary_writer_of_lightning_is_said_to_be_missing(logger):
+def test_missing_summary_writer_error(logger):
     with pytest.raises(AttributeError, match=r"no SummaryWriter.*log_image, log_text, log_metrics or log_histograms"):
         logger.experiment.add_image("x", np.zeros((8, 8)), 1)
 
 
-def test_the_running_server_shows_it_all_without_tensorflow(tmp_path, run_python):
+def test_server_shows_everything_without_tensorflow(tmp_path, run_python):
     logger = TensorBoardLogger()
     logger.open(tmp_path / "one")
     logger.log_hyperparams({"model": {"rate": 0.1}})
@@ -303,7 +303,7 @@ def test_the_running_server_shows_it_all_without_tensorflow(tmp_path, run_python
     assert got["data/plugin/custom_scalars/layout"]["category"][0]["title"] == "Does it learn?"
 
 
-def test_a_torn_events_file_still_shows_what_came_before(logger, tmp_path):
+def test_torn_file_still_shows_earlier_values(logger, tmp_path):
     logger.log_metrics({"a": 1.0}, 1)
     logger.log_metrics({"a": 2.0}, 2)
     (path,) = tmp_path.glob("events*")

@@ -36,7 +36,7 @@ def test_simple_profiler_measures_actions():
     assert rows_of(SimpleProfiler(extended=False).summary())["Action"] == ["Mean duration (s)", "Total time (s)"]
 
 
-def test_simple_profiler_leaves_out_what_takes_no_time():
+def test_simple_profiler_leaves_out_short_actions():
     tables = []
     for least in (0.1, 0):
         profiler = SimpleProfiler(least_share=least)
@@ -49,7 +49,7 @@ def test_simple_profiler_leaves_out_what_takes_no_time():
     assert "left out" not in tables[1]
 
 
-def test_simple_profiler_refuses_what_does_not_fit():
+def test_simple_profiler_rejects_unmatched_calls():
     profiler = SimpleProfiler()
     profiler.start("a")
     with pytest.raises(ValueError, match="Attempted to start a which has already started"):
@@ -66,15 +66,15 @@ def test_simple_profiler_of_a_run(capsys):
     assert printed.startswith("FIT Profiler Report\n")
     rows = rows_of(printed)
     assert rows["[Engine]train_step"][1] == rows["[Callback]Lambdas.on_train_batch_end"][1] == "6"
-    assert rows["[Engine]eval_step"][1] == "3"  # one of the sanity check
-    assert rows["[Data]next"][1] == str(2 * (3 + 1) + 3 * (1 + 1))  # the end of a source is waited for too
+    assert rows["[Engine]eval_step"][1] == "3"  # one in the sanity check
+    assert rows["[Data]next"][1] == str(2 * (3 + 1) + 3 * (1 + 1))  # reaching the end of a source counts too
     assert (trainer.log_dir / "fit-profile.txt").read_text() == printed
     trainer.test(dataloaders=boring_batches(2), verbose=False)
-    assert rows_of(capsys.readouterr().out)["[Engine]eval_step"][1] == "2"  # each stage is measured anew
+    assert rows_of(capsys.readouterr().out)["[Engine]eval_step"][1] == "2"  # each stage is measured separately
     assert (trainer.log_dir / "test-profile.txt").exists()
 
 
-def test_own_actions_and_own_profilers():
+def test_custom_actions_and_profilers():
     class Counts(Profiler):
         def __init__(self):
             super().__init__()
@@ -103,7 +103,7 @@ def test_advanced_profiler(capsys):
     assert stats.total_calls > 0
 
 
-def test_advanced_profiler_gives_an_inner_action_its_own_time():
+def test_advanced_profiler_separates_inner_actions():
     profiler = AdvancedProfiler()
 
     def inner():
@@ -139,7 +139,7 @@ def test_trace_profiler_writes_a_trace(capsys, batches):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Stands for the backend's trace: the training step at which each recording began and ended."""
+    """Replaces the backend's trace: returns the training steps at which recording starts and stops."""
     found = []
 
     def fit(steps_per_execution, steps, **flags):
@@ -155,19 +155,19 @@ def recorded(monkeypatch):
 
 @pytest.mark.parametrize(("steps_per_execution", "expected"), [(1, [6, 13, False]), (4, [8, 12, True])])
 def test_trace_profiler_counts_each_step_of_a_call(recorded, steps_per_execution, expected):
-    """The step is counted once the call has ended: a recording that ends at 13 has the step that makes it 14."""
+    """A step is counted when its call has ended: a recording that stops at 13 includes the 14th step."""
     assert recorded(steps_per_execution, steps=40) == expected
 
 
 def test_trace_profiler_records_no_measurements(recorded, monkeypatch):
-    for name, value in {"FEW": 1, "SHORT": 1e9, "BESIDE": 1e9}.items():  # a fit of 40 steps is measured, too
+    for name, value in {"FEW": 1, "SHORT": 1e9, "BESIDE": 1e9}.items():  # so that even a fit of 40 steps is measured
         monkeypatch.setattr(f"kgenre.training.steps_per_execution.{name}", value)
     several_win = lambda engine, one, several: (one(), several(), 9.0, 1.0)[2:]  # noqa: E731
     monkeypatch.setattr("kgenre.training.steps_per_execution.fastest", several_win)
     assert recorded("auto", steps=40, log_every_n_steps=4) == [8, 12, True]
 
 
-def test_trace_profiler_of_a_fit_that_is_too_short(caplog):
+def test_trace_profiler_warns_of_a_fit_that_is_too_short(caplog):
     trainer = quiet_trainer(profiler="trace")
     trainer.fit(BoringModule(), boring_batches(2))
     assert "TraceProfiler(skip_steps=10) recorded nothing: the fit ended after 2 steps." in caplog.text
