@@ -43,7 +43,7 @@ def nan_in_epoch_2():
 
 
 def back_to_epoch_1():
-    """Return callbacks that roll back once, to the checkpoint of step 4: the first of three steps of epoch 1."""
+    """Return callbacks that roll back once, to the checkpoint of step 4: the first of the three steps of epoch 1."""
     watch = TerminateOnNaN(every_n_steps=1, max_rollbacks=1)
     return [nan_in_epoch_2(), watch, ModelCheckpoint(monitor=None, every_n_train_steps=4)]
 

@@ -164,7 +164,7 @@ def test_best_weights_are_restored(arguments, scores, best):
     stopping = EarlyStopping("val/score", restore_best_weights=True, **arguments)
     final, epochs, trainer = fit_and_note_weights(stopping, scores)
     assert [i for i, weights in enumerate(epochs) if same(weights, final)] == [best]
-    # The engine has them too: a later test is of the best weights.
+    # The engine has them too: a later test uses the best weights.
     held = trainer.engine.state_dict()
     assert all(np.array_equal(held[name], value) for name, value in epochs[best].items())
 

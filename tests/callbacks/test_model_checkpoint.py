@@ -76,7 +76,7 @@ def test_kept_checkpoints(arguments, kept, best):
         assert checkpoint.best_model_score == SCORES[best - 1]
 
 
-def test_neither_best_nor_last_keeps_nothing(in_tmp_path):
+def test_saving_neither_best_nor_last_keeps_nothing(in_tmp_path):
     trainer = quiet_trainer(
         callbacks=ModelCheckpoint("val/score", save_top_k=0, save_last=False), enable_checkpointing=True
     )

@@ -202,7 +202,7 @@ def test_leftover_of_a_killed_write_is_replaced(saved):
 # --- other models -------------------------------------------------------------------------------------------------
 
 
-def test_differences_to_another_model_are_named():
+def test_differences_from_another_model_are_named():
     here = {"a.kernel": np.zeros((2, 4)), "b.kernel": np.zeros(1)}
     with pytest.raises(CheckpointError) as error:
         check_weights(here, example())

@@ -64,7 +64,7 @@ def test_checkpoint_removed_meanwhile_is_skipped(run, monkeypatch):
 
 
 @pytest.mark.parametrize("target", ["", "../step=000001", "/etc", "step=000099", ".", "..", "last"])
-def test_pointers_out_of_their_folder_are_rejected(run, target):
+def test_invalid_pointers_are_rejected(run, target):
     (run / "checkpoints" / "best").write_text(target)
     with pytest.raises(
         CheckpointError, match=r"checkpoints/best points to .* which is not a checkpoint in the same folder"
@@ -115,7 +115,7 @@ def test_newest_is_by_the_time_in_the_manifest(run):
     assert newest_checkpoint(run.parent)[0].path.name == "step=000003"
 
 
-def test_newest_is_right_after_a_clock_was_set_back(run, monkeypatch):
+def test_newest_despite_a_clock_set_back(run, monkeypatch):
     monkeypatch.setattr("time.time", lambda: 3600.0)  # 1970
     for step in (4, 5):
         arrays = {"a": np.zeros(step, "float32")}

@@ -78,7 +78,7 @@ def losses(case, optimizer):
     if case == "everything":
         module, x = Everything(optimizers[optimizer]()), rng.normal(size=(STEPS, 16, 12)).astype("float32")
     else:
-        with drawing_initial_weights():  # they are overwritten below
+        with drawing_initial_weights():  # the random ones are overwritten below
             model, x = {"cnn": cnn, "lstm": lstm}[case](rng)
         module = Classifier(model, optimizers[optimizer]())
     y = (rng.random((STEPS, 16, 4)) < 0.3).astype("float32")

@@ -94,7 +94,7 @@ def test_accumulation_has_one_more_trace():
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX binds arrays to devices")
 @pytest.mark.parametrize("arguments", [{}, {"accelerator": "cpu"}])
-def test_step_is_compiled_once_on_any_device(arguments):
+def test_hooks_and_devices_cause_no_recompilation(arguments):
     def shrink(trainer, module):
         module.model.layers[0].kernel.assign(module.model.layers[0].kernel * 0.5)
         trainer.set_learning_rate(0.05)
@@ -141,7 +141,7 @@ def test_weights_are_up_to_date_in_hooks():
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends' steps change the variables in place")
 @pytest.mark.parametrize("accumulate", [1, 2])
 def test_interrupted_step_leaves_the_last_synced_weights(accumulate, caplog, tmp_path):
-    """The step has consumed the state when Ctrl-C (or running out of memory) ends it before it returns a new one."""
+    """Ctrl-C (or running out of memory) ends the step after it consumed the state, before it returns a new one."""
 
     def break_off(trainer, module):
         whole = trainer.engine._train

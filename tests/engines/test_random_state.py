@@ -46,7 +46,7 @@ def test_states_of_torch_gpus_are_saved(monkeypatch, gpus):
     monkeypatch.setattr(torch.cuda, "get_rng_state_all", lambda: states)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     state = json.loads(json.dumps(random_state()))
-    set_random_state({name: value for name, value in state.items() if name != "torch_cuda"})  # saved on a CPU
+    set_random_state({name: value for name, value in state.items() if name != "torch_cuda"})  # as saved on a CPU
     assert not restored
     set_random_state(state)
     assert [one.tolist() for one in restored] == [[1, 255], [3, 4]][:gpus]

@@ -36,7 +36,7 @@ class TestUnderJax:
 
     def test_neighbours_steps_and_seeds_are_uncorrelated(self):
         generator = keras.random.SeedGenerator(1)
-        masks = [self.kept(generator=generator) for _ in range(3)]  # (seed, step): (1, 0), (1, 1), (1, 2)
+        masks = [self.kept(generator=generator) for _ in range(3)]  # (seed, counter): (1, 0), (1, 1), (1, 2)
         masks += [self.kept(generator=keras.random.SeedGenerator(seed)) for seed in (2, 3, 2**31)]
         signs = np.stack([np.where(mask, 1.0, -1.0).ravel() for mask in masks])
         limit = 5 / np.sqrt(signs.shape[1])

@@ -139,7 +139,7 @@ def test_trace_profiler_writes_a_trace(capsys, batches):
 
 @pytest.fixture
 def recorded(monkeypatch):
-    """Replaces the backend's trace: returns the training steps at which recording starts and stops."""
+    """Replaces the backend's trace: a fit returns the steps where it started and stopped, and if calls had several."""
     found = []
 
     def fit(steps_per_execution, steps, **flags):
@@ -159,7 +159,7 @@ def test_trace_profiler_counts_each_step_of_a_call(recorded, steps_per_execution
     assert recorded(steps_per_execution, steps=40) == expected
 
 
-def test_trace_profiler_records_no_measurements(recorded, monkeypatch):
+def test_trace_profiler_ignores_steps_per_execution_timing(recorded, monkeypatch):
     for name, value in {"FEW": 1, "SHORT": 1e9, "BESIDE": 1e9}.items():  # so that even a fit of 40 steps is measured
         monkeypatch.setattr(f"kgenre.training.steps_per_execution.{name}", value)
     several_win = lambda engine, one, several: (one(), several(), 9.0, 1.0)[2:]  # noqa: E731
