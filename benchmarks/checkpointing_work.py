@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -230,4 +229,3 @@ if __name__ == "__main__":
     for answer in {"save": save, "train": train, "start": start}[work["measure"]](work):
         answers.write(json.dumps(answer) + "\n")
         answers.flush()
-    shutil.rmtree(work["folder"], ignore_errors=True) if work.get("clean") else None

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from earlier_results import earlier_results
 from trainer_overhead import cpu_name, git_commit
 
 PRECISIONS = ("32-true", "bf16-mixed")
@@ -77,17 +78,14 @@ def main() -> int:
         return 0
     if options.seeds < 2:
         parser.error("--seeds is at least 2.")
-    result: dict[str, Any] = {"runs": {precision: {} for precision in PRECISIONS}}
-    if options.output and options.output.exists():
-        result = json.loads(options.output.read_text())
-    result |= {
-        "benchmark": "precision",
-        "date": datetime.date.today().isoformat(),
-        "git_commit": git_commit(),
+    identity = {
         "cpu": cpu_name(),
         "backend": os.environ.get("KERAS_BACKEND", "tensorflow"),
         "config": Path(options.config).name,
     }
+    runs: dict[str, Any] = {"runs": {precision: {} for precision in PRECISIONS}}
+    result = runs | earlier_results(options.output, identity) | identity
+    result |= {"benchmark": "precision", "date": datetime.date.today().isoformat(), "git_commit": git_commit()}
     with tempfile.TemporaryDirectory(prefix="precision-") as folder:
         for seed in range(options.seeds):
             for precision in PRECISIONS:

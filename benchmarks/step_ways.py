@@ -36,6 +36,7 @@ import numpy as np
 os.environ.setdefault("KERAS_BACKEND", "jax")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from device_rates import driver, gpu_name
+from earlier_results import earlier_results
 from throughput_networks import MODELS, build, films, scaled
 from trainer_overhead import cpu_name, git_commit
 
@@ -196,14 +197,12 @@ def main() -> int:
     import jax
     import keras
 
-    results: dict[str, Any] = {"rows": []}
-    if options.output and options.output.exists():
-        results = json.loads(options.output.read_text())
+    identity = {"device": gpu_name() if jax.default_backend() == "gpu" else cpu_name()}
+    results: dict[str, Any] = {"rows": []} | earlier_results(options.output, identity) | identity
     results |= {
         "benchmark": "step_ways",
         "date": datetime.date.today().isoformat(),
         "git_commit": git_commit(),
-        "device": gpu_name() if jax.default_backend() == "gpu" else cpu_name(),
         "driver": driver(),
         "versions": {"jax": jax.__version__, "keras": keras.__version__, "numpy": np.__version__},
     }

@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from earlier_results import earlier_results
 from throughput_groups import GROUP, PARTS, Contestant, Group, contestants_of, measure, start
 from throughput_networks import MODELS, OWN, POSTERS, flops, prepare_environment
 from throughput_report import plot, render
@@ -190,15 +191,12 @@ def main() -> int:
     if options.huge_pages:
         os.environ["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"
     begun, commit = time.perf_counter(), git_commit()
-    results = {"rows": [], "rates": {}, "driver": None}
-    if options.output and options.output.exists():
-        results = json.loads(options.output.read_text())
+    identity = {"device": options.device, "cpu": cpu_name()}
+    results = {"rows": [], "rates": {}, "driver": None} | earlier_results(options.output, identity) | identity
     results |= {
         "benchmark": "throughput",
         "date": datetime.date.today().isoformat(),
         "git_commit": commit,
-        "device": options.device,
-        "cpu": cpu_name(),
         "cores": os.cpu_count(),
         "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "rounds": options.rounds,

@@ -26,6 +26,7 @@ from typing import Any
 
 import numpy as np
 from device_rates import driver, gpu_name
+from earlier_results import earlier_results
 from throughput_networks import prepare_environment
 from trainer_overhead import cpu_name, git_commit
 
@@ -128,19 +129,19 @@ def main() -> int:
     if options.render:
         print(render(json.loads(options.render.read_text())), end="")
         return 0
-    result: dict[str, Any] = {"rows": []}
-    if options.output and options.output.exists():
-        result = json.loads(options.output.read_text())
     made_up = options.path is None
+    identity = {
+        "cpu": cpu_name(),
+        "gpu": gpu_name() if options.device == "gpu" else None,
+        "films": f"{options.samples} made-up films, whose losses are meaningless" if made_up else "real films",
+    }
+    result: dict[str, Any] = {"rows": []} | earlier_results(options.output, identity) | identity
     result |= {
         "benchmark": "whole_job",
         "date": datetime.date.today().isoformat(),
         "git_commit": git_commit(),
-        "cpu": cpu_name(),
         "cores": os.cpu_count(),
-        "gpu": gpu_name() if options.device == "gpu" else None,
         "driver": driver() if options.device == "gpu" else None,
-        "films": f"{options.samples} made-up films, whose losses say nothing" if made_up else "real films",
     }
     done = {(row["config"], row["backend"]) for row in result["rows"] if "not_measured" not in row}
     with tempfile.TemporaryDirectory(prefix="whole_job-films-") as films:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from earlier_results import earlier_results
 from trainer_overhead import cpu_name, git_commit, ratio_with_interval
 
 # Rows of the table: (title, parts of the numerator, parts of the denominator, target). Parts are summed.
@@ -197,19 +198,20 @@ def main() -> int:
         print(json.dumps(start(json.loads(options.start))))
         return 0
     options.rounds = 1 if options.quick else options.rounds
-    result = {
-        "benchmark": "whole_run",
-        "date": datetime.date.today().isoformat(),
-        "git_commit": git_commit(),
+    identity = {
         "cpu": cpu_name(),
-        "cores": os.cpu_count(),
         "network": options.network,
         "batch_size": options.batch_size,
         "rounds": options.rounds,
-        "seconds": {},
     }
-    if options.output and options.output.exists():  # those of other backends
-        result["seconds"] = json.loads(options.output.read_text())["seconds"]
+    seconds: dict[str, Any] = {"seconds": {}}  # of other backends too
+    result = seconds | earlier_results(options.output, identity) | identity
+    result |= {
+        "benchmark": "whole_run",
+        "date": datetime.date.today().isoformat(),
+        "git_commit": git_commit(),
+        "cores": os.cpu_count(),
+    }
     for backend in options.backends:
         result["seconds"][backend] = measure(options, backend)
         if options.output:
