@@ -160,11 +160,8 @@ def test_trace_profiler_counts_each_step_of_a_call(recorded, steps_per_execution
 
 
 def test_trace_profiler_ignores_steps_per_execution_timing(recorded, monkeypatch):
-    for name, value in {
-        "MIN_UPDATES": 1,
-        "MAX_STEP_SECONDS": 1e9,
-        "INPUT_SECONDS_PER_STEP": 1e9,
-    }.items():  # so that even a fit of 40 steps is measured
+    limits = {"MIN_UPDATES": 1, "MAX_STEP_SECONDS": 1e9, "INPUT_SECONDS_PER_STEP": 1e9}
+    for name, value in limits.items():  # so that even a fit of 40 steps is measured
         monkeypatch.setattr(f"kgenre.training.steps_per_execution.{name}", value)
     several_win = lambda engine, one, several: (one(), several(), 9.0, 1.0)[2:]  # noqa: E731
     monkeypatch.setattr("kgenre.training.steps_per_execution.fastest", several_win)
