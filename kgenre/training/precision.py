@@ -21,7 +21,7 @@ def check_precision(precision: str) -> str:
     """Return a precision's full name ("bf16" is "bf16-mixed"), if it is valid."""
     precision = _SHORT.get(str(precision), str(precision))
     if precision not in POLICIES:
-        raise TrainerError(f"precision must be one of {', '.join(POLICIES)}. Received: {precision}")
+        raise TrainerError(f"precision must be one of {', '.join(POLICIES)}. Received: {precision!r}")
     return precision
 
 

@@ -1,5 +1,7 @@
 """The Trainer's flags: effects, defaults, invalid values and conflicts."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -368,7 +370,7 @@ def test_jit_compile_trains_to_the_same_loss():
 )
 def test_errors_name_the_argument_and_the_value(arguments):
     ((name, value),) = arguments.items()
-    with pytest.raises(TrainerError, match=rf"{name}.*{value}"):
+    with pytest.raises(TrainerError, match=rf"^{name} .*Received: {re.escape(repr(value))}$"):
         kgenre.Trainer(**arguments)
 
 
