@@ -324,8 +324,7 @@ def test_batch_sizes(memory, arguments, size, tried):
     before = weights_of(module)
     assert Tuner(quiet_trainer()).scale_batch_size(module, data, **arguments) == size
     assert data.batch_size == data.hparams.batch_size == size
-    if tried is not None:
-        assert list(dict.fromkeys(module.tried)) == tried
+    assert list(dict.fromkeys(module.tried)) == tried
     for name, array in weights_of(module).items():
         np.testing.assert_array_equal(before[name], array)
 
