@@ -67,7 +67,7 @@ def test_a_replaced_file_of_the_same_size_and_time_is_opened(folder):
         assert found.sha256 == hashlib.sha256(path.read_bytes()).digest()
 
 
-@pytest.mark.parametrize("damage", ["garbage", "read-only", "no folder"])
+@pytest.mark.parametrize("damage", ["garbage", "below a file", "a file"])
 def test_works_without_a_usable_cache(folder, cache, monkeypatch, damage):
     paths = sorted(folder.iterdir())
     expected = examine_posters(paths)
@@ -75,10 +75,22 @@ def test_works_without_a_usable_cache(folder, cache, monkeypatch, damage):
     if damage == "garbage":
         file.write_bytes(b"x" * 5000)
     else:
-        cache = folder / "0.jpg"  # a file: no folder can be created there
-        monkeypatch.setenv("KGENRE_CACHE", str(cache if damage == "no folder" else cache / "sub"))
+        cache = folder / "0.jpg"  # no folder can be created there
+        monkeypatch.setenv("KGENRE_CACHE", str(cache if damage == "a file" else cache / "sub"))
     assert examine_posters(paths) == expected
     assert examine_posters(paths) == expected
+
+
+def test_a_read_only_cache_is_used(folder, monkeypatch):
+    paths = sorted(folder.iterdir())
+    examine_posters(paths)
+    Image.new("RGB", (64, 32)).save(paths[2])
+    connect, opened = sqlite3.connect, []
+    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(f"{path.as_uri()}?mode=ro", uri=True))
+    monkeypatch.setattr(poster_files, "read_file", lambda path: opened.append(path) or Path(path).read_bytes())
+    for _ in range(2):
+        assert examine_posters(paths)[2].width == 64
+    assert opened == [str(paths[2])] * 2, "known are the others, and nothing is stored"
 
 
 @pytest.mark.parametrize("begins", [b"x", b"SQLite format 3\0"])
