@@ -1,5 +1,7 @@
 """Vocabularies and token ids, cached on the disk for later runs."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -78,7 +80,7 @@ def test_the_key_contains_all_settings_and_texts(change):
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other bytes", "another table", "a folder"])
-def test_damaged_or_foreign_files_are_ignored(folder, damage):
+def test_damaged_or_foreign_files_are_replaced(folder, damage, monkeypatch):
     both()
     for file in folder.iterdir():
         data = file.read_bytes()
@@ -96,8 +98,12 @@ def test_damaged_or_foreign_files_are_ignored(folder, damage):
             half = len(data) // 2
             new = {"cut": data[:half], "empty": b"", "other bytes": data[:half] + b"\1" * 9 + data[half + 9 :]}
             file.write_bytes(new[damage])
-    check(both(), expected())
-    check(both(), expected())
+    wanted = expected()
+    check(both(), wanted)
+    if damage != "a folder":  # which no file can replace: the texts are processed each time
+        monkeypatch.setattr(OverviewVectorizer, "adapt", lambda *_: pytest.fail("adapted again"))
+        monkeypatch.setattr(OverviewVectorizer, "encode", lambda *_: pytest.fail("encoded again"))
+    check(both(), wanted)
 
 
 def test_works_without_a_writable_cache(tmp_path, folder, monkeypatch):
@@ -113,11 +119,17 @@ def test_works_without_a_writable_cache(tmp_path, folder, monkeypatch):
     assert not list(folder.iterdir())
 
 
-def test_the_number_of_files_is_limited(folder, monkeypatch):
+def test_the_files_used_last_are_kept(folder, monkeypatch):
     monkeypatch.setattr(kept_tokens, "_MAX_FILES", 4)
-    for size in (5, 6, 7):
+    written = {}
+    for age, size in enumerate((5, 6, 5, 7)):
+        before = set(folder.glob("*"))
         both(vocabulary_size=size)
-    assert len(list(folder.iterdir())) == 4
+        written.setdefault(size, set(folder.glob("*")) - before)
+        for file in written[size]:  # as if used longer ago
+            os.utime(file, (0, file.stat().st_mtime - 1000 + 100 * age))
+    assert set(folder.iterdir()) == written[5] | written[7]
+    assert len(written[5] | written[7]) == 4
 
 
 def test_film_data_has_the_same_tokens_from_the_cache(tmp_path, folder, monkeypatch):
