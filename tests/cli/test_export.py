@@ -32,7 +32,8 @@ def test_errors_are_one_line(poster_run, tmp_path, capsys, monkeypatch):
 
     def said(run, folder, format):
         assert main(["export", str(run), str(folder), "--format", format]) == 1
-        return capsys.readouterr().err.splitlines()[-1]
+        [line] = capsys.readouterr().err.splitlines()
+        return line
 
     assert "already exists. Name a new folder." in said(poster_run, tmp_path, "keras")
     assert "is neither a checkpoint nor a run" in said(tmp_path, tmp_path / "new", "keras")

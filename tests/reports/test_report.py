@@ -173,8 +173,10 @@ def test_pdf_has_two_or_three_pages_of_a4(report):
 
 
 def test_pictures_of_the_markdown_exist(report):
-    for name in re.findall(r"\]\((.+?)\)", (report / "report.md").read_text()):
-        assert (report / name).stat().st_size > 500
+    names = re.findall(r"\]\((.+?)\)", (report / "report.md").read_text())
+    assert set(names) == {path.name for path in report.iterdir() if path.suffix in (".png", ".jpg")}
+    assert "learning_curves.png" in names
+    assert all((report / name).stat().st_size > 500 for name in names)
 
 
 def test_the_verdict_follows_from_the_numbers(runs):
