@@ -93,9 +93,13 @@ def test_without_validation_checks_at_the_end_of_an_epoch():
 
 
 def test_sanity_check_and_later_validation_do_not_count():
+    class BestBefore(Scores):
+        def on_validation_epoch_end(self):
+            self.log("val/score", 1.0 if self.trainer.sanity_checking else self.scores[self.current_epoch])
+
     stopping = EarlyStopping("val/score", patience=5)
     trainer = quiet_trainer(max_epochs=2, callbacks=stopping, num_sanity_val_steps=1)
-    module = Scores([3.0, 2.0, 9.0])
+    module = BestBefore([3.0, 2.0, 9.0])
     trainer.fit(module, boring_batches(1), boring_batches(1))
     assert (stopping.best_score, stopping.wait_count) == (2.0, 0)
     trainer.validate(module, boring_batches(1), verbose=False)

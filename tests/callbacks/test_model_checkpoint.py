@@ -183,6 +183,19 @@ def test_validation_within_an_epoch_saves_a_checkpoint():
     assert [(state["epoch"], state["batch"]) for state in states] == [(0, 2), (0, 4), (1, 0)]
 
 
+@pytest.mark.parametrize("monitor", ["val/loss", None])
+def test_sanity_check_saves_nothing(monitor):
+    def look(trainer, module):
+        seen.append([path.name for path in trainer.log_dir.glob("checkpoints/*")])
+
+    seen, checkpoint = [], ModelCheckpoint(monitor, save_top_k=-1)
+    callbacks = [checkpoint, Lambdas(on_sanity_check_end=look, on_train_start=look)]
+    trainer = quiet_trainer(enable_checkpointing=True, num_sanity_val_steps=1, callbacks=callbacks)
+    trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
+    assert seen == [[], []]
+    assert [path.name for path in checkpoint.folder.glob("step=*")] == ["step=000001"]
+
+
 def test_validate_and_test_after_the_fit_save_nothing():
     trainer = quiet_trainer(enable_checkpointing=True)
     trainer.fit(BoringModule(), boring_batches(1), boring_batches(1))
@@ -622,13 +635,13 @@ def test_training_continues_while_a_checkpoint_is_written(monkeypatch):
     """Writing the checkpoint of step 2 waits for step 3, which training must reach meanwhile."""
     import kgenre.callbacks.model_checkpoint as room
 
-    went_on, write = threading.Event(), room.write_checkpoint
-    monkeypatch.setattr(room, "write_checkpoint", lambda *args: (went_on.wait(20), write(*args))[1])
+    went_on, waited, write = threading.Event(), [], room.write_checkpoint
+    monkeypatch.setattr(room, "write_checkpoint", lambda *args: (waited.append(went_on.wait(20)), write(*args))[1])
     notice = Lambdas(on_train_batch_end=lambda t, m, o, b, batch_idx: went_on.set() if batch_idx == 2 else None)
     checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=2, async_save=True)
     trainer = quiet_trainer(callbacks=[notice, checkpoint], enable_checkpointing=True)
     trainer.fit(BoringModule(), boring_batches(3))
-    assert went_on.is_set()
+    assert waited == [True]
     assert read_checkpoint(checkpoint.last_model_path).state["global_step"] == 2
 
 

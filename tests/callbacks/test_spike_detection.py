@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer
+from boring import BoringModule, boring_batches, descend, quiet_trainer
 
 from kgenre.callbacks import ModelCheckpoint, SpikeDetection
 
@@ -54,13 +54,17 @@ def test_stops_and_logs_the_step(caplog):
 @pytest.mark.usefixtures("in_tmp_path")
 def test_rollback_restores_the_mean():
     watch = SpikeDetection(every_n_steps=3, max_rollbacks=1, rtol=None, atol=100.0)
-    checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=1)
+    checkpoint = ModelCheckpoint(monitor=None, every_n_train_steps=2)
     trainer = quiet_trainer(max_epochs=1, callbacks=[watch, checkpoint], enable_checkpointing=True)
-    trainer.fit(BoringModule(), spiky(4))  # the bad batch comes again
-    assert (watch.rollbacks, watch.stopped_step) == (1, 5)
+    batches = spiky(5)
+    trainer.fit(BoringModule(), batches)  # steps 5 and 6, the bad one, come again
+    assert (watch.rollbacks, watch.stopped_step) == (1, 6)
     assert trainer.learning_rates() == pytest.approx([0.05])
     assert checkpoint.last_model_path.name == "step=000004"
-    assert len(watch._last) == 4
+    before = [descend(batches[:steps]) for steps in range(5)]
+    losses = [np.mean((b["x"] @ w + c - b["y"]) ** 2) for b, (w, c) in zip(batches, before, strict=False)]
+    assert list(watch._last) == pytest.approx(losses, rel=1e-4)
+    assert watch._seen == 5
 
 
 @pytest.mark.parametrize("arguments", [{"mode": "least"}, {"window": 0}, {"warmup": 0}, {"rtol": None}], ids=str)
