@@ -91,11 +91,15 @@ def test_a_config_is_merged_into_the_previous_one(tmp_path):
     assert (given.trainer.max_epochs, given.trainer.min_epochs, given.data.init_args.seed) == (5, 1, 3)
 
 
-@pytest.mark.parametrize("name", ["TRAINER__MAX_EPOCHS", "SEED_EVERYTHING", "DATA__BATCH_SIZE"])
+VARIABLES = ("TRAINER__MAX_EPOCHS", "SEED_EVERYTHING", "DATA__BATCH_SIZE")
+
+
+@pytest.mark.parametrize("name", VARIABLES)
 def test_environment_variables_set_options(monkeypatch, name):
     monkeypatch.setenv(f"KGENRE_{name}", "7")
     given = options()
-    assert 7 in (given.trainer.max_epochs, given.seed_everything, given.data.init_args.batch_size)
+    found = (given.trainer.max_epochs, given.seed_everything, given.data.init_args.batch_size)
+    assert [variable for variable, value in zip(VARIABLES, found, strict=True) if value == 7] == [name]
 
 
 def test_an_optimizer_in_the_environment(monkeypatch):
