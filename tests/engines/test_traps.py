@@ -743,16 +743,6 @@ def test_layer_losses_with_a_reused_id_are_counted():
     assert losses == [2, 2, 2]
 
 
-def test_lookup_error_of_a_step_is_passed_through():
-    class Wrong(BoringModule):
-        def training_step(self, batch, batch_idx):
-            raise LookupError("no such thing")
-
-    with pytest.raises(LookupError) as error:
-        fit(Wrong())
-    assert str(error.value) == "no such thing"
-
-
 def test_batch_norm_statistics_move_only_in_training():
     class Norm(BoringModule):
         def __init__(self):
