@@ -6,6 +6,7 @@ differences are at the end. ``tests/test_lightning_parity.py`` maps each of Ligh
 """
 
 import math
+from contextlib import nullcontext
 
 import keras
 import numpy as np
@@ -132,6 +133,40 @@ def test_unlimited_and_zero_durations():
         trainer = quiet_trainer(**flags)
         trainer.fit(Boring())
         assert (trainer.global_step, trainer.current_epoch, trainer.state.status) == (0, 0, "finished")
+
+
+@pytest.mark.parametrize(
+    ("run", "zero", "read"),
+    [
+        ("fit", ["train", "val"], ["train"]),  # one batch, from whose shapes the step is built
+        ("fit", ["train"], ["train", "val"]),
+        ("fit", ["val"], ["train"] * 5),
+        ("validate", ["val"], []),
+        ("test", ["test"], []),
+        ("predict", ["predict"], []),
+    ],
+)
+def test_sources_limited_to_zero_batches_are_not_read(run, zero, read):
+    class Source:
+        def __init__(self, stage):
+            self.stage = stage
+
+        def __len__(self):
+            return 4
+
+        def __iter__(self):
+            for batch in boring_batches(4):
+                found.append(self.stage)
+                yield batch
+
+    found, module = [], Boring()
+    for stage in ("train", "val", "test", "predict"):
+        setattr(module, f"{stage}_dataloader", lambda stage=stage: Source(stage))
+    trainer = quiet_trainer(**{f"limit_{stage}_batches": 0 for stage in zero})
+    fails = nullcontext() if run == "fit" else pytest.raises(TrainerError, match=f"limit_{zero[0]}_batches")
+    with fails:
+        getattr(trainer, run)(module)
+    assert found == read
 
 
 # --- val_check_interval, check_val_every_n_epoch (flags/test_val_check_interval.py, test_check_val_every_n_epoch.py) -
