@@ -15,6 +15,7 @@ from kgenre.callbacks import DeviceStatsMonitor, EarlyStopping, LearningRateMoni
 from kgenre.loggers import InMemoryLogger
 from kgenre.training import steps_per_execution
 from kgenre.training.fit_schedule import FitSchedule
+from kgenre.tuning.step_times import fastest
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 IS_TORCH = keras.backend.backend() == "torch"
@@ -285,13 +286,15 @@ def test_convolutions_on_a_cpu_run_in_single_steps(caplog):
 def test_auto_gives_the_same_results_and_is_saved(make, monkeypatch):
     monkeypatch.setattr(steps_per_execution, "MIN_UPDATES", 1)
     monkeypatch.setattr(steps_per_execution, "_seconds_of_a_step", lambda *_: 0.0)  # short, and compiled in no time
-    batches = boring_batches(4)
-    plain, _, _ = fitted(make, batches)
-    auto, calls, _ = fitted(make, batches, steps_per_execution="auto")
-    assert bool(calls) == (auto.chosen_steps_per_execution > 1)
-    assert make is MLP or not calls
+    monkeypatch.setattr(steps_per_execution, "fastest", lambda *ways: [fastest(*ways), (2.0, 1.0)][1])
+    batches, steps = boring_batches(4), 4 if make is MLP else 1
+    plain, none, expected = fitted(make, batches, steps_per_execution=1)
+    auto, calls, logged = fitted(make, batches, steps_per_execution="auto")
+    assert auto.chosen_steps_per_execution == steps
+    assert (none, calls) == ([], [4, 4] if steps == 4 else [])
+    assert logged == expected
     assert_same_state(plain, auto)
-    auto.chosen_steps_per_execution = 2  # whatever was measured
+    auto.chosen_steps_per_execution = 2  # another number than would be measured
     path = auto.save_checkpoint("end")
     monkeypatch.setattr(steps_per_execution, "_measure", None)
     resumed = quiet_trainer(steps_per_execution="auto", max_epochs=3)
