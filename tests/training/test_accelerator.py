@@ -146,12 +146,28 @@ def test_several_devices_require_jax(with_devices, arguments, gpus):
         quiet_trainer(**arguments).fit(BoringModule(), boring_batches(1))
 
 
+class Notes(BoringModule):
+    """Under JAX, notes the device that its step is compiled for; "none" leaves the choice to JAX."""
+
+    device = "cpu:0"
+
+    def training_step(self, batch, batch_idx):
+        if BACKEND == "jax":  # from TensorFlow, other devices are hidden
+            import jax
+
+            self.device = str(jax.config.jax_default_device).lower()
+        return super().training_step(batch, batch_idx)
+
+
 def test_accelerator_cpu_trains_like_the_default():
     trainer = quiet_trainer(accelerator="cpu", max_epochs=2)
     plain = quiet_trainer(max_epochs=2)
     for each in (trainer, plain):
-        each.fit(BoringModule(), boring_batches(3))
+        each.fit(Notes(), boring_batches(3))
         each.test(dataloaders=boring_batches(1), verbose=False)
+    assert [each.engine.options.devices for each in (trainer, plain)] == [("cpu:0",), ()]
+    assert "cpu" in trainer.module.device
+    assert BACKEND != "jax" or plain.module.device == "none"
     assert trainer.callback_metrics == pytest.approx(plain.callback_metrics, rel=1e-6)
 
 
