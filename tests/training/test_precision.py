@@ -167,5 +167,5 @@ def test_layers_with_another_policy_are_rejected():
 
 
 def test_unknown_precision_is_rejected():
-    with pytest.raises(TrainerError, match=r"32-true, bf16-mixed, 16-mixed, bf16-true. Received: 64"):
+    with pytest.raises(TrainerError, match=r"32-true, bf16-mixed, 16-mixed, bf16-true. Received: '64'$"):
         quiet_trainer(precision="64")
