@@ -105,12 +105,12 @@ class Faults:
         self._in_the_nth_save(nth, lambda: half(find, "write_synced", ".last"))
 
     def before_best(self, nth):
-        model_checkpoint.write_pointer = before(
-            model_checkpoint.write_pointer, lambda folder, name, target: name == "best"
-        )
+        write = before(model_checkpoint.write_pointer, lambda folder, name, target: name == "best")
+        self._in_the_nth_save(nth, lambda: setattr(model_checkpoint, "write_pointer", write))
 
     def before_pruning(self, nth):
-        model_checkpoint.remove_checkpoint = before(model_checkpoint.remove_checkpoint, nth=nth)
+        remove = before(model_checkpoint.remove_checkpoint)
+        self._in_the_nth_save(nth, lambda: setattr(model_checkpoint, "remove_checkpoint", remove))
 
     def half_pruned(self, nth):
         self._in_the_nth_save(nth, lambda: setattr(shutil, "rmtree", half_removed))
