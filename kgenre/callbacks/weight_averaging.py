@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ if TYPE_CHECKING:
 
     from kgenre.training.module import Module
     from kgenre.training.trainer import Trainer
+
+_log = logging.getLogger("kgenre")
 
 
 class WeightAveraging(Callback):
@@ -84,8 +87,16 @@ class WeightAveraging(Callback):
         self._put_back(trainer)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
-        """Leave the average in the module."""
-        if trainer.engine.get_variable(self.step_part.count) > 0:
+        """Leave the average in the module; warn if most of it is still the weights that it started with."""
+        decay, count = self.step_part.decay, int(trainer.engine.get_variable(self.step_part.count))
+        first = decay ** (count - 1) if decay is not None and count > 0 else 0.0
+        if first > 0.5 and not trainer.fast_dev_run:
+            _log.warning(
+                "WeightAveraging(decay=%g): after %d updates, %.0f %% of the average is still the weights after the "
+                "first one. Train longer, or set a smaller decay, such as %.2g.",
+                *(decay, count, 100 * first, 0.01 ** (1 / count)),  # with which one percent is left
+            )
+        if count > 0:
             trained = self._weights(trainer)
             self._put_average(trainer)
             for name, variable in self.step_part.averages.items():  # for a checkpoint that is saved after the fit

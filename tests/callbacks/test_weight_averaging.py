@@ -44,6 +44,13 @@ def test_fit_ends_with_the_average(arguments, expected):
     assert trainer.engine.traces["train"] == traces(1)
 
 
+@pytest.mark.parametrize(("decay", "warns"), [(0.999, True), (0.5, False), (None, False)])
+def test_warns_if_the_first_weights_dominate_the_average(caplog, decay, warns):
+    quiet_trainer(max_epochs=2, callbacks=WeightAveraging(decay)).fit(BoringModule(), boring_batches(3))
+    expected = "after 6 updates, 100 % of the average is still the weights after the first one"
+    assert (expected in caplog.text) == ("WeightAveraging" in caplog.text) == warns
+
+
 def test_validation_uses_the_average_and_training_does_not():
     batches, seen = boring_batches(2), []
 
