@@ -81,7 +81,7 @@ TABLE = [
     Row(FLAGS, "max_epochs, max_steps", "M", arguments("max_epochs", "max_steps"), of(flags, "max_epochs_and_max_steps", "max_epochs_has_a_default")),
     Row(FLAGS, "min_epochs, min_steps", "M", arguments("min_epochs", "min_steps"), of("training/min_epochs", "step_at_which_training_stops", "early_stopping_waits_and_logs_once")),
     Row(FLAGS, "max_time", "M", arguments("max_time"), of("callbacks/timer", "when_it_stops", "durations", "resumed_run_continues_counting", "max_time_conflicts_with_a_timer")),
-    Row(FLAGS, "limit_train/val/test/predict_batches: count or fraction", "M", arguments("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches"), of(flags, "limit_batches", "limit_of_unsized_data_must_be_a_count", "fraction_that_leaves_no_batch_is_rejected")),
+    Row(FLAGS, "limit_train/val/test/predict_batches: count or fraction", "M", arguments("limit_train_batches", "limit_val_batches", "limit_test_batches", "limit_predict_batches"), of(flags, "limit_batches", "limit_of_0_skips_the_stage", "limit_of_unsized_data_must_be_a_count", "fraction_that_leaves_no_batch_is_rejected")),
     Row(FLAGS, "overfit_batches: the same n batches, no shuffle", "M", arguments("overfit_batches"), of(flags, "overfit_batches_repeats_the_same_batches")),
     Row(FLAGS, "val_check_interval, check_val_every_n_epoch", "M", arguments("val_check_interval", "check_val_every_n_epoch"), of(flags, "when_validation_runs", "val_check_interval_beyond_an_epoch", "val_check_interval_with_unsized_data") + of(hooks, "validation_inside_an_epoch")),
     Row(FLAGS, "num_sanity_val_steps", "M", arguments("num_sanity_val_steps"), of(flags, "sanity_check") + of("training/log", "sanity_check_leaves_no_trace_in_metrics")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from collections.abc import Iterable
@@ -40,6 +41,8 @@ from kgenre.training.stage import (
 )
 from kgenre.training.steps_per_execution import choose_steps_per_execution
 
+_log = logging.getLogger("kgenre")
+
 Limit = int | float | None
 
 
@@ -57,6 +60,7 @@ class Trainer(Run):
         max_time: stop after this much training time: "DD:HH:MM:SS", a dict with the keywords of `datetime.timedelta`,
             or a timedelta; None: no limit. Adds a `Timer`.
         limit_train_batches: batches per epoch, a count or a fraction; None: all. The same for val, test, predict.
+            0 skips the stage.
         fast_dev_run: a smoke test: run this many batches of each stage once (True: 1), without writing files.
         overfit_batches: train on the same batches in each epoch, a count or a fraction; 0: off.
         log_every_n_steps: log step values every n optimizer updates; 0: never; None: 50.
@@ -299,6 +303,8 @@ class Trainer(Run):
         datamodule: DataModule | None,
     ) -> list[dict[str, float]]:
         sources, _ = self._run_evaluation(stage, model, dataloaders, ckpt_path, datamodule)
+        if not sources:
+            return []
         values = dict(self.callback_metrics)
         if verbose:
             # Values logged with logger=False are details for metrics.json: not printed.
@@ -339,6 +345,9 @@ class Trainer(Run):
                     f"{type(data).__name__}.{loader}_dataloader() must return a data pipeline. Received: None"
                 )
             sources = evaluation_sources(model, step, given, self.limits[loader])
+            if self.limits[loader] == 0:
+                _log.info("trainer.%s() is skipped: limit_%s_batches=0.", stage, loader)
+                return [], []
             build_for_evaluation(self, sources)
             if checkpoint is not None:
                 restore_weights(self, checkpoint)

@@ -6,7 +6,6 @@ differences are at the end. ``tests/test_lightning_parity.py`` maps each of Ligh
 """
 
 import math
-from contextlib import nullcontext
 
 import keras
 import numpy as np
@@ -163,9 +162,7 @@ def test_sources_limited_to_zero_batches_are_not_read(run, zero, read):
     for stage in ("train", "val", "test", "predict"):
         setattr(module, f"{stage}_dataloader", lambda stage=stage: Source(stage))
     trainer = quiet_trainer(**{f"limit_{stage}_batches": 0 for stage in zero})
-    fails = nullcontext() if run == "fit" else pytest.raises(TrainerError, match=f"limit_{zero[0]}_batches")
-    with fails:
-        getattr(trainer, run)(module)
+    getattr(trainer, run)(module)
     assert found == read
 
 

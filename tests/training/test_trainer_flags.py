@@ -1,5 +1,6 @@
 """The Trainer's flags: effects, defaults, invalid values and conflicts."""
 
+import logging
 import re
 
 import keras
@@ -90,6 +91,18 @@ def test_limit_batches(limit, batches):
     trainer.predict(dataloaders=boring_batches(6))
     assert len(watch.batches) == trainer.num_training_batches == batches
     assert watch.evaluated == {"validation": batches, "test": batches, "predict": batches}
+
+
+@pytest.mark.parametrize(("stage", "loader"), [("validate", "val"), ("test", "test"), ("predict", "predict")])
+def test_limit_of_0_skips_the_stage(stage, loader, caplog):
+    caplog.set_level(logging.INFO, "kgenre")
+    watch = Watch()
+    trainer = quiet_trainer(callbacks=watch, **{f"limit_{loader}_batches": 0})
+    assert getattr(trainer, stage)(BoringModule(), boring_batches(2)) == []
+    assert not trainer.callback_metrics
+    assert not watch.validations
+    assert not any(watch.evaluated.values())
+    assert f"trainer.{stage}() is skipped: limit_{loader}_batches=0." in caplog.text
 
 
 def test_limit_of_unsized_data_must_be_a_count():
