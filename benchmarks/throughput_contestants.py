@@ -88,6 +88,8 @@ def run_keras_fit(cell: Cell, clock: Clock) -> None:
             # Not in on_test_begin: before it, Keras under TensorFlow takes up to a second per epoch to start the
             # evaluation. `ModelCheckpoint` has this hook too, so it costs nothing more.
             if batch == cell.steps - 1:
+                if cell.backend == "jax":  # its variables have no values in an epoch; ``fit`` syncs them right after
+                    model.jax_state_sync()
                 clock.stop("train")
 
         def on_test_begin(self, logs: Any = None) -> None:
