@@ -43,6 +43,7 @@ def named_variables(module: Any) -> dict[str, keras.Variable]:
 def keras_layers(module: Any) -> list[keras.Layer]:
     """The outermost Keras layers and models that ``module`` holds, without their sublayers."""
     found: dict[int, keras.Layer] = {}
+    seen = {id(module)}  # modules may refer to each other
 
     def look(value: Any) -> None:
         if isinstance(value, keras.Layer):
@@ -53,12 +54,11 @@ def keras_layers(module: Any) -> list[keras.Layer]:
         elif isinstance(value, list | tuple):
             for item in value:
                 look(item)
-        elif _is_module(value):
-            for item in vars(value).values():
-                look(item)
+        elif _is_module(value) and id(value) not in seen:
+            seen.add(id(value))
+            look(vars(value))
 
-    for value in vars(module).values():
-        look(value)
+    look(vars(module))
     return list(found.values())
 
 

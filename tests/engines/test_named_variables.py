@@ -134,6 +134,13 @@ def test_outermost_layers():
     assert keras_layers(module) == [module.model, module.heads["a"][0], module.heads["b"], module.inner.model]
 
 
+def test_modules_that_refer_to_each_other():
+    outer, inner = BoringModule(), BoringModule()
+    outer.inner, inner.outer = inner, outer
+    assert keras_layers(outer) == [outer.model, inner.model]
+    assert [name.partition(".layers")[0] for name in named_variables(outer)] == ["model"] * 2 + ["inner.model"] * 2
+
+
 def test_optimizer_without_slots():
     kernel, bias = keras.Variable([1.0]), keras.Variable(0.0)
     optimizer = keras.optimizers.SGD(0.1)
