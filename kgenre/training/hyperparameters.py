@@ -97,7 +97,11 @@ def _as_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return list(map(_as_plain, value))
     if isinstance(value, dict):
-        return {name: _as_plain(item) for name, item in value.items()}
+        return {_scalar_as_plain(name): _as_plain(item) for name, item in value.items()}
+    return _scalar_as_plain(value)
+
+
+def _scalar_as_plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return value.item()
     return str(value) if isinstance(value, os.PathLike) else value
@@ -121,5 +125,9 @@ def is_plain(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return all(map(is_plain, value))
     if isinstance(value, dict):
-        return all(map(is_plain, value.values()))
+        return all(map(_is_scalar, value)) and all(map(is_plain, value.values()))
+    return _is_scalar(value)
+
+
+def _is_scalar(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)

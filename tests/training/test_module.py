@@ -1,6 +1,7 @@
 """`Module` and `DataModule` themselves: hyperparameters, error messages, copies; and `seed_everything`."""
 
 import copy
+import json
 import os
 import pickle
 import re
@@ -27,15 +28,24 @@ def test_save_hyperparameters():
 
 def test_hyperparameters_in_a_checkpoint_are_plain_values():
     class Net(kgenre.Module):
-        def __init__(self, model=None, mode="min", sizes=(), folder="."):
+        def __init__(self, model=None, mode="min", sizes=(), folder=".", costs=None, edges=None):
             self.save_hyperparameters(ignore="model")
 
-    net = Net("left out", sizes=[np.int64(3), {"rate": np.float32(0.5)}], folder=Path("films"))
-    assert class_and_hyperparameters(net)["hyperparameters"] == {
+    net = Net(
+        "left out",
+        sizes=[np.int64(3), {"rate": np.float32(0.5)}],
+        folder=Path("films"),
+        costs={np.int64(1): 0.5, Path("a"): 2.0},
+        edges={(0, 1): 0.5},  # JSON has no such keys: left out
+    )
+    kept = class_and_hyperparameters(net)["hyperparameters"]
+    assert kept == {
         "mode": "min",
         "sizes": [3, {"rate": 0.5}],
         "folder": "films",
+        "costs": {1: 0.5, "a": 2.0},
     }
+    assert json.loads(json.dumps(kept))["costs"] == {"1": 0.5, "a": 2.0}
 
 
 def test_save_hyperparameters_by_name():
