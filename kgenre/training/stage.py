@@ -118,8 +118,8 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
         module.on_load_checkpoint(checkpoint.state)
         if stage != "fit":
             t.trained_on = checkpoint.state.get("data", {})
-        if data is not None:
-            data.load_state_dict(checkpoint.state.get("data", {}).get("state", {}))
+        if data is not None and "data" in checkpoint.state:  # else the run was trained without a datamodule
+            data.load_state_dict(checkpoint.state["data"].get("state", {}))
     elif (
         data is not None
         and t.data_are_new

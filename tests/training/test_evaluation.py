@@ -268,6 +268,23 @@ def test_new_datamodule_receives_the_state_of_the_fit():
     assert data.words == "fit"
 
 
+@pytest.mark.parametrize("stage", ["fit", "test"])
+def test_checkpoint_of_a_run_without_a_datamodule_has_no_state_for_one(stage):
+    class Data(kgenre.DataModule):
+        def test_dataloader(self):
+            return boring_batches(1)
+
+        train_dataloader = test_dataloader
+
+        def load_state_dict(self, state):
+            raise AssertionError(state)
+
+    quiet_trainer(enable_checkpointing=True).fit(BoringModule(), boring_batches(1))
+    trainer = quiet_trainer(max_epochs=2)
+    getattr(trainer, stage)(BoringModule(), datamodule=Data(), ckpt_path="last")
+    assert trainer.global_step == {"fit": 2, "test": 1}[stage]
+
+
 @pytest.mark.parametrize("is_fitted", [False, True])
 def test_interrupt_while_the_step_is_built(is_fitted):
     class Interrupted(BoringModule):
