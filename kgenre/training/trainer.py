@@ -218,7 +218,9 @@ class Trainer(Run):
         self.data = _source_of_batches("fit", "train", model, train_dataloaders, datamodule)
         if datamodule is not None and val_dataloaders is not None:
             raise TrainerError("trainer.fit() takes either val_dataloaders or a datamodule. Received: both.")
-        self.val_data = (datamodule or model) if val_dataloaders is None else None
+        # Not `datamodule or model`: a datamodule with a length may be empty before its `setup`.
+        provider = model if datamodule is None else datamodule
+        self.val_data = provider if val_dataloaders is None else None
         self.train_source, self.val_source = train_dataloaders, val_dataloaders
         self._begin_fit()
         with running(self, "fit", model, datamodule):
@@ -325,7 +327,7 @@ class Trainer(Run):
     ) -> tuple[list[EvaluationSource], list[list[Any]]]:
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
-        model = model or self._module
+        model = self._module if model is None else model
         if model is None:
             raise TrainerError(f"trainer.{stage}() needs a module: trainer.{stage}(module, ...).")
         if dataloaders is None and datamodule is None and model is self._module:

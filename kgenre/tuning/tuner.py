@@ -68,7 +68,7 @@ class Tuner:
         """Search for the largest batch size; arguments as in `BatchSizeFinder`. Returns None with ``fast_dev_run``."""
         finder = BatchSizeFinder(mode, steps_per_trial, init_val, max_trials, batch_arg_name, margin, max_val)
         trainer = copy.copy(self.trainer)
-        trainer.datamodule, trainer.data = datamodule, datamodule or model
+        trainer.datamodule, trainer.data = datamodule, model if datamodule is None else datamodule
         return finder.scale_batch_size(
             trainer, model, lambda trial_trainer: trial_trainer.fit(model, datamodule=datamodule)
         )

@@ -374,6 +374,26 @@ def test_invalid_combinations_of_data_arguments():
         quiet_trainer().test(boring_batches(1), boring_batches(1))
 
 
+def test_datamodule_with_a_length_that_is_empty_before_setup():
+    class Data(kgenre.DataModule):
+        batches = ()
+
+        def __len__(self):
+            return len(self.batches)
+
+        def setup(self, stage):
+            self.batches = boring_batches(2)
+
+        def train_dataloader(self):
+            return self.batches
+
+        val_dataloader = train_dataloader
+
+    trainer = quiet_trainer()
+    trainer.fit(BoringModule(), Data())
+    assert trainer.num_val_batches == 2
+
+
 def test_dataloaders_of_the_module_complete_the_given_ones():
     class Own(BoringModule):
         def train_dataloader(self):
