@@ -131,5 +131,6 @@ class Timer(Callback):
         return {"seconds": {stage: self.time_elapsed(stage) for stage in {**self._before, **self._started}}}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from the saved times."""
-        self._before = dict(state["seconds"])
+        """Continue from the saved times; not in a running fit that goes back to a checkpoint: its time is spent."""
+        if not self._started:
+            self._before = dict(state["seconds"])

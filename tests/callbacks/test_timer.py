@@ -4,11 +4,12 @@ import logging
 import math
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 
 from kgenre import TrainerError
-from kgenre.callbacks import ModelCheckpoint, Timer
+from kgenre.callbacks import ModelCheckpoint, TerminateOnNaN, Timer
 from kgenre.callbacks.duration import read_duration
 
 
@@ -142,6 +143,21 @@ def test_resumed_run_continues_counting(clock):
     # A new run with the same timer starts at 0.
     assert fit(1, timer) == 4
     assert timer.time_elapsed() == 40
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_time_of_steps_undone_by_a_rollback_is_counted_once(clock):
+    def poison(trainer, module, batch, batch_idx):
+        if trainer.global_step == 5 and not watch.rollbacks:
+            kernel = module.model.layers[0].kernel
+            trainer.engine.set_variable(kernel, np.full(kernel.shape, np.nan, "float32"))
+
+    watch, timer = TerminateOnNaN(every_n_steps=3, max_rollbacks=1), Timer()
+    callbacks = [Lambdas(on_train_batch_start=poison), watch, clock.ticking(10), timer]
+    trainer = quiet_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert (trainer.global_step, watch.rollbacks) == (12, 1)
+    assert timer.time_elapsed() == 10 * (4 + 3 + 8)  # an epoch, three steps that are undone, two epochs
 
 
 def test_error_stops_the_clock(clock):
