@@ -56,11 +56,10 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
         t.trained_on = data_module_record(t.trained_on)
     t.data_are_new = datamodule is not t.datamodule
     t._module, t.datamodule, t.interrupted = module, datamodule, False
-    t.state = RunState(stage, "train" if stage == "fit" else None, "running")
+    t.state = RunState(stage)
     if t.profiler is not None:
         t.profiler.setup(stage)
-    # Called in a hook of another trainer's run: afterwards the module belongs to that trainer again.
-    outer = module._trainer if module._trainer and module._trainer.state.status == "running" else t
+    outer, outer_of_data = module._trainer, None if datamodule is None else datamodule.trainer
     module._trainer = t
     if datamodule is not None:
         datamodule.trainer = t
@@ -69,6 +68,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     status, is_rejected = "success", False
     with t.stop_signal.listening(), leaving_run(t):
         try:
+            t.state.stage, t.state.status = "train" if stage == "fit" else None, "running"
             devices = choose_devices(t.accelerator, t.devices, t.strategy)
             t.step_options = dataclasses.replace(
                 t.step_options, devices=devices, accumulate_grad_batches=t.accumulate_grad_batches
@@ -105,10 +105,17 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
                 datamodule.teardown(stage)
             t.hooks.teardown(stage)
             t.state.stage = None
-            module._trainer = outer
+            # Called in a hook of another trainer's run: module and datamodule belong to that trainer again.
+            module._trainer = outer if _is_running(outer) else t
+            if datamodule is not None:
+                datamodule.trainer = outer_of_data if _is_running(outer_of_data) else t
             if t.profiler is not None:
                 with own_writing(t):
                     t.profiler.describe()
+
+
+def _is_running(trainer: Trainer | None) -> bool:
+    return trainer is not None and trainer.state.status == "running"
 
 
 def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> None:

@@ -226,14 +226,21 @@ def test_infinite_py_dataset_with_a_limit():
     assert trainer.global_step == 3
 
 
-def test_nested_run_restores_the_modules_trainer():
+def test_nested_run_restores_the_trainer_of_module_and_datamodule():
     class Nested(BoringModule):
         def on_train_epoch_end(self):
-            quiet_trainer().validate(self, boring_batches(1), verbose=False)
+            quiet_trainer().validate(self, self.trainer.datamodule, verbose=False)
+            assert self.trainer is self.trainer.datamodule.trainer is trainer
             self.log("epoch", self.current_epoch)
 
+    class Data(kgenre.DataModule):
+        def train_dataloader(self):
+            return boring_batches(1)
+
+        val_dataloader = train_dataloader
+
     trainer = quiet_trainer(max_epochs=2)
-    trainer.fit(Nested(), boring_batches(1))
+    trainer.fit(Nested(), Data())
     assert trainer.module.trainer is trainer
     assert trainer.callback_metrics["epoch"] == 1
 

@@ -99,6 +99,16 @@ def test_status_of_an_interrupted_run(error):
     assert trainer.interrupted == (error is KeyboardInterrupt)
 
 
+def test_trainer_that_refuses_to_run_does_not_keep_the_module():
+    callback = type("Hopes", (kgenre.Callback,), {"on_after_backward": lambda *arguments: None})()
+    refusing, module, trainer = quiet_trainer(callbacks=callback), BoringModule(), quiet_trainer()
+    with pytest.raises(kgenre.TrainerError, match="would never be called"):
+        refusing.fit(module, boring_batches(1))
+    assert (refusing.state.status, refusing.training) == ("initializing", False)
+    trainer.fit(module, boring_batches(1))
+    assert module.trainer is trainer
+
+
 def test_is_last_batch():
     last = []
     note = Lambdas(on_train_batch_start=lambda trainer, *_: last.append(trainer.is_last_batch))
