@@ -45,6 +45,8 @@ def configured_optimizers(module: Any) -> ConfiguredOptimizers:
             raise TrainerError(f"{where} uses one optimizer for several patterns: create one for each.")
         if item.get("lr_scheduler") is not None:
             scheduler = _scheduler(item["lr_scheduler"], optimizer, len(configured.optimizers), where)
+            if any(scheduler is other for other in configured.schedulers):
+                raise TrainerError(f"{where} uses one ReduceLROnPlateau for several optimizers: create one for each.")
             configured.schedulers += [scheduler] if scheduler is not None else []
         configured.optimizers[pattern] = optimizer
     if not configured.optimizers:
@@ -77,6 +79,12 @@ def _check_optimizer(optimizer: Any, where: str) -> Any:
         raise TrainerError(
             f"{where} returned an optimizer that scales the loss. Return a plain one: "
             "Trainer(precision='16-mixed') scales the loss where float16 needs it."
+        )
+    rate = optimizer._learning_rate
+    if callable(rate) and not isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        raise TrainerError(
+            f"{where}: the learning rate is a function, which a compiled step would call only once. Pass a number or a "
+            "Keras LearningRateSchedule, or a function (index, rate) as 'lr_scheduler'."
         )
     if optimizer.use_ema:
         raise TrainerError(

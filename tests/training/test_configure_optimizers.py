@@ -182,6 +182,11 @@ def test_dict_with_only_an_optimizer():
 # --- errors -------------------------------------------------------------------------------------------------------
 
 
+def with_one_plateau():
+    plateau = ReduceLROnPlateau()
+    return {pattern: {"optimizer": SGD(), "lr_scheduler": plateau} for pattern in (".*kernel", ".*")}
+
+
 @pytest.mark.parametrize(
     ("optimizers", "message"),
     [
@@ -198,6 +203,8 @@ def test_dict_with_only_an_optimizer():
         (scheduled(max, monitor="val/loss"), "monitor='val/loss' needs ReduceLROnPlateau"),
         (scheduled(ReduceLROnPlateau(), interval="step"), "checks each validation"),
         (lambda: dict.fromkeys((".*kernel", ".*"), SGD()), "one optimizer for several patterns"),
+        (with_one_plateau, "one ReduceLROnPlateau for several optimizers: create one for each"),
+        (lambda: SGD(lambda: 0.1), "the learning rate is a function.*as 'lr_scheduler'"),
         (lambda: SGD(use_ema=True), "use_ema=True"),
         (lambda: keras.optimizers.LossScaleOptimizer(SGD()), r"precision='16-mixed'\) scales the loss"),
     ],
