@@ -35,6 +35,7 @@ class GradientAccumulationScheduler(Callback):
                 f"1). Received: {scheduling!r}"
             )
         self.scheduling = dict(sorted(scheduling.items()))
+        self._sets_number = False  # during a fit; not if the trainer has a number of its own
 
     def get_accumulate_grad_batches(self, epoch: int) -> int:
         """Return the batches per update in an epoch."""
@@ -49,6 +50,7 @@ class GradientAccumulationScheduler(Callback):
                 f"Trainer(accumulate_grad_batches={trainer.accumulate_grad_batches}) and a "
                 "GradientAccumulationScheduler contradict each other. Drop one of them."
             )
+        self._sets_number = True
         most = max(self.scheduling.values())
         trainer.step_options = replace(trainer.step_options, accumulate_grad_batches=most)
 
@@ -59,7 +61,6 @@ class GradientAccumulationScheduler(Callback):
         trainer.schedule = replace(trainer.schedule, accumulate_grad_batches=batches)
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
-        """Restore the trainer's settings."""
-        if stage == "fit":
-            trainer.accumulate_grad_batches = 1
-            trainer.step_options = replace(trainer.step_options, accumulate_grad_batches=1)
+        """Restore the trainer's setting."""
+        if self._sets_number:
+            trainer.accumulate_grad_batches, self._sets_number = 1, False

@@ -37,3 +37,6 @@ def test_conflict_with_accumulate_grad_batches():
     trainer = quiet_trainer(accumulate_grad_batches=2, callbacks=GradientAccumulationScheduler({0: 2}))
     with pytest.raises(ValueError, match=r"accumulate_grad_batches=2\) and a GradientAccumulationScheduler contradict"):
         trainer.fit(BoringModule(), boring_batches(1))
+    trainer.callbacks.clear()
+    trainer.fit(BoringModule(), boring_batches(4))
+    assert trainer.global_step == 2  # the Trainer's own number still holds
