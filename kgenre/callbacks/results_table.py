@@ -43,7 +43,7 @@ def print_results(values: Mapping[str, float], folder: Path | None = None, when:
     # The module's own columns, named by the stage alone, come first, whatever was logged first.
     own = {name.split("/")[0] for name in values}
     columns = dict(sorted(columns.items(), key=lambda column: column[0] not in own))
-    console = Console()
+    console = Console(markup=False, emoji=False)  # "f1[macro]" is a name
     table = Table()
     for heading in ("", *columns):
         under = f"\n{when}" if when and heading in own else ""

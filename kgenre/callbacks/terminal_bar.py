@@ -31,7 +31,11 @@ class TerminalBar:
             MofNCompleteColumn(),
             TimeRemainingColumn(elapsed_when_finished=True),
             # On a narrow terminal only the metrics are cut off.
-            TextColumn("{task.fields[metrics]}", table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis")),
+            TextColumn(
+                "{task.fields[metrics]}",
+                markup=False,  # "f1[macro]" is a name
+                table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"),
+            ),
             console=self._console,
             transient=True,
             expand=True,

@@ -14,6 +14,7 @@ from keras import ops
 from kgenre.callbacks import ModelCheckpoint, ModelSummary, ProgressBar, ThroughputMonitor
 from kgenre.callbacks.notebook_bar import NotebookBar
 from kgenre.callbacks.results_table import print_results
+from kgenre.loggers import InMemoryLogger
 
 pytestmark = [pytest.mark.one_backend("tensorflow"), pytest.mark.usefixtures("in_tmp_path")]
 
@@ -110,6 +111,19 @@ def test_bar_on_a_terminal(terminal):
     trainer.test(dataloaders=boring_batches(2), verbose=False)
     trainer.predict(dataloaders=boring_batches(2))
     assert re.search(r"test .*\n?.*predict", plain(terminal), re.DOTALL)
+
+
+def test_brackets_and_colons_in_names_are_not_markup(terminal):
+    class Named(Shows):
+        def training_step(self, batch, batch_idx):
+            self.log("train/f1[macro]:x:", 0.5, prog_bar=True, on_step=False, on_epoch=True)
+            return super().training_step(batch, batch_idx)
+
+    trainer = quiet_trainer(enable_progress_bar=True, max_epochs=2, logger=InMemoryLogger())
+    trainer.fit(Named(), boring_batches(3))
+    bar, _, table = plain(terminal).rpartition("epoch 2/2  step")
+    assert re.search(r"epoch 2/2 .*━.* train/f1\[macro\]:x: 0\.5", bar)
+    assert re.search(r"│ f1\[macro\]:x: *│ *0\.5000 │", table)
 
 
 def test_closed_terminal_does_not_end_training(terminal, monkeypatch):
