@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -57,24 +58,37 @@ def _begin_writing(trainer: Trainer, resume_step: int | None) -> None:
 
 
 def join_run(trainer: Trainer) -> Path | None:
-    """Open the folder for an evaluation's results and return it; None without a run, or if another run writes there.
+    """Open the folder for an evaluation's results and return it; None without a run, or if it cannot be written.
 
     It is the run's folder, or a folder inside it for results on other data.
     """
     t = trainer
-    t.results_dir = folder = t.run_dir
-    if folder is not None and t.stage != "predict":  # which writes no results
-        if t.datamodule is not None and (name := t.datamodule.results_name):
-            t.results_dir = folder = _results_folder(folder / f"{t.stage}_{name}", t.datamodule.results_source)
-            folder.mkdir(exist_ok=True)
-        try:
-            t.lock = RunLock(folder)
-        except TrainerError as error:
-            _log.warning("%s The results are not written there.", str(error).partition(" Two runs")[0])
-            t.results.loggers, t.results_dir = [], None
-            return None
-    open_loggers(t)
+    try:
+        t.results_dir = None if t.run_dir is None else _join_folder(t, t.run_dir)
+    except TrainerError as error:
+        _log.warning("%s The results are not written there.", str(error).partition(" Two runs")[0])
+        t.results.loggers, t.results_dir = [], None
+    else:
+        open_loggers(t)
     return t.results_dir
+
+
+def _join_folder(trainer: Trainer, run: Path) -> Path:
+    """Choose the folder for an evaluation's results, and lock it.
+
+    Raises:
+        TrainerError: another run writes there, or this process may not.
+    """
+    t, folder = trainer, run
+    if not os.access(run, os.W_OK):
+        raise TrainerError(f"{run} cannot be written.")  # it is read-only, or was removed
+    if t.stage == "predict":  # which writes no results
+        return run
+    if t.datamodule is not None and (name := t.datamodule.results_name):
+        folder = _results_folder(run / f"{t.stage}_{name}", t.datamodule.results_source)
+        folder.mkdir(exist_ok=True)
+    t.lock = RunLock(folder)
+    return folder
 
 
 def _results_folder(folder: Path, source: str) -> Path:

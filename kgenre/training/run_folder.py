@@ -63,7 +63,7 @@ def tidy_runs(experiment: Path) -> None:
         if leftovers(folder):
             try:
                 lock = RunLock(run)
-            except TrainerError:
+            except (TrainerError, OSError):  # it is being written, or this process may not write there
                 continue
             remove_leftovers(folder)
             lock.release()

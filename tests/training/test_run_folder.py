@@ -1,6 +1,8 @@
 """The files that a run leaves on disk."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import keras
@@ -10,7 +12,7 @@ from boring import BoringModule, boring_batches, quiet_trainer
 import kgenre
 from kgenre import TrainerError
 from kgenre.callbacks import LambdaCallback
-from kgenre.loggers import CSVLogger
+from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.training.run_folder import new_run_folder, run_folders, update_metrics
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -141,6 +143,47 @@ def test_results_on_other_data_have_their_own_folder():
     trainer.test(module, boring_batches(1), ckpt_path="last", verbose=False)
     assert trainer.results_dir == run
     assert "test/loss" in json.loads((run / "metrics.json").read_text())
+
+
+@pytest.mark.parametrize("stage", ["test", "predict"])
+def test_run_in_a_read_only_folder_can_be_evaluated(monkeypatch, caplog, stage):
+    class Others(kgenre.DataModule):
+        results_name = "others"
+
+        def test_dataloader(self):
+            return boring_batches(2)
+
+        predict_dataloader = test_dataloader
+
+    trainer = quiet_trainer(logger=[CSVLogger(), TensorBoardLogger()], enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(1))
+    before = sorted(trainer.log_dir.rglob("*"))
+    # The tests may run as root, who can write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: (Path(path), mode) != (trainer.log_dir, os.W_OK))
+    for data in (boring_batches(2), Others()):
+        caplog.clear()
+        assert len(getattr(trainer, stage)(BoringModule(), data, ckpt_path="last")) == {"test": 1, "predict": 2}[stage]
+        assert f"{trainer.log_dir} cannot be written. The results are not written there." in caplog.text
+        assert (trainer.results_dir, sorted(trainer.log_dir.rglob("*"))) == (None, before)
+
+
+def test_others_runs_do_not_prevent_a_new_one(monkeypatch):
+    trainer = quiet_trainer(enable_checkpointing=True)
+    trainer.fit(BoringModule(), boring_batches(1))
+    theirs = trainer.log_dir
+    left = theirs / "checkpoints" / ".step=000009.7.partial"  # they were killed
+    left.mkdir()
+
+    def refuse(path, *arguments, **named):
+        if path == theirs.resolve() / ".lock":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return opened(path, *arguments, **named)
+
+    opened = Path.open
+    monkeypatch.setattr(Path, "open", refuse)
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert trainer.log_dir.name == "version_1"
+    assert left.exists()
 
 
 def test_predict_writes_no_metrics():
