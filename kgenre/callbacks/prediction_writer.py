@@ -113,7 +113,7 @@ class PredictionWriter(Callback):
         import numpy as np
 
         if self.output_dir is not None:
-            folder = Path(self.output_dir)
+            folder = Path(self.output_dir).expanduser()
         elif trainer.run_dir is not None:
             folder = trainer.run_dir / "predictions"
         else:

@@ -26,7 +26,7 @@ def write_checkpoint(checkpoint: Checkpoint, path: str | os.PathLike[str]) -> Pa
         FileExistsError: something other than a checkpoint is there.
         OSError: the disk is full or the folder cannot be written; what was at ``path`` is untouched.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     _refuse_to_replace(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")

@@ -29,7 +29,7 @@ def read_ckpt_path(trainer: Trainer, ckpt_path: str | os.PathLike[str] | None, s
     trainer.found_by_name = ckpt_path in ("best", "last") and (stage == "fit" or trainer.run_dir is None)
     if ckpt_path is None:
         return None
-    path = Path(ckpt_path).expanduser() if isinstance(ckpt_path, str | os.PathLike) else ckpt_path
+    path = Path(os.path.expanduser(ckpt_path)) if isinstance(ckpt_path, str | os.PathLike) else ckpt_path
     is_run = isinstance(path, Path) and (path / "checkpoints").is_dir()
     if stage == "fit" and (ckpt_path == "last" or is_run):
         experiment = path if is_run else trainer.experiment_dir

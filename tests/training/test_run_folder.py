@@ -11,7 +11,8 @@ from boring import BoringModule, boring_batches, quiet_trainer
 
 import kgenre
 from kgenre import TrainerError
-from kgenre.callbacks import LambdaCallback
+from kgenre.callbacks import LambdaCallback, PredictionWriter
+from kgenre.checkpoints import CheckpointError
 from kgenre.loggers import CSVLogger, TensorBoardLogger
 from kgenre.training.run_folder import new_run_folder, run_folders, update_metrics
 
@@ -100,9 +101,16 @@ def test_tilde_is_expanded_to_the_home_folder(tmp_path, monkeypatch):
     assert not Path("~").exists()
     trainer.fit(BoringModule(), boring_batches(1), ckpt_path="~/runs/net/version_0")
     assert trainer.ckpt_path.parent.parent == tmp_path / "home" / "runs" / "net" / "version_0"
-    logged = quiet_trainer(logger=CSVLogger("~/logs"), name="net")
+    trainer.save_checkpoint("~/copies/net")
+    BoringModule.load_from_checkpoint("~/copies/net")
+    logged = quiet_trainer(logger=CSVLogger("~/logs"), callbacks=PredictionWriter("~/predictions"), name="net")
     logged.fit(BoringModule(), boring_batches(1))
     assert logged.run_dir == tmp_path / "home" / "logs" / "net" / "version_0"
+    logged.predict(dataloaders=boring_batches(1))
+    assert [path.name for path in (tmp_path / "home" / "predictions").iterdir()] == ["batch_000000.npz"]
+    assert not Path("~").exists()
+    with pytest.raises(CheckpointError, match="Checkpoint ~nobody-here/net does not exist"):
+        logged.test(dataloaders=boring_batches(1), ckpt_path="~nobody-here/net")
 
 
 def test_metrics_are_merged_and_valid_json(tmp_path):
