@@ -106,6 +106,7 @@ def _put_in_place(partial: Path, path: Path) -> None:
     replaced = path.with_name(f".{path.name}.{os.getpid()}.replaced")
     wait_for_removals()
     if path.exists():
+        shutil.rmtree(replaced, ignore_errors=True)  # of a killed process with the same id, as containers have
         move(path, replaced)
     move(partial, path)
     sync_folder(path.parent)

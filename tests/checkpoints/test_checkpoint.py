@@ -6,7 +6,15 @@ import os
 import numpy as np
 import pytest
 
-from kgenre.checkpoints import Checkpoint, CheckpointError, check_weights, read_checkpoint, read_state, write_checkpoint
+from kgenre.checkpoints import (
+    Checkpoint,
+    CheckpointError,
+    check_weights,
+    read_checkpoint,
+    read_state,
+    wait_for_removals,
+    write_checkpoint,
+)
 
 pytestmark = pytest.mark.backend_free
 
@@ -190,12 +198,14 @@ def test_remains_of_a_checkpoint_are_replaced(tmp_path, left):
     assert read_checkpoint(write_checkpoint(example(), path)).state["global_step"] == 3
 
 
-def test_leftover_of_a_killed_write_is_replaced(saved):
-    leftover = saved.with_name(f".{saved.name}.{os.getpid()}.partial")
+@pytest.mark.parametrize("kind", ["partial", "replaced"])
+def test_leftover_of_a_killed_write_is_replaced(saved, kind):
+    leftover = saved.with_name(f".{saved.name}.{os.getpid()}.{kind}")
     leftover.mkdir()
     (leftover / "junk").write_text("x")
     write_checkpoint(example(step=9), saved)
     assert read_checkpoint(saved).state["global_step"] == 9
+    wait_for_removals()
     assert not leftover.exists()
 
 
