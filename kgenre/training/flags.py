@@ -13,7 +13,7 @@ from kgenre.callbacks import Callback, ModelCheckpoint, ModelSummary, ProgressBa
 from kgenre.callbacks.anomaly_detection import AnomalyDetection
 from kgenre.callbacks.duration import read_duration
 from kgenre.loggers import CSVLogger, Logger, TensorBoardLogger
-from kgenre.profilers import PROFILERS
+from kgenre.profilers import PROFILERS, Profiler
 from kgenre.training.accelerator import check_accelerator
 from kgenre.training.errors import TrainerError
 from kgenre.training.given_callbacks import as_list, check_callbacks
@@ -93,12 +93,12 @@ def read_flags(given: Mapping[str, Any]) -> SimpleNamespace:
         )
     f.log_every_n_steps = f.log_every_n_steps or math.inf  # 0, never: no step is a multiple of infinity
     f.default_callbacks = _default_callbacks(f)
-    if isinstance(f.profiler, str):
-        if f.profiler not in PROFILERS:
-            raise TrainerError(
-                f"profiler must be one of {', '.join(map(repr, PROFILERS))}, or a Profiler. Received: {f.profiler!r}"
-            )
+    if isinstance(f.profiler, str) and f.profiler in PROFILERS:
         f.profiler = PROFILERS[f.profiler]()
+    elif not (f.profiler is None or isinstance(f.profiler, Profiler)):
+        raise TrainerError(
+            f"profiler must be one of {', '.join(map(repr, PROFILERS))}, or a Profiler. Received: {f.profiler!r}"
+        )
     return f
 
 

@@ -12,6 +12,7 @@ import kgenre
 from kgenre import TrainerError
 from kgenre.callbacks import EarlyStopping, ModelCheckpoint, ProgressBar
 from kgenre.loggers import CSVLogger, InMemoryLogger, TensorBoardLogger
+from kgenre.profilers import SimpleProfiler
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
 
@@ -448,8 +449,8 @@ def test_barebones_trains_and_does_nothing_else(in_tmp_path, capsys):
     assert weights_of(module)["model.layers.0.kernel"].tolist() == weights_of(same)["model.layers.0.kernel"].tolist()
 
 
-def test_unknown_profiler_is_rejected():
-    with pytest.raises(
-        TrainerError, match=r"profiler must be one of 'simple', 'advanced', 'trace', or a Profiler. .*'fast'"
-    ):
-        kgenre.Trainer(profiler="fast")
+@pytest.mark.parametrize("profiler", ["fast", True, SimpleProfiler])
+def test_other_profilers_are_rejected(profiler):
+    said = "profiler must be one of 'simple', 'advanced', 'trace', or a Profiler. Received: "
+    with pytest.raises(TrainerError, match=said + re.escape(repr(profiler))):
+        kgenre.Trainer(profiler=profiler)
