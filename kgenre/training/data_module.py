@@ -19,16 +19,14 @@ if TYPE_CHECKING:
 class EpochBatches(Protocol):
     """A source of batches that can start at any position, given as (epoch, batch in the epoch).
 
+    Its length is the number of batches in an epoch; without one, an epoch lasts as long as there are batches.
+
     Other sources (a list of batches, a ``tf.data.Dataset``, a Keras ``PyDataset``) work too: they are iterated from
     the start in every epoch, and a resume in the middle of an epoch skips the batches that were already seen.
     """
 
     def epoch_batches(self, epoch: int, start_batch: int = 0) -> Iterable[Any]:
         """The batches of one epoch, from ``start_batch`` on; always the same ones for the same arguments."""
-        ...
-
-    def __len__(self) -> int:
-        """The number of batches in an epoch."""
         ...
 
 

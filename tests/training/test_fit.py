@@ -194,7 +194,15 @@ def array_dataset(batches):
     return kgenre.ArrayDataset(rows, batch_size=8)
 
 
-SOURCES = [list, tuple, generator_class, py_dataset, py_dataset_by_number]
+def epoch_batches_without_a_length(batches):
+    class Source:
+        def epoch_batches(self, epoch, start_batch=0):
+            yield from batches[start_batch:]
+
+    return Source()
+
+
+SOURCES = [list, tuple, generator_class, py_dataset, py_dataset_by_number, epoch_batches_without_a_length]
 SOURCES += [tf_dataset, tf_dataset_of_unknown_length, array_dataset]
 
 
