@@ -61,7 +61,6 @@ def _several_sources(given: Any) -> list[Any]:
                 "A dict of data pipelines was expected. Received: a dict of arrays or batches. Divide arrays into "
                 "batches with kgenre.ArrayDataset(arrays, batch_size=32)."
             )
-        return given
     if isinstance(given, list | tuple) and given and not any(map(_is_batch, given)):
         return list(given)
     return [given]

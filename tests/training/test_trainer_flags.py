@@ -219,9 +219,12 @@ def test_sanity_check(steps, seen):
     assert watch.evaluated["validation"] == 3
 
 
-def test_empty_validation_data_are_warned_about(caplog):
+@pytest.mark.parametrize("empty", [[], {}], ids=repr)
+def test_empty_validation_data_are_warned_about(caplog, empty):
     caplog.set_level("WARNING", "kgenre")
-    quiet_trainer(max_epochs=2).fit(BoringModule(), boring_batches(1), [])
+    quiet_trainer(max_epochs=2).fit(BoringModule(), boring_batches(1), empty)
+    with pytest.raises(TrainerError, match="The test data yielded no batches"):
+        quiet_trainer().test(BoringModule(), empty)
     assert caplog.messages == ["The val data yielded no batches: this fit runs no validation."]
     caplog.clear()
     quiet_trainer(limit_val_batches=0).fit(BoringModule(), boring_batches(1), boring_batches(1))
