@@ -82,12 +82,15 @@ class EarlyStopping(Callback):
         """One key per monitored value."""
         return f"EarlyStopping({self.monitor})"
 
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Start counting from zero; a checkpoint's counts are loaded later."""
+        if stage == "fit":
+            self.best_score, self.wait_count, self.stopped_epoch = worst(self.mode), 0, None
+
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Check that the value is logged; a new run starts counting from zero."""
+        """Check that the value is logged."""
         if self.strict:
             check_logged("EarlyStopping", self.monitor, trainer, module)
-        if not trainer.resumed:
-            self.best_score, self.wait_count, self.stopped_epoch = worst(self.mode), 0, None
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Drop the best weights of an earlier fit."""

@@ -57,11 +57,13 @@ class LossWatch(Callback):
         """Return what is wrong with a loss, given the previous ones; None: nothing."""
         raise NotImplementedError
 
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Forget an earlier fit; a checkpoint's state is loaded later."""
+        if stage == "fit":
+            self.rollbacks, self._loaded_rollbacks, self._waiting, self.stopped_step = 0, 0, [], None
+
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Reset for a new run; with ``max_rollbacks`` refuse Keras schedules, whose rate cannot be lowered."""
-        self.stopped_step = None
-        if not trainer.resumed:
-            self.rollbacks, self._loaded_rollbacks, self._waiting = 0, 0, []
+        """With ``max_rollbacks`` refuse Keras schedules, whose rate cannot be lowered."""
         if self.max_rollbacks:
             reject_schedules(type(self).__name__, trainer)
             self._lower_rates(trainer)  # a run that rolled back may have been stopped before it saved again

@@ -80,12 +80,15 @@ class ReduceLROnPlateau(Callback):
         number = "" if self.optimizer is None else f", optimizer {self.optimizer}"
         return f"ReduceLROnPlateau({self.monitor}{number})"
 
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Start counting from zero; a checkpoint's counts are loaded later."""
+        if stage == "fit":
+            self.best_score, self.wait_count, self.cooldown_count = worst(self.mode), 0, 0
+
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Check that the rate can be set and the value is logged; a new run starts counting from zero."""
+        """Check that the rate can be set and the value is logged."""
         reject_schedules("ReduceLROnPlateau", trainer, self.optimizer)
         check_logged("ReduceLROnPlateau", self.monitor, trainer, module)
-        if not trainer.resumed:
-            self.best_score, self.wait_count, self.cooldown_count = worst(self.mode), 0, 0
 
     def on_validation_end(self, trainer: Trainer, module: Module) -> None:
         """Check the value after a validation."""

@@ -65,10 +65,10 @@ class SpikeDetection(LossWatch):
         self._last: deque[float] = deque(maxlen=window)
         self._seen = 0
 
-    def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Reset the running mean for a new run."""
-        super().on_fit_start(trainer, module)
-        if not trainer.resumed:
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Forget the running mean of an earlier fit."""
+        super().setup(trainer, module, stage)
+        if stage == "fit":
             self._last.clear()
             self._seen = 0
 

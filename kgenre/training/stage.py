@@ -224,6 +224,8 @@ def build_for_fit(trainer: Trainer) -> Any:
     t.configured_rates = configured_rates(t)
     if configured.schedulers and not t.is_trial:
         _use_callbacks(t, _in_order([*t.callbacks, *configured.schedulers]))
+        for scheduler in configured.schedulers:  # the others' setup was called before the model existed
+            scheduler.setup(t, t.module, "fit")
     return batches["train"]
 
 

@@ -15,6 +15,8 @@ from kgenre.callbacks import (
     EarlyStopping,
     LearningRateScheduler,
     ModelCheckpoint,
+    ReduceLROnPlateau,
+    SpikeDetection,
     TerminateOnNaN,
     WeightAveraging,
 )
@@ -208,6 +210,27 @@ def test_epoch_failing_before_its_first_step_decays_once():
         run()
     batches.fails = False
     assert run("last").learning_rates() == pytest.approx([0.1 / 8])
+
+
+@pytest.mark.parametrize(
+    ("kind", "is_scheduler"),
+    [(EarlyStopping, False), (SpikeDetection, False), (ReduceLROnPlateau, False), (ReduceLROnPlateau, True)],
+)
+def test_run_resumed_with_a_new_callback_knows_nothing_of_that_callbacks_earlier_run(kind, is_scheduler):
+    class Schedules(BoringModule):
+        def configure_optimizers(self):
+            return {"optimizer": super().configure_optimizers(), "lr_scheduler": callback if is_scheduler else None}
+
+    without = fit([]).save_checkpoint("without")
+    states = []
+    for has_run in (False, True):
+        callback = kind()
+        given = [] if is_scheduler else [callback]
+        if has_run:
+            fit(given, Schedules(), max_epochs=9)  # to a better loss
+        fit(given, Schedules(), max_epochs=4, ckpt_path=without)  # the checkpoint has no state for the callback
+        states.append(callback.state_dict())
+    assert states[0] == states[1]
 
 
 def test_no_writer_thread_is_left():
