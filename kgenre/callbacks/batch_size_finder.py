@@ -101,6 +101,19 @@ class BatchSizeFinder(Callback):
                 f"{what} needs a data pipeline that it can build again with each size: pass a datamodule, not batches."
             )
         owner, name = set_attribute(owners, [self.batch_arg_name], what=what)
+        given = getattr(owner, name) if hasattr(owner, name) else owner.hparams[name]
+        try:
+            size = self._largest(trainer, module, fit, owner, name)
+        except BaseException:
+            set_attribute([owner], [name], given)  # not the size that was being tried
+            raise
+        set_attribute([owner], [name], size)
+        self.optimal_batch_size = size
+        _log.info("%s set to %d.", name, size)
+        return size
+
+    def _largest(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None], owner: Any, name: str) -> int:
+        """Try sizes, and return the largest that fits; the attribute is left at the last that was tried."""
         size, fits, too_large = self.init_val, None, None
         for _ in range(self.max_trials):
             set_attribute([owner], [name], size)
@@ -121,12 +134,9 @@ class BatchSizeFinder(Callback):
                 if size in (0, fits):
                     break
         if fits is None:
-            raise NothingFitsError(f"{what}: out of memory even with {name}={too_large}.")
+            raise NothingFitsError(f"The batch size finder: out of memory even with {name}={too_large}.")
         if self.mode == "binsearch" and too_large is not None:
             fits = max(1, int(fits * (1 - self.margin)))
-        set_attribute([owner], [name], fits)
-        self.optimal_batch_size = fits
-        _log.info("%s set to %d.", name, fits)
         return fits
 
     @staticmethod

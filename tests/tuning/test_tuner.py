@@ -188,7 +188,8 @@ def test_ctrl_c_in_a_search_ends_the_fit(finder):
     module, data = BoringModule(learning_rate=1e-9), Stopped()
     trainer = quiet_trainer(callbacks=finder)
     trainer.fit(module, datamodule=data)
-    assert (trainer.interrupted, trainer.global_step, module.learning_rate) == (True, 0, 1e-9)
+    assert (trainer.interrupted, trainer.global_step) == (True, 0)
+    assert (module.learning_rate, data.batch_size, data.hparams.batch_size) == (1e-9, 8, 8)
 
 
 def test_learning_rate_finder_in_a_fit():
@@ -370,7 +371,8 @@ def test_errors_of_the_batch_size_finder():
     with pytest.raises(ValueError, match="sets the attribute 'rows_each', but BoringModule or Sized has none"):
         Tuner(quiet_trainer()).scale_batch_size(BoringModule(), Sized(), batch_arg_name="rows_each")
     with pytest.raises(MemoryError, match="out of memory even with batch_size=1") as raised:
-        quiet_trainer(callbacks=BatchSizeFinder()).fit(Limited(0), datamodule=Sized())
+        quiet_trainer(callbacks=BatchSizeFinder()).fit(Limited(0), datamodule=(data := Sized()))
+    assert data.batch_size == 8
     assert not hasattr(raised.value, "__notes__"), "it has said all"
 
     class Fails(BoringModule):
