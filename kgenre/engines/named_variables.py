@@ -135,7 +135,8 @@ def _walk(value: Any, path: str, visited: set[int], top: bool = False) -> Iterat
         yield at("seed"), value.state
     elif top or _is_module(value):
         visited.add(id(value))
-        for attribute, item in vars(value).items():
+        # Saved hyperparameters come last: a network that is an argument is named after the attribute that holds it.
+        for attribute, item in sorted(vars(value).items(), key=lambda named: named[0] == "_hparams"):
             yield from _walk(item, at(attribute), visited)
 
 

@@ -129,6 +129,17 @@ def test_colliding_names_are_numbered():
     assert list(named_variables(module))[2:] == ["scales.a.b", "scales.a.b.2"]
 
 
+def test_a_network_that_is_a_hyperparameter_too():
+    class Net(kgenre.Module):
+        def __init__(self, backbone, head):
+            self.save_hyperparameters()
+            self.backbone = backbone
+
+    network, head = (keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)]) for _ in range(2))
+    names = [name.partition(".layers")[0] for name in named_variables(Net(network, head))]
+    assert names == ["backbone"] * 2 + ["_hparams.head"] * 2
+
+
 def test_outermost_layers():
     module = Everything()
     assert keras_layers(module) == [module.model, module.heads["a"][0], module.heads["b"], module.inner.model]
