@@ -25,7 +25,8 @@ class LearningRateScheduler(Callback):
 
     Raises:
         ValueError: another interval, a frequency below 1, or a function that does not take two arguments.
-        TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself.
+        TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself, or
+            the function returns None.
 
     Example:
         >>> LearningRateScheduler(lambda epoch, rate: rate * 0.9)
@@ -78,7 +79,10 @@ class LearningRateScheduler(Callback):
             return
         for position, rate in enumerate(trainer.learning_rates()):
             if self.optimizer in (None, position):
-                trainer.set_learning_rate(float(self.schedule(index // self.frequency, rate)), position)
+                new = self.schedule(index // self.frequency, rate)
+                if new is None:
+                    raise TypeError(f"The scheduler {self.schedule!r} returned None: it must return the new rate.")
+                trainer.set_learning_rate(float(new), position)
 
 
 def _takes_two(schedule: Callable[..., float]) -> bool:

@@ -80,6 +80,15 @@ def test_constant_then_decay():
     assert ConstantThenDecay(constant_epochs=0, decay=1.0)(0, 1.0) == pytest.approx(math.exp(-1))
 
 
+def test_schedule_that_returns_nothing_is_named():
+    def forgetful(epoch, rate):
+        rate * 0.5
+
+    trainer = quiet_trainer(callbacks=LearningRateScheduler(forgetful))
+    with pytest.raises(TypeError, match=r"The scheduler <function .*forgetful.*> returned None: it must return"):
+        trainer.fit(BoringModule(), boring_batches(1))
+
+
 def test_optimizer_with_its_own_schedule_is_rejected():
     class Scheduled(BoringModule):
         def configure_optimizers(self):
