@@ -63,10 +63,10 @@ class BatchSizeFinder(Callback):
     ) -> None:
         if mode not in ("power", "binsearch"):
             raise ValueError(f"The batch size finder's mode must be 'power' or 'binsearch'. Received: {mode!r}")
-        if min(steps_per_trial, init_val, max_trials) < 1 or not 0 <= margin < 1:
+        if min(steps_per_trial, init_val, max_trials) < 1 or not 0 <= margin < 1 or max_val < init_val:
             raise ValueError(
-                "The batch size finder takes steps_per_trial, init_val and max_trials >= 1 and 0 <= margin < 1. "
-                f"Received: {steps_per_trial}, {init_val}, {max_trials}, {margin}"
+                "The batch size finder takes steps_per_trial, init_val and max_trials >= 1, 0 <= margin < 1, "
+                f"max_val >= init_val. Received: {steps_per_trial}, {init_val}, {max_trials}, {margin}, {max_val}"
             )
         self.mode = mode
         self.steps_per_trial = steps_per_trial
