@@ -47,7 +47,7 @@ def _configured_backend() -> str:
     """The backend that Keras uses, or would use without ``KERAS_BACKEND``: from its configuration, else TensorFlow."""
     if "keras" in sys.modules:
         return sys.modules["keras"].backend.backend()
-    home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    home = Path(os.environ.get("KERAS_HOME", os.path.expanduser("~/.keras")))
     try:
         return json.loads((home / "keras.json").read_text(encoding="utf-8")).get("backend", "tensorflow")
     except (OSError, ValueError):

@@ -16,12 +16,16 @@ _LEFT_BEHIND = 24 * 3600  # seconds: no file takes that long to write
 
 
 def cache_folder() -> Path:
-    """``$KGENRE_CACHE``, else ``$XDG_CACHE_HOME/kgenre``, else ``~/.cache/kgenre``."""
+    """``$KGENRE_CACHE``, else ``$XDG_CACHE_HOME/kgenre``, else ``~/.cache/kgenre``.
+
+    For a process without a home (an unknown user id in a container) it is in the system's temporary folder.
+    """
     if os.environ.get("KGENRE_CACHE"):
         return Path(os.environ["KGENRE_CACHE"]).expanduser()
     if os.environ.get("XDG_CACHE_HOME"):
         return Path(os.environ["XDG_CACHE_HOME"]) / "kgenre"
-    return Path.home() / ".cache" / "kgenre"
+    home = os.path.expanduser("~")  # pathlib's own raises an error if there is none
+    return Path(tempfile.gettempdir() if home == "~" else home) / ".cache" / "kgenre"
 
 
 @contextmanager

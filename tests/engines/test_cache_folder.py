@@ -1,8 +1,11 @@
 import os
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
+from kgenre.engines.backend import _configured_backend
 from kgenre.engines.cache_folder import cache_folder, keep_most_recent, mark_used, staging_folder, write_cached
 
 
@@ -13,6 +16,17 @@ def test_cache_folder(monkeypatch, tmp_path):
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "kgenre"
+
+
+def test_process_without_a_home(monkeypatch):
+    def unknown(user):
+        raise KeyError(user)
+
+    for name in ("KGENRE_CACHE", "KERAS_HOME", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pytest.importorskip("pwd"), "getpwuid", unknown)
+    assert cache_folder() == Path(tempfile.gettempdir()) / ".cache" / "kgenre"
+    assert _configured_backend() == "tensorflow"
 
 
 pytestmark = pytest.mark.backend_free
