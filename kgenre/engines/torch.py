@@ -185,7 +185,8 @@ class TorchEngine(VariableState):
             array = torch.from_numpy(np.array(array))
         if array.dtype == torch.float64:  # NumPy's default; JAX and Keras's own fit convert it to float32 too
             array = array.float()
-        if self._device.type == "cuda":  # a copy from pinned memory does not wait for previous steps
+        if self._device.type == "cuda" and array.device.type == "cpu":
+            # A copy from pinned memory does not wait for previous steps.
             return array.pin_memory().to(self._device, non_blocking=True)
         return array.to(self._device)
 

@@ -493,3 +493,16 @@ def test_arrays_on_the_device_are_not_fetched():
     array = jax.numpy.ones(3)
     (batch,) = create_engine(StepOptions()).prefetch([{"x": array, "y": np.ones(3)}])
     assert batch["x"] is array
+
+
+@pytest.mark.skipif(keras.backend.backend() != "torch", reason="of torch")
+def test_tensors_of_a_gpu_are_not_pinned(monkeypatch):
+    """Only tensors of the CPU can be pinned. Here a meta tensor stands for one of a GPU."""
+    import torch
+
+    engine, moved = create_engine(StepOptions()), []
+    engine._device = torch.device("cuda")
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *given, **named: moved.append(tensor) or tensor)
+    tensor = torch.empty(2, device="meta")
+    (batch,) = engine.prefetch([tensor])
+    assert batch is tensor is moved[-1]
