@@ -102,7 +102,7 @@ def reject_schedules(callback: str, trainer: Trainer, number: int | None = None)
         TypeError: one was given a Keras schedule, which sets the rate by itself.
     """
     for optimizer in trainer.optimizers if number is None else [trainer.optimizers[number]]:
-        if hasattr(optimizer._learning_rate, "get_config"):  # a LearningRateSchedule, not a variable
+        if callable(optimizer._learning_rate):
             raise TypeError(
                 f"{callback} cannot set the learning rate of an optimizer that has the schedule "
                 f"{type(optimizer._learning_rate).__name__}. Pass the optimizer a number, or drop the callback."

@@ -128,7 +128,7 @@ class _Average:
     averages: dict[str, keras.Variable]  # their averages, float32, by the same names
     updates: keras.Variable  # optimizer updates so far
     count: keras.Variable  # updates of the average so far
-    active: keras.Variable
+    active: keras.Variable  # 1 from the epoch ``update_starting_at_epoch`` on
 
     def __init__(self, decay: float | None, every: int, first: int) -> None:
         self.decay, self.every, self.first = decay, every, first
@@ -152,8 +152,7 @@ class _Average:
             name: keras.Variable(keras.ops.copy(keras.ops.cast(variable, "float32")), dtype="float32", trainable=False)
             for name, variable in self.averaged.items()
         }
-        self.updates, self.count = (keras.Variable(0, dtype="int32", trainable=False) for _ in range(2))
-        self.active = keras.Variable(self.first == 0, dtype="int32", trainable=False)
+        self.updates, self.count, self.active = (keras.Variable(0, dtype="int32", trainable=False) for _ in range(3))
         counts = {"updates": self.updates, "count": self.count, "active": self.active}
         return {f"{self.prefix}.{name}": variable for name, variable in counts.items()} | {
             f"{self.prefix}.average.{name}": variable for name, variable in self.averages.items()

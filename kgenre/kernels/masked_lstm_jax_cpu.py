@@ -64,7 +64,7 @@ def _products(direction: Direction, shape: tuple[int, ...]) -> Products:
 
 
 def _joined(*arrays: Any) -> Any:
-    return jnp.concatenate(arrays, 1) if len(arrays) > 1 else arrays[0]
+    return jnp.concatenate(arrays, 1)
 
 
 @jax.custom_vjp
