@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,9 @@ class Hyperparameters:
     def save_hyperparameters(self, *names: str, ignore: str | Sequence[str] = ()) -> None:
         """Keep the arguments of the calling ``__init__``: all of them, or those in ``names``, minus ``ignore``.
 
-        Call it first in ``__init__``, before arguments are overwritten. Checkpoints keep the values that JSON can hold:
-        numbers, strings, lists and dicts of these (keys become strings), NumPy scalars (as Python's) and paths (as
-        strings).
+        Call it first in ``__init__``, before arguments are overwritten (in a dataclass, in ``__post_init__``).
+        Checkpoints keep the values that JSON can hold: numbers, strings, lists and dicts of these (keys become
+        strings), NumPy scalars (as Python's) and paths (as strings).
 
         Raises:
             TypeError: called outside a method that has the named arguments, or with something other than names.
@@ -66,12 +67,15 @@ class Hyperparameters:
                     f"save_hyperparameters takes names of arguments. Received: {name!r}. Pass the values as "
                     f"arguments, {type(self).__name__}(**vars(args)), and call save_hyperparameters()."
                 )
-        arguments = inspect.getargvalues(sys._getframe(1))
+        frame = sys._getframe(1)
+        arguments = inspect.getargvalues(frame)
         given = {name: arguments.locals[name] for name in arguments.args}
         given = {name: value for name, value in given.items() if value is not self}  # self, whatever its name
         if arguments.varargs:
             given[arguments.varargs] = arguments.locals[arguments.varargs]
         given |= arguments.locals.get(arguments.keywords, {}) if arguments.keywords else {}
+        if is_dataclass(self) and frame.f_code.co_name == "__post_init__":
+            given |= {field.name: getattr(self, field.name) for field in fields(self) if field.init}
         unknown = [name for name in names if name not in given]
         if unknown:
             raise TypeError(

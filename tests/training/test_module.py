@@ -6,6 +6,7 @@ import os
 import pickle
 import re
 import sys
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -24,6 +25,25 @@ def test_save_hyperparameters():
             self.save_hyperparameters(ignore=["depth"])
 
     assert vars(Net(8, 3, "a", rate=0.1).hparams) == {"width": 8, "name": "net", "layers": ("a",), "rate": 0.1}
+
+
+def test_save_hyperparameters_of_a_dataclass(tmp_path):
+    @dataclass(eq=False)
+    class Net(BoringModule):
+        units: int = 2
+        learning_rate: float = 0.1
+        made: str = field(default="", init=False)
+        depth: InitVar[int] = 1
+
+        def __post_init__(self, depth):
+            self.save_hyperparameters()
+            self.model = keras.Sequential([keras.Input((4,)), *(keras.layers.Dense(self.units) for _ in range(depth))])
+
+    net, trainer = Net(learning_rate=0.05, depth=2), quiet_trainer()
+    assert vars(net.hparams) == {"units": 2, "learning_rate": 0.05, "depth": 2}
+    trainer.fit(net, boring_batches(1))
+    loaded = Net.load_from_checkpoint(trainer.save_checkpoint(tmp_path / "checkpoint"))
+    assert (loaded.learning_rate, len(loaded.model.layers)) == (0.05, 2)
 
 
 def test_hyperparameters_in_a_checkpoint_are_plain_values():
