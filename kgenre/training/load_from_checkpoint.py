@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kgenre import checkpoints
@@ -70,15 +70,26 @@ def _create(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], ov
             f"{cls.__name__}.load_from_checkpoint: {cls.__name__}.__init__ has no argument {min(unknown)!r}. "
             f"It has: {takes}."
         )
-    arguments = _accepted(cls, kept.get("hyperparameters", {})) | dict(overrides)
+    positional, named = _as_call(cls, _accepted(cls, kept.get("hyperparameters", {})) | dict(overrides))
     try:
-        _signature(cls).bind(None, **arguments)
+        _signature(cls).bind(None, *positional, **named)
     except TypeError as error:
         raise CheckpointError(
             f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
             f"in its __init__, or give the arguments: {cls.__name__}.load_from_checkpoint(path, name=value)."
         ) from error
-    return cls(**arguments)
+    return cls(*positional, **named)
+
+
+def _as_call(cls: type, arguments: dict[str, Any]) -> tuple[Sequence[Any], dict[str, Any]]:
+    """Divide arguments by name into positional and named ones: ``*layers`` and ``a, /`` have no names in a call."""
+    call, rest = _signature(cls).bind_partial(None), dict(arguments)
+    for name, parameter in list(call.signature.parameters.items())[1:]:
+        if parameter.kind is inspect.Parameter.VAR_KEYWORD:
+            call.arguments[name] = rest
+        elif name in rest:
+            call.arguments[name] = rest.pop(name)
+    return call.args[1:], call.kwargs
 
 
 def _signature(cls: type) -> inspect.Signature:

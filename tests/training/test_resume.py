@@ -724,6 +724,20 @@ def test_load_from_checkpoint_of_a_module_with_kwargs(saved):
     assert "learning_rate" in given
 
 
+def test_load_from_checkpoint_with_arguments_that_have_no_names(tmp_path):
+    class Stacked(BoringModule):
+        def __init__(self, units, /, scale=1.0, *layers, name="net"):
+            super().__init__(units=units)
+            self.save_hyperparameters()
+            self.given = units, scale, layers, name
+
+    run = quiet_trainer()
+    run.fit(Stacked(2, 0.5, "a", "b", name="stack"), boring_batches(1))
+    path = run.save_checkpoint(tmp_path / "stacked")
+    assert Stacked.load_from_checkpoint(path).given == (2, 0.5, ("a", "b"), "stack")
+    assert Stacked.load_from_checkpoint(path, layers=["c"], name="other").given == (2, 0.5, ("c",), "other")
+
+
 def test_load_from_checkpoint_of_another_model(saved):
     class Wider(Dropping):
         def __init__(self):
