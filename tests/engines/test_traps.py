@@ -211,6 +211,18 @@ def test_notebook_traceback_has_only_the_users_lines():
     assert message == f"StepError: {caught.value}"
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="elsewhere a step may return a text")
+@pytest.mark.parametrize("name", ["training_step", "predict_step"])
+def test_text_returned_by_a_step_is_named(name):
+    def step(self, batch, batch_idx):
+        return {"loss": self.error(batch), "more": [1.0, "text", None]}
+
+    step.__name__, trainer = name, quiet_trainer()
+    module = type("Net", (BoringModule,), {name: step})()
+    with pytest.raises(StepError, match=rf"^{name} returned 'text' \(str\) at outputs\['more'\]\[1\]: under JAX"):
+        (trainer.fit if name == "training_step" else trainer.predict)(module, boring_batches(1))
+
+
 def test_type_error_of_a_step_is_passed_through():
     class Wrong(BoringModule):
         def training_step(self, batch, batch_idx):
