@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks.callback import Callback
@@ -27,7 +28,7 @@ def trial(trainer: Trainer, module: Module, callbacks: Sequence[Callback], steps
     """
     before = _Snapshot()
     trial_trainer = copy.copy(trainer)
-    trial_trainer.is_trial = True
+    trial_trainer.is_trial, trial_trainer.state = True, replace(trainer.state, status="initializing")
     trial_trainer.given_callbacks, trial_trainer.default_callbacks, trial_trainer.loggers = [*callbacks, before], [], []
     trial_trainer.run_opened, trial_trainer.profiler = [], None
     trial_trainer.max_epochs, trial_trainer.max_steps = math.inf, steps

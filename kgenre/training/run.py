@@ -141,6 +141,18 @@ class Run:
 
     # --- the current stage ---------------------------------------------------------------------------------------
 
+    def _refuse_if_running(self, method: str) -> None:
+        """Refuse to start a stage inside another one, whose counters, metrics and lock it would replace.
+
+        Raises:
+            TrainerError: a stage is running.
+        """
+        if self.state.status == "running":
+            raise TrainerError(
+                f"trainer.{method}() was called in a hook of trainer.{self.state.fn}(), which is still running. Use "
+                f"another Trainer there: Trainer(...).{method}(module, ...)."
+            )
+
     @property
     def stage(self) -> Stage | None:
         """The method that is running, as `Callback.setup` receives it: "fit", "validate", "test" or "predict"."""

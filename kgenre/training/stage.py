@@ -78,10 +78,10 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
                 yield
             t.state.status = "finished"
         except BaseException as error:
+            t.state.status = "interrupted"
             t.interrupted = isinstance(error, KeyboardInterrupt) or t.stop_signal.received is not None
             is_rejected = not (t.interrupted or has_begun(t))
             status = "interrupted" if t.interrupted else "failed"
-            t.state.status = "interrupted"
             add_memory_advice(t, error)
             if t.interrupted and stage == "fit":
                 _log.warning("Interrupted at epoch %d, step %d.", t.current_epoch + 1, t.global_step)

@@ -213,6 +213,7 @@ class Trainer(Run):
                 or "last" (this experiment's newest that verifies; if all are damaged, an error; if there is none,
                 training starts from the beginning, with a warning).
         """
+        self._refuse_if_running("fit")
         if isinstance(train_dataloaders, DataModule):
             train_dataloaders, datamodule = None, train_dataloaders
         self.data = _source_of_batches("fit", "train", model, train_dataloaders, datamodule)
@@ -325,6 +326,7 @@ class Trainer(Run):
         ckpt_path: str | os.PathLike[str] | None,
         datamodule: DataModule | None,
     ) -> tuple[list[EvaluationSource], list[list[Any]]]:
+        self._refuse_if_running(stage)
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
         model = self._module if model is None else model

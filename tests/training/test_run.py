@@ -109,6 +109,20 @@ def test_trainer_that_refuses_to_run_does_not_keep_the_module():
     assert module.trainer is trainer
 
 
+@pytest.mark.parametrize("method", ["fit", "validate", "test", "predict"])
+def test_trainer_refuses_a_second_run_in_a_hook(method):
+    class Nested(BoringModule):
+        def on_train_epoch_end(self):
+            with pytest.raises(kgenre.TrainerError, match=rf"trainer.{method}\(\) was called in a hook of trainer.fit"):
+                getattr(self.trainer, method)(self, boring_batches(3))
+            counts.append(self.trainer.global_step)
+
+    counts, trainer = [], quiet_trainer(max_epochs=2)
+    trainer.fit(Nested(), boring_batches(2), boring_batches(1))
+    assert (counts, trainer.state.status, trainer.num_training_batches) == ([2, 4], "finished", 2)
+    getattr(trainer, method)(BoringModule(), boring_batches(1))  # now it is free
+
+
 def test_is_last_batch():
     last = []
     note = Lambdas(on_train_batch_start=lambda trainer, *_: last.append(trainer.is_last_batch))
