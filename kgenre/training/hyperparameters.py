@@ -89,12 +89,14 @@ class Hyperparameters:
 
 
 def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
-    """What a checkpoint keeps to recreate a module or datamodule: its class and JSON-compatible hyperparameters."""
+    """What a checkpoint keeps to recreate a module or datamodule: its class and JSON-compatible hyperparameters.
+
+    ``not_kept`` names the others, if there are any.
+    """
     plain = {name: _as_plain(value) for name, value in vars(owner.hparams).items()}
-    return {
-        "class_path": f"{type(owner).__module__}.{type(owner).__qualname__}",
-        "hyperparameters": {name: value for name, value in plain.items() if is_plain(value)},
-    }
+    kept = {name: value for name, value in plain.items() if is_plain(value)}
+    record = {"class_path": f"{type(owner).__module__}.{type(owner).__qualname__}", "hyperparameters": kept}
+    return record | ({"not_kept": sorted(plain.keys() - kept.keys())} if len(kept) < len(plain) else {})
 
 
 def _as_plain(value: Any) -> Any:

@@ -71,13 +71,24 @@ def _create(cls: type, path: str | os.PathLike[str], kept: Mapping[str, Any], ov
             f"It has: {takes}."
         )
     positional, named = _as_call(cls, _accepted(cls, kept.get("hyperparameters", {})) | dict(overrides))
+    lost = [name for name in kept.get("not_kept", ()) if name in _signature(cls).parameters and name not in overrides]
     try:
         _signature(cls).bind(None, *positional, **named)
     except TypeError as error:
+        advice = "Give" if lost else "Call save_hyperparameters() in its __init__, or give"
         raise CheckpointError(
-            f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). Call save_hyperparameters() "
-            f"in its __init__, or give the arguments: {cls.__name__}.load_from_checkpoint(path, name=value)."
+            f"Checkpoint {path} does not hold the arguments of {cls.__name__} ({error}). {advice} the arguments: "
+            f"{cls.__name__}.load_from_checkpoint(path, {lost[0] if lost else 'name'}=value)."
         ) from error
+    if lost:
+        _log.warning(
+            "%s.load_from_checkpoint uses the default of %s: JSON, and so the checkpoint, cannot hold the value that "
+            "the run had. Give it: %s.load_from_checkpoint(path, %s=value).",
+            cls.__name__,
+            ", ".join(lost),
+            cls.__name__,
+            lost[0],
+        )
     return cls(*positional, **named)
 
 

@@ -738,6 +738,33 @@ def test_load_from_checkpoint_with_arguments_that_have_no_names(tmp_path):
     assert Stacked.load_from_checkpoint(path, layers=["c"], name="other").given == (2, 0.5, ("c",), "other")
 
 
+def test_load_from_checkpoint_names_arguments_that_json_cannot_hold(tmp_path, caplog):
+    class Activated(BoringModule):
+        def __init__(self, activation=None, colours=None):
+            super().__init__()
+            self.save_hyperparameters()
+            self.activation = activation
+
+    class Required(Activated):
+        def __init__(self, activation):
+            super().__init__(activation)
+
+    run = quiet_trainer()
+    run.fit(Activated(keras.ops.tanh, {"red"}), boring_batches(1))
+    path = run.save_checkpoint(tmp_path / "activated")
+    caplog.clear()
+    assert Activated.load_from_checkpoint(path, colours=None).activation is None
+    assert caplog.messages == [
+        "Activated.load_from_checkpoint uses the default of activation: JSON, and so the checkpoint, cannot hold the "
+        "value that the run had. Give it: Activated.load_from_checkpoint(path, activation=value)."
+    ]
+    caplog.clear()
+    assert Activated.load_from_checkpoint(path, activation=abs, colours=None).activation is abs
+    assert not caplog.messages
+    with pytest.raises(CheckpointError, match=r"'activation'\). Give the arguments: .*\(path, activation=value\)\.$"):
+        Required.load_from_checkpoint(path)
+
+
 def test_load_from_checkpoint_of_another_model(saved):
     class Wider(Dropping):
         def __init__(self):
