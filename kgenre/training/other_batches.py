@@ -59,7 +59,7 @@ def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> N
 
 def _loses_its_order(source: Any, epoch: int) -> bool:
     sampler: Any = getattr(source, "sampler", None)  # of a torch.utils.data.DataLoader
-    if type(sampler).__name__ == "RandomSampler":
+    if type(sampler).__name__ in ("RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler"):
         return bool(epoch) or sampler.generator is None
     # TensorFlow has no public API for this. Sources of other kinds have none of these attributes.
     reshuffles = getattr(source, "_reshuffle_each_iteration", None)

@@ -448,12 +448,13 @@ class RandomSampler:
 
 
 @pytest.mark.one_backend("tensorflow")
+@pytest.mark.parametrize("kind", ["RandomSampler", "SubsetRandomSampler", "WeightedRandomSampler"])
 @pytest.mark.parametrize(
     ("step", "generator", "is_warned"), [(2, None, True), (2, "seeded", False), (6, "seeded", True)]
 )
-def test_unrepeatable_torch_shuffle_is_warned_about(step, generator, is_warned, caplog):
+def test_unrepeatable_torch_shuffle_is_warned_about(kind, step, generator, is_warned, caplog):
     class DataLoader(list):
-        sampler = RandomSampler(generator)
+        sampler = type(kind, (RandomSampler,), {})(generator)
 
     first = quiet_trainer(max_epochs=2, max_steps=step)
     first.fit(BoringModule(), DataLoader(boring_batches(4)))
