@@ -307,11 +307,16 @@ def _all_callbacks(trainer: Trainer, module: Module) -> list[Callback]:
 def _take_over_changes(trainer: Trainer) -> None:
     """Apply what a user has added to or removed from ``trainer.callbacks`` since they were last used."""
     t = trainer
-    gone = [callback for callback in t.used_callbacks if callback not in t.callbacks]
-    new = [callback for callback in t.callbacks if callback not in (*t.used_callbacks, *t.given_callbacks)]
+    gone = _without(t.used_callbacks, t.callbacks)
+    new = _without(t.callbacks, [*t.used_callbacks, *t.given_callbacks])
     check_callbacks("trainer.callbacks", new)
-    t.given_callbacks = [callback for callback in (*t.given_callbacks, *new) if callback not in gone]
-    t.default_callbacks = [callback for callback in t.default_callbacks if callback not in gone]
+    t.given_callbacks = _without([*t.given_callbacks, *new], gone)
+    t.default_callbacks = _without(t.default_callbacks, gone)
+
+
+def _without(callbacks: list[Callback], others: list[Callback]) -> list[Callback]:
+    # By identity: two callbacks that are dataclasses may be equal.
+    return [callback for callback in callbacks if not any(callback is other for other in others)]
 
 
 def _in_order(callbacks: list[Callback]) -> list[Callback]:

@@ -12,6 +12,7 @@ https://lightning.ai/docs/pytorch/stable/common/lightning_module.html#hooks. Dif
 """
 
 import itertools
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -316,6 +317,23 @@ def test_callbacks_may_change_between_runs():
     trainer.fit(BoringModule(), boring_batches(1))
     assert seen == ["first", "second", "second"]
     assert trainer.callbacks == [second, own]
+
+
+def test_callbacks_that_are_equal_are_different_ones():
+    @dataclass
+    class Counts(kgenre.Callback):
+        every: int = 1
+
+        def on_train_start(self, trainer, module):
+            seen.append(self)
+
+    seen, first, second = [], Counts(), Counts()
+    trainer = quiet_trainer(callbacks=first)
+    trainer.callbacks.append(second)
+    trainer.fit(BoringModule(), boring_batches(1))
+    trainer.callbacks[:] = [second]
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert [callback is second for callback in seen] == [False, True, True]
 
 
 def test_flags_may_be_set_between_runs():
