@@ -6,6 +6,8 @@ from keras import ops
 
 import kgenre
 
+Lambdas = kgenre.callbacks.LambdaCallback  # a short name: many tests use one
+
 
 class BoringModule(kgenre.Module):
     """Linear regression, with the same initial weights on every backend; logs a loss in every stage."""
@@ -91,12 +93,3 @@ def weights_of(module):
     from kgenre.engines.named_variables import named_variables
 
     return {name: keras.ops.convert_to_numpy(variable) for name, variable in named_variables(module).items()}
-
-
-class Lambdas(kgenre.Callback):
-    """A callback made of functions: ``Lambdas(on_train_end=lambda trainer, module: ...)``."""
-
-    def __init__(self, **hooks):
-        for name, hook in hooks.items():
-            assert hasattr(kgenre.Callback, name), name
-            setattr(self, name, hook)

@@ -65,7 +65,7 @@ def test_simple_profiler_of_a_run(capsys):
     printed = capsys.readouterr().out
     assert printed.startswith("FIT Profiler Report\n")
     rows = rows_of(printed)
-    assert rows["[Engine]train_step"][1] == rows["[Callback]Lambdas.on_train_batch_end"][1] == "6"
+    assert rows["[Engine]train_step"][1] == rows["[Callback]LambdaCallback.on_train_batch_end"][1] == "6"
     assert rows["[Engine]eval_step"][1] == "3"  # one in the sanity check
     assert rows["[Data]next"][1] == str(2 * (3 + 1) + 3 * (1 + 1))  # reaching the end of a source counts too
     assert (trainer.log_dir / "fit-profile.txt").read_text() == printed

@@ -260,7 +260,7 @@ def needs_outputs(trainer, module, outputs, batch, batch_idx):
 @compiled
 @pytest.mark.parametrize(
     ("make", "callback", "who"),
-    [(WithHook, None, "WithHook"), (MLP, Lambdas(on_train_batch_end=needs_outputs), "Lambdas")],
+    [(WithHook, None, "WithHook"), (MLP, Lambdas(on_train_batch_end=needs_outputs), "LambdaCallback")],
 )
 def test_batch_hooks_need_single_steps(make, callback, who, caplog):
     _, calls, _ = fitted(make, boring_batches(4), steps_per_execution=4, callbacks=callback)
