@@ -119,7 +119,9 @@ class Results:
         self._put(LogEntry(name, prog_bar=prog_bar), number, logger)
 
     def write(self, global_step: int) -> None:
-        """Pass the loggers the values collected since the last call."""
+        """Pass the loggers the values collected since the last call; during the sanity check they wait."""
+        if self.silent:
+            return
         if self.is_provisional:
             self._log(self._to_write | self._provisional, global_step)
             self._provisional = {}
@@ -139,8 +141,6 @@ class Results:
             (self._provisional if self.is_provisional else self._to_write)[entry.name] = value
 
     def _write(self, values: dict[str, float], step: int) -> None:
-        if self.silent:
-            return
         earlier = self._written[1] if self._written[0] == step else []
         known = {name: value for write in earlier for name, value in write.items()}
         # A value that both a step and the epoch ending with it log is one point of the curve.

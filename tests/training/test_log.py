@@ -295,6 +295,16 @@ def test_metric_with_a_vector_result_is_rejected():
         quiet_trainer().fit(PerClass(), boring_batches(1))
 
 
+def test_value_logged_before_the_sanity_check_is_written():
+    class Logs(BoringModule):
+        def on_fit_start(self):
+            self.log("began", 1.0)
+
+    logger = InMemoryLogger()
+    quiet_trainer(logger=logger, num_sanity_val_steps=1).fit(Logs(), boring_batches(2), boring_batches(1))
+    assert [values["began"] for _, values in logger.records if "began" in values] == [1.0]
+
+
 def test_sanity_check_leaves_no_trace_in_metrics():
     class Metric(BoringModule):
         def __init__(self):
