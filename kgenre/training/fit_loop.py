@@ -150,6 +150,7 @@ def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]
     """Return to the checkpoint that a callback requested, curves included, and apply the callback's change."""
     t = trainer
     t.pending_rollback = None
+    t.module.on_load_checkpoint(checkpoint.state)
     restore(t, checkpoint)
     restore_trainable(t, checkpoint)
     open_loggers(t, resume_step(checkpoint))

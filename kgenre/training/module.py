@@ -421,4 +421,4 @@ class Module(Hyperparameters):
         """A checkpoint's state (JSON values) is about to be written; add to it."""
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """A checkpoint's state was read; called before `configure_model`."""
+        """A checkpoint's state was read; called before `configure_model`, and if training goes back to a checkpoint."""

@@ -152,6 +152,23 @@ def test_rollback_undoes_freezing_by_a_hook():
     assert not np.array_equal(kernels[-1], kernels[-2])
 
 
+def test_rollback_restores_what_the_module_has_saved():
+    class Counts(BoringModule):
+        epochs = 0
+
+        def on_train_epoch_end(self):
+            self.epochs += 1
+
+        def on_save_checkpoint(self, checkpoint):
+            checkpoint["epochs"] = self.epochs
+
+        def on_load_checkpoint(self, checkpoint):
+            self.epochs = checkpoint["epochs"]
+
+    trainer = fit(back_to_epoch_1(), Counts())
+    assert (trainer.module.epochs, trainer.current_epoch) == (3, 3)
+
+
 def test_backbone_with_a_schedule_is_rejected():
     schedule = keras.optimizers.schedules.ExponentialDecay(0.1, 2, 0.5)
     with pytest.raises(TypeError, match=r"BackboneFinetuning cannot set the learning rate of an .* Exp"):
