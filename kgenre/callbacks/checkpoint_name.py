@@ -14,13 +14,16 @@ def check_template(template: str) -> str:
 
     Raises:
         ValueError: it has a slash outside a field (or another character that Windows forbids in names), a stray brace
-            or a format that numbers do not have, or the name is empty, hidden or reserved ("best", "last").
+            or a format that numbers do not have, or the name is empty, hidden, reserved ("best", "last") or ends with a
+            dot or space.
     """
     try:
         name = checkpoint_name(template, 0, 0, {})
     except ValueError as error:
         raise ValueError(f"{_MESSAGE} Received: {template!r} ({error})") from None
-    if _NOT_IN_NAMES.search(name) or re.search("[{}]", name) or name in ("", "best", "last") or name.startswith("."):
+    # Windows ignores case, and dots and spaces at the end of a name.
+    is_reserved = name.lower() in ("", "best", "last") or name[-1] in ". "
+    if _NOT_IN_NAMES.search(name) or re.search("[{}]", name) or is_reserved or name.startswith("."):
         raise ValueError(f"{_MESSAGE} Received: {template!r}")
     return template
 

@@ -567,7 +567,8 @@ def test_unknown_name_in_a_template_is_reported(caplog):
 
 
 @pytest.mark.parametrize(
-    "template", ["a/{epoch}", "a:{epoch}", "", "last", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"]
+    "template",
+    ["a/{epoch}", "a:{epoch}", "", "last", "Best", "{epoch}.", "a ", ".hidden", "{epoch", "{val/loss:d}", "{epoch:.q}"],
 )
 def test_invalid_filename_templates(template):
     with pytest.raises(ValueError, match=r"filename=...\) takes a template such as .*Received:") as error:
