@@ -7,10 +7,10 @@ import json
 import math
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,8 @@ def way(precision: str, jit_compile: bool = False, devices: int = 1) -> str:
     backend = keras.backend.backend()
     compiler = ", XLA" if jit_compile and backend == "tensorflow" else ""
     shared = f", {devices} devices" if devices > 1 else ""
-    return f"{backend} {metadata.version(backend)}, {precision}{compiler}{shared}"
+    version = sys.modules[backend].__version__  # TensorFlow's package may have another name, such as tensorflow-cpu
+    return f"{backend} {version}, {precision}{compiler}{shared}"
 
 
 def model_key(engine: Engine) -> str:

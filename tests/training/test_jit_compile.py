@@ -3,6 +3,8 @@
 import errno
 import json
 import logging
+import re
+from importlib import metadata
 from pathlib import Path
 
 import keras
@@ -115,6 +117,18 @@ def test_clearly_faster_setting_is_logged(caplog):
     remember_step_times(model_key(trainer.engine), {"elsewhere 1.0, bf16-mixed": 0.09})
     fitted()
     assert "Measured on this machine" not in caplog.text
+
+
+def test_backend_from_a_package_of_another_name(monkeypatch):
+    """Such as tensorflow-cpu."""
+
+    def unknown(name):
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "version", unknown)
+    trainer = quiet_trainer()
+    trainer.fit(BoringModule(), boring_batches(1))
+    assert re.fullmatch(rf"{keras.backend.backend()} [\d.]+\S*, 32-true", way("32-true"))
 
 
 def test_step_times_leave_no_trace():
