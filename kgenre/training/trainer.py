@@ -248,6 +248,7 @@ class Trainer(Run):
                 with self.stop_signal.deferred():
                     fit_loop(self)
                 self.hooks.on_fit_end()
+                self.results.write(self.global_step)  # what the last hooks have logged
             finally:
                 if self.run_dir is not None:
                     update_metrics(self.run_dir, self.callback_metrics)
@@ -359,6 +360,7 @@ class Trainer(Run):
                 self.run_dir = run_of(checkpoint)
             folder = join_run(self)
             predictions = evaluate(self, step, sources)
+            self.results.write(self.global_step)  # what the last hook has logged
             if folder is not None and (metrics := self.callback_metrics | _about(self)):
                 update_metrics(folder, metrics)
         return sources, predictions

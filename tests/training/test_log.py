@@ -295,6 +295,26 @@ def test_metric_with_a_vector_result_is_rejected():
         quiet_trainer().fit(PerClass(), boring_batches(1))
 
 
+@pytest.mark.parametrize("arguments", [{"max_epochs": 1}, {"max_steps": 1}], ids=str)
+def test_values_logged_in_the_last_hooks_are_written(arguments):
+    class Logs(BoringModule):
+        def on_train_end(self):
+            self.log("a", 1.0)
+
+        def on_fit_end(self):
+            self.log("b", 2.0)
+
+        def on_test_end(self):
+            self.log("c", 3.0)
+
+    logger, module = InMemoryLogger(), Logs()
+    trainer = quiet_trainer(logger=logger, **arguments)
+    trainer.fit(module, boring_batches(2))
+    assert logger.records[-1] == (trainer.global_step, {"a": 1.0, "b": 2.0})
+    trainer.test(module, boring_batches(1), verbose=False)
+    assert logger.records[-1] == (trainer.global_step, {"c": 3.0})
+
+
 def test_value_logged_before_the_sanity_check_is_written():
     class Logs(BoringModule):
         def on_fit_start(self):
