@@ -7,7 +7,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
-from kgenre.callbacks.trial import fit_as_given, found_before, set_attribute, trial
+from kgenre.callbacks.trial import SoughtAttribute, fit_as_given, found_before, trial
 from kgenre.engines.out_of_memory import is_out_of_memory
 from kgenre.users_code import ShortTraceback
 
@@ -36,7 +36,7 @@ class BatchSizeFinder(Callback):
         steps_per_trial: updates with each size.
         init_val: the first size.
         max_trials: sizes to try at most.
-        batch_arg_name: the attribute or hyperparameter of module or datamodule.
+        batch_arg_name: the attribute or hyperparameter of module or datamodule; if both have it, it is set in both.
         margin: with "binsearch" the size found is reduced by this share, for safety.
         max_val: the largest size to try.
 
@@ -82,7 +82,7 @@ class BatchSizeFinder(Callback):
         if stage == "fit" and trainer.ckpt_path is None:
             self.scale_batch_size(trainer, module, lambda trial_trainer: fit_as_given(trial_trainer, trainer, module))
         elif stage == "fit" and (found := found_before(trainer, self)) is not None:
-            set_attribute([module, trainer.datamodule], [self.batch_arg_name], found, "The batch size finder")
+            self._attribute(trainer, module).set(found)
             self.optimal_batch_size = found
 
     def state_dict(self) -> dict[str, Any]:
@@ -94,29 +94,32 @@ class BatchSizeFinder(Callback):
         if trainer.fast_dev_run:
             _log.warning("The batch size finder does nothing with fast_dev_run.")
             return None
-        what = "The batch size finder"
-        owners = [module, trainer.datamodule]
         if trainer.data is None:
             raise ValueError(
-                f"{what} needs a data pipeline that it can build again with each size: pass a datamodule, not batches."
+                "The batch size finder needs a data pipeline that it can build again with each size: pass a "
+                "datamodule, not batches."
             )
-        owner, name = set_attribute(owners, [self.batch_arg_name], what=what)
-        given = getattr(owner, name) if hasattr(owner, name) else owner.hparams[name]
+        attribute = self._attribute(trainer, module)
         try:
-            size = self._largest(trainer, module, fit, owner, name)
+            size = self._largest(trainer, module, fit, attribute)
         except BaseException:
-            set_attribute([owner], [name], given)  # not the size that was being tried
+            attribute.restore()
             raise
-        set_attribute([owner], [name], size)
+        attribute.set(size)
         self.optimal_batch_size = size
-        _log.info("%s set to %d.", name, size)
+        _log.info("%s set to %d.", attribute.name, size)
         return size
 
-    def _largest(self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None], owner: Any, name: str) -> int:
+    def _attribute(self, trainer: Trainer, module: Module) -> SoughtAttribute:
+        return SoughtAttribute([module, trainer.datamodule], [self.batch_arg_name], "The batch size finder")
+
+    def _largest(
+        self, trainer: Trainer, module: Module, fit: Callable[[Trainer], None], attribute: SoughtAttribute
+    ) -> int:
         """Try sizes, and return the largest that fits; the attribute is left at the last that was tried."""
         size, fits, too_large = self.init_val, None, None
         for _ in range(self.max_trials):
-            set_attribute([owner], [name], size)
+            attribute.set(size)
             with trial(trainer, module, [], self.steps_per_trial) as trial_trainer:
                 trial_trainer.limits["train"] = None
                 outcome = self._outcome(trial_trainer, fit, size)
@@ -134,7 +137,7 @@ class BatchSizeFinder(Callback):
                 if size in (0, fits):
                     break
         if fits is None:
-            raise NothingFitsError(f"The batch size finder: out of memory even with {name}={too_large}.")
+            raise NothingFitsError(f"The batch size finder: out of memory even with {attribute.name}={too_large}.")
         if self.mode == "binsearch" and too_large is not None:
             fits = max(1, int(fits * (1 - self.margin)))
         return fits

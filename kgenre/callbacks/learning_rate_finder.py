@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from kgenre.callbacks.callback import Callback
 from kgenre.callbacks.learning_rate_scheduler import reject_schedules
-from kgenre.callbacks.trial import fit_as_given, found_before, set_attribute, trial
+from kgenre.callbacks.trial import SoughtAttribute, fit_as_given, found_before, trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +167,9 @@ class LearningRateFinder(Callback):
     def _set(self, module: Module, rate: float | None = None) -> None:
         """Set the module's learning rate; None: only check that it has one."""
         names = (self.attr_name,) if self.attr_name else _ATTRIBUTES
-        set_attribute([module], names, rate, what="The learning rate finder")
+        attribute = SoughtAttribute([module], names, "The learning rate finder")
+        if rate is not None:
+            attribute.set(rate)
         self._found = rate
 
     def state_dict(self) -> dict[str, Any]:

@@ -77,29 +77,36 @@ def found_before(trainer: Trainer, finder: Callback) -> Any:
     return read_state(trainer.ckpt_path)["callbacks"].get(finder.state_key, {}).get("found")
 
 
-def set_attribute(owners: Sequence[Any], names: Sequence[str], value: Any = None, what: str = "") -> tuple[Any, str]:
-    """Find the first owner that has one of the names as an attribute or a hyperparameter, and set it (or both).
+class SoughtAttribute:
+    """The attribute, and the hyperparameter of the same name, that a search sets in each owner that has it.
 
     Args:
         owners: modules and datamodules; None is skipped.
-        names: possible names of the attribute.
-        value: the new value; None: only search.
+        names: possible names of the attribute; the first that an owner has is used.
         what: the caller, for the error message.
 
     Raises:
         ValueError: no owner has one.
     """
-    for owner in owners:
-        for name in names:
-            if owner is None or not (hasattr(owner, name) or name in vars(owner.hparams)):
-                continue
-            if value is not None and hasattr(owner, name):
-                setattr(owner, name, value)
-            if value is not None and name in vars(owner.hparams):
-                setattr(owner.hparams, name, value)
-            return owner, name
-    kinds = " or ".join(type(owner).__name__ for owner in owners if owner is not None)
-    raise ValueError(
-        f"{what} sets the attribute {' or '.join(map(repr, names))}, but {kinds} has none. Add it (self.{names[0]} = "
-        "..., and use it), or name another one."
-    )
+
+    def __init__(self, owners: Sequence[Any], names: Sequence[str], what: str) -> None:
+        owners = [owner for owner in owners if owner is not None]
+        places = [place for owner in owners for place in (owner, owner.hparams)]
+        self.name = next((name for name in names if any(hasattr(place, name) for place in places)), "")
+        if not self.name:
+            kinds = " or ".join(type(owner).__name__ for owner in owners)
+            raise ValueError(
+                f"{what} sets the attribute {' or '.join(map(repr, names))}, but {kinds} has none. Add it "
+                f"(self.{names[0]} = ..., and use it), or name another one."
+            )
+        self._before = [(place, getattr(place, self.name)) for place in places if hasattr(place, self.name)]
+
+    def set(self, value: Any) -> None:
+        """Set it in each owner."""
+        for place, _ in self._before:
+            setattr(place, self.name, value)
+
+    def restore(self) -> None:
+        """Set it to what it was."""
+        for place, value in self._before:
+            setattr(place, self.name, value)

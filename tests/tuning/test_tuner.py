@@ -365,6 +365,15 @@ def test_batch_size_attribute_of_the_module():
     assert Tuner(quiet_trainer()).scale_batch_size(module) == module.batch_size == 8
 
 
+def test_batch_size_of_both_module_and_datamodule():
+    class Knows(Limited):
+        batch_size = 4  # as a hyperparameter of a module in Lightning
+
+    module, data = Knows(20), Sized()
+    assert Tuner(quiet_trainer()).scale_batch_size(module, data) == 16
+    assert module.batch_size == data.batch_size == data.hparams.batch_size == 16
+
+
 def test_errors_of_the_batch_size_finder():
     with pytest.raises(ValueError, match=r"needs a data pipeline that it can build again .* pass a datamodule"):
         quiet_trainer(callbacks=BatchSizeFinder()).fit(BoringModule(), boring_batches(2))
