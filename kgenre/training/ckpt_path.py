@@ -69,14 +69,19 @@ def newest_pointer(experiment: Path, which: str) -> Path | None:
 
 def _pointer(trainer: Trainer, which: str) -> Path:
     run, experiment = trainer.run_dir, trainer.experiment_dir
-    found = newest_pointer(experiment, which) if run is None else run / "checkpoints" / which
-    if found is not None and found.is_file():
+
+    def find(which: str) -> Path | None:
+        if run is None:
+            return newest_pointer(experiment, which)
+        return pointer if (pointer := run / "checkpoints" / which).is_file() else None
+
+    if (found := find(which)) is not None:
         return found
     where = run or next(reversed(run_folders(experiment)), experiment)
-    raise CheckpointError(
-        f"ckpt_path={which!r}: no {which} checkpoint under {where}. Train first, or give the path of a checkpoint."
-        f"{_renamed(experiment)}"
-    )
+    advice = "Train first, or give the path of a checkpoint."
+    if (last := find("last")) is not None:
+        advice = f"There is only {last}: no value that a ModelCheckpoint monitors was logged. Use ckpt_path='last'."
+    raise CheckpointError(f"ckpt_path={which!r}: no {which} checkpoint under {where}. {advice}{_renamed(experiment)}")
 
 
 def _renamed(experiment: Path) -> str:

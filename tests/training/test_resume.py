@@ -397,6 +397,15 @@ def test_testing_during_a_fit_leaves_its_files_alone(caplog):
     assert (first.log_dir / "metrics.json").read_text() == before
 
 
+def test_best_of_a_run_without_validation_is_explained():
+    run = trainer(max_epochs=1)
+    run.fit(Dropping(), dataset())
+    said = r"no best checkpoint under .*version_0. There is only .*version_0/checkpoints/last: .* Use ckpt_path='last'"
+    for tester in (run, trainer()):
+        with pytest.raises(CheckpointError, match=said):
+            tester.test(Dropping(), boring_batches(1), ckpt_path="best")
+
+
 def test_next_run_removes_leftovers_of_a_killed_run():
     first = trainer(max_epochs=1)
     first.fit(Dropping(), dataset(), boring_batches(1))
