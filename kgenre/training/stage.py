@@ -31,7 +31,6 @@ from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
 from kgenre.training.open_run import has_begun, leaving_run, own_writing
 from kgenre.training.precision import check_model_precision, policy_of
-from kgenre.training.results import Results
 from kgenre.training.resume import data_module_record, restore_adapted, restore_trainable_when_built
 from kgenre.training.run import RunState, Stage
 
@@ -215,7 +214,6 @@ def build_for_fit(trainer: Trainer) -> Any:
         name = type(t.module).__name__
         _log.warning("There are val data, but %s has no validation_step: this fit runs no validation.", name)
     _sync(t)
-    t.results = Results(t.loggers)
     t._engine = None
     with policy_of(t.precision):
         configured = configured_optimizers(t.module)

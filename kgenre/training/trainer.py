@@ -224,6 +224,7 @@ class Trainer(Run):
         self.val_data = provider if val_dataloaders is None else None
         self.train_source, self.val_source = train_dataloaders, val_dataloaders
         self._begin_fit()
+        self.results = Results(self.loggers)
         with running(self, "fit", model, datamodule):
             tidy_runs(self.experiment_dir)
             checkpoint = read_ckpt_path(self, ckpt_path, "fit")

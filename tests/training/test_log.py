@@ -295,6 +295,19 @@ def test_metric_with_a_vector_result_is_rejected():
         quiet_trainer().fit(PerClass(), boring_batches(1))
 
 
+def test_values_logged_in_setup_are_written():
+    class Logs(BoringModule):
+        def setup(self, stage):
+            self.log(f"{stage}/rows", 8.0)
+
+    logger, module = InMemoryLogger(), Logs()
+    trainer = quiet_trainer(logger=logger)
+    for stage in ("fit", "test"):
+        getattr(trainer, stage)(module, boring_batches(2))
+        assert f"{stage}/rows" in trainer.callback_metrics
+        assert [values[f"{stage}/rows"] for _, values in logger.records if f"{stage}/rows" in values] == [8.0]
+
+
 @pytest.mark.parametrize("arguments", [{"max_epochs": 1}, {"max_steps": 1}], ids=str)
 def test_values_logged_in_the_last_hooks_are_written(arguments):
     class Logs(BoringModule):
