@@ -119,9 +119,9 @@ def free_memory() -> int:
 
 
 def _choose(size: int, file: Path) -> str:
-    if file.exists():
+    if os.path.exists(file):  # `Path.exists` raises an error in a home that this user may not enter
         return "disk"
-    parent = next(p for p in file.parents if p.exists())
+    parent = next(p for p in file.parents if os.path.exists(p))
     free = shutil.disk_usage(parent).free
     if size >= _WORTH_KEEPING and size * _PLENTY_OF_DISK <= free:
         return "disk"

@@ -117,6 +117,13 @@ def test_auto_chooses_by_free_memory_and_disk(folder, cache, monkeypatch):
     assert isinstance(made(folder, "auto")[0], np.memmap)
 
 
+def test_auto_uses_memory_if_the_cache_cannot_be_entered(folder, tmp_path, monkeypatch):
+    expected, _ = made(folder, "memory")
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / ("long" * 100)))  # fails for every user, even for root
+    pixels, _ = made(folder, "auto")
+    np.testing.assert_array_equal(pixels, expected)
+
+
 def test_auto_writes_large_tables_to_a_disk_with_much_space(folder, cache, monkeypatch):
     size = 40 * 24 * 16 * 3
     monkeypatch.setattr(poster_table, "_WORTH_KEEPING", size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
         FilmDataError: the cache cannot be written.
     """
     folder = cache_folder() / kind / key
-    if folder.is_dir():
+    if os.path.isdir(folder):  # `Path.is_dir` raises an error in a home that this user may not enter
         mark_used(folder)
         return folder
     try:
@@ -38,7 +39,7 @@ def unpacked_posters(kind: str, key: str, posters: Iterable[tuple[str, bytes]]) 
             move(made, folder)
         keep_most_recent(folder.parent, _MOST)
     except OSError as error:
-        if not folder.is_dir():  # else another process was faster
+        if not os.path.isdir(folder):  # else another process was faster
             raise FilmDataError(
                 f"Posters cannot be unpacked to {folder}: {error.strerror}. Set KGENRE_CACHE to one with free space."
             ) from error

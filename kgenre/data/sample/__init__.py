@@ -48,10 +48,10 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
     if n < 1 or seed < 0:
         raise FilmDataError(f"n={n} must be 1 or more, and seed={seed} 0 or more.")
     directory = Path(directory)
-    is_there = directory.exists()
-    if is_there and (not directory.is_dir() or any(directory.iterdir())):
-        raise FilmDataError(f"{directory} exists and is not an empty folder. Give a new one.")
     try:
+        is_there = directory.exists()
+        if is_there and (not directory.is_dir() or any(directory.iterdir())):
+            raise FilmDataError(f"{directory} exists and is not an empty folder. Give a new one.")
         directory.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=directory if is_there else directory.parent, prefix=".making-") as making:
             made = Path(making) / "films"
@@ -81,13 +81,13 @@ def sample_films(n: int = 600, seed: int = 0) -> Path:
         20
     """
     folder = cache_folder() / f"sample-films-v{_VERSION}-{n}-{seed}"
-    if not (folder / "films.csv").exists():
-        if folder.exists():
-            shutil.rmtree(folder)  # parts of it were deleted, such as by a clean-up of the cache
+    table = folder / "films.csv"
+    if not os.path.exists(table):  # `Path.exists` raises an error in a home that this user may not enter
+        shutil.rmtree(folder, ignore_errors=True)  # parts of it were deleted, such as by a clean-up of the cache
         try:
             make_sample_films(folder, n, seed)
         except FilmDataError as error:
-            if (folder / "films.csv").exists():  # another process was faster
+            if os.path.exists(table):  # another process was faster
                 return folder
             raise FilmDataError(f"{error} Set KGENRE_CACHE to a writable folder.") from error
     return folder

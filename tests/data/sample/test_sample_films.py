@@ -75,9 +75,13 @@ def test_errors(tmp_path, monkeypatch):
     for wrong, said in (({"n": 0}, "n=0"), ({"seed": -1}, "seed=-1")):
         with pytest.raises(FilmDataError, match=said):
             make_sample_films(tmp_path / "none", **wrong)
-    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "full" / "a" / "below a file"))
-    with pytest.raises(FilmDataError, match="Set KGENRE_CACHE"):
-        sample_films(n=3)
+    # Each fails for every user, as /root does for others than root.
+    for cannot_be_entered in (tmp_path / "full" / "a" / "below a file", tmp_path / ("long" * 100)):
+        with pytest.raises(FilmDataError, match="cannot be written to"):
+            make_sample_films(cannot_be_entered, n=3)
+        monkeypatch.setenv("KGENRE_CACHE", str(cannot_be_entered))
+        with pytest.raises(FilmDataError, match="Set KGENRE_CACHE"):
+            sample_films(n=3)
 
 
 @pytest.mark.parametrize("folder", ["empty", ".", "link"])
