@@ -128,5 +128,6 @@ class KeptFilms:
             if lines:
                 (folder / name).write_text("\n".join(lines) + "\n", encoding="utf-8")
         if left_out:
-            with (folder / "left_out.csv").open("w", encoding="utf-8", newline="") as file:
+            # Paths in reasons may not be UTF-8.
+            with (folder / "left_out.csv").open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
                 csv.writer(file).writerows([LeftOut._fields, *left_out])

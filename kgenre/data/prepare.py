@@ -20,6 +20,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,8 @@ def prepare_films(
         if not any(shard["films"] for shard in shards):
             raise FilmDataError(f"No film of {table.source} can be used: {shards[0]['quarantine'][0][1]}.")
         bad = [*table.left_out, *(LeftOut(*entry) for shard in shards for entry in shard.pop("quarantine"))]
-        with (folder / "quarantine.csv").open("w", encoding="utf-8", newline="") as file:
+        # Paths in messages may not be UTF-8: what is not is escaped, in the manifest as in all JSON.
+        with (folder / "quarantine.csv").open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
             csv.writer(file).writerows([LeftOut._fields, *bad])
         for shard in shards:
             del shard["key"]
@@ -118,7 +120,8 @@ def prepare_films(
         }
         if table.split:
             manifest["split"] = {part: list(ids) for part, ids in table.split.items()}
-        _write_whole(folder / "manifest.json", (json.dumps(manifest, indent=1, ensure_ascii=False) + "\n").encode())
+        text = json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+        _write_whole(folder / "manifest.json", text.encode("utf-8", "backslashreplace"))
         for name in names:
             _part(folder / name).unlink(missing_ok=True)
     except OSError as error:
@@ -162,7 +165,7 @@ def _shard(
     fields = [(table.ids[i], table.titles[i], table.years[i], table.overviews[i], table.genres_of(i)) for i in rows]
     known = repr((settings, fields, [tuple(files[i]) for i in rows]))
     key = hashlib.sha256(known.encode("utf-8", "surrogatepass")).hexdigest()
-    if _part(path).exists() and path.exists():
+    with suppress(OSError, ValueError):  # there is none, or a power failure has left half of one
         written = json.loads(_part(path).read_text(encoding="utf-8"))
         if written["key"] == key and hashlib.sha256(path.read_bytes()).hexdigest() == written["sha256"]:
             return written

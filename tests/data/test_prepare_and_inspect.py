@@ -1,7 +1,9 @@
 import csv
 import dataclasses
 import json
+import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -215,6 +217,32 @@ def test_an_interrupted_preparation_resumes(films, tmp_path, monkeypatch):
     assert len(written) == 9
 
 
+@pytest.mark.parametrize("left", [b"", b'{"key": "', b"\xff"])
+def test_a_shard_whose_record_is_damaged_is_written_again(films, tmp_path, left):
+    table, out = read_films(films), tmp_path / "out"
+    whole = prepare_films(table, out, (24, 16), films_per_shard=16)
+    (out / "manifest.json").unlink()
+    (out / ".films-00000-of-00002.tfrecord.json").write_bytes(left)
+    assert prepare_films(table, out, (24, 16), films_per_shard=16) == whole
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names must be Unicode on this system")
+def test_films_in_a_folder_whose_name_is_not_utf8_are_prepared(films, tmp_path):
+    poster = films / "posters" / "sample00002.jpg"
+    poster.rename(tmp_path / "elsewhere.jpg")
+    poster.symlink_to(tmp_path / "elsewhere.jpg")  # refused, with the folder's name in the reason
+    table = read_films(films.rename(tmp_path / os.fsdecode(b"caf\xe9")))
+    for _ in range(2):  # the second time, the source is compared with the manifest's
+        prepare_films(table, tmp_path / "out", (24, 16))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["source"] == table.source
+    assert "outside" in (tmp_path / "out" / "quarantine.csv").read_text(encoding="utf-8")
+    films = FilmData(str(table.root), image_size=(12, 8), max_bad_fraction=1)
+    films.setup("fit")
+    films.save_artifacts(tmp_path / "run")
+    assert "outside" in (tmp_path / "run" / "left_out.csv").read_text(encoding="utf-8")
+
+
 def test_records_list_their_features_in_a_fixed_order():
     from kgenre.data.tensorflow import tf
 
@@ -256,6 +284,13 @@ def test_error_shards_or_manifest_changed_or_missing(films, tmp_path):
         manifest.write_text(manifest.read_text().replace('"version": 1', changed).replace('"version": 2', changed))
         with pytest.raises(FilmDataError, match=says):
             read_films(tmp_path / "out")
+
+
+def test_error_the_cache_cannot_be_entered(made, tmp_path, monkeypatch):
+    prepare_films(read_films(made), tmp_path / "out", (24, 16))
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / ("long" * 100)))  # fails for every user, even for root
+    with pytest.raises(FilmDataError, match="Set KGENRE_CACHE"):
+        read_films(tmp_path / "out")
 
 
 def test_error_a_folder_with_other_files(films, tmp_path):
