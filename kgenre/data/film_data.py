@@ -384,13 +384,13 @@ class FilmData(DataModule):
         """The name of the films' folder (or folder and table) if the checkpoint's split has none of them; else ""."""
         if not (self._kept and self._kept.has_none_of(self._in_use.usable.films)):
             return ""
-        path = Path(self._folder()).resolve()
+        path = Path(self.results_source)
         return path.name if path.is_dir() else f"{path.parent.name}_{path.stem}"
 
     @property
     def results_source(self) -> str:
         """The absolute path of the films."""
-        return str(Path(self._folder()).resolve())
+        return str(Path(os.path.expanduser(self._folder())).resolve())
 
     def state_dict(self) -> dict[str, Any]:
         """What a checkpoint keeps, as JSON values: genres, vocabulary, sizes and the split's film ids."""

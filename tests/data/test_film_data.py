@@ -510,7 +510,7 @@ def test_films_of_a_changed_folder_stay_in_their_part(films, state, sample, tmp_
 
 
 @pytest.mark.parametrize(("stage", "sizes"), [("fit", (28, 4, 8)), ("test", (0, 0, 40))])
-def test_other_films_are_all_tested_or_split_again(stage, sizes, state, tmp_path, caplog):
+def test_other_films_are_all_tested_or_split_again(stage, sizes, state, tmp_path, caplog, monkeypatch):
     rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'News|Comedy'},A film about number {i}" for i in range(40))
     (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
     other = FilmData(str(tmp_path))
@@ -518,8 +518,10 @@ def test_other_films_are_all_tested_or_split_again(stage, sizes, state, tmp_path
     other.load_state_dict({**state, "posters": False})
     other.setup(stage)
     assert other.results_name == tmp_path.name
-    other.path = str(tmp_path / "films.csv")
-    assert other.results_name == f"{tmp_path.name}_films"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for other.path in (str(tmp_path / "films.csv"), "~/films.csv"):
+        assert other.results_name == f"{tmp_path.name}_films"
+        assert other.results_source == str(tmp_path / "films.csv")
     assert "None of these 40 films is in the checkpoint's split" in caplog.text
     assert "was trained on" not in caplog.text
     assert other.split.sizes == sizes

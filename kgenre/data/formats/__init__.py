@@ -100,18 +100,21 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         raise FilmDataError(f"format={format!r} must be one of 'auto', {', '.join(map(repr, FORMATS))}.")
     if not os.fspath(path):  # `Path` would take it for the current folder
         raise FilmDataError("The path of the films is ''. Give a folder or table of films; . is the current folder.")
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # pathlib's own raises an error for an unknown user
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
-    if path.is_dir():
-        try:
+    file: Path | dict[str, Path] = path
+    try:
+        if path.is_dir():
             file, read = _find(path, formats)
-        except OSError as error:  # a folder may be entered but not listed
-            raise FilmDataError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
-    elif path.is_file():
-        file, read = path, layout_of(path, formats).read
-    else:
-        known = next((p for p in path.absolute().parents if p.exists()), Path("/"))
-        raise FilmDataError(f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file.")
+        elif path.is_file():
+            read = layout_of(path, formats).read
+        else:
+            known = next((p for p in path.absolute().parents if p.exists()), Path("/"))
+            raise FilmDataError(
+                f"No such file or folder: {path} ({known} exists). Give the folder that has the CSV file."
+            )
+    except OSError as error:  # such as a folder that may not be listed, or not entered
+        raise FilmDataError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
     table = with_common_names(read_parts(file, read) if isinstance(file, dict) else read(file))
     root = table.root or (path if path.is_dir() else path.parent)
     return replace(table, root=root, notes=(*table.notes, *genre_notes(table)))

@@ -165,6 +165,8 @@ def check_error(path, *parts, format="auto"):
 
 def test_error_no_such_path(tmp_path):
     check_error(tmp_path / "no" / "where", "No such file or folder", f"{tmp_path} exists")
+    check_error("~nobody of this name/films", "No such file or folder: ~nobody of this name/films")
+    check_error(tmp_path / ("long" * 100), "long cannot be read: File name too long.")
 
 
 def test_error_unknown_format(tmp_path):
