@@ -21,7 +21,6 @@ from kgenre.data.films_in_use import FilmsInUse
 from kgenre.data.given_films import encode_given
 from kgenre.data.kept_films import KeptFilms
 from kgenre.data.kept_tokens import adapted, encoded
-from kgenre.data.known_genres import check_genres
 from kgenre.data.overviews import OverviewVectorizer
 from kgenre.data.poster_table import poster_key
 from kgenre.data.posters import Poster
@@ -174,13 +173,13 @@ class FilmData(DataModule):
 
     def setup(self, stage: str) -> None:
         """Read, check, decode and split, once; "predict" needs no split and no genres."""
+        if self._films is not None and self._films.to_predict and stage != "predict":
+            self._films = None  # films to predict may lack genres and posters: read them again, with all checks
         if self._films is None:
             self._films = self._read(stage)
             _log.info("%s", self.description)
         elif stage != "predict":
-            check_genres(self._films.usable.films)
             refuse_other_films(self.trainer, self._kept, stage, self._films.usable.films)
-            self._split_in_use(to_test=stage == "test")
 
     def _folder(self) -> str | os.PathLike[str]:
         if self.path is not None:
@@ -217,19 +216,11 @@ class FilmData(DataModule):
                 vectorizer = adapted(overviews, training, **settings)
             tokens = encoded(overviews, vectorizer)
         tensors = FilmTensors(usable.table.genres, usable.posters, tokens, usable.poster_rows)
-        return FilmsInUse(usable, tensors, vectorizer, split)
+        return FilmsInUse(usable, tensors, vectorizer, split, to_predict=stage == "predict")
 
     @property
     def _may_lack(self) -> bool:
         return self.incomplete == "keep" and self.posters and self.overviews
-
-    def _split_in_use(self, to_test: bool = False) -> Split:
-        films = self._in_use
-        if films.split is not None:
-            return films.split
-        whole = self._draw_split(films.usable, to_test)  # the films were read for prediction, without a split
-        self._films = replace(films, whole_split=whole)
-        return whole.restrict(films.usable.rows)
 
     def _draw_split(self, usable: UsableFilms, to_test: bool) -> Split:
         if self._kept and self._kept.split and not self._kept.has_none_of(usable.films):
@@ -271,7 +262,12 @@ class FilmData(DataModule):
     @property
     def split(self) -> Split:
         """Training, validation and test rows of `table`."""
-        return self._split_in_use()
+        films = self._in_use
+        if films.split is not None:
+            return films.split
+        whole = self._draw_split(films.usable, to_test=False)  # the films were read for prediction, without a split
+        self._films = replace(films, whole_split=whole)
+        return whole.restrict(films.usable.rows)
 
     @property
     def genre_names(self) -> tuple[str, ...]:
@@ -304,8 +300,12 @@ class FilmData(DataModule):
             ``genres`` float32 (n, G); if overviews are used, ``overview`` int32 (n, T) token ids and ``vocabulary``,
             the words by id, "" and "[UNK]" first; if posters are used and requested, ``poster`` uint8 (at most
             ``posters``, H, W, 3), without films that lack a poster.
+
+        Raises:
+            FilmDataError: there are no training films.
         """
-        return self._in_use.training_films(self.split.train, posters, self.batch_size)
+        rows = self._rows("train", self.split, self.table)
+        return self._in_use.training_films(rows, posters, self.batch_size)
 
     # ---------- batches
 

@@ -30,12 +30,14 @@ class FilmsInUse:
         tensors: the films' posters, overviews and genres.
         vectorizer: turns overviews into token ids; None if none are read.
         whole_split: the split of all films that were read; None if none was drawn, as for films to predict.
+        to_predict: the films were read to be predicted, so they may lack genres and any number of posters.
     """
 
     usable: UsableFilms
     tensors: FilmTensors
     vectorizer: OverviewVectorizer | None
     whole_split: Split | None
+    to_predict: bool = False
 
     @cached_property
     def split(self) -> Split | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 
 from kgenre.data import FilmData, FilmDataError, make_sample_films, read_films, read_poster
 from kgenre.data.overviews import normalised_overview
@@ -214,6 +215,20 @@ def test_unusable_films_are_left_out_and_logged(broken, tmp_path, caplog):
     assert len(rows) == 6
 
 
+def test_films_that_were_predicted_are_checked_before_training(broken):
+    films, fresh = (FilmData(str(broken), image_size=(8, 8), max_bad_fraction=0.1) for _ in range(2))
+    films.setup("predict")
+    films.setup("fit")
+    fresh.setup("fit")
+    assert films.state_dict() == fresh.state_dict()
+    films = FilmData(str(broken), image_size=(8, 8))
+    films.setup("predict")
+    assert len(films.table) == 55
+    for stage in ("fit", "test"):
+        with pytest.raises(FilmDataError, match="3 of 60 posters cannot be used"):
+            films.setup(stage)
+
+
 @pytest.mark.parametrize(("incomplete", "left_out"), [("leave_out", 5), ("keep", 1)])
 def test_a_film_that_lacks_both_inputs_is_left_out_once(broken, incomplete, left_out):
     (broken / "posters" / "sample00007.jpg").unlink()  # whose overview is missing too
@@ -377,6 +392,13 @@ def test_error_a_given_split_has_no_training_films(tmp_path):
     (tmp_path / "split.json").write_text(json.dumps({"train": [], "dev": [], "test": [str(n) for n in range(20)]}))
     with pytest.raises(FilmDataError, match=r"no train films .* or --data\.given_split false\."):
         FilmData(str(tmp_path), posters=False).setup("fit")
+    for n in range(20):
+        Image.new("RGB", (8, 8)).save(tmp_path / "dataset" / f"{n}.jpeg")
+    films = FilmData(str(tmp_path), overviews=False, image_size=(8, 8))
+    films.setup("fit")
+    for use in (films.train_dataloader, films.training_films, partial(films.training_films, posters=5)):
+        with pytest.raises(FilmDataError, match=r"no train films .* or --data\.given_split false\."):
+            use()
 
 
 def test_the_published_split_is_kept_by_default(real_data):
