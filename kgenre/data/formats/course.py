@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from kgenre.data.film_table import FilmTable, LeftOut
-from kgenre.data.formats.csv_rows import read_header, read_rows
+from kgenre.data.formats.csv_rows import read_rows
 from kgenre.data.formats.gathered_films import GatheredFilms
 from kgenre.data.formats.genre_cell import MAX_CHARS, literal
 from kgenre.data.formats.layout import Layout
@@ -32,10 +32,12 @@ def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
     """
     encoding, notes = encoding_of(path)
     films = GatheredFilms[tuple[str, tuple[str, ...]]](path)
-    # pandas writes its index as a column without a name, which it calls "Unnamed: 0" when it reads the file back.
-    others = [n for n in read_header(path) if n and n not in COLUMNS and not n.startswith("Unnamed:")]
-    one_hot = dict.fromkeys(others)
+    one_hot: dict[str, None] = {}  # the columns with nothing but 0 and 1 so far
     for film_id, row in films.rows_of("Id", read_rows(path, encoding)):
+        if not films.ids:
+            # pandas writes its index as a column without a name, and reads it back as "Unnamed: 0".
+            others = (n for n in row if n and n not in COLUMNS and not n.startswith("Unnamed:"))
+            one_hot = dict.fromkeys(others)
         for name in [n for n in one_hot if row[n] not in ZERO_OR_ONE]:
             del one_hot[name]
         genres = (row["Genre"], tuple(n for n in one_hot if row[n] in ONE))

@@ -50,6 +50,15 @@ def test_course_layout_ignores_the_index_column_of_pandas(write_csv):
     assert read_films(write_csv("a.csv", rows)).genre_names == ("Action", "Drama", "N/A", "News")
 
 
+def test_course_layout_with_a_row_in_another_encoding_than_the_header(tmp_path):
+    header, row = "Id,Genre,Comédie,Drame,Overview\n", "tt1,['Drame'],0,1,Un café\n"
+    (tmp_path / "a.csv").write_bytes(header.encode("utf-8") + row.encode("cp1252"))
+    table = read_films(tmp_path)
+    assert table.genre_names == ("ComÃ©die", "Drame")
+    assert table.overviews == ("Un café",)
+    assert "is not UTF-8 (3 bytes are not ASCII): read as Windows-1252" in table.notes[0]
+
+
 @pytest.mark.parametrize("folder", ["Images", "posters", "images"])
 @pytest.mark.parametrize("name", ["tt1.jpg", "tt1.JPG", "tt1.png"])
 def test_course_layout_finds_posters(write_csv, tmp_path, folder, name):
