@@ -27,6 +27,7 @@ from kgenre.data.packed_columns import PackedTexts, PosterPaths
 from kgenre.data.poster_decoding import encoded_picture
 
 FILE_NAME = "multimodal_imdb.hdf5"
+ARRAYS = ("genres", "imdb_ids", "images", "sequences")
 _MEANS = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green, red
 
 
@@ -48,6 +49,9 @@ def read(path: Path) -> FilmTable:
     """
     with _open(path) as file:
         try:
+            lengths = {name: len(file[name]) for name in ARRAYS}
+            if len(set(lengths.values())) > 1:
+                raise ValueError(f"lengths of its arrays: {lengths}")
             ids = tuple(_text(value) for value in file["imdb_ids"][...])
             names = tuple(json.loads(file["genres"].attrs["target_names"]))
             genres = np.asarray(file["genres"][...] != 0, np.uint8)
@@ -57,6 +61,8 @@ def read(path: Path) -> FilmTable:
             overviews = (
                 [" ".join(words.get(int(n), "") for n in text) for text in file["sequences"][...]] if words else []
             )
+        except FilmDataError:  # a ValueError, but not about this file
+            raise
         except (KeyError, ValueError, TypeError) as error:
             raise FilmDataError(f"{path} is not {FILE_NAME} as MM-IMDb's scripts write it ({error}).") from error
     if len(set(ids)) < len(ids) or genres.shape != (len(ids), len(names)):
@@ -145,7 +151,7 @@ class _Unpickler(pickle.Unpickler):
 MMIMDB_HDF5 = Layout(
     FILE_NAME,
     "(MM-IMDb) with metadata.npy",
-    ("genres", "imdb_ids", "images", "sequences"),
+    ARRAYS,
     read,
     exact=True,
     kinds=(".hdf5",),

@@ -172,7 +172,7 @@ def test_a_pickle_cannot_execute_code(tmp_path, capsys):
     array[()] = Evil()
     np.save(tmp_path / "metadata.npy", array, allow_pickle=True)
     assert b"print" in pickle.dumps(Evil())
-    with pytest.raises(FilmDataError, match=r"metadata.npy \(it contains builtins.print"):
+    with pytest.raises(FilmDataError, match=r"^\S*metadata\.npy is not .*metadata\.npy \(it contains builtins\.print"):
         read_films(tmp_path)
     assert "owned" not in capsys.readouterr().out
 
@@ -185,6 +185,23 @@ def test_error_hdf5(tmp_path, break_it):
     break_it(tmp_path / "multimodal_imdb.hdf5")
     with pytest.raises(FilmDataError, match="hdf5"):
         read_films(tmp_path / "multimodal_imdb.hdf5")
+
+
+@pytest.mark.parametrize("name", ["images", "sequences"])
+def test_error_hdf5_arrays_of_different_lengths(tmp_path, name):
+    write_hdf5(tmp_path)
+    with h5py.File(tmp_path / "multimodal_imdb.hdf5", "a") as file:
+        del file[name]
+        file[name] = np.zeros((2, 3, 32, 20), np.int32)
+    with pytest.raises(FilmDataError, match=rf"is not multimodal_imdb\.hdf5 .*lengths of its arrays: .*'{name}': 2"):
+        read_films(tmp_path)
+
+
+def test_error_hdf5_posters_cannot_be_unpacked(tmp_path, monkeypatch):
+    write_hdf5(tmp_path)
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path / "multimodal_imdb.hdf5" / "below a file"))
+    with pytest.raises(FilmDataError, match=r"^Posters cannot be unpacked to .*Set KGENRE_CACHE"):
+        read_films(tmp_path)
 
 
 def test_error_hdf5_id_that_is_a_path(tmp_path):
