@@ -115,7 +115,6 @@ class GenreClassifier(ExactEvaluation):
         self.genre_names: tuple[str, ...] = ()
         self._sizes: dict[str, Any] = {}
         self._will_load_weights = False  # whether a checkpoint's weights will be loaded
-        self._training_films: dict[str, Any] | None = None
         self._frequencies: Any = None  # (G,), of the genres among the training films
 
     # --- the network ------------------------------------------------------------------------------------------------
@@ -127,8 +126,7 @@ class GenreClassifier(ExactEvaluation):
             sizes = {name: getattr(data, name) for name in ("image_size", "vocabulary_size") if hasattr(data, name)}
             self._set_sizes(list(data.genre_names), sizes)
         if stage == "fit" and hasattr(data, "training_films"):
-            self._training_films = data.training_films()
-            self._frequencies = frequencies(self._training_films["genres"])
+            self._frequencies = frequencies(data.training_films()["genres"])
         elif stage == "fit" and (self.label_smoothing or self.loss == "weighted_binary_crossentropy"):
             raise TrainerError(
                 "label_smoothing and weighted_binary_crossentropy need a datamodule with training_films."
@@ -166,7 +164,7 @@ class GenreClassifier(ExactEvaluation):
             self.model = build_network(self.network, self.network_args, sizes, self.members)
             self._check_outputs()
         self._check_inputs()
-        if is_new:
+        if is_new and not self._will_load_weights:
             self._adapt_to_films()
         if not self.genre_names:  # unknown for batches without a datamodule
             self.genre_names = tuple(f"genre_{i}" for i in range(self.model.output_shape[-1]))
@@ -186,14 +184,11 @@ class GenreClassifier(ExactEvaluation):
                 )
 
     def _adapt_to_films(self) -> None:
-        films, self._training_films = self._training_films, None
-        if not films:
+        data: Any = self.trainer.datamodule if self._trainer and self.trainer.stage == "fit" else None
+        if not hasattr(data, "training_films"):
             return
         posters = posters_to_adapt_to(self.model)
-        if posters:
-            data: Any = self.trainer.datamodule
-            films = data.training_films(posters=posters)
-        adapt_to_films(self.model, films)
+        adapt_to_films(self.model, data.training_films(posters=posters) if posters else data.training_films())
 
     def _prepare_mixing(self) -> None:
         import keras

@@ -292,6 +292,22 @@ def test_network_is_initialized_from_the_films(sample, tmp_path):
     np.testing.assert_allclose(bias, np.log(share / (1 - share)), rtol=1e-4)
 
 
+def test_a_resumed_network_is_not_initialized_from_the_films(sample, tmp_path, monkeypatch):
+    def fit(**options):
+        kgenre.seed_everything(0)
+        films = FilmData(str(sample), posters=False, vocabulary_size=300)
+        trainer = quiet_trainer(tmp_path, limit_val_batches=0, logger=False, **options)
+        module = GenreClassifier("overview_lstm_pooled", {"embedding_dim": 8, "units": 4})
+        trainer.fit(module, datamodule=films, ckpt_path=tmp_path / "half" if (tmp_path / "half").exists() else None)
+        return trainer, [numpy(weight) for weight in module.model.weights]
+
+    _, expected = fit(max_steps=2)
+    fit(max_steps=1)[0].save_checkpoint(tmp_path / "half")
+    monkeypatch.setattr("kgenre.models.word_vectors.ppmi_vectors", lambda *_: pytest.fail("computed again"))
+    for weight, uninterrupted in zip(fit(max_steps=2)[1], expected, strict=True):
+        np.testing.assert_array_equal(weight, uninterrupted)
+
+
 @pytest.mark.parametrize("loss", ["weighted_binary_crossentropy", "focal", "asymmetric"])
 def test_losses(loss):
     from kgenre.models.genre_losses import LOSSES
