@@ -11,7 +11,7 @@ from typing import Any
 from kgenre.allowed_imports import may_import, not_allowed_message
 from kgenre.models.users_network import user_code_error
 from kgenre.training import TrainerError
-from kgenre.training.hyperparameters import is_plain
+from kgenre.training.hyperparameters import is_kept
 
 NETWORKS = (
     "poster_cnn_2024",
@@ -98,4 +98,4 @@ def stored_name(network: Any, arguments: Mapping[str, Any]) -> str:
         return f"<{last or type(network).__name__} of {home}>"
     else:
         name = f"{home}.{last}"
-    return name if is_plain(arguments) else f"<{name} with arguments that are not numbers or texts>"
+    return name if is_kept(arguments) else f"<{name} with arguments that are not numbers or texts>"

@@ -99,6 +99,11 @@ def class_and_hyperparameters(owner: Hyperparameters) -> dict[str, Any]:
     return record | ({"not_kept": sorted(plain.keys() - kept.keys())} if len(kept) < len(plain) else {})
 
 
+def is_kept(value: Any) -> bool:
+    """Whether checkpoints keep a value, if need be converted: NumPy's numbers and paths."""
+    return is_plain(_as_plain(value))
+
+
 def _as_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return list(map(_as_plain, value))

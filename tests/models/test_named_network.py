@@ -2,9 +2,11 @@
 
 import functools
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import keras
+import numpy as np
 import pytest
 
 import kgenre
@@ -72,6 +74,8 @@ def test_stored_names(monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", main)
     assert stored_name(main.mine, {}) == "<mine of __main__>"
     assert stored_name(poster_resnet, {"filters": (8, 16)}) == "poster_resnet"
+    assert stored_name("poster_resnet", {"filters": np.arange(3)[1:], "weights": Path("a.h5")}).startswith("<")
+    assert stored_name("poster_resnet", {"dropout": np.float32(0.1), "weights": Path("a.h5")}) == "poster_resnet"
     assert stored_name(functools.partial(net, filters=2), {}).startswith("<")
     assert stored_name(fixed(), {}).startswith("<the Keras model ")
     assert stored_name("poster_resnet", {"activation": net}).startswith("<poster_resnet with arguments")
