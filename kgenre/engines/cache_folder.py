@@ -79,8 +79,8 @@ def keep_most_recent(folder: Path, most: int) -> None:
     with suppress(OSError):  # another process has removed it
         whole = (one for one in folder.iterdir() if not one.name.startswith(_PREFIX))
         for old in sorted(whole, key=lambda one: one.stat().st_mtime)[:-most]:
-            if old.is_dir():
-                shutil.rmtree(old)
+            if old.is_dir():  # if this is interrupted, what is left must not look like a whole folder
+                shutil.rmtree(old.rename(old.with_name(f"{_PREFIX}{old.name}")))
             else:
                 old.unlink()
 

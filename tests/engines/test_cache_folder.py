@@ -76,3 +76,18 @@ def test_most_recently_used_folders_stay(tmp_path):
     (tmp_path / ".making-by-another").mkdir()
     keep_most_recent(tmp_path, most=2)
     assert sorted(path.name for path in tmp_path.iterdir()) == [".making-by-another", "0", "2"]
+
+
+def test_an_interrupted_removal_leaves_no_incomplete_folder(tmp_path, monkeypatch):
+    def interrupt(folder):
+        (folder / "first.jpg").unlink()
+        raise KeyboardInterrupt
+
+    for number in range(2):
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "first.jpg").touch()
+        os.utime(tmp_path / str(number), (number, number))
+    monkeypatch.setattr("shutil.rmtree", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        keep_most_recent(tmp_path, most=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".making-0", "1"]
