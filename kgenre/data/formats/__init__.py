@@ -33,6 +33,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from kgenre.data.errors import FilmDataError
@@ -102,12 +103,11 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
         raise FilmDataError("The path of the films is ''. Give a folder or table of films; . is the current folder.")
     path = Path(os.path.expanduser(path))  # pathlib's own raises an error for an unknown user
     formats = FORMATS if format == "auto" else {format: FORMATS[format]}
-    file: Path | dict[str, Path] = path
     try:
         if path.is_dir():
-            file, read = _find(path, formats)
+            read = _find(path, formats)
         elif path.is_file():
-            read = layout_of(path, formats).read
+            read = partial(layout_of(path, formats).read, path)
         else:
             known = next((p for p in path.absolute().parents if p.exists()), Path("/"))
             raise FilmDataError(
@@ -115,18 +115,19 @@ def read_films(path: str | os.PathLike[str], format: str = "auto") -> FilmTable:
             )
     except OSError as error:  # such as a folder that may not be listed, or not entered
         raise FilmDataError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
-    table = with_common_names(read_parts(file, read) if isinstance(file, dict) else read(file))
+    table = with_common_names(read())
     root = table.root or (path if path.is_dir() else path.parent)
     return replace(table, root=root, notes=(*table.notes, *genre_notes(table)))
 
 
-def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Path], Callable[[Path], FilmTable]]:
+def _find(folder: Path, formats: dict[str, Layout]) -> Callable[[], FilmTable]:
+    """Find the films in a folder; return the function that reads them."""
     # An unpacked archive is often a folder within a folder, and users give the outer one.
     inner = picture_folders.folders_in(folder)
     only = inner[0] if len(inner) == 1 else folder
     # No table and two or more folders of pictures: one per genre. The posters of a table would be in a single folder.
     if len(formats) > 1 and not _tables(folder) and picture_folders.has_genres(folder):
-        return folder, picture_folders.read_genres
+        return partial(picture_folders.read_genres, folder)
     for root in (folder, only):
         tables = _tables(root)
         fits = {p: best_fit(p, formats) for p in tables}
@@ -134,30 +135,30 @@ def _find(folder: Path, formats: dict[str, Layout]) -> tuple[Path | dict[str, Pa
             fitting = [p for p in tables if fits[p] is layout]
             named = [p for p in fitting if p.name == layout.file_name] or fitting
             if len(named) > 1 and (parts := parts_in(named)):
-                return parts, layout.read
+                return partial(read_parts, parts, layout)
             if len(named) > 1:
                 raise FilmDataError(
                     f"{root} has {len(named)} files that fit: {shortened_list(p.name for p in named)}. "
                     f"Give one of them, such as {named[0]}."
                 )
             if named:
-                return named[0], layout.read
+                return partial(layout.read, named[0])
         for layout in formats.values():
-            if root / layout.file_name in tables:  # right name, wrong columns: raise, naming those missing
-                return root / layout.file_name, layout_of(root / layout.file_name, {"": layout}).read
+            if (file := root / layout.file_name) in tables:  # right name, wrong columns: raise, naming those missing
+                return partial(layout_of(file, {"": layout}).read, file)
     found = [p.name + "/" * p.is_dir() for p in sorted(folder.iterdir()) if not p.name.startswith(".")]
     names = {layout.file_name for layout in formats.values()}
     above = folder.absolute().parent
     if any((above / name).is_file() for name in names):  # the folder of posters was given
         raise FilmDataError(f"{folder} has no table of films, but the folder above it has. Give {above}.")
     if len(tables := _tables(folder)) == 1:  # the user must mean this one: report what is wrong with it
-        return tables[0], layout_of(tables[0], formats).read
+        return partial(layout_of(tables[0], formats).read, tables[0])
     advice = advice_for(folder, names)
     if len(formats) > 1 and not advice and not tables:
         if picture_folders.has_genres(only):
-            return only, picture_folders.read_genres
+            return partial(picture_folders.read_genres, only)
         if picture_folders.has_posters(folder):
-            return folder, picture_folders.read_posters
+            return partial(picture_folders.read_posters, folder)
     advice = advice or f"Give a folder with {layouts(formats)}."
     raise FilmDataError(f"{folder} has no film data in a known layout. It has: {shortened_list(found)}.\n{advice}")
 

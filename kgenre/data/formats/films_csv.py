@@ -10,7 +10,7 @@ Films to predict are in the same kind of table, without the column ``genres``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -26,10 +26,15 @@ from kgenre.data.formats.text_encoding import encoding_of
 LISTS = ("[", "(")
 
 
-def read(path: Path, layout: str = "the films.csv layout") -> FilmTable:
-    """Read the CSV file at ``path`` (see the module docstring); ``layout`` is the layout's name in ``table.source``.
+def read(path: Path, layout: str = "the films.csv layout", known_genres: Collection[str] = ()) -> FilmTable:
+    """Read the CSV file at ``path`` (see the module docstring); ``genre_names`` are the genres that occur, sorted.
 
-    ``genre_names`` are the genres that occur, sorted; "N/A" is not a genre.
+    "N/A" is not a genre.
+
+    Args:
+        path: the file.
+        layout: the layout's name in ``table.source``.
+        known_genres: see `genre_separator`.
 
     Raises:
         FilmDataError: the file is not text, not CSV or has no films, or its genres are not joined names or lists.
@@ -45,7 +50,7 @@ def read(path: Path, layout: str = "the films.csv layout") -> FilmTable:
             overview=row.get("overview", ""),
             poster=row.get("poster", ""),
         )
-    separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)])
+    separator = genre_separator([cell for cell in films.genres if not cell.startswith(LISTS)], known_genres)
     if separator not in ("", "|"):
         notes += (f"The genres of {path.name} are split at {separator!r}: no cell contains a |.",)
     genres: dict[str, list[str]] = {}
@@ -58,6 +63,11 @@ def read(path: Path, layout: str = "the films.csv layout") -> FilmTable:
             )
         genres[cell] = names
     return films.table(genres.__getitem__, source=f"{layout}, {path}", notes=notes)
+
+
+def _read_part(path: Path, first: FilmTable) -> FilmTable:
+    """Read a later part of a split, which may be too small to tell the separator of its genres."""
+    return read(path, known_genres=first.genre_names)
 
 
 def _genres_in(cell: str, separator: str) -> list[str] | None:
@@ -83,6 +93,7 @@ FILMS = Layout(
     "(columns id, title, year, overview, genres joined by |, poster: a relative path)",
     ("id", "genres"),
     read,
+    read_part=_read_part,
 )
 UNLABELLED = Layout(
     "unlabelled.csv",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from kgenre.data.film_table import FilmTable, LeftOut
+from kgenre.data.formats.layout import Layout
 
 PARTS = {"train": "train", "val": "validation", "valid": "validation", "validation": "validation", "test": "test"}
 
@@ -28,7 +29,7 @@ def parts_in(files: Sequence[Path]) -> dict[str, Path]:
     return {part: named[part] for part in dict.fromkeys(PARTS.values()) if part in named}
 
 
-def read_parts(files: Mapping[str, Path], read: Callable[[Path], FilmTable]) -> FilmTable:
+def read_parts(files: Mapping[str, Path], layout: Layout) -> FilmTable:
     """Read and join one file per part; a film that an earlier part has is left out. Genres are those of all, sorted.
 
     Raises:
@@ -38,7 +39,7 @@ def read_parts(files: Mapping[str, Path], read: Callable[[Path], FilmTable]) -> 
     tables: list[FilmTable] = []
     left_out: list[LeftOut] = []
     for part, file in files.items():
-        table = read(file)
+        table = layout.read_part(file, tables[0]) if layout.read_part and tables else layout.read(file)
         known = set(chain.from_iterable(split.values()))
         again = [film_id for film_id in table.ids if film_id in known]
         left_out += [*table.left_out, *(LeftOut(i, f"{file.name}: it is in another part too") for i in again)]

@@ -21,6 +21,7 @@ class Layout:
         read: reads the films in a file; raises `FilmDataError` if it cannot be read, is truncated, or has no films.
         exact: column names must match in case, spaces and underscores too.
         kinds: ".csv" (any other text file too), ".json" (JSONL and Parquet too) or ".hdf5".
+        read_part: reads a later part of a split, given the table of its first part; None: ``read`` does.
         find_missing: returns the names that a header lacks, if these are not simply the missing ones of ``columns``.
 
     Example:
@@ -34,6 +35,7 @@ class Layout:
     read: Callable[[Path], FilmTable]
     exact: bool = False
     kinds: tuple[str, ...] = (".csv",)
+    read_part: Callable[[Path, FilmTable], FilmTable] | None = None
     find_missing: Callable[[Sequence[str]], list[str]] | None = None
 
     def missing_columns(self, header: Sequence[str]) -> list[str]:

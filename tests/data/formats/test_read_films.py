@@ -429,6 +429,17 @@ def test_a_file_for_each_part_becomes_one_table_with_a_split(write_csv, tmp_path
     assert f"train.csv with {validation}.csv and test.csv" in table.source
 
 
+@pytest.mark.parametrize("separator", [", ", " / ", ";"])
+def test_the_genres_of_small_parts_are_split_as_those_of_training(write_csv, tmp_path, separator):
+    genres = {"train": ["Drama|War", "War|Crime", "Crime|Drama", "Drama"], "val": ["War|Drama"], "test": ["Crime"]}
+    for part, cells in genres.items():
+        films = [film_row(f"{part}{i}", genres=cell.replace("|", separator)) for i, cell in enumerate(cells)]
+        write_csv(f"{part}.csv", [*FILMS, *films])
+    table = read_films(tmp_path)
+    assert table.genre_names == ("Crime", "Drama", "War")
+    assert [table.genres_of(i) for i in (0, 4, 5)] == [("Drama", "War"), ("Drama", "War"), ("Crime",)]
+
+
 def test_real_films_are_equal_in_both_layouts(real_data):
     films = read_films(real_data / "films")
     course = read_films(real_data / "films", "course")
