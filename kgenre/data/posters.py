@@ -160,7 +160,7 @@ def why_missing(table: FilmTable) -> str:
 
 
 def _instead(example: Path) -> str:
-    if not example.parent.is_dir():
+    if not os.path.isdir(example.parent):  # `Path.is_dir` raises an error in a folder that may not be entered
         return f"the folder {example.parent} does not exist"
     names = _listed(example.parent)
     if names is None:

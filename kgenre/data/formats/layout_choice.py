@@ -94,12 +94,14 @@ def advice_for(folder: Path, table_names: Collection[str]) -> str:
         >>> advice_for(Path("downloads"), {"films.csv"})
         'A subfolder has films.csv: give downloads/course/films.'
     """
-    below = [f for f in islice(_folders(folder, _DEPTH), _MOST_FOLDERS) if any((f / n).is_file() for n in table_names)]
+    # Not `Path.is_file`, which raises an error in a folder that may not be entered, such as a disk's lost+found.
+    inside = islice(_folders(folder, _DEPTH), _MOST_FOLDERS)
+    below = [(f, tables) for f in inside if (tables := [n for n in table_names if os.path.isfile(f / n)])]
     if len(below) == 1:
-        table = next(name for name in table_names if (below[0] / name).is_file())
-        return f"A subfolder has {table}: give {below[0]}."
+        [(inner, tables)] = below
+        return f"A subfolder has {tables[0]}: give {inner}."
     if below:
-        return f"Subfolders have tables of films: give one of them, such as {below[0]}."
+        return f"Subfolders have tables of films: give one of them, such as {below[0][0]}."
     files = sorted(p for p in folder.iterdir() if p.is_file() and not p.name.startswith("."))
     stems = {Path(name).stem for name in table_names}
     for file in files:

@@ -346,6 +346,25 @@ def test_error_a_folder_that_may_not_be_listed(write_csv, tmp_path, unlisted):
     check_error(tmp_path, f"{tmp_path} cannot be read: Permission denied.")
 
 
+def test_a_subfolder_that_may_not_be_entered_is_passed_over(write_csv, tmp_path, monkeypatch):
+    write_csv("downloads/course/films.csv", [*FILMS, film_row()])
+    (tmp_path / "lost+found").mkdir()
+    stat = os.stat
+
+    def refuse(path, **options):  # simulated: root may enter every folder
+        if os.path.basename(os.path.dirname(path)) == "lost+found":
+            raise PermissionError(13, "Permission denied", str(path))
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", refuse)
+    check_error(tmp_path, f"A subfolder has films.csv: give {tmp_path / 'downloads' / 'course'}.")
+
+
+def test_error_posters_in_a_folder_that_cannot_be_looked_at(write_csv, tmp_path):
+    write_csv("films.csv", [*FILMS, film_row(poster=f"{'long' * 100}/a.jpg")])
+    assert f"{'long' * 100} does not exist" in why_missing(read_films(tmp_path))
+
+
 def test_a_table_in_a_folder_that_may_not_be_listed(write_csv, tmp_path, unlisted):
     (tmp_path / "posters").mkdir()
     (tmp_path / "posters" / "b.jpg").write_bytes(b"x")
