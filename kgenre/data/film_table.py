@@ -26,8 +26,8 @@ class LeftOut(NamedTuple):
 class FilmTable:
     """Films as columns of equal length; row ``i`` of each column is film ``i``.
 
-    Ids, titles, overviews and poster paths may be given as any sequence. The table packs them to save memory; as
-    before, ``table.overviews[i]`` is a string and ``table.poster_paths[i]`` a `Path` or None.
+    Ids, titles, overviews and poster paths may be given as any sequence. The table packs them to save memory:
+    ``table.overviews[i]`` is a string, ``table.poster_paths[i]`` a `Path` or None.
 
     Args:
         ids: distinct names of the films, such as "tt0084058".

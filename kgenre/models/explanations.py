@@ -42,7 +42,8 @@ def grad_cam(module: GenreClassifier, batch: dict[str, Any], genres: npt.NDArray
         maps.append((weights * output).sum(axis=3))
     if not maps:
         raise ValueError(f"{module.model.name} has no convolutional layer: posters cannot be explained.")
-    heat = np.maximum(sum(_resized(one, max(one.shape for one in maps)) for one in maps), 0)
+    largest = max(one.shape for one in maps)
+    heat = np.maximum(sum(_resized(one, largest) for one in maps), 0)
     most = heat.max(axis=(1, 2), keepdims=True)
     return (heat / np.where(most > 0, most, 1)).astype(np.float32)
 
