@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,9 +47,10 @@ def encode_given(
     """
     given: dict[str, Sequence[Any]] = {}
     for name, values in (("poster", posters), ("overview", overviews)):
-        if isinstance(values, str | os.PathLike):
+        values = () if values is None else values
+        if isinstance(values, str | os.PathLike) or not isinstance(values, Iterable):
             raise FilmDataError(f"{name}s={str(values)[:60]!r} is a single {name}. Pass a list, such as [{name}].")
-        given[name] = () if values is None else values
+        given[name] = values
     # len(), as arrays and pandas columns have no truth value.
     lacking = [name for name, values in given.items() if reads[name] and not len(values)]
     if len(lacking) == sum(reads.values()):
@@ -71,7 +72,8 @@ def encode_given(
     if reads["overview"]:
         if vectorizer is None:
             raise RuntimeError("FilmData has no vocabulary yet: call load_state_dict(...) or setup(...) first.")
-        texts = [overview_text(text) for text in given["overview"]]
+        # A column of pandas has NaN where an overview is missing.
+        texts = [overview_text(text) if isinstance(text, str) else "" for text in given["overview"]]
         for text, read in zip(given["overview"], texts, strict=True):
             if not has_words(read):
                 raise FilmDataError(f"The overview {text!r} has no words. Give a sentence or two about the film.")

@@ -40,15 +40,23 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
 
     Raises:
         FilmDataError: the file does not exist, is not a picture, is damaged, or has more than 64 MiB or 50 million
-            pixels; or an array is not uint8 (h, w, 3).
+            pixels; or it is something else.
 
     Example:
         >>> read_poster("posters/tt0084058.jpg", (64, 64)).shape
         (64, 64, 3)
     """
     if not isinstance(path, str | os.PathLike):
-        if isinstance(path, np.ndarray) and (path.dtype != np.uint8 or path.ndim != 3 or path.shape[2] != 3):
-            raise FilmDataError(f"A poster must be uint8 (height, width, 3). Received: {path.dtype} {path.shape}.")
+        from PIL import Image
+
+        if isinstance(path, np.ndarray):
+            is_picture, given = path.dtype == np.uint8 and path.shape[2:] == (3,), f"{path.dtype} {path.shape}"
+        else:
+            is_picture, given = isinstance(path, Image.Image), repr(path)[:60]
+        if not is_picture:
+            raise FilmDataError(
+                f"A poster must be a picture file, a Pillow image or uint8 (height, width, 3). Received: {given}."
+            )
         return shrunk(path, image_size, resize)
     try:
         file = examine_bytes(read_file(path))

@@ -685,6 +685,9 @@ def test_error_arguments_of_the_wrong_type(given, message):
         ("sample", [" ...!"], "has no words"),
         (None, "A ship in space.", r"overviews='A ship in space\.' is a single overview\. Pass a list"),
         (Path("a.jpg"), None, r"posters='a\.jpg' is a single poster\. Pass a list"),
+        (Image.new("RGB", (8, 8)), None, r"posters='<PIL\..* is a single poster\. Pass a list"),
+        ("sample", [float("nan")], "The overview nan has no words"),
+        ([None], None, r"A poster must be a picture file, .* Received: None\."),
     ],
 )
 def test_error_encode(films, sample, posters, overviews, message):
