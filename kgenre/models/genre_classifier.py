@@ -358,5 +358,7 @@ class GenreClassifier(ExactEvaluation):
                     "config of the checkpoint's run or none (--config, --model.network), or a different run's "
                     "checkpoint (--ckpt_path)."
                 )
-            self._set_sizes(kept["genre_names"], kept["sizes"])
+            # JSON has lists only, and a user's function may have ``image_size + (3,)``.
+            sizes = {name: tuple(size) if isinstance(size, list) else size for name, size in kept["sizes"].items()}
+            self._set_sizes(kept["genre_names"], sizes)
             self.thresholds = kept.get("thresholds") and Thresholds.from_json(kept["thresholds"], kept["genre_names"])

@@ -1,5 +1,7 @@
 """`GenreClassifier` on a user's own batches and datamodules, which provide less than `FilmData`."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -61,6 +63,19 @@ def test_network_gets_the_sizes_that_the_data_have(tmp_path):
     quiet_trainer(tmp_path, max_epochs=1, logger=False).fit(module, datamodule=Posters())
     assert module.genre_names == ("Drama", "War")
     assert module.model.input_shape == (None, 8, 8, 3)
+
+
+def test_the_image_size_is_a_tuple_from_a_checkpoint_too():
+    def of_size(genres, image_size):
+        assert isinstance(image_size, tuple), "image_size + (3,) would be an error"
+        return network(genres, image_size)
+
+    module, again = GenreClassifier(of_size), GenreClassifier(of_size)
+    module.prepare_for(["Drama", "War"], {"image_size": (8, 8), "vocabulary_size": 10})
+    module.on_save_checkpoint(state := {})
+    again.on_load_checkpoint(json.loads(json.dumps(state)))
+    again.configure_model()
+    assert again.model.input_shape == (None, 8, 8, 3)
 
 
 def test_network_whose_output_is_bfloat16(tmp_path):
