@@ -201,22 +201,23 @@ class FilmData(DataModule):
         usable = select_usable_films(films, options if self.posters else None, self.overviews)
         if usable.left_out:
             _log.warning("Left out (%d): %s.", len(usable.left_out), summarize_left_out(usable.left_out))
-        vectorizer, tokens, split = self._vectorizer, None, None
-        if stage != "predict":
-            split = self._draw_split(usable, to_test=stage == "test")
+        split = None if stage == "predict" else self._draw_split(usable, to_test=stage == "test")
+        vectorizer, tokens = self._vectorizer, None
         if self.overviews:
-            overviews = usable.table.overviews
             if vectorizer is None:
-                split = split or self._draw_split(usable, to_test=False)  # for a vocabulary of training films only
-                training = self._rows("train", split.restrict(usable.rows), usable.table)
-                names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df", "word_split")
-                settings = {name: getattr(self, name) for name in names}
-                for advice in word_split_advice(overviews, self.standardize, self.word_split):
-                    _log.warning("%s", advice)
-                vectorizer = adapted(overviews, training, **settings)
-            tokens = encoded(overviews, vectorizer)
+                split = split or self._draw_split(usable, to_test=False)
+                vectorizer = self._learned_vectorizer(usable.table, split.restrict(usable.rows))
+            tokens = encoded(usable.table.overviews, vectorizer)
         tensors = FilmTensors(usable.table.genres, usable.posters, tokens, usable.poster_rows)
         return FilmsInUse(usable, tensors, vectorizer, split, to_predict=stage == "predict")
+
+    def _learned_vectorizer(self, table: FilmTable, split: Split) -> OverviewVectorizer:
+        """Learn the vocabulary, from the training films only."""
+        training = self._rows("train", split, table)
+        for advice in word_split_advice(table.overviews, self.standardize, self.word_split):
+            _log.warning("%s", advice)
+        names = ("vocabulary_size", "sequence_length", "standardize", "stem", "min_df", "word_split")
+        return adapted(table.overviews, training, **{name: getattr(self, name) for name in names})
 
     @property
     def _may_lack(self) -> bool:

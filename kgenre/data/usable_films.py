@@ -141,8 +141,8 @@ def select_usable_films(films: FilmTable, options: PosterOptions | None, overvie
     table = films.subset(rows)
     posters: npt.NDArray[np.uint8] | StreamedPosters | None = pixels
     if options and pixels is None:
-        kept, size = files if table is films else files.take(rows), options.image_size
-        posters = StreamedPosters(table.ids, table.poster_paths, kept, size, options.resize, options.max_bad_fraction)
+        size, resize, most_bad = options.image_size, options.resize, options.max_bad_fraction
+        posters = StreamedPosters(table.ids, table.poster_paths, files.take(rows), size, resize, most_bad)
     poster_rows = rows if pixels is not None and len(rows) < len(films) else None
     return UsableFilms(films, files, rows, table, posters, poster_rows, tuple(bad), tuple(left_out))
 
