@@ -139,8 +139,8 @@ class FilmData(DataModule):
         check_film_arguments(locals())
         self.path = path
         self.format = format
-        self.posters = posters
-        self.overviews = overviews
+        self.posters = bool(posters)
+        self.overviews = bool(overviews)
         self.image_size = (int(image_size[0]), int(image_size[1]))
         self.batch_size = batch_size
         self.vocabulary_size = vocabulary_size

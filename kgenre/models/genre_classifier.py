@@ -178,7 +178,8 @@ class GenreClassifier(ExactEvaluation):
             )
         data = self.trainer.datamodule if self._trainer else None
         for name in self.inputs:
-            if data is not None and not getattr(data, f"{name}s", True):
+            # Of a user's own data, ``posters`` may be an array of them.
+            if getattr(data, f"{name}s", True) is False:
                 raise TrainerError(
                     f"The network reads {name}s, but the data do not include them: set --data.{name}s true."
                 )

@@ -32,7 +32,7 @@ def quiet_trainer(folder, **options):
 class Posters(DataModule):
     """Data with genres and an image size, but no vocabulary; the validation films can be read only once."""
 
-    genre_names, image_size = ("Drama", "War"), (8, 8)
+    genre_names, image_size, posters = ("Drama", "War"), (8, 8), BATCH["poster"]
 
     def train_dataloader(self):
         return [BATCH]
