@@ -137,30 +137,31 @@ class FilmData(DataModule):
     ) -> None:
         self.save_hyperparameters()
         check_film_arguments(locals())
+        # Converted, as NumPy's numbers are accepted too: checkpoints keep JSON, and Keras takes Python's int only.
         self.path = path
         self.format = format
         self.posters = bool(posters)
         self.overviews = bool(overviews)
         self.image_size = (int(image_size[0]), int(image_size[1]))
-        self.batch_size = batch_size
-        self.vocabulary_size = vocabulary_size
-        self.sequence_length = sequence_length
-        self.val_fraction = val_fraction
-        self.test_fraction = test_fraction
-        self.split_seed = split_seed
-        self.seed = seed
+        self.batch_size = int(batch_size)
+        self.vocabulary_size = int(vocabulary_size)
+        self.sequence_length = None if sequence_length is None else int(sequence_length)
+        self.val_fraction = float(val_fraction)
+        self.test_fraction = float(test_fraction)
+        self.split_seed = int(split_seed)
+        self.seed = int(seed)
         self.augment = Augmentation.of(augment)
-        self.max_bad_fraction = max_bad_fraction
+        self.max_bad_fraction = float(max_bad_fraction)
         self.resize = resize
         self.poster_table = poster_table
-        self.length_buckets = length_buckets
+        self.length_buckets = int(length_buckets)
         self.standardize = standardize
-        self.given_split = given_split
+        self.given_split = bool(given_split)
         self.stem = stem
-        self.min_df = min_df
+        self.min_df = int(min_df)
         self.incomplete = incomplete
-        self.min_films = min_films
-        self.drop_remainder = drop_remainder
+        self.min_films = int(min_films)
+        self.drop_remainder = bool(drop_remainder)
         self.word_split = word_split
         self._kept: KeptFilms | None = None  # from a checkpoint
         self._films: FilmsInUse | None = None

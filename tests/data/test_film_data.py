@@ -109,6 +109,32 @@ def test_hyperparameters_are_kept():
     assert vars(FilmData("x", batch_size=7, image_size=[32, 24]).hparams)["batch_size"] == 7
 
 
+def test_arguments_may_be_numpys(sample):
+    given = {
+        "vocabulary_size": 50,
+        "sequence_length": 9,
+        "batch_size": 16,
+        "split_seed": 3,
+        "min_df": 2,
+        "min_films": 5,
+    }
+    given |= {
+        "val_fraction": 0.25,
+        "test_fraction": 0.125,
+        "posters": False,
+        "given_split": True,
+        "max_bad_fraction": 0.5,
+    }
+    plain, of_numpy = (
+        FilmData(str(sample), **given),
+        FilmData(str(sample), **{n: np.array(v)[()] for n, v in given.items()}),
+    )
+    for films in (plain, of_numpy):
+        films.setup("fit")
+    assert json.dumps(of_numpy.state_dict()) == json.dumps(plain.state_dict())
+    assert {type(getattr(of_numpy, name)) for name in given} == {int, float, bool}
+
+
 def test_each_part_has_its_films(films):
     split = films.split
     assert sorted(films_of(films.train_dataloader())) == split.train.tolist()
