@@ -145,13 +145,14 @@ class GenreClassifier(ExactEvaluation):
     def _set_sizes(self, genre_names: list[str], sizes: dict[str, Any]) -> None:
         self.genre_names, self._sizes = tuple(genre_names), sizes
         if self.model is not None:
-            self._check_outputs()
+            self._check_outputs(len(genre_names))
 
-    def _check_outputs(self) -> None:
+    def _check_outputs(self, genres: int | None) -> None:
+        """Refuse data with another number of genres than the network has outputs; 0 or None: it is not known."""
         outputs = self.model.output_shape[-1]
-        if self.genre_names and len(self.genre_names) != outputs:
+        if genres and genres != outputs:
             raise TrainerError(
-                f"The network has {outputs} outputs, but the data have {len(self.genre_names)} genres. "
+                f"The network has {outputs} outputs, but the data have {genres} genres. "
                 "Build it with the function's argument genres."
             )
 
@@ -162,7 +163,7 @@ class GenreClassifier(ExactEvaluation):
             sizes = self._sizes | ({"genres": len(self.genre_names)} if self.genre_names else {})
             sizes["pretrained"] = not self._will_load_weights
             self.model = build_network(self.network, self.network_args, sizes, self.members)
-            self._check_outputs()
+            self._check_outputs(len(self.genre_names))
         self._check_inputs()
         if is_new and not self._will_load_weights:
             self._adapt_to_films()
@@ -268,6 +269,7 @@ class GenreClassifier(ExactEvaluation):
 
         mixes = self.mixup or self.cutmix
         read, genres = self._mixed(batch) if mixes else (self._read(batch), batch["genres"])
+        self._check_outputs(genres.shape[-1])  # of batches without a datamodule
         if self.label_smoothing:
             genres = (1 - self.label_smoothing) * genres + self.label_smoothing * self._frequencies
         # A user's network may return half precision, in which 1 - 1e-7 is 1.

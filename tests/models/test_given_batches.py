@@ -29,6 +29,11 @@ def quiet_trainer(folder, **options):
     return kgenre.Trainer(default_root_dir=folder, **quiet | options)
 
 
+def test_error_batches_with_another_number_of_genres(tmp_path):
+    with pytest.raises(TrainerError, match=r"has 3 outputs, but the data have 2 genres\. .* argument genres"):
+        quiet_trainer(tmp_path, max_steps=1, logger=False).fit(GenreClassifier(network(3)), [BATCH])
+
+
 class Posters(DataModule):
     """Data with genres and an image size, but no vocabulary; the validation films can be read only once."""
 
