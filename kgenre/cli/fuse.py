@@ -112,7 +112,8 @@ def _read(run: Path) -> _Member:
 
     checkpoint = find_checkpoint(run)
     state = read_state(checkpoint)
-    if "data" not in state or "classifier" not in state:
+    kept = KeptFilms.of_run(state)
+    if kept is None or "classifier" not in state:
         raise UsageError(f"{run} holds no GenreClassifier trained on films: kgenre fuse cannot use it.")
     model = state["model"]["hyperparameters"]
     network = model.get("network", "<a function>")
@@ -122,7 +123,7 @@ def _read(run: Path) -> _Member:
     reads = state["classifier"].get("inputs")
     if reads is None:  # of an older version: the network's name tells which
         reads = [name for name in ("poster", "overview") if "fusion" in network or network.startswith(name)]
-    learnt = KeptFilms.from_json(state["data"]["state"]).to_json()  # completes the state of older versions
+    learnt = kept.to_json()  # complete, also for checkpoints of older versions
     return _Member(checkpoint, reads, model, state["data"]["hyperparameters"], learnt)
 
 

@@ -34,15 +34,16 @@ def run(arguments: Sequence[str]) -> int:
         raise UsageError(f"--top takes 1 or more. Received: {options.top}")
     from kgenre.checkpoints import find_checkpoint, read_state
     from kgenre.cli.quiet_backend import import_backend
+    from kgenre.data.kept_films import KeptFilms
 
     checkpoint = find_checkpoint(options.ckpt_path)
     state = read_state(checkpoint)
-    if "data" not in state or "classifier" not in state:
+    kept = KeptFilms.of_run(state)
+    if kept is None or "classifier" not in state:
         raise UsageError(f"{checkpoint} holds no GenreClassifier trained on films: kgenre predict cannot use it.")
     path = None if one else _table_path(checkpoint, options.out)
     import_backend(data=not one, extras=False)  # many films are batched by TensorFlow
     from kgenre.data import FilmData
-    from kgenre.data.kept_films import KeptFilms
     from kgenre.models.trained_classifier import load_classifier
 
     module = load_classifier(checkpoint)
@@ -50,7 +51,7 @@ def run(arguments: Sequence[str]) -> int:
     # A poster network needs no overviews to predict, even if its training data had them.
     films.posters, films.overviews = "poster" in module.inputs, "overview" in module.inputs
     if path is not None:
-        return _predict_many(module, films, path, options, KeptFilms.from_json(state["data"]["state"]))
+        return _predict_many(module, films, path, options, kept)
     batch = films.encode(
         None if options.poster is None else [options.poster], None if options.overview is None else [options.overview]
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,13 @@ class KeptFilms:
         """Rebuild from the dict of `to_json`, of this version or an older one."""
         known = {one.name: state[one.name] for one in fields(cls) if one.name in state}
         return cls(**known | {"image_size": tuple(state["image_size"])})
+
+    @classmethod
+    def of_run(cls, state: Mapping[str, Any]) -> KeptFilms | None:
+        """Return what a checkpoint's ``state`` keeps of its films; None if the run was not trained on `FilmData`."""
+        kept = (state.get("data") or {}).get("state") or {}
+        required = {one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING}
+        return cls.from_json(kept) if required <= kept.keys() else None
 
     @cached_property
     def vectorizer(self) -> OverviewVectorizer | None:

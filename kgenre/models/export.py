@@ -63,7 +63,8 @@ def export_classifier(
     _check(folder, format)
     checkpoint = find_checkpoint(run)
     state = read_state(checkpoint)
-    if "data" not in state or "classifier" not in state:
+    films = KeptFilms.of_run(state)
+    if films is None or "classifier" not in state:
         raise TrainerError(f"{checkpoint} holds no GenreClassifier trained on films.")
     from kgenre.models.trained_classifier import load_classifier
 
@@ -73,7 +74,6 @@ def export_classifier(
         whole = Path(unfinished) / folder.name
         whole.mkdir()
         _write_model(exportable(module), whole / FORMATS[format], format)
-        films = KeptFilms.from_json(state["data"]["state"])
         description = _describe(module, films, state["data"]["hyperparameters"], checkpoint)
         (whole / "classifier.json").write_text(
             json.dumps(description, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"

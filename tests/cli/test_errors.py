@@ -192,9 +192,21 @@ def test_a_folder_of_runs_suggests_the_newest(fails, tmp_path):
     assert (code, f"The newest run there is {tmp_path / 'version_10'}." in lines[-1]) == (1, True)
 
 
-def test_a_checkpoint_of_another_module_is_rejected(fails, tmp_path):
-    made = write_checkpoint(Checkpoint({}, {}, {"model": {"class_path": "digits.DigitNet"}}), tmp_path / "step=000001")
-    for command in (["predict", "--overview", "A ship.", "--ckpt_path", made], ["fuse", made]):
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"model": {"class_path": "digits.DigitNet"}},
+        {
+            "classifier": {"genre_names": ["War"]},
+            "data": {"class_path": "mine.Posters", "state": {"genre_names": ["War"]}},
+        },
+    ],
+    ids=["another module", "other data"],
+)
+def test_a_checkpoint_of_another_module_or_other_data_is_rejected(fails, state, tmp_path):
+    made = write_checkpoint(Checkpoint({}, {}, state), tmp_path / "step=000001")
+    export = ["export", made, tmp_path / "exported", "--format", "keras"]
+    for command in (["predict", "--overview", "A ship.", "--ckpt_path", made], ["fuse", made], export):
         code, lines = fails(*command)
         assert code == 1
         assert "holds no GenreClassifier trained on films" in lines[-1]
