@@ -78,9 +78,13 @@ class KnownPosters:
         rows = [(_utf8(folder), _utf8(name), size, changed, *file) for folder, name, size, changed, file in files]
         if not rows or self._database is None:
             return
-        with suppress(sqlite3.Error), self._database:  # on a full disk the next run examines them again
-            self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        try:
+            with self._database:
+                self._database.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
             self._has_new = True
+        except sqlite3.Error as error:  # such as a full disk: the next run examines them again
+            if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_BUSY:  # the next write would wait as long
+                self.close()
 
     def close(self) -> None:
         """Delete the entries of folders that no longer exist, and close the file."""

@@ -104,6 +104,17 @@ def test_a_damaged_cache_is_replaced(folder, cache, monkeypatch, begins):
     assert examine_posters(paths) == expected
 
 
+def test_a_lock_that_another_process_keeps_is_waited_for_once(folder, cache, monkeypatch):
+    examine_posters(sorted(folder.iterdir()))
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda path, timeout: connect(path, timeout=0))
+    with closing(connect(next(cache.iterdir()))) as other, closing(KnownPosters()) as known:
+        other.execute("BEGIN IMMEDIATE")  # by a process that is suspended: others may read, but not write
+        assert known.read(str(folder), ["0.jpg"])
+        known.write([(str(folder), "new.jpg", 1, 1, poster_files.PosterFile("x"))])
+        assert not known.read(str(folder), ["0.jpg"]), "not in use any more"
+
+
 @pytest.mark.parametrize("is_open", [True, False])
 def test_a_cache_locked_by_another_process_is_left_alone(folder, cache, monkeypatch, is_open):
     paths = sorted(folder.iterdir())
