@@ -168,7 +168,8 @@ class FilmBatches:
             batch = {name: values[i] for name, values in inputs.items()} | {"poster": posters, "weight": weights}
             with tf.device("CPU"):
                 batch = {name: tf.convert_to_tensor(values) for name, values in batch.items()}
-                yield self._traced({name: values[None] for name, values in batch.items()})(batch)
+                batch = self._traced({name: values[None] for name, values in batch.items()})(batch)
+            yield batch  # outside of the block, or the training step would be computed on the CPU too
 
     def _traced(self, inputs: dict[str, Any]) -> Any:
         # Traced once, so that an epoch begins within milliseconds and all epochs share one graph.

@@ -206,6 +206,14 @@ def test_batches_are_equal_for_all_kinds_of_poster_tables(folder, augment, resiz
             np.testing.assert_array_equal(a[name], b[name])
 
 
+@pytest.mark.parametrize("place", ["memory", "stream"])
+def test_batches_do_not_move_the_training_step_to_the_cpu(folder, place):
+    from tensorflow.python.eager import context
+
+    for _ in film_data(folder, place).train_dataloader():
+        assert context.context().device_name == "", "TensorFlow chooses the device"
+
+
 def test_a_poster_deleted_during_training_has_no_weight(folder, caplog):
     films = film_data(folder, "stream")
     gone = films.table.ids[films.split.train[3]]
