@@ -247,6 +247,9 @@ def test_films_that_were_predicted_are_checked_before_training(broken):
     films.setup("fit")
     fresh.setup("fit")
     assert films.state_dict() == fresh.state_dict()
+    posters = FilmData(str(broken), image_size=(8, 8), max_bad_fraction=0.1, overviews=False)
+    posters.setup("predict")
+    assert {posters.table.ids[row] for row in posters.split.test} >= {fresh.table.ids[row] for row in fresh.split.test}
     films = FilmData(str(broken), image_size=(8, 8))
     films.setup("predict")
     assert len(films.table) == 55

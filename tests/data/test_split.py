@@ -146,6 +146,13 @@ def test_no_part_is_empty_if_most_films_share_an_overview(seed):
     assert split.sizes == (18, 1, 1)
 
 
+@pytest.mark.parametrize("fractions", [(0.01, 0.2), (0.2, 0.01), (0.01, 0.01), (0.01, 0)])
+def test_a_part_of_less_than_a_film_has_one(fractions):
+    split = split_films(films(20), *fractions)
+    assert [size > 0 for size in split.sizes] == [True, *(fraction > 0 for fraction in fractions)]
+    check_covers(split, 20)
+
+
 def test_missing_values_are_not_duplicates(tmp_path):
     for i in range(40):
         (tmp_path / f"{i}.jpg").touch()
