@@ -1,5 +1,6 @@
 import logging
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -103,6 +104,16 @@ def test_the_file_is_reused_until_a_poster_or_a_setting_changes(folder, cache, m
     left = sorted((cache / "posters").iterdir())
     assert [p.suffix for p in left] == [".json", ".npy"] * 2
     assert not set(first) & set(left)
+
+
+def test_free_memory_where_it_is_unknown_is_the_machines(monkeypatch):
+    def read(path, encoding):
+        if path.name != "meminfo":
+            raise FileNotFoundError
+        return "MemTotal: 1 kB\n"
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert poster_table.free_memory() > 1 << 20
 
 
 def test_auto_chooses_by_free_memory_and_disk(folder, cache, monkeypatch):
