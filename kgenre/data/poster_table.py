@@ -29,6 +29,10 @@ _MEMORY_SHARE = 4  # at most a quarter of the free memory
 _DISK_SHARE = 2
 _WORTH_KEEPING = 100_000_000  # bytes: 8,000 posters of 64 x 64, decoded by one core in three seconds
 _PLENTY_OF_DISK = 20
+_CONTAINER_MEMORY = (  # the limit and what is used, of control groups version 2 and 1
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
+)
 _log = logging.getLogger("kgenre")
 
 
@@ -112,10 +116,9 @@ def free_memory() -> int:
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         # WSL 1 and old kernels have no such line.
         free = next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable")), free)
-    with suppress(OSError, ValueError):
-        group = Path("/sys/fs/cgroup")
-        limit = int((group / "memory.max").read_text(encoding="utf-8"))
-        free = min(free, limit - int((group / "memory.current").read_text(encoding="utf-8")))
+    for limit, used in _CONTAINER_MEMORY:
+        with suppress(OSError, ValueError):  # not in such a container, or its limit is "max"
+            free = min(free, int(limit.read_text(encoding="utf-8")) - int(used.read_text(encoding="utf-8")))
     return free
 
 

@@ -116,6 +116,18 @@ def test_free_memory_where_it_is_unknown_is_the_machines(monkeypatch):
     assert poster_table.free_memory() > 1 << 20
 
 
+@pytest.mark.parametrize("names", [("memory.max", "memory.current"), ("limit_in_bytes", "usage_in_bytes")])
+def test_free_memory_is_that_of_the_container(monkeypatch, names):
+    def read(path, encoding):
+        values = [value for name, value in zip(names, ("5000\n", "2000\n"), strict=True) if path.name.endswith(name)]
+        if not values:
+            raise FileNotFoundError
+        return values[0]
+
+    monkeypatch.setattr(Path, "read_text", read)
+    assert poster_table.free_memory() == 3000
+
+
 def test_auto_chooses_by_free_memory_and_disk(folder, cache, monkeypatch):
     size = 40 * 24 * 16 * 3
     monkeypatch.setattr(poster_table, "free_memory", lambda: 4 * size)
