@@ -82,8 +82,12 @@ def sample_films(n: int = 600, seed: int = 0) -> Path:
     """
     folder = cache_folder() / f"sample-films-v{_VERSION}-{n}-{seed}"
     table = folder / "films.csv"
-    if not os.path.exists(table):  # `Path.exists` raises an error in a home that this user may not enter
-        shutil.rmtree(folder, ignore_errors=True)  # parts of it were deleted, such as by a clean-up of the cache
+    # `Path.exists` raises an error in a home that this user may not enter. The folder first: another process may move
+    # all of it into place at any moment.
+    is_there = os.path.exists(folder)
+    if not os.path.exists(table):
+        if is_there:  # parts of it were deleted, such as by a clean-up of the cache
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             make_sample_films(folder, n, seed)
         except FilmDataError as error:

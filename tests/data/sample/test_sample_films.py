@@ -84,6 +84,22 @@ def test_errors(tmp_path, monkeypatch):
             sample_films(n=3)
 
 
+def test_the_set_of_a_faster_process_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", str(tmp_path))
+    exists, made = os.path.exists, []
+
+    def too_late(path):
+        found = exists(path)
+        if os.path.basename(path) == "films.csv" and not made:
+            made.append(make_sample_films(os.path.dirname(path), n=3))
+            (made[0] / "of the other process").touch()
+        return found
+
+    monkeypatch.setattr(os.path, "exists", too_late)
+    assert sample_films(n=3) == made[0]
+    assert (made[0] / "of the other process").exists()
+
+
 @pytest.mark.parametrize("folder", ["empty", ".", "link"])
 def test_an_existing_folder_is_filled_not_replaced(tmp_path, monkeypatch, folder):
     """The working directory and the root of a disk cannot be replaced."""
