@@ -11,7 +11,7 @@ from kgenre.evaluation import Thresholds, genre_metrics, intervals, multilabel_m
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
 from kgenre.evaluation.metrics import HEADLINE_METRICS
-from kgenre.training import Module
+from kgenre.training import Module, TrainerError
 
 
 class ExactEvaluation(Module):
@@ -46,6 +46,11 @@ class ExactEvaluation(Module):
         self, outputs: dict[str, Any], batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """Collect the outputs; the tensors stay on the device."""
+        if missing := [name for name in ("probabilities", "genres", "index", "weight") if name not in outputs]:
+            raise TrainerError(
+                f"The metrics need each film's {', '.join(missing)}: in the batches, as FilmData's have them, and in "
+                "what validation_step and test_step return."
+            )
         self._step_outputs += (outputs,)
         self._evaluation = None  # may have been read after an earlier batch
 

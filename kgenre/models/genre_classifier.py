@@ -295,13 +295,13 @@ class GenreClassifier(ExactEvaluation):
             self.log(f"train/{name}", value, on_step=False, on_epoch=True, batch_size=count)
 
     def validation_step(self, batch: dict[str, Any], batch_idx: Any) -> dict[str, Any]:
-        """Return the predictions and the true genres, collected for exact metrics.
+        """Return the predictions and the true genres, collected for exact metrics; films to predict may have none.
 
         Test and prediction have the same step; overriding this one changes validation only. To change the predictions
         everywhere, override `probabilities`.
         """
         kept = ("genres", "index", "weight")
-        return {"probabilities": self.probabilities(batch), **{name: batch[name] for name in kept}}
+        return {"probabilities": self.probabilities(batch), **{name: batch[name] for name in kept if name in batch}}
 
     test_step = predict_step = validation_step
 

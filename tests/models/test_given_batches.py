@@ -63,6 +63,18 @@ def test_without_a_datamodule_genres_are_numbered(tmp_path):
     assert known.thresholds.per_genre == module.thresholds.per_genre
 
 
+def test_films_to_predict_need_posters_only(tmp_path):
+    trainer = quiet_trainer(tmp_path, logger=False)
+    [predicted] = trainer.predict(GenreClassifier(network()), [{"poster": BATCH["poster"]}])
+    assert predicted["probabilities"].shape == (4, 2)
+
+
+def test_error_films_to_validate_without_index_and_weight(tmp_path):
+    batch = {name: BATCH[name] for name in ("poster", "genres")}
+    with pytest.raises(TrainerError, match="The metrics need each film's index, weight"):
+        quiet_trainer(tmp_path, logger=False).validate(GenreClassifier(network()), [batch])
+
+
 def test_network_gets_the_sizes_that_the_data_have(tmp_path):
     module = GenreClassifier(network)
     quiet_trainer(tmp_path, max_epochs=1, logger=False).fit(module, datamodule=Posters())
