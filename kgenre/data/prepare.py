@@ -146,6 +146,8 @@ def _check_manifest(folder: Path, made: Mapping[str, Any]) -> None:
         known = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):  # no manifest, or an unreadable one
         return
+    if not isinstance(known, dict) or "shards" not in known:
+        raise FilmDataError(f"{folder} has a manifest.json of something else. Give a new folder.")
     differing = [name for name in made if name in known and known[name] != made[name]]
     if differing:
         raise FilmDataError(

@@ -298,6 +298,12 @@ def test_error_a_folder_with_other_files(films, tmp_path):
         prepare_films(read_films(films), films)
     with pytest.raises(FilmDataError, match="is a file"):
         prepare_films(read_films(films), films / "films.csv")
+    (tmp_path / "app").mkdir()
+    for other in ('{"name": "an app"}', "[1]"):
+        (tmp_path / "app" / "manifest.json").write_text(other)
+        with pytest.raises(FilmDataError, match=r"manifest\.json of something else\. Give a new folder\."):
+            prepare_films(read_films(films), tmp_path / "app")
+        assert (tmp_path / "app" / "manifest.json").read_text() == other
 
 
 def test_films_without_any_input_are_left_out(tmp_path):
