@@ -58,11 +58,12 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
                 f"A poster must be a picture file, a Pillow image or uint8 (height, width, 3). Received: {given}."
             )
         return shrunk(path, image_size, resize)
+    place = os.path.expanduser(path)
     try:
-        file = examine_bytes(read_file(path))
+        file = examine_bytes(read_file(place))
     except OSError as error:
         file = PosterFile(reason_of(error))
-    [found] = decode_posters([Path(path)], [file], image_size, resize)
+    [found] = decode_posters([place], [file], image_size, resize)
     if found.reasons[0]:
         raise FilmDataError(f"The poster {path} cannot be used: {found.reasons[0]}.")
     return found.pixels[0]

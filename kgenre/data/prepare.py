@@ -88,7 +88,7 @@ def prepare_films(
     if not len(table):
         raise FilmDataError(f"{table.source} has no films.")
     settings = {"image_size": list(image_size), "resize": resize, "posters": posters, "version": VERSION}
-    folder = Path(out)
+    folder = Path(os.path.expanduser(out))
     files = examine_posters(table.poster_paths, table.root, on_progress)
     count = -(-len(table) // films_per_shard)
     names = [f"films-{n:05d}-of-{count:05d}.tfrecord" for n in range(count)]

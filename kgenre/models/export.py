@@ -59,7 +59,7 @@ def export_classifier(
         >>> export_classifier("runs/quickstart/version_0", "exported")
         PosixPath('exported')
     """
-    folder = Path(folder)
+    folder = Path(os.path.expanduser(folder))
     _check(folder, format)
     checkpoint = find_checkpoint(run)
     state = read_state(checkpoint)

@@ -220,6 +220,12 @@ def test_a_picture_in_memory_is_read_like_its_file(tmp_path, resize):
         np.testing.assert_array_equal(read_poster(given, (48, 32), resize), expected)
 
 
+def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    picture().save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_poster("~/a.png"), read_poster(tmp_path / "a.png"))
+
+
 def test_error_pixels_of_the_wrong_type():
     with pytest.raises(FilmDataError, match=r"uint8 \(height, width, 3\)\. Received: float64 \(8, 8, 3\)"):
         read_poster(np.zeros((8, 8, 3)))

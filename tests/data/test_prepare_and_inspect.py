@@ -183,6 +183,13 @@ def test_prepared_films_equal_the_originals(films, tmp_path, posters, monkeypatc
     assert read_films(tmp_path / "out").poster_paths == after.poster_paths
 
 
+def test_films_are_made_and_prepared_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert make_sample_films("~/films", n=3) == tmp_path / "films"
+    prepare_films(read_films("~/films"), "~/out", (12, 8))
+    assert len(read_films(tmp_path / "out")) == 3
+
+
 def test_a_given_split_is_prepared_too(made, tmp_path):
     split = {"train": ids(*range(20)), "validation": ids(20, 21), "test": ids(*range(22, 30))}
     assert "split" not in prepare_films(read_films(made), tmp_path / "drawn", (12, 8))

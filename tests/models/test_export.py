@@ -92,8 +92,10 @@ def test_a_file_for_onnx_runtime_gives_the_same_probabilities(run, tmp_path):
     check(export_classifier(run[0], tmp_path / "exported", "onnx", network=tiny), *run[1:])
 
 
-def test_a_keras_file_gives_the_same_probabilities(run, tmp_path):
-    check(export_classifier(run[0], tmp_path / "below" / "exported", "keras", network=tiny), *run[1:])
+def test_a_keras_file_gives_the_same_probabilities(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    check(export_classifier(run[0], "~/below/exported", "keras", network=tiny), *run[1:])
+    assert (tmp_path / "below" / "exported" / "model.keras").exists()
 
 
 @on_tensorflow

@@ -47,7 +47,7 @@ def make_sample_films(directory: str | os.PathLike[str], n: int = 600, seed: int
     """
     if n < 1 or seed < 0:
         raise FilmDataError(f"n={n} must be 1 or more, and seed={seed} 0 or more.")
-    directory = Path(directory)
+    directory = Path(os.path.expanduser(directory))
     try:
         is_there = directory.exists()
         if is_there and (not directory.is_dir() or any(directory.iterdir())):
