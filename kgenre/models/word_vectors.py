@@ -11,32 +11,23 @@ import numpy as np
 from kgenre.models.films_with_words import words_of_films
 
 _FILMS_AT_ONCE = 16_384
+_WINDOW = 5  # most positions between two words that are each other's context
+_SMOOTHING = 0.75  # power of the context's counts
+_DEVIATION = 0.3  # standard deviation of the vectors' numbers
 
 
-def ppmi_vectors(
-    tokens: np.ndarray,
-    vocabulary_size: int,
-    dim: int,
-    window: int = 5,
-    smoothing: float = 0.75,
-    std: float = 0.3,
-    seed: int = 0,
-) -> np.ndarray:
+def ppmi_vectors(tokens: np.ndarray, vocabulary_size: int, dim: int) -> np.ndarray:
     """Factorise how much more often than by chance two words occur near each other.
 
-    Positive pointwise mutual information of word and context, with the context's counts raised to ``smoothing``, and
-    its truncated singular value decomposition, ``U sqrt(S)``: Levy, Goldberg and Dagan (2015), "Improving
-    Distributional Similarity with Lessons Learned from Word Embeddings" (https://aclanthology.org/Q15-1016). It works
-    with as few texts as there are here; word2vec needs millions.
+    Positive pointwise mutual information of word and context (the words up to 5 positions away), with the context's
+    counts raised to 0.75, and its truncated singular value decomposition, ``U sqrt(S)``: Levy, Goldberg and Dagan
+    (2015), "Improving Distributional Similarity with Lessons Learned from Word Embeddings"
+    (https://aclanthology.org/Q15-1016). It works with as few texts as there are here; word2vec needs millions.
 
     Args:
         tokens: int (n, T) ids, 0 padding on the right.
         vocabulary_size: ids are below it.
         dim: length of a vector.
-        window: most positions between two words that are each other's context.
-        smoothing: power of the context's counts.
-        std: standard deviation of the result's numbers.
-        seed: seed of the randomised decomposition.
 
     Returns:
         float32 (vocabulary_size, dim); zeros for padding and for words without context. Where the vocabulary is smaller
@@ -49,22 +40,22 @@ def ppmi_vectors(
     from sklearn.utils.extmath import randomized_svd
 
     vectors = np.zeros((vocabulary_size, dim), np.float32)
-    counts = _cooccurrences(tokens, vocabulary_size, window)
+    counts = _cooccurrences(tokens, vocabulary_size)
     if not counts.nnz:
         return vectors
     of_word = np.asarray(counts.sum(axis=1)).ravel()  # and of each context: the counts are symmetric
-    of_context = of_word**smoothing
+    of_context = of_word**_SMOOTHING
     chance = np.repeat(of_word, np.diff(counts.indptr)) * of_context[counts.indices] / of_context.sum()
     counts.data = np.maximum(np.log(counts.data / chance), 0)
     rank = min(dim, vocabulary_size - 1)
-    left, values, _ = randomized_svd(counts, rank, n_iter=4, random_state=seed)
+    left, values, _ = randomized_svd(counts, rank, n_iter=4, random_state=0)
     vectors[:, :rank] = left * np.sqrt(values)
     vectors[of_word == 0] = 0  # the decomposition leaves rounding errors there
     spread = vectors[:, :rank].std()
-    return vectors * np.float32(std / spread) if spread > 0 else vectors
+    return vectors * np.float32(_DEVIATION / spread) if spread > 0 else vectors
 
 
-def _cooccurrences(tokens: np.ndarray, vocabulary_size: int, window: int) -> Any:
+def _cooccurrences(tokens: np.ndarray, vocabulary_size: int) -> Any:
     """Count how often any two words occur near each other: sparse float64 (vocabulary_size, vocabulary_size)."""
     from scipy.sparse import coo_matrix, csr_matrix
 
@@ -72,7 +63,7 @@ def _cooccurrences(tokens: np.ndarray, vocabulary_size: int, window: int) -> Any
     after = csr_matrix(shape)
     for first in range(0, len(tokens), _FILMS_AT_ONCE):  # all pairs of 200,000 films took seven gigabytes
         some, pairs = tokens[first : first + _FILMS_AT_ONCE], []
-        for distance in range(1, min(window, tokens.shape[1] - 1) + 1):
+        for distance in range(1, min(_WINDOW, tokens.shape[1] - 1) + 1):
             left, right = some[:, :-distance].ravel(), some[:, distance:].ravel()
             both = (left > 0) & (right > 0)
             pairs.append((left[both], right[both]))
