@@ -57,13 +57,14 @@ def read_header(path: Path, skip_lines: int = 0) -> list[str]:
         raise _not_utf8(path, error) from error
 
 
-def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False) -> Iterator[NumberedRow]:
+def read_rows(path: Path, encoding: str = "utf-8-sig") -> Iterator[NumberedRow]:
     """Each row as (line number, {column: stripped text}); None for a row with too few or too many fields.
 
-    Blank rows are skipped. With ``to_the_end``, a file that ends inside a quote is an error: it is truncated.
+    Blank rows are skipped.
 
     Raises:
-        FilmDataError: the file is not in ``encoding`` or not CSV, a column appears twice, or a quote is never closed.
+        FilmDataError: the file is not in ``encoding`` or not CSV, a column appears twice, a quote is never closed, or
+            the file ends inside a quote: it is truncated.
     """
     with open_csv(path, encoding) as file:
         delimiter = _delimiter(path)
@@ -94,7 +95,7 @@ def read_rows(path: Path, encoding: str = "utf-8-sig", to_the_end: bool = False)
                     first_line,
                     {n: f.strip() for n, f in zip(names, fields, strict=True)} if whole else None,
                 )
-            if to_the_end and _ends_inside_a_quote(last_row, delimiter):
+            if _ends_inside_a_quote(last_row, delimiter):
                 first_line = line + 1 - len(last_row)
                 raise FilmDataError(
                     f"{path} is truncated: it ends inside a quoted field of the row that begins on line {first_line}. "

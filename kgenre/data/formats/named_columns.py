@@ -57,7 +57,7 @@ class NamedColumns:
             found = read_json_rows(path)
         else:
             encoding, notes = encoding_of(path)
-            found = read_rows(path, encoding, to_the_end=True)
+            found = read_rows(path, encoding)
         films = GatheredFilms[tuple[str, ...]](path)
         for film_id, row in films.rows_of(self.id, self.change(with_column_keys(found))):
             genres = self.parse_genres(row[self.genres])

@@ -1,3 +1,4 @@
+import csv
 import os
 import shutil
 
@@ -161,6 +162,13 @@ def test_repeated_column_names_are_no_film(write_csv, header, film):
 def test_line_ends_inside_a_field_are_kept(write_csv):
     path = write_csv("films.csv", [*FILMS, film_row(overview="One.\r\nTwo."), film_row("b")])
     assert read_films(path).overviews == ("One.\r\nTwo.", "A ship.")
+
+
+@pytest.mark.parametrize("rows", [[*FILMS, film_row(), film_row("b")], [*COURSE, course_row(), course_row("tt2")]])
+def test_error_a_truncated_table(write_csv, rows):
+    path = write_csv("a.csv", rows, quoting=csv.QUOTE_ALL)
+    path.write_bytes(path.read_bytes()[:-8])
+    check_error(path, "is truncated: it ends inside a quoted field of the row that begins on line 3")
 
 
 def check_error(path, *parts, format="auto"):
