@@ -51,7 +51,9 @@ def read_file(path: str | os.PathLike[str]) -> bytes:
         status = os.fstat(descriptor)
         if reason := refusal(status):
             raise OSError(reason)
-        return os.read(descriptor, status.st_size)
+        # `os.read` may return less than is there, on a network file system for example.
+        with open(descriptor, "rb", closefd=False) as file:
+            return file.read(status.st_size)
     finally:
         os.close(descriptor)
 

@@ -176,6 +176,12 @@ def test_a_name_with_a_zero_byte_is_no_file(folder):
     assert [file.reason for file in found] == ["", "no such file", "no such file"]
 
 
+def test_a_file_that_comes_in_pieces_is_read_to_its_end(folder, monkeypatch):
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(size, 100)))
+    assert poster_files.read_file(folder / "0.jpg") == (folder / "0.jpg").read_bytes()
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
 def test_error_a_pipe_is_not_waited_for(folder):
     os.mkfifo(folder / "pipe.jpg")
