@@ -16,7 +16,7 @@ from kgenre.data.formats.layout_choice import ARCHIVES, shortened_list
 from kgenre.data.poster_decoding import OnProgress, decode_posters, open_picture, shrunk
 from kgenre.data.poster_examination import examine_posters
 from kgenre.data.poster_files import SUFFIXES, PosterFile, examine_bytes, read_file, reason_of
-from kgenre.data.poster_resizing import Pixels
+from kgenre.data.poster_resizing import RESIZE, Pixels
 from kgenre.data.poster_table import poster_table
 
 if TYPE_CHECKING:
@@ -40,12 +40,13 @@ def read_poster(path: Poster, image_size: tuple[int, int] = (64, 64), resize: st
 
     Raises:
         FilmDataError: the file does not exist, is not a picture, is damaged, or has more than 64 MiB or 50 million
-            pixels; or it is something else.
+            pixels; it is something else; or an unknown ``resize``.
 
     Example:
         >>> read_poster("posters/tt0084058.jpg", (64, 64)).shape
         (64, 64, 3)
     """
+    _check_resize(resize)
     if not isinstance(path, str | os.PathLike):
         from PIL import Image
 
@@ -101,17 +102,23 @@ def read_posters(
         uint8 (n, height, width, 3), zeros where a poster is bad, and the films with a bad poster, with the reasons.
 
     Raises:
-        FilmDataError: more than ``max_bad_fraction`` are missing or bad.
+        FilmDataError: more than ``max_bad_fraction`` are missing or bad; or an unknown ``resize``.
 
     Example:
         >>> pixels, bad = read_posters(read_films("films"), (64, 64))
         >>> pixels.shape, bad
         ((120, 64, 64, 3), [])
     """
+    _check_resize(resize)
     files = examine_posters(table.poster_paths, table.root)
     pixels, reasons = poster_table(table, files, image_size, resize, "memory", on_progress)
     assert pixels is not None  # only "stream" has none
     return pixels, bad_films(table, reasons, max_bad_fraction)
+
+
+def _check_resize(resize: str) -> None:
+    if resize not in RESIZE:
+        raise FilmDataError(f"resize={resize!r} must be one of {', '.join(RESIZE)}.")
 
 
 def bad_films(table: FilmTable, reasons: Sequence[str], max_bad_fraction: float) -> list[LeftOut]:

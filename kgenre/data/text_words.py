@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
+from kgenre.data.errors import FilmDataError
+
 STANDARDIZE = ("lower_and_strip_punctuation", "lower", "strip_punctuation", "unicode", None)
 WORD_SPLIT = ("whitespace", "character")
 # What Keras's TextVectorization strips.
@@ -35,12 +37,18 @@ class TextWords:
             of Chinese, Japanese, Thai and the like is a word; letters of other scripts are split at blanks.
         stem: None, or the language whose Snowball stemmer removes word endings, such as "english".
 
+    Raises:
+        FilmDataError: an unknown ``standardize`` or ``word_split``.
+
     Example:
         >>> [word.decode() for word in TextWords("unicode", "character")("NASA的飞船。")]
         ['nasa', '的', '飞', '船']
     """
 
     def __init__(self, standardize: str | None, word_split: str = "whitespace", stem: str | None = None) -> None:
+        for name, value, known in (("standardize", standardize, STANDARDIZE), ("word_split", word_split, WORD_SPLIT)):
+            if value not in known:
+                raise FilmDataError(f"{name}={value!r} must be one of {', '.join(map(str, known))}.")
         self._lower = standardize in ("lower_and_strip_punctuation", "lower")
         self._strip = standardize in ("lower_and_strip_punctuation", "strip_punctuation")
         self._unicode, self._characters = standardize == "unicode", word_split == "character"

@@ -160,6 +160,12 @@ def test_pieces_have_the_words_of_the_text(standardize, word_split, text):
     assert [word for piece in words.pieces(text) for word in words(piece)] == words(text)
 
 
+@pytest.mark.parametrize("argument", ["standardize", "word_split"])
+def test_error_an_unknown_way_to_split(argument):
+    with pytest.raises(FilmDataError, match=rf"^{argument}='words' must be one of "):
+        OverviewVectorizer.adapt(["a b"], **{argument: "words"})
+
+
 def test_rare_words_are_unknown():
     vectorizer = OverviewVectorizer.adapt(["a a b", "b c"], min_df=2)
     assert vectorizer.vocabulary == ["", "[UNK]", "b"], "a stands twice in one overview, b in two"

@@ -226,6 +226,13 @@ def test_a_path_may_begin_with_the_home_folder(tmp_path, monkeypatch):
     np.testing.assert_array_equal(read_poster("~/a.png"), read_poster(tmp_path / "a.png"))
 
 
+def test_error_an_unknown_way_to_resize(tmp_path):
+    picture().save(tmp_path / "a.png")
+    for read in (read_poster, lambda path, **options: read_posters(table_of([path]), **options)):
+        with pytest.raises(FilmDataError, match=r"resize='stretch' must be one of squash, letterbox, crop\."):
+            read(tmp_path / "a.png", resize="stretch")
+
+
 def test_error_pixels_of_the_wrong_type():
     with pytest.raises(FilmDataError, match=r"uint8 \(height, width, 3\)\. Received: float64 \(8, 8, 3\)"):
         read_poster(np.zeros((8, 8, 3)))
