@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kgenre.callbacks.callback import Callback
+from kgenre.data.film_table import FilmTable
+from kgenre.data.split import Split
 from kgenre.evaluation.baseline_predictions import predict_baselines
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, small_sample_warning
 from kgenre.evaluation.comparison import compare_with_baselines
@@ -42,8 +44,8 @@ class BaselineComparison(Callback):
     difference (model minus baseline) with its bootstrap interval: ``test/difference/baseline_tfidf/map``, ``.../low``,
     ``.../high``. Loggers receive a few of them, ``metrics.json`` all. One line reports whether the model beats the
     genre frequencies. The baselines' thresholds are tuned on the validation films, like the model's. Needs a datamodule
-    with ``table`` and ``split``, such as `FilmData`, and a module with ``evaluation``, such as `GenreClassifier`; with
-    others it logs nothing.
+    with ``table``, a `FilmTable`, and ``split``, a `Split`, such as `FilmData`, and a module with ``evaluation``, such
+    as `GenreClassifier`; with others it logs nothing.
     """
 
     def __init__(self) -> None:
@@ -146,7 +148,8 @@ class BaselineComparison(Callback):
         if self._predicted is None or self._predicted[0] is not data:
             from kgenre.engines.cache_folder import cache_folder
 
-            known = data is not None and hasattr(data, "table") and hasattr(data, "split") and len(data.split.train) > 0
+            table, split = getattr(data, "table", None), getattr(data, "split", None)
+            known = isinstance(table, FilmTable) and isinstance(split, Split) and len(split.train) > 0
             self._predicted = data, predict_baselines(data, cache_folder() / "baselines") if known else {}
             self._metrics, self._rows = {}, {}
         return self._predicted[1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kgenre.callbacks.callback import Callback
+from kgenre.data.film_table import FilmTable
 from kgenre.data.overview_text import shortened
 from kgenre.evaluation.film_pictures import co_occurrence_image, panel_image
 from kgenre.evaluation.film_predictions import predicted_genres, top_genres
@@ -122,7 +123,7 @@ class TensorBoardViews(Callback):
         pictures, panel = {}, None
         if true.any():
             pictures["co-occurrence"] = co_occurrence_image(true, predicted, names)
-        if (table := getattr(trainer.datamodule, "table", None)) is not None:
+        if isinstance(table := getattr(trainer.datamodule, "table", None), FilmTable):
             chosen = np.unique(np.linspace(0, len(prob) - 1, self.films).astype(int))
             films = table.subset(evaluation.rows[chosen])
             pictures["films/posters"] = panel_image(films, true[chosen], predicted[chosen], names)

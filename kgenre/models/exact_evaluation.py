@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from kgenre.data.film_table import FilmTable
+from kgenre.data.split import Split
 from kgenre.evaluation import Thresholds, genre_metrics, intervals, multilabel_metrics, tune_thresholds
 from kgenre.evaluation.evaluation import Evaluation
 from kgenre.evaluation.film_predictions import write_predictions
@@ -67,10 +69,11 @@ class ExactEvaluation(Module):
         """Log the metrics of the test films and write their predictions."""
         self._log_metrics("test")
         self._log_size()
-        data, folder = self.trainer.datamodule, self.trainer.results_dir
-        if folder is not None and data is not None and hasattr(data, "table"):
+        # A user's own data may have something else of this name.
+        table, folder = getattr(self.trainer.datamodule, "table", None), self.trainer.results_dir
+        if folder is not None and isinstance(table, FilmTable):
             evaluation = self._whole_evaluation()
-            films = data.table.subset(evaluation.rows)
+            films = table.subset(evaluation.rows)
             write_predictions(folder / "predictions_test.csv", films, evaluation.prob, self.thresholds)
 
     @property
@@ -118,6 +121,6 @@ class ExactEvaluation(Module):
         self.log("model/parameters", sum(math.prod(w.shape) for w in self.model.weights), logger=False)
         data = self.trainer.datamodule
         split = getattr(data, "split", None)
-        parts = ("test",) if data is not None and data.results_name else ("train", "validation", "test")
-        for part in parts if split is not None else ():
-            self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)
+        if data is not None and isinstance(split, Split):
+            for part in ("test",) if data.results_name else ("train", "validation", "test"):
+                self.log(f"data/{part}_films", len(getattr(split, part)), logger=False)

@@ -95,6 +95,19 @@ def test_the_image_size_is_a_tuple_from_a_checkpoint_too():
     assert again.model.input_shape == (None, 8, 8, 3)
 
 
+@pytest.mark.parametrize(
+    "attributes", [{"table": np.zeros((4, 2))}, {"split": 0.8}, {"table": [1], "split": [0.8, 0.2]}]
+)
+def test_attributes_of_a_datamodule_may_mean_something_else(attributes, tmp_path):
+    data = Posters()
+    data.test_dataloader = lambda: [BATCH]
+    vars(data).update(attributes)
+    trainer, module = quiet_trainer(tmp_path, max_epochs=1), GenreClassifier(network)
+    trainer.fit(module, datamodule=data)
+    trainer.test(module, datamodule=data, verbose=False)
+    assert "test/loss" in trainer.callback_metrics
+
+
 def test_network_whose_output_is_bfloat16(tmp_path):
     def certain(genres=2, image_size=(8, 8)):
         pixels = keras.Input((*image_size, 3), name="poster")
