@@ -29,7 +29,7 @@ _log = logging.getLogger("kgenre")
 
 _FEW = 3
 _MOST_KINDS = 5
-_OF_ONE = re.compile(r"^line \d+: | \(.*")  # the parts of a reason that are about one film only
+_OF_ONE = re.compile(r"\bline \d+: | \(.*")  # the parts of a reason that are about one film only
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kgenre.data import FilmData, FilmDataError, make_sample_films, read_films, read_poster
+from kgenre.data import FilmData, FilmDataError, LeftOut, make_sample_films, read_films, read_poster
 from kgenre.data.overviews import normalised_overview
+from kgenre.data.usable_films import summarize_left_out
 from kgenre.models import GenreClassifier
 from kgenre.training import TrainerError
 
@@ -239,6 +240,11 @@ def test_unusable_films_are_left_out_and_logged(broken, tmp_path, caplog):
         rows = list(csv.reader(file))
     assert rows[0] == ["id", "reason"]
     assert len(rows) == 6
+
+
+def test_rows_left_out_of_a_part_are_counted_by_reason():
+    rows = [LeftOut(f"a{line}", f"test.csv: line {line}: an earlier row is the same") for line in range(4)]
+    assert summarize_left_out(rows) == "4: test.csv: an earlier row is the same (a0, ...)"
 
 
 def test_films_that_were_predicted_are_checked_before_training(broken):

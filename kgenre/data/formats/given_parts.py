@@ -41,8 +41,8 @@ def read_parts(files: Mapping[str, Path], layout: Layout) -> FilmTable:
     for part, file in files.items():
         table = layout.read_part(file, tables[0]) if layout.read_part and tables else layout.read(file)
         known = set(chain.from_iterable(split.values()))
-        again = [film_id for film_id in table.ids if film_id in known]
-        left_out += [*table.left_out, *(LeftOut(i, f"{file.name}: it is in another part too") for i in again)]
+        again = [LeftOut(film_id, "it is in another part too") for film_id in table.ids if film_id in known]
+        left_out += [LeftOut(row, f"{file.name}: {reason}") for row, reason in (*table.left_out, *again)]
         tables.append(table.subset([row for row, film_id in enumerate(table.ids) if film_id not in known]))
         split[part] = tables[-1].ids
     first = tables[0]

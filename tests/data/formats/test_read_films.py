@@ -443,7 +443,7 @@ def test_error_two_tables_that_fit(write_csv, tmp_path):
 def test_a_file_for_each_part_becomes_one_table_with_a_split(write_csv, tmp_path, validation):
     write_csv("posters/b.jpg", [])
     write_csv("train.csv", [*FILMS, film_row("a"), film_row("b", genres="Drama")])
-    write_csv(f"{validation}.csv", [*FILMS, film_row("c", genres="War")])
+    write_csv(f"{validation}.csv", [*FILMS, film_row("c", genres="War"), film_row("")])
     write_csv("test.csv", [*FILMS, film_row("b"), film_row("d", "Heat", "1995", "A heist.", "Drama|Action")])
     table = read_films(tmp_path)
     assert table.ids == ("a", "b", "c", "d")
@@ -452,7 +452,10 @@ def test_a_file_for_each_part_becomes_one_table_with_a_split(write_csv, tmp_path
     assert [table.genres_of(i) for i in (1, 2, 3)] == [("Drama",), ("War",), ("Action", "Drama")]
     assert (table.titles[3], table.years[3], table.overviews[3]) == ("Heat", 1995, "A heist.")
     assert table.poster_paths[1] == tmp_path / "posters" / "b.jpg"
-    assert table.left_out == (("b", "test.csv: it is in another part too"),)
+    assert table.left_out == (
+        ("line 3", f"{validation}.csv: the row has no id"),
+        ("b", "test.csv: it is in another part too"),
+    )
     assert f"train.csv with {validation}.csv and test.csv" in table.source
 
 
