@@ -121,6 +121,8 @@ class GenreClassifier(ExactEvaluation):
 
     def setup(self, stage: str) -> None:
         """Get the network's sizes and the training films from the data."""
+        if self.trainer.ckpt_path is None:
+            self._will_load_weights = False  # those of a run that failed before its network was built
         data: Any = self.trainer.datamodule  # a user's own may have only part of `FilmData`'s attributes
         if hasattr(data, "genre_names"):
             sizes = {name: getattr(data, name) for name in ("image_size", "vocabulary_size") if hasattr(data, name)}

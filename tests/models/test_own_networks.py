@@ -10,7 +10,7 @@ from keras import ops
 from numpy_weights import numpy_weights
 
 import kgenre
-from kgenre.data import FilmData
+from kgenre.data import FilmData, FilmDataError
 from kgenre.evaluation.poster_baseline import poster_features
 from kgenre.models import (
     GenreClassifier,
@@ -20,6 +20,7 @@ from kgenre.models import (
     poster_resnet,
 )
 from kgenre.models.evidence_sum import EvidenceSum
+from kgenre.models.frequencies import prior_log_odds
 from kgenre.models.frequent_words import FrequentWords
 from kgenre.models.genre_head import GenreHead
 from kgenre.models.linear_subwords import LinearSubwords, parts_of
@@ -306,6 +307,20 @@ def test_a_resumed_network_is_not_initialized_from_the_films(sample, tmp_path, m
     monkeypatch.setattr("kgenre.models.word_vectors.ppmi_vectors", lambda *_: pytest.fail("computed again"))
     for weight, uninterrupted in zip(fit(max_steps=2)[1], expected, strict=True):
         np.testing.assert_array_equal(weight, uninterrupted)
+
+
+def test_a_network_is_initialized_after_a_resume_that_was_refused(sample, tmp_path):
+    films, module = FilmData(str(sample), posters=False), GenreClassifier("overview_words", learning_rate=1e-9)
+    trainer = quiet_trainer(tmp_path, max_steps=1, limit_val_batches=0, logger=False)
+    trainer.fit(GenreClassifier("overview_words"), datamodule=films)
+    trainer.save_checkpoint(tmp_path / "last")
+    rows = "\n".join(f"x{i},{'Drama' if i % 2 else 'Comedy'},A film about number {i}" for i in range(20))
+    (tmp_path / "films.csv").write_text(f"id,genres,overview\n{rows}\n")
+    with pytest.raises(FilmDataError, match="cannot be resumed with them"):
+        trainer.fit(module, datamodule=FilmData(str(tmp_path)), ckpt_path=tmp_path / "last")
+    trainer.fit(module, datamodule=films)
+    genres = films.training_films()["genres"]
+    np.testing.assert_allclose(numpy(module.model.get_layer("Words").bias), prior_log_odds(genres), atol=1e-6)
 
 
 @pytest.mark.parametrize("loss", ["weighted_binary_crossentropy", "focal", "asymmetric"])
