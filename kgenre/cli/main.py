@@ -82,10 +82,13 @@ def _run(words: list[str], is_typed: bool) -> int:
             return importlib.import_module(f"kgenre.cli.{words[0]}").run(words[1:])
     except KeyboardInterrupt:
         return 130
-    except SystemExit as stop:  # the parser has printed what is wrong
+    except SystemExit as stop:  # of the parser, which has printed what is wrong, or of the user's code
         if isinstance(stop.__context__, BrokenPipeError):  # rich turns a broken pipe into this
             raise stop.__context__ from None
-        return stop.code if isinstance(stop.code, int) else 1
+        if stop.code is None or isinstance(stop.code, int):
+            return stop.code or 0
+        print(stop.code, file=sys.stderr)  # as Python does
+        return 1
     except BrokenPipeError:
         raise
     except UnicodeEncodeError as error:

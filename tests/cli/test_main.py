@@ -59,6 +59,15 @@ def test_out_of_memory_is_reported_in_one_line(monkeypatch, capsys, note, line):
     assert capsys.readouterr().err == f"kgenre: {line}\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "code", "said"), [(None, 0, ""), (3, 3, ""), ("no films here", 1, "no films here\n")]
+)
+def test_sys_exit_in_a_users_code_works_as_in_python(monkeypatch, capsys, given, code, said):
+    monkeypatch.setattr("kgenre.cli.data.run", lambda words: sys.exit(given))
+    assert main.main(["data"]) == code
+    assert capsys.readouterr().err == said
+
+
 def test_user_files_do_not_shadow_library_modules(tmp_path):
     for name in ("random", "json", "yaml", "keras"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('taken for the library')")
