@@ -140,7 +140,7 @@ def _check_config(given: str) -> None:
 
 
 def _check_yaml(path: Path) -> None:
-    """Reject what is not a mapping of options, and duplicate keys, of which YAML silently keeps the last."""
+    """Reject what is not a mapping of options, and names that are not text or duplicates: YAML keeps only the last."""
     import yaml
 
     if not os.path.isfile(path):  # itself YAML, or a pipe
@@ -165,6 +165,8 @@ def _check_yaml(path: Path) -> None:
             seen: dict[str, int] = {}
             for key, value in node.value:
                 line = key.start_mark.line + 1
+                if not isinstance(key, yaml.ScalarNode):  # as in {{ rate }}, a placeholder of a template
+                    raise UsageError(f"{path}, line {line}: the name of an option must be plain text.")
                 if key.value in seen:
                     raise UsageError(f"{path}: {key.value!r} appears twice, on lines {seen[key.value]} and {line}.")
                 seen[key.value] = line

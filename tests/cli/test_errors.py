@@ -163,6 +163,7 @@ def test_a_misspelled_name_fails_before_the_backend_import(fails, command, optio
         ),
         ("trainer: {callbacks: [{class_path: EarlyStopping, patience: 3}]}", "class_path: NAME, init_args:"),
         ("trainer: {callbacks: [{EarlyStopping: {patience: 3}}]}", "class_path: NAME, init_args:"),
+        ("trainer:\n  max_epochs: {{ epochs }}", "line 2: the name of an option must be plain text"),
         ("- 1", "config.yaml is not a mapping of options"),
         ("", "config.yaml is empty. An example of a configuration"),
         ("# nothing yet", "config.yaml is empty"),
