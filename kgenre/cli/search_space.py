@@ -31,11 +31,19 @@ class Range:
 
     def at(self, share: float) -> float:
         """Return the number at a share in [0, 1] of the way from ``low`` to ``high``."""
-        if self.log:
-            value = math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
-        else:
-            value = self.low + share * (self.high - self.low)
+        value = self._between(self.low, self.high, share)
         return round(value) if self.whole else float(f"{value:.6g}")
+
+    def draw(self, rng: np.random.Generator) -> float:
+        """Draw a number, evenly on the scale; of integers, both ends are as probable as those between them."""
+        if not self.whole:
+            return self.at(rng.random())
+        # From all numbers that round to an integer of the range: from low to high, only half of those of both ends are.
+        value = self._between(self.low - 0.5, self.high + 0.5, rng.random())
+        return min(max(round(value), int(self.low)), int(self.high))
+
+    def _between(self, low: float, high: float, share: float) -> float:
+        return low * (high / low) ** share if self.log else low + share * (high - low)
 
 
 def read_space(section: Mapping[str, Any]) -> dict[str, Sequence[Any] | Range]:
@@ -73,7 +81,7 @@ def _range(name: str, value: Mapping[str, Any]) -> Range:
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    return isinstance(value, int | float) and not isinstance(value, bool) and -math.inf < value < math.inf
 
 
 def _counts(steps: Any) -> bool:
@@ -107,7 +115,7 @@ def random_search(space: Mapping[str, Sequence[Any] | Range], trials: int, seed:
     for trial in range(trials):
         rng = np.random.default_rng([seed, trial])
         yield {
-            name: values.at(rng.random()) if isinstance(values, Range) else values[int(rng.integers(len(values)))]
+            name: values.draw(rng) if isinstance(values, Range) else values[int(rng.integers(len(values)))]
             for name, values in space.items()
         }
 

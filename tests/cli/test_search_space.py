@@ -1,6 +1,7 @@
 """The search space of a sweep, and the trials chosen from it."""
 
 import math
+from collections import Counter
 
 import pytest
 
@@ -37,6 +38,16 @@ def test_random_draws_stay_in_range_and_are_reproducible():
     assert 70 <= below <= 130, "half of them below the geometric middle"
 
 
+def test_all_whole_numbers_of_a_range_are_drawn_equally_often():
+    drawn = Counter(trial["units"] for trial in random_search({"units": Range(1, 4)}, 2000, seed=0))
+    assert set(drawn) == {1, 2, 3, 4}
+    assert all(400 < count < 600 for count in drawn.values()), drawn
+    drawn = Counter(trial["units"] for trial in random_search({"units": Range(1, 64, log=True)}, 2000, seed=0))
+    assert (min(drawn), max(drawn)) == (1, 64)
+    below_8 = sum(count for units, count in drawn.items() if units < 8)
+    assert abs(below_8 / 2000 - math.log(7.5 / 0.5) / math.log(64.5 / 0.5)) < 0.03, "evenly on a log scale"
+
+
 def test_is_numeric():
     assert is_numeric(Range(0, 1))
     assert is_numeric([1, 2.5])
@@ -52,6 +63,8 @@ def test_is_numeric():
         {"a": {"min": 1}},
         {"a": {"min": 2, "max": 1}},
         {"a": {"min": 0, "max": 1, "log": True}},
+        {"a": {"min": 0, "max": math.inf}},
+        {"a": {"min": math.nan, "max": 1}},
         {"a": {"min": 0, "max": 1, "stepps": 3}},
         {"a": {"min": "x", "max": 1}},
         {"a": {"min": 0, "max": 1, "steps": 1}},
