@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kgenre.reports.blocks import Film, label
 from kgenre.reports.example_films import choose_films, example_films
@@ -27,7 +27,7 @@ class Examples(tuple[Film, ...]):
 
 
 def examples(
-    runs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    runs: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     n: int = 3,
     by: str = "random",
     seed: int = 0,

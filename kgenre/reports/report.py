@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from kgenre.evaluation.fonts import rendering_problems
@@ -26,7 +26,7 @@ _MOST_IN_FULL = 6  # runs with curves and text: nobody reads more
 
 
 def write_report(
-    folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
     out: str | os.PathLike[str],
     films: int = 6,
     explain: bool = True,

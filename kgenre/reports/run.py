@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -114,17 +114,19 @@ def best_of(runs: Sequence[Run]) -> Run:
 
 
 def read_runs(
-    folders: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], data_path: str | None = None
+    folders: str | os.PathLike[str] | Iterable[str | os.PathLike[str]], data_path: str | None = None
 ) -> list[Run]:
     """Read one or more runs and check that they can be compared: the same genres, the same split.
 
     ``data_path`` is the current location of their films, if these have moved since training.
 
     Raises:
-        ReportError: a folder is not a run, was not tested, was trained on another split or other genres, or its
-            films had other genres when it was tested.
+        ReportError: no folder is given, or a folder is not a run, was not tested, was trained on another split or
+            other genres, or its films had other genres when it was tested.
     """
-    folders = [folders] if folders is None or isinstance(folders, str | os.PathLike) else folders
+    folders = [folders] if folders is None or isinstance(folders, str | os.PathLike) else list(folders)
+    if not folders:
+        raise ReportError("Received no folders: give at least one run's, such as runs/quickstart/version_0.")
     if any(folder is None for folder in folders):
         raise ReportError("Received None for a run's folder: trainer.run_dir is None before a fit that writes a run.")
     paths = [_run_folder(Path(folder)) for folder in folders]

@@ -839,6 +839,15 @@ def test_examples_in_a_notebook(runs):
         examples(quiet_trainer().run_dir)
 
 
+def test_runs_may_be_found_by_a_pattern(runs, tmp_path):
+    root = runs[0].parents[1]
+    assert [run.folder for run in read_runs(sorted(root.glob("*/version_*")))] == sorted(runs)
+    assert [run.folder for run in read_runs(root.glob("good/*"))] == runs[:1]
+    with pytest.raises(ReportError, match=r"^Received no folders: give at least one run's"):
+        write_report(root.glob("nothing/*"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_run_without_config_finds_its_data_in_its_checkpoint(runs, films, tmp_path, undrawn):
     run = shutil.copytree(runs[0], tmp_path / "run")
     (run / "config.yaml").unlink()
