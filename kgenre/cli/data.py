@@ -67,7 +67,7 @@ def _inspect(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _read_split(path: str) -> dict[str, Any]:
+def _read_split(path: str) -> dict[str, list[str]]:
     try:
         split = json.loads(Path(path).read_bytes())
     except ValueError as error:
@@ -78,7 +78,7 @@ def _read_split(path: str) -> dict[str, Any]:
         raise UsageError(
             f'--split {path} has no lists of film ids. Give JSON such as {{"train": ["tt1"], "test": []}}.'
         )
-    return split
+    return {part: list(map(str, ids)) for part, ids in split.items() if isinstance(ids, list)}  # ids may be numbers
 
 
 def _print(report: dict[str, Any]) -> None:

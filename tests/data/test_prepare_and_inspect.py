@@ -150,6 +150,15 @@ def test_inspect_on_the_command_line(films, capsys, tmp_path):
     assert len(report["rare"]) == len(report["genres"])
 
 
+def test_ids_in_a_split_may_be_numbers(tmp_path, capsys):
+    (tmp_path / "films.csv").write_text("id,genres,overview\n11,Drama,A ship is lost\n12,War,A ship is lost\n")
+    split = tmp_path / "split.json"
+    split.write_text(json.dumps({"seed": 0, "train": [11], "test": [12]}))
+    assert main(["data", "inspect", str(tmp_path), "--split", str(split), "--json"]) == 0
+    [leak] = json.loads(capsys.readouterr().out)["leaks"]
+    assert (leak["ids"], leak["why"]) == (["11", "12"], "identical overviews")
+
+
 # --- prepare --------------------------------------------------------------------------------------------------------
 
 
