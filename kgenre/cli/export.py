@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from kgenre.cli.writing import writing_below
+from kgenre.quoted_path import quoted_path
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -38,5 +39,5 @@ def run(arguments: Sequence[str]) -> int:
     with without_native_output(), writing_below(options.folder, "choose a folder elsewhere"):
         folder = export_classifier(options.run, options.folder, options.format)
     print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
-    print(f"Try it: python {folder / 'classify.py'} --help")
+    print(f"Try it: python {quoted_path(folder / 'classify.py')} --help")
     return 0

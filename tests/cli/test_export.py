@@ -11,9 +11,11 @@ from kgenre.cli.main import main
 
 @pytest.mark.one_backend("jax")
 def test_the_exported_program_predicts_the_same(poster_run, films, tmp_path, capsys, run_python):
-    folder = tmp_path / "exported"
+    folder = tmp_path / "exported model"
     assert main(["export", str(poster_run), str(folder), "--format", "keras"]) == 0
-    assert "classifier.json, classify.py, model.keras" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "classifier.json, classify.py, model.keras" in said
+    assert f'Try it: python "{folder / "classify.py"}" --help' in said
     assert not json.loads((folder / "classifier.json").read_text())["one_is_enough"]
     poster = str(next((films / "posters").iterdir()))
     assert main(["predict", "--ckpt_path", str(poster_run), "--poster", poster, "--top", "2", "--json"]) == 0
