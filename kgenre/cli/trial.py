@@ -59,7 +59,11 @@ class Trial:
         return self.score is not None
 
     def run(self) -> None:
-        """Train in a subprocess; an interrupted trial resumes from its last checkpoint."""
+        """Train in a subprocess; an interrupted trial resumes from its last checkpoint.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came when the trial was ending; its result has been saved.
+        """
         self.folder.mkdir(parents=True, exist_ok=True)
         config = self.folder / "config.yaml"
         begun, same = self.run_dir, config.exists() and config.read_text(encoding="utf-8") == self.config
@@ -68,13 +72,13 @@ class Trial:
         command = [sys.executable, "-m", "kgenre", "fit", "--config", str(config)]
         if begun is not None and same and any(begun.glob("checkpoints/last")):
             command += ["--ckpt_path", "last"]
-        started, self.status = time.time(), "interrupted"
+        started, self.status, stop = time.time(), "interrupted", None
         with (self.folder / "output.log").open("ab") as log:
             child = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
             try:
                 code = child.wait()
-            except KeyboardInterrupt:  # the trial received it too: let it write its checkpoint
-                code = child.wait()
+            except KeyboardInterrupt as ctrl_c:  # the trial received it too: let it write its checkpoint
+                stop, code = ctrl_c, child.wait()
             except BaseException:
                 child.terminate()
                 child.wait()
@@ -91,6 +95,8 @@ class Trial:
         if self.run_dir is not None:
             columns = {name: float(v) if name in self.numbers else str(v) for name, v in self.values.items()}
             write_hparams(self.run_dir, columns, self.score, started, time.time())
+        if stop is not None:
+            raise stop
 
     @property
     def run_dir(self) -> Path | None:

@@ -126,6 +126,25 @@ def test_an_interrupted_sweep_resumes(sweep, swept, tmp_path, monkeypatch, capsy
     assert [row["trial"] for row in table(swept)] == ["trial_001", "trial_000"]
 
 
+def test_ctrl_c_at_the_end_of_a_trial_keeps_its_result_and_stops_the_sweep(tmp_path, monkeypatch):
+    outcomes = [KeyboardInterrupt, 0]  # of `wait`: the trial ends without noticing Ctrl-C
+
+    def wait():
+        if (outcome := outcomes.pop(0)) is KeyboardInterrupt:
+            raise outcome
+        return outcome
+
+    ended = SimpleNamespace(Popen=lambda *arguments, **named: SimpleNamespace(wait=wait), STDOUT=None)
+    monkeypatch.setattr("kgenre.cli.trial.subprocess", ended)
+    (tmp_path / "version_0").mkdir()
+    (tmp_path / "version_0" / "metrics.csv").write_text("step,val/loss\n1,0.5\n")
+    trial = Trial(tmp_path, {}, "", "val/loss", "min")
+    with pytest.raises(KeyboardInterrupt):
+        trial.run()
+    assert (trial.status, trial.score) == ("finished", 0.5)
+    assert Trial(tmp_path, {}, "", "val/loss", "min").load_finished()
+
+
 def test_a_result_counts_for_its_own_configuration_only(swept, tmp_path):
     recalled = [
         Trial(swept / "trial_000", {}, config, "val/loss", "min").load_finished()
