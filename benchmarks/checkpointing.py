@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from trainer_overhead import cpu_name, git_commit, ratio_with_interval
+from machine import cpu_name, environment_for, git_commit
+from ratio import ratio_with_interval
 
 MEASURES = ("save", "train", "start")
 TARGETS = {"kgenre / write + fsync": 1.5, "async / none": 1.02, "resumed / fresh": 1.2}
@@ -32,9 +33,6 @@ _HERE = Path(__file__).resolve().parent
 @contextmanager
 def worker(options: argparse.Namespace, backend: str, folder: Path, **work: Any) -> Iterator[subprocess.Popen[str]]:
     """Start a process of `checkpointing_work.py` with the settings in ``work``; kill it at the end of the block."""
-    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
-    if options.device == "cpu":
-        environment |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
     python = options.lightning_python if work.get("lightning") else sys.executable
     folder.mkdir(parents=True, exist_ok=True)
     sizes = {"batch_size": options.batch_size, "length": options.length, "steps": options.steps}
@@ -46,7 +44,7 @@ def worker(options: argparse.Namespace, backend: str, folder: Path, **work: Any)
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
-            env=environment,
+            env=environment_for(backend, options.device),
             cwd=folder,
         )
         process.log = folder / "log.txt"

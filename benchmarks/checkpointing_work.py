@@ -10,13 +10,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import imported_versions
 
-PACKAGES = ("kgenre", "keras", "jax", "jaxlib", "tensorflow", "numpy", "safetensors", "lightning", "torch")
 GENRES, WORDS, EMBEDDING = 25, 10_000, 256
 
 
@@ -148,7 +147,7 @@ def _size(path: Path) -> int:
 def save(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the names of the ways, then save once for each name on standard input and yield its seconds and bytes."""
     ways = (lightning_way_to_save if work["lightning"] else ways_to_save)(Path(work["folder"]))
-    yield {"ways": list(ways), "versions": versions()}
+    yield {"ways": list(ways), "versions": imported_versions("safetensors")}
     for line in sys.stdin:
         os.sync()  # data that the previous save left unwritten must not slow this one
         begun = time.perf_counter()
@@ -187,7 +186,9 @@ def train(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
     trainer = kgenre_trainer(Path(work["folder"]), [Clock(), *savers], max_epochs=2 + len(arms) * work["rounds"])
     trainer.fit(kgenre_module(), batches(steps, work["batch_size"], work["length"]))
     counted = seconds[: len(arms) * work["rounds"]]
-    yield {arm: [t for name, t in counted if name == arm] for arm in arms} | {"versions": versions()}
+    yield {arm: [t for name, t in counted if name == arm] for arm in arms} | {
+        "versions": imported_versions("safetensors")
+    }
 
 
 # --- how long until the first step ------------------------------------------------------------------------------------
@@ -214,12 +215,7 @@ def start(work: dict[str, Any]) -> Iterator[dict[str, Any]]:
     trainer.fit(module, data, ckpt_path=path if work["resumes"] else None)
     if not path.exists():
         trainer.save_checkpoint(path)
-    yield {"seconds": found[0], "versions": versions()}
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the packages that are imported."""
-    return {name: metadata.version(name) for name in PACKAGES if name in sys.modules}
+    yield {"seconds": found[0], "versions": imported_versions("safetensors")}
 
 
 if __name__ == "__main__":

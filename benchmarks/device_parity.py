@@ -25,9 +25,8 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from device_rates import driver, gpu_name
-from throughput_networks import build, films, prepare_environment, scaled
-from trainer_overhead import git_commit
+from machine import driver, environment_for, git_commit, gpu_name
+from throughput_networks import build, films, scaled
 
 PACKAGES = ("keras", "jax", "jaxlib", "numpy", "tensorflow")
 
@@ -103,7 +102,7 @@ def run(spec: dict[str, Any]) -> list[float] | str:
         [sys.executable, __file__, "--train", json.dumps(spec)],
         capture_output=True,
         text=True,
-        env=prepare_environment(spec["backend"], spec["device"]),
+        env=environment_for(spec["backend"], spec["device"]),
     )
     lines = done.stdout.splitlines()
     if done.returncode or not lines:

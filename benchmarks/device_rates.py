@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from machine import driver
+
 
 def fastest(run: Callable[[], Any], wait: Callable[[Any], Any], repeats: int) -> float:
     """Return the seconds of one run: the mean of ``repeats`` runs enqueued at once, the best of five such means."""
@@ -67,26 +69,6 @@ def tensorflow_rates(device: str) -> dict[str, float]:
     long = tf.zeros((1 << 28 if device == "gpu" else 1 << 25,))
     rates["copy bytes/s"] = 8 * int(tf.size(long)) / fastest(lambda: long + 1, wait, repeats)
     return rates
-
-
-def driver() -> str | None:
-    """Return the NVIDIA driver's version, if there is one."""
-    return _asked_of_the_driver("driver_version")
-
-
-def gpu_name() -> str | None:
-    """Return the first NVIDIA GPU's name, if there is one."""
-    return _asked_of_the_driver("name")
-
-
-def _asked_of_the_driver(field: str) -> str | None:
-    import subprocess
-
-    command = ["nvidia-smi", f"--query-gpu={field}", "--format=csv,noheader"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
-    except (OSError, subprocess.SubprocessError, IndexError):
-        return None
 
 
 if __name__ == "__main__":

@@ -25,7 +25,8 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")  # metrics run on one core; backends have their own threads
 
 import numpy as np  # noqa: E402
-from trainer_overhead import cpu_name, git_commit, ratio_with_interval  # noqa: E402
+from machine import cpu_name, git_commit  # noqa: E402
+from ratio import ratio_with_interval  # noqa: E402
 
 PARTS = ("metrics", "tensorboard", "report")
 CONFIGS = Path(__file__).parent.parent / "configs"

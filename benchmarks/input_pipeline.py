@@ -36,7 +36,7 @@ from input_contestants import (
     warm_contestants,
 )
 from input_report import SIZES, Rates, render
-from trainer_overhead import cpu_name, git_commit
+from machine import cpu_name, git_commit
 
 if TYPE_CHECKING:
     from kgenre.data import FilmTable

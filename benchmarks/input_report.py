@@ -6,6 +6,7 @@ import statistics
 from typing import Any
 
 import numpy as np
+from ratio import ratio_with_interval
 
 Rates = dict[str, dict[str, list[float]]]  # contestant -> clock ("wall" or "cpu") -> items per second of each round
 
@@ -24,12 +25,8 @@ RATE_TARGETS = {
 
 
 def ratio_of(rates: Rates, name: str, base: str, clock: str = "wall") -> tuple[float, float, float]:
-    """Return the ratio of medians with its bootstrap 95 % interval, drawing rounds in pairs."""
-    a, b = np.array(rates[name][clock]), np.array(rates[base][clock])
-    rng = np.random.default_rng(0)
-    drawn = rng.integers(0, len(a), (2000, len(a)))
-    low, high = np.percentile(np.median(a[drawn], 1) / np.median(b[drawn], 1), (2.5, 97.5))
-    return float(np.median(a) / np.median(b)), float(low), float(high)
+    """Return the ratio of two contestants' rates, with its interval."""
+    return ratio_with_interval(rates[name][clock], rates[base][clock])
 
 
 def base_of(rates: Rates, base: str) -> str | None:

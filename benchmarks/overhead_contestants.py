@@ -14,15 +14,14 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from importlib import metadata
 from typing import Any, TextIO
 
 import numpy as np
+from machine import imported_versions
 
 FEATURES, HIDDEN, TARGETS = 16, 32, 4
 BATCH_SIZE = 64
 ADAM = {"learning_rate": 1e-3, "beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
-PACKAGES = ("kgenre", "keras", "jax", "jaxlib", "tensorflow", "numpy", "lightning", "torch")
 Weights = list[np.ndarray]  # kernel (16, 32), bias (32,), kernel (32, 4), bias (4,)
 
 
@@ -337,18 +336,8 @@ def main() -> None:
     }[work.contestant]
     x, y = make_data(work.steps)
     weights = train(work, gate, x, y)
-    gate.answer(initial_loss=loss_of(initial_weights(), x, y), final_loss=loss_of(weights, x, y), versions=_versions())
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        if package == "kgenre" or package in sys.modules:
-            try:
-                found[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                continue
-    return found
+    losses = {"initial_loss": loss_of(initial_weights(), x, y), "final_loss": loss_of(weights, x, y)}
+    gate.answer(**losses, versions=imported_versions())
 
 
 if __name__ == "__main__":

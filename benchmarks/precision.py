@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from earlier_results import earlier_results
-from trainer_overhead import cpu_name, git_commit
+from machine import cpu_name, git_commit
 
 PRECISIONS = ("32-true", "bf16-mixed")
 

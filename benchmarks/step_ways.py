@@ -35,10 +35,9 @@ import numpy as np
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from device_rates import driver, gpu_name
 from earlier_results import earlier_results
+from machine import cpu_name, driver, git_commit, gpu_name
 from throughput_networks import MODELS, build, films, scaled
-from trainer_overhead import cpu_name, git_commit
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 _KERNEL = "(convolution|dropout|max_pooling|masked_lstm)"

@@ -31,10 +31,11 @@ from typing import Any
 
 import numpy as np
 from earlier_results import earlier_results
+from machine import cpu_name, environment_for, git_commit
+from ratio import ratio_with_interval
 from throughput_groups import GROUP, PARTS, Contestant, Group, contestants_of, measure, start
-from throughput_networks import MODELS, OWN, POSTERS, flops, prepare_environment
+from throughput_networks import MODELS, OWN, POSTERS, flops
 from throughput_report import plot, render
-from trainer_overhead import cpu_name, git_commit, ratio_with_interval
 
 BACKENDS = ("jax", "tensorflow", "torch")
 PEERS = ("raw", "keras-fit", "keras-fit-padded", "lightning")
@@ -55,7 +56,7 @@ def measure_rates(options: argparse.Namespace) -> dict[str, Any]:
             [sys.executable, str(_HERE / "device_rates.py"), options.device],
             capture_output=True,
             text=True,
-            env=prepare_environment(backend, options.device),
+            env=environment_for(backend, options.device),
         )
         if done.returncode == 0:
             return json.loads(done.stdout.splitlines()[-1])

@@ -15,8 +15,9 @@ import json  # noqa: E402 - the imports belong to the time to the first step
 import os  # noqa: E402
 import sys  # noqa: E402
 
+from machine import imported_versions  # noqa: E402
 from throughput_contestants import CONTESTANTS, import_lightning  # noqa: E402
-from throughput_device import check_device, device_name, memory, versions  # noqa: E402
+from throughput_device import check_device, device_name, memory  # noqa: E402
 from throughput_rounds import Cell, Clock  # noqa: E402
 
 
@@ -53,7 +54,7 @@ def main() -> None:
         **clock.facts,
         input_wait=clock.input_wait,
         import_seconds=imported,
-        versions=versions(),
+        versions=imported_versions(),
         device_name=device_name(cell),
         **memory(cell),
     )

@@ -1,4 +1,4 @@
-"""What a process of `throughput.py` reports about itself: memory, profile, device, versions."""
+"""What a process of `throughput.py` reports about itself: memory, profile, device."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from throughput_rounds import Cell
-
-PACKAGES = ("kgenre", "keras", "jax", "jaxlib", "tensorflow", "numpy", "lightning", "pytorch-lightning", "torch")
 
 
 def memory(cell: Cell) -> dict[str, int | None]:
@@ -113,14 +110,3 @@ def check_device(cell: Cell) -> None:
         found = torch.cuda.is_available()
     if not found:
         raise NotImplementedError(f"{cell.backend} sees no GPU here")
-
-
-def versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        if package.replace("-", "_") in sys.modules:
-            try:
-                found[package] = metadata.version(package)
-            except metadata.PackageNotFoundError:
-                found[package] = "from the source folder"
-    return found

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from throughput_networks import EPOCH, OWN, POSTERS, SEVERAL, flops, prepare_environment
+from machine import environment_for
+from throughput_networks import EPOCH, OWN, POSTERS, SEVERAL, flops
 
 PARTS = ("train", "inference")
 GROUP = ("model", "batch_size", "precision", "source")  # what contestants are compared on
@@ -168,7 +169,7 @@ def _start(options: argparse.Namespace, group: Group, name: str, backend: str, s
             stderr=errors,
             text=True,
             # An empty cache, so that every time to the first step is that of a first start.
-            env=prepare_environment(backend, options.device) | {"KGENRE_CACHE": str(place / "cache")},
+            env=environment_for(backend, options.device) | {"KGENRE_CACHE": str(place / "cache")},
             cwd=place,
         )
     return Contestant(name, backend, process, log, steps)

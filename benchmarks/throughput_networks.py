@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from itertools import pairwise
 from typing import Any
 
@@ -130,13 +129,3 @@ def scaled(name: str, x: Any) -> Any:
     from keras import ops
 
     return ops.cast(x, "float32") / 255.0 if name in POSTERS else x
-
-
-def prepare_environment(backend: str, device: str) -> dict[str, str]:
-    """Return the environment variables for a process of one backend on one device."""
-    environment = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
-    if device == "cpu":
-        return os.environ | environment | {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    # Several processes share the device: none may take all of its memory.
-    shared = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-    return os.environ | environment | shared

@@ -29,12 +29,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from machine import cpu_name, environment_for, git_commit
+from overhead_contestants import BATCH_SIZE
+from ratio import ratio_with_interval
 
 CONTESTANTS = ("kgenre", "kgenre-single", "kgenre-bare", "keras-fit", "hand-written", "lightning")
 BACKENDS = ("jax", "tensorflow", "torch")
 INPUTS = ("arrays", "tf.data")
 BASES = ("hand-written", "keras-fit", "lightning")  # the table has ratios to these
-BATCH_SIZE = 64
 SAME_LOSS = 0.02  # relative: data, weights and optimizer are the same, so a larger difference is an error
 _HERE = Path(__file__).resolve().parent
 
@@ -128,11 +130,6 @@ def _start(arguments: argparse.Namespace, name: str, backend: str, source: str, 
         "epochs": arguments.rounds + 2,
         "folder": str(place),
     }
-    environment = os.environ | {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"}
-    if arguments.device == "cpu":
-        environment |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
-    else:  # several processes share the device: none may take all of its memory
-        environment |= {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     python = arguments.lightning_python if name == "lightning" else sys.executable
     log = place / "log.txt"
     with log.open("w") as errors:
@@ -142,30 +139,13 @@ def _start(arguments: argparse.Namespace, name: str, backend: str, source: str, 
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            env=environment,
+            env=environment_for(backend, arguments.device),
             cwd=place,
         )
     return Contestant(name, backend, source, process, log)
 
 
 # --- statistics -----------------------------------------------------------------------------------------------------
-
-
-def ratio_with_interval(values: list[float], base: list[float], draws: int = 10_000) -> tuple[float, float, float]:
-    """Return the ratio of two medians and its bootstrap 95% interval.
-
-    Rounds are drawn in pairs: a busy moment of the machine affected both.
-
-    Args:
-        values: one value for each round.
-        base: the values of the same rounds to divide by.
-        draws: bootstrap samples.
-    """
-    a, b = np.asarray(values), np.asarray(base)
-    drawn = np.random.default_rng(0).integers(0, len(a), (draws, len(a)))
-    ratios = np.median(a[drawn], axis=1) / np.median(b[drawn], axis=1)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return float(np.median(a) / np.median(b)), float(low), float(high)
 
 
 def summarise(rows: list[dict[str, Any]]) -> None:
@@ -262,29 +242,6 @@ def _results(arguments: argparse.Namespace, contestants: list[Contestant]) -> di
         "batch_size": BATCH_SIZE,
         "rows": rows,
     }
-
-
-def cpu_name() -> str:
-    """Return the system's name for its processor."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
-
-
-def git_commit() -> str | None:
-    """Return the commit, with "+changes" if ``kgenre`` has uncommitted ones; outside git ``$GIT_COMMIT``."""
-
-    def git(*command: str) -> str:
-        return subprocess.run(["git", *command], cwd=_HERE, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changes = git("status", "--porcelain", "--untracked-files=no", "--", "../kgenre")
-        return git("rev-parse", "HEAD") + ("+changes" if changes else "")
-    except (OSError, subprocess.SubprocessError):
-        return os.environ.get("GIT_COMMIT")
 
 
 # --- command line -----------------------------------------------------------------------------------------------------

@@ -25,10 +25,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from device_rates import driver, gpu_name
 from earlier_results import earlier_results
-from throughput_networks import prepare_environment
-from trainer_overhead import cpu_name, git_commit
+from machine import cpu_name, driver, environment_for, git_commit, gpu_name
 
 SECONDS, WAIT = "throughput/seconds_per_epoch", "input_wait"
 
@@ -36,7 +34,7 @@ SECONDS, WAIT = "throughput/seconds_per_epoch", "input_wait"
 def fit(backend: str, config: str, options: argparse.Namespace, words: list[str]) -> dict[str, Any]:
     """Run one job; return its seconds, and the losses and seconds of its epochs."""
     with tempfile.TemporaryDirectory(prefix="whole_job-", ignore_cleanup_errors=True) as folder:
-        environment = prepare_environment(backend, options.device) | {"KGENRE_CACHE": f"{folder}/cache"}
+        environment = environment_for(backend, options.device) | {"KGENRE_CACHE": f"{folder}/cache"}
         place = ["--trainer.default_root_dir", folder, "--trainer.name", "job", "--data.path", options.path]
         command = [sys.executable, "-m", "kgenre", "fit", "--config", config, *place, *words]
         begun = time.perf_counter()

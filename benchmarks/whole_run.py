@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 from earlier_results import earlier_results
-from trainer_overhead import cpu_name, git_commit, ratio_with_interval
+from machine import cpu_name, environment_for, git_commit
+from ratio import ratio_with_interval
 
 # Rows of the table: (title, parts of the numerator, parts of the denominator, target). Parts are summed.
 RATIOS = (
@@ -129,8 +130,7 @@ def measure(options: argparse.Namespace, backend: str) -> list[dict[str, float]]
     rounds = []
     for number in range(options.rounds):
         with tempfile.TemporaryDirectory(prefix="whole_run-", ignore_cleanup_errors=True) as folder:
-            environment = os.environ | {"KERAS_BACKEND": backend, "KGENRE_CACHE": f"{folder}/cache"}
-            environment |= {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"} if options.device == "cpu" else {}
+            environment = environment_for(backend, options.device) | {"KGENRE_CACHE": f"{folder}/cache"}
             for first in (True, False):
                 work = {"path": options.path, "network": options.network, "batch_size": options.batch_size}
                 work |= {"folder": folder, "first": first}

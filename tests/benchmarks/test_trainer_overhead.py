@@ -1,11 +1,9 @@
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 pytestmark = pytest.mark.one_backend("tensorflow")
@@ -15,14 +13,9 @@ RESULTS = sorted((ROOT / "benchmarks" / "results").glob("*-trainer_overhead.json
 BACKEND = os.environ.get("KERAS_BACKEND", "tensorflow")
 
 
-@pytest.fixture(scope="module")
-def overhead():
-    spec = importlib.util.spec_from_file_location("trainer_overhead", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look up their module there
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+@pytest.fixture
+def overhead(benchmarks):
+    return benchmarks("trainer_overhead")
 
 
 def run(*arguments):
@@ -69,21 +62,6 @@ def test_failed_process_shows_its_log(tmp_path):
     assert done.returncode == 1
     assert "lightning on torch (arrays) ended with code 3:\nthere is no torch here" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_ratios_pair_the_rounds(overhead):
-    # The machine slows down for both contestants alike: the ratio stays the same.
-    base = list(np.linspace(100, 400, 25))
-    ratio, low, high = overhead.ratio_with_interval([1.5 * value for value in base], base)
-    assert (ratio, low, high) == pytest.approx((1.5, 1.5, 1.5))
-
-
-def test_the_interval_widens_with_noise(overhead):
-    noise = np.random.default_rng(0).lognormal(0, 0.3, (2, 40))
-    ratio, low, high = overhead.ratio_with_interval(list(200 * noise[0]), list(100 * noise[1]))
-    assert low < 2 < high
-    assert high - low > 0.1
-    assert low < ratio < high
 
 
 @pytest.mark.parametrize(
