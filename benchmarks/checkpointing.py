@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -76,27 +76,24 @@ def answer(process: Any, word: str | None = None) -> dict[str, Any]:
 
 def measure_save(options: argparse.Namespace, backend: str, folder: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """Save in every way in turn, round after round."""
-    with worker(options, backend, folder / "keras", measure="save", lightning=False) as ours:
-        workers, versions = {}, {}
-        processes = [ours]
+    workers, versions = {}, {}
+    with ExitStack() as running:
+        ours = worker(options, backend, folder / "keras", measure="save", lightning=False)
+        processes = [running.enter_context(ours)]
         if options.lightning_python:
-            context = worker(options, "torch", folder / "lightning", measure="save", lightning=True)
-            processes.append(context.__enter__())
-        try:
-            for process in processes:
-                ready = answer(process)
-                versions |= ready["versions"]
-                workers |= dict.fromkeys(ready["ways"], process)
-            found: dict[str, Any] = {way: {"seconds": [], "bytes": 0} for way in workers}
-            for done in range(-1, options.rounds):  # the first round warms up
-                for way, process in workers.items():
-                    once = answer(process, way)
-                    if done >= 0:
-                        found[way]["seconds"].append(once["seconds"])
-                        found[way]["bytes"] = once["bytes"]
-        finally:
-            if len(processes) > 1:
-                context.__exit__(None, None, None)
+            lightning = worker(options, "torch", folder / "lightning", measure="save", lightning=True)
+            processes.append(running.enter_context(lightning))
+        for process in processes:
+            ready = answer(process)
+            versions |= ready["versions"]
+            workers |= dict.fromkeys(ready["ways"], process)
+        found: dict[str, Any] = {way: {"seconds": [], "bytes": 0} for way in workers}
+        for done in range(-1, options.rounds):  # the first round warms up
+            for way, process in workers.items():
+                once = answer(process, way)
+                if done >= 0:
+                    found[way]["seconds"].append(once["seconds"])
+                    found[way]["bytes"] = once["bytes"]
     return found, versions
 
 

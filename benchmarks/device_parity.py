@@ -23,8 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from machine import driver, environment_for, git_commit, gpu_name
 from throughput_networks import build, films, scaled
 

@@ -17,13 +17,12 @@ import os
 import re
 import sys
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("KERAS_BACKEND", "jax")
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from step_ways import PRECISIONS, check_ways, module_of
 from throughput_networks import films
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 H200 = """
 gpu_device_info {

@@ -17,6 +17,7 @@ import csv
 import datetime
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,12 +26,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from quality_report import show
+from quality_report import SHOWN, show
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # for this process, which reads films and fits baselines
 
 _ROUNDS = 500
-_SHOWN = ("loss", "map", "tuned_f1_micro", "tuned_f1_macro")
 Predicted = dict[str, np.ndarray]  # film id -> probabilities, (G,)
 
 
@@ -79,8 +79,6 @@ def _run(backend: str, arguments: list[str], folder: Path) -> Path:
     done = run / "seconds.json"
     if not done.exists():
         if folder.exists():
-            import shutil
-
             shutil.rmtree(folder)
         begun = time.time()
         print(f"{backend} {folder.parent.name} {folder.name} ...", end=" ", flush=True)
@@ -136,7 +134,7 @@ def scores(true: np.ndarray, prob: np.ndarray, thresholds: Any) -> dict[str, flo
     from kgenre.evaluation import multilabel_metrics
 
     values = multilabel_metrics(true > 0, prob, thresholds=thresholds)
-    return {name: values[name] for name in _SHOWN if name in values}
+    return {name: values[name] for name in SHOWN if name in values}
 
 
 class Drawn:
@@ -148,12 +146,12 @@ class Drawn:
     """
 
     def __init__(self, true: np.ndarray, prob: np.ndarray) -> None:
+        from kgenre.evaluation.metrics import binary_crossentropy
         from kgenre.evaluation.ranking import Ranking
 
         rng, n = np.random.default_rng(0), len(true)
         draws = [np.ones(n), *(np.bincount(rng.integers(0, n, n), minlength=n).astype(float) for _ in range(_ROUNDS))]
-        p = np.clip(prob.astype(float), 1e-7, 1 - 1e-7)
-        losses = -np.where(true > 0, np.log(p), np.log1p(-p)).mean(axis=1)
+        losses = binary_crossentropy(true > 0, prob.astype(float)).mean(axis=1)
         ranking = Ranking(true > 0, prob.astype(float))
         self.loss = np.array([losses @ w / n for w in draws])  # (1 + rounds,), all films first
         self.ap = np.array([ranking.scores(w)[0] for w in draws])  # (1 + rounds, G)
@@ -227,7 +225,7 @@ def compare(options: argparse.Namespace, runs: list[tuple[str, int, str, Path]])
             else:
                 metrics = json.loads((folder / "metrics.json").read_text())
                 row |= {"seconds": json.loads((folder / "seconds.json").read_text()), "curve": curve(folder)}
-                row |= {metric: metrics[f"test/{metric}"] for metric in _SHOWN}
+                row |= {metric: metrics[f"test/{metric}"] for metric in SHOWN}
             row["minus"] = {other: ours.minus(theirs) for other, theirs in others.items()}
             gains = {other: ours.gains(others[other], genres) for model, other in options.gains if model == name}
             rows.append(row | ({"gains": gains} if gains else {}))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-_SHOWN = ("loss", "map", "tuned_f1_micro", "tuned_f1_macro")
+SHOWN = ("loss", "map", "tuned_f1_micro", "tuned_f1_macro")
 _AGAINST = ("TF-IDF, stems", "frequencies")
 Row = dict[str, Any]
 
@@ -50,7 +50,7 @@ def table(rows: list[Row]) -> str:
             values = [get(row) for row in group]
             return None if any(value is None for value in values) else float(np.mean(values))
 
-        loss, *others = (mean(lambda row, key=key: row.get(key)) for key in _SHOWN)
+        loss, *others = (mean(lambda row, key=key: row.get(key)) for key in SHOWN)
         minus = [mean(lambda row, to=to: row.get("minus", {}).get(to, {}).get("loss", [None])[0]) for to in _AGAINST]
         seconds = mean(lambda row: row.get("seconds"))
         cells = [model, backend, f"{loss:.4f}", *("" if value is None else f"{value:.3f}" for value in others)]

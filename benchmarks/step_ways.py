@@ -32,12 +32,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-os.environ.setdefault("KERAS_BACKEND", "jax")
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from earlier_results import earlier_results
 from machine import cpu_name, driver, git_commit, gpu_name
 from throughput_networks import MODELS, build, films, scaled
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 PRECISIONS = {"fp32": "32-true", "bf16": "bf16-mixed"}
 _KERNEL = "(convolution|dropout|max_pooling|masked_lstm)"
@@ -193,6 +192,7 @@ def main() -> int:
     if options.render:
         print(render(json.loads(options.render.read_text())))
         return 0
+    check_ways(parser, options.ways)
     import jax
     import keras
 
@@ -205,7 +205,6 @@ def main() -> int:
         "driver": driver(),
         "versions": {"jax": jax.__version__, "keras": keras.__version__, "numpy": np.__version__},
     }
-    check_ways(parser, options.ways)
     for way in options.ways:
         try:
             row = measure(way, options.seconds, not options.no_profile)

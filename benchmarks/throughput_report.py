@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-PARTS = ("train", "inference")
+from throughput_groups import PARTS
+
 SHARES = {"share_of_matrix_rate": "of matrix rate", "share_of_copy_rate": "of copy rate"}
 
 

@@ -116,7 +116,12 @@ def source(cell: Cell, clock: Clock, put: Callable[[Any], Any], form: Callable[[
 
 def on_the_device(cell: Cell, put: Callable[[Any], Any], form: Callable[[dict[str, Any]], Any]) -> list[Any]:
     """Return the batches on the device, for rounds without the pipeline."""
-    return [form({name: put(array) for name, array in batch.items()}) for batch in made_films(cell)]
+    if cell.words == OWN and cell.reads_words:
+        padding = "buckets" if cell.is_kgenre else "all" if cell.contestant == "keras-fit-padded" else "longest"
+        batches = overviews(cell.batch_size, padding)
+    else:
+        batches = films(cell.model, cell.batch_size, 3, cell.words)
+    return [form({name: put(array) for name, array in batch.items()}) for batch in batches]
 
 
 def endless_dataset(cell: Cell, form: Callable[[dict[str, Any]], Any]) -> Any:
@@ -132,13 +137,6 @@ def endless_dataset(cell: Cell, form: Callable[[dict[str, Any]], Any]) -> Any:
     else:
         epochs = [tf.data.Dataset.from_tensors(batch) for batch in on_the_device(cell, tf.convert_to_tensor, form)]
     return functools.reduce(tf.data.Dataset.concatenate, epochs).repeat()
-
-
-def made_films(cell: Cell, batches: int = 3) -> list[dict[str, Any]]:
-    if cell.words == OWN and cell.reads_words:
-        padding = "buckets" if cell.is_kgenre else "all" if cell.contestant == "keras-fit-padded" else "longest"
-        return overviews(cell.batch_size, padding)
-    return films(cell.model, cell.batch_size, batches, cell.words)
 
 
 @functools.cache  # no measured round creates the films
