@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -104,5 +105,6 @@ class TraceProfiler(Profiler):
         from kgenre.engines.device_trace import stop_trace
 
         self._is_recording = False
-        self.engine.epoch_logs("train")  # wait: these sums depend on the last step
+        with suppress(Exception):  # a failed step leaves none of these sums: its own error is the one to raise
+            self.engine.epoch_logs("train")  # wait: they depend on the last step
         stop_trace()

@@ -175,6 +175,22 @@ def test_trace_profiler_ignores_steps_per_execution_timing(recorded, monkeypatch
     assert recorded("auto", steps=40, log_every_n_steps=4) == [8, 12, True]
 
 
+def test_trace_profiler_ends_with_a_failing_fit():
+    def fail(trainer, *_):
+        def gone(stage):
+            raise RuntimeError("the failed step has destroyed the sums")
+
+        trainer.engine.epoch_logs = gone
+        raise ValueError("of the step")
+
+    failing = quiet_trainer(profiler=TraceProfiler(skip_steps=0, steps=2), callbacks=Lambdas(on_train_batch_end=fail))
+    with pytest.raises(ValueError, match="of the step"):
+        failing.fit(BoringModule(), boring_batches(2))
+    profiler = TraceProfiler(skip_steps=0, steps=1)
+    quiet_trainer(profiler=profiler).fit(BoringModule(), boring_batches(2))  # refused while another records
+    assert profiler.trace_dir is not None
+
+
 def test_trace_profiler_warns_of_a_fit_that_is_too_short(caplog):
     trainer = quiet_trainer(profiler="trace")
     trainer.fit(BoringModule(), boring_batches(2))
