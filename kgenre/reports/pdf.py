@@ -31,7 +31,6 @@ def to_pdf(blocks: Sequence[Block]) -> bytes:
 
 
 def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
-    from reportlab import rl_config
     from reportlab.lib.pagesizes import A4
     from reportlab.platypus import SimpleDocTemplate
 
@@ -40,9 +39,9 @@ def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
         _footer(canvas, A4[0])
         canvas.scale(scale, scale)
 
-    rl_config.invariant = 1  # no date or random id: the same report yields the same file
     buffer = io.BytesIO()
     title = next((block.text for block in blocks if isinstance(block, Heading)), "kgenre")
+    # invariant: no date or random id, so that the same report yields the same file
     document = SimpleDocTemplate(
         buffer, pagesize=(A4[0] / scale, A4[1] / scale), title=title, author="kgenre", creator="kgenre", invariant=1,
         leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=_MARGIN,
@@ -147,13 +146,13 @@ def _small(text: str) -> Any:
     return Text(escape(text), _style(6.8, textColor="#555555", spaceBefore=3))
 
 
-def _table(table: Table, width: float, size: float = 6.6) -> Any:
+def _table(table: Table, width: float) -> Any:
     from reportlab.lib.colors import HexColor
     from reportlab.platypus import Paragraph as Text
     from reportlab.platypus import Table as Grid
 
-    name = _style(size, spaceAfter=0)
-    number = _style(size, spaceAfter=0, alignment=2)
+    name = _style(6.6, spaceAfter=0)
+    number = _style(6.6, spaceAfter=0, alignment=2)
 
     def cells(row: Sequence[str], bold: bool) -> list[Any]:
         marked = [escape(cell).replace("\n", "<br/>") for cell in row]
