@@ -50,6 +50,5 @@ def run(arguments: Sequence[str]) -> int:
             return 130
         if options.test:
             _test(trainer, module, data)
-    if not trainer.interrupted:
-        print_next_command(trainer)
-    return 130 if trainer.interrupted else 0
+    print_next_command(trainer)
+    return 0
