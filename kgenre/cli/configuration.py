@@ -13,7 +13,13 @@ from jsonargparse import ActionConfigFile, Namespace
 
 from kgenre.allowed_imports import ALLOW_VARIABLE
 from kgenre.cli.arguments import order_arguments
-from kgenre.cli.given_checkpoint import checkpoint_by_name, fill_from_checkpoint, typed_path, use_hyperparameters
+from kgenre.cli.given_checkpoint import (
+    checkpoint_at,
+    configured_checkpoint,
+    fill_from_checkpoint,
+    typed_path,
+    use_hyperparameters,
+)
 from kgenre.cli.optimizer import add_optimizer_arguments, print_optimizer_help, use_optimizer
 from kgenre.cli.parser import Parser, allow_imports
 from kgenre.cli.usage import UsageError
@@ -104,9 +110,10 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
         from kgenre.cli.quiet_backend import import_backend
 
         import_backend(data=False)
-    checkpoint: str | Path | None = typed_path(arguments)
-    if checkpoint is not None:
-        state = use_hyperparameters(parser, checkpoint, to_fit=default_checkpoint is None)
+    checkpoint: Path | None = None
+    if (typed := typed_path(arguments)) is not None:
+        checkpoint = checkpoint_at(typed, to_fit=default_checkpoint is None)
+        state = use_hyperparameters(parser, checkpoint)
     try:
         words = order_arguments(arguments, _default_classes(parser))
     except UsageError as error:
@@ -116,7 +123,7 @@ def parse(parser: Parser, arguments: Sequence[str], default_checkpoint: str | No
     without_print = [word for word in words if not word.startswith("--print_config")]
     options = parser.parse_args(without_print)
     _check_sections(parser, options)
-    if checkpoint is None and (found := checkpoint_by_name(options, default_checkpoint)) is not None:
+    if checkpoint is None and (found := configured_checkpoint(options, default_checkpoint)) is not None:
         checkpoint, state = found, use_hyperparameters(parser, found)
         options = parser.parse_args(without_print)
     # A class that replaces the default one must not inherit the values of that default.

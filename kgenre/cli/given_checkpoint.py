@@ -34,8 +34,21 @@ def typed_path(arguments: Sequence[str]) -> str | None:
     return None if path in ("best", "last", "null") else path
 
 
-def checkpoint_by_name(options: Namespace, default: str | None) -> Path | None:
-    """Return the checkpoint that the trainer will use for "best" or "last"; None if there is none, or none is readable.
+def checkpoint_at(path: str | Path, to_fit: bool) -> Path:
+    """Return the checkpoint that the trainer will use for a path: for a run's folder its best, to fit its newest.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    run = Path(os.path.expanduser(path))  # pathlib's own raises an error for an unknown user
+    newest = newest_checkpoint(run)[0] if to_fit and (run / "checkpoints").is_dir() else None
+    return find_checkpoint(path) if newest is None or newest.path is None else newest.path
+
+
+def configured_checkpoint(options: Namespace, default: str | None) -> Path | None:
+    """Return the checkpoint that the trainer will use for "best", "last" or a path that was not typed, as in a config.
+
+    None if there is none, or none is readable.
 
     Args:
         options: as parsed without the checkpoint.
@@ -52,21 +65,14 @@ def checkpoint_by_name(options: Namespace, default: str | None) -> Path | None:
             return newest.path if newest is not None else None
         wanted = newest_pointer(experiment, str(wanted))
     try:
-        return None if wanted is None else find_checkpoint(wanted)
+        return None if wanted is None else checkpoint_at(wanted, to_fit=default is None)
     except CheckpointError:  # the trainer reports what is wrong
         return None
 
 
-def use_hyperparameters(parser: Parser, checkpoint: str | Path, to_fit: bool = False) -> dict[str, Any]:
-    """Make a checkpoint's model and data the parser's defaults, and return the checkpoint's state.
-
-    Args:
-        parser: with all options.
-        checkpoint: its path, or a run's folder: the run's best checkpoint, or with ``to_fit`` its newest.
-        to_fit: whether training will be resumed from it.
-    """
-    newest = newest_checkpoint(Path(checkpoint))[0] if to_fit and (Path(checkpoint) / "checkpoints").is_dir() else None
-    state = newest.state if newest is not None else read_state(find_checkpoint(checkpoint))
+def use_hyperparameters(parser: Parser, checkpoint: Path) -> dict[str, Any]:
+    """Make a checkpoint's model and data the parser's defaults, and return the checkpoint's state."""
+    state = read_state(checkpoint)
     for part in ("model", "data"):
         if part in state:
             name = state[part]["class_path"]

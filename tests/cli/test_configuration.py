@@ -2,6 +2,7 @@
 
 import ntpath
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import yaml
 
 import kgenre
+from kgenre.checkpoints import read_checkpoint, write_checkpoint
 from kgenre.cli import predict
 from kgenre.cli.arguments import order_arguments
 from kgenre.cli.configuration import dump, make_parser, parse, start
@@ -55,6 +57,28 @@ def test_the_last_of_two_checkpoints_wins(poster_run, overview_run):
     given = options("--ckpt_path", str(overview_run), f"--ckpt_path={poster_run}")
     assert (given.ckpt_path, given.model.init_args.network) == (str(poster_run), "poster_colours")
     assert options("--ckpt_path", str(poster_run), "--ckpt_path", "null").model.init_args.learning_rate == 1e-4
+
+
+def test_a_fit_takes_the_options_of_the_checkpoint_that_it_resumes_from(poster_run, tmp_path, monkeypatch):
+    """The newest of the run, wherever its folder is given; an evaluation takes those of the best."""
+    run = shutil.copytree(poster_run, tmp_path / "version_0")
+    last = read_checkpoint(run / "checkpoints" / (run / "checkpoints" / "last").read_text().strip())
+    last.state["model"]["hyperparameters"]["learning_rate"] = 0.7  # as if it had been resumed with another rate
+    write_checkpoint(last, run / "checkpoints" / "step=000999")
+    config = write(tmp_path / "a.yaml", ckpt_path=str(run))
+
+    def rates(command, default):
+        given = [
+            parse(make_parser(command, ""), words, default)
+            for words in (["--ckpt_path", str(run)], ["--config", config])
+        ]
+        with monkeypatch.context() as patch:
+            patch.setenv("KGENRE_CKPT_PATH", str(run))
+            given.append(parse(make_parser(command, ""), [], default))
+        return [found.model.init_args.learning_rate for found in given]
+
+    assert rates("fit", None) == [0.7, 0.7, 0.7]
+    assert rates("test", "best") == [0.01, 0.01, 0.01]
 
 
 def test_options_not_in_the_config_come_from_the_checkpoint(overview_run, films, tmp_path, capsys):
