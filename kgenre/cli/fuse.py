@@ -97,7 +97,7 @@ def run(arguments: Sequence[str]) -> int:
             films.save_artifacts(run_dir)
             write_environment(run_dir)
             (run_dir / "config.yaml").write_text(configuration.dump(fit_parser, fit_options), encoding="utf-8")
-        except OSError:  # leave no incomplete run
+        except BaseException:  # a full disk, Ctrl-C: leave no incomplete run
             shutil.rmtree(run_dir, ignore_errors=True)
             raise
     trainer.test(module, datamodule=films, ckpt_path=path)

@@ -144,6 +144,15 @@ def test_error_a_folder_without_a_run(tmp_path, capsys):
     assert "Traceback" not in capsys.readouterr().err
 
 
+def test_ctrl_c_leaves_no_partial_run(overview_run, tmp_path, monkeypatch):
+    def stop(films, folder):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("kgenre.data.film_data.FilmData.save_artifacts", stop)
+    assert main(["fuse", str(overview_run), "--root", str(tmp_path)]) == 130
+    assert list(tmp_path.glob("fused/*")) == []
+
+
 def test_a_full_disk_leaves_no_partial_run(overview_run, tmp_path, capsys, monkeypatch):
     def full(self, folder):
         raise OSError(errno.ENOSPC, "No space left on device", str(folder / "split.json"))
