@@ -96,7 +96,7 @@ def _make(part: str, described: Namespace) -> Any:
 def _find(part: str, name: str) -> Any:
     """Find a class by its name, short or with its package."""
     home, _, last = name.rpartition(".")
-    if home and home.partition(".")[0] not in allowed_imports():
+    if home and not any(name.startswith(f"{package}.") for package in allowed_imports()):
         raise UsageError(not_allowed_message(name))
     module = importlib.import_module(home or _HOMES[part])
     import keras

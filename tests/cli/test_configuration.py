@@ -199,6 +199,19 @@ def test_help_of_an_optimizer(capsys):
     assert "momentum" in capsys.readouterr().out
 
 
+def test_an_optimizer_of_an_allowed_module(allow_import, tmp_path, monkeypatch, capsys):
+    package = tmp_path / "mypackage"
+    package.mkdir()
+    (package / "optimizers.py").write_text("import keras\nclass Mine(keras.optimizers.SGD):\n    'My own.'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    allow_import("mypackage.optimizers")
+    assert main(["fit", "--optimizer.help=mypackage.optimizers.Mine"]) == 0
+    assert capsys.readouterr().out.startswith("Mine(learning_rate=")
+    allow_import("mypackage.opt")
+    assert main(["fit", "--optimizer.help=mypackage.optimizers.Mine"]) == 1
+    assert "mypackage.optimizers.Mine may not be imported" in capsys.readouterr().err
+
+
 def test_error_help_of_an_unnamed_optimizer(capsys):
     assert main(["fit", "--optimizer.help", "--trainer.max_epochs", "3"]) == 1
     assert "--optimizer.help needs the name of a class. There are: Adadelta," in capsys.readouterr().err
