@@ -43,7 +43,7 @@ def run(arguments: Sequence[str]) -> int:
     trainer, module, data = configuration.instantiate(parser, options)
     trainer.on_run_opened(lambda trainer: configuration.save_config(parser, options, trainer))
     place = writing_below(trainer.default_root_dir, "give a folder for runs with --trainer.default_root_dir")
-    path = checkpoint_path(options.ckpt_path, options) if options.ckpt_path else None
+    path = checkpoint_path(options.ckpt_path, options, to_fit=True) if options.ckpt_path else None
     with fault_tolerant_streams(), place:
         trainer.fit(module, datamodule=data, ckpt_path=path)
         if trainer.interrupted:

@@ -18,13 +18,16 @@ from kgenre.training.ckpt_path import newest_pointer
 from kgenre.training.run import snake_case
 
 
-def checkpoint_path(wanted: str, options: Namespace) -> str | Path:
-    """Resolve ``--ckpt_path``: with a run's own ``config.yaml``, "best" and "last" are that run's."""
+def checkpoint_path(wanted: str, options: Namespace, to_fit: bool = False) -> str | Path:
+    """Resolve ``--ckpt_path``: with a run's own ``config.yaml``, "best" and "last" are that run's.
+
+    To fit, "last" becomes the run's folder, which stands for its newest checkpoint that verifies.
+    """
     if wanted in ("best", "last"):
         for config in reversed(options.get("config") or []):
-            folder = Path(str(config)).resolve().parent / "checkpoints"
-            if folder.is_dir():
-                return folder / wanted
+            run = Path(str(config)).resolve().parent
+            if (run / "checkpoints").is_dir():
+                return run if to_fit and wanted == "last" else run / "checkpoints" / wanted
     return wanted
 
 
@@ -56,16 +59,17 @@ def configured_checkpoint(options: Namespace, default: str | None) -> Path | Non
     """
     if not (given := options.ckpt_path or default):
         return None
-    wanted: str | Path | None = checkpoint_path(given, options)
+    to_fit = default is None
+    wanted: str | Path | None = checkpoint_path(given, options, to_fit)
     if wanted in ("best", "last"):
         flags, model = options.trainer, options.model.class_path.rpartition(".")[2]
         experiment = Path(flags.default_root_dir).expanduser() / (flags.name or snake_case(model))
-        if wanted == "last" and default is None:
+        if wanted == "last" and to_fit:
             newest, _ = newest_checkpoint(experiment)
             return newest.path if newest is not None else None
         wanted = newest_pointer(experiment, str(wanted))
     try:
-        return None if wanted is None else checkpoint_at(wanted, to_fit=default is None)
+        return None if wanted is None else checkpoint_at(wanted, to_fit)
     except CheckpointError:  # the trainer reports what is wrong
         return None
 

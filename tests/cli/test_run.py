@@ -10,6 +10,7 @@ import shutil
 import pytest
 import yaml
 
+from kgenre.checkpoints import read_checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
 
 ALIKE = pytest.mark.one_backend("jax")
@@ -287,6 +288,17 @@ def test_a_resumed_run_keeps_its_films_and_arguments(poster_run, films, tmp_path
     assert main(["fit", "--ckpt_path", str(run), "--trainer.max_epochs", "1"]) == 0
     used = yaml.safe_load((run / "config.yaml").read_text())
     assert used["ckpt_path"] is None, "the config repeats the run from its start"
+
+
+@ALIKE
+def test_last_with_the_runs_own_config_falls_back_to_an_intact_checkpoint(poster_run, tmp_path, capsys):
+    run = shutil.copytree(poster_run, tmp_path / "version_0")
+    intact = run / "checkpoints" / (run / "checkpoints" / "last").read_text().strip()
+    damaged = write_checkpoint(read_checkpoint(intact), run / "checkpoints" / "step=000999")
+    write_pointer(run / "checkpoints", "last", damaged)
+    (damaged / "weights.safetensors").write_bytes(b"")
+    assert main(["fit", "--config", str(run / "config.yaml"), "--ckpt_path", "last"]) == 0
+    assert f"Falling back to {intact}." in capsys.readouterr().err
 
 
 @ALIKE
