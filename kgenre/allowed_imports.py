@@ -51,8 +51,9 @@ def may_import(name: str) -> bool:
 
 
 def not_allowed_message(name: str) -> str:
-    """Return the message for a dotted name that may not be imported: how to allow it."""
-    return f"{name} may not be imported. If it is yours, allow it: {ALLOW_VARIABLE}={name.partition('.')[0]}"
+    """Return the message for a dotted name that may not be imported: how to allow it, besides what is allowed."""
+    allowed = ",".join([*users_packages(), name.partition(".")[0]])
+    return f"{name} may not be imported. If it is yours, allow it: {ALLOW_VARIABLE}={allowed}"
 
 
 def missing_class_message(name: str) -> str:

@@ -209,7 +209,8 @@ def test_an_optimizer_of_an_allowed_module(allow_import, tmp_path, monkeypatch, 
     assert capsys.readouterr().out.startswith("Mine(learning_rate=")
     allow_import("mypackage.opt")
     assert main(["fit", "--optimizer.help=mypackage.optimizers.Mine"]) == 1
-    assert "mypackage.optimizers.Mine may not be imported" in capsys.readouterr().err
+    said = "mypackage.optimizers.Mine may not be imported. If it is yours, allow it: KGENRE_ALLOW_IMPORT="
+    assert f"{said}mypackage.opt,mypackage\n" in capsys.readouterr().err
 
 
 def test_error_help_of_an_unnamed_optimizer(capsys):
