@@ -107,7 +107,6 @@ def fill_from_checkpoint(options: Namespace, state: Mapping[str, Any], words: Se
         return
     if given["path"] is None:
         given["path"] = data.get("path")
-    if given["path"] and given["path"] == data.get("path") and not os.path.lexists(given["path"]):
-        raise UsageError(
-            f"The run's films, {given['path']}, cannot be found from this folder. Set the path: --data.path FOLDER"
-        )
+    path = given["path"]
+    if path and path == data.get("path") and not os.path.lexists(os.path.expanduser(path)):
+        raise UsageError(f"The run's films, {path}, cannot be found from this folder. Set the path: --data.path FOLDER")

@@ -102,6 +102,18 @@ def test_options_not_in_the_config_come_from_the_checkpoint(overview_run, films,
     assert other.network_args == {"dropout": 0.3}
 
 
+def test_a_runs_films_may_lie_in_the_home_folder(poster_run, tmp_path, monkeypatch):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    checkpoint = read_checkpoint(poster_run / "checkpoints" / (poster_run / "checkpoints" / "best").read_text().strip())
+    checkpoint.state["data"]["hyperparameters"]["path"] = "~/films"
+    words = ["--ckpt_path", str(write_checkpoint(checkpoint, tmp_path / "step=000001"))]
+    with pytest.raises(UsageError, match="The run's films, ~/films, cannot be found"):
+        options(*words)
+    (tmp_path / "films").mkdir()
+    assert options(*words).data.init_args.path == "~/films"
+
+
 def test_error_missing_config_on_a_windows_drive(monkeypatch):
     monkeypatch.setattr(os.path, "splitdrive", ntpath.splitdrive)  # as on Windows: the drive's colon is not YAML
     with pytest.raises(UsageError, match="the file does not exist"):
