@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def run(arguments: Sequence[str]) -> int:
     for name in ("n", "top"):
         if options[name] < 1:
             raise UsageError(f"--{name} takes 1 or more. Received: {options[name]}")
-    page = None if options.out is None else Path(options.out)
+    page = None if options.out is None else Path(os.path.expanduser(options.out))  # the ~ of --out=~/films.html
     if page is not None and page.is_dir():
         raise UsageError(f"--out takes a file, such as {page / 'films.html'}. Received a folder: {page}")
     if page is not None and page.suffix.lower() not in (".html", ".htm", ""):

@@ -107,7 +107,7 @@ def _print_one(probabilities: np.ndarray, names: Sequence[str], module: Any, opt
 def _table_path(checkpoint: Path, out: str | None) -> Path:
     """Return the path of the table of many films; report one that cannot be written before they are predicted."""
     run_dir = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else Path()
-    path = run_dir / "predictions.csv" if out is None else Path(out)
+    path = run_dir / "predictions.csv" if out is None else Path(os.path.expanduser(out))  # the ~ of --out=~/films.csv
     if path.is_dir():
         raise UsageError(f"--out takes a file, such as {path / 'predictions.csv'}. Received a folder: {path}")
     folder = path.parent

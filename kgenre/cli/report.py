@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def run(arguments: Sequence[str]) -> int:
     read_runs(options.runs)  # reports what is wrong with them before the backend is imported, which takes seconds
     if options.explain:
         import_backend()
-    out = options.out or Path(options.runs[0]) / "report"
+    # A shell does not expand the ~ in --out=~/report.
+    out = Path(os.path.expanduser(options.out)) if options.out else Path(options.runs[0]) / "report"
     with writing_below(out, "give a folder with --out"):
         out = write_report(options.runs, out, options.films, options.explain, options.data.path)
     print(f"Written to {out}: report.pdf, report.html, report.md, model_card.md")

@@ -21,6 +21,7 @@ from scipy.stats import false_discovery_control
 from kgenre import checkpoints
 from kgenre.checkpoints import Checkpoint, write_checkpoint, write_pointer
 from kgenre.cli.main import main
+from kgenre.cli.predict import _table_path
 from kgenre.data import FilmData, FilmTable, make_sample_films
 from kgenre.data.text_words import TextWords
 from kgenre.evaluation import Thresholds, bootstrap_metrics, fonts, genre_metrics, intervals, multilabel_metrics
@@ -924,6 +925,17 @@ def test_unusable_folders_are_refused(runs, films, tmp_path, capsys):
     assert not (tmp_path / "o").exists()
     (tmp_path / "o").write_text("a file")
     assert "cannot be written to" in said(runs[0])
+
+
+def test_output_in_the_home_folder(runs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    assert main(["report", str(runs[0]), "--out=~/report", "--explain", "false", "--films", "0"]) == 0
+    assert main(["examples", str(runs[0]), "--out=~/page.html"]) == 0
+    assert _table_path(runs[0] / "checkpoints" / "step=000001", "~/films.csv") == tmp_path / "home" / "films.csv"
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+    assert sorted(path.name for path in (tmp_path / "home").iterdir()) == ["page.html", "report"]
 
 
 def test_report_command(runs, tmp_path, capsys):
