@@ -13,6 +13,7 @@ from kgenre.allowed_imports import missing_class_message
 from kgenre.checkpoints import CheckpointError, find_checkpoint, newest_checkpoint, read_state
 from kgenre.cli.arguments import typed_value
 from kgenre.cli.parser import Parser
+from kgenre.cli.run_place import run_place
 from kgenre.cli.usage import UsageError
 from kgenre.training.ckpt_path import newest_pointer
 from kgenre.training.run import snake_case
@@ -62,8 +63,8 @@ def configured_checkpoint(options: Namespace, default: str | None) -> Path | Non
     to_fit = default is None
     wanted: str | Path | None = checkpoint_path(given, options, to_fit)
     if wanted in ("best", "last"):
-        flags, model = options.trainer, options.model.class_path.rpartition(".")[2]
-        experiment = Path(flags.default_root_dir).expanduser() / (flags.name or snake_case(model))
+        root, name = run_place(options)
+        experiment = root / (name or snake_case(options.model.class_path.rpartition(".")[2]))
         if wanted == "last" and to_fit:
             newest, _ = newest_checkpoint(experiment)
             return newest.path if newest is not None else None

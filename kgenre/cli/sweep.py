@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from jsonargparse import ArgumentParser
 
 from kgenre.cli import configuration
+from kgenre.cli.run_place import move_runs, run_place
 from kgenre.cli.search_space import Values, grid, is_numeric, optuna_next, random_search, read_space
 from kgenre.cli.standard_streams import fault_tolerant_streams
 from kgenre.cli.trial import Trial, shown
@@ -48,13 +49,12 @@ def run(arguments: Sequence[str]) -> int:
     if not space:
         raise UsageError('kgenre sweep needs options to vary: --sweep.model.learning_rate "[1e-3, 1e-4]".')
 
-    root = Path(options.trainer.default_root_dir).expanduser()
+    root, name = run_place(options)
     with fault_tolerant_streams(), writing_below(root, "give a folder for runs with --trainer.default_root_dir"):
-        return _search(space, options, words)
+        return _search(space, options, words, root / (name or "sweep"))
 
 
-def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str]) -> int:
-    folder = Path(options.trainer.default_root_dir).expanduser() / (options.trainer.name or "sweep")
+def _search(space: Mapping[str, Any], options: Namespace, words: Sequence[str], folder: Path) -> int:
     begun: list[Trial] = []
     trials = _trials(space, options, words, folder, begun)
     checked = list(islice(trials, 1))  # checks all trials of a grid or random search
@@ -153,9 +153,9 @@ def _make_trials(chosen: Sequence[Values], make: Callable[[int, Values], Trial])
 def _config_of(words: Sequence[str], values: Values, folder: Path, of_fit: Parser) -> str:
     """Return the complete configuration of a trial; a wrong option ends the program with a line that names it."""
     chosen = [f"--{name}={value if isinstance(value, str) else json.dumps(value)}" for name, value in values.items()]
-    # Trials are not tested: only the winner may see the test films.
-    place = [f"--trainer.default_root_dir={folder.parent}", f"--trainer.name={folder.name}", "--test=false"]
-    options = configuration.parse(_parser(), [*words, *chosen, *place])
+    options = configuration.parse(_parser(), [*words, *chosen])
+    move_runs(options, folder)
+    options.test = False  # only the winner may see the test films
     for name in _SWEEP_OPTIONS:
         options.pop(name)
     return configuration.dump(of_fit, options)
@@ -180,7 +180,6 @@ def _report_ranking(folder: Path, trials: list[Trial], options: Namespace) -> No
     """Print and write the table, best first, and write the best trial's configuration as ``best.yaml``."""
     if not trials:
         return
-    import yaml
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -204,12 +203,11 @@ def _report_ranking(folder: Path, trials: list[Trial], options: Namespace) -> No
         table.add_row(*map(escape, row))  # a list, or a reason such as "pip install 'kgenre[torch]'", is not markup
     Console().print(table)
     if ranked[0].score is not None:
-        best = yaml.safe_load(ranked[0].config)
-        name = options.trainer.name or "sweep"
-        best["trainer"] |= {"default_root_dir": options.trainer.default_root_dir, "name": f"{name}_best"}
-        best["test"] = options.test
-        path = folder / "best.yaml"
-        path.write_text(yaml.safe_dump(best, sort_keys=False), encoding="utf-8")
+        of_fit, path = configuration.make_parser("fit", ""), folder / "best.yaml"
+        best = configuration.parse(of_fit, ["--config", str(ranked[0].folder / "config.yaml")])
+        move_runs(best, folder.with_name(f"{folder.name}_best"))
+        best.test = options.test
+        path.write_text(configuration.dump(of_fit, best), encoding="utf-8")
         print(f"Best run: {ranked[0].run_dir}\nIts configuration: kgenre fit --config {quoted_path(path)}")
     print(f"All trials: {folder / 'sweep.csv'}, and HPARAMS in kgenre tensorboard {quoted_path(folder)}")
 

@@ -102,6 +102,19 @@ def test_options_not_in_the_config_come_from_the_checkpoint(overview_run, films,
     assert other.network_args == {"dropout": 0.3}
 
 
+def test_a_named_checkpoint_is_found_where_a_logger_places_the_run(poster_run, films, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(poster_run, tmp_path / "logs" / "mine" / "version_0")
+    loggers = [{"class_path": "CSVLogger"}, {"class_path": "TensorBoardLogger", "init_args": {"save_dir": "logs"}}]
+    config = write(tmp_path / "a.yaml", trainer={"logger": loggers})
+    words = ["--config", config, "--trainer.logger.name", "mine"]
+    for which in ("best", "last"):
+        assert options(*words, "--ckpt_path", which).data.init_args.path == str(films)
+    assert parse(make_parser("test", ""), words, "best").data.init_args.path == str(films)
+    alone = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logs", "--trainer.name=mine"]
+    assert options(*alone, "--ckpt_path=last").data.init_args.path == str(films)
+
+
 def test_a_runs_films_may_lie_in_the_home_folder(poster_run, tmp_path, monkeypatch):
     for name in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(name, str(tmp_path))

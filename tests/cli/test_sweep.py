@@ -93,6 +93,31 @@ def test_the_best_configuration_is_written(swept):
     assert main(["fit", "--config", str(swept / "best.yaml"), "--print_config"]) == 0
 
 
+def test_trials_are_placed_where_a_logger_says(sweep, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    configs = []
+
+    def run(trial):
+        trial.score, trial.status = 0.5, "finished"
+        trial.folder.mkdir()
+        (trial.folder / "config.yaml").write_text(trial.config)
+        configs.append(yaml.safe_load(trial.config))
+
+    monkeypatch.setattr(Trial, "run", run)
+    Path("a.yaml").write_text(
+        "trainer: {logger: [CSVLogger, {class_path: TensorBoardLogger, init_args: {save_dir: logs, name: mine}}]}\n"
+        "sweep: {model.filters: [4]}\n"
+    )
+    assert sweep("--config=a.yaml") == 0
+    (trial,) = configs
+    best = yaml.safe_load(Path("logs", "mine", "best.yaml").read_text())
+    for config, root, name in ((trial, str(Path("logs", "mine")), "trial_000"), (best, "logs", "mine_best")):
+        csv_logger, tensorboard = (logger["init_args"] for logger in config["trainer"]["logger"])
+        assert (config["trainer"]["default_root_dir"], config["trainer"]["name"]) == (root, name)
+        assert (tensorboard["save_dir"], tensorboard["name"]) == (root, name)
+        assert (csv_logger["save_dir"], csv_logger["name"]) == (None, None)
+
+
 def test_hparams_are_written_for_tensorboard(swept):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata
