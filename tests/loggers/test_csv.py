@@ -81,13 +81,14 @@ def test_columns_that_appear_later(logger, tmp_path):
 @pytest.mark.parametrize(("resume_step", "steps"), [(3, ["1", "2", "3"]), (0, ["3"]), (None, ["1", "2", "3", "4"])])
 def test_resuming_drops_later_rows(logger, tmp_path, resume_step, steps):
     for step in (1, 2, 3, 4):
-        logger.log_metrics({"a": float(step)}, step)
+        logger.log_metrics({"a": float(step), "b": 1.0}, step)
     again = CSVLogger()
     again.open(tmp_path, resume_step)
     again.log_metrics({"a": 30.0}, 3)
     found = rows(tmp_path)
     assert [row["step"] for row in found] == steps
-    assert next(row["a"] for row in found if row["step"] == "3") == "30"
+    third = next(row for row in found if row["step"] == "3")
+    assert (third["a"], third["b"]) == ("30", "1" if resume_step is None else ""), "that step's values are dropped, too"
 
 
 def test_rows_wait_while_a_spreadsheet_has_the_file_open(logger, tmp_path, monkeypatch, caplog):
@@ -99,6 +100,7 @@ def test_rows_wait_while_a_spreadsheet_has_the_file_open(logger, tmp_path, monke
 
         excel.setattr("pathlib.Path.open", refuse)
         logger.log_metrics({"a": 2.0}, 2)
+        logger.log_metrics({"a": 2.5}, 3)
         logger.log_metrics({"a": 3.0}, 3)
         logger.finalize("success")
     said = [record.getMessage() for record in caplog.records]
