@@ -2,6 +2,7 @@
 
 import pstats
 import re
+import sys
 import time
 
 import keras
@@ -123,6 +124,9 @@ def test_advanced_profiler_separates_inner_actions():
     profiler.start("inner")
     with pytest.raises(ValueError, match=r"stop recording an action \(outer\) before inner, inside it"):
         profiler.stop("outer")
+    for action in ("inner", "outer"):  # the refusal changed nothing; a profile left running would measure other tests
+        profiler.stop(action)
+    assert sys.getprofile() is None
 
 
 @pytest.mark.parametrize("batches", [6, 3])
