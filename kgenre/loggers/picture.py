@@ -23,6 +23,8 @@ def png_of(name: str, image: Any) -> bytes:
     got = f"{pixels.dtype} of shape {pixels.shape}"
     if pixels.ndim == 3 and pixels.shape[2] == 1:
         pixels = pixels[..., 0]
+    if pixels.dtype.name == "bfloat16":  # of mixed precision; to NumPy it is no float
+        pixels = pixels.astype(np.float32)
     if pixels.dtype.kind == "f":
         pixels = np.round(np.clip(np.nan_to_num(pixels), 0, 1) * 255).astype(np.uint8)
     if pixels.dtype != np.uint8 or not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 3)):

@@ -3,6 +3,7 @@
 import io
 import json
 
+import ml_dtypes
 import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, quiet_trainer
@@ -243,14 +244,17 @@ def test_image_and_graph(logger, tmp_path):
     assert [node.name for node in events.Graph().node] == ["Input", "Dense"]
 
 
-@pytest.mark.parametrize("form", ["uint8", "float", "grey", "one channel"])
+@pytest.mark.parametrize("form", ["uint8", "float", "bfloat16", "grey", "one channel"])
 def test_image_from_an_array(logger, tmp_path, form):
     from PIL import Image
 
     pixels = np.arange(24, dtype="uint8").reshape(2, 4, 3) * 10
     if form in ("grey", "one channel"):
         pixels = pixels[..., :1]
-    given = {"float": pixels / 255.0, "grey": pixels[..., 0]}.get(form, pixels)
+    if form == "bfloat16":
+        pixels = pixels // 120 * 255  # 0 and 1 are exact in every float
+    floats = {"float": pixels / 255.0, "bfloat16": (pixels / 255.0).astype(ml_dtypes.bfloat16)}
+    given = (floats | {"grey": pixels[..., 0]}).get(form, pixels)
     logger.log_image("x", given, 1)
     written = read(tmp_path).Tensors("x")[0].tensor_proto.string_val
     assert written[:2] == [b"4", b"2"]
