@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("kgenre")
 _STATUS = {"success": "FINISHED", "interrupted": "KILLED", "failed": "FAILED"}
 _LONGEST = 6000  # characters of a parameter's value
+_LONGEST_NAME = 250
 _MOST_METRICS, _MOST_PARAMETERS = 1000, 100  # in one request
 
 
@@ -129,7 +130,8 @@ class MLFlowLogger(ServiceLogger):
     def log_image(self, name: str, image: bytes | np.ndarray, step: int) -> None:
         from PIL import Image
 
-        self._send("log_image", Image.open(io.BytesIO(png_of(name, image))), key=_allowed(name), step=step)
+        key = _allowed(name, re.ASCII)  # stricter for pictures
+        self._send("log_image", Image.open(io.BytesIO(png_of(name, image))), key=key, step=step)
 
     def finalize(self, status: str) -> None:
         if self._run_id is not None:
@@ -151,8 +153,10 @@ class MLFlowLogger(ServiceLogger):
             return None
 
 
-def _allowed(name: str) -> str:
-    return re.sub(r"[^/\w.\- ]", "_", name)
+def _allowed(name: str, flags: re.RegexFlag = re.NOFLAG) -> str:
+    """Return a name as MLflow accepts it: folders separated by "/", of which none is empty, "." or ".."."""
+    parts = (re.sub(r"[^\w.\- ]", "_", part, flags=flags) for part in name.split("/"))
+    return "/".join("_" if part in ("", ".", "..") else part for part in parts)[:_LONGEST_NAME]
 
 
 def _parts(entities: Sequence[Any], most: int) -> list[Sequence[Any]]:

@@ -251,3 +251,18 @@ def test_missing_package_error(logger, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(LoggerError, match=rf"{logger.__name__} needs the package (wandb|mlflow): pip install 'kgenre"):
         logger()
+
+
+def test_any_name_can_be_logged_to_mlflow(mlflow_logger, in_tmp_path, caplog):
+    """MLflow refuses a whole request because of one name, and the logger would take its server for lost."""
+    mlflow_logger.open(in_tmp_path)
+    names = ["val/loss", "F1@0.5", "жанр/ап", "a//b", "/a", "a/", "..", "a/../b", "", "x" * 300]
+    mlflow_logger.log_metrics(dict.fromkeys(names, 1.0), 1)
+    mlflow_logger.log_hyperparams(dict.fromkeys(names, 1))
+    for name in names[:-1]:
+        mlflow_logger.log_text(name, "text", 1)
+        mlflow_logger.log_image(name, RED, 1)
+    assert [record for record in caplog.records if record.name == "kgenre"] == []
+    data = mlflow_logger.experiment.get_run(mlflow_logger.run_id).data
+    expected = {"val/loss", "F1_0.5", "жанр/ап", "a/_/b", "_/a", "a/_", "_", "x" * 250}
+    assert set(data.metrics) == set(data.params) == expected
