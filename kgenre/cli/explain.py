@@ -121,6 +121,8 @@ def explain(message: str, parser: Any) -> str:
         variable = f"KGENRE_{wanted.upper().replace('.', '__')}"
         source = f", from {variable} in the environment" if variable in os.environ else ""
         return f"there is no option --{wanted}{source}.{close}"
+    if "surrogates not allowed" in message:
+        return f"{at}a name is not valid UTF-8: rename the file or folder."
     if key and _kinds(message):
         return f"--{_wrong_type(_KEY.findall(message)[-1], message)}"  # in a section's file the option is a second key
     if found := _NO_OPTIONS.search(message):

@@ -6,6 +6,7 @@ import errno
 import importlib
 import logging
 import os
+import re
 import shutil
 import sys
 import textwrap
@@ -92,9 +93,13 @@ def _run(words: list[str], is_typed: bool) -> int:
     except BrokenPipeError:
         raise
     except UnicodeEncodeError as error:
-        if sys.getfilesystemencoding() == "utf-8":
+        if sys.getfilesystemencoding() != "utf-8":
+            return _fail(f"{error.object!a} has characters that the locale's {error.encoding} lacks. Set PYTHONUTF8=1.")
+        if (
+            name := re.search(r"\S*[\udc80-\udcff]\S*", error.object)
+        ) is None:  # how Python reads bytes of another encoding
             raise
-        return _fail(f"{error.object!a} has characters that the locale's {error.encoding} lacks. Set PYTHONUTF8=1.")
+        return _fail(f"{name[0]!a} is not valid UTF-8: rename the file or folder.")
     except Exception as error:
         full = _full_disk(error)
         if full and (code := _print()):  # standard output is on that disk: reported already

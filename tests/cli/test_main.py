@@ -98,6 +98,17 @@ def test_error_a_name_that_the_locale_cannot_encode(monkeypatch, capsys):
     assert capsys.readouterr().err == said
 
 
+def test_error_a_name_that_is_not_utf8(monkeypatch, capsys):
+    monkeypatch.setattr("kgenre.cli.report.run", lambda words: "The films in my/fr\udce9e are".encode())
+    assert main.main(["report"]) == 1
+    assert capsys.readouterr().err == "kgenre: 'my/fr\\udce9e' is not valid UTF-8: rename the file or folder.\n"
+    monkeypatch.setattr("kgenre.cli.report.run", lambda words: "half an emoji: \ud83d".encode())
+    with pytest.raises(UnicodeEncodeError):
+        main.main(["report"])
+    assert main.main(["fit", "--data.path", "fr\udce9e"]) == 2
+    assert "--data: a name is not valid UTF-8: rename the file or folder.\n" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS])
 @pytest.mark.parametrize("name", ["runs/x", None])
 def test_errors_of_writing_name_the_file(monkeypatch, capsys, number, name):
