@@ -14,7 +14,7 @@ from kgenre.data.split import Split
 from kgenre.evaluation.baseline_predictions import predict_baselines
 from kgenre.evaluation.bootstrap import bootstrap_metrics, interval, small_sample_warning
 from kgenre.evaluation.comparison import compare_with_baselines
-from kgenre.evaluation.curve_state import curve_state
+from kgenre.evaluation.curve_state import curve_state, longer_would_help
 from kgenre.evaluation.metrics import HEADLINE_METRICS, multilabel_metrics
 from kgenre.evaluation.random_order import compare_with_random_order
 from kgenre.evaluation.same_top import same_top
@@ -117,7 +117,7 @@ class BaselineComparison(Callback):
             return None
         train = [at["train"] for at in self._curve if "train" in at]
         state = curve_state(train if len(train) == len(self._curve) else None, [at["loss"] for at in self._curve])
-        return {"falling": True, "overfitted": False}.get(state)
+        return longer_would_help(state)
 
     @staticmethod
     def _own(trainer: Trainer, stage: str) -> dict[str, float]:

@@ -42,6 +42,11 @@ def curve_state(train: Sequence[float] | None, validation: Sequence[float]) -> S
     return "flat" if max(validation) < min(validation) * (1 + 2 * _STEADY) else "level"
 
 
+def longer_would_help(state: State) -> bool | None:
+    """Return whether longer training would have lowered the validation loss; None if the curve does not tell."""
+    return {"falling": True, "overfitted": False}.get(state)
+
+
 def _falls(losses: Sequence[float]) -> bool:
     """Whether the last third is clearly below the third before, by their means; False for fewer than six epochs."""
     third = len(losses) // 3

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from kgenre.evaluation.curve_state import State, curve_state
+from kgenre.evaluation.curve_state import State, curve_state, longer_would_help
 from kgenre.reports.options import rate_ran_out
 from kgenre.reports.run import Run
 
@@ -64,4 +64,4 @@ def still_falling(run: Run) -> bool | None:
     curve = learning_curve(run)
     if curve is None or rate_ran_out(run):
         return None
-    return {"falling": True, "overfitted": False}.get(curve.state)
+    return longer_would_help(curve.state)
