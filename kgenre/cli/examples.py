@@ -75,7 +75,7 @@ def _print_film(console: Any, film: Film) -> None:
         )
         guesses.add_row(guess.run, said)
     text = Group(
-        Text(f"{film.title} ({film.id})" if film.title else film.id, style="bold"),
+        Text(film.full_name, style="bold"),
         Text(film.overview),
         *([] if film.poster_path is None else [Text(f"poster: {film.poster_path}", overflow="fold")]),
         Text(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +77,21 @@ class Film:
     guesses: tuple[Guess, ...]
     poster_path: Path | None = None
 
+    @property
+    def name(self) -> str:
+        """Its title, or else its id."""
+        return self.title or self.id
+
+    @property
+    def full_name(self) -> str:
+        """Its title and id."""
+        return f"{self.title} ({self.id})" if self.title else self.id
+
+    @property
+    def explained(self) -> Guess | None:
+        """The first prediction that marks the overview's words; None if none does."""
+        return next((guess for guess in self.guesses if guess.words), None)
+
 
 @dataclass(frozen=True)
 class Films:
@@ -90,3 +106,8 @@ def label(name: str, probability: float, right: bool) -> str:
 
 
 Block = Heading | Paragraph | Bullets | Table | Figure | Films
+
+
+def title_of(blocks: Sequence[Block]) -> str:
+    """Return the title of a document: its first heading."""
+    return next((block.text for block in blocks if isinstance(block, Heading)), "kgenre")

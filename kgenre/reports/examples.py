@@ -63,8 +63,7 @@ def examples(
 
 
 def _text(film: Film) -> str:
-    title = f"{film.title} ({film.id})" if film.title else film.id
-    lines = [f"{title}: {', '.join(film.truth) or 'no genre'}"]
+    lines = [f"{film.full_name}: {', '.join(film.truth) or 'no genre'}"]
     for guess in film.guesses:
         lines.append(f"  {guess.run}: {', '.join(label(*genre) for genre in guess.genres)}")
     return "\n".join(lines)

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Sequence
 from html import escape
 
-from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label
+from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label, title_of
 
 _STYLE = """
 :root { color-scheme: light dark; --line: #8884; --quiet: #777; }
@@ -35,11 +35,10 @@ _FILM_STYLE = """
 
 def to_html(blocks: Sequence[Block]) -> str:
     """Return the whole page, with embedded images."""
-    title = next((block.text for block in blocks if isinstance(block, Heading)), "kgenre")
     body = "\n".join(_block(block) for block in blocks)
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">\n<meta name="viewport" '
-        f'content="width=device-width, initial-scale=1">\n<title>{escape(title)}</title>\n'
+        f'content="width=device-width, initial-scale=1">\n<title>{escape(title_of(blocks))}</title>\n'
         f"<style>{_STYLE}{_FILM_STYLE}</style></head>\n"
         f"<body>\n{body}\n</body>\n</html>\n"
     )
@@ -83,13 +82,12 @@ def _film(film: Film) -> str:
         if guess.heat is not None:
             image = _image(guess.heat, "jpeg", f"Grad-CAM of {guess.run}")
             pictures.append(f"<figure>{image}<figcaption>{escape(guess.run)}</figcaption></figure>")
-    words = next((guess for guess in film.guesses if guess.words), None)
-    overview = _marked(words) if words else escape(film.overview)
+    overview = _marked(film.explained) if film.explained else escape(film.overview)
     rows = "".join(
         f"<tr><td>{escape(guess.run)}</td>{''.join(map(_genre, guess.genres))}</tr>" for guess in film.guesses
     )
     return (
-        f'<div class="film"><div class="pictures">{"".join(pictures)}</div><div><strong>{escape(film.title or film.id)}'
+        f'<div class="film"><div class="pictures">{"".join(pictures)}</div><div><strong>{escape(film.name)}'
         f'</strong> <span class="kind">{escape(film.kind)}</span><p dir="auto">{overview}</p>'
         f'<p>Truth: <span class="right">'
         f"{escape(', '.join(film.truth) or 'none')}</span></p><table>{rows}</table></div></div>"

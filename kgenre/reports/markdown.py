@@ -43,7 +43,7 @@ def _table(table: Table) -> str:
 
 def _film(number: int, film: Film, pictures: dict[str, bytes]) -> str:
     truth = _escaped(", ".join(film.truth) or "none")
-    lines = [f"### {_escaped(film.title or film.id)} ({film.kind})", f"Truth: {truth}"]
+    lines = [f"### {_escaped(film.name)} ({film.kind})", f"Truth: {truth}"]
     images = []
     if film.poster is not None:
         pictures[f"film_{number}.jpg"] = film.poster

@@ -11,7 +11,7 @@ from typing import Any
 from xml.sax import saxutils
 
 from kgenre.evaluation.fonts import characters_of, fonts_for
-from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label
+from kgenre.reports.blocks import Block, Bullets, Figure, Film, Films, Guess, Heading, Paragraph, Table, label, title_of
 from kgenre.reports.markdown import to_markdown
 
 _PAGES = 3
@@ -40,10 +40,10 @@ def _built(blocks: Sequence[Block], scale: float) -> tuple[bytes, int]:
         canvas.scale(scale, scale)
 
     buffer = io.BytesIO()
-    title = next((block.text for block in blocks if isinstance(block, Heading)), "kgenre")
     # invariant: no date or random id, so that the same report yields the same file
     document = SimpleDocTemplate(
-        buffer, pagesize=(A4[0] / scale, A4[1] / scale), title=title, author="kgenre", creator="kgenre", invariant=1,
+        buffer, pagesize=(A4[0] / scale, A4[1] / scale), invariant=1,
+        title=title_of(blocks), author="kgenre", creator="kgenre",
         leftMargin=_MARGIN, rightMargin=_MARGIN, topMargin=_MARGIN, bottomMargin=_MARGIN,
     )  # fmt: skip
     document.build(_story(blocks, document.width - 12), onFirstPage=begin, onLaterPages=begin)
@@ -194,12 +194,12 @@ def _film(film: Film, width: float) -> Any:
             image = Image(io.BytesIO(content))
             image._restrictSize(44, 66)
             cells.append([image, Text(escape(who), _style(4.6, spaceAfter=0, alignment=1))])
-    words = next((guess for guess in film.guesses if guess.words), None)
     text = _style(6.8, spaceAfter=2)
-    title, truth = escape(film.title or film.id), escape(", ".join(film.truth) or "none")
+    name, truth = escape(film.name), escape(", ".join(film.truth) or "none")
+    overview = _marked(film.explained) if film.explained else escape(film.overview)
     said = [
-        Text(f"<b>{title}</b> – {escape(film.kind)}; truth: <b>{truth}</b>", text),
-        *([Text(_marked(words) if words else escape(film.overview), text)] if film.overview else []),
+        Text(f"<b>{name}</b> – {escape(film.kind)}; truth: <b>{truth}</b>", text),
+        *([Text(overview, text)] if film.overview else []),
         *(Text(f"{escape(guess.run)}: {', '.join(map(_genre, guess.genres))}", text) for guess in film.guesses),
     ]
     widths = [48] * len(cells)
