@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from machine import driver, environment_for, git_commit, gpu_name
+from table_row import table_row
 from throughput_networks import build, films, scaled
 
 PACKAGES = ("keras", "jax", "jaxlib", "numpy", "tensorflow")
@@ -174,7 +175,7 @@ def render(rows: list[dict[str, Any]]) -> str:
         else:
             found = f"{row['worst_relative_difference']:.1e}{'' if row['holds'] else ' (too much)'}"
         cells = [row["kind"], row["model"], row["backend"], row["precision"], found, f"{row['tolerance']:.0e}"]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(table_row(cells))
     return "\n".join(lines)
 
 

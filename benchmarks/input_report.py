@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from ratio import ratio_with_interval
+from table_row import table_row
 
 Rates = dict[str, dict[str, list[float]]]  # contestant -> clock ("wall" or "cpu") -> items per second of each round
 
@@ -56,7 +57,7 @@ def render(result: dict[str, Any]) -> str:
                 against = "kgenre" in rates and name != "kgenre"
                 ratio = ratio_of(rates, "kgenre", name, clock) if against else None
                 cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*ratio) if ratio else "")
-            lines.append(f"| {' | '.join(cells)} |")
+            lines.append(table_row(cells))
     lines += ["", "| target | wanted | measured | met |", "| --- | ---: | ---: | --- |"]
     lines += [f"| {name} | {wanted} | {got} | {'yes' if met else 'no'} |" for name, wanted, got, met in targets(result)]
     return "\n".join(lines) + "\n"

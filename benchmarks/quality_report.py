@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from table_row import table_row
 
 SHOWN = ("loss", "map", "tuned_f1_micro", "tuned_f1_macro")
 _AGAINST = ("TF-IDF, stems", "frequencies")
@@ -43,7 +44,7 @@ def table(rows: list[Row]) -> str:
         *(f"loss - {name}" for name in _AGAINST),
         "seconds",
     ]
-    lines = [_line(head), _line(["---"] * len(head))]
+    lines = [table_row(head), table_row(["---"] * len(head))]
     for (backend, model), group in grouped(rows).items():
 
         def mean(get: Callable[[Row], float | None], group: list[Row] = group) -> float | None:
@@ -55,7 +56,7 @@ def table(rows: list[Row]) -> str:
         seconds = mean(lambda row: row.get("seconds"))
         cells = [model, backend, f"{loss:.4f}", *("" if value is None else f"{value:.3f}" for value in others)]
         cells += ["" if value is None else f"{value:+.4f}" for value in minus]
-        lines.append(_line([*cells, "" if seconds is None else f"{seconds:.0f}"]))
+        lines.append(table_row([*cells, "" if seconds is None else f"{seconds:.0f}"]))
     return "\n".join(lines)
 
 
@@ -71,10 +72,10 @@ def gains(rows: list[Row]) -> str:
             values = np.mean([[one["other"], one["ap"], one["minus"][0]] for one in each], axis=0)
             sides = [sum(one["minus"][1] > 0 for one in each), sum(one["minus"][2] < 0 for one in each)]
             means[genre] = (*values, *sides, len(each))
-        lines += [_line(["genre", other, model, "gain", "splits above chance", "below"]), _line(["---"] * 6)]
+        lines += [table_row(["genre", other, model, "gain", "splits above chance", "below"]), table_row(["---"] * 6)]
         for genre, (before, after, gain, above, below, splits) in sorted(means.items(), key=lambda item: -item[1][2]):
             shares = [f"{above} of {splits}", f"{below} of {splits}"]
-            lines.append(_line([genre, f"{before:.3f}", f"{after:.3f}", f"{gain:+.3f}", *shares]))
+            lines.append(table_row([genre, f"{before:.3f}", f"{after:.3f}", f"{gain:+.3f}", *shares]))
         lines.append("")
     return "\n".join(lines)
 
@@ -128,7 +129,3 @@ def plot(rows: list[Row], folder: Path) -> list[Path]:
         paths.append(folder / "quality-curves.png")
         figure.savefig(paths[1], dpi=110, metadata={"Software": None})
     return paths
-
-
-def _line(cells: list[Any]) -> str:
-    return "| " + " | ".join(map(str, cells)) + " |"

@@ -34,6 +34,7 @@ from typing import Any
 import numpy as np
 from earlier_results import earlier_results
 from machine import cpu_name, driver, git_commit, gpu_name
+from table_row import table_row
 from throughput_networks import MODELS, build, films, scaled
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
@@ -164,7 +165,7 @@ def render(results: dict[str, Any]) -> str:
         "kernels per step",
         "first step s",
     ]
-    lines += ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * 5]
+    lines += [table_row(head), "|---|---|" + "---:|" * 5]
     for row in results["rows"]:
         profile = row.get("profile") or {}
         cells = [
@@ -176,7 +177,7 @@ def render(results: dict[str, Any]) -> str:
             f"{profile['launches_per_step']:.0f}" if profile else "",
             f"{row['first_step_seconds']:.1f}" if "first_step_seconds" in row else "",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
+        lines.append(table_row(cells))
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from table_row import table_row
 from throughput_groups import PARTS
 
 SHARES = {"share_of_matrix_rate": "of matrix rate", "share_of_copy_rate": "of copy rate"}
@@ -49,17 +50,17 @@ def _table(rows: list[dict[str, Any]], part: str) -> list[str]:
     head += [SHARES[share] for share in shares] + ["of roofline"] * (len(shares) == len(SHARES))
     head += [f"x {base}" for base in bases]
     head += ["input wait ms", "first step s: import + build + compile", "host GB", "device GB"]
-    lines = [_line(head), _line(["---"] * 6 + ["---:"] * (len(head) - 6))]
+    lines = [table_row(head), table_row(["---"] * 6 + ["---:"] * (len(head) - 6))]
     for row in rows:
         start = [row["model"], row["batch_size"], row["precision"], row["source"], row["contestant"], row["backend"]]
         if "not_measured" in row:
-            lines.append(_line([*start, f"not measured: {row['not_measured']}"] + [""] * (len(head) - 7)))
+            lines.append(table_row([*start, f"not measured: {row['not_measured']}"] + [""] * (len(head) - 7)))
             continue
         values, first = row[part], row["first_step"]
         ratios = values.get("ratios", {})
         waits = sorted(row["input_wait_ms_per_step"])
         lines.append(
-            _line(
+            table_row(
                 [
                     *start,
                     f"{values['films_per_second']:,.0f}",
@@ -90,13 +91,15 @@ def _profiles(rows: list[dict[str, Any]]) -> list[str]:
     if not profiled:
         return []
     lines = ["", "**What limits a training step** (kgenre under JAX, ten steps traced)", ""]
-    lines += [_line(["network", "batch", "precision", "limit", "device busy", "kernels per step", "most of the time"])]
-    lines += [_line(["---"] * 4 + ["---:"] * 2 + ["---"])]
+    lines += [
+        table_row(["network", "batch", "precision", "limit", "device busy", "kernels per step", "most of the time"])
+    ]
+    lines += [table_row(["---"] * 4 + ["---:"] * 2 + ["---"])]
     for row in profiled:
         profile = row["profile"]
         kernels = ", ".join(f"{kernel['name']} {kernel['share']:.0%}" for kernel in profile["kernels"][:4])
         lines.append(
-            _line(
+            table_row(
                 [
                     row["model"],
                     row["batch_size"],
@@ -157,10 +160,6 @@ def plot(results: list[dict[str, Any]], folder: Path) -> list[Path]:
         figure.savefig(written[-1], dpi=120)
         pyplot.close(figure)
     return written
-
-
-def _line(cells: list[Any]) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 def _si(value: float) -> str:

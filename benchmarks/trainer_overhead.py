@@ -32,6 +32,7 @@ import numpy as np
 from machine import cpu_name, environment_for, git_commit
 from overhead_contestants import BATCH_SIZE
 from ratio import ratio_with_interval
+from table_row import table_row
 
 CONTESTANTS = ("kgenre", "kgenre-single", "kgenre-bare", "keras-fit", "hand-written", "lightning")
 BACKENDS = ("jax", "tensorflow", "torch")
@@ -191,11 +192,11 @@ def render(results: dict[str, Any]) -> str:
     ]
     for source in dict.fromkeys(row["input"] for row in rows):
         head = ["contestant", "backend", "µs per step", *(f"/ {base}" for base in bases), "final loss"]
-        lines += ["", f"Input: {source}", "", _line(head), _line(["---"] * 2 + ["---:"] * (len(head) - 2))]
+        lines += ["", f"Input: {source}", "", table_row(head), table_row(["---"] * 2 + ["---:"] * (len(head) - 2))]
         for row in (row for row in rows if row["input"] == source):
             ratios = [row["ratios"].get(base) for base in bases]
             lines.append(
-                _line(
+                table_row(
                     [
                         row["contestant"],
                         row["backend"],
@@ -206,10 +207,6 @@ def render(results: dict[str, Any]) -> str:
                 )
             )
     return "\n".join(lines) + "\n"
-
-
-def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cells) + " |"
 
 
 def _results(arguments: argparse.Namespace, contestants: list[Contestant]) -> dict[str, Any]:

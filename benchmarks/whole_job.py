@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 from earlier_results import earlier_results
 from machine import cpu_name, driver, environment_for, git_commit, gpu_name
+from table_row import table_row
 
 SECONDS, WAIT = "throughput/seconds_per_epoch", "input_wait"
 
@@ -78,18 +79,18 @@ def render(result: dict[str, Any]) -> str:
         f"{(result['git_commit'] or 'unknown')[:12]}; {result['films']}; "
         + ", ".join(f"{name} {version}" for name, version in sorted(versions.items())),
         "",
-        _line(head),
-        _line(["---", "---", *["---:"] * (len(head) - 2)]),
+        table_row(head),
+        table_row(["---", "---", *["---:"] * (len(head) - 2)]),
     ]
     for row in result["rows"]:
         start = [Path(row["config"]).stem, row["backend"]]
         if "not_measured" in row:
-            lines.append(_line([*start, f"not measured: {row['not_measured']}", *[""] * (len(head) - 3)]))
+            lines.append(table_row([*start, f"not measured: {row['not_measured']}", *[""] * (len(head) - 3)]))
             continue
         best = int(np.argmin(row["val_loss"]))
         later = row["epoch_seconds"][1:] or row["epoch_seconds"]
         lines.append(
-            _line(
+            table_row(
                 [
                     *start,
                     f"{row['train_films']:,}",
@@ -107,10 +108,6 @@ def render(result: dict[str, Any]) -> str:
             )
         )
     return "\n".join(lines) + "\n"
-
-
-def _line(cells: Any) -> str:
-    return "| " + " | ".join(str(cell) for cell in cells) + " |"
 
 
 def main() -> int:

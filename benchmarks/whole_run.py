@@ -25,6 +25,7 @@ import numpy as np
 from earlier_results import earlier_results
 from machine import cpu_name, environment_for, git_commit
 from ratio import ratio_with_interval
+from table_row import table_row
 
 # Rows of the table: (title, parts of the numerator, parts of the denominator, target). Parts are summed.
 RATIOS = (
@@ -154,26 +155,25 @@ def render(result: dict[str, Any]) -> str:
     names = list(dict.fromkeys(name for rounds in result["seconds"].values() for name in rounds[0]))
     backends = list(result["seconds"])
 
-    def line(*cells: str) -> str:
-        return "| " + " | ".join(cells) + " |"
-
     lines = [
         f"{result['cpu']}, {result['cores']} cores; {result['date']}, commit {(result['git_commit'] or '?')[:12]}. "
         f"{result['network']}, batch {result['batch_size']}, {result['rounds']} rounds. Medians.",
         "",
-        line("seconds", *backends),
-        line("---", *["---:"] * len(backends)),
+        table_row(["seconds", *backends]),
+        table_row(["---", *["---:"] * len(backends)]),
     ]
     for name in names:
         values = (f"{np.median([done[name] for done in result['seconds'][backend]]):.2f}" for backend in backends)
-        lines.append(line(name, *values))
-    lines += ["", line("ratio [95% interval]", *backends, "target"), line("---", *["---:"] * (len(backends) + 1))]
+        lines.append(table_row([name, *values]))
+    lines += ["", table_row(["ratio [95% interval]", *backends, "target"])]
+    lines.append(table_row(["---", *["---:"] * (len(backends) + 1)]))
     for what, over, under, target in RATIOS:
         cells = []
         for backend in backends:
             sums = [[sum(done[n] for n in parts) for done in result["seconds"][backend]] for parts in (over, under)]
             cells.append("{:.2f} [{:.2f}, {:.2f}]".format(*ratio_with_interval(*sums)))
-        lines.append(line(f"{what}: ({' + '.join(over)}) / ({' + '.join(under)})", *cells, f"<= {target}"))
+        title = f"{what}: ({' + '.join(over)}) / ({' + '.join(under)})"
+        lines.append(table_row([title, *cells, f"<= {target}"]))
     return "\n".join(lines) + "\n"
 
 
