@@ -27,7 +27,8 @@ def checkpoint_path(wanted: str, options: Namespace, to_fit: bool = False) -> st
     if wanted in ("best", "last"):
         for config in reversed(options.get("config") or []):
             run = Path(str(config)).resolve().parent
-            if (run / "checkpoints").is_dir():
+            # A project may have a folder named checkpoints, too.
+            if (run / "checkpoints").is_dir() and (run / "environment.json").is_file():
                 return run if to_fit and wanted == "last" else run / "checkpoints" / wanted
     return wanted
 

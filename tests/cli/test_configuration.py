@@ -14,6 +14,7 @@ from kgenre.checkpoints import read_checkpoint, write_checkpoint
 from kgenre.cli import predict
 from kgenre.cli.arguments import order_arguments
 from kgenre.cli.configuration import dump, make_parser, parse, start
+from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.main import main
 from kgenre.cli.usage import UsageError
 
@@ -113,6 +114,16 @@ def test_a_named_checkpoint_is_found_where_a_logger_places_the_run(poster_run, f
     assert parse(make_parser("test", ""), words, "best").data.init_args.path == str(films)
     alone = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logs", "--trainer.name=mine"]
     assert options(*alone, "--ckpt_path=last").data.init_args.path == str(films)
+
+
+def test_a_config_beside_other_checkpoints_is_no_runs_own(poster_run, films, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    shutil.copytree(poster_run, tmp_path / "runs" / "mine" / "version_0")
+    words = ["--config", write(tmp_path / "a.yaml", trainer={"name": "mine"})]
+    assert options(*words, "--ckpt_path", "last").data.init_args.path == str(films)
+    found = parse(make_parser("test", ""), words, "best")
+    assert (found.data.init_args.path, checkpoint_path("best", found)) == (str(films), "best")
 
 
 def test_a_runs_films_may_lie_in_the_home_folder(poster_run, tmp_path, monkeypatch):
