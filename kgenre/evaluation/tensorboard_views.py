@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -147,8 +148,11 @@ def _panel_text(films: Any, prob: np.ndarray, names: Sequence[str]) -> str:
 def _weights(trainer: Trainer, sample: GradientSample | None) -> dict[str, np.ndarray]:
     """Return the weights, and the gradients in ``sample``, else their running mean if the optimizer keeps it (Adam)."""
     state, found = trainer.engine.state_dict(), {}
+    paths: Counter[str] = Counter()
     for name, variable in trainer.engine.built.variables.items():
-        title = getattr(variable, "path", name)  # the layer's own name, as "Conv0/kernel"
+        path = getattr(variable, "path", name)  # with the layer's own name, as "Conv0/kernel"
+        paths[path] += 1
+        title = f"{path} ({paths[path]})" if paths[path] > 1 else path  # an ensemble's networks have the same layers
         found[f"weights/{title}"] = state[name]
         mean = [key for key in state if key.endswith(f".momentums.{name}")]
         kept = mean if sample is None else [f"{sample.prefix}.{name}"]

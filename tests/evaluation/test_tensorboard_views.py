@@ -128,6 +128,25 @@ def test_other_modules_get_the_views_they_have_data_for(tmp_path):
     assert "co-occurrence" not in tags
 
 
+def test_networks_with_the_same_layers_are_told_apart(data, tmp_path):
+    trainer = kgenre.Trainer(
+        max_epochs=1,
+        callbacks=[TensorBoardViews(gradients=True)],
+        default_root_dir=str(tmp_path),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    module = GenreClassifier(small_network, members=2)
+    trainer.fit(module, datamodule=data)
+    events = events_of(trainer)
+    tags = {tag for tag in events.Tags()["tensors"] if tag.endswith(("Output/kernel", "Output/kernel (2)"))}
+    assert tags == {f"{kind}/Output/kernel{end}" for kind in ("weights", "gradients") for end in ("", " (2)")}
+    first, second = (
+        make_ndarray(events.Tensors(f"weights/Output/kernel{end}")[0].tensor_proto) for end in ("", " (2)")
+    )
+    assert not np.array_equal(first, second)
+
+
 @pytest.mark.parametrize(
     ("options", "validations", "shown"),
     [
