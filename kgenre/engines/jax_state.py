@@ -184,7 +184,9 @@ class ArrayState(ABC):
 
 
 def _copy(value: Any) -> jax.Array:
-    return jax.numpy.array(value, copy=True)
+    # With its dtype: the value of `keras.Variable(1.0)` is weakly typed, what a step returns is not, and a step that
+    # receives the one in place of the other is compiled again.
+    return jax.numpy.array(value, value.dtype, copy=True)
 
 
 @jax.jit

@@ -115,6 +115,22 @@ def test_changing_weights_in_hooks_does_not_retrace():
     assert trainer.engine.traces["train"] == traces(1)
 
 
+def test_variable_created_from_a_number_does_not_retrace():
+    class Scales(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.scale, self.mean = keras.Variable(1.0), keras.Variable(0.0, trainable=False)
+
+        def training_step(self, batch, batch_idx):
+            loss = super().training_step(batch, batch_idx)
+            self.mean.assign(0.9 * self.mean + 0.1 * loss)
+            return loss * self.scale
+
+    trainer = quiet_trainer(max_epochs=2)
+    trainer.fit(Scales(), boring_batches(), boring_batches(1))
+    assert [trainer.engine.traces[stage] for stage in ("train", "validation")] == [traces(1)] * 2
+
+
 # --- who owns the state -----------------------------------------------------------------------------------------
 
 
