@@ -43,8 +43,9 @@ def build_module(
     Raises:
         StepError: a step does something that cannot be compiled, the loss depends on no trainable variable, or a batch
             contains something that is not a number.
-        ValueError: there is nothing to train, a variable has no optimizer or an optimizer no variables, an optimizer
-            was built for other variables, or several sources of an evaluation log the same name.
+        ValueError: there is nothing to train, a trainable variable is not a float, a variable has no optimizer or an
+            optimizer no variables, an optimizer was built for other variables, or several sources of an evaluation log
+            the same name.
     """
     built = BuiltModule(module, list(optimizers.values()), parts=list(parts))
     results = {stage: _run_symbolically(built, stage, batch) for stage, batch in batches.items()}
@@ -55,6 +56,8 @@ def build_module(
             f"{type(module).__name__} has no trainable variables: keep its Keras model as an attribute "
             "(self.model = ...) and leave at least one layer trainable."
         )
+    if optimizers:
+        _check_float(trainable)
     built.optimized, built.flags = frozenset(map(id, trainable.values())), trainable_flags(module)
     frozen = [name for name in built.variables if name not in trainable]
     built.groups = optimizer_groups(optimizers, trainable, frozen) if optimizers else []
@@ -72,6 +75,15 @@ def build_module(
         _check_loss(built, results["train"])
         _warn_of_trained_state(built, results["train"])
     return built
+
+
+def _check_float(trainable: Mapping[str, keras.Variable]) -> None:
+    for name, variable in trainable.items():
+        if "float" not in variable.dtype:
+            raise ValueError(
+                f"self.{name} is a trainable variable of {variable.dtype}, but only floats can be trained. Create it "
+                "with keras.Variable(..., trainable=False), or dtype='float32' if it is to be trained."
+            )
 
 
 def _build_optimizer(optimizer: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> None:

@@ -441,6 +441,17 @@ def test_nothing_to_train_is_an_error():
         quiet_trainer().fit(module, boring_batches())
 
 
+def test_variable_that_cannot_be_trained_is_named():
+    class Counts(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.count = keras.Variable(0, dtype="int32")
+
+    with pytest.raises(ValueError, match=r"self.count is a trainable variable of int32.*trainable=False"):
+        quiet_trainer().fit(Counts(), boring_batches())
+    quiet_trainer().test(Counts(), boring_batches(), verbose=False)
+
+
 # --- transfers --------------------------------------------------------------------------------------------------
 
 
