@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import namedtuple
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,11 +92,18 @@ def _spec(array: Any) -> keras.KerasTensor:
 
 
 def specs_as_json(specs: Any) -> Any:
-    """Convert the result of `batch_specs` to JSON values: a leaf to [shape, dtype], a list or tuple to {"": [...]}."""
+    """Convert the result of `batch_specs` to JSON values: a leaf to [shape, dtype].
+
+    A list or tuple becomes {"": [...]}, with the names of a named tuple under "fields"; so does a dict whose keys are
+    integers, with these under "keys".
+    """
     if isinstance(specs, Mapping):
+        if specs and all(type(key) is int for key in specs):
+            return {"": [specs_as_json(value) for value in specs.values()], "keys": list(specs)}
         return {str(key): specs_as_json(value) for key, value in specs.items()}
     if isinstance(specs, list | tuple):
-        return {"": [specs_as_json(value) for value in specs]}
+        named = {"fields": list(fields)} if (fields := getattr(specs, "_fields", ())) else {}
+        return {"": [specs_as_json(value) for value in specs]} | named
     return [list(specs.shape), specs.dtype]
 
 
@@ -104,6 +112,11 @@ def specs_from_json(specs: Any) -> Any:
     if isinstance(specs, list):
         shape, dtype = specs
         return keras.KerasTensor(shape, dtype)
-    if set(specs) == {""}:
-        return tuple(map(specs_from_json, specs[""]))
-    return {key: specs_from_json(value) for key, value in specs.items()}
+    if "" not in specs:
+        return {key: specs_from_json(value) for key, value in specs.items()}
+    values = map(specs_from_json, specs[""])
+    if "keys" in specs:
+        return dict(zip(specs["keys"], values, strict=True))
+    if "fields" in specs:
+        return namedtuple("Batch", specs["fields"])(*values)
+    return tuple(values)

@@ -103,19 +103,14 @@ def way(precision: str, jit_compile: bool = False, devices: int = 1) -> str:
 
 def model_key(engine: Engine) -> str:
     """Hash what a step's time depends on: the variables' shapes, the rows of a batch, the kind of device, the CPUs."""
+    import keras
+
     built = engine.built
     variables = sorted([name, *map(int, variable.shape)] for name, variable in built.variables.items())
-    rows = [shape[:1] for shape in _shapes(built.specs["train"])]  # rows only: overviews may have any length
+    # Rows only: overviews may have any length.
+    rows = [list(leaf.shape[:1]) for leaf in keras.tree.flatten(built.first_batches["train"])]
     kind = computing_devices(engine.options.devices)[0].partition(":")[0]
     return hashlib.sha256(json.dumps([variables, rows, kind, os.cpu_count()]).encode()).hexdigest()[:16]
-
-
-def _shapes(spec: Any) -> Iterator[list[int]]:
-    if isinstance(spec, list):
-        yield spec[0]
-    else:
-        for part in spec[""] if set(spec) == {""} else spec.values():
-            yield from _shapes(part)
 
 
 def known_step_times(model: str) -> dict[str, float]:

@@ -8,6 +8,7 @@ import os
 import shutil
 import signal
 import sys
+from collections import namedtuple
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -894,6 +895,25 @@ def test_load_from_checkpoint_builds_lazy_layers(tmp_path):
         CheckpointError, match=r"belongs to a different model: model.layers.1.kernel is \(3, 2\) in the checkpoint"
     ):
         BiggerLazy.load_from_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("form", "content"),
+    [
+        (namedtuple("Batch", ["x", "y"]), lambda batch: (batch.x, batch.y)),
+        (lambda x, y: {1: y, 0: x}, lambda batch: (batch[0], batch[1])),
+    ],
+)
+def test_lazy_layers_are_built_from_batches_of_any_form(tmp_path, form, content):
+    class OfForm(Lazy):
+        def training_step(self, batch, batch_idx):
+            x, y = content(batch)
+            return self.error({"x": x, "y": y}, training=True)
+
+    run, module = quiet_trainer(), OfForm()
+    run.fit(module, [form(**batch) for batch in boring_batches(2)])
+    loaded = OfForm.load_from_checkpoint(run.save_checkpoint(tmp_path / "lazy"))
+    np.testing.assert_array_equal(loaded.model.get_weights()[0], module.model.get_weights()[0])
 
 
 class BiggerLazy(Lazy):
