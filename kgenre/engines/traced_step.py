@@ -24,6 +24,7 @@ from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, read_now
 from kgenre.engines.value_in_python import value_in_python
+from kgenre.users_code import described, users_lines
 
 _scope: ContextVar[StepScope | None] = ContextVar("step_scope", default=None)
 
@@ -186,12 +187,23 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
             raise StepError(ASSIGNED_IN_BRANCH) from error
         if "seeded random ops" in str(error):  # Keras's message under JAX; elsewhere the scope detects it
             raise StepError(_UNSEEDED) from error
+        if "create a variable while in a stateless scope" in str(error):
+            raise StepError(_created_variable(error, step.__name__)) from error
         raise
     except (TypeError, IndexError, NotImplementedError, AttributeError) as error:
         message = value_in_python(error, step.__name__) or mixed_dtypes(error, step.__name__)
         if message is None:
             raise
         raise StepError(message) from error
+
+
+def _created_variable(error: ValueError, step: str) -> str:
+    lines = users_lines(error.__traceback__)
+    return (
+        f"{step} creates a variable{f' at {described(lines[-1])}' if lines else ''}, which a compiled step cannot do. "
+        "Create it in __init__ or configure_model; if a layer creates it when first called (states of a stateful RNN), "
+        "call layer.build(shape) there, or begin the model with keras.Input(batch_shape=shape)."
+    )
 
 
 def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:

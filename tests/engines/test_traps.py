@@ -53,6 +53,26 @@ def test_variables_outside_the_module_are_rejected(module):
         fit(module())
 
 
+class CreatesVariable(BoringModule):
+    def training_step(self, batch, batch_idx):
+        return self.error(batch) * keras.Variable(1.0)
+
+
+class BuildsStatefulLayer(BoringModule):
+    def __init__(self):
+        super().__init__()
+        self.memory = keras.layers.GRU(4, stateful=True)
+
+    def training_step(self, batch, batch_idx):
+        return ops.mean(self.memory(batch["x"][:, None]))
+
+
+@pytest.mark.parametrize("module", [CreatesVariable, BuildsStatefulLayer])
+def test_variable_created_in_a_step_is_rejected(module):
+    with pytest.raises(StepError, match=r"^training_step creates a variable at test_traps.py, line \d+ .*__init__"):
+        fit(module())
+
+
 class Counting(BoringModule):
     def __init__(self):
         super().__init__()
