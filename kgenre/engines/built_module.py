@@ -31,6 +31,10 @@ STEPS = {
 }
 _COMPILED = (*STEPS.values(), "configure_gradients")
 
+Division = tuple[bool, ...]  # of the variables, into trainable and others
+# Engines keep the steps compiled for so many: hooks may alternate between two networks by freezing the other one.
+KEPT_DIVISIONS = 4
+
 
 @dataclass
 class BuiltModule:
@@ -50,7 +54,7 @@ class BuiltModule:
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
     unlogged: dict[str, dict[str, Any]] = field(default_factory=dict)  # metrics updated but not logged, by attribute
     first_batches: dict[str, Any] = field(default_factory=dict)  # stage -> a batch, KerasTensors in place of its arrays
-    read: ReadValues = field(default_factory=ReadValues)
+    reads: dict[Division, ReadValues] = field(default_factory=dict)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
     flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` when it was built
     warnings: StepWarnings = field(default_factory=StepWarnings)
@@ -69,6 +73,16 @@ class BuiltModule:
     def trainable(self) -> dict[str, keras.Variable]:
         """The variables that currently receive gradients (a hook may freeze some)."""
         return {name: variable for name, variable in self.variables.items() if variable.trainable}
+
+    @property
+    def division(self) -> Division:
+        """Which variables are trainable now, in the order of ``variables``."""
+        return tuple(variable.trainable for variable in self.variables.values())
+
+    @property
+    def read(self) -> ReadValues:
+        """What the steps compiled for this division have read."""
+        return self.reads.setdefault(self.division, ReadValues())
 
     def check_optimized(self) -> None:
         """Check that the optimizers have state for every trainable variable.

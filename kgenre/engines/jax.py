@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ import keras
 import numpy as np
 
 from kgenre.engines.build_module import build_module, build_stage
+from kgenre.engines.built_module import KEPT_DIVISIONS, Division
 from kgenre.engines.jax_placement import Placement
 from kgenre.engines.jax_reach import Reach
 from kgenre.engines.jax_state import ArrayState, State
@@ -53,6 +55,7 @@ class JaxEngine(ArrayState):
     ) -> None:
         self.built = build_module(module, optimizers, batches, self.options, parts)
         self._optimizer_variables = list(self.built.optimizer_variables.values())
+        self._compiled: dict[Division, tuple[Any, ...]] = {}
         self._compile()
         for stage in batches:
             self.start_epoch(stage)
@@ -63,20 +66,28 @@ class JaxEngine(ArrayState):
             variables = list(self.built.variables)
             build_stage(self.built, stage, batch)
             if list(self.built.variables) != variables:
+                self._compiled.clear()
                 self._compile()
             self.start_epoch(stage)
 
     def _compile(self) -> None:
-        """Create the compiled functions, and split the variables into trainable and others."""
-        self._train = self._jit(self._traced_train, donate_argnums=0, static_argnames="update")
-        counted = ("update", "count") if self._static_loop_count else "update"
-        self._train_several = self._jit(self._traced_several, donate_argnums=0, static_argnames=counted)
-        self._eval = self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage")
+        """Split the variables into trainable and others, and create the compiled functions of this division."""
         self._divide()
+        if self._division not in self._compiled:
+            if len(self._compiled) == KEPT_DIVISIONS:
+                self._compiled.clear()
+            counted = ("update", "count") if self._static_loop_count else "update"
+            self._compiled[self._division] = (
+                self._jit(self._traced_train, donate_argnums=0, static_argnames="update"),
+                self._jit(self._traced_several, donate_argnums=0, static_argnames=counted),
+                self._jit(self._traced_eval, donate_argnums=1, static_argnames="stage"),
+            )
+        self._train, self._train_several, self._eval = self._compiled[self._division]
 
     def _jit(self, step: Any, **arguments: Any) -> Any:
         options = {"xla_gpu_deterministic_ops": True} if self.options.deterministic else None
-        return jax.jit(step, compiler_options=options, **arguments)
+        # JAX shares traces between equal functions, as a bound method is of itself, but a trace is for one division.
+        return jax.jit(functools.partial(step), compiler_options=options, **arguments)
 
     def jit_compile(self, wanted: bool) -> None:
         """There is no choice: JAX always compiles."""

@@ -47,7 +47,7 @@ class ArrayState(ABC):
         variables = list(self.built.variables.values())
         self._trainable = [v for v in variables if v.trainable]
         self._others = [v for v in variables if not v.trainable]
-        self._division = [v.trainable for v in variables]
+        self._division = self.built.division
         # Positions of the variables that batch hooks may read: the module's, and the counts that schedules depend on.
         counts = {id(optimizer.iterations) for optimizer in self.built.optimizers}
         self._shown = [i for i, v in enumerate(self._all_variables()) if i < len(variables) or id(v) in counts]
@@ -123,7 +123,7 @@ class ArrayState(ABC):
     def pull(self) -> None:
         # Arrays never change in place: another object in a variable means that it was assigned.
         changed = [v.value is not known for v, known in zip(self._all_variables(), self._synced, strict=True)]
-        if [v.trainable for v in self.built.variables.values()] != self._division:
+        if self.built.division != self._division:
             for variable, new, value in zip(self._all_variables(), changed, self._values(), strict=True):
                 if not new:
                     variable.assign(self._from_state(value))

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from kgenre.engines.build_module import build_module, build_stage
-from kgenre.engines.built_module import as_saved
+from kgenre.engines.built_module import KEPT_DIVISIONS, Division, as_saved
 from kgenre.engines.step_error import StepError, XlaError
 from kgenre.engines.step_logs import StepLogs, add_to_sums, initial_sums
 from kgenre.engines.step_options import StepOptions
@@ -51,6 +51,7 @@ class TensorFlowEngine(VariableState):
         self._batch_idx: dict[str, tf.Variable] = {}
         for stage in batches:
             self._make_sums(stage)
+        self._compiled_steps: dict[tuple[bool, Division], tuple[Any, ...]] = {}  # by XLA or not, and division
         self._compile()
 
     def add_stage(self, stage: str, batch: Any) -> None:
@@ -59,9 +60,11 @@ class TensorFlowEngine(VariableState):
             build_stage(self.built, stage, batch)
             self._make_sums(stage)
             if list(self.built.variables) != variables:
+                self._compiled_steps.clear()
                 self._compile()
             else:
                 self._eval[stage] = self._compiled_eval(stage)
+                self._compiled_steps = {self._way: self._compiled_steps[self._way]}  # others lack the stage
 
     def _make_sums(self, stage: str) -> None:
         totals, weights = initial_sums(self.built.entries[stage])
@@ -70,22 +73,27 @@ class TensorFlowEngine(VariableState):
 
     def _compile(self) -> None:
         self._trainable = list(self.built.trainable.values())
-        self._division = [v.trainable for v in self.built.variables.values()]
-        if self.options.accumulate_grad_batches > 1:
-            self._accumulated = [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in self._trainable]
-            self._count = tf.Variable(0.0, trainable=False)
-        self._compiled_steps: dict[bool, tuple[Any, ...]] = {}
+        self._division = self.built.division
         self.jit_compile(self._jit_compile)
+        for variable in (*self._accumulated, self._count):
+            variable.assign(tf.zeros_like(variable))
 
     def jit_compile(self, wanted: bool) -> None:
         self._jit_compile = wanted
-        if wanted not in self._compiled_steps:
-            self._compiled_steps[wanted] = (
+        self._way = wanted, self._division
+        if self._way not in self._compiled_steps:
+            if len(self._compiled_steps) == KEPT_DIVISIONS:
+                self._compiled_steps.clear()
+            accumulated = self._trainable if self.options.accumulate_grad_batches > 1 else []
+            self._compiled_steps[self._way] = (
                 {update: self._compiled_train(update) for update in (True, False)},
                 {update: self._compiled_several(update) for update in (True, False)},
                 {stage: self._compiled_eval(stage) for stage in self.built.entries if stage != "train"},
+                [tf.Variable(tf.zeros_like(v.value), trainable=False) for v in accumulated],
+                tf.Variable(0.0, trainable=False),
             )
-        self._train, self._train_several, self._eval = self._compiled_steps[wanted]
+        kept = self._compiled_steps[self._way]
+        self._train, self._train_several, self._eval, self._accumulated, self._count = kept
 
     def _compiled_train(self, update: bool) -> Any:
         return self._compiled(lambda batch: self._traced_train(batch, update))
@@ -246,7 +254,7 @@ class TensorFlowEngine(VariableState):
     # --- state --------------------------------------------------------------------------------------------------
 
     def pull(self) -> None:
-        if [v.trainable for v in self.built.variables.values()] != self._division:
+        if self.built.division != self._division:
             self._compile()
 
     @staticmethod

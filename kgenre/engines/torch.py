@@ -61,7 +61,7 @@ class TorchEngine(VariableState):
 
     def _divide(self) -> None:
         """Find the trainable variables."""
-        self._division = [v.trainable for v in self.built.variables.values()]
+        self._division = self.built.division
         self._trainable = list(self.built.trainable.values())
         self._is_checked = False  # `train_step` checks: evaluations may add variables without an optimizer
         if self.options.accumulate_grad_batches > 1:
@@ -162,7 +162,7 @@ class TorchEngine(VariableState):
     # --- state --------------------------------------------------------------------------------------------------
 
     def pull(self) -> None:
-        if [v.trainable for v in self.built.variables.values()] != self._division:
+        if self.built.division != self._division:
             self._divide()
 
     @staticmethod

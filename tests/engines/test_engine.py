@@ -394,7 +394,39 @@ def test_freezing_and_unfreezing_in_hooks():
     second = "model.layers.1.kernel"
     assert first == [True, False, False, True]
     assert all(not np.array_equal(a[second], b[second]) for a, b in pairwise(kernels))
-    assert trainer.engine.traces["train"] == traces(3)
+    assert trainer.engine.traces["train"] == traces(2)
+
+
+def test_alternating_frozen_layers_compile_once_each(recwarn):
+    class Alternates(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.other = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2, kernel_initializer="ones")])
+            self.is_first = True
+
+        def on_train_batch_start(self, batch, batch_idx):
+            self.is_first = batch_idx % 2 == 0
+            self.model.trainable, self.other.trainable = self.is_first, not self.is_first
+
+        def on_train_epoch_start(self):
+            self.on_train_batch_start(None, self.current_epoch)
+
+        def training_step(self, batch, batch_idx):
+            network = self.model if self.is_first else self.other
+            return ops.mean((network(batch["x"]) - batch["y"]) ** 2)
+
+        def configure_optimizers(self):
+            return {name: keras.optimizers.SGD(0.1) for name in ("model.*", "other.*")}
+
+    batches = boring_batches(4)
+    trainer, module = quiet_trainer(max_epochs=2), Alternates()
+    trainer.fit(module, batches)
+    assert trainer.engine.traces["train"] == traces(2)
+    assert not [warning for warning in recwarn if "self.is_first" in str(warning.message)]
+    kernel, _ = descend(batches[::2] * 2)
+    np.testing.assert_allclose(weights_of(module)[KERNEL], kernel, rtol=1e-5)
+    kernel, _ = descend(batches[1::2] * 2, kernel=np.ones((4, 2), "float32"))
+    np.testing.assert_allclose(weights_of(module)["other.layers.0.kernel"], kernel, rtol=1e-5)
 
 
 def test_freezing_keeps_the_optimizer_state():
