@@ -42,11 +42,20 @@ def named_variables(module: Any) -> dict[str, keras.Variable]:
 
 def keras_layers(module: Any) -> list[keras.Layer]:
     """The outermost Keras layers and models that ``module`` holds, without their sublayers."""
-    found: dict[int, keras.Layer] = {}
+    return _outermost(module, keras.Layer)
+
+
+def keras_metrics(module: Any) -> list[keras.metrics.Metric]:
+    """The Keras metrics that ``module`` holds itself; those of its layers are not among them."""
+    return _outermost(module, keras.metrics.Metric)
+
+
+def _outermost(module: Any, kind: type) -> list[Any]:
+    found: dict[int, Any] = {}
     seen = {id(module)}  # modules may refer to each other
 
     def look(value: Any) -> None:
-        if isinstance(value, keras.Layer):
+        if isinstance(value, kind):
             found[id(value)] = value
         elif isinstance(value, dict):
             for item in value.values():

@@ -12,7 +12,7 @@ from kgenre import checkpoints
 from kgenre.allowed_imports import only_allowed_imports
 from kgenre.checkpoints import CheckpointError
 from kgenre.training.configured_model import configure_model
-from kgenre.training.resume import restore_adapted
+from kgenre.training.resume import build_as_saved, checked_variables, restore_adapted
 
 _log = logging.getLogger("kgenre")
 
@@ -22,20 +22,15 @@ def load_module(cls: type, path: str | os.PathLike[str], overrides: Mapping[str,
     checkpoint = checkpoints.read_checkpoint(checkpoints.find_checkpoint(path), weights_only=True)
     with only_allowed_imports():  # the checkpoint may come from somebody else
         module = _create(cls, path, checkpoint.state.get("model", {}), overrides)
-        # Imported only now: they import Keras, which creating the module has prepared.
-        from kgenre.engines.build_module import build_from_specs
-        from kgenre.engines.named_variables import keras_layers, named_variables, refresh_layers
+        # Imported only now: it imports Keras, which creating the module has prepared.
+        from kgenre.engines.named_variables import named_variables, refresh_layers
 
         module.on_load_checkpoint(checkpoint.state)
         configure_model(module)
         restore_adapted(module, checkpoint)
-        if not all(layer.built for layer in keras_layers(module)):  # Keras builds the rest on their first batch
-            build_from_specs(module, checkpoint.state["batches"])
+        build_as_saved(module, checkpoint)
         named = named_variables(module)
-        if strict:
-            checkpoints.check_weights(named, checkpoint)
-        else:
-            named = _matching_variables(named, checkpoint)
+        named = checked_variables(module, named, checkpoint) if strict else _matching_variables(named, checkpoint)
         for name, variable in named.items():
             variable.assign(checkpoint.weights[name])
         refresh_layers(module)

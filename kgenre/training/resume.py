@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from kgenre.training.other_batches import warn_of_another_order, warn_of_other_b
 from kgenre.training.run_folder import environment
 
 if TYPE_CHECKING:
+    import keras
+
     from kgenre.callbacks import Callback
     from kgenre.loggers import Logger
     from kgenre.training.data_module import DataModule
@@ -139,6 +142,24 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     _log.info("Resuming from %s: epoch %d, step %d.", checkpoint.path, t.current_epoch + 1, t.global_step)
 
 
+def build_as_saved(module: Module, checkpoint: Checkpoint) -> None:
+    """Build as in the run what Keras builds on a first batch: layers without an input shape, metrics as F1Score."""
+    from kgenre.engines.build_module import build_from_specs
+    from kgenre.engines.named_variables import keras_layers, named_variables
+
+    if checkpoint.weights.keys() <= named_variables(module).keys():
+        return
+    layers_are_built = all(layer.built for layer in keras_layers(module))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the run has shown them
+            build_from_specs(module, checkpoint.state["batches"])
+    except Exception:
+        if not layers_are_built:
+            raise
+        # Probably another model, which `checked_variables` says better.
+
+
 def restore_adapted(module: Module, checkpoint: Checkpoint) -> None:
     """Restore what preprocessing layers had learned; called before a step is built on them."""
     from kgenre.engines.adapted_layers import set_adapted_state
@@ -242,9 +263,25 @@ def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Restore only the weights, after checking that they are this module's."""
     from kgenre.engines.named_variables import refresh_layers
 
-    try:
-        checkpoints.check_weights(trainer.engine.built.variables, checkpoint)
-    except CheckpointError as error:
-        raise CheckpointError(f"{error}{_differing_hyperparameters(trainer.module, checkpoint)}") from None
+    checked_variables(trainer.module, trainer.engine.built.variables, checkpoint)
     trainer.engine.load_state_dict(checkpoint.weights)
     refresh_layers(trainer.module)
+
+
+def checked_variables(
+    module: Module, named: Mapping[str, keras.Variable], checkpoint: Checkpoint
+) -> dict[str, keras.Variable]:
+    """The variables that the checkpoint has, all but those of metrics that the module has got since.
+
+    Raises:
+        CheckpointError: the checkpoint belongs to a different model.
+    """
+    from kgenre.engines.named_variables import keras_metrics
+
+    counts = {id(variable) for metric in keras_metrics(module) for variable in metric.variables}
+    known = {name: v for name, v in named.items() if name in checkpoint.weights or id(v) not in counts}
+    try:
+        checkpoints.check_weights(known, checkpoint)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error}{_differing_hyperparameters(module, checkpoint)}") from None
+    return known

@@ -6,7 +6,7 @@ import dataclasses
 import logging
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from kgenre.callbacks import Callback, ModelCheckpoint
@@ -31,7 +31,12 @@ from kgenre.training.limits import number_of_batches, validation_interval
 from kgenre.training.module import Module
 from kgenre.training.open_run import has_begun, leaving_run, own_writing
 from kgenre.training.precision import check_model_precision, policy_of
-from kgenre.training.resume import data_module_record, restore_adapted, restore_trainable_when_built
+from kgenre.training.resume import (
+    build_as_saved,
+    data_module_record,
+    restore_adapted,
+    restore_trainable_when_built,
+)
 from kgenre.training.run import RunState, Stage
 
 if TYPE_CHECKING:
@@ -145,6 +150,10 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
         restore_adapted(module, checkpoint)
         if stage == "fit":
             restore_trainable_when_built(module, checkpoint)
+        else:
+            # A training step may need what is not there: this stage builds all that its own step uses.
+            with suppress(Exception), policy_of(t.precision):
+                build_as_saved(module, checkpoint)
     elif is_replaced:
         message = (
             f"{type(module).__name__}.configure_model created a new network, so the weights of the previous one are "

@@ -916,6 +916,54 @@ def test_lazy_layers_are_built_from_batches_of_any_form(tmp_path, form, content)
     np.testing.assert_array_equal(loaded.model.get_weights()[0], module.model.get_weights()[0])
 
 
+class Encodes(kgenre.Module):
+    """Predicts with a part of its layers; its metric has no variables before the first batch."""
+
+    def __init__(self):
+        self.encoder = keras.Sequential([keras.layers.Dense(3), keras.layers.Dropout(0.5)])  # a fit warns of its mode
+        self.decoder = keras.Sequential([keras.layers.Dense(2)])
+        self.r2 = [keras.metrics.R2Score()]
+
+    def training_step(self, batch, batch_idx):
+        decoded = self.decoder(self.encoder(batch["x"]))
+        self.r2[0].update_state(batch["y"], decoded)
+        self.log("train/r2", self.r2[0])
+        return keras.ops.mean((decoded - batch["y"]) ** 2)
+
+    def predict_step(self, batch, batch_idx):
+        return self.encoder(batch["x"])
+
+    def configure_optimizers(self):
+        return keras.optimizers.SGD(0.1)
+
+
+class EncodesMore(Encodes):
+    def __init__(self):
+        super().__init__()
+        self.norm = keras.metrics.Mean()
+
+    def predict_step(self, batch, batch_idx):
+        encoded = super().predict_step(batch, batch_idx)
+        self.norm.update_state(encoded)
+        return encoded
+
+
+@pytest.mark.parametrize("kind", [Encodes, EncodesMore], ids=["the same", "with another metric"])
+def test_metrics_and_layers_that_prediction_does_not_build(tmp_path, kind, recwarn):
+    run, module, batches = quiet_trainer(), Encodes(), boring_batches(2)
+    run.fit(module, batches)
+    expected = run.predict(module, batches)
+    path = run.save_checkpoint(tmp_path / "encodes")
+    recwarn.clear()
+    np.testing.assert_array_equal(quiet_trainer().predict(kind(), batches, ckpt_path=path), expected)
+    loaded = kind.load_from_checkpoint(path)
+    np.testing.assert_array_equal(quiet_trainer().predict(loaded, batches), expected)
+    assert not [warning for warning in recwarn if "training_step" in str(warning.message)]
+    resumed = quiet_trainer(max_epochs=2)
+    resumed.fit(kind(), batches, ckpt_path=path)
+    assert resumed.global_step == 4
+
+
 class BiggerLazy(Lazy):
     def __init__(self):
         super().__init__()
