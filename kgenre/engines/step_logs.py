@@ -115,7 +115,7 @@ def _rows(batch: Any) -> int | None:
     import keras
 
     shapes = [tuple(getattr(leaf, "shape", ())) for leaf in keras.tree.flatten(batch)]
-    lengths = {shape[0] if shape else None for shape in shapes}
+    lengths = {shape[0] for shape in shapes if shape}  # numbers beside the arrays have no rows
     return lengths.pop() if len(lengths) == 1 else None
 
 

@@ -61,11 +61,12 @@ def test_reductions_of_an_epoch():
 
 
 @pytest.mark.parametrize("given", [True, False], ids=["given", "found"])
-def test_epoch_means_are_weighted_by_rows(given):
+@pytest.mark.parametrize("number", [{}, {"scale": np.float32(1)}], ids=["arrays", "and a number"])
+def test_epoch_means_are_weighted_by_rows(given, number):
     def how(module, batch, batch_idx):
         module.log("mean", ops.mean(batch["y"]), batch_size=batch["y"].shape[0] if given else None)
 
-    ragged = [*boring_batches(2, rows=8), *boring_batches(1, rows=3, seed=1)]
+    ragged = [batch | number for batch in (*boring_batches(2, rows=8), *boring_batches(1, rows=3, seed=1))]
     trainer = quiet_trainer()
     metrics = trainer.validate(Logs(how), ragged, verbose=False)[0]
     assert metrics["mean"] == pytest.approx(np.concatenate([b["y"] for b in ragged]).mean(), rel=1e-4)
@@ -85,7 +86,9 @@ def test_batches_without_a_common_axis_have_equal_weights():
     def how(module, batch, batch_idx):
         module.log("mean", ops.mean(batch["y"]))
 
-    ragged = [batch | {"scale": np.float32(1)} for batch in (*boring_batches(1), *boring_batches(1, rows=3, seed=1))]
+    ragged = [
+        batch | {"scales": np.ones(5, "float32")} for batch in (*boring_batches(1), *boring_batches(1, rows=3, seed=1))
+    ]
     metrics = quiet_trainer().validate(Logs(how), ragged, verbose=False)[0]
     assert metrics["mean"] == pytest.approx(np.mean([batch["y"].mean() for batch in ragged]), rel=1e-4)
 
