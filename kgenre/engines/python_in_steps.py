@@ -60,7 +60,7 @@ class Attributes:
         changed += [name for name, tensor in after.tensors.items() if self.tensors.get(name) != tensor]
         drawn = after.generators != self.generators
         if after.random != self.random:  # building layers or a data loader's thread may draw too
-            drawn = drawn or any(value is random or value is np.random for value in named_by(module, [step]))
+            drawn = drawn or any(map(_draws, named_by(module, [step])))
         if drawn:
             warnings.warn(
                 f"{step} draws random numbers with Python or NumPy, but Python code in a step runs only when the step "
@@ -118,6 +118,7 @@ class ReadValues:
 
 
 _PLAIN = (bool, int, float, str)
+_GENERATORS = (random.Random, np.random.RandomState)
 _FEW, _DEEP = 100, 5  # longer or more deeply nested containers are data, and not searched
 
 
@@ -165,6 +166,12 @@ def warn_of_counter(name: str, value: int) -> None:
 def _random_states() -> tuple[Any, ...]:
     numpy: Any = np.random.get_state()
     return random.getstate(), numpy[1].tobytes(), numpy[2:]  # an array has no truth value, and its repr takes 6 ms
+
+
+def _draws(value: Any) -> bool:
+    """Whether a step that names this may draw from Python's or NumPy's global generator."""
+    owner = getattr(value, "__self__", None)  # of `from random import random`
+    return value is random or value is np.random or any(type(x) in _GENERATORS for x in (value, owner))
 
 
 def _is_eager() -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from kgenre.engines.constant_seeds import constant_seeds, warn_of_constant_seeds
 from kgenre.engines.layer_modes import layers_in_wrong_mode, warn_of_wrong_mode
 from kgenre.engines.mixed_dtypes import mixed_dtypes
 from kgenre.engines.named_variables import keras_layers
@@ -153,6 +154,7 @@ def run_step(
         StepLogs(training, suffix, weight) as logs,
         StepScope(known, state_mapping) as scope,
         layers_in_wrong_mode(building, training) as misused,
+        constant_seeds(building and training) as seeds,
     ):
         returned = keras.tree.map_structure(read_now, _call(step, arguments))
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
@@ -162,6 +164,7 @@ def run_step(
         updates = [(variable, scope.state_mapping[key]) for key, variable in scope.updated.items()]
     attributes.check(module, step.__name__)
     warn_of_wrong_mode(misused, step.__name__)
+    warn_of_constant_seeds(seeds, step.__name__)
     return StepResult(loss, outputs, logs, updates, list(scope.used.values()))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dis
 import inspect
 import sys
 from collections.abc import Iterable, Iterator
@@ -36,6 +37,8 @@ def named_by(module: Any, steps: Iterable[str]) -> Iterator[Any]:
     waiting = list(_members(module, steps))
     while waiting:
         value = waiting.pop()
+        if isinstance(value, MethodType):
+            waiting.append(value.__self__)
         if isinstance(value, staticmethod | classmethod | MethodType):
             value = value.__func__
         elif isinstance(value, property):
@@ -48,7 +51,7 @@ def named_by(module: Any, steps: Iterable[str]) -> Iterator[Any]:
             names = list(dict.fromkeys(_names(value.__code__)))
             waiting += _members(module, names)
             if is_users(value.__code__.co_filename):
-                waiting += _named(value, names)
+                waiting += _named(value)
         elif value is not module:
             waiting += _held_by_users(value)
 
@@ -72,23 +75,44 @@ def _members(module: Any, names: Iterable[str]) -> Iterator[Any]:
     return (members[name] for name in names for members in owners if name in members)
 
 
-def _named(function: FunctionType, names: Iterable[str]) -> Iterator[Any]:
+def _named(function: FunctionType) -> Iterator[Any]:
     """What a function refers to: globals, members of modules that are globals, closure variables."""
-    values = [function.__globals__[name] for name in names if name in function.__globals__]
-    for value in values:
-        if isinstance(value, ModuleType):
-            yield from (vars(value)[name] for name in names if name in vars(value))
+    for name, *members in _paths(function.__code__):
+        value = function.__globals__.get(name)
+        yield value
+        for member in members:
+            if not isinstance(value, ModuleType):
+                break
+            value = vars(value).get(member)
+            yield value
     for cell in function.__closure__ or ():
         with suppress(ValueError):  # the cell is still empty
-            values.append(cell.cell_contents)
-    yield from values
+            yield cell.cell_contents
+
+
+def _paths(code: CodeType) -> Iterator[list[str]]:
+    """The globals in the code, each with the attributes that follow: ["np", "random", "normal"]."""
+    path: list[str] = []
+    for instruction in dis.get_instructions(code):
+        if instruction.opname in ("LOAD_ATTR", "LOAD_METHOD") and path:
+            path.append(instruction.argval)
+            continue
+        if path:
+            yield path
+        path = [instruction.argval] if instruction.opname in ("LOAD_GLOBAL", "LOAD_NAME") else []
+    for inner in _inner(code):
+        yield from _paths(inner)
 
 
 def _names(code: CodeType) -> Iterator[str]:
     yield from code.co_names
-    for inner in code.co_consts:  # nested functions
-        if isinstance(inner, CodeType):
-            yield from _names(inner)
+    for inner in _inner(code):
+        yield from _names(inner)
+
+
+def _inner(code: CodeType) -> Iterator[CodeType]:
+    """The code of the functions defined in a function."""
+    return (constant for constant in code.co_consts if isinstance(constant, CodeType))
 
 
 def _held_by_users(value: Any) -> Iterator[Any]:

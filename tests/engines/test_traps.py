@@ -7,12 +7,14 @@ import types
 import warnings
 from operator import attrgetter
 from pathlib import Path
+from random import gauss
 
 import keras
 import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, traces, weights_of
 from keras import layers, ops
+from numpy.random import rand
 
 import kgenre
 from kgenre.engines.step_error import StepError
@@ -379,7 +381,10 @@ def test_reading_optimizers_error_suggests_the_monitor():
 
 
 @compiled
-@pytest.mark.parametrize("draws", [lambda m: random.random(), lambda m: np.random.beta(1, 1), lambda m: m.rng.random()])
+@pytest.mark.parametrize(
+    "draws",
+    [random.random, gauss, rand, lambda m: np.random.beta(1, 1), lambda m: random.random(), lambda m: m.rng.random()],
+)
 def test_python_random_numbers_in_a_step_warn(draws):
     class Mixes(BoringModule):
         def __init__(self):
@@ -387,7 +392,7 @@ def test_python_random_numbers_in_a_step_warn(draws):
             self.rng = np.random.default_rng(0)
 
         def training_step(self, batch, batch_idx):
-            return self.error(batch) * float(draws(self))
+            return self.error(batch) * float(draws(self) if isinstance(draws, types.FunctionType) else draws())
 
     with pytest.warns(UserWarning, match=r"training_step draws .* the same numbers\. Use keras\.random with seed"):
         fit(Mixes())
@@ -421,9 +426,10 @@ def test_lazily_built_layers_may_draw_random_numbers():
         def __init__(self):
             super().__init__()
             self.attend = layers.MultiHeadAttention(2, 4)
+            self.seed = keras.random.SeedGenerator(3)
 
         def training_step(self, batch, batch_idx):
-            x = batch["x"][:, None]
+            x = batch["x"][:, None] + keras.random.normal((), stddev=np.pi, seed=self.seed)  # not Python's, nor NumPy's
             return self.error(batch) + ops.mean(self.attend(x, x))
 
     with warnings.catch_warnings():
@@ -619,6 +625,35 @@ def test_random_numbers_with_a_seed_differ_each_step():
     fit(module, boring_batches(3), callbacks=Lambdas(on_train_batch_end=note))
     assert len({array.tobytes() for array in drawn}) == 3
     assert weights_of(module)["seed.seed"].tolist() != [0, 3]
+
+
+@pytest.mark.parametrize("stage", ["training", "validation"])
+def test_random_numbers_with_a_constant_seed_warn_in_training(stage, recwarn):
+    class Noise(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.seed = keras.random.SeedGenerator(3)
+            self.lazy = layers.Dense(4, kernel_initializer=keras.initializers.RandomNormal(seed=1))
+            self.attend = layers.MultiHeadAttention(2, 4)
+            self.dropout = layers.Dropout(0.5, seed=2)
+
+        def noisy(self, batch, seed):
+            keras.random.uniform((), seed=self.seed)
+            noise = self.dropout(self.lazy(keras.random.normal((8, 4), seed=seed)), training=True)
+            noise += self.attend(noise[None], noise[None])[0]
+            return self.error({"x": batch["x"] + noise, "y": batch["y"]})
+
+        def training_step(self, batch, batch_idx):
+            return self.noisy(batch, 42 if stage == "training" else self.seed)
+
+        def validation_step(self, batch, batch_idx):  # here it may be wanted: the same noise in each validation
+            self.log("val/loss", self.noisy(batch, 42))
+
+    quiet_trainer().fit(Noise(), boring_batches(2), boring_batches(1))
+    said = [str(warning.message) for warning in recwarn if "draws random numbers" in str(warning.message)]
+    assert [text.split(",")[0] for text in said] == ["training_step draws random numbers with seed=42"] * (
+        stage == "training"
+    )
 
 
 # --- losses that layers collect ---------------------------------------------------------------------------------
