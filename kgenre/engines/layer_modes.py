@@ -7,6 +7,7 @@ training=True. Keras's image augmentation layers, however, act unless called wit
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,16 +26,19 @@ def layers_in_wrong_mode(enabled: bool, training_step: bool) -> Iterator[list[ke
     In a training step: layers that act only in training, but are never called with training=True, and at least once
     without ``training``. In any other step: layers that act although they are called without ``training``.
 
-    A layer cannot tell where its ``training`` comes from, so ``Layer.__call__`` is patched meanwhile.
+    A layer cannot tell where its ``training`` comes from, so ``Layer.__call__`` is patched meanwhile: for all
+    threads, so that one step at a time must run in such a context.
     """
     wrong: dict[int, keras.Layer] = {}
     right: set[int] = set()
     found: list[keras.Layer] = []
     call = keras.Layer.__call__
-    depth, mode = 0, None
+    depth, mode, thread = 0, None, threading.get_ident()
 
     def watched(layer: Any, *inputs: Any, **options: Any) -> Any:
         nonlocal depth, mode
+        if threading.get_ident() != thread:
+            return call(layer, *inputs, **options)
         outer, training = mode, options.get("training")
         # Inside a layer called without ``training``, False is only the default that this layer passes on.
         mode = training if depth == 0 else outer if outer is not None else training or None
@@ -49,8 +53,10 @@ def layers_in_wrong_mode(enabled: bool, training_step: bool) -> Iterator[list[ke
         finally:
             depth, mode = depth - 1, outer
 
-    if enabled:
-        keras.Layer.__call__ = watched
+    if not enabled:
+        yield found
+        return
+    keras.Layer.__call__ = watched
     try:
         yield found
     finally:

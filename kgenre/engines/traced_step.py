@@ -8,8 +8,10 @@ so mistakes that a compiled step would silently ignore raise the same error on e
 from __future__ import annotations
 
 import inspect
+import threading
 import warnings
 from collections.abc import Callable, Collection, Mapping
+from contextlib import nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +30,7 @@ from kgenre.engines.value_in_python import value_in_python
 from kgenre.users_code import described, users_lines
 
 _scope: ContextVar[StepScope | None] = ContextVar("step_scope", default=None)
+_ONE_AT_A_TIME = threading.RLock()  # what watches a step while its layers are built patches Keras for all threads
 
 
 @dataclass
@@ -151,6 +154,7 @@ def run_step(
         # Keras identifies a layer's losses by id, and losses of other layers may reuse the ids of the previous step's.
         layer._clear_losses()
     with (
+        _ONE_AT_A_TIME if building else nullcontext(),
         StepLogs(training, suffix, weight) as logs,
         StepScope(known, state_mapping) as scope,
         layers_in_wrong_mode(building, training) as misused,

@@ -1,5 +1,6 @@
 """Layers called without ``training``: Lightning would switch dropout and BatchNormalization on, Keras does not."""
 
+import threading
 import warnings
 
 import keras
@@ -119,3 +120,29 @@ def test_disabled_or_deterministic_layer_does_not_warn(name, said):
     with warnings.catch_warnings():
         warnings.filterwarnings("error", message="validation_step calls")
         fit(Pictures(networks[name], **said))
+
+
+def test_two_threads_leave_keras_as_it_was():
+    """One thread begins to watch a step while another does, and ends later."""
+    original = keras.Layer.__call__
+    began, first_is_over = threading.Event(), threading.Event()
+
+    class Second(BoringModule):
+        def training_step(self, batch, batch_idx):
+            began.set()
+            first_is_over.wait(10)
+            return self.error(batch)
+
+    thread = threading.Thread(target=lambda: quiet_trainer().fit(Second(), boring_batches(1)))
+
+    class First(BoringModule):
+        def training_step(self, batch, batch_idx):
+            if not thread.ident:
+                thread.start()
+                began.wait(0.5)
+            return self.error(batch)
+
+    quiet_trainer().fit(First(), boring_batches(1))
+    first_is_over.set()
+    thread.join()
+    assert keras.Layer.__call__ is original
