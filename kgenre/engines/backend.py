@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copyreg
 import importlib.util
 import json
 import logging
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 from kgenre.engines.native_output import quiet_notebook
+from kgenre.engines.random_state import reduced_generator
 from kgenre.users_code import ShortTraceback
 
 SUPPORTED = ("tensorflow", "jax", "torch")
@@ -76,6 +78,7 @@ def prepare_keras() -> None:
             asked,
             backend,
         )
+    copyreg.pickle(keras.random.SeedGenerator, reduced_generator)
     floatx, policy = keras.config.floatx(), keras.config.dtype_policy().name
     for setting, wanted, get, put in (
         ("image_data_format", "channels_last", keras.config.image_data_format, keras.config.set_image_data_format),

@@ -76,3 +76,16 @@ def _torch_bytes(text: str) -> Any:
     import torch
 
     return torch.frombuffer(bytearray.fromhex(text), dtype=torch.uint8)
+
+
+def reduced_generator(generator: Any) -> tuple[Any, tuple[int, np.ndarray]]:
+    """How to pickle or copy a `keras.random.SeedGenerator`, for `copyreg`: Keras's own holds a Python module."""
+    return _generator, (generator.get_config()["seed"], np.asarray(generator.state))
+
+
+def _generator(seed: int, state: np.ndarray) -> Any:
+    import keras
+
+    generator = keras.random.SeedGenerator(seed)
+    generator.state.assign(state)
+    return generator

@@ -274,6 +274,8 @@ def test_seed_everything_seeds_torch_only_if_imported(monkeypatch):
 
 def test_copies_and_pickles_of_a_module_drop_the_trainer():
     module = BoringModule()
+    module.seeds = [keras.random.SeedGenerator(3)] * 2
+    keras.random.normal((), seed=module.seeds[0])
     trainer = quiet_trainer()
     trainer.fit(module, boring_batches(1))
     for other in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
@@ -281,6 +283,8 @@ def test_copies_and_pickles_of_a_module_drop_the_trainer():
         np.testing.assert_array_equal(
             weights_of(other)["model.layers.0.kernel"], weights_of(module)["model.layers.0.kernel"]
         )
+        assert weights_of(other)["seeds.0.seed"].tolist() == weights_of(module)["seeds.0.seed"].tolist() == [3, 1]
+        assert other.seeds[0] is other.seeds[1] is not module.seeds[0]
         quiet_trainer().fit(other, boring_batches(1))
         assert not np.array_equal(
             weights_of(other)["model.layers.0.kernel"], weights_of(module)["model.layers.0.kernel"]
