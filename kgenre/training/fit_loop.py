@@ -229,6 +229,9 @@ def run_validation(trainer: Trainer) -> None:
 
 def sanity_check(trainer: Trainer) -> None:
     """Run a few validation batches before training, so that a mistake there shows now and not after an epoch."""
+    engine = trainer.engine
+    generators = [v for v in engine.built.variables.values() if v.name == "seed_generator_state"]
+    before = list(map(engine.get_variable, generators))
     trainer.state.stage, trainer.results.silent = "sanity_check", True
     try:
         trainer.hooks.on_sanity_check_start()
@@ -237,3 +240,5 @@ def sanity_check(trainer: Trainer) -> None:
         trainer.hooks.on_sanity_check_end()
     finally:
         trainer.state.stage, trainer.results.silent = "train", False
+    for generator, state in zip(generators, before, strict=True):
+        generator.assign(state)  # training draws the same numbers as without the check

@@ -394,13 +394,17 @@ def test_schedule_advances_if_minus_one_skips_the_rest(batch_idx):
 
 
 def test_sanity_check_keeps_the_random_state():
+    class DropsInValidation(BoringModule):
+        def validation_step(self, batch, batch_idx):
+            self.log("val/loss", self.error(batch, training=True))
+
     def rows(num_sanity_val_steps):
         kgenre.seed_everything(123)
         seen = []
         callback = Lambdas(
             on_train_batch_start=lambda trainer, module, batch, _: seen.append(trainer.engine.to_host(batch))
         )
-        module = BoringModule(dropout=0.5)
+        module = DropsInValidation(dropout=0.5)
         trainer = quiet_trainer(callbacks=callback, num_sanity_val_steps=num_sanity_val_steps)
         trainer.fit(module, boring_dataset(), boring_dataset(seed=5))
         return [batch["x"] for batch in seen], weights_of(module)["model.layers.1.kernel"]
