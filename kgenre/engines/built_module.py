@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ _COMPILED = (*STEPS.values(), "configure_gradients")
 Division = tuple[bool, ...]  # of the variables, into trainable and others
 # Engines keep the steps compiled for so many: hooks may alternate between two networks by freezing the other one.
 KEPT_DIVISIONS = 4
+MANY_SHAPES = 16
+_log = logging.getLogger("kgenre")
 
 
 @dataclass
@@ -54,6 +57,7 @@ class BuiltModule:
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
     unlogged: dict[str, dict[str, Any]] = field(default_factory=dict)  # metrics updated but not logged, by attribute
     first_batches: dict[str, Any] = field(default_factory=dict)  # stage -> a batch, KerasTensors in place of its arrays
+    shapes: dict[str, set[Any]] = field(default_factory=dict)  # of the batches that each stage's step was compiled for
     reads: dict[Division, ReadValues] = field(default_factory=dict)
     optimized: frozenset[int] = frozenset()  # ids of the variables that the optimizers were built with
     flags: Mapping[str, bool] = field(default_factory=dict)  # `trainable_flags` when it was built
@@ -127,6 +131,7 @@ class BuiltModule:
         step = self.step(stage)
         if not on_shapes:
             self.read.record(self.module, step, self.optimizers if stage == "train" else ())
+            self._note_shapes(stage, arguments[0])
         _, slash, source = stage.partition("/")
         with self.warnings.once(step):
             result = run_step(
@@ -145,6 +150,19 @@ class BuiltModule:
                 "so nothing would be trained. Return the tensor that keras.ops computes from the model's outputs."
             )
         return result
+
+    def _note_shapes(self, stage: str, batch: Any) -> None:
+        """Tell the user once if a step is compiled for many shapes of batches: in Lightning they would cost nothing."""
+        if keras.backend.backend() == "torch" or len(seen := self.shapes.setdefault(stage, set())) == MANY_SHAPES:
+            return
+        shapes = tuple(tuple(leaf.shape) for leaf in keras.tree.flatten(batch))
+        seen.add(shapes)
+        if len(seen) == MANY_SHAPES:
+            _log.warning(
+                "%s was compiled for %d shapes of batches, which takes time for each; the newest: %s. Pad the batches "
+                "to a few lengths.",
+                *(STEPS[stage.partition("/")[0]], MANY_SHAPES, ", ".join(map(str, shapes))),
+            )
 
     def stack(self, stage: str, recorded: Mapping[str, tuple[Any, Any]]) -> Any:
         """Stack what a step logged into float32 (2, n): values and weights, in the order of ``entries[stage]``.

@@ -13,6 +13,7 @@ from boring import BoringModule, Lambdas, boring_batches, descend, quiet_trainer
 from keras import ops
 
 import kgenre
+from kgenre.engines import built_module
 from kgenre.engines.engine import create_engine
 from kgenre.engines.step_options import StepOptions
 from kgenre.loggers import InMemoryLogger
@@ -84,6 +85,18 @@ def test_second_shape_is_traced_once():
     trainer = quiet_trainer(max_epochs=3)
     trainer.fit(BoringModule(), ragged, ragged)
     assert [trainer.engine.traces[stage] for stage in ("train", "validation")] == [traces(2)] * 2
+
+
+@pytest.mark.parametrize("lengths", [4, 3])
+def test_many_shapes_of_batches_are_warned_about_once(lengths, monkeypatch, caplog):
+    monkeypatch.setattr(built_module, "MANY_SHAPES", 4)
+    rows = boring_batches(1, rows=lengths)[0]
+    batches = [{name: array[:n] for name, array in rows.items()} for n in range(1, lengths + 1)]
+    quiet_trainer(max_epochs=2, steps_per_execution=1).fit(BoringModule(), [*batches, *batches])
+    said = [record.getMessage() for record in caplog.records if "shapes" in record.getMessage()]
+    assert len(said) == (lengths == traces(4))
+    assert all(text.startswith("training_step was compiled for 4 shapes of batches") for text in said)
+    assert all("the newest: (4, 4), (4, 2). Pad" in text for text in said)
 
 
 def test_accumulation_has_one_more_trace():
