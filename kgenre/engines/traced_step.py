@@ -160,7 +160,8 @@ def run_step(
         layers_in_wrong_mode(building, training) as misused,
         constant_seeds(building and training) as seeds,
     ):
-        returned = keras.tree.map_structure(read_now, _call(step, arguments))
+        # A copy of the batch's containers: steps may take items out of it, ``batch.pop("labels")``.
+        returned = keras.tree.map_structure(read_now, _call(step, keras.tree.map_structure(lambda x: x, arguments)))
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
         if loss is not None:
             for extra in scope.losses:

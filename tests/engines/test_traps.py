@@ -748,6 +748,18 @@ def test_step_must_return_one_loss(returned, message):
         fit(Wrong())
 
 
+def test_step_may_take_items_out_of_its_batch():
+    class Pops(BoringModule):
+        def training_step(self, batch, batch_idx):
+            return ops.mean((self.model(batch.pop("x")) - batch.pop("y")) ** 2)
+
+    kept, batches, module, plain = [], boring_batches(2), Pops(), BoringModule()
+    fit(module, batches, callbacks=Lambdas(on_train_batch_end=lambda t, m, o, batch, i: kept.append(sorted(batch))))
+    fit(plain, batches)
+    assert kept == [["x", "y"]] * 2
+    np.testing.assert_array_equal(module.model.get_weights()[0], plain.model.get_weights()[0])
+
+
 # --- what the backends would do differently -----------------------------------------------------------------------
 
 
