@@ -110,8 +110,9 @@ def check_known(variable: keras.Variable, known: Collection[int]) -> None:
         raise StepError(_UNSEEDED)
     raise StepError(
         f"A step uses the variable {variable.path!r}, which the module does not hold: a layer or metric created "
-        "inside the step starts from scratch each time, and one held elsewhere is neither trained nor saved. "
-        "Create it in __init__ or configure_model and keep it as an attribute of the module."
+        "inside the step starts from scratch each time, one created in a hook of the fit comes too late, and one held "
+        "elsewhere is neither trained nor saved. Create it in __init__ or configure_model and keep it as an attribute "
+        "of the module."
     )
 
 

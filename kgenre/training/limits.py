@@ -24,7 +24,9 @@ def number_of_batches(source: Iterable[Any], limit: int | float | None, name: st
         TrainerError: a fraction of a source of unknown length, or one that leaves less than a batch; a source that
             cannot be iterated or can be read only once, arrays that are not cut into batches, or a dict.
     """
-    if isinstance(source, type) or not any(hasattr(source, name) for name in _ITERABLE):
+    if isinstance(source, type):
+        raise TrainerError(f"The {name} batches come from the class {source.__name__}. Pass an object of it.")
+    if not any(hasattr(source, name) for name in _ITERABLE):
         raise TrainerError(
             f"The {name} batches come from a {type(source).__name__}, which cannot be iterated. Pass a list, an "
             "ArrayDataset, a tf.data.Dataset, or an object with __iter__."

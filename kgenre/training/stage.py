@@ -51,7 +51,8 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     """The context of a stage: however it ends, variables are synced, teardown hooks called and loggers finalized."""
     t = trainer
     if not isinstance(module, Module):
-        raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {type(module).__name__}")
+        got = f"the class {module.__name__}: create an object" if isinstance(module, type) else type(module).__name__
+        raise TrainerError(f"trainer.{stage}() takes a kgenre.Module. Received: {got}")
     if module is not t._module:
         t._engine = t.trained_on = None
     if stage == "fit":

@@ -341,9 +341,17 @@ def test_dict_of_training_data_is_rejected(source):
         quiet_trainer().fit(BoringModule(), source)
 
 
-@pytest.mark.parametrize("source", [5, lambda: boring_batches(1), BoringModule], ids=["int", "function", "class"])
-def test_non_iterables_are_rejected(source):
-    with pytest.raises(TrainerError, match="train batches"):
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (5, "from a int, which cannot be iterated"),
+        (lambda: boring_batches(1), "from a function, which cannot"),
+        (kgenre.ArrayDataset, "from the class ArrayDataset. Pass an object of it."),
+    ],
+    ids=["int", "function", "class"],
+)
+def test_non_iterables_are_rejected(source, message):
+    with pytest.raises(TrainerError, match=f"The train batches come {message}"):
         quiet_trainer().fit(BoringModule(), source)
 
 
@@ -387,6 +395,8 @@ def test_invalid_combinations_of_data_arguments():
         quiet_trainer().fit(BoringModule(), Data())
     with pytest.raises(TrainerError, match=r"trainer.test\(\) takes a kgenre.Module. Received: list"):
         quiet_trainer().test(boring_batches(1), boring_batches(1))
+    with pytest.raises(TrainerError, match=r"Received: the class BoringModule: create an object"):
+        quiet_trainer().fit(BoringModule, boring_batches(1))
 
 
 def test_datamodule_with_a_length_that_is_empty_before_setup():
