@@ -11,8 +11,8 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
     """The gradient of ``function(inputs)`` with respect to ``inputs``, on any backend; a loss may depend on it.
 
     For gradient penalties (of a WGAN's critic, https://arxiv.org/abs/1704.00028), adversarial examples, derivatives in
-    a physics-informed loss. The function's changes to variables (dropout seeds, BatchNorm statistics) take effect as
-    anywhere in a step; in a hook, no variable changes.
+    a physics-informed loss. The function's changes to variables (dropout seeds, BatchNorm statistics) and logged
+    values take effect as anywhere in a step; in a hook, no variable changes.
 
     Args:
         function: returns a tensor, whose sum is differentiated: if rows do not depend on each other, each row has its
@@ -40,23 +40,27 @@ def gradient(function: Callable[[Any], Any], inputs: Any) -> Any:
 def _jax(total: Callable[[Any], Any], inputs: Any) -> Any:
     import jax
 
+    from kgenre.engines.step_logs import StepLogs, current
     from kgenre.engines.traced_step import current_scope
 
     scope = current_scope()
     assert scope is not None  # the step's, or the one that `gradient` opened
     values, before = dict(scope.state_mapping), list(scope.losses)
+    logs = current() or StepLogs(training=True)
+    logged = len(logs.values)
 
     def is_new(loss: Any) -> bool:  # Keras removes a layer's loss when the layer is called again
         return all(loss is not other for other in before)
 
     def with_changes(inputs: Any) -> tuple[Any, Any]:
-        # Values assigned to variables in here must leave JAX's inner trace as outputs, too.
+        # Values assigned to variables and logged in here must leave JAX's inner trace as outputs, too.
         result = total(inputs)
         changed = {key: value for key, value in scope.state_mapping.items() if values.get(key) is not value}
-        return result, (changed, list(filter(is_new, scope.losses)))
+        return result, (changed, list(filter(is_new, scope.losses)), logs.values[logged:], logs.weights[logged:])
 
-    slopes, (changed, more) = jax.grad(with_changes, has_aux=True)(inputs)
+    slopes, (changed, more, *recorded) = jax.grad(with_changes, has_aux=True)(inputs)
     scope.state_mapping |= changed
+    logs.values[logged:], logs.weights[logged:] = recorded
     scope.losses[:] = [loss for loss in scope.losses if not is_new(loss)] + more
     return slopes
 

@@ -123,8 +123,9 @@ _UNSEEDED = (
 
 
 ASSIGNED_IN_BRANCH = (
-    "A step assigns a variable inside keras.ops.cond, while_loop or scan; the value cannot leave the branch. "
-    "Compute it with keras.ops.where and assign it outside."
+    "A step assigns a variable inside keras.ops.cond, while_loop or scan, or logs or keeps a value computed there; it "
+    "cannot leave the branch. Return it, or compute it with keras.ops.where, and assign or log it outside. The same "
+    "holds for a tensor kept inside keras.ops.vectorized_map or kgenre.gradient."
 )
 
 CONVOLUTIONS = "convolutions in a compiled loop are slow on a CPU"  # 30 times slower with XLA

@@ -34,6 +34,29 @@ def test_loss_of_slopes_trains_and_keeps_assignments():
     np.testing.assert_allclose(weights_of(module)["seen"], sum(batch["x"].sum() for batch in batches), rtol=1e-4)
 
 
+def test_values_logged_in_the_function():
+    class Logs(Penalized):
+        def judged(self, x):
+            self.log("inner", ops.sum(x), batch_size=2)
+            return self.model(x) ** 2
+
+        def training_step(self, batch, batch_idx):
+            def slopes(x):
+                self.log("middle", ops.max(x))
+                return kgenre.gradient(self.judged, x)
+
+            self.log("outer", 1.0)
+            loss = ops.sum(kgenre.gradient(slopes, batch["x"]))
+            self.log("train/loss", loss)
+            return loss
+
+    (batch,) = boring_batches(1, units=1)
+    trainer = quiet_trainer()
+    trainer.fit(Logs(), [batch])
+    expected = {"inner": batch["x"].sum(), "middle": batch["x"].max(), "outer": 1.0}
+    assert {name: trainer.callback_metrics[name] for name in expected} == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("called_before", [False, True])
 def test_losses_of_inner_layers_are_counted_once(called_before):
     class Regularized(Penalized):
