@@ -18,12 +18,20 @@ def optimizer_groups(
         frozen: names of the variables that are not trained now, for the error message.
 
     Raises:
-        ValueError: no pattern matches a variable, or no variable is left for a pattern.
+        ValueError: no pattern matches a variable, no variable is left for a pattern, or one is no regular expression.
 
     Example:
         >>> optimizer_groups({"encoder.*": adam, ".*": sgd}, {"encoder.kernel": 1, "head.kernel": 2})
         [{'encoder.kernel': 1}, {'head.kernel': 2}]
     """
+    for given in optimizers:
+        try:
+            re.compile(given)
+        except re.error as error:
+            raise ValueError(
+                f"configure_optimizers: {given!r} is not a regular expression ({error}). For any characters write "
+                ".*, as in '.*bias'."
+            ) from None
     groups: dict[str, dict[str, Any]] = {pattern: {} for pattern in optimizers}
     for name, variable in trainable.items():
         pattern = next((pattern for pattern in optimizers if re.fullmatch(pattern, name)), None)
@@ -40,6 +48,13 @@ def optimizer_groups(
                 raise ValueError(
                     f"configure_optimizers: {pattern!r} matches only variables that are frozen, such as {held}. To "
                     "train them later, leave them trainable and freeze them in on_fit_start; else drop the pattern."
+                )
+            taken = next((name for name in trainable if re.fullmatch(pattern, name)), None)
+            if taken is not None:
+                first = next(earlier for earlier in groups if taken in groups[earlier])
+                raise ValueError(
+                    f"configure_optimizers: the pattern {pattern!r} has no variable left to train: {first!r} comes "
+                    f"first and matches {taken} too. Put the narrower pattern first; . is any character, \\. a dot."
                 )
             raise ValueError(
                 f"configure_optimizers: the pattern {pattern!r} has no variable left to train. "

@@ -36,8 +36,8 @@ class DataModule(Hyperparameters):
     Each stage ("fit", "validate", "test" or "predict") calls ``prepare_data()``, ``setup(stage)``, the stage's
     ``*_dataloader`` methods and, at the end, ``teardown(stage)``. A source of batches is anything that can be iterated
     once per epoch: a ``tf.data.Dataset``, a Keras ``PyDataset``, a PyTorch ``DataLoader``, a grain dataset, a list of
-    batches, an `ArrayDataset`, or an object with ``epoch_batches`` (see `EpochBatches`). Its first batch is read once more
-    before training, for its shape.
+    batches, an `ArrayDataset`, or an object with ``epoch_batches`` (see `EpochBatches`). Its first batch is read once
+    more before training, for its shape.
 
     Example:
         >>> class Squares(DataModule):

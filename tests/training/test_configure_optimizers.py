@@ -219,6 +219,8 @@ def test_other_forms_are_rejected(optimizers, message):
     [
         ((".*kernel",), r"no optimizer for model\.layers\.0\.bias"),
         ((".*", "head.*"), r"'head\.\*' has no variable left to train.*model\.layers\.0\.kernel"),
+        (("m.*", "model.*"), r"'model\.\*' has no .*: 'm\.\*' comes first and matches model\.layers\.0\.kernel too"),
+        (("*kernel", ".*"), r"'\*kernel' is not a regular expression .nothing to repeat.*as in '\.\*bias'"),
         (("kernel", ".*"), "'kernel' has no variable left"),
     ],
 )
