@@ -27,6 +27,7 @@ from kgenre.engines.python_in_steps import Attributes
 from kgenre.engines.step_error import StepError
 from kgenre.engines.step_logs import StepLogs, read_now
 from kgenre.engines.value_in_python import value_in_python
+from kgenre.engines.variable_as_tensor import variable_as_tensor
 from kgenre.users_code import described, users_lines
 
 _scope: ContextVar[StepScope | None] = ContextVar("step_scope", default=None)
@@ -199,10 +200,12 @@ def _call(step: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
             raise StepError(_UNSEEDED) from error
         if "create a variable while in a stateless scope" in str(error):
             raise StepError(_created_variable(error, step.__name__)) from error
+        if (message := variable_as_tensor(error, step.__name__)) is not None:
+            raise StepError(message) from error
         raise
     except (TypeError, IndexError, NotImplementedError, AttributeError) as error:
-        message = value_in_python(error, step.__name__) or mixed_dtypes(error, step.__name__)
-        if message is None:
+        explained = (explain(error, step.__name__) for explain in (value_in_python, mixed_dtypes, variable_as_tensor))
+        if (message := next(filter(None, explained), None)) is None:
             raise
         raise StepError(message) from error
 

@@ -33,11 +33,17 @@ def value_in_python(error: Exception, step: str) -> str | None:
     # Keras creates JAX's errors again to extend their messages, which fails with another error.
     errors = [error, *([error.__context__] if "_error_repr" in str(error) else [])]
     is_jax = any(_is_jax(kind) for one in errors for kind in type(one).__mro__)
-    if not is_jax and not any(words in str(error) for words in _TENSORFLOW):
+    is_slice = "Slice entries must be static integers" in str(error)
+    if not (is_jax or is_slice) and not any(words in str(error) for words in _TENSORFLOW):
         return None
     lines = users_lines(error.__traceback__)
     if not lines:
         return None
+    if is_slice:
+        return (
+            f"{step} slices with a tensor as a bound at {described(lines[-1])}, but a step compiled by JAX must know "
+            "the length of a slice: use keras.ops.slice(x, starts, shape), or slice_update(x, starts, rows)."
+        )
     if any(Path(line.filename).name in _LOOKUPS for one in errors if one for line in _lines(one)):
         return (
             f"{step} calls a layer with a vocabulary at {described(lines[-1])}. Keras runs it with TensorFlow, which a "

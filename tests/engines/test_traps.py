@@ -177,6 +177,46 @@ def test_unpacking_a_tensor_error_names_the_line():
         fit(Unpacks(), [np.zeros((8, 4), "float32")])
 
 
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="converts a variable")
+@pytest.mark.parametrize("how", ["in a tuple", "as an index"])
+def test_variable_where_a_tensor_is_needed_is_explained(how):
+    class Queues(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.queue = keras.Variable(np.zeros((8, 4), "float32"), trainable=False)
+            self.end = keras.Variable(0, dtype="int32", trainable=False)
+
+        def training_step(self, batch, batch_idx):
+            end = self.end.value if right else self.end
+            if how == "in a tuple":
+                self.queue.assign(ops.slice_update(self.queue.value, (end, 0), batch["x"]))
+            return self.error(batch) + ops.sum(self.queue.value[end])
+
+    right, told = False, r"^training_step passes a keras\.Variable .* at test_traps\.py, line \d+ .*variable\.value"
+    with pytest.raises(StepError, match=told):
+        fit(Queues())
+    right, module = True, Queues()
+    fit(module, boring_batches(1))
+    assert np.any(module.queue.value != 0) == (how == "in a tuple")
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="other backends slice with tensors")
+def test_slicing_with_a_tensor_error_suggests_keras_ops():
+    class Slices(BoringModule):
+        def training_step(self, batch, batch_idx):
+            x = ops.slice(batch["x"], (batch_idx, 0), (2, 4)) if right else batch["x"][batch_idx : batch_idx + 2]
+            return ops.mean(self.model(x) ** 2)
+
+    right, told = (
+        False,
+        r"^training_step slices with a tensor as a bound at test_traps\.py, line \d+ .*keras\.ops\.slice\(",
+    )
+    with pytest.raises(StepError, match=told):
+        fit(Slices())
+    right = True
+    fit(Slices())
+
+
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="other backends convert")
 def test_mixed_dtypes_error_suggests_keras_ops():
     class Half(BoringModule):
