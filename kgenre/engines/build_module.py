@@ -49,7 +49,7 @@ def build_module(
     """
     built = BuiltModule(module, list(optimizers.values()), parts=list(parts))
     results = {stage: _run_symbolically(built, stage, batch) for stage, batch in batches.items()}
-    built.variables = named_variables(module)
+    _find_parts(built)
     trainable = built.trainable
     if optimizers and not trainable:
         raise ValueError(
@@ -111,8 +111,14 @@ def build_from_specs(module: Any, specs: Mapping[str, Any]) -> None:
 def build_stage(built: BuiltModule, stage: str, batch: Any) -> None:
     """Prepare a built module for one more stage (a test after a fit, for example)."""
     result = _run_symbolically(built, stage, batch)
-    built.variables = named_variables(built.module)
+    _find_parts(built)
     _check_used(built, result)
+
+
+def _find_parts(built: BuiltModule) -> None:
+    built.variables = named_variables(built.module)
+    layers = [layer for outer in keras_layers(built.module) for layer in outer._flatten_layers()]
+    built.normalizations = [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
 
 def _check_loss(built: BuiltModule, result: StepResult) -> None:

@@ -32,7 +32,7 @@ STEPS = {
 }
 _COMPILED = (*STEPS.values(), "configure_gradients")
 
-Division = tuple[bool, ...]  # of the variables, into trainable and others
+Division = tuple[bool, ...]  # of the variables and layers, into trainable and others
 # Engines keep the steps compiled for so many: hooks may alternate between two networks by freezing the other one.
 KEPT_DIVISIONS = 4
 MANY_SHAPES = 16
@@ -52,6 +52,7 @@ class BuiltModule:
     loss_scale: LossScale | None = None
     parts: Sequence[StepPart] = ()
     variables: dict[str, keras.Variable] = field(default_factory=dict)
+    normalizations: list[keras.layers.BatchNormalization] = field(default_factory=list)
     optimizer_variables: dict[str, keras.Variable] = field(default_factory=dict)
     entries: dict[str, list[LogEntry]] = field(default_factory=dict)
     metrics: dict[str, dict[LogEntry, Any]] = field(default_factory=dict)
@@ -80,8 +81,8 @@ class BuiltModule:
 
     @property
     def division(self) -> Division:
-        """Which variables are trainable now, in the order of ``variables``."""
-        return tuple(variable.trainable for variable in self.variables.values())
+        """Which variables are trainable now, and which BatchNormalizations: frozen ones use their moving averages."""
+        return tuple(part.trainable for part in (*self.variables.values(), *self.normalizations))
 
     @property
     def read(self) -> ReadValues:

@@ -410,6 +410,25 @@ def test_freezing_and_unfreezing_in_hooks():
     assert trainer.engine.traces["train"] == traces(2)
 
 
+def test_frozen_normalization_without_weights_keeps_its_averages():
+    class Normalizes(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.norm = keras.layers.BatchNormalization(center=False, scale=False)
+
+        def error(self, batch, training=False):
+            return super().error({"x": self.norm(batch["x"], training=training), "y": batch["y"]})
+
+        def on_train_epoch_start(self):
+            self.norm.trainable = self.current_epoch == 0
+            means.append(weights_of(self)["norm.moving_mean"])
+
+    means, module = [], Normalizes()
+    quiet_trainer(max_epochs=3).fit(module, boring_batches())
+    moved = [not np.array_equal(a, b) for a, b in pairwise([*means, weights_of(module)["norm.moving_mean"]])]
+    assert moved == [True, False, False]
+
+
 def test_alternating_frozen_layers_compile_once_each(recwarn):
     class Alternates(BoringModule):
         def __init__(self):
