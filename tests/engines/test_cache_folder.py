@@ -1,4 +1,5 @@
 import os
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ def test_process_without_a_home(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pytest.importorskip("pwd"), "getpwuid", unknown)
     assert cache_folder() == Path(tempfile.gettempdir()) / ".cache" / "kgenre"
+    monkeypatch.delitem(sys.modules, "keras", raising=False)  # an earlier test may have imported it
     assert _configured_backend() == "tensorflow"
 
 
