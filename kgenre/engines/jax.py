@@ -6,7 +6,6 @@ import functools
 import itertools
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from numbers import Number
 from typing import Any
 
 import jax
@@ -160,7 +159,6 @@ class JaxEngine(ArrayState):
         def loss_of(trainable: list[Any]) -> tuple[Any, Any]:
             values = before | dict(zip(map(id, self._trainable), reach.mark(trainable), strict=True))
             result = self.built.run("train", (batch, state["batch_idx"]), [(v, values[id(v)]) for v in variables])
-            _check_outputs("training_step", result.outputs)
             updates = {id(variable): value for variable, value in result.updates}
             if result.loss is None:
                 return jax.numpy.zeros(()), (updates, {}, result.logs.recorded())
@@ -247,7 +245,6 @@ class JaxEngine(ArrayState):
         self.traces[stage] += 1
         mapping = zip(self._all_variables(), [value for part in weights for value in part], strict=True)
         result = self.built.run(stage, (batch, counters["batch_idx"]), list(mapping))
-        _check_outputs(self.built.step(stage).__name__, result.outputs)
         changed = {id(variable): value for variable, value in result.updates}
         # Return only what the step assigned: returning all weights would copy them for each batch.
         updates = {i: changed[id(v)] for i, v in enumerate(self._all_variables()) if id(v) in changed}
@@ -305,16 +302,6 @@ class JaxEngine(ArrayState):
             if len(ahead) == 2:  # one is transferred while the other is computed on
                 yield ahead.popleft()
         yield from ahead
-
-
-def _check_outputs(step: str, outputs: Any) -> None:
-    """Reject what a compiled function of JAX cannot return, before its own error names functions of this file."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(outputs):
-        if not isinstance(leaf, jax.Array | np.ndarray | np.bool_ | Number):
-            raise StepError(
-                f"{step} returned {str(leaf)[:40]!r} ({type(leaf).__name__}) at outputs{jax.tree_util.keystr(path)}: "
-                "under JAX a compiled step returns tensors and numbers only. Leave it out."
-            )
 
 
 def _array(leaf: Any) -> Any:

@@ -14,9 +14,11 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import nullcontext
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
+from numbers import Number
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from kgenre.engines.constant_seeds import constant_seeds, warn_of_constant_seeds
@@ -166,6 +168,7 @@ def run_step(
         # A copy of the batch's containers: steps may take items out of it, ``batch.pop("labels")``.
         returned = keras.tree.map_structure(read_now, _call(step, keras.tree.map_structure(lambda x: x, arguments)))
         loss, outputs = _loss_and_outputs(returned, step.__name__) if training else (None, returned)
+        _check_outputs(outputs, step.__name__)
         if loss is not None:
             for extra in scope.losses:
                 loss = loss + ops.cast(extra, "float32")
@@ -217,6 +220,19 @@ def _created_variable(error: ValueError, step: str) -> str:
         "Create it in __init__ or configure_model; if a layer creates it when first called (states of a stateful RNN), "
         "call layer.build(shape) there, or begin the model with keras.Input(batch_shape=shape)."
     )
+
+
+def _check_outputs(outputs: Any, step: str) -> None:
+    """Refuse what a compiled step cannot return, as the backend's own error would name functions of this package."""
+    backend = keras.backend.backend()
+    kinds = (Number, np.ndarray, np.generic, *([str] if backend == "tensorflow" else []))
+    for path, leaf in keras.tree.flatten_with_path(outputs) if backend != "torch" else ():  # which does not compile
+        if not (leaf is None or isinstance(leaf, kinds) or ops.is_tensor(leaf)):
+            place = "".join(f"[{key!r}]" for key in path)
+            raise StepError(
+                f"{step} returned {str(leaf)[:40]!r} ({type(leaf).__name__}) at outputs{place}: under {backend} a "
+                "compiled step returns tensors and numbers only. Leave it out."
+            )
 
 
 def _loss_and_outputs(returned: Any, step: str) -> tuple[Any, dict[str, Any]]:
