@@ -14,6 +14,7 @@ import numpy as np
 
 from kgenre.engines.build_module import build_module, build_stage
 from kgenre.engines.built_module import KEPT_DIVISIONS, Division
+from kgenre.engines.jax_compiler_options import compiler_options
 from kgenre.engines.jax_placement import Placement
 from kgenre.engines.jax_reach import Reach
 from kgenre.engines.jax_state import ArrayState, State
@@ -84,7 +85,7 @@ class JaxEngine(ArrayState):
         self._train, self._train_several, self._eval = self._compiled[self._division]
 
     def _jit(self, step: Any, **arguments: Any) -> Any:
-        options = {"xla_gpu_deterministic_ops": True} if self.options.deterministic else None
+        options = compiler_options(self.options.deterministic)
         # JAX shares traces between equal functions, as a bound method is of itself, but a trace is for one division.
         return jax.jit(functools.partial(step), compiler_options=options, **arguments)
 

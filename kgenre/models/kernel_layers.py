@@ -11,7 +11,7 @@ from kgenre import kernels
 
 @keras.saving.register_keras_serializable(package="kgenre")
 class Conv2D(keras.layers.Conv2D):
-    """Keras's layer with the same arguments; under JAX on a CPU `kernels.convolution` computes its kernel's gradient.
+    """Keras's layer with the same arguments; under JAX on a CPU `kernels.convolution` computes.
 
     Input: float (B, H, W, C). Output: (B, H', W', filters), the same values as Keras's.
 

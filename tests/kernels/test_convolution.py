@@ -34,11 +34,14 @@ def test_bfloat16_is_left_to_keras():
 @pytest.mark.parametrize(
     ("films", "sides", "size", "strides"),
     [
-        (7, (40, 41), (3, 3), (1, 1)),
-        (5, (91, 90), (3, 2), (2, 2)),  # no window covers the last row
-        (3, (64, 50), (1, 1), (1, 1)),
-        (5, (80, 81), (5, 4), (1, 3)),
+        (35, (40, 41), (3, 3), (1, 1)),
+        (27, (91, 90), (3, 2), (2, 2)),  # no window covers the last row
+        (17, (64, 50), (1, 1), (1, 1)),
+        (25, (80, 81), (5, 4), (1, 3)),
         (1, (6, 5), (3, 3), (1, 1)),
+        (1, (3, 2), (3, 2), (1, 1)),
+        (1, (5, 9), (3, 3), (2, 2)),
+        (1, (2, 8), (1, 4), (3, 2)),
     ],
 )
 def test_same_as_keras(films, sides, size, strides, padding):

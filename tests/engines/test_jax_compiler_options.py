@@ -1,0 +1,46 @@
+"""The options with which XLA compiles a step."""
+
+import keras
+import pytest
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's engine")
+
+
+@pytest.fixture
+def options():
+    from kgenre.engines import jax_compiler_options
+
+    jax_compiler_options._eigen_convolutions.cache_clear()
+    yield jax_compiler_options
+    jax_compiler_options._eigen_convolutions.cache_clear()
+
+
+def compiled(options):
+    import jax
+
+    def step(pictures, kernel, matrix):
+        convolved = jax.lax.conv_general_dilated(
+            pictures, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        return convolved, matrix @ matrix
+
+    shapes = (64, 32, 32, 32), (3, 3, 32, 32), (256, 256)
+    arrays = [jax.ShapeDtypeStruct(shape, "float32") for shape in shapes]
+    return jax.jit(step, compiler_options=options).lower(*arrays).compile().as_text()
+
+
+def test_only_matrix_products_are_left_to_ynnpack(options, monkeypatch):
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    fusion = '"kind":"__ynn_fusion"'
+    assert compiled(None).count(fusion) == 2
+    assert compiled(options.compiler_options(deterministic=False)).count(fusion) == 1
+
+
+def test_flags_of_the_user_win(options, monkeypatch):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_experimental_ynn_fusion_type=")
+    assert options.compiler_options(deterministic=False) == {}
+
+
+def test_an_xla_without_the_option(options, monkeypatch):
+    monkeypatch.setattr(options, "_YNNPACK", "xla_cpu_unknown")
+    assert options.compiler_options(deterministic=True) == {"xla_gpu_deterministic_ops": True}
