@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO
@@ -73,8 +73,7 @@ def read_rows(path: Path, encoding: str = "utf-8-sig") -> Iterator[NumberedRow]:
         reader = csv.reader(_remembered(file, lines), delimiter=delimiter)
         line = 0
         try:
-            # Read as Windows-1252, a UTF-8 byte-order mark becomes these three letters of the first name.
-            names = [name.removeprefix("\xef\xbb\xbf").strip() for name in next(reader, [])]
+            names = [name.strip() for name in next(reader, [])]
             if twice := next((name for name in names if name and names.count(name) > 1), ""):
                 raise FilmDataError(f"{path}: the column {twice} appears twice. Delete or rename one of them.")
             line = reader.line_num
@@ -107,12 +106,31 @@ def read_rows(path: Path, encoding: str = "utf-8-sig") -> Iterator[NumberedRow]:
             raise _not_utf8(path, error) from error
 
 
-def with_column_keys(rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
-    """The same rows with `column_key` as column names; if a table has both "ID" and "id", "id" is kept."""
+def with_column_keys(path: Path, rows: Iterable[NumberedRow]) -> Iterator[NumberedRow]:
+    """The same rows with `column_key` as column names; if a table has both "ID" and "id", "id" is kept.
+
+    Raises:
+        FilmDataError: columns of the file ``path``, such as "Genres" and "GENRES", have the same key, and none is it.
+    """
+    is_checked = False
     for number, row in rows:
         if row is not None:
+            if not is_checked:
+                _check_keys(path, row)
+                is_checked = True
             row = {column_key(n): text for n, text in row.items() if n == column_key(n) or column_key(n) not in row}
         yield number, row
+
+
+def _check_keys(path: Path, names: Collection[str]) -> None:
+    column_of: dict[str, str] = {}
+    for name in names:
+        key = column_key(name)
+        if key not in names and column_of.setdefault(key, name) != name:
+            raise FilmDataError(
+                f"{path}: the columns {column_of[key]} and {name} have the same name, apart from capitals, spaces and "
+                "underscores. Delete or rename one of them."
+            )
 
 
 def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict") -> IO[str]:
@@ -127,6 +145,9 @@ def open_csv(path: Path, encoding: str = "utf-8-sig", errors: str = "strict") ->
 
 def _remembered(file: Iterable[str], lines: list[str]) -> Iterator[str]:
     for line in file:
+        # Tables that were joined into one file may each begin with a byte-order mark. Read as Windows-1252, it becomes
+        # three letters.
+        line = line.removeprefix("\ufeff").removeprefix("\xef\xbb\xbf")
         lines.append(line)
         yield line
 

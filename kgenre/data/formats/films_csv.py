@@ -41,7 +41,7 @@ def read(path: Path, layout: str = "the films.csv layout", known_genres: Collect
     """
     encoding, notes = encoding_of(path)
     films = GatheredFilms[str](path)
-    for film_id, row in films.rows_of("id", with_column_keys(read_rows(path, encoding))):
+    for film_id, row in films.rows_of("id", with_column_keys(path, read_rows(path, encoding))):
         films.add(
             film_id,
             genres=row.get("genres", ""),  # films to predict have none

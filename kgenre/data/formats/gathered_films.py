@@ -68,8 +68,8 @@ class GatheredFilms(Generic[Genres]):
                 self.left_out.append(LeftOut(f"line {line}", _MISFIT))
             elif not film_id:
                 self.left_out.append(LeftOut(f"line {line}", f"the row has no {id_column}"))
-            # A cheap test first: hardly any id begins with the first letter of its column's name.
-            elif film_id[0].casefold() == id_column[0].casefold() and _repeats_names(row):
+            # A cheap test first: hardly any id begins with the first letter of its column's name, such as _id.
+            elif film_id.lstrip("_")[:1].casefold() == id_column[0].casefold() and _repeats_names(row):
                 self.left_out.append(LeftOut(f"line {line}", "the row repeats the column names"))
             elif film_id in rows_of:
                 is_same = hash(tuple(row.values())) == rows_of[film_id]

@@ -59,7 +59,7 @@ class NamedColumns:
             encoding, notes = encoding_of(path)
             found = read_rows(path, encoding)
         films = GatheredFilms[tuple[str, ...]](path)
-        for film_id, row in films.rows_of(self.id, self.change(with_column_keys(found))):
+        for film_id, row in films.rows_of(self.id, self.change(with_column_keys(path, found))):
             genres = self.parse_genres(row[self.genres])
             if reason := self.skip_reason(row):
                 films.left_out.append(LeftOut(film_id, reason))

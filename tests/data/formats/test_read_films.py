@@ -154,6 +154,7 @@ def test_rows_that_contradict_an_earlier_one_are_noted(write_csv):
 )
 def test_repeated_column_names_are_no_film(write_csv, header, film):
     rows = [header, [cell.format(1) for cell in film], header, [cell.format(2) for cell in film]]
+        (["_id", "genres", "overview"], ["{}", "Drama", "Genres"]),
     table = read_films(write_csv("a.csv", rows))
     assert (table.ids, len(table.genre_names)) == (("1", "2"), 1)
     assert table.left_out == (("line 3", "the row repeats the column names"),)
@@ -167,6 +168,15 @@ def test_line_ends_inside_a_field_are_kept(write_csv):
 @pytest.mark.parametrize("rows", [[*FILMS, film_row(), film_row("b")], [*COURSE, course_row(), course_row("tt2")]])
 def test_error_a_truncated_table(write_csv, rows):
     path = write_csv("a.csv", rows, quoting=csv.QUOTE_ALL)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_tables_with_byte_order_marks_may_be_joined(write_csv, tmp_path, encoding):
+    tables = [write_csv(f"{n}.txt", [*FILMS, film_row(f"{n}", genres="War")], encoding=encoding) for n in range(2)]
+    (tmp_path / "films.csv").write_bytes(b"".join(table.read_bytes() for table in tables))
+    table = read_films(tmp_path)
+    assert (table.ids, table.genre_names) == (("0", "1"), ("War",))
+    assert table.left_out == (("line 3", "the row repeats the column names"),)
+
+
     path.write_bytes(path.read_bytes()[:-8])
     check_error(path, "is truncated: it ends inside a quoted field of the row that begins on line 3")
 
@@ -255,6 +265,11 @@ def test_error_unclosed_quote(tmp_path):
 
 
 @pytest.mark.parametrize("genres", ["{'id': 18, 'name': 'Drama'}", "[18]", "[Drama]", "18", "Drama, War", "Drama;War"])
+def test_error_columns_that_differ_only_in_capitals(write_csv):
+    path = write_csv("films.csv", [["id", "Genres", "GENRES"], ["1", "War", "Drama"]])
+    check_error(path, "the columns Genres and GENRES have the same name, apart from capitals")
+
+
 def test_error_genres_of_another_layout(write_csv, genres):
     path = write_csv("films.csv", [["id", "genres"], ["1", "Drama"], ["2", genres]])
     check_error(path, "film 2", genres, "Drama|Romance")
