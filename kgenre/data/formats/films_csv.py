@@ -10,6 +10,7 @@ Films to predict are in the same kind of table, without the column ``genres``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -24,6 +25,7 @@ from kgenre.data.formats.named_columns import year_in
 from kgenre.data.formats.text_encoding import encoding_of
 
 LISTS = ("[", "(")
+_NUMBER = re.compile(r"-?\d+(\.\d*)?")  # 18, or 18.0 as pandas writes it in a column with gaps
 
 
 def read(path: Path, layout: str = "the films.csv layout", known_genres: Collection[str] = ()) -> FilmTable:
@@ -75,7 +77,7 @@ def _genres_in(cell: str, separator: str) -> list[str] | None:
     # thousands of genres.
     names = listed_genres(cell) if cell.startswith(LISTS) else joined_genres(cell, separator or "|")
     several = not separator and not cell.startswith(LISTS) and any(one in cell for one in SEPARATORS if one != "/")
-    return None if several or names is None or any(name.isdecimal() for name in names) else names
+    return None if several or names is None or any(map(_NUMBER.fullmatch, names)) else names
 
 
 def _find_missing_to_predict(header: Sequence[str]) -> list[str]:
