@@ -87,7 +87,8 @@ def listed_genres(text: str) -> list[str] | None:
     names = [value.get("name") if isinstance(value, dict) else value for value in values]
     if not all(isinstance(name, str) or (isinstance(name, int) and not isinstance(name, bool)) for name in names):
         return None
-    distinct = dict.fromkeys(str(name).strip() for name in names)
+    # A list of one text with all names, ['Drama|War']: predictions are written as names joined by |, too.
+    distinct = dict.fromkeys(part.strip() for name in names for part in str(name).split("|"))
     return [name for name in distinct if is_genre(name)]
 
 

@@ -298,7 +298,7 @@ def test_a_genre_with_a_part_found_nowhere_else_is_not_split(write_csv):
 
 @pytest.mark.parametrize(
     "cell",
-    ["['Drama', 'War']", '["Drama", "War"]', "['Drama' 'War']", "[{'id': 18, 'name': 'Drama'}, {'name': 'War'}]"],
+    ["['Drama', 'War']", '["Drama", "War"]', "['Drama' 'War']", "['Drama|War']", "[{'id': 18, 'name': 'Drama'}, {'name': 'War'}]"],
 )
 def test_a_list_of_genres_is_read_in_films_csv(write_csv, cell):
     table = films_with_genres(write_csv, [cell, "[]", "News", "nan", "None"])
