@@ -27,18 +27,26 @@ def check_genres(films: FilmTable) -> None:
 
 
 def genre_notes(table: FilmTable) -> tuple[str, ...]:
-    """Return a line if half of the genre names contain a separator, or if there are fewer than 3 films per genre.
+    """Return a line if genre names look like several genres, or if there are fewer than 3 films per genre.
+
+    They do if any consists of others with a separator between them ("Drama, War"), or if half of them have a separator
+    or consist of others ("Drama War").
 
     Example:
         >>> genre_notes(read_films("films"))
         ()
     """
     names = [table.genre_names[i] for i in np.flatnonzero(table.genres.any(axis=0))]
-    joined = [name for name in names if _SEPARATOR.search(name)]
-    if len(joined) >= max(_LEAST_NAMES, len(names) / 2):
+    others = {*names}
+    separated = [name for name in names if _SEPARATOR.search(name)]
+    joined = [name for name in separated if {part.strip() for part in _SEPARATOR.split(name)} <= others]
+    if not joined:
+        joined = [name for name in names if name in separated or (" " in name and {*name.split()} <= others)]
+        joined = joined if len(joined) >= max(_LEAST_NAMES, len(names) / 2) else []
+    if joined:
         return (
-            f"{len(joined)} of {len(names)} genre names look like several genres, such as {joined[0][:60]!r}: "
-            "join genres by | in the table.",
+            f"{len(joined)} of {len(names)} genre names look{'s' * (len(joined) == 1)} like several genres, such as "
+            f"{joined[0][:60]!r}: join genres by | in the table.",
         )
     if len(table) >= _LEAST_FILMS and 3 * len(names) > len(table):
         return (f"{len(names)} genres for {len(table)} films, such as {names[0][:60]!r}: are these really genres?",)

@@ -326,6 +326,9 @@ def test_suspicious_genres_are_noted(write_csv, cells, says):
 @pytest.mark.parametrize("column", ["overview", "poster", "title"])
 def test_a_table_without_genres_is_read_if_it_is_the_only_one(write_csv, tmp_path, column):
     write_csv("new.csv", [["id", column], ["a", "x"]])
+        (["War|Drama", "Drama, War"], "1 of 3 genre names looks like several genres, such as 'Drama, War'"),
+        (["War", "Drama", "War Drama", "Drama War", "News", "News War"], "3 of 6 genre names look like several genres"),
+        (["War", "Drama", "News", "War Drama"], ""),
     assert (read_films(tmp_path).ids, read_films(tmp_path).genre_names) == (("a",), ())
     write_csv("b.csv", [["id", "title", "genre", "overview"], ["b", "x", "Drama", "y"]])
     assert read_films(tmp_path).ids == ("b",)
