@@ -17,8 +17,8 @@ from kgenre.data.formats.layout import Layout
 from kgenre.data.formats.text_encoding import encoding_of
 
 COLUMNS = ("Id", "Genre", "Overview")
-ONE = frozenset({"1", "1.0", "True"})
-ZERO_OR_ONE = ONE | {"0", "0.0", "False", ""}
+ONE = frozenset({"1", "1.0", "True", "TRUE"})  # spreadsheets write TRUE for Python's True
+ZERO_OR_ONE = ONE | {"0", "0.0", "False", "FALSE", ""}
 
 
 def read(path: Path, layout: str = "the coursework's layout") -> FilmTable:
