@@ -19,6 +19,7 @@ from kgenre.data.packed_columns import PackedTexts
 
 _OF_MACHINE = re.compile(r"^[/\\]{2,}")
 _MISFIT = "the row has too few or too many fields"
+_NO_POSTER = frozenset({"", "n/a", "nan", "none", "null", "-"})
 Genres = TypeVar("Genres", bound=Hashable)
 
 
@@ -110,7 +111,7 @@ class GatheredFilms(Generic[Genres]):
         self._with_html += bool(text) and text != overview
         self._overviews.append(text)
         # To open //machine/share/alien.jpg, Windows would contact that machine and log in to it as the user.
-        self._posters.append(_OF_MACHINE.sub("", poster))
+        self._posters.append(_OF_MACHINE.sub("", poster) if is_named(poster) else "")
         self._poster_names.append("\0".join(poster_names))
 
     def table(
@@ -172,6 +173,11 @@ class GatheredFilms(Generic[Genres]):
                 f"such as {misfits[0]}.\nTexts that contain the separator must be in quotes: export the table again "
                 "from its source."
             )
+
+
+def is_named(poster: str) -> bool:
+    """Whether a cell names a poster: it is neither empty nor a placeholder such as "N/A"."""
+    return poster.casefold() not in _NO_POSTER
 
 
 def _repeats_names(row: dict[str, str]) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.formats.csv_rows import NumberedRow, read_rows, with_column_keys
-from kgenre.data.formats.gathered_films import GatheredFilms
+from kgenre.data.formats.gathered_films import GatheredFilms, is_named
 from kgenre.data.formats.genre_cell import listed_genres
 from kgenre.data.formats.json_rows import JSON_SUFFIXES, read_json_rows
 from kgenre.data.formats.text_encoding import encoding_of
@@ -24,7 +24,8 @@ class NamedColumns:
     Args:
         name: the layout's name for messages, such as "the MovieGenre layout".
         parse_genres: parses a genre cell; returns None if the cell does not have the layout's form.
-        id, genres, title, year, overview, poster: the columns; a year may be part of a date or end a title.
+        id, genres, title, year, overview, poster: the columns; a year may be part of a date or end a title, a poster be
+            a link or a relative path.
         other_ids: columns whose values may also be the name of the film's poster file.
         change: preprocesses the rows, whose column names are keys.
         skip_reason: returns the reason to leave out a row that is not a film, otherwise "".
@@ -68,18 +69,20 @@ class NamedColumns:
                 films.left_out.append(LeftOut(film_id, reason))
             else:
                 year = year_in(row.get(self.year, ""))
+                poster = row.get(self.poster, "")
                 films.add(
                     film_id,
                     genres=tuple(genres),
                     title=_title(row.get(self.title, ""), year),
                     year=year,
                     overview=row.get(self.overview, ""),
+                    poster=poster if _is_relative_path(poster) else "",
                     poster_names=self._poster_names(film_id, row),
                 )
         return films.table(tuple, source=f"{self.name}, {path}", notes=notes)
 
     def _poster_names(self, film_id: str, row: dict[str, str]) -> Iterator[str]:
-        # The table names no files: users save posters under an id, or under the file name in the poster's link.
+        # Most tables name no files: users save posters under an id, or under the file name in the poster's link.
         yield f"{film_id}_poster"
         for name in (row.get(column, "") for column in self.other_ids):
             if name:
@@ -87,8 +90,14 @@ class NamedColumns:
                 yield f"{name}_poster"
         if film_id.isdecimal() and "imdbid" in self.id:
             yield f"tt{film_id:0>7}"
-        if link := row.get(self.poster, ""):
+        link = row.get(self.poster, "")
+        if is_named(link) and not _is_relative_path(link):
             yield PurePosixPath(link).stem
+
+
+def _is_relative_path(poster: str) -> bool:
+    """Whether a poster is a file in a folder, such as posters/alien.jpg; /alien.jpg is the end of a link."""
+    return is_named(poster) and "://" not in poster and PurePosixPath(poster.replace("\\", "/")).parent.name != ""
 
 
 def _title(text: str, year: int | None) -> str:

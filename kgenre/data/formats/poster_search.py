@@ -6,7 +6,8 @@ folder below the table's is searched too. The folder with the posters of most fi
 taken from the folder with the next most, and so on. A folder other than ``Images/`` and ``posters/`` is skipped if its
 pictures are mostly of something else: if the share of them named after films is less than half of that share in the
 first folder. Ties go to ``Images/`` and ``posters/``, then to the less deep folder, then to the first by name. A film
-that still has no poster gets the only picture whose name resembles its own (`loose_names`).
+that still has no poster gets the only picture whose name resembles its own (`loose_names`). A name that the table gives
+to several files, such as ``tt1/poster.jpg`` and ``tt2/poster.jpg``, says nothing about a film and is not searched for.
 """
 
 from __future__ import annotations
@@ -70,14 +71,15 @@ def find_posters(
 
     def names_of(row: int) -> Iterator[str]:
         """The names that a film's poster may have, without suffix, the likeliest first."""
-        if files[row]:  # a path on another machine, or a link
-            yield os.path.splitext(_file_name(files[row]))[0]
+        if files[row] and (name := _stem(files[row])) not in shared:  # a path on another machine, or a link
+            yield name
         yield ids[row]
         if others := other_names[row]:
             yield from others.split("\0")
 
     top = os.fspath(root)
     paths, counts, missing = _named_by_table(top, files)
+    shared = _shared_names(files) if missing else set()
     names: dict[str, int] = {}  # names of posters, each with the first film that may have it
     for row in missing:
         for name in names_of(row):
@@ -135,6 +137,16 @@ def _named_by_table(top: str, files: PackedTexts) -> tuple[PackedTexts, Counter[
         else:
             missing.append(row)
     return paths, counts, missing
+
+
+def _shared_names(files: PackedTexts) -> set[str]:
+    """The names, without suffix, of several files of the table."""
+    first: dict[str, str] = {}
+    return {name for file in files if file and first.setdefault(name := _stem(file), file) != file}
+
+
+def _stem(path: str) -> str:
+    return os.path.splitext(_file_name(path))[0]
 
 
 def _file_name(path: str) -> str:

@@ -1,3 +1,4 @@
+import json
 import os
 import re
 from dataclasses import replace
@@ -51,6 +52,27 @@ def test_a_file_named_in_the_table_is_used(films, tmp_path):
     table = films("p/x.jpg", "posters/x.jpg", "posters/tt1.jpg", "posters/tt9.jpg")
     assert table.poster_paths == (tmp_path / "p/x.jpg", tmp_path / "gone/y.jpg")
     assert table.posters_found == "1 of 2 in p/"
+
+
+def test_a_name_that_several_files_have_is_no_films_own(films, tmp_path):
+    cells = ["tt1/poster.jpg", "tt2/poster.jpg", "tt3/poster.jpg", "gone/cover.jpg"]
+    rows = "".join(f"{film_id},Drama,{cell}\n" for film_id, cell in zip(IDS, cells, strict=True))
+    (tmp_path / "films.csv").write_text(f"id,genres,poster\n{rows}")
+    table = films("tt2/poster.jpg", "covers/tt3.jpg", "covers/cover.jpg")
+    expected = ("tt1/poster.jpg", "tt2/poster.jpg", "covers/tt3.jpg", "covers/cover.jpg")
+    assert table.poster_paths == tuple(tmp_path / file for file in expected)
+    assert table.posters_found.startswith("3 of 4 in")
+
+
+def test_films_in_json_with_a_folder_each_have_their_own_posters(tmp_path):
+    rows = [{"id": film_id, "genres": ["War"], "poster": f"{film_id}/poster.jpg"} for film_id in IDS]
+    (tmp_path / "films.json").write_text(json.dumps(rows))
+    for film_id in IDS[1:]:
+        (tmp_path / film_id).mkdir()
+        (tmp_path / film_id / "poster.jpg").touch()
+    paths = read_films(tmp_path).poster_paths
+    assert paths[1:] == tuple(tmp_path / film_id / "poster.jpg" for film_id in IDS[1:])
+    assert paths[0] is None or not paths[0].exists()
 
 
 def test_films_keep_their_order_with_and_without_named_files(films, tmp_path):
