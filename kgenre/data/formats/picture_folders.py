@@ -1,6 +1,7 @@
 """Pictures without a table: in one folder per genre, ``Horror/alien.jpg``, or, for prediction, in a single folder.
 
-Each picture is a film, and its name is the film's id. The same name in two genre folders is one film with both genres.
+Each picture is a film, and its name is the film's id. The same name in two genre folders is one film with both genres;
+a note names such pictures that differ.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from kgenre.data.film_table import FilmTable
+from kgenre.data.film_table import FilmTable, LeftOut
 from kgenre.data.packed_columns import PackedTexts, PosterPaths
 from kgenre.data.poster_files import SUFFIXES
 
@@ -37,14 +38,39 @@ def read_genres(root: Path) -> FilmTable:
         ('Drama', 'Horror')
     """
     films_of: dict[str, dict[str, Path]] = {}
+    left_out: list[LeftOut] = []
     for folder in folders_in(root):
         if names := _pictures(folder):
-            films_of[_text(folder.name)] = _films(folder, names)
+            films_of[_text(folder.name)] = _films(folder, names, left_out)
     films: dict[str, Path] = {}
+    differing: dict[str, Path] = {}  # the second picture of a film with different ones
     for some in films_of.values():
-        films |= {film: path for film, path in some.items() if film not in films}
+        for film, path in some.items():
+            first = films.setdefault(film, path)
+            if first is not path and _size(first) != _size(path):
+                differing.setdefault(film, path)
     genres = np.array([[film in some for some in films_of.values()] for film in films], np.uint8)
-    return _table(films, tuple(films_of), genres, f"posters in folders by genre, {root}")
+    notes = _note_on_different_pictures(root, films, differing)
+    return _table(films, tuple(films_of), genres, f"posters in folders by genre, {root}", left_out, notes)
+
+
+def _size(path: Path) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:  # a link to nothing
+        return -1
+
+
+def _note_on_different_pictures(root: Path, films: Mapping[str, Path], differing: Mapping[str, Path]) -> tuple[str, ...]:
+    if not differing:
+        return ()
+    film, second = next(iter(differing.items()))
+    first, other = (_text(os.path.relpath(path, root)) for path in (films[film], second))
+    names, each = ("1 name", "it counts") if len(differing) == 1 else (f"{len(differing):,} names", "each counts")
+    return (
+        f"{names} in several genre folders, such as {first} and {other}, are of different pictures: {each} as one film "
+        "with the genres of these folders, and only its first picture is used. Give different films different names.",
+    )
 
 
 def has_posters(root: Path) -> bool:
@@ -60,8 +86,9 @@ def read_posters(root: Path) -> FilmTable:
         'tt0084058'
     """
     folder, names = _folder_and_posters(root)
-    films = dict(sorted(_films(folder, names).items()))
-    return _table(films, (), np.zeros((len(films), 0), np.uint8), f"posters without a table, {folder}")
+    left_out: list[LeftOut] = []
+    films = dict(sorted(_films(folder, names, left_out).items()))
+    return _table(films, (), np.zeros((len(films), 0), np.uint8), f"posters without a table, {folder}", left_out)
 
 
 def _folder_and_posters(root: Path) -> tuple[Path, list[str]]:
@@ -74,11 +101,13 @@ def _pictures(folder: Path) -> list[str]:
     return [name for name in names if name.lower().endswith(SUFFIXES) and not name.startswith(".")]
 
 
-def _films(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """The pictures by film id; of two with the same id, the first."""
+def _films(folder: Path, names: Sequence[str], left_out: list[LeftOut]) -> dict[str, Path]:
+    """The pictures by film id; of two with the same id, such as alien.jpg and alien.png, the second is left out."""
     films: dict[str, Path] = {}
     for name in names:
-        films.setdefault(_text(os.path.splitext(name)[0]), folder / name)
+        film = _text(os.path.splitext(name)[0])
+        if films.setdefault(film, folder / name).name != name:
+            left_out.append(LeftOut(film, f"{_text(name)}: {_text(films[film].name)} is a picture of the same name"))
     return films
 
 
@@ -87,7 +116,14 @@ def _text(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _table(films: Mapping[str, Path], names: tuple[str, ...], genres: npt.NDArray[np.uint8], source: str) -> FilmTable:
+def _table(
+    films: Mapping[str, Path],
+    names: tuple[str, ...],
+    genres: npt.NDArray[np.uint8],
+    source: str,
+    left_out: Sequence[LeftOut],
+    notes: tuple[str, ...] = (),
+) -> FilmTable:
     nothing = ("",) * len(films)
     return FilmTable(
         ids=PackedTexts(films),
@@ -98,4 +134,6 @@ def _table(films: Mapping[str, Path], names: tuple[str, ...], genres: npt.NDArra
         genre_names=names,
         poster_paths=PosterPaths(films.values()),
         source=source,
+        left_out=tuple(left_out),
+        notes=notes,
     )

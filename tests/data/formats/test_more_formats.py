@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -38,6 +39,29 @@ def test_folders_by_genre(tmp_path, above):
 
 
 @pytest.mark.parametrize("genres", [1, 2])
+def test_different_pictures_of_one_name_are_noted(tmp_path):
+    for genre, name, size in (("Drama", "1", 8), ("Drama", "2", 8), ("War", "1", 8), ("War", "2", 9), ("War", "3", 8)):
+        (tmp_path / genre).mkdir(exist_ok=True)
+        Image.new("RGB", (size, size)).save(tmp_path / genre / f"{name}.bmp")
+    table = read_films(tmp_path)
+    assert table.ids == ("1", "2", "3")
+    [note] = table.notes
+    assert note.startswith(f"1 name in several genre folders, such as {Path('Drama/2.bmp')} and {Path('War/2.bmp')}, ")
+    (tmp_path / "War" / "2.bmp").unlink()
+    assert read_films(tmp_path).notes == ()
+
+
+@pytest.mark.parametrize("genres", [1, 2])
+def test_a_second_picture_of_a_name_in_one_folder_is_left_out(tmp_path, genres):
+    for genre in range(genres):
+        (tmp_path / f"{genre}").mkdir()
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{genre}" / f"{genre}.bmp")
+    Image.new("RGB", (9, 9)).save(tmp_path / "0" / "0.png")
+    table = read_films(tmp_path)
+    assert table.ids == ("0", "1")[:genres]
+    assert table.left_out == (("0", "0.png: 0.bmp is a picture of the same name"),)
+
+
 def test_file_names_that_are_not_utf8_become_valid_ids(tmp_path, genres):
     for genre in range(genres):
         (tmp_path / f"{genre}").mkdir()
