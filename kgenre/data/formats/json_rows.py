@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ JSON_SUFFIXES = (".json", ".jsonl", ".ndjson", ".parquet")
 
 
 def read_json_names(path: Path) -> list[str]:
-    """The field names of the first film; for an object without a list of films, its own keys.
+    """The field names of all films, as each may lack some; for an object without a list of films, its own keys.
 
     Raises:
         FilmDataError: not JSON.
@@ -27,7 +27,7 @@ def read_json_names(path: Path) -> list[str]:
     films = _films(data)
     if films is None:
         return list(data) if isinstance(data, dict) else []
-    return next((list(film) for film in films if isinstance(film, dict)), [])
+    return _names(films)
 
 
 def read_json_rows(path: Path) -> Iterator[NumberedRow]:
@@ -46,9 +46,13 @@ def read_json_rows(path: Path) -> Iterator[NumberedRow]:
     films = _films(_load(path))
     if films is None:
         raise FilmDataError(f"{path} has no list of films. Give a JSON file with a list of objects, one per film.")
-    names = list(dict.fromkeys(name for film in films if isinstance(film, dict) for name in film))
+    names = _names(films)
     for number, film in enumerate(films, 1):
         yield number, {name: as_text(film.get(name)) for name in names} if isinstance(film, dict) else None
+
+
+def _names(films: Iterable[Any]) -> list[str]:
+    return list(dict.fromkeys(name for film in films if isinstance(film, dict) for name in film))
 
 
 def _load(path: Path) -> Any:

@@ -117,6 +117,14 @@ def test_jsonl(tmp_path):
     check(read_films(tmp_path / "films.jsonl"))
 
 
+def test_the_first_film_in_jsonl_may_lack_fields(tmp_path):
+    rows = [{"title": "New", "year": 2030}, *ROWS]
+    (tmp_path / "films.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    table = read_films(tmp_path)
+    assert table.ids == ("New (2030)", "tt1", "tt2")
+    assert table.genres.sum(axis=1).tolist() == [0, 2, 1]
+
+
 @pytest.mark.parametrize(
     ("text", "message"), [('{"id": 1}\n{', "line 2 is not valid JSON"), ("7\n8", "lacks the columns")]
 )
