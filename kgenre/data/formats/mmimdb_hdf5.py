@@ -112,7 +112,9 @@ def _split(file: Any, ids: Sequence[str]) -> dict[str, list[str]] | None:
 
 def _posters(path: Path, ids: Sequence[str], images: Any) -> Path:
     status = path.stat()
-    key = hashlib.sha256(repr((str(path.resolve()), status.st_size, status.st_mtime_ns)).encode()).hexdigest()
+    # Also ctime: a file may be replaced by another of the same size and time of modification.
+    changed = max(status.st_mtime_ns, status.st_ctime_ns)
+    key = hashlib.sha256(repr((str(path.resolve()), status.st_size, changed)).encode()).hexdigest()
     pictures = ((f"{film_id}.png", _png(images[i])) for i, film_id in enumerate(ids))
     return unpacked_posters("mmimdb", key[:32], pictures)
 

@@ -38,7 +38,6 @@ def test_folders_by_genre(tmp_path, above):
     assert all(path.is_file() for path in table.poster_paths)
 
 
-@pytest.mark.parametrize("genres", [1, 2])
 def test_different_pictures_of_one_name_are_noted(tmp_path):
     for genre, name, size in (("Drama", "1", 8), ("Drama", "2", 8), ("War", "1", 8), ("War", "2", 9), ("War", "3", 8)):
         (tmp_path / genre).mkdir(exist_ok=True)
@@ -62,6 +61,7 @@ def test_a_second_picture_of_a_name_in_one_folder_is_left_out(tmp_path, genres):
     assert table.left_out == (("0", "0.png: 0.bmp is a picture of the same name"),)
 
 
+@pytest.mark.parametrize("genres", [1, 2])
 def test_file_names_that_are_not_utf8_become_valid_ids(tmp_path, genres):
     for genre in range(genres):
         (tmp_path / f"{genre}").mkdir()
@@ -184,6 +184,19 @@ def test_mmimdb_hdf5(tmp_path):
     assert table.split == {"train": ["0000001"], "validation": ["0000002"], "test": ["0000003"]}
     for path, picture in zip(table.poster_paths, pictures, strict=True):
         assert np.abs(read_poster(path, (32, 20)) - picture).max() <= 1  # the file has truncated integers
+
+
+def test_mmimdb_hdf5_replaced_by_a_file_of_the_same_size_and_time(tmp_path):
+    write_hdf5(tmp_path)
+    file = tmp_path / "multimodal_imdb.hdf5"
+    before, first = file.stat(), read_films(tmp_path)
+    with h5py.File(file, "a") as opened:
+        opened["images"][...] = opened["images"][...][::-1]
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (before.st_size, before.st_mtime_ns)
+    again = read_films(tmp_path)
+    for old, new in zip(first.poster_paths, reversed(again.poster_paths), strict=True):
+        assert (read_poster(old) == read_poster(new)).all()
 
 
 def test_mmimdb_hdf5_without_words(tmp_path):
