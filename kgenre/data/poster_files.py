@@ -15,6 +15,7 @@ MAX_PIXELS = 50_000_000
 MAX_BYTES = 64 << 20
 # Only formats that posters come in: for some others, such as EPS, Pillow runs an external program.
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".avif")  # the likeliest first
+DAMAGED = "the picture is damaged"
 PICTURE_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "AVIF")
 
 
@@ -138,7 +139,7 @@ def _other_header(data: bytes) -> tuple[str, int, int, bool]:
 
 def damaged(error: Exception) -> str:
     """Return a decoder's error as a reason for `PosterFile`."""
-    return f"the picture is damaged ({(str(error).splitlines() or [''])[0][:100] or type(error).__name__})"
+    return f"{DAMAGED} ({(str(error).splitlines() or [''])[0][:100] or type(error).__name__})"
 
 
 @lru_cache

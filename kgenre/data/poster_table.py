@@ -19,6 +19,7 @@ from kgenre.data.errors import FilmDataError
 from kgenre.data.film_table import FilmTable
 from kgenre.data.packed_columns import ExaminedPosters
 from kgenre.data.poster_decoding import Decoded, OnProgress, decode_posters
+from kgenre.data.poster_files import DAMAGED
 from kgenre.data.poster_resizing import Pixels
 from kgenre.engines.cache_folder import cache_folder, keep_most_recent, mark_used, staging_folder
 
@@ -71,10 +72,10 @@ def poster_table(
         place = _choose(_size_of(shape), file)
     if place == "disk":
         try:
-            pixels, found = _on_disk(file, shape, decode)
+            pixels, found = _on_disk(file, shape, decode, files.reasons)
             # Files that could not be read do not affect the key: take their reasons from this run, not from the file.
             return pixels, [reason or found.get(str(i), "") for i, reason in enumerate(files.reasons)]
-        except OSError as error:  # such as a full disk
+        except OSError as error:  # such as a full disk, or posters on a disk that was removed
             place = "memory" if _size_of(shape) * _MEMORY_SHARE <= free_memory() else "stream"
             _log.warning(
                 "Decoded posters (%s) cannot be kept in %s: %s. They are %s instead.",
@@ -135,15 +136,23 @@ def _choose(size: int, file: Path) -> str:
 
 
 def _on_disk(
-    file: Path, shape: tuple[int, ...], decode: Callable[[], Iterator[Decoded]]
+    file: Path, shape: tuple[int, ...], decode: Callable[[], Iterator[Decoded]], known: Sequence[str]
 ) -> tuple[Pixels, dict[str, str]]:
-    """Return the posters, and by position why some are bad; decode them if the file does not exist."""
+    """Return the posters, and by position why some are bad; decode them if the file does not exist.
+
+    Raises:
+        OSError: the file cannot be written, or a poster without a ``known`` reason could not be read: the next run may
+            read it, so the table must not be kept.
+    """
     reasons_file = file.with_suffix(".json")
     found = _read(file, reasons_file, shape)
     if found is None:
         with staging_folder(file.parent) as making:
             made = making / file.name
             reasons = _write(made, shape, decode())
+            unread = [why for i, why in reasons.items() if not (known[int(i)] or why.startswith(DAMAGED))]
+            if unread:
+                raise OSError(f"{len(unread):,} of the posters could not be read ({unread[0]})")
             made.with_suffix(".json").write_text(json.dumps(reasons), encoding="utf-8")
             made.with_suffix(".json").replace(reasons_file)
             made.replace(file)

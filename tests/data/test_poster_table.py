@@ -11,6 +11,8 @@ from kgenre.data import (
     PosterFile,
     examine_posters,
     make_sample_films,
+    poster_decoding,
+    poster_files,
     poster_table,
     read_films,
     read_poster,
@@ -104,6 +106,27 @@ def test_the_file_is_reused_until_a_poster_or_a_setting_changes(folder, cache, m
     left = sorted((cache / "posters").iterdir())
     assert [p.suffix for p in left] == [".json", ".npy"] * 2
     assert not set(first) & set(left)
+
+
+def test_a_table_is_not_kept_if_posters_could_not_be_read(folder, cache, monkeypatch, caplog):
+    """Such as on a network drive that was lost after they had been examined."""
+    expected, expected_reasons = made(folder, "memory")
+
+    def lost(path):
+        if path.endswith("sample00009.jpg"):
+            raise OSError(5, "Input/output error")
+        return poster_files.read_file(path)
+
+    with monkeypatch.context() as patch, caplog.at_level(logging.WARNING, "kgenre"):
+        patch.setattr(poster_decoding, "read_file", lost)
+        _, reasons = made(folder, "disk")
+    assert reasons[9] == "Input/output error"
+    assert "cannot be kept in" in caplog.text
+    assert "1 of the posters could not be read (Input/output error). They are held in memory instead." in caplog.text
+    pixels, reasons = made(folder, "disk")
+    assert isinstance(pixels, np.memmap)
+    np.testing.assert_array_equal(pixels, expected)
+    assert reasons == expected_reasons
 
 
 def test_free_memory_where_it_is_unknown_is_the_machines(monkeypatch):
