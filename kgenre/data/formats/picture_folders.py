@@ -50,7 +50,7 @@ def read_genres(root: Path) -> FilmTable:
             if first is not path and _size(first) != _size(path):
                 differing.setdefault(film, path)
     genres = np.array([[film in some for some in films_of.values()] for film in films], np.uint8)
-    notes = _note_on_different_pictures(root, films, differing)
+    notes = _differing_note(root, films, differing)
     return _table(films, tuple(films_of), genres, f"posters in folders by genre, {root}", left_out, notes)
 
 
@@ -61,7 +61,7 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _note_on_different_pictures(root: Path, films: Mapping[str, Path], differing: Mapping[str, Path]) -> tuple[str, ...]:
+def _differing_note(root: Path, films: Mapping[str, Path], differing: Mapping[str, Path]) -> tuple[str, ...]:
     if not differing:
         return ()
     film, second = next(iter(differing.items()))

@@ -47,7 +47,8 @@ def test_course_layout_without_genre_columns_reads_the_lists(write_csv):
 
 
 def test_course_layout_reads_columns_saved_by_a_spreadsheet(write_csv):
-    rows = [course_row(columns=("FALSE", "TRUE", "FALSE", "FALSE")), course_row("tt2", "[]", ("TRUE",) * 2 + ("FALSE",) * 2)]
+    rows = [("FALSE", "TRUE", "FALSE", "FALSE"), ("TRUE", "TRUE", "FALSE", "FALSE")]
+    rows = [course_row(f"tt{i}", columns=columns) for i, columns in enumerate(rows)]
     table = read_films(write_csv("a.csv", [*COURSE, *rows]))
     assert table.genre_names == ("Action", "Drama", "N/A", "News")
     assert table.genres.tolist() == [[0, 1, 0, 0], [1, 1, 0, 0]]
@@ -310,7 +311,13 @@ def test_a_genre_with_a_part_found_nowhere_else_is_not_split(write_csv):
 
 @pytest.mark.parametrize(
     "cell",
-    ["['Drama', 'War']", '["Drama", "War"]', "['Drama' 'War']", "['Drama|War']", "[{'id': 18, 'name': 'Drama'}, {'name': 'War'}]"],
+    [
+        "['Drama', 'War']",
+        '["Drama", "War"]',
+        "['Drama' 'War']",
+        "['Drama|War']",
+        "[{'id': 18, 'name': 'Drama'}, {'name': 'War'}]",
+    ],
 )
 def test_a_list_of_genres_is_read_in_films_csv(write_csv, cell):
     table = films_with_genres(write_csv, [cell, "[]", "News", "nan", "None"])
