@@ -54,8 +54,8 @@ class KnownPosters:
         """Look up at most ``MAX_NAMES`` files of a folder, given by its absolute path.
 
         Returns:
-            For each known file, by name: its size in bytes, the time of the last change of its contents or status in
-            ns since 1970, and what was found about it then.
+            For each known file, by name: its size in bytes, a number below 2**63 that differs when its contents or
+            status have changed, and what was found about it then.
         """
         if self._database is None:
             return {}

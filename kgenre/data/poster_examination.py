@@ -93,7 +93,8 @@ def _look_up(paths: _Paths, folders: _Folders, known: KnownPosters) -> tuple[lis
             found[i] = PosterFile(status)
             continue
         # Also ctime: a file unpacked over another one gets its mtime from the archive, in some the same for all files.
-        size, changed = status.st_size, max(status.st_mtime_ns, status.st_ctime_ns)
+        # Hashed (without a random seed, as these are integers), as a time after 2262 does not fit into the cache.
+        size, changed = status.st_size, hash((status.st_mtime_ns, status.st_ctime_ns))
         one = before[folder].get(name)
         if one is not None and one[:2] == (size, changed):
             found[i] = one[2]

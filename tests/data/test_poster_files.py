@@ -58,11 +58,12 @@ def test_a_file_is_opened_once_until_it_changes(folder, monkeypatch):
     assert [after[i] for i in (0, 1, 3, 4)] == [before[i] for i in (0, 1, 3, 4)]
 
 
-def test_a_replaced_file_of_the_same_size_and_time_is_opened(folder):
+@pytest.mark.parametrize("time", [10**18, 4 * 10**18, 12 * 10**18])  # in ns: 2001, 2096, 2350
+def test_a_replaced_file_of_the_same_size_and_time_is_opened(folder, time):
     path = folder / "0.bmp"
     for colour in ("red", "blue"):
         Image.new("RGB", (8, 8), colour).save(path)
-        os.utime(path, ns=(10**18, 10**18))
+        os.utime(path, ns=(time, time))
         [found] = examine_posters([path])
         assert found.sha256 == hashlib.sha256(path.read_bytes()).digest()
 
