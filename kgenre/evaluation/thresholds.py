@@ -17,6 +17,7 @@ _STEP = 0.1
 _GRID = 1 / (1 + np.exp(-np.linspace(-5.3, 3.5, 89)))
 _WINDOW = 7
 MIN_POSITIVES = 10
+_LEAST = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -135,9 +136,9 @@ def _f1(true: np.ndarray, prob: np.ndarray, threshold: float) -> float:
 def _steps(true: np.ndarray, prob: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return F1 as a step function of the threshold: the log-odds where it jumps, descending, and F1 below each."""
     order = np.argsort(-prob)
-    prob, hits = np.clip(prob[order], 1e-7, 1 - 1e-7), np.cumsum(true[order])
+    prob, hits = np.clip(prob[order], _LEAST, 1 - 1e-7), np.cumsum(true[order])
     last = np.flatnonzero(np.append(np.diff(prob) < 0, True))  # equal probabilities pass a threshold together
-    last = last[prob[last] > 1e-7]  # no threshold is below 0
+    last = last[prob[last] > _LEAST]  # no threshold is below 0
     return np.log(prob[last]) - np.log1p(-prob[last]), 2 * hits[last] / (last + 1 + hits[-1])
 
 

@@ -37,7 +37,7 @@ def test_tuned_f1_is_near_the_best_possible():
     assert (tuned > best - 0.03).all()
 
 
-@pytest.mark.parametrize("centre", [0.5, 0.2])
+@pytest.mark.parametrize("centre", [0.5, 0.2, 1e-9])
 @pytest.mark.parametrize("spread", [1.0, 0.1, 1e-3, 1e-6])
 def test_nearly_equal_probabilities_are_separated(spread, centre):
     # As after one epoch: the ranking is informative, but all probabilities lie within the smoothing window.
