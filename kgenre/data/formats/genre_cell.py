@@ -21,17 +21,21 @@ _NEARLY_ALL = 0.9
 
 
 def joined_genres(text: str, separators: str) -> list[str] | None:
-    """The names in a cell, split at each of the characters ``separators``; None for a JSON or Python list or object.
+    """The names in a cell, split at | and at each of the characters ``separators``, or those of a list.
+
+    None for a list of something else, and for an object.
 
     Example:
-        >>> joined_genres("Drama, Crime", ","), joined_genres("N/A", "|")
-        (['Drama', 'Crime'], [])
+        >>> joined_genres("Drama, Crime", ","), joined_genres("N/A", ""), joined_genres("['War']", ",")
+        (['Drama', 'Crime'], [], ['War'])
     """
-    if text.startswith(("[", "{")):  # split as names, a list would silently become wrong genres
+    if text.startswith("["):  # split as names, a list would silently become wrong genres
+        return listed_genres(text)
+    if text.startswith("{"):
         return None
     for separator in separators:
-        text = text.replace(separator, separators[0])
-    names = dict.fromkeys(name.strip(' "') for name in text.split(separators[0]))
+        text = text.replace(separator, "|")
+    names = dict.fromkeys(name.strip(' "') for name in text.split("|"))
     return [name for name in names if is_genre(name)]
 
 

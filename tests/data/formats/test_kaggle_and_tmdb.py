@@ -163,6 +163,12 @@ def test_tmdb_top10k_leaves_out_its_prompt(write_csv):
     assert table.left_out == (("000", "'Choose A Movie' has nothing but a title"),)
 
 
+@pytest.mark.parametrize("genres", ["Sci-Fi|Horror", "['Horror', 'Sci-Fi']", '["Horror", "Science Fiction"]'])
+def test_tmdb_top10k_columns_with_genres_in_another_form(write_csv, genres):
+    table = read_films(write_csv("a.csv", [TOP_10K, ["7", "Alien", genres, "A ship.", "1979-05-25"]]))
+    check(table, "TMDB's top 10k")
+
+
 def test_a_course_table_with_titles_is_not_tmdb_top10k(write_csv):
     rows = [["Id", "Title", "Genre", "Overview"], ["tt1", "Alien", "['Horror', 'Drama']", "A ship."]]
     assert read_films(write_csv("a.csv", rows)).genre_names == ("Drama", "Horror")
