@@ -8,10 +8,10 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from kgenre.data.errors import FilmDataError
-from kgenre.data.formats.text_encoding import SAVE_AS_UTF8, is_utf16
+from kgenre.data.formats.text_encoding import ENDS_IN_A_LETTER, SAVE_AS_UTF8, is_utf16
 
 # A field of a film table spans a handful of lines. Far more means that a closing quote is missing, so that the films
 # after it would silently become part of one overview.
@@ -41,19 +41,20 @@ def read_header(path: Path, skip_lines: int = 0) -> list[str]:
     """
     with open_csv(path, errors="surrogateescape") as file:
         delimiter = _delimiter(path, skip_lines)
-        lines = itertools.islice(file, skip_lines, None)
+        lines = _remembered(itertools.islice(file, skip_lines, None), [])
         try:
-            names = [name.strip() for name in next(csv.reader(lines, delimiter=delimiter), [])]
+            names = [name.strip() for name in next(_reader(lines, delimiter), [])]
         except csv.Error as error:
             raise FilmDataError(f"{path}, line {skip_lines + 1} is not valid CSV ({error}).") from error
     # Only the header matters here: the layout's reader deals with rows in another encoding.
     raw = [name.encode("utf-8", "surrogateescape") for name in names]
+    if any(b"\0" in name for name in raw):  # UTF-16 without its mark
+        raise FilmDataError(f"{path} is not UTF-8 text (byte 0x00). {SAVE_AS_UTF8}")
     try:
         return [name.decode("utf-8") for name in raw]
     except UnicodeDecodeError as error:
         with suppress(UnicodeDecodeError):
-            if not any(b"\0" in name for name in raw):  # UTF-16 without its mark has zero bytes
-                return [name.decode("cp1252") for name in raw]
+            return [name.decode("cp1252") for name in raw]
         raise _not_utf8(path, error) from error
 
 
@@ -70,7 +71,7 @@ def read_rows(path: Path, encoding: str = "utf-8-sig") -> Iterator[NumberedRow]:
         delimiter = _delimiter(path)
         lines: list[str] = []  # of the row being read
         last_row: list[str] = []
-        reader = csv.reader(_remembered(file, lines), delimiter=delimiter)
+        reader = _reader(_remembered(file, lines), delimiter)
         line = 0
         try:
             names = [name.strip() for name in next(reader, [])]
@@ -152,10 +153,15 @@ def _remembered(file: Iterable[str], lines: list[str]) -> Iterator[str]:
         yield line
 
 
+def _reader(lines: Iterable[str], delimiter: str, strict: bool = False) -> Any:
+    # In tables written by hand, quotes may follow the blank after a comma.
+    return csv.reader(lines, delimiter=delimiter, skipinitialspace=True, strict=strict)
+
+
 def _ends_inside_a_quote(lines: list[str], delimiter: str) -> bool:
     # Only csv's strict mode reports this. It is not used for reading because it also rejects harmless quirks.
     try:
-        list(csv.reader(lines, delimiter=delimiter, strict=True))
+        list(_reader(lines, delimiter, strict=True))
     except csv.Error as error:
         return "unexpected end of data" in str(error)
     return False
@@ -169,4 +175,6 @@ def _delimiter(path: Path, skip_lines: int = 0) -> str:
 
 
 def _not_utf8(path: Path, error: UnicodeDecodeError) -> FilmDataError:
+    if error.reason == "truncated data":  # of UTF-16
+        return FilmDataError(ENDS_IN_A_LETTER.format(path))
     return FilmDataError(f"{path} is not UTF-8 text (byte 0x{error.object[error.start]:02x}). {SAVE_AS_UTF8}")

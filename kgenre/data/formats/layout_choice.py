@@ -70,6 +70,8 @@ def layout_of(file: Path, formats: dict[str, Layout]) -> Layout:
 
 
 def _check_first_line(file: Path, header: list[str], formats: dict[str, Layout]) -> None:
+    if header[:1] and header[0].startswith("version https://git-lfs"):
+        raise FilmDataError(f"{file} is only a pointer to the file in Git LFS. Get the file itself: git lfs pull.")
     if any(name.isdecimal() or "://" in name for name in header):
         raise FilmDataError(
             f"{file} has no header: its first line is a film ({shortened_list(header, 5)}).\n"

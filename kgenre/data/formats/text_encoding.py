@@ -16,6 +16,7 @@ MAX_OTHER_SHARE = 0.25
 CHUNK_BYTES = 1 << 20
 ASCII = bytes(range(128))
 NOT_CP1252 = [bytes([b]) for b in (0x81, 0x8D, 0x8F, 0x90, 0x9D)]
+ENDS_IN_A_LETTER = "{} is truncated: it ends inside a letter. Get the whole file."
 SAVE_AS_UTF8 = (
     "Save it as UTF-8: in a spreadsheet as 'CSV UTF-8'; in a terminal with iconv -f GB18030 -t UTF-8 OLD > NEW, "
     "where GB18030 stands for its current encoding, such as SHIFT_JIS or CP1251."
@@ -32,7 +33,7 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
     """The encoding to read a text file with, and a note if it is a guess.
 
     Raises:
-        FilmDataError: the file is not text, or a conversion has destroyed some of its letters.
+        FilmDataError: the file is not text or truncated, or a conversion has destroyed some of its letters.
 
     Example:
         >>> encoding_of(Path("MovieGenre.csv"))
@@ -45,7 +46,8 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
             while file.read(CHUNK_BYTES):
                 pass
         return "utf-8-sig", ()
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        cut = len(error.object) - error.start if error.reason == "unexpected end of data" else 0
         size, other, broken, is_text, encoding = 0, 0, 0, True, "cp1252"
     with path.open("rb") as raw:
         while chunk := raw.read(CHUNK_BYTES):
@@ -55,6 +57,8 @@ def encoding_of(path: Path) -> tuple[str, tuple[str, ...]]:
             broken += len(BROKEN_LETTER.findall(chunk))
             if any(byte in chunk for byte in NOT_CP1252):
                 encoding = "latin-1"  # which defines every byte
+    if 0 < cut < other:  # the other letters are valid UTF-8
+        raise FilmDataError(ENDS_IN_A_LETTER.format(path))
     if not is_text or other > MAX_OTHER_SHARE * size:
         raise FilmDataError(f"{path} is not UTF-8 text. {SAVE_AS_UTF8}")
     if broken > MAX_BROKEN_LETTERS:

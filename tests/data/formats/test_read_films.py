@@ -104,6 +104,14 @@ def test_other_delimiters_and_line_ends(write_csv, delimiter, lineterminator):
     assert read_films(path).titles == ("Alien",)
 
 
+def test_quotes_may_follow_the_blank_after_a_comma(tmp_path):
+    rows = ["id, genres, title, overview", '1, "Drama|War", "Heat, again", "A ""ship""."', "2, War, B, C"]
+    (tmp_path / "films.csv").write_text("\n".join(rows))
+    table = read_films(tmp_path)
+    assert (table.titles, table.overviews) == (("Heat, again", "B"), ('A "ship".', "C"))
+    assert table.genre_names == ("Drama", "War")
+
+
 def test_films_csv_is_preferred_and_course_can_be_forced(write_csv, tmp_path):
     write_csv("films.csv", [*FILMS, film_row()])
     write_csv("IMDB_overview_genres.csv", [*COURSE, course_row()])
@@ -189,6 +197,19 @@ def test_error_a_truncated_table(write_csv, rows):
     check_error(path, "is truncated: it ends inside a quoted field of the row that begins on line 3")
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_error_a_table_truncated_inside_a_letter(tmp_path, encoding):
+    text = "id,genres,title\na,War,Amélie\nb,War,Café"
+    path = tmp_path / "films.csv"
+    path.write_bytes(text.encode(encoding)[:-1])
+    check_error(path, "is truncated: it ends inside a letter")
+
+
+def test_a_single_letter_in_windows_1252_at_the_end_of_a_table(tmp_path):
+    (tmp_path / "films.csv").write_bytes("id,genres,title\na,War,Café".encode("cp1252"))
+    assert read_films(tmp_path).titles == ("Café",)
+
+
 def check_error(path, *parts, format="auto"):
     with pytest.raises(FilmDataError) as error:
         read_films(path, format)
@@ -245,6 +266,17 @@ def test_a_table_in_windows_1252_is_read_with_a_note(write_csv, layout):
 def test_error_neither_utf8_nor_windows_1252(write_csv, encoding, title):
     path = write_csv("films.csv", [["id", "genres", "title"], ["1", "a", title]], encoding=encoding)
     check_error(path, "is not UTF-8 text", "iconv -f GB18030 -t UTF-8")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be", "utf-32"])
+def test_error_unicode_text_without_its_mark(write_csv, encoding):
+    path = write_csv("films.csv", [*FILMS, film_row()], encoding=encoding)
+    check_error(path, "is not UTF-8 text (byte 0x00)")
+
+
+def test_error_a_pointer_of_git_lfs(tmp_path):
+    (tmp_path / "films.csv").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12\n")
+    check_error(tmp_path, "git lfs pull")
 
 
 def test_unicode_text_from_a_spreadsheet_is_read(write_csv, tmp_path):
