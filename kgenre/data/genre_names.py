@@ -50,8 +50,13 @@ def common_name(name: str) -> str:
 
 
 def with_common_names(table: FilmTable) -> FilmTable:
-    """The same films with the common genre names; columns of one name are merged, and a note lists the changes."""
-    new = [common_name(name) for name in table.genre_names]
+    """The same films with the common genre names; columns of one name are merged, and a note lists the changes.
+
+    Unknown names that differ only in capitals become the one that most films have.
+    """
+    by_films = [table.genre_names[column] for column in table.genres.sum(axis=0).argsort(kind="stable")]
+    usual = {name.casefold(): name for name in map(common_name, by_films)}
+    new = [usual[common_name(name).casefold()] for name in table.genre_names]
     changed = [f"{old} = {name}" for old, name in zip(table.genre_names, new, strict=True) if old != name]
     if not changed:
         return table

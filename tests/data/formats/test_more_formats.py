@@ -275,3 +275,14 @@ def test_columns_of_one_genre_are_merged_with_a_note():
     assert joined.genre_names == ("Sci-Fi", "War")
     assert joined.genres.tolist() == [[1, 1], [1, 0], [0, 1]]
     assert joined.notes == ("Genres under one name: Science Fiction = Sci-Fi, SF = Sci-Fi.",)
+
+
+def test_genres_that_differ_in_capitals_are_the_usual_one():
+    table = FilmTable(
+        ids=("a", "b", "c"), titles=("",) * 3, years=(None,) * 3, overviews=("",) * 3, poster_paths=(None,) * 3,
+        genres=np.array([[1, 0, 0], [0, 1, 1], [0, 1, 0]], np.uint8), genre_names=("Noir Western", "noir western", "x"),
+    )  # fmt: skip
+    joined = with_common_names(table)
+    assert joined.genre_names == ("noir western", "x")
+    assert joined.genres.tolist() == [[1, 0], [1, 1], [1, 0]]
+    assert joined.notes == ("Genres under one name: Noir Western = noir western.",)
