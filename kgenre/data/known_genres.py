@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -30,7 +31,7 @@ def genre_notes(table: FilmTable) -> tuple[str, ...]:
     """Return a line if genre names look like several genres, or if there are fewer than 3 films per genre.
 
     They do if any consists of others with a separator between them ("Drama, War"), or if half of them have a separator
-    or consist of others ("Drama War").
+    or consist of words that others have, too ("Drama War", "War Crime", "Crime Drama").
 
     Example:
         >>> genre_notes(read_films("films"))
@@ -41,7 +42,9 @@ def genre_notes(table: FilmTable) -> tuple[str, ...]:
     separated = [name for name in names if _SEPARATOR.search(name)]
     joined = [name for name in separated if {part.strip() for part in _SEPARATOR.split(name)} <= others]
     if not joined:
-        joined = [name for name in names if name in separated or (" " in name and {*name.split()} <= others)]
+        words = Counter(word for name in names for word in {*name.split()})
+        spaced = [name for name in names if " " in name and all(words[word] > 1 for word in name.split())]
+        joined = list(dict.fromkeys([*separated, *spaced]))
         joined = joined if len(joined) >= max(_LEAST_NAMES, len(names) / 2) else []
     if joined:
         return (

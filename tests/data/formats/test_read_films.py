@@ -367,6 +367,10 @@ def test_course_layout_reads_a_list_written_by_numpy(write_csv):
         (["Drama", "Fan/Far", "News/Sci", "War/Zen"], "3 of 4 genre names look like several genres, such as 'Fan/Far'"),
         (["War|Drama", "Drama, War"], "1 of 3 genre names looks like several genres, such as 'Drama, War'"),
         (["War", "Drama", "War Drama", "Drama War", "News", "News War"], "3 of 6 genre names look like several genres"),
+        (
+            ["War Drama", "Crime Drama", "War Crime"],
+            "3 of 3 genre names look like several genres, such as 'Crime Drama'",
+        ),
         (["War", "Drama", "News", "War Drama"], ""),
         ([f"g{i // 2}" for i in range(100)], "50 genres for 100 films, such as 'g0'"),
         ([f"g{i // 4}" for i in range(100)], ""),
