@@ -111,7 +111,8 @@ class GatheredFilms(Generic[Genres]):
         self._with_html += bool(text) and text != overview
         self._overviews.append(text)
         # To open //machine/share/alien.jpg, Windows would contact that machine and log in to it as the user.
-        self._posters.append(_OF_MACHINE.sub("", poster) if is_named(poster) else "")
+        file = _OF_MACHINE.sub("", poster).replace("\\", "/")  # as Windows writes it
+        self._posters.append(file if is_named(poster) else "")
         self._poster_names.append("\0".join(poster_names))
 
     def table(

@@ -1,8 +1,8 @@
 """A JSON, JSONL or Parquet list of films with ``title`` or ``id``, and ``genres`` (a list, or joined by ``|``).
 
 ``year`` and one of ``overview``, ``storyline``, ``plot``, ``extract`` or ``description`` are optional. A film without
-``id`` gets its title and year as its id. Posters are searched for in the folders next to the file, by id or by the file
-name in ``poster``.
+``id`` gets its title and year as its id. ``poster`` is a path relative to the file, or a link; posters that are not
+there are searched for in the folders next to the file, by their file name or by id.
 """
 
 from __future__ import annotations

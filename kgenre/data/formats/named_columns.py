@@ -25,7 +25,7 @@ class NamedColumns:
         name: the layout's name for messages, such as "the MovieGenre layout".
         parse_genres: parses a genre cell; returns None if the cell does not have the layout's form.
         id, genres, title, year, overview, poster: the columns; a year may be part of a date or end a title, a poster be
-            a link or a relative path.
+            a link or a file.
         other_ids: columns whose values may also be the name of the film's poster file.
         change: preprocesses the rows, whose column names are keys.
         skip_reason: returns the reason to leave out a row that is not a film, otherwise "".
@@ -76,7 +76,7 @@ class NamedColumns:
                     title=_title(row.get(self.title, ""), year),
                     year=year,
                     overview=row.get(self.overview, ""),
-                    poster=poster if _is_relative_path(poster) else "",
+                    poster=poster if _is_file(poster) else "",
                     poster_names=self._poster_names(film_id, row),
                 )
         return films.table(tuple, source=f"{self.name}, {path}", notes=notes)
@@ -91,13 +91,13 @@ class NamedColumns:
         if film_id.isdecimal() and "imdbid" in self.id:
             yield f"tt{film_id:0>7}"
         link = row.get(self.poster, "")
-        if is_named(link) and not _is_relative_path(link):
+        if is_named(link) and not _is_file(link):
             yield PurePosixPath(link).stem
 
 
-def _is_relative_path(poster: str) -> bool:
-    """Whether a poster is a file in a folder, such as posters/alien.jpg; /alien.jpg is the end of a link."""
-    return is_named(poster) and "://" not in poster and PurePosixPath(poster.replace("\\", "/")).parent.name != ""
+def _is_file(poster: str) -> bool:
+    """Whether a poster is a file, such as posters/alien.jpg, and not a link or, as /alien.jpg, the end of one."""
+    return is_named(poster) and "://" not in poster and poster.rfind("/") != 0
 
 
 def _title(text: str, year: int | None) -> str:

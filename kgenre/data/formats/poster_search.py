@@ -7,7 +7,8 @@ taken from the folder with the next most, and so on. A folder other than ``Image
 pictures are mostly of something else: if the share of them named after films is less than half of that share in the
 first folder. Ties go to ``Images/`` and ``posters/``, then to the less deep folder, then to the first by name. A film
 that still has no poster gets the only picture whose name resembles its own (`loose_names`). A name that the table gives
-to several files, such as ``tt1/poster.jpg`` and ``tt2/poster.jpg``, says nothing about a film and is not searched for.
+to several files, such as ``tt1/poster.jpg`` and ``tt2/poster.jpg``, says nothing about a film and is not searched for;
+nor is an id that is the name of another film's file.
 """
 
 from __future__ import annotations
@@ -71,15 +72,17 @@ def find_posters(
 
     def names_of(row: int) -> Iterator[str]:
         """The names that a film's poster may have, without suffix, the likeliest first."""
-        if files[row] and (name := _stem(files[row])) not in shared:  # a path on another machine, or a link
+        file = files[row]
+        if file and file_of[name := _stem(file)] == file:  # a path on another machine, or a link
             yield name
-        yield ids[row]
+        if file_of.get(ids[row], file) == file:
+            yield ids[row]
         if others := other_names[row]:
             yield from others.split("\0")
 
     top = os.fspath(root)
     paths, counts, missing = _named_by_table(top, files)
-    shared = _shared_names(files) if missing else set()
+    file_of = _file_of_each_name(files) if missing else {}
     names: dict[str, int] = {}  # names of posters, each with the first film that may have it
     for row in missing:
         for name in names_of(row):
@@ -139,10 +142,13 @@ def _named_by_table(top: str, files: PackedTexts) -> tuple[PackedTexts, Counter[
     return paths, counts, missing
 
 
-def _shared_names(files: PackedTexts) -> set[str]:
-    """The names, without suffix, of several files of the table."""
-    first: dict[str, str] = {}
-    return {name for file in files if file and first.setdefault(name := _stem(file), file) != file}
+def _file_of_each_name(files: PackedTexts) -> dict[str, str]:
+    """The table's file by its name without suffix; "" for a name that several of its files have."""
+    file_of: dict[str, str] = {}
+    for file in files:
+        if file and file_of.setdefault(name := _stem(file), file) != file:
+            file_of[name] = ""
+    return file_of
 
 
 def _stem(path: str) -> str:

@@ -87,7 +87,7 @@ def test_a_byte_order_mark_before_another_encoding(write_csv):
 @pytest.mark.parametrize("name", ["78.jpg", "tt0000078.jpg", "a@.jpg"])
 @pytest.mark.parametrize("folder", ["SampleMoviePosters", "Images"])
 def test_movie_genre_finds_posters_by_id_or_link(write_csv, tmp_path, folder, name):
-    path = write_csv("m.csv", [MOVIE_GENRE, movie_genre_row(), movie_genre_row("79", poster="b.jpg")])
+    path = write_csv("m.csv", [MOVIE_GENRE, movie_genre_row(), movie_genre_row("79", poster="http://x.org/b.jpg")])
     (tmp_path / folder).mkdir()
     (tmp_path / folder / name).touch()
     assert read_films(path).poster_paths == (tmp_path / folder / name, tmp_path / folder / "79.jpg")

@@ -64,8 +64,23 @@ def test_a_name_that_several_files_have_is_no_films_own(films, tmp_path):
     assert table.posters_found.startswith("3 of 4 in")
 
 
-def test_films_in_json_with_a_folder_each_have_their_own_posters(tmp_path):
-    rows = [{"id": film_id, "genres": ["War"], "poster": f"{film_id}/poster.jpg"} for film_id in IDS]
+@pytest.mark.parametrize("layout", ["films.csv", "films.json"])
+@pytest.mark.parametrize("folder", ["", "p/"])
+def test_files_named_in_the_table_are_numbered_differently_than_films(tmp_path, layout, folder):
+    films = [{"id": f"{n}", "genres": "War", "poster": f"{folder}{n - 1}.jpg"} for n in (1, 2, 3)]
+    text = "id,genres,poster\n" + "\n".join(",".join(film.values()) for film in films)
+    (tmp_path / layout).write_text(text if layout == "films.csv" else json.dumps(films))
+    (tmp_path / "covers").mkdir()
+    for number in (1, 2):
+        (tmp_path / "covers" / f"{number}.jpg").touch()
+    # The file of film 1, 0.jpg, is missing; 1.jpg is that of film 2.
+    expected = (f"{folder}0.jpg", "covers/1.jpg", "covers/2.jpg")
+    assert read_films(tmp_path).poster_paths == tuple(tmp_path / file for file in expected)
+
+
+@pytest.mark.parametrize("slash", ["/", "\\"])
+def test_films_in_json_with_a_folder_each_have_their_own_posters(tmp_path, slash):
+    rows = [{"id": film_id, "genres": ["War"], "poster": f"{film_id}{slash}poster.jpg"} for film_id in IDS]
     (tmp_path / "films.json").write_text(json.dumps(rows))
     for film_id in IDS[1:]:
         (tmp_path / film_id).mkdir()
