@@ -181,6 +181,10 @@ def _instead(example: Path) -> str:
     names = _listed(example.parent)
     if names is None:
         return f"the folder {example.parent} cannot be listed"
+    if example.name in names:
+        if os.path.islink(example):
+            return f"{example} is a link to {os.readlink(example)}, which does not exist"
+        return f"the files in {example.parent} cannot be opened: the folder's permissions lack x (chmod +x)"
     pictures = [name for name in names if name.lower().endswith(SUFFIXES)] or names
     if not pictures:
         return f"{example.parent} is empty"

@@ -443,6 +443,16 @@ def test_error_posters_in_a_folder_that_cannot_be_looked_at(write_csv, tmp_path)
     assert f"{'long' * 100} does not exist" in why_missing(read_films(tmp_path))
 
 
+def test_error_posters_that_are_listed_but_do_not_exist(write_csv, tmp_path, monkeypatch):
+    table = read_films(write_csv("films.csv", [*FILMS, film_row(poster="posters/a.jpg")]))
+    poster = tmp_path / "posters" / "a.jpg"
+    poster.parent.mkdir()
+    poster.symlink_to("/mnt/gone/a.jpg")
+    assert why_missing(table) == f"{poster} is a link to /mnt/gone/a.jpg, which does not exist"
+    monkeypatch.setattr(os.path, "islink", lambda _: False)  # as in a folder that may not be entered; root may
+    assert "the folder's permissions lack x" in why_missing(table)
+
+
 def test_a_table_in_a_folder_that_may_not_be_listed(write_csv, tmp_path, unlisted):
     (tmp_path / "posters").mkdir()
     (tmp_path / "posters" / "b.jpg").write_bytes(b"x")
