@@ -216,12 +216,16 @@ class BuiltModule:
                 stacklevel=2,
             )
 
+    @property
+    def _gradient_names(self) -> list[str]:
+        """The names of `named_gradients`, that of the count first."""
+        count = "gradients" if "count" in self.trainable else "gradients.count"  # a variable of its own name
+        return [count, *(f"gradients.{name}" for name in self.trainable)]
+
     def named_gradients(self, totals: Iterable[np.ndarray], count: Any) -> dict[str, np.ndarray]:
         """The gradients accumulated by an incomplete group of batches, for a checkpoint: see `Engine.epoch_state`."""
-        named = zip(self.trainable, totals, strict=True)
-        return {f"gradients.{name}": as_saved(total) for name, total in named} | {
-            "gradients.count": np.array(count, "float32")
-        }
+        arrays = [np.array(count, "float32"), *map(as_saved, totals)]
+        return dict(zip(self._gradient_names, arrays, strict=True))
 
     def saved_gradients(self, saved: Mapping[str, np.ndarray] | None) -> list[np.ndarray] | None:
         """The arrays of `named_gradients`, the count first; None if ``saved`` is None.
@@ -231,9 +235,8 @@ class BuiltModule:
         """
         if saved is None:
             return None
-        names = ["gradients.count", *(f"gradients.{name}" for name in self.trainable)]
-        if saved.keys() >= set(names):
-            return [saved[name] for name in names]
+        if saved.keys() >= set(self._gradient_names):
+            return [saved[name] for name in self._gradient_names]
         return [np.zeros(shape, "float32") for shape in ((), *(v.shape for v in self.trainable.values()))]
 
 

@@ -215,6 +215,30 @@ def test_resume_within_an_accumulated_group():
     assert same_state(fit(), fit(path)) == []
 
 
+class Counting(BoringModule):
+    """Trains a variable that is named as the number of accumulated gradients."""
+
+    def __init__(self):
+        super().__init__()
+        self.count = keras.Variable(1.0)
+
+    def training_step(self, batch, batch_idx):
+        return super().training_step(batch, batch_idx) + self.count * keras.ops.mean(batch["x"])
+
+
+def test_resume_within_an_accumulated_group_of_a_variable_named_count():
+    def stop(trainer, module, outputs, batch, batch_idx):
+        trainer.should_stop = batch_idx == 1
+
+    def fit(ckpt_path=None, callbacks=()):
+        run = quiet_trainer(accumulate_grad_batches=3, callbacks=list(callbacks))
+        run.fit(Counting(), boring_batches(3), ckpt_path=ckpt_path)
+        return run
+
+    path = fit(callbacks=[Lambdas(on_train_batch_end=stop)]).save_checkpoint("middle")
+    assert same_state(fit(), fit(path)) == []
+
+
 def test_resume_restores_random_generators():
     import random
 
