@@ -121,7 +121,8 @@ class DataModule(Hyperparameters):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned; called before `setup`, on resume and when a checkpoint is evaluated.
 
-        Also called if an evaluation gets a new datamodule of the class that the module was trained with.
+        Also called if an evaluation gets a new datamodule of the class that the module was trained with, and in the
+        middle of a fit that goes back to a checkpoint (see `TerminateOnNaN`).
         """
 
 

@@ -102,6 +102,13 @@ def data_module_record(data: DataModule) -> dict[str, Any]:
     return class_and_hyperparameters(data) | {"state": data.state_dict()}
 
 
+def restore_own_states(trainer: Trainer, checkpoint: Checkpoint) -> None:
+    """Restore what the module and the datamodule keep in the checkpoint themselves."""
+    trainer.module.on_load_checkpoint(checkpoint.state)
+    if trainer.datamodule is not None and "data" in checkpoint.state:  # else the run was trained without a datamodule
+        trainer.datamodule.load_state_dict(checkpoint.state["data"].get("state", {}))
+
+
 def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Restore a built run to the state of the checkpoint.
 

@@ -35,6 +35,7 @@ from kgenre.training.resume import (
     build_as_saved,
     data_module_record,
     restore_adapted,
+    restore_own_states,
     restore_trainable_when_built,
 )
 from kgenre.training.run import RunState, Stage
@@ -127,11 +128,9 @@ def prepare(trainer: Trainer, stage: Stage, checkpoint: Checkpoint | None) -> No
     """Prepare the data, then the model, which may depend on the data."""
     t, module, data = trainer, trainer.module, trainer.datamodule
     if checkpoint is not None:
-        module.on_load_checkpoint(checkpoint.state)
         if stage != "fit":
             t.trained_on = checkpoint.state.get("data", {})
-        if data is not None and "data" in checkpoint.state:  # else the run was trained without a datamodule
-            data.load_state_dict(checkpoint.state["data"].get("state", {}))
+        restore_own_states(t, checkpoint)
     elif (
         data is not None
         and t.data_are_new

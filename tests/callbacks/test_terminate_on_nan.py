@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 
+import kgenre
 from kgenre.callbacks import ModelCheckpoint, TerminateOnNaN
 from kgenre.checkpoints import read_checkpoint
 from kgenre.loggers import CSVLogger
@@ -138,6 +139,31 @@ def test_rolls_back_with_a_lower_rate(caplog, in_background):
     assert [int(row["step"]) for row in rows] == list(range(1, 13))
     assert all(np.isfinite(float(row["train/loss"])) for row in rows)
     assert [path.name for path in checkpoint.folder.glob("step=*")] == ["step=000012"]
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_rollback_restores_the_state_of_the_datamodule():
+    class Counting(kgenre.DataModule):
+        seen = 0
+
+        def train_dataloader(self):
+            return boring_batches(4)
+
+        def state_dict(self):
+            return {"seen": self.seen}
+
+        def load_state_dict(self, state):
+            self.seen = state["seen"]
+
+    def count(trainer, module, outputs, batch, batch_idx):
+        trainer.datamodule.seen += 1
+
+    poison, _ = breaks(times=1)
+    watch, checkpoint = TerminateOnNaN(every_n_steps=1, max_rollbacks=1), ModelCheckpoint(None, every_n_train_steps=1)
+    callbacks = [poison, Lambdas(on_train_batch_end=count), watch, checkpoint]
+    trainer = quiet_trainer(max_epochs=3, callbacks=callbacks, enable_checkpointing=True)
+    trainer.fit(BoringModule(), datamodule=Counting())
+    assert (watch.rollbacks, trainer.global_step, trainer.datamodule.seen) == (1, 12, 12)
 
 
 @pytest.mark.usefixtures("in_tmp_path")
