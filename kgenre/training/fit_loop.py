@@ -13,7 +13,7 @@ from kgenre.training.data_module import iterate_epoch
 from kgenre.training.evaluation_loop import evaluate
 from kgenre.training.limits import exhausted_source_error, length_of
 from kgenre.training.open_run import open_loggers
-from kgenre.training.resume import restore, restore_logs, restore_trainable, resume_step
+from kgenre.training.resume import restore, restore_logs, restore_own_states, restore_trainable, resume_step
 from kgenre.training.stage import add_stages, load_epoch, load_sources
 from kgenre.training.steps_per_execution import batches_at_once, grouped
 
@@ -150,7 +150,7 @@ def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]
     """Return to the checkpoint that a callback requested, curves included, and apply the callback's change."""
     t = trainer
     t.pending_rollback = None
-    t.module.on_load_checkpoint(checkpoint.state)
+    restore_own_states(t, checkpoint)
     restore(t, checkpoint)
     restore_trainable(t, checkpoint)
     open_loggers(t, resume_step(checkpoint))
