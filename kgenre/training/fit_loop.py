@@ -48,6 +48,7 @@ def fit_loop(trainer: Trainer) -> None:
             t.max_epochs,
             t.max_steps,
         )
+    _warn_of_a_missing_curve(t)
     hooks.on_train_start()
     engine.pull()
     while (steps_are_left := not is_over(t)) or t.batch_idx:  # an interrupted epoch still has to be ended
@@ -156,6 +157,27 @@ def go_back(trainer: Trainer, checkpoint: Checkpoint, change: Callable[[], None]
     open_loggers(t, resume_step(checkpoint))
     restore_logs(t, checkpoint)
     change()
+
+
+def _warn_of_a_missing_curve(trainer: Trainer) -> None:
+    """Warn if the fit ends before a step's values are due, where no value of an epoch makes a curve instead."""
+    t, every, updates = trainer, trainer.log_every_n_steps, trainer.estimated_stepping_batches
+    entries = [*t.engine.built.entries["train"], *t.engine.built.metrics["train"]]
+    shown = [entry for entry in entries if entry.logger]
+    if (
+        t.results.loggers
+        and shown
+        and not any(entry.on_epoch for entry in shown)
+        and not math.isinf(every)  # 0 was given: never
+        and t.global_step // every == updates // every
+    ):
+        _log.warning(
+            "This fit ends after %d updates, but step values are logged every %d: there will be no curve of %s. Set "
+            "Trainer(log_every_n_steps=1), or log it with on_epoch=True.",
+            updates,
+            every,
+            shown[0].name,
+        )
 
 
 def position(trainer: Trainer) -> tuple[int, int]:

@@ -159,6 +159,20 @@ def test_values_are_written_every_n_updates(every, accumulate, steps):
         assert [value for _, value in history] == [[1, 3, 4][(step - 1) % 3] for step in steps]
 
 
+@pytest.mark.parametrize(
+    ("every", "epochs", "on_epoch", "warned"),
+    [(None, 2, False, True), (10, 2, False, False), (11, 2, False, True), (None, 2, True, False), (0, 2, False, False)],
+)
+def test_warns_of_a_fit_that_ends_before_steps_are_logged(every, epochs, on_epoch, warned, caplog):
+    def how(module, batch, batch_idx):
+        module.log("batch", batch_idx, on_step=True, on_epoch=on_epoch)
+
+    logged_by(how, boring_batches(5), epochs=epochs, log_every_n_steps=every)
+    said = f"This fit ends after 10 updates, but step values are logged every {every or 50}: there will be no curve of "
+    assert (f"{said}batch. Set Trainer(log_every_n_steps=1)" in caplog.text) == warned
+    assert warned or "step values are logged" not in caplog.text
+
+
 def test_values_are_transferred_only_when_due():
     transfers = []
 
