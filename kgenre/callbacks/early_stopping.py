@@ -74,7 +74,7 @@ class EarlyStopping(Callback):
         self.wait_count = 0
         self.stopped_epoch: int | None = None
         self._best_weights: dict[str, Any] | None = None  # NumPy arrays by structural name
-        self._best_epoch = 0
+        self._best_weights_are_of = 0, 0.0  # their epoch and score
         self._stop_withdrawn = False
 
     @property
@@ -126,7 +126,8 @@ class EarlyStopping(Callback):
             part.exchange(arrays)
         engine.load_state_dict(arrays | weights)
         self._best_weights = None
-        _log.info("Restored the weights of epoch %d: %s %.4f.", self._best_epoch + 1, self.monitor, self.best_score)
+        epoch, score = self._best_weights_are_of
+        _log.info("Restored the weights of epoch %d: %s %.4f.", epoch + 1, self.monitor, score)
 
     def _check(self, trainer: Trainer) -> None:
         if not self.strict and self.monitor not in trainer.callback_metrics:
@@ -138,7 +139,7 @@ class EarlyStopping(Callback):
                 _log.info("%s improved from %.4g to %.4g.", self.monitor, self.best_score, value)
             self.best_score, self.wait_count = value, 0
             if self.restore_best_weights:
-                self._keep_weights(trainer)
+                self._keep_weights(trainer, value)
         else:
             self.wait_count += 1
         reason = self._reason(value)
@@ -161,13 +162,13 @@ class EarlyStopping(Callback):
             return f"{self.monitor} has not improved on {self.best_score:.4f} for {waited}"
         return None
 
-    def _keep_weights(self, trainer: Trainer) -> None:
+    def _keep_weights(self, trainer: Trainer, score: float) -> None:
         weights, state = trainer.engine.built.variables, trainer.engine.state_dict()
         for part in trainer.engine.built.parts:  # the validated weights: with `WeightAveraging`, the average
             part.exchange(state)
         # Copies: an array may be a view of memory that the next step overwrites.
         self._best_weights = {name: state[name].copy() for name in weights}
-        self._best_epoch = trainer.current_epoch
+        self._best_weights_are_of = trainer.current_epoch, score
 
     def on_load_checkpoint(self, trainer: Trainer, module: Module, checkpoint: dict[str, Any]) -> None:
         """Withdraw a stop if training goes back to a checkpoint from before it."""

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 
-from kgenre.callbacks import EarlyStopping
+from kgenre.callbacks import EarlyStopping, ModelCheckpoint
 from kgenre.callbacks.monitor import MonitorError
+from kgenre.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.one_backend("jax")
 
@@ -194,8 +195,6 @@ def test_last_checkpoint_has_the_training_weights():
     """Checkpoints hold the weights in training, so that the run can be resumed from the last."""
     stopping = EarlyStopping("val/score", restore_best_weights=True, patience=9)
     final, epochs, trainer = fit_and_note_weights(stopping, [1, 2, 3], enable_checkpointing=True)
-    from kgenre.checkpoints import read_checkpoint
-
     saved = read_checkpoint(trainer.checkpoint_callback.last_model_path).weights
     assert same(epochs[2], saved)
     assert same(epochs[0], final)
@@ -217,6 +216,26 @@ def test_best_before_a_resume_is_reported(caplog):
     assert fit([3, 1]) == "Restored the weights of epoch 2: val/score 1.0000."
     assert "the best val/score (1.0000) was reached before this run was resumed" in fit([3, 1, 2], ckpt_path="last")
     assert fit([3, 1, 2, 0.5], ckpt_path="last") == "Restored the weights of epoch 4: val/score 0.5000."
+
+
+@pytest.mark.usefixtures("in_tmp_path")
+def test_restored_weights_of_discarded_steps_are_named_with_their_own_score(caplog):
+    class Next(Scores):
+        def on_validation_epoch_end(self):
+            self.log("val/score", self.scores.pop(0))
+
+    def go_back(trainer, module):
+        if trainer.current_epoch == 1 and len(module.scores) == 1:
+            earlier = read_checkpoint(trainer.run_dir / "checkpoints" / "step=000001")
+            trainer.pending_rollback = earlier, lambda: None
+
+    stopping = EarlyStopping("val/score", restore_best_weights=True, patience=9)
+    callbacks = [stopping, Lambdas(on_train_epoch_end=go_back), ModelCheckpoint(None, save_top_k=-1)]
+    trainer = quiet_trainer(max_epochs=2, num_sanity_val_steps=0, callbacks=callbacks, enable_checkpointing=True)
+    with caplog.at_level(logging.INFO, "kgenre"):
+        trainer.fit(Next([3, 1, 4]), boring_batches(1), boring_batches(1))
+    assert stopping.best_score == 3
+    assert caplog.messages[-1] == "Restored the weights of epoch 2: val/score 1.0000."
 
 
 def test_check_on_train_epoch_end():
