@@ -292,6 +292,7 @@ class Trainer(Run):
         With ``return_predictions=False`` nothing is kept and None is returned: use it with a `PredictionWriter` for
         predictions that do not fit in memory.
         """
+        self._refuse_if_running("predict")
         self.keeps_predictions = return_predictions
         _, predictions = self._run_evaluation("predict", model, dataloaders, ckpt_path, datamodule)
         if not return_predictions:

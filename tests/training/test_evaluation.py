@@ -7,7 +7,7 @@ from types import ModuleType
 import keras
 import numpy as np
 import pytest
-from boring import BoringModule, boring_batches, quiet_trainer, traces, weights_of
+from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, traces, weights_of
 from keras import ops
 
 import kgenre
@@ -29,6 +29,15 @@ def test_results_are_a_list_with_one_dict(stage, name):
     results = getattr(trainer, stage)(module, batches, verbose=False)
     assert results == [{name: pytest.approx(mean_error(module, batches), rel=1e-5)}]
     assert trainer.callback_metrics == results[0]
+
+
+def test_a_prediction_refused_in_a_hook_changes_nothing():
+    def nested(trainer, module):
+        with pytest.raises(TrainerError, match=r"called in a hook of trainer\.predict"):
+            trainer.predict(module, boring_batches(1), return_predictions=False)
+
+    trainer = quiet_trainer(callbacks=Lambdas(on_predict_start=nested))
+    assert len(trainer.predict(BoringModule(), boring_batches(2))) == 2
 
 
 def test_verbose_prints_a_table(capsys):
