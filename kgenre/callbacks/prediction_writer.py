@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -113,7 +114,7 @@ class PredictionWriter(Callback):
         import numpy as np
 
         if self.output_dir is not None:
-            folder = Path(self.output_dir).expanduser()
+            folder = Path(os.path.expanduser(self.output_dir))
         elif trainer.run_dir is not None:
             folder = trainer.run_dir / "predictions"
         else:

@@ -126,7 +126,7 @@ def _expand_short_forms(arguments: list[str]) -> list[str]:
 
 def _check_config(given: str) -> None:
     """Reject a file that does not exist; what may itself be YAML is left to the parser, which accepts that too."""
-    path = Path(given).expanduser()
+    path = Path(os.path.expanduser(given))
     if not os.path.exists(path) and not any(sign in os.path.splitdrive(given)[1] for sign in ": {") and given != "null":
         beside = Path("configs") / path.name
         hint = next(

@@ -21,7 +21,7 @@ def cache_folder() -> Path:
     For a process without a home (an unknown user id in a container) it is in the system's temporary folder.
     """
     if os.environ.get("KGENRE_CACHE"):
-        return Path(os.environ["KGENRE_CACHE"]).expanduser()
+        return Path(os.path.expanduser(os.environ["KGENRE_CACHE"]))
     if os.environ.get("XDG_CACHE_HOME"):
         return Path(os.environ["XDG_CACHE_HOME"]) / "kgenre"
     home = os.path.expanduser("~")  # pathlib's own raises an error if there is none

@@ -176,7 +176,7 @@ class Trainer(Run):
             loss_scaling=self.precision == "16-mixed",
             deterministic=bool(deterministic),
         )
-        self.default_root_dir = Path(flags.default_root_dir).expanduser()
+        self.default_root_dir = Path(os.path.expanduser(flags.default_root_dir))
         self.name = name
         self.loggers = flags.loggers
         self.given_callbacks: list[Callback] = flags.given_callbacks

@@ -19,6 +19,11 @@ def test_cache_folder(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / ".cache" / "kgenre"
 
 
+def test_cache_folder_of_an_unknown_user(monkeypatch):
+    monkeypatch.setenv("KGENRE_CACHE", "~nobody-of-this-name/cache")
+    assert cache_folder() == Path("~nobody-of-this-name/cache")
+
+
 def test_process_without_a_home(monkeypatch):
     def unknown(user):
         raise KeyError(user)

@@ -113,6 +113,14 @@ def test_tilde_is_expanded_to_the_home_folder(tmp_path, monkeypatch):
         logged.test(dataloaders=boring_batches(1), ckpt_path="~nobody-here/net")
 
 
+def test_tilde_of_an_unknown_user_is_part_of_the_name():
+    loggers, writer = CSVLogger("~nobody-here/logs"), PredictionWriter("~nobody-here/predictions")
+    trainer = quiet_trainer(default_root_dir="~nobody-here/runs", logger=loggers, callbacks=writer, name="net")
+    trainer.fit(BoringModule(), boring_batches(1))
+    trainer.predict(dataloaders=boring_batches(1))
+    assert sorted(path.name for path in Path("~nobody-here").iterdir()) == ["logs", "predictions"]
+
+
 def test_metrics_are_merged_and_valid_json(tmp_path):
     update_metrics(tmp_path, {"val/loss": 0.5, "test/loss": 1.0, "test/baseline/loss": 2.0})
     update_metrics(tmp_path, {"a": 1.0})
