@@ -33,6 +33,7 @@ def fails(capsys):
     [
         (["fot"], 2, ["'fot'", "fit, validate, test, predict"]),
         (["fit", "--config", "absent.yaml"], 2, ["absent.yaml", "does not exist"]),
+        (["fit", "--config", "~nobody-of-this-name/a.yaml"], 2, ["~nobody-of-this-name/a.yaml", "does not exist"]),
         (["fit", "--trainer.max_epoch", "3"], 2, ["--trainer.max_epoch.", "mean --trainer.max_epochs?"]),
         (["fit", "--max_epochs", "3"], 2, ["mean --trainer.max_epochs?"]),
         (["fit", "--learning_rate", "3"], 2, ["mean --model.learning_rate?"]),
