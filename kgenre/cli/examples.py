@@ -73,7 +73,7 @@ def _print_film(console: Any, film: Film) -> None:
         said = Text(", ").join(
             Text(label(*genre).replace(" ", space), "green" if genre[2] else "") for genre in guess.genres
         )
-        guesses.add_row(guess.run, said)
+        guesses.add_row(Text(guess.run), said)  # a string would be markup
     text = Group(
         Text(film.full_name, style="bold"),
         Text(film.overview),

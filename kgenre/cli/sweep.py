@@ -181,7 +181,6 @@ def _report_ranking(folder: Path, trials: list[Trial], options: Namespace) -> No
     if not trials:
         return
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     sign = 1 if options.mode == "min" else -1
@@ -200,8 +199,9 @@ def _report_ranking(folder: Path, trials: list[Trial], options: Namespace) -> No
             writer.writerow([*row[:-2], score, row[-1], trial.status, trial.run_dir or "", trial.reason])
     table = Table("trial", *(name.rpartition(".")[2] for name in names), options.monitor, "seconds")
     for row in rows:
-        table.add_row(*map(escape, row))  # a list, or a reason such as "pip install 'kgenre[torch]'", is not markup
-    Console().print(table)
+        table.add_row(*row)
+    # A list, or a reason such as "pip install 'kgenre[torch]'", is not markup.
+    Console(markup=False, emoji=False).print(table)
     if ranked[0].score is not None:
         of_fit, path = configuration.make_parser("fit", ""), folder / "best.yaml"
         best = configuration.parse(of_fit, ["--config", str(ranked[0].folder / "config.yaml")])

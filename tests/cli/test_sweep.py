@@ -118,6 +118,18 @@ def test_trials_are_placed_where_a_logger_says(sweep, tmp_path, monkeypatch):
         assert (csv_logger["save_dir"], csv_logger["name"]) == (None, None)
 
 
+def test_brackets_and_colons_are_not_markup_in_the_table(sweep, tmp_path, monkeypatch, capsys):
+    def run(trial):
+        trial.reason, trial.status = "no [b]value :x:", "failed"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Trial, "run", run)
+    assert sweep("--sweep.model.filters=[4]", "--monitor=val/[b]loss") == 1
+    table = capsys.readouterr().out.partition("┏")[2]
+    assert "val/[b]loss" in table
+    assert "no [b]value :x:" in table
+
+
 def test_hparams_are_written_for_tensorboard(swept):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams import metadata

@@ -825,6 +825,14 @@ def test_examples_on_a_terminal_and_in_a_log(runs, tmp_path, capsys, monkeypatch
     assert "▀" in capsys.readouterr().out
 
 
+def test_brackets_in_the_name_of_a_run_are_not_markup(runs, tmp_path, capsys):
+    run = shutil.copytree(runs[0], tmp_path / "[red]x[" / "]" / "version_0")
+    (twin := tmp_path / "y" / "]").mkdir(parents=True)
+    other = shutil.copytree(runs[0], twin / "version_0")
+    assert main(["examples", str(run), str(other), "--n", "1"]) == 0
+    assert "[red]x[/]" in capsys.readouterr().out
+
+
 def test_examples_in_a_notebook(runs):
     shown = examples(runs[0], ids=["sample00007", "sample00003"])
     assert [film.id for film in shown] == ["sample00007", "sample00003"]
