@@ -25,7 +25,12 @@ _LINES = {
 }
 MOST_GENRES = 45  # rows that fit on a page
 _WIDTH = 7.1  # inches, between the margins of an A4 page
-_STYLE = {"font.size": 7.5, "axes.spines.top": False, "axes.spines.right": False}
+_STYLE = {
+    "font.size": 7.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.parse_math": False,  # names may have dollar signs
+}
 
 
 def curves_figure(runs: Sequence[Run]) -> bytes | None:

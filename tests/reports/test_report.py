@@ -195,6 +195,12 @@ def test_the_verdict_follows_from_the_numbers(runs):
     assert any("still falling" in step for step in steps)
 
 
+def test_dollar_signs_in_names_are_no_formulas_in_the_figures(films, tmp_path):
+    (run,) = read_runs([make_run(tmp_path / "a_$x^$" / "version_0", films, 1.0, genres=["$_$", "Drama"])])
+    assert genres_figure([run])
+    assert curves_figure([run])
+
+
 def test_pages_stay_legible_with_hundreds_of_tags(films, tmp_path):
     tags = [f"tag{i}" for i in range(300)]
     (run,) = read_runs([make_run(tmp_path / "tags" / "version_0", films, 1.0, genres=tags)])
