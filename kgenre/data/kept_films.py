@@ -56,16 +56,28 @@ class KeptFilms:
 
     @classmethod
     def from_json(cls, state: dict[str, Any]) -> KeptFilms:
-        """Rebuild from the dict of `to_json`, of this version or an older one."""
+        """Rebuild from the dict of `to_json`, of this version or an older one.
+
+        Raises:
+            FilmDataError: it is not the state of `FilmData`.
+        """
+        if missing := sorted(cls._required() - state.keys()):
+            raise FilmDataError(
+                f"The checkpoint's data have no {missing[0]}: its run was trained on other data than FilmData. Use the "
+                "run's own datamodule, or a run that was trained on FilmData."
+            )
         known = {one.name: state[one.name] for one in fields(cls) if one.name in state}
         return cls(**known | {"image_size": tuple(state["image_size"])})
+
+    @classmethod
+    def _required(cls) -> set[str]:
+        return {one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING}
 
     @classmethod
     def of_run(cls, state: Mapping[str, Any]) -> KeptFilms | None:
         """Return what a checkpoint's ``state`` keeps of its films; None if the run was not trained on `FilmData`."""
         kept = (state.get("data") or {}).get("state") or {}
-        required = {one.name for one in fields(cls) if one.default is MISSING and one.default_factory is MISSING}
-        return cls.from_json(kept) if required <= kept.keys() else None
+        return cls.from_json(kept) if cls._required() <= kept.keys() else None
 
     @cached_property
     def vectorizer(self) -> OverviewVectorizer | None:

@@ -269,6 +269,9 @@ class GenreClassifier(ExactEvaluation):
 
         from kgenre.models.side_by_side import each_member
 
+        if missing := [name for name in ("genres", "weight") if name not in batch]:
+            names = ", ".join(missing)
+            raise TrainerError(f"The loss needs each film's {names}: in the batches, as FilmData's have them.")
         mixes = self.mixup or self.cutmix
         read, genres = self._mixed(batch) if mixes else (self._read(batch), batch["genres"])
         self._check_outputs(genres.shape[-1])  # of batches without a datamodule

@@ -858,6 +858,11 @@ def test_the_resize_mode_is_stored_in_the_checkpoint(sample):
     assert (again.encode([poster])["poster"][0] != read_poster(poster, (16, 16), "squash")).any()
 
 
+def test_error_the_state_of_other_data():
+    with pytest.raises(FilmDataError, match="The checkpoint's data have no genre_names: its run was trained on other"):
+        FilmData().load_state_dict({"classes": ["Drama", "War"]})
+
+
 def test_the_word_split_is_stored_in_the_checkpoint(tmp_path, caplog):
     rows = [f"{i},{'战争' if i % 2 else '剧情'},{'士兵战役' if i % 2 else '家庭回忆'}第{i}天。" for i in range(40)]
     (tmp_path / "films.csv").write_text("\n".join(["id,genres,overview", *rows]), encoding="utf-8")

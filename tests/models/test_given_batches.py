@@ -69,6 +69,11 @@ def test_films_to_predict_need_posters_only(tmp_path):
     assert predicted["probabilities"].shape == (4, 2)
 
 
+def test_error_films_to_train_on_without_genres_and_weight(tmp_path):
+    with pytest.raises(TrainerError, match="The loss needs each film's genres, weight: in the batches"):
+        quiet_trainer(tmp_path, logger=False).fit(GenreClassifier(network()), [{"poster": BATCH["poster"]}])
+
+
 def test_error_films_to_validate_without_index_and_weight(tmp_path):
     batch = {name: BATCH[name] for name in ("poster", "genres")}
     with pytest.raises(TrainerError, match="The metrics need each film's index, weight"):
