@@ -30,7 +30,7 @@ def read_file(path: Path, size: int | None = None, limit: int | None = None) -> 
         raise UnsafeFileError("is a link, which a checkpoint must not contain")
     # Without O_NONBLOCK, opening a pipe would block until somebody writes to it.
     flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    with open(os.open(path, flags), "rb") as file:
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         found = os.fstat(file.fileno())
         if not stat.S_ISREG(found.st_mode):
             raise UnsafeFileError("is not a regular file")

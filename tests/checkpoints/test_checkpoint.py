@@ -15,6 +15,7 @@ from kgenre.checkpoints import (
     wait_for_removals,
     write_checkpoint,
 )
+from kgenre.checkpoints.files import read_file
 
 pytestmark = pytest.mark.backend_free
 
@@ -30,6 +31,18 @@ def example(step=3):
 @pytest.fixture
 def saved(tmp_path):
     return write_checkpoint(example(), tmp_path / "step=000003")
+
+
+def test_reading_a_folder_as_a_file_closes_it(tmp_path):
+    def next_descriptor():
+        os.close(number := os.dup(1))
+        return number
+
+    before = next_descriptor()
+    for _ in range(3):
+        with pytest.raises(OSError, match=r"directory|denied"):
+            read_file(tmp_path)
+    assert next_descriptor() == before
 
 
 def test_rename_is_retried_while_a_scanner_has_the_file_open(tmp_path, monkeypatch):
