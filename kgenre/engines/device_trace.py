@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from kgenre.quoted_path import quoted_path
+
 _running: list[Any] = []  # torch's profiler object; the other backends keep theirs internally
 
 
@@ -34,7 +36,7 @@ def how_to_view(folder: str | os.PathLike[str]) -> str:
 
     if keras.backend.backend() == "torch":  # the Profile tab cannot read its format
         return f"{folder} (open the newest *.pt.trace.json in https://ui.perfetto.dev)"
-    return f"kgenre tensorboard {folder} (Profile tab, needs `pip install xprof`)"
+    return f"kgenre tensorboard {quoted_path(folder)} (Profile tab, needs `pip install xprof`)"
 
 
 def stop_trace() -> None:

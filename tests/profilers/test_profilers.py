@@ -9,6 +9,7 @@ import keras
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 
+from kgenre.engines.device_trace import how_to_view
 from kgenre.loggers import CSVLogger
 from kgenre.profilers import AdvancedProfiler, Profiler, SimpleProfiler, TraceProfiler
 
@@ -139,6 +140,11 @@ def test_trace_profiler_writes_a_trace(capsys, batches):
     pattern = "*.pt.trace.json" if is_torch else "plugins/profile/*/*.xplane.pb"
     (trace,) = trainer.log_dir.glob(pattern)
     assert trace.stat().st_size > 1000
+
+
+def test_the_command_that_shows_a_trace_quotes_its_folder(tmp_path):
+    if keras.backend.backend() != "torch":
+        assert how_to_view(tmp_path / "my runs").startswith(f'kgenre tensorboard "{tmp_path}/my runs" (')
 
 
 @pytest.fixture
