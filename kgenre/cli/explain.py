@@ -33,6 +33,7 @@ _WORDS = {
     "dict": "a dict such as {name: value}",
     "timedelta": "a duration",
 }
+_HOW_A_CLASS_IS_GIVEN = "a class is given as {class_path: NAME, init_args: {argument: value}}."
 _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
 _KEY = re.compile(r'Parser key "([\w.]+)"')
 _NO_CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)")
@@ -47,6 +48,10 @@ _WRONG_TYPE = re.compile(
 )
 _EXPECTED = re.compile(r"Expected a (?:<class '(?:\w+\.)*(\w+)'>|typing\.Literal\[(.*?)\])(?:\. Got value: (.*))?")
 _GIVEN = re.compile(r"Given value: (?:NestedArg\(.*val=(.*)\)$|(.*))", re.MULTILINE)
+_BELOW = re.compile(r"NestedArg\(key='([\w.]*)', val=(.*)\)$")  # of --trainer.max_steps.x
+_NO_NAME_OF_A_CLASS = re.compile(
+    r"Not a valid subclass of|argument of type '\w+' is not iterable|unhashable type: '\w+'"
+)
 _SUBCLASS = re.compile(r"does not correspond to a subclass of (\w+)")
 _MISSING = re.compile(r"the following arguments are required: ([\w., ]+)$")
 _NO_VALUE = re.compile(r"argument --([\w.]+): expected one argument")
@@ -70,7 +75,7 @@ def explain(message: str, parser: Any) -> str:
     if found := _NO_ARGUMENT.search(message):
         cls, name = found.groups()
         if name == "class_path" or _last(cls) == "Callback":
-            return f"{at}a class is given as {{class_path: NAME, init_args: {{argument: value}}}}."
+            return f"{at}{_HOW_A_CLASS_IS_GIVEN}"
         arguments = _arguments_of(cls)
         meant = option_for_alias(name, [f"{key[1]}.{argument}" for argument in arguments]) if key else None
         if meant:
@@ -129,6 +134,8 @@ def explain(message: str, parser: Any) -> str:
         return f"--{found[1]} takes a YAML file of its options, or --{found[1]}.NAME VALUE. Received: {found[2]}"
     if found := _NOTHING_BELOW.search(message):
         return f"the config has no options below {found[1]}: give some, or leave {found[1]} out."
+    if _NO_NAME_OF_A_CLASS.search(message):
+        return f"{at}{_HOW_A_CLASS_IS_GIVEN}"
     lines = [line.strip().removeprefix("- ") for line in message.splitlines()]
     said = " ".join(dict.fromkeys(line for line in lines if line and not line.startswith(_NOISE)))
     return _KEY.sub(r"--\1", said)
@@ -151,7 +158,8 @@ def _wrong_type(name: str, message: str) -> str:
     received = next((got for *_, got in _EXPECTED.findall(message) if got), "")
     if not received and (given := _GIVEN.search(message)):
         received = next(filter(None, given.groups()), "")
-    return f"{name} takes {' or '.join(dict.fromkeys(_kinds(message)))}. Received: {received.strip()}"
+    received = _BELOW.sub(r"{\1: \2}", received.strip())
+    return f"{name} takes {' or '.join(dict.fromkeys(_kinds(message)))}. Received: {received}"
 
 
 def _kinds(message: str) -> list[str]:
