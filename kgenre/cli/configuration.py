@@ -154,6 +154,8 @@ def _check_sections(parser: Parser, options: Namespace) -> None:
             parser.error(f"--{part} takes options, such as {example}; omit it if there are none. Received: {given}")
     if options.seed_everything is None:
         parser.error("--seed_everything takes a whole number. Received: null")
+    for name in ("default_root_dir", "name"):
+        (options.trainer[name] or "").encode()  # the run's config.yaml could not hold a name that is not UTF-8
 
 
 def _print_if_wanted(parser: Parser, options: Namespace, words: list[str]) -> None:

@@ -105,6 +105,9 @@ def test_error_a_name_that_is_not_utf8(monkeypatch, capsys):
     monkeypatch.setattr("kgenre.cli.report.run", lambda words: "half an emoji: \ud83d".encode())
     with pytest.raises(UnicodeEncodeError):
         main.main(["report"])
+    for option in ("name", "default_root_dir"):  # refused before it trains: its config.yaml could not be read again
+        assert main.main(["fit", f"--trainer.{option}", "fr\udce9e"]) == 1
+        assert capsys.readouterr().err == "kgenre: 'fr\\udce9e' is not valid UTF-8: rename the file or folder.\n"
     assert main.main(["fit", "--data.path", "fr\udce9e"]) == 2
     assert "--data: a name is not valid UTF-8: rename the file or folder.\n" in capsys.readouterr().err
 
