@@ -268,10 +268,14 @@ def _loggers(trainer: Trainer) -> Iterator[tuple[str, Logger]]:
 
 def restore_weights(trainer: Trainer, checkpoint: Checkpoint) -> None:
     """Restore only the weights, after checking that they are this module's."""
-    from kgenre.engines.named_variables import refresh_layers
+    from kgenre.engines.named_variables import named_variables, refresh_layers
 
-    checked_variables(trainer.module, trainer.engine.built.variables, checkpoint)
+    ours, all_named = trainer.engine.built.variables, named_variables(trainer.module)
+    others = {name: v for name, v in all_named.items() if name in checkpoint.weights and name not in ours}
+    checked_variables(trainer.module, ours | others, checkpoint)
     trainer.engine.load_state_dict(checkpoint.weights)
+    for name, variable in others.items():  # of a step that this stage has not: the test's, in a fit
+        variable.assign(checkpoint.weights[name])
     refresh_layers(trainer.module)
 
 

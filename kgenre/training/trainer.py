@@ -231,7 +231,7 @@ class Trainer(Run):
             self.ckpt_path = checkpoint.path if checkpoint else None
             prepare(self, "fit", checkpoint)
             load_sources(self)
-            batch = build_for_fit(self)
+            batch = build_for_fit(self, checkpoint)
             if checkpoint is not None:
                 restore(self, checkpoint)
                 self.run_dir = run_of(checkpoint)

@@ -239,6 +239,33 @@ def test_resume_within_an_accumulated_group_of_a_variable_named_count():
     assert same_state(fit(), fit(path)) == []
 
 
+class BuildsInTest(BoringModule):
+    """Its test builds a layer and a metric that its fit does not."""
+
+    def __init__(self):
+        super().__init__()
+        self.probe, self.f1 = keras.layers.Dense(3), keras.metrics.F1Score(average="macro")
+
+    def test_step(self, batch, batch_idx):
+        self.f1.update_state(keras.ops.cast(batch["y"] > 0, "float32"), self.model(batch["x"]))
+        self.log("test/f1", self.f1)
+        self.log("test/probe", keras.ops.mean(self.probe(batch["x"]) ** 2))
+
+
+def test_resume_from_a_checkpoint_that_was_saved_after_a_test():
+    first, module = quiet_trainer(), BuildsInTest()
+    first.fit(module, boring_batches(2))
+    [tested] = first.test(module, boring_batches(2), verbose=False)
+    path = first.save_checkpoint("tested")
+    second, again = quiet_trainer(max_epochs=2), BuildsInTest()
+    second.fit(again, boring_batches(2), ckpt_path=path)
+    straight = quiet_trainer(max_epochs=2)
+    straight.fit(BuildsInTest(), boring_batches(2))
+    assert second.global_step == 4
+    assert same_state(straight, second) == []
+    assert second.test(again, boring_batches(2), verbose=False)[0]["test/probe"] == tested["test/probe"]
+
+
 def test_resume_restores_random_generators():
     import random
 
