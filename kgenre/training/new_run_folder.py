@@ -64,8 +64,8 @@ class NewRunFolder:
         return True
 
     def _remove_missing(self) -> None:
-        with suppress(OSError):  # another run has a folder there by now
-            for folder in self._missing:
+        for folder in self._missing:
+            with suppress(OSError):  # another run has a folder there by now, or it could not be created
                 folder.rmdir()
 
     def _check_use(self) -> None:

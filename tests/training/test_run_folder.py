@@ -93,6 +93,12 @@ def test_unwritable_root_is_named():
         quiet_trainer(default_root_dir="file", enable_checkpointing=True).fit(BoringModule(), boring_batches(1))
 
 
+def test_a_name_that_is_too_long_leaves_no_folder():
+    with pytest.raises(TrainerError, match="cannot be created in runs/xxx"):
+        quiet_trainer(name="x" * 300, enable_checkpointing=True).fit(BoringModule(), boring_batches(1))
+    assert not Path("runs").exists()
+
+
 def test_tilde_is_expanded_to_the_home_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     trainer = quiet_trainer(default_root_dir="~/runs", name="net", enable_checkpointing=True)
