@@ -9,6 +9,7 @@ from kgenre.checkpoints import CheckpointError, find_checkpoint
 from kgenre.cli import configuration
 from kgenre.cli.given_checkpoint import checkpoint_path
 from kgenre.cli.next_step import print_next_command
+from kgenre.cli.standard_streams import fault_tolerant_streams
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
 
@@ -25,7 +26,8 @@ def run_stage(stage: str, films: str, arguments: Sequence[str]) -> int:
     by_name = path in ("best", "last")
     run = trainer.default_root_dir if by_name else find_checkpoint(path).parent.parent
     try:
-        with writing_below(run, f"{stage} a writable copy of the run, as the results are saved there"):
+        place = writing_below(run, f"{stage} a writable copy of the run, as the results are saved there")
+        with fault_tolerant_streams(), place:
             getattr(trainer, stage)(module, datamodule=data, ckpt_path=path)
             if trainer.results_dir not in (None, trainer.run_dir):  # the run's own config is about other data
                 options.ckpt_path = str(trainer.ckpt_path)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from kgenre.cli import configuration
 from kgenre.cli.next_step import print_next_command
+from kgenre.cli.standard_streams import fault_tolerant_streams
 from kgenre.cli.usage import UsageError
 from kgenre.cli.writing import writing_below
 
@@ -100,8 +101,9 @@ def run(arguments: Sequence[str]) -> int:
         except BaseException:  # a full disk, Ctrl-C: leave no incomplete run
             shutil.rmtree(run_dir, ignore_errors=True)
             raise
-    trainer.test(module, datamodule=films, ckpt_path=path)
-    print_next_command(trainer)
+    with fault_tolerant_streams():
+        trainer.test(module, datamodule=films, ckpt_path=path)
+        print_next_command(trainer)
     return 0
 
 

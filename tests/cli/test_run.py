@@ -54,6 +54,22 @@ def test_the_comparison_with_baselines_is_printed(poster_run, capsys):
 
 
 @ALIKE
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("command", [["test", "--ckpt_path"], ["fuse", "--root=fused"]], ids=["test", "fuse"])
+def test_results_are_saved_when_standard_output_is_on_a_full_disk(
+    poster_run, in_tmp_path, capsys, monkeypatch, command
+):
+    (run := in_tmp_path / "version_0").mkdir()
+    shutil.copytree(poster_run / "checkpoints", run / "checkpoints")
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr("sys.stdout", full)
+        assert main([*command, str(run)]) == 0
+    said = "kgenre: standard output can no longer be written (No space left on device); the command continues."
+    assert said in capsys.readouterr().err.splitlines()
+    assert [path.name for path in in_tmp_path.rglob("predictions_test.csv")] == ["predictions_test.csv"]
+
+
+@ALIKE
 def test_the_config_is_complete_and_can_be_read_again(poster_run, capsys):
     config = yaml.safe_load((poster_run / "config.yaml").read_text())
     assert config["trainer"]["max_epochs"] == 2
