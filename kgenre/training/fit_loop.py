@@ -144,6 +144,7 @@ def fit_loop(trainer: Trainer) -> None:
             break
         t.current_epoch, t.batch_idx, t.epoch_is_done = t.current_epoch + 1, 0, False
 
+    t.stop_signal.raise_if_received()  # it came after the last batch
     hooks.on_train_end()
 
 

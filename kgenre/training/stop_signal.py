@@ -54,12 +54,15 @@ class StopSignal:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """The context of a loop that calls `raise_if_received`."""
+        """The context of a loop that calls `raise_if_received`; a signal that came too late for it is raised at the end."""
         self._defers = True
         try:
             yield
         finally:
             self._defers = False
+        if self.received is not None:
+            self.is_urgent = True  # there is nothing left to finish or save
+            self._raise(self.received)
 
     def raise_if_received(self) -> None:
         """Raise the error of a signal that was received.

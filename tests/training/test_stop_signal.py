@@ -105,11 +105,32 @@ def test_signal_outside_the_loop_is_raised_at_once():
     with pytest.raises(SystemExit) as end, stop.listening():
         send(signal.SIGTERM)
     assert end.value.code == 143
-    with stop.listening(), stop.deferred():
+    with pytest.raises(KeyboardInterrupt), stop.listening(), stop.deferred():
         send(signal.SIGINT)
         assert stop.saves
         with pytest.raises(KeyboardInterrupt):
             stop.raise_if_received()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, None), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize("hook", ["on_validation_end", "on_train_epoch_end", "on_train_end"])
+def test_signal_after_the_last_batch_is_not_lost(hook, number, code):
+    """The whole fit is saved, and the program does not go on as if nothing had happened."""
+
+    def come(trainer, module):
+        if trainer.global_step == 5:
+            send(number)
+
+    checkpoint = ModelCheckpoint()
+    trainer = quiet_trainer(callbacks=[Lambdas(**{hook: come}), checkpoint], enable_checkpointing=True)
+    exit_code = None
+    try:
+        trainer.fit(BoringModule(), boring_batches(5), boring_batches(3))
+    except SystemExit as end:
+        exit_code = end.code
+    assert (trainer.interrupted, exit_code) == (True, code)
+    state = read_checkpoint(checkpoint.last_model_path).state
+    assert (state["epoch"], state["batch"], state["global_step"]) == (1, 0, 5)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
