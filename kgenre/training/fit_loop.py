@@ -242,19 +242,20 @@ def run_validation(trainer: Trainer) -> None:
     trainer.validated_at = position(trainer)
     trainer.results.write_steps(trainer.engine)
     trainer.engine.sync()
+    restore_generators = _generators_now(trainer)
     try:
         evaluate(trainer, "validation", trainer.val_sources)
     except BaseException:
-        trainer.validated_at = None  # saved in a checkpoint: a resumed run validates again
+        # Saved in a checkpoint: a resumed run validates again, and draws the same numbers.
+        trainer.validated_at = None
+        restore_generators()
         raise
     trainer.engine.pull()
 
 
 def sanity_check(trainer: Trainer) -> None:
     """Run a few validation batches before training, so that a mistake there shows now and not after an epoch."""
-    engine = trainer.engine
-    generators = [v for v in engine.built.variables.values() if v.name == "seed_generator_state"]
-    before = list(map(engine.get_variable, generators))
+    restore_generators = _generators_now(trainer)
     trainer.state.stage, trainer.results.silent = "sanity_check", True
     try:
         trainer.hooks.on_sanity_check_start()
@@ -263,5 +264,17 @@ def sanity_check(trainer: Trainer) -> None:
         trainer.hooks.on_sanity_check_end()
     finally:
         trainer.state.stage, trainer.results.silent = "train", False
-    for generator, state in zip(generators, before, strict=True):
-        generator.assign(state)  # training draws the same numbers as without the check
+    restore_generators()  # training draws the same numbers as without the check
+
+
+def _generators_now(trainer: Trainer) -> Callable[[], None]:
+    """Return a function that sets the module's random generators back to their states as of now."""
+    engine = trainer.engine
+    generators = [v for v in engine.built.variables.values() if v.name == "seed_generator_state"]
+    states = list(map(engine.get_variable, generators))
+
+    def restore() -> None:
+        for generator, state in zip(generators, states, strict=True):
+            generator.assign(state)
+
+    return restore

@@ -306,6 +306,40 @@ def test_resume_runs_the_validation_that_a_crash_skipped():
     assert places == [2, 4, 4]
 
 
+def test_validation_repeated_on_resume_draws_the_same_numbers():
+    """A validation that samples, as a VAE's does: what an interrupted one has drawn does not count."""
+
+    class Sampling(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.noise = keras.random.SeedGenerator(1)
+
+        def training_step(self, batch, batch_idx):
+            return super().training_step(self.noisy(batch), batch_idx)
+
+        def validation_step(self, batch, batch_idx):
+            super().validation_step(self.noisy(batch), batch_idx)
+
+        def noisy(self, batch):
+            return batch | {"x": batch["x"] + keras.random.normal(batch["x"].shape, seed=self.noise)}
+
+    def interrupt(trainer, module, outputs, batch, batch_idx, dataloader_idx):
+        if trainer.global_step == 2 and not trainer.resumed:
+            signal.raise_signal(signal.SIGINT)
+
+    def fit(hook=None, ckpt_path=None):
+        callbacks = [ModelCheckpoint(), *([Lambdas(on_validation_batch_end=hook)] if hook else [])]
+        run = trainer(max_epochs=2, callbacks=callbacks)
+        run.fit(Sampling(), boring_batches(2), boring_batches(3), ckpt_path=ckpt_path)
+        return run
+
+    straight = fit()
+    assert fit(interrupt).interrupted
+    resumed = fit(ckpt_path="last")
+    assert same_state(straight, resumed) == []
+    assert rows_of(straight, "step", "val/loss") == rows_of(resumed, "step", "val/loss")
+
+
 def test_resume_from_a_schema_1_checkpoint(straight):
     """It has no epoch sums, logged values or random states; everything else is restored."""
     first = trainer(max_epochs=2)
