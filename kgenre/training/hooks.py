@@ -86,6 +86,8 @@ class Hooks:
         written = [callback for callback in callbacks if overrides(callback, name)]
         # At the end of an epoch or a validation the module may log the value that a callback monitors.
         late = [c for c in written if c.saves or (c.monitors and name in ("on_train_epoch_end", "on_validation_end"))]
+        # Checkpoints that a run can be resumed from know of those of weights only: these are written first.
+        late.sort(key=lambda callback: not getattr(callback, "save_weights_only", True))
         chain = [bound(callback) for callback in written if callback not in late]
         if overrides(module, name, Module):
             hook = _as_written(getattr(module, name), getattr(Module, name))

@@ -1,6 +1,8 @@
 """ModelCheckpoint: which checkpoints are written and kept, and what ``best`` and ``last`` point to."""
 
+import contextlib
 import shutil
+import signal
 import threading
 import time
 from pathlib import Path
@@ -604,6 +606,30 @@ def test_several_callbacks_share_a_folder():
     trainer.fit(Scores([*SCORES, 1.0]), boring_batches(1), boring_batches(1), ckpt_path="last")
     assert again[0].kept.scores == {"step=000004": 2.0, "step=000006": 1.0}
     assert again[1].kept.last == "step=000006-v1"
+
+
+def test_resumed_run_knows_checkpoints_of_weights_only():
+    """Whichever callback comes first in the list, the checkpoint to resume from is written last."""
+
+    class Fails(Scores):
+        def on_train_batch_end(self, outputs, batch, batch_idx):
+            if self.trainer.global_step == 3 and not self.trainer.resumed:
+                raise Broken
+
+    def fit(module, ckpt_path=None):
+        light = ModelCheckpoint("val/score", mode="max", save_weights_only=True, filename="light-{step}")
+        callbacks = [ModelCheckpoint(monitor=None), light]
+        trainer = quiet_trainer(max_epochs=4, callbacks=callbacks, enable_checkpointing=True)
+        with contextlib.suppress(Broken):
+            trainer.fit(module, boring_batches(1), boring_batches(1), ckpt_path=ckpt_path)
+        return light
+
+    scores = [5.0, 7.0, 4.0, 2.0]
+    assert fit(Scores(scores)).best_model_path.name == "light-step=2"
+    fit(Fails(scores))
+    resumed = fit(Scores(scores), "last")
+    assert (resumed.best_model_path.name, resumed.best_model_score) == ("light-step=2", 7.0)
+    assert sorted(path.name for path in resumed.folder.glob("light*")) == ["light-step=2", "light-step=4"]
 
 
 def test_callbacks_with_the_same_monitor_have_separate_states():
