@@ -140,6 +140,7 @@ class ModelCheckpoint(Callback):
         self._seen = 0  # the newest optimizer update that was handled
         self._saved_at = 0.0  # `monotonic` time of the last save
         self._is_due = False  # a save by steps or by time waits for a validation
+        self._has_saved = False  # a checkpoint that was due, not only where training was interrupted
         self._has_failed = False  # a write has failed in this fit
         self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch, step of a save between epochs
 
@@ -166,7 +167,7 @@ class ModelCheckpoint(Callback):
     def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Forget the checkpoints of an earlier fit: they may belong to another run."""
         if stage == "fit":
-            self.folder, self._is_due = None, False
+            self.folder, self._is_due, self._has_saved = None, False, False
             self.kept.clear()
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
@@ -231,8 +232,8 @@ class ModelCheckpoint(Callback):
         self._wait(self.on_save_error)
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
-        """Wait until the last checkpoint is on the disk; with ``save_last``, save one if there is none yet."""
-        if self.save_last and self.kept.last is None and trainer.global_step:
+        """Wait until the last checkpoint is on the disk; with ``save_last``, save one if none was due yet."""
+        if self.save_last and not (self.kept.last and self._has_saved) and trainer.global_step:
             self._save(trainer)
         self.finish()
 
@@ -273,6 +274,7 @@ class ModelCheckpoint(Callback):
         has_none = self.save_top_k > 0 and self.kept.best is None
         if not (keeps or has_none or self.save_last or self.save_top_k == -1):
             return
+        self._has_saved = True
         self._write(trainer, score if keeps else None, self.on_save_error)
 
     def _is_already_ranked(self, score: float | None, trainer: Trainer) -> bool:
@@ -369,9 +371,10 @@ class ModelCheckpoint(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The kept checkpoints with their scores, and whether one is due after a validation (it may be interrupted)."""
-        return self.kept.state_dict() | {"is_due": self._is_due}
+        return self.kept.state_dict() | {"is_due": self._is_due, "has_saved": self._has_saved}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore the kept checkpoints; if training goes back to a checkpoint, those after it become superfluous."""
         self.kept.load_state_dict(state, is_running=self.folder is not None)
-        self._is_due = state.get("is_due", False)  # older states lack it
+        self._is_due = state.get("is_due", False)  # older states lack it, and the next
+        self._has_saved = state.get("has_saved", self.kept.last is not None)

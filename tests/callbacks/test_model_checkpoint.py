@@ -304,6 +304,20 @@ def test_every_n_train_steps(every, trainer_arguments, steps, validates):
     assert (read_checkpoint(last).state["global_step"] if last else None) == (steps[-1] if steps else None)
 
 
+def test_end_of_a_resumed_fit_is_saved():
+    """As without the interruption, if no checkpoint was due: that of the interruption is not the end."""
+
+    def interrupt(trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == 3 and not trainer.resumed:
+            signal.raise_signal(signal.SIGINT)
+
+    for ckpt_path in (None, "last", "last"):
+        callbacks = [Lambdas(on_train_batch_end=interrupt), ModelCheckpoint(every_n_train_steps=100)]
+        trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+        trainer.fit(BoringModule(), boring_batches(4), ckpt_path=ckpt_path)
+        assert folders() == ["step=000003" if trainer.interrupted else "step=000008"]
+
+
 def test_waits_for_a_monitor_logged_per_epoch():
     """Within the first epoch, the epoch's mean does not exist yet, although validation has run."""
 
