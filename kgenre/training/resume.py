@@ -40,6 +40,8 @@ def run_state(trainer: Trainer) -> dict[str, Any]:
         "batch": 0 if done else t.batch_idx,
         "global_step": t.global_step,
         "validated_at": t.validated_at,
+        # A stop that waits for min_epochs or min_steps; what is over for another reason may be continued.
+        "stop_is_put_off": t.should_stop and not t.schedule.may_stop(t.current_epoch + done, t.global_step),
         "steps_per_execution": t.chosen_steps_per_execution,
         "jit_compile": t.chosen_jit_compile,
         "configured_rates": t.configured_rates,
@@ -131,6 +133,7 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     t.chosen_jit_compile = state.get("jit_compile")
     t.validated_at = tuple(state["validated_at"]) if state["validated_at"] else None
     t.saved_epoch = checkpoint.epoch
+    t.should_stop = t.should_stop or state.get("stop_is_put_off", False)  # missing in older checkpoints
     callbacks = dict(_by_key(t.callbacks))
     if absent := [key for key, kept in state["callbacks"].items() if kept and key not in callbacks]:
         _log.warning("The run is resumed without callbacks that it had: %s.", ", ".join(absent))

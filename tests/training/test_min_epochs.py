@@ -1,6 +1,7 @@
 """``min_epochs`` and ``min_steps``: a request to stop waits until both are reached."""
 
 import logging
+import signal
 
 import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
@@ -79,6 +80,32 @@ def test_early_stopping_waits_and_logs_once(caplog):
         trainer.fit(Same(), boring_batches(1), boring_batches(1))
     assert trainer.current_epoch == 5
     assert len([record for record in caplog.records if "Stopping early" in record.message]) == 1
+
+
+def test_delayed_stop_survives_resume(in_tmp_path):
+    """The value improves again while the stop is delayed, so nothing but the first request would stop the fit."""
+    values = [5.0, 6.0, 4.0, 3.0, 2.0, 1.0, 0.0, 0.0]
+
+    class Logged(BoringModule):
+        def on_validation_epoch_end(self):
+            self.log("val/value", values[self.current_epoch])
+
+    def fit(hook, ckpt_path=None):
+        callbacks = [Lambdas(**hook), EarlyStopping("val/value", patience=1), ModelCheckpoint(monitor=None)]
+        trainer = quiet_trainer(
+            max_epochs=8, min_epochs=5, num_sanity_val_steps=0, callbacks=callbacks, enable_checkpointing=True
+        )
+        trainer.fit(Logged(), boring_batches(2), boring_batches(1), ckpt_path=ckpt_path)
+        return trainer
+
+    def interrupt(trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == 7:
+            signal.raise_signal(signal.SIGINT)
+
+    assert fit({}).current_epoch == 5
+    assert fit({"on_train_batch_end": interrupt}).interrupted
+    assert fit({}, "last").current_epoch == 5
+    assert fit({}, "last").current_epoch > 5  # a fit that is over may be continued
 
 
 @pytest.mark.parametrize(
