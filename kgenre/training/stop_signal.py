@@ -54,7 +54,7 @@ class StopSignal:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """The context of a loop that calls `raise_if_received`; a signal that came too late for it is raised at the end."""
+        """The context of a loop that calls `raise_if_received`; at its end, a signal that came too late is raised."""
         self._defers = True
         try:
             yield

@@ -7,7 +7,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer
 
 from kgenre import TrainerError
-from kgenre.callbacks import EarlyStopping
+from kgenre.callbacks import EarlyStopping, ModelCheckpoint
 
 
 def stop_after(steps):
