@@ -54,6 +54,12 @@ class LearningRateScheduler(Callback):
         self.interval = interval
         self.frequency = frequency
         self.optimizer = optimizer
+        self._newest: int | None = None  # the epoch or update whose rate was set last
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Forget an earlier fit; a checkpoint's state is loaded later."""
+        if stage == "fit":
+            self._newest = None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Refuse an optimizer that has a schedule of its own."""
@@ -75,14 +81,24 @@ class LearningRateScheduler(Callback):
             self._set(trainer, trainer.global_step)
 
     def _set(self, trainer: Trainer, index: int) -> None:
-        if index % self.frequency:
+        # A run that was saved where its step failed has the rate of that step already.
+        if index % self.frequency or index == self._newest:
             return
+        self._newest = index
         for position, rate in enumerate(trainer.learning_rates()):
             if self.optimizer in (None, position):
                 new = self.schedule(index // self.frequency, rate)
                 if new is None:
                     raise TypeError(f"The scheduler {self.schedule!r} returned None: it must return the new rate.")
                 trainer.set_learning_rate(float(new), position)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch or update whose rate was set last."""
+        return {"newest": self._newest}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self._newest = state.get("newest")  # older states lack it
 
 
 def _takes_two(schedule: Callable[..., float]) -> bool:

@@ -245,9 +245,12 @@ class ModelCheckpoint(Callback):
         wanted = self.save_on_exception and not trainer.stop_signal.is_urgent
         if not trainer.global_step or not (wanted or trainer.stop_signal.saves):
             return
-        if self._at_boundary == (trainer.current_epoch, trainer.batch_idx, trainer.global_step):
+        here = trainer.current_epoch, trainer.batch_idx, trainer.global_step
+        others = [callback for callback in self._others if not callback.save_weights_only]
+        saved = [callback.last_model_path for callback in (self, *others) if callback._at_boundary == here]
+        if saved:
             # The epoch's first hooks (a new rate) have run; a run resumed from here would run them again.
-            _log.info("Nothing is saved: no step was made since %s.", self.last_model_path)
+            _log.info("Nothing is saved: no step was made since %s.", saved[0])
         elif trainer.engine.has_lost_steps:  # a run resumed from here would skip their batches
             newest = self.last_model_path or "none"
             _log.warning("Nothing is saved: the weights lack the last steps. The newest checkpoint: %s", newest)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from boring import BoringModule, boring_batches, descend, quiet_trainer, weights_of
 
-from kgenre.callbacks import ConstantThenDecay, LearningRateMonitor, LearningRateScheduler
+from kgenre.callbacks import ConstantThenDecay, LearningRateMonitor, LearningRateScheduler, ModelCheckpoint
 from kgenre.loggers import InMemoryLogger
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -67,6 +67,27 @@ def test_epoch_resumed_in_the_middle_decays_once():
     second = quiet_trainer(max_epochs=2, callbacks=LearningRateScheduler(halve))
     second.fit(BoringModule(learning_rate=1.0), boring_batches(4), ckpt_path=path)
     assert second.learning_rates() == [0.25]
+
+
+@pytest.mark.parametrize(("interval", "rate"), [("epoch", 0.25), ("step", 2.0**-8)])
+def test_step_that_failed_and_is_repeated_decays_once(interval, rate):
+    """The rate of its step, or of its epoch, had been set already when the run was saved."""
+
+    class Fails(BoringModule):
+        def on_train_batch_start(self, batch, batch_idx):
+            if self.trainer.global_step == 4 and not self.trainer.resumed:
+                raise RuntimeError("failed")
+
+    def fit(ckpt_path=None):
+        schedule = LearningRateScheduler(lambda index, rate: rate / 2, interval=interval)
+        checkpoint = ModelCheckpoint(every_n_train_steps=100, save_on_exception=True)
+        trainer = quiet_trainer(max_epochs=2, callbacks=[schedule, checkpoint], enable_checkpointing=True)
+        trainer.fit(Fails(learning_rate=1.0), boring_batches(4), ckpt_path=ckpt_path)
+        return trainer
+
+    with pytest.raises(RuntimeError, match="failed"):
+        fit()
+    assert fit("last").learning_rates() == [rate]
 
 
 def test_constant_then_decay():

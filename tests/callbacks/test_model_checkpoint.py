@@ -461,6 +461,25 @@ def test_interrupted_validation_still_scores_the_due_checkpoint():
     assert checkpoint.kept.scores == {"step=000002": 2.0, "step=000004": 4.0}
 
 
+def test_nothing_is_saved_on_an_exception_if_another_callback_saved_the_epoch():
+    """A checkpoint of the new epoch's beginning would repeat its first hooks on resume."""
+
+    def fail(trainer, module, batch, batch_idx):
+        if trainer.global_step == 2:
+            raise Broken
+
+    callbacks = [
+        Lambdas(on_train_batch_start=fail),
+        ModelCheckpoint(monitor=None, every_n_train_steps=100, save_on_exception=True),
+        ModelCheckpoint(monitor=None),
+    ]
+    trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    with pytest.raises(Broken):
+        trainer.fit(BoringModule(), boring_batches(2))
+    assert folders() == ["step=000002"]
+    assert read_checkpoint(callbacks[2].last_model_path).state["epoch"] == 1
+
+
 def test_failed_step_is_not_counted():
     def break_second_step(trainer, module):
         step, calls = trainer.engine.train_step, []
