@@ -140,7 +140,8 @@ class ModelCheckpoint(Callback):
         self._seen = 0  # the newest optimizer update that was handled
         self._saved_at = 0.0  # `monotonic` time of the last save
         self._is_due = False  # a save by steps or by time waits for a validation
-        self._has_saved = False  # a checkpoint that was due, not only where training was interrupted
+        self._has_saved = False  # a checkpoint that was due, not only where training was interrupted or ended
+        self._began_at = 0  # the optimizer updates before this fit
         self._has_failed = False  # a write has failed in this fit
         self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch, step of a save between epochs
 
@@ -191,7 +192,8 @@ class ModelCheckpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Start counting updates and time."""
-        self._seen, self._saved_at = trainer.global_step, monotonic()
+        self._seen = self._began_at = trainer.global_step
+        self._saved_at = monotonic()
 
     def next_step_needed(self, trainer: Trainer) -> float:
         """Request the update after which a checkpoint by steps is due."""
@@ -233,8 +235,8 @@ class ModelCheckpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """Wait until the last checkpoint is on the disk; with ``save_last``, save one if none was due yet."""
-        if self.save_last and not (self.kept.last and self._has_saved) and trainer.global_step:
-            self._save(trainer)
+        if self.save_last and not (self.kept.last and self._has_saved) and trainer.global_step > self._began_at:
+            self._save(trainer, is_due=False)
         self.finish()
 
     def on_exception(self, trainer: Trainer, module: Module, exception: BaseException) -> None:
@@ -266,7 +268,7 @@ class ModelCheckpoint(Callback):
         if self._is_due if n is None else (trainer.current_epoch + 1) % n == 0:
             self._save(trainer)
 
-    def _save(self, trainer: Trainer) -> None:
+    def _save(self, trainer: Trainer, is_due: bool = True) -> None:
         self._is_due, self._saved_at = False, monotonic()
         assert self.folder is not None  # see on_fit_start
         self._wait(self.on_save_error)
@@ -277,7 +279,7 @@ class ModelCheckpoint(Callback):
         has_none = self.save_top_k > 0 and self.kept.best is None
         if not (keeps or has_none or self.save_last or self.save_top_k == -1):
             return
-        self._has_saved = True
+        self._has_saved = self._has_saved or is_due
         self._write(trainer, score if keeps else None, self.on_save_error)
 
     def _is_already_ranked(self, score: float | None, trainer: Trainer) -> bool:

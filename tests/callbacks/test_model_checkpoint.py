@@ -305,17 +305,18 @@ def test_every_n_train_steps(every, trainer_arguments, steps, validates):
 
 
 def test_end_of_a_resumed_fit_is_saved():
-    """As without the interruption, if no checkpoint was due: that of the interruption is not the end."""
+    """As without the interruption, if none was due: those of the interruption and of the first end are not the end."""
 
     def interrupt(trainer, module, outputs, batch, batch_idx):
         if trainer.global_step == 3 and not trainer.resumed:
             signal.raise_signal(signal.SIGINT)
 
-    for ckpt_path in (None, "last", "last"):
-        callbacks = [Lambdas(on_train_batch_end=interrupt), ModelCheckpoint(every_n_train_steps=100)]
-        trainer = quiet_trainer(max_epochs=2, callbacks=callbacks, enable_checkpointing=True)
+    for ckpt_path, epochs, step in ((None, 2, 3), ("last", 2, 8), ("last", 2, 8), ("last", 3, 12)):
+        checkpoint = ModelCheckpoint(every_n_train_steps=100, filename="{step}")
+        callbacks = [Lambdas(on_train_batch_end=interrupt), checkpoint]
+        trainer = quiet_trainer(max_epochs=epochs, callbacks=callbacks, enable_checkpointing=True)
         trainer.fit(BoringModule(), boring_batches(4), ckpt_path=ckpt_path)
-        assert folders() == ["step=000003" if trainer.interrupted else "step=000008"]
+        assert folders() == [f"step={step}"]
 
 
 def test_waits_for_a_monitor_logged_per_epoch():
