@@ -68,6 +68,12 @@ class BackboneFinetuning(Callback):
         self.verbose = verbose
         self.backbone = backbone
         self._flags: list[tuple[Any, bool]] = []  # each layer with its original ``trainable``
+        self._newest: int | None = None  # the epoch whose rate was set last
+
+    def setup(self, trainer: Trainer, module: Module, stage: str) -> None:
+        """Forget an earlier fit; a checkpoint's state is loaded later."""
+        if stage == "fit":
+            self._newest = None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
         """Freeze the backbone, after its optimizer has created its state."""
@@ -96,8 +102,10 @@ class BackboneFinetuning(Callback):
         if trainer.current_epoch < self.unfreeze_backbone_at_epoch:
             self._freeze()  # again: a rollback may have returned to an earlier epoch
             return
-        if trainer.batch_idx:
+        # A run that was saved where the epoch's first step failed has its rate already.
+        if trainer.batch_idx or trainer.current_epoch == self._newest:
             return
+        self._newest = trainer.current_epoch
         rates = trainer.learning_rates()
         rest = rates[self._rest]
         if trainer.current_epoch == self.unfreeze_backbone_at_epoch:
@@ -110,6 +118,14 @@ class BackboneFinetuning(Callback):
         trainer.set_learning_rate(rate, self._optimizer)
         if self.verbose:
             _log.info("Epoch %d: learning rate %.4g, backbone %.4g.", trainer.current_epoch + 1, rest, rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The epoch whose rate was set last."""
+        return {"newest": self._newest}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore it."""
+        self._newest = state.get("newest")  # older states lack it
 
     def teardown(self, trainer: Trainer, module: Module, stage: str) -> None:
         """Restore the original ``trainable`` flags."""

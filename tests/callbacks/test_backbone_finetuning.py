@@ -4,7 +4,7 @@ import pytest
 from boring import BoringModule, Lambdas, boring_batches, quiet_trainer, weights_of
 from keras import ops
 
-from kgenre.callbacks import BackboneFinetuning
+from kgenre.callbacks import BackboneFinetuning, ModelCheckpoint
 
 
 class Transfer(BoringModule):
@@ -89,6 +89,24 @@ def test_resumed_run_equals_uninterrupted_run(tmp_path):
     assert first + rest == pytest.approx(whole)
     for name, array in other.engine.state_dict().items():
         np.testing.assert_array_equal(again.engine.state_dict()[name], array, err_msg=name)
+
+
+def test_epoch_whose_first_step_failed_sets_its_rate_once(in_tmp_path):
+    class Fails(Transfer):
+        def on_train_batch_start(self, batch, batch_idx):
+            if self.trainer.global_step == 4 and not self.trainer.resumed:
+                raise RuntimeError("failed")
+
+    def fit(ckpt_path=None):
+        finetuning = BackboneFinetuning(unfreeze_backbone_at_epoch=1)
+        checkpoint = ModelCheckpoint(every_n_train_steps=100, save_on_exception=True)
+        trainer = quiet_trainer(max_epochs=3, callbacks=[finetuning, checkpoint], enable_checkpointing=True)
+        trainer.fit(Fails(), boring_batches(2), ckpt_path=ckpt_path)
+        return trainer.learning_rates()[0]
+
+    with pytest.raises(RuntimeError, match="failed"):
+        fit()
+    assert fit("last") == pytest.approx(0.02)  # 0.01 in the epoch before
 
 
 def test_a_second_fit_can_train_the_backbone():
