@@ -24,7 +24,8 @@ class LearningRateScheduler(Callback):
         optimizer: the index of the optimizer whose rate is set; None: all.
 
     Raises:
-        ValueError: another interval, a frequency below 1, or a function that does not take two arguments.
+        ValueError: another interval, a frequency below 1, or a function that does not take two arguments; (when the
+            fit begins) there is no such optimizer.
         TypeError: (when training starts) the optimizer was given a Keras schedule, which sets the rate by itself, or
             the function returns None.
 
@@ -62,7 +63,14 @@ class LearningRateScheduler(Callback):
             self._newest = None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Refuse an optimizer that has a schedule of its own."""
+        """Refuse an optimizer that does not exist, or has a schedule of its own."""
+        count = len(trainer.optimizers)
+        if self.optimizer is not None and not 0 <= self.optimizer < count:
+            numbers = "0" if count == 1 else f"0 to {count - 1}"
+            raise ValueError(
+                f"LearningRateScheduler(optimizer=...) must be {numbers} for a module with {count} "
+                f"optimizer{'s' * (count > 1)}, or None for all. Received: {self.optimizer!r}"
+            )
         reject_schedules("LearningRateScheduler", trainer, self.optimizer)
 
     def on_train_epoch_start(self, trainer: Trainer, module: Module) -> None:

@@ -110,6 +110,13 @@ def test_schedule_that_returns_nothing_is_named():
         trainer.fit(BoringModule(), boring_batches(1))
 
 
+@pytest.mark.parametrize("optimizer", [1, -1])
+def test_optimizer_that_does_not_exist_is_rejected(optimizer):
+    schedule = LearningRateScheduler(lambda epoch, rate: rate, optimizer=optimizer)
+    with pytest.raises(ValueError, match=rf"optimizer=...\) must be 0 for .* 1 optimizer, .*Received: {optimizer}"):
+        history(schedule)
+
+
 def test_optimizer_with_its_own_schedule_is_rejected():
     class Scheduled(BoringModule):
         def configure_optimizers(self):
