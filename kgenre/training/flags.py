@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from collections.abc import Mapping
 from numbers import Integral, Real
 from types import SimpleNamespace
@@ -144,6 +145,8 @@ def _check(f: SimpleNamespace) -> None:
         _at_least(steps_per_execution=(f.steps_per_execution, 1))
     if not (f.jit_compile is None or isinstance(f.jit_compile, bool) or f.jit_compile == "auto"):  # 1 is not a bool
         raise TrainerError(f"jit_compile must be True, False, None or 'auto'. Received: {f.jit_compile!r}")
+    if not isinstance(f.name, str | os.PathLike | None):
+        raise TrainerError(f"name must be a string, or None. Received: {f.name!r}")
     check_limit("overfit_batches", f.overfit_batches)
     check_accelerator(f.accelerator, f.devices, f.strategy)
     if f.deterministic not in (True, False, "warn"):

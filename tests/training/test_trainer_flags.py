@@ -382,6 +382,7 @@ def test_jit_compile_trains_to_the_same_loss():
         {"gradient_clip_val": "1"},
         {"jit_compile": 1},
         {"gradient_clip_val": float("nan")},
+        {"name": 7},
     ],
     ids=str,
 )
