@@ -1,7 +1,7 @@
 """Warn if a run resumed inside an epoch cannot continue exactly, because its batches or their order have changed.
 
-This happens with a ``tf.data`` source or a PyTorch DataLoader that reshuffles in each pass, and with a datamodule that
-is given another batch size.
+This happens with a ``tf.data`` source or a PyTorch DataLoader that reshuffles in each pass, with a Keras ``PyDataset``
+that does so in ``on_epoch_end``, and with a datamodule that is given another batch size.
 """
 
 from __future__ import annotations
@@ -23,13 +23,16 @@ def warn_of_another_order(trainer: Trainer) -> None:
 
     A new process starts with the order of the first epoch, so a seeded shuffle is resumed correctly in that one.
     """
-    if trainer.batch_idx and _loses_its_order(trainer.train_source, trainer.current_epoch):
+    source, epoch = trainer.train_source, trainer.current_epoch
+    verb = "has" if _loses_its_order(source, epoch) else "may have" if epoch and _counts_epochs(source) else None
+    if trainer.batch_idx and verb is not None:
         _log.warning(
-            "The rest of epoch %d has a different order than without the interruption: the shuffling of tf.data and of "
-            "a DataLoader cannot be resumed inside an epoch. To keep the order, use a data pipeline with epoch_batches "
-            "(kgenre.training.EpochBatches, such as kgenre.ArrayDataset) or tf.data's shuffle(..., seed=1, "
-            "reshuffle_each_iteration=False), which uses one order for all epochs.",
-            trainer.current_epoch + 1,
+            "The rest of epoch %d %s a different order than without the interruption: the shuffling of tf.data, of a "
+            "DataLoader and in a PyDataset's on_epoch_end cannot be resumed inside an epoch. To keep the order, use a "
+            "data pipeline with epoch_batches (kgenre.training.EpochBatches, such as kgenre.ArrayDataset) or tf.data's "
+            "shuffle(..., seed=1, reshuffle_each_iteration=False), which uses one order for all epochs.",
+            epoch + 1,
+            verb,
         )
 
 
@@ -55,6 +58,14 @@ def warn_of_other_batches(trainer: Trainer, then: Mapping[str, Any] | None) -> N
             trainer.current_epoch + 1,
             "; ".join(said),
         )
+
+
+def _counts_epochs(source: Any) -> bool:
+    """Whether a Keras PyDataset does something between epochs: almost always it shuffles."""
+    if not (hasattr(source, "__getitem__") and hasattr(source, "on_epoch_begin")):
+        return False
+    users = [kind for kind in type(source).__mro__ if not kind.__module__.startswith("keras.")]
+    return any(name in vars(kind) for kind in users for name in ("on_epoch_begin", "on_epoch_end"))
 
 
 def _loses_its_order(source: Any, epoch: int) -> bool:

@@ -558,6 +558,31 @@ def test_unrepeatable_torch_shuffle_is_warned_about(kind, step, generator, is_wa
     assert ("has a different order than without the interruption" in caplog.text) is is_warned
 
 
+@pytest.mark.parametrize(("step", "shuffles", "is_warned"), [(2, True, False), (6, True, True), (6, False, False)])
+def test_unrepeatable_shuffle_of_a_py_dataset_is_warned_about(step, shuffles, is_warned, caplog):
+    class Batches(keras.utils.PyDataset):
+        def __init__(self):
+            super().__init__()
+            self.batches, self.rng = boring_batches(4), np.random.default_rng(1)
+
+        def __len__(self):
+            return len(self.batches)
+
+        def __getitem__(self, batch):
+            return self.batches[batch]
+
+    class Shuffled(Batches):
+        def on_epoch_end(self):
+            self.rng.shuffle(self.batches)
+
+    straight, first, second = (quiet_trainer(max_epochs=2, max_steps=steps) for steps in (-1, step, -1))
+    straight.fit(BoringModule(), (source := Shuffled if shuffles else Batches)())
+    first.fit(BoringModule(), source())
+    second.fit(BoringModule(), source(), ckpt_path=first.save_checkpoint("middle"))
+    assert ("The rest of epoch 2 may have a different order than" in caplog.text) is is_warned
+    assert (same_state(straight, second) != []) is is_warned
+
+
 def test_changed_batch_size_within_an_epoch_is_warned_about(caplog):
     class Data(kgenre.DataModule):
         def __init__(self, batch_size=4):
