@@ -144,6 +144,7 @@ class ModelCheckpoint(Callback):
         self._began_at = 0  # the optimizer updates before this fit
         self._has_failed = False  # a write has failed in this fit
         self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch, step of a save between epochs
+        self._newest_at: tuple[int, int] | None = None  # epoch and batch of the newest checkpoint
 
     @property
     def state_key(self) -> str:
@@ -194,6 +195,7 @@ class ModelCheckpoint(Callback):
         """Start counting updates and time."""
         self._seen = self._began_at = trainer.global_step
         self._saved_at = monotonic()
+        self._newest_at = (trainer.current_epoch, trainer.batch_idx) if trainer.resumed else None
 
     def next_step_needed(self, trainer: Trainer) -> float:
         """Request the update after which a checkpoint by steps is due."""
@@ -291,7 +293,8 @@ class ModelCheckpoint(Callback):
         """Write the newest checkpoint, with a score if it is among the best."""
         folder = self.folder
         assert folder is not None  # see on_fit_start
-        name = self._free_name(trainer, folder)
+        name = self._free_name(trainer, folder, score)
+        self._newest_at = trainer.current_epoch, trainer.batch_idx
         self.kept.add(name, score)
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)
         # `LossWatch` found a bad loss, perhaps while the state was collected.
@@ -345,15 +348,18 @@ class ModelCheckpoint(Callback):
                 )
             self._has_failed = True
 
-    def _free_name(self, trainer: Trainer, folder: Path) -> str:
+    def _free_name(self, trainer: Trainer, folder: Path, score: float | None) -> str:
         metrics = trainer.callback_metrics
         is_between = not (trainer.batch_idx or trainer.epoch_is_done)  # between epochs: name it after the finished one
         epoch = trainer.current_epoch - is_between
         name = free = checkpoint_name(self.filename, epoch, trainer.global_step, metrics)
         version = 0
-        others = {taken for other in self._others for taken in other.kept.names}
+        taken = {name for other in self._others for name in other.kept.names}
+        if score is None and self._newest_at != (trainer.current_epoch, trainer.batch_idx):
+            # Of the same update but a later batch, with other BatchNorm statistics than those that were ranked.
+            taken |= self.kept.scores.keys()
         # With the default name, the folder of the same step is the same checkpoint and may be overwritten.
-        while free in others or (self.filename != "{step:06d}" and (folder / free).exists()):
+        while free in taken or (self.filename != "{step:06d}" and (folder / free).exists()):
             version += 1
             free = f"{name}-v{version}"
         return free

@@ -98,6 +98,25 @@ def test_each_validation_scores_one_checkpoint():
     assert best.kept.scores == {"step=000002": 3.0, "step=000004": 2.0}
 
 
+def test_best_is_not_overwritten_by_a_later_batch_of_the_same_update():
+    """Validations inside a group of accumulated batches: the weights are the same, BatchNorm statistics are not."""
+    scores = {2: 3.0, 4: 1.0, 6: 2.0, 8: 3.0}
+
+    class Inside(Scores):
+        def log_score(self):
+            if not self.trainer.sanity_checking:
+                self.log("val/score", scores[self.trainer.batch_idx])
+
+    checkpoint = ModelCheckpoint("val/score")
+    trainer = quiet_trainer(
+        accumulate_grad_batches=4, val_check_interval=2, callbacks=checkpoint, enable_checkpointing=True
+    )
+    trainer.fit(Inside(), boring_batches(8), boring_batches(1))
+    assert (checkpoint.best_model_path.name, checkpoint.best_model_score) == ("step=000001", 1.0)
+    assert read_checkpoint(checkpoint.best_model_path).state["batch"] == 4
+    assert folders() == ["step=000001", "step=000002"]
+
+
 def test_nan_is_never_the_best():
     assert fit(ModelCheckpoint("val/score"), 3, Scores([4.0, float("nan"), 5.0])) == ([1, 3], {"best": 1, "last": 3})
     assert fit(ModelCheckpoint("val/score"), 2, Scores([float("nan")] * 2)) == ([2], {"last": 2})
