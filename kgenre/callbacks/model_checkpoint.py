@@ -141,7 +141,7 @@ class ModelCheckpoint(Callback):
         self._saved_at = 0.0  # `monotonic` time of the last save
         self._is_due = False  # a save by steps or by time waits for a validation
         self._has_saved = False  # a checkpoint that was due, not only where training was interrupted or ended
-        self._began_at = 0  # the optimizer updates before this fit
+        self._began_at = (0, 0, 0)  # epoch, batch and step where this fit began
         self._has_failed = False  # a write has failed in this fit
         self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch, step of a save between epochs
         self._newest_at: tuple[int, int] | None = None  # epoch and batch of the newest checkpoint
@@ -193,8 +193,8 @@ class ModelCheckpoint(Callback):
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Start counting updates and time."""
-        self._seen = self._began_at = trainer.global_step
-        self._saved_at = monotonic()
+        self._seen, self._saved_at = trainer.global_step, monotonic()
+        self._began_at = trainer.current_epoch, trainer.batch_idx, trainer.global_step
         self._newest_at = (trainer.current_epoch, trainer.batch_idx) if trainer.resumed else None
 
     def next_step_needed(self, trainer: Trainer) -> float:
@@ -237,7 +237,8 @@ class ModelCheckpoint(Callback):
 
     def on_train_end(self, trainer: Trainer, module: Module) -> None:
         """Wait until the last checkpoint is on the disk; with ``save_last``, save one if none was due yet."""
-        if self.save_last and not (self.kept.last and self._has_saved) and trainer.global_step > self._began_at:
+        advanced = (trainer.current_epoch, trainer.batch_idx, trainer.global_step) != self._began_at
+        if self.save_last and not (self.kept.last and self._has_saved) and trainer.global_step and advanced:
             self._save(trainer, is_due=False)
         self.finish()
 
