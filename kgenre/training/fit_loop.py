@@ -66,6 +66,7 @@ def fit_loop(trainer: Trainer) -> None:
         t.epoch_is_done = results.is_provisional = False
         if t.batch_idx and t.validated_at != position(t) and schedule.validates_inside(*position(t)):
             run_validation(t)  # the run was interrupted between a step and its validation
+            steps_are_left = not is_over(t)
         batches = iterate_epoch(t.train_source, 0 if t.overfit_batches else t.current_epoch, t.batch_idx)
         remaining = schedule.remaining(t.batch_idx)
         begun_at, waited = t.batch_idx, t.input_seconds
@@ -117,7 +118,7 @@ def fit_loop(trainer: Trainer) -> None:
                 t.epoch_is_done = not length_is_known and _is_spent(groups)
                 break
         else:
-            t.epoch_is_done = steps_are_left
+            t.epoch_is_done = steps_are_left or (not length_is_known and _is_spent(groups))
             if steps_are_left and not t.batch_idx:
                 raise exhausted_source_error("train")
         t.epoch_is_done = t.epoch_is_done or t.batch_idx >= schedule.training_batches

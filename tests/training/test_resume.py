@@ -306,6 +306,51 @@ def test_resume_runs_the_validation_that_a_crash_skipped():
     assert places == [2, 4, 4]
 
 
+def test_validation_that_a_crash_skipped_may_end_the_resumed_fit():
+    class Worse(BoringModule):
+        def on_validation_epoch_end(self):
+            self.log("val/worse", float(self.global_step))
+
+    def interrupt(trainer, module, outputs, batch, batch_idx):
+        if trainer.global_step == 4 and not trainer.resumed:
+            signal.raise_signal(signal.SIGINT)
+
+    def fit(hook=None, ckpt_path=None):
+        stop = EarlyStopping("val/worse", patience=1)
+        run = trainer(callbacks=[stop, Lambdas(**({"on_train_batch_end": hook} if hook else {}))], val_check_interval=2)
+        run.fit(Worse(), boring_batches(8), boring_batches(1), ckpt_path=ckpt_path)
+        return run
+
+    straight = fit()
+    assert fit(interrupt).interrupted
+    assert (straight.global_step, fit(ckpt_path="last").global_step) == (4, 4)
+
+
+@pytest.mark.parametrize("spent", [True, False])
+def test_resume_at_max_steps_in_an_epoch_of_unknown_length(spent):
+    """The run was interrupted in the validation after the last step: the epoch is over only if no batch is left."""
+
+    class Unknown:
+        def __iter__(self):
+            return iter(boring_batches(3 if spent else 4))
+
+    def interrupt(trainer, module):
+        if trainer.global_step == 3 and not trainer.resumed:
+            signal.raise_signal(signal.SIGINT)
+
+    def fit(hook=None, ckpt_path=None):
+        callbacks = Lambdas(**({"on_validation_start": hook} if hook else {}))
+        run = trainer(callbacks=callbacks, max_steps=3, val_check_interval=1.0 if spent else 3)
+        run.fit(BoringModule(), Unknown(), boring_batches(1), ckpt_path=ckpt_path)
+        return run
+
+    straight = fit()
+    assert fit(interrupt).interrupted
+    resumed = fit(ckpt_path="last")
+    assert resumed.current_epoch == straight.current_epoch == int(spent)
+    assert rows_of(resumed, "step", "val/loss") == rows_of(straight, "step", "val/loss")
+
+
 def test_validation_repeated_on_resume_draws_the_same_numbers():
     """A validation that samples, as a VAE's does: what an interrupted one has drawn does not count."""
 
