@@ -20,6 +20,8 @@ _log = logging.getLogger("kgenre")
 class EarlyStopping(Callback):
     """Ends training when ``monitor`` has not improved for ``patience`` validations.
 
+    A run that it has ended trains nothing more when it is resumed, unless an argument such as ``patience`` has changed.
+
     Args:
         monitor: the logged value to watch.
         min_delta: the smallest improvement that counts; if negative, values that are worse by less count too.
@@ -88,9 +90,15 @@ class EarlyStopping(Callback):
             self.best_score, self.wait_count, self.stopped_epoch = worst(self.mode), 0, None
 
     def on_fit_start(self, trainer: Trainer, module: Module) -> None:
-        """Check that the value is logged."""
+        """Check that the value is logged, and whether it had ended the run that is resumed."""
         if self.strict:
             check_logged("EarlyStopping", self.monitor, trainer, module)
+        if self.stopped_epoch is None or self.monitor not in trainer.callback_metrics:
+            return
+        reason = self._reason(trainer.callback_metrics[self.monitor])
+        if reason is not None:
+            _log.warning("Nothing is left to train: %s. Change EarlyStopping to train on.", reason)
+            trainer.should_stop = True
 
     def on_train_start(self, trainer: Trainer, module: Module) -> None:
         """Drop the best weights of an earlier fit."""

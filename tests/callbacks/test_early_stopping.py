@@ -238,6 +238,26 @@ def test_restored_weights_of_discarded_steps_are_named_with_their_own_score(capl
     assert caplog.messages[-1] == "Restored the weights of epoch 2: val/score 1.0000."
 
 
+@pytest.mark.usefixtures("in_tmp_path")
+@pytest.mark.parametrize(
+    ("arguments", "scores"),
+    [({"patience": 2}, [3, 4, 5]), ({"stopping_threshold": 2.0}, [3, 1]), ({"divergence_threshold": 6.0}, [3, 9])],
+    ids=str,
+)
+def test_run_that_it_ended_is_not_continued_on_resume(arguments, scores, caplog):
+    def fit(ckpt_path=None, **arguments):
+        trainer = quiet_trainer(
+            max_epochs=5, callbacks=EarlyStopping("val/score", **arguments), enable_checkpointing=True
+        )
+        trainer.fit(Scores([*scores, 0, 0, 0]), boring_batches(2), boring_batches(1), ckpt_path=ckpt_path)
+        return trainer.current_epoch
+
+    assert fit(**arguments) == len(scores)
+    assert fit("last", **arguments) == len(scores)
+    assert "Nothing is left to train: val/score " in caplog.text
+    assert fit("last", patience=9) == 5
+
+
 def test_check_on_train_epoch_end():
     class Late(BoringModule):
         def on_train_epoch_end(self):
