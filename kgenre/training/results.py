@@ -86,8 +86,11 @@ class Results:
             engine.pull()
         engine.start_epoch(stage, first_batch, saved)
 
-    def add_epoch(self, engine: Engine, stage: str) -> None:
-        """Fetch the values logged ``on_epoch`` in the steps of a stage: one transfer."""
+    def add_epoch(self, engine: Engine, stage: str, is_empty: bool = False) -> None:
+        """Fetch the values logged ``on_epoch`` in the steps of a stage: one transfer.
+
+        Without any step (``is_empty``) there are none, and a metric's value would be that of its initial state.
+        """
         self.current()  # otherwise the last step's value would later replace the epoch's
         values = engine.epoch_logs(stage)
         for entry in engine.built.entries[stage]:
@@ -96,7 +99,7 @@ class Results:
         metrics: Mapping[LogEntry, Any] = engine.built.metrics[stage]
         if metrics:
             engine.sync()
-            for entry, metric in metrics.items():
+            for entry, metric in () if is_empty else metrics.items():
                 self._put(entry, _number(entry.name, metric), entry.logger)
             self._running.end(engine, stage)
 

@@ -215,6 +215,27 @@ def test_keras_metrics_are_read_and_reset_each_epoch():
     assert trainer.engine.traces["train"] == traces(1)
 
 
+def test_keras_metric_of_an_epoch_without_steps_has_no_value():
+    class Skips(BoringModule):
+        def __init__(self):
+            super().__init__()
+            self.mean = keras.metrics.Mean()
+
+        def training_step(self, batch, batch_idx):
+            self.mean.update_state(5.0)
+            self.log("train/mean", self.mean)
+            return self.error(batch)
+
+        def on_train_batch_start(self, batch, batch_idx):
+            return -1 if self.current_epoch == 1 else None
+
+    logger = InMemoryLogger()
+    trainer = quiet_trainer(max_epochs=2, logger=logger)
+    trainer.fit(Skips(), boring_batches(3))
+    assert logger.history("train/mean") == [(3, 5.0)]
+    assert trainer.callback_metrics["train/mean"] == 5.0  # not 0, which may look like the best value
+
+
 @pytest.mark.parametrize("resets", [False, True])
 def test_warning_about_a_metric_that_is_never_reset(resets):
     class Called(BoringModule):
