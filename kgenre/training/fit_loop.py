@@ -57,6 +57,7 @@ def fit_loop(trainer: Trainer) -> None:
             load_sources(t)
             add_stages(t)
         hooks.on_train_epoch_start()
+        steps_are_left = steps_are_left and not is_over(t)  # the hook may have stopped the fit
         engine.built.warn_of_changes()
         engine.pull()
         schedule = t.schedule  # the sources may be new, or a hook changed the accumulation
@@ -131,7 +132,7 @@ def fit_loop(trainer: Trainer) -> None:
         # --- the epoch ends --------------------------------------------------------------------------------------
         results.write_steps(engine)
         results.is_provisional = not t.epoch_is_done
-        results.add_epoch(engine, "train")
+        results.add_epoch(engine, "train", is_empty=not t.batch_idx)
         engine.sync()
         if t.epoch_is_done and t.validated_at != position(t) and schedule.validates_at_end(*position(t)):
             run_validation(t)

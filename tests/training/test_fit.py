@@ -60,7 +60,13 @@ class Endless:
 
 @pytest.mark.parametrize(
     ("hook", "epochs", "steps"),
-    [("on_train_batch_end", 0, 2), ("on_validation_end", 1, 3), ("on_train_epoch_end", 1, 3), ("on_train_start", 0, 0)],
+    [
+        ("on_train_batch_end", 0, 2),
+        ("on_validation_end", 1, 3),
+        ("on_train_epoch_end", 1, 3),
+        ("on_train_epoch_start", 1, 3),
+        ("on_train_start", 0, 0),
+    ],
 )
 def test_should_stop(hook, epochs, steps):
     def stop(trainer, module, *arguments):
