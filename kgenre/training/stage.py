@@ -74,7 +74,7 @@ def running(trainer: Trainer, stage: Stage, module: Module, datamodule: DataModu
     status, is_rejected = "success", False
     with t.stop_signal.listening(), leaving_run(t):
         try:
-            t.state.stage, t.state.status = "train" if stage == "fit" else None, "running"
+            t.state.stage, t.state.status = "train" if stage == "fit" else stage, "running"
             devices = choose_devices(t.accelerator, t.devices, t.strategy)
             t.step_options = dataclasses.replace(
                 t.step_options, devices=devices, accumulate_grad_batches=t.accumulate_grad_batches

@@ -28,7 +28,7 @@ def test_state_flags_follow_the_run():
     def note(name):
         return lambda trainer, *_: seen.setdefault((trainer.state.fn, name), []).append(doing(trainer))
 
-    hooks = ("on_train_batch_end", "on_validation_batch_end", "on_test_batch_end", "on_predict_batch_end")
+    hooks = ("setup", "on_train_batch_end", "on_validation_batch_end", "on_test_batch_end", "on_predict_batch_end")
     trainer = quiet_trainer(callbacks=Lambdas(**{name: note(name) for name in hooks}))
     assert doing(trainer) == ([], (None, None))
     assert trainer.state.status == "initializing"
@@ -36,6 +36,10 @@ def test_state_flags_follow_the_run():
     for stage in ("validate", "test", "predict"):
         getattr(trainer, stage)(dataloaders=boring_batches(1), **({} if stage == "predict" else {"verbose": False}))
     assert seen == {
+        ("fit", "setup"): [(["training"], ("fit", "train"))],
+        ("validate", "setup"): [(["validating"], ("validate", "validate"))],
+        ("test", "setup"): [(["testing"], ("test", "test"))],
+        ("predict", "setup"): [(["predicting"], ("predict", "predict"))],
         ("fit", "on_validation_batch_end"): [
             (["sanity_checking"], ("fit", "sanity_check")),
             (["validating"], ("fit", "validate")),
