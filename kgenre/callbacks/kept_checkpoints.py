@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,12 @@ class KeptCheckpoints:
             unwanted.add(self.last)
         self.last = name
         self.superfluous = sorted(unwanted - {*self.scores, name} - self.permanent)
+
+    def displaced_by(self, score: float | None) -> set[str]:
+        """The names that become superfluous with a newest checkpoint of this score: it may take one of them."""
+        after = replace(self, scores=dict(self.scores))
+        after.add("", score)
+        return set(after.superfluous)
 
     def undo_add(self) -> None:
         """Undo the last `add`: the checkpoint was not written."""

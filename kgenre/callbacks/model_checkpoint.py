@@ -64,7 +64,8 @@ class ModelCheckpoint(Callback):
             beginning is saved.
         save_weights_only: leave out the optimizer: less than half the size, but it cannot be resumed from.
         filename: a template for the folders' names, such as "{epoch:02d}-{val/loss:.3f}" (which gives
-            ``epoch=07-val_loss=0.250``); None: ``step=001240``. A name that is taken gets "-v1", "-v2", ...
+            ``epoch=07-val_loss=0.250``); None: ``step=001240``. A name that is taken gets "-v1", "-v2", ..., unless its
+            checkpoint is to be removed: with "mine" and ``save_top_k=1``, ``mine`` is always the best.
         async_save: write in a thread while training continues; a step only waits for the copy from the device. Errors
             are raised by the next save or at the end of training.
         on_save_error: if a checkpoint cannot be written (a full disk), "raise" the error, or "warn" and continue with
@@ -142,6 +143,7 @@ class ModelCheckpoint(Callback):
         self._is_due = False  # a save by steps or by time waits for a validation
         self._has_saved = False  # a checkpoint that was due, not only where training was interrupted or ended
         self._began_at = (0, 0, 0)  # epoch, batch and step where this fit began
+        self._is_written = True  # the newest checkpoint is on the disk
         self._has_failed = False  # a write has failed in this fit
         self._at_boundary: tuple[int, int, int] | None = None  # epoch, batch, step of a save between epochs
         self._newest_at: tuple[int, int] | None = None  # epoch and batch of the newest checkpoint
@@ -297,6 +299,7 @@ class ModelCheckpoint(Callback):
         name = self._free_name(trainer, folder, score)
         self._newest_at = trainer.current_epoch, trainer.batch_idx
         self.kept.add(name, score)
+        self._is_written = False
         checkpoint = trainer.dump_checkpoint(self.save_weights_only)
         # `LossWatch` found a bad loss, perhaps while the state was collected.
         if trainer.has_diverged or trainer.pending_rollback is not None:
@@ -312,6 +315,7 @@ class ModelCheckpoint(Callback):
         def write() -> None:
             with _writing:
                 path = write_checkpoint(checkpoint, folder / name)
+                self._is_written = True
                 for pointer, target in pointers.items():
                     write_pointer(path.parent, pointer, path.parent / target)
                 # Remove the superfluous ones only now that the new one is on the disk.
@@ -334,8 +338,7 @@ class ModelCheckpoint(Callback):
             write()
         except OSError as error:
             self._at_boundary = None
-            newest = self.last_model_path
-            if newest is None or not (newest / "manifest.json").exists():
+            if not self._is_written:
                 self.kept.undo_add()
             if on_error == "raise":
                 raise
@@ -359,8 +362,9 @@ class ModelCheckpoint(Callback):
         if score is None and self._newest_at != (trainer.current_epoch, trainer.batch_idx):
             # Of the same update but a later batch, with other BatchNorm statistics than those that were ranked.
             taken |= self.kept.scores.keys()
+        free_soon = self.kept.displaced_by(score)
         # With the default name, the folder of the same step is the same checkpoint and may be overwritten.
-        while free in taken or (self.filename != "{step:06d}" and (folder / free).exists()):
+        while free in taken or (self.filename != "{step:06d}" and free not in free_soon and (folder / free).exists()):
             version += 1
             free = f"{name}-v{version}"
         return free

@@ -605,6 +605,42 @@ def test_filename_templates(template, names):
     assert len(folders()) == 4
 
 
+@pytest.mark.parametrize(
+    ("arguments", "steps"),  # the steps of SCORES' checkpoints, 5 3 4 2 6, by name
+    [
+        ({"save_last": False}, {"mine": 4}),
+        ({}, {"mine": 4, "mine-v1": 5}),
+        ({"save_top_k": 2, "save_last": False}, {"mine": 4, "mine-v1": 2}),
+        ({"save_top_k": 0}, {"mine": 5}),
+    ],
+    ids=str,
+)
+def test_checkpoint_takes_the_name_of_one_that_it_displaces(arguments, steps):
+    """As in Lightning: ``checkpoints/mine`` is the best one, however many there were."""
+    checkpoint = ModelCheckpoint("val/score", filename="mine", **arguments)
+    trainer = quiet_trainer(max_epochs=5, callbacks=checkpoint, enable_checkpointing=True)
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    folder = checkpoint.folder
+    assert {path.name: read_checkpoint(path).state["global_step"] for path in folder.glob("mine*")} == steps
+    assert find_checkpoint(folder / "last").name == max(steps, key=steps.get)
+
+
+@pytest.mark.parametrize("async_save", [False, True])
+def test_failed_replacement_of_a_checkpoint_keeps_its_score(async_save, monkeypatch):
+    def fill_the_disk(trainer, module):
+        if trainer.current_epoch == 1:
+            checkpoint.finish()
+            monkeypatch.setattr("os.fsync", lambda descriptor: (_ for _ in ()).throw(OSError("No space left")))
+
+    checkpoint = ModelCheckpoint("val/score", filename="mine", async_save=async_save, on_save_error="warn")
+    trainer = quiet_trainer(
+        max_epochs=2, callbacks=[checkpoint, Lambdas(on_train_epoch_start=fill_the_disk)], enable_checkpointing=True
+    )
+    trainer.fit(Scores(), boring_batches(1), boring_batches(1))
+    assert checkpoint.best_model_score == 5.0
+    assert read_checkpoint(checkpoint.best_model_path).state["global_step"] == 1
+
+
 @pytest.mark.parametrize("every", [{"every_n_epochs": 1}, {"every_n_epochs": 9}, {"every_n_train_steps": 9}], ids=str)
 def test_end_of_fit_is_named_after_the_last_epoch(every):
     checkpoint = ModelCheckpoint(monitor=None, filename="{epoch}", **every)
