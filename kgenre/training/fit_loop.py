@@ -74,7 +74,8 @@ def fit_loop(trainer: Trainer) -> None:
         batches = _timed(t, engine.prefetch(batches, remaining, at_once=batches_at_once(t, batches)))
         length_is_known = not math.isinf(length_of(t.train_source))
         # A source of unknown length may end with an incomplete group of accumulated batches: its last one must update.
-        looks_ahead = schedule.accumulate_grad_batches > 1 and not length_is_known
+        # And the user's hooks of batches may ask for `is_last_batch`.
+        looks_ahead = not length_is_known and (schedule.accumulate_grad_batches > 1 or hooks_see_weights)
         # A group is the batches of one compiled call: one, or several with steps_per_execution.
         groups = grouped(t, _marked(batches, looks_ahead))
         for group, is_last in groups if steps_are_left else ():

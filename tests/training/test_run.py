@@ -127,10 +127,12 @@ def test_trainer_refuses_a_second_run_in_a_hook(method):
     getattr(trainer, method)(BoringModule(), boring_batches(1))  # now it is free
 
 
-def test_is_last_batch():
-    last = []
+@pytest.mark.parametrize("known_length", [True, False])
+def test_is_last_batch(known_length):
+    last, batches = [], boring_batches(3)
     note = Lambdas(on_train_batch_start=lambda trainer, *_: last.append(trainer.is_last_batch))
-    quiet_trainer(callbacks=note, max_epochs=2).fit(BoringModule(), boring_batches(3))
+    stream = type("Stream", (), {"__iter__": lambda self: iter(batches)})()
+    quiet_trainer(callbacks=note, max_epochs=2).fit(BoringModule(), batches if known_length else stream)
     assert last == [False, False, True] * 2
 
 
