@@ -265,6 +265,14 @@ class Trainer(Run):
         """Run one pass over the validation data; return a list with one dict of logged values per source.
 
         Here, in ``test`` and in ``predict`` Ctrl-C is raised, as half a pass has no results.
+
+        Args:
+            model: the module; None: that of the last run.
+            dataloaders: a source of batches, several, or a DataModule; None: those of the datamodule or module.
+            ckpt_path: load the weights of a checkpoint's folder, a run's folder (its best one), "best" or "last"; None:
+                the module's weights as they are, also if it is that of the last run.
+            verbose: print the results.
+            datamodule: provides the batches instead.
         """
         return self._evaluate("validate", model, dataloaders, ckpt_path, verbose, datamodule)
 
@@ -332,6 +340,13 @@ class Trainer(Run):
         self._refuse_if_running(stage)
         if isinstance(dataloaders, DataModule):
             dataloaders, datamodule = None, dataloaders
+        best_is_older = any(c.best_model_path not in (None, c.last_model_path) for c in self.checkpoint_callbacks)
+        if model is None and ckpt_path is None and best_is_older:  # which Lightning would load
+            _log.info(
+                "trainer.%s(): the weights are those that training ended with. Those of the best checkpoint: "
+                "ckpt_path='best'.",
+                stage,
+            )
         model = self._module if model is None else model
         if model is None:
             raise TrainerError(f"trainer.{stage}() needs a module: trainer.{stage}(module, ...).")

@@ -12,6 +12,7 @@ from keras import ops
 
 import kgenre
 from kgenre import TrainerError
+from kgenre.callbacks import ModelCheckpoint
 from kgenre.checkpoints import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("in_tmp_path")
@@ -72,6 +73,27 @@ def test_checkpoint_of_another_run_is_logged(caplog):
     assert not caplog.messages
     quiet_trainer().test(BoringModule(), batches, ckpt_path="best", verbose=False)
     assert caplog.messages == [f"Checkpoint: {trainer.log_dir}/checkpoints/step=000002"]
+
+
+def test_weights_that_are_not_the_best_are_reported(caplog):
+    """Lightning would load the best checkpoint if no module is given."""
+    caplog.set_level(logging.INFO)
+
+    class Worsens(BoringModule):
+        def on_validation_epoch_end(self):
+            self.log("val/score", float(self.current_epoch))
+
+    batches = boring_batches(2)
+    trainer = quiet_trainer(max_epochs=2, callbacks=ModelCheckpoint("val/score"), enable_checkpointing=True)
+    trainer.fit(Worsens(), batches, batches)
+    for arguments, reported in (
+        ({}, True),
+        ({"model": trainer.module}, False),
+        ({"ckpt_path": "best"}, False),
+    ):
+        caplog.clear()
+        trainer.test(dataloaders=batches, verbose=False, **arguments)
+        assert ("Those of the best checkpoint: ckpt_path='best'" in caplog.text) == reported
 
 
 def test_network_replaced_after_the_fit():
